@@ -1,0 +1,30 @@
+"""What can go wrong on purpose: one root, few children.
+
+Each child is also the built-in error that it resembles, so a caller who knows
+nothing of headnod still catches it. A message names the thing, the value and
+the way out, because it is printed to a person as it stands.
+"""
+
+
+class HeadnodError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class ConfigError(HeadnodError, ValueError):
+    """The configuration or the command line cannot be used."""
+
+
+class ManifestError(HeadnodError, ValueError):
+    """A model bundle does not keep its manifest's promise."""
+
+
+class AudioError(HeadnodError, OSError):
+    """Audio cannot be had, or ended badly."""
+
+
+class MissingExtraError(HeadnodError, ImportError):
+    """An optional library is needed and not installed."""
+
+
+class LedError(HeadnodError, OSError):
+    """Lights cannot be had, or went away."""
