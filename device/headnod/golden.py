@@ -1,0 +1,116 @@
+"""Golden numbers: what a model must answer, computed again where it will run.
+
+A bundle carries a few windows of features with the scores they must give, and
+the features that a synthetic chirp must give. Recomputing both on the device
+shows that front end, quantisation and runtime there do what they did on the
+workstation, so the two cannot drift apart unseen.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headnod.errors import ManifestError
+
+if TYPE_CHECKING:
+    from headnod.frontend import Audio, Features, FrontEnd
+    from headnod.model import GenreModel
+
+FEATURES_TOLERANCE = 0.05
+"""Decibels: float32 FFTs of different builds differ by a thousandth of this."""
+SCORES_TOLERANCE = 0.02
+"""Probability: one int8 step of a logit moves a score by no more."""
+
+_UNPACKED_LIMIT = 8 << 20
+
+
+def chirp(front_end: FrontEnd) -> Audio:
+    """A linear sweep through the hearing range, as long as a window.
+
+    Returns:
+        Amplitude 0.5, from 50 Hz to 45 % of the sample rate, (window_samples,).
+    """
+    seconds = np.arange(front_end.window_samples) / front_end.sample_rate
+    low, high = 50.0, 0.45 * front_end.sample_rate
+    turns = low * seconds + (high - low) * seconds**2 / (2.0 * seconds[-1])
+    return (0.5 * np.sin(2.0 * np.pi * turns)).astype(np.float32)
+
+
+def write_golden(model: GenreModel, features: Features) -> bytes:
+    """The golden file of a model.
+
+    Args:
+        model: The model, as the device will run it.
+        features: Windows that it shall be tried on, (n, frames, n_mfcc).
+    """
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        chirp_features=model.front_end.mfcc(chirp(model.front_end)),
+        features=features.astype(np.float32),
+        scores=np.stack([model.scores(window) for window in features]),
+    )
+    return file.getvalue()
+
+
+def prove(model: GenreModel, golden: bytes) -> None:
+    """Recompute the golden numbers.
+
+    Raises:
+        ManifestError: The file is malformed, or the numbers come out otherwise.
+    """
+    expected = _read(golden)
+    front_end = model.front_end
+    shapes = {
+        "chirp_features": (front_end.frames, front_end.n_mfcc),
+        "features": (len(expected["features"]), front_end.frames, front_end.n_mfcc),
+        "scores": (len(expected["features"]), len(model.labels)),
+    }
+    for name, shape in shapes.items():
+        if expected[name].shape != shape:
+            message = f"golden.npz: {name}: shape is {expected[name].shape}, the manifest makes it {shape}"
+            raise ManifestError(message)
+    heard = front_end.mfcc(chirp(front_end))
+    _close("chirp_features", heard, expected["chirp_features"], FEATURES_TOLERANCE)
+    answers = np.stack([model.scores(window) for window in expected["features"]])
+    _close("scores", answers, expected["scores"], SCORES_TOLERANCE)
+
+
+def _close(name: str, found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    worst = float(np.abs(found - expected).max())
+    # Written so that a NaN on either side fails too.
+    if not worst <= tolerance:
+        message = (
+            f"golden.npz: {name}: this machine differs by {worst:.3g}, {tolerance:g} is allowed "
+            "(the model does not run here as it was measured: do not use it)"
+        )
+        raise ManifestError(message)
+
+
+def _read(golden: bytes) -> dict[str, np.ndarray]:
+    wanted = ("chirp_features", "features", "scores")
+    try:
+        with zipfile.ZipFile(io.BytesIO(golden)) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > _UNPACKED_LIMIT:
+            message = f"golden.npz: unpacks to {unpacked} bytes, {_UNPACKED_LIMIT} are allowed"
+            raise ManifestError(message)
+        with np.load(io.BytesIO(golden), allow_pickle=False) as arrays:
+            read = {name: np.asarray(arrays[name], np.float32) for name in wanted}
+    except ManifestError:
+        raise
+    except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
+        message = f"golden.npz: cannot be read: {error} (reinstall the model)"
+        raise ManifestError(message) from error
+    for name, array in read.items():
+        if not np.isfinite(array).all():
+            message = f"golden.npz: {name}: holds a number that is not finite (reinstall the model)"
+            raise ManifestError(message)
+    if not len(read["features"]):
+        message = "golden.npz: features: holds no window"
+        raise ManifestError(message)
+    return read

@@ -1,0 +1,70 @@
+"""The one place that knows which TensorFlow Lite runtime is installed.
+
+LiteRT where it has a wheel, tflite-runtime on boards where it has none. Both
+offer the same Interpreter over the same files and give the same int8 scores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headnod.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def interpreter(model: bytes, *, threads: int = 1) -> Any:  # noqa: ANN401 - the two runtimes share no type
+    """An interpreter with its tensors allocated, ready to run the model.
+
+    Args:
+        model: A TFLite file's bytes, already checked against their hash: this
+            library does not notice corruption, and may crash on it.
+        threads: Threads that one inference may use.
+
+    Raises:
+        MissingExtraError: No runtime is installed.
+        Exception: Whatever the runtime raises for a file it cannot read.
+    """
+    library = _library()
+    with _quiet_stderr():
+        made = library.Interpreter(model_content=model, num_threads=threads)
+        made.allocate_tensors()
+    return made
+
+
+def runtime_name() -> str:
+    """The runtime in use and its version, such as `ai-edge-litert 2.3.0`."""
+    from importlib.metadata import version  # noqa: PLC0415 - 10 ms that only a report needs
+
+    distribution = _library().__name__.partition(".")[0].replace("_", "-")
+    return f"{distribution} {version(distribution)}"
+
+
+def _library() -> ModuleType:
+    try:
+        from ai_edge_litert import interpreter as library  # noqa: PLC0415 - 8 MB, needed by a model only
+    except ImportError:
+        try:
+            from tflite_runtime import interpreter as library  # noqa: PLC0415
+        except ImportError:
+            message = "no TensorFlow Lite runtime is installed: pip install 'headnod[device]'"
+            raise MissingExtraError(message) from None
+    return library
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    # The delegate announces itself from C++ on stderr, which is the log.
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

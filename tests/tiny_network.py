@@ -1,0 +1,69 @@
+"""TFLite files written by hand: one dense layer, so that every number they give is known.
+
+Source: the TensorFlow Lite schema (schema.fbs) and the 8-bit quantisation
+specification, real = scale * (stored - zero).
+"""
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as tflite
+
+Quantised = tuple[float, int]
+"""Scale and zero point."""
+
+
+def dense(
+    weights: np.ndarray,
+    shape: tuple[int, ...],
+    *,
+    taken: Quantised | None = None,
+    given: Quantised | None = None,
+    weight_scale: float = 1.0,
+) -> bytes:
+    """A network that multiplies its flattened input by weights.
+
+    Args:
+        weights: Shape (outputs, inputs); small integers where it is quantised.
+        shape: Of the input, the batch of one first.
+        taken: Scale and zero point of an int8 input; float32 where None.
+        given: The same of the output.
+        weight_scale: What the integer weights stand for, each.
+    """
+    int8 = taken is not None
+    stored = weights.astype(np.int8 if int8 else np.float32)
+    buffers = [tflite.BufferT(), tflite.BufferT(data=np.frombuffer(stored.tobytes(), np.uint8))]
+    kind = tflite.TensorType.INT8 if int8 else tflite.TensorType.FLOAT32
+    tensors = [
+        _tensor("mfcc", shape, kind, 0, taken),
+        _tensor("weights", weights.shape, kind, 1, (weight_scale, 0) if int8 else None),
+        _tensor("logits", (1, len(weights)), kind, 0, given),
+    ]
+    layer = tflite.OperatorT(
+        opcodeIndex=0,
+        inputs=[0, 1, -1],
+        outputs=[2],
+        builtinOptionsType=tflite.BuiltinOptions.FullyConnectedOptions,
+        builtinOptions=tflite.FullyConnectedOptionsT(),
+    )
+    model = tflite.ModelT(
+        version=3,
+        operatorCodes=[
+            tflite.OperatorCodeT(
+                builtinCode=tflite.BuiltinOperator.FULLY_CONNECTED,
+                deprecatedBuiltinCode=tflite.BuiltinOperator.FULLY_CONNECTED,
+                version=4 if int8 else 1,
+            )
+        ],
+        subgraphs=[tflite.SubGraphT(tensors=tensors, inputs=[0], outputs=[2], operators=[layer])],
+        buffers=buffers,
+    )
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _tensor(name: str, shape: tuple[int, ...], kind: int, buffer: int, quantised: Quantised | None) -> tflite.TensorT:
+    scale = None
+    if quantised:
+        scale = tflite.QuantizationParametersT(scale=[quantised[0]], zeroPoint=[quantised[1]])
+    return tflite.TensorT(shape=list(shape), type=kind, buffer=buffer, name=name, quantization=scale)
