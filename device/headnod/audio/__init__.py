@@ -1,0 +1,1 @@
+"""Audio in: files, raw samples and microphones, all as blocks of mono float32."""

@@ -1,0 +1,47 @@
+"""Samples of any rate, width and channel count, as the mono float32 a model hears."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from headnod.frontend import Audio
+
+LEAST_RATE, MOST_RATE = 1_000, 768_000
+"""Sample rates outside these are taken for damage."""
+
+
+class Resampler:
+    """A stream brought to another sample rate and to one channel.
+
+    soxr's anti-alias filter is flat to 91 % of the lower Nyquist frequency, so a
+    microphone at 48 kHz gives the features that a file at 22,050 Hz gives.
+    """
+
+    def __init__(self, rate: int, wanted: int) -> None:
+        """Bring audio of `rate` samples per second to `wanted`."""
+        self._stream = soxr.ResampleStream(rate, wanted, 1, dtype="float32") if rate != wanted else None
+
+    def convert(self, frames: NDArray[np.float32]) -> Audio:
+        """Resample what came next.
+
+        Args:
+            frames: Samples in [-1, 1], shape (n, channels).
+
+        Returns:
+            Mono samples: fewer or more than came, as the filter lets them go.
+        """
+        mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
+        return self._stream.resample_chunk(mono) if self._stream else mono
+
+    def finish(self) -> Audio:
+        """What the filter still held when the stream ended."""
+        nothing = np.empty(0, np.float32)
+        return self._stream.resample_chunk(nothing, last=True) if self._stream else nothing
+
+
+def from_s16(samples: bytes, channels: int) -> NDArray[np.float32]:
+    """Little-endian 16-bit samples, interleaved, as float32 in [-1, 1), shape (n, channels)."""
+    whole = np.frombuffer(samples, "<i2").reshape(-1, channels)
+    return whole.astype(np.float32) * np.float32(1.0 / 32768.0)

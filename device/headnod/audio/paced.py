@@ -1,0 +1,19 @@
+"""Files at the pace of music, so a person can watch what a room would show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from headnod.audio.blocks import Block, Hole
+
+
+def paced(
+    blocks: Iterable[Block], rate: int, *, monotonic: Callable[[], float], sleep: Callable[[float], None]
+) -> Iterator[Block]:
+    """Hold each block back until it would have been heard to its end."""
+    began, heard = monotonic(), 0
+    for block in blocks:
+        if not isinstance(block, Hole):
+            heard += block.size
+            sleep(max(began + heard / rate - monotonic(), 0.0))
+        yield block

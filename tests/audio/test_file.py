@@ -1,0 +1,205 @@
+"""Files of any kind are heard alike; damaged ones are refused in one line."""
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from audio.waves import FLOAT, wav
+from headnod.audio.file import audio_file
+from headnod.errors import AudioError
+from headnod.frontend import FrontEnd
+from signals import RATE, music
+
+SONG = music(3.0)
+SONG_16 = (SONG * 32767).astype("<i2").tobytes()
+
+
+def heard(path, rate=RATE):
+    with audio_file(path, rate) as blocks:
+        return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def refusal(path):
+    with pytest.raises(AudioError) as caught:
+        heard(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert len(message.splitlines()) == 1
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "song.wav"
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "worst"),
+    [
+        ("song.wav", "PCM_U8", 1 / 127),
+        ("song.wav", "PCM_16", 1 / 32767),
+        ("song.wav", "PCM_24", 1e-6),
+        ("song.wav", "PCM_32", 1e-6),
+        ("song.wav", "FLOAT", 0.0),
+        ("song.wav", "DOUBLE", 0.0),
+        ("song.flac", "PCM_16", 1 / 32767),
+        ("song.flac", "PCM_24", 1e-6),
+        ("song.aiff", "PCM_16", 1 / 32767),
+    ],
+)
+def test_every_width_gives_the_samples_that_were_written(tmp_path, name, subtype, worst):
+    soundfile.write(tmp_path / name, SONG, RATE, subtype=subtype)
+    found = heard(tmp_path / name)
+    assert found.dtype == np.float32
+    assert found.size == SONG.size
+    assert np.abs(found - SONG).max() <= worst
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "rate"),
+    [("OGG", "VORBIS", RATE), ("OGG", "OPUS", 48_000), ("MP3", "MPEG_LAYER_III", RATE)],
+)
+def test_lossy_files_sound_alike(path, container, subtype, rate):
+    soundfile.write(path, music(3.0, rate=rate), rate, format=container, subtype=subtype)
+    found = heard(path)
+    soundfile.write(path, music(3.0, rate=rate), rate, format="WAV", subtype="FLOAT")
+    meant = heard(path)
+    assert abs(found.size - meant.size) < 0.1 * RATE
+    front_end = FrontEnd(f_max=5_000.0)
+    ours, theirs = (front_end.log_mel(audio)[:36].ravel() for audio in (found, meant))
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.93
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000])
+def test_a_file_of_any_rate_keeps_its_length_and_its_tone(path, rate):
+    tone = 0.5 * np.sin(2 * np.pi * 1_000 * np.arange(2 * rate) / rate)
+    soundfile.write(path, tone, rate, subtype="FLOAT")
+    found = heard(path)
+    assert abs(found.size - 2 * RATE) <= 1
+    meant = 0.5 * np.sin(2 * np.pi * 1_000 * np.arange(found.size) / RATE)
+    assert np.abs(found - meant)[2_000:-2_000].max() < 1e-4
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_channels_are_averaged(path, channels):
+    frames = np.stack([SONG * (number + 1) / channels for number in range(channels)], axis=1)
+    soundfile.write(path, frames, RATE, subtype="FLOAT")
+    assert np.allclose(heard(path), SONG * (channels + 1) / (2 * channels), atol=1e-6)
+
+
+def test_channels_that_cancel_out_are_silence(path):
+    soundfile.write(path, np.stack([SONG, -SONG], axis=1), RATE, subtype="FLOAT")
+    assert np.abs(heard(path)).max() < 1e-6
+
+
+def test_a_file_is_decoded_as_it_is_asked_for(path):
+    soundfile.write(path, np.zeros(100 * RATE), RATE)
+    with audio_file(path, RATE) as blocks:
+        assert next(blocks).size <= RATE
+
+
+def test_a_file_is_closed_when_nobody_wants_more(path):
+    # An open file would raise ResourceWarning, and here warnings are errors.
+    soundfile.write(path, SONG, RATE)
+    with audio_file(path, RATE) as blocks:
+        next(blocks)
+
+
+def test_the_ending_of_a_name_does_not_matter(tmp_path):
+    soundfile.write(tmp_path / "song.flac", SONG, RATE)
+    (tmp_path / "song.wav").write_bytes((tmp_path / "song.flac").read_bytes())
+    assert heard(tmp_path / "song.wav").size == SONG.size
+
+
+def test_an_absent_file_is_named(path):
+    assert refusal(path) == "no such file or directory"
+
+
+def test_a_folder_is_named(tmp_path):
+    assert refusal(tmp_path) == "is a directory"
+
+
+def test_an_empty_file_is_named(path):
+    path.write_bytes(b"")
+    assert "is empty" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no music\n", b"RIFF", b"fLaC", b"OggS", b"ID3", b"\0" * 5_000, "jäzz".encode() * 999]
+)
+def test_a_text_called_wav_is_no_audio(path, content):
+    path.write_bytes(content)
+    assert "(WAV, FLAC, Ogg and MP3 can)" in refusal(path)
+
+
+def test_a_wav_without_a_channel_is_refused(path):
+    path.write_bytes(wav(SONG_16, channels=0))
+    refusal(path)
+
+
+def test_a_wav_of_a_thousand_channels_is_refused(path):
+    path.write_bytes(wav(SONG_16, channels=1_000))
+    refusal(path)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 768_001, 2**31 - 1, 2**32 - 1])
+def test_a_rate_that_no_audio_has_is_refused(path, rate):
+    path.write_bytes(wav(SONG_16, rate=rate))
+    refusal(path)
+
+
+def test_a_wav_of_no_samples_gives_none(path):
+    path.write_bytes(wav(b""))
+    assert heard(path).size == 0
+
+
+def test_samples_that_are_no_numbers_are_refused(path):
+    frames = SONG.copy()
+    frames[5_000] = np.nan
+    path.write_bytes(wav(frames.tobytes(), bits=32, kind=FLOAT))
+    assert "holds samples that are no numbers" in refusal(path)
+
+
+def test_a_wav_cut_short_is_refused_after_what_there_is(path):
+    path.write_bytes(wav(SONG_16[: len(SONG_16) // 2], promised=len(SONG_16)))
+    # libsndfile believes the file's size and not the header, as every player does.
+    assert heard(path).size == SONG.size // 2
+
+
+@pytest.mark.parametrize(
+    ("extension", "complaint"), [("flac", "is damaged after"), ("mp3", r"ends after .* of 20\.0 s")]
+)
+def test_a_truncated_file_gives_what_there_is_and_then_an_error(tmp_path, extension, complaint):
+    path = tmp_path / f"song.{extension}"
+    soundfile.write(path, music(20.0), RATE)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    came = []
+
+    def hear():
+        with audio_file(path, RATE) as blocks:
+            came.extend(blocks)
+
+    with pytest.raises(AudioError, match=rf"song\.{extension}: {complaint}"):
+        hear()
+    assert sum(block.size for block in came) > 5 * RATE
+
+
+# A damaged file may cost a second and no more.
+@settings(max_examples=500, deadline=1_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_damage_to_a_header_escapes_as_another_error(path, data):
+    content = bytearray(wav(SONG_16[:40_000]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, 47))
+        content[place] = data.draw(st.integers(0, 255))
+    kept = data.draw(st.just(len(content)) | st.integers(0, len(content)))
+    path.write_bytes(bytes(content[:kept]))
+    try:
+        found = heard(path)
+    except AudioError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 - most examples raise, some need not
+    else:
+        assert np.isfinite(found).all()
+        assert found.size < 40 * len(content)

@@ -1,0 +1,73 @@
+"""Raw samples from a pipe, however they arrive."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from headnod.audio.raw import raw_blocks
+from signals import RATE, music, sine
+
+SONG = (music(2.0) * 32767).astype("<i2")
+
+
+@pytest.fixture
+def pipe():
+    reading, writing = os.pipe()
+    yield reading, writing
+    os.close(reading)
+
+
+def write(writing, pieces):
+    with os.fdopen(writing, "wb", buffering=0) as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+def heard(pipe, pieces, **others):
+    reading, writing = pipe
+    writer = threading.Thread(target=write, args=(writing, pieces))
+    writer.start()
+    found = np.concatenate([np.zeros(0, np.float32), *raw_blocks(reading, wanted=RATE, **{"rate": RATE} | others)])
+    writer.join()
+    return found
+
+
+@pytest.mark.parametrize("length", [1, 3, 1_001, 4_096, 1_000_000])
+def test_samples_cut_anywhere_are_put_together(pipe, length):
+    stream = SONG[:3_000].tobytes() if length < 10 else SONG.tobytes()
+    found = heard(pipe, [stream[place : place + length] for place in range(0, len(stream), length)])
+    assert np.array_equal(found, np.frombuffer(stream, "<i2") / np.float32(32768))
+
+
+def test_channels_are_averaged(pipe):
+    frames = np.stack([SONG, -SONG // 2], axis=1)
+    found = heard(pipe, [frames.tobytes()], channels=2)
+    assert np.allclose(found, frames.mean(axis=1) / 32768, atol=1e-6)
+
+
+def test_another_rate_is_resampled(pipe):
+    tone = sine(1_000, 2.0, rate=48_000)
+    found = heard(pipe, [(tone * 32767).astype("<i2").tobytes()], rate=48_000)
+    assert abs(found.size - 2 * RATE) <= 1
+    assert np.abs(found - sine(1_000, 3.0)[: found.size])[2_000:-2_000].max() < 1e-3
+
+
+def test_half_a_sample_at_the_end_is_left(pipe):
+    assert heard(pipe, [SONG.tobytes() + b"\x01"]).size == SONG.size
+
+
+def test_an_empty_pipe_gives_nothing(pipe):
+    assert heard(pipe, []).size == 0
+
+
+def test_what_came_is_given_before_more_comes(pipe):
+    reading, writing = pipe
+    os.write(writing, SONG[:1_000].tobytes())
+    blocks = raw_blocks(reading, rate=RATE, wanted=RATE)
+    assert next(blocks).size == 1_000
+    os.write(writing, SONG[:10].tobytes())
+    assert next(blocks).size == 10
+    os.close(writing)
+    assert sum(block.size for block in blocks) == 0
