@@ -1,0 +1,113 @@
+"""Blocks of any length in, windows of one length out.
+
+Alone because it is the one place that knows where in the stream a sample was:
+everything after it may forget how the audio arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from headnod.audio.blocks import Block, Hole
+from headnod.frontend import Audio, Features, FrontEnd, LogMel
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of audio that a model hears at once."""
+
+    samples: Audio
+    """Mono samples, shape (size,): a view that the next window overwrites."""
+
+    start: int
+    """Place of the first sample in the stream, in samples."""
+
+    @property
+    def end(self) -> int:
+        """Place just past the last sample, in samples."""
+        return self.start + self.samples.size
+
+
+def windows(blocks: Iterable[Block], size: int, every: int, *, grid: int = 1) -> Iterator[Window | Hole]:
+    """Cut a stream into windows that start every so often.
+
+    Args:
+        blocks: Mono audio in pieces of any length, with holes: what came before a
+            hole and what comes after it never share a window.
+        size: Samples in a window.
+        every: Samples from one window's start to the next, on average.
+        grid: Starts are rounded down to a multiple of this, so windows that
+            overlap can share their frames.
+
+    Yields:
+        Each window as soon as its last sample is there, and each hole where
+        it came.
+    """
+    kept = np.empty(size, np.float32)
+    filled, place, count, first = 0, 0, 0, 0
+    start = 0
+    for block in blocks:
+        if isinstance(block, Hole):
+            filled, count, first = 0, 0, place
+            start = first
+            yield block
+            continue
+        used = 0
+        while used < block.size:
+            skipped = min(max(start - place, 0), block.size - used)
+            taken = min(block.size - used - skipped, size - filled)
+            kept[filled : filled + taken] = block[used + skipped : used + skipped + taken]
+            filled += taken
+            used += skipped + taken
+            place += skipped + taken
+            if filled < size:
+                continue
+            yield Window(kept, start)
+            count += 1
+            following = first + (count * every) // grid * grid
+            filled = max(size - (following - start), 0)
+            kept[:filled] = kept[size - filled :]
+            start = following
+
+
+class FrameCache:
+    """Features of successive windows, each log-mel frame computed once.
+
+    >>> front_end = FrontEnd()
+    >>> cache = FrameCache(front_end)
+    >>> hush = np.zeros(front_end.window_samples, np.float32)
+    >>> cache.features(Window(hush, start=0)).shape
+    (38, 40)
+    """
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        """Start with nothing known."""
+        self._front_end = front_end
+        self._log_mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
+        self._start: int | None = None
+
+    def features(self, window: Window) -> Features:
+        """MFCCs of a window, shape (frames, n_mfcc)."""
+        return self._front_end.cepstra(self.log_mel(window))
+
+    def log_mel(self, window: Window) -> LogMel:
+        """Decibels of a window, shape (frames, n_mels), valid until the next one.
+
+        Frames that the window shares with the one before it are taken over;
+        the result is the same, to the bit, as without them.
+        """
+        front_end = self._front_end
+        kept = 0
+        if self._start is not None:
+            moved, off_grid = divmod(window.start - self._start, front_end.hop)
+            if not off_grid and 0 <= moved < front_end.frames:
+                kept = front_end.frames - moved
+                self._log_mel[:kept] = self._log_mel[moved:]
+        if kept < front_end.frames:
+            fresh = window.samples[kept * front_end.hop : front_end.window_samples]
+            self._log_mel[kept:] = front_end.log_mel(fresh)
+        self._start = window.start
+        return self._log_mel
