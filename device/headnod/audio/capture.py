@@ -1,0 +1,117 @@
+"""The microphone's own process: PyAudio in, raw samples out on stdout.
+
+PortAudio's read may never return when the sound server dies, and nothing in the
+same process can undo that; this one can be killed. It is started by path and
+imports nothing of headnod, so it stays small. Its first line of output is JSON:
+what was opened, or the error; samples follow, little-endian 16 bit.
+
+    python capture.py list
+    python capture.py read NAME RATE...
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+_PR_SET_PDEATHSIG = 1
+_BLOCKS_PER_SECOND = 4
+_LEAST_RATE = 16_000
+_ABSENT = "absent"
+
+
+def main(words: list[str]) -> int:
+    """Do what the command line says; see the module's docstring."""
+    # A child that hangs in PortAudio must not outlive a listener that was killed.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        import pyaudio  # noqa: PLC0415 - its absence is an answer, not a crash
+    except ImportError:
+        return _answer(error="PyAudio is not installed (pip install 'headnod[device]')")
+    with _quiet_stderr():
+        audio = pyaudio.PyAudio()
+    if words[0] == "list":
+        return _answer(devices=_inputs(audio))
+    return _read(pyaudio, audio, words[1], [int(rate) for rate in words[2:]])
+
+
+def _inputs(audio: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - pyaudio has no types
+    found = (audio.get_device_info_by_index(index) for index in range(audio.get_device_count()))
+    return [
+        {
+            "index": device["index"],
+            "name": device["name"],
+            "rate": int(device["defaultSampleRate"]),
+            "channels": device["maxInputChannels"],
+        }
+        for device in found
+        if device["maxInputChannels"] > 0
+    ]
+
+
+def _read(pyaudio: Any, audio: Any, name: str, rates: list[int]) -> int:  # noqa: ANN401
+    """Open the input of that name, and write what it hears."""
+    devices = _inputs(audio)
+    chosen = next((device for device in devices if device["name"] == name), None)
+    if chosen is None:
+        return _answer(error=_ABSENT)
+    reason = "no sample rate suits it"
+    # Music above 8 kHz is what tells genres apart, so a telephone's rate is no choice.
+    for rate in (rate for rate in [chosen["rate"], *rates] if rate >= _LEAST_RATE):
+        for channels in (1, 2):
+            if channels > chosen["channels"]:
+                continue
+            try:
+                with _quiet_stderr():
+                    stream = audio.open(
+                        format=pyaudio.paInt16,
+                        channels=channels,
+                        rate=rate,
+                        input=True,
+                        input_device_index=chosen["index"],
+                        frames_per_buffer=rate // _BLOCKS_PER_SECOND,
+                    )
+            except (OSError, ValueError) as error:
+                reason = str(error.args[-1] if error.args else error)
+                continue
+            _answer(device=chosen["name"], rate=rate, channels=channels)
+            with _quiet_stderr():
+                _pump(stream, rate // _BLOCKS_PER_SECOND)
+    return _answer(error=reason)
+
+
+def _pump(stream: Any, frames: int) -> NoReturn:  # noqa: ANN401
+    with contextlib.suppress(OSError):
+        while True:
+            samples = memoryview(stream.read(frames, exception_on_overflow=False))
+            while samples:
+                samples = samples[os.write(1, samples) :]
+    # Closing a broken stream may hang or crash, and there is nothing to save.
+    os._exit(1)
+
+
+def _answer(**content: object) -> int:
+    os.write(1, json.dumps(content).encode() + b"\n")
+    return 1 if "error" in content else 0
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    # ALSA and JACK print some 65 lines about devices that nobody asked for.
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,203 @@
+"""The microphone: a child process that is read, judged and, when it fails, replaced.
+
+The child is killed when no frame came for two seconds, whatever it says of
+itself, and the microphone is looked up by its name at every start. Any command
+that writes raw samples can stand in for the child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from headnod.audio.blocks import Block, Hole
+from headnod.audio.convert import Resampler, from_s16
+from headnod.audio.devices import CAPTURE, devices, find
+from headnod.audio.pace import FrameClock
+from headnod.errors import AudioError
+from headnod.estimate import State
+
+_FALLBACK_RATES = ("44100", "48000", "32000", "22050", "16000")
+_OPENING, _SILENT, _STALE = 5.0, 2.0, 1.0
+"""Seconds: to open, without a frame until it counts as lost, late until frames are stale."""
+_PIPE = 1 << 20
+_LONGEST_HEADER = 4096
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait between attempts to open a microphone."""
+
+    first: float = 1.0
+    """Seconds before the second attempt; they double from there."""
+
+    most: float = 3.0
+    """Seconds between attempts in the long run."""
+
+    longest_tick: float = 1.0
+    """Seconds of waiting before the caller hears of it again."""
+
+
+class Capture:
+    """A process whose standard output is sound."""
+
+    def __init__(self, command: list[str], *, rate: int | None = None, channels: int = 1) -> None:
+        """Start a process.
+
+        Args:
+            command: The program and its arguments.
+            rate: Samples per second of its output; None if its first line says
+                so, as the one of capture.py does.
+            channels: Channels of its output, where no line says so.
+
+        Raises:
+            AudioError: It cannot be started, or says that it cannot hear.
+        """
+        try:
+            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0)  # noqa: S603 - our own, or the configuration's
+        except OSError as error:
+            message = f"cannot start '{command[0]}': {(error.strerror or '').lower()}"
+            raise AudioError(message) from error
+        assert self._child.stdout is not None  # noqa: S101 - asked for above
+        self._pipe = self._child.stdout.fileno()
+        self._rest = b""
+        self.rate, self.channels = rate or 0, channels
+        if rate is None:
+            try:
+                self._read_header()
+            except BaseException:
+                self.close()
+                raise
+
+    def _read_header(self) -> None:
+        deadline = time.monotonic() + _OPENING
+        while b"\n" not in self._rest:
+            piece = self._receive(max(deadline - time.monotonic(), 0.0))
+            if not piece or len(self._rest) > _LONGEST_HEADER:
+                what = "did not open" if piece is None else "ended without a word"
+                message = f"the microphone {what} (is the sound system running?)"
+                raise AudioError(message)
+            self._rest += piece
+        line, _, self._rest = self._rest.partition(b"\n")
+        try:
+            header = json.loads(line)
+            reason = header.get("error", "").lower()
+            self.rate, self.channels = header.get("rate", 0), header.get("channels", 0)
+        except (ValueError, AttributeError) as error:
+            message = f"the microphone's program does not say what it opened: {error} (reinstall headnod)"
+            raise AudioError(message) from error
+        if reason or not (self.rate and self.channels):
+            why = reason or "it does not say its rate"
+            message = f"cannot open the microphone: {why} (is it held by another program, or under 16 kHz?)"
+            raise AudioError(message)
+
+    def read(self, patience: float) -> bytes | None:
+        """Whole frames as they come; None if none came in so many seconds; empty at the end."""
+        deadline, width = time.monotonic() + patience, 2 * self.channels
+        while piece := self._receive(max(deadline - time.monotonic(), 0.0)):
+            whole = self._rest + piece
+            used = len(whole) // width * width
+            self._rest = whole[used:]
+            if used:
+                return whole[:used]
+        return piece
+
+    def _receive(self, patience: float) -> bytes | None:
+        ready, _, _ = select.select([self._pipe], [], [], patience)
+        return os.read(self._pipe, _PIPE) if ready else None
+
+    def close(self) -> None:
+        """End the process, whatever it hangs in."""
+        self._child.kill()
+        self._child.wait()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+
+    def __enter__(self) -> Self:
+        """The capture itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def open_device(name: str) -> Capture:
+    """Start listening to a microphone by its name; "" takes the likeliest.
+
+    Raises:
+        AudioError: It is absent, busy, or hears at no rate that is good enough.
+    """
+    device = find(name, devices())
+    return Capture([sys.executable, "-P", str(CAPTURE), "read", device.portaudio, *_FALLBACK_RATES])
+
+
+def microphone_blocks(
+    start: Callable[[], Capture],
+    wanted: int,
+    *,
+    patience: Patience | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Generator[Block, None, None]:
+    """The sound of a microphone, for ever.
+
+    Args:
+        start: Opens the microphone anew.
+        wanted: Sample rate that the blocks shall have.
+        patience: How long to wait between attempts.
+        monotonic: The clock that frames are counted against.
+        sleep: Waits for so many seconds.
+
+    Yields:
+        Mono blocks in [-1, 1], and a hole whenever sound is missing: while the
+        microphone is looked for at least one every second.
+    """
+    patience = patience or Patience()
+    pause = patience.first
+    while True:
+        try:
+            with start() as capture:
+                for block in _hear(capture, wanted, monotonic):
+                    pause = patience.first
+                    yield block
+            reason = "the microphone went away (unplugged, or the sound server ended)"
+        except AudioError as error:
+            reason = str(error)
+        left = pause
+        pause = min(2.0 * pause, patience.most)
+        while left > 0.0:
+            yield Hole(State.WAITING, reason)
+            sleep(min(left, patience.longest_tick))
+            left -= patience.longest_tick
+
+
+def _hear(capture: Capture, wanted: int, monotonic: Callable[[], float]) -> Iterator[Block]:
+    resampler, clock = Resampler(capture.rate, wanted), FrameClock(capture.rate)
+    missing, patience = 0.0, _OPENING
+    while samples := capture.read(patience):
+        patience = _SILENT
+        frames = from_s16(samples, capture.channels)
+        missing += clock.lost(len(frames), monotonic())
+        if clock.behind > _STALE:
+            # What waited in pipes and buffers while nobody read: the newest sound wins.
+            missing += len(frames) / capture.rate
+            continue
+        if missing:
+            resampler = Resampler(capture.rate, wanted)
+            yield Hole(State.BEHIND, f"{missing:.2f} s of sound were lost on the way from the microphone", missing)
+            missing = 0.0
+        yield resampler.convert(frames)
+    if samples is None:
+        message = f"no sound came from the microphone for {patience:.0f} s (it hangs, or its sound server does)"
+        raise AudioError(message)

@@ -1,0 +1,157 @@
+"""Microphones by names that outlive a boot: from a tree like Linux's own, and a program that lists like PortAudio."""
+
+import json
+import sys
+
+import pytest
+
+from headnod.audio.devices import CAPTURE, Device, devices, find
+from headnod.errors import AudioError
+
+
+@pytest.fixture
+def sound(tmp_path):
+    folder = tmp_path / "class" / "sound"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def plug(sound, number, *, label, port=None, **said):
+    """A card as Linux shows it: its `device` links to an interface of the USB device."""
+    card = sound / f"card{number}"
+    card.mkdir()
+    (card / "id").write_text(label + "\n")
+    if port:
+        device = sound.parent.parent / "devices" / "usb1" / port
+        interface = device / f"{port}:1.0"
+        interface.mkdir(parents=True)
+        for name, text in said.items():
+            (device / name).write_text(text + "\n")
+        (card / "device").symlink_to(interface)
+
+
+def listing(tmp_path, *inputs):
+    """A program that answers as capture.py does, whatever PortAudio says."""
+    listed = [
+        {"index": place, "name": name, "rate": 48_000, "channels": 1 + place} for place, name in enumerate(inputs)
+    ]
+    return program(tmp_path, f"print({json.dumps({'devices': listed})!r})")
+
+
+def program(tmp_path, source):
+    path = tmp_path / "capture.py"
+    path.write_text(source)
+    return path
+
+
+def names(sound, tmp_path, *inputs):
+    return [(device.name, *device.others) for device in devices(sound=sound, capture=listing(tmp_path, *inputs))]
+
+
+def test_a_usb_microphone_is_named_by_vendor_product_and_serial(sound, tmp_path):
+    plug(sound, 2, label="Device", port="1-1.3", idVendor="0d8c", idProduct="0014", serial="AB 12/7")
+    assert names(sound, tmp_path, "USB Audio: - (hw:2,0)") == [
+        ("usb:0d8c:0014:AB_12_7", "path:1-1.3", "card:Device", "pcm:USB Audio: - (hw:2,0)")
+    ]
+
+
+def test_one_without_a_serial_is_named_by_what_it_has(sound, tmp_path):
+    plug(sound, 0, label="Mic", port="1-2", idVendor="046d", idProduct="0a44")
+    assert names(sound, tmp_path, "C-Media (hw:0,0)") == [
+        ("usb:046d:0a44", "path:1-2", "card:Mic", "pcm:C-Media (hw:0,0)")
+    ]
+
+
+def test_a_card_that_is_not_usb_is_named_by_its_id(sound, tmp_path):
+    plug(sound, 1, label="sndrpigooglevoi")
+    assert names(sound, tmp_path, "snd_rpi (hw:1,0)", "default") == [
+        ("card:sndrpigooglevoi", "pcm:snd_rpi (hw:1,0)"),
+        ("pcm:default",),
+    ]
+
+
+def test_a_second_input_of_a_card_says_so(sound, tmp_path):
+    plug(sound, 0, label="Two", port="1-2", idVendor="046d", idProduct="0a44")
+    found = names(sound, tmp_path, "Two: a (hw:0,0)", "Two: b (hw:0,1)")
+    assert found[0][0] == "usb:046d:0a44"
+    assert found[1] == ("usb:046d:0a44,1", "path:1-2,1", "card:Two,1", "pcm:Two: b (hw:0,1),1")
+
+
+def test_a_card_that_linux_says_nothing_of_keeps_portaudios_name(sound, tmp_path):
+    assert names(sound, tmp_path, "Ghost (hw:7,0)") == [("pcm:Ghost (hw:7,0)",)]
+
+
+def test_numbers_that_change_at_a_boot_change_no_name(sound, tmp_path):
+    plug(sound, 0, label="Mic", port="1-2", idVendor="046d", idProduct="0a44", serial="7")
+    before = devices(sound=sound, capture=listing(tmp_path, "Mic (hw:0,0)"))
+    (sound / "card0").rename(sound / "card3")
+    after = devices(sound=sound, capture=listing(tmp_path, "default", "Mic (hw:3,0)"))
+    assert find(before[0].name, after).portaudio == "Mic (hw:3,0)"
+
+
+def test_two_alike_are_told_apart_by_their_ports(sound, tmp_path):
+    for number in (0, 1):
+        plug(sound, number, label=f"Mic_{number}", port=f"1-{number}", idVendor="046d", idProduct="0a44")
+    found = devices(sound=sound, capture=listing(tmp_path, "Mic (hw:0,0)", "Mic (hw:1,0)"))
+    assert find("path:1-1", found).portaudio == "Mic (hw:1,0)"
+    assert find("card:Mic_0", found).portaudio == "Mic (hw:0,0)"
+    assert find("usb:046d:0a44", found).portaudio == "Mic (hw:0,0)"
+
+
+def test_rate_and_channels_are_those_that_portaudio_tells(sound, tmp_path):
+    found = devices(sound=sound, capture=listing(tmp_path, "default", "other"))
+    assert [(device.rate, device.channels) for device in found] == [(48_000, 1), (48_000, 2)]
+
+
+def mic(name, *others):
+    return Device(name, others, name, 48_000, 1)
+
+
+USB, BOARD, DEFAULT = mic("usb:046d:0a44:7", "path:1-2", "card:Mic"), mic("card:Board"), mic("pcm:default")
+
+
+@pytest.mark.parametrize(
+    ("among", "likeliest"),
+    [([BOARD, DEFAULT, USB], USB), ([BOARD, DEFAULT], DEFAULT), ([BOARD, mic("pcm:pulse")], BOARD)],
+)
+def test_the_likeliest_is_usb_and_else_the_default(among, likeliest):
+    assert find("", among) is likeliest
+
+
+@pytest.mark.parametrize("wanted", ["usb:046d:0a44:7", "usb:046d:0a44", "usb:046d", "path:1-2", "card:Mic"])
+def test_a_microphone_is_found_by_each_of_its_names(wanted):
+    assert find(wanted, [BOARD, USB]) is USB
+
+
+@pytest.mark.parametrize("wanted", ["usb:046d:0a4", "Mic", "usb:046d:0a44:77", "card:mic"])
+def test_a_part_of_a_name_is_no_name(wanted):
+    with pytest.raises(AudioError, match=rf"microphone '{wanted}' is not there \(there is usb:046d:0a44:7, card:Board"):
+        find(wanted, [USB, BOARD])
+
+
+@pytest.mark.parametrize("wanted", ["", "usb:046d:0a44"])
+def test_without_any_microphone_the_way_out_is_told(wanted):
+    with pytest.raises(AudioError, match=r"no microphone is plugged in \(plug one in, or name a file with --audio\)"):
+        find(wanted, [])
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ('print(\'{"error": "PyAudio is not installed"}\')', "PyAudio is not installed"),
+        ("pass", "ended without a word"),
+        ("print('ALSA lib pcm.c')", "gave no list of microphones"),
+        ("raise SystemExit('crash')", "ended without a word"),
+    ],
+)
+def test_a_listing_that_fails_is_told(sound, tmp_path, source, complaint):
+    with pytest.raises(AudioError, match=complaint):
+        devices(sound=sound, capture=program(tmp_path, source))
+
+
+def test_what_portaudio_lists_here_can_be_named():
+    pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
+    assert CAPTURE.is_file()
+    assert sys.executable
+    for device in devices():
+        assert find(device.name, [device]) is device

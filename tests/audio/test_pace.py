@@ -1,0 +1,84 @@
+"""Frames per monotonic second: what was lost, what only waited, and what is a slow sound card."""
+
+import pytest
+
+from headnod.audio.pace import FrameClock
+
+RATE = 48_000
+LUMP = RATE // 4
+
+
+def told(clock, times, frames=LUMP):
+    return [clock.lost(frames, now) for now in times]
+
+
+def steady(start, seconds, lump=0.25):
+    return [start + lump * count for count in range(1, round(seconds / lump) + 1)]
+
+
+def test_nothing_is_lost_of_a_steady_stream():
+    clock = FrameClock(RATE)
+    assert set(told(clock, steady(100.0, 600.0))) == {0.0}
+    assert clock.behind == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("drift", [0.995, 0.9999, 1.0001, 1.005])
+def test_a_sound_card_with_a_clock_of_its_own_loses_nothing(drift):
+    clock = FrameClock(RATE)
+    assert set(told(clock, [100.0 + now * drift for now in steady(0.0, 3_600.0)])) == {0.0}
+
+
+def test_frames_that_come_in_lumps_and_late_lose_nothing():
+    clock = FrameClock(RATE)
+    lateness = (0.0, 0.04, 0.11, 0.02, 0.2, 0.0, 0.01, 0.15)
+    times = [now + lateness[place % len(lateness)] for place, now in enumerate(steady(0.0, 60.0))]
+    assert set(told(clock, times)) == {0.0}
+
+
+@pytest.mark.parametrize("gap", [0.1, 0.5, 3.0, 60.0])
+def test_a_gap_is_told_once_and_to_its_length(gap):
+    clock = FrameClock(RATE)
+    assert set(told(clock, steady(0.0, 10.0))) == {0.0}
+    found = told(clock, steady(10.0 + gap, 10.0))
+    assert sum(found) == pytest.approx(gap, abs=0.01)
+    assert sum(missing > 0 for missing in found) == 1
+
+
+def test_several_gaps_are_told_each():
+    clock = FrameClock(RATE)
+    found = told(clock, steady(0.0, 5.0)) + told(clock, steady(5.5, 5.0)) + told(clock, steady(11.5, 5.0))
+    assert [missing for missing in found if missing] == pytest.approx([0.5, 1.0])
+
+
+def test_a_hiccup_of_a_few_milliseconds_is_none():
+    clock = FrameClock(RATE)
+    assert set(told(clock, steady(0.0, 5.0)) + told(clock, steady(5.03, 20.0))) == {0.0}
+
+
+def test_a_backlog_is_behind_until_it_is_read():
+    clock = FrameClock(RATE)
+    told(clock, steady(0.0, 10.0))
+    # Nobody read for four seconds; then all of it comes at once.
+    found, behind = [], []
+    for count in range(16):
+        found.append(clock.lost(LUMP, 14.0 + 0.001 * count))
+        behind.append(clock.behind)
+    assert sum(found) == 0.0
+    assert behind[0] == pytest.approx(3.75, abs=0.01)
+    assert behind[-1] == pytest.approx(0.0, abs=0.05)
+    assert set(told(clock, steady(14.0, 10.0))) == {0.0}
+
+
+def test_of_a_backlog_that_came_in_part_the_rest_is_lost():
+    clock = FrameClock(RATE)
+    told(clock, steady(0.0, 10.0))
+    # Ten seconds passed, and buffers held only two of them.
+    found = [clock.lost(LUMP, 20.0 + 0.001 * count) for count in range(8)]
+    found += told(clock, steady(20.0, 5.0))
+    assert sum(found) == pytest.approx(8.0, abs=0.05)
+
+
+def test_the_first_frames_set_the_time_whenever_they_come():
+    clock = FrameClock(RATE)
+    assert clock.behind == 0.0
+    assert clock.lost(LUMP, 1e9) == 0.0

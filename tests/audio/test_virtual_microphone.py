@@ -1,0 +1,115 @@
+"""A microphone that PyAudio really opens hears what is played."""
+
+import logging
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+import soundfile
+
+import virtual_microphone
+from headnod.audio.blocks import Hole
+from headnod.audio.devices import CAPTURE
+from headnod.audio.microphone import Capture, microphone_blocks
+from headnod.estimate import State
+from signals import RATE
+from virtual_microphone import VirtualMicrophone
+
+pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
+pytestmark = pytest.mark.skipif(
+    bool(virtual_microphone.missing()), reason=f"not installed: {virtual_microphone.missing()}"
+)
+
+NOTICED = 2.5
+"""Seconds in which a microphone that fails must be noticed."""
+
+
+@pytest.fixture
+def microphone(tmp_path):
+    made = VirtualMicrophone(tmp_path)
+    with ExitStack() as stack:
+        stack.callback(made.close)
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def blocks(microphone):
+    told = {key: microphone.environment[key] for key in ("HOME", "PULSE_RUNTIME_PATH", "PULSE_SERVER")}
+    command = ["env", *(f"{key}={value}" for key, value in told.items())]
+    command += [sys.executable, "-P", str(CAPTURE), "read", "vmic", "44100", "48000"]
+    heard = microphone_blocks(lambda: Capture(command), RATE)
+    # A null sink that just started gives its first sound after two seconds, when it already counts as hung.
+    until(heard, np.ndarray, within=15.0)
+    yield heard
+    heard.close()
+
+
+def listened(blocks, seconds):
+    """So many seconds of sound, none of it missing."""
+    heard, count = [], 0
+    while count < seconds * RATE:
+        block = next(blocks)
+        assert not isinstance(block, Hole), block
+        heard.append(block)
+        count += block.size
+    return np.concatenate(heard)
+
+
+def until(blocks, kind, *, within):
+    """The first of that kind, which must come in so many seconds."""
+    deadline = time.monotonic() + within
+    while not isinstance(block := next(blocks), kind):
+        assert time.monotonic() < deadline
+    assert time.monotonic() < deadline
+    return block
+
+
+def aligned(heard, played):
+    """The part of what was heard that holds what was played, and the played as late as that, to a tenth of a sample."""
+    size = heard.size + played.size
+    lags = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(played, size)))
+    start = int(lags[: heard.size].argmax())
+    part = heard[start : start + played.size]
+    turns = -2j * np.pi * np.fft.rfftfreq(played.size)
+    spectrum = np.fft.rfft(played)
+    late = [np.fft.irfft(spectrum * np.exp(turns * samples), played.size) for samples in np.linspace(-1.0, 1.0, 21)]
+    return part, max(late, key=lambda moved: float(moved @ part))
+
+
+def test_the_microphone_hears_what_the_file_holds(microphone, blocks, demo, tmp_path):
+    song = demo[RATE : 7 * RATE]
+    soundfile.write(tmp_path / "song.wav", song, RATE)
+    half, least = RATE // 2, []
+    # A busy machine lets the player stumble, which is no fault of the microphone.
+    while len(least) < 3 and max(least, default=0.0) < 0.99:
+        listened(blocks, 0.5)
+        player = microphone.play(tmp_path / "song.wav")
+        heard = listened(blocks, 7.5)
+        assert player.wait(timeout=10) == 0
+        pieces = zip(*(audio.reshape(-1, half) for audio in aligned(heard, song)), strict=True)
+        found = [np.corrcoef(part, meant)[0, 1] for part, meant in pieces]
+        assert len(found) == 12
+        least.append(min(found))
+    logging.getLogger(__name__).info("least correlation of half a second: %s", least)
+    assert max(least) >= 0.99
+
+
+def test_a_sound_server_that_dies_is_noticed_and_waited_for(microphone, blocks):
+    listened(blocks, 1.0)
+    microphone.kill_server()
+    assert until(blocks, Hole, within=NOTICED).state is State.WAITING
+    assert isinstance(next(blocks), Hole)
+    microphone.start()
+    until(blocks, np.ndarray, within=10.0)
+    listened(blocks, 1.0)
+
+
+def test_the_virtual_microphone_is_listed_by_its_stable_name(microphone):
+    command = [sys.executable, "-m", "headnod", "devices"]
+    ended = subprocess.run(command, env=microphone.environment, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert f" {virtual_microphone.NAME} " in ended.stdout
