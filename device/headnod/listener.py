@@ -1,0 +1,156 @@
+"""The listener: blocks of audio in, an estimate every few seconds out.
+
+A plain generator that is pulled from its end. Time inside is counted in
+samples; the wall clock comes in as an argument.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from headnod.audio.blocks import Block, Hole
+from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, Now, State
+from headnod.level import NoiseFloor, clipped_share, dbfs, is_dead
+from headnod.model import GenreModel
+from headnod.smoothing import Smoother
+from headnod.steady import SteadyNoise
+from headnod.windows import FrameCache, Window, windows
+
+_CLIPPING = 0.005
+"""Share of samples at full scale that makes a window clipped: mastered music
+touches full scale now and then, an overdriven microphone stays there."""
+
+
+class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When to speak and how sure to be."""
+
+    every: Annotated[float, Meta(ge=0.1, le=10.0)] = 3.0
+    """Seconds between estimates."""
+
+    smoothing: Annotated[float, Meta(ge=0.0, le=600.0)] = 12.0
+    """Seconds over which scores are averaged."""
+
+    silence: Annotated[float, Meta(ge=-120.0, le=0.0)] = -60.0
+    """Windows quieter than this, in dBFS, say nothing."""
+
+    above_noise: Annotated[float, Meta(ge=0.0, le=60.0)] = 6.0
+    """Decibels over the room's noise floor at which sound begins."""
+
+    certainty: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """Least smoothed probability for a genre to be named (0-1); 0 takes the model's own."""
+
+
+def listen(
+    blocks: Iterable[Block],
+    model: GenreModel,
+    settings: ListenerSettings,
+    *,
+    now: Now,
+    monotonic: Callable[[], float] = time.monotonic,
+    first: int = 0,
+    lost: float = 0.0,
+) -> Iterator[Estimate | Condition]:
+    """Name the genre of a stream of audio.
+
+    Args:
+        blocks: Mono audio at the model's sample rate in pieces of any length,
+            and holes where sound was missing.
+        model: What names genres.
+        settings: When to speak and how sure to be.
+        now: The wall clock.
+        monotonic: A clock in seconds that is never set.
+        first: Sequence number of the first estimate.
+        lost: Seconds of sound that were lost before.
+
+    Yields:
+        An estimate for every window, and a condition for every hole.
+    """
+    front_end, judge = model.front_end, _Judge(model, settings)
+    every = round(settings.every * front_end.sample_rate)
+    sequence, dropped = first, lost
+    for window in windows(blocks, front_end.window_samples, every, grid=front_end.hop):
+        if isinstance(window, Hole):
+            judge.forget()
+            dropped += window.lost
+            yield Condition(time=now(), state=window.state, message=window.message)
+            continue
+        began = monotonic()
+        judgement = judge.hear(window)
+        made = monotonic()
+        yield Estimate(
+            sequence=sequence,
+            time=now(),
+            monotonic=round(made, 3),
+            seconds=round(window.end / front_end.sample_rate, 3),
+            genre=judgement.genre,
+            confidence=_rounded(judgement.scores.max()),
+            raw_genre=judgement.raw_genre,
+            raw_confidence=_rounded(judgement.raw_confidence),
+            scores={label: _rounded(score) for label, score in zip(model.labels, judgement.scores, strict=True)},
+            level=round(judgement.level, 1),
+            peak=round(dbfs(window.samples, peak=True), 1),
+            dropped=round(dropped, 2),
+            latency=round(1e3 * (made - began), 2),
+            state=_state(window),
+            model=model.manifest.id,
+        )
+        sequence += 1
+
+
+class _Judgement(NamedTuple):
+    genre: str
+    scores: NDArray[np.float32]
+    raw_genre: str
+    raw_confidence: np.float32
+    level: float
+
+
+class _Judge:
+    """What a window is, given those before it."""
+
+    def __init__(self, model: GenreModel, settings: ListenerSettings) -> None:
+        self._model, self._settings = model, settings
+        self._certainty = settings.certainty or model.manifest.rejection.certainty
+        self._smoother = Smoother(seconds=settings.smoothing, every=settings.every)
+        self._noise, self._cache = NoiseFloor(every=settings.every), FrameCache(model.front_end)
+        self._steady = SteadyNoise(model.front_end)
+
+    def hear(self, window: Window) -> _Judgement:
+        level = dbfs(window.samples)
+        self._noise.update(window.samples)
+        if level < max(self._settings.silence, self._noise.floor + self._settings.above_noise):
+            return self._silence(level)
+        log_mel = self._cache.log_mel(window)
+        if self._steady.fills(log_mel):
+            return self._silence(level)
+        raw = self._model.scores(self._model.front_end.cepstra(log_mel))
+        scores = self._smoother.update(raw)
+        genre = self._model.labels[int(scores.argmax())] if scores.max() >= self._certainty else UNKNOWN
+        return _Judgement(genre, scores, self._model.labels[int(raw.argmax())], raw.max(), level)
+
+    def forget(self) -> None:
+        self._smoother.forget()
+
+    def _silence(self, level: float) -> _Judgement:
+        self.forget()
+        nothing = np.zeros(len(self._model.labels), np.float32)
+        return _Judgement(SILENCE, nothing, SILENCE, np.float32(0.0), level)
+
+
+def _state(window: Window) -> State:
+    if is_dead(window.samples):
+        return State.DEAF
+    if clipped_share(window.samples) > _CLIPPING:
+        return State.CLIPPING
+    return State.LISTENING
+
+
+def _rounded(score: np.float32) -> float:
+    return round(float(score), 4)

@@ -1,0 +1,35 @@
+"""What many tests start from: the shipped model, the demo clip, and chance with a seed."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from headnod.audio.file import audio_file
+from headnod.model import GenreModel
+from headnod.shipped import demo_clip, find_model
+
+# The machine may be a busy one, and how long an example takes is no property.
+settings.register_profile("headnod", deadline=None)
+settings.load_profile("headnod")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    return find_model("genre")
+
+
+@pytest.fixture(scope="session")
+def model(bundle):
+    return GenreModel.load(bundle)
+
+
+@pytest.fixture(scope="session")
+def demo(model):
+    """The demo clip, mono at the model's sample rate."""
+    with audio_file(demo_clip(), model.front_end.sample_rate) as blocks:
+        return np.concatenate(list(blocks))

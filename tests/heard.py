@@ -1,0 +1,37 @@
+"""Estimates and conditions in one line, for tests that show them somewhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from headnod.estimate import SILENCE, Condition, Estimate, State
+
+GTZAN = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
+
+
+def estimate(genre: str, **scores: float) -> Estimate:
+    """What was heard: these scores, 0 for every other genre."""
+    every = {label: 0.0 for label in GTZAN if label not in scores} | scores
+    return Estimate(
+        sequence=0,
+        time=datetime(2026, 11, 22, tzinfo=UTC),
+        seconds=3.0,
+        genre=genre,
+        confidence=max(every.values()),
+        scores={label: every[label] for label in sorted(every)},
+        level=-20.0,
+        peak=-3.0,
+        dropped=0.0,
+        state=State.LISTENING,
+        model="genre-0.1.0",
+    )
+
+
+def silence() -> Estimate:
+    """Nothing was playing."""
+    return estimate(SILENCE)
+
+
+def condition(state: State) -> Condition:
+    """Why nothing is heard."""
+    return Condition(time=datetime(2026, 11, 22, tzinfo=UTC), state=state, message=f"the state is {state}")

@@ -1,0 +1,88 @@
+"""Levels in dBFS, and the room's noise floor while music plays."""
+
+import numpy as np
+import pytest
+
+from headnod.level import SILENT_DBFS, NoiseFloor, clipped_share, dbfs, is_dead
+from signals import RATE, music, noise, scaled, sine
+
+WINDOW = 65_244
+
+
+@pytest.mark.parametrize(
+    ("audio", "level", "peak"),
+    [
+        (sine(441, 1.0, amplitude=1.0), -3.01, 0.0),
+        (sine(441, 1.0, amplitude=0.1), -23.01, -20.0),
+        (np.tile([0.5, -0.5], 100), -6.02, -6.02),
+        (np.tile([0.6, 0.4], 100), -20.0, -4.44),
+        (np.zeros(100), SILENT_DBFS, SILENT_DBFS),
+        (np.full(100, 0.5), SILENT_DBFS, -6.02),
+    ],
+)
+def test_level_is_about_the_mean_and_peak_is_not(audio, level, peak):
+    audio = np.asarray(audio, np.float32)
+    assert dbfs(audio) == pytest.approx(level, abs=0.02)
+    assert dbfs(audio, peak=True) == pytest.approx(peak, abs=0.02)
+
+
+def test_the_clipped_share_counts_both_ends():
+    audio = np.array([1.0, -1.0, 0.9995, 0.99, 0.0, 0.5, -0.5, 0.1], np.float32)
+    assert clipped_share(audio) == pytest.approx(3 / 8)
+
+
+def test_only_samples_that_never_change_are_dead():
+    assert is_dead(np.zeros(10, np.float32))
+    assert is_dead(np.full(10, -0.2, np.float32))
+    assert not is_dead(noise(0.1, dbfs=-90))
+
+
+def floor_after(windows, *, every=3.0):
+    noise_floor = NoiseFloor(every=every)
+    for window in windows:
+        noise_floor.update(window)
+    return noise_floor.floor
+
+
+def test_nothing_is_known_of_a_room_at_first():
+    assert NoiseFloor(every=3.0).floor == SILENT_DBFS
+
+
+def test_a_steady_noise_is_the_floor():
+    assert floor_after([noise(3.0, dbfs=-62, seed=seed) for seed in range(3)]) == pytest.approx(-62, abs=0.5)
+
+
+def test_the_floor_is_found_between_the_notes():
+    hiss = noise(3.0, dbfs=-65)
+    played = music(3.0)
+    gated = np.where(np.arange(played.size) % (RATE // 2) < RATE // 4, played, 0.0).astype(np.float32)
+    assert floor_after([gated + hiss]) == pytest.approx(-65, abs=0.7)
+
+
+def test_no_room_is_called_noisier_than_the_ceiling():
+    assert floor_after([noise(3.0, dbfs=-20)]) == NoiseFloor.CEILING
+
+
+def test_dead_audio_tells_nothing_of_the_room():
+    hiss = noise(3.0, dbfs=-58)
+    assert floor_after([hiss, np.zeros(WINDOW, np.float32), hiss]) == pytest.approx(-58, abs=0.5)
+    assert floor_after([np.zeros(WINDOW, np.float32)]) == SILENT_DBFS
+
+
+def test_a_moment_of_digital_silence_within_a_window_is_no_noise_floor():
+    gap = noise(3.0, dbfs=-58)
+    gap[20_000:40_000] = 0.0
+    # Pieces that are partly alive count as what they are.
+    assert floor_after([gap]) == pytest.approx(-58, abs=3.0)
+
+
+def test_a_quiet_moment_is_forgotten_after_ten_minutes():
+    quiet, louder = noise(3.0, dbfs=-80), noise(3.0, dbfs=-60)
+    assert floor_after([quiet, *[louder] * 199]) == pytest.approx(-80, abs=0.5)
+    assert floor_after([quiet, *[louder] * 200]) == pytest.approx(-60, abs=0.5)
+    assert floor_after([quiet, *[louder] * 200], every=1.5) == pytest.approx(-80, abs=0.5)
+
+
+def test_a_gain_moves_the_floor_as_far():
+    hiss = noise(3.0, dbfs=-70)
+    assert floor_after([scaled(hiss, -9)]) - floor_after([hiss]) == pytest.approx(-9, abs=0.01)

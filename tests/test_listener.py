@@ -1,0 +1,205 @@
+"""The listener: what it says of music, of silence, and of sound that went missing."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from doubles import Clock, FixedModel
+from headnod.audio.blocks import Hole
+from headnod.estimate import Condition, Estimate, State
+from headnod.level import dbfs
+from headnod.listener import ListenerSettings, listen
+from signals import music, noise, scaled, sine
+
+JAZZ, METAL = (0.9, 0.1), (0.1, 0.9)
+WINDOW = 10_240
+EVERY = WINDOW / 22_050
+TONE = sine(440.0, 1.0)[:WINDOW]
+HUSH = np.zeros(WINDOW, np.float32)
+AT_NOON = Clock().now
+GAP = Hole(State.WAITING, "the microphone went away", 2.0)
+ALONE = ListenerSettings(every=EVERY, smoothing=0.0)
+"""A window is judged by itself, and shares no sample with the next."""
+
+
+def heard(blocks, model, settings=ALONE, *, now=AT_NOON, **others):
+    return list(listen(blocks, model, settings, now=now, **others))
+
+
+def genres(said):
+    return [each.genre if isinstance(each, Estimate) else each.state for each in said]
+
+
+def test_every_window_gets_the_likeliest_genre():
+    assert genres(heard([TONE] * 3, FixedModel(JAZZ, METAL, JAZZ))) == ["jazz", "metal", "jazz"]
+
+
+def test_an_estimate_carries_all_that_is_known():
+    clock = Clock()
+    clock.seconds = 5.0
+    (said,) = heard([TONE], FixedModel(JAZZ), now=clock.now, monotonic=clock.monotonic)
+    assert said == Estimate(
+        sequence=0, time=clock.now(), monotonic=5.0, seconds=0.464, latency=0.0,
+        genre="jazz", confidence=0.9, raw_genre="jazz", raw_confidence=0.9, scores={"jazz": 0.9, "metal": 0.1},
+        level=-9.0, peak=-6.0, dropped=0.0, state=State.LISTENING, model="fixed-1.0.0",
+    )  # fmt: skip
+    assert said.time.utcoffset() == timedelta(0)
+
+
+def test_what_the_window_alone_says_stands_beside_what_is_smoothed():
+    settings = ListenerSettings(every=EVERY, smoothing=60.0)
+    said = heard([TONE, TONE, TONE, HUSH], FixedModel(JAZZ, JAZZ, METAL), settings)
+    assert [(each.genre, each.raw_genre, each.raw_confidence) for each in said[2:]] == [
+        ("jazz", "metal", 0.9),
+        ("silence", "silence", 0.0),
+    ]
+
+
+def test_time_is_that_of_the_clock_when_the_window_ended():
+    clock = Clock()
+
+    def blocks():
+        for _ in range(3):
+            clock.sleep(EVERY)
+            yield TONE
+
+    said = heard(blocks(), FixedModel(JAZZ), now=clock.now)
+    began = Clock().now()
+    assert [(each.time - began).total_seconds() for each in said] == pytest.approx([EVERY, 2 * EVERY, 3 * EVERY])
+
+
+def test_the_model_hears_the_features_of_the_window():
+    model = FixedModel(JAZZ)
+    audio = music(2.0)
+    heard([audio], model)
+    for count, features in enumerate(model.heard):
+        window = audio[count * WINDOW : (count + 1) * WINDOW]
+        assert np.array_equal(features, model.front_end.mfcc(window))
+
+
+def test_an_estimate_comes_every_so_many_seconds_without_drift():
+    settings = ListenerSettings(every=0.7)
+    said = heard([noise(60.0, dbfs=-20)], FixedModel(JAZZ), settings)
+    ends = np.array([each.seconds for each in said])
+    hop = 1024 / 22_050
+    assert len(said) == 1 + int((60.0 - EVERY) / 0.7)
+    assert (np.abs(ends - EVERY - 0.7 * np.arange(len(said))) <= hop + 1e-3).all()
+
+
+def test_silence_is_no_genre_and_forgets_the_last_one():
+    settings = ListenerSettings(every=EVERY, smoothing=60.0)
+    said = heard([TONE, TONE, TONE, HUSH, TONE], FixedModel(JAZZ, JAZZ, JAZZ, METAL), settings)
+    assert genres(said) == ["jazz", "jazz", "jazz", "silence", "metal"]
+    assert said[3].scores == {"jazz": 0.0, "metal": 0.0}
+    assert said[3].confidence == 0.0
+    assert not said[3].named
+    assert said[4].scores == {"jazz": 0.1, "metal": 0.9}
+
+
+def test_the_model_is_not_asked_about_silence():
+    model = FixedModel(JAZZ)
+    heard([HUSH] * 5, model)
+    assert model.heard == []
+
+
+def test_an_answer_under_the_certainty_is_unknown_and_keeps_its_scores():
+    model = FixedModel((0.7, 0.3), (0.6, 0.4), certainty=0.65)
+    said = heard([TONE, TONE], model)
+    assert genres(said) == ["jazz", "unknown"]
+    assert said[1].scores == {"jazz": 0.6, "metal": 0.4}
+    assert said[1].confidence == 0.6
+    assert not said[1].named
+
+
+def test_a_configured_certainty_is_stronger_than_the_models_own():
+    settings = ListenerSettings(every=EVERY, smoothing=0.0, certainty=0.5)
+    assert genres(heard([TONE], FixedModel((0.6, 0.4), certainty=0.95), settings)) == ["jazz"]
+
+
+def test_sequence_numbers_have_no_gap_and_go_on_from_the_first():
+    said = heard([TONE, GAP, TONE, HUSH, GAP, TONE], FixedModel(JAZZ), first=7)
+    assert [each.sequence for each in said if isinstance(each, Estimate)] == [7, 8, 9, 10]
+
+
+def test_a_new_song_is_named_with_its_third_window_at_the_latest():
+    said = heard([music(60.0)], FixedModel(*[JAZZ] * 10, METAL), ListenerSettings())
+    assert genres(said)[:10] == ["jazz"] * 10
+    assert genres(said)[10:13] == ["jazz", "metal", "metal"]
+
+
+def test_one_strange_window_does_not_change_the_genre():
+    said = heard([music(45.0)], FixedModel(*[JAZZ] * 6, METAL, JAZZ), ListenerSettings())
+    assert set(genres(said)) == {"jazz"}
+
+
+def test_a_hole_is_told_at_once_and_forgets_the_last_genre():
+    clock = Clock()
+    settings = ListenerSettings(every=EVERY, smoothing=60.0)
+    said = heard([TONE, TONE, TONE[:5_000], GAP, TONE], FixedModel(JAZZ, JAZZ, METAL), settings, now=clock.now)
+    assert genres(said) == ["jazz", "jazz", State.WAITING, "metal"]
+    assert said[2] == Condition(time=clock.now(), state=State.WAITING, message="the microphone went away")
+    assert said[3].scores == {"jazz": 0.1, "metal": 0.9}
+
+
+def test_lost_seconds_add_up():
+    said = heard([TONE, GAP, TONE, GAP, GAP, TONE], FixedModel(JAZZ))
+    assert [each.dropped for each in said if isinstance(each, Estimate)] == [0.0, 2.0, 6.0]
+
+
+def test_a_fan_is_silence_and_music_ten_decibels_over_it_is_not():
+    fan, song = noise(60.0, dbfs=-50), music(30.0)
+    played = fan.copy()
+    played[-song.size :] += scaled(song, -40.0 - dbfs(song))
+    said = heard([played], FixedModel(JAZZ), ListenerSettings())
+    assert said[0].level == pytest.approx(-50.0, abs=0.2)
+    assert said[-1].level == pytest.approx(-40.0, abs=1.5)
+    assert set(genres(said)[:9]) == {"silence"}
+    assert set(genres(said)[11:]) == {"jazz"}
+
+
+def test_a_fan_stays_silence_after_the_microphone_was_dead_for_a_moment():
+    fan = noise(60.0, dbfs=-50)
+    fan[20 * 22_050 : 30 * 22_050] = 0.0
+    assert set(genres(heard([fan], FixedModel(JAZZ), ListenerSettings()))) == {"silence"}
+
+
+@pytest.mark.parametrize("level", [-3, -20, -40])
+def test_loud_compressed_music_never_becomes_silence(level):
+    # Limited until no moment is quieter than another: as level as a fan, but louder than any.
+    song = music(300.0)
+    song = song[: song.size // 1708 * 1708].reshape(-1, 1708)
+    steady = scaled((song / np.maximum(song.std(axis=1, keepdims=True), 1e-6)).ravel(), level)
+    assert set(genres(heard([steady], FixedModel(JAZZ), ListenerSettings()))) == {"jazz"}
+
+
+@pytest.mark.parametrize(("threshold", "said"), [(-57.0, "silence"), (-59.0, "jazz")])
+def test_sound_under_the_threshold_of_silence_says_nothing(threshold, said):
+    settings = ListenerSettings(silence=threshold, above_noise=0.0)
+    tone = sine(440.0, 3.0)
+    assert genres(heard([scaled(tone, -58 - dbfs(tone))], FixedModel(JAZZ), settings)) == [said]
+
+
+def test_a_muted_microphone_is_deaf():
+    (said,) = heard([HUSH], FixedModel(JAZZ))
+    assert (said.state, said.genre, said.level) == (State.DEAF, "silence", -120.0)
+
+
+def test_an_overdriven_microphone_is_clipping_and_a_mastered_song_is_not():
+    overdriven = np.clip(4.0 * TONE, -1.0, 1.0)
+    mastered = music(1.0)[:WINDOW].copy()
+    mastered[::1_000] = 1.0
+    said = heard([overdriven, mastered], FixedModel(JAZZ))
+    assert [each.state for each in said] == [State.CLIPPING, State.LISTENING]
+
+
+def test_a_stream_that_ends_before_its_first_window_says_nothing():
+    assert heard([TONE[:-1]], FixedModel(JAZZ)) == []
+
+
+def test_nothing_is_heard_before_it_is_asked_for():
+    def blocks():
+        yield TONE
+        pytest.fail("the listener ran ahead of whoever pulls it")
+
+    assert next(iter(listen(blocks(), FixedModel(JAZZ), ALONE, now=Clock().now))).genre == "jazz"

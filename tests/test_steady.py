@@ -1,0 +1,50 @@
+"""Steady noise is told from music by how each band fluctuates."""
+
+import numpy as np
+import pytest
+
+from headnod.frontend import FrontEnd
+from headnod.steady import SteadyNoise
+from signals import music, noise, scaled, sine
+
+FRONT_END = FrontEnd()
+
+
+def fills(audio):
+    return SteadyNoise(FRONT_END).fills(FRONT_END.log_mel(audio[: FRONT_END.window_samples]))
+
+
+def coloured(slope, seed):
+    """Noise whose power falls by so many decibels an octave."""
+    spectrum = np.fft.rfft(noise(4.0, dbfs=-20, seed=seed))
+    spectrum[1:] *= np.arange(1, spectrum.size) ** (-slope / 6.02)
+    return np.fft.irfft(spectrum)[2048:].astype(np.float32)
+
+
+@pytest.mark.parametrize("slope", [-3, 0, 3, 6])
+@pytest.mark.parametrize("seed", range(10))
+def test_noise_of_any_colour_is_noise(slope, seed):
+    assert fills(coloured(slope, seed))
+
+
+@pytest.mark.parametrize("level", [-60, -30, 0])
+def test_its_level_does_not_matter(level):
+    assert fills(scaled(noise(4.0, dbfs=-10), level))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_music_is_not_noise(seed):
+    assert not fills(music(4.0, seed=seed))
+
+
+def test_music_ten_decibels_over_noise_is_not_noise():
+    song = music(4.0)
+    assert not fills(song + noise(4.0, dbfs=20 * np.log10(song.std()) - 10))
+
+
+def test_a_held_tone_is_not_noise():
+    assert not fills(sine(440.0, 4.0))
+
+
+def test_digital_silence_is_not_called_noise():
+    assert not fills(np.zeros(FRONT_END.window_samples, np.float32))
