@@ -1,0 +1,114 @@
+"""A whole file judged at once: which genre it is, and how sure that is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import msgspec
+import numpy as np
+
+from headnod.errors import AudioError
+from headnod.estimate import SILENCE
+from headnod.frontend import Audio, FrontEnd, LogMel
+from headnod.level import dbfs
+from headnod.listener import ListenerSettings
+from headnod.model import GenreModel
+from headnod.smoothing import mean_of
+from headnod.steady import SteadyNoise
+from headnod.windows import FrameCache, Window, windows
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file is."""
+
+    file: str
+    """The file, as it was named."""
+
+    genre: str
+    """The likeliest label, or `silence`."""
+
+    confidence: float
+    """Probability of that label over the whole file (0-1); 0 for silence."""
+
+    scores: dict[str, float]
+    """Probability of every label; they sum to 1, or are 0 for silence."""
+
+    seconds: float
+    """How long the file is."""
+
+    short: bool
+    """It is shorter than a window, and was heard as its own repetition."""
+
+
+def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
+    """Judge a file by the mean of its windows' log scores.
+
+    Args:
+        file: What to call it.
+        blocks: Its sound, mono, at the model's sample rate.
+        model: What names genres.
+
+    Raises:
+        AudioError: It holds no sound at all, or ends badly.
+    """
+    front_end, settings = model.front_end, ListenerSettings()
+    cache, heard = FrameCache(front_end), _Tail(blocks, front_end.window_samples)
+    every = round(settings.every * front_end.sample_rate)
+    steady, scores, covered = SteadyNoise(front_end), [], 0
+    for window in windows(heard, front_end.window_samples, every, grid=front_end.hop):
+        assert isinstance(window, Window)  # noqa: S101 - a file has no holes
+        covered = window.end
+        log_mel = cache.log_mel(window)
+        if dbfs(window.samples) >= settings.silence and not steady.fills(log_mel):
+            scores.append(model.scores(front_end.cepstra(log_mel)))
+    if not heard.count:
+        message = f"{file}: holds no sound (its length is 0)"
+        raise AudioError(message)
+    rest = heard.last()
+    uncovered = not covered or heard.count - covered > front_end.sample_rate // 2
+    if uncovered and dbfs(rest) >= settings.silence:
+        log_mel = _repeated(rest, front_end)
+        if not steady.fills(log_mel):
+            scores.append(model.scores(front_end.cepstra(log_mel)))
+    probable = mean_of(scores) if scores else np.zeros(len(model.labels), np.float32)
+    return Verdict(
+        file=file,
+        genre=model.labels[int(probable.argmax())] if scores else SILENCE,
+        confidence=round(float(probable.max()), 4),
+        scores={label: round(float(score), 4) for label, score in zip(model.labels, probable, strict=True)},
+        seconds=round(heard.count / front_end.sample_rate, 2),
+        short=heard.count < front_end.window_samples,
+    )
+
+
+class _Tail:
+    """Blocks that pass by, with the last window's worth of them kept."""
+
+    def __init__(self, blocks: Iterable[Audio], size: int) -> None:
+        self._blocks, self._size = blocks, size
+        self._kept: deque[Audio] = deque()
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Audio]:
+        held = 0
+        for block in self._blocks:
+            self.count += block.size
+            held += block.size
+            self._kept.append(block)
+            while held - self._kept[0].size >= self._size:
+                held -= self._kept.popleft().size
+            yield block
+
+    def last(self) -> Audio:
+        """The last samples: a window's worth, or all there are."""
+        return np.concatenate(self._kept)[-self._size :]
+
+
+def _repeated(audio: Audio, front_end: FrontEnd) -> LogMel:
+    """Log-mel of a window, or of what there is of it with its frames repeated."""
+    if audio.size < front_end.n_fft:
+        audio = np.resize(audio, front_end.n_fft)
+    log_mel = front_end.log_mel(audio)
+    places = np.arange(front_end.frames) % len(log_mel)
+    return log_mel[places]

@@ -1,0 +1,98 @@
+"""A whole file is judged by all of its windows, and a short one by what there is of it."""
+
+import numpy as np
+import pytest
+
+from doubles import SMALL, FixedModel
+from headnod.classify import classify
+from headnod.errors import AudioError
+from signals import RATE, music, noise, sine
+
+WINDOW = SMALL.window_samples
+JAZZ, METAL = (0.8, 0.2), (0.2, 0.8)
+
+
+def judged(audio, *answers, pieces=1):
+    model = FixedModel(*(answers or (JAZZ,)))
+    return classify("song.wav", np.array_split(audio, pieces), model), model
+
+
+def test_a_file_is_the_mean_of_its_windows():
+    verdict, model = judged(music(10.0)[: round(9.6 * RATE)], JAZZ, METAL, METAL)
+    assert len(model.heard) == 4
+    expected = np.exp(np.log([JAZZ, METAL, METAL, METAL]).mean(axis=0))
+    assert list(verdict.scores.values()) == pytest.approx(expected / expected.sum(), abs=1e-3)
+    assert (verdict.genre, verdict.seconds, verdict.short) == ("metal", 9.6, False)
+    assert verdict.confidence == verdict.scores["metal"]
+
+
+def test_windows_start_every_three_seconds_and_the_rest_is_heard_too():
+    audio = music(8.0)
+    _, model = judged(audio)
+    starts = [0, 3 * RATE // 1024 * 1024, 6 * RATE // 1024 * 1024, audio.size - WINDOW]
+    for start, features in zip(starts, model.heard, strict=True):
+        assert np.array_equal(features, SMALL.mfcc(audio[start : start + WINDOW]))
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 100])
+def test_how_a_file_is_decoded_makes_no_difference(pieces):
+    audio = music(7.0)
+    whole, heard = judged(audio)
+    cut, again = judged(audio, pieces=pieces)
+    assert cut == whole
+    assert all(np.array_equal(one, other) for one, other in zip(heard.heard, again.heard, strict=True))
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.04, 0.1, 0.3, 0.46])
+def test_a_short_clip_is_heard_as_its_frames_repeated_and_marked(seconds):
+    audio = music(1.0)[: round(seconds * RATE)]
+    verdict, model = judged(audio, METAL)
+    assert (verdict.genre, verdict.short, verdict.seconds) == ("metal", True, seconds)
+    (features,) = model.heard
+    log_mel = SMALL.log_mel(audio if audio.size >= SMALL.n_fft else np.resize(audio, SMALL.n_fft))
+    assert np.array_equal(features, SMALL.cepstra(np.resize(log_mel, (SMALL.frames, SMALL.n_mels))))
+
+
+def test_a_clip_of_one_window_is_not_short():
+    verdict, model = judged(music(1.0)[:WINDOW])
+    assert not verdict.short
+    assert len(model.heard) == 1
+
+
+def test_silent_windows_have_no_say():
+    hush = np.zeros(9 * RATE, np.float32)
+    verdict, model = judged(np.concatenate([hush, music(3.0)]), METAL)
+    assert verdict.genre == "metal"
+    assert 1 <= len(model.heard) <= 2
+
+
+@pytest.mark.parametrize("audio", [np.zeros(5 * RATE, np.float32), noise(5.0, dbfs=-75), np.zeros(100, np.float32)])
+def test_a_silent_file_is_silence(audio):
+    verdict, model = judged(audio)
+    assert (verdict.genre, verdict.confidence, verdict.scores) == ("silence", 0.0, {"jazz": 0.0, "metal": 0.0})
+    assert model.heard == []
+
+
+@pytest.mark.parametrize("blocks", [[], [np.zeros(0, np.float32)] * 3])
+def test_a_file_of_no_length_is_refused(blocks):
+    with pytest.raises(AudioError, match=r"^song\.wav: holds no sound"):
+        classify("song.wav", blocks, FixedModel(JAZZ))
+
+
+def test_the_whole_file_is_never_held():
+    kept = []
+
+    def blocks():
+        for _ in range(2_000):
+            kept.append(np.broadcast_to(sine(441.0, 0.01), 220).copy())
+            yield kept[-1]
+            if len(kept) > 200:
+                kept.pop(0)[:] = np.nan  # what was given long ago may be overwritten
+
+    assert classify("long.wav", blocks(), FixedModel(JAZZ)).seconds == pytest.approx(20.0, abs=0.1)
+
+
+def test_the_demo_clip_is_metal(demo, model):
+    verdict = classify("demo", [demo], model)
+    assert verdict.genre == "metal"
+    assert sum(verdict.scores.values()) == pytest.approx(1.0, abs=1e-3)
