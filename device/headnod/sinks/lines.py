@@ -1,0 +1,61 @@
+"""Estimates as lines of text: for pipes, logs and dumb terminals, or as JSON."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+import msgspec
+
+from headnod.estimate import Condition, Estimate
+
+
+class PlainLines:
+    """A line an estimate that a person can read."""
+
+    def __init__(self, out: TextIO) -> None:
+        """Write to a text stream."""
+        self._out = out
+
+    def show(self, estimate: Estimate) -> None:
+        """One line: where in the stream, what, how sure, what else, how loud."""
+        minutes, seconds = divmod(int(estimate.seconds), 60)
+        others = [f"{label} {score:.2f}" for label, score in estimate.ranked()[1:3] if score >= 0.01]  # noqa: PLR2004 - a hundredth is what is printed
+        sure = f"{estimate.confidence:.2f}" if estimate.confidence else "    "
+        line = (
+            f"{minutes:3d}:{seconds:02d}  {estimate.genre:<10} {sure}  {estimate.level:6.1f} dBFS  {', '.join(others)}"
+        )
+        self._write(line.rstrip())
+
+    def tell(self, condition: Condition) -> None:
+        """One line: the state and its reason."""
+        self._write(f"        {condition.state}: {condition.message}")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _write(self, line: str) -> None:
+        self._out.write(line + "\n")
+        self._out.flush()
+
+
+class JsonLines:
+    """A JSON object an estimate, on a line of its own, and so for conditions."""
+
+    def __init__(self, out: TextIO) -> None:
+        """Write to a text stream."""
+        self._out = out
+
+    def show(self, estimate: Estimate) -> None:
+        """The estimate, every field under its own name."""
+        self._write(estimate)
+
+    def tell(self, condition: Condition) -> None:
+        """The condition: it has a `message` and no `genre`."""
+        self._write(condition)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _write(self, said: Estimate | Condition) -> None:
+        self._out.write(msgspec.json.encode(said).decode() + "\n")
+        self._out.flush()

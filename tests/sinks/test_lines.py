@@ -1,0 +1,73 @@
+"""Lines that a person reads, and lines that a program reads."""
+
+import io
+import json
+
+import msgspec
+import pytest
+
+from headnod.estimate import Condition, Estimate, State
+from headnod.sinks.lines import JsonLines, PlainLines
+from heard import condition, estimate, silence
+
+
+def plain(*heard):
+    out = io.StringIO()
+    sink = PlainLines(out)
+    for each in heard:
+        (sink.show if isinstance(each, Estimate) else sink.tell)(each)
+    sink.close()
+    return out.getvalue().splitlines()
+
+
+def test_a_line_says_when_what_how_sure_how_loud_and_what_else():
+    heard = msgspec.structs.replace(estimate("jazz", jazz=0.81, blues=0.14, rock=0.02), seconds=83.4, level=-23.44)
+    assert plain(heard) == ["  1:23  jazz       0.81   -23.4 dBFS  blues 0.14, rock 0.02"]
+
+
+def test_what_is_not_worth_a_hundredth_is_left_out():
+    assert plain(estimate("jazz", jazz=0.995, blues=0.004)) == ["  0:03  jazz       0.99   -20.0 dBFS"]
+
+
+def test_silence_has_no_scores():
+    assert plain(silence()) == ["  0:03  silence           -20.0 dBFS"]
+
+
+def test_a_condition_says_its_state_and_why():
+    assert plain(condition(State.WAITING)) == ["        waiting_for_microphone: the state is waiting_for_microphone"]
+
+
+def test_an_evening_of_hours_keeps_its_minutes():
+    assert plain(msgspec.structs.replace(silence(), seconds=36_000.9))[0].startswith("600:00 ")
+
+
+@pytest.mark.parametrize("heard", [estimate("jazz", jazz=0.9, blues=0.1), silence(), condition(State.BEHIND)])
+def test_json_can_be_read_back(heard):
+    out = io.StringIO()
+    sink = JsonLines(out)
+    (sink.show if isinstance(heard, Estimate) else sink.tell)(heard)
+    sink.close()
+    assert out.getvalue().endswith("\n")
+    assert out.getvalue().count("\n") == 1
+    assert msgspec.json.decode(out.getvalue(), type=type(heard)) == heard
+    assert set(json.loads(out.getvalue())) == set(type(heard).__struct_fields__)
+
+
+def test_an_estimate_and_a_condition_can_be_told_apart():
+    assert "message" not in Estimate.__struct_fields__
+    assert "genre" not in Condition.__struct_fields__
+
+
+class Flushed(io.StringIO):
+    flushes = 0
+
+    def flush(self):
+        self.flushes += 1
+        super().flush()
+
+
+@pytest.mark.parametrize("kind", [PlainLines, JsonLines])
+def test_every_line_is_out_at_once(kind):
+    out = Flushed()
+    kind(out).show(silence())
+    assert out.flushes == 1

@@ -1,0 +1,181 @@
+"""The histogram in the terminal, in any room and in any alphabet."""
+
+import io
+
+import msgspec
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from doubles import Clock
+from headnod.estimate import State
+from headnod.sinks.terminal import Terminal
+from heard import GTZAN, condition, estimate, silence
+
+JAZZ = estimate("jazz", jazz=0.8, blues=0.15, rock=0.05)
+
+
+class Screen:
+    """A terminal of a certain size, and what it shows."""
+
+    def __init__(self, width=80, height=24, *, encoding="utf-8", hearing=""):
+        self.out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace")
+        self.console = Console(
+            file=self.out,
+            width=width,
+            height=height,
+            force_terminal=True,
+            color_system="truecolor",
+            legacy_windows=False,
+        )
+        self.clock = Clock()
+        self.terminal = Terminal(self.console, hearing=hearing, monotonic=self.clock.monotonic, animated=False)
+
+    def lines(self):
+        """The picture as it would be drawn now, after the bars had time to move."""
+        self.clock.seconds += 60.0
+        drawn = self.console.render_lines(self.terminal, pad=False)
+        return ["".join(segment.text for segment in line).rstrip() for line in drawn]
+
+
+@pytest.fixture
+def screen():
+    screen = Screen()
+    yield screen
+    screen.terminal.close()
+
+
+def test_every_genre_has_a_bar_in_its_own_place(screen):
+    for heard in (JAZZ, estimate("rock", rock=0.9)):
+        screen.terminal.show(heard)
+        assert [line.split()[0] for line in screen.lines()[1:11]] == list(GTZAN)
+
+
+def test_bars_are_as_long_as_scores_are_high(screen):
+    screen.terminal.show(JAZZ)
+    bars = {line.split()[0]: line.count("█") for line in screen.lines()[1:11]}
+    room = 79 - len("classical") - 1 - 6
+    assert bars["jazz"] == pytest.approx(0.8 * room, abs=1)
+    assert bars["blues"] == pytest.approx(0.15 * room, abs=1)
+    assert bars["metal"] == 0
+
+
+def test_bars_rise_fast_and_fall_slowly(screen):
+    def jazz(after):
+        screen.clock.seconds += after - 60.0
+        return screen.lines()[6].count("█")
+
+    screen.lines()
+    screen.terminal.show(JAZZ)
+    risen = jazz(0.3)
+    assert risen > 40
+    screen.terminal.show(estimate("rock", rock=1.0))
+    assert jazz(0.3) > 0.5 * risen
+    assert jazz(10.0) == 0
+
+
+def test_scores_model_level_and_what_plays_are_told(screen):
+    screen.terminal.show(JAZZ)
+    lines = screen.lines()
+    assert lines[0].startswith("headnod  genre-0.1.0")
+    assert "-20 dBFS" in lines[0]
+    assert lines[6].endswith("0.80")
+    assert lines[7].split()[-1] == "-"
+    assert lines[12].startswith("jazz since ")
+
+
+def test_since_when_stays_while_the_genre_does(screen):
+    def heard(genre, minute):
+        time = JAZZ.time.replace(minute=minute)
+        screen.terminal.show(msgspec.structs.replace(estimate(genre, **{genre: 0.8}), time=time))
+        return screen.lines()[12].split("since ")[1]
+
+    first = heard("jazz", 1)
+    assert heard("jazz", 2) == first
+    assert heard("rock", 3) != first
+    assert heard("jazz", 4) != first
+
+
+def test_a_condition_drops_the_bars_and_says_why(screen):
+    screen.terminal.show(JAZZ)
+    screen.terminal.tell(condition(State.WAITING))
+    lines = screen.lines()
+    assert not any("█" in line for line in lines)
+    assert lines[-1] == "waiting for microphone: the state is waiting_for_microphone"
+    screen.terminal.show(JAZZ)
+    assert screen.lines()[-1].startswith("jazz since ")
+
+
+def test_a_microphone_that_is_unwell_is_told_beside_the_genre(screen):
+    screen.terminal.show(msgspec.structs.replace(JAZZ, state=State.CLIPPING))
+    assert "microphone is clipping" in screen.lines()[-1]
+
+
+def test_before_the_first_estimate_it_says_what_it_waits_for(screen):
+    assert screen.lines()[0] == "headnod"
+    assert "first three seconds" in screen.lines()[-1]
+
+
+def test_what_is_heard_stands_in_the_title():
+    screen = Screen(hearing="demo clip war.ogg: no microphone")
+    screen.terminal.show(JAZZ)
+    assert "demo clip war.ogg: no microphone" in screen.lines()[0]
+    screen.terminal.close()
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 10, 17, 40, 80, 300])
+@pytest.mark.parametrize("height", [1, 2, 3, 5, 11, 13, 24])
+def test_the_picture_fits_into_any_room(width, height):
+    screen = Screen(width, height)
+
+    def fits():
+        lines = screen.lines()
+        assert len(lines) <= height
+        assert all(len(line) <= width for line in lines)
+
+    fits()
+    screen.terminal.tell(condition(State.WAITING))
+    fits()
+    for heard in (JAZZ, silence()):
+        screen.terminal.show(heard)
+        fits()
+    screen.terminal.tell(condition(State.BEHIND))
+    fits()
+    screen.terminal.close()
+
+
+def test_where_there_is_little_room_the_best_stay():
+    screen = Screen(40, 5)
+    screen.terminal.show(JAZZ)
+    assert [line.split()[0] for line in screen.lines()] == ["blues", "jazz", "rock", "jazz"]
+    screen.terminal.close()
+
+
+def test_an_alphabet_without_blocks_draws_hashes():
+    screen = Screen(encoding="ascii")
+    screen.terminal.show(JAZZ)
+    lines = screen.lines()
+    assert lines[6].count("#") > 40
+    assert all(line.isascii() for line in lines)
+    screen.terminal.close()
+
+
+def test_labels_of_another_model_are_drawn_too(screen):
+    other = msgspec.structs.replace(JAZZ, genre="fado", scores={"fado": 0.7, "hard bop": 0.3})
+    screen.terminal.show(JAZZ)
+    screen.terminal.show(other)
+    assert [line.split()[0] for line in screen.lines()[1:3]] == ["fado", "hard"]
+
+
+def test_closing_gives_the_terminal_back_with_the_last_picture_and_may_be_done_twice():
+    screen = Screen()
+    screen.terminal.show(JAZZ)
+    screen.lines()
+    screen.terminal.close()
+    screen.terminal.close()
+    screen.out.seek(0)
+    written = screen.out.read()
+    assert written.count("\x1b[?1049h") == written.count("\x1b[?1049l") == 1
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
+    after = written.partition("\x1b[?1049l")[2]
+    assert Text.from_ansi(after).plain.count("jazz since ") == 1
