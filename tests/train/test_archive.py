@@ -1,0 +1,104 @@
+"""The archive is read as it was written, or refused by name."""
+
+import numpy as np
+import pytest
+
+from headnod.frontend import FrontEnd
+from headnod_train.archive import ArchiveError, heard_windows, read_archive, window_starts
+from tone_archive import GENRES, tone, tone_arrays, write_tones
+
+FRONT_END = FrontEnd(n_mfcc=20)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_tones(tmp_path / "tones.npz", FRONT_END)
+
+
+def test_the_archive_gives_the_features_of_the_audio(path):
+    archive = read_archive(path, FRONT_END)
+    audio = tone("low", 3, FRONT_END)
+    track = list(archive.tracks).index("low.3")
+    heard = FRONT_END.mfcc(audio[: FRONT_END.window_samples])
+    stored = FRONT_END.cepstra(archive.windows(track, FRONT_END)[0])
+    assert np.abs(heard - stored).max() < 2.0
+    assert np.corrcoef(heard.ravel(), stored.ravel())[0, 1] > 0.999
+
+
+def test_labels_are_the_genres_in_order_and_targets_their_places(path):
+    archive = read_archive(path, FRONT_END)
+    assert archive.labels == GENRES
+    assert archive.targets(GENRES).tolist() == [0] * 6 + [1] * 6 + [2] * 6
+
+
+def test_windows_start_every_three_seconds_and_end_inside_the_track():
+    assert window_starts(387, FRONT_END) == [0, 39, 77, 116, 155, 194, 232, 271, 310, 349]
+    assert window_starts(38, FRONT_END) == [0]
+    assert window_starts(37, FRONT_END) == []
+
+
+def test_every_window_knows_its_track(path):
+    valid = read_archive(path, FRONT_END).subset("valid")
+    features, tracks = heard_windows(valid, FRONT_END)
+    assert features.shape == (24, FRONT_END.frames, FRONT_END.n_mfcc)
+    assert tracks.tolist() == np.repeat(np.arange(6), 4).tolist()
+
+
+def test_an_empty_side_is_refused_with_those_that_are_there(path):
+    with pytest.raises(ArchiveError, match=r"split 'test' \(it has train, valid\)"):
+        read_archive(path, FRONT_END).subset("test")
+
+
+def test_a_genre_that_the_model_does_not_know_is_named(path):
+    with pytest.raises(ArchiveError, match="genre 'noisy' of the archive"):
+        read_archive(path, FRONT_END).targets(("high", "low"))
+
+
+ARRAYS = tone_arrays(FRONT_END)
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"levels": None}, "levels is not a file"),
+        ({"levels": ARRAYS["levels"].astype(np.float32)}, "no log-mel archive"),
+        ({"levels": ARRAYS["levels"][0]}, "levels has shape"),
+        ({"levels": ARRAYS["levels"][:, :, :64]}, "64 mel bands, the front end makes 128"),
+        ({"genre": ARRAYS["genre"][:-1]}, "genre has shape"),
+        ({"artist": np.array(3, np.int32)}, "artist has shape"),
+        ({"floor_db": np.full(18, np.nan, np.float32)}, "no level"),
+        ({"range_db": np.zeros(18, np.float32)}, "no level"),
+        ({"track": np.array([{}] * 18, dtype=object)}, "no log-mel archive"),
+        ({"first_sample": ARRAYS["first_sample"] // 3}, "569 samples apart, the front end's 1708"),
+        (
+            {"levels": ARRAYS["levels"][:, :20], "first_sample": ARRAYS["first_sample"][:, :20]},
+            "20 frames do not fill a window of 38",
+        ),
+    ],
+)
+def test_an_archive_that_does_not_fit_is_refused_by_field(tmp_path, changed, complaint):
+    path = write_tones(tmp_path / "broken.npz", FRONT_END, **changed)
+    with pytest.raises(ArchiveError, match=complaint) as refusal:
+        read_archive(path, FRONT_END)
+    assert str(path) in str(refusal.value)
+
+
+def test_no_damage_to_the_file_escapes_as_another_error(path):
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [b"", b"genre,track\n", whole[: len(whole) // 2], whole[:-30]]
+    places = rng.integers(len(whole), size=40)
+    damaged += [whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :] for place in places]
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            read_archive(path, FRONT_END)
+        except ArchiveError:
+            refused += 1
+    assert refused >= 30
+
+
+def test_an_absent_archive_is_named(tmp_path):
+    with pytest.raises(ArchiveError, match=r"nowhere\.npz: No such file"):
+        read_archive(tmp_path / "nowhere.npz", FRONT_END)

@@ -1,0 +1,55 @@
+"""The one place that imports TensorFlow and Keras, and keeps them quiet.
+
+They cost seconds and a gigabyte, so only fitting and quantising come here, and
+their C++ greets every import with lines that a person takes for errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from headnod.errors import MissingExtraError
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what is written to stdout and stderr, from C++ too, and show it only if the body raises."""
+    with tempfile.TemporaryFile() as said:
+        _flush()
+        saved = [os.dup(1), os.dup(2)]
+        try:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            yield
+        except Exception:
+            _flush()
+            said.seek(0)
+            os.write(saved[1], said.read())
+            raise
+        finally:
+            _flush()
+            for stream, former in zip((1, 2), saved, strict=True):
+                os.dup2(former, stream)
+                os.close(former)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+try:
+    with quiet():
+        import keras
+        import tensorflow as tf
+except ImportError as error:
+    message = f"training needs TensorFlow and Keras: pip install 'headnod[train]' ({error})"
+    raise MissingExtraError(message) from error
+
+__all__ = ["keras", "quiet", "tf"]

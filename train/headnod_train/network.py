@@ -1,0 +1,89 @@
+"""The network: MFCCs of one window in, a logit for each genre out.
+
+Its first layer starts as the inverse DCT, so the small two-dimensional
+convolutions after it see frequency again. Everything is made of operations that
+fold, quantise to int8 and run in one delegate partition: convolution with batch
+norm and ReLU, pooling, dense.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.frontend import FrontEnd
+from headnod_train.backend import keras
+
+layers = keras.layers
+
+BANDS = 64
+"""Bands that the inverse DCT gives back: the mels, averaged to so many."""
+
+
+def build(
+    front_end: FrontEnd, labels: int, spread: tuple[NDArray[np.float32], NDArray[np.float32]], width: int = 24
+) -> keras.Model:
+    """The network, untrained.
+
+    Args:
+        front_end: Gives the input, (frames, n_mfcc), standardised.
+        labels: Genres.
+        spread: Mean and deviation that standardised it, each (n_mfcc,).
+        width: Channels of the first convolution; the others follow.
+    """
+    heard = keras.Input((front_end.frames, front_end.n_mfcc), name="mfcc")
+    x = layers.Dense(BANDS, name="inverse_dct")(heard)
+    x = layers.Reshape((front_end.frames, BANDS, 1))(x)
+    x = _convolution(x, width, strides=(1, 2))
+    x = _convolution(x, 2 * width, strides=2)
+    x = _residual(x)
+    x = _convolution(x, 4 * width, strides=2)
+    x = _residual(x)
+    x = layers.Dropout(0.2)(x)
+    x = _convolution(x, 128, kernel=(1, x.shape[2]), padding="valid")
+    # As a global mean: XNNPACK has no average pooling in int8, which would split the delegate.
+    mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = layers.Concatenate()([mean, layers.MaxPooling2D((x.shape[1], 1))(x)])
+    x = layers.Dropout(0.4)(layers.Flatten()(x))
+    network = keras.Model(heard, layers.Dense(labels, name="logits")(x), name="genre")
+    network.get_layer("inverse_dct").set_weights(_inverse_dct(front_end, *spread))
+    return network
+
+
+def multiply_adds(network: keras.Model) -> int:
+    """Multiplications of one inference, counted from the shapes of the layers."""
+    total = 0
+    for layer in network.layers:
+        if isinstance(layer, (layers.Conv2D, layers.Dense)):
+            places = int(np.prod(layer.output.shape[1:-1]))
+            total += places * int(np.prod(layer.kernel.shape))
+    return total
+
+
+def _convolution(
+    x: keras.KerasTensor,
+    channels: int,
+    *,
+    kernel: tuple[int, int] = (3, 3),
+    strides: int | tuple[int, int] = 1,
+    padding: str = "same",
+    active: bool = True,
+) -> keras.KerasTensor:
+    x = layers.Conv2D(channels, kernel, strides=strides, padding=padding, use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    return layers.ReLU()(x) if active else x
+
+
+def _residual(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.ReLU()(layers.Add()([x, _convolution(x, x.shape[-1], active=False)]))
+
+
+def _inverse_dct(
+    front_end: FrontEnd, mean: NDArray[np.float32], deviation: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """Weights that turn standardised MFCCs back into bands, about unit in size."""
+    place = (np.arange(BANDS)[:, None] + 0.5) * np.pi / BANDS
+    basis = np.cos(place * np.arange(front_end.n_mfcc)) * np.sqrt(2.0 / front_end.n_mels)
+    basis[:, 0] /= np.sqrt(2.0)
+    decibels = 20.0
+    return [(basis * deviation).T / decibels, basis @ mean / decibels]
