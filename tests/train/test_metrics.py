@@ -1,0 +1,61 @@
+"""Figures agree with those computed by hand."""
+
+import numpy as np
+import pytest
+
+from headnod_train.metrics import by_track, calibration_error, confusion, share_right, surprise
+
+
+def test_accuracy_is_the_share_of_right_answers():
+    share = share_right(np.array([True, True, False, True]), np.array([0, 0, 1, 1]))
+    assert (share.accuracy, share.count) == (0.75, 4)
+
+
+def test_an_interval_over_tracks_is_wider_than_windows_pretend():
+    tracks = np.repeat(np.arange(40), 10)
+    right = np.repeat(np.arange(40) % 2 == 0, 10)
+    low, high = share_right(right, tracks).ci95
+    # Forty coin throws: 0.5 +- 1.96 * 0.5 / sqrt(40); 400 would give a third of that.
+    assert low == pytest.approx(0.345, abs=0.03)
+    assert high == pytest.approx(0.655, abs=0.03)
+
+
+def test_the_same_answers_always_give_the_same_interval():
+    right, tracks = np.arange(30) % 3 == 0, np.arange(30)
+    assert share_right(right, tracks) == share_right(right, tracks)
+
+
+def test_all_right_has_no_spread():
+    assert share_right(np.ones(5, bool), np.arange(5)).ci95 == (1.0, 1.0)
+
+
+def test_confusion_counts_what_was_played_by_row():
+    counts = confusion(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
+    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
+    chances = np.array([[0.8, 0.2]] * 10, np.float32)
+    assert calibration_error(chances, np.array([0] * 8 + [1] * 2)) == pytest.approx(0.0, abs=1e-6)
+    assert calibration_error(chances, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.3, abs=1e-6)
+
+
+def test_gaps_of_different_bins_do_not_cancel():
+    chances = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
+    assert calibration_error(chances, np.array([1, 0])) == pytest.approx((0.9 + 0.4) / 2, abs=1e-6)
+
+
+def test_full_confidence_falls_into_the_last_bin():
+    assert calibration_error(np.array([[1.0, 0.0]], np.float32), np.array([0])) == 0.0
+
+
+def test_surprise_is_the_mean_negative_log_likelihood():
+    chances = np.array([[0.5, 0.5], [0.25, 0.75]], np.float32)
+    assert surprise(chances, np.array([0, 0])) == pytest.approx((np.log(2) + np.log(4)) / 2)
+
+
+def test_a_track_is_judged_by_the_mean_log_score_of_its_windows():
+    chances = np.array([[0.6, 0.4], [0.6, 0.4], [0.01, 0.99], [0.9, 0.1]], np.float32)
+    scores = by_track(chances, np.array([0, 0, 0, 1]))
+    assert scores.argmax(axis=1).tolist() == [1, 0]
+    assert scores[0, 0] == pytest.approx((2 * np.log(0.6) + np.log(0.01)) / 3, abs=1e-5)

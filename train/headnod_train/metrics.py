@@ -1,0 +1,95 @@
+"""Figures from answers: how often right, how sure of that, how honest the chances.
+
+Plain functions of arrays that know nothing of models or archives, so each can
+be checked by hand.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.intp]
+"""Places in the list of genres, one an answer."""
+Chances = NDArray[np.float32]
+"""Probabilities, shape (answers, labels)."""
+
+RESAMPLES = 4000
+"""Draws of the bootstrap: its ends then wander by a tenth of a point."""
+_LEAST = 1e-6
+
+
+class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often something was right."""
+
+    accuracy: float
+    """Share of right answers (0-1)."""
+
+    ci95: tuple[float, float]
+    """95 % interval of the same, by bootstrap over tracks."""
+
+    count: int
+    """Answers."""
+
+
+def share_right(right: NDArray[np.bool_], tracks: NDArray[np.intp], *, seed: int = 0) -> Share:
+    """Accuracy with its interval.
+
+    Answers about one track stand or fall together, so whole tracks are drawn
+    (cluster bootstrap, percentile interval: Davison and Hinkley, 1997).
+
+    Args:
+        right: Whether each answer was right, shape (n,), n >= 1.
+        tracks: The track of each answer, shape (n,).
+        seed: Seed of the draws: the same answers always give the same interval.
+    """
+    names, place = np.unique(tracks, return_inverse=True)
+    counts = np.bincount(place)
+    hits = np.bincount(place, weights=right)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+    low, high = np.percentile((drawn @ hits) / (drawn @ counts), (2.5, 97.5))
+    return Share(_rounded(right.mean()), (_rounded(low), _rounded(high)), len(right))
+
+
+def confusion(targets: Labels, guesses: Labels, labels: int) -> NDArray[np.intp]:
+    """Answers counted by what was played (rows) and what was said (columns)."""
+    counts = np.zeros((labels, labels), np.intp)
+    np.add.at(counts, (targets, guesses), 1)
+    return counts
+
+
+def calibration_error(chances: Chances, targets: Labels, *, bins: int = 15) -> float:
+    """Expected calibration error (Guo and others, 2017).
+
+    The gap between mean confidence and accuracy in each of so many equal bins
+    of confidence, weighted by how many answers fall into it.
+    """
+    confidence = chances.max(axis=1)
+    right = chances.argmax(axis=1) == targets
+    place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
+    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(targets))
+
+
+def surprise(chances: Chances, targets: Labels) -> float:
+    """Mean negative log-likelihood of what was played, in nats."""
+    given = chances[np.arange(len(targets)), targets]
+    return float(-np.log(np.maximum(given, _LEAST)).mean())
+
+
+def by_track(chances: Chances, tracks: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Mean log probability over the windows of each track, shape (tracks, labels).
+
+    Args:
+        chances: One row a window.
+        tracks: The track of each window, counted from 0 without a gap.
+    """
+    evidence = np.log(np.maximum(chances, np.float32(_LEAST))).astype(np.float64)
+    sums = np.zeros((int(tracks.max()) + 1, chances.shape[1]))
+    np.add.at(sums, tracks, evidence)
+    return sums / np.bincount(tracks)[:, None]
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
