@@ -1,0 +1,69 @@
+"""What comes with headnod: its models and the demo clip.
+
+They stand beside the package in an installed copy, and at the root of the
+project in a checkout.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headnod.errors import ConfigError
+from headnod.manifest import MANIFEST
+
+DEFAULT_MODEL = "genre"
+"""Name of the model that is used when none is named."""
+
+_PACKAGE = Path(__file__).parent
+
+
+def shipped(name: str) -> Path:
+    """The folder of that name, such as `models`.
+
+    Raises:
+        ConfigError: It did not come with this installation.
+    """
+    for place in (_PACKAGE / name, _PACKAGE.parents[1] / name):
+        if place.is_dir():
+            return place
+    message = f"this installation has no folder '{name}' (install headnod again)"
+    raise ConfigError(message)
+
+
+def demo_clip() -> Path:
+    """A piece of freely licensed music to listen to where there is no microphone."""
+    return next(path for path in sorted(shipped("demo").iterdir()) if path.suffix in {".ogg", ".flac", ".wav"})
+
+
+def find_model(wanted: str) -> Path:
+    """The bundle that a person means.
+
+    Args:
+        wanted: A folder, or the name of a shipped model with its version or
+            without it: then the newest.
+
+    Raises:
+        ConfigError: There is none; the message says which there are.
+    """
+    folder = Path(wanted)
+    if (folder / MANIFEST).is_file():
+        return folder
+    there = models()
+    named = [path for path in there if wanted in {path.name, path.name.rpartition("-")[0]}]
+    if not named:
+        message = (
+            f"there is no model '{wanted}' (shipped are {', '.join(path.name for path in there) or 'none'}; "
+            "or name a folder with a manifest.json)"
+        )
+        raise ConfigError(message)
+    return named[-1]
+
+
+def models() -> list[Path]:
+    """The bundles that can be found by name, the newest version of each last."""
+    return sorted((manifest.parent for manifest in shipped("models").glob(f"*/{MANIFEST}")), key=_by_version)
+
+
+def _by_version(bundle: Path) -> tuple[str, list[int]]:
+    name, _, version = bundle.name.rpartition("-")
+    return name, [int(number) for number in version.split(".") if number.isdigit()]
