@@ -1,0 +1,103 @@
+"""Where settings come from: a file, the environment, the command line.
+
+Each gives values by section and key, with the place that each was written at,
+so that an error can send a person there.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headnod.errors import ConfigError
+
+CONFIG_FILE = Path("/etc/headnod/headnod.toml")
+"""Where the configuration of an installed headnod stands."""
+
+_PREFIX = "HEADNOD_"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value and where it came from."""
+
+    value: Any
+    """The value, as it was written."""
+
+    origin: str
+    """`default`, a file with its line, an environment variable or a flag."""
+
+
+Layer = Mapping[tuple[str, str], Value]
+"""Values by section and key."""
+
+
+def file_layer(path: Path, *, required: bool) -> Layer:
+    """What a TOML file says.
+
+    Raises:
+        ConfigError: It is absent though required, unreadable, or no TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except FileNotFoundError:
+        if not required:
+            return {}
+        message = f"{path}: there is no such file (name another with --config, or leave it out)"
+        raise ConfigError(message) from None
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: cannot be read: {error}"
+        raise ConfigError(message) from error
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path}: is not TOML: {error}"
+        raise ConfigError(message) from error
+    layer = {}
+    for section, keys in content.items():
+        if not isinstance(keys, dict):
+            message = f"{path}: '{section}' stands outside a section (write it under one, such as [listen])"
+            raise ConfigError(message)
+        for key, value in keys.items():
+            layer[section, key] = Value(value, f"{path}:{_line(text, section, key)}")
+        if not keys:
+            layer[section, ""] = Value(None, str(path))
+    return layer
+
+
+def environment_layer(environment: Mapping[str, str]) -> Layer:
+    """What variables such as `HEADNOD_LISTEN__EVERY=1.5` say."""
+    layer = {}
+    for name, text in environment.items():
+        if name.startswith(_PREFIX) and "__" in name:
+            section, _, key = name.removeprefix(_PREFIX).lower().partition("__")
+            layer[section, key] = Value(_from_text(text), name)
+    return layer
+
+
+def flag_layer(flags: Mapping[tuple[str, str, str], Any]) -> Layer:
+    """What was said on the command line: value by flag, section and key; None is nothing."""
+    return {(section, key): Value(value, flag) for (flag, section, key), value in flags.items() if value is not None}
+
+
+def _from_text(text: str) -> Any:  # noqa: ANN401 - as TOML has it
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _line(text: str, section: str, key: str) -> int:
+    """The line on which a key stands, 1 where it cannot be found."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*\[\s*([\w.-]+)", line):
+            inside = match[1] == section
+            if match[1] == f"{section}.{key}":
+                return number
+        elif inside and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
+            return number
+    return 1

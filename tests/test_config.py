@@ -1,0 +1,136 @@
+"""The configuration: four layers, every value with its origin, and a way out of every mistake."""
+
+import pytest
+
+from headnod.config import SECTIONS, Config, load
+from headnod.errors import ConfigError
+from headnod.layers import environment_layer, file_layer, flag_layer
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "headnod.toml"
+
+
+def written(path, text):
+    path.write_text(text)
+    return file_layer(path, required=True)
+
+
+def refusal(*layers):
+    with pytest.raises(ConfigError) as caught:
+        load(*layers)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_without_any_layer_everything_is_as_it_comes():
+    loaded = load()
+    assert loaded.config == Config()
+    assert set(loaded.origins.values()) == {"default"}
+    assert set(loaded.origins) == {(section, key) for section, keys in SECTIONS.items() for key in keys}
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(path):
+    file = written(path, "[listen]\nevery = 1.0\nsmoothing = 6.0\nsilence = -50.0\n")
+    environment = environment_layer({"HEADNOD_LISTEN__EVERY": "2.0", "HEADNOD_LISTEN__SMOOTHING": "7.5"})
+    flags = flag_layer({("--every", "listen", "every"): 4.0, ("--model", "model", "name"): None})
+    loaded = load(file, environment, flags)
+    said = loaded.config.listen
+    assert (said.every, said.smoothing, said.silence, said.above_noise) == (4.0, 7.5, -50.0, 6.0)
+    assert loaded.origins["listen", "every"] == "--every"
+    assert loaded.origins["listen", "smoothing"] == "HEADNOD_LISTEN__SMOOTHING"
+    assert loaded.origins["listen", "silence"] == f"{path}:4"
+    assert loaded.origins["model", "name"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "key", "value"),
+    [
+        ("0.5", "leds", "brightness", 0.5),
+        ("30", "history", "days", 30),
+        ("usb:0d8c:0014", "microphone", "device", "usb:0d8c:0014"),
+        ('"12"', "microphone", "device", "12"),
+        ('["arecord", "-t", "raw"]', "microphone", "command", ("arecord", "-t", "raw")),
+        ("{jazz = 4}", "leds", "pins", {"jazz": 4}),
+        ("", "history", "path", ""),
+    ],
+)
+def test_a_variable_is_written_as_in_the_file_or_as_plain_text(text, section, key, value):
+    layer = environment_layer({f"HEADNOD_{section}__{key}".upper(): text})
+    assert getattr(getattr(load(layer).config, section), key) == value
+
+
+@pytest.mark.parametrize("name", ["HEADNOD_CONFIG", "HEADNOD_", "PATH", "headnod_listen__every"])
+def test_other_variables_say_nothing(name):
+    assert environment_layer({name: "3"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[listen]\nevry = 3.0", ":2: listen.evry: there is no such key (did you mean 'every'?)"),
+        ("[lisen]\nevery = 3.0", ":2: there is no section 'lisen' (did you mean 'listen'?)"),
+        ("[nonsense]", ": there is no section 'nonsense' (there is listen, model"),
+        ("[listen]\n\n# often\nevery = 0.0", ":4: listen.every: expected `float` >= 0.1"),
+        ("[listen]\nevery = nan", ":2: listen.every: "),
+        ("[listen]\nevery = inf", ":2: listen.every: "),
+        ("[listen]\nevery = 'often'", ":2: listen.every: expected `float`, got `str`"),
+        ("[listen]\nsilence = nan", ":2: listen.silence: "),
+        ("[microphone]\nrate = 8000", ":2: microphone.rate: expected `int` >= 16000"),
+        ("[microphone]\nrate = 44100.5", ":2: microphone.rate: expected `int`"),
+        ("[microphone]\nrate = true", ":2: microphone.rate: expected `int`, got `bool`"),
+        ("[microphone]\ncommand = 'arecord -t raw'", ":2: microphone.command: expected `array`, got `str`"),
+        ("[microphone]\ncommand = ['arecord', 3]", ":2: microphone.command: expected `str`, got `int`"),
+        ("[microphone]\nchannels = 0", ":2: microphone.channels: expected `int` >= 1"),
+        ("[leds]\nkind = 'neon'", ":2: leds.kind: invalid enum value 'neon'"),
+        ("[leds]\npins = {jazz = 99}", ":2: leds.pins: expected `int` <= 27"),
+        ("[leds.pins]\njazz = 'four'", ":1: leds.pins: expected `int`, got `str`"),
+        ("[log]\nlevel = 3", ":2: log.level: "),
+        ("[model]\nname = 2026-11-22", ":2: model.name: expected `str`"),
+        ("every = 3.0", ": 'every' stands outside a section (write it under one, such as [listen])"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_by_line_and_key(path, text, complaint):
+    with pytest.raises(ConfigError) as caught:
+        load(written(path, text))
+    assert str(caught.value).startswith(f"{path}{complaint}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_mistake_in_a_variable_or_a_flag_is_named_by_it():
+    layer = environment_layer({"HEADNOD_LISTEN__EVERY": "soon"})
+    assert refusal(layer) == "HEADNOD_LISTEN__EVERY: listen.every: expected `float`, got `str`"
+    layer = environment_layer({"HEADNOD_LISTEN__EVRY": "3"})
+    assert refusal(layer) == "HEADNOD_LISTEN__EVRY: listen.evry: there is no such key (did you mean 'every'?)"
+    layer = flag_layer({("--rate", "microphone", "rate"): 7})
+    assert refusal(layer).startswith("--rate: microphone.rate: expected `int` >= 16000")
+
+
+@pytest.mark.parametrize("text", ["[listen", "a = = 3", "[listen]\nevery = 1\nevery = 2", "\0"])
+def test_what_is_no_toml_is_refused_with_its_place(path, text):
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"headnod\.toml: is not TOML: .*\(at "):
+        file_layer(path, required=True)
+
+
+def test_a_file_that_cannot_be_read_is_named(path, tmp_path):
+    path.write_bytes(b"[listen]\n# caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"headnod\.toml: cannot be read: .*utf-8"):
+        file_layer(path, required=True)
+    with pytest.raises(ConfigError, match=r"cannot be read: .*directory"):
+        file_layer(tmp_path, required=True)
+
+
+def test_only_a_file_that_somebody_named_must_be_there(path):
+    assert file_layer(path, required=False) == {}
+    with pytest.raises(ConfigError, match=r"there is no such file \(name another with --config, or leave it out\)"):
+        file_layer(path, required=True)
+
+
+def test_a_key_is_found_on_its_own_line_whatever_stands_around_it(path):
+    text = "# every = 1\n[model]\nname = 'genre'\n\n[ listen ] # [model]\n  'every' = 2\n[leds.pins]\njazz = 4\n"
+    loaded = load(written(path, text))
+    assert loaded.origins["listen", "every"] == f"{path}:6"
+    assert loaded.origins["model", "name"] == f"{path}:3"
+    assert loaded.origins["leds", "pins"] == f"{path}:7"
