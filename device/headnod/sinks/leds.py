@@ -1,0 +1,161 @@
+"""Single LEDs on GPIO pins, dimmed by gpiozero.
+
+An LED a genre, or fewer of them as a bar of the likeliest. This is the one
+file that imports gpiozero, which drives every Raspberry Pi through lgpio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headnod.errors import LedError
+from headnod.sinks.scene import Layout, Light, best, one_each
+
+PINS: Mapping[str, int] = {
+    "blues": 17,
+    "classical": 27,
+    "country": 22,
+    "disco": 23,
+    "hiphop": 24,
+    "jazz": 25,
+    "metal": 5,
+    "pop": 6,
+    "reggae": 13,
+    "rock": 26,
+}
+"""GPIO numbers that leave I2C, SPI, I2S and the serial port free."""
+
+
+@dataclass(frozen=True)
+class LedSettings:
+    """Which pins carry LEDs, and how bright they are."""
+
+    pins: Mapping[str, int] = field(default_factory=lambda: PINS)
+    """GPIO number of every genre's LED; or of every place of a bar of the likeliest genres, "1" the best."""
+
+    brightness: float = 1.0
+    """Greatest duty cycle (0-1)."""
+
+    gamma: float = 2.2
+    """What makes half a bar look half as bright; 1 for drivers that correct it themselves."""
+
+    frequency: int = 100
+    """Pulses a second."""
+
+    active_high: bool = True
+    """A pin that is high lights its LED; false for LEDs between 3.3 V and the pin."""
+
+
+class Leds:
+    """A row of LEDs, each on a pin of its own.
+
+    >>> from gpiozero.pins.mock import MockFactory, MockPWMPin
+    >>> import numpy as np
+    >>> leds = Leds(LedSettings(pins={"1": 17, "2": 27}), pin_factory=MockFactory(pin_class=MockPWMPin))
+    >>> leds.paint(Light(np.array([1.0, 0.5]), np.ones((2, 3))), 0.04)
+    >>> [round(duty, 2) for duty in leds.duties]
+    [1.0, 0.22]
+    >>> leds.close()
+    """
+
+    def __init__(self, settings: LedSettings, *, pin_factory: Any = None) -> None:  # noqa: ANN401 - gpiozero has no types
+        """Take the pins, all of them or none.
+
+        Args:
+            settings: Which pins, and how bright.
+            pin_factory: A gpiozero pin factory; None takes the one that gpiozero
+                finds on this board, or the one that GPIOZERO_PIN_FACTORY names.
+
+        Raises:
+            LedError: gpiozero is missing, there is no GPIO here, or a pin cannot be had.
+        """
+        self._settings = settings
+        self._leds: list[Any] = []
+        try:
+            for place in _places(settings.pins):
+                self._leds.append(_led(place, settings, pin_factory))
+        except LedError:
+            self.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """How many LEDs there are."""
+        return len(self._leds)
+
+    @property
+    def layout(self) -> Layout:
+        """An LED a genre, or a bar of the best."""
+        return layout_of(self._settings)
+
+    @property
+    def duties(self) -> list[float]:
+        """The duty cycle of every LED just now, 0-1."""
+        return [float(led.value) for led in self._leds]
+
+    def paint(self, light: Light, seconds: float) -> None:  # noqa: ARG002 - every lamp is told
+        """Dim every LED to its level; its colour is its own."""
+        duties = self._settings.brightness * light.levels.clip(0.0, 1.0) ** self._settings.gamma
+        # 8 bits are finer than an eye, and a pulse that stays as it is costs nothing.
+        for led, duty in zip(self._leds, (duties * 255).round() / 255, strict=True):
+            if led.value != duty:
+                led.value = float(duty)
+
+    def close(self) -> None:
+        """Let go of the pins, which turns the LEDs off."""
+        for led in self._leds:
+            led.close()
+
+
+def layout_of(settings: LedSettings) -> Layout:
+    """How LEDs on such pins show genres, without opening them."""
+    places = _places(settings.pins)
+    return best if places[0].isdecimal() else one_each(places)
+
+
+def _places(pins: Mapping[str, int]) -> list[str]:
+    numbered = {place.isdecimal() for place in pins}
+    if len(numbered) != 1:
+        message = (
+            f"LEDs: the pins must be named by genres or by places 1, 2, 3, one of the two: {', '.join(pins) or 'none'}"
+        )
+        raise LedError(message)
+    return sorted(pins, key=int) if numbered == {True} else list(pins)
+
+
+def _led(place: str, settings: LedSettings, pin_factory: Any) -> Any:  # noqa: ANN401
+    number = settings.pins[place]
+    try:
+        # None of a board's libraries may be there, and gpiozero warns of each before it gives up.
+        with _warnings_in_the_error():
+            from gpiozero import PWMLED  # noqa: PLC0415 - only who has LEDs needs it
+
+            return PWMLED(
+                number, active_high=settings.active_high, frequency=settings.frequency, pin_factory=pin_factory
+            )
+    except ModuleNotFoundError as error:
+        message = f"LEDs: {error.name} is not installed: pip install 'headnod[device]', or apt install python3-lgpio"
+        raise LedError(message) from error
+    except Exception as error:
+        message = (
+            f"LED {place!r} on GPIO {number}: {error} (is it a free pin of this board, and are you in the group gpio?)"
+        )
+        raise LedError(message) from error
+
+
+@contextlib.contextmanager
+def _warnings_in_the_error() -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except Exception as error:
+            if not caught:
+                raise
+            reasons = "; ".join(str(warning.message) for warning in caught)
+            message = f"{error} ({reasons})"
+            raise LedError(message) from error

@@ -1,0 +1,163 @@
+"""A picture of lights, for a person without any: a PNG of what they would show.
+
+Written with the standard library alone: a Pi needs no drawing library for a
+dozen round lights.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, State
+from headnod.sinks.palette import GENRES
+from headnod.sinks.scene import Layout, Light, Scene
+
+Picture = NDArray[np.float64]
+"""Linear light, shape (height, width, 3), 0 and up."""
+
+_GAMMA = 2.2
+_ROW, _LEGEND, _MARGIN = 58, 18, 20
+_BOARD, _OFF, _INK = (0.006, 0.008, 0.011), (0.017, 0.019, 0.024), (0.32, 0.34, 0.38)
+
+
+def write_preview(path: Path, moments: Mapping[str, Light]) -> None:
+    """Write a picture of lights at some moments, one above the other.
+
+    Args:
+        path: The PNG file to write.
+        moments: What every row is called, and what it shows; rows may differ in size.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    width = 2 * _MARGIN + max(len(light.levels) * _pitch(len(light.levels)) for light in moments.values())
+    rows = [_row(name, light, max(width, 2 * _MARGIN + 12 * len(name))) for name, light in moments.items()]
+    widest = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0)), mode="edge") for row in rows]
+    path.write_bytes(png(_eight_bits(np.concatenate(padded))))
+
+
+def demonstration(layout: Layout, size: int) -> dict[str, Light]:
+    """Moments that show everything these lights can say, for `write_preview`."""
+    sure = Scene(layout, size)
+    moments = {
+        "waiting for a microphone": _settled(layout, size, _condition(State.WAITING), 1.2),
+        "deaf": _settled(layout, size, _condition(State.DEAF), 0.5),
+        "silence": _settled(layout, size, _estimate(SILENCE, {})),
+        "unsure, perhaps rock": _settled(
+            layout, size, _estimate(UNKNOWN, {"rock": 0.38, "country": 0.3, "blues": 0.2})
+        ),
+        "jazz 0.80": _settled(layout, size, _estimate("jazz", {"jazz": 0.8, "blues": 0.12, "classical": 0.05})),
+        "disco 0.55, pop close": _settled(layout, size, _estimate("disco", {"disco": 0.55, "pop": 0.35})),
+    }
+    sure.hear(_estimate("metal", {"metal": 0.9, "rock": 0.1}))
+    sure.after(5.0)
+    sure.hear(_estimate("reggae", {"reggae": 0.7, "hiphop": 0.3}))
+    return moments | {"0.3 s after metal gave way to reggae": sure.after(0.3)}
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """An image as a PNG file.
+
+    By the PNG specification (W3C, third edition): signature, header, zlib stream
+    of rows that each begin with filter 0, end.
+
+    Args:
+        pixels: Red, green, blue, shape (height, width, 3).
+    """
+    height, width, _ = pixels.shape
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)
+    rows[:, 1:] = pixels.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _row(name: str, light: Light, width: int) -> Picture:
+    picture: Picture = np.broadcast_to(_BOARD, (_LEGEND + _ROW, width, 3)).copy()
+    _write(picture, name.upper())
+    pitch = _pitch(len(light.levels))
+    # Seen as bright as an LED with its own gamma makes it.
+    for index, shine in enumerate(light.pixels().clip(0, 1) ** _GAMMA):
+        centre = _MARGIN + pitch * (index + 0.5)
+        near = slice(max(0, int(centre - 2 * pitch)), int(centre + 2 * pitch))
+        across = np.arange(near.start, min(near.stop, width)) + 0.5 - centre
+        down = np.arange(_LEGEND + _ROW) + 0.5 - (_LEGEND + _ROW / 2)
+        _light(picture[:, near], np.hypot(across, down[:, np.newaxis])[..., np.newaxis], shine, 0.34 * pitch)
+    return picture
+
+
+def _light(picture: Picture, distance: Picture, shine: NDArray[np.float64], radius: float) -> None:
+    inside = np.clip(radius - distance + 0.5, 0, 1)
+    core = np.exp(-((distance / (0.6 * radius)) ** 2)) * (shine + 0.25 * shine.max())
+    glow = 0.5 * shine * np.exp(-(distance - radius).clip(0) / (0.5 * radius))
+    picture *= 1 - inside
+    picture += inside * (_OFF + shine + core) + (1 - inside) * glow
+
+
+def _write(picture: Picture, text: str) -> None:
+    for place, letter in enumerate(text):
+        for line, octal in enumerate(_FONT.get(letter, "00000")):
+            for column in range(3):
+                if int(octal) >> (2 - column) & 1:
+                    top, left = 8 + 2 * line, _MARGIN + 8 * place + 2 * column
+                    picture[top : top + 2, left : left + 2] = _INK
+
+
+def _pitch(size: int) -> int:
+    return int(np.clip(900 // max(size, 1), 9, 34))
+
+
+def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
+    return (picture.clip(0, 1) ** (1 / _GAMMA) * 255).round().astype(np.uint8)
+
+
+def _settled(layout: Layout, size: int, heard: Estimate | Condition, seconds: float = 5.0) -> Light:
+    scene = Scene(layout, size)
+    scene.hear(heard)
+    scene.after(0.0)
+    return scene.after(seconds)
+
+
+def _estimate(genre: str, heard: Mapping[str, float]) -> Estimate:
+    rest = 0.0 if genre == SILENCE else max(0.0, 1.0 - sum(heard.values()))
+    others: Sequence[str] = [label for label in GENRES if label not in heard]
+    scores = {label: heard.get(label, rest / len(others)) for label in GENRES}
+    return Estimate(
+        sequence=0,
+        time=datetime.fromtimestamp(0, UTC),
+        seconds=0.0,
+        genre=genre,
+        confidence=max(scores.values()),
+        scores=scores,
+        level=-20.0,
+        peak=-6.0,
+        dropped=0.0,
+        state=State.LISTENING,
+        model="preview",
+    )
+
+
+def _condition(state: State) -> Condition:
+    return Condition(time=datetime.fromtimestamp(0, UTC), state=state, message="")
+
+
+# Five rows of three dots, each row an octal digit.
+_FONT = {
+    "A": "25755", "B": "65656", "C": "34443", "D": "65556", "E": "74647", "F": "74644", "G": "34553", "H": "55755",
+    "I": "72227", "J": "11152", "K": "55655", "L": "44447", "M": "57755", "N": "65555", "O": "25552", "P": "65644",
+    "Q": "25563", "R": "65655", "S": "34216", "T": "72222", "U": "55557", "V": "55552", "W": "55775", "X": "55255",
+    "Y": "55222", "Z": "71247", "0": "75557", "1": "26227", "2": "71747", "3": "71717", "4": "55711", "5": "74717",
+    "6": "74757", "7": "71122", "8": "75757", "9": "75717", ".": "00002", ",": "00024",
+}  # fmt: skip

@@ -1,0 +1,178 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+from headnod.errors import HeadnodError, LedError
+from headnod.estimate import State
+from headnod.sinks.leds import PINS, Leds, LedSettings
+from headnod.sinks.lights import Lights
+from heard import GTZAN, condition, estimate
+
+
+class CountingPin(MockPWMPin):
+    writes = 0
+
+    def _set_state(self, value):
+        self.writes += 1
+        super()._set_state(value)
+
+
+@pytest.fixture
+def board():
+    factory = MockFactory(pin_class=MockPWMPin)
+    yield factory
+    factory.close()
+
+
+def duty(board, number):
+    return round(board.pin(number).state, 2)
+
+
+def test_every_genre_has_a_pin_that_no_bus_needs():
+    assert set(PINS) == set(GTZAN)
+    assert len(set(PINS.values())) == 10
+    i2c, spi, uart, i2s = {2, 3}, {7, 8, 9, 10, 11}, {14, 15}, {18, 19, 20, 21}
+    assert not set(PINS.values()) & (i2c | spi | uart | i2s)
+
+
+def test_the_led_of_the_genre_that_is_heard_shines(board):
+    lights = Lights(Leds(LedSettings(), pin_factory=board))
+    lights.show(estimate("jazz", jazz=0.81, rock=0.09))
+    lights.frame(60.0)
+    assert duty(board, PINS["jazz"]) == pytest.approx(0.9**2.2, abs=0.01)
+    assert duty(board, PINS["rock"]) == pytest.approx(0.3**2.2, abs=0.01)
+    assert sum(duty(board, number) > 0 for number in PINS.values()) == 2
+    lights.close()
+
+
+def test_few_leds_are_a_bar_of_the_likeliest_genres_the_best_first(board):
+    lights = Lights(Leds(LedSettings(pins={"2": 27, "10": 22, "1": 17}, gamma=1.0), pin_factory=board))
+    lights.show(estimate("jazz", jazz=0.64, rock=0.25, pop=0.09, metal=0.01))
+    lights.frame(60.0)
+    assert [duty(board, number) for number in (17, 27, 22)] == [0.8, 0.5, 0.3]
+    lights.close()
+
+
+def test_brightness_bounds_every_led(board):
+    lights = Lights(Leds(LedSettings(brightness=0.25), pin_factory=board))
+    lights.show(estimate("jazz", jazz=1.0))
+    lights.frame(60.0)
+    assert duty(board, PINS["jazz"]) == 0.25
+    lights.close()
+
+
+def test_leds_wired_to_the_supply_shine_when_their_pin_is_low(board):
+    lights = Lights(Leds(LedSettings(pins={"jazz": 25, "rock": 26}, active_high=False), pin_factory=board))
+    lights.show(estimate("jazz", jazz=1.0))
+    lights.frame(60.0)
+    assert (duty(board, 25), duty(board, 26)) == (0.0, 1.0)
+    lights.close()
+
+
+def test_leds_are_dark_and_their_pins_free_in_the_end(board):
+    lights = Lights(Leds(LedSettings(), pin_factory=board))
+    lights.show(estimate("jazz", jazz=1.0))
+    lights.frame(60.0)
+    lights.close()
+    pins = [board.pin(number) for number in PINS.values()]
+    assert [(pin.function, pin.state) for pin in pins] == [("input", False)] * 10
+    Leds(LedSettings(), pin_factory=board).close()
+
+
+def test_waiting_and_deaf_are_told_apart_on_ten_leds(board):
+    lights = Lights(Leds(LedSettings(gamma=1.0), pin_factory=board))
+    shown = {}
+    for state in (State.WAITING, State.DEAF):
+        lights.tell(condition(state))
+        lights.frame(0.0)
+        lights.frame(0.5)
+        shown[state] = [duty(board, number) > 0.1 for number in PINS.values()]
+    assert shown[State.WAITING] == [False, True, True] + [False] * 7
+    assert shown[State.DEAF] == [True, False] * 5
+    lights.close()
+
+
+def test_a_pin_that_stays_as_it_is_is_left_alone(board):
+    board.pin_class = CountingPin
+    lights = Lights(Leds(LedSettings(), pin_factory=board))
+    lights.show(estimate("jazz", jazz=1.0))
+    lights.frame(60.0)
+    before = board.pin(PINS["jazz"]).writes
+    for _ in range(100):
+        lights.frame(0.03)
+    assert board.pin(PINS["jazz"]).writes == before > 0
+    lights.close()
+
+
+def test_a_busy_pin_is_named_and_no_other_pin_is_kept(board):
+    other = Leds(LedSettings(pins={"jazz": PINS["jazz"]}), pin_factory=board)
+    with pytest.raises(LedError, match=r"LED 'jazz' on GPIO 25: pin GPIO25 is already in use.*group gpio") as refusal:
+        Leds(LedSettings(), pin_factory=board)
+    assert refusal.traceback
+    other.close()
+    Leds(LedSettings(), pin_factory=board).close()
+
+
+def test_a_pin_that_the_board_has_not_is_named(board):
+    with pytest.raises(LedError, match="LED 'jazz' on GPIO 99: 99 is not a valid pin name"):
+        Leds(LedSettings(pins={"jazz": 99}), pin_factory=board)
+
+
+@pytest.mark.parametrize("pins", [{}, {"1": 17, "jazz": 27}])
+def test_pins_are_named_by_genres_or_by_places_but_not_both(board, pins):
+    with pytest.raises(LedError, match="named by genres or by places"):
+        Leds(LedSettings(pins=pins), pin_factory=board)
+
+
+def run(script, **env):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | env,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+TRY = """
+from headnod.errors import LedError
+from headnod.sinks.leds import Leds, LedSettings
+try:
+    Leds(LedSettings())
+except LedError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(Path("/dev/gpiochip0").exists(), reason="this machine has GPIO")
+def test_a_machine_without_gpio_is_one_error_that_says_what_was_tried():
+    said = run(TRY)
+    assert said.count("\n") == 1
+    assert "LED 'blues' on GPIO 17: Unable to load any default pin factory!" in said
+    assert "Falling back from lgpio" in said
+    assert "Falling back from native" in said
+
+
+def test_without_gpiozero_the_error_says_what_to_install():
+    said = run("import sys; sys.modules['gpiozero'] = None\n" + TRY)
+    assert said == "LEDs: gpiozero is not installed: pip install 'headnod[device]', or apt install python3-lgpio\n"
+
+
+def test_the_environment_may_choose_the_pins_as_gpiozero_documents():
+    said = run(TRY + "else:\n    print('all pins')", GPIOZERO_PIN_FACTORY="mock", GPIOZERO_MOCK_PIN_CLASS="mockpwmpin")
+    assert said == "all pins\n"
+
+
+def test_leds_are_not_imported_by_those_who_have_none():
+    assert run(
+        "import sys, headnod.sinks.leds, headnod.sinks.strip\nprint({'gpiozero', 'spidev'} & set(sys.modules))"
+    ) == ("set()\n")
+
+
+def test_a_led_error_is_one_of_ours_and_an_os_error():
+    assert issubclass(LedError, HeadnodError)
+    assert issubclass(LedError, OSError)

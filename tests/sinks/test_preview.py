@@ -1,0 +1,75 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from headnod.sinks.palette import GENRES, colour
+from headnod.sinks.preview import demonstration, png, write_preview
+from headnod.sinks.scene import Light, bars, best, mood, one_each
+
+
+def read_png(data):
+    """Pixels of a PNG of 8-bit colours without filters, with every checksum looked at."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, packed = 8, b""
+    while at < len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body = data[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", data, at + 8 + length)[0] == zlib.crc32(kind + body)
+        if kind == b"IHDR":
+            width, height, *form = struct.unpack(">IIBBBBB", body)
+            assert form == [8, 2, 0, 0, 0]
+        packed += body if kind == b"IDAT" else b""
+        at += 12 + length
+    assert kind == b"IEND"
+    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, 1 + 3 * width)
+    assert not rows[:, 0].any()
+    return rows[:, 1:].reshape(height, width, 3)
+
+
+def test_a_png_reads_back_as_it_was_written():
+    pixels = np.random.default_rng(3).integers(0, 256, (7, 5, 3), np.uint8)
+    assert np.array_equal(read_png(png(pixels)), pixels)
+
+
+def test_a_png_opens_in_a_program_that_knows_png(tmp_path):
+    images = pytest.importorskip("matplotlib.image")
+    write_preview(tmp_path / "lights.png", demonstration(bars, 30))
+    assert np.array_equal(
+        (images.imread(tmp_path / "lights.png")[..., :3] * 255).round(),
+        read_png((tmp_path / "lights.png").read_bytes()),
+    )
+
+
+def test_a_lit_light_glows_in_its_colour_and_a_dark_one_does_not(tmp_path):
+    light = Light(np.array([1.0, 0.0, 0.0]), np.array([colour("metal")] * 3) / 255)
+    write_preview(tmp_path / "lights.png", {"": light})
+    picture = read_png((tmp_path / "lights.png").read_bytes()).astype(int)
+    lit, dark = picture[40:54, 25:50], picture[40:54, 95:118]
+    assert lit[..., 0].max() > 180
+    assert (lit[..., 0] - lit[..., 2]).max() > 150
+    assert np.ptp(dark, axis=2).max() < 20
+    assert dark.max() < 60
+
+
+@pytest.mark.parametrize("size", [1, 10, 60, 300])
+@pytest.mark.parametrize("layout", [bars, mood, best])
+def test_lights_of_any_number_can_be_looked_at(tmp_path, layout, size):
+    moments = demonstration(layout, size)
+    write_preview(tmp_path / "lights.png", moments)
+    height, width, _ = read_png((tmp_path / "lights.png").read_bytes()).shape
+    assert height == 76 * len(moments)
+    assert width >= 9 * size
+
+
+def test_the_moments_tell_waiting_deaf_silence_and_music_apart():
+    moments = demonstration(one_each(GENRES), 10)
+    assert len({tuple(light.pixels().ravel().round(2)) for light in moments.values()}) == len(moments)
+    assert moments["silence"].levels.max() == 0
+    assert moments["jazz 0.80"].levels.argmax() == GENRES.index("jazz")
+
+
+def test_a_picture_that_cannot_be_written_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_preview(tmp_path / "nowhere" / "lights.png", demonstration(bars, 10))

@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+
+from headnod.estimate import UNKNOWN, State
+from headnod.sinks.palette import GENRES, colour
+from headnod.sinks.scene import Scene, bars, best, dark, mood, one_each, pattern
+from heard import condition, estimate, silence
+
+LONG = 60.0
+
+
+def settled(layout, size, *heard):
+    scene = Scene(layout, size)
+    for each in heard:
+        scene.hear(each)
+        light = scene.after(LONG)
+    return light
+
+
+def test_a_bar_lights_as_much_of_its_stretch_as_its_genre_is_likely():
+    levels = settled(bars, 40, estimate("jazz", jazz=0.625, rock=0.25)).levels.reshape(10, 4)
+    assert levels[GENRES.index("jazz")] == pytest.approx([1, 1, 0.5, 0])
+    assert levels[GENRES.index("rock")] == pytest.approx([1, 0, 0, 0])
+    assert levels.sum() == pytest.approx(3.5)
+
+
+def test_every_bar_has_the_colour_of_its_genre():
+    light = settled(bars, 20, estimate("jazz", jazz=1.0))
+    assert (light.colours * 255).round().reshape(10, 2, 3)[:, 1].tolist() == [list(colour(genre)) for genre in GENRES]
+
+
+def test_lights_that_do_not_divide_evenly_stay_dark():
+    assert settled(bars, 25, estimate("rock", **dict.fromkeys(GENRES, 1.0))).levels.tolist() == pytest.approx(
+        [1.0] * 20 + [0.0] * 5
+    )
+
+
+@pytest.mark.parametrize("layout", [bars, best])
+def test_fewer_lights_than_genres_show_the_likeliest_first(layout):
+    light = settled(layout, 3, estimate("metal", metal=0.64, rock=0.25, blues=0.09, pop=0.02))
+    assert (light.colours * 255).round().tolist() == [list(colour(genre)) for genre in ("metal", "rock", "blues")]
+    assert light.levels == pytest.approx([0.8, 0.5, 0.3])
+
+
+def test_more_lights_than_genres_leave_the_rest_of_a_bar_of_the_best_dark():
+    assert settled(best, 12, estimate("metal", metal=1.0)).levels == pytest.approx([1.0] + [0.0] * 11)
+
+
+def test_each_genre_lights_its_own_led_whatever_the_order_of_the_model():
+    light = settled(one_each(["rock", "jazz", "fado"]), 3, estimate("jazz", jazz=0.81, rock=0.09))
+    assert light.levels == pytest.approx([0.3, 0.9, 0.0])
+
+
+def test_the_mood_is_the_colour_of_the_genre_that_is_heard():
+    light = settled(mood, 5, estimate("jazz", jazz=0.81))
+    assert light.levels == pytest.approx([0.9] * 5)
+    assert (light.colours * 255).round().tolist() == [list(colour("jazz"))] * 5
+
+
+def test_the_mood_survives_hours_of_silence():
+    scene = Scene(mood, 5)
+    scene.hear(estimate("jazz", jazz=0.8))
+    scene.after(1.0)
+    scene.hear(silence())
+    assert all(np.isfinite(scene.after(5.0).pixels()).all() for _ in range(300))
+
+
+@pytest.mark.parametrize("layout", [bars, best, mood, one_each(GENRES)])
+def test_silence_is_dark(layout):
+    assert settled(layout, 30, estimate("jazz", jazz=1.0), silence()).levels == pytest.approx(np.zeros(30), abs=1e-6)
+
+
+@pytest.mark.parametrize("layout", [best, mood, one_each(GENRES)])
+def test_what_is_not_sure_is_dimmer_but_seen(layout):
+    sure = settled(layout, 10, estimate("jazz", jazz=0.4)).levels.max()
+    unsure = settled(layout, 10, estimate(UNKNOWN, jazz=0.4)).levels.max()
+    assert 0.3 < unsure < 0.8 * sure
+
+
+def test_bars_move_smoothly_between_estimates():
+    scene = Scene(one_each(["jazz"]), 1, rise=0.15, fall=0.9)
+    scene.hear(estimate("jazz", jazz=1.0))
+    rising = [float(scene.after(0.03).levels[0]) for _ in range(20)]
+    scene.hear(silence())
+    falling = [float(scene.after(0.03).levels[0]) for _ in range(20)]
+    assert rising == sorted(rising)
+    assert falling == sorted(falling, reverse=True)
+    assert rising[-1] > 0.97
+    assert falling[-1] > 0.6
+
+
+def test_a_lost_microphone_drops_every_bar_at_once():
+    scene = Scene(one_each(GENRES), 10)
+    scene.hear(estimate("jazz", **dict.fromkeys(GENRES, 1.0)))
+    scene.after(LONG)
+    scene.hear(condition(State.WAITING))
+    assert np.array_equal(scene.after(0.01).levels, pattern(State.WAITING, 10, 0.0).levels)
+    scene.hear(estimate("jazz", jazz=1.0))
+    assert scene.after(0.0).levels.max() == 0
+
+
+def test_lights_breathe_before_anything_was_heard():
+    scene = Scene(bars, 10)
+    seen = [float(scene.after(0.25).levels.max()) for _ in range(16)]
+    assert min(seen) < 0.02
+    assert 0.2 < max(seen) < 0.4
+
+
+def test_while_waiting_one_light_wanders_from_end_to_end():
+    brightest = [int(pattern(State.WAITING, 10, seconds).levels.argmax()) for seconds in np.arange(0, 4, 0.05)]
+    assert set(brightest) == set(range(10))
+    assert max(abs(np.diff(brightest))) <= 1
+
+
+def test_a_deaf_microphone_does_not_look_like_one_that_is_waited_for():
+    for seconds in np.arange(0, 4, 0.1):
+        deaf, waiting = pattern(State.DEAF, 10, seconds), pattern(State.WAITING, 10, seconds)
+        assert np.abs(deaf.levels - waiting.levels).max() > 0.2
+        assert (deaf.levels[:2] + deaf.levels[1:3]) == pytest.approx([0.6, 0.6])
+
+
+def test_a_condition_that_is_told_again_does_not_start_its_pattern_anew():
+    scene = Scene(bars, 10)
+    scene.hear(condition(State.WAITING))
+    scene.after(0.0)
+    scene.after(1.0)
+    scene.hear(condition(State.WAITING))
+    assert np.array_equal(scene.after(0.5).levels, pattern(State.WAITING, 10, 1.5).levels)
+
+
+def test_stopping_is_dark():
+    assert settled(bars, 10, condition(State.STOPPING)).levels.max() == 0
+
+
+def test_a_new_model_may_have_other_labels():
+    light = settled(best, 1, estimate("jazz", jazz=1.0), estimate("fado", fado=0.81))
+    assert (light.colours[0] * 255).round().tolist() == list(colour("fado"))
+
+
+@pytest.mark.parametrize("layout", [bars, best, mood])
+@pytest.mark.parametrize("size", [1, 2, 9, 10, 11, 300])
+def test_every_layout_fills_any_number_of_lights_within_range(layout, size):
+    light = settled(layout, size, estimate("jazz", jazz=0.7, rock=0.3))
+    assert light.levels.shape == (size,)
+    assert light.pixels().shape == (size, 3)
+    assert light.pixels().min() >= 0
+    assert light.pixels().max() <= 1
+
+
+def test_dark_lights_have_room_for_a_colour():
+    assert dark(3).pixels().tolist() == [[0, 0, 0]] * 3
