@@ -1,0 +1,208 @@
+"""Rows of the history file: songs and estimates going in, coming out, and forgotten.
+
+Alone because each row is packed and unpacked in this one place.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from headnod.estimate import Estimate
+from headnod.history.file import PAGE, read_only
+from headnod.songs import Song
+
+_log = logging.getLogger(__name__)
+
+Row = TypeVar("Row")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_SLACK = 64
+_STEP = 200
+_READ = 1000
+
+
+class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What history remembers of an estimate."""
+
+    time: datetime
+    """When it was made, UTC."""
+
+    genre: str
+    """A label of the model, `silence`, or `unknown`."""
+
+    confidence: float
+    """Smoothed probability of the likeliest label (0-1); 0 in silence."""
+
+    level: float
+    """Level of the window in dBFS."""
+
+    model: str
+    """Name and version of the model that made the scores."""
+
+    scores: dict[str, float]
+    """Smoothed probability of every label, to three places."""
+
+
+def write(db: sqlite3.Connection, estimates: Collection[Estimate], songs: Collection[Song]) -> None:
+    """Add rows. One that is there already is written over, so a write may be repeated."""
+    models = {key: _model(db, *key) for key in {_model_of(estimate) for estimate in estimates}}
+    db.executemany(
+        "INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (_number(e.time), e.sequence, e.genre, e.confidence, e.level, models[_model_of(e)], _thousandths(e))
+            for e in estimates
+        ],
+    )
+    db.executemany(
+        "INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?)",
+        [(_number(s.end), _number(s.start), s.genre, s.stability, s.estimates) for s in songs],
+    )
+
+
+def forget(db: sqlite3.Connection, *, before: datetime, size: int, step: int = 0) -> None:
+    """Delete some of the oldest rows; called with every write, it keeps history in bounds.
+
+    Args:
+        db: Where, inside a transaction.
+        before: Older rows may go.
+        size: Bytes that the file may have: over it the oldest go, whatever their age.
+        step: Rows of a kind that go at once at most, 200 if less.
+    """
+    step, room, limit = max(step, _STEP), size // PAGE, _number(before)
+    pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
+    if pages - free > room:
+        limit = max(limit, _time_of_row(db, step))
+    db.execute(
+        "DELETE FROM estimates WHERE (time, sequence) IN "
+        "(SELECT time, sequence FROM estimates WHERE time < ? ORDER BY time, sequence LIMIT ?)",
+        (limit, step),
+    )
+    db.execute(
+        "DELETE FROM songs WHERE (ended, started) IN "
+        "(SELECT ended, started FROM songs WHERE ended < ? ORDER BY ended, started LIMIT ?)",
+        (limit, step),
+    )
+    # Freed pages are used again, so the file shrinks only when its room did.
+    if pages > room + _SLACK:
+        for _ in range(min(free, _SLACK)):
+            # Python steps this pragma once, whatever number stands there.
+            db.execute("PRAGMA incremental_vacuum(1)")
+
+
+def read_songs(path: Path, *, since: datetime | None = None) -> Iterator[Song]:
+    """Songs that ended at or after a time, the oldest first.
+
+    Raises:
+        HistoryError: The file is absent, damaged, or not a history.
+    """
+    query = """SELECT ended, started, genre, stability, estimates FROM songs
+        WHERE (ended, started) > (?, ?) ORDER BY ended, started LIMIT ?"""
+    return _rows(path, query, _song, since)
+
+
+def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[PastEstimate]:
+    """Estimates that were made at or after a time, the oldest first.
+
+    Raises:
+        HistoryError: The file is absent, damaged, or not a history.
+    """
+    query = """SELECT time, sequence, genre, confidence, level, name, labels, scores
+        FROM estimates LEFT JOIN models ON models.id = estimates.model
+        WHERE (time, sequence) > (?, ?) ORDER BY time, sequence LIMIT ?"""
+    return _rows(path, query, _estimate, since)
+
+
+def read_labels(path: Path) -> list[str]:
+    """Every label that a model in the history has.
+
+    Raises:
+        HistoryError: The file is absent, damaged, or not a history.
+    """
+    with read_only(path) as db:
+        found = db.execute("SELECT labels FROM models ORDER BY id").fetchall()
+    return list(dict.fromkeys(label for (labels,) in found for label in msgspec.json.decode(labels, type=list[str])))
+
+
+def _rows(path: Path, query: str, unpack: Callable[..., Row], since: datetime | None) -> Iterator[Row]:
+    damaged = 0
+    key = (-1 if since is None else _number(since), -1)
+    with read_only(path) as db:
+        # A read that lasted as long as a pager is open would keep the log from being cut.
+        while rows := db.execute(query, (*key, _READ)).fetchall():
+            key = rows[-1][:2]
+            for row in rows:
+                try:
+                    unpacked = unpack(*row)
+                except (ValueError, TypeError, OverflowError):
+                    damaged += 1
+                else:
+                    yield unpacked
+    if damaged:
+        _log.warning("%s: %d damaged rows were left out", path, damaged)
+
+
+def _song(ended: int, started: int, genre: str, stability: float, estimates: int) -> Song:
+    return msgspec.convert(
+        {
+            "start": _moment(started),
+            "end": _moment(ended),
+            "genre": genre,
+            "stability": stability,
+            "estimates": estimates,
+        },
+        Song,
+    )
+
+
+def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: float, *rest: Any) -> PastEstimate:  # noqa: ANN401 - the columns are checked here
+    model, labels, scores = rest
+    names, numbers = msgspec.json.decode(labels, type=list[str]), msgspec.json.decode(scores, type=list[int])
+    return msgspec.convert(
+        {
+            "time": _moment(time),
+            "genre": genre,
+            "confidence": confidence,
+            "level": level,
+            "model": model,
+            "scores": {name: number / 1000 for name, number in zip(names, numbers, strict=True)},
+        },
+        PastEstimate,
+    )
+
+
+def _time_of_row(db: sqlite3.Connection, place: int) -> int:
+    for query in ("SELECT time FROM estimates ORDER BY time", "SELECT ended FROM songs ORDER BY ended"):
+        found = db.execute(f"{query} LIMIT 1 OFFSET ?", (place,)).fetchone()
+        if found:
+            return int(found[0])
+    return -1
+
+
+def _model(db: sqlite3.Connection, name: str, labels: tuple[str, ...]) -> int:
+    key = (name, msgspec.json.encode(labels).decode())
+    db.execute("INSERT OR IGNORE INTO models (name, labels) VALUES (?, ?)", key)
+    return int(db.execute("SELECT id FROM models WHERE name = ? AND labels = ?", key).fetchone()[0])
+
+
+def _model_of(estimate: Estimate) -> tuple[str, tuple[str, ...]]:
+    return estimate.model, tuple(estimate.scores)
+
+
+def _thousandths(estimate: Estimate) -> str:
+    return msgspec.json.encode([round(1000 * score) for score in estimate.scores.values()]).decode()
+
+
+def _number(time: datetime) -> int:
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def _moment(number: int) -> datetime:
+    return _EPOCH + number * _MILLISECOND

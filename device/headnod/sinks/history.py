@@ -1,0 +1,154 @@
+"""History as a sink: remembers what was heard, and spares the card.
+
+Alone because it decides when to write and what to do when it cannot: rows wait
+in memory and go to the file once a minute, so a power cut loses at most the last
+minute. While the disk is full, read-only or gone, the last hours are held and the
+listener goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+from headnod.estimate import Condition, Estimate, Now
+from headnod.history import rows
+from headnod.history.file import DamagedHistoryError, ForeignHistoryError, HistoryError, HistoryFile, move_aside
+from headnod.songs import Song, Songs
+
+_log = logging.getLogger(__name__)
+
+HELD = 4800
+"""Estimates that wait in memory at most, four hours at one each three seconds: then the oldest go."""
+
+_EVERY = timedelta(seconds=60)
+_QUIET = timedelta(minutes=5)
+_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class HistorySettings:
+    """How much to remember."""
+
+    days: float = 30.0
+    """Older rows are forgotten."""
+
+    size: int = 100
+    """MiB that the file may have: over it the oldest rows are forgotten."""
+
+
+class History:
+    """Writes estimates and songs to a history file, about once a minute by their own time."""
+
+    def __init__(self, path: Path, songs: Songs, settings: HistorySettings, *, now: Now) -> None:
+        """Open the file, or begin one; if the disk does not let us, go on without and try again.
+
+        Raises:
+            ForeignHistoryError: The file belongs to another program or to a newer headnod.
+        """
+        self._path, self._songs, self._settings, self._now = path, songs, settings, now
+        self._estimates: deque[Estimate] = deque()
+        self._ended: deque[Song] = deque(maxlen=HELD)
+        self._lost = 0
+        self._file: HistoryFile | None = None
+        self._tried = now()
+        self._warned: dict[str, datetime] = {}
+        self._checked, self._failing, self._closed = False, False, False
+        try:
+            self._write_all(self._tried)
+        except ForeignHistoryError:
+            raise
+        except HistoryError as error:
+            self._fail(error, self._tried)
+
+    def show(self, estimate: Estimate) -> None:
+        """Remember what was heard."""
+        self._remember(self._songs.update(estimate))
+        self._estimates.append(estimate)
+        self._write_when_due(estimate.time)
+
+    def tell(self, condition: Condition) -> None:
+        """Remember the song that ended because nothing is heard."""
+        self._remember(self._songs.interrupt(condition))
+        self._write_when_due(condition.time)
+
+    def close(self) -> None:
+        """Write what is left; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._remember(self._songs.finish())
+        try:
+            self._write_all(self._now())
+        except HistoryError as error:
+            lost = self._lost + len(self._estimates)
+            _log.warning("%s: %d estimates and %d songs are lost", error, lost, len(self._ended))
+        self._release()
+
+    def _remember(self, song: Song | None) -> None:
+        if song is not None:
+            self._ended.append(song)
+
+    def _write_when_due(self, time: datetime) -> None:
+        while len(self._estimates) > HELD:
+            self._estimates.popleft()
+            self._lost += 1
+        # A clock that was set back must not postpone the next write.
+        soon = timedelta(0) <= time - self._tried < _EVERY
+        many = len(self._estimates) >= _BATCH and not self._failing
+        if soon and not many:
+            return
+        self._tried = time
+        try:
+            self._write_all(time)
+        except HistoryError as error:
+            self._fail(error, time)
+
+    def _write_all(self, time: datetime) -> None:
+        try:
+            self._drain(time)
+        except DamagedHistoryError as error:
+            self._release()
+            bad = move_aside(self._path)
+            self._warn("damage", time, f"{error}: it is {bad.name} now, and history begins anew")
+            self._drain(time)
+        if self._failing:
+            _log.info("%s: history is written again, %d estimates were lost", self._path, self._lost)
+        self._failing, self._lost = False, 0
+
+    def _drain(self, time: datetime) -> None:
+        if self._file is not None and not self._file.in_place:
+            self._release()
+        if self._file is None:
+            self._file = HistoryFile(self._path, check=not self._checked)
+            self._checked = True
+        while self._estimates or self._ended:
+            estimates, songs = list(islice(self._estimates, _BATCH)), list(islice(self._ended, _BATCH))
+            with self._file.transaction() as db:
+                rows.write(db, estimates, songs)
+                before = time - timedelta(days=self._settings.days)
+                rows.forget(db, before=before, size=self._settings.size << 20, step=2 * len(estimates))
+            for queue, written in ((self._estimates, estimates), (self._ended, songs)):
+                for _ in written:
+                    queue.popleft()
+
+    def _fail(self, error: HistoryError, time: datetime) -> None:
+        self._release()
+        self._failing = True
+        held = f"history waits in memory and is tried again every minute, {self._lost} estimates were lost so far"
+        self._warn(str(error), time, f"{error} ({held})")
+
+    def _warn(self, cause: str, time: datetime, message: str) -> None:
+        last = self._warned.get(cause)
+        if last is None or not timedelta(0) <= time - last < _QUIET:
+            self._warned[cause] = time
+            _log.warning("%s", message)
+
+    def _release(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()

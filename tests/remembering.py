@@ -1,0 +1,51 @@
+"""A history sink that hears estimates in virtual time, and what its file remembers of them."""
+
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+
+from msgspec import structs
+
+import heard
+from headnod.estimate import SILENCE
+from headnod.history.rows import read_estimates
+from headnod.sinks.history import History, HistorySettings
+from headnod.songs import Songs, SongSettings
+from heard import GTZAN
+
+START = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def estimate(index, *, genre=None, model="genre-0.1.0", labels=GTZAN):
+    """One of a music that changes its genre every three minutes."""
+    genre = labels[index // 60 % len(labels)] if genre is None else genre
+    rest = 0.0 if genre == SILENCE else 0.18 / (len(labels) - 1)
+    return structs.replace(
+        heard.estimate(genre),
+        sequence=index,
+        time=START + timedelta(seconds=3 * index, milliseconds=index % 7),
+        seconds=3.0 * index,
+        confidence=0.0 if genre == SILENCE else 0.8213,
+        scores={label: 0.82 if label == genre else rest for label in labels},
+        level=-20.5,
+        model=model,
+    )
+
+
+@contextmanager
+def listening(path, **settings):
+    with closing(History(path, Songs(SongSettings()), HistorySettings(**settings), now=lambda: START)) as history:
+        yield history
+
+
+def remember(path, numbers, **settings):
+    with listening(path, **settings) as history:
+        for number in numbers:
+            history.show(estimate(number))
+
+
+def times(path):
+    return [past.time for past in read_estimates(path)]
+
+
+def expected(numbers):
+    return [estimate(number).time for number in numbers]

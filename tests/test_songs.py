@@ -1,0 +1,184 @@
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from headnod.estimate import SILENCE, UNKNOWN, Condition, State
+from headnod.smoothing import Smoother
+from headnod.songs import Song, Songs, SongSettings
+from heard import estimate
+
+START = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LABELS = ("blues", "jazz", "metal")
+ANYTHING = (*LABELS, SILENCE, UNKNOWN)
+
+
+def heard(genre, index, *, time=None, seconds=None):
+    return structs.replace(
+        estimate(genre, jazz=0.8),
+        sequence=index,
+        time=START + timedelta(seconds=3 * index) if time is None else time,
+        seconds=3.0 * index if seconds is None else seconds,
+    )
+
+
+def songs(*runs, settings=None):
+    """What is told of runs of (genre, estimates), and what was still going on."""
+    genres = [genre for genre, count in runs for _ in range(count)]
+    cutter = Songs(settings or SongSettings())
+    told = [cutter.update(heard(genre, index)) for index, genre in enumerate(genres)]
+    return [song for song in [*told, cutter.finish()] if song]
+
+
+def genres(*runs):
+    return [song.genre for song in songs(*runs)]
+
+
+def test_a_song_runs_from_the_first_to_the_last_estimate_that_names_it():
+    (song,) = songs((UNKNOWN, 3), ("jazz", 10), (UNKNOWN, 1), ("jazz", 9), (UNKNOWN, 5))
+    assert song == Song(
+        start=START + timedelta(seconds=9),
+        end=START + timedelta(seconds=66),
+        genre="jazz",
+        stability=0.95,
+        estimates=20,
+    )
+
+
+def test_a_new_song_begins_where_the_new_genre_was_first_named():
+    jazz, metal = songs(("jazz", 10), ("metal", 10))
+    assert (jazz.genre, jazz.end) == ("jazz", START + timedelta(seconds=27))
+    assert (metal.genre, metal.start) == ("metal", START + timedelta(seconds=30))
+
+
+def test_a_song_is_told_as_soon_as_the_next_has_held():
+    cutter = Songs(SongSettings(hold=8.0))
+    told = [cutter.update(heard(genre, index)) for index, genre in enumerate(["jazz"] * 10 + ["metal"] * 10)]
+    assert [index for index, song in enumerate(told) if song] == [13]
+
+
+@pytest.mark.parametrize("stray", [1, 2, 3])
+def test_a_few_stray_estimates_do_not_split_a_song(stray):
+    (song,) = songs(("jazz", 20), ("metal", stray), ("jazz", 20))
+    assert song.stability == pytest.approx(40 / (40 + stray), abs=1e-4)
+
+
+def test_strays_of_different_genres_do_not_add_up_to_a_change():
+    assert genres(("jazz", 10), ("metal", 3), ("blues", 3), ("jazz", 10)) == ["jazz"]
+
+
+def test_strays_of_one_genre_do_not_add_up_while_the_song_goes_on():
+    assert genres(("jazz", 10), *[("metal", 2), ("jazz", 3)] * 5) == ["jazz"]
+
+
+def test_doubt_between_namings_does_not_hinder_a_change():
+    assert genres(("jazz", 10), ("metal", 2), (UNKNOWN, 1), ("metal", 7)) == ["jazz", "metal"]
+
+
+def test_unknown_continues_a_song():
+    assert genres(("jazz", 10), (UNKNOWN, 15), ("jazz", 10)) == ["jazz"]
+
+
+def test_doubt_without_end_does_not():
+    first, second = songs(("jazz", 10), (UNKNOWN, 1000), ("jazz", 10))
+    assert first.estimates == second.estimates == 10
+
+
+def test_a_genre_that_only_flickers_gives_way_after_a_while():
+    assert genres(("jazz", 10), *[("metal", 2), ("blues", 2)] * 6, ("blues", 10)) == ["jazz", "blues"]
+
+
+@pytest.mark.parametrize(("hush", "told"), [(1, 1), (2, 1), (3, 2), (30, 2)])
+def test_silence_of_more_than_two_estimates_ends_a_song(hush, told):
+    assert len(songs(("jazz", 10), (SILENCE, hush), ("jazz", 10))) == told
+
+
+def test_a_short_song_is_not_told():
+    settings = SongSettings(shortest=15.0)
+    assert not songs(("jazz", 5), settings=settings)
+    assert songs(("jazz", 6), settings=settings)
+
+
+def test_a_lost_microphone_ends_a_song_and_dropped_samples_do_not():
+    cutter = Songs(SongSettings())
+    for index in range(10):
+        cutter.update(heard("jazz", index))
+    assert cutter.interrupt(Condition(time=START, state=State.BEHIND, message="")) is None
+    assert cutter.interrupt(Condition(time=START, state=State.WAITING, message="")).estimates == 10
+    assert cutter.interrupt(Condition(time=START, state=State.WAITING, message="")) is None
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=400), -timedelta(hours=1)])
+def test_a_clock_that_was_set_ends_a_song_so_that_none_lasts_a_year(jump):
+    cutter = Songs(SongSettings())
+    told = [cutter.update(heard("jazz", index)) for index in range(10)]
+    moved = (heard("jazz", index, time=START + timedelta(seconds=3 * index) + jump) for index in range(10, 20))
+    told += [cutter.update(late) for late in moved]
+    ended = [song for song in [*told, cutter.finish()] if song]
+    assert [song.end - song.start for song in ended] == [timedelta(seconds=27)] * 2
+
+
+def test_lengths_are_those_of_the_audio_when_a_file_is_heard_in_a_blink():
+    cutter = Songs(SongSettings())
+    hurried = (heard("jazz", index, time=START + timedelta(milliseconds=index)) for index in range(10))
+    assert [cutter.update(quick) for quick in hurried] == [None] * 10
+    assert cutter.finish().estimates == 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_minutes_of_doubtful_windows_split_a_song_at_most_twice(seed):
+    rng = np.random.default_rng(seed)
+    smoother, cutter = Smoother(seconds=12.0, every=3.0), Songs(SongSettings())
+    told, wrong = [], 0
+    for index in range(200):
+        scores = rng.dirichlet((1.0, 2.5, 1.0)).astype(np.float32)
+        wrong += scores.argmax() != 1
+        smooth = smoother.update(scores)
+        told.append(cutter.update(heard(LABELS[smooth.argmax()] if smooth.max() > 0.45 else UNKNOWN, index)))
+    told.append(cutter.finish())
+    assert wrong > 30
+    assert len([song for song in told if song]) <= 3
+
+
+RUNS = st.lists(st.tuples(st.sampled_from(ANYTHING), st.integers(1, 30)), max_size=20)
+
+
+@given(RUNS)
+def test_songs_are_in_order_and_never_overlap(runs):
+    told = songs(*runs)
+    assert all(song.start < song.end for song in told)
+    assert all(before.end < after.start for before, after in pairwise(told))
+
+
+@given(RUNS)
+def test_a_song_begins_and_ends_where_its_genre_was_named_and_counts_what_is_between(runs):
+    all_heard = [genre for genre, count in runs for _ in range(count)]
+    for song in songs(*runs):
+        first, last = ((time - START) // timedelta(seconds=3) for time in (song.start, song.end))
+        inside = all_heard[first : last + 1]
+        assert inside[0] == inside[-1] == song.genre
+        assert song.estimates == len(inside)
+        assert song.stability == pytest.approx(inside.count(song.genre) / len(inside), abs=1e-4)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(ANYTHING),
+            st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
+            st.floats(0, 1e6),
+        ),
+        max_size=40,
+    )
+)
+def test_no_clock_makes_a_song_end_before_it_begins(all_heard):
+    cutter = Songs(SongSettings(shortest=0.0))
+    told = [
+        cutter.update(heard(genre, index, time=time, seconds=seconds))
+        for index, (genre, time, seconds) in enumerate(all_heard)
+    ]
+    assert all(song.start <= song.end for song in [*told, cutter.finish()] if song)
