@@ -1,0 +1,57 @@
+"""The log as a sink: what a person finds in the journal months later.
+
+One line when the genre changes and one when something is wrong, not one every
+three seconds; the same trouble is told again after five minutes.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from headnod.estimate import Condition, Estimate, State
+
+_log = logging.getLogger(__name__)
+
+AGAIN = timedelta(minutes=5)
+"""After this long the same trouble is worth another line."""
+
+_TROUBLES = {
+    State.DEAF: "the microphone sends nothing but zeros (is it muted, or its switch off?)",
+    State.CLIPPING: "the microphone is overdriven (lower its gain with alsamixer)",
+}
+
+
+class Journal:
+    """The log as a sink."""
+
+    def __init__(self) -> None:
+        """Begin with nothing told."""
+        self._genre = ""
+        self._warned = False
+        self._told: dict[State, datetime] = {}
+
+    def show(self, estimate: Estimate) -> None:
+        """Tell of a new genre, and of a microphone that needs a hand."""
+        if trouble := _TROUBLES.get(estimate.state, ""):
+            self._warn(estimate.state, trouble, estimate.time)
+        elif self._warned:
+            _log.info("the microphone is heard again")
+            self._warned = False
+        if estimate.genre != self._genre:
+            self._genre = estimate.genre
+            _log.info("%s (%.2f) at %.0f dBFS", estimate.genre, estimate.confidence, estimate.level)
+
+    def tell(self, condition: Condition) -> None:
+        """Tell why nothing is heard."""
+        self._warn(condition.state, condition.message, condition.time)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _warn(self, state: State, message: str, time: datetime) -> None:
+        # By state and not by message, which may hold figures: a loose plug must not fill the journal.
+        told = self._told.get(state)
+        if told is None or time - told >= AGAIN:
+            _log.warning("%s: %s", state.replace("_", " "), message)
+            self._told[state], self._warned, self._genre = time, True, ""
