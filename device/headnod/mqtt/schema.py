@@ -1,0 +1,116 @@
+"""The contract written out: JSON Schema and the tables of docs/mqtt.md, from the structs.
+
+What a field means is said once, in its docstring, and read from the source
+here; so no document can say anything else.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+from typing import Any
+
+import msgspec
+
+from headnod.mqtt import payloads
+from headnod.mqtt.payloads import (
+    SCHEMA,
+    SCORE,
+    EstimatePayload,
+    HealthPayload,
+    InfoPayload,
+    ResponsePayload,
+    SongPayload,
+)
+
+PAYLOADS: dict[str, type[msgspec.Struct]] = {
+    "state": EstimatePayload,
+    "estimate": EstimatePayload,
+    "song": SongPayload,
+    "health": HealthPayload,
+    "info": InfoPayload,
+    "response": ResponsePayload,
+}
+"""What is published on each topic under `<base>/<node>/`, and under `response/`."""
+
+_REF = "#/$defs/{name}"
+_SECTION = re.compile(r"(<!-- (?P<name>\w+): .*? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON Schema (2020-12) of an object that has a payload by each topic's name."""
+    _, structs = msgspec.json.schema_components(dict.fromkeys(PAYLOADS.values()), ref_template=_REF)
+    for name, struct in structs.items():
+        said = field_docs(name)
+        fields = {field: _published(of) for field, of in struct["properties"].items()}
+        # What has a default is published all the same; what is None is left out.
+        struct["required"] = [field for field, of in struct["properties"].items() if of is fields[field]]
+        struct["properties"] = {field: {**of, "description": said[field]} for field, of in fields.items()}
+        struct["description"] = inspect.getdoc(getattr(payloads, name))
+    score = {"type": "number", "minimum": 0, "maximum": 1, "description": "Smoothed probability of one label (0-1)."}
+    structs[EstimatePayload.__name__]["patternProperties"] = {f"^{SCORE}[a-z0-9_]+$": score}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"What headnod publishes by MQTT, schema {SCHEMA}",
+        "type": "object",
+        "properties": {topic: {"$ref": _REF.format(name=of.__name__)} for topic, of in PAYLOADS.items()},
+        "$defs": structs,
+    }
+
+
+def field_docs(struct: str) -> dict[str, str]:
+    """What the docstring under each field of a payload says."""
+    body = next(
+        node.body
+        for node in ast.parse(inspect.getsource(payloads)).body
+        if isinstance(node, ast.ClassDef) and node.name == struct
+    )
+    return {
+        field.target.id: inspect.cleandoc(said.value.value)
+        for field, said in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(said, ast.Expr)
+        and isinstance(said.value, ast.Constant)
+        and isinstance(said.value.value, str)
+    }
+
+
+def tables() -> dict[str, str]:
+    """A Markdown table of the fields of each payload, by the payload's name."""
+    schema = json_schema()["$defs"]
+    return {of.__name__: _table(schema[of.__name__]) for of in PAYLOADS.values()}
+
+
+def documented(text: str) -> str:
+    """A document with every table between `<!-- Name: ... -->` and `<!-- end -->` made anew."""
+    made = tables()
+    return _SECTION.sub(lambda found: f"{found[1]}\n{made[found['name']]}\n\n{found[3]}", text)
+
+
+def _table(struct: dict[str, Any]) -> str:
+    needed = struct.get("required", ())
+    fields = [
+        (field, _type(of) + ("" if field in needed else ", may be absent"), of["description"])
+        for field, of in struct["properties"].items()
+    ]
+    fields += [(f"{SCORE}<label>", _type(of), of["description"]) for of in struct.get("patternProperties", {}).values()]
+    rows = [f"| `{field}` | {kind} | {meaning} |" for field, kind, meaning in fields]
+    return "\n".join(["| field | type | meaning |", "| --- | --- | --- |", *rows])
+
+
+def _published(of: dict[str, Any]) -> dict[str, Any]:
+    """A field as it comes: it is there with a value, or it is not there."""
+    for choice in of.get("anyOf", ()):
+        if choice.get("type") != "null":
+            return dict(choice)
+    return of
+
+
+def _type(of: dict[str, Any]) -> str:
+    if of.get("format") == "date-time":
+        return "text, a date"
+    words = {"string": "text", "boolean": "true or false", "array": "list", "integer": "whole number"}
+    return words.get(of["type"], of["type"])
