@@ -1,0 +1,65 @@
+"""What the machine says of itself: memory, temperature, its name, and whether anybody keeps its clock.
+
+Alone because the daemon reports it and `headnod check` looks at it; each is one
+read of a file that Linux keeps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_MEMORY = Path("/proc/self/statm")
+_TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
+_BOARDS = (Path("/proc/device-tree/model"), Path("/sys/class/dmi/id/product_name"))
+_TIME_ERROR = 5
+_TIMEX_BYTES = 256
+
+
+def memory() -> float:
+    """Resident memory of this process, in MiB."""
+    pages = int(_MEMORY.read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / (1 << 20)
+
+
+def temperature() -> float | None:
+    """Temperature of the board in degrees Celsius; None where it has no sensor."""
+    try:
+        return int(_TEMPERATURE.read_text(encoding="ascii")) / 1000.0
+    except (OSError, ValueError):
+        return None
+
+
+def board() -> str:
+    """What the machine is called by its maker; empty where nobody says."""
+    for path in _BOARDS:
+        try:
+            return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+        except OSError:
+            continue
+    return ""
+
+
+def clock_is_kept() -> bool:
+    """Somebody, such as NTP, keeps the wall clock right."""
+    # adjtimex(2) without a change: its answer tells.
+    return ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)) != _TIME_ERROR
+
+
+class Processor:
+    """How much of a core this process takes."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Count from now, by a clock in seconds that is never set."""
+        self._monotonic = monotonic
+        self._at, self._used = monotonic(), time.process_time()
+
+    def percent(self) -> float:
+        """Percent of one core since this was last asked."""
+        at, used = self._monotonic(), time.process_time()
+        percent = 100.0 * (used - self._used) / max(at - self._at, 1e-3)
+        self._at, self._used = at, used
+        return percent

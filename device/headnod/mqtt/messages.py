@@ -1,0 +1,63 @@
+"""What passes between those who publish, the link and its connections.
+
+Alone because all of them know it, and none of it knows paho.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from headnod.mqtt.patience import Cause
+
+Acknowledged = Callable[[str | None], None]
+"""Is called with None when the broker has the message, and else with why it has not: why
+the broker refused it, or `LOST` and why nobody can know."""
+
+LOST = "lost: "
+"""What the reason begins with if the broker did not refuse: it was away, or went before it answered."""
+
+
+class Message(NamedTuple):
+    """What somebody published."""
+
+    topic: str
+    """Where."""
+
+    payload: bytes
+    """What."""
+
+    retained: bool
+    """It was published before we subscribed."""
+
+
+class Request(NamedTuple):
+    """What shall be published."""
+
+    topic: str
+    """Where."""
+
+    payload: bytes
+    """What."""
+
+    qos: int = 1
+    """1 is acknowledged, 0 is not."""
+
+    retain: bool = False
+    """The broker keeps it for those who come later."""
+
+    expiry: int | None = None
+    """Seconds after which the broker drops it undelivered (MQTT 5)."""
+
+    acknowledged: Acknowledged | None = None
+    """Is told what became of it."""
+
+
+class Ending(NamedTuple):
+    """Why a connection ended."""
+
+    cause: Cause
+    """What it means for the next."""
+
+    reason: str
+    """One line for a person."""

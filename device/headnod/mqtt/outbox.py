@@ -1,0 +1,265 @@
+"""What waits to be published: in memory while the broker answers, on the card when it does not.
+
+Alone because it decides what is kept and in which order it goes out. What the
+broker has not acknowledged within seconds is written to disk, all that waits in
+one transaction, so a broker that is well costs the card nothing. While the disk is
+full, read-only or gone, memory holds the last hours and the disk is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from headnod.errors import HeadnodError
+from headnod.mqtt.patience import Complaints
+from headnod.mqtt.queue_file import DamagedQueueError, Item, QueueFile, begin_anew
+
+_log = logging.getLogger(__name__)
+
+HELD = 4800
+"""Items that memory holds at most, four hours at one each three seconds: then the oldest go."""
+
+LATE = 5.0
+"""Seconds after which what is not acknowledged goes to disk."""
+
+_AGAIN = 60.0
+"""Seconds between attempts to use a disk that fails."""
+
+_PAGE = 50
+"""Items read from disk at once."""
+
+
+class Counts(NamedTuple):
+    """How much waits."""
+
+    queued: int
+    """Items that the broker has not acknowledged."""
+
+    on_disk: int
+    """Those of them that a power cut cannot take."""
+
+    discarded: int
+    """Items that were lost because the queue was full, since its file was made."""
+
+
+class _Lane:
+    """Items of one topic that are not on their way: those read ahead, then those on disk, then the fresh ones."""
+
+    def __init__(self, *, stored: bool) -> None:
+        self.ahead: deque[Item] = deque()
+        self.cursor, self.stored = 0, stored
+        self.fresh: deque[Item] = deque()
+
+
+class Outbox:
+    """A bounded queue of messages, each topic in order.
+
+    `put` and `settle` never wait for the disk, and any thread may call them; `take`,
+    `save` and `close` belong to one thread.
+    """
+
+    def __init__(self, path: Path | None, *, bound: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Go on with the queue in a file, or begin one; a disk that fails is tried again.
+
+        Args:
+            path: The file; None keeps everything in memory.
+            bound: Items that wait at most: over it the oldest go, and are counted.
+            monotonic: A clock in seconds that is never set.
+        """
+        self._path, self._bound, self._monotonic = path, bound, monotonic
+        self._complaints = Complaints(_log, monotonic=monotonic)
+        self._lock = threading.Lock()
+        self._lanes: dict[str, _Lane] = {}
+        self._unsaved: dict[int, tuple[Item, float]] = {}
+        self._flying: dict[int, Item] = {}
+        self._done: set[int] = set()
+        self._stored = self._discarded = self._untold = 0
+        self._file: QueueFile | None = None
+        # Numbers go on where the file ends; where it cannot be read, they are surely larger.
+        self._next = time.time_ns() // 1000
+        self._after = monotonic()
+        self._reopen()
+
+    @property
+    def counts(self) -> Counts:
+        """How much waits just now."""
+        with self._lock:
+            on_disk = self._stored - len(self._done)
+            return Counts(len(self._unsaved) + on_disk, on_disk, self._discarded)
+
+    @property
+    def flying(self) -> int:
+        """Items that were taken and not settled."""
+        return len(self._flying)
+
+    def put(self, topic: str, payload: bytes, *, connection: int = 0) -> None:
+        """Queue a message that was made under this connection, or under none."""
+        with self._lock:
+            item = Item(self._next, topic, payload, connection)
+            self._next += 1
+            self._unsaved[item.number] = item, self._monotonic()
+            self._lanes.setdefault(topic, _Lane(stored=False)).fresh.append(item)
+            while len(self._unsaved) > min(HELD, self._bound):
+                self._forget_oldest()
+
+    def settle(self, number: int, *, delivered: bool) -> None:
+        """What was taken has arrived, or must be sent again."""
+        with self._lock:
+            item = self._flying.pop(number, None)
+            if item is None:
+                return
+            if not delivered:
+                lane = self._lanes[item.topic]
+                lane.ahead = deque(sorted([*lane.ahead, item._replace(connection=0)]))
+            elif self._unsaved.pop(number, None) is None:
+                self._done.add(number)
+
+    def take(self, *, held: Collection[str] = ()) -> Item | None:
+        """The oldest item that is not on its way, of any topic but those that are held back."""
+        free = [(topic, lane) for topic, lane in tuple(self._lanes.items()) if topic not in held]
+        for topic, lane in free:
+            while lane.stored and not lane.ahead and self._file is not None:
+                self._read_ahead(self._file, topic, lane)
+        with self._lock:
+            rows = [lane.ahead or lane.fresh for _, lane in free]
+            row = min((row for row in rows if row), key=lambda row: row[0].number, default=None)
+            if row is None:
+                return None
+            item = row.popleft()
+            lane = self._lanes[item.topic]
+            lane.cursor = max(lane.cursor, item.number)
+            self._flying[item.number] = item
+            return item
+
+    def save_in(self) -> float | None:
+        """Seconds until `save` is due; None if there is nothing to write."""
+        with self._lock:
+            oldest = next(iter(self._unsaved.values()), None)
+            if self._path is None or (oldest is None and not self._done):
+                return None
+            due = self._after if oldest is None else max(oldest[1] + LATE, self._after)
+            return max(due - self._monotonic(), 0.0)
+
+    def save(self) -> None:
+        """Write what waits to disk, and delete there what has arrived, in one transaction."""
+        if self._path is None:
+            return
+        self._after = self._monotonic() + LATE
+        try:
+            if self._file is None:
+                self._reopen()
+            if self._file is not None:
+                self._write(self._file)
+        except DamagedQueueError as error:
+            self._begin_anew(error)
+        except HeadnodError as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Write what is left and let go of the file; may be called twice."""
+        if self._file is not None or self._unsaved:
+            self.save()
+        self._release()
+
+    def _write(self, file: QueueFile) -> None:
+        with self._lock:
+            items = [item for item, _ in self._unsaved.values()]
+            done, flying, untold = set(self._done), set(self._flying), self._untold
+        gone = file.write(items, delete=done, bound=self._bound, spare=flying, discarded=untold)
+        with self._lock:
+            self._untold -= untold
+            self._done -= done
+            # What was settled while it was written is on disk all the same.
+            self._done |= {item.number for item in items if self._unsaved.pop(item.number, None) is None}
+            self._stored += len(items) - len(done) - len(gone)
+            self._discarded += len(gone)
+            for lane in self._lanes.values():
+                while lane.fresh and items and lane.fresh[0].number <= items[-1].number:
+                    lane.fresh.popleft()
+                    lane.stored = True
+                lane.ahead = deque(item for item in lane.ahead if item.number not in gone)
+
+    def _read_ahead(self, file: QueueFile, topic: str, lane: _Lane) -> None:
+        try:
+            rows = file.after(lane.cursor, topic, _PAGE)
+        except DamagedQueueError as error:
+            self._begin_anew(error)
+            return
+        except HeadnodError as error:
+            self._release()
+            self._fail(error)
+            return
+        with self._lock:
+            lane.stored = len(rows) == _PAGE
+            lane.cursor = rows[-1].number if rows else lane.cursor
+            known = self._flying.keys() | self._unsaved.keys() | self._done | {item.number for item in lane.ahead}
+            lane.ahead = deque(sorted([*lane.ahead, *(item for item in rows if item.number not in known)]))
+
+    def _reopen(self) -> None:
+        if self._path is None:
+            return
+        try:
+            file = QueueFile(self._path)
+        except DamagedQueueError as error:
+            self._begin_anew(error)
+            return
+        except HeadnodError as error:
+            self._fail(error)
+            return
+        with self._lock:
+            self._file, self._stored = file, file.count
+            self._discarded = file.discarded + self._untold
+            if not self._unsaved and not self._flying:
+                self._next = max(file.last, 0) + 1
+            for topic in file.topics:
+                lane = self._lanes.setdefault(topic, _Lane(stored=True))
+                lane.cursor, lane.stored = 0, True
+
+    def _begin_anew(self, error: HeadnodError) -> None:
+        assert self._path is not None  # noqa: S101
+        self._release()
+        with self._lock:
+            known = [*self._flying.values(), *(item for lane in self._lanes.values() for item in lane.ahead)]
+            unsaved = {item.number: self._unsaved.get(item.number, (item, self._monotonic())) for item in known}
+            self._unsaved = dict(sorted({**self._unsaved, **unsaved}.items()))
+            self._done.clear()
+            self._stored = 0
+            for lane in self._lanes.values():
+                lane.stored = False
+        try:
+            kept = begin_anew(self._path)
+        except HeadnodError as worse:
+            self._fail(worse)
+            return
+        self._complaints.warn("damage", f"{error}: it is {kept.name} now, and the queue begins anew")
+        self._after = self._monotonic()
+
+    def _fail(self, error: HeadnodError) -> None:
+        # The file stays open: a full disk cannot be written, but what is on it can be sent.
+        self._after = self._monotonic() + _AGAIN
+        self._complaints.warn(str(error), f"{error} (what MQTT queues is held in memory, and the disk is tried again)")
+
+    def _release(self) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close()
+        except HeadnodError as error:
+            self._complaints.warn(str(error), str(error))
+
+    def _forget_oldest(self) -> None:
+        number = next(number for number in self._unsaved if number not in self._flying)
+        item, _ = self._unsaved.pop(number)
+        lane = self._lanes[item.topic]
+        lane.ahead = deque(each for each in lane.ahead if each.number != number)
+        if lane.fresh and lane.fresh[0].number == number:
+            lane.fresh.popleft()
+        self._discarded += 1
+        self._untold += 1

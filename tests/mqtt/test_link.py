@@ -1,0 +1,278 @@
+"""The link: connects when it can, says why when it cannot, and survives what it calls."""
+
+import os
+import random
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from broker import Broker, Heard, free_port
+from headnod.mqtt.link import LOST, Link
+from headnod.mqtt.link import Broker as Where
+from headnod.mqtt.patience import BackOff, Cause
+from links import PATIENCE, Told, connected, refused, until
+from proxy import Proxy
+
+CONNACK, TAKEN_OVER = bytes.fromhex("2003000000"), bytes.fromhex("e0028e00")
+"""Of MQTT 5: success, and DISCONNECT with reason 0x8E."""
+
+PINGREQ, PINGRESP = bytes.fromhex("c000"), bytes.fromhex("d000")
+
+
+def test_it_connects_publishes_and_is_told(broker, heard, linked):
+    told = Told()
+    link = until(linked(broker), connected)
+    link.publish("a/b", b"1", acknowledged=told)
+    assert told.until(1) == [None]
+    assert heard.until_on("a/b", 1, PATIENCE) == [b"1"]
+
+
+def test_what_is_published_while_nothing_is_connected_is_told_at_once_and_not_kept(tmp_path, linked):
+    told = Told()
+    with Broker(tmp_path / "late", wait=True) as broker:
+        link = until(linked(broker), refused)
+        link.publish("a/b", b"1", acknowledged=told)
+        assert told.said[0].startswith(LOST)
+        broker.start()
+        until(link, connected)
+        with Heard(broker) as heard:
+            link.publish("a/b", b"2", acknowledged=told)
+            told.until(2)
+            assert heard.until_on("a/b", 1, PATIENCE) == [b"2"]
+
+
+def test_a_broker_that_comes_late_is_found_within_five_seconds(tmp_path, linked):
+    with Broker(tmp_path / "late", wait=True) as broker:
+        link = until(linked(broker), refused)
+        assert "connection refused" in link.reason
+        broker.start()
+        began = time.monotonic()
+        until(link, connected, within=5.0)
+        assert time.monotonic() - began < 5.0
+
+
+def test_the_will_is_published_within_a_second_of_a_kill(broker, heard):
+    child = os.fork()
+    if child == 0:
+        link = Link(Where(broker.host, broker.port, "doomed"), will=("doomed/status", b"offline"), rng=random.Random(1))
+        link.start()
+        until(link, connected)
+        os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+    heard.until(lambda message: message.topic == "doomed/status" and message.payload == b"offline", 1.0)
+
+
+def test_closing_publishes_the_last_word_and_no_will(broker, heard, linked):
+    link = until(linked(broker, will=("a/status", b"dead")), connected)
+    link.close(last=[("a/status", b"offline")])
+    link.close()
+    heard.until(lambda message: message.payload == b"offline", PATIENCE)
+    heard.publish("a/end", b"")
+    heard.until_on("a/end", 1, PATIENCE)
+    assert b"dead" not in heard.on("a/status")
+
+
+def test_closing_takes_a_second_when_the_broker_hangs(broker, linked):
+    link = until(linked(broker), connected)
+    broker.freeze()
+    began = time.monotonic()
+    link.close(last=[("a/status", b"offline")], patience=1.0)
+    assert time.monotonic() - began < 1.5
+    broker.thaw()
+
+
+@pytest.mark.parametrize("where", ["on_message", "on_connected", "acknowledged"])
+def test_an_exception_in_a_callback_is_logged_once_and_changes_nothing(where, broker, heard, linked, caplog):
+    def fail(*_):
+        raise RuntimeError("injected", where)
+
+    told = Told()
+    callbacks = {where: fail} if where != "acknowledged" else {}
+    link = until(linked(broker, subscriptions=["to/us"], **callbacks), connected)
+    for _ in range(3):
+        heard.publish("to/us", b"hello")
+        link.publish("a/b", b"1", acknowledged=fail if where == "acknowledged" else None)
+    link.publish("a/b", b"2", acknowledged=told)
+    assert told.until(1) == [None]
+    assert link.connected
+    assert sum("a part of MQTT failed" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_bug_in_the_session_itself_ends_the_connection_and_not_the_link(broker, linked, caplog):
+    first = threading.Event()
+
+    def clock():
+        # The session asks for the time whenever it looks at what is not acknowledged.
+        if first.is_set():
+            first.clear()
+            raise RuntimeError("injected")
+        return time.monotonic()
+
+    link = until(linked(broker, monotonic=clock), connected)
+    first.set()
+    link.publish("a/b", b"1")
+    until(link, lambda link: not link.connected)
+    until(link, connected)
+    assert "the link to the broker failed" in caplog.text
+
+
+def test_what_a_frozen_broker_does_not_acknowledge_is_given_back(broker, linked):
+    told = Told()
+    link = until(linked(broker, keepalive=1), connected)
+    broker.freeze()
+    began = time.monotonic()
+    link.publish("a/b", b"1", acknowledged=told)
+    assert told.until(1)[0].startswith(LOST)
+    assert time.monotonic() - began < 2 * 1 + 1.5, "twice the keepalive, and a look at the clock"
+    broker.thaw()
+    until(link, connected)
+
+
+def test_publishing_never_waits_for_a_frozen_broker(broker, linked):
+    link = until(linked(broker), connected)
+    broker.freeze()
+    slowest = 0.0
+    for _ in range(2000):
+        began = time.perf_counter()
+        link.publish("a/b", b"x" * 1000)
+        slowest = max(slowest, time.perf_counter() - began)
+    broker.thaw()
+    assert slowest < 0.05
+
+
+def test_a_broker_that_answers_pings_and_acknowledges_nothing_is_left(linked):
+    told, over = Told(), threading.Event()
+
+    def serve(client):
+        client.settimeout(0.5)
+        client.recv(4096)
+        client.sendall(CONNACK)
+        while not over.is_set():
+            with suppress(OSError):
+                if PINGREQ in client.recv(4096):
+                    client.sendall(PINGRESP)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        link = linked(Where("127.0.0.1", server.getsockname()[1], "kitchen"), keepalive=1)
+        client, _ = server.accept()
+        serving = threading.Thread(target=serve, args=(client,))
+        serving.start()
+        with client:
+            until(link, connected)
+            link.publish("a/b", b"1", acknowledged=told)
+            (reason,) = told.until(1)
+            over.set()
+            serving.join()
+    assert reason == f"{LOST}it has acknowledged nothing for 1 s"
+
+
+def test_an_acl_refusal_is_told_as_what_it_is(tmp_path, linked):
+    told = Told()
+    acl = "user kitchen\ntopic write ours/#\n"
+    with Broker(tmp_path / "strict", users={"kitchen": "secret"}, acl=acl) as broker:
+        link = until(linked(broker, username="kitchen", password="secret"), connected)
+        link.publish("theirs/x", b"1", acknowledged=told)
+        link.publish("ours/x", b"1", acknowledged=told)
+        assert told.until(2) == ["not authorized", None]
+
+
+@pytest.mark.parametrize("login", [{}, {"username": "kitchen", "password": "wrong"}, {"username": "nobody"}])
+def test_a_wrong_login_is_tried_seldom_and_told_once(login, tmp_path, linked, caplog):
+    with Broker(tmp_path / "strict", users={"kitchen": "secret"}) as broker, Proxy(broker.port) as proxy:
+        link = until(linked(broker, port=proxy.port, **login), refused)
+        assert "not authorized" in link.reason or "password" in link.reason
+        link.publish("a/b", b"estimate")
+        link.close()
+        assert b"estimate" not in proxy.sent
+    assert sum("no connection" in record.getMessage() for record in caplog.records) == 1
+    assert "secret" not in caplog.text
+    assert "wrong" not in caplog.text
+
+
+def test_a_refusal_is_tried_at_most_twelve_times_in_ten_minutes():
+    back_off, passed, tries = BackOff(random.Random(1)), 0.0, 0
+    while passed < 600.0:
+        tries += 1
+        passed += back_off.after(Cause.REFUSED)
+    assert tries <= 12
+
+
+def test_a_broker_that_is_away_is_looked_for_every_few_seconds():
+    back_off = BackOff(random.Random(1))
+    waits = [back_off.after(Cause.NETWORK) for _ in range(6)]
+    assert waits[0] < 1.3
+    assert max(waits) <= 4.8
+
+
+def test_a_taken_over_client_id_waits_a_minute():
+    back_off = BackOff(random.Random(1))
+    assert all(60.0 <= back_off.after(Cause.TAKEN_OVER) <= 72.0 for _ in range(4))
+
+
+@pytest.mark.long
+def test_a_taken_over_client_id_waits_a_minute_and_is_told_once(broker, linked, caplog):
+    """A mosquitto that does not say why: the third time that a connection is lost at once, somebody has our id."""
+    linked(broker, client_id="twin")
+    until(linked(broker, client_id="twin"), lambda _: "call itself twin too" in caplog.text, within=20.0)
+    before = broker.log.count("already connected")
+    threading.Event().wait(6.0)
+    assert broker.log.count("already connected") - before <= 1
+    assert sum("twin too" in record.getMessage() for record in caplog.records) <= 2
+
+
+def test_a_broker_that_says_that_our_id_was_taken_over_is_left_alone_for_a_minute(linked):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        link = linked(Where("127.0.0.1", server.getsockname()[1], "twin"))
+        client, _ = server.accept()
+        with client:
+            client.recv(4096)
+            client.sendall(CONNACK + TAKEN_OVER)
+            until(link, lambda link: "session taken over" in link.reason)
+        server.settimeout(1.5)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_fifty_megabytes_never_arrive_and_the_next_command_does(broker, heard, linked):
+    got, arrived = [], threading.Event()
+
+    def hear(message):
+        got.append(message)
+        arrived.set()
+
+    with Proxy(broker.port) as proxy:
+        until(linked(broker, port=proxy.port, subscriptions=["to/us"], on_message=hear), connected)
+        heard.publish("to/us", bytes(50_000_000))
+        heard.publish("to/us", b"small")
+        assert arrived.wait(PATIENCE)
+        assert [message.payload for message in got] == [b"small"]
+        assert proxy.received < 100_000
+
+
+def test_mqtt_3_1_1_works_too_and_ignores_what_is_too_large(broker, heard, linked):
+    got, arrived, told = [], threading.Event(), Told()
+
+    def hear(message):
+        got.append(message)
+        arrived.set()
+
+    link = until(linked(broker, protocol=4, subscriptions=["to/us"], on_message=hear), connected)
+    heard.publish("to/us", bytes(100_000))
+    heard.publish("to/us", b"small")
+    assert arrived.wait(PATIENCE)
+    assert [message.payload for message in got] == [b"small"]
+    link.publish("a/b", b"1", acknowledged=told)
+    assert told.until(1) == [None]
+
+
+def test_a_port_where_nobody_speaks_mqtt_is_called_by_its_name(linked, broker):
+    with Proxy(free_port()) as proxy:
+        link = until(linked(broker, port=proxy.port), refused)
+        assert link.reason
+
+
+def test_a_password_is_in_no_text_of_the_broker():
+    assert "secret" not in repr(Where("localhost", 1883, "kitchen", "kitchen", "secret"))

@@ -1,0 +1,105 @@
+"""TLS: nothing goes to a broker that is not believed, and nothing ever goes in plain text instead."""
+
+import random
+import ssl
+
+import pytest
+
+from authority import Authority
+from broker import Broker
+from headnod.errors import ConfigError
+from headnod.mqtt.link import Broker as Where
+from headnod.mqtt.link import Link, Tls
+from links import Told, connected, refused, until
+from proxy import Proxy
+
+
+@pytest.fixture
+def secured(tmp_path, authority, opened):
+    """A broker that speaks TLS, and a proxy in front of it that sees every byte."""
+
+    def make(*, expired=False, addresses="DNS:localhost,IP:127.0.0.1", **how):
+        name = f"server-{expired}-{len(addresses)}"
+        certificate = authority.issue(name, addresses=addresses, expired=expired)
+        broker = opened.enter_context(Broker(tmp_path / name, certificate=certificate, **how))
+        return broker, opened.enter_context(Proxy(broker.port))
+
+    return make
+
+
+def test_tls_with_our_authority_works(secured, authority, linked):
+    broker, proxy = secured()
+    told = Told()
+    link = until(linked(broker, port=proxy.port, tls=Tls(ca=authority.file)), connected)
+    link.publish("a/b", b"estimate", acknowledged=told)
+    assert told.until(1) == [None]
+    assert b"estimate" not in proxy.sent
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("expired", "certificate has expired"),
+        ("foreign", "unable to get local issuer certificate"),
+        ("other host", "ip address mismatch"),
+        ("plain", "no tls with it"),
+    ],
+)
+def test_a_certificate_that_is_not_believed_means_nothing_is_sent(
+    fault, reason, secured, authority, tmp_path, linked, caplog
+):
+    trusted, plain = authority.file, None
+    if fault == "foreign":
+        trusted = Authority(tmp_path / "theirs", name="another authority").file
+    if fault == "plain":
+        plain = Broker(tmp_path / "plain")
+        broker, proxy = plain, Proxy(plain.port)
+    else:
+        addresses = "DNS:elsewhere.example" if fault == "other host" else "DNS:localhost,IP:127.0.0.1"
+        broker, proxy = secured(expired=fault == "expired", addresses=addresses)
+    link = linked(broker, port=proxy.port, tls=Tls(ca=trusted), username="kitchen", password="secret")
+    until(link, refused)
+    assert reason in link.reason.lower()
+    link.publish("a/b", b"estimate")
+    link.close()
+    assert b"MQTT" not in proxy.sent, "no CONNECT may go out, encrypted or not"
+    assert b"secret" not in proxy.sent
+    assert proxy.connections == 1
+    assert sum("no connection" in record.getMessage() for record in caplog.records) == 1
+    if plain is not None:
+        proxy.close()
+        plain.kill()
+
+
+def test_a_broker_that_wants_a_certificate_gets_ours(secured, authority, linked):
+    broker, _ = secured(authority=authority.file)
+    own = authority.issue("kitchen")
+    link = until(linked(broker, tls=Tls(authority.file, own.file, own.key)), connected)
+    assert link.connected
+
+
+def test_without_the_certificate_that_the_broker_wants_the_reason_is_told(secured, authority, linked):
+    broker, _ = secured(authority=authority.file)
+    link = until(linked(broker, tls=Tls(authority.file)), refused)
+    assert "mqtt.cert_file" in link.reason
+
+
+def test_insecure_is_said_loudly(secured, linked, caplog):
+    broker, _ = secured(expired=True)
+    until(linked(broker, tls=Tls(insecure=True)), connected)
+    assert "anybody in between can read along" in caplog.text
+
+
+def test_tls_older_than_1_2_is_not_spoken(authority):
+    assert Tls(ca=authority.file).context().minimum_version == ssl.TLSVersion.TLSv1_2
+    assert Tls().context().minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+def test_a_certificate_file_that_is_none_is_named(content, tmp_path):
+    file = tmp_path / "ca.crt"
+    if content is not None:
+        file.write_text(content)
+    where = Where("localhost", 8883, "kitchen", tls=Tls(ca=file))
+    with pytest.raises(ConfigError, match=r"mqtt\.ca_file: .*ca\.crt"):
+        Link(where, rng=random.Random(1))

@@ -1,0 +1,306 @@
+"""Outages, made with a real broker: nothing is lost, nothing is out of order, and a repeat has the same id."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from broker import Broker, Heard
+from headnod.estimate import State
+from headnod.mqtt.delivery import FLYING
+from proxy import Proxy
+from publishing import condition, publisher, said, sequences, until
+
+PATIENCE = 15.0
+
+
+@pytest.fixture
+def started(broker, opened, tmp_path):
+    """A publisher with a queue on disk, that runs."""
+
+    def start(**how):
+        made = publisher(broker, tmp_path / "mqtt.sqlite", **how)
+        opened.callback(made.close)
+        made.start()
+        return made
+
+    return start
+
+
+class Arrived:
+    """Sequence numbers of estimates that arrived, once each and as they came."""
+
+    def __init__(self, heard):
+        self._heard, self._read, self._numbers = heard, 0, {}
+
+    def numbers(self):
+        payloads = self._heard.on("/estimate")
+        self._numbers.update(dict.fromkeys(sequences(payloads[self._read :])))
+        self._read = len(payloads)
+        return list(self._numbers)
+
+
+def all_of(heard, count, within=PATIENCE):
+    """Sequence numbers of the first `count` estimates, once each and as they came."""
+    arrived = Arrived(heard)
+    missing = lambda: sorted(set(range(count)) - set(arrived.numbers()))[:50]  # noqa: E731
+    until(lambda: len(arrived.numbers()) >= count, within, told=missing)
+    return arrived.numbers()
+
+
+def decoded(payloads):
+    return [msgspec.json.decode(payload) for payload in payloads]
+
+
+def test_a_broker_that_is_absent_at_the_start_misses_nothing(tmp_path, opened):
+    broker = opened.enter_context(Broker(tmp_path / "late", wait=True))
+    mqtt = publisher(broker, tmp_path / "mqtt.sqlite")
+    opened.callback(mqtt.close)
+    mqtt.start()
+    for number in range(30):
+        mqtt.show(said(number))
+    broker.start()
+    heard = opened.enter_context(Heard(broker))
+    assert all_of(heard, 30) == list(range(30))
+    estimates = decoded(heard.on("/estimate"))
+    assert all(estimate["replayed"] for estimate in estimates)
+    assert [estimate["time_unix"] for estimate in estimates] == [said(number).time.timestamp() for number in range(30)]
+    mqtt.show(said(30))
+    assert decoded(heard.until_on("/estimate", 31, PATIENCE))[-1]["replayed"] is False
+
+
+def kill_fairly(broker, heard, mqtt):
+    """Kill it in mid-stream, once the subscriber has what was acknowledged.
+
+    mosquitto acknowledges before it saves: killed in between, it forgets (one message in ten kills),
+    and no publisher can know.
+    """
+    arrived = Arrived(heard)
+    while True:
+        broker.freeze()
+        try:
+            until(lambda: len(arrived.numbers()) == mqtt.health().published, 0.5)
+        except AssertionError:
+            broker.thaw()
+            threading.Event().wait(0.05)
+        else:
+            broker.kill()
+            return
+
+
+def through_kills(broker, heard, mqtt, downtimes):
+    """Show an estimate every 20 ms while the broker is killed again and again; gives how many were shown."""
+    stop, shown = threading.Event(), 0
+
+    def stream():
+        nonlocal shown
+        while not stop.wait(0.02):
+            mqtt.show(said(shown))
+            shown += 1
+
+    talking = threading.Thread(target=stream)
+    talking.start()
+    try:
+        for turn, downtime in enumerate(downtimes):
+            before = mqtt.health().published
+            until(lambda before=before: mqtt.health().published >= before + 10, PATIENCE)
+            if turn % 2:
+                kill_fairly(broker, heard, mqtt)
+            else:
+                broker.stop()
+            stop.wait(downtime)
+            broker.start()
+    finally:
+        stop.set()
+        talking.join()
+    return shown
+
+
+def check_kills(broker, heard, mqtt, downtimes):
+    shown = through_kills(broker, heard, mqtt, downtimes)
+    assert all_of(heard, shown, within=60.0) == list(range(shown))
+    until(lambda: not mqtt.health().queued)
+    repeats = len(heard.on("/estimate")) - shown
+    assert repeats <= FLYING * len(downtimes)
+    assert mqtt.health().discarded == 0
+    assert mqtt.health().published == shown
+
+
+def test_nothing_is_lost_in_five_kills_of_the_broker(broker, heard, started):
+    check_kills(broker, heard, started(rate=400.0), [0.0, 0.1, 1.5, 0.0, 0.1])
+
+
+@pytest.mark.long
+def test_nothing_is_lost_in_fifty_kills_of_the_broker(broker, heard, started):
+    check_kills(broker, heard, started(rate=400.0), [0.0, 1.5, 4.0, 1.5, 9.0] * 10)
+
+
+def test_lost_acknowledgements_give_repeats_with_the_same_id(broker, heard, opened, tmp_path):
+    proxy = opened.enter_context(Proxy(broker.port))
+    mqtt = publisher(broker, tmp_path / "mqtt.sqlite", port=proxy.port, keepalive=3)
+    opened.callback(mqtt.close)
+    mqtt.start()
+    mqtt.show(said(0))
+    heard.until_on("/estimate", 1, PATIENCE)
+    until(lambda: not mqtt.health().queued)
+    proxy.drop_answers()
+    mqtt.show(said(1))
+    heard.until_on("/estimate", 2, PATIENCE)
+    for number in range(2, 41):
+        mqtt.show(said(number))
+    until(lambda: proxy.connections > 1)
+    proxy.thaw()
+    assert all_of(heard, 41) == list(range(41))
+    until(lambda: not mqtt.health().queued)
+    estimates = decoded(heard.on("/estimate"))
+    ids = Counter(estimate["id"] for estimate in estimates)
+    assert len(ids) == 41
+    assert max(ids.values()) > 1, "the proxy lost no acknowledgement"
+    for estimate in estimates:
+        first = next(other for other in estimates if other["id"] == estimate["id"])
+        assert {**estimate, "replayed": False} == {**first, "replayed": False}
+
+
+def hour_offline(broker, heard, mqtt, within):
+    """An hour's estimates while the broker is away, then the time until the last is there."""
+    heard.until_on("/status", 1, PATIENCE)
+    broker.stop()
+    for number in range(1200):
+        mqtt.show(said(number))
+    until(lambda: mqtt.health().queued_on_disk == 1200)
+    broker.start()
+    heard.until_on("/status", 3, PATIENCE)
+    began, late = time.monotonic(), 0.0
+    while len(heard.on("/estimate")) < 1200 and time.monotonic() - began < within:
+        # The audio loop goes on while the backlog drains.
+        before = time.perf_counter()
+        mqtt.tell(condition(State.BEHIND))
+        late = max(late, time.perf_counter() - before)
+        threading.Event().wait(0.1)
+    took = time.monotonic() - began
+    assert sequences(heard.on("/estimate")) == list(range(1200)), "each once, in order"
+    assert took < within
+    assert late < 0.1
+    return took
+
+
+def test_an_hour_offline_is_delivered_within_a_minute(tmp_path, opened):
+    # It ends in peace here, and keeps its subscriber's session all the same.
+    broker = opened.enter_context(Broker(tmp_path / "broker", durable=False))
+    heard = opened.enter_context(Heard(broker))
+    mqtt = publisher(broker, tmp_path / "mqtt.sqlite", rate=400.0)
+    opened.callback(mqtt.close)
+    mqtt.start()
+    hour_offline(broker, heard, mqtt, within=60.0)
+
+
+@pytest.mark.long
+def test_an_hour_offline_is_delivered_at_fifty_a_second(broker, heard, started):
+    took = hour_offline(broker, heard, started(), within=60.0)
+    assert took > 1200 / 50 * 0.9, "the backlog must not drown the broker"
+
+
+def test_over_the_bound_the_newest_are_delivered(tmp_path, opened):
+    broker = opened.enter_context(Broker(tmp_path / "late", wait=True))
+    mqtt = publisher(broker, tmp_path / "mqtt.sqlite", bound=50)
+    opened.callback(mqtt.close)
+    mqtt.start()
+    for number in range(1050):
+        mqtt.show(said(number))
+    assert mqtt.health().discarded + mqtt.health().queued == 1050
+    broker.start()
+    heard = opened.enter_context(Heard(broker, "+/+/estimate"))
+    assert all_of(heard, 50) == list(range(1000, 1050))
+    assert mqtt.health().discarded == 1000
+
+
+def test_what_waits_at_the_end_is_delivered_by_the_next_listener(tmp_path, opened):
+    broker = opened.enter_context(Broker(tmp_path / "late", wait=True))
+    first = publisher(broker, tmp_path / "mqtt.sqlite", boot="one")
+    first.start()
+    for number in range(20):
+        first.show(said(number))
+    first.close()
+    broker.start()
+    heard = opened.enter_context(Heard(broker))
+    second = publisher(broker, tmp_path / "mqtt.sqlite", boot="two")
+    opened.callback(second.close)
+    second.start()
+    second.show(said(0))
+    ids = [estimate["id"] for estimate in decoded(heard.until_on("/estimate", 21, PATIENCE))]
+    assert ids == [f"kitchen-one-{number}" for number in range(20)] + ["kitchen-two-0"]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root, iproute2 and nftables")
+def test_a_network_that_is_cut_loses_nothing(tmp_path):
+    """Broker and listener in a network of their own, in which packets vanish for 25 s."""
+    space = f"headnod-{os.getpid()}"
+    inside = ["ip", "netns", "exec", space]
+
+    def run(*words):
+        subprocess.run([*inside, *words], check=True)
+
+    subprocess.run(["ip", "netns", "add", space], check=True)
+    try:
+        run("ip", "link", "set", "lo", "up")
+        child = subprocess.Popen(
+            [*inside, sys.executable, __file__, tmp_path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        with child:
+            port = child.stdout.readline().strip()
+            run("nft", "add table inet f")
+            run("nft", "add chain inet f i { type filter hook input priority 0 ; }")
+            run("nft", f"add rule inet f i tcp dport {port} drop")
+            run("nft", f"add rule inet f i tcp sport {port} drop")
+            threading.Event().wait(25.0)
+            run("nft", "flush ruleset")
+            child.stdin.write("healed\n")
+            child.stdin.flush()
+            told = child.stdout.readline()
+        assert told.startswith("whole"), told
+        assert float(told.split()[1]) <= 10.0, "seconds from the healing to the connection"
+    finally:
+        subprocess.run(["ip", "netns", "delete", space], check=True)
+
+
+def say(*words):
+    print(*words, flush=True)  # noqa: T201 - to the test
+
+
+def cut_off(folder: Path):
+    """What runs inside the network that is cut."""
+    with Broker(folder / "broker") as broker:
+        # Of its own, or the cut would reach the subscriber too and one could not tell whom.
+        heard = Heard(broker)
+        mqtt = publisher(broker, folder / "mqtt.sqlite", keepalive=5)
+        mqtt.start()
+        heard.until_on("/status", 1, PATIENCE)
+        say(broker.port)
+        shown, healed = 0, threading.Event()
+        threading.Thread(target=lambda: (sys.stdin.readline(), healed.set()), daemon=True).start()
+        while not healed.wait(0.1):
+            mqtt.show(said(shown))
+            shown += 1
+        began = time.monotonic()
+        until(lambda: mqtt.health().reconnects, 30.0)
+        took = time.monotonic() - began
+        numbers = all_of(heard, shown, 60.0)
+        say("whole" if numbers == list(range(shown)) else f"lost some of {shown}", round(took, 1))
+        mqtt.close()
+        heard.close()
+
+
+if __name__ == "__main__":
+    cut_off(Path(sys.argv[1]))

@@ -1,0 +1,75 @@
+"""A publisher with a real link, queue and broker, and a stream of estimates for it."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from headnod.estimate import Condition, Estimate, State
+from headnod.mqtt.ledger import Ledger
+from headnod.mqtt.link import Broker as Where
+from headnod.mqtt.outbox import Outbox
+from headnod.mqtt.payloads import InfoPayload
+from headnod.mqtt.publisher import Discovery, Mqtt
+from headnod.mqtt.topics import Topics
+from heard import GTZAN, estimate
+
+BEGAN = datetime(2026, 11, 22, 12, tzinfo=UTC)
+EVERY = 3.0
+TOPICS = Topics("headnod", "kitchen")
+
+
+def said(number: int, genre: str = "jazz") -> Estimate:
+    """The estimate of this number, in a stream of one each three seconds."""
+    return msgspec.structs.replace(
+        estimate(genre, **({genre: 0.9, "blues": 0.1} if genre in GTZAN else {})),
+        sequence=number,
+        time=BEGAN + timedelta(seconds=EVERY * number),
+        seconds=EVERY * number,
+        monotonic=EVERY * number,
+    )
+
+
+def condition(state: State, message: str = "something") -> Condition:
+    return Condition(time=BEGAN, state=state, message=message)
+
+
+def info(**how) -> InfoPayload:
+    """What a listener in the kitchen would say it is."""
+    facts = {"node": "kitchen", "boot": "b007", "version": "0.1.0", "runtime": "none", "python": "3.11", "board": ""}
+    facts |= {"microphone": "", "model": "genre-0.1.0", "model_sha256": "0" * 64, "models": ("genre-0.1.0",)}
+    facts |= {"latest_model": "genre-0.1.0", "labels": GTZAN, "every_s": EVERY, "window_s": 3.0, "health_every_s": 60.0}
+    facts |= {"sample_rate": 22050, "certainty": 0.45, "paused": False, "brightness": 0.5}
+    return InfoPayload(**(facts | how))
+
+
+def publisher(broker, path=None, *, port=None, bound=28_800, keepalive=15, discovery=None, wanted=None, **how) -> Mqtt:
+    """A publisher that is not started yet; `wanted` makes one that tells Home Assistant."""
+    login = {key: how.pop(key) for key in ("username", "password") if key in how}
+    told = Discovery(wanted, Ledger(None), "homeassistant/status") if wanted else discovery
+    settings = {"boot": "b007", "rng": random.Random(1), "now": lambda: datetime.now(UTC), "discovery": told, **how}
+    where = Where(broker.host, port or broker.port, "headnod-kitchen", keepalive=keepalive, **login)
+    return Mqtt(where, TOPICS, Outbox(path, bound=bound), settings.pop("info", info), **settings)
+
+
+def sequences(payloads) -> list[int]:
+    """Sequence numbers of estimates, in the order in which they came."""
+    return [msgspec.json.decode(payload)["seq"] for payload in payloads]
+
+
+def without_repeats(numbers: list[int]) -> list[int]:
+    """Each number once, where it came first: what a subscriber does who looks at ids."""
+    return list(dict.fromkeys(numbers))
+
+
+def until(there: Callable[[], object], within: float = 10.0, *, told: Callable[[], object] = str):
+    """Look again and again until it is so; `told` says what is, if it never is."""
+    look, deadline = threading.Event(), time.monotonic() + within
+    while not there():
+        assert time.monotonic() < deadline, f"not so within {within:g} s: {told()}"
+        look.wait(0.05)
