@@ -1,0 +1,85 @@
+"""When Home Assistant is told what there is: at every connection, after its own start, after a change.
+
+Alone because it is a matter of seconds: steps with a pause between them, and a
+random delay after Home Assistant's birth, so that a house full of listeners does
+not talk at once.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from headnod.mqtt.ledger import PAUSE, Ledger
+from headnod.mqtt.link import Link
+
+SPREAD = 30.0
+"""Seconds within which a listener speaks after Home Assistant's birth."""
+
+
+class Announcer:
+    """Publishes discovery, and remembers in the ledger what it has published."""
+
+    def __init__(
+        self,
+        wanted: Callable[[], Mapping[str, bytes]],
+        ledger: Ledger,
+        link: Link,
+        *,
+        rng: random.Random,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Announce over a link.
+
+        Args:
+            wanted: Payloads by topic of all that Home Assistant shall know.
+            ledger: What it was told before.
+            link: The way to it.
+            rng: Spreads announcements after a birth.
+            monotonic: A clock in seconds that is never set.
+        """
+        self._wanted, self._ledger, self._link = wanted, ledger, link
+        self._rng, self._monotonic = rng, monotonic
+        self._due: float | None = None
+        self._steps: list[dict[str, bytes]] = []
+        self._told: dict[str, bytes] = {}
+        self._missing = 0
+
+    def soon(self) -> None:
+        """Announce at the next turn."""
+        self._due = self._monotonic()
+        self._steps = []
+
+    def if_changed(self) -> None:
+        """Announce at the next turn if what Home Assistant shall know is no longer what it was told."""
+        if self._wanted() != self._told:
+            self.soon()
+
+    def after_birth(self) -> None:
+        """Home Assistant has just started."""
+        if self._due is None:
+            self._due = self._monotonic() + self._rng.uniform(0.0, SPREAD)
+
+    def run(self) -> float | None:
+        """Publish what is due; gives the seconds until more is, or None."""
+        if self._due is None or not self._link.connected:
+            return None
+        left = self._due - self._monotonic()
+        if left > 0:
+            return left
+        if not self._steps:
+            wanted = dict(self._wanted())
+            self._steps, self._told = self._ledger.plan(wanted), wanted
+            self._missing = sum(len(step) for step in self._steps)
+        step, *self._steps = self._steps or [{}]
+        self._due = self._monotonic() + PAUSE if self._steps else None
+        for topic, payload in step.items():
+            self._link.publish(topic, payload, retain=True, acknowledged=self._acknowledged)
+        return PAUSE if self._steps else None
+
+    def _acknowledged(self, refusal: str | None) -> None:
+        if refusal is None:
+            self._missing -= 1
+            if not self._missing and not self._steps:
+                self._ledger.settle(self._told)

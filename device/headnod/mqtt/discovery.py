@@ -1,0 +1,102 @@
+"""What Home Assistant is told of a listener, so that it appears there by itself.
+
+One message with the whole device, or one an entity for installations from
+before 2024.11. Both name an entity in the same way, so that a change from one
+form to the other keeps it.
+https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from headnod.errors import ConfigError
+from headnod.mqtt.entities import entities
+from headnod.mqtt.payloads import InfoPayload
+from headnod.mqtt.topics import OFFLINE, ONLINE, Topics, is_base, slug
+
+Form = Literal["device", "component"]
+"""One message a listener, or one an entity."""
+
+PREFIX = "homeassistant"
+"""Where Home Assistant looks, unless it is told otherwise."""
+
+
+def discovery(info: InfoPayload, topics: Topics, *, prefix: str = PREFIX, form: Form = "device") -> dict[str, bytes]:
+    """Everything that Home Assistant must know of a listener.
+
+    Args:
+        info: What the listener is; labels, models and times go into the entities.
+        topics: The topics of the listener.
+        prefix: Where Home Assistant looks.
+        form: One message for the device, or one for each entity.
+
+    Returns:
+        Payloads by topic, all to be retained.
+
+    Raises:
+        ConfigError: No topic may begin with this prefix, or ours begin with it.
+    """
+    _check(prefix, topics)
+    shared = _shared(info, topics)
+    components = {key: _component(key, entity, topics) for key, entity in entities(info, topics).items()}
+    match form:
+        case "device":
+            told = {f"{prefix}/device/{object_id(topics)}/config": {**shared, "components": components}}
+        case "component":
+            told = {
+                f"{prefix}/{component.pop('platform')}/{object_id(topics)}/{key}/config": {**shared, **component}
+                for key, component in components.items()
+            }
+        case _:
+            assert_never(form)
+    return {topic: msgspec.json.encode(payload) for topic, payload in told.items()}
+
+
+def object_id(topics: Topics) -> str:
+    """What Home Assistant knows a listener by: base and node, as in `headnod_kitchen`."""
+    return f"{topics.base.replace('/', '_')}_{topics.node}"
+
+
+def birth(prefix: str = PREFIX) -> str:
+    """Where Home Assistant says `online` when it has started."""
+    return f"{prefix}/status"
+
+
+def _check(prefix: str, topics: Topics) -> None:
+    if not is_base(prefix):
+        message = f"mqtt.discovery_prefix: '{prefix}' (letters, digits, hyphens and underscores, levels parted by /)"
+        raise ConfigError(message)
+    if f"{topics.base}/".startswith(f"{prefix}/"):
+        message = f"mqtt.base: '{topics.base}' lies inside mqtt.discovery_prefix '{prefix}' (name another)"
+        raise ConfigError(message)
+
+
+def _shared(info: InfoPayload, topics: Topics) -> dict[str, Any]:
+    return {
+        "device": {
+            "identifiers": [object_id(topics)],
+            "name": topics.node,
+            "manufacturer": "headnod",
+            "model": "Music genre listener",
+            "hw_version": info.board or "unknown board",
+            "sw_version": info.version,
+        },
+        "origin": {"name": "headnod", "sw_version": info.version},
+        # A list, so that an entity may have another: Home Assistant refuses list and single topic together.
+        "availability": [
+            {"topic": topics.status, "payload_available": ONLINE, "payload_not_available": OFFLINE},
+        ],
+        "qos": 1,
+    }
+
+
+def _component(key: str, entity: dict[str, Any], topics: Topics) -> dict[str, Any]:
+    node = slug(topics.node).strip("_") or "headnod"
+    return {
+        **entity,
+        "unique_id": f"{object_id(topics)}_{key}",
+        "default_entity_id": f"{entity['platform']}.{node}_{key}",
+    }

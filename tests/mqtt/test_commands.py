@@ -1,0 +1,297 @@
+"""Commands: what the list says is done and answered, and nothing else ever happens."""
+
+import json
+import logging
+import resource
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from doubles import Clock
+from headnod.mqtt.commands import Commands
+from hostile import VERBS, hostile
+from mqtt_payloads import KITCHEN, Obedient, Sent, unwilling
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def controls():
+    return Obedient()
+
+
+@pytest.fixture
+def commands(controls, clock):
+    return Commands(KITCHEN, controls, monotonic=clock.monotonic)
+
+
+def setting(key, payload):
+    return Sent(KITCHEN.setting(key), payload)
+
+
+def request(verb, payload=b""):
+    return Sent(KITCHEN.request(verb), payload)
+
+
+def answered(answers, verb):
+    ((topic, payload),) = answers
+    assert topic == f"headnod/kitchen/response/{verb}"
+    return json.loads(payload)
+
+
+@pytest.mark.parametrize(
+    ("key", "payload", "value"),
+    [
+        ("threshold", b"0.5", 0.5),
+        ("threshold", b"0", 0.0),
+        ("threshold", b"1", 1.0),
+        ("threshold", b'{"value": 0.25}', 0.25),
+        ("brightness", b"0.75", 0.75),
+        ("brightness", b"1e-2", 0.01),
+        ("pause", b"ON", True),
+        ("pause", b"OFF", False),
+        ("pause", b"true", True),
+        ("pause", b"false", False),
+        ("pause", b'{"value": true}', True),
+    ],
+)
+def test_a_setting_is_obeyed_and_answered(commands, controls, key, payload, value):
+    answer = answered(commands.handle(setting(key, payload)), key)
+    assert controls.did == [(key, value)]
+    assert type(controls.did[0][1]) is type(value)
+    assert answer == {"schema": 1, "status": "ok", "data": {key: value}}
+
+
+@pytest.mark.parametrize(("verb", "field", "value"), [("health", "queued", 2), ("info", "certainty", 0.45)])
+@pytest.mark.parametrize("payload", [b"", b"{}"])
+def test_a_request_is_answered_with_what_was_asked_for(commands, verb, payload, field, value):
+    answer = answered(commands.handle(request(verb, payload)), verb)
+    assert answer["status"] == "ok"
+    assert answer["data"][field] == value
+    assert None not in answer["data"].values()
+
+
+def test_a_model_that_is_there_is_activated_by_name(commands, controls):
+    answer = answered(commands.handle(request("activate", b'{"model": "genre-0.2.0"}')), "activate")
+    assert controls.did == [("activate", "genre-0.2.0")]
+    assert answer["data"] == {"model": "genre-0.2.0"}
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(commands, controls):
+    answer = answered(commands.handle(request("activate", b'{"model": "../genre"}')), "activate")
+    assert controls.did == []
+    assert answer["error"] == "there is no model '../genre' (there is genre-0.1.0, genre-0.2.0)"
+
+
+@pytest.mark.parametrize(
+    ("message", "verb", "status"),
+    [
+        (request("health", b'{"transaction": "t-1"}'), "health", "ok"),
+        (setting("threshold", b'{"value": 0.5, "transaction": "t-1"}'), "threshold", "ok"),
+        (setting("threshold", b'{"value": 7, "transaction": "t-1"}'), "threshold", "error"),
+        (request("info", b'{"verbose": true, "transaction": "t-1"}'), "info", "error"),
+    ],
+)
+def test_an_answer_bears_the_transaction_of_its_command(commands, message, verb, status):
+    answer = answered(commands.handle(message), verb)
+    assert (answer["transaction"], answer["status"]) == ("t-1", status)
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (setting("threshold", b"1e999"), "not finite"),
+        (setting("threshold", b"NaN"), "not finite"),
+        (setting("threshold", b"9" * 900), "900 digits"),
+        (setting("threshold", b"true"), "a number from 0 to 1"),
+        (setting("threshold", b'"0.5"'), "a number from 0 to 1"),
+        (setting("threshold", b"1.5"), "a number from 0 to 1"),
+        (setting("pause", b"1"), "ON, OFF, true or false"),
+        (setting("pause", b"on"), "is no JSON"),
+        (setting("brightness", b'{"value": 1, "value": 0}'), "'value' twice"),
+        (setting("brightness", b'{"level": 1}'), "no key 'level'"),
+        (setting("brightness", b""), "'value' is missing"),
+        (setting("brightness", b"[" * 500 + b"]" * 500), "nested"),
+        (setting("brightness", b'{"value": [1]}'), "nested"),
+        (setting("brightness", b'{"value": {"value": 1}}'), "nested"),
+        (setting("brightness", b" " * 2049), "longer than 2048 bytes"),
+        (setting("brightness", "0.5".encode("utf-16")), "not UTF-8"),
+        (request("activate", b'{"model": "\\ud800"}'), "surrogate"),
+        (request("activate", b"{}"), "'model' is missing"),
+        (request("health", b"1"), "an object"),
+        (request("health", b'{"transaction": 7}'), "a text of up to 64 characters"),
+    ],
+)
+def test_what_is_refused_is_told_why_and_changes_nothing(commands, controls, message, why):
+    ((_, payload),) = commands.handle(message)
+    answer = json.loads(payload)
+    assert answer["status"] == "error"
+    assert why in answer["error"]
+    assert controls.did == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "where"), [("reboot", "reboot"), ("Pause", "Pause"), ("a/b", "unknown"), ("#", "unknown")]
+)
+def test_an_unknown_command_is_answered_where_a_topic_may_be(commands, verb, where):
+    assert "there is no request/" in answered(commands.handle(request(verb)), where)["error"]
+    assert "there is no set/" in answered(commands.handle(setting(verb, b"1")), where)["error"]
+
+
+def test_a_setting_is_no_request_and_a_request_no_setting(commands, controls):
+    assert answered(commands.handle(request("pause", b"ON")), "pause")["status"] == "error"
+    assert answered(commands.handle(setting("activate", b'{"model": "genre-0.2.0"}')), "activate")["status"] == "error"
+    assert controls.did == []
+
+
+def test_a_retained_command_is_left_alone(commands, controls):
+    assert commands.handle(Sent(KITCHEN.setting("pause"), b"ON", retained=True)) == []
+    assert controls.did == []
+
+
+@pytest.mark.parametrize(
+    "topic", ["homeassistant/status", "headnod/cellar/set/pause", "headnod/kitchen/state", "headnod/kitchen", ""]
+)
+def test_a_message_that_is_no_command_is_left_alone(commands, controls, topic):
+    assert commands.handle(Sent(topic, b"ON")) == []
+    assert controls.did == []
+
+
+def test_what_the_controls_refuse_is_told_in_their_words(clock):
+    answer = answered(
+        Commands(KITCHEN, unwilling(), monotonic=clock.monotonic).handle(setting("brightness", b"1")), "brightness"
+    )
+    assert answer["error"] == "there are no lights (set leds.kind)"
+
+
+@pytest.mark.parametrize("bug", [RuntimeError("a bug"), RecursionError(), MemoryError(), KeyError("x")])
+def test_a_bug_is_answered_and_logged_and_the_next_command_is_obeyed(clock, caplog, bug):
+    controls = Obedient(breaks=bug)
+    commands = Commands(KITCHEN, controls, monotonic=clock.monotonic)
+    answer = answered(commands.handle(setting("pause", b"ON")), "pause")
+    assert answer["error"] == "it failed: see headnod's log"
+    assert "set/pause by MQTT failed" in caplog.text
+    assert answered(commands.handle(request("health")), "health")["status"] == "ok"
+
+
+def test_not_even_a_broken_message_raises(commands, caplog):
+    class Broken:
+        topic = property(lambda _: {}["topic"])
+
+    assert commands.handle(Broken()) == []
+    assert "could not be handled" in caplog.text
+
+
+def test_ten_commands_are_heard_at_once_and_five_a_second_after(commands, controls, clock):
+    answers = [commands.handle(setting("threshold", b"0.5")) for _ in range(40)]
+    assert len(controls.did) == 10
+    assert "too many commands" in answered(answers[10], "threshold")["error"]
+    assert answers[11:] == [[]] * 29
+    clock.sleep(1.0)
+    for _ in range(40):
+        commands.handle(setting("threshold", b"0.5"))
+    assert len(controls.did) == 15
+
+
+def test_a_flood_is_told_anew_after_commands_were_heard_again(commands, clock):
+    def told():
+        return sum(len(commands.handle(setting("pause", b"ON"))) for _ in range(30))
+
+    assert told() == 11
+    clock.sleep(2.0)
+    assert told() == 11
+
+
+def test_a_cause_is_logged_once_in_five_minutes(commands, clock, caplog):
+    for _ in range(299):
+        commands.handle(setting("threshold", b"NaN"))
+        clock.sleep(1.0)
+    assert len(caplog.records) == 1
+    clock.sleep(2.0)
+    commands.handle(setting("threshold", b"NaN"))
+    assert len(caplog.records) == 2
+
+
+def test_a_stranger_cannot_write_into_the_log_what_he_likes(commands, caplog):
+    commands.handle(setting("threshold", b'"a\\nb\\u001b[2J\\u202e\xc3\xbc' + b"x" * 1000 + b'"'))
+    (record,) = caplog.records
+    assert record.message.isascii()
+    assert record.message.isprintable()
+    assert len(record.message) < 200
+
+
+def test_ten_thousand_hostile_payloads_change_nothing_and_the_next_good_command_works(
+    commands, controls, clock, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    warm = 0
+    for number, message in enumerate(hostile(KITCHEN, 10_000)):
+        for topic, payload in commands.handle(message):
+            # Whoever asks for health or info with nothing, or an object of nothing, does no harm.
+            harmless = topic in {KITCHEN.response("health"), KITCHEN.response("info")}
+            assert harmless or json.loads(payload)["status"] == "error", message
+            assert len(payload) < 2048
+        clock.sleep(1.0)
+        if number == 2_000:
+            warm = resident()
+    assert controls.did == []
+    assert resident() - warm < 5 << 20
+    assert not [record for record in caplog.records if record.exc_info]
+    assert answered(commands.handle(setting("threshold", b"0.5")), "threshold")["status"] == "ok"
+    assert controls.did == [("threshold", 0.5)]
+
+
+def resident():
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["value", "model", "transaction"]) | st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+payloads = (
+    st.binary(max_size=64) | json_values.map(lambda value: json.dumps(value).encode()) | st.text().map(str.encode)
+)
+
+
+def check_that_only_a_good_value_is_set(kind, verb, payload):
+    controls = Obedient()
+    commands = Commands(KITCHEN, controls, monotonic=Clock().monotonic)
+    ((_, answer),) = commands.handle(Sent(f"headnod/kitchen/{kind}/{verb}", payload))
+    assert json.loads(answer)["status"] in {"ok", "error"}
+    for key, value in controls.did:
+        assert key == verb
+        match key:
+            case "pause":
+                assert value is True or value is False
+            case "activate":
+                assert value in {"genre-0.1.0", "genre-0.2.0"}
+            case _:
+                assert type(value) is float
+                assert 0 <= value <= 1
+
+
+kinds, verbs = st.sampled_from(["set", "request"]), st.sampled_from(VERBS) | st.text(max_size=10)
+
+
+@settings(max_examples=500)
+@given(kind=kinds, verb=verbs, payload=payloads)
+def test_whatever_is_sent_only_a_good_value_is_ever_set(kind, verb, payload):
+    check_that_only_a_good_value_is_set(kind, verb, payload)
+
+
+@pytest.mark.long
+@settings(max_examples=10_000)
+@given(kind=kinds, verb=verbs, payload=payloads)
+def test_of_ten_thousand_examples_only_a_good_value_is_ever_set(kind, verb, payload):
+    check_that_only_a_good_value_is_set(kind, verb, payload)

@@ -1,0 +1,82 @@
+"""Commands over a real broker: what strangers send there harms neither the listener nor its connection."""
+
+import itertools
+import json
+import threading
+import time
+
+import pytest
+
+from headnod.mqtt.commands import Commands
+from hostile import hostile
+from mqtt_payloads import KITCHEN, Obedient
+
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def controls():
+    return Obedient()
+
+
+@pytest.fixture
+def link(linked, broker, heard, controls):
+    """A listener that obeys, and for which a second passes with every message."""
+    seconds = itertools.count()
+    commands = Commands(KITCHEN, controls, monotonic=lambda: float(next(seconds)))
+
+    def obey(message):
+        for topic, payload in commands.handle(message):
+            made.publish(topic, payload)
+
+    made = linked(broker, subscriptions=(KITCHEN.settings, KITCHEN.requests), on_message=obey)
+    # What is published before it has subscribed is not for it, so somebody asks until there is an answer.
+    deadline = time.monotonic() + PATIENCE
+    while not heard.on("/response/health"):
+        assert time.monotonic() < deadline
+        heard.publish(KITCHEN.request("health"), b"")
+    return made
+
+
+def obeyed(heard, controls):
+    heard.publish(KITCHEN.setting("threshold"), b'{"value": 0.5, "transaction": "good"}')
+    answer = heard.until(lambda message: b"good" in message.payload and "/response/" in message.topic, PATIENCE)
+    assert json.loads(answer.payload)["status"] == "ok"
+    assert controls.did == [("threshold", 0.5)]
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.long)])
+def test_hostile_payloads_change_nothing_and_the_next_good_command_is_obeyed(link, heard, controls, count):
+    can_be_sent = (sent for sent in hostile(KITCHEN, 2 * count) if not set(sent.topic) & set("+#\0"))
+    for topic, payload, _ in itertools.islice(can_be_sent, count):
+        heard.publish(topic, payload)
+    obeyed(heard, controls)
+    assert link.connected
+
+
+def test_many_messages_that_are_too_large_do_not_make_it_deaf(link, heard, controls):
+    # At QoS 1 mosquitto would count what it withholds as in flight, and after 20 of them deliver nothing more.
+    for _ in range(50):
+        heard.publish(KITCHEN.setting("threshold"), b" " * 2100)
+    obeyed(heard, controls)
+    assert link.connected
+
+
+def test_fifty_megabytes_never_arrive_and_the_next_good_command_is_obeyed(link, heard, controls):
+    heard.publish(KITCHEN.setting("threshold"), b" " * (50 << 20))
+    obeyed(heard, controls)
+    assert link.connected
+
+
+def test_a_command_that_was_retained_before_is_not_obeyed(linked, broker, heard, controls):
+    heard.publish(KITCHEN.setting("pause"), b"ON", retain=True)
+    commands, got = Commands(KITCHEN, controls), threading.Event()
+
+    def obey(message):
+        assert message.retained
+        assert commands.handle(message) == []
+        got.set()
+
+    linked(broker, subscriptions=(KITCHEN.settings,), on_message=obey)
+    assert got.wait(PATIENCE)
+    assert controls.did == []

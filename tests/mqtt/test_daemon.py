@@ -1,0 +1,270 @@
+"""The whole listener with a broker: as it is started, ended, killed, and asked for things."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from broker import Broker, Heard, free_port
+from headnod.mqtt.payloads import EstimatePayload
+from headnod.shipped import demo_clip
+from listening import STARTING, Listening, children, is_estimate
+from publishing import sequences, until
+
+NODE = "headnod/kitchen"
+HEADNOD = (sys.executable, "-m", "headnod")
+EVERY = ("--audio", str(demo_clip()), "--pace", "real", "--every", "0.5")
+
+
+@pytest.fixture
+def state(tmp_path):
+    (tmp_path / "state").mkdir()
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def environment(state):
+    """Where a listener keeps things, and who it is."""
+    return {**os.environ, "STATE_DIRECTORY": str(state), "HEADNOD_MQTT__NODE": "kitchen"}
+
+
+@pytest.fixture
+def listening(tmp_path, environment, opened):
+    """Makes listeners that publish to a port and hear the demo clip at the pace of music."""
+
+    def listen(port, *words, **settings):
+        told = {f"HEADNOD_MQTT__{key.upper()}": str(value) for key, value in settings.items()}
+        where = {**environment, "HEADNOD_MQTT__HOST": "127.0.0.1", "HEADNOD_MQTT__PORT": str(port), **told}
+        return opened.enter_context(Listening(*(words or EVERY), environment=where, log=tmp_path / "headnod.log"))
+
+    return listen
+
+
+def decoded(payloads):
+    return [json.loads(payload) for payload in payloads]
+
+
+def ids_on_disk(state):
+    with closing(sqlite3.connect(f"file:{state}/mqtt.sqlite?mode=ro", uri=True)) as db:
+        rows = db.execute("SELECT payload FROM queue WHERE topic LIKE '%/estimate' ORDER BY number").fetchall()
+    return [json.loads(payload)["id"] for (payload,) in rows]
+
+
+def test_a_host_is_enough_to_publish(broker, heard, listening):
+    listening(broker.port)
+    heard.until_on("/estimate", 3, STARTING)
+    assert sequences(heard.on("/estimate")) == [0, 1, 2]
+    assert msgspec.json.decode(heard.on("/estimate")[0], type=EstimatePayload).node == "kitchen"
+    assert heard.on("/status")[-1] == b"online"
+    assert decoded(heard.on("/info"))[0]["model"].startswith("genre-")
+    assert any(message.topic.startswith("homeassistant/") for message in heard.messages)
+
+
+def test_without_a_host_nothing_of_mqtt_is_loaded(tmp_path):
+    program = (
+        "import sys; from headnod.__main__ import main; status = main(sys.argv[1:]); "
+        "print(status, sorted(m for m in sys.modules if m.startswith(('paho', 'headnod.mqtt'))))"
+    )
+    words = ["listen", "--audio", str(demo_clip()), "--quiet"]
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path
+    )
+    assert ran.stdout.split(maxsplit=1) == ["0", "[]\n"]
+
+
+def test_sigterm_says_offline_and_ends_within_two_seconds(broker, heard, listening):
+    listener = listening(broker.port)
+    heard.until_on("/estimate", 2, STARTING)
+    listener.send(signal.SIGTERM)
+    status, took = listener.ended(5.0)
+    assert (status, took < 2.0) == (0, True)
+    assert heard.until(lambda message: message.payload == b"offline", 2.0).topic == f"{NODE}/status"
+    with Heard(broker, f"{NODE}/status", name="late") as late:
+        assert late.until_on("/status", 1, 5.0) == [b"offline"], "it is retained"
+
+
+def test_sigterm_is_obeyed_within_two_seconds_while_the_broker_hangs(broker, heard, listening, state):
+    listener = listening(broker.port)
+    heard.until_on("/estimate", 2, STARTING)
+    broker.freeze()
+    made = [listener.until(is_estimate, 10.0) for _ in range(4)]
+    listener.send(signal.SIGTERM)
+    status, took = listener.ended(5.0)
+    broker.thaw()
+    assert (status, took < 2.0) == (0, True)
+    waiting = [int(each.rpartition("-")[2]) for each in ids_on_disk(state)]
+    assert set(waiting) >= {made[-2]["sequence"]}, "what was not delivered is kept"
+
+
+def test_after_a_kill_the_broker_says_offline_within_a_second(broker, heard, listening):
+    listener = listening(broker.port)
+    heard.until_on("/estimate", 1, STARTING)
+    listener.send(signal.SIGKILL)
+    heard.until(lambda message: message.payload == b"offline", 1.0)
+
+
+@pytest.mark.long
+def test_listening_begins_although_no_broker_is_there(listening):
+    listener = listening(free_port())
+    listener.until(is_estimate, STARTING)
+    listener.until(is_estimate, 3.0)
+    assert "connection refused" in listener.logged("no connection", 5.0)
+    assert listener.log().count("MQTT") == 1
+
+
+def written(state):
+    """When something was last written; the file itself is the listener's alone while it runs."""
+    return max((file.stat().st_mtime_ns for file in state.glob("mqtt.sqlite*")), default=0)
+
+
+def killed_while_offline(turns, port, listening, state):
+    """Ids of estimates that are on disk after so many kills."""
+    for _ in range(turns):
+        listener = listening(port)
+        listener.until(is_estimate, STARTING)
+        begun = written(state)
+        until(lambda begun=begun: written(state) > begun, 15.0)
+        listener.send(signal.SIGKILL)
+        listener.ended(5.0)
+    return ids_on_disk(state)
+
+
+@pytest.mark.parametrize("turns", [1, pytest.param(20, marks=pytest.mark.long)])
+def test_what_was_on_disk_when_it_was_killed_arrives_once(turns, tmp_path, listening, state, opened):
+    broker = opened.enter_context(Broker(tmp_path / "late", wait=True))
+    waiting = killed_while_offline(turns, broker.port, listening, state)
+    assert len(waiting) >= turns
+    broker.start()
+    heard = opened.enter_context(Heard(broker))
+    listener = listening(broker.port)
+    until(lambda: set(waiting) <= {each["id"] for each in decoded(heard.on("/estimate"))}, 60.0)
+    arrived = [each["id"] for each in decoded(heard.on("/estimate"))]
+    assert arrived[: len(waiting)] == waiting, "in order"
+    assert len(set(arrived)) == len(arrived), "once each"
+    assert all(each["replayed"] for each in decoded(heard.on("/estimate"))[: len(waiting)])
+    listener.send(signal.SIGTERM)
+    assert listener.ended(5.0)[0] == 0
+    assert ids_on_disk(state) == []
+
+
+def test_commands_change_threshold_brightness_pause_and_model_and_it_goes_on(broker, heard, listening):
+    listener = listening(broker.port)
+    heard.until_on("/estimate", 1, STARTING)
+
+    def info(key, value):
+        heard.until(
+            lambda message: message.topic.endswith("/info") and json.loads(message.payload).get(key) == value, 10.0
+        )
+
+    heard.publish(f"{NODE}/set/threshold", "0.999")
+    info("certainty", 0.999)
+    heard.publish(f"{NODE}/set/brightness", "0.25")
+    info("brightness", 0.25)
+    heard.publish(f"{NODE}/set/pause", "ON")
+    info("paused", True)
+    heard.until(lambda message: message.topic.endswith("/health") and b'"state":"paused"' in message.payload, 10.0)
+    paused = len(heard.on("/estimate"))
+    listener.until(lambda said: said["state"] == "paused", 5.0)
+    listener.until(lambda said: said["state"] == "paused", 5.0)
+    assert len(heard.on("/estimate")) == paused
+    heard.publish(f"{NODE}/set/pause", "OFF")
+    info("paused", False)
+    heard.until_on("/estimate", paused + 1, 10.0)
+    heard.publish(f"{NODE}/request/activate", json.dumps({"model": "genre-0.0.1"}))
+    assert decoded(heard.until_on("/response/activate", 1, 10.0))[0]["status"] == "error"
+    there = decoded(heard.on("/info"))[0]["models"][0]
+    heard.publish(f"{NODE}/request/activate", json.dumps({"model": there}))
+    assert decoded(heard.until_on("/response/activate", 2, 10.0))[1]["status"] == "ok"
+    info("model", there)
+    heard.until_on("/estimate", len(heard.on("/estimate")) + 2, 10.0)
+    numbers = sequences(heard.on("/estimate"))
+    assert numbers == list(range(len(numbers))), "no estimate is missing and none comes twice"
+    assert {each["genre"] for each in decoded(heard.on("/estimate"))[-1:]} <= {"unknown", "silence"}
+
+
+@pytest.mark.long
+def test_reloading_moves_it_to_another_broker(tmp_path, opened, environment, heard, broker):
+    other = opened.enter_context(Broker(tmp_path / "other"))
+    there = opened.enter_context(Heard(other))
+    config = tmp_path / "headnod.toml"
+    config.write_text(f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n')
+    log = tmp_path / "headnod.log"
+    listener = opened.enter_context(Listening(*EVERY, "--config", str(config), environment=environment, log=log))
+    heard.until_on("/estimate", 1, STARTING)
+    config.write_text(f'[mqtt]\nhost = "127.0.0.1"\nport = {other.port}\n')
+    listener.send(signal.SIGHUP)
+    there.until_on("/estimate", 2, 10.0)
+    assert heard.on("/status")[-1] == b"offline"
+    assert there.on("/status")[-1] == b"online"
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"node": "a/b"}, "mqtt.node"),
+        ({"base": "head+nod"}, "mqtt.base"),
+        ({"tls": "true", "ca_file": "/nowhere/ca.crt"}, "mqtt.ca_file: /nowhere/ca.crt"),
+        ({"username": "kitchen", "password_file": "/nowhere/password"}, "mqtt.password_file: /nowhere/password"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_in_one_line_with_status_78(settings, fault, listening):
+    listener = listening(free_port(), **settings)
+    assert listener.ended(STARTING)[0] == 78
+    assert fault in listener.log()
+    assert len(listener.log().splitlines()) == 1
+
+
+@pytest.mark.long
+def test_the_password_is_read_from_its_file_and_shown_nowhere(tmp_path, opened, listening, environment):
+    users = {"kitchen": "tr0ub4dor", "all": "secret"}
+    broker = opened.enter_context(Broker(tmp_path / "strict", users=users))
+    heard = opened.enter_context(Heard(broker, user="all", password="secret"))
+    file = tmp_path / "password"
+    file.write_text("tr0ub4dor\n")
+    listener = listening(broker.port, username="kitchen", password_file=file, node="kitchen")
+    heard.until_on("/estimate", 1, STARTING)
+    shown = subprocess.run(
+        [*HEADNOD, "config", "show"],
+        env={**environment, "HEADNOD_MQTT__PASSWORD_FILE": str(file), "HEADNOD_MQTT__USERNAME": "kitchen"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(file) in shown.stdout
+    published = b"".join(bytes(message.payload) for message in heard.messages).decode()
+    for place in (shown.stdout, shown.stderr, listener.log(), published):
+        assert "tr0ub4dor" not in place
+
+
+@pytest.mark.long
+def test_systemd_hands_the_password_over(tmp_path, opened, listening, environment):
+    broker = opened.enter_context(Broker(tmp_path / "strict", users={"kitchen": "tr0ub4dor", "all": "secret"}))
+    heard = opened.enter_context(Heard(broker, user="all", password="secret"))
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "mqtt_password").write_text("tr0ub4dor")
+    environment["CREDENTIALS_DIRECTORY"] = str(tmp_path / "credentials")
+    listening(broker.port, username="kitchen")
+    heard.until_on("/estimate", 1, STARTING)
+
+
+@pytest.mark.long
+def test_the_daemon_takes_less_than_64_megabytes_with_mqtt_connected(broker, heard, listening, environment):
+    """Proportional set size of all its processes, the one that holds the microphone included."""
+    played = ["sox", "-q", str(demo_clip()), "-t", "raw", "-r", "22050", "-c", "1", "-b", "16", "-e", "signed", "-"]
+    environment["HEADNOD_MICROPHONE__COMMAND"] = json.dumps([*played, "repeat", "99"])
+    listener = listening(broker.port, "--audio", "mic")
+    heard.until_on("/estimate", 20, 60.0)
+    mebibytes = sum(proportional(pid) for pid in [listener.pid, *children(listener.pid)])
+    assert mebibytes < 64, f"{mebibytes:.1f} MiB"
+
+
+def proportional(pid):
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

@@ -1,0 +1,260 @@
+"""Discovery: Home Assistant takes every word of it, and shows what the listener says."""
+
+import json
+from fractions import Fraction
+
+import msgspec
+import pytest
+
+from headnod.errors import ConfigError
+from headnod.estimate import State
+from headnod.mqtt.commands import Commands
+from headnod.mqtt.discovery import birth, discovery
+from headnod.mqtt.payloads import encode, of_estimate
+from headnod.mqtt.topics import Topics
+from heard import GTZAN, estimate, silence
+from home_assistant import SHORT, HomeAssistant, Refused
+from mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
+
+FORMS = ("device", "component")
+
+
+def found(told):
+    home = HomeAssistant()
+    for topic, payload in told.items():
+        home.hear(topic, payload)
+    return home.entities
+
+
+@pytest.fixture(params=FORMS)
+def entities(request):
+    return found(discovery(info(labels=GTZAN), KITCHEN, form=request.param))
+
+
+def published(heard):
+    return encode(of_estimate(heard, node="kitchen", boot="b1"))
+
+
+JAZZ = published(estimate("jazz", jazz=0.734, blues=0.2))
+
+
+def test_a_device_is_told_in_one_message():
+    assert list(discovery(info(), KITCHEN)) == ["homeassistant/device/headnod_kitchen/config"]
+
+
+def test_a_component_each_is_told_where_old_installations_look():
+    topics = discovery(info(), KITCHEN, form="component")
+    assert "homeassistant/sensor/headnod_kitchen/genre/config" in topics
+    assert "homeassistant/update/headnod_kitchen/update/config" in topics
+
+
+def test_both_forms_tell_of_the_same_entities():
+    device, component = (found(discovery(info(), KITCHEN, form=form)) for form in FORMS)
+    assert device.keys() == component.keys()
+    assert all(device[name].options["unique_id"] == component[name].options["unique_id"] for name in device)
+
+
+def test_a_device_says_what_it_is_and_where_it_is_told_from():
+    (told,) = (json.loads(payload) for payload in discovery(info(), KITCHEN).values())
+    assert told["device"]["identifiers"] == ["headnod_kitchen"]
+    assert told["device"]["name"] == "kitchen"
+    assert told["device"]["sw_version"] == "0.1.0"
+    assert told["origin"] == {"name": "headnod", "sw_version": "0.1.0"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_are_written_in_full(form):
+    def keys(said):
+        parts = said.values() if isinstance(said, dict) else said if isinstance(said, list) else []
+        return (set(said) if isinstance(said, dict) else set()).union(*map(keys, parts))
+
+    for payload in discovery(info(), KITCHEN, form=form).values():
+        assert not keys(json.loads(payload)) & {*SHORT, "object_id", "sw", "ids", "mf"}
+
+
+def test_a_message_in_short_names_would_be_read_the_same():
+    ((topic, payload),) = discovery(info(), KITCHEN).items()
+    short = {long: name for name, long in SHORT.items()}
+
+    def shortened(said):
+        if isinstance(said, dict):
+            return {short.get(key, key): shortened(value) for key, value in said.items()}
+        return [shortened(part) for part in said] if isinstance(said, list) else said
+
+    assert found({topic: json.dumps(shortened(json.loads(payload))).encode()}) == found({topic: payload})
+
+
+def test_the_genre_is_an_enum_of_labels_silence_and_unknown(entities):
+    genre = entities["sensor.kitchen_genre"].options
+    assert genre["options"] == [*GTZAN, "silence", "unknown"]
+    assert genre["device_class"] == "enum"
+    assert genre["name"] is None
+    assert genre["state_topic"] == genre["json_attributes_topic"] == "headnod/kitchen/state"
+
+
+def test_what_is_heard_is_shown(entities):
+    assert entities["sensor.kitchen_genre"].state(JAZZ) == "jazz"
+    assert entities["sensor.kitchen_confidence"].state(JAZZ) == 73.4
+    assert entities["sensor.kitchen_level"].state(JAZZ) == -20.0
+    assert entities["binary_sensor.kitchen_music"].state(JAZZ) is True
+    assert entities["sensor.kitchen_latency"].state(JAZZ) == 0.0
+
+
+def test_silence_is_shown(entities):
+    assert entities["sensor.kitchen_genre"].state(published(silence())) == "silence"
+    assert entities["binary_sensor.kitchen_music"].state(published(silence())) is False
+
+
+def test_an_unsure_estimate_is_shown_as_unknown(entities):
+    assert entities["sensor.kitchen_genre"].state(published(estimate("unknown", jazz=0.3))) == "unknown"
+
+
+def test_attributes_have_the_runner_up_and_every_score(entities):
+    assert entities["sensor.kitchen_genre"].attributes(JAZZ) == {
+        "runner_up": "blues",
+        "state": "listening",
+        "model": "genre-0.1.0",
+    }
+    scores = entities["sensor.kitchen_confidence"].attributes(JAZZ)
+    assert scores == {f"scores_{label}": {"jazz": 0.734, "blues": 0.2}.get(label, 0.0) for label in GTZAN}
+
+
+def test_an_estimate_of_another_model_breaks_no_template():
+    entities = found(discovery(info(labels=("tango", "jazz")), KITCHEN))
+    scores = entities["sensor.kitchen_confidence"].attributes(JAZZ)
+    assert scores == {"scores_tango": None, "scores_jazz": 0.734}
+
+
+def test_a_song_is_shown_with_its_times(entities):
+    last = entities["sensor.kitchen_song"]
+    assert last.options["state_topic"] == "headnod/kitchen/song"
+    assert last.state(encode(song())) == "jazz"
+    assert last.attributes(encode(song()))["start"] == "2026-11-22T12:00:00Z"
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_microphone_that_does_not_hear_is_a_problem(entities, state):
+    troubled = entities["binary_sensor.kitchen_microphone"].state(encode(health(state=str(state))))
+    assert troubled is (state in {State.WAITING, State.DEAF, State.CLIPPING})
+    assert entities["sensor.kitchen_state"].state(encode(health(state=str(state)))) == state
+
+
+def test_diagnostics_are_shown(entities):
+    shown = {name: entities[f"sensor.kitchen_{name}"].state(encode(health())) for name in ("queue", "uptime", "memory")}
+    assert shown == {"queue": 2.0, "uptime": 61.5, "memory": 81.5}
+    assert entities["sensor.kitchen_temperature"].state(encode(health())) == 51.1
+    assert entities["sensor.kitchen_version"].state(encode(info())) == "0.1.0"
+    assert entities["sensor.kitchen_model"].state(encode(info())) == "genre-0.1.0"
+
+
+def test_a_board_without_a_thermometer_shows_no_temperature(entities):
+    assert entities["sensor.kitchen_temperature"].state(encode(health(temperature_c=None))) is None
+
+
+@pytest.mark.parametrize("name", ["latency", "dropped", "uptime", "memory"])
+def test_noisy_diagnostics_wait_to_be_switched_on(entities, name):
+    assert entities[f"sensor.kitchen_{name}"].options["enabled_by_default"] is False
+
+
+def test_what_is_live_expires_after_four_to_five_estimates(entities):
+    for entity in entities.values():
+        if entity.options.get("state_topic") == KITCHEN.state:
+            assert 4 * 3.0 < entity.options["expire_after"] < 5 * 3.0
+        if entity.options.get("state_topic") == KITCHEN.health:
+            assert 4 * 60.0 < entity.options["expire_after"] < 5 * 60.0
+
+
+def test_all_but_connectivity_go_with_the_listener(entities):
+    shown = entities.pop("binary_sensor.kitchen_connectivity")
+    assert shown.options["availability"] == []
+    assert [shown.state(b"online"), shown.state(b"offline")] == [True, False]
+    for entity in entities.values():
+        assert entity.options["availability"] == [
+            {"topic": KITCHEN.status, "payload_available": "online", "payload_not_available": "offline"}
+        ]
+
+
+@pytest.mark.parametrize("key", ["threshold", "brightness"])
+@pytest.mark.parametrize("percent", range(0, 101, 7))
+def test_a_number_is_set_in_percent_and_obeyed_as_a_share(entities, key, percent):
+    number, controls = entities[f"number.kitchen_{key}"], Obedient()
+    # Home Assistant gives a whole number, or a float.
+    Commands(KITCHEN, controls).handle(Sent(number.options["command_topic"], number.command(percent)))
+    assert controls.did == [(key, pytest.approx(float(Fraction(percent, 100))))]
+    told = msgspec.structs.replace(info(), certainty=controls.did[0][1], brightness=controls.did[0][1])
+    assert number.state(encode(told)) == percent
+
+
+@pytest.mark.parametrize(("payload", "paused"), [("ON", True), ("OFF", False)])
+def test_the_switch_pauses(entities, payload, paused):
+    switch, controls = entities["switch.kitchen_pause"], Obedient()
+    Commands(KITCHEN, controls).handle(Sent(switch.options["command_topic"], payload.encode()))
+    assert controls.did == [("pause", paused)]
+    assert switch.state(encode(info(paused=paused))) is paused
+
+
+def test_the_model_is_an_update_that_installs_the_newest(entities):
+    update, controls = entities["update.kitchen_update"], Obedient()
+    assert update.state(encode(info())) == {
+        "installed_version": "0.1.0",
+        "latest_version": "0.2.0",
+        "title": "genre",
+    }
+    Commands(KITCHEN, controls).handle(
+        Sent(update.options["command_topic"], update.options["payload_install"].encode())
+    )
+    assert controls.did == [("activate", "genre-0.2.0")]
+
+
+@pytest.mark.parametrize("node", ["Kitchen-1", "_", "--a--", "7", "a__b", "x" * 64])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_name_of_a_listener_makes_good_entities(node, form):
+    assert len(found(discovery(info(node=node), Topics("house/headnod", node), form=form))) == len(
+        found(discovery(info(), KITCHEN))
+    )
+
+
+def test_two_listeners_do_not_meet():
+    home = HomeAssistant()
+    for node in ("kitchen", "cellar"):
+        for topic, payload in discovery(info(node=node), Topics("headnod", node)).items():
+            home.hear(topic, payload)
+    assert {"sensor.kitchen_genre", "sensor.cellar_genre"} <= home.entities.keys()
+
+
+@pytest.mark.parametrize("prefix", ["", "home assistant", "home/#", "/home"])
+def test_a_prefix_that_no_topic_may_have_is_refused(prefix):
+    with pytest.raises(ConfigError, match=r"mqtt\.discovery_prefix"):
+        discovery(info(), KITCHEN, prefix=prefix)
+
+
+def test_nothing_of_ours_stands_under_the_prefix_but_discovery():
+    with pytest.raises(ConfigError, match=r"mqtt\.base"):
+        discovery(info(), Topics("homeassistant/headnod", "kitchen"))
+
+
+def test_another_prefix_is_used_throughout():
+    assert list(discovery(info(), KITCHEN, prefix="ha")) == ["ha/device/headnod_kitchen/config"]
+    assert birth("ha") == "ha/status"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda genre: genre.update(state_class="measurement"),
+        lambda genre: genre.update(unit_of_measurement="%"),
+        lambda genre: genre.update(options=[]),
+        lambda genre: genre.update(object_id="genre"),
+        lambda genre: genre.update(availability_topic="x"),
+        lambda genre: genre.update(device_class="sound_pressure"),
+        lambda genre: genre.update(default_entity_id="genre"),
+        lambda genre: genre.pop("unique_id"),
+        lambda genre: genre.pop("platform"),
+    ],
+)
+def test_the_stand_in_refuses_what_home_assistant_refuses(spoil):
+    ((topic, payload),) = discovery(info(), KITCHEN).items()
+    said = json.loads(payload)
+    spoil(said["components"]["genre"])
+    with pytest.raises(Refused):
+        found({topic: json.dumps(said).encode()})

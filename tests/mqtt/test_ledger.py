@@ -1,0 +1,145 @@
+"""The ledger: whatever was published is removed once it is no longer wanted."""
+
+import json
+
+import pytest
+
+from headnod.mqtt.discovery import discovery
+from headnod.mqtt.ledger import Ledger
+from headnod.mqtt.topics import Topics
+from home_assistant import HomeAssistant
+from mqtt_payloads import KITCHEN, info
+
+
+class Retained(dict):
+    """A broker's retained messages, with Home Assistant at the other end."""
+
+    def __init__(self):
+        super().__init__()
+        self.home = HomeAssistant()
+
+    def follow(self, ledger, wanted):
+        for step in ledger.plan(wanted):
+            for topic, payload in step.items():
+                self.home.hear(topic, payload)
+                self[topic] = payload
+                if not payload:
+                    del self[topic]
+        ledger.settle(wanted)
+
+
+@pytest.fixture
+def broker():
+    return Retained()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "discovery.json"
+
+
+def test_the_first_time_there_is_nothing_to_remove(path):
+    wanted = discovery(info(), KITCHEN)
+    assert Ledger(path).plan(wanted) == [wanted]
+
+
+def test_the_same_again_is_one_step(path, broker):
+    wanted = discovery(info(), KITCHEN)
+    broker.follow(Ledger(path), wanted)
+    assert Ledger(path).plan(wanted) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("topics", "options"),
+    [
+        (Topics("headnod", "cellar"), {}),
+        (Topics("house", "kitchen"), {}),
+        (KITCHEN, {"prefix": "ha"}),
+        (KITCHEN, {"form": "component"}),
+        (Topics("house", "cellar"), {"prefix": "ha", "form": "component"}),
+    ],
+    ids=["node", "base", "prefix", "form", "all"],
+)
+def test_after_a_change_only_what_is_wanted_is_left(path, broker, topics, options):
+    broker.home = HomeAssistant(options.get("prefix", "homeassistant"))
+    first = discovery(info(), KITCHEN)
+    broker.update(first)
+    Ledger(path).plan(first)
+    wanted = discovery(info(node=topics.node), topics, **options)
+    for step in Ledger(path).plan(wanted):
+        broker.update(step)
+    assert {topic: payload for topic, payload in broker.items() if payload} == wanted
+
+
+def test_old_topics_are_emptied_before_new_ones_are_told(path):
+    Ledger(path).plan(discovery(info(), KITCHEN))
+    wanted = discovery(info(node="cellar"), Topics("headnod", "cellar"))
+    assert Ledger(path).plan(wanted) == [{"homeassistant/device/headnod_kitchen/config": b""}, wanted]
+
+
+@pytest.mark.parametrize("forms", [("device", "component"), ("component", "device")])
+def test_a_change_of_form_moves_the_entities_instead_of_removing_them(path, broker, forms):
+    before, after = (discovery(info(), KITCHEN, form=form) for form in forms)
+    broker.follow(Ledger(path), before)
+    entities = broker.home.entities.keys()
+    marked, told, emptied = Ledger(path).plan(after)
+    assert marked.keys() == before.keys()
+    assert {json.dumps(json.loads(mark)) for mark in marked.values()} == {'{"migrate_discovery": true}'}
+    assert told == after
+    assert emptied == dict.fromkeys(sorted(before), b"")
+    broker.follow(Ledger(path), after)
+    assert broker == after
+    assert broker.home.entities.keys() == entities
+
+
+def test_other_labels_change_the_options_and_no_topic(path, broker):
+    ledger = Ledger(path)
+    broker.follow(ledger, discovery(info(labels=("jazz", "metal")), KITCHEN))
+    wanted = discovery(info(labels=("tango", "jazz")), KITCHEN)
+    assert ledger.plan(wanted) == [wanted]
+    broker.follow(ledger, wanted)
+    assert broker.home.entities["sensor.kitchen_genre"].options["options"] == ["tango", "jazz", "silence", "unknown"]
+
+
+def test_discovery_that_is_switched_off_leaves_nothing(path, broker):
+    broker.follow(Ledger(path), discovery(info(), KITCHEN, form="component"))
+    broker.follow(Ledger(path), {})
+    assert broker == {}
+    assert Ledger(path).plan({}) == []
+
+
+def test_what_the_broker_did_not_acknowledge_is_removed_the_next_time(path):
+    Ledger(path).plan(discovery(info(), KITCHEN))
+    cellar = discovery(info(node="cellar"), Topics("headnod", "cellar"))
+    Ledger(path).plan(cellar)
+    assert Ledger(path).plan(cellar)[0] == {"homeassistant/device/headnod_kitchen/config": b""}
+
+
+def test_without_a_file_it_remembers_as_long_as_it_lives(broker):
+    ledger = Ledger(None)
+    broker.follow(ledger, discovery(info(), KITCHEN))
+    broker.follow(ledger, {})
+    assert broker == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe", b'["a"', b"null"])
+def test_a_damaged_file_is_told_of_and_begun_anew(path, caplog, content):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    wanted = discovery(info(), KITCHEN)
+    assert Ledger(path).plan(wanted) == [wanted]
+    assert str(path) in caplog.text
+    assert Ledger(path).topics == wanted.keys()
+
+
+def test_a_ledger_that_cannot_be_written_stops_nothing(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    wanted = discovery(info(), KITCHEN)
+    ledger = Ledger(tmp_path / "file" / "discovery.json")
+    assert ledger.plan(wanted) == [wanted]
+    assert "old names may stay" in caplog.text
+
+
+def test_no_half_written_file_is_ever_in_its_place(path, broker):
+    broker.follow(Ledger(path), discovery(info(), KITCHEN))
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,171 @@
+"""`headnod-train simulate` speaks as listeners do, loses nothing, and leaves nothing behind."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from broker import HOST, Broker, Heard, free_port, missing
+from doubles import Clock
+from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, of_estimate
+from headnod_train.imagined import LABELS, Imagined
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
+
+KINDS = {
+    "info": InfoPayload,
+    "state": EstimatePayload,
+    "estimate": EstimatePayload,
+    "health": HealthPayload,
+    "song": SongPayload,
+}
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+def simulation(*words, port):
+    command = [sys.executable, "-m", "headnod_train", "simulate", *map(str, words), "--broker", f"{HOST}:{port}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def simulated(*words, port, within):
+    with simulation(*words, port=port) as running:
+        out, err = running.communicate(timeout=within)
+    assert "Traceback" not in err
+    return running.returncode, out, err
+
+
+def numbers(line):
+    """Estimates, messages, acknowledged and lost, as the last line tells them."""
+    told = re.search(r"(\d+) estimates, .*; (\d+) messages in all, (\d+) acknowledged, (\d+) lost$", line.strip())
+    return tuple(map(int, told.groups()))
+
+
+def heard_of(seed, estimates):
+    """What one listener says, by a clock that passes at once."""
+    clock, listener = Clock(), Imagined("sim", boot="b", every=3.0, rng=np.random.default_rng(seed))
+    for _ in range(estimates):
+        yield listener.hear(clock.now(), clock.monotonic())
+        clock.sleep(3.0)
+
+
+def test_every_payload_is_one_that_a_listener_could_have_sent(broker):
+    with Heard(broker, "headnod/#") as heard:
+        status, out, _ = simulated(5, "--every", 0.2, "--seconds", 2, port=broker.port, within=60)
+        estimates, published, acknowledged, lost = numbers(out)
+        heard.until_on("/status", 15, 10.0)
+        told = [message for message in heard.messages if message.payload and not message.topic.endswith("/status")]
+    assert (status, lost, published) == (0, 0, acknowledged)
+    assert estimates == 50
+    for message in told:
+        msgspec.json.decode(message.payload, type=KINDS[message.topic.rpartition("/")[2]])
+    ids = [json.loads(payload)["id"] for payload in heard.on("/estimate")]
+    assert len(ids) == len(set(ids)) == 50
+    numbered = Counter(one.rpartition("-")[0] for one in ids)
+    assert set(numbered.values()) == {10}
+    assert heard.on("sim-0001/status") == [b"online", b"offline", b""]
+
+
+def test_nothing_is_retained_when_it_has_ended(broker):
+    simulated(3, "--every", 0.1, "--seconds", 0.5, port=broker.port, within=60)
+    with Heard(broker, "headnod/#", name="later") as heard:
+        heard.publish("headnod/end", "end")
+        heard.until(lambda message: message.topic == "headnod/end", 10.0)
+        assert [message.topic for message in heard.messages] == ["headnod/end"]
+
+
+def test_ctrl_c_ends_it_with_a_goodbye_and_the_sum(broker):
+    with Heard(broker, "headnod/#") as heard, simulation(2, "--every", 0.1, port=broker.port) as running:
+        heard.until_on("/estimate", 4, 30.0)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+        heard.until(lambda message: message.payload == b"offline", 10.0)
+    assert running.returncode == 0, err
+    assert numbers(out)[3] == 0
+
+
+def test_a_broker_that_goes_away_is_told_and_the_status_is_1(broker):
+    with Heard(broker, "headnod/+/estimate") as heard, simulation(2, "--every", 0.1, port=broker.port) as running:
+        heard.until_on("/estimate", 4, 30.0)
+        broker.kill()
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert numbers(out)[3] > 0
+    assert "messages were lost" in err
+
+
+def test_no_broker_at_all_is_one_line():
+    status, out, err = simulated(2, "--seconds", 1, port=free_port(), within=60)
+    assert (status, out) == (1, "")
+    assert "connection refused" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [["0"], ["many"], ["2", "--every", "0"], ["2", "--seconds", "nan"]])
+def test_what_cannot_be_simulated_is_wrong_usage(words):
+    assert simulated(*words, port=1883, within=60)[0] == 2
+
+
+def test_one_seed_is_one_music_and_another_is_another():
+    def genres(seed):
+        return [estimate.genre for estimate, _ in heard_of(seed, 200)]
+
+    assert genres(1) == genres(1)
+    assert genres(1) != genres(2)
+
+
+def test_genres_change_as_slowly_as_music_does():
+    genres = [estimate.genre for estimate, _ in heard_of(3, 2000)]
+    changes = sum(one != other for one, other in pairwise(genres))
+    assert 2000 / 80 / 2 < changes < 2000 / 5
+    assert set(genres) <= {*LABELS, "silence", "unknown"}
+    assert len(set(genres)) > 8
+
+
+def test_scores_move_as_slowly_as_a_smoothed_listeners_do():
+    heard = [estimate for estimate, _ in heard_of(5, 300)]
+    steps = [
+        max(abs(one.scores[label] - other.scores[label]) for label in LABELS)
+        for one, other in pairwise(heard)
+        if one.confidence and other.confidence
+    ]
+    assert 0.0 < max(steps) < 0.31
+
+
+def test_songs_end_and_carry_the_id_of_their_first_estimate():
+    heard = list(heard_of(4, 500))
+    songs = [song for _, song in heard if song is not None]
+    assert len(songs) > 5
+    ids = {of_estimate(estimate, node="sim", boot="b")["id"]: estimate for estimate, _ in heard}
+    assert all(ids[song.id].genre == song.genre and ids[song.id].time == song.start for song in songs)
+    assert all(encode(song) for song in songs)
+
+
+@pytest.mark.long
+def test_a_thousand_listeners_lose_nothing_in_two_minutes(tmp_path):
+    shipped = Path(__file__).parents[2] / "firmware_config" / "mosquitto" / "mosquitto.conf"
+    kept = [line for line in shipped.read_text().splitlines() if line.startswith(("autosave", "max_"))]
+    with Broker(tmp_path, settings="\n".join(["autosave_on_changes false", *kept])) as broker:
+        with Heard(broker, "headnod/+/estimate") as heard:
+            status, out, err = simulated(1000, "--seconds", 120, port=broker.port, within=300)
+            estimates, published, acknowledged, lost = numbers(out)
+            ids = Counter(json.loads(payload)["id"] for payload in heard.until_on("/estimate", estimates, 30.0))
+        memory = Path(f"/proc/{broker.pid}/status").read_text()
+    sys.stderr.write(f"{out}{next(line for line in memory.splitlines() if line.startswith('VmHWM'))}\n{err}")
+    assert (status, lost, published) == (0, 0, acknowledged)
+    assert estimates == 40_000
+    assert len(ids) == 40_000
+    assert set(ids.values()) == {1}
+    assert max(int(one.rpartition("-")[2]) for one in ids) == 39
