@@ -1,0 +1,194 @@
+// The board: all cards, in order, filtered, and drawn a little at a time.
+
+import { Card } from "./card.js";
+import { Listener } from "./listener.js";
+
+// What one frame may do. The browser's own part, style, layout and paint, is several times what is spent here,
+// so cards that are seen, and cards that come, go or move, are counted too.
+const BUDGET = 4;
+const SEEN = 4;
+const MOVES = 8;
+
+const byName = (one, other) => one.node.localeCompare(other.node, undefined, { numeric: true });
+const CARE = { care: 0, offline: 1, paused: 2, well: 3 };
+
+const ORDERS = {
+  name: () => byName,
+  genre: () => (one, other) =>
+    Number(other.named) - Number(one.named) || one.genre.localeCompare(other.genre) || byName(one, other),
+  change: () => (one, other) => (other.now?.since ?? 0) - (one.now?.since ?? 0) || byName(one, other),
+  care: (now) => (one, other) => CARE[one.kind(now)] - CARE[other.kind(now)] || byName(one, other),
+};
+
+export class Board {
+  constructor(list, clock) {
+    this.list = list;
+    this.clock = clock;
+    this.cards = new Map();
+    this.due = new Set();
+    /** Cards that the filter has not judged yet. */
+    this.sieved = new Set();
+    this.order = "name";
+    this.wanted = "";
+    this.unsorted = false;
+    this.waiting = false;
+    this.active = null;
+    this.seer = new IntersectionObserver((seen) => this.see(seen), { rootMargin: "300px" });
+    list.addEventListener("keydown", (event) => this.key(event));
+    list.addEventListener("focusin", (event) => this.activate(event.target.closest(".card")));
+  }
+
+  get listeners() {
+    return [...this.cards.values()].map((card) => card.listener);
+  }
+
+  /** Take over what was told of one listener, all of it or a part. */
+  tell(told) {
+    let card = this.cards.get(told.node);
+    if (!card) {
+      card = new Card(new Listener(told.node), this.clock);
+      this.cards.set(told.node, card);
+      this.unsorted = true;
+    }
+    for (const part of card.listener.merge(told)) card.due.add(part);
+    this.draw(card);
+  }
+
+  forget(node) {
+    const card = this.cards.get(node);
+    if (!card) return;
+    this.cards.delete(node);
+    this.due.delete(card);
+    this.sieved.delete(card);
+    this.seer.unobserve(card.item);
+    card.item.remove();
+  }
+
+  /** Draw everything that is seen anew: time has passed. */
+  refresh() {
+    for (const card of this.cards.values()) if (card.visible || card.listener.quiet(this.clock.now())) this.draw(card);
+  }
+
+  sort(order) {
+    this.order = order;
+    this.unsorted = true;
+    this.ask();
+  }
+
+  filter(wanted) {
+    this.wanted = wanted.trim().toLowerCase();
+    // From the end, so that no card is brought into view only to be hidden next.
+    this.sieved = new Set([...this.list.children].reverse().map((item) => this.cardOf(item)));
+    this.ask();
+  }
+
+  draw(card) {
+    this.due.add(card);
+    this.ask();
+  }
+
+  ask() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => this.frame());
+  }
+
+  frame() {
+    this.waiting = false;
+    const end = performance.now() + BUDGET;
+    let seen = 0;
+    let moves = this.sieve(MOVES);
+    for (const card of this.due) {
+      if (seen >= SEEN || moves <= 0 || performance.now() > end) break;
+      this.due.delete(card);
+      card.draw();
+      seen += card.visible;
+      moves -= this.hide(card);
+      if (!card.item.isConnected) {
+        this.enter(card);
+        moves -= 1;
+      }
+    }
+    if (!this.due.size && this.unsorted) this.unsorted = !this.arrange(moves);
+    if (this.due.size || this.sieved.size || this.unsorted) this.ask();
+  }
+
+  // Gives how many moves are left.
+  sieve(moves) {
+    for (const card of this.sieved) {
+      if (moves <= 0) break;
+      this.sieved.delete(card);
+      moves -= this.hide(card);
+    }
+    return moves;
+  }
+
+  enter(card) {
+    this.list.append(card.item);
+    this.seer.observe(card.item);
+    if (!this.active) this.activate(card.article);
+  }
+
+  hide(card) {
+    const { node, genre, offline } = card.listener;
+    const words = `${node} ${offline ? "offline" : genre}`.toLowerCase();
+    const hidden = this.wanted !== "" && !words.includes(this.wanted);
+    if (card.item.hidden === hidden) return 0;
+    card.item.hidden = hidden;
+    return 1;
+  }
+
+  // Gives whether all stand where they should.
+  arrange(moves) {
+    const sorted = this.listeners.sort(ORDERS[this.order](this.clock.now()));
+    let next = this.list.firstElementChild;
+    for (const { node } of sorted) {
+      const { item } = this.cards.get(node);
+      if (item === next) {
+        next = next.nextElementSibling;
+      } else {
+        if (moves-- <= 0) return false;
+        this.list.insertBefore(item, next);
+      }
+    }
+    return true;
+  }
+
+  see(seen) {
+    for (const { target, isIntersecting } of seen) {
+      const card = this.cardOf(target);
+      if (!card) continue;
+      card.visible = isIntersecting;
+      if (isIntersecting) this.draw(card);
+    }
+  }
+
+  cardOf(item) {
+    return this.cards.get(item.firstElementChild.dataset.node);
+  }
+
+  activate(article) {
+    if (!article || article === this.active) return;
+    if (this.active) this.active.tabIndex = -1;
+    article.tabIndex = 0;
+    this.active = article;
+  }
+
+  key(event) {
+    if (!event.target.classList.contains("card") || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Enter") {
+      const details = event.target.querySelector("details");
+      details.open = !details.open;
+      event.preventDefault();
+      return;
+    }
+    const columns = getComputedStyle(this.list).gridTemplateColumns.split(" ").length;
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -Infinity, End: Infinity };
+    if (!(event.key in step)) return;
+    const shown = [...this.list.children].filter((item) => !item.hidden);
+    const place = shown.indexOf(event.target.closest("li")) + step[event.key];
+    const next = shown[Math.max(0, Math.min(shown.length - 1, place))];
+    next.querySelector(".card").focus();
+    event.preventDefault();
+  }
+}

@@ -1,0 +1,58 @@
+// Words for times, shares and states, as a person says them.
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const dayAndClock = new Intl.DateTimeFormat(undefined, {
+  weekday: "short",
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+
+const STATES = {
+  starting: "starting",
+  waiting_for_microphone: "waiting for its microphone",
+  listening: "listening",
+  deaf: "microphone muted",
+  clipping: "microphone overdriven",
+  behind: "too slow, sound is lost",
+  stopping: "stopping",
+};
+
+/** A state of the listener in words. */
+export function stateInWords(state) {
+  return STATES[state] ?? state.replaceAll("_", " ");
+}
+
+/** A genre in words: what is no genre is said as such. */
+export function genreInWords(label) {
+  return label === "unknown" ? "not sure" : label;
+}
+
+/** A time of day, with its date if that is another than today's. */
+export function at(seconds, now) {
+  const then = new Date(seconds * 1000);
+  const today = then.toDateString() === new Date(now * 1000).toDateString();
+  return (today ? clock : dayAndClock).format(then);
+}
+
+/** A length of time in its two largest units. */
+export function lasting(seconds) {
+  const minutes = Math.floor(Math.max(0, seconds) / 60);
+  if (minutes < 1) return "less than a minute";
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  const days = Math.floor(hours / 24);
+  return hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
+}
+
+/** A share in percent. */
+export function percent(share) {
+  return `${Math.round(100 * share)}\u202f%`;
+}
+
+/** So many of something, in the singular or the plural. */
+export function count(number, one, many = `${one}s`) {
+  return `${number} ${number === 1 ? one : many}`;
+}

@@ -1,0 +1,142 @@
+from base64 import b64encode
+
+import pytest
+
+from headnod.dashboard.access import TRIES, WHILE, Access, Verdict, is_local, password_from
+from headnod.errors import ConfigError
+
+SECRET = "correct horse"  # noqa: S105 - of an access that lives for a test
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def basic(password, user="me"):
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+def judge(access, *, host="localhost", authorization="", address="10.0.0.7"):
+    return access.judge(host=host, authorization=authorization, address=address)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8137", "LOCALHOST", "127.0.0.1:8137", "[::1]:8137", "localhost."]
+)
+def test_without_a_password_this_machine_may_look(clock, host):
+    assert judge(Access(None, monotonic=clock), host=host) is Verdict.WELCOME
+
+
+@pytest.mark.parametrize(
+    "host", ["", "evil.example", "evil.example:8137", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]"]
+)
+def test_without_a_password_a_foreign_name_for_this_machine_is_refused(clock, host):
+    assert judge(Access(None, monotonic=clock), host=host) is Verdict.WRONG_HOST
+
+
+def test_with_a_password_any_name_will_do_and_any_user(clock):
+    access = Access(SECRET, monotonic=clock)
+    assert judge(access, host="dash.lan", authorization=basic(SECRET)) is Verdict.WELCOME
+    assert judge(access, host="dash.lan", authorization=basic(SECRET, user="")) is Verdict.WELCOME
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Basic",
+        "Basic !!!",
+        "Basic " + "A" * 9000,
+        "Bearer correct horse",
+        basic(""),
+        basic(SECRET + "r"),
+        basic("kör"),
+        "Basic /////w==",
+    ],
+)
+def test_anything_but_the_password_is_asked_for_it(clock, authorization):
+    assert judge(Access(SECRET, monotonic=clock), authorization=authorization) is Verdict.NO_PASSWORD
+
+
+def test_a_password_may_have_colons_and_umlauts(clock):
+    assert judge(Access("a:b:grün!", monotonic=clock), authorization=basic("a:b:grün!")) is Verdict.WELCOME
+
+
+def test_whoever_guesses_waits_and_the_right_password_is_not_told_apart(clock):
+    access = Access(SECRET, monotonic=clock)
+    for _ in range(TRIES):
+        assert judge(access, authorization=basic("wrong")) is Verdict.NO_PASSWORD
+    assert judge(access, authorization=basic(SECRET)) is Verdict.TOO_MANY
+    clock.now = WHILE
+    assert judge(access, authorization=basic(SECRET)) is Verdict.WELCOME
+
+
+def test_one_who_guesses_does_not_lock_out_another(clock):
+    access = Access(SECRET, monotonic=clock)
+    for _ in range(TRIES + 1):
+        judge(access, authorization=basic("wrong"), address="10.0.0.66")
+    assert judge(access, authorization=basic(SECRET), address="10.0.0.7") is Verdict.WELCOME
+
+
+def test_a_house_of_ipv6_is_one_guesser(clock):
+    access = Access(SECRET, monotonic=clock)
+    for number in range(TRIES):
+        judge(access, authorization=basic("wrong"), address=f"fd00::1:{number}")
+    assert judge(access, authorization=basic(SECRET), address="fd00::ffff") is Verdict.TOO_MANY
+    assert judge(access, authorization=basic(SECRET), address="fd00:0:0:1::1") is Verdict.WELCOME
+
+
+def test_asking_without_a_password_is_no_guess(clock):
+    access = Access(SECRET, monotonic=clock)
+    for _ in range(10 * TRIES):
+        judge(access)
+    assert judge(access, authorization=basic(SECRET)) is Verdict.WELCOME
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - is not bound
+        ("::", False),
+        ("192.168.1.2", False),
+        ("dash.lan", False),
+        ("", False),
+    ],
+)
+def test_only_loopback_is_this_machine_alone(host, local):
+    assert is_local(host) is local
+
+
+def test_the_password_is_the_first_line_of_its_file(tmp_path):
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\nnot this\n")
+    assert password_from(file) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"", "shorter than 8"), (b"1234567\n", "shorter than 8"), (b"\xff\xfe12345678", "is not text")],
+)
+def test_a_password_that_cannot_be_one_is_refused_unseen(tmp_path, content, fault):
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=fault) as refusal:
+        password_from(file)
+    assert "1234567" not in str(refusal.value)
+
+
+def test_a_password_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"dashboard.password_file: .*/absent: No such file"):
+        password_from(tmp_path / "absent")

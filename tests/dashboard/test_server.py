@@ -1,0 +1,182 @@
+import socket
+import stat
+
+import pytest
+
+from broker import free_port
+from watching import Dashboard, song, told
+
+SECRET = "correct horse"  # noqa: S105 - of a dashboard that lives for a test
+
+
+@pytest.fixture
+def locked(broker, tmp_path):
+    """A dashboard that asks for a password."""
+    file = tmp_path / "password"
+    file.write_text(SECRET + "\n")
+    with Dashboard(broker, env={"HEADNOD_DASHBOARD__PASSWORD_FILE": str(file)}) as dashboard:
+        yield dashboard
+
+
+def refused(*, broker=None, env=None, host=""):
+    """What a dashboard says that does not start, and its exit status."""
+    dashboard = Dashboard(broker, env=env, host=host)
+    status = dashboard.process.wait(15.0)
+    dashboard.close()
+    return status, "".join(dashboard.said)
+
+
+@pytest.mark.parametrize("path", ["/", "/app.js", "/style.css", "/icon.svg", "/nothing", "/events"])
+def test_every_answer_keeps_the_browser_from_doing_anything_else(dashboard, path):
+    answer = dashboard.get(path)
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "*" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert "server" not in answer.headers
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_has_nothing_inline(dashboard):
+    page = dashboard.get("/").read().decode()
+    assert "http" not in page
+    assert "<style" not in page
+    assert " style=" not in page
+    assert " on" + "click" not in page
+    assert page.count("<script") == page.count('<script type="module" src="/app.js"></script>') == 1
+
+
+@pytest.mark.parametrize("path", ["/../server.py", "/static/app.js", "/%2e%2e/server.py", "/index.html/", "/server.py"])
+def test_only_the_page_is_served(dashboard, path):
+    assert dashboard.get(path).status == 404
+
+
+def test_a_page_that_is_known_is_not_sent_again(dashboard):
+    first = dashboard.get("/app.js")
+    again = dashboard.get("/app.js", If_None_Match=first.headers["ETag"])
+    assert (again.status, again.read()) == (304, b"")
+
+
+def test_a_browser_is_told_what_was_heard_before_it_came_and_then_what_is_heard(dashboard, speaker):
+    speaker.hear("kitchen", "jazz")
+    events = dashboard.events()
+    seen = {}
+    for name, data in events:
+        for one in data if name in {"listeners", "changes"} else []:
+            seen |= one
+        if seen.get("now") and seen["status"]["online"]:
+            break
+    labels = seen["labels"]["names"]
+    assert labels[seen["now"]["genre"]] == ["jazz", "#00ffee"]
+    speaker.say("kitchen", "estimate", told("rock"))
+    changed = next(
+        one
+        for name, data in events
+        if name == "changes"
+        for one in data
+        if "now" in one and one["now"]["genre"] != seen["now"]["genre"]
+    )
+    assert labels[changed["now"]["genre"]][0] == "rock"
+
+
+def test_a_foreign_name_for_this_machine_is_refused(dashboard):
+    answer = dashboard.get("/events", Host="evil.example:8137")
+    assert answer.status == 421
+    assert b"headnod" not in answer.read().replace(b"http://localhost", b"")
+
+
+def test_with_a_password_nothing_is_shown_without_it(locked):
+    for path in ("/", "/events", "/app.js", "/nothing"):
+        answer = locked.get(path)
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+    assert locked.get("/", password="wrong horse").status == 401
+    assert locked.get("/", password=SECRET).status == 200
+    assert next(locked.events(password=SECRET))[0] == "hello"
+
+
+def test_guessing_is_answered_five_times(locked):
+    assert [locked.get("/", password=f"guess {number}").status for number in range(7)] == [401] * 5 + [429] * 2
+    assert locked.get("/", password=SECRET).headers["Retry-After"] == "60"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 - to be refused
+def test_it_is_open_to_others_with_a_password_only(broker, host):
+    status, said = refused(broker=broker, host=host)
+    assert status == 78
+    assert said.count("\n") == 1
+    assert f"dashboard.host: '{host}' is open to others, and dashboard.password_file is empty" in said
+
+
+def test_with_a_password_it_is_open_to_others(broker, tmp_path):
+    file = tmp_path / "password"
+    file.write_text(SECRET)
+    env = {"HEADNOD_DASHBOARD__PASSWORD_FILE": str(file)}
+    with Dashboard(broker, host="0.0.0.0", env=env) as dashboard:  # noqa: S104 - with a password
+        assert dashboard.get("/", password=SECRET, Host="dash.lan").status == 200
+
+
+def test_systemd_may_hand_the_password_over(broker, tmp_path):
+    (tmp_path / "dashboard_password").write_text(SECRET)
+    with Dashboard(broker, env={"CREDENTIALS_DIRECTORY": str(tmp_path)}) as dashboard:
+        assert dashboard.get("/").status == 401
+        assert dashboard.get("/", password=SECRET).status == 200
+
+
+def test_without_a_broker_set_it_says_how_to_set_one():
+    status, said = refused()
+    assert status == 78
+    assert "mqtt.host" in said
+    assert "Traceback" not in said
+
+
+def test_a_port_that_is_taken_is_one_line(broker):
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        port = other.getsockname()[1]
+        status, said = refused(broker=broker, env={"HEADNOD_DASHBOARD__PORT": str(port)})
+    assert status == 1
+    way_out = "(dashboard.host and dashboard.port choose)"
+    assert said == f"headnod: cannot listen at 127.0.0.1 port {port}: Address already in use {way_out}\n"
+
+
+def test_a_broker_that_is_away_is_no_reason_not_to_serve(broker):
+    broker.stop()
+    with Dashboard(broker) as dashboard:
+        dashboard.says("no connection to")
+        name, hello = next(dashboard.events())
+        assert name == "hello"
+        assert str(broker.port) in hello["reason"]
+
+
+def test_asked_to_end_it_ends_at_once_though_browsers_look(dashboard):
+    events = dashboard.events()
+    assert next(events)[0] == "hello"
+    assert dashboard.end() == 0
+    assert not any("Traceback" in line or "rror" in line for line in dashboard.said)
+
+
+def test_the_password_of_the_broker_reaches_no_browser(tmp_path):
+    from broker import Broker
+
+    file = tmp_path / "mqtt"
+    file.write_text("hush-hush-hush\n")
+    file.chmod(stat.S_IRUSR)
+    with Broker(tmp_path / "broker", users={"dash": "another-one"}) as broker:
+        env = {"HEADNOD_MQTT__USERNAME": "dash", "HEADNOD_MQTT__PASSWORD_FILE": str(file)}
+        with Dashboard(broker, env=env) as dashboard:
+            dashboard.says("no connection to")
+            name, hello = next(dashboard.events())
+            assert name == "hello"
+            assert hello["reason"]
+            assert "hush" not in str(hello) + "".join(dashboard.said)
+
+
+def test_songs_that_ended_today_are_counted(dashboard, speaker):
+    speaker.say("kitchen", "song", song("jazz"))
+    for name, data in dashboard.events():
+        songs = [one["songs"] for one in data if one.get("songs")] if name in {"listeners", "changes"} else []
+        if songs:
+            assert songs[0][0][1:] == [1, 200]
+            break
