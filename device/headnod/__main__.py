@@ -1,0 +1,95 @@
+"""The command line: `headnod listen`, `headnod classify` and their neighbours.
+
+Results go to stdout and the log to stderr. Exit status: 0, 1 for what went
+wrong, 2 for usage, 78 for the configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from headnod import __version__, commands
+from headnod.errors import ConfigError, HeadnodError
+
+_log = logging.getLogger("headnod")
+_dead_thread = threading.Event()
+_BAD_CONFIGURATION = 78
+"""EX_CONFIG of sysexits.h, which systemd is told not to restart after."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        words: The command line after the program's name; the process's own if None.
+
+    Returns:
+        The exit status.
+    """
+    _survive_any_locale()
+    logging.basicConfig(format="headnod: %(message)s", stream=sys.stderr, level=logging.INFO)
+    signal.signal(signal.SIGTERM, _stop)
+    threading.excepthook = _end_with_the_thread
+    options = _parser().parse_args(words)
+    try:
+        return int(options.run(options) or 0)
+    except ConfigError as error:
+        _log.error("%s", error)
+        return _BAD_CONFIGURATION
+    except HeadnodError as error:
+        _log.error("%s", error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    finally:
+        _let_go_of_stdout()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headnod", description="Names the genre of the music in a room.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"headnod {__version__}")
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_all(subparsers)
+    return parser
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    # Raised where the main thread is, so every `with` on the way out closes what it opened.
+    raise SystemExit(1 if _dead_thread.is_set() else 0)
+
+
+def _end_with_the_thread(dead: threading.ExceptHookArgs) -> None:
+    # A listener that lost a thread looks alive and is not: whoever started it shall start it again.
+    _log.critical("a part of headnod died", exc_info=dead.exc_value)
+    _dead_thread.set()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _survive_any_locale() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _let_go_of_stdout() -> None:
+    # Python flushes stdout once more at its end, and would complain of a closed pipe.
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

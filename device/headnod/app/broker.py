@@ -1,0 +1,80 @@
+"""The broker of the configuration, and who we are to it.
+
+Alone because listener, dashboard and `headnod mqtt test` go to the same one,
+each under a client id of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from headnod.config import MqttSection
+from headnod.errors import ConfigError
+from headnod.mqtt.broker import Broker, Tls
+from headnod.mqtt.topics import Topics
+
+CREDENTIAL = "mqtt_password"
+"""What systemd's LoadCredential= calls the password."""
+
+_PORT, _TLS_PORT = 1883, 8883
+
+
+def topics(section: MqttSection) -> Topics:
+    """The topics of this listener: its node is the host's name, unless it is told another.
+
+    Raises:
+        ConfigError: A name is none that a topic may have.
+    """
+    return Topics(section.base, section.node or socket.gethostname().partition(".")[0])
+
+
+def broker(section: MqttSection, *, client_id: str) -> Broker:
+    """Where the broker is, and how we and it prove who we are.
+
+    Raises:
+        ConfigError: No broker is set, or the password cannot be read.
+    """
+    if not section.host:
+        message = "mqtt.host: no broker is set (write its name there, or HEADNOD_MQTT__HOST=broker.lan)"
+        raise ConfigError(message)
+    tls = Tls(
+        ca=_path(section.ca_file),
+        certificate=_path(section.cert_file),
+        key=_path(section.key_file),
+        insecure=section.insecure,
+    )
+    return Broker(
+        host=section.host,
+        port=section.port or (_TLS_PORT if section.tls else _PORT),
+        client_id=client_id,
+        username=section.username,
+        password=_password(section),
+        tls=tls if section.tls else None,
+        keepalive=section.keepalive,
+        protocol=section.protocol,
+    )
+
+
+def _path(name: str) -> Path | None:
+    return Path(name) if name else None
+
+
+def _password(section: MqttSection) -> str:
+    handed = Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent") / CREDENTIAL
+    path = _path(section.password_file) or (handed if handed.is_file() else None)
+    if path is None:
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        # Never the error itself: one of decoding quotes what it read.
+        message = f"mqtt.password_file: {path}: {getattr(error, 'strerror', None) or 'is not text'}"
+        raise ConfigError(message) from None
+    password = text.removesuffix("\n").removesuffix("\r")
+    if not password or "\n" in password or not section.username:
+        fault = "a password needs mqtt.username too" if password and "\n" not in password else "is not one line"
+        message = f"mqtt.password_file: {path}: {fault}"
+        raise ConfigError(message)
+    return password

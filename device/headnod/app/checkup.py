@@ -1,0 +1,142 @@
+"""`headnod check`: a doctor who looks at each part and says what helps."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+
+from headnod.app import outputs
+from headnod.app.broker import broker, topics
+from headnod.app.sources import opener
+from headnod.audio.convert import from_s16
+from headnod.config import Config
+from headnod.errors import AudioError, HeadnodError, MissingExtraError
+from headnod.estimate import utc_now
+from headnod.golden import chirp, prove
+from headnod.machine import clock_is_kept
+from headnod.manifest import GOLDEN, read_checked
+from headnod.model import GenreModel
+from headnod.room import Room
+from headnod.runtime import runtime_name
+from headnod.shipped import find_model
+
+_SECONDS = 1.0
+_LEAST_FREE = 50 << 20
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What was found of one part."""
+
+    part: str
+    """What was looked at."""
+
+    verdict: Literal["well", "warning", "fault", "none"]
+    """`fault` keeps headnod from its work; `none` is not configured."""
+
+    message: str
+    """One line: what was found and, if need be, what helps."""
+
+
+def checkup(config: Config) -> Iterator[Finding]:
+    """Look at each part in turn; a broken one does not hide the others."""
+    parts: tuple[tuple[str, Callable[[Config], Finding]], ...] = (
+        ("runtime", _runtime),
+        ("model", _model),
+        ("microphone", _microphone),
+        ("lights", _lights),
+        ("broker", _broker),
+        ("disk", _disk),
+        ("clock", _clock),
+    )
+    for part, look in parts:
+        try:
+            yield look(config)
+        except (HeadnodError, OSError) as error:
+            yield Finding(part, "fault", str(error))
+
+
+def _runtime(_config: Config) -> Finding:
+    return Finding("runtime", "well", runtime_name())
+
+
+def _model(config: Config) -> Finding:
+    folder = find_model(config.model.name)
+    model = GenreModel.load(folder)
+    prove(model, read_checked(folder, GOLDEN, model.manifest))
+    began = time.perf_counter()
+    model.scores(model.front_end.mfcc(chirp(model.front_end)))
+    took = (time.perf_counter() - began) * 1e3
+    return Finding(
+        "model",
+        "well",
+        f"{model.manifest.id}: {len(model.labels)} genres, golden numbers agree, {took:.1f} ms a window",
+    )
+
+
+def _microphone(config: Config) -> Finding:
+    with opener(config.microphone)() as capture:
+        room, deadline = Room(capture.rate), time.monotonic() + 5.0 * _SECONDS
+        while room.seconds < _SECONDS:
+            samples = capture.read(max(deadline - time.monotonic(), 0.0))
+            if not samples:
+                message = "it opened, but no sound came (is it hung, or held by another program?)"
+                raise AudioError(message)
+            room.hear(from_s16(samples, capture.channels).mean(axis=1))
+        heard, rate = room.report(), capture.rate
+    told = (
+        f"{rate} Hz, level {heard.loud:.0f} dBFS, noise floor {heard.noise_floor:.0f} dBFS, peak {heard.peak:.0f} dBFS"
+    )
+    if heard.dead:
+        return Finding("microphone", "warning", f"{told}: nothing but zeros (is it muted?)")
+    if heard.gain < 0:
+        return Finding("microphone", "warning", f"{told}: overdriven, {heard.clipped:.1%} clipped (lower the gain)")
+    return Finding("microphone", "well", told)
+
+
+def _lights(config: Config) -> Finding:
+    if config.leds.kind == "none":
+        return Finding("lights", "none", "none are configured")
+    lamp = outputs.lamp(config.leds)
+    lamp.close()
+    return Finding("lights", "well", f"{config.leds.kind}: {lamp.size} lights")
+
+
+def _broker(config: Config) -> Finding:
+    if not config.mqtt.host:
+        return Finding("broker", "none", "none is configured")
+    try:
+        from headnod.mqtt.probe import probe  # noqa: PLC0415 - loads MQTT
+    except ImportError as error:
+        message = f"MQTT needs {error.name}: pip install 'headnod[device]'"
+        raise MissingExtraError(message) from error
+    ours = topics(config.mqtt)
+    reached = broker(config.mqtt, client_id=f"headnod-{ours.node}")
+    for step in probe(reached, ours, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
+        if step.verdict == "fault":
+            # The listener goes on without its broker, and keeps what it heard for it.
+            return Finding("broker", "warning", f"{step.step}: {step.message}")
+    return Finding("broker", "well", f"{config.mqtt.host} takes and gives back what {ours.node} says")
+
+
+def _disk(config: Config) -> Finding:
+    path = outputs.history_path(config.history)
+    if path is None:
+        return Finding("disk", "none", "no history is kept here (set history.path)")
+    folder = path.parent
+    if not os.access(folder, os.W_OK):
+        return Finding("disk", "warning", f"{folder} cannot be written to, so nothing is remembered (check its owner)")
+    free = shutil.disk_usage(folder).free
+    verdict: Literal["well", "warning"] = "well" if free > _LEAST_FREE else "warning"
+    return Finding("disk", verdict, f"{free >> 20} MiB free at {folder}")
+
+
+def _clock(_config: Config) -> Finding:
+    if not clock_is_kept():
+        return Finding("clock", "warning", "is not synchronised yet: the dates of estimates may be wrong (timedatectl)")
+    return Finding("clock", "well", time.strftime("%Y-%m-%d %H:%M:%S %Z"))

@@ -1,0 +1,78 @@
+"""What was asked from afar, kept until the listener has a moment for it.
+
+Alone because it stands between two threads: commands come on the link's, and only
+the main one may touch model, microphone and lights.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec.structs import replace
+
+from headnod.audio.blocks import Block, Hole
+from headnod.config import Config
+from headnod.estimate import Condition, Now, State
+from headnod.model import GenreModel
+from headnod.mqtt.payloads import HealthPayload, InfoPayload
+from headnod.shipped import find_model
+
+Change = Callable[[Config], Config]
+"""Makes of the configuration in force the one that was asked for."""
+
+
+class Controls:
+    """The listener, as far as commands may change it. What they change lasts until it is reloaded or ends."""
+
+    def __init__(self, info: Callable[[], InfoPayload], health: Callable[[], HealthPayload]) -> None:
+        """Answer questions by these, and note everything else."""
+        self.info, self.health = info, health
+        self.paused = False
+        self._asked: queue.SimpleQueue[Change] = queue.SimpleQueue()
+
+    def taken(self) -> Iterator[Change]:
+        """What was asked since this was last called."""
+        while not self._asked.empty():
+            yield self._asked.get()
+
+    def threshold(self, certainty: float) -> None:
+        """Name a genre from this probability on (0-1); 0 takes the model's own."""
+        self._asked.put(lambda config: replace(config, listen=replace(config.listen, certainty=certainty)))
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001 - as commands call it
+        """Make no estimates, or make them again."""
+        self.paused = paused
+
+    def brightness(self, level: float) -> None:
+        """Light the LEDs so brightly (0-1)."""
+        self._asked.put(lambda config: replace(config, leds=replace(config.leds, brightness=level)))
+
+    def activate(self, model: str) -> None:
+        """Listen with this model, once its golden numbers agree."""
+
+        def change(config: Config) -> Config:
+            GenreModel.load(find_model(model), golden=True)
+            return replace(config, model=replace(config.model, name=model))
+
+        self._asked.put(change)
+
+
+def hush(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Iterator[Condition]:
+    """Let sound go by unheard.
+
+    Args:
+        blocks: Mono audio and holes.
+        rate: Samples per second.
+        every: Seconds between conditions, which say that the listener is paused and alive.
+        now: The wall clock.
+    """
+    passed = due = 0
+    for block in blocks:
+        if isinstance(block, Hole):
+            yield Condition(time=now(), state=block.state, message=block.message)
+            continue
+        if passed >= due:
+            due += round(every * rate)
+            yield Condition(time=now(), state=State.PAUSED, message="asked to be quiet")
+        passed += block.size

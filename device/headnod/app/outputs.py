@@ -1,0 +1,122 @@
+"""Where estimates go, as the configuration and the command line say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from headnod.config import HistorySection, LedsSection
+from headnod.errors import ConfigError, LedError
+from headnod.estimate import utc_now
+from headnod.sinks import Sink
+from headnod.sinks.lights import Lamp
+from headnod.sinks.scene import LAYOUTS, Layout
+
+HISTORY_FILE = "history.sqlite"
+"""The database in the state directory."""
+
+_log = logging.getLogger(__name__)
+
+
+def view(kind: str, hearing: str) -> list[Sink]:
+    """What a person at the terminal sees.
+
+    Args:
+        kind: `auto`, `plain`, `json` or `none`.
+        hearing: What is listened to, for a title.
+
+    Raises:
+        ConfigError: The histogram's library is missing.
+    """
+    from headnod.sinks.journal import Journal  # noqa: PLC0415
+    from headnod.sinks.lines import JsonLines, PlainLines  # noqa: PLC0415
+
+    if kind == "none":
+        return [Journal()]
+    if kind == "json":
+        return [JsonLines(sys.stdout)]
+    if kind == "plain" or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return [PlainLines(sys.stdout)]
+    try:
+        from headnod.sinks.terminal import Terminal  # noqa: PLC0415
+    except ImportError:
+        message = "the histogram needs rich: pip install 'headnod[device]', or use --plain"
+        raise ConfigError(message) from None
+    return [Terminal(hearing=hearing)]
+
+
+def leds(section: LedsSection) -> list[Sink]:
+    """The lights, or none with one warning where they cannot be had."""
+    if section.kind == "none":
+        return []
+    from headnod.sinks.animator import Animated  # noqa: PLC0415
+    from headnod.sinks.lights import Lights  # noqa: PLC0415
+
+    try:
+        return [Animated(Lights(lamp(section)))]
+    except LedError as error:
+        _log.warning("%s; the listener goes on without lights", error)
+        return []
+
+
+def lamp(section: LedsSection) -> Lamp:
+    """The lights that a configuration names, opened.
+
+    Raises:
+        LedError: They cannot be had.
+        ConfigError: The section lacks what such lights need.
+    """
+    match section.kind:
+        case "pins":
+            from headnod.sinks.leds import PINS, Leds, LedSettings  # noqa: PLC0415
+
+            return Leds(LedSettings(pins=section.pins or PINS, brightness=section.brightness))
+        case "ws2812" | "apa102" as chip:
+            from headnod.sinks.strip import Strip, StripSettings, open_spi  # noqa: PLC0415
+
+            settings = StripSettings(
+                chip=chip, count=section.count, mode=section.mode, brightness=section.brightness, spi=section.spi
+            )
+            return Strip(settings, open_spi(settings))
+        case "wled":
+            from headnod.sinks.wled import Wled, WledSettings  # noqa: PLC0415
+
+            if not section.host:
+                message = "leds.host: is empty (write the name or address of the WLED lamp)"
+                raise ConfigError(message)
+            return Wled(
+                WledSettings(host=section.host, count=section.count, mode=section.mode, brightness=section.brightness)
+            )
+    message = f"leds.kind: '{section.kind}' is no kind of lights"
+    raise ConfigError(message)
+
+
+def layout(section: LedsSection) -> tuple[Layout, int]:
+    """How the configured lights show genres, and how many there are; nothing is opened."""
+    if section.kind in {"none", "pins"}:
+        from headnod.sinks.leds import PINS, LedSettings, layout_of  # noqa: PLC0415
+
+        settings = LedSettings(pins=section.pins or PINS)
+        return layout_of(settings), len(settings.pins)
+    return LAYOUTS[section.mode], section.count
+
+
+def history(section: HistorySection) -> list[Sink]:
+    """What remembers, where there is a place for it."""
+    path = history_path(section)
+    if path is None:
+        return []
+    from headnod.sinks.history import History, HistorySettings  # noqa: PLC0415
+    from headnod.songs import Songs, SongSettings  # noqa: PLC0415
+
+    return [History(path, Songs(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
+
+
+def history_path(section: HistorySection) -> Path | None:
+    """The database: as configured, or in the service's state directory, or none."""
+    if section.path:
+        return Path(section.path)
+    state = os.environ.get("STATE_DIRECTORY")
+    return Path(state.partition(":")[0]) / HISTORY_FILE if state else None

@@ -1,0 +1,109 @@
+"""Where sound comes from, as the configuration and the command line say."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from headnod.audio.blocks import Block
+from headnod.audio.centred import centred
+from headnod.audio.microphone import Capture, microphone_blocks, open_device
+from headnod.audio.paced import paced
+from headnod.config import MicrophoneSection
+from headnod.errors import AudioError
+from headnod.shipped import demo_clip
+
+_log = logging.getLogger(__name__)
+
+MICROPHONE, STANDARD_INPUT = "mic", "-"
+"""What --audio may say beside the name of a file."""
+
+
+def microphone_or_demo(section: MicrophoneSection) -> str:
+    """The microphone if one can be opened, and else the demo clip."""
+    if section.command:
+        return MICROPHONE
+    try:
+        open_device(section.device).close()
+    except AudioError as error:
+        _log.warning("%s; the demo clip plays instead", error)
+        return str(demo_clip())
+    return MICROPHONE
+
+
+@contextlib.contextmanager
+def source(audio: str, section: MicrophoneSection, rate: int, pace: str | None) -> Iterator[Iterator[Block]]:
+    """Blocks of sound at a sample rate.
+
+    Args:
+        audio: `mic`, `-` or a file.
+        section: Which microphone, and what raw samples are.
+        rate: Sample rate that the blocks shall have.
+        pace: `real` holds files back to the pace of music.
+
+    Raises:
+        AudioError: The file cannot be heard, or the microphone is another headnod's.
+    """
+    if audio == MICROPHONE:
+        with _alone(section), contextlib.closing(microphone_blocks(opener(section), rate)) as blocks:
+            yield centred(blocks, rate)
+        return
+    with contextlib.ExitStack() as stack:
+        stored: Iterator[Block]
+        if audio == STANDARD_INPUT:
+            from headnod.audio.raw import raw_blocks  # noqa: PLC0415
+
+            raw = raw_blocks(sys.stdin.fileno(), rate=section.rate, wanted=rate, channels=section.channels)
+            stored = centred(raw, rate)
+        else:
+            from headnod.audio.file import audio_file  # noqa: PLC0415 - libsndfile is for files only
+
+            stored = stack.enter_context(audio_file(Path(audio), rate))
+        yield paced(stored, rate, monotonic=time.monotonic, sleep=time.sleep) if pace == "real" else stored
+
+
+def opener(section: MicrophoneSection) -> Callable[[], Capture]:
+    """What opens the microphone of a configuration."""
+    if section.command:
+        command, rate, channels = list(section.command), section.rate, section.channels
+        return lambda: Capture(command, rate=rate, channels=channels)
+    return lambda: open_device(section.device)
+
+
+@contextlib.contextmanager
+def _alone(section: MicrophoneSection) -> Iterator[None]:
+    """Hold a lock that a second listener on the same microphone would want too."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    folder = given or os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    name = " ".join(section.command) or section.device or "default"
+    safe = "".join(letter if letter.isalnum() else "-" for letter in name)[:64]
+    path = Path(folder) / f"headnod-{os.getuid()}-{safe}.lock"
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        message = f"{path}: cannot be locked: {(error.strerror or '').lower()} (check its folder and owner)"
+        raise AudioError(message) from error
+    with file:
+        _lock(file, name)
+        yield
+
+
+def _lock(file: IO[str], name: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        message = f"another headnod (process {holder}) listens to microphone '{name}' already (stop it first)"
+        raise AudioError(message) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()

@@ -1,0 +1,52 @@
+"""`headnod check`: is everything there, and does it work?"""
+
+from __future__ import annotations
+
+import argparse
+
+from headnod.commands.options import add_config, add_model, load_config
+
+_MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser this command."""
+    parser = subparsers.add_parser(
+        "check",
+        help="look at every part and say what helps",
+        description="Look at configuration, runtime, model, microphone, lights, broker, disk and clock. "
+        "Exit status: 0 if headnod can work, 1 if something keeps it from it, 78 for the configuration.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object a line")
+    parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
+    add_model(parser)
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a line for every part."""
+    import msgspec  # noqa: PLC0415
+
+    from headnod.app.checkup import Finding, checkup  # noqa: PLC0415
+
+    flags = {
+        ("--model", "model", "name"): options.model,
+        ("--device", "microphone", "device"): options.device,
+    }
+    loaded = load_config(options, flags)
+    said = sum(origin != "default" for origin in loaded.origins.values())
+    worst = 0
+
+    def tell(finding: Finding) -> None:
+        if options.json:
+            print(msgspec.json.encode(finding).decode(), flush=True)  # noqa: T201
+        else:
+            print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {finding.message}", flush=True)  # noqa: T201
+
+    tell(Finding("configuration", "well", f"{said} values set, {len(loaded.origins) - said} as they come"))
+    for finding in checkup(loaded.config):
+        tell(finding)
+        worst = max(worst, finding.verdict == "fault")
+    return worst

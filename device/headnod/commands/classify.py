@@ -1,0 +1,58 @@
+"""`headnod classify`: one line a file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+from headnod.commands.options import add_config, add_model, load_config
+
+_log = logging.getLogger(__name__)
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser this command."""
+    parser = subparsers.add_parser(
+        "classify",
+        help="name the genre of whole files",
+        description="Name the likeliest genre of each file and how sure that is.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("files", metavar="FILE", nargs="+", help="WAV, FLAC, Ogg or MP3")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a line")
+    add_model(parser)
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge every file; one that cannot be heard is named and the others go on."""
+    import msgspec  # noqa: PLC0415
+
+    from headnod.audio.file import audio_file  # noqa: PLC0415
+    from headnod.classify import classify  # noqa: PLC0415
+    from headnod.errors import AudioError  # noqa: PLC0415
+    from headnod.model import GenreModel  # noqa: PLC0415
+    from headnod.shipped import find_model  # noqa: PLC0415
+
+    config = load_config(options, {("--model", "model", "name"): options.model}).config
+    model = GenreModel.load(find_model(config.model.name))
+    width, failed = max(map(len, options.files)), 0
+    for file in options.files:
+        # A name that is no UTF-8 could not be printed as JSON.
+        name = os.fsencode(file).decode(errors="replace")
+        try:
+            with audio_file(Path(file), model.front_end.sample_rate) as blocks:
+                verdict = classify(name, blocks, model)
+        except AudioError as error:
+            _log.error("%s", error)
+            failed += 1
+            continue
+        if options.json:
+            print(msgspec.json.encode(verdict).decode(), flush=True)  # noqa: T201
+        else:
+            short = "  short" if verdict.short else ""
+            print(f"{name:<{width}}  {verdict.genre:<10} {verdict.confidence:.2f}{short}", flush=True)  # noqa: T201
+    return 1 if failed else 0

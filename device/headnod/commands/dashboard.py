@@ -1,0 +1,79 @@
+"""`headnod dashboard`: every listener of the broker, live on one page."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from headnod.commands.options import add_config, load_config
+
+if TYPE_CHECKING:
+    from headnod.config import DashboardSection
+    from headnod.dashboard.access import Access
+
+_CREDENTIAL = "dashboard_password"
+"""The name that systemd hands the password over by."""
+
+_LARGEST = 16_384
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser this command."""
+    parser = subparsers.add_parser("dashboard", help="serve a page that shows every listener", allow_abbrev=False)
+    parser.add_argument("--host", metavar="ADDRESS", help="serve it at this address (127.0.0.1: this machine alone)")
+    parser.add_argument("--port", metavar="N", type=int, help="serve it at this port (8137)")
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serve it until told to end."""
+    import logging  # noqa: PLC0415
+    import random  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    from headnod.app.broker import broker, topics  # noqa: PLC0415
+    from headnod.dashboard.address import listen_at, url_of  # noqa: PLC0415
+    from headnod.dashboard.fleet import Fleet  # noqa: PLC0415
+    from headnod.dashboard.server import serve  # noqa: PLC0415
+    from headnod.dashboard.stream import Stream  # noqa: PLC0415
+    from headnod.mqtt.link import Link  # noqa: PLC0415
+
+    flags = {(f"--{key}", "dashboard", key): getattr(options, key) for key in ("host", "port")}
+    config = load_config(options, flags).config
+    logging.getLogger().setLevel(config.log.level.upper())
+    access = _access(config.dashboard)
+    fleet = Fleet(config.mqtt.base)
+    link = Link(
+        broker(config.mqtt, client_id=f"{topics(config.mqtt).node}-dashboard-{config.dashboard.port}"),
+        subscriptions=fleet.subscriptions,
+        on_message=lambda heard: fleet.hear(heard.topic, heard.payload, retained=heard.retained),
+        rng=random.Random(),  # noqa: S311 - spreads attempts
+        largest=_LARGEST,
+    )
+    with listen_at(config.dashboard.host, config.dashboard.port) as listening:
+        link.start()
+        try:
+            logging.getLogger(__name__).info("the dashboard is at %s", url_of(listening))
+            serve(Stream(fleet, lambda: link.reason, now=time.time), access, listening)
+        finally:
+            link.close()
+
+
+def _access(section: DashboardSection) -> Access:
+    import os  # noqa: PLC0415
+    import time  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    from headnod.dashboard.access import Access, is_local, password_from  # noqa: PLC0415
+    from headnod.errors import ConfigError  # noqa: PLC0415
+
+    handed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")) / _CREDENTIAL
+    path = Path(section.password_file) if section.password_file else handed if handed.is_file() else None
+    if path is None and not is_local(section.host):
+        message = (
+            f"dashboard.host: '{section.host}' is open to others, and dashboard.password_file is empty "
+            "(write a password into a file and name it there, or serve at 127.0.0.1)"
+        )
+        raise ConfigError(message)
+    return Access(None if path is None else password_from(path), monotonic=time.monotonic)

@@ -1,0 +1,37 @@
+"""`headnod devices`: microphones by the names that stay theirs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser this command."""
+    parser = subparsers.add_parser(
+        "devices",
+        help="list microphones by their stable names",
+        description="List microphones. The first name of each stays the same across boots and plugs: "
+        "put it into the configuration as microphone.device, or give it to 'headnod listen --device'.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print them; exit status 1 if there is none."""
+    from headnod.audio.devices import devices, find  # noqa: PLC0415
+
+    found = devices()
+    if options.json:
+        print(json.dumps([asdict(device) for device in found]))  # noqa: T201
+        return 0 if found else 1
+    usual = find("", found)
+    for device in found:
+        mark = "*" if device is usual else " "
+        also = f"  also {', '.join(device.others)}" if device.others else ""
+        print(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} channels{also}")  # noqa: T201
+    print("* is taken when none is named")  # noqa: T201
+    return 0

@@ -1,0 +1,43 @@
+"""`headnod leds preview`: what the lights will show, as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from headnod.commands.options import add_config, load_config
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser this command."""
+    parser = subparsers.add_parser("leds", help="see what the lights will show", allow_abbrev=False)
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    preview = verbs.add_parser(
+        "preview", help="draw the configured lights at several moments into a PNG", allow_abbrev=False
+    )
+    preview.add_argument("picture", metavar="FILE", type=Path, nargs="?", default=Path("leds.png"), help="leds.png")
+    preview.add_argument("--kind", choices=("pins", "ws2812", "apa102", "wled"), help="draw these lights")
+    preview.add_argument("--count", metavar="N", type=int, help="LEDs of the strip or lamp")
+    preview.add_argument("--mode", choices=("bars", "mood"), help="how a strip shows genres")
+    add_config(preview)
+    preview.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the picture and say where it is."""
+    from headnod.app.outputs import layout  # noqa: PLC0415
+    from headnod.errors import HeadnodError  # noqa: PLC0415
+    from headnod.sinks.preview import demonstration, write_preview  # noqa: PLC0415
+
+    flags = {
+        ("--kind", "leds", "kind"): options.kind,
+        ("--count", "leds", "count"): options.count,
+        ("--mode", "leds", "mode"): options.mode,
+    }
+    lights, size = layout(load_config(options, flags).config.leds)
+    try:
+        write_preview(options.picture, demonstration(lights, size))
+    except OSError as error:
+        message = f"{options.picture}: cannot be written: {error.strerror}"
+        raise HeadnodError(message) from error
+    print(options.picture)  # noqa: T201

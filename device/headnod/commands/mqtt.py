@@ -1,0 +1,86 @@
+"""`headnod mqtt`: what is told to a broker, and whether it arrives."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from headnod.commands.options import add_config, load_config
+
+_MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser this command."""
+    parser = subparsers.add_parser(
+        "mqtt", help="test the way to the broker, show what is published", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    test = verbs.add_parser(
+        "test",
+        help="walk to the broker and say where the way ends",
+        description="Try the broker's name, its port, its certificate, the login, the right to publish and the way "
+        "back, under another client id than the listener's. Exit status: 0 if all of it works, 1 if not, 78 for "
+        "the configuration.",
+        allow_abbrev=False,
+    )
+    test.add_argument("--json", action="store_true", help="print a JSON object a line")
+    add_config(test)
+    test.set_defaults(run=run_test)
+    schema = verbs.add_parser("schema", help="print the JSON Schema of every payload", allow_abbrev=False)
+    schema.set_defaults(run=run_schema)
+    docs = verbs.add_parser("docs", help="bring the tables of a Markdown file up to date", allow_abbrev=False)
+    docs.add_argument("file", metavar="FILE", type=Path, help="such as docs/mqtt.md")
+    docs.set_defaults(run=run_docs)
+
+
+def run_test(options: argparse.Namespace) -> int:
+    """Print a line a step."""
+    import logging  # noqa: PLC0415
+    import random  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
+    from headnod.app.broker import broker, topics  # noqa: PLC0415
+    from headnod.errors import MissingExtraError  # noqa: PLC0415
+    from headnod.estimate import utc_now  # noqa: PLC0415
+
+    try:
+        from headnod.mqtt.probe import probe  # noqa: PLC0415
+    except ImportError as error:
+        message = f"MQTT needs {error.name}: pip install 'headnod[device]'"
+        raise MissingExtraError(message) from error
+
+    section = load_config(options).config.mqtt
+    ours = topics(section)
+    # Its warnings would say again what the steps say.
+    logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
+    worst = 0
+    for step in probe(broker(section, client_id=f"headnod-{ours.node}"), ours, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
+        if options.json:
+            print(msgspec.json.encode(step).decode(), flush=True)  # noqa: T201
+        else:
+            print(f"{_MARKS[step.verdict]:<8} {step.step:<12} {step.message}", flush=True)  # noqa: T201
+        worst = max(worst, step.verdict == "fault")
+    return worst
+
+
+def run_schema(_options: argparse.Namespace) -> None:
+    """Print it."""
+    import json  # noqa: PLC0415
+
+    from headnod.mqtt.schema import json_schema  # noqa: PLC0415
+
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201
+
+
+def run_docs(options: argparse.Namespace) -> None:
+    """Write the tables between their marks, and nothing else."""
+    from headnod.errors import ConfigError  # noqa: PLC0415
+    from headnod.mqtt.schema import documented  # noqa: PLC0415
+
+    try:
+        options.file.write_text(documented(options.file.read_text(encoding="utf-8")), encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{options.file}: cannot be brought up to date: {error}"
+        raise ConfigError(message) from error

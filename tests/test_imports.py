@@ -1,0 +1,195 @@
+"""Who imports whom, and what it costs: read from the code itself, and seen in a fresh interpreter."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import headnod
+
+PACKAGE = Path(headnod.__file__).parent
+HEAVY = {"tensorflow", "keras", "librosa", "sklearn", "scipy", "numba", "torch", "matplotlib", "headnod_train"}
+ONE_ESTIMATE = """
+import json, sys
+import headnod
+alone = sorted(sys.modules)
+import numpy as np
+from datetime import datetime, UTC
+from headnod.shipped import find_model
+model = headnod.GenreModel.load(find_model("genre"))
+audio = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * model.front_end.sample_rate).astype(np.float32)
+said = list(headnod.listen([audio], model, headnod.ListenerSettings(), now=lambda: datetime.now(UTC)))
+print(json.dumps([alone, sorted(sys.modules), len(said)]))
+"""
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TREES = {name_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(name):
+    """Every module that a module imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update((inner & TREES.keys()) or {node.module})
+    return found
+
+
+IMPORTS = {name: imported(name) for name in TREES}
+
+
+def inside(name, package):
+    return name == package or name.startswith(f"{package}.")
+
+
+def own(name):
+    return {each for each in IMPORTS[name] if inside(each, "headnod")}
+
+
+def libraries(name):
+    return {each.partition(".")[0] for each in IMPORTS[name]} - set(sys.stdlib_module_names) - {"headnod"}
+
+
+def test_every_module_is_read():
+    assert {"headnod", "headnod.frontend", "headnod.sinks.terminal", "headnod.app"} <= TREES.keys()
+    assert "headnod.manifest" in IMPORTS["headnod.model"]
+    assert "rich" in libraries("headnod.sinks.terminal")
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    ended = subprocess.run([sys.executable, "-c", ONE_ESTIMATE], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    alone, after, said = json.loads(ended.stdout)
+    assert said == 1
+    return {name.partition(".")[0] for name in alone}, {name.partition(".")[0] for name in after}
+
+
+def test_importing_headnod_costs_numpy_and_msgspec_and_nothing_heavier(loaded):
+    alone, _ = loaded
+    heavier = HEAVY | {"rich", "sqlite3", "soundfile", "soxr", "paho", "gpiozero", "pyaudio", "ai_edge_litert"}
+    assert alone & (heavier | {"uvicorn", "starlette", "asyncio", "ssl"}) == set()
+    assert {"numpy", "msgspec"} <= alone
+
+
+def test_an_estimate_loads_nothing_of_a_workstation(loaded):
+    _, after = loaded
+    assert after & HEAVY == set()
+    assert after & {"rich", "sqlite3", "soundfile", "paho", "gpiozero", "pyaudio"} == set()
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_device_imports_nothing_of_training(name):
+    assert not any(inside(each, "headnod_train") for each in IMPORTS[name])
+    assert libraries(name) & HEAVY == set()
+
+
+def test_the_front_end_imports_numpy_only():
+    assert own("headnod.frontend") == set()
+    assert libraries("headnod.frontend") == {"numpy"}
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("headnod.errors", set()),
+        ("headnod.estimate", set()),
+        ("headnod.manifest", {"headnod.errors", "headnod.frontend"}),
+        ("headnod.runtime", {"headnod.errors"}),
+        (
+            "headnod.model",
+            {"headnod.errors", "headnod.frontend", "headnod.golden", "headnod.manifest", "headnod.runtime"},
+        ),
+        ("headnod.windows", {"headnod.audio.blocks", "headnod.frontend"}),
+        ("headnod.level", {"headnod.frontend"}),
+        ("headnod.smoothing", {"headnod.model"}),
+    ],
+)
+def test_the_core_knows_only_what_stands_below_it(name, allowed):
+    assert own(name) <= allowed
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.audio")])
+def test_a_source_knows_no_model_and_no_sink(name):
+    allowed = ("headnod.audio", "headnod.errors", "headnod.estimate", "headnod.frontend")
+    assert all(any(inside(each, package) for package in allowed) for each in own(name))
+
+
+def test_the_microphones_process_imports_nothing_of_headnod():
+    assert own("headnod.audio.capture") == set()
+    assert libraries("headnod.audio.capture") == {"pyaudio"}
+
+
+SINKS = [name for name in TREES if inside(name, "headnod.sinks")]
+SHOWING = [
+    name
+    for name in SINKS
+    if name != "headnod.sinks"
+    and any(
+        {"show", "tell", "close"} <= {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.ClassDef)
+    )
+]
+
+
+@pytest.mark.parametrize("name", SINKS)
+def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
+    allowed = ("headnod.sinks", "headnod.errors", "headnod.estimate", "headnod.songs", "headnod.history")
+    assert all(any(inside(each, package) for package in allowed) for each in own(name)), own(name)
+
+
+@pytest.mark.parametrize("name", SHOWING)
+def test_a_sink_knows_no_other_sink(name):
+    assert len(SHOWING) > 4
+    assert own(name) & set(SHOWING) == set()
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_only_commands_know_the_listener_that_is_put_together(name):
+    knowing = any(inside(each, "headnod.app") for each in IMPORTS[name])
+    assert not knowing or inside(name, "headnod.app") or inside(name, "headnod.commands")
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_only_the_program_knows_its_commands(name):
+    knowing = any(inside(each, "headnod.commands") for each in IMPORTS[name])
+    assert not knowing or name == "headnod.__main__" or inside(name, "headnod.commands")
+
+
+def test_each_optional_library_is_imported_in_one_file():
+    base = {"numpy", "msgspec"}
+    users = {}
+    for name in TREES:
+        for library in libraries(name) - base:
+            users.setdefault(library, []).append(name)
+    assert {library: names for library, names in users.items() if len(names) > 1} == {}
+    assert {"rich", "soxr", "soundfile", "pyaudio", "gpiozero", "ai_edge_litert"} <= users.keys()
+
+
+def reads_environment(tree):
+    return any(
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in {("os", "environ"), ("os", "getenv"), ("sys", "argv")}
+        for node in ast.walk(tree)
+    )
+
+
+def test_nothing_but_the_program_and_its_app_reads_the_environment():
+    # The microphone's process is a program of its own.
+    reading = {name for name, tree in TREES.items() if reads_environment(tree)} - {"headnod.audio.capture"}
+    assert {name for name in reading if not inside(name, "headnod.app") and not inside(name, "headnod.commands")} <= {
+        "headnod.__main__"
+    }
