@@ -1,0 +1,70 @@
+"""The unit, judged by systemd's own tools without running it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[2] / "systemd" / "headnod.service"
+PROGRAM = "/opt/headnod/bin/headnod"
+MOST_EXPOSED = 16
+"""In tenths, as systemd-analyze takes it: 1.6."""
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+def values(key):
+    return re.findall(rf"(?m)^{key}=(.*)$", UNIT.read_text())
+
+
+@pytest.fixture
+def verify(tmp_path):
+    """What `systemd-analyze verify` says of a unit of this text, where its program is there."""
+
+    def run(text):
+        unit = tmp_path / UNIT.name
+        unit.write_text(text.replace(PROGRAM, "/bin/true"))
+        return subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+
+    return run
+
+
+@needs_systemd
+def test_systemd_understands_every_line(verify):
+    ended = verify(UNIT.read_text())
+    # systemd has something to say of other units of this machine too.
+    assert "headnod" not in ended.stderr
+    assert ended.returncode == 0
+
+
+@needs_systemd
+def test_a_line_that_systemd_does_not_know_would_be_seen(verify):
+    assert "ProtectEverything" in verify(UNIT.read_text() + "[Service]\nProtectEverything=yes\n").stderr
+
+
+@needs_systemd
+def test_the_service_is_exposed_by_no_more_than_1_6():
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", f"--threshold={MOST_EXPOSED}", str(UNIT)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout.splitlines()[-1]
+
+
+def test_the_program_is_the_one_that_is_installed():
+    assert values("ExecStart") == [f"{PROGRAM} listen --audio mic --quiet"]
+    assert "environment=/opt/headnod\n" in (UNIT.parents[1] / "scripts" / "install").read_text()
+
+
+def test_a_configuration_that_cannot_be_used_ends_it():
+    assert values("RestartPreventExitStatus") == ["78"]
+
+
+def test_nothing_but_sound_pins_and_spi_is_let_in():
+    assert values("DevicePolicy") == ["closed"]
+    assert set(values("DeviceAllow")) == {"char-116 rw", "char-153 rw", "char-gpiochip rw"}
+
+
+def test_every_group_that_it_joins_is_made():
+    made = re.findall(r"(?m)^g (\w+) ", UNIT.with_name("headnod.sysusers").read_text())
+    assert values("SupplementaryGroups") == [" ".join(made)]
