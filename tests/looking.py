@@ -1,0 +1,90 @@
+"""What tests of the page measure and show: tasks of a trace, contrast, memory, and a house on an evening."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+from heard import GTZAN
+from watching import information, song, told
+
+
+def longest(trace):
+    """The longest task of the page's main thread: on the clock, and of its own processor time."""
+    events = trace["traceEvents"]
+    mains = {
+        (e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"
+    }
+    busy = Counter((e["pid"], e["tid"]) for e in events if e.get("ph") == "X")
+    main = max(mains, key=lambda each: busy[each])
+    tasks = [e for e in events if e["name"].endswith("RunTask") and e.get("ph") == "X" and (e["pid"], e["tid"]) == main]
+    assert len(tasks) > 1000
+    return {"wall": max(e["dur"] for e in tasks) / 1000, "cpu": max(e.get("tdur", 0) for e in tasks) / 1000}
+
+
+def resident(pid):
+    """MiB that a process has in memory."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+def evening(speaker):
+    """A house on an evening: what the pictures of the documents show."""
+    now = time.time()
+    house = {
+        "attic": "jazz",
+        "bar": "reggae",
+        "cellar": "metal",
+        "garden": "country",
+        "kitchen": "disco",
+        "studio": "silence",
+    }
+    for place, (node, genre) in enumerate(house.items()):
+        speaker.say(node, "status", "offline" if node == "cellar" else "online", retain=True)
+        speaker.say(
+            node,
+            "info",
+            information(
+                *GTZAN, every_s=60, board="Raspberry Pi 4 Model B", model="genre-0.1.0", microphone="usb:0d8c:013c"
+            ),
+        )
+        muted = (
+            {"state": "deaf", "message": "the microphone sends exact zeros: is it muted?"}
+            if node == "studio"
+            else {"state": "listening"}
+        )
+        lives = {"temperature_c": 47.0 + place, "cpu_percent": 3.0, "memory_mb": 51.0, "uptime_s": 9e5}
+        at = now - 19_000
+        for step in range(40):
+            style = [genre, GTZAN[(3 * step + place) % 10], genre, "silence", "unknown"][(step * (place + 2)) % 5]
+            until = min(at + 240 + 137 * ((step * 7 + place) % 9), now - 600)
+            while at < until:
+                speaker.say(node, "estimate", told(style, node=node, at=at, replayed=True))
+                at += 60
+            if style in GTZAN:
+                speaker.say(node, "song", song(style, name=f"{node}{step}"))
+        while at < now - 4:
+            speaker.say(node, "estimate", told(genre, node=node, at=at, replayed=True))
+            at += 60
+        scores = {label: 0.004 + 0.01 * ((5 * place + 3 * each) % 7) for each, label in enumerate(GTZAN)} | {
+            genre: 0.71
+        }
+        speaker.say(node, "estimate", told(genre, node=node, **({} if genre == "silence" else scores)))
+        speaker.say(node, "health", json.dumps(lives | muted))
+    speaker.flush()
+
+
+def luminance(css):
+    """Relative luminance of a colour, as WCAG 2 has it."""
+    channels = [int(number) / 255 for number in re.findall(r"\d+", css)[:3]]
+    linear = [each / 12.92 if each <= 0.03928 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+    return sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    """Contrast of two colours, as WCAG 2 has it."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)

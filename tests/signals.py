@@ -1,0 +1,39 @@
+"""Sounds that belong to nobody: made by a formula, the same at every run."""
+
+import numpy as np
+
+from headnod.frontend import Audio
+
+RATE = 22_050
+
+
+def sine(hertz: float, seconds: float, *, amplitude: float = 0.5, rate: int = RATE) -> Audio:
+    turns = hertz * np.arange(round(seconds * rate)) / rate
+    return (amplitude * np.sin(2.0 * np.pi * turns)).astype(np.float32)
+
+
+def noise(seconds: float, *, dbfs: float, seed: int = 0, rate: int = RATE) -> Audio:
+    """White noise of that level."""
+    hiss = np.random.default_rng(seed).standard_normal(round(seconds * rate))
+    return (10.0 ** (dbfs / 20.0) * hiss).astype(np.float32)
+
+
+def music(seconds: float, *, seed: int = 0, rate: int = RATE) -> Audio:
+    """Plucked chords and a drum, a beat every half second: its loudest moment at a half of full scale."""
+    rng = np.random.default_rng(seed)
+    beat = rate // 2
+    since = np.arange(beat) / rate
+    played = []
+    for _ in range(round(seconds * 2)):
+        pitches = 110.0 * 2.0 ** (rng.integers(0, 25, size=3) / 12.0)
+        chord = sum(
+            np.sin(2.0 * np.pi * pitch * overtone * since) / overtone for pitch in pitches for overtone in (1, 2, 3, 4)
+        )
+        drum = rng.standard_normal(beat) * np.exp(-40.0 * since)
+        played.append(chord * np.exp(-4.0 * since) + 2.0 * drum)
+    whole = np.concatenate(played)[: round(seconds * rate)]
+    return (0.5 * whole / np.abs(whole).max()).astype(np.float32)
+
+
+def scaled(audio: Audio, decibels: float) -> Audio:
+    return audio * np.float32(10.0 ** (decibels / 20.0))

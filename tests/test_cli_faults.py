@@ -1,0 +1,125 @@
+"""What a person can do wrong costs one line that names the thing and the way out, and the right exit status."""
+
+import pytest
+
+from audio.waves import wav
+from bundles import copied, edited, flipped
+from headnod.manifest import MODEL
+from headnod.shipped import demo_clip
+from program import fault, run, said, surroundings, write
+from signals import RATE, music
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return surroundings(tmp_path)
+
+
+@pytest.fixture
+def headnod(environment):
+    return lambda *words, **others: run(*words, **{"environment": environment} | others)
+
+
+BROKEN = {
+    "missing.wav": None,
+    "text.wav": b"this is no music, it only says so\n" * 40,
+    "empty.wav": b"",
+    "mute.wav": wav(music(1.0).tobytes(), channels=0),
+    "hush.wav": wav(b""),
+    "odd.wav": wav(b"\0" * 4_000, rate=3),
+}
+
+
+def test_a_broken_file_costs_one_line_and_no_other_file(headnod, tmp_path, demo):
+    good = write(tmp_path / "good.wav", demo[: 4 * RATE])
+    for name, content in BROKEN.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+    cut = write(tmp_path / "cut.flac", demo)
+    cut.write_bytes(cut.read_bytes()[:-40_000])
+    (tmp_path / "folder.wav").mkdir()
+    broken = [tmp_path / name for name in (*BROKEN, "cut.flac", "folder.wav")]
+    ended = headnod("classify", "--json", good, *broken, good)
+    assert ended.returncode == 1
+    assert [each["genre"] for each in said(ended)] == ["metal", "metal"]
+    lines = ended.stderr.splitlines()
+    assert len(lines) == len(broken)
+    for path, line in zip(broken, lines, strict=True):
+        assert line.startswith(f"headnod: {path}: ")
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_listening_to_a_broken_file_is_one_line(headnod, tmp_path, name):
+    if BROKEN[name] is not None:
+        (tmp_path / name).write_bytes(BROKEN[name])
+    ended = headnod("listen", "--audio", tmp_path / name, "--json")
+    assert str(tmp_path / name) in fault(ended, 0 if name == "hush.wav" else 1)
+    assert ended.stdout == ""
+
+
+def test_a_bundle_with_one_changed_byte_is_refused(headnod, bundle, tmp_path):
+    folder = copied(bundle, tmp_path)
+    flipped(folder / MODEL, 1_000)
+    for words in (("classify",), ("listen", "--audio")):
+        line = fault(headnod(*words, demo_clip(), "--model", folder))
+        assert line.startswith(f"headnod: {folder / MODEL}: sha256 is ")
+        assert line.endswith("reinstall the model)")
+
+
+def test_a_manifest_with_a_misspelt_key_is_refused(headnod, bundle, tmp_path):
+    folder = edited(
+        copied(bundle, tmp_path), lambda content: content["front_end"].update(hopp=content["front_end"].pop("hop"))
+    )
+    line = fault(headnod("classify", demo_clip(), "--model", folder))
+    assert line == f"headnod: {folder}/manifest.json: front_end: unknown key 'hopp' (repack or reinstall the model)"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["lisen"],
+        ["listen", "--no-such-option"],
+        ["listen", "--js"],
+        ["listen", "--json", "--plain"],
+        ["listen", "--rate", "fast"],
+        ["listen", "--pace", "slow"],
+        ["classify"],
+        ["classify", "--json"],
+        ["config"],
+    ],
+)
+def test_wrong_usage_exits_with_2(headnod, words):
+    ended = headnod(*words)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "usage: headnod" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--rate", "7"], "--rate: microphone.rate: expected `int` >= 16000"),
+        (["--every", "0"], "--every: listen.every: expected `float` >= 0.1"),
+        (["--every", "nan"], "--every: listen.every: "),
+        (["--model", "gener"], "there is no model 'gener' (shipped are "),
+        (["--config", "nowhere.toml"], "nowhere.toml: there is no such file"),
+    ],
+)
+def test_a_setting_that_cannot_be_exits_with_78(headnod, words, complaint):
+    assert fault(headnod("listen", "--audio", demo_clip(), *words), 78).startswith(f"headnod: {complaint}")
+
+
+def test_a_wrong_configuration_exits_with_78(headnod, environment, tmp_path):
+    (tmp_path / "headnod.toml").write_text("[listen]\nevry = 1.0\n")
+    for words in (
+        ("listen", "--audio", demo_clip()),
+        ("classify", demo_clip()),
+        ("config", "check"),
+        ("config", "show"),
+    ):
+        line = fault(headnod(*words), 78)
+        assert line.endswith("headnod.toml:2: listen.evry: there is no such key (did you mean 'every'?)")
+    environment |= {"HEADNOD_CONFIG": str(tmp_path / "empty"), "HEADNOD_LOG__LEVEL": "loud"}
+    (tmp_path / "empty").touch()
+    assert fault(headnod("config", "check"), 78).startswith("headnod: HEADNOD_LOG__LEVEL: log.level: ")

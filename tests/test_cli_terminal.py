@@ -1,0 +1,153 @@
+"""The program in any terminal: narrow, dumb, without colour, in another alphabet, or gone."""
+
+import fcntl
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from headnod.shipped import demo_clip
+from program import HEADNOD, run, surroundings, write
+from signals import music
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return surroundings(tmp_path)
+
+
+@pytest.fixture
+def headnod(environment):
+    return lambda *words, **others: run(*words, **{"environment": environment} | others)
+
+
+@pytest.mark.parametrize(
+    "words", ["classify --json {0} {0} {0} {0}", "listen --audio {0} --json", "listen --audio {0}"]
+)
+def test_a_reader_that_leaves_early_is_no_fault(environment, words):
+    program = " ".join((*HEADNOD, words.format(demo_clip())))
+    script = f"{program} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, timeout=60, check=False)
+    assert len(ended.stdout.splitlines()) == 1
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"LC_ALL": "C"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0"},
+        {"TERM": "dumb"},
+        {"NO_COLOR": "1"},
+    ],
+)
+def test_any_locale_and_terminal_can_be_written_to(headnod, environment, more, tmp_path):
+    path = write(tmp_path / "Größe.wav", music(4.0))
+    for words in (("listen", "--audio", path), ("classify", path), ("classify", tmp_path / "fällt aus.wav")):
+        ended = headnod(*words, environment={**environment, **more})
+        assert "Traceback" not in ended.stderr
+        assert len((ended.stdout + ended.stderr).splitlines()) == 1
+
+
+class Terminal:
+    """A pseudo-terminal with the program in it."""
+
+    def __init__(self, environment, *words, size=(80, 24)):
+        self._ours, theirs = os.openpty()
+        self.resize(*size)
+        self.process = subprocess.Popen(
+            [*HEADNOD, *map(str, words)], env=environment, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
+        )
+        os.close(theirs)
+        self.seen = b""
+
+    def resize(self, width, height):
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        if hasattr(self, "process"):
+            self.process.send_signal(signal.SIGWINCH)
+
+    def read(self, seconds):
+        """What it draws in so many seconds, or until it ends."""
+        deadline, drawn = time.monotonic() + seconds, b""
+        while select.select([self._ours], [], [], max(deadline - time.monotonic(), 0.0))[0]:
+            try:
+                drawn += os.read(self._ours, 1 << 16)
+            except OSError:  # Linux says EIO when the program has closed its end
+                break
+        self.seen += drawn
+        return drawn
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def colourful(environment):
+    return {**environment, "TERM": "xterm-256color", "LANG": "C.UTF-8", "COLORTERM": "truecolor"}
+
+
+def test_a_person_sees_bars_that_move(colourful):
+    with Terminal(colourful, "listen", "--audio", demo_clip(), "--pace", "real") as terminal:
+        while b"metal since" not in strip(terminal.seen):
+            assert terminal.read(1.0), terminal.process.stderr.read()
+            assert len(terminal.seen) < 1 << 20
+        assert "█".encode() in terminal.seen
+        assert b"dBFS" in terminal.seen
+        first = terminal.read(0.5)
+        assert first, "it redraws between estimates"
+        terminal.process.send_signal(signal.SIGINT)
+        while terminal.read(5.0):
+            pass
+        assert terminal.process.wait(5) == 130
+        assert terminal.process.stderr.read() == b""
+        assert terminal.seen.count(b"\x1b[?1049h") == terminal.seen.count(b"\x1b[?1049l") == 1
+
+
+def test_a_storm_of_resizes_down_to_ten_by_three_ends_nothing(colourful):
+    with Terminal(colourful, "listen", "--audio", demo_clip(), "--every", "0.5", "--pace", "real") as terminal:
+        while b"metal" not in terminal.seen:
+            assert terminal.read(1.0)
+        for size in [(10, 3), (1, 1), (300, 80), (10, 3), (40, 11), (5, 2), (80, 24)] * 4:
+            terminal.resize(*size)
+            terminal.read(0.05)
+        assert terminal.process.poll() is None
+        assert terminal.read(1.0)
+        terminal.process.send_signal(signal.SIGTERM)
+        while terminal.read(5.0):
+            pass
+        assert terminal.process.wait(5) == 0
+        assert terminal.process.stderr.read() == b""
+
+
+def test_a_dumb_terminal_gets_plain_lines(environment):
+    with Terminal({**environment, "TERM": "dumb"}, "listen", "--audio", demo_clip()) as terminal:
+        while terminal.read(5.0):
+            pass
+        assert terminal.process.wait(5) == 0
+        assert b"\x1b" not in terminal.seen
+        assert len(terminal.seen.splitlines()) == 9
+
+
+def test_without_colour_the_bars_are_drawn_all_the_same(colourful):
+    with Terminal({**colourful, "NO_COLOR": "1"}, "listen", "--audio", demo_clip()) as terminal:
+        while terminal.read(5.0):
+            pass
+        assert terminal.process.wait(5) == 0
+        assert "█".encode() in terminal.seen
+        assert b"\x1b[38;" not in terminal.seen
+
+
+def strip(drawn):
+    return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", drawn)

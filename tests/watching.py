@@ -1,0 +1,192 @@
+"""A dashboard that is served, browsers that look at it, and listeners that tell it something."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from broker import Broker, free_port
+from headnod.mqtt.payloads import encode, of_estimate
+from heard import estimate
+
+CHROMIUM = shutil.which("chromium")
+PATIENCE = 15.0
+"""Seconds that a busy machine may take."""
+
+# Without a sandbox because tests may be root; the rest keeps Chromium from looking for hosts of its maker.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def told(genre: str, *, node: str = "kitchen", at: float | None = None, replayed: bool = False, **scores) -> bytes:
+    """An estimate as it is published: heard now, or at a time in seconds since 1970."""
+    time_unix = time.time() if at is None else at
+    scores = scores or ({} if genre == "silence" else {genre: 0.75, "blues": 0.05})
+    payload = of_estimate(estimate(genre, **scores), node=node, boot="b1")
+    return encode(payload | {"time_unix": time_unix, "replayed": replayed, "id": f"{node}-b1-{time_unix}"})
+
+
+def song(genre: str, *, ended: float | None = None, name: str = "1") -> bytes:
+    """A song as it is published."""
+    end = datetime.fromtimestamp(time.time() if ended is None else ended, UTC)
+    return json.dumps(
+        {"id": f"kitchen-b1-{name}", "end": end.isoformat(), "duration_s": 200.0, "genre": genre}
+    ).encode()
+
+
+def information(*labels: str, **changes) -> bytes:
+    """What a listener is, as it is published."""
+    return json.dumps({"labels": labels, "every_s": 3.0, "version": "0.1.0", **changes}).encode()
+
+
+class Speaker:
+    """Publishes for any number of listeners."""
+
+    def __init__(self, broker: Broker):
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"speaker-{id(self)}", protocol=paho.MQTTv5)
+        self._client.connect(broker.host, broker.port)
+        self._client.loop_start()
+
+    def say(self, node: str, topic: str, payload: bytes | str, *, retain: bool = False):
+        self._client.publish(f"headnod/{node}/{topic}", payload, 1, retain)
+
+    def hear(self, node: str, genre: str, **changes):
+        """The listener is there, and heard this."""
+        self.say(node, "status", "online", retain=True)
+        self.say(node, "estimate", told(genre, node=node, **changes))
+
+    def flush(self):
+        """Return when the broker has everything that was said so far."""
+        self._client.publish("elsewhere", b"", 1).wait_for_publish(PATIENCE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Dashboard:
+    """`headnod dashboard` in a process of its own."""
+
+    def __init__(self, broker: Broker | None, *, port: int = 0, env: dict[str, str] | None = None, host: str = ""):
+        self.port = port or free_port()
+        settings = {"HEADNOD_DASHBOARD__PORT": str(self.port), "HEADNOD_CONFIG": os.devnull}
+        if broker is not None:
+            settings |= {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
+        words = [sys.executable, "-m", "headnod", "dashboard", *(["--host", host] if host else [])]
+        self.process = subprocess.Popen(
+            words, env=os.environ | settings | (env or {}), stderr=subprocess.PIPE, text=True, errors="replace"
+        )
+        self.said: list[str] = []
+        self._open: list[Any] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self._news:
+                self.said.append(line)
+                self._news.notify_all()
+
+    def says(self, words: str, *, times: int = 1):
+        """Wait until it has said this."""
+        with self._news:
+            there = self._news.wait_for(lambda: sum(words in line for line in self.said) >= times, PATIENCE)
+        assert there, f"it never said {words!r}: {''.join(self.said)[-2000:]}"
+
+    def get(self, path: str = "/", *, password: str | None = None, **headers: str) -> http.client.HTTPResponse:
+        """Its answer; the body can be read."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        if password is not None:
+            headers["Authorization"] = "Basic " + b64encode(f"anybody:{password}".encode()).decode()
+        connection.request("GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+        answer = connection.getresponse()
+        self._open += [answer, connection]
+        return answer
+
+    def events(self, **options):
+        """The events of a browser that has just come, as name and data."""
+        answer = self.get("/events", **options)
+        assert answer.status == 200, answer.read()
+        name = ""
+        while line := answer.readline().decode():
+            field, _, value = line.rstrip("\n").partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                yield name, json.loads(value)
+
+    def end(self) -> int:
+        """Ask it to end; gives its exit status."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def __enter__(self):
+        self.says("the dashboard is at")
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End it, and whoever looks at it."""
+        for each in self._open:
+            each.close()
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.process.stderr.close()
+
+
+@contextmanager
+def chromium():
+    """A browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def missing() -> str:
+    """What tests with a browser lack, or nothing."""
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        return "playwright"
+    return "" if CHROMIUM else "chromium"
+
+
+def place_for(picture: str) -> Path | None:
+    """Where a picture of the page goes, if pictures are wanted."""
+    folder = os.environ.get("HEADNOD_PICTURES")
+    return Path(folder) / picture if folder else None
