@@ -47,6 +47,8 @@ def run(options: argparse.Namespace) -> None:
     link = Link(
         broker(config.mqtt, client_id=f"{topics(config.mqtt).node}-dashboard-{config.dashboard.port}"),
         subscriptions=fleet.subscriptions,
+        # In a burst the broker drops what is asked for at QoS 0.
+        qos=1,
         on_message=lambda heard: fleet.hear(heard.topic, heard.payload, retained=heard.retained),
         rng=random.Random(),  # noqa: S311 - spreads attempts
         largest=_LARGEST,

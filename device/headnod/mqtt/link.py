@@ -48,6 +48,7 @@ class Link:
         *,
         will: tuple[str, bytes] | None = None,
         subscriptions: Sequence[str] = (),
+        qos: int = 0,
         on_message: Callable[[Message], None] | None = None,
         on_connected: Callable[[], None] | None = None,
         rng: random.Random,
@@ -59,7 +60,8 @@ class Link:
         Args:
             broker: Where to, and who we are.
             will: Topic and payload that the broker retains if we vanish.
-            subscriptions: Filters of what we want to hear, at QoS 0.
+            subscriptions: Filters of what we want to hear.
+            qos: How surely we want to hear it: 1 for who must miss nothing.
             on_message: Is given what was heard.
             on_connected: Is called at every connection, when publishing works.
             rng: Spreads attempts over time.
@@ -75,6 +77,7 @@ class Link:
             if broker.tls.insecure:
                 _log.warning("%s is believed whoever it is (mqtt.insecure): anybody in between can read along", broker)
         self._broker, self._will, self._subscriptions = broker, will, tuple(subscriptions)
+        self._qos = qos
         self._on_message, self._on_connected = on_message, on_connected
         self._monotonic, self._largest = monotonic, largest
         self._back_off = BackOff(rng)
@@ -189,6 +192,7 @@ class Link:
                 self,
                 will=self._will,
                 subscriptions=self._subscriptions,
+                qos=self._qos,
                 largest=self._largest,
                 monotonic=self._monotonic,
             )

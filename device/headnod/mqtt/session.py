@@ -66,11 +66,12 @@ class Session:
         *,
         will: tuple[str, bytes] | None,
         subscriptions: Sequence[str],
+        qos: int,
         largest: int,
         monotonic: Callable[[], float],
     ) -> None:
         """Prepare a connection; the arguments are those of `Link`."""
-        self._broker, self._listener, self._subscriptions = broker, listener, subscriptions
+        self._broker, self._listener, self._subscriptions, self._qos = broker, listener, subscriptions, qos
         self._largest, self._monotonic = largest, monotonic
         self._began = self._alive = monotonic()
         self._pending: dict[int, tuple[Request, float]] = {}
@@ -204,9 +205,9 @@ class Session:
             return
         self.greeted = True
         if self._subscriptions:
-            # Not QoS 1: mosquitto 2.0.11 keeps what is too large for us in flight, and after
+            # QoS 1 is for who trusts the senders: mosquitto 2.0.11 keeps what is too large for us in flight, and after
             # twenty of those it sends nothing more.
-            client.subscribe([(filter_, 0) for filter_ in self._subscriptions])
+            client.subscribe([(filter_, self._qos) for filter_ in self._subscriptions])
         self._listener.up()
 
     def _on_disconnect(
