@@ -11,19 +11,19 @@ from headnod.frontend import FrontEnd
 from headnod.golden import chirp
 from headnod.manifest import CARD
 from headnod.model import GenreModel
-from headnod_train import run_folder
 from headnod_train.archive import ArchiveError, heard_windows, read_archive
-from headnod_train.augment import Augmentation
-from headnod_train.collection import Collection
-from headnod_train.evaluate import evaluate
-from headnod_train.pack import PackError, pack
-from headnod_train.run_folder import Quantised, Recipe, RunError, draft, runnable
+from headnod_train.bundle.collection import Collection
+from headnod_train.bundle.pack import PackError, pack
+from headnod_train.learn import run_folder
+from headnod_train.learn.augment import Augmentation
+from headnod_train.learn.run_folder import Quantised, Recipe, RunError, draft, runnable
+from headnod_train.measure.evaluate import evaluate
 from tone_archive import GENRES, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
 from headnod_train.backend import keras
-from headnod_train.fit import fit
-from headnod_train.quantise import quantise
+from headnod_train.learn.fit import fit
+from headnod_train.learn.quantise import quantise
 
 # Keras 3.15 under numpy 2.4, while it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

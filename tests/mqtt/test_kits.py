@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from headnod.mqtt.discovery import discovery
-from headnod_train.imagined import LABELS
+from headnod_train.crowd.imagined import LABELS
 from kits import KITS, board, payload, points, queries
 from mqtt_payloads import KITCHEN, info
 

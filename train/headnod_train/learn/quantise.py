@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod_train import run_folder
 from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive
 from headnod_train.backend import keras, quiet, tf
-from headnod_train.calibrate import fit_certainty, fit_temperature
-from headnod_train.listening import hear
-from headnod_train.network import multiply_adds
-from headnod_train.run_folder import Quantised, Recipe, RunError, draft, runnable
+from headnod_train.learn import run_folder
+from headnod_train.learn.calibrate import fit_certainty, fit_temperature
+from headnod_train.learn.network import multiply_adds
+from headnod_train.learn.run_folder import Quantised, Recipe, RunError, draft, runnable
+from headnod_train.measure.listening import hear
 from headnod_train.split import refuse_leaks
 
 REPRESENTATIVE = 500

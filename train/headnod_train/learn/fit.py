@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from headnod.frontend import FrontEnd
-from headnod_train import run_folder
 from headnod_train.archive import Archive, heard_windows, read_archive
-from headnod_train.augment import Augmentation
 from headnod_train.backend import keras
-from headnod_train.batches import Batches
-from headnod_train.network import build, multiply_adds
-from headnod_train.run_folder import Recipe
+from headnod_train.learn import run_folder
+from headnod_train.learn.augment import Augmentation
+from headnod_train.learn.batches import Batches
+from headnod_train.learn.network import build, multiply_adds
+from headnod_train.learn.run_folder import Recipe
 from headnod_train.split import refuse_leaks
 
 

@@ -5,11 +5,11 @@ import pytest
 
 from headnod.frontend import FrontEnd
 from headnod_train.archive import read_archive
-from headnod_train.augment import Augmentation
+from headnod_train.learn.augment import Augmentation
 from tone_archive import write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
-from headnod_train.batches import Batches
+from headnod_train.learn.batches import Batches
 
 FRONT_END = FrontEnd(n_mfcc=20)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headnod_train.augment import Augmentation, bend, mix
+from headnod_train.learn.augment import Augmentation, bend, mix
 
 STILL = Augmentation(equalise=0.0, noise=(300.0, 300.0), warp=0.0, contrast=0.0, masks=0, mixup=0.0)
 

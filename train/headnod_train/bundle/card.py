@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from headnod.manifest import Manifest
-from headnod_train.collection import Collection
-from headnod_train.evaluate import Evaluation, figures
-from headnod_train.run_folder import Quantised, Recipe
+from headnod_train.bundle.collection import Collection
+from headnod_train.learn.run_folder import Quantised, Recipe
+from headnod_train.measure.evaluate import Evaluation, figures
 
 
 def write_card(

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from headnod.frontend import FrontEnd
 from headnod_train.archive import Archive, window_starts
-from headnod_train.augment import Augmentation, bend, mix
 from headnod_train.backend import keras
+from headnod_train.learn.augment import Augmentation, bend, mix
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]

@@ -19,7 +19,7 @@ from headnod.errors import HeadnodError
 from headnod.frontend import FrontEnd
 from headnod.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import GenreModel
-from headnod_train.augment import Augmentation
+from headnod_train.learn.augment import Augmentation
 
 RECIPE, WEIGHTS, HISTORY = "recipe.json", "weights.keras", "history.json"
 MODEL, FLOAT, QUANTISED = "model.tflite", "float.tflite", "quantised.json"

@@ -21,14 +21,14 @@ from headnod.golden import write_golden
 from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, Name, Training, Version
 from headnod.model import GenreModel
 from headnod.runtime import runtime_name
-from headnod_train import run_folder
 from headnod_train.archive import read_archive
-from headnod_train.card import write_card
-from headnod_train.collection import Collection
-from headnod_train.evaluate import Evaluation, evaluate
-from headnod_train.run_folder import Quantised, Recipe, draft, runnable
+from headnod_train.bundle.card import write_card
+from headnod_train.bundle.collection import Collection
+from headnod_train.bundle.synthetic import golden_features
+from headnod_train.learn import run_folder
+from headnod_train.learn.run_folder import Quantised, Recipe, draft, runnable
+from headnod_train.measure.evaluate import Evaluation, evaluate
 from headnod_train.split import refuse_leaks
-from headnod_train.synthetic import golden_features
 
 
 class PackError(HeadnodError, ValueError):

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from headnod.model import GenreModel
 from headnod_train.archive import Archive, ArchiveError
-from headnod_train.listening import hear
-from headnod_train.metrics import Share, by_track, calibration_error, confusion, share_right
+from headnod_train.measure.listening import hear
+from headnod_train.measure.metrics import Share, by_track, calibration_error, confusion, share_right
 
 SETTLED = 12.0
 """Seconds after which the stream is judged: smoothing has little to add then."""

@@ -10,7 +10,7 @@ import numpy as np
 from headnod.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from headnod_train.evaluate import Evaluation
+    from headnod_train.measure.evaluate import Evaluation
 
 
 def draw_confusion(evaluation: Evaluation, folder: Path) -> list[Path]:

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from headnod_train.listening import Heard
-from headnod_train.metrics import surprise
+from headnod_train.measure.listening import Heard
+from headnod_train.measure.metrics import surprise
 
 UNNAMED = 0.05
 """Share of estimates on music that the certainty leaves unnamed."""

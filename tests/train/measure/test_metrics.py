@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod_train.metrics import by_track, calibration_error, confusion, share_right, surprise
+from headnod_train.measure.metrics import by_track, calibration_error, confusion, share_right, surprise
 
 
 def test_accuracy_is_the_share_of_right_answers():

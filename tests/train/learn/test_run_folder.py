@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from headnod.frontend import FrontEnd
-from headnod_train import run_folder
-from headnod_train.augment import Augmentation
-from headnod_train.run_folder import Recipe, RunError
+from headnod_train.learn import run_folder
+from headnod_train.learn.augment import Augmentation
+from headnod_train.learn.run_folder import Recipe, RunError
 
 RECIPE = Recipe(
     "tones.npz", 12, ("high", "low"), FrontEnd(n_mfcc=2), (0.0, 1.0), (1.0, 2.0), Augmentation(), 3, 4, 0.002, 1

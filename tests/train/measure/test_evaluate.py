@@ -11,10 +11,10 @@ from headnod.frontend import FrontEnd
 from headnod.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import softmax
 from headnod_train.archive import ArchiveError, read_archive
-from headnod_train.calibrate import fit_certainty, fit_temperature
-from headnod_train.evaluate import evaluate, judge, save
-from headnod_train.listening import Heard
-from headnod_train.pictures import draw_confusion
+from headnod_train.learn.calibrate import fit_certainty, fit_temperature
+from headnod_train.measure.evaluate import evaluate, judge, save
+from headnod_train.measure.listening import Heard
+from headnod_train.measure.pictures import draw_confusion
 from tone_archive import GENRES, write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)

@@ -24,7 +24,7 @@ from headnod.mqtt.broker import Broker
 from headnod.mqtt.link import Link
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod_train.imagined import Imagined
+from headnod_train.crowd.imagined import Imagined
 
 CONNECTIONS = 4
 

@@ -1,0 +1,17 @@
+"""The commands of `headnod-train`, one file each, loaded when they are called.
+
+A command's file says how it is spelt (`add`) and what it does (`run`); what it
+needs is imported inside `run`, so that `headnod-train --help` costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from headnod_train.commands import evaluate, fit, pack, quantise, simulate
+
+
+def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser every command, in the order that a model is made."""
+    for command in (fit, quantise, evaluate, pack, simulate):
+        command.add(subparsers)

@@ -1,0 +1,28 @@
+"""What several commands are told in the same words, and how they speak."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The archive."""
+    parser.add_argument("--data", type=Path, required=True, metavar="ARCHIVE", help="log-mel archive, an npz file")
+
+
+def add_run(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """The folder of a run."""
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", dest="folder", help=purpose)
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """A side of the archive."""
+    parser.add_argument("--split", default="valid", help="side of the archive to measure on (default %(default)s)")
+
+
+def say(text: str) -> None:
+    """A line of the result, as it is, on stdout."""
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)

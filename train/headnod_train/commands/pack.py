@@ -1,0 +1,53 @@
+"""`headnod-train pack`: measure a quantised run and write its bundle."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from headnod_train.commands.options import add_data, add_run, add_split, say
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser this command."""
+    parser = subparsers.add_parser(
+        "pack",
+        help="measure a quantised run and write its bundle",
+        description="Measure a quantised run and write its bundle.",
+        allow_abbrev=False,
+    )
+    add_data(parser)
+    add_run(parser, "folder that quantise completed")
+    add_split(parser)
+    parser.add_argument("--name", default="genre", help="what the model is called (default %(default)s)")
+    parser.add_argument("--version", required=True, metavar="X.Y.Z", help="version of the model")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of bundles (default %(default)s)"
+    )
+    parser.add_argument("--collection", default="gtzan", help="what the network learned from (default %(default)s)")
+    parser.add_argument("--licence", metavar="TEXT", help="licence of a collection other than gtzan")
+    parser.add_argument("--replace", action="store_true", help="a bundle of that name and version may be replaced")
+    parser.set_defaults(run=run, kept="no bundle was written")
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Pack, show what was measured, and name the bundle."""
+    from headnod_train.bundle.collection import collection  # noqa: PLC0415
+    from headnod_train.bundle.pack import pack  # noqa: PLC0415
+    from headnod_train.measure.evaluate import table  # noqa: PLC0415
+
+    folder, found = pack(
+        options.folder,
+        options.data,
+        options.models,
+        name=options.name,
+        version=options.version,
+        collection=collection(options.collection, options.licence),
+        split=options.split,
+        replace=options.replace,
+        console=console,
+    )
+    Console().print(table(found))
+    say(str(folder))

@@ -1,0 +1,1 @@
+"""Listeners that are not there: what a crowd of them would publish."""

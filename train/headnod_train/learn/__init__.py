@@ -1,0 +1,1 @@
+"""Music in, a float network out, and then an int8 one: recipe, augmentation, training, quantising."""
