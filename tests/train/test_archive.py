@@ -1,5 +1,7 @@
 """The archive is read as it was written, or refused by name."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,47 @@ def test_a_genre_that_the_model_does_not_know_is_named(path):
 
 
 ARRAYS = tone_arrays(FRONT_END)
+FRAMES = np.array([60, 38] + [ARRAYS["levels"].shape[1]] * 16, np.int32)
+
+
+def test_padding_is_no_part_of_a_track(tmp_path):
+    whole = read_archive(write_tones(tmp_path / "whole.npz", FRONT_END), FRONT_END)
+    padded = read_archive(write_tones(tmp_path / "padded.npz", FRONT_END, frames=FRAMES), FRONT_END)
+    assert [len(padded.log_mel(track)) for track in range(18)] == FRAMES.tolist()
+    assert np.array_equal(padded.log_mel(0), whole.log_mel(0)[:60])
+
+
+def test_windows_are_heard_as_far_as_each_track_goes(tmp_path):
+    archive = read_archive(write_tones(tmp_path / "tones.npz", FRONT_END, frames=FRAMES), FRONT_END)
+    _, tracks = heard_windows(archive, FRONT_END)
+    assert np.bincount(tracks).tolist() == [1, 1] + [4] * 16
+
+
+def test_a_track_that_fills_no_window_is_named_instead_of_left_out(path):
+    archive = read_archive(path, FRONT_END)
+    short = dataclasses.replace(archive, frames=np.full(18, 37, np.int32))
+    with pytest.raises(ArchiveError, match=r"track high\.0 has 37 frames, a window needs 38"):
+        heard_windows(short, FRONT_END)
+
+
+def test_what_an_archive_does_not_say_has_its_plain_meaning(path):
+    archive = read_archive(path, FRONT_END)
+    assert archive.frames.tolist() == [archive.levels.shape[1]] * 18
+    assert archive.albums.tolist() == archive.groups.tolist() == [-1] * 18
+    assert not archive.leaky
+
+
+def test_rows_are_chosen_by_mask_or_by_place_with_all_that_is_known_of_them(tmp_path):
+    more = {"album": np.arange(18, dtype=np.int32), "group": np.arange(18, dtype=np.int32) // 2}
+    path = write_tones(tmp_path / "tones.npz", FRONT_END, frames=FRAMES, leaky=np.array(True), **more)
+    archive = read_archive(path, FRONT_END)
+    rows = np.array([3, 1])
+    chosen = archive.chosen(rows)
+    assert chosen.leaky
+    for field in dataclasses.fields(archive):
+        if field.name != "leaky":
+            assert np.array_equal(getattr(chosen, field.name), getattr(archive, field.name)[rows]), field.name
+    assert archive.chosen(archive.splits == "valid").tracks.tolist() == archive.subset("valid").tracks.tolist()
 
 
 @pytest.mark.parametrize(
@@ -70,6 +113,10 @@ ARRAYS = tone_arrays(FRONT_END)
         ({"range_db": np.zeros(18, np.float32)}, "no level"),
         ({"track": np.array([{}] * 18, dtype=object)}, "no log-mel archive"),
         ({"first_sample": ARRAYS["first_sample"] // 3}, "569 samples apart, the front end's 1708"),
+        ({"frames": np.full(18, 37, np.int32)}, "track high.0 has 37 frames, it must have from 38, a window, to"),
+        ({"frames": np.full(18, 999, np.int32)}, "track high.0 has 999 frames"),
+        ({"frames": np.array([50], np.int32)}, "frames has shape"),
+        ({"group": np.zeros((18, 2), np.int32)}, "group has shape"),
         (
             {"levels": ARRAYS["levels"][:, :20], "first_sample": ARRAYS["first_sample"][:, :20]},
             "20 frames do not fill a window of 38",

@@ -2,11 +2,12 @@
 
 One npz file holds every track as 8-bit decibels on the front end's own frames,
 so a collection is read from disk in a second and no audio is needed again.
+docs/collections.md names its arrays.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from headnod.frontend import Features, FrontEnd, LogMel
 
 SECONDS_APART = 3.0
 """Seconds from one evaluated window of a track to the next."""
+
+UNKNOWN_ARTIST = -1
+"""The artist, album or duplicate group of a track of which nobody knows one, or that has none."""
 
 
 class ArchiveError(HeadnodError, ValueError):
@@ -48,6 +52,34 @@ class Archive:
     artists: NDArray[np.int32]
     """Number of each track's artist, -1 where nobody knows."""
 
+    frames: NDArray[np.int32] = field(default_factory=lambda: _unsaid(1))
+    """How many frames of each track are real, the rest of its row is padding; all of them unless said."""
+
+    albums: NDArray[np.int32] = field(default_factory=lambda: _unsaid(1))
+    """Number of each track's album, -1 where nobody knows, as for all unless said."""
+
+    groups: NDArray[np.int32] = field(default_factory=lambda: _unsaid(1))
+    """Number that each track shares with its near-duplicates, -1 where it has none, as for all unless said."""
+
+    first_samples: NDArray[np.int32] = field(default_factory=lambda: _unsaid(2))
+    """Where in its audio each frame starts, shape (tracks, frames); (tracks, 0) where nobody knows."""
+
+    leaky: bool = False
+    """Rows are segments of 3 s, and those of one track stand on several sides: no figure of it means much."""
+
+    def __post_init__(self) -> None:
+        """Say what was left unsaid."""
+        tracks, frames = len(self.tracks), self.levels.shape[1]
+        unsaid = {
+            "frames": np.full(tracks, frames, np.int32),
+            "albums": np.full(tracks, UNKNOWN_ARTIST, np.int32),
+            "groups": np.full(tracks, UNKNOWN_ARTIST, np.int32),
+            "first_samples": np.empty((tracks, 0), np.int32),
+        }
+        for name, array in unsaid.items():
+            if len(getattr(self, name)) != tracks:
+                object.__setattr__(self, name, array)
+
     def __len__(self) -> int:
         """Tracks."""
         return len(self.tracks)
@@ -71,9 +103,9 @@ class Archive:
         return np.array([places[str(genre)] for genre in self.genres], np.intp)
 
     def log_mel(self, track: int) -> LogMel:
-        """Decibels of one track, shape (frames, mels)."""
+        """Decibels of the real frames of one track, shape (frames, mels)."""
         step = self.range_db[track] / np.float32(256.0)
-        return self.floor_db[track] + (self.levels[track] + np.float32(0.5)) * step
+        return self.floor_db[track] + (self.levels[track, : self.frames[track]] + np.float32(0.5)) * step
 
     def subset(self, split: str) -> Archive:
         """The tracks of one side.
@@ -86,24 +118,27 @@ class Archive:
             known = ", ".join(sorted({str(name) for name in self.splits}))
             message = f"no track of the archive is in split '{split}' (it has {known})"
             raise ArchiveError(message)
-        return Archive(
-            self.levels[chosen],
-            self.floor_db[chosen],
-            self.range_db[chosen],
-            self.tracks[chosen],
-            self.genres[chosen],
-            self.splits[chosen],
-            self.artists[chosen],
-        )
+        return self.chosen(chosen)
+
+    def chosen(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Archive:
+        """Some of the rows, by a mask or by their places."""
+        arrays = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name != "leaky"}
+        return replace(self, **arrays)
 
     def windows(self, track: int, front_end: FrontEnd) -> LogMel:
         """The windows that a listener hears of a track, one every 3 s.
 
         Returns:
             Decibels, shape (windows, front_end.frames, mels).
+
+        Raises:
+            ArchiveError: The track does not fill a window.
         """
         log_mel = self.log_mel(track)
         starts = window_starts(len(log_mel), front_end)
+        if not starts:
+            message = f"track {self.tracks[track]} has {len(log_mel)} frames, a window needs {front_end.frames}"
+            raise ArchiveError(message)
         return np.stack([log_mel[start : start + front_end.frames] for start in starts])
 
 
@@ -129,20 +164,33 @@ def heard_windows(archive: Archive, front_end: FrontEnd) -> tuple[Features, NDAr
     return np.concatenate(features), np.array(tracks, np.intp)
 
 
+_ARRAYS = {
+    "levels": ("levels", np.uint8), "floor_db": ("floor_db", np.float32), "range_db": ("range_db", np.float32),
+    "track": ("tracks", np.str_), "genre": ("genres", np.str_), "split": ("splits", np.str_),
+    "artist": ("artists", np.int32), "first_sample": ("first_samples", np.int32),
+}  # fmt: skip
+_MORE = {"frames": ("frames", np.int32), "album": ("albums", np.int32), "group": ("groups", np.int32)}
+ARRAYS = {name: field for name, (field, _) in (_ARRAYS | _MORE).items()}
+"""Names of the arrays in the file, and of the fields of an Archive that they become."""
+
+LEAKY = "LEAKY: segments of one track stand on several sides, so no figure of this archive says how a model would do"
+"""What every output says that comes of an archive whose one bool `leaky` is true."""
+
+
 def read_archive(path: Path, front_end: FrontEnd) -> Archive:
     """Read a log-mel archive.
 
     Raises:
         ArchiveError: It is absent, malformed, or not of this front end.
     """
-    kinds = {
-        "levels": np.uint8, "floor_db": np.float32, "range_db": np.float32,
-        "track": np.str_, "genre": np.str_, "split": np.str_, "artist": np.int32, "first_sample": np.int32,
-    }  # fmt: skip
     try:
         # Opened here, because numpy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            read = {name: np.asarray(arrays[name]).astype(kind, casting="same_kind") for name, kind in kinds.items()}
+            kinds = _ARRAYS | {name: kind for name, kind in _MORE.items() if name in arrays}
+            read = {
+                name: np.asarray(arrays[name]).astype(kind, casting="same_kind") for name, (_, kind) in kinds.items()
+            }
+            leaky = "leaky" in arrays and bool(arrays["leaky"])
     except OSError as error:
         message = f"{path}: {error.strerror or error}"
         raise ArchiveError(message) from error
@@ -150,12 +198,12 @@ def read_archive(path: Path, front_end: FrontEnd) -> Archive:
         message = f"{path}: is no log-mel archive, or damaged: {error}"
         raise ArchiveError(message) from error
     _fits(path, read, front_end)
-    first_sample = read.pop("first_sample")
-    hop = float(np.diff(first_sample[:, [0, -1]]).mean()) / (first_sample.shape[1] - 1)
+    first_sample = read["first_sample"]
+    hop = float(np.diff(first_sample[:, [0, -1]]).mean()) / max(first_sample.shape[1] - 1, 1)
     if abs(hop - front_end.hop) > front_end.hop / 100:
         message = f"{path}: its frames are {hop:.0f} samples apart, the front end's {front_end.hop}"
         raise ArchiveError(message)
-    return Archive(*read.values())
+    return Archive(**{ARRAYS[name]: array for name, array in read.items()}, leaky=leaky)
 
 
 def _fits(path: Path, read: dict[str, np.ndarray], front_end: FrontEnd) -> None:
@@ -180,3 +228,15 @@ def _fits(path: Path, read: dict[str, np.ndarray], front_end: FrontEnd) -> None:
     if frames < front_end.frames:
         message = f"{path}: tracks of {frames} frames do not fill a window of {front_end.frames}"
         raise ArchiveError(message)
+    real = read.get("frames", np.full(len(levels), frames))
+    wrong = np.flatnonzero((real < front_end.frames) | (real > frames))
+    if wrong.size:
+        message = (
+            f"{path}: track {read['track'][wrong[0]]} has {real[wrong[0]]} frames, "
+            f"it must have from {front_end.frames}, a window, to {frames}"
+        )
+        raise ArchiveError(message)
+
+
+def _unsaid(dimensions: int) -> NDArray[np.int32]:
+    return np.empty((0,) * dimensions, np.int32)

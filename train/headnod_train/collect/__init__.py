@@ -1,0 +1,1 @@
+"""Music in: collections found on disk, heard by the device's front end, and written as one archive."""

@@ -1,0 +1,81 @@
+"""Many files heard at once: by joblib on every core of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from headnod.errors import HeadnodError, MissingExtraError
+from headnod.frontend import FrontEnd
+from headnod_train.collect.hear import Heard, Unheard, hear
+
+Answer = tuple[int, Heard | Unheard]
+"""The place of a file, and what was heard of it."""
+
+
+class CrewError(HeadnodError, RuntimeError):
+    """Those who were to hear files are gone."""
+
+
+def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: int) -> Iterator[Answer]:
+    """Hear files in so many processes, and give each as it is done.
+
+    No more than a few files a process are under way, so memory does not grow
+    with the collection.
+
+    Raises:
+        CrewError: A process died.
+        MissingExtraError: joblib is not installed.
+    """
+    try:
+        from joblib import Parallel, delayed, parallel_config  # noqa: PLC0415 - a third of a second
+        from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa: PLC0415
+    except ImportError as error:
+        message = f"import needs joblib: pip install 'headnod[train]' ({error})"
+        raise MissingExtraError(message) from error
+    own = os.getpid()
+    with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+        answers = Parallel(return_as="generator_unordered", batch_size=_BATCH if jobs > 1 else 1)(
+            delayed(hear_one)(place, path, front_end, seconds, own) for place, path in enumerate(paths)
+        )
+        try:
+            with closing(answers):
+                yield from answers
+        except TerminatedWorkerError as error:
+            message = "a process died while it heard a file, by a lack of memory or by a file that crashes its decoder"
+            message += " (start again: what was heard is kept; with --jobs 1 the last file named is the one)"
+            raise CrewError(message) from error
+
+
+def hear_one(place: int, path: Path, front_end: FrontEnd, seconds: float, caller: int = 0) -> Answer:
+    """Hear a file, in whatever process this is."""
+    if caller and os.getpid() != caller:
+        # Ctrl-C reaches the whole group; only the caller has something to say about it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return place, hear(path, front_end, seconds)
+    with _ctrl_c_later():
+        return place, hear(path, front_end, seconds)
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Let the body end first: libsndfile reads through Python, and loses a Ctrl-C that comes meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+    former = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if pressed and callable(former):
+        former(signal.SIGINT, None)
+
+
+_BATCH = 4
+"""Files that a process takes at once: handing over costs a millisecond, and an import that stops loses them."""
