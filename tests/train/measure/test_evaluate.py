@@ -1,4 +1,4 @@
-"""An evaluation counts what a model says; calibration fits what it should have said."""
+"""An evaluation counts what a model says of music whose genre is known."""
 
 import dataclasses
 
@@ -11,10 +11,11 @@ from headnod.frontend import FrontEnd
 from headnod.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import softmax
 from headnod_train.archive import ArchiveError, read_archive
-from headnod_train.learn.calibrate import fit_certainty, fit_temperature
-from headnod_train.measure.evaluate import evaluate, judge, save
+from headnod_train.measure.answers import judge
+from headnod_train.measure.conditions import CONDITIONS
+from headnod_train.measure.evaluate import evaluate
+from headnod_train.measure.figures import EvaluationError, load, save
 from headnod_train.measure.listening import Heard
-from headnod_train.measure.pictures import draw_confusion
 from tone_archive import GENRES, write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
@@ -37,6 +38,9 @@ class Stubborn:
     def logits(self, features):
         assert features.shape == (FRONT_END.frames, FRONT_END.n_mfcc)
         return self._logits
+
+    def scores(self, features):
+        return softmax(self.logits(features))
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,11 @@ def test_only_estimates_as_certain_as_the_bundle_wants_are_named(certainty, name
     assert settled.accuracy_of_named == 0.75 * named
 
 
+def test_what_is_likelier_no_music_is_never_named():
+    stream = np.array([[0.2, 0.1], [0.6, 0.2]], np.float32)
+    assert judge(stream, np.array([0, 0]), np.arange(2), 0.0).named == 0.5
+
+
 def test_agreement_with_the_float_network_counts_windows(archive):
     assert measured(archive, Stubborn(2, 0, 0), float_model=Stubborn(9, 1, 0)).float_agreement == 1.0
     assert measured(archive, Stubborn(2, 0, 0), float_model=Stubborn(0, 1, 0)).float_agreement == 0.0
@@ -81,10 +90,11 @@ def test_a_model_of_other_genres_is_refused(archive):
         measured(archive, Stubborn(1, 0, labels=("high", "low")))
 
 
-def test_tracks_too_short_for_the_stream_are_refused(archive):
-    short = dataclasses.replace(archive, levels=archive.levels[:, :100])
-    with pytest.raises(ArchiveError, match=r"tones\.npz: no valid track fills 12 s"):
-        measured(short, Stubborn(2, 0, 0))
+def test_tracks_too_short_for_the_stream_are_judged_without_it(archive):
+    frames = np.full(len(archive), 100, np.int32)
+    found = measured(dataclasses.replace(archive, levels=archive.levels[:, :100], frames=frames), Stubborn(2, 0, 0))
+    assert (found.stream.after_12s, found.unsaid.accuracy_of_80) == (None, None)
+    assert (found.stream.after_6s.count, found.windows.count) == (6, 12)
 
 
 def test_the_json_has_the_promised_keys(archive, tmp_path):
@@ -99,40 +109,51 @@ def test_the_json_has_the_promised_keys(archive, tmp_path):
     assert found["split"] == "valid"
 
 
-def test_pictures_of_windows_and_tracks_are_drawn(archive, tmp_path):
-    drawn = draw_confusion(measured(archive, Stubborn(2, 0, 0)), tmp_path)
-    assert [path.name for path in drawn] == ["confusion-windows.png", "confusion-tracks.png"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+def test_what_was_written_is_read_again(archive, tmp_path):
+    found = measured(archive, Stubborn(2, 0, 0), conditions=CONDITIONS[:2], other=Stubborn(0, 2, 0))
+    save(found, tmp_path / "evaluation.json")
+    assert load(tmp_path / "evaluation.json") == found
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff", b"[1"])
+def test_a_file_that_is_no_evaluation_is_named(tmp_path, content):
+    path = tmp_path / "other.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(EvaluationError, match=r"other\.json: "):
+        load(path)
+
+
+def test_each_genre_is_counted_for_itself(archive):
+    found = measured(archive, Stubborn(2, 0, 0))
+    assert [(genre.label, genre.windows, genre.tracks, genre.count) for genre in found.genres] == [
+        ("high", 1.0, 1.0, 2), ("low", 0.0, 0.0, 2), ("noisy", 0.0, 0.0, 2)
+    ]  # fmt: skip
+
+
+def test_without_its_float_file_a_bundle_is_taken_at_its_word_and_that_is_said(archive):
+    model = Stubborn(2, 0, 0)
+    model.manifest = msgspec.structs.replace(model.manifest, measured={"float_agreement": 0.98})
+    found = measured(archive, model)
+    assert (found.float_agreement, found.float_agreement_of) == (
+        0.98, "as stubborn-1.0.0 says of itself; --float measures it"
+    )  # fmt: skip
+    assert measured(archive, model, float_model=Stubborn(9, 1, 0)).float_agreement_of == "measured here"
+
+
+def test_what_a_leaky_archive_gives_is_labelled(archive):
+    assert not measured(archive, Stubborn(2, 0, 0)).leaky
+    assert measured(dataclasses.replace(archive, leaky=True), Stubborn(2, 0, 0)).leaky
 
 
 def test_the_stream_starts_anew_with_every_track():
     logits = np.array([[5, 0], [0, 1], [0, 1], [5, 0]], np.float32)
     tracks = np.array([0, 0, 1, 1])
-    stream = Heard(logits, tracks, np.array([0, 0, 1, 1])).stream(1.0)
+    stream = Heard(logits, tracks, np.array([0, 0, 1, 1]), 2).stream(1.0)
     assert np.allclose(stream[[0, 2]], softmax(logits[[0, 2]]), atol=1e-6)
     assert stream[1].argmax() == 0
 
 
 def test_seconds_count_from_the_start_of_each_track():
-    heard = Heard(np.zeros((5, 2), np.float32), np.array([0, 0, 0, 1, 1]), np.zeros(5, np.intp))
+    heard = Heard(np.zeros((5, 2), np.float32), np.array([0, 0, 0, 1, 1]), np.zeros(5, np.intp), 2)
     assert heard.seconds.tolist() == [3, 6, 9, 3, 6]
-
-
-def overconfident(temperature, tracks=3000):
-    """Windows whose chances are right once their logits are divided by a temperature."""
-    rng = np.random.default_rng(0)
-    honest = rng.normal(0, 1.5, (tracks, 4)).astype(np.float32)
-    targets = (softmax(honest).cumsum(axis=1) > rng.uniform(size=(tracks, 1))).argmax(axis=1)
-    return Heard(honest * np.float32(temperature), np.arange(tracks), targets)
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_that_spoilt_the_chances_is_found_again(temperature):
-    assert fit_temperature(overconfident(temperature)) == pytest.approx(temperature, rel=0.08)
-
-
-def test_the_certainty_leaves_at_most_a_twentieth_unnamed():
-    heard = overconfident(1.0)
-    confidence = heard.stream(1.0).max(axis=1)
-    certainty = fit_certainty(heard, 1.0)
-    assert 0.04 < (confidence < certainty).mean() <= 0.05

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from headnod_train.measure.metrics import by_track, calibration_error, confusion, share_right, surprise
+from headnod_train.measure.metrics import (
+    by_track,
+    calibration_error,
+    confusion,
+    exact_binomial,
+    honest_error,
+    reliability,
+    share_right,
+    sureness,
+    surest,
+    surprise,
+)
 
 
 def test_accuracy_is_the_share_of_right_answers():
@@ -59,3 +70,42 @@ def test_a_track_is_judged_by_the_mean_log_score_of_its_windows():
     scores = by_track(chances, np.array([0, 0, 0, 1]))
     assert scores.argmax(axis=1).tolist() == [1, 0]
     assert scores[0, 0] == pytest.approx((2 * np.log(0.6) + np.log(0.01)) / 3, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "p"), [(0, 0, 1.0), (3, 3, 1.0), (5, 0, 2 / 32), (2, 10, 158 / 4096), (40, 41, 1.0)]
+)
+def test_the_exact_binomial_is_the_chance_of_a_split_as_uneven(one, other, p):
+    assert exact_binomial(one, other) == pytest.approx(p)
+    assert exact_binomial(other, one) == exact_binomial(one, other)
+
+
+def test_thousands_of_answers_do_not_overflow():
+    assert 0 < exact_binomial(2500, 2900) < 1e-6
+
+
+def test_bins_of_reliability_add_up_to_the_calibration_error():
+    rng = np.random.default_rng(0)
+    chances = rng.dirichlet(np.ones(4), 500).astype(np.float32)
+    targets = rng.integers(4, size=500)
+    bins = reliability(chances, targets)
+    assert sum(each.count for each in bins) == 500
+    error = sum(each.count * abs(each.confidence - each.accuracy) for each in bins) / 500
+    assert error == pytest.approx(calibration_error(chances, targets), abs=1e-4)
+
+
+def test_the_surest_are_kept_and_ties_keep_their_order():
+    confidence = np.array([0.2, 0.9, 0.5, 0.9, 0.1], np.float32)
+    assert surest(confidence, 0.6).tolist() == [1, 3, 2]
+    assert surest(confidence, 0.0).tolist() == [1]
+
+
+def test_no_music_leaves_nothing_sure():
+    chances = np.array([[0.7, 0.2], [0.3, 0.1], [0.5, 0.5]], np.float32)
+    assert sureness(chances).tolist() == pytest.approx([0.7, 0.0, 0.5])
+
+
+def test_true_chances_of_many_tracks_show_no_error_and_those_of_few_do():
+    chances = np.repeat(np.random.default_rng(0).dirichlet(np.ones(3), 40).astype(np.float32), 100, axis=0)
+    assert honest_error(chances, np.arange(4000)) < 0.03
+    assert honest_error(chances, np.arange(4000) // 100) > 0.1

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from headnod_train.commands.options import add_data, add_split
+
+if TYPE_CHECKING:
+    from headnod_train.measure.evaluate import Sounds
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,28 +25,80 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model, such as models/genre-0.1.0")
     add_data(parser)
     add_split(parser)
+    parser.add_argument(
+        "--degrade",
+        action="store_true",
+        help="measure it also through loudspeakers, rooms, microphones and other sounds (minutes)",
+    )
+    parser.add_argument("--rooms", type=Path, metavar="DIR", help="impulse responses of real rooms, one more condition")
+    parser.add_argument(
+        "--against", type=Path, metavar="BUNDLE", help="another bundle, to compare with by McNemar's test"
+    )
+    parser.add_argument(
+        "--float", type=Path, metavar="FILE", dest="float_file", help="the network before quantising (float.tflite)"
+    )
+    add_sounds(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write the figures and confusion pictures")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write a page with pictures, and the figures")
     parser.set_defaults(run=run, kept="nothing was written")
 
 
+def add_sounds(parser: argparse.ArgumentParser) -> None:
+    """Audio that the whole listener is tried on."""
+    parser.add_argument(
+        "--audio",
+        type=Path,
+        metavar="DIR",
+        help="clips called as the tracks are, to play softer, louder and in noise "
+        "(default: the folder 'audio' beside the archive, if there is one)",
+    )
+    parser.add_argument(
+        "--not-music", type=Path, metavar="DIR", help="audio that is no music, a folder in it for each kind"
+    )
+
+
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Evaluate, and show a table."""
+    """Evaluate, and show tables."""
     from headnod.model import GenreModel  # noqa: PLC0415
     from headnod_train.archive import read_archive  # noqa: PLC0415
-    from headnod_train.measure.evaluate import evaluate, save, table  # noqa: PLC0415
+    from headnod_train.measure.comparison import float_beside  # noqa: PLC0415
+    from headnod_train.measure.conditions import CONDITIONS, recorded_rooms  # noqa: PLC0415
+    from headnod_train.measure.evaluate import evaluate  # noqa: PLC0415
+    from headnod_train.measure.figures import save  # noqa: PLC0415
+    from headnod_train.measure.tables import tables  # noqa: PLC0415
+    from headnod_train.rooms.bands import Bands  # noqa: PLC0415
     from headnod_train.split import refuse_leaks  # noqa: PLC0415
 
     model = GenreModel.load(options.bundle)
     archive = read_archive(options.data, model.front_end)
     refuse_leaks(archive)
-    found = evaluate(model, archive, data=options.data.name, split=options.split, console=console)
-    Console().print(table(found))
+    conditions = list(CONDITIONS) if options.degrade else []
+    if options.rooms:
+        conditions.append(recorded_rooms(options.rooms, Bands(model.front_end)))
+    found = evaluate(
+        model,
+        archive,
+        data=options.data.name,
+        split=options.split,
+        console=console,
+        conditions=conditions,
+        float_model=float_beside(model, options.float_file) if options.float_file else None,
+        other=GenreModel.load(options.against) if options.against else None,
+        sounds=sounds_of(options),
+    )
+    for table in tables(found):
+        Console().print(table)
     if options.json is not None:
         save(found, options.json)
     if options.report is not None:
-        from headnod_train.measure.pictures import draw_confusion  # noqa: PLC0415 - matplotlib takes a second
+        from headnod_train.measure.report import write_report  # noqa: PLC0415
 
-        options.report.mkdir(parents=True, exist_ok=True)
-        save(found, options.report / "evaluation.json")
-        draw_confusion(found, options.report)
+        write_report(found, options.report)
+
+
+def sounds_of(options: argparse.Namespace) -> Sounds:
+    """The folders that were named, or that stand beside the archive."""
+    from headnod_train.measure.evaluate import Sounds  # noqa: PLC0415
+
+    beside = options.data.parent / "audio"
+    return Sounds(options.audio or (beside if beside.is_dir() else None), options.not_music)

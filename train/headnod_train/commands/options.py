@@ -18,6 +18,24 @@ def add_run(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", dest="folder", help=purpose)
 
 
+def add_key(parser: argparse.ArgumentParser) -> None:
+    """The key that signs models."""
+    parser.add_argument(
+        "--key",
+        type=Path,
+        default=Path.home() / ".config" / "headnod" / "signing.key",
+        metavar="FILE",
+        help="the private key (~/.config/headnod/signing.key)",
+    )
+
+
+def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
+    """Where the passphrase of the key is, if nobody is there to be asked."""
+    parser.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="its first line is the key's passphrase (asked for)"
+    )
+
+
 def add_split(parser: argparse.ArgumentParser) -> None:
     """A side of the archive."""
     parser.add_argument("--split", default="valid", help="side of the archive to measure on (default %(default)s)")

@@ -5,101 +5,45 @@ Without TensorFlow: the int8 file is run as the device runs it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
+from headnod.manifest import MODEL
 from headnod.model import GenreModel
-from headnod_train.archive import Archive, ArchiveError
+from headnod_train.archive import Archive
+from headnod_train.measure import answers
+from headnod_train.measure.changes import song_changes
+from headnod_train.measure.comparison import against, floating, stated_agreement
+from headnod_train.measure.conditions import Condition
+from headnod_train.measure.degraded import degraded
+from headnod_train.measure.figures import Evaluation
+from headnod_train.measure.level import level_flips
 from headnod_train.measure.listening import hear
-from headnod_train.measure.metrics import Share, by_track, calibration_error, confusion, share_right
-
-SETTLED = 12.0
-"""Seconds after which the stream is judged: smoothing has little to add then."""
+from headnod_train.measure.not_music import SECONDS, not_music
+from headnod_train.measure.sounds import clips_of
 
 HOW = (
     "the file of the bundle through headnod.model and headnod.smoothing; windows of 3 s every 3 s; "
-    "tracks by mean log score of their windows; stream from 12 s on, smoothed as the listener does; "
-    "ci95 by bootstrap over tracks"
+    "tracks by mean log score of their windows; stream after 12 s: every estimate from then on, smoothed as the "
+    "listener does; ci95 by bootstrap over tracks"
 )
 
 
-class Settled(Share, frozen=True, forbid_unknown_fields=True):
-    """The stream once it has heard enough."""
+@dataclass(frozen=True)
+class Sounds:
+    """Folders of audio."""
 
-    named: float
-    """Share of estimates that reached the bundle's certainty."""
+    music: Path | None = None
+    """Clips called as the tracks are."""
 
-    accuracy_of_named: float
-    """How often those were right."""
+    other: Path | None = None
+    """What is no music, a folder in it for each kind."""
 
-
-class Stream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the listener would show while a track plays."""
-
-    after_12s: Settled
-    """Every estimate from 12 s of a track on."""
-
-
-class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far scores are from chances."""
-
-    ece: float
-    """Expected calibration error of the stream, 15 bins."""
-
-    ece_of_windows: float
-    """The same of single windows, unsmoothed."""
-
-
-class Confusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Counts by what was played (rows) and what was said (columns)."""
-
-    labels: tuple[str, ...]
-    """Genres, in the order of rows and columns."""
-
-    windows: list[list[int]]
-    """Windows of 3 s."""
-
-    tracks: list[list[int]]
-    """Whole tracks."""
-
-
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What was measured, of what, on what, and how."""
-
-    model: str
-    """Name and version of the bundle."""
-
-    data: str
-    """The archive."""
-
-    split: str
-    """The side of it that was heard."""
-
-    how: str = msgspec.field(default_factory=lambda: HOW)
-    """How every figure came about."""
-
-    windows: Share
-    """3 s windows."""
-
-    tracks: Share
-    """Whole tracks."""
-
-    stream: Stream
-    """The listener's own smoothed estimates."""
-
-    calibration: Calibration
-    """How far scores are from chances."""
-
-    confusion: Confusion
-    """What was taken for what."""
-
-    float_agreement: float | None = None
-    """Share of windows on which the float network names the same genre, where it was at hand."""
+    seconds: int = SECONDS
+    """Of each sound that is made by a formula."""
 
 
 def evaluate(
@@ -109,7 +53,10 @@ def evaluate(
     data: str,
     split: str,
     console: Console,
+    conditions: Sequence[Condition] = (),
     float_model: GenreModel | None = None,
+    other: GenreModel | None = None,
+    sounds: Sounds | None = None,
 ) -> Evaluation:
     """Measure a model.
 
@@ -119,80 +66,51 @@ def evaluate(
         data: What the archive is called.
         split: The side of it to hear.
         console: Where progress is shown.
+        conditions: What else may happen to the music, each measured for itself.
         float_model: The same network before quantising, to compare with.
+        other: Another model, to compare with.
+        sounds: Audio to try the whole listener on.
 
     Raises:
-        ArchiveError: The split is empty, its tracks are too short, or a genre
-            is none of the model's.
+        ArchiveError: The split is empty, or a genre is none of the model's.
+        EvaluationError: The other model hears windows of another length.
+        AudioError: A folder of sounds holds nothing that fits, or a file that cannot be read.
     """
-    heard = hear(model, archive.subset(split), console=console)
-    temperature, labels = model.manifest.temperature, model.labels
-    scores, stream = heard.scores(temperature), heard.stream(temperature)
-    guesses = scores.argmax(axis=1)
-    played = heard.targets[np.unique(heard.tracks, return_index=True)[1]]
-    named_tracks = by_track(scores, heard.tracks).argmax(axis=1)
-    late = heard.seconds >= SETTLED
-    if not late.any():
-        message = f"{data}: no {split} track fills {SETTLED:g} s, which the stream is judged after"
-        raise ArchiveError(message)
-    agreement = None
-    if float_model is not None:
-        exact = hear(float_model, archive.subset(split), console=console)
-        agreement = round(float((exact.logits.argmax(axis=1) == guesses).mean()), 4)
+    played, manifest, labels = archive.subset(split), model.manifest, model.labels
+    heard = hear(model, played, console=console)
+    beside = floating(heard, hear(float_model, played, console=console)) if float_model else None
+    stated = None if beside else stated_agreement(manifest)
+    clips = clips_of(sounds.music, set(map(str, played.tracks)), model) if sounds and sounds.music else []
     return Evaluation(
-        model=model.manifest.id,
+        model=manifest.id,
+        sha256=manifest.sha256.get(MODEL, ""),
+        recipe=manifest.training.recipe,
         data=data,
         split=split,
-        windows=share_right(guesses == heard.targets, heard.tracks),
-        tracks=share_right(named_tracks == played, np.arange(len(played))),
-        stream=Stream(judge(stream[late], heard.targets[late], heard.tracks[late], model.manifest.rejection.certainty)),
-        calibration=Calibration(
-            round(calibration_error(stream, heard.targets), 4), round(calibration_error(scores, heard.targets), 4)
-        ),
-        confusion=Confusion(
-            labels,
-            confusion(heard.targets, guesses, len(labels)).tolist(),
-            confusion(played, named_tracks, len(labels)).tolist(),
-        ),
-        float_agreement=agreement,
+        leaky=archive.leaky,
+        how=HOW,
+        temperature=manifest.temperature,
+        certainty=manifest.rejection.certainty,
+        single=manifest.single,
+        windows=answers.windows_share([heard]),
+        tracks=answers.tracks_share([heard], manifest.temperature),
+        stream=answers.stream_of([heard], manifest),
+        calibration=answers.reliability_of([heard], manifest),
+        unsaid=answers.unsaid_of(heard, manifest),
+        genres=answers.genres_of(heard, labels, manifest.temperature),
+        confusion=answers.confusion_of(heard, labels, manifest.temperature),
+        changes=song_changes(model, played, named=answers.tracks_named(heard, manifest.temperature)[1]),
+        float_agreement=beside.agreement if beside else stated,
+        float_agreement_of="measured here" if beside else _stated_by(manifest.id) if stated is not None else None,
+        floating=beside,
+        degraded=degraded(model, played, heard, conditions, float_model=float_model, console=console)
+        if conditions
+        else None,
+        against=against(model, heard, played, other, console=console) if other else None,
+        level=level_flips(model, clips) if clips else None,
+        not_music=not_music(model, sounds.other, clips, seconds=sounds.seconds) if sounds else None,
     )
 
 
-def judge(
-    stream: NDArray[np.float32], targets: NDArray[np.intp], tracks: NDArray[np.intp], certainty: float
-) -> Settled:
-    """Smoothed scores, one row an estimate, against what was played."""
-    right = stream.argmax(axis=1) == targets
-    named = stream.max(axis=1) >= certainty
-    share = share_right(right, tracks)
-    of_named = float(right[named].mean()) if named.any() else 0.0
-    return Settled(share.accuracy, share.ci95, share.count, round(float(named.mean()), 4), round(of_named, 4))
-
-
-def table(evaluation: Evaluation) -> Table:
-    """The figures for a person."""
-    shown = Table(title=f"{evaluation.model} on {evaluation.data}, {evaluation.split}", title_justify="left")
-    for heading in ("", "right", "95 % interval", "of"):
-        shown.add_column(heading, justify="left" if not heading else "right")
-    for name, share in figures(evaluation):
-        shown.add_row(name, f"{share.accuracy:.1%}", f"{share.ci95[0]:.1%} to {share.ci95[1]:.1%}", f"{share.count:,}")
-    shown.caption = (
-        f"calibration error {evaluation.calibration.ece:.3f}; "
-        f"{evaluation.stream.after_12s.named:.1%} of the stream is named"
-    )
-    shown.caption_justify = "left"
-    return shown
-
-
-def figures(evaluation: Evaluation) -> list[tuple[str, Share]]:
-    """Each accuracy with its name."""
-    return [
-        ("windows of 3 s", evaluation.windows),
-        ("whole tracks", evaluation.tracks),
-        ("stream after 12 s", evaluation.stream.after_12s),
-    ]
-
-
-def save(evaluation: Evaluation, path: Path) -> None:
-    """Write an evaluation as JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(evaluation), indent=2) + b"\n")
+def _stated_by(bundle: str) -> str:
+    return f"as {bundle} says of itself; --float measures it"

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track as shown
 
+from headnod.frontend import Features
 from headnod.listener import ListenerSettings
 from headnod.model import GenreModel, softmax
 from headnod.smoothing import Smoother
-from headnod_train.archive import SECONDS_APART, Archive, heard_windows
+from headnod_train.archive import SECONDS_APART, Archive, window_starts
+from headnod_train.measure.conditions import Condition
+from headnod_train.rooms.bands import Bands
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Heard:
     """What a model said of the tracks of an archive."""
 
     logits: NDArray[np.float32]
-    """Answer to each window, shape (windows, labels)."""
+    """Answer to each window, shape (windows, answers): see `GenreModel.answers`."""
 
     tracks: NDArray[np.intp]
     """The track of each window, in order, shape (windows,)."""
@@ -32,8 +35,19 @@ class Heard:
     targets: NDArray[np.intp]
     """What each window was, shape (windows,)."""
 
+    labels: int
+    """Genres; an answer behind them is that it is no music."""
+
+    @property
+    def guesses(self) -> NDArray[np.intp]:
+        """The likeliest genre of each window, shape (windows,)."""
+        return self.logits[:, : self.labels].argmax(axis=1)
+
     def scores(self, temperature: float) -> NDArray[np.float32]:
         """Probabilities of each window, shape (windows, labels)."""
+        return self._answers(temperature)[:, : self.labels]
+
+    def _answers(self, temperature: float) -> NDArray[np.float32]:
         return softmax(self.logits / np.float32(temperature))
 
     def stream(self, temperature: float) -> NDArray[np.float32]:
@@ -43,14 +57,14 @@ class Heard:
         listener's default smoothing.
         """
         smoother = Smoother(seconds=ListenerSettings().smoothing, every=SECONDS_APART)
-        scores = self.scores(temperature)
+        scores = self._answers(temperature)
         said, former = np.empty_like(scores), None
         for place, (window, track) in enumerate(zip(scores, self.tracks, strict=True)):
             if track != former:
                 smoother.forget()
                 former = track
             said[place] = smoother.update(window)
-        return said
+        return said[:, : self.labels]
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -60,20 +74,41 @@ class Heard:
         return np.asarray((since + 1) * SECONDS_APART, np.float64)
 
 
-def hear(model: GenreModel, archive: Archive, *, console: Console) -> Heard:
+def hear(model: GenreModel, archive: Archive, *, through: Condition | None = None, console: Console) -> Heard:
     """Let a model answer every window that a listener hears of every track.
+
+    Args:
+        model: What names genres.
+        archive: What is played.
+        through: What happens to each whole track before it is heard, if anything.
+        console: Where progress is shown.
 
     Raises:
         ArchiveError: A genre of the archive is not a label of the model.
     """
     targets = archive.targets(model.labels)
-    features, tracks = heard_windows(archive, model.front_end)
-    listened = shown(
-        features,
-        f"{model.manifest.id} listens",
+    played = shown(
+        range(len(archive)),
+        f"{model.manifest.id} listens" + (f" ({through.name})" if through else ""),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-    logits = np.stack([model.logits(window) for window in listened])
-    return Heard(logits, tracks, targets[tracks])
+    bands = Bands(model.front_end)
+    logits: list[NDArray[np.float32]] = []
+    tracks: list[int] = []
+    for track in played:
+        windows = _features(model, archive, track, through, bands)
+        logits.extend(model.logits(window) for window in windows)
+        tracks.extend([track] * len(windows))
+    places = np.array(tracks, np.intp)
+    return Heard(np.stack(logits), places, targets[places], len(model.labels))
+
+
+def _features(model: GenreModel, archive: Archive, track: int, through: Condition | None, bands: Bands) -> Features:
+    front_end = model.front_end
+    if through is None:
+        return front_end.cepstra(archive.windows(track, front_end))
+    log_mel = through.bend(archive.log_mel(track), str(archive.tracks[track]), bands)
+    starts = window_starts(len(log_mel), front_end)
+    return front_end.cepstra(np.stack([log_mel[start : start + front_end.frames] for start in starts]))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Labels = NDArray[np.intp]
 """Places in the list of genres, one an answer."""
 Chances = NDArray[np.float32]
-"""Probabilities, shape (answers, labels)."""
+"""Probabilities, shape (answers, labels); less than 1 in sum where a network also knows of no music."""
 
 RESAMPLES = 4000
 """Draws of the bootstrap: its ends then wander by a tenth of a point."""
@@ -28,6 +28,19 @@ class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ci95: tuple[float, float]
     """95 % interval of the same, by bootstrap over tracks."""
+
+    count: int
+    """Answers."""
+
+
+class Bin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Answers that were about equally sure."""
+
+    confidence: float
+    """Mean probability of what they said."""
+
+    accuracy: float
+    """How often they were right."""
 
     count: int
     """Answers."""
@@ -70,6 +83,75 @@ def calibration_error(chances: Chances, targets: Labels, *, bins: int = 15) -> f
     place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
     gaps = np.bincount(place, weights=right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(targets))
+
+
+def honest_error(chances: Chances, tracks: NDArray[np.intp], *, draws: int = 50, seed: int = 0) -> float:
+    """The calibration error that these chances would show if each of them were true.
+
+    It is no 0: estimates of one track are right or wrong together, so a bin
+    holds few independent answers. What was played is drawn from the chances,
+    with one throw of the dice a track, and the mean error of many draws taken.
+
+    Args:
+        chances: One row an answer.
+        tracks: The track of each answer, shape (answers,).
+        draws: How often.
+        seed: Of the draws.
+    """
+    names, place = np.unique(tracks, return_inverse=True)
+    reached = chances.cumsum(axis=1) / chances.sum(axis=1, keepdims=True)
+    rng = np.random.default_rng(seed)
+    throws = rng.uniform(size=(draws, len(names), 1))[:, place]
+    return float(np.mean([calibration_error(chances, (reached > throw).argmax(axis=1)) for throw in throws]))
+
+
+def reliability(chances: Chances, targets: Labels, *, bins: int = 15) -> tuple[Bin, ...]:
+    """Answers by how sure they were, in the bins of `calibration_error`; empty bins are left out."""
+    confidence = chances.max(axis=1)
+    right = chances.argmax(axis=1) == targets
+    place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
+    return tuple(
+        Bin(
+            _rounded(confidence[place == each].mean()),
+            _rounded(right[place == each].mean()),
+            int((place == each).sum()),
+        )
+        for each in np.unique(place)
+    )
+
+
+def sureness(chances: Chances) -> NDArray[np.float32]:
+    """What an estimate's certainty is held against, shape (answers,).
+
+    Args:
+        chances: Of the labels. What is missing to 1 is the chance of no music at all.
+
+    Returns:
+        The highest chance of a label; 0 where no music is likelier, because then none is named.
+    """
+    highest = chances.max(axis=1)
+    return np.where(highest >= 1.0 - chances.sum(axis=1), highest, np.float32(0.0))
+
+
+def surest(confidence: NDArray[np.float32], share: float) -> NDArray[np.intp]:
+    """Places of that share of answers that are surest, at least one, the surest first."""
+    return np.argsort(-confidence, kind="stable")[: max(round(share * len(confidence)), 1)]
+
+
+def exact_binomial(one: int, other: int) -> float:
+    """Chance of a split at least as uneven between two equally likely sides, two-sided.
+
+    McNemar's test in its exact form when given the answers that only the one
+    and only the other model had right.
+    """
+    fewer, together = min(one, other), one + other
+    if fewer * 2 == together:
+        return 1.0
+    ways = whole = 1
+    for count in range(fewer):
+        ways = ways * (together - count) // (count + 1)
+        whole += ways
+    return 2 * whole / 2**together
 
 
 def surprise(chances: Chances, targets: Labels) -> float:

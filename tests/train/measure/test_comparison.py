@@ -1,0 +1,60 @@
+"""Two models on the same music: McNemar's test counts where they differ."""
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from headnod.errors import ManifestError
+from headnod.frontend import FrontEnd
+from headnod_train.archive import read_archive
+from headnod_train.measure.comparison import float_beside
+from headnod_train.measure.evaluate import evaluate
+from headnod_train.measure.figures import EvaluationError
+from tone_archive import write_tones
+from tone_models import FRONT_END, Nearest
+
+QUIET = Console(quiet=True)
+
+
+class Deaf(Nearest):
+    """Knows two genres and calls the third by the first."""
+
+    def logits(self, features):
+        logits = super().logits(features)
+        return np.where(np.arange(3) == 2, -100.0, logits).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return read_archive(write_tones(tmp_path_factory.mktemp("tones") / "tones.npz", FRONT_END), FRONT_END)
+
+
+def compared(archive, model, other):
+    return evaluate(model, archive, data="tones", split="valid", console=QUIET, other=other).against
+
+
+def test_answers_that_one_alone_had_right_are_counted(archive):
+    found = compared(archive, Nearest(archive), Deaf(archive))
+    assert (found.by_tracks.this_only, found.by_tracks.other_only, found.by_tracks.p) == (2, 0, 0.5)
+    assert (found.by_windows.this_only, found.by_windows.other_only) == (8, 0)
+    assert (found.by_windows_of_tracks.this_only, found.by_windows_of_tracks.other_only) == (2, 0)
+    assert found.windows.accuracy == pytest.approx(2 / 3, abs=1e-4)
+
+
+def test_a_model_does_not_differ_from_itself(archive):
+    found = compared(archive, Nearest(archive), Nearest(archive))
+    assert [each.p for each in (found.by_tracks, found.by_windows, found.by_windows_of_tracks)] == [1.0, 1.0, 1.0]
+
+
+def test_models_of_other_windows_are_not_compared(archive):
+    shorter = Nearest(archive, front_end=FrontEnd(n_mfcc=20, frames=20))
+    with pytest.raises(EvaluationError, match=r"hears 20 frames of 128 bands, .* 38 of 128"):
+        compared(archive, Nearest(archive), shorter)
+
+
+def test_a_float_file_that_is_none_is_named(archive, tmp_path):
+    with pytest.raises(EvaluationError, match=r"float\.tflite: No such file"):
+        float_beside(Nearest(archive), tmp_path / "float.tflite")
+    (tmp_path / "float.tflite").write_bytes(b"no network")
+    with pytest.raises(ManifestError, match=r"float\.tflite: .*refuses"):
+        float_beside(Nearest(archive), tmp_path / "float.tflite")

@@ -1,0 +1,118 @@
+"""The page says what was measured, needs no network, and hides nothing."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from headnod_train.archive import read_archive
+from headnod_train.measure.conditions import CONDITIONS
+from headnod_train.measure.evaluate import Sounds, evaluate
+from headnod_train.measure.figures import load
+from headnod_train.measure.report import write_report
+from headnod_train.measure.report.page import page
+from headnod_train.measure.tables import tables
+from tone_archive import write_tones
+from tone_models import FRONT_END, Nearest
+
+QUIET = Console(quiet=True)
+VOID = {"meta"}
+
+
+class Balance(HTMLParser):
+    """Which elements were opened and not closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):  # noqa: ARG002 - the parser's own signature
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """Open and closed at once."""
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return read_archive(write_tones(tmp_path_factory.mktemp("tones") / "tones.npz", FRONT_END), FRONT_END)
+
+
+@pytest.fixture(scope="module")
+def found(archive):
+    return evaluate(
+        Nearest(archive), archive, data="tones.npz", split="valid", console=QUIET, conditions=CONDITIONS[:3],
+        other=Nearest(archive), sounds=Sounds(seconds=7),
+    )  # fmt: skip
+
+
+def printed(evaluation):
+    console = Console(width=120)
+    with console.capture() as captured:
+        for table in tables(evaluation):
+            console.print(table)
+    return captured.get()
+
+
+def test_the_page_stands_alone(found, tmp_path):
+    written = write_report(found, tmp_path / "new" / "report")
+    text = written.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//cdn|<script|<link|@import|url\(", text)
+    assert load(written.with_name("evaluation.json")) == found
+
+
+def test_every_element_is_closed(found):
+    balance = Balance()
+    balance.feed(page(found))
+    assert (balance.open, balance.wrong) == ([], [])
+
+
+def test_page_and_tables_show_the_figures(found):
+    for text in (page(found), printed(found)):
+        assert f"{found.tracks.accuracy:.1%}" in text
+        assert f"{found.degraded.conditions[2].windows.accuracy:.1%}" in text
+        assert "small loudspeaker" in text
+        assert f"{found.calibration.ece:.3f}" in text
+        assert "given a genre" in text
+        assert "McNemar" in text
+
+
+def test_a_leaky_archive_is_labelled_everywhere(found, tmp_path):
+    leaky = msgspec.structs.replace(found, leaky=True)
+    written = write_report(leaky, tmp_path)
+    assert "LEAKY" in written.read_text(encoding="utf-8")
+    assert b'"leaky": true' in written.with_name("evaluation.json").read_bytes()
+    titles = [str(table.title) for table in tables(leaky) if table.title]
+    assert len(titles) == 4
+    assert all("LEAKY" in title for title in titles)
+    assert "LEAKY" not in page(found) + printed(found)
+
+
+def test_names_are_words_and_never_markup(found):
+    odd = msgspec.structs.replace(found, data='<img src="x">.npz', split="a&b")
+    assert "<img" not in page(odd)
+    assert "a&amp;b" in page(odd)
+
+
+def test_what_was_not_measured_is_left_out(archive):
+    short = dataclasses.replace(archive, levels=archive.levels[:, :100], frames=archive.frames * 0 + 100)
+    plain = evaluate(Nearest(archive), short.chosen(archive.genres != "low"), data="t", split="valid", console=QUIET)
+    text = page(plain)
+    assert "As it arrives" not in text
+    assert "after 12 s" not in text.replace(plain.how, "")
+    balance = Balance()
+    balance.feed(text)
+    assert balance.open == []
+
+
+def test_both_schemes_have_their_colours(found):
+    assert "prefers-color-scheme: dark" in page(found)
+    assert 'name="viewport"' in page(found)

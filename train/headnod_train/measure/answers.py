@@ -1,0 +1,146 @@
+"""Figures of what a model said: of one hearing of an archive, or of several together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.manifest import Manifest
+from headnod_train.archive import SECONDS_APART
+from headnod_train.measure.listening import Heard
+from headnod_train.measure.metrics import (
+    Chances,
+    Share,
+    by_track,
+    calibration_error,
+    confusion,
+    honest_error,
+    reliability,
+    share_right,
+    sureness,
+    surest,
+)
+from headnod_train.measure.parts import Confusion, Genre, Reliability, Settled, Stream, Unsaid
+
+SETTLED = 12.0
+"""Seconds after which the stream is judged: smoothing has little to add then."""
+SAID = 0.8
+"""Share of estimates that is left when the least certain fifth is left unsaid."""
+
+
+def windows_right(heard: Heard) -> NDArray[np.bool_]:
+    """Whether each window was named right, shape (windows,)."""
+    return np.asarray(heard.guesses == heard.targets)
+
+
+def tracks_named(heard: Heard, temperature: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """What each track was, and what it was named by the mean log score of its windows, shape (tracks,) both."""
+    played = heard.targets[np.unique(heard.tracks, return_index=True)[1]]
+    return played, by_track(heard.scores(temperature), heard.tracks).argmax(axis=1)
+
+
+def windows_share(hearings: Sequence[Heard]) -> Share:
+    """Windows named right."""
+    return share_right(
+        np.concatenate([windows_right(heard) for heard in hearings]),
+        np.concatenate([heard.tracks for heard in hearings]),
+    )
+
+
+def tracks_share(hearings: Sequence[Heard], temperature: float) -> Share:
+    """Whole tracks named right."""
+    right = [np.equal(*tracks_named(heard, temperature)) for heard in hearings]
+    return share_right(np.concatenate(right), np.concatenate([np.arange(len(each)) for each in right]))
+
+
+def stream_of(hearings: Sequence[Heard], manifest: Manifest) -> Stream:
+    """The listener's smoothed estimates, from 3, 6 and 12 s of each track on."""
+    stream, targets, tracks, seconds = _streamed(hearings, manifest.temperature)
+    settled = {}
+    for name, start in (("after_3s", 3.0), ("after_6s", 6.0), ("after_12s", SETTLED)):
+        late = seconds >= start
+        settled[name] = (
+            judge(stream[late], targets[late], tracks[late], manifest.rejection.certainty) if late.any() else None
+        )
+    right = stream.argmax(axis=1) == targets
+    moments = np.arange(1, int(seconds.max() / SECONDS_APART) + 1) * SECONDS_APART
+    return Stream(**settled, moments=tuple((float(each), _rounded(right[seconds == each].mean())) for each in moments))
+
+
+def judge(stream: Chances, targets: NDArray[np.intp], tracks: NDArray[np.intp], certainty: float) -> Settled:
+    """Smoothed scores, one row an estimate, against what was played."""
+    right = stream.argmax(axis=1) == targets
+    sure = sureness(stream)
+    named = (sure >= certainty) & (sure > 0.0)
+    share = share_right(right, tracks)
+    of_named = float(right[named].mean()) if named.any() else 0.0
+    return Settled(share.accuracy, share.ci95, share.count, _rounded(named.mean()), _rounded(of_named))
+
+
+def reliability_of(hearings: Sequence[Heard], manifest: Manifest) -> Reliability:
+    """How far scores are from chances: the stream's, and those of single windows as they are judged alone."""
+    stream, targets, tracks, _ = _streamed(hearings, manifest.temperature)
+    alone = manifest.single.temperature if manifest.single else manifest.temperature
+    windows = np.concatenate([heard.scores(alone) for heard in hearings])
+    return Reliability(
+        ece=_rounded(calibration_error(stream, targets)),
+        honest=_rounded(honest_error(stream, tracks)),
+        ece_of_windows=_rounded(calibration_error(windows, targets)),
+        curve=reliability(stream, targets),
+    )
+
+
+def unsaid_of(heard: Heard, manifest: Manifest) -> Unsaid:
+    """The settled stream when its least certain estimates are left unsaid (risk and coverage)."""
+    stream, targets, tracks, seconds = _streamed([heard], manifest.temperature)
+    late = seconds >= SETTLED
+    if not late.any():
+        return Unsaid(accuracy_of_80=None, curve=())
+    confidence, right = sureness(stream[late]), stream[late].argmax(axis=1) == targets[late]
+    said = surest(confidence, SAID)
+    coverages = [share / 20 for share in range(20, 1, -1)]
+    return Unsaid(
+        accuracy_of_80=share_right(right[said], tracks[late][said]),
+        curve=tuple((share, _rounded(right[surest(confidence, share)].mean())) for share in coverages),
+    )
+
+
+def genres_of(heard: Heard, labels: tuple[str, ...], temperature: float) -> tuple[Genre, ...]:
+    """Each genre that was played."""
+    right, (played, named) = windows_right(heard), tracks_named(heard, temperature)
+    return tuple(
+        Genre(
+            label=labels[each],
+            windows=_rounded(right[heard.targets == each].mean()),
+            tracks=_rounded((named == each)[played == each].mean()),
+            count=int((played == each).sum()),
+        )
+        for each in np.unique(played)
+    )
+
+
+def confusion_of(heard: Heard, labels: tuple[str, ...], temperature: float) -> Confusion:
+    """What was taken for what."""
+    played, named = tracks_named(heard, temperature)
+    return Confusion(
+        labels=labels,
+        windows=confusion(heard.targets, heard.guesses, len(labels)).tolist(),
+        tracks=confusion(played, named, len(labels)).tolist(),
+    )
+
+
+def _streamed(
+    hearings: Sequence[Heard], temperature: float
+) -> tuple[Chances, NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    return (
+        np.concatenate([heard.stream(temperature) for heard in hearings]),
+        np.concatenate([heard.targets for heard in hearings]),
+        np.concatenate([heard.tracks for heard in hearings]),
+        np.concatenate([heard.seconds for heard in hearings]),
+    )
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)

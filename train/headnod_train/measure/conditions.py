@@ -1,0 +1,100 @@
+"""The conditions under which a model is judged beside clean recordings.
+
+Training bends sound with the same structs (headnod_train.rooms) but with ranges
+and seeds of its own: nothing here may be imported there.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headnod.audio.file import audio_file
+from headnod.errors import AudioError
+from headnod.frontend import LogMel
+from headnod_train.rooms.bands import Bands, Degradation, heard_through
+from headnod_train.rooms.devices import Clip, Device
+from headnod_train.rooms.reverberation import MeasuredRooms, Room, gains_of
+from headnod_train.rooms.sounds import Hum, Noise
+
+SEED = 20_261_122
+"""Of every draw of an evaluation; training counts its seeds from 0."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A way for music to arrive."""
+
+    name: str
+    """What it is called in tables."""
+
+    steps: tuple[Degradation, ...]
+    """What happens to sound, in order."""
+
+    seed: int = SEED
+    """Of its draws."""
+
+    def bend(self, log_mel: LogMel, track: str, bands: Bands) -> LogMel:
+        """One track as it arrives: the same for the same track wherever it stands.
+
+        Args:
+            log_mel: Decibels, shape (frames, mels).
+            track: Its name, which the draws depend on.
+            bands: What the mels are.
+        """
+        rng = np.random.default_rng((self.seed, zlib.crc32(self.name.encode()), zlib.crc32(track.encode())))
+        return heard_through(self.steps, log_mel[None], bands, rng)[0]
+
+    @property
+    def how(self) -> str:
+        """Its steps with their ranges, in one line."""
+        return ", then ".join(map(str, self.steps))
+
+
+SMALL_SPEAKER = Device(low=(160.0, 350.0), high=(7000.0, 12_000.0), order=(2, 4), resonances=5, height=4.0)
+MICROPHONE = Device(low=(70.0, 140.0), high=(6000.0, 10_000.0), order=(1, 2), resonances=6, height=4.0)
+_LIVING_ROOM, _HALL = Room(decay=(0.3, 0.6), direct=(0.0, 6.0)), Room(decay=(0.8, 1.4), direct=(-6.0, 0.0))
+
+CONDITIONS = (
+    Condition("living room", (_LIVING_ROOM,)),
+    Condition("hall", (_HALL,)),
+    Condition("small loudspeaker", (SMALL_SPEAKER,)),
+    Condition("poor microphone", (MICROPHONE,)),
+    Condition("telephone", (Device(low=(280.0, 340.0), high=(3000.0, 3600.0), order=(6, 8), resonances=2),)),
+    Condition("4 kHz band limit", (Device(low=(10.0, 20.0), high=(3800.0, 4200.0), order=(8, 8), resonances=0),)),
+    Condition("pink noise, 20 dB", (Noise("pink", (20.0, 20.0)),)),
+    Condition("pink noise, 10 dB", (Noise("pink", (10.0, 10.0)),)),
+    Condition("voices, 20 dB", (Noise("babble", (20.0, 20.0)),)),
+    Condition("voices, 10 dB", (Noise("babble", (10.0, 10.0)),)),
+    Condition("fan, 20 dB", (Noise("fan", (20.0, 20.0)),)),
+    Condition("fan, 10 dB", (Noise("fan", (10.0, 10.0)),)),
+    Condition("mains hum", (Hum((10.0, 20.0)),)),
+    Condition("clipping", (Clip((3.0, 6.0)),)),
+    Condition("across a room", (SMALL_SPEAKER, _LIVING_ROOM, Noise("babble", (20.0, 20.0)), MICROPHONE)),
+    Condition("across a noisy room", (SMALL_SPEAKER, _LIVING_ROOM, Noise("babble", (10.0, 10.0)), MICROPHONE)),
+)
+"""What A5 of the targets lists, each alone, and two chains of them."""
+
+
+def recorded_rooms(folder: Path, bands: Bands) -> Condition:
+    """Rooms whose impulse responses lie in a folder.
+
+    Raises:
+        AudioError: There is none, or one cannot be read.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".wav", ".flac", ".ogg"})
+    if not files:
+        message = f"{folder}: holds no impulse response (wav, flac or ogg)"
+        raise AudioError(message)
+    rooms = []
+    for path in files:
+        with audio_file(path, bands.front_end.sample_rate) as blocks:
+            response = np.concatenate(list(blocks))
+        if not np.abs(response).max(initial=0.0):
+            message = f"{path}: is silent, so it is no impulse response"
+            raise AudioError(message)
+        rooms.append(gains_of(response, bands))
+    return Condition(f"{len(rooms)} recorded rooms", (MeasuredRooms(tuple(rooms)),))
