@@ -1,0 +1,1 @@
+"""Classical methods and the script's network, on the same split as the model that is shipped."""

@@ -1,0 +1,232 @@
+"""The comparison: every method on the same windows of the same tracks, in one table.
+
+Whatever a method may choose it chooses by cross-validation inside the train
+side, by artist; the side that is shown is heard once, at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from headnod.errors import HeadnodError
+from headnod.model import GenreModel
+from headnod_train.archive import Archive
+from headnod_train.baselines import classical
+from headnod_train.baselines.summary import FRONT_END, window_summaries
+from headnod_train.measure.listening import hear
+from headnod_train.measure.metrics import Share, by_track, share_right
+from headnod_train.split import folds
+
+LEAKY = "LEAKY: windows of the same tracks are on both sides, so these figures grade memory"
+HOW = (
+    "windows of 3 s every 3 s; tracks by mean log score of their windows; ci95 by bootstrap over tracks; "
+    "settings by cross-validation by artist inside the train side"
+)
+_FOLDS = 3
+
+
+class ComparisonError(HeadnodError, ValueError):
+    """A collection has too little for methods to be compared on it."""
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one method reached."""
+
+    method: str
+    """What it is called."""
+
+    settings: dict[str, int | float]
+    """What it was told, or chose by cross-validation."""
+
+    windows: Share
+    """3 s windows."""
+
+    tracks: Share
+    """Whole tracks."""
+
+    seconds: float
+    """How long it took to learn and to answer, its choice of settings included."""
+
+
+class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All methods on one side of one collection."""
+
+    data: str
+    """The archive."""
+
+    split: str
+    """The side of it that was heard."""
+
+    leaky: bool
+    """The sides share tracks: no figure means anything but memory."""
+
+    learned_from: int
+    """Tracks of the train side."""
+
+    how: str
+    """How every figure came about."""
+
+    rows: list[Row]
+    """One a method."""
+
+
+class Judge:
+    """The side that methods are measured on."""
+
+    def __init__(self, archive: Archive, labels: tuple[str, ...]) -> None:
+        """Measure on these tracks, whose genres have these places."""
+        self._played = archive.targets(labels)
+
+    def row(
+        self, method: str, settings: dict[str, int | float], said: NDArray[np.float32],
+        tracks: NDArray[np.intp], seconds: float,
+    ) -> Row:  # fmt: skip
+        """What a method reached with its chances, one row a window, and the track of each."""
+        right = said.argmax(axis=1) == self._played[tracks]
+        named = by_track(said, tracks).argmax(axis=1) == self._played
+        return Row(
+            method, settings, share_right(right, tracks), share_right(named, np.arange(len(named))), round(seconds, 1)
+        )
+
+
+def compare(
+    archive: Archive,
+    *,
+    data: str,
+    split: str,
+    bundles: Sequence[GenreModel],
+    epochs: int,
+    seed: int,
+    jobs: int,
+    console: Console,
+    clock: Callable[[], float] = time.monotonic,
+) -> Comparison:
+    """Let every method learn from the train side and measure it on another.
+
+    Args:
+        archive: Tracks with genres and sides.
+        data: What the archive is called.
+        split: The side to measure on.
+        bundles: Models to measure beside them, which learn nothing here.
+        epochs: Passes of the script's network; 0 leaves it out.
+        seed: Seed of every random choice.
+        jobs: How many fits may run at once.
+        console: Where progress is shown.
+        clock: Seconds that never jump back.
+
+    Raises:
+        ArchiveError: A side is empty, or genres differ.
+        ComparisonError: The train side has one genre.
+        SplitError: The train side has too few artists.
+    """
+    train, heard = archive.subset("train"), archive.subset(split)
+    labels = train.labels
+    if len(labels) < 2:  # noqa: PLR2004
+        message = f"{data}: the train side has one genre, {labels[0]}: there is nothing to tell apart"
+        raise ComparisonError(message)
+    judge, rows = Judge(heard, labels), []
+    with _progress(console) as progress:
+        rows += _classical(train, heard, judge, seed=seed, jobs=jobs, progress=progress, clock=clock)
+        if epochs:
+            rows.append(_script(train, heard, judge, epochs=epochs, seed=seed, progress=progress, clock=clock))
+    rows += [_bundle(model, heard, console=console, clock=clock) for model in bundles]
+    return Comparison(data, split, archive.leaky, len(train), HOW, rows)
+
+
+def table(comparison: Comparison) -> Table:
+    """The figures for a person."""
+    shown = Table(title=f"{comparison.data}, {comparison.split}", title_justify="left")
+    for heading in ("", "windows", "tracks", "took"):
+        shown.add_column(heading, justify="right" if heading else "left")
+    for row in comparison.rows:
+        shown.add_row(row.method, _cell(row.windows), _cell(row.tracks), f"{row.seconds:.0f} s")
+    some = comparison.rows[0]
+    shown.caption = (
+        f"right answers, 95 % interval by track; {some.windows.count:,} windows,\n"
+        f"{some.tracks.count:,} tracks; learned from {comparison.learned_from:,} tracks"
+    )
+    if comparison.leaky:
+        shown.caption = f"{LEAKY}\n{shown.caption}"
+    shown.caption_justify = "left"
+    return shown
+
+
+def as_json(comparison: Comparison) -> bytes:
+    """A comparison for programs."""
+    return msgspec.json.format(msgspec.json.encode(comparison), indent=2) + b"\n"
+
+
+def _cell(share: Share) -> str:
+    return f"{share.accuracy:.1%} ({100 * share.ci95[0]:.0f} to {100 * share.ci95[1]:.0f})"
+
+
+def _classical(
+    train: Archive, heard: Archive, judge: Judge, *, seed: int, jobs: int, progress: Progress,
+    clock: Callable[[], float],
+) -> list[Row]:  # fmt: skip
+    learned, of_tracks = window_summaries(train)
+    asked, tracks = window_summaries(heard)
+    targets = train.targets(train.labels)[of_tracks]
+    divided = [(one[of_tracks], other[of_tracks]) for one, other in folds(train, _FOLDS, seed=seed)]
+    rows = []
+    for method in classical.METHODS:
+        task, began = progress.add_task(method.name, total=None), clock()
+
+        def advance(total: int, task: TaskID = task) -> None:
+            progress.update(task, total=total, advance=1)
+
+        told = classical.learn(method, learned, targets, divided, labels=len(train.labels), jobs=jobs, advance=advance)
+        said = told.chances(asked)
+        settings: dict[str, int | float] = {name.rpartition("__")[2]: value for name, value in told.settings.items()}
+        rows.append(judge.row(method.name, settings, said, tracks, clock() - began))
+        _done(progress, task, rows[-1])
+    return rows
+
+
+def _script(
+    train: Archive, heard: Archive, judge: Judge, *, epochs: int, seed: int, progress: Progress,
+    clock: Callable[[], float],
+) -> Row:  # fmt: skip
+    from headnod_train.baselines import script  # noqa: PLC0415 - TensorFlow takes seconds
+
+    task, began = progress.add_task("the script's network", total=epochs), clock()
+    network = script.train(
+        train, train.targets(train.labels), FRONT_END, labels=len(train.labels), epochs=epochs, seed=seed,
+        advance=lambda: progress.advance(task),
+    )  # fmt: skip
+    said = script.chances(network, heard, FRONT_END)
+    tracks = np.repeat(np.arange(len(heard)), [len(heard.windows(track, FRONT_END)) for track in range(len(heard))])
+    settings: dict[str, int | float] = {"epochs": epochs, "parameters": network.count_params()}
+    row = judge.row("the script's network", settings, said, tracks, clock() - began)
+    _done(progress, task, row)
+    return row
+
+
+def _bundle(model: GenreModel, heard: Archive, *, console: Console, clock: Callable[[], float]) -> Row:
+    began = clock()
+    answers = hear(model, heard, console=console)
+    scores = answers.scores(model.manifest.temperature)
+    return Judge(heard, model.labels).row(f"{model.manifest.id} (int8)", {}, scores, answers.tracks, clock() - began)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total}"),
+        TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+
+
+def _done(progress: Progress, task: TaskID, row: Row) -> None:
+    progress.remove_task(task)
+    settings = ", ".join(f"{name} {value:g}" for name, value in row.settings.items())
+    progress.console.print(
+        f"{row.method} ({settings}): {row.tracks.accuracy:.1%} of tracks after {row.seconds:.0f} s", highlight=False
+    )

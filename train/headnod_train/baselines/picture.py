@@ -1,0 +1,49 @@
+"""The comparison as a picture: a dot and an interval for each method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headnod_train.baselines.compare import LEAKY, Comparison
+from headnod_train.explore.canvas import Figure, Theme, draw_all, paper, plain
+
+NAME = "baselines"
+_WINDOWS, _TRACKS = 0.14, -0.14
+
+
+def draw(comparison: Comparison, folder: Path) -> Path:
+    """Draw the accuracies of windows and tracks with their 95 % intervals.
+
+    Returns:
+        The light picture, in an existing folder; a dark one lies beside it.
+    """
+    return folder / draw_all(folder, NAME, lambda theme: _draw(theme, comparison))
+
+
+def _draw(theme: Theme, comparison: Comparison) -> Figure:
+    rows = comparison.rows
+    figure = paper(theme, 8.0, 1.5 + 0.5 * len(rows))
+    axes = plain(figure.subplots(), theme, grid="x")
+    for shift, unit, shape in ((_TRACKS, "tracks", "o"), (_WINDOWS, "windows of 3 s", "D")):
+        shares = [row.tracks if unit == "tracks" else row.windows for row in rows]
+        colour = theme.ink if unit == "tracks" else theme.middle
+        places = [place + shift for place in range(len(rows))]
+        axes.hlines(
+            places, [100 * share.ci95[0] for share in shares], [100 * share.ci95[1] for share in shares],
+            color=colour, linewidth=2.2,
+        )  # fmt: skip
+        axes.scatter(
+            [100 * share.accuracy for share in shares], places, color=colour, marker=shape, s=42, label=unit, zorder=3
+        )
+        for share, place in zip(shares, places, strict=True):
+            axes.annotate(
+                f"{share.accuracy:.1%}", (100 * share.ci95[1], place), (6, 0), textcoords="offset points",
+                va="center", fontsize=8, color=colour,
+            )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [row.method for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("right answers (%), with 95 % interval by track")
+    title = f"{comparison.data}, {comparison.split}"
+    axes.set_title(f"{title}\n{LEAKY}" if comparison.leaky else title, fontsize=10, color=theme.ink)
+    axes.legend(frameon=False, labelcolor=theme.ink, fontsize=9, loc="best")
+    return figure

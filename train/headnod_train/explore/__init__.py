@@ -1,0 +1,1 @@
+"""What a collection looks like before anything learns from it."""

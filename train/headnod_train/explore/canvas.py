@@ -1,0 +1,211 @@
+"""The paper that pictures are drawn on: light and dark, and a mark for every genre.
+
+Alone because it is the one place of exploration and baselines that imports
+matplotlib, and because a genre must have the same mark in every picture.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.errors import HeadnodError, MissingExtraError
+from headnod.sinks.palette import GENRES, colour
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+except ImportError as error:
+    _MESSAGE = f"pictures need matplotlib: pip install 'headnod[train]' ({error})"
+    raise MissingExtraError(_MESSAGE) from error
+
+__all__ = [
+    "CONTRAST", "DARK", "LIGHT", "THEMES", "Axes", "Figure", "Mark", "PictureError", "Theme",
+    "contrast", "draw_all", "marks", "paper", "plain", "rgb", "small", "write",
+]  # fmt: skip
+
+CONTRAST = 3.0
+"""Least contrast of a mark with its ground, as WCAG 2.2 asks of graphics (1.4.11)."""
+_SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h", "*")
+_STEPS = 9
+
+
+class PictureError(HeadnodError, OSError):
+    """A picture, or what lies beside it, cannot be written."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of the paper."""
+
+    suffix: str
+    """What file names of its pictures end with before `.png`."""
+
+    ground: str
+    """The paper."""
+
+    ink: str
+    """Words and lines."""
+
+    middle: str
+    """What stands second to the ink."""
+
+    faint: str
+    """Grids, and what is only there to compare with."""
+
+
+LIGHT = Theme("", "#ffffff", "#1b2a41", "#2f7fb8", "#c9d0da")
+DARK = Theme("-dark", "#14181f", "#e6e9ef", "#5fb3e6", "#424a57")
+THEMES = (LIGHT, DARK)
+"""Every picture is drawn on both."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a genre is drawn."""
+
+    colour: str
+    """Its colour, such as `#00ffee`."""
+
+    shape: str
+    """Its shape, a matplotlib marker: for eyes that do not tell the colours apart."""
+
+
+def marks(labels: Sequence[str], theme: Theme) -> dict[str, Mark]:
+    """A mark for each of any labels, all of them visible on the ground.
+
+    The genres that the listener's palette knows keep their hue. Each further
+    label takes the colour that is farthest from all before it, in OKLab
+    (Ottosson, 2020), so twenty are told apart too.
+    """
+    free = _visible(theme)
+    taken: list[NDArray[np.float64]] = []
+    chosen: dict[str, NDArray[np.float64]] = {}
+    for label in sorted(labels, key=lambda label: (label not in GENRES, label)):
+        if label in GENRES:
+            picked = _nearest(np.array(colour(label)) / 255, free)
+        elif taken:
+            apart = np.linalg.norm(_oklab(free)[:, None] - _oklab(np.array(taken))[None], axis=2).min(axis=1)
+            picked = free[int(apart.argmax())]
+        else:
+            picked = free[0]
+        taken.append(picked)
+        chosen[label] = picked
+    return {
+        label: Mark(_hexadecimal(chosen[label]), _SHAPES[place % len(_SHAPES)]) for place, label in enumerate(labels)
+    }
+
+
+def contrast(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Contrast of colours (..., 3) in 0-1, as WCAG 2.2 has it: from 1, none, to 21."""
+    bright, dark = np.maximum(_luminance(one), _luminance(other)), np.minimum(_luminance(one), _luminance(other))
+    return np.asarray((bright + 0.05) / (dark + 0.05))
+
+
+def rgb(hexadecimal: str) -> NDArray[np.float64]:
+    """A colour such as `#00ffee` as three numbers in 0-1."""
+    return np.array([int(hexadecimal[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+
+
+def paper(theme: Theme, width: float, height: float) -> Figure:
+    """An empty picture, so many inches wide and high."""
+    return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor=theme.ground)
+
+
+def plain(axes: Axes, theme: Theme, *, grid: str = "") -> Axes:
+    """Axes in the theme's colours, with a grid along `x`, `y` or neither."""
+    axes.set_facecolor(theme.ground)
+    axes.tick_params(colors=theme.ink, length=0, labelsize=9)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for words in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        words.set_color(theme.ink)
+    if grid:
+        axes.grid(axis=grid, color=theme.faint, linewidth=0.7)  # type: ignore[arg-type]
+        axes.set_axisbelow(True)
+    return axes
+
+
+def small(theme: Theme, labels: Sequence[str], *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A picture with a small one for each label, at most five in a row."""
+    columns = min(5, len(labels))
+    rows = -(-len(labels) // columns)
+    figure = paper(theme, max(columns * width, 4.0), rows * height + 0.6)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, label in zip(grid, labels, strict=False):
+        plain(axes, theme).set_title(label, fontsize=10)
+    for axes in grid[len(labels) :]:
+        axes.set_axis_off()
+    return figure, list(grid[: len(labels)])
+
+
+def draw_all(folder: Path, name: str, draw: Callable[[Theme], Figure]) -> str:
+    """Draw a picture on light and on dark paper.
+
+    Returns:
+        The file name of the light one.
+
+    Raises:
+        PictureError: A file cannot be written.
+    """
+    for theme in THEMES:
+        picture = io.BytesIO()
+        draw(theme).savefig(picture, format="png", facecolor=theme.ground)
+        write(folder / f"{name}{theme.suffix}.png", picture.getvalue())
+    return f"{name}.png"
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file of an exploration or a comparison.
+
+    Raises:
+        PictureError: It cannot be written.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        message = f"{path}: cannot be written: {(error.strerror or str(error)).lower()}"
+        raise PictureError(message) from error
+
+
+def _visible(theme: Theme) -> NDArray[np.float64]:
+    levels = np.linspace(0, 1, _STEPS)
+    cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = _oklab(cube)
+    colourful = np.hypot(lab[:, 1], lab[:, 2]) > 0.09  # noqa: PLR2004 - greys are for what has no genre
+    return cube[colourful & (contrast(cube, rgb(theme.ground)) >= CONTRAST)]
+
+
+def _nearest(wanted: NDArray[np.float64], free: NDArray[np.float64]) -> NDArray[np.float64]:
+    return free[int(np.linalg.norm(_oklab(free) - _oklab(wanted), axis=1).argmin())]
+
+
+def _linear(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004 - sRGB
+
+
+def _luminance(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(_linear(colours) @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def _oklab(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    to_cones = np.array([
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ])  # fmt: skip
+    to_lab = np.array([
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ])  # fmt: skip
+    return np.asarray(np.cbrt(_linear(colours) @ to_cones.T) @ to_lab.T)
+
+
+def _hexadecimal(picked: NDArray[np.float64]) -> str:
+    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in picked)

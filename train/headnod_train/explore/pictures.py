@@ -1,0 +1,184 @@
+"""What a collection looks like: one function a picture, each on paper of any theme."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.frontend import FrontEnd, mel_corners
+from headnod_train.explore.canvas import Axes, Figure, Theme, marks, paper, plain, small
+from headnod_train.explore.portrait import AFTER, BEFORE, Portrait
+from headnod_train.explore.project import Points
+
+_HERTZ = {"x": (100, 1000, 8000), "y": (100, 500, 2000, 8000)}
+
+_SIDES = "train valid test"
+"""The order in which sides are drawn; others come after them."""
+
+
+def balance(theme: Theme, portrait: Portrait, splits: NDArray[np.str_]) -> Figure:
+    """Tracks of each genre, by the side of the split that they stand on."""
+    sides = sorted({str(side) for side in splits}, key=lambda side: (side not in _SIDES, _SIDES.find(side), side))
+    labels, drawn = portrait.labels, marks(portrait.labels, theme)
+    figure = paper(theme, 8.0, 1.0 + 0.3 * len(labels))
+    axes = plain(figure.subplots(), theme, grid="x")
+    left = np.zeros(len(labels))
+    for place, side in enumerate(sides):
+        counts = np.bincount(portrait.targets[splits == side], minlength=len(labels))
+        bars = axes.barh(
+            labels, counts, left=left, color=[drawn[label].colour for label in labels],
+            alpha=1.0 - 0.6 * place / max(len(sides) - 1, 1), height=0.72,
+        )  # fmt: skip
+        behind = {"facecolor": theme.ground, "edgecolor": "none", "pad": 1, "alpha": 0.75}
+        words = [str(count) if count else "" for count in counts]
+        axes.bar_label(bars, words, label_type="center", fontsize=8, color=theme.ink, bbox=behind)
+        left += counts
+    axes.invert_yaxis()
+    axes.set_xlabel(f"tracks, from left to right: {', '.join(sides)}")
+    return figure
+
+
+def durations(theme: Theme, portrait: Portrait) -> Figure:
+    """How many tracks have which length."""
+    figure = paper(theme, 8.0, 2.6)
+    axes = plain(figure.subplots(), theme, grid="y")
+    least, most = float(portrait.seconds.min()), float(portrait.seconds.max())
+    edges = np.linspace(max(least - 0.5, 0.0), most + 0.5, 41).tolist()
+    axes.hist(portrait.seconds, edges, color=theme.ink, alpha=0.75)
+    axes.set_xlabel("length of a track (s)")
+    axes.set_ylabel("tracks")
+    return figure
+
+
+def loudness(theme: Theme, portrait: Portrait) -> Figure:
+    """How loud the tracks of each genre are, and how far their loudness swings."""
+    labels, drawn = portrait.labels, marks(portrait.labels, theme)
+    figure = paper(theme, 8.0, 1.0 + 0.34 * len(labels))
+    for axes, values, words in zip(
+        figure.subplots(1, 2, sharey=True), (portrait.loudness, portrait.swing),
+        ("mean mel power (dB)", "swing: quiet to loud tenth (dB)"), strict=True,
+    ):  # fmt: skip
+        plain(axes, theme, grid="x")
+        boxes = axes.boxplot(
+            [values[portrait.targets == genre] for genre in range(len(labels))], orientation="horizontal",
+            tick_labels=labels, widths=0.6, patch_artist=True, flierprops={"marker": ".", "markeredgecolor": theme.ink},
+        )  # fmt: skip
+        for box, label in zip(boxes["boxes"], labels, strict=True):
+            box.set(facecolor=drawn[label].colour, edgecolor=theme.ink)
+        for part in ("whiskers", "caps", "medians"):
+            for line in boxes[part]:
+                line.set_color(theme.ink)
+        axes.set_xlabel(words)
+    axes.invert_yaxis()
+    return figure
+
+
+def bands(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figure:
+    """The mean level of each band, with what half of the tracks keep within."""
+    drawn = marks(portrait.labels, theme)
+    figure, grid = small(theme, portrait.labels, width=1.8, height=1.5)
+    places = np.arange(portrait.bands.shape[1])
+    everything = portrait.bands.mean(axis=0)
+    for genre, (axes, label) in enumerate(zip(grid, portrait.labels, strict=True)):
+        low, middle, high = np.percentile(portrait.bands[portrait.targets == genre], (25, 50, 75), axis=0)
+        axes.fill_between(places, low, high, color=drawn[label].colour, alpha=0.35, linewidth=0)
+        axes.plot(places, middle, color=drawn[label].colour, linewidth=1.8)
+        axes.plot(places, everything, color=theme.ink, linewidth=0.8, linestyle=(0, (2, 2)))
+        _hertz(axes, front_end, "x")
+    _words(figure, theme, "frequency (Hz)", "level against the track's mean (dB)")
+    return figure
+
+
+def spectrograms(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figure:
+    """The mean spectrogram of each genre around its onsets."""
+    figure, grid = small(theme, portrait.labels, width=1.8, height=1.7)
+    low, high = np.percentile(portrait.spectrograms, (1, 99.5))
+    for axes, picture in zip(grid, portrait.spectrograms, strict=True):
+        shown = axes.imshow(
+            picture.T,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=low,
+            vmax=high,
+            extent=_extent(front_end, picture.shape[1]),
+        )
+        _hertz(axes, front_end, "y")
+    _bar(figure, grid, shown, theme, "dB")
+    _words(figure, theme, "seconds from an onset", "frequency (Hz)")
+    return figure
+
+
+def mfccs(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figure:
+    """The MFCC image of each genre around its onsets: what sets it apart from the mean of all."""
+    figure, grid = small(theme, portrait.labels, width=1.8, height=1.7)
+    centre = portrait.images.mean(axis=(0, 1))
+    spread = np.maximum(portrait.images.std(axis=(0, 1)), 1e-6)
+    for axes, picture in zip(grid, (portrait.images - centre) / spread, strict=True):
+        shown = axes.imshow(
+            picture.T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5,
+            extent=_extent(front_end, picture.shape[1]),
+        )  # fmt: skip
+    _bar(figure, grid, shown, theme, "deviations from the mean")
+    _words(figure, theme, "seconds from an onset", "MFCC")
+    return figure
+
+
+def covariances(theme: Theme, portrait: Portrait) -> Figure:
+    """Which MFCCs rise and fall together in each genre."""
+    figure, grid = small(theme, portrait.labels, width=1.8, height=1.8)
+    for axes, matrix in zip(grid, portrait.covariances, strict=True):
+        shown = axes.imshow(matrix, cmap="RdBu_r", vmin=-1.0, vmax=1.0)
+    _bar(figure, grid, shown, theme, "covariance")
+    _words(figure, theme, "MFCC", "MFCC")
+    return figure
+
+
+def scatter(
+    theme: Theme, portrait: Portrait, points: Points, axes_words: tuple[str, str], ringed: NDArray[np.bool_]
+) -> Figure:
+    """Tracks as points, with a ring around those whose label is suspicious."""
+    drawn = marks(portrait.labels, theme)
+    figure = paper(theme, 8.0, 6.2)
+    axes = plain(figure.subplots(), theme)
+    for genre, label in enumerate(portrait.labels):
+        across, up = points[portrait.targets == genre].T
+        axes.scatter(
+            across, up, s=26, c=drawn[label].colour, marker=drawn[label].shape, label=label,
+            edgecolors=theme.ground, linewidths=0.4,
+        )  # fmt: skip
+    if ringed.any():
+        across, up = points[ringed].T
+        axes.scatter(across, up, s=110, facecolors="none", edgecolors=theme.ink, linewidths=1.0, label="suspicious")
+    axes.set_xlabel(axes_words[0])
+    axes.set_ylabel(axes_words[1])
+    axes.set_xticks([])
+    axes.set_yticks([])
+    legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=theme.ink, fontsize=9)
+    legend.set_in_layout(True)
+    return figure
+
+
+def _extent(front_end: FrontEnd, rows: int) -> tuple[float, float, float, float]:
+    second = front_end.hop / front_end.sample_rate
+    return -(BEFORE + 0.5) * second, (AFTER + 0.5) * second, -0.5, rows - 0.5
+
+
+def _hertz(axes: Axes, front_end: FrontEnd, side: str) -> None:
+    centres = mel_corners(front_end.n_mels, front_end.f_min, front_end.f_max)[1:-1]
+    there = [hertz for hertz in _HERTZ[side] if centres[0] <= hertz <= centres[-1]]
+    places = np.interp(there, centres, np.arange(len(centres)))
+    words = [f"{hertz / 1000:g}k" if hertz >= 1000 else str(hertz) for hertz in there]  # noqa: PLR2004
+    (axes.set_xticks if side == "x" else axes.set_yticks)(places, words, fontsize=8)
+
+
+def _words(figure: Figure, theme: Theme, across: str, up: str) -> None:
+    figure.supxlabel(across, fontsize=10, color=theme.ink)
+    figure.supylabel(up, fontsize=10, color=theme.ink)
+
+
+def _bar(figure: Figure, grid: list[Axes], shown: object, theme: Theme, words: str) -> None:
+    bar = figure.colorbar(shown, ax=grid, shrink=0.8, pad=0.01)  # type: ignore[arg-type]
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=theme.ink, length=0, labelsize=8)
+    bar.set_label(words, fontsize=9, color=theme.ink)

@@ -1,0 +1,1 @@
+"""A large music tagger as a teacher: MusiCNN's published weights, our own forward pass."""

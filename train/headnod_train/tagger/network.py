@@ -1,0 +1,113 @@
+"""The tagger's forward pass, written from its paper and its checkpoint.
+
+Pons and Serra, "musicnn: pre-trained convolutional neural networks for music
+audio tagging" (ISMIR 2019, late-breaking), and Pons and others, "End-to-end
+learning for music audio tagging at scale" (ISMIR 2018): tall filters that hear
+timbre and long ones that hear rhythm, each reduced to its loudest band; three
+residual convolutions over time; maximum and mean over time; two dense layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.frontend import LogMel
+from headnod_train.backend import tf
+from headnod_train.tagger.hearing import FRONT_END, Answers
+
+_TIMBRES, _RHYTHMS = (38, 67), (128, 64, 32)
+_WIDE, _NARROW, _MIDDLE, _DENSE, _TAGS = 204, 51, 64, 200, 50
+_FEATURES = len(_TIMBRES) * _WIDE + len(_RHYTHMS) * _NARROW
+_POOLED = 2 * (_FEATURES + 3 * _MIDDLE)
+_EPSILON = 1e-3
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    filters = [
+        *((7, bands, 1, _WIDE) for bands in _TIMBRES),
+        *((frames, 1, 1, _NARROW) for frames in _RHYTHMS),
+        (7, _FEATURES, 1, _MIDDLE),
+        (7, _MIDDLE, 1, _MIDDLE),
+        (7, _MIDDLE, 1, _MIDDLE),
+    ]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for place, kernel in enumerate(filters):
+        shapes |= {_name("conv2d", place, "kernel"): kernel, _name("conv2d", place, "bias"): kernel[-1:]}
+    for place, size in enumerate((1, *(kernel[-1] for kernel in filters), _POOLED, _DENSE)):
+        for part in ("beta", "gamma", "moving_mean", "moving_variance"):
+            shapes[_name("batch_normalization", place, part)] = (size,)
+    for place, sizes in enumerate(((_POOLED, _DENSE), (_DENSE, _TAGS))):
+        shapes |= {_name("dense", place, "kernel"): sizes, _name("dense", place, "bias"): sizes[1:]}
+    return shapes
+
+
+def _name(layer: str, place: int, part: str) -> str:
+    return f"{layer}_{place}/{part}" if place else f"{layer}/{part}"
+
+
+SHAPES: dict[str, tuple[int, ...]] = _shapes()
+"""Every array of the checkpoint that the forward pass needs, with its shape."""
+
+
+class Tagger:
+    """The network with its weights.
+
+    >>> tagger = Tagger({name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()})
+    >>> tagger.answers(np.zeros((1, 187, 96), np.float32)).tags.shape
+    (1, 50)
+    """
+
+    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take the arrays that `SHAPES` names."""
+        self._weights = {name: tf.constant(weights[name], shape=shape) for name, shape in SHAPES.items()}
+        heard = tf.TensorSpec((None, FRONT_END.frames, FRONT_END.n_mels), tf.float32)
+        self._graph = tf.function(self._forward, input_signature=[heard])
+
+    def answers(self, log_mel: LogMel) -> Answers:
+        """What the tagger says.
+
+        Args:
+            log_mel: Decibels of windows as `FRONT_END` makes them, shape (windows, 187, 96).
+        """
+        # log10(10000 x + 1) of mel power, as the network was trained.
+        loudness = np.log10(1.0 + 10.0 ** (np.asarray(log_mel, np.float64) / 10.0 + 4.0)).astype(np.float32)
+        return Answers(*(each.numpy() for each in self._graph(loudness)))
+
+    def _forward(self, loudness: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        x = self._normal(loudness[..., None], 0)
+        bands = [self._convolved(_padded(x), place) for place in range(len(_TIMBRES))]
+        bands += [self._convolved(x, place, padding="SAME") for place in range(len(_TIMBRES), 5)]
+        features = tf.concat([tf.reduce_max(each, axis=2) for each in bands], axis=2)
+        first = self._over_time(features, 5)
+        second = self._over_time(first, 6) + first
+        third = self._over_time(second, 7) + second
+        everything = tf.concat([features, first, second, third], axis=2)
+        mean = tf.reduce_mean(everything, axis=1)
+        # Maximum and mean of each channel stand side by side.
+        pooled = tf.reshape(tf.stack([tf.reduce_max(everything, axis=1), mean], axis=2), (-1, _POOLED))
+        dense = self._normal(tf.nn.relu(self._dense(self._normal(pooled, 9), 0)), 10)
+        return tf.sigmoid(self._dense(dense, 1)), dense, mean
+
+    def _convolved(self, x: tf.Tensor, place: int, *, padding: str = "VALID") -> tf.Tensor:
+        kernel, bias = (self._weights[_name("conv2d", place, part)] for part in ("kernel", "bias"))
+        return self._normal(tf.nn.relu(tf.nn.conv2d(x, kernel, 1, padding) + bias), place + 1)
+
+    def _over_time(self, x: tf.Tensor, place: int) -> tf.Tensor:
+        return self._convolved(_padded(x[..., None]), place)[:, :, 0, :]
+
+    def _normal(self, x: tf.Tensor, place: int) -> tf.Tensor:
+        beta, gamma, mean, variance = (
+            self._weights[_name("batch_normalization", place, part)]
+            for part in ("beta", "gamma", "moving_mean", "moving_variance")
+        )
+        return (x - mean) * (gamma * tf.math.rsqrt(variance + _EPSILON)) + beta
+
+    def _dense(self, x: tf.Tensor, place: int) -> tf.Tensor:
+        return x @ self._weights[_name("dense", place, "kernel")] + self._weights[_name("dense", place, "bias")]
+
+
+def _padded(x: tf.Tensor) -> tf.Tensor:
+    return tf.pad(x, [[0, 0], [3, 3], [0, 0], [0, 0]])

@@ -1,0 +1,88 @@
+"""What shall be tagged: a file, a folder, a CSV list, or the tracks of an archive."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+from headnod_train.collect.layouts import AUDIO
+from headnod_train.tagger.errors import TaggerError
+
+
+def sources(place: Path, *, only: Collection[str] | None = None) -> dict[str, Path]:
+    """Audio files by the names of their tracks.
+
+    A track of a folder is called as its file without the ending, with the
+    folders before it only where two files would share a name.
+
+    Args:
+        place: An audio file, a folder with any folders in it, or a CSV file
+            with a column `path` (relative to the CSV) and optionally `track`.
+        only: Names that shall be kept, those of the tracks of an archive; a
+            file is known by its path there, with or without the ending, or by
+            its name alone, as `import` calls tracks.
+
+    Raises:
+        TaggerError: There is nothing to hear, or the CSV cannot be read.
+    """
+    if place.is_dir():
+        found = _in_folder(place, only)
+    elif place.suffix.lower() == ".csv":
+        found = _in_list(place, only)
+    else:
+        found = {place.stem: place} if only is None or place.stem in only else {}
+    if not found:
+        wanted = "no track of the archive" if only is not None else f"no audio ({', '.join(sorted(AUDIO))})"
+        message = f"{place}: holds {wanted}"
+        raise TaggerError(message)
+    return found
+
+
+def _in_folder(folder: Path, only: Collection[str] | None) -> dict[str, Path]:
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in AUDIO and not path.name.startswith(".")]
+    shared = Counter(path.stem for path in paths)
+    found = {}
+    for path in sorted(paths):
+        long = path.relative_to(folder)
+        if only is None:
+            found[path.stem if shared[path.stem] == 1 else long.with_suffix("").as_posix()] = path
+        elif name := _known(long, only):
+            found[name] = path
+    return found
+
+
+def _known(path: Path, only: Collection[str]) -> str | None:
+    called = (path.as_posix(), path.with_suffix("").as_posix(), path.stem)
+    return next((name for name in called if name in only), None)
+
+
+def _in_list(table: Path, only: Collection[str] | None) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if "path" not in (rows.fieldnames or ()):
+                columns = ", ".join(rows.fieldnames or ()) or "nothing"
+                message = f"{table}: has no column 'path' (its first line has {columns})"
+                raise TaggerError(message)
+            for row in rows:
+                path = table.parent / (row["path"] or "")
+                name = row.get("track") or path.stem
+                if only is not None and name not in only:
+                    name = _known(Path(row["path"] or ""), only) or ""
+                if row["path"] and not name:
+                    continue
+                if not row["path"] or name in found:
+                    problem = f"track '{name}' stands there twice" if row["path"] else "path is empty"
+                    message = f"{table}: line {rows.line_num}: {problem}"
+                    raise TaggerError(message)
+                found[name] = path
+    except OSError as error:
+        message = f"{table}: {(error.strerror or str(error)).lower()}"
+        raise TaggerError(message) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        message = f"{table}: is no CSV in UTF-8: {error}"
+        raise TaggerError(message) from error
+    return found
