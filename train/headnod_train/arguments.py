@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from headnod.frontend import FrontEnd
+from headnod_train.learn.augment import Augmentation
 
 _PORT = 1883
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 1e6
@@ -28,6 +29,38 @@ def coefficients(text: str) -> int:
     return _between(text, 1, FrontEnd().n_mels)
 
 
+def fold(text: str) -> tuple[int, int]:
+    """Which fold of how many: K/N."""
+    place, _, count = text.partition("/")
+    folds = _between(count, 2, 100)
+    return _between(place, 1, folds), folds
+
+
+def seeds(text: str) -> list[int]:
+    """Seeds of several trainings."""
+    return [whole(seed) for seed in text.split(",")]
+
+
+def bending(text: str) -> tuple[str, float | int | tuple[float, float]]:
+    """One strength of the augmentation: NAME=NUMBER, or NAME=LOW,HIGH."""
+    name, _, value = text.partition("=")
+    known = vars(Augmentation())
+    try:
+        numbers = [float(number) for number in value.split(",")]
+    except ValueError:
+        numbers = []
+    wanted = known.get(name)
+    count = len(wanted) if isinstance(wanted, tuple) else 1
+    if wanted is None or len(numbers) != count or min(numbers) < 0:
+        message = (
+            f"'{text}' is no strength of the augmentation (NAME=NUMBER, or LOW,HIGH for noise; {', '.join(known)})"
+        )
+        raise argparse.ArgumentTypeError(message)
+    if isinstance(wanted, tuple):
+        return name, (numbers[0], numbers[1])
+    return name, type(wanted)(numbers[0])
+
+
 def crowd(text: str) -> int:
     """How many listeners."""
     return _between(text, 1, 9999)
@@ -43,6 +76,17 @@ def seconds(text: str) -> float:
         message = f"'{text}' is no number of seconds from {_LEAST_SECONDS:g} to {_MOST_SECONDS:g}"
         raise argparse.ArgumentTypeError(message)
     return value
+
+
+def few(text: str) -> int:
+    """How many listeners, or none."""
+    return _between(text, 0, 9999)
+
+
+def place(text: str) -> tuple[str, int]:
+    """Where a broker is, HOST or HOST:PORT; port 0 leaves it to TLS or no TLS."""
+    host, colon, port = text.rpartition(":")
+    return (host, _between(port, 1, 65_535)) if colon else (text, 0)
 
 
 def address(text: str) -> tuple[str, int]:

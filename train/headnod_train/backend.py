@@ -42,8 +42,16 @@ def _flush() -> None:
     sys.stderr.flush()
 
 
+def repeatable(seed: int) -> None:
+    """Seed everything that draws, and let equal steps give equal sums."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
+# Products in bfloat16, sums in float32, where the processor can: a fifth quicker, and far finer than int8.
+os.environ.setdefault("TF_SET_ONEDNN_FPMATH_MODE", "BF16")
 try:
     with quiet():
         import keras
@@ -52,4 +60,4 @@ except ImportError as error:
     message = f"training needs TensorFlow and Keras: pip install 'headnod[train]' ({error})"
     raise MissingExtraError(message) from error
 
-__all__ = ["keras", "quiet", "tf"]
+__all__ = ["keras", "quiet", "repeatable", "tf"]

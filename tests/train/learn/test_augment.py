@@ -1,13 +1,17 @@
 """Bent windows are still windows, and the seed says how they were bent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headnod_train.learn.augment import Augmentation, bend, mix
+from headnod.frontend import FrontEnd
+from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
+from headnod_train.rooms.bands import Bands
 
-STILL = Augmentation(equalise=0.0, noise=(300.0, 300.0), warp=0.0, contrast=0.0, masks=0, mixup=0.0)
+STILL = Augmentation(equalise=0.0, noise=(300.0, 300.0), masks=0, mixup=0.0, rooms=0.0)
 
 
 def windows(seed, count=3, frames=12, mels=32):
@@ -43,9 +47,9 @@ def test_without_any_bending_windows_come_out_as_they_were():
     assert np.allclose(bend(heard, STILL, np.random.default_rng(0)), heard, atol=1e-3)
 
 
-@pytest.mark.parametrize("field", ["equalise", "warp", "contrast"])
+@pytest.mark.parametrize("field", ["equalise", "masks"])
 def test_each_strength_bends_by_itself(field):
-    how = Augmentation(**{**vars(STILL), field: 0.2})
+    how = Augmentation(**{**vars(STILL), field: 2})
     assert np.abs(bend(windows(0), how, np.random.default_rng(0)) - windows(0)).max() > 0.01
 
 
@@ -57,11 +61,20 @@ def test_noise_fills_what_was_silent():
     assert -60 < silent.mean() < -20
 
 
-def test_mixing_keeps_answers_probabilities_and_the_own_genre_ahead():
-    features = np.random.default_rng(0).standard_normal((16, 4, 3)).astype(np.float32)
-    answers = np.eye(4, dtype=np.float32)[np.arange(16) % 4]
-    mixed, blended = mix(features, answers, Augmentation(mixup=0.5), np.random.default_rng(1))
-    assert mixed.shape == features.shape
-    assert np.allclose(blended.sum(axis=1), 1.0)
-    assert (blended[np.arange(16), np.arange(16) % 4] >= 0.5).all()
-    assert not np.array_equal(mixed, features)
+def test_only_the_asked_share_of_windows_goes_into_rooms_and_all_lose_their_lead():
+    bands = Bands(FrontEnd())
+    heard = np.random.default_rng(0).uniform(-60, 0, (40, LEAD + 10, 128)).astype(np.float32)
+    none = in_rooms(heard.copy(), replace(STILL, rooms=0.0), bands, np.random.default_rng(1))
+    assert np.array_equal(none, heard[:, LEAD:])
+    half = in_rooms(heard.copy(), replace(STILL, rooms=0.5), bands, np.random.default_rng(1))
+    changed = np.abs(half - heard[:, LEAD:]).max(axis=(1, 2)) > 0.1
+    assert 10 <= changed.sum() <= 30
+    assert np.isfinite(half).all()
+
+
+def test_a_compressor_evens_out_loudness_and_nothing_else():
+    heard = windows(0)
+    heard[:, :6] += 30
+    bent = bend(heard, replace(STILL, compression=1.0), np.random.default_rng(0))
+    assert (np.ptp(bent.mean(axis=2), axis=1) < np.ptp(heard.mean(axis=2), axis=1)).all()
+    assert np.allclose(np.diff(bent, axis=2), np.diff(heard, axis=2), atol=1e-3)

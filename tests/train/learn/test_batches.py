@@ -5,60 +5,89 @@ import pytest
 
 from headnod.frontend import FrontEnd
 from headnod_train.archive import read_archive
+from headnod_train.learn.answers import labelled, not_music
 from headnod_train.learn.augment import Augmentation
+from headnod_train.learn.batches import Batch, Batches, Source, mixed
 from tone_archive import write_tones
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
-from headnod_train.learn.batches import Batches
-
 FRONT_END = FrontEnd(n_mfcc=20)
+SPREAD = np.zeros(20, np.float32), np.full(20, 30, np.float32)
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return read_archive(write_tones(tmp_path_factory.mktemp("tones") / "tones.npz", FRONT_END), FRONT_END)
+def train(tmp_path_factory):
+    path = write_tones(tmp_path_factory.mktemp("tones") / "tones.npz", FRONT_END)
+    return read_archive(path, FRONT_END).subset("train")
 
 
-def batches(archive, seed, batch=8):
-    train = archive.subset("train")
-    spread = np.zeros(20, np.float32), np.full(20, 30, np.float32)
+def batches(train, seed, *more):
+    first = Source(train, labelled(train, train.labels, FRONT_END, other=bool(more)))
     return Batches(
-        train, train.targets(train.labels),
-        front_end=FRONT_END, spread=spread, augmentation=Augmentation(), batch=batch, seed=seed,
+        [first, *more], front_end=FRONT_END, spread=SPREAD, augmentation=Augmentation(), batch=8, seed=seed
     )  # fmt: skip
 
 
-def test_the_same_seed_gives_the_same_batches_epoch_after_epoch(archive):
-    one, same = batches(archive, 3), batches(archive, 3)
-    for _ in range(2):
-        for step in range(len(one)):
-            for left, right in zip(one[step], same[step], strict=True):
-                assert np.array_equal(left, right)
-        one.on_epoch_end()
-        same.on_epoch_end()
+def test_the_same_seed_gives_the_same_batches_epoch_after_epoch(train):
+    one, same = batches(train, 3), batches(train, 3)
+    for epoch in (1, 2):
+        for left, right in zip(one.epoch(epoch), same.epoch(epoch), strict=True):
+            assert all(map(np.array_equal, left, right))
 
 
-def test_another_seed_and_another_epoch_give_other_batches(archive):
-    one, other = batches(archive, 3), batches(archive, 4)
-    first = one[0][0]
-    assert not np.array_equal(first, other[0][0])
-    one.on_epoch_end()
-    assert not np.array_equal(first, one[0][0])
+def test_an_epoch_needs_none_before_it(train):
+    one, other = batches(train, 3), batches(train, 3)
+    for _ in one.epoch(1):
+        pass
+    assert np.array_equal(next(one.epoch(2)).features, next(other.epoch(2)).features)
 
 
-def test_an_epoch_hears_each_track_as_often_as_an_evaluation_does(archive):
-    assert len(batches(archive, 0)) == 12 * 4 // 8
+def test_another_seed_and_another_epoch_give_other_batches(train):
+    first = next(batches(train, 3).epoch(1)).features
+    assert not np.array_equal(first, next(batches(train, 4).epoch(1)).features)
+    assert not np.array_equal(first, next(batches(train, 3).epoch(2)).features)
 
 
-def test_a_batch_holds_standardised_features_and_probabilities(archive):
-    features, answers = batches(archive, 0)[0]
-    assert features.shape == (8, FRONT_END.frames, FRONT_END.n_mfcc)
-    assert answers.shape == (8, 3)
-    assert np.allclose(answers.sum(axis=1), 1.0)
-    assert np.isfinite(features).all()
+def test_an_epoch_hears_each_track_as_often_as_an_evaluation_does(train):
+    one = batches(train, 0)
+    assert len(one) == 12 * 4 // 8 == len(list(one.epoch(1)))
 
 
-def test_a_collection_smaller_than_a_batch_is_one_step(archive):
-    few = batches(archive, 0, batch=500)
-    assert len(few) == 1
-    assert len(few[0][0]) == 48
+def test_a_batch_holds_standardised_features_and_probabilities(train):
+    batch = next(batches(train, 0).epoch(1))
+    assert batch.features.shape == (8, FRONT_END.frames, FRONT_END.n_mfcc)
+    assert batch.features.dtype == np.float32
+    assert batch.genres.shape == (8, 3)
+    assert np.allclose(batch.genres.sum(axis=1), 1.0)
+    assert np.isfinite(batch.features).all()
+
+
+def test_what_is_no_music_comes_beside_the_music_in_its_share(train):
+    noises = Source(train, not_music(train, train.labels, FRONT_END, 0), share=0.25)
+    batch = next(batches(train, 0, noises).epoch(1))
+    assert batch.genres.shape == (10, 4)
+    assert 0.0 < batch.genres[:, 3].sum() <= 4.0
+
+
+def test_short_tracks_give_only_what_is_real_of_them(train):
+    short = train.chosen(np.arange(len(train)))
+    short.frames[:] = FRONT_END.frames
+    short.levels[:, FRONT_END.frames :] = 255
+    still = Augmentation(equalise=0, noise=(300, 300), masks=0, mixup=0, rooms=0)
+    source = Source(short, labelled(short, short.labels, FRONT_END))
+    one = Batches([source], front_end=FRONT_END, spread=SPREAD, augmentation=still, batch=4, seed=0)
+    loudest = (short.floor_db + short.range_db).max() * np.sqrt(128)
+    for batch in one.epoch(1):
+        assert (np.abs(batch.features[..., 0] * 30) < np.abs(loudest) + 400).all()
+        whole = {tuple(np.round(FRONT_END.cepstra(short.log_mel(row))[0, :3] / 30, 2)) for row in range(len(short))}
+        assert {tuple(np.round(window[0, :3], 2)) for window in batch.features} <= whole
+
+
+def test_mixing_keeps_answers_probabilities_and_the_own_genre_ahead():
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((16, 4, 3)).astype(np.float32)
+    answers = np.eye(4, dtype=np.float32)[np.arange(16) % 4]
+    blended = mixed(Batch(features, answers, np.zeros((16, 0), np.float32), np.ones(16, np.float32)), 0.5, rng)
+    assert blended.features.shape == features.shape
+    assert np.allclose(blended.genres.sum(axis=1), 1.0)
+    assert (blended.genres[np.arange(16), np.arange(16) % 4] >= 0.5).all()
+    assert not np.array_equal(blended.features, features)

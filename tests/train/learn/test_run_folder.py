@@ -6,10 +6,10 @@ import pytest
 from headnod.frontend import FrontEnd
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.run_folder import Recipe, RunError
+from headnod_train.learn.run_folder import Recipe, RunError, Settings
 
 RECIPE = Recipe(
-    "tones.npz", 12, ("high", "low"), FrontEnd(n_mfcc=2), (0.0, 1.0), (1.0, 2.0), Augmentation(), 3, 4, 0.002, 1
+    "tones.npz", 12, ("high", "low"), FrontEnd(n_mfcc=2), (0.0, 1.0), (1.0, 2.0), Augmentation(), Settings(epochs=3)
 )
 
 
@@ -19,10 +19,19 @@ def test_a_recipe_is_read_as_it_was_written(tmp_path):
 
 
 def test_a_new_run_takes_away_what_a_former_one_left_and_nothing_else(tmp_path):
-    for name in ("weights.keras", "history.json", "model.tflite", "float.tflite", "quantised.json", "notes.txt"):
+    for name in (
+        "weights.keras",
+        "state.npz",
+        "history.json",
+        "model.tflite",
+        "float.tflite",
+        "quantised.json",
+        "notes.txt",
+    ):
         (tmp_path / name).write_text("former")
-    run_folder.start(tmp_path, RECIPE)
-    assert {path.name for path in tmp_path.iterdir()} == {"recipe.json", "notes.txt"}
+    run_folder.start(tmp_path, RECIPE, ["low.0", "high.1"])
+    assert {path.name for path in tmp_path.iterdir()} == {"recipe.json", "tracks.txt", "notes.txt"}
+    assert run_folder.learned(tmp_path) == ["low.0", "high.1"]
 
 
 def test_a_missing_recipe_names_the_command_that_writes_it(tmp_path):
@@ -35,3 +44,11 @@ def test_a_misspelt_key_is_named(tmp_path):
     (tmp_path / run_folder.RECIPE).write_bytes(written)
     with pytest.raises(RunError, match="unknown field `epoch`"):
         run_folder.load(tmp_path, run_folder.RECIPE, Recipe)
+
+
+def test_seeds_are_summed_up_in_one_line(tmp_path):
+    for seed, windows in ((1, 0.5), (2, 0.6)):
+        (tmp_path / str(seed)).mkdir()
+        (tmp_path / str(seed) / "history.json").write_text(f'[{{"epoch": 1, "windows": {windows}, "tracks": 0.7}}]')
+    told = run_folder.spread([tmp_path / "1", tmp_path / "2"])
+    assert told == "2 seeds: 55.0 % of windows (50.0 to 60.0), 70.0 % of tracks (70.0 to 70.0)"

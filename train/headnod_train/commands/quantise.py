@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich.console import Console
 
@@ -19,17 +20,29 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     add_data(parser)
     add_run(parser, "folder that fit wrote")
+    parser.add_argument(
+        "--sibling",
+        type=Path,
+        metavar="RUN",
+        help="take temperature and certainty from this run of the same recipe that learned from fewer tracks",
+    )
+    parser.add_argument("--losses", action="store_true", help="also tell what each form and each layer loses")
     parser.set_defaults(run=run, kept="the run is as fit left it; quantise again")
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Quantise, and say how large and how sure the network is."""
-    from headnod_train.learn.quantise import quantise  # noqa: PLC0415
+    from headnod_train.learn.quantise import losses, quantise  # noqa: PLC0415
     from headnod_train.learn.run_folder import MODEL  # noqa: PLC0415
 
-    made = quantise(options.folder, options.data, console=console)
+    made = quantise(options.folder, options.data, sibling=options.sibling, console=console)
     file = options.folder / MODEL
     say(
         f"{file}: {file.stat().st_size / 1000:.0f} kB, {made.multiply_adds / 1e6:.1f} M multiply-adds, "
         f"temperature {made.temperature:g}, certainty {made.certainty:g}"
     )
+    if options.losses:
+        from headnod_train.learn.tables import of_losses  # noqa: PLC0415
+
+        for table in of_losses(losses(options.folder, options.data, console=console)):
+            Console().print(table)

@@ -2,7 +2,9 @@
 
 Everything happens in mel power, because the archive holds no waveform: a gain
 is a sum in decibels, equalisation a smooth curve over the bands, noise a sum of
-powers. Randomness is passed in.
+powers. Some windows are heard through a loudspeaker, a room and a microphone,
+whose ranges here are wider than any that evaluation draws from. Randomness is
+passed in.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.frontend import LogMel
+from headnod_train.rooms.bands import Bands, Degradation
+from headnod_train.rooms.devices import Clip, Device
+from headnod_train.rooms.reverberation import Room
+from headnod_train.rooms.sounds import Hum, Noise
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,11 @@ class Augmentation:
     noise: tuple[float, float] = (15.0, 60.0)
     """Noise lies this far under the window's mean power, in decibels, uniformly."""
 
-    warp: float = 0.06
-    """Bands are stretched along the mel axis by up to this share, as another pitch would."""
+    compression: float = 0.0
+    """Share of windows whose loudness a compressor evens out, at ratios up to 4. None, because it did not pay."""
 
-    contrast: float = 0.2
-    """Differences in decibels are scaled by up to this share, as a compressor would."""
+    rooms: float = 0.35
+    """Share of windows that are heard in a room, through devices, beside other sounds."""
 
     masks: int = 2
     """Stretches of bands, and as many of frames, that are silenced."""
@@ -40,12 +46,48 @@ class Augmentation:
     frame_mask: int = 6
     """Longest silenced stretch of frames."""
 
-    mixup: float = 0.5
+    mixup: float = 0.3
     """Shape of the Beta distribution of mixing weights; 0 mixes nothing."""
 
 
+LEAD = 8
+"""Frames before a window that its room still echoes."""
+
+_IN_ROOMS: tuple[tuple[float, Degradation], ...] = (
+    (0.6, Device(low=(40.0, 400.0), high=(3500.0, 16000.0), height=4.0)),
+    (0.8, Room(decay=(0.15, 0.9), direct=(-6.0, 12.0), damping=(0.4, 1.0))),
+    (0.15, Noise("pink", (5.0, 35.0))),
+    (0.15, Noise("fan", (5.0, 35.0))),
+    (0.15, Noise("babble", (5.0, 35.0))),
+    (0.1, Hum((5.0, 30.0))),
+    (0.1, Clip((2.0, 12.0))),
+    (0.5, Device(low=(40.0, 200.0), high=(6000.0, 16000.0))),
+)
+"""What happens to a window on its way through a room, each with its chance."""
+
+
+def in_rooms(windows: LogMel, how: Augmentation, bands: Bands, rng: np.random.Generator) -> LogMel:
+    """Send some windows through a loudspeaker, a room and a microphone.
+
+    Args:
+        windows: Decibels, shape (n, LEAD + frames, mels).
+        how: Its `rooms` says how many.
+        bands: What the mels are.
+        rng: Where the randomness comes from.
+
+    Returns:
+        Decibels without the lead, shape (n, frames, mels).
+    """
+    away = rng.random(len(windows)) < how.rooms
+    for chance, step in _IN_ROOMS:
+        chosen = np.flatnonzero(away & (rng.random(len(windows)) < chance))
+        if len(chosen):
+            windows[chosen] = step.bend(windows[chosen], bands, rng)
+    return windows[:, LEAD:]
+
+
 def bend(windows: LogMel, how: Augmentation, rng: np.random.Generator) -> LogMel:
-    """Stretch, equalise, bury in noise and mask each window in its own way.
+    """Equalise, bury in noise and mask each window in its own way.
 
     Args:
         windows: Decibels, shape (n, frames, mels).
@@ -55,9 +97,7 @@ def bend(windows: LogMel, how: Augmentation, rng: np.random.Generator) -> LogMel
     Returns:
         Decibels of the same shape.
     """
-    bent = _warp(windows, how.warp, rng)
-    loudest = bent.max(axis=(1, 2), keepdims=True)
-    bent = loudest + (bent - loudest) * rng.uniform(1.0 - how.contrast, 1.0 + how.contrast, (len(bent), 1, 1))
+    bent = _compressed(windows, how.compression, rng)
     bent += _curves(len(windows), windows.shape[2], how.equalise, rng)[:, None]
     power = 10.0 ** (bent / 10.0)
     mean = 10.0 * np.log10(power.mean(axis=(1, 2)))
@@ -71,36 +111,11 @@ def bend(windows: LogMel, how: Augmentation, rng: np.random.Generator) -> LogMel
     return bent.astype(np.float32)
 
 
-def mix(
-    features: NDArray[np.float32], answers: NDArray[np.float32], how: Augmentation, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mixup (Zhang and others, 2018): blend each row with another, answers too.
-
-    Args:
-        features: Shape (n, frames, n_mfcc).
-        answers: Probabilities, shape (n, labels).
-        how: Its `mixup` shapes the weights.
-        rng: Where the randomness comes from.
-    """
-    if not how.mixup:
-        return features, answers
-    weight = rng.beta(how.mixup, how.mixup, len(features)).astype(np.float32)
-    weight = np.maximum(weight, 1.0 - weight)
-    other = rng.permutation(len(features))
-    blended = features * weight[:, None, None] + features[other] * (1.0 - weight)[:, None, None]
-    return blended, answers * weight[:, None] + answers[other] * (1.0 - weight)[:, None]
-
-
-def _warp(windows: LogMel, most: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Stretch the band axis of each window (vocal tract length perturbation, Jaitly and Hinton, 2013)."""
-    mels = windows.shape[2]
-    factors = rng.uniform(1.0 - most, 1.0 + most, (len(windows), 1))
-    places = np.minimum(np.arange(mels) * factors, mels - 1.0)
-    lower = places.astype(np.intp)
-    upper = np.minimum(lower + 1, mels - 1)
-    share = (places - lower)[:, None]
-    below = np.take_along_axis(windows, lower[:, None], axis=2)
-    return below + (np.take_along_axis(windows, upper[:, None], axis=2) - below) * share
+def _compressed(windows: LogMel, share: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Each frame moved towards its window's mean level, in some windows."""
+    loudness = 10.0 * np.log10((10.0 ** (windows / 10.0)).mean(axis=2, keepdims=True))
+    ratio = np.where(rng.random(len(windows)) < share, rng.uniform(1.0, 4.0, len(windows)), 1.0)[:, None, None]
+    return windows + (1.0 / ratio - 1.0) * (loudness - loudness.mean(axis=1, keepdims=True))
 
 
 def _curves(count: int, mels: int, deviation: float, rng: np.random.Generator) -> NDArray[np.float64]:

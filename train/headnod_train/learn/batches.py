@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import FrontEnd
+from headnod.frontend import Features, FrontEnd, LogMel
 from headnod_train.archive import Archive, window_starts
-from headnod_train.backend import keras
-from headnod_train.learn.augment import Augmentation, bend, mix
+from headnod_train.learn.answers import Answers
+from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
+from headnod_train.rooms.bands import Bands
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+class Batch(NamedTuple):
+    """Windows, and what they shall be answered."""
+
+    features: Features
+    """Standardised MFCCs, shape (n, frames, n_mfcc)."""
+
+    genres: NDArray[np.float32]
+    """Probabilities, shape (n, labels)."""
+
+    tags: NDArray[np.float32]
+    """Probabilities, shape (n, tags)."""
+
+    tagged: NDArray[np.float32]
+    """How far the tags are known, from 0 to 1, shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An archive to cut windows from, with what they shall be answered."""
+
+    archive: Archive
+    """The tracks."""
+
+    answers: Answers
+    """What is known of each of their seconds."""
+
+    share: float = 1.0
+    """Windows in a batch for each that the first source gives; the first's own is not asked."""
+
+
+class Batches:
     """Windows cut at random places of random tracks.
 
-    An epoch draws as many windows of each track as an evaluation would hear.
+    An epoch draws as many windows of each track of the first source as an
+    evaluation would hear; the other sources are drawn from beside it. Every
+    batch is made of the seed, its epoch and its step alone, so a training that
+    was interrupted goes on with the very windows that it would have had.
     """
 
     def __init__(
         self,
-        archive: Archive,
-        targets: NDArray[np.intp],
+        sources: Sequence[Source],
         *,
         front_end: FrontEnd,
         spread: tuple[NDArray[np.float32], NDArray[np.float32]],
@@ -28,33 +66,69 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         batch: int,
         seed: int,
     ) -> None:
-        """Draw from an archive, as a seed says."""
-        super().__init__()
-        self._archive, self._front_end = archive, front_end
-        self._answers = np.eye(int(targets.max()) + 1, dtype=np.float32)[targets]
+        """Draw from sources, as a seed says; `batch` windows of the first are in each batch."""
+        self._sources, self._front_end, self._bands = sources, front_end, Bands(front_end)
         self._mean, self._deviation = spread
-        self._augmentation, self._batch = augmentation, batch
-        self._seed, self.epoch = seed, 0
-        each = len(window_starts(archive.levels.shape[1], front_end))
-        self._drawn = np.repeat(np.arange(len(archive)), each)
-        self.on_epoch_end()
+        self._augmentation, self._batch, self._seed = augmentation, batch, seed
+        windows = [len(window_starts(int(frames), front_end)) for frames in sources[0].archive.frames]
+        self._rows = np.repeat(np.arange(len(windows)), windows)
 
     def __len__(self) -> int:
         """Steps in an epoch."""
-        return max(len(self._drawn) // self._batch, 1)
+        return max(len(self._rows) // self._batch, 1)
 
-    def on_epoch_end(self) -> None:
-        """Shuffle for the next epoch."""
-        np.random.default_rng((self._seed, self.epoch)).shuffle(self._drawn)
-        self.epoch += 1
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of one epoch, the next always made while the last is learned from."""
+        rows = np.random.default_rng((self._seed, number)).permutation(self._rows)
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self._made, rows, number, 0)
+            for step in range(len(self)):
+                batch = coming.result()
+                if step + 1 < len(self):
+                    coming = ahead.submit(self._made, rows, number, step + 1)
+                yield batch
 
-    def __getitem__(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One batch: standardised MFCCs, and probabilities to be learned."""
-        rng = np.random.default_rng((self._seed, self.epoch, step))
-        rows = self._drawn[step * self._batch : (step + 1) * self._batch]
-        length = self._front_end.frames
-        starts = rng.integers(self._archive.levels.shape[1] - length + 1, size=len(rows))
-        crops = [self._archive.log_mel(row)[start : start + length] for row, start in zip(rows, starts, strict=True)]
-        bent = bend(np.stack(crops), self._augmentation, rng)
+    def _made(self, shuffled: NDArray[np.intp], number: int, step: int) -> Batch:
+        rng = np.random.default_rng((self._seed, number, step))
+        first = shuffled[step * self._batch : (step + 1) * self._batch]
+        parts = [self._cut(self._sources[0], first, rng)]
+        for source in self._sources[1:]:
+            rows = rng.integers(len(source.archive), size=round(self._batch * source.share))
+            parts.append(self._cut(source, rows, rng))
+        crops, genres, tags, tagged = (np.concatenate(part) for part in zip(*parts, strict=True))
+        bent = bend(in_rooms(crops, self._augmentation, self._bands, rng), self._augmentation, rng)
         features = (self._front_end.cepstra(bent) - self._mean) / self._deviation
-        return mix(features, self._answers[rows], self._augmentation, rng)
+        return mixed(Batch(features, genres, tags, tagged), self._augmentation.mixup, rng)
+
+    def _cut(
+        self, source: Source, rows: NDArray[np.intp], rng: np.random.Generator
+    ) -> tuple[LogMel, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Windows in decibels with what was heard just before, (n, LEAD + frames, mels), and their answers."""
+        archive, frames = source.archive, source.archive.frames[rows, None]
+        starts = rng.integers(frames[:, 0] + 1 - self._front_end.frames)
+        places = np.clip(starts[:, None] + np.arange(-LEAD, self._front_end.frames), 0, frames - 1)
+        levels = archive.levels[rows[:, None], places] + np.float32(0.5)
+        step = archive.range_db[rows] / np.float32(256.0)
+        crops = archive.floor_db[rows][:, None, None] + levels * step[:, None, None]
+        return crops, *source.answers.at(rows, starts, self._front_end)
+
+
+def mixed(batch: Batch, shape: float, rng: np.random.Generator) -> Batch:
+    """Mixup (Zhang and others, 2018): blend each row with another, answers too.
+
+    Args:
+        batch: Rows to blend.
+        shape: Of the Beta distribution of weights; 0 blends nothing.
+        rng: Where the randomness comes from.
+    """
+    if not shape:
+        return batch
+    weight = rng.beta(shape, shape, len(batch.features)).astype(np.float32)
+    weight = np.maximum(weight, 1.0 - weight)
+    other = rng.permutation(len(weight))
+
+    def blend(one: NDArray[np.float32]) -> NDArray[np.float32]:
+        share = weight.reshape(-1, *[1] * (one.ndim - 1))
+        return one * share + one[other] * (1.0 - share)
+
+    return Batch(*map(blend, batch))

@@ -3,169 +3,181 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from headnod.frontend import FrontEnd
 from headnod_train.archive import Archive, heard_windows, read_archive
-from headnod_train.backend import keras
+from headnod_train.backend import keras, repeatable
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.batches import Batches
-from headnod_train.learn.network import build, multiply_adds
-from headnod_train.learn.run_folder import Recipe
-from headnod_train.split import refuse_leaks
+from headnod_train.learn.lessons import Lessons
+from headnod_train.learn.loop import Loop
+from headnod_train.learn.network import build, multiply_adds, with_tag_head
+from headnod_train.learn.progress import Progress, TensorBoard
+from headnod_train.learn.run_folder import Recipe, RunError, Settings
+from headnod_train.learn.watched import Watched
+from headnod_train.split import folds, refuse_leaks
+
+_LABELS_ALONE = Lessons()
 
 
 def fit(
     data: Path,
     run: Path,
+    settings: Settings,
     *,
-    epochs: int,
-    seed: int,
     front_end: FrontEnd,
     augmentation: Augmentation,
-    batch: int = 64,
-    rate: float = 2e-3,
+    lessons: Lessons = _LABELS_ALONE,
+    resume: bool = False,
+    tensorboard: bool = False,
     console: Console,
 ) -> Recipe:
-    """Train the network on the train side of an archive; the valid side only watches.
+    """Train the network on some sides of an archive; the others only watch.
 
     What is kept is the moving average of the weights after the last epoch,
-    whatever validation said on the way. Picking the best epoch by its figures
-    on some 200 tracks picks noise (3 points either way) and then reports it;
-    and by validation loss it picks an unfinished network, because the loss
-    grows with certainty long before the answers get worse: temperature, fitted
-    after quantising, mends that.
+    whatever the watched side said on the way. Picking the best epoch by its
+    figures on some 200 tracks picks noise (3 points either way) and then reports
+    it. `Settings.patience` does so for who has the tracks for it.
 
     Args:
         data: The log-mel archive.
         run: Folder to write after every epoch; what a former run left there is removed.
-        epochs: Passes over the training tracks.
-        seed: Seed of every random choice.
+        settings: How to train.
         front_end: How log-mel becomes features.
         augmentation: How far training windows are bent.
-        batch: Windows in a step.
-        rate: Highest learning rate.
+        lessons: What to learn from beside the labels.
+        resume: Go on where a former run of the same recipe stopped.
+        tensorboard: Write what each epoch reached for TensorBoard, too.
         console: Where progress is shown.
 
     Raises:
         ArchiveError: The archive cannot be used.
         LeakError: A track or an artist stands on two sides.
+        TagsError: The tags cannot be used.
+        RunError: A teacher, or what was to be resumed, cannot be used.
     """
-    keras.utils.set_random_seed(seed)
+    repeatable(settings.seed)
     archive = read_archive(data, front_end)
     refuse_leaks(archive)
-    train, valid = archive.subset("train"), archive.subset("valid")
-    labels = train.labels
-    features, _ = heard_windows(train, front_end)
+    learning, watching = _parted(archive, settings)
+    labels = learning.labels
+    features, _ = heard_windows(learning, front_end)
     spread = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), 1e-3)
     recipe = Recipe(
-        data.name, len(train), labels, front_end,
+        data.name, len(learning), labels, front_end,
         tuple(map(float, spread[0])), tuple(map(float, spread[1])),
-        augmentation, epochs, batch, rate, seed,
+        augmentation, settings,
+        lessons.tags.name if lessons.tags else "", lessons.other.name if lessons.other else "",
+        tuple(teacher.name for teacher in lessons.teachers),
     )  # fmt: skip
-    run_folder.start(run, recipe)
+    if resume:
+        _refuse_another(run, recipe)
+    else:
+        run_folder.start(run, recipe, [str(track) for track in learning.tracks])
+    sources = lessons.sources(learning, labels, front_end)
     batches = Batches(
-        train,
-        train.targets(labels),
-        front_end=front_end,
-        spread=spread,
-        augmentation=augmentation,
-        batch=batch,
-        seed=seed,
-    )
-    network = build(front_end, len(labels), spread)
+        sources, front_end=front_end, spread=spread, augmentation=augmentation,
+        batch=settings.batch, seed=settings.seed,
+    )  # fmt: skip
+    outputs, tags = sources[0].answers.genres.shape[2], sources[0].answers.tags.shape[2]
+    network = build(front_end, outputs, spread, settings.width)
     console.print(
-        f"{len(train)} tracks to learn from, {len(valid)} to watch; "
-        f"{network.count_params():,} parameters, {multiply_adds(network) / 1e6:.1f} M multiply-adds a window"
+        f"{len(learning)} tracks to learn from, {len(watching) if watching else 'none'} to watch; "
+        f"{network.count_params():,} parameters, {multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
+        highlight=False,
     )
-    _train(network, batches, _held_out(valid, labels, front_end, spread), recipe, run=run, console=console)
+    watched = Watched.of(watching, labels, front_end, spread) if watching else None
+    taught = with_tag_head(network, tags) if tags else network
+    loop = Loop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
+    _train(loop, network, batches, watched, settings, run=run, resume=resume, tensorboard=tensorboard, console=console)
     return recipe
 
 
-def _held_out(
-    valid: Archive, labels: tuple[str, ...], front_end: FrontEnd, spread: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    features, tracks = heard_windows(valid, front_end)
-    return (features - spread[0]) / spread[1], np.eye(len(labels), dtype=np.float32)[valid.targets(labels)[tracks]]
+def _parted(archive: Archive, settings: Settings) -> tuple[Archive, Archive | None]:
+    """What is learned from, and what is watched."""
+    learning = archive.chosen(np.isin(archive.splits, settings.sides))
+    for side in settings.sides:
+        archive.subset(side)
+    if settings.fold is not None:
+        place, count = settings.fold
+        inside, outside = folds(learning, count, seed=0)[place - 1]
+        return learning.chosen(inside), learning.chosen(outside)
+    if "valid" in settings.sides or not (archive.splits == "valid").any():
+        return learning, None
+    return learning, archive.subset("valid")
+
+
+def _refuse_another(run: Path, recipe: Recipe) -> None:
+    former = run_folder.load(run, run_folder.RECIPE, Recipe)
+    # Through JSON, as it was written.
+    if msgspec.json.encode(former) != msgspec.json.encode(recipe):
+        message = f"{run}: was begun with another recipe (say what {run / run_folder.RECIPE} says, or fit afresh)"
+        raise RunError(message)
 
 
 def _train(
+    loop: Loop,
     network: keras.Model,
     batches: Batches,
-    valid: tuple[np.ndarray, np.ndarray],
-    recipe: Recipe,
+    watched: Watched | None,
+    settings: Settings,
     *,
     run: Path,
+    resume: bool,
+    tensorboard: bool,
     console: Console,
 ) -> None:
-    steps = recipe.epochs * len(batches)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        recipe.rate / 20, steps, warmup_target=recipe.rate, warmup_steps=min(2 * len(batches), steps // 2)
+    done, reached = (loop.restore(run / run_folder.STATE), _history(run)) if resume else (0, [])
+    average = keras.models.clone_model(network)
+    with Progress(console, settings.epochs, done) as progress, TensorBoard(run if tensorboard else None) as board:
+        for epoch in range(done + 1, settings.epochs + 1):
+            losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
+            average.set_weights(loop.averaged(network))
+            figures = {"loss": float(np.mean(losses)), **(watched.judge(average) if watched else {})}
+            reached.append({"epoch": epoch, **{name: round(value, 5) for name, value in figures.items()}})
+            if _worth_keeping(reached, settings):
+                _keep(average, run)
+            loop.save(run / run_folder.STATE, epoch)
+            (run / run_folder.HISTORY).write_text(json.dumps(reached, indent=1) + "\n")
+            progress.epoch(figures)
+            board.epoch(epoch, figures)
+            if _tired(reached, settings):
+                console.print(f"stopped after epoch {epoch}: {settings.patience} without a rise on the watched side")
+                break
+
+
+def _history(run: Path) -> list[dict[str, float]]:
+    try:
+        return list(json.loads((run / run_folder.HISTORY).read_text()))
+    except (OSError, ValueError) as error:
+        message = f"{run / run_folder.HISTORY}: {error} (run 'headnod-train fit' afresh)"
+        raise RunError(message) from error
+
+
+def _best(reached: list[dict[str, float]]) -> int:
+    """The first epoch with the most windows right, from 1."""
+    return 1 + int(np.argmax([epoch["windows"] for epoch in reached]))
+
+
+def _worth_keeping(reached: list[dict[str, float]], settings: Settings) -> bool:
+    return settings.patience is None or "windows" not in reached[-1] or _best(reached) == len(reached)
+
+
+def _tired(reached: list[dict[str, float]], settings: Settings) -> bool:
+    return (
+        settings.patience is not None
+        and "windows" in reached[-1]
+        and len(reached) - _best(reached) >= settings.patience
     )
-    network.compile(
-        # The answers of one network wander by points from epoch to epoch: its average does not.
-        optimizer=keras.optimizers.AdamW(
-            schedule, weight_decay=0.05, use_ema=True, ema_momentum=min(0.995, 1.0 - 10.0 / max(steps, 20))
-        ),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.05),
-        metrics=["accuracy"],
-    )
-    with Progress(
-        TextColumn("epoch {task.completed:.0f} of {task.total:.0f}"),
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
-        network.fit(
-            batches,
-            epochs=recipe.epochs,
-            validation_data=valid,
-            callbacks=[
-                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-                _Kept(run),
-                _Shown(progress, recipe.epochs),
-            ],
-            verbose=0,
-        )
 
 
-class _Kept(keras.callbacks.Callback):  # type: ignore[misc]
-    """Weights and history in files after every epoch, so that a Ctrl-C loses one at most."""
-
-    def __init__(self, run: Path) -> None:
-        super().__init__()
-        self._run = run
-        self._reached: list[dict[str, float]] = []
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        reached = {name: round(float(value), 5) for name, value in (logs or {}).items()}
-        self._reached.append({"epoch": epoch + 1, **reached})
-        (self._run / run_folder.HISTORY).write_text(json.dumps(self._reached, indent=1) + "\n")
-        unfinished = self._run / f"unfinished-{run_folder.WEIGHTS}"
-        self.model.save(unfinished)
-        unfinished.replace(self._run / run_folder.WEIGHTS)
-
-
-class _Shown(keras.callbacks.Callback):  # type: ignore[misc]
-    """Progress on the screen; a line an epoch where there is none."""
-
-    def __init__(self, progress: Progress, epochs: int) -> None:
-        super().__init__()
-        self._progress = progress
-        self._task = progress.add_task("starting", total=epochs)
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        reached = logs or {}
-        text = f"loss {reached['loss']:.3f}, valid {reached['val_loss']:.3f}, {reached['val_accuracy']:.1%} of windows"
-        self._progress.update(self._task, advance=1, description=text)
-        if not self._progress.console.is_terminal:
-            self._progress.console.print(f"epoch {epoch + 1}: {text}")
+def _keep(network: keras.Model, run: Path) -> None:
+    unfinished = run / f"unfinished-{run_folder.WEIGHTS}"
+    network.save(unfinished)
+    unfinished.replace(run / run_folder.WEIGHTS)

@@ -8,16 +8,20 @@ norm and ReLU, pooling, dense.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from headnod.frontend import FrontEnd
 from headnod_train.backend import keras
+from headnod_train.learn.run_folder import RunError
 
 layers = keras.layers
 
-BANDS = 64
-"""Bands that the inverse DCT gives back: the mels, averaged to so many."""
+BANDS = 60
+"""Bands that the inverse DCT gives back: the mels, averaged to so many. With 60 the
+network stays under 20 million multiply-adds."""
 
 
 def build(
@@ -40,7 +44,7 @@ def build(
     x = _convolution(x, 4 * width, strides=2)
     x = _residual(x)
     x = layers.Dropout(0.2)(x)
-    x = _convolution(x, 128, kernel=(1, x.shape[2]), padding="valid")
+    x = _convolution(x, 16 * width // 3, kernel=(1, x.shape[2]), padding="valid")
     # As a global mean: XNNPACK has no average pooling in int8, which would split the delegate.
     mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
     x = layers.Concatenate()([mean, layers.MaxPooling2D((x.shape[1], 1))(x)])
@@ -48,6 +52,33 @@ def build(
     network = keras.Model(heard, layers.Dense(labels, name="logits")(x), name="genre")
     network.get_layer("inverse_dct").set_weights(_inverse_dct(front_end, *spread))
     return network
+
+
+def load(weights: Path) -> keras.Model:
+    """The network of a run.
+
+    Raises:
+        RunError: The file is absent or damaged.
+    """
+    if not weights.is_file():
+        message = f"{weights}: there is no such file (run 'headnod-train fit' first)"
+        raise RunError(message)
+    try:
+        return keras.models.load_model(weights, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"{weights}: {reason} (run 'headnod-train fit' again)"
+        raise RunError(message) from error
+
+
+def with_tag_head(network: keras.Model, tags: int) -> keras.Model:
+    """The same network with a second head that guesses a tagger's tags; only training needs it.
+
+    Returns:
+        A model that gives logits of genres, (n, labels), and of tags, (n, tags).
+    """
+    heard = network.get_layer("logits").input
+    return keras.Model(network.input, [network.output, layers.Dense(tags, name="tags")(heard)], name="taught")
 
 
 def multiply_adds(network: keras.Model) -> int:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from headnod.manifest import Calibration
+from headnod.model import GenreModel
 from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive
-from headnod_train.backend import keras, quiet, tf
+from headnod_train.backend import keras, tf
 from headnod_train.learn import run_folder
-from headnod_train.learn.calibrate import fit_certainty, fit_temperature
-from headnod_train.learn.network import multiply_adds
+from headnod_train.learn.convert import FORMS, Form, LayerError, converted, layer_errors
+from headnod_train.learn.network import load, multiply_adds
 from headnod_train.learn.run_folder import Quantised, Recipe, RunError, draft, runnable
+from headnod_train.measure.calibrate import calibrate
 from headnod_train.measure.listening import hear
 from headnod_train.split import refuse_leaks
 
@@ -24,13 +26,39 @@ REPRESENTATIVE = 500
 """Windows that show the converter how large each tensor grows."""
 
 
-def quantise(run: Path, data: Path, *, console: Console) -> Quantised:
+class FormMeasured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A TFLite file in one of the forms, beside the float one."""
+
+    form: Form
+    """What it computes in."""
+
+    size: int
+    """Bytes."""
+
+    agreement: float
+    """Share of windows on which it names the genre that float32 names."""
+
+
+class Losses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What quantising costs, and where."""
+
+    forms: list[FormMeasured]
+    """Every form, the exact one first."""
+
+    layers: list[LayerError]
+    """Every layer of the int8 file, in the order of execution."""
+
+
+def quantise(run: Path, data: Path, *, sibling: Path | None = None, console: Console) -> Quantised:
     """Make the int8 network of a run, then fit temperature and certainty to it.
 
     Args:
         run: The run folder; model.tflite, float.tflite and quantised.json are written.
-        data: The archive that it was trained on: the train side sets the int8
-            ranges, the valid side temperature and certainty.
+        data: The archive that it was trained on: tracks that it learned from set the
+            int8 ranges, tracks of the train and valid sides that it did not learn
+            from set temperature and certainty.
+        sibling: A quantised run of the same recipe that learned from less, whose
+            temperature and certainty are taken where no track is left to fit them on.
         console: Where progress is shown.
 
     Raises:
@@ -38,23 +66,17 @@ def quantise(run: Path, data: Path, *, console: Console) -> Quantised:
         ArchiveError: The archive cannot be used, or is another one.
     """
     recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
-    archive = read_archive(data, recipe.front_end)
-    refuse_leaks(archive)
-    train, valid = archive.subset("train"), archive.subset("valid")
-    if len(train) != recipe.tracks or train.labels != recipe.labels:
-        message = f"{data}: has {len(train)} training tracks, the run learned from {recipe.tracks} (name its archive)"
-        raise ArchiveError(message)
-    network = _network(run / run_folder.WEIGHTS)
-    windows = _representative(train, recipe)
+    learned, strange = _parted(run, data, recipe)
+    network = load(run / run_folder.WEIGHTS)
+    windows = _representative(learned, recipe)
     console.print(f"quantising with {len(windows)} windows")
-    for name, shown in ((run_folder.FLOAT, None), (run_folder.MODEL, windows)):
-        (run / name).write_bytes(_converted(network, shown))
-    model = runnable(run, run_folder.MODEL, draft(recipe, "int8"))
-    heard = hear(model, valid, console=console)
-    temperature = fit_temperature(heard)
+    (run / run_folder.FLOAT).write_bytes(converted(network, "float32", windows))
+    (run / run_folder.MODEL).write_bytes(converted(network, "int8", windows))
+    stream, single = _calibration(run, recipe, strange, sibling, console)
     quantised = Quantised(
-        temperature=temperature,
-        certainty=fit_certainty(heard, temperature),
+        temperature=stream.temperature,
+        certainty=stream.certainty,
+        single=single,
         representative=len(windows),
         multiply_adds=multiply_adds(network),
         converter={"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": version("numpy")},
@@ -63,16 +85,58 @@ def quantise(run: Path, data: Path, *, console: Console) -> Quantised:
     return quantised
 
 
-def _network(weights: Path) -> keras.Model:
-    if not weights.is_file():
-        message = f"{weights}: there is no such file (run 'headnod-train fit' first)"
+def losses(run: Path, data: Path, *, console: Console) -> Losses:
+    """Measure what quantising a run costs: every form beside float32, and every layer in int8.
+
+    Args:
+        run: The run folder; losses.json is written.
+        data: The archive that it was trained on.
+        console: Where progress is shown.
+
+    Raises:
+        RunError: The run is unfinished or damaged.
+        ArchiveError: The archive cannot be used, or is another one.
+    """
+    recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
+    learned, strange = _parted(run, data, recipe)
+    network, windows = load(run / run_folder.WEIGHTS), _representative(learned, recipe)
+    heard, exact, forms = strange if len(strange) else learned, None, []
+    for form in FORMS:
+        content = converted(network, form, windows)
+        model = GenreModel(draft(recipe, "int8" if form == "int8" else "float32"), content)
+        named = hear(model, heard, console=console).guesses
+        exact = named if exact is None else exact
+        forms.append(FormMeasured(form, len(content), round(float((named == exact).mean()), 4)))
+    found = Losses(forms, layer_errors(network, windows[::5]))
+    run_folder.save(run, run_folder.LOSSES, found)
+    return found
+
+
+def _parted(run: Path, data: Path, recipe: Recipe) -> tuple[Archive, Archive]:
+    """The tracks that a run learned from, and those of the train and valid sides that it did not."""
+    archive = read_archive(data, recipe.front_end)
+    refuse_leaks(archive)
+    learned = np.isin(archive.tracks, run_folder.learned(run))
+    if learned.sum() != recipe.tracks or archive.chosen(learned).labels != recipe.labels:
+        message = f"{data}: has {learned.sum()} of the {recipe.tracks} tracks that it learned from (name its archive)"
+        raise ArchiveError(message)
+    return archive.chosen(learned), archive.chosen(~learned & np.isin(archive.splits, ("train", "valid")))
+
+
+def _calibration(
+    run: Path, recipe: Recipe, strange: Archive, sibling: Path | None, console: Console
+) -> tuple[Calibration, Calibration | None]:
+    """Temperature and certainty of the stream and of single windows."""
+    if sibling is not None:
+        said = run_folder.load(sibling, run_folder.QUANTISED, Quantised)
+        return Calibration(said.temperature, said.certainty), said.single
+    if not len(strange):
+        message = (
+            f"{run}: learned from every track, so none is left to fit temperature and certainty on "
+            "(name a run of the same recipe that learned from fewer, with --sibling)"
+        )
         raise RunError(message)
-    try:
-        return keras.models.load_model(weights, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{weights}: {reason} (run 'headnod-train fit' again)"
-        raise RunError(message) from error
+    return calibrate(runnable(run, run_folder.MODEL, draft(recipe, "int8")), strange, console=console)
 
 
 def _representative(train: Archive, recipe: Recipe) -> NDArray[np.float32]:
@@ -81,25 +145,3 @@ def _representative(train: Archive, recipe: Recipe) -> NDArray[np.float32]:
     chosen = np.linspace(0, len(features) - 1, min(REPRESENTATIVE, len(features))).astype(np.intp)
     spread = np.array(recipe.mean, np.float32), np.array(recipe.deviation, np.float32)
     return (features[chosen] - spread[0]) / spread[1]
-
-
-def _converted(network: keras.Model, windows: NDArray[np.float32] | None) -> bytes:
-    """The network as a TFLite file for a batch of one: int8, or float where no windows are given."""
-
-    def shown() -> Iterator[list[NDArray[np.float32]]]:
-        for window in windows if windows is not None else ():
-            yield [window[None]]
-
-    with quiet(), warnings.catch_warnings():
-        # It looks for ranges in the graph before it looks at the windows.
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        # A batch of exactly one keeps every shape static, or the delegate cannot take it.
-        heard = keras.Input(batch_shape=(1, *network.input_shape[1:]), name="mfcc")
-        converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(heard, network(heard)))
-        if windows is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = shown
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = converter.inference_output_type = tf.int8
-        converted: bytes = converter.convert()
-    return converted

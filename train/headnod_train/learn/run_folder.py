@@ -1,34 +1,71 @@
 """A run: the folder that holds one training and everything needed to repeat it.
 
 recipe.json        settings, data and standardisation
+tracks.txt         the tracks that it learned from, one a line
 weights.keras      the network after training
+state.npz          what an interrupted training goes on from
 history.json       what each epoch reached
 model.tflite       the int8 network, once quantised
 float.tflite       the same before quantising, to compare with
 quantised.json     what the int8 network needs beside its file
+losses.json        what quantising costs, where somebody asked
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
+import numpy as np
 
 from headnod.errors import HeadnodError
 from headnod.frontend import FrontEnd
-from headnod.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
+from headnod.manifest import FORMAT, Calibration, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import GenreModel
 from headnod_train.learn.augment import Augmentation
 
-RECIPE, WEIGHTS, HISTORY = "recipe.json", "weights.keras", "history.json"
-MODEL, FLOAT, QUANTISED = "model.tflite", "float.tflite", "quantised.json"
+RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"
+MODEL, FLOAT, QUANTISED, LOSSES = "model.tflite", "float.tflite", "quantised.json", "losses.json"
 
 _Stored = TypeVar("_Stored", bound=msgspec.Struct)
 
 
 class RunError(HeadnodError, ValueError):
     """A run folder lacks something, or holds something else."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person may choose of a training."""
+
+    epochs: int = 50
+    """Passes over the training tracks."""
+
+    batch: int = 64
+    """Windows in a step."""
+
+    rate: float = 2e-3
+    """Highest learning rate of AdamW."""
+
+    decay: float = 0.05
+    """Weight decay of AdamW."""
+
+    width: int = 24
+    """Channels of the network's first convolution."""
+
+    seed: int = 1
+    """Seed of every random choice."""
+
+    sides: tuple[str, ...] = ("train",)
+    """Sides of the archive that are learned from."""
+
+    fold: tuple[int, int] | None = None
+    """(k, n): the k-th of n folds by artist is left out and watched instead of the valid side."""
+
+    patience: int | None = None
+    """Epochs without a rise on the watched side after which training stops and goes back to the best one."""
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,17 +92,17 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     augmentation: Augmentation
     """How far windows were bent."""
 
-    epochs: int
-    """Passes over the training tracks."""
+    settings: Settings
+    """How it was trained."""
 
-    batch: int
-    """Windows in a step."""
+    tags: str = ""
+    """Name of the file of tags that it learned from, if any."""
 
-    rate: float
-    """Highest learning rate of AdamW."""
+    other: str = ""
+    """Name of the archive of what is no music, if any."""
 
-    seed: int
-    """Seed of every random choice."""
+    teachers: tuple[str, ...] = ()
+    """Names of the runs that it learned from, if any."""
 
 
 class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,12 +123,29 @@ class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     converter: dict[str, str]
     """Versions of the programs that made the file."""
 
+    single: Calibration | None = None
+    """Temperature and certainty of a window that is not smoothed."""
 
-def start(run: Path, recipe: Recipe) -> None:
+
+def start(run: Path, recipe: Recipe, tracks: Sequence[str]) -> None:
     """Make the folder of a run; what a former one left there would not fit this one and goes."""
-    for name in (WEIGHTS, HISTORY, MODEL, FLOAT, QUANTISED):
+    for name in (WEIGHTS, STATE, HISTORY, MODEL, FLOAT, QUANTISED, LOSSES):
         (run / name).unlink(missing_ok=True)
     save(run, RECIPE, recipe)
+    (run / TRACKS).write_text("".join(f"{track}\n" for track in tracks))
+
+
+def learned(run: Path) -> list[str]:
+    """The tracks that a run learned from.
+
+    Raises:
+        RunError: Nobody wrote them down.
+    """
+    try:
+        return (run / TRACKS).read_text().splitlines()
+    except (OSError, ValueError) as error:
+        message = f"{run / TRACKS}: {error} (run 'headnod-train fit' again)"
+        raise RunError(message) from error
 
 
 def save(run: Path, name: str, content: msgspec.Struct) -> None:
@@ -117,6 +171,17 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
         raise RunError(message) from error
 
 
+def spread(runs: Sequence[Path]) -> str:
+    """What runs that differ by their seed reached after their last epochs: mean and range in one line."""
+    last = [json.loads((run / HISTORY).read_text())[-1] for run in runs]
+    told = [
+        f"{100 * np.mean(reached):.1f} % of {kind} ({100 * min(reached):.1f} to {100 * max(reached):.1f})"
+        for kind in ("windows", "tracks")
+        if (reached := [epoch[kind] for epoch in last if kind in epoch])
+    ]
+    return f"{len(runs)} seeds: " + (", ".join(told) or "nothing was watched")
+
+
 def draft(
     recipe: Recipe, kind: Literal["int8", "float32"], *, temperature: float = 1.0, certainty: float = 0.0
 ) -> Manifest:
@@ -131,9 +196,9 @@ def draft(
         front_end=front_end,
         standardisation=Standardisation(recipe.mean, recipe.deviation),
         input=Tensor((1, front_end.frames, front_end.n_mfcc), kind),
-        output=Tensor((1, len(recipe.labels)), kind),
+        output=Tensor((1, len(recipe.labels) + bool(recipe.other)), kind),
         temperature=temperature,
-        rejection=Rejection(certainty),
+        rejection=Rejection(certainty, bool(recipe.other)),
         training=Training(recipe.data, "", {}),
         measured={},
         toolchain={},

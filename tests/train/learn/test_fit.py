@@ -1,0 +1,113 @@
+"""A training goes on after an interruption as if there had been none, and learns from who knows better."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from headnod.frontend import FrontEnd
+from headnod_train.archive import read_archive
+from headnod_train.learn import run_folder
+from headnod_train.learn.augment import Augmentation
+from headnod_train.learn.run_folder import RunError, Settings
+from tone_archive import write_tones
+
+pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
+from headnod_train.learn.fit import fit
+from headnod_train.learn.lessons import Lessons
+from headnod_train.learn.network import load
+from headnod_train.learn.teachers import opinions
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+FRONT_END = FrontEnd(n_mfcc=20)
+SETTINGS = Settings(epochs=3, batch=8, width=4)
+
+
+class StoppedConsole(Console):
+    """A person who presses Ctrl-C when an epoch has been told."""
+
+    def print(self, *told, **how):
+        if str(told[0]).startswith("epoch 2"):
+            raise KeyboardInterrupt
+        super().print(*told, **how)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return write_tones(tmp_path_factory.mktemp("tones") / "tones.npz", FRONT_END)
+
+
+def train(archive, run, settings=SETTINGS, console=None, **more):
+    quiet = console or Console(quiet=True)
+    return fit(archive, run, settings, front_end=FRONT_END, augmentation=Augmentation(), console=quiet, **more)
+
+
+@pytest.fixture(scope="module")
+def whole(archive, tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole")
+    train(archive, run)
+    return run
+
+
+def weights(run):
+    return load(run / run_folder.WEIGHTS).get_weights()
+
+
+def test_an_interrupted_training_goes_on_to_the_very_same_weights(archive, whole, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(archive, tmp_path, console=StoppedConsole(file=io.StringIO()))
+    assert len(json.loads((tmp_path / run_folder.HISTORY).read_text())) == 2
+    train(archive, tmp_path, resume=True)
+    assert all(map(np.array_equal, weights(tmp_path), weights(whole)))
+    assert (tmp_path / run_folder.HISTORY).read_text() == (whole / run_folder.HISTORY).read_text()
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_with(archive, whole):
+    with pytest.raises(RunError, match="was begun with another recipe"):
+        train(archive, whole, Settings(epochs=4, batch=8, width=4), resume=True)
+
+
+def test_a_pupil_learns_from_a_former_run_and_says_so(archive, whole, tmp_path):
+    recipe = train(
+        archive, tmp_path, Settings(epochs=1, batch=8, width=4), lessons=Lessons(teachers=(whole,)), tensorboard=True
+    )
+    assert recipe.teachers == (whole.name,)
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+@pytest.mark.long
+def test_a_teacher_is_not_asked_about_tracks_it_learned_from_where_another_can_answer(archive, whole, tmp_path):
+    settings = Settings(epochs=1, batch=8, width=4, fold=(1, 2))
+    train(archive, tmp_path, settings)
+    learned = run_folder.learned(tmp_path)
+    music = read_archive(archive, FRONT_END).subset("train")
+    assert set(learned) < set(music.tracks)
+    alone = opinions([tmp_path], music, music.labels, 10)
+    both = opinions([whole, tmp_path], music, music.labels, 10)
+    strange = ~np.isin(music.tracks, learned)
+    assert strange.any()
+    assert np.allclose(both[strange], alone[strange])
+    assert not np.allclose(both[~strange], alone[~strange])
+    assert np.allclose(both.sum(axis=2), 1.0, atol=1e-4)
+
+
+def test_a_teacher_of_other_genres_is_refused(archive, whole):
+    music = read_archive(archive, FRONT_END)
+    with pytest.raises(RunError, match="its genres are high, low, noisy, the pupil's high, low"):
+        opinions([whole], music, ("high", "low"), 10)
+
+
+def test_what_is_no_music_gets_an_answer_of_its_own(archive, tmp_path):
+    train(archive, tmp_path, Settings(epochs=1, batch=8, width=4), lessons=Lessons(other=archive))
+    assert load(tmp_path / run_folder.WEIGHTS).output_shape == (None, 4)
+
+
+@pytest.mark.long
+def test_patience_stops_a_training_that_no_longer_rises_and_keeps_its_best(archive, tmp_path):
+    train(archive, tmp_path, Settings(epochs=40, batch=8, width=4, patience=2))
+    reached = [epoch["windows"] for epoch in json.loads((tmp_path / run_folder.HISTORY).read_text())]
+    assert len(reached) < 40
+    assert max(reached[-2:]) <= max(reached[:-2])

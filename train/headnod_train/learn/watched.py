@@ -1,0 +1,51 @@
+"""Music that nothing is learned from: how a training is judged while it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.frontend import Features, FrontEnd
+from headnod.model import softmax
+from headnod_train.archive import Archive, heard_windows
+from headnod_train.backend import keras
+from headnod_train.measure.metrics import by_track
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Windows that nothing is learned from."""
+
+    features: Features
+    """Standardised MFCCs, shape (windows, frames, n_mfcc)."""
+
+    targets: NDArray[np.intp]
+    """What each window is, shape (windows,)."""
+
+    tracks: NDArray[np.intp]
+    """The track of each window, shape (windows,)."""
+
+    labels: int
+    """Genres; an answer behind them is none."""
+
+    @classmethod
+    def of(
+        cls, archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, spread: tuple[np.ndarray, np.ndarray]
+    ) -> Watched:
+        """Every window that a listener would hear of an archive."""
+        features, tracks = heard_windows(archive, front_end)
+        return cls((features - spread[0]) / spread[1], archive.targets(labels)[tracks], tracks, len(labels))
+
+    def judge(self, network: keras.Model) -> dict[str, float]:
+        """Share of windows and of tracks that a network names rightly, and its mean cross-entropy."""
+        parts = [np.asarray(network(part)) for part in np.array_split(self.features, 16)]
+        logits = np.concatenate(parts)[:, : self.labels]
+        scores = softmax(logits)
+        played = self.targets[np.unique(self.tracks, return_index=True)[1]]
+        return {
+            "windows": float((scores.argmax(axis=1) == self.targets).mean()),
+            "tracks": float((by_track(scores, self.tracks).argmax(axis=1) == played).mean()),
+            "loss_watched": float(-np.log(scores[np.arange(len(scores)), self.targets] + 1e-9).mean()),
+        }
