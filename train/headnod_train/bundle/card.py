@@ -9,8 +9,10 @@ import numpy as np
 
 from headnod.manifest import Manifest
 from headnod_train.bundle.collection import Collection
+from headnod_train.bundle.recipe import command, differences, told
 from headnod_train.learn.run_folder import Quantised, Recipe
-from headnod_train.measure.evaluate import Evaluation, figures
+from headnod_train.measure.figures import Evaluation
+from headnod_train.measure.tables import LEAKY, facts, headlines, interval
 
 
 def write_card(
@@ -21,6 +23,7 @@ def write_card(
     quantised: Quantised,
     size: int,
     collection: Collection,
+    of_sibling: bool = False,
 ) -> str:
     """The card as Markdown.
 
@@ -31,21 +34,26 @@ def write_card(
         quantised: How it was quantised.
         size: Bytes of the int8 file.
         collection: What it learned from.
+        of_sibling: The evaluation is of another network of the same recipe.
     """
     parts = (
         _what(manifest, quantised, size),
         _learned(recipe, quantised, collection),
-        _measured(evaluation),
+        _measured(evaluation, recipe, of_sibling=of_sibling),
+        _degraded(evaluation),
         _confused(evaluation),
-        _limits(manifest, collection),
-        _repeat(manifest, recipe),
+        _limits(manifest, evaluation, collection),
+        _repeat(manifest, recipe, of_sibling=of_sibling),
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _what(manifest: Manifest, quantised: Quantised, size: int) -> str:
-    front_end = manifest.front_end
+    front_end, single = manifest.front_end, manifest.single
     seconds = front_end.window_samples / front_end.sample_rate
+    alone = (
+        f" A window that is heard alone has {single.temperature:g} and {single.certainty:g} instead." if single else ""
+    )
     return f"""# {manifest.id}
 
 Names one of {len(manifest.labels)} genres for {seconds:.1f} s of music: {", ".join(manifest.labels)}.
@@ -53,42 +61,68 @@ Names one of {len(manifest.labels)} genres for {seconds:.1f} s of music: {", ".j
 A small convolutional network in int8: {size / 1000:.0f} kB, {quantised.multiply_adds / 1e6:.1f} million multiply-adds
 a window. It hears {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {front_end.n_mels} mel bands at
 {front_end.sample_rate:,} Hz. Logits are divided by {manifest.temperature:g} before softmax, and a genre is named from a
-smoothed score of {manifest.rejection.certainty:g} on."""
+smoothed score of {manifest.rejection.certainty:g} on.{alone}"""
 
 
 def _learned(recipe: Recipe, quantised: Quantised, collection: Collection) -> str:
+    settings = recipe.settings
+    fold = f", all but fold {settings.fold[0]} of {settings.fold[1]}" if settings.fold else ""
+    beside = [
+        text
+        for used, text in (
+            (recipe.tags, f"what a tagger says of them (`{recipe.tags}`)"),
+            (recipe.other, f"sound that is no music (`{recipe.other}`)"),
+            (recipe.teachers, f"what {len(recipe.teachers)} networks of former runs say of them"),
+        )
+        if used
+    ]
+    also = f" It also learned from {' and '.join(beside)}." if beside else " From scratch, without any other network."
     return f"""## What it learned from
 
-{collection.name}: {recipe.tracks} tracks of `{recipe.data}`. From scratch, without any pre-trained network:
-{recipe.epochs} epochs of windows cut at random and bent in mel power (pitch, contrast, equalisation, noise, masks,
-mixup). {quantised.representative} of its windows set the int8 ranges.
+{collection.name}: {recipe.tracks} tracks of `{recipe.data}` (its {" and ".join(settings.sides)} side{fold}).{also}
+{settings.epochs} epochs of windows cut at random and bent in mel power; `manifest.json` says how, under `training`.
+{quantised.representative} of its windows set the int8 ranges.
 
 Licence of the data: {collection.licence}"""
 
 
-def _measured(evaluation: Evaluation) -> str:
+def _measured(evaluation: Evaluation, recipe: Recipe, *, of_sibling: bool) -> str:
     rows = "\n".join(
-        f"| {name} | {share.accuracy:.1%} | {share.ci95[0]:.1%} to {share.ci95[1]:.1%} | {share.count:,} |"
-        for name, share in figures(evaluation)
+        f"| {name} | {share.accuracy:.1%} | {interval(share)} | {share.count:,} |"
+        for name, share in headlines(evaluation)
     )
-    settled, calibration = evaluation.stream.after_12s, evaluation.calibration
-    agreement = ""
-    if evaluation.float_agreement is not None:
-        agreement = f"\n- On {evaluation.float_agreement:.1%} of windows int8 and float name the same genre."
+    lines = "\n".join(f"- {name}: {text}" for name, text in facts(evaluation))
+    leaky = f"**{LEAKY}.**\n\n" if evaluation.leaky else ""
+    whose = _whose(evaluation, recipe) if of_sibling else ""
     return f"""## What it is worth
 
-Measured on the {evaluation.split} side of `{evaluation.data}`: {evaluation.how}.
+{leaky}{whose}Measured on the {evaluation.split} side of `{evaluation.data}`: {evaluation.how}.
 
 | | right | 95 % interval | of |
 | --- | --- | --- | --- |
 {rows}
 
-- {settled.named:.1%} of the stream's estimates after 12 s are certain enough to be named; of those,
-  {settled.accuracy_of_named:.1%} are right.
-- Expected calibration error: {calibration.ece:.3f} of the stream, {calibration.ece_of_windows:.3f} of single
-  windows.{agreement}
+{lines}
 
 {_honesty(evaluation.split)}"""
+
+
+def _whose(evaluation: Evaluation, recipe: Recipe) -> str:
+    learned = evaluation.recipe.get("tracks", "other")
+    unlike = "".join(
+        f"{'; ' if place else ' but for '}{name} {_or_none(theirs)}, here {_or_none(ours)}"
+        for place, (name, (theirs, ours)) in enumerate(differences(evaluation.recipe, told(recipe)).items())
+    )
+    return (
+        f"**These figures are not of this file.** It learned from all {recipe.tracks} tracks, those that figures are "
+        f"measured on among them. They are of a sibling, {evaluation.model}, that learned from {learned} tracks "
+        f"without those (sha256 {evaluation.sha256[:12]}…). Its recipe is the same{unlike}. "
+        "Temperature and certainty are the sibling's too.\n\n"
+    )
+
+
+def _or_none(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def _honesty(split: str) -> str:
@@ -96,11 +130,35 @@ def _honesty(split: str) -> str:
         return (
             "These tracks were not learned from, nor any other by an artist of theirs, as far as artists are known.\n"
             "But settings were chosen while looking at them, and temperature and certainty were fitted on them:\n"
-            "expect somewhat less on other music. Which epoch to keep was not chosen: it is the last."
+            "expect somewhat less on other music."
         )
     if split == "train":
-        return "The network learned from these very tracks: the figures say nothing of other music."
+        return "Tracks of this side were learned from, or chosen from: the figures say little of other music."
     return "These tracks played no part in training, and temperature and certainty were fitted on others."
+
+
+def _degraded(evaluation: Evaluation) -> str:
+    degraded = evaluation.degraded
+    if degraded is None:
+        return ""
+    rows = "\n".join(
+        f"| {row.name} | {row.windows.accuracy:.1%} | {row.loss_points.windows:.1f} | {row.tracks.accuracy:.1%} "
+        f"| {row.loss_points.tracks:.1f} | {row.calibration.ece:.3f} | {row.refused:.1%} |"
+        for row in degraded.conditions
+    )
+    mean, worst = degraded.mean_loss_points, degraded.worst_loss_points
+    leaky = f"\n**{LEAKY}.**\n" if evaluation.leaky else ""
+    return f"""## As it arrives
+{leaky}
+The same tracks as loudspeakers, rooms, microphones and other sounds would make them, simulated in mel power (what each
+is stands in `manifest.json`). Loss is in points against clean; refused is what stays under the certainty.
+
+| | windows | loss | tracks | loss | calibration error | refused |
+| --- | --- | --- | --- | --- | --- | --- |
+{rows}
+
+Mean loss: {mean.windows:.1f} points of windows, {mean.tracks:.1f} of tracks. Worst: {worst.windows:.1f} and \
+{worst.tracks:.1f} ({degraded.worst})."""
 
 
 def _confused(evaluation: Evaluation) -> str:
@@ -128,26 +186,30 @@ def _confused(evaluation: Evaluation) -> str:
     )
 
 
-def _limits(manifest: Manifest, collection: Collection) -> str:
-    limits = (
+def _limits(manifest: Manifest, evaluation: Evaluation, collection: Collection) -> str:
+    limits = [
         f"It knows {len(manifest.labels)} genres and calls all music one of them, or nothing.",
         *collection.limits,
-        "It was trained on recordings, not yet on loudspeakers, rooms and microphones, which will cost it accuracy.",
-        "It was not trained on speech or household noise, and may name a genre for them.",
-    )
+    ]
+    if evaluation.degraded is None:
+        limits.append("What rooms, loudspeakers and microphones cost it was not measured.")
+    if evaluation.not_music is None:
+        limits.append("Whether it gives speech and noise a genre was not measured.")
+    else:
+        limits.append(f"Of sounds that are no music, {evaluation.not_music.named:.1%} of windows get a genre.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 
-def _repeat(manifest: Manifest, recipe: Recipe) -> str:
+def _repeat(manifest: Manifest, recipe: Recipe, *, of_sibling: bool) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in manifest.toolchain.items())
-    settings = f"--epochs {recipe.epochs} --seed {recipe.seed} --n-mfcc {recipe.front_end.n_mfcc}"
+    measured = " --measured SIBLING.json" if of_sibling else ""
     return f"""## How to repeat it
 
 ```
-headnod-train fit --data {recipe.data} --run RUN {settings}
-headnod-train quantise --data {recipe.data} --run RUN
-headnod-train pack --data {recipe.data} --run RUN --name {manifest.name} --version {manifest.version}
+{command(recipe)}
+headnod-train quantise --data {recipe.data} --run RUN{" --sibling SIBLING" if of_sibling else ""}
+headnod-train pack --data {recipe.data} --run RUN --name {manifest.name} --version {manifest.version}{measured}
 ```
 
-The same seed gives the same batches, but TensorFlow adds up in another order on another machine: expect the figures to
-move by a point or two. Made with {versions}."""
+TensorFlow adds up in another order on another machine: expect the figures to move by a point or two. Made with
+{versions}."""

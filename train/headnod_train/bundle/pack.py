@@ -1,7 +1,8 @@
 """Packing: a quantised run in, a bundle that a listener can use out.
 
-The figures in a bundle are measured here, on the very file that it holds, and
-the bundle is loaded as a device would load it before it gets its name.
+The figures in a bundle are measured here, on the very file that it holds, or
+come from an evaluation of a sibling where the network learned from all music
+there is. The bundle is loaded as a device would load it before it gets its name.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,23 @@ from rich.console import Console
 
 from headnod.errors import HeadnodError
 from headnod.golden import write_golden
-from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, Name, Training, Version
+from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version
 from headnod.model import GenreModel
 from headnod.runtime import runtime_name
 from headnod_train.archive import read_archive
+from headnod_train.bundle import recipe as recipes
 from headnod_train.bundle.card import write_card
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.synthetic import golden_features
 from headnod_train.learn import run_folder
 from headnod_train.learn.run_folder import Quantised, Recipe, draft, runnable
-from headnod_train.measure.evaluate import Evaluation, evaluate
+from headnod_train.measure.conditions import Condition
+from headnod_train.measure.evaluate import Sounds, evaluate
+from headnod_train.measure.figures import Evaluation
 from headnod_train.split import refuse_leaks
+
+_CURVES = frozenset({"curve", "moments", "seconds", "recipe"})
+"""Parts of an evaluation that a manifest leaves out; its own recipe stands under `training`."""
 
 
 class PackError(HeadnodError, ValueError):
@@ -45,6 +52,9 @@ def pack(
     collection: Collection,
     split: str = "valid",
     replace: bool = False,
+    conditions: Sequence[Condition] = (),
+    sounds: Sounds | None = None,
+    sibling: Evaluation | None = None,
     console: Console,
 ) -> tuple[Path, Evaluation]:
     """Write a bundle, measured and proven.
@@ -58,13 +68,18 @@ def pack(
         collection: What the network learned from.
         split: The side of the archive to measure on.
         replace: A bundle of that name and version may go.
+        conditions: What else to measure it under.
+        sounds: Audio to measure it with.
+        sibling: What was measured of a run of the same recipe and calibration that
+            did not learn from the measured tracks; then nothing is measured here.
         console: Where progress is shown.
 
     Returns:
         The bundle's folder and what was measured.
 
     Raises:
-        PackError: The name is none, or taken.
+        PackError: The name is none, or taken; the run learned from what it
+            is to be measured on; or the sibling is none.
         RunError: The run lacks something.
         ArchiveError: The archive cannot be used.
         ManifestError: The bundle does not load.
@@ -76,23 +91,31 @@ def pack(
         draft(recipe, "int8", temperature=quantised.temperature, certainty=quantised.certainty),
         name=name,
         version=version,
-        training=Training(f"{collection.name}: {recipe.tracks} tracks", collection.licence, _settings(recipe)),
+        single=quantised.single,
+        training=Training(f"{collection.name}: {recipe.tracks} tracks", collection.licence, recipes.told(recipe)),
         toolchain=_toolchain(quantised),
     )
+    if sibling is None:
+        evaluation = _measure(run, data, manifest, split, conditions=conditions, sounds=sounds, console=console)
+    else:
+        _refuse_strangers(manifest, sibling)
+        evaluation = sibling
     model = runnable(run, run_folder.MODEL, manifest)
-    archive = read_archive(data, recipe.front_end)
-    refuse_leaks(archive)
-    float_model = runnable(run, run_folder.FLOAT, draft(recipe, "float32"))
-    evaluation = evaluate(model, archive, data=data.name, split=split, console=console, float_model=float_model)
     content = (run / run_folder.MODEL).read_bytes()
     card = write_card(
-        manifest, evaluation, recipe=recipe, quantised=quantised, size=len(content), collection=collection
+        manifest,
+        evaluation,
+        recipe=recipe,
+        quantised=quantised,
+        size=len(content),
+        collection=collection,
+        of_sibling=sibling is not None,
     )
     files = {MODEL: content, GOLDEN: write_golden(model, golden_features(recipe.front_end)), CARD: card.encode()}
     manifest = msgspec.structs.replace(
         manifest,
         sha256={file: hashlib.sha256(held).hexdigest() for file, held in files.items()},
-        measured=_measured(evaluation, quantised, len(content)),
+        measured=_measured(evaluation, quantised, len(content), of_sibling=sibling is not None),
     )
     files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     _write(folder, files)
@@ -116,21 +139,58 @@ def _free(models: Path, name: str, version: str, *, replace: bool) -> Path:
     return folder
 
 
-def _settings(recipe: Recipe) -> dict[str, str | int | float | bool]:
-    bent = {
-        f"augmentation.{name}": value if isinstance(value, int | float) else " to ".join(map(str, value))
-        for name, value in asdict(recipe.augmentation).items()
-    }
-    return {
-        "data": recipe.data,
-        "tracks": recipe.tracks,
-        "epochs": recipe.epochs,
-        "batch": recipe.batch,
-        "rate": recipe.rate,
-        "seed": recipe.seed,
-        "kept": "moving average of the weights after the last epoch",
-        **bent,
-    }
+def _measure(
+    run: Path,
+    data: Path,
+    manifest: Manifest,
+    split: str,
+    *,
+    conditions: Sequence[Condition],
+    sounds: Sounds | None,
+    console: Console,
+) -> Evaluation:
+    archive = read_archive(data, manifest.front_end)
+    refuse_leaks(archive)
+    both = sorted(set(run_folder.learned(run)) & set(map(str, archive.subset(split).tracks)))
+    if both and not archive.leaky:
+        message = (
+            f"{run}: learned from {len(both)} tracks of the {split} side, such as {both[0]}, and cannot be measured on "
+            "them (train and evaluate a sibling without them, and give its --json with --measured)"
+        )
+        raise PackError(message)
+    recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
+    return evaluate(
+        runnable(run, run_folder.MODEL, manifest),
+        archive,
+        data=data.name,
+        split=split,
+        console=console,
+        conditions=conditions,
+        float_model=runnable(run, run_folder.FLOAT, draft(recipe, "float32")),
+        sounds=sounds,
+    )
+
+
+def _refuse_strangers(manifest: Manifest, sibling: Evaluation) -> None:
+    """Check that figures of another network may stand for this one's."""
+    given = f"--measured: {sibling.model}"
+    if sibling.confusion.labels != manifest.labels:
+        message = f"{given} names other genres ({', '.join(sibling.confusion.labels)})"
+        raise PackError(message)
+    if sibling.split in str(sibling.recipe.get("sides", "train")).split(", "):
+        message = f"{given} learned from the {sibling.split} side, which it was measured on"
+        raise PackError(message)
+    for setting, (theirs, ours) in recipes.differences(sibling.recipe, manifest.training.recipe).items():
+        if setting in recipes.NETWORK:
+            message = f"{given} is no sibling: its '{setting}' is {theirs}, the run's {ours} (train both by one recipe)"
+            raise PackError(message)
+    said = (manifest.temperature, manifest.rejection.certainty, manifest.single)
+    if (sibling.temperature, sibling.certainty, sibling.single) != said:
+        message = (
+            f"{given} has temperature {sibling.temperature:g} and certainty {sibling.certainty:g}, the run "
+            f"{manifest.temperature:g} and {manifest.rejection.certainty:g} (quantise the run with --sibling)"
+        )
+        raise PackError(message)
 
 
 def _toolchain(quantised: Quantised) -> dict[str, str]:
@@ -138,13 +198,23 @@ def _toolchain(quantised: Quantised) -> dict[str, str]:
     return {"python": platform.python_version(), runtime: number, **quantised.converter}
 
 
-def _measured(evaluation: Evaluation, quantised: Quantised, size: int) -> dict[str, Any]:
+def _measured(evaluation: Evaluation, quantised: Quantised, size: int, *, of_sibling: bool) -> dict[str, Any]:
+    """Every figure but the points of curves, which a device would read at every start for nobody."""
+    figures = _without_curves(msgspec.to_builtins(evaluation))
+    how = "after quantising, on tracks that were not learned from, clean and degraded"
     return {
-        **msgspec.to_builtins(evaluation),
-        "fitted": "temperature and certainty on the valid side, after quantising",
+        **figures,
+        "of_sibling": of_sibling,
+        "fitted": f"temperature and certainty {how}" + (", of the sibling" if of_sibling else ""),
         "bytes": size,
         "multiply_adds": quantised.multiply_adds,
     }
+
+
+def _without_curves(figures: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(figures, dict):
+        return {name: _without_curves(value) for name, value in figures.items() if name not in _CURVES}
+    return [_without_curves(value) for value in figures] if isinstance(figures, list | tuple) else figures
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

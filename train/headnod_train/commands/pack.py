@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from headnod_train.commands.evaluate import add_sounds, sounds_of
 from headnod_train.commands.options import add_data, add_run, add_split, say
 
 
@@ -28,6 +29,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("--collection", default="gtzan", help="what the network learned from (default %(default)s)")
     parser.add_argument("--licence", metavar="TEXT", help="licence of a collection other than gtzan")
+    parser.add_argument(
+        "--measured",
+        type=Path,
+        metavar="FILE",
+        help="figures of a sibling ('evaluate --json'): for a run that learned from all music there is",
+    )
+    add_sounds(parser)
     parser.add_argument("--replace", action="store_true", help="a bundle of that name and version may be replaced")
     parser.set_defaults(run=run, kept="no bundle was written")
 
@@ -36,7 +44,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
     """Pack, show what was measured, and name the bundle."""
     from headnod_train.bundle.collection import collection  # noqa: PLC0415
     from headnod_train.bundle.pack import pack  # noqa: PLC0415
-    from headnod_train.measure.evaluate import table  # noqa: PLC0415
+    from headnod_train.measure.conditions import CONDITIONS  # noqa: PLC0415
+    from headnod_train.measure.figures import load  # noqa: PLC0415
+    from headnod_train.measure.tables import tables  # noqa: PLC0415
 
     folder, found = pack(
         options.folder,
@@ -47,7 +57,11 @@ def run(options: argparse.Namespace, console: Console) -> None:
         collection=collection(options.collection, options.licence),
         split=options.split,
         replace=options.replace,
+        conditions=CONDITIONS,
+        sounds=sounds_of(options),
+        sibling=load(options.measured) if options.measured else None,
         console=console,
     )
-    Console().print(table(found))
+    for table in tables(found):
+        Console().print(table)
     say(str(folder))
