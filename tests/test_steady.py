@@ -27,6 +27,18 @@ def test_noise_of_any_colour_is_noise(slope, seed):
     assert fills(coloured(slope, seed))
 
 
+@pytest.mark.parametrize("mains", [50.0, 60.0])
+@pytest.mark.parametrize("hiss", [-90, -60])
+def test_the_hum_of_the_mains_is_noise(mains, hiss):
+    tones = sum(sine(mains * number, 4.0) / number for number in range(1, 25))
+    assert fills(scaled(tones, -30) + noise(4.0, dbfs=hiss))
+
+
+def test_a_bass_line_is_not_hum():
+    notes = np.concatenate([sine(pitch, 0.5) for pitch in (55.0, 65.4, 73.4, 82.4, 55.0, 98.0, 110.0, 82.4)])
+    assert not fills(notes)
+
+
 @pytest.mark.parametrize("level", [-60, -30, 0])
 def test_its_level_does_not_matter(level):
     assert fills(scaled(noise(4.0, dbfs=-10), level))
