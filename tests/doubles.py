@@ -45,7 +45,14 @@ def manifest_of(
 class FixedModel:
     """A GenreModel whose scores are given, window by window; the last are repeated."""
 
-    def __init__(self, *answers: Sequence[float], labels: Sequence[str] = ("jazz", "metal"), certainty: float = 0.0):
+    def __init__(
+        self,
+        *answers: Sequence[float],
+        labels: Sequence[str] = ("jazz", "metal"),
+        certainty: float = 0.0,
+        not_music: bool = False,
+    ):
+        self._more = ("unknown",) if not_music else ()
         self.manifest = manifest_of(labels=labels, certainty=certainty)
         self.heard: list[Features] = []
         self._answers = chain(answers, repeat(answers[-1]))
@@ -57,6 +64,10 @@ class FixedModel:
     @property
     def labels(self) -> tuple[str, ...]:
         return self.manifest.labels
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return (*self.labels, *self._more)
 
     def scores(self, features: Features) -> np.ndarray:
         self.heard.append(features.copy())

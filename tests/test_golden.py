@@ -11,7 +11,7 @@ from bundles import copied, flipped, replaced
 from headnod.errors import ManifestError
 from headnod.frontend import FrontEnd
 from headnod.golden import FEATURES_TOLERANCE, SCORES_TOLERANCE, chirp, prove, write_golden
-from headnod.manifest import GOLDEN, Standardisation
+from headnod.manifest import GOLDEN, HASHED, Standardisation
 from headnod.model import GenreModel
 
 
@@ -159,3 +159,14 @@ def test_loading_with_golden_numbers_wants_their_hash_and_their_truth(bundle, tm
     with pytest.raises(ManifestError, match=r"golden\.npz: scores: this machine differs") as caught:
         GenreModel.load(folder, golden=True)
     assert str(caught.value).startswith(f"{folder / GOLDEN}: ")
+
+
+@pytest.mark.parametrize("name", HASHED)
+def test_loading_with_golden_numbers_checks_every_file(bundle, tmp_path, name):
+    folder = copied(bundle, tmp_path)
+    flipped(folder / name, -1)
+    with pytest.raises(ManifestError, match=rf"{name}: sha256 is"):
+        GenreModel.load(folder, golden=True)
+    (folder / name).unlink()
+    with pytest.raises(ManifestError, match=rf"{name}: there is no such file"):
+        GenreModel.load(folder, golden=True)

@@ -113,7 +113,7 @@ def test_a_field_that_does_not_fit_is_named(folder, change, complaint):
     assert complaint in refusal(edited(folder, change))
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(Manifest) if field.required])
 def test_a_missing_key_is_named(folder, field):
     assert f"`{field}`" in refusal(edited(folder, lambda content: content.pop(field)))
 

@@ -26,13 +26,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The file, as it was named."""
 
     genre: str
-    """The likeliest label, or `silence`."""
+    """The likeliest label, `silence`, or `unknown` for what is no music."""
 
     confidence: float
-    """Probability of that label over the whole file (0-1); 0 for silence."""
+    """Probability of that over the whole file (0-1); 0 for silence."""
 
     scores: dict[str, float]
-    """Probability of every label; they sum to 1, or are 0 for silence."""
+    """Probability of every label. What is missing to 1 is the chance that it is no music; all are 0 for silence."""
 
     seconds: float
     """How long the file is."""
@@ -61,7 +61,8 @@ def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
         covered = window.end
         log_mel = cache.log_mel(window)
         if dbfs(window.samples) >= settings.silence and not steady.fills(log_mel):
-            scores.append(model.scores(front_end.cepstra(log_mel)))
+            features = front_end.cepstra(log_mel)
+            scores.append(model.scores(features))
     if not heard.count:
         message = f"{file}: holds no sound (its length is 0)"
         raise AudioError(message)
@@ -70,13 +71,16 @@ def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
     if uncovered and dbfs(rest) >= settings.silence:
         log_mel = _repeated(rest, front_end)
         if not steady.fills(log_mel):
-            scores.append(model.scores(front_end.cepstra(log_mel)))
-    probable = mean_of(scores) if scores else np.zeros(len(model.labels), np.float32)
+            features = front_end.cepstra(log_mel)
+            scores.append(model.scores(features))
+    probable = mean_of(scores) if scores else np.zeros(len(model.answers), np.float32)
+    if len(scores) == 1 and model.manifest.single is not None:
+        probable = model.alone(features)
     return Verdict(
         file=file,
-        genre=model.labels[int(probable.argmax())] if scores else SILENCE,
+        genre=model.answers[int(probable.argmax())] if scores else SILENCE,
         confidence=round(float(probable.max()), 4),
-        scores={label: round(float(score), 4) for label, score in zip(model.labels, probable, strict=True)},
+        scores={label: round(float(score), 4) for label, score in zip(model.labels, probable, strict=False)},
         seconds=round(heard.count / front_end.sample_rate, 2),
         short=heard.count < front_end.window_samples,
     )

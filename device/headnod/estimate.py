@@ -63,10 +63,10 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """A label of the model, `silence`, or `unknown`."""
 
     confidence: float
-    """Smoothed probability of the likeliest label (0-1); 0 in silence."""
+    """Smoothed probability of that genre (0-1), of the likeliest label where it is unknown; 0 in silence."""
 
     scores: dict[str, float]
-    """Smoothed probability of every label; they sum to 1, or are 0 in silence."""
+    """Smoothed probability of every label; 0 in silence. What is missing to 1 is the chance that it is no music."""
 
     level: float
     """Level of the window in dBFS: a full-scale sine has -3."""
@@ -84,7 +84,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """Name and version of the model that made the scores."""
 
     raw_genre: str = SILENCE
-    """The likeliest label of this window alone; `silence` in silence."""
+    """What this window alone would be called, however unsure; `silence` in silence."""
 
     raw_confidence: float = 0.0
     """Its probability (0-1); 0 in silence."""

@@ -68,7 +68,7 @@ def prove(model: GenreModel, golden: bytes) -> None:
     shapes = {
         "chirp_features": (front_end.frames, front_end.n_mfcc),
         "features": (len(expected["features"]), front_end.frames, front_end.n_mfcc),
-        "scores": (len(expected["features"]), len(model.labels)),
+        "scores": (len(expected["features"]), len(model.answers)),
     }
     for name, shape in shapes.items():
         if expected[name].shape != shape:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from headnod.audio.blocks import Block, Hole
 from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, Now, State
-from headnod.level import NoiseFloor, clipped_share, dbfs, is_dead
+from headnod.level import Loudness, Meter, NoiseFloor
 from headnod.model import GenreModel
-from headnod.smoothing import Smoother
+from headnod.smoothing import Choice, Smoother
 from headnod.steady import SteadyNoise
 from headnod.windows import FrameCache, Window, windows
 
@@ -36,6 +36,9 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     smoothing: Annotated[float, Meta(ge=0.0, le=600.0)] = 12.0
     """Seconds over which scores are averaged."""
+
+    lead: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.35
+    """How far another genre must be ahead, in smoothed probability, before it is named instead (0-1)."""
 
     silence: Annotated[float, Meta(ge=-120.0, le=0.0)] = -60.0
     """Windows quieter than this, in dBFS, say nothing."""
@@ -56,6 +59,8 @@ def listen(
     monotonic: Callable[[], float] = time.monotonic,
     first: int = 0,
     lost: float = 0.0,
+    newer: Callable[[], GenreModel] | None = None,
+    beside: Callable[[Window, Estimate], None] | None = None,
 ) -> Iterator[Estimate | Condition]:
     """Name the genre of a stream of audio.
 
@@ -68,6 +73,9 @@ def listen(
         monotonic: A clock in seconds that is never set.
         first: Sequence number of the first estimate.
         lost: Seconds of sound that were lost before.
+        newer: Says which model hears the next window. It takes the same sample
+            rate; no window is lost over it and none is heard by both.
+        beside: Is given each window with music, and its estimate once that was shown.
 
     Yields:
         An estimate for every window, and a condition for every hole.
@@ -75,7 +83,14 @@ def listen(
     front_end, judge = model.front_end, _Judge(model, settings)
     every = round(settings.every * front_end.sample_rate)
     sequence, dropped = first, lost
-    for window in windows(blocks, front_end.window_samples, every, grid=front_end.hop):
+
+    def recut() -> tuple[int, int]:
+        nonlocal judge
+        if newer is not None and (other := newer()) is not judge.model:
+            judge = judge.succeeded_by(other)
+        return judge.model.front_end.window_samples, judge.model.front_end.hop
+
+    for window in windows(blocks, front_end.window_samples, every, grid=front_end.hop, recut=recut):
         if isinstance(window, Hole):
             judge.forget()
             dropped += window.lost
@@ -84,70 +99,89 @@ def listen(
         began = monotonic()
         judgement = judge.hear(window)
         made = monotonic()
-        yield Estimate(
+        estimate = Estimate(
             sequence=sequence,
             time=now(),
             monotonic=round(made, 3),
             seconds=round(window.end / front_end.sample_rate, 3),
             genre=judgement.genre,
-            confidence=_rounded(judgement.scores.max()),
+            confidence=_rounded(judgement.confidence),
             raw_genre=judgement.raw_genre,
             raw_confidence=_rounded(judgement.raw_confidence),
-            scores={label: _rounded(score) for label, score in zip(model.labels, judgement.scores, strict=True)},
-            level=round(judgement.level, 1),
-            peak=round(dbfs(window.samples, peak=True), 1),
+            scores={label: _rounded(score) for label, score in zip(judge.model.labels, judgement.scores, strict=True)},
+            level=round(judgement.loudness.level, 1),
+            peak=round(judgement.loudness.peak, 1),
             dropped=round(dropped, 2),
             latency=round(1e3 * (made - began), 2),
-            state=_state(window),
-            model=model.manifest.id,
+            state=_state(judgement.loudness),
+            model=judge.model.manifest.id,
         )
+        yield estimate
+        if beside is not None and judgement.genre != SILENCE:
+            beside(window, estimate)
         sequence += 1
 
 
 class _Judgement(NamedTuple):
     genre: str
+    confidence: np.float32
     scores: NDArray[np.float32]
     raw_genre: str
     raw_confidence: np.float32
-    level: float
+    loudness: Loudness
 
 
 class _Judge:
     """What a window is, given those before it."""
 
     def __init__(self, model: GenreModel, settings: ListenerSettings) -> None:
-        self._model, self._settings = model, settings
-        self._certainty = settings.certainty or model.manifest.rejection.certainty
+        self.model, self._settings = model, settings
+        single = None if settings.smoothing else model.manifest.single
+        self._scores = model.scores if single is None else model.alone
+        self._certainty = settings.certainty or (single or model.manifest.rejection).certainty
         self._smoother = Smoother(seconds=settings.smoothing, every=settings.every)
+        self._choice = Choice(lead=settings.lead)
         self._noise, self._cache = NoiseFloor(every=settings.every), FrameCache(model.front_end)
+        self._meter = Meter(model.front_end.window_samples)
         self._steady = SteadyNoise(model.front_end)
 
     def hear(self, window: Window) -> _Judgement:
-        level = dbfs(window.samples)
-        self._noise.update(window.samples)
-        if level < max(self._settings.silence, self._noise.floor + self._settings.above_noise):
-            return self._silence(level)
+        loudness = self._meter.read(window.samples)
+        self._noise.update(loudness.quietest)
+        if loudness.level < max(self._settings.silence, self._noise.floor + self._settings.above_noise):
+            return self._silence(loudness)
         log_mel = self._cache.log_mel(window)
         if self._steady.fills(log_mel):
-            return self._silence(level)
-        raw = self._model.scores(self._model.front_end.cepstra(log_mel))
+            return self._silence(loudness)
+        raw = self._scores(self.model.front_end.cepstra(log_mel))
         scores = self._smoother.update(raw)
-        genre = self._model.labels[int(scores.argmax())] if scores.max() >= self._certainty else UNKNOWN
-        return _Judgement(genre, scores, self._model.labels[int(raw.argmax())], raw.max(), level)
+        chosen = self._choice.of(scores)
+        genre = self.model.answers[chosen] if scores.max() >= self._certainty else UNKNOWN
+        raw_genre = self.model.answers[int(raw.argmax())]
+        genres = scores[: len(self.model.labels)]
+        confidence = genres.max() if genre == UNKNOWN else scores[chosen]
+        return _Judgement(genre, confidence, genres, raw_genre, raw.max(), loudness)
 
     def forget(self) -> None:
         self._smoother.forget()
+        self._choice.forget()
 
-    def _silence(self, level: float) -> _Judgement:
+    def succeeded_by(self, model: GenreModel) -> _Judge:
+        """Another model's judge, who knows the room and nothing of what this one's model said."""
+        successor = _Judge(model, self._settings)
+        successor._noise = self._noise
+        return successor
+
+    def _silence(self, loudness: Loudness) -> _Judgement:
         self.forget()
-        nothing = np.zeros(len(self._model.labels), np.float32)
-        return _Judgement(SILENCE, nothing, SILENCE, np.float32(0.0), level)
+        nothing = np.zeros(len(self.model.labels), np.float32)
+        return _Judgement(SILENCE, np.float32(0.0), nothing, SILENCE, np.float32(0.0), loudness)
 
 
-def _state(window: Window) -> State:
-    if is_dead(window.samples):
+def _state(loudness: Loudness) -> State:
+    if loudness.dead:
         return State.DEAF
-    if clipped_share(window.samples) > _CLIPPING:
+    if loudness.clipped > _CLIPPING:
         return State.CLIPPING
     return State.LISTENING
 

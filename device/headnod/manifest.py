@@ -25,10 +25,16 @@ FORMAT = 1
 """The bundle format that this version reads and writes."""
 
 MODEL, GOLDEN, CARD, MANIFEST = "model.tflite", "golden.npz", "CARD.md", "manifest.json"
+SIGNATURE = "manifest.sig"
+"""Of the manifest's bytes, beside it in a bundle that was signed."""
+
 HASHED = (MODEL, GOLDEN, CARD)
 """Every file of a bundle beside the manifest itself."""
 
-RESERVED = ("silence", "unknown")
+NO_MUSIC = "unknown"
+"""What the listener says to the answer behind the labels."""
+
+RESERVED = ("silence", NO_MUSIC)
 """What the listener says when it names no genre, so no label may be called so."""
 
 _LIMITS = {MODEL: 16 << 20, GOLDEN: 1 << 20, CARD: 1 << 20, MANIFEST: 1 << 20}
@@ -65,6 +71,32 @@ class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     certainty: Annotated[float, Meta(ge=0.0, le=1.0)]
     """Least smoothed probability for a genre to be named (0-1)."""
+
+    not_music: bool = False
+    """The network has one output more, behind the labels: that this is no music, but a voice or a machine."""
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes scores mean chances, and which of them are worth saying."""
+
+    temperature: Annotated[float, Meta(gt=0.0)]
+    """What logits are divided by before softmax."""
+
+    certainty: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """Least probability for a genre to be named (0-1)."""
+
+
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the answers of a model in good health are spread, averaged over some windows of music.
+
+    The measure is entropy as a share of the greatest possible: 0 is always sure, 1 knows nothing.
+    """
+
+    entropy_low: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """Below this it is sure of everything, and so of nothing."""
+
+    entropy_high: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """Above this it tells nothing apart."""
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,7 +140,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Features that the network takes, (1, frames, n_mfcc)."""
 
     output: Tensor
-    """Logits that the network gives, (1, labels)."""
+    """Logits that the network gives, (1, labels), or one more with `rejection.not_music`."""
 
     temperature: Annotated[float, Meta(gt=0.0)]
     """What logits are divided by before softmax, so that scores mean chances."""
@@ -125,6 +157,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     toolchain: dict[str, str]
     """Versions of the programs that made the bundle."""
 
+    serial: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
+    """Grows from each signing to the next, and no device goes back; 0 before the first."""
+
+    health: Health | None = None
+    """Bounds that a device holds the answers to, if they were measured."""
+
+    single: Calibration | None = None
+    """The same as `temperature` and `rejection` for a window that is not smoothed, if it was fitted."""
+
     @property
     def id(self) -> str:
         """Name and version in one word, such as `genre-0.1.0`."""
@@ -137,8 +178,15 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ManifestError: It is absent, malformed, or at odds with itself.
     """
-    path = folder / MANIFEST
-    raw = read_part(folder, MANIFEST)
+    return parse_manifest(read_part(folder, MANIFEST), folder / MANIFEST)
+
+
+def parse_manifest(raw: bytes, path: Path) -> Manifest:
+    """The same from the bytes of the file; the path is for messages.
+
+    Raises:
+        ManifestError: They are malformed, or at odds with themselves.
+    """
     try:
         loose = msgspec.json.decode(raw)
         found = loose.get("format") if isinstance(loose, dict) else None
@@ -209,7 +257,7 @@ def read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
 def _agrees_with_itself(manifest: Manifest, path: Path) -> None:
     front_end, spread = manifest.front_end, manifest.standardisation
     features = (1, front_end.frames, front_end.n_mfcc)
-    outputs = (1, len(manifest.labels))
+    outputs = (1, len(manifest.labels) + manifest.rejection.not_music)
     numbers = (manifest.temperature, *spread.mean, *spread.deviation)
     promises = (
         (manifest.format == FORMAT, "format", f"is {manifest.format}, this headnod reads {FORMAT}"),

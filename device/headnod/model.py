@@ -13,7 +13,7 @@ import numpy as np
 
 from headnod.errors import HeadnodError, ManifestError
 from headnod.golden import prove
-from headnod.manifest import GOLDEN, MODEL, Manifest, Tensor, read_checked, read_manifest
+from headnod.manifest import GOLDEN, MODEL, NO_MUSIC, Manifest, Tensor, read_checked, read_manifest
 from headnod.runtime import interpreter
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class GenreModel:
             raise ManifestError(message) from error
         _fits("input", self._input, manifest.input)
         _fits("output", self._output, manifest.output)
+        self._tensor = self._interpreter.tensor(self._input["index"])
+        self._standard = np.empty(manifest.input.shape[1:], np.float32)
 
     @classmethod
     def load(cls, folder: Path, *, golden: bool = False) -> GenreModel:
@@ -64,19 +66,18 @@ class GenreModel:
 
         Args:
             folder: The bundle.
-            golden: Recompute the golden numbers before giving the model out.
+            golden: Check every file and recompute the golden numbers before giving the model out.
 
         Raises:
             ManifestError: The bundle does not keep its promise.
             MissingExtraError: No TensorFlow Lite runtime is installed.
         """
         manifest = read_manifest(folder)
-        content = read_checked(folder, MODEL, manifest)
-        proof = read_checked(folder, GOLDEN, manifest) if golden else None
+        checked = {name: read_checked(folder, name, manifest) for name in (manifest.sha256 if golden else [MODEL])}
         try:
-            model = cls(manifest, content)
-            if proof is not None:
-                prove(model, proof)
+            model = cls(manifest, checked[MODEL])
+            if golden:
+                prove(model, checked[GOLDEN])
         except ManifestError as error:
             message = f"{folder}/{error}"
             raise ManifestError(message) from error
@@ -92,6 +93,11 @@ class GenreModel:
         """Genres, in the order of the scores."""
         return self.manifest.labels
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What each score stands for: the labels, and `unknown` behind them where no music has a score of its own."""
+        return (*self.labels, NO_MUSIC) if self.manifest.rejection.not_music else self.labels
+
     def logits(self, features: Features) -> NDArray[np.float32]:
         """What the network says, before temperature and softmax.
 
@@ -99,12 +105,15 @@ class GenreModel:
             features: MFCCs of one window, shape (frames, n_mfcc).
 
         Returns:
-            One number a label, shape (labels,).
+            One number an answer, shape (answers,).
         """
-        standard = ((features - self._mean) / self._deviation)[None]
-        quantised = self._input["dtype"] is np.int8
-        tensor = quantise(standard, *self._input["quantization"]) if quantised else standard
-        self._interpreter.set_tensor(self._input["index"], tensor)
+        standard = np.subtract(features, self._mean, out=self._standard)
+        standard /= self._deviation
+        if self._input["dtype"] is np.int8:
+            scale, zero = self._input["quantization"]
+            _quantised(standard, scale, zero)
+        # The view must be gone before the runtime runs, so it has no name.
+        self._tensor()[0] = standard
         self._interpreter.invoke()
         answer = self._interpreter.get_tensor(self._output["index"])[0]
         if answer.dtype == np.int8:
@@ -113,19 +122,26 @@ class GenreModel:
         return np.asarray(answer, np.float32)
 
     def scores(self, features: Features) -> NDArray[np.float32]:
-        """How likely each genre is.
+        """How likely each genre is, and that it is none where the network tells.
 
         Args:
             features: MFCCs of one window, shape (frames, n_mfcc).
 
         Returns:
-            Probabilities, shape (labels,), which sum to 1.
+            Probabilities, shape (answers,), which sum to 1.
         """
         return softmax(self.logits(features) / np.float32(self.manifest.temperature))
 
+    def alone(self, features: Features) -> NDArray[np.float32]:
+        """The same where nothing but this window is heard: one window deserves less trust than a mean of several."""
+        single = self.manifest.single
+        return (
+            self.scores(features) if single is None else softmax(self.logits(features) / np.float32(single.temperature))
+        )
+
     def best(self, audio: Audio) -> str:
-        """The likeliest genre of one window of audio, (window_samples,)."""
-        return self.labels[int(self.scores(self.front_end.mfcc(audio)).argmax())]
+        """The likeliest answer to one window of audio, (window_samples,)."""
+        return self.answers[int(self.scores(self.front_end.mfcc(audio)).argmax())]
 
 
 def quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.int8]:
@@ -134,8 +150,16 @@ def quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np
     Source: the affine scheme of the TensorFlow Lite 8-bit specification,
     real = scale * (stored - zero).
     """
-    stored = np.rint(values / np.float32(scale)) + zero
-    return np.clip(stored, -128, 127).astype(np.int8)
+    return _quantised(np.array(values), scale, zero).astype(np.int8)
+
+
+def _quantised(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.float32]:
+    """The same in place, before the cast."""
+    values /= np.float32(scale)
+    np.rint(values, out=values)
+    values += zero
+    np.maximum(values, -128.0, out=values)
+    return np.minimum(values, 127.0, out=values)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
