@@ -21,9 +21,15 @@ KIT = KITS / "mosquitto"
 
 
 class Kit(Broker):
-    """A broker as the README sets it up, with its places and ports moved into a test's folder."""
+    """A broker as the README sets it up, with its places and ports moved into a test's folder.
 
-    def __init__(self, folder: Path):
+    Args:
+        folder: Where it keeps its files.
+        autosave: Seconds after which it saves, where a test will not wait for the ten of the kit.
+    """
+
+    def __init__(self, folder: Path, *, autosave: int = 10):
+        self._autosave = autosave
         (folder / "certs").mkdir(parents=True)
         shutil.copy(KIT / "acl", folder / "acl")
         (folder / "acl").chmod(0o600)
@@ -48,6 +54,7 @@ class Kit(Broker):
             ("/etc/mosquitto/", f"{self.folder}/"),
             ("listener 1883", f"listener {self.port}"),
             ("listener 8883", f"listener {self.tls_port} {HOST}"),
+            ("autosave_interval 10", f"autosave_interval {self._autosave}"),
         ):
             assert shipped in kit
             kit = kit.replace(shipped, here)

@@ -13,7 +13,7 @@ import msgspec
 from headnod.estimate import Condition, Estimate, State
 from headnod.mqtt.ledger import Ledger
 from headnod.mqtt.link import Broker as Where
-from headnod.mqtt.outbox import Outbox
+from headnod.mqtt.outbox import LATE, Outbox
 from headnod.mqtt.payloads import InfoPayload
 from headnod.mqtt.publisher import Discovery, Mqtt
 from headnod.mqtt.topics import Topics
@@ -48,13 +48,50 @@ def info(**how) -> InfoPayload:
     return InfoPayload(**(facts | how))
 
 
-def publisher(broker, path=None, *, port=None, bound=28_800, keepalive=15, discovery=None, wanted=None, **how) -> Mqtt:
-    """A publisher that is not started yet; `wanted` makes one that tells Home Assistant."""
+class Ahead:
+    """A monotonic clock that may be put forward, so that nobody waits for seconds to pass."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.seconds
+
+
+def publisher(
+    broker, path=None, *, port=None, bound=28_800, keepalive=15, discovery=None, wanted=None, ahead=None, **how
+) -> Mqtt:
+    """A publisher that is not started yet.
+
+    Args:
+        broker: Where to.
+        path: Of its queue.
+        port: Another port than the broker's.
+        bound: Of its queue.
+        keepalive: Seconds.
+        discovery: How Home Assistant is told.
+        wanted: What Home Assistant is told, with a ledger that is not kept.
+        ahead: The clock of its queue.
+        how: Anything else of `Mqtt`.
+    """
     login = {key: how.pop(key) for key in ("username", "password") if key in how}
     told = Discovery(wanted, Ledger(None), "homeassistant/status") if wanted else discovery
     settings = {"boot": "b007", "rng": random.Random(1), "now": lambda: datetime.now(UTC), "discovery": told, **how}
     where = Where(broker.host, port or broker.port, "headnod-kitchen", keepalive=keepalive, **login)
-    return Mqtt(where, TOPICS, Outbox(path, bound=bound), settings.pop("info", info), **settings)
+    outbox = Outbox(path, bound=bound, monotonic=ahead or time.monotonic)
+    return Mqtt(where, TOPICS, outbox, settings.pop("info", info), **settings)
+
+
+def saves(mqtt, ahead, count):
+    """Let the seconds pass after which what waits is written to disk, and wait until so much is."""
+    ahead.seconds += LATE
+
+    def there():
+        # It looks at the clock whenever something happens.
+        mqtt.changed()
+        return mqtt.health().queued_on_disk >= count
+
+    until(there, told=mqtt.health)
 
 
 def sequences(payloads) -> list[int]:

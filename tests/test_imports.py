@@ -156,6 +156,12 @@ def test_a_sink_knows_no_other_sink(name):
     assert own(name) & set(SHOWING) == set()
 
 
+@pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.bundles")])
+def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
+    allowed = {"errors", "estimate", "manifest", "model", "golden", "frontend", "durable", "bundles"}
+    assert {each.split(".")[1] for each in own(name)} <= allowed
+
+
 @pytest.mark.parametrize("name", TREES)
 def test_only_commands_know_the_listener_that_is_put_together(name):
     knowing = any(inside(each, "headnod.app") for each in IMPORTS[name])
@@ -188,8 +194,10 @@ def reads_environment(tree):
 
 
 def test_nothing_but_the_program_and_its_app_reads_the_environment():
-    # The microphone's process is a program of its own.
-    reading = {name for name, tree in TREES.items() if reads_environment(tree)} - {"headnod.audio.capture"}
+    # The microphone's process and the self-test are programs of their own, and what numpy shall do must be said
+    # before it is loaded.
+    elsewhere = {"headnod.audio.capture", "headnod.bundles.selftest", "headnod.threads"}
+    reading = {name for name, tree in TREES.items() if reads_environment(tree)} - elsewhere
     assert {name for name in reading if not inside(name, "headnod.app") and not inside(name, "headnod.commands")} <= {
         "headnod.__main__"
     }

@@ -29,6 +29,21 @@ class ModelSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = "genre"
     """A shipped model, with its version or without, or a bundle's folder."""
 
+    installed: bool = True
+    """A model that was installed and activated goes before that."""
+
+    keys: Annotated[tuple[Annotated[str, Meta(max_length=100)], ...], Meta(max_length=2)] = ()
+    """Public keys of who may send models: the present one and the next; empty takes none."""
+
+    channel: Literal["stable", "canary"] = "stable"
+    """Whose models are taken: everybody's, or those that are tried first."""
+
+    updates: Literal["activate", "offer"] = "activate"
+    """Let a model that was sent listen at once, or keep it until somebody asks for it."""
+
+    probation: Annotated[int, Meta(ge=3, le=10_000)] = 10
+    """Windows that a new model is watched for, before it is kept."""
+
 
 class MicrophoneSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What hears the room."""

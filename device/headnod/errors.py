@@ -18,6 +18,10 @@ class ManifestError(HeadnodError, ValueError):
     """A model bundle does not keep its manifest's promise."""
 
 
+class BundleError(HeadnodError, ValueError):
+    """A model bundle is not trusted, or cannot be taken, kept or put to use."""
+
+
 class AudioError(HeadnodError, OSError):
     """Audio cannot be had, or ended badly."""
 

@@ -8,13 +8,13 @@ import pytest
 
 from broker import HOST, Broker, missing
 from headnod.mqtt.discovery import birth, discovery
-from headnod.mqtt.topics import Topics
+from headnod.mqtt.topics import Topics, channel
 from kits import KITS, Kit
 from mqtt_payloads import KITCHEN, info
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
-USERS = ("kitchen", "livingroom", "homeassistant", "nodered", "dashboard", "telegraf")
+USERS = ("kitchen", "livingroom", "homeassistant", "nodered", "dashboard", "telegraf", "workstation")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,16 @@ def test_a_command_comes_from_those_who_may(kit, user, may):
         assert ("Not authorized" not in kit.publish(user, topic)) is may
 
 
+def test_models_are_sent_by_the_workstation_alone_and_heard_by_listeners(kit):
+    for topic in (channel("headnod", "stable"), channel("headnod", "canary"), KITCHEN.deploy):
+        assert kit.publish("workstation", topic) == ""
+        for other in ("livingroom", "dashboard", "telegraf", "homeassistant", "nodered"):
+            assert "Not authorized" in kit.publish(other, topic), other
+    with kit.heard("kitchen", channel("headnod", "+")) as heard:
+        kit.publish("workstation", channel("headnod", "stable"))
+        heard.until(lambda message: message.topic == channel("headnod", "stable"), 10.0)
+
+
 def test_a_listener_hears_its_own_commands_and_nobody_elses(kit):
     livingroom = Topics("headnod", "livingroom")
     with kit.heard("kitchen", "headnod/#", birth()) as heard:
@@ -119,15 +129,15 @@ def test_those_who_read_hear_everything(kit):
 
 
 def test_what_was_saved_survives_a_kill(tmp_path):
-    with Kit(tmp_path / "etc") as kit:
+    with Kit(tmp_path / "etc", autosave=1) as kit:
         kit.heard("telegraf", "headnod/+/estimate").close()
         assert kit.publish("kitchen", KITCHEN.status, options=["-r"]) == ""
-        for _ in range(30):
+        for _ in range(5):
             assert kit.publish("kitchen", KITCHEN.estimate) == ""
         assert_saved_within(kit, 15.0)
         kit.restart(by=Broker.kill)
         with kit.heard("telegraf", "headnod/+/estimate") as heard:
-            assert len(heard.until_on("/estimate", 30, 15.0)) == 30
+            assert len(heard.until_on("/estimate", 5, 15.0)) == 5
         with kit.heard("dashboard", "headnod/+/status") as heard:
             assert heard.until(lambda message: message.payload == b"x", 10.0).retain
 

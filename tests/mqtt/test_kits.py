@@ -6,6 +6,7 @@ import re
 import msgspec
 import pytest
 
+from headnod.app.publishing import LARGEST_BUNDLE
 from headnod.mqtt.discovery import discovery
 from headnod_train.crowd.imagined import LABELS
 from kits import KITS, board, payload, points, queries
@@ -162,6 +163,7 @@ def test_the_largest_message_fits_through_the_broker():
     told = discovery(info(labels=LABELS, models=tuple(f"genre-0.{n}.0" for n in range(50))), KITCHEN)
     assert max(map(len, told.values())) < limit / 2
     assert len(msgspec.json.encode(payload("info"))) < limit / 2
+    assert limit >= LARGEST_BUNDLE + 1024
 
 
 def test_the_document_names_entities_that_are_announced():

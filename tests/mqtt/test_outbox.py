@@ -343,3 +343,12 @@ while True:
             child.kill()
             told = max([told, *map(int, child.stdout.read().split(b"\n")[:-1])])
         assert len(taken(Outbox(path, bound=10_000))) >= told
+
+
+def test_a_place_for_a_damaged_file_that_is_taken_is_told_and_memory_holds_the_queue(boxes, tmp_path, caplog):
+    (tmp_path / "mqtt.sqlite").write_bytes(b"damaged" * 1000)
+    (tmp_path / "mqtt.sqlite.bad" / "of another").mkdir(parents=True)
+    box = boxes()
+    put(box, 1, 2, 3)
+    assert payloads(taken(box)) == [1, 2, 3]
+    assert "mqtt.sqlite: is a directory" in caplog.text

@@ -1,5 +1,6 @@
 """What the publisher publishes, and when, through a real broker."""
 
+import statistics
 import threading
 import time
 
@@ -8,7 +9,20 @@ import pytest
 
 from broker import Broker, Heard
 from headnod.estimate import SILENCE, State
-from publishing import BEGAN, EVERY, TOPICS, condition, info, publisher, said, sequences, until, without_repeats
+from publishing import (
+    BEGAN,
+    EVERY,
+    TOPICS,
+    Ahead,
+    condition,
+    info,
+    publisher,
+    said,
+    saves,
+    sequences,
+    until,
+    without_repeats,
+)
 
 PATIENCE = 10.0
 
@@ -53,8 +67,8 @@ def test_who_comes_late_sees_status_state_and_info(broker, heard, started):
     heard.until_on("/estimate", 1, PATIENCE)
     heard.until_on("/info", 1, PATIENCE)
     with Heard(broker, name="late") as late:
-        late.until_on("/info", 1, PATIENCE)
-        late.until_on("/state", 1, PATIENCE)
+        for topic in ("/status", "/state", "/info"):
+            late.until_on(topic, 1, PATIENCE)
         assert {message.topic for message in late.messages} == {TOPICS.status, TOPICS.state, TOPICS.info}
         assert all(message.retain for message in late.messages)
 
@@ -130,8 +144,8 @@ def test_status_is_offline_before_the_end_and_the_end_is_quick(heard, started):
     began = time.monotonic()
     mqtt.close()
     mqtt.close()
-    assert time.monotonic() - began < 1.0
-    assert heard.until(lambda message: message.payload == b"offline", 1.0).topic == TOPICS.status
+    assert time.monotonic() - began < 2.0
+    assert heard.until(lambda message: message.payload == b"offline", PATIENCE).topic == TOPICS.status
 
 
 def test_all_is_told_again_at_every_connection(broker, heard, started):
@@ -177,10 +191,15 @@ def test_home_assistant_is_told_again_after_its_birth_within_thirty_seconds(hear
     opened.callback(mqtt.close)
     mqtt.start()
     heard.until_on("/config", 1, PATIENCE)
+    # Once because it is connected, and once because Home Assistant has been told of it.
+    heard.until_on("/health", 2, PATIENCE)
+    heard.forget()
     heard.publish("homeassistant/status", "offline")
     heard.publish("homeassistant/status", "online")
-    assert len(heard.until_on("/config", 2, PATIENCE)) == 2
+    assert len(heard.until_on("/config", 1, PATIENCE)) == 1
     assert rng.asked == (0.0, 30.0)
+    heard.until_on("/health", 1, PATIENCE)
+    assert heard.until_on("kitchen/status", 1, PATIENCE)[0] == b"online"
 
 
 def test_commands_are_heard_and_answered(heard, started):
@@ -226,20 +245,22 @@ def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(heard, 
 
 
 def test_showing_never_waits_for_a_frozen_broker_which_gets_all_when_it_thaws(broker, heard, started, tmp_path):
-    mqtt = started(tmp_path / "mqtt.sqlite", keepalive=1, rate=400.0)
+    ahead = Ahead()
+    mqtt = started(tmp_path / "mqtt.sqlite", keepalive=1, rate=400.0, ahead=ahead)
     for number in range(5):
         mqtt.show(said(number))
     until(lambda: mqtt.health().published == 5)
     broker.freeze()
-    times, end = [], time.monotonic() + 7.0
+    times, end = [], time.monotonic() + 2.5
     while time.monotonic() < end:
         began = time.perf_counter()
         mqtt.show(said(5 + len(times)))
         times.append(time.perf_counter() - began)
         threading.Event().wait(0.02)
-    # A machine that is busy with other things may hold up one in a hundred.
-    assert sorted(times)[int(0.99 * len(times))] < 0.005
-    assert mqtt.health().queued_on_disk > 50
+    # A machine that is busy with other things may hold up some of them, but a frozen broker would all.
+    assert statistics.median(times) < 0.005
+    assert max(times) < 0.5
+    saves(mqtt, ahead, len(times))
     broker.thaw()
     count = 5 + len(times)
     until(lambda: len(set(sequences(heard.on("/estimate")))) == count, 20.0)
@@ -265,8 +286,8 @@ def test_what_the_access_list_refuses_is_counted_kept_and_delivered_when_it_is_a
     broker.restart()
     assert sequences(heard.until_on("/estimate", 15, PATIENCE)) == list(range(15))
     assert decoded(heard.on("/estimate"))[0]["replayed"] is True
-    until(lambda: not mqtt.health().queued)
-    assert mqtt.health().published == 16
+    until(lambda: mqtt.health().published == 16)
+    assert mqtt.health().queued == 0
 
 
 def test_times_are_those_of_the_estimates(heard, started):

@@ -17,14 +17,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from headnod.app import outputs
+from headnod.app.shadowing import Shadowing
 from headnod.app.sources import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
+from headnod.app.updates import Updates
 from headnod.audio.blocks import Block
 from headnod.config import Config
 from headnod.errors import HeadnodError
 from headnod.estimate import Condition, Estimate, State, utc_now
 from headnod.listener import listen
-from headnod.model import GenreModel
-from headnod.shipped import find_model
 from headnod.sinks import Sink, close_all, show_all
 from headnod.sinks.notify import Notify
 
@@ -70,7 +70,11 @@ class _Daemon:
 
     def __init__(self, config: Config, audio: str, pace: str | None) -> None:
         self._config, self._audio, self._pace = config, audio, pace
-        self._model = GenreModel.load(find_model(config.model.name))
+        state = outputs.state_folder(config.history)
+        self._updates = Updates(state, lambda: self._config)
+        self._reign = self._updates.reign
+        self._model = self._reign.begin(config)
+        self._shadowing = Shadowing(state, lambda: self._model, self._updates.compare)
         self._source = contextlib.ExitStack()
         self._blocks = self._open(config)
         self._sequence, self._dropped, self._paused = 0, 0.0, False
@@ -102,7 +106,9 @@ class _Daemon:
             self._show(each)
             if isinstance(each, Estimate):
                 self._sequence, self._dropped = each.sequence + 1, each.dropped
+            self._reign.watch(each)
             self._obey()
+            self._succeed()
             if until() or not self.sinks:
                 return True
         if not self._sequence:
@@ -126,7 +132,7 @@ class _Daemon:
 
     def _become(self, new: Config) -> None:
         """Replace the parts whose settings differ from those in force."""
-        model = self._model if new.model == self._config.model else GenreModel.load(find_model(new.model.name))
+        model = self._model if new.model == self._config.model else self._reign.reloaded(new)
         old, self._config, self._model = self._config, new, model
         # A file is what it is, whatever the microphone.
         moved = new.microphone != old.microphone and self._audio in {MICROPHONE, STANDARD_INPUT}
@@ -139,27 +145,48 @@ class _Daemon:
         if new.history != old.history:
             close_all(self._history)
             self._history = outputs.history(new.history)
-        if new.mqtt != old.mqtt:
+        if _reached_by(new) != _reached_by(old):
             self._publish(new)
         elif self._publisher is not None:
             self._publisher.changed()
         # Last, so that what could not be had before it has interrupted nothing.
-        if self._made_of != (new.listen, self._model, self._blocks):
+        if self._made_of != (new.listen, self._blocks):
             self._said = self._listen_anew()
 
+    def _succeed(self) -> None:
+        """Let another model listen, if one was activated or the present one failed."""
+        try:
+            model = self._reign.look(self._config)
+        except HeadnodError as error:
+            _log.error("%s; the former model goes on", error)
+            return
+        if model is None:
+            return
+        self._model = model
+        if model.front_end.sample_rate != self._rate:
+            self._source.close()
+            self._blocks = self._open(self._config)
+            self._said = self._listen_anew()
+        if self._publisher is not None:
+            self._publisher.changed()
+
     def _publish(self, config: Config) -> None:
+        self._updates.disconnect()
         close_all(self._mqtt)
         self._mqtt, self._publisher, self._controls = [], None, None
         if config.mqtt.host:
-            from headnod.app.publishing import publisher, state_folder  # noqa: PLC0415 - loads MQTT
+            from headnod.app.publishing import publisher  # noqa: PLC0415 - loads MQTT
 
-            self._publisher, self._controls = publisher(config.mqtt, self._info, state_folder(config))
+            state = outputs.state_folder(config.history)
+            activate = self._updates.activate if state is not None and config.model.installed else None
+            self._publisher, self._controls = publisher(config.mqtt, self._info, state, activate)
             self._mqtt = [self._publisher]
+            self._updates.connect(self._publisher)
 
     def _info(self) -> InfoPayload:
         from headnod.app.publishing import info_of  # noqa: PLC0415
 
-        return info_of(self._config, self._model, paused=self._paused)
+        return info_of(self._config, self._model, self._reign, paused=self._paused)
 
     def _obey(self) -> None:
         """Do what was asked by MQTT."""
@@ -179,13 +206,20 @@ class _Daemon:
                 self._publisher.changed()
 
     def _listen_anew(self) -> Iterator[Estimate | Condition]:
-        self._made_of = (self._config.listen, self._model, self._blocks)
+        self._made_of = (self._config.listen, self._blocks)
         if self._paused:
             from headnod.app.controls import hush  # noqa: PLC0415 - it was asked by MQTT
 
             return hush(self._blocks, rate=self._rate, every=self._config.listen.every, now=utc_now)
         return listen(
-            self._blocks, self._model, self._config.listen, now=utc_now, first=self._sequence, lost=self._dropped
+            self._blocks,
+            self._model,
+            self._config.listen,
+            now=utc_now,
+            first=self._sequence,
+            lost=self._dropped,
+            newer=lambda: self._model,
+            beside=self._shadowing.hear,
         )
 
     def _tell(self, state: State, message: str) -> None:
@@ -209,9 +243,17 @@ class _Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Lights first: whoever stopped it looks at them."""
+        if error is None or isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not error.code):
+            self._reign.end()
         self._tell(State.STOPPING, "asked to end")
+        self._updates.close()
         close_all([*self._lights, *self._views, *self._mqtt, *self._history, *self._notify])
         self._source.close()
+
+
+def _reached_by(config: Config) -> object:
+    """What MQTT must be begun anew for."""
+    return config.mqtt, config.model.keys, config.model.channel, config.model.installed
 
 
 @contextlib.contextmanager

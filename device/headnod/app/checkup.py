@@ -13,6 +13,7 @@ import msgspec
 
 from headnod.app import outputs
 from headnod.app.broker import broker, topics
+from headnod.app.reign import Reign
 from headnod.app.sources import opener
 from headnod.audio.convert import from_s16
 from headnod.config import Config
@@ -66,7 +67,8 @@ def _runtime(_config: Config) -> Finding:
 
 
 def _model(config: Config) -> Finding:
-    folder = find_model(config.model.name)
+    reigning = Reign(outputs.state_folder(config.history), lambda _progress: None).folder(config)
+    folder = reigning or find_model(config.model.name)
     model = GenreModel.load(folder)
     prove(model, read_checked(folder, GOLDEN, model.manifest))
     began = time.perf_counter()

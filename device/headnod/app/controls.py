@@ -23,11 +23,23 @@ Change = Callable[[Config], Config]
 
 
 class Controls:
-    """The listener, as far as commands may change it. What they change lasts until it is reloaded or ends."""
+    """The listener, as far as commands may change it. But for the model, that lasts until it is reloaded or ends."""
 
-    def __init__(self, info: Callable[[], InfoPayload], health: Callable[[], HealthPayload]) -> None:
-        """Answer questions by these, and note everything else."""
-        self.info, self.health = info, health
+    def __init__(
+        self,
+        info: Callable[[], InfoPayload],
+        health: Callable[[], HealthPayload],
+        activate: Callable[[str], None] | None = None,
+    ) -> None:
+        """Answer questions by these, and note everything else.
+
+        Args:
+            info: What the listener is.
+            health: How it fares.
+            activate: Tries a model by name and lets it listen for good; without it,
+                where there is no place to remember that, it listens until the end.
+        """
+        self.info, self.health, self._activate = info, health, activate
         self.paused = False
         self._asked: queue.SimpleQueue[Change] = queue.SimpleQueue()
 
@@ -50,6 +62,9 @@ class Controls:
 
     def activate(self, model: str) -> None:
         """Listen with this model, once its golden numbers agree."""
+        if self._activate is not None:
+            self._activate(model)
+            return
 
         def change(config: Config) -> Config:
             GenreModel.load(find_model(model), golden=True)

@@ -114,6 +114,13 @@ def history(section: HistorySection) -> list[Sink]:
     return [History(path, Songs(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
 
 
+def state_folder(section: HistorySection) -> Path | None:
+    """The service's state directory, or where history is kept, or nowhere."""
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    history = history_path(section)
+    return Path(state) if state else history and history.parent
+
+
 def history_path(section: HistorySection) -> Path | None:
     """The database: as configured, or in the service's state directory, or none."""
     if section.path:

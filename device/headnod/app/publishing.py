@@ -6,7 +6,6 @@ Alone because it is all that loads MQTT: without a broker this file is not loade
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import random
 import secrets
@@ -14,23 +13,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 from headnod import __version__, machine
-from headnod.app import outputs
 from headnod.app.broker import broker, topics
 from headnod.app.controls import Controls
+from headnod.app.reign import Reign
+from headnod.bundles.progress import Progress
+from headnod.bundles.shadow import Agreement
+from headnod.bundles.store import id_of, serial_of
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
 from headnod.estimate import utc_now
 from headnod.manifest import MODEL
 from headnod.model import GenreModel
 from headnod.mqtt.commands import Commands
-from headnod.mqtt.discovery import birth, discovery
+from headnod.mqtt.discovery import birth, check_prefix, discovery
 from headnod.mqtt.ledger import Ledger
 from headnod.mqtt.outbox import Outbox
-from headnod.mqtt.payloads import InfoPayload, latest
+from headnod.mqtt.payloads import InfoPayload, ModelPayload, ShadowPayload, encode, latest
+from headnod.mqtt.topics import Topics, channel
 from headnod.runtime import runtime_name
 from headnod.shipped import models
 
 try:
+    from headnod.mqtt.link import Link, Message
     from headnod.mqtt.publisher import Discovery, Mqtt
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "paho":
@@ -44,16 +48,31 @@ QUEUE_FILE, LEDGER_FILE = "mqtt.sqlite", "discovery.json"
 BOOT = secrets.token_hex(4)
 """This run of the listener."""
 
+_LONGEST = 240
+
 _log = logging.getLogger(__name__)
 
 
-def publisher(section: MqttSection, info: Callable[[], InfoPayload], state: Path | None) -> tuple[Mqtt, Controls]:
+LARGEST_BUNDLE = 1 << 20
+"""Bytes of a model in one message."""
+
+_HEADER = 1024
+"""Bytes of topic and properties that may come with it."""
+
+
+def publisher(
+    section: MqttSection,
+    info: Callable[[], InfoPayload],
+    state: Path | None,
+    activate: Callable[[str], None] | None,
+) -> tuple[Mqtt, Controls]:
     """What publishes, begun, and what was asked of it from afar.
 
     Args:
         section: Where the broker is.
         info: What the listener is.
         state: A folder for what must outlive the process; None is nowhere.
+        activate: Tries a model by name and lets it listen for good.
 
     Raises:
         ConfigError: A name or a file of the section cannot be used.
@@ -69,24 +88,90 @@ def publisher(section: MqttSection, info: Callable[[], InfoPayload], state: Path
         boot=BOOT,
         rng=random.Random(),  # noqa: S311 - it spreads attempts over time
         now=utc_now,
-        discovery=Discovery(
-            wanted=lambda: discovery(info(), where, prefix=section.discovery_prefix, form=section.discovery_form),
-            ledger=Ledger(state and state / LEDGER_FILE),
-            birth=birth(section.discovery_prefix),
-        )
-        if section.discovery
-        else None,
+        discovery=_discovery(section, where, info, Ledger(state and state / LEDGER_FILE)),
         health_every=section.health_every,
     )
-    controls = Controls(info, mqtt.health)
+    controls = Controls(info, mqtt.health, activate)
     mqtt.start(Commands(where, controls).handle)
     return mqtt, controls
 
 
-def info_of(config: Config, model: GenreModel, *, paused: bool) -> InfoPayload:
+def _discovery(section: MqttSection, where: Topics, info: Callable[[], InfoPayload], ledger: Ledger) -> Discovery:
+    prefix, form = section.discovery_prefix, section.discovery_form
+    check_prefix(prefix, where)
+    if not section.discovery:
+        # What it was told before must be taken back, or its entities would stay there for ever.
+        return Discovery(wanted=dict, ledger=ledger, birth="")
+    return Discovery(
+        wanted=lambda: discovery(info(), where, prefix=prefix, form=form), ledger=ledger, birth=birth(prefix)
+    )
+
+
+def deliveries(config: Config, bring: Callable[[bytes], None]) -> Link:
+    """What hears of new models, begun: a connection of its own, so that commands stay small.
+
+    Args:
+        config: Where the broker is, and whose models are taken.
+        bring: Is given what was sent, on the link's thread.
+
+    Raises:
+        ConfigError: A name or a file of the section cannot be used.
+    """
+    where = topics(config.mqtt)
+
+    def heard(message: Message) -> None:
+        # An empty one takes a retained one back.
+        if message.payload:
+            bring(message.payload)
+
+    link = Link(
+        broker(config.mqtt, client_id=f"headnod-{where.node}-deploy"),
+        subscriptions=(channel(where.base, config.model.channel), where.deploy),
+        qos=1,
+        on_message=heard,
+        rng=random.Random(),  # noqa: S311 - it spreads attempts over time
+        largest=LARGEST_BUNDLE + _HEADER,
+    )
+    link.start()
+    return link
+
+
+def told(progress: Progress, where: Topics) -> bytes:
+    """A step of a new model, as it is published."""
+    return encode(
+        ModelPayload(
+            node=where.node,
+            ts=utc_now(),
+            stage=progress.stage,
+            model=progress.model,
+            serial=progress.serial,
+            manifest_sha256=progress.manifest,
+            message=progress.message[:_LONGEST],
+        )
+    )
+
+
+def compared(agreement: Agreement, where: Topics) -> bytes:
+    """How two models agree, as it is published."""
+    return encode(
+        ShadowPayload(
+            node=where.node,
+            ts=utc_now(),
+            shadow=agreement.model,
+            model=agreement.beside,
+            windows=agreement.windows,
+            agreed=agreement.agreed,
+            surer=agreement.surer,
+        )
+    )
+
+
+def info_of(config: Config, model: GenreModel, reign: Reign, *, paused: bool) -> InfoPayload:
     """What the listener is."""
     front_end, manifest = model.front_end, model.manifest
-    there = tuple(folder.name for folder in models())
+    shipped_here = [folder.name for folder in models()]
+    newer = [id_of(name) for name in reign.stored if serial_of(name) > reign.serial]
+    there = tuple(dict.fromkeys([*shipped_here, *map(id_of, reign.stored)]))
     return InfoPayload(
         node=topics(config.mqtt).node,
         boot=BOOT,
@@ -98,7 +183,8 @@ def info_of(config: Config, model: GenreModel, *, paused: bool) -> InfoPayload:
         model=manifest.id,
         model_sha256=manifest.sha256[MODEL],
         models=there,
-        latest_model=latest(manifest.id, there),
+        # A signed model gives way to one that was signed later, whatever their versions say.
+        latest_model=(newer or [manifest.id])[-1] if reign.serial else latest(manifest.id, there),
         labels=model.labels,
         every_s=config.listen.every,
         window_s=round(front_end.window_samples / front_end.sample_rate, 3),
@@ -107,11 +193,7 @@ def info_of(config: Config, model: GenreModel, *, paused: bool) -> InfoPayload:
         certainty=config.listen.certainty or manifest.rejection.certainty,
         paused=paused,
         brightness=config.leds.brightness,
+        serial=reign.serial,
+        channel=config.model.channel,
+        updates=config.model.updates if config.model.keys and config.model.installed else "none",
     )
-
-
-def state_folder(config: Config) -> Path | None:
-    """The service's state directory, or where history is kept, or nowhere."""
-    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    history = outputs.history_path(config.history)
-    return Path(state) if state else history and history.parent

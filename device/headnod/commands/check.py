@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
     flags = {
         ("--model", "model", "name"): options.model,
+        ("--model", "model", "installed"): None if options.model is None else False,
         ("--device", "microphone", "device"): options.device,
     }
     loaded = load_config(options, flags)

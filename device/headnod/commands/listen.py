@@ -56,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
 
     flags = {
         ("--model", "model", "name"): options.model,
+        # What is said here and now goes before what was installed.
+        ("--model", "model", "installed"): None if options.model is None else False,
         ("--device", "microphone", "device"): options.device,
         ("--rate", "microphone", "rate"): options.rate,
         ("--channels", "microphone", "channels"): options.channels,

@@ -1,8 +1,9 @@
 """When Home Assistant is told what there is: at every connection, after its own start, after a change.
 
-Alone because it is a matter of seconds: steps with a pause between them, and a
-random delay after Home Assistant's birth, so that a house full of listeners does
-not talk at once.
+Alone because it is a matter of seconds: steps with a pause between them, a random
+delay after Home Assistant's birth, so that a house full of listeners does not talk
+at once, and a moment after the last word, when it has subscribed to what it was
+told of.
 """
 
 from __future__ import annotations
@@ -27,21 +28,26 @@ class Announcer:
         ledger: Ledger,
         link: Link,
         *,
+        introduced: Callable[[], None],
         rng: random.Random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Announce over a link.
 
         Args:
-            wanted: Payloads by topic of all that Home Assistant shall know.
+            wanted: Payloads by topic of all that Home Assistant shall know; where
+                there are none, what it was told before is taken back.
             ledger: What it was told before.
             link: The way to it.
+            introduced: Is called when Home Assistant listens to what it was told
+                of, and knows nothing yet of what is not retained.
             rng: Spreads announcements after a birth.
             monotonic: A clock in seconds that is never set.
         """
         self._wanted, self._ledger, self._link = wanted, ledger, link
-        self._rng, self._monotonic = rng, monotonic
+        self._introduced, self._rng, self._monotonic = introduced, rng, monotonic
         self._due: float | None = None
+        self._subscribed: float | None = None
         self._steps: list[dict[str, bytes]] = []
         self._told: dict[str, bytes] = {}
         self._missing = 0
@@ -63,20 +69,27 @@ class Announcer:
 
     def run(self) -> float | None:
         """Publish what is due; gives the seconds until more is, or None."""
-        if self._due is None or not self._link.connected:
+        if not self._link.connected:
             return None
-        left = self._due - self._monotonic()
-        if left > 0:
-            return left
+        now = self._monotonic()
+        if self._subscribed is not None and self._subscribed <= now:
+            self._subscribed = None
+            self._introduced()
+        if self._due is not None and self._due <= now:
+            self._take_step(now)
+        dates = [date - now for date in (self._due, self._subscribed) if date is not None]
+        return min(dates, default=None)
+
+    def _take_step(self, now: float) -> None:
         if not self._steps:
             wanted = dict(self._wanted())
             self._steps, self._told = self._ledger.plan(wanted), wanted
             self._missing = sum(len(step) for step in self._steps)
         step, *self._steps = self._steps or [{}]
-        self._due = self._monotonic() + PAUSE if self._steps else None
+        self._due = now + PAUSE if self._steps else None
+        self._subscribed = now + PAUSE if self._told and not self._steps else None
         for topic, payload in step.items():
             self._link.publish(topic, payload, retain=True, acknowledged=self._acknowledged)
-        return PAUSE if self._steps else None
 
     def _acknowledged(self, refusal: str | None) -> None:
         if refusal is None:

@@ -39,7 +39,7 @@ def discovery(info: InfoPayload, topics: Topics, *, prefix: str = PREFIX, form: 
     Raises:
         ConfigError: No topic may begin with this prefix, or ours begin with it.
     """
-    _check(prefix, topics)
+    check_prefix(prefix, topics)
     shared = _shared(info, topics)
     components = {key: _component(key, entity, topics) for key, entity in entities(info, topics).items()}
     match form:
@@ -65,7 +65,12 @@ def birth(prefix: str = PREFIX) -> str:
     return f"{prefix}/status"
 
 
-def _check(prefix: str, topics: Topics) -> None:
+def check_prefix(prefix: str, topics: Topics) -> None:
+    """Refuse a prefix that no topic may begin with, or that ours begin with.
+
+    Raises:
+        ConfigError: It is one.
+    """
     if not is_base(prefix):
         message = f"mqtt.discovery_prefix: '{prefix}' (letters, digits, hyphens and underscores, levels parted by /)"
         raise ConfigError(message)

@@ -8,12 +8,13 @@ it was before.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
+
+from headnod.durable import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Ledger:
         if self._path is None:
             return
         try:
-            _write(self._path, msgspec.json.encode(sorted(topics)))
+            write_whole(self._path, msgspec.json.encode(sorted(topics)))
         except OSError as error:
             _log.warning("%s: %s; old names may stay in Home Assistant", self._path, error.strerror)
 
@@ -98,19 +99,3 @@ def _home(topic: str) -> tuple[str, str]:
     """Prefix and listener of a discovery topic of either form."""
     found = _DEVICE.match(topic) or _COMPONENT.match(topic)
     return (found["prefix"], found["object"]) if found else ("", topic)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file whole, also if the power fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    with new.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -59,19 +59,19 @@ class EstimatePayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=F
     """A label of the model, `silence` or `unknown`."""
 
     confidence: float
-    """Smoothed probability of the likeliest label (0-1); 0 in silence."""
+    """Smoothed probability of that genre (0-1), of the likeliest label where it is unknown; 0 in silence."""
 
     raw_genre: str
-    """The likeliest label of this window alone; `silence` in silence."""
+    """What this window alone would be called, however unsure; `silence` in silence."""
 
     raw_confidence: float
     """Its probability (0-1); 0 in silence."""
 
     runner_up: str
-    """The next likeliest label; `silence` in silence."""
+    """The likeliest label but for the genre; `silence` in silence."""
 
     margin: float
-    """How much likelier the likeliest label is than the next one (0-1)."""
+    """How much likelier the genre is than that (0-1); 0 while it is only kept until the other is clearly ahead."""
 
     music: bool
     """Something plays: the room is not silent."""
@@ -192,6 +192,71 @@ class InfoPayload(msgspec.Struct, frozen=True, kw_only=True):
     brightness: float
     """Brightness of its lights (0-1)."""
 
+    serial: int = 0
+    """Serial of the model; 0 if it came with headnod."""
+
+    channel: str = "stable"
+    """Whose models it takes: `stable` or `canary`."""
+
+    updates: str = "none"
+    """What it does with a model that was sent: `activate`, `offer`, or `none` without a key."""
+
+
+class ModelPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a new model has come."""
+
+    schema: int = SCHEMA
+    """Version of this schema."""
+
+    node: str
+    """The listener."""
+
+    ts: Time
+    """When: ISO 8601, UTC."""
+
+    stage: str
+    """`received`, `verified`, `tested`, `probation`, and in the end `kept`, `offered`, `refused` or `rolled_back`."""
+
+    model: str
+    """Name and version of the model; empty if they are not known."""
+
+    serial: int
+    """Its serial; 0 if it is not known, or it came with headnod."""
+
+    manifest_sha256: str
+    """Hash of its manifest, by which whoever sent it knows it again; empty if it is not known."""
+
+    message: str
+    """One line for a person."""
+
+
+class ShadowPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """How a second model agrees with the one that listens."""
+
+    schema: int = SCHEMA
+    """Version of this schema."""
+
+    node: str
+    """The listener."""
+
+    ts: Time
+    """When: ISO 8601, UTC."""
+
+    shadow: str
+    """Name and version of the second model."""
+
+    model: str
+    """Name and version of the one that listens."""
+
+    windows: int
+    """Windows with music that both have heard."""
+
+    agreed: int
+    """Those to which both gave the same likeliest label."""
+
+    surer: float
+    """Mean of the second's best probability less the first's (-1 to 1)."""
+
 
 class HealthPayload(msgspec.Struct, frozen=True, kw_only=True):
     """How the listener fares, once a minute and when asked."""
@@ -277,7 +342,9 @@ def of_estimate(estimate: Estimate, *, node: str, boot: str) -> dict[str, Any]:
         Builtins, ready for `encode`: the fields of `EstimatePayload` and a
         `scores_<label>` for every label.
     """
-    runner_up, behind = [*estimate.ranked(), (SILENCE, 0.0), (SILENCE, 0.0)][1]
+    ranked = estimate.ranked()
+    others = [score for score in ranked if score[0] != estimate.genre] if estimate.named else ranked[1:]
+    runner_up, behind = [*others, (SILENCE, 0.0)][0]
     music = estimate.confidence > 0
     fixed = EstimatePayload(
         id=f"{node}-{boot}-{estimate.sequence}",

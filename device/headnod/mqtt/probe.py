@@ -24,9 +24,6 @@ from headnod.mqtt.topics import Topics
 
 __all__ = ["Step", "probe"]
 
-_GREETING = 12.0
-"""Seconds until the link itself calls a broker silent, and some."""
-
 _LOOK = 0.05
 """Seconds between two looks at whether the link gave up."""
 
@@ -91,11 +88,12 @@ class _Trial:
 
     def login(self) -> Step:
         self._link.start()
-        deadline = time.monotonic() + _GREETING
+        deadline = time.monotonic() + self._patience
         while not self._connected.wait(_LOOK) and self._trying() and time.monotonic() < deadline:
             pass
         if not self._connected.is_set():
-            reason = self._link.reason
+            silent = f"{self._broker}: it does not answer within {self._patience:g} s (is it a broker, and is it well?)"
+            reason = silent if self._trying() else self._link.reason
             hung_up = "lost" in reason or "reset" in reason
             return Step("login", "fault", reason + (_PERHAPS_TLS if hung_up and self._broker.tls is None else ""))
         who = f"as '{self._broker.username}'" if self._broker.username else "as nobody in particular (mqtt.username)"

@@ -58,7 +58,7 @@ class Discovery:
     """What it was told before."""
 
     birth: str
-    """Where it says that it has started."""
+    """Where it says that it has started; empty if nobody listens to that."""
 
 
 class Mqtt:
@@ -99,19 +99,26 @@ class Mqtt:
         """
         self._topics, self._outbox, self._info, self._boot = topics, outbox, info, boot
         self._now, self._health_every, self._monotonic = now, health_every, monotonic
+        self._birth = discovery.birth if discovery else ""
         self._link = Link(
             broker,
             will=(topics.status, OFFLINE.encode()),
-            subscriptions=(topics.settings, topics.requests, *([discovery.birth] if discovery else [])),
+            subscriptions=(topics.settings, topics.requests, *([self._birth] if self._birth else [])),
             on_message=self._heard,
             on_connected=self._connected,
             rng=rng,
             monotonic=monotonic,
         )
         self._delivery = Delivery(outbox, self._link, wake=self._wake, rng=rng, rate=rate, monotonic=monotonic)
-        self._birth = discovery.birth if discovery else ""
         self._announcer = (
-            Announcer(discovery.wanted, discovery.ledger, self._link, rng=rng, monotonic=monotonic)
+            Announcer(
+                discovery.wanted,
+                discovery.ledger,
+                self._link,
+                introduced=self._present,
+                rng=rng,
+                monotonic=monotonic,
+            )
             if discovery
             else None
         )
@@ -123,6 +130,7 @@ class Mqtt:
         self._estimates, self._dropped = 0, 0.0
         self._fares, self._message = State.STARTING, ""
         self._state = b""
+        self._kept: dict[str, bytes] = {}
         self._complaints = Complaints(_log, monotonic=monotonic)
         self._news, self._woken, self._closing = threading.Condition(), False, False
         self._stale = self._report = True
@@ -161,6 +169,15 @@ class Mqtt:
         """What the listener is has changed: another model, other labels, another setting."""
         self._stale = True
         self._wake()
+
+    def keep(self, topic: str, payload: bytes) -> None:
+        """Publish what the broker shall retain, now and at every connection; may be called on any thread."""
+        self._kept[topic] = payload
+        self._link.publish(topic, payload, retain=True)
+
+    def mention(self, topic: str, payload: bytes) -> None:
+        """Publish what is worth nothing later; may be called on any thread."""
+        self._link.publish(topic, payload)
 
     def health(self) -> HealthPayload:
         """How the listener fares just now."""
@@ -226,19 +243,26 @@ class Mqtt:
 
     def _connected(self) -> None:
         self._delivery.connected()
-        self._link.publish(self._topics.status, ONLINE.encode(), retain=True)
         if self._state:
             self._link.publish(self._topics.state, self._state, retain=True)
-        self._stale = self._report = True
+        for topic, payload in list(self._kept.items()):
+            self._link.publish(topic, payload, retain=True)
+        self._stale = True
         if self._announcer is not None:
             self._announcer.soon()
+        self._present()
+
+    def _present(self) -> None:
+        """Say that we are there and how we fare, for whoever has just begun to listen."""
+        self._link.publish(self._topics.status, ONLINE.encode(), retain=True)
+        self._report = True
         self._wake()
 
     def _heard(self, message: Message) -> None:
         if message.topic == self._birth:
             if self._announcer is not None and message.payload == ONLINE.encode() and not message.retained:
                 self._announcer.after_birth()
-                self._wake()
+                self._present()
         elif self._obey is not None:
             for topic, payload in self._obey(message):
                 self._link.publish(topic, payload)

@@ -21,7 +21,9 @@ from headnod.mqtt.payloads import (
     EstimatePayload,
     HealthPayload,
     InfoPayload,
+    ModelPayload,
     ResponsePayload,
+    ShadowPayload,
     SongPayload,
 )
 
@@ -31,6 +33,8 @@ PAYLOADS: dict[str, type[msgspec.Struct]] = {
     "song": SongPayload,
     "health": HealthPayload,
     "info": InfoPayload,
+    "model": ModelPayload,
+    "shadow": ShadowPayload,
     "response": ResponsePayload,
 }
 """What is published on each topic under `<base>/<node>/`, and under `response/`."""

@@ -10,6 +10,7 @@ given back.
 from __future__ import annotations
 
 import os
+import re
 import select
 import ssl
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,9 @@ _TICK = 1.5
 _CAUSES = dict.fromkeys((0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9C, 0x9D), Cause.REFUSED) | {0x8E: Cause.TAKEN_OVER}
 """Reason codes of MQTT 5 after which trying again at once is useless: version, client id,
 password, authorisation, ban, method and moved are a person's to mend."""
+
+_JARGON = re.compile(r"\A\[[^]]*\] *| *\(_ssl\.c:\d+\)\Z")
+"""What Python puts about the words of an error: `[Errno 104] `, ` (_ssl.c:2580)`."""
 
 _WHO = frozenset({0x86, 0x87})
 _KEEP_ALIVE = 0x8D
@@ -183,7 +187,8 @@ class Session:
         tls, hint = self._broker.tls, ""
         if tls is not None and tls.certificate is None and not self.greeted:
             hint = " (does it want a certificate of ours? see mqtt.cert_file)"
-        self._end(Cause.NETWORK, f"{self._complaint or how}{hint}")
+        why = f": {self._complaint}" if self._complaint else ""
+        self._end(Cause.NETWORK, f"{how}{why}{hint}")
 
     def _judge(self) -> None:
         now = self._monotonic()
@@ -241,7 +246,7 @@ class Session:
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
         # The only place where paho says why a connection was lost.
         if level == LogLevel.MQTT_LOG_ERR:
-            self._complaint = text.partition("socket: ")[2].lower()
+            self._complaint = _JARGON.sub("", text.partition("socket: ")[2]).lower()
 
 
 class _TidySocket(ssl.SSLSocket):

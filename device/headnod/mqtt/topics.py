@@ -6,6 +6,9 @@
 <base>/<node>/song        every song, when it ends
 <base>/<node>/health      how the listener fares
 <base>/<node>/info        what it is, retained
+<base>/<node>/model       how far a new model has come, retained
+<base>/<node>/shadow      how a second model agrees with the first, retained
+<base>/<node>/deploy      a signed model for this listener; <base>/deploy/<channel> for many
 <base>/<node>/set/<key>, request/<verb>, response/<verb>
 """
 
@@ -84,6 +87,21 @@ class Topics:
         return self._of("info")
 
     @property
+    def model(self) -> str:
+        """How far a new model has come, retained."""
+        return self._of("model")
+
+    @property
+    def shadow(self) -> str:
+        """How a second model agrees with the first, retained."""
+        return self._of("shadow")
+
+    @property
+    def deploy(self) -> str:
+        """A signed model for this listener alone."""
+        return self._of("deploy")
+
+    @property
     def settings(self) -> str:
         """Filter for everything that can be set."""
         return self._of("set/+")
@@ -104,6 +122,15 @@ class Topics:
     def response(self, verb: str) -> str:
         """Where it is answered."""
         return self._of(f"response/{verb}")
+
+
+def channel(base: str, name: str) -> str:
+    """Where signed models are sent to every listener of a channel.
+
+    >>> channel("headnod", "stable")
+    'headnod/deploy/stable'
+    """
+    return f"{base}/deploy/{name}"
 
 
 def is_name(level: str) -> bool:

@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import argparse
 
-from headnod_train.commands import evaluate, fit, pack, quantise, simulate
+from headnod_train.commands import (
+    baselines,
+    deploy,
+    evaluate,
+    explore,
+    fit,
+    import_,
+    keygen,
+    pack,
+    quantise,
+    sign,
+    simulate,
+    tag,
+)
 
 
 def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser every command, in the order that a model is made."""
-    for command in (fit, quantise, evaluate, pack, simulate):
+    for command in (import_, explore, baselines, fit, quantise, evaluate, pack, keygen, sign, deploy, simulate, tag):
         command.add(subparsers)

@@ -1,0 +1,151 @@
+"""Which model listens: the one that was activated, or the one of the configuration.
+
+Alone because it joins the store on the disk to the listener that runs. What is
+activated by the command line, by MQTT or by Home Assistant changes the store; the
+listener looks there after each estimate, and a link is read in microseconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from headnod.bundles.activation import Activation
+from headnod.bundles.probation import Probation
+from headnod.bundles.progress import Progress, Stage, Tell
+from headnod.bundles.serials import Serials
+from headnod.bundles.store import Store, serial_of
+from headnod.config import Config
+from headnod.errors import BundleError, ManifestError
+from headnod.estimate import Condition, Estimate
+from headnod.model import GenreModel
+from headnod.shipped import find_model
+
+_log = logging.getLogger(__name__)
+
+_LOUD = (Stage.REFUSED, Stage.ROLLED_BACK)
+
+
+class Reign:
+    """The model that listens, and whether it may go on."""
+
+    def __init__(self, state: Path | None, tell: Tell) -> None:
+        """Look after the models of a state folder.
+
+        Args:
+            state: The state folder; None has no models, and leaves all to the configuration.
+            tell: Is told each step of a new model, after the log.
+        """
+        self._tell_others = tell
+        self.activation = Activation(Store(state), Serials(state), self.tell) if state is not None else None
+        self._name: str | None = None
+        self._probation: Probation | None = None
+
+    @property
+    def serial(self) -> int:
+        """The serial of the model that listens; 0 if it came with headnod."""
+        return serial_of(self._name) if self._name else 0
+
+    @property
+    def stored(self) -> list[str]:
+        """Every stored model, the one with the greatest serial last."""
+        return self.activation.store.names() if self.activation is not None else []
+
+    def begin(self, config: Config) -> GenreModel:
+        """The model to begin with.
+
+        Raises:
+            ConfigError: The configuration names none.
+            ManifestError: The one that it names cannot be used.
+        """
+        if self.activation is not None and config.model.installed:
+            try:
+                self.activation.begin()
+            except BundleError as error:
+                _log.warning("%s; who ended badly is not counted", error)
+        return self._load(config)
+
+    def look(self, config: Config) -> GenreModel | None:
+        """Another model, if another one shall listen from now on."""
+        if self._wanted(config) == self._name:
+            return None
+        model = self._load(config)
+        if self.activation is not None and self._name is not None:
+            self._guarded(self.activation.taken_up)
+        _log.info("%s listens", model.manifest.id)
+        return model
+
+    def reloaded(self, config: Config) -> GenreModel:
+        """The model of a configuration that was read again.
+
+        Raises:
+            ConfigError: It names none.
+            ManifestError: The one that it names cannot be used.
+        """
+        return self._load(config)
+
+    def folder(self, config: Config) -> Path | None:
+        """The folder of the activated model; None leaves it to the configuration."""
+        name = self._wanted(config)
+        return self.activation.store.path(name) if self.activation is not None and name is not None else None
+
+    def watch(self, said: Estimate | Condition) -> None:
+        """See what the listener said: while a model is on probation, that is judged."""
+        probation, activation = self._probation, self.activation
+        if probation is None or activation is None:
+            return
+        fault = probation.watch(said) if isinstance(said, Estimate) else probation.interrupted(said)
+        if fault:
+            self._probation = None
+            self._guarded(lambda: activation.roll_back(fault))
+        elif probation.over:
+            self._probation = None
+            self._guarded(activation.keep)
+            heard = f"{probation.heard} windows with music"
+            self.tell(replace(activation.present(), message=f"has stood its probation: {heard}, all well"))
+
+    def end(self) -> None:
+        """The listener ends as it should."""
+        if self.activation is not None:
+            self._guarded(self.activation.end)
+
+    def tell(self, progress: Progress) -> None:
+        """Tell a step: in the log, and to the others."""
+        level = logging.WARNING if progress.stage in _LOUD else logging.INFO
+        what = f"{progress.model} ({progress.serial})" if progress.model else "a model"
+        _log.log(level, "%s: %s: %s", what, progress.stage.replace("_", " "), progress.message)
+        self._tell_others(progress)
+
+    def _wanted(self, config: Config) -> str | None:
+        return self.activation.store.current if self.activation is not None and config.model.installed else None
+
+    def _load(self, config: Config) -> GenreModel:
+        activation, self._probation = self.activation, None
+        while activation is not None and (name := self._wanted(config)) is not None:
+            try:
+                model = GenreModel.load(activation.store.path(name))
+            except ManifestError as error:
+                _log.error("%s", error)
+                try:
+                    # Not for good: a card may have lost what was sent in good order.
+                    activation.roll_back("it cannot be loaded", condemn=False)
+                except BundleError as stuck:
+                    _log.error("%s; the model of the configuration listens", stuck)
+                    break
+                continue
+            trial, self._name = activation.trial, name
+            if trial is not None and trial.left:
+                health = model.manifest.health
+                self._probation = Probation(health, windows=trial.left, every=config.listen.every)
+            return model
+        self._name = None
+        return GenreModel.load(find_model(config.model.name))
+
+    def _guarded(self, change: Callable[[], object]) -> None:
+        try:
+            change()
+        except BundleError as error:
+            _log.error("%s; it is tried again when the listener starts", error)

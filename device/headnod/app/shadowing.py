@@ -1,0 +1,86 @@
+"""The shadow of the listener that runs: found in the state folder, heard, and reported.
+
+Alone because it is wanted, changed and forgotten while the listener goes on, and
+nothing that happens to it may reach the listener.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from headnod.bundles.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowOrder, read_order
+from headnod.bundles.store import Store, id_of
+from headnod.durable import write_whole
+from headnod.errors import HeadnodError
+from headnod.estimate import Estimate
+from headnod.model import GenreModel
+from headnod.windows import Window
+
+_log = logging.getLogger(__name__)
+
+REPORT = 20
+"""Windows that both have heard, between two reports: the card is written so often."""
+
+
+class Shadowing:
+    """Lets a second model hear along, if one is wanted."""
+
+    def __init__(self, state: Path | None, beside: Callable[[], GenreModel], tell: Callable[[Agreement], None]) -> None:
+        """Look for orders in a state folder.
+
+        Args:
+            state: The state folder; None has no orders.
+            beside: The model that listens.
+            tell: Is told how the two agree.
+        """
+        self._state, self._beside, self._tell = state, beside, tell
+        self._order: ShadowOrder | None = None
+        self._shadow: Shadow | None = None
+        self._of: GenreModel | None = None
+
+    def hear(self, window: Window, estimate: Estimate) -> None:
+        """Hear a window with music, after its estimate was shown."""
+        if self._state is None:
+            return
+        self._follow(self._state)
+        if self._shadow is None:
+            return
+        try:
+            heard = self._shadow.hear(window.samples, estimate.raw_genre, estimate.raw_confidence)
+        except Exception:
+            _log.exception("the shadow broke and hears no more")
+            self._shadow = None
+            return
+        if heard and (self._shadow.agreement.windows == 1 or self._shadow.agreement.windows % REPORT == 0):
+            self._report(self._state, self._shadow.agreement)
+
+    def _follow(self, state: Path) -> None:
+        order, beside = read_order(state), self._beside()
+        if (order, beside) == (self._order, self._of):
+            return
+        self._order, self._of, self._shadow = order, beside, None
+        if order is None:
+            return
+        try:
+            folder = Store(state).path(order.model)
+            self._shadow = Shadow(GenreModel.load(folder), beside, name=id_of(order.model), every=order.every)
+        except HeadnodError as error:
+            _log.warning("%s; there is no shadow", error)
+
+    def _report(self, state: Path, agreement: Agreement) -> None:
+        _log.info(
+            "%s agrees with %s on %d of %d windows",
+            agreement.model,
+            agreement.beside,
+            agreement.agreed,
+            agreement.windows,
+        )
+        try:
+            write_whole(state / AGREEMENT_FILE, msgspec.json.encode(agreement))
+        except OSError as error:
+            _log.warning("%s: %s", state / AGREEMENT_FILE, error.strerror)
+        self._tell(agreement)

@@ -1,0 +1,153 @@
+"""A second model that hears what the first hears, and whose answers nobody sees but who compares.
+
+    headnod models shadow genre-0.2.0 --every 5
+
+Alone because it must not be able to disturb: it hears a copy of every n-th
+window after the estimate was shown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from headnod.durable import write_whole
+from headnod.errors import BundleError
+from headnod.frontend import Audio
+from headnod.model import GenreModel
+
+SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"
+
+
+class ShadowOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which model is a shadow, and how often."""
+
+    model: str
+    """Its name in the store."""
+
+    every: int
+    """Each so many windows with music."""
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """How two models agree."""
+
+    model: str
+    """The shadow."""
+
+    beside: str
+    """The model that listens."""
+
+    windows: int = 0
+    """Windows that both heard."""
+
+    agreed: int = 0
+    """Those for which both had the same likeliest label."""
+
+    surer: float = 0.0
+    """Mean of the shadow's best probability less the other's."""
+
+    last: tuple[str, str] = ("", "")
+    """Labels of the last window: the listener's, the shadow's."""
+
+    @property
+    def share(self) -> float:
+        """Of the windows (0-1)."""
+        return self.agreed / self.windows if self.windows else 0.0
+
+
+class Shadow:
+    """A model that hears along."""
+
+    def __init__(self, model: GenreModel, beside: GenreModel, *, name: str, every: int) -> None:
+        """Compare two models.
+
+        Args:
+            model: The shadow; its front end takes windows of the same rate and length.
+            beside: The model that listens.
+            name: The shadow's name in the store.
+            every: Hear each so many windows.
+
+        Raises:
+            BundleError: The two hear different windows.
+        """
+        wanted, there = model.front_end, beside.front_end
+        if (wanted.sample_rate, wanted.window_samples) != (there.sample_rate, there.window_samples):
+            message = (
+                f"{model.manifest.id} hears {wanted.window_samples} samples at {wanted.sample_rate} Hz, "
+                f"{beside.manifest.id} {there.window_samples} at {there.sample_rate}: it cannot be its shadow"
+            )
+            raise BundleError(message)
+        self._model, self._every, self._passed = model, every, 0
+        self.agreement = Agreement(model=name, beside=beside.manifest.id)
+
+    def hear(self, audio: Audio, answer: str, probability: float) -> bool:
+        """Hear a window that the other model called so; true if it was this one's turn.
+
+        Args:
+            audio: The window, (window_samples,).
+            answer: The other's likeliest label of this window alone.
+            probability: That label's probability (0-1).
+        """
+        self._passed += 1
+        if self._passed % self._every:
+            return False
+        scores = self._model.scores(self._model.front_end.mfcc(audio))
+        best = int(np.argmax(scores))
+        label, before = self._model.answers[best], self.agreement
+        windows = before.windows + 1
+        gained = float(scores[best]) - probability
+        self.agreement = Agreement(
+            model=before.model,
+            beside=before.beside,
+            windows=windows,
+            agreed=before.agreed + (label == answer),
+            surer=round(before.surer + (gained - before.surer) / windows, 4),
+            last=(answer, label),
+        )
+        return True
+
+
+def read_order(state: Path) -> ShadowOrder | None:
+    """Which model is wanted as a shadow; None if there is none, or the file says nothing that can be done."""
+    try:
+        return msgspec.json.decode((state / SHADOW_FILE).read_bytes(), type=ShadowOrder)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def report(state: Path) -> str:
+    """How the two agreed when the listener last told, in one line.
+
+    Raises:
+        BundleError: It never did.
+    """
+    path = state / AGREEMENT_FILE
+    try:
+        told = msgspec.json.decode(path.read_bytes(), type=Agreement)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = f"{path}: no shadow has heard music here yet (headnod models shadow NAME)"
+        raise BundleError(message) from error
+    return (
+        f"{told.model} agrees with {told.beside} on {told.agreed} of {told.windows} windows ({told.share:.0%}), "
+        f"its best probability is {100 * told.surer:+.1f} points"
+    )
+
+
+def write_order(state: Path, order: ShadowOrder | None) -> None:
+    """Want another shadow, or none.
+
+    Raises:
+        BundleError: It cannot be written.
+    """
+    path = state / SHADOW_FILE
+    try:
+        if order is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_whole(path, msgspec.json.encode(order))
+    except OSError as error:
+        message = f"{path}: {(error.strerror or str(error)).lower()}"
+        raise BundleError(message) from error

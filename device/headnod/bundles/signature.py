@@ -1,0 +1,69 @@
+"""Signatures: ed25519 (RFC 8032) over the exact bytes of a manifest, which holds every other file's hash.
+
+The one file of the device that imports `cryptography`, and only when there is
+something to verify.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from headnod.errors import BundleError, ConfigError, MissingExtraError
+
+_KIND = "ed25519:"
+_BYTES = 32
+
+
+def verify(manifest: bytes, signature: bytes | None, keys: Sequence[str]) -> None:
+    """Refuse a manifest that was signed by nobody who is trusted.
+
+    Args:
+        manifest: Its bytes, as they are.
+        signature: 64 bytes, or None if it has none.
+        keys: Public keys as `headnod-train keygen` writes them; one is enough.
+
+    Raises:
+        BundleError: It has no signature, or one of somebody else or for something else.
+        ConfigError: A key is none.
+        MissingExtraError: `cryptography` is not installed.
+    """
+    trusted = [decoded(key) for key in keys]
+    if signature is None:
+        raise BundleError("is not signed (sign it with 'headnod-train sign')")
+    try:
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - 6 MB, needed for a new model only
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+    except ImportError:
+        message = "a signature cannot be verified without cryptography: pip install 'headnod[device]'"
+        raise MissingExtraError(message) from None
+    for key in trusted:
+        try:
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, manifest)
+        except InvalidSignature:
+            continue
+        return
+    message = f"its signature is by none of the {len(keys)} keys in model.keys (or it was changed after signing)"
+    raise BundleError(message)
+
+
+def decoded(key: str) -> bytes:
+    """The 32 bytes of a public key.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        content = base64.b64decode(key.removeprefix(_KIND), validate=True)
+    except (binascii.Error, ValueError):
+        content = b""
+    if not key.startswith(_KIND) or len(content) != _BYTES:
+        message = f"model.keys: '{key[:60]}' is no public key (copy the line that 'headnod-train keygen' printed)"
+        raise ConfigError(message)
+    return content
+
+
+def encoded(key: bytes) -> str:
+    """The 32 bytes of a public key as a line for people and configurations."""
+    return _KIND + base64.b64encode(key).decode()

@@ -1,0 +1,201 @@
+"""`headnod models`: install, try, activate and take back models."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headnod.commands.options import add_config, load_config
+
+if TYPE_CHECKING:
+    from headnod.bundles.intake import Intake
+    from headnod.bundles.progress import Progress
+    from headnod.config import Config
+
+_PLACE = "/var/lib/headnod"
+"""The state directory of the service."""
+
+_EXAMPLES = """\
+examples:
+  headnod models install genre-0.2.0.bundle     verify, try, store and activate it
+  headnod models rollback                       the former model listens again
+  headnod models shadow genre-0.2.0 --every 5   let it hear along and compare
+"""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the parser this command."""
+    parser = subparsers.add_parser(
+        "models",
+        help="install, try, activate and take back models",
+        description="Install, try, activate and take back models. A listener that runs changes over by itself.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listed = verbs.add_parser("list", help="print every model that is here", allow_abbrev=False)
+    listed.add_argument("--json", action="store_true", help="print a JSON object a line")
+    listed.set_defaults(run=run_list)
+    verify = verbs.add_parser("verify", help="say whether a bundle is signed, whole and works here", allow_abbrev=False)
+    verify.add_argument("bundle", metavar="FILE|FOLDER|NAME", help="a bundle, or a model that is here")
+    verify.set_defaults(run=run_verify)
+    install = verbs.add_parser("install", help="verify, try, store and activate a bundle", allow_abbrev=False)
+    install.add_argument("bundle", metavar="FILE|FOLDER|-", help="a signed bundle; - reads it from stdin")
+    install.add_argument("--unsigned", action="store_true", help="take one without a signature, where no key is set")
+    install.add_argument("--keep-current", action="store_true", help="store it and do not activate it")
+    install.set_defaults(run=run_install)
+    activate = verbs.add_parser("activate", help="let a model listen, on probation", allow_abbrev=False)
+    activate.add_argument("model", metavar="NAME", help="as 'headnod models list' names it")
+    activate.set_defaults(run=run_activate)
+    rollback = verbs.add_parser("rollback", help="let the former model listen again", allow_abbrev=False)
+    rollback.set_defaults(run=run_rollback)
+    prune = verbs.add_parser("prune", help="remove the oldest models", allow_abbrev=False)
+    prune.add_argument("--keep", type=int, default=2, metavar="N", help="keep so many (2); those in use stay anyway")
+    prune.set_defaults(run=run_prune)
+    shadow = verbs.add_parser("shadow", help="let a second model hear along and compare", allow_abbrev=False)
+    shadow.add_argument("model", nargs="?", metavar="NAME", help="the second model; without it, print how they agree")
+    shadow.add_argument("--every", type=int, default=5, metavar="N", help="each so many windows with music (5)")
+    shadow.add_argument("--stop", action="store_true", help="end it")
+    shadow.set_defaults(run=run_shadow)
+    for verb in (listed, verify, install, activate, rollback, prune, shadow):
+        verb.add_argument("--state", type=Path, metavar="DIR", help=f"the listener's state directory ({_PLACE})")
+        add_config(verb)
+
+
+def run_list(options: argparse.Namespace) -> None:
+    """Print models that were installed, and those that came with headnod."""
+    import msgspec  # noqa: PLC0415
+
+    from headnod.bundles.store import Store, id_of, serial_of  # noqa: PLC0415
+    from headnod.shipped import find_model, models  # noqa: PLC0415
+
+    config = load_config(options).config
+    store = Store(_state(options, config))
+    current = store.current if config.model.installed else None
+    listens = store.path(current) if current else find_model(config.model.name)
+    rows = [(store.path(name), id_of(name), serial_of(name), "installed") for name in store.names()]
+    rows += [(folder, folder.name, 0, "shipped") for folder in models()]
+    for folder, model, serial, origin in rows:
+        mark = folder == listens
+        if options.json:
+            row = {"model": model, "serial": serial, "origin": origin, "listens": mark, "folder": str(folder)}
+            print(msgspec.json.encode(row).decode())  # noqa: T201
+        else:
+            print(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}")  # noqa: T201
+
+
+def run_verify(options: argparse.Namespace) -> None:
+    """Print what is well; what is not is an error on the way."""
+    from headnod.bundles.examine import examine  # noqa: PLC0415
+    from headnod.bundles.store import Store  # noqa: PLC0415
+    from headnod.shipped import models  # noqa: PLC0415
+
+    config = load_config(options).config
+    store = Store(_state(options, config))
+    stored = store.find(options.bundle)
+    named = {folder.name: folder for folder in models()}
+    path = store.path(stored) if stored else named.get(options.bundle, Path(options.bundle))
+    for line in examine(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
+        print(line, flush=True)  # noqa: T201
+
+
+def run_install(options: argparse.Namespace) -> None:
+    """Verify, store, try and activate."""
+    from headnod.bundles.archive import LARGEST, read, split  # noqa: PLC0415
+    from headnod.errors import BundleError, ConfigError  # noqa: PLC0415
+
+    config = load_config(options).config
+    if options.unsigned and config.model.keys:
+        message = "--unsigned: model.keys names who is trusted, so a signature is needed (sign it, or empty model.keys)"
+        raise ConfigError(message)
+    if not config.model.keys and not options.unsigned:
+        message = (
+            "model.keys: is empty, so no signature can be verified (write the line that 'headnod-train keygen' "
+            "printed there, or say --unsigned for a bundle that you trust like a program)"
+        )
+        raise ConfigError(message)
+    piped = options.bundle == "-"
+    files = split(sys.stdin.buffer.read(LARGEST + 1)) if piped else read(Path(options.bundle))
+    intake = _intake(options, config)
+    try:
+        name = intake.take(files, trusted=options.unsigned)
+    except BundleError as error:
+        message = f"{options.bundle}: {error}"
+        raise BundleError(message) from error
+    if not options.keep_current:
+        intake.put_to_use(name)
+
+
+def run_activate(options: argparse.Namespace) -> None:
+    """Try it, and let it listen."""
+    from headnod.bundles.archive import read  # noqa: PLC0415
+    from headnod.shipped import find_model  # noqa: PLC0415
+
+    intake = _intake(options, load_config(options).config)
+    name = intake.store.find(options.model)
+    if name is None:
+        intake.put_to_use(intake.take(read(find_model(options.model)), trusted=True))
+    else:
+        intake.activate(name)
+
+
+def run_rollback(options: argparse.Namespace) -> None:
+    """Go back."""
+    _intake(options, load_config(options).config).activation.roll_back("")
+
+
+def run_prune(options: argparse.Namespace) -> None:
+    """Print what was removed."""
+    for name in _intake(options, load_config(options).config).activation.prune(max(options.keep, 0)):
+        print(f"removed {name}")  # noqa: T201
+
+
+def run_shadow(options: argparse.Namespace) -> None:
+    """Begin, end or report it."""
+    from headnod.bundles.shadow import ShadowOrder, report, write_order  # noqa: PLC0415
+    from headnod.bundles.store import Store  # noqa: PLC0415
+    from headnod.errors import ConfigError  # noqa: PLC0415
+
+    state = _state(options, load_config(options).config)
+    if options.stop:
+        write_order(state, None)
+    elif options.model is None:
+        print(report(state))  # noqa: T201
+    else:
+        name = Store(state).find(options.model)
+        if name is None or options.every < 1:
+            fault = f"there is no installed model '{options.model}' (install it with --keep-current)"
+            raise ConfigError(fault if name is None else f"--every: is {options.every} (1 or more)")
+        write_order(state, ShadowOrder(name, options.every))
+        print(f"{options.model} hears along: 'headnod models shadow' tells how they agree")  # noqa: T201
+
+
+def _state(options: argparse.Namespace, config: Config) -> Path:
+    from headnod.app.outputs import state_folder  # noqa: PLC0415
+    from headnod.errors import ConfigError  # noqa: PLC0415
+
+    known: Path | None = options.state or state_folder(config.history)
+    place = known or Path(_PLACE)
+    if not place.is_dir():
+        message = f"{place}: is no folder (name the listener's state directory with --state)"
+        raise ConfigError(message)
+    return place
+
+
+def _budget(config: Config) -> float:
+    from headnod.app.updates import SHARE  # noqa: PLC0415
+
+    return SHARE * config.listen.every
+
+
+def _intake(options: argparse.Namespace, config: Config) -> Intake:
+    from headnod.bundles.intake import Intake  # noqa: PLC0415
+
+    def tell(progress: Progress) -> None:
+        print(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}", flush=True)  # noqa: T201
+
+    model = config.model
+    return Intake(_state(options, config), model.keys, tell, budget=_budget(config), windows=model.probation)

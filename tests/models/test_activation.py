@@ -1,0 +1,181 @@
+"""Which model listens: put to use, kept, sent back, and whole after a kill at every step."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import signing
+from headnod.bundles.activation import Activation
+from headnod.bundles.archive import read
+from headnod.bundles.intake import Intake
+from headnod.bundles.progress import Stage
+from headnod.bundles.serials import Serials
+from headnod.bundles.store import Store
+from headnod.errors import BundleError
+from headnod.model import GenreModel
+from signing import good
+
+KILLED_AT = Path(__file__).with_name("killed_at.py")
+
+
+@pytest.fixture
+def one(state, kept):
+    """One model that was kept."""
+    shutil.copytree(kept, state, symlinks=True, dirs_exist_ok=True)
+    return "fixed-1.0.0.1"
+
+
+@pytest.fixture
+def two(state, tried):
+    """The same, and another on probation."""
+    shutil.copytree(tried, state, symlinks=True, dirs_exist_ok=True)
+    return "fixed-1.0.0.1", "fixed-2.0.0.2"
+
+
+def test_a_model_that_fails_gives_way_to_the_one_before_it_and_is_gone(two, activation, store, said):
+    assert activation.roll_back("its answers have collapsed") == two[0] == store.current
+    assert store.names() == [two[0]]
+    assert said[-1].stage is Stage.ROLLED_BACK
+    assert said[-1].message == "its answers have collapsed; fixed-1.0.0 listens"
+
+
+@pytest.mark.usefixtures("two")
+def test_a_model_that_was_sent_back_is_not_taken_again(activation, intake):
+    activation.roll_back("its answers have collapsed")
+    with pytest.raises(BundleError, match="it was here and failed: its answers have collapsed"):
+        intake.take(good("2.0.0", serial=2))
+
+
+def test_a_person_goes_back_and_the_model_stays_to_be_chosen(two, activation, store, intake):
+    assert activation.roll_back("") == two[0]
+    assert store.names() == list(two)
+    intake.activate(two[1])
+    assert store.current == two[1]
+
+
+def test_the_first_model_gives_way_to_the_one_of_the_configuration(intake, activation, store):
+    intake.put_to_use(intake.take(good()))
+    assert activation.roll_back("it runs behind") is None
+    assert store.current is None
+
+
+def test_there_is_no_way_back_from_the_model_of_the_configuration(activation):
+    with pytest.raises(BundleError, match="no model is known that listened before"):
+        activation.roll_back("")
+
+
+def test_the_way_back_leads_past_a_model_that_never_stood_its_probation(two, intake, activation):
+    intake.put_to_use(intake.take(good("3.0.0", serial=3)))
+    assert activation.roll_back("it is no good either") == two[0]
+
+
+def test_a_listener_that_ends_badly_twice_is_given_the_former_model(two, activation, store):
+    activation.begin()
+    activation.begin()
+    assert store.current == two[1], "once may be the power"
+    activation.begin()
+    assert store.current == two[0]
+
+
+def test_a_listener_that_ends_as_it_should_counts_nothing(two, activation, store):
+    for _ in range(5):
+        activation.begin()
+        activation.end()
+    assert store.current == two[1]
+
+
+def test_a_model_that_was_kept_is_not_taken_back_for_crashes(two, activation, store):
+    activation.keep()
+    for _ in range(5):
+        activation.begin()
+    assert store.current == two[1]
+
+
+def test_pruning_keeps_what_listens_and_the_way_back(two, intake, activation, store):
+    for serial in (3, 4):
+        intake.take(good(f"{serial}.0.0", serial=serial))
+    assert activation.prune(0) == ["fixed-3.0.0.3", "fixed-4.0.0.4"]
+    assert store.names() == list(two)
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b'{"model": 1}', b"\0\0"])
+def test_a_damaged_record_leaves_the_model_in_use(two, activation, state, record, store):
+    (state / "activation.json").write_bytes(record)
+    activation.begin()
+    assert store.current == two[1]
+    assert activation.trial is None
+
+
+@pytest.mark.parametrize("target", ["../../etc", "/etc", "fixed-2.0.0", "nowhere", ".new-fixed-2.0.0.2"])
+@pytest.mark.usefixtures("two")
+def test_a_link_to_anything_else_is_no_model(store, target):
+    (store.folder / "current").unlink()
+    (store.folder / "current").symlink_to(target)
+    assert store.current is None
+
+
+def ends(what, state, bundle, times=1):
+    """Copies of a state folder after a kill at every step, in order, the last after no kill."""
+    command = [sys.executable, KILLED_AT, what, state, signing.public(), bundle, str(times)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = [line.split() for line in ran.stdout.splitlines()]
+    assert [how for _, how in told] == ["killed"] * (len(told) - times) + ["done"] * times
+    return [Path(folder) for folder, _ in told]
+
+
+def listens(state):
+    """The model that a listener would begin with, proven once more."""
+    activation = Activation(Store(state), Serials(state), lambda _: None)
+    activation.begin()
+    return GenreModel.load(activation.store.path(activation.store.current), golden=True).manifest
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    path = tmp_path / "two.bundle"
+    path.write_bytes(signing.sent(version="2.0.0", serial=2, seed=2))
+    return path
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.usefixtures("one")
+def test_after_a_kill_at_any_step_the_old_model_or_the_new_one_is_whole(state, bundle, times):
+    found = []
+    for copy in ends("take", state, bundle, times):
+        manifest = listens(copy)
+        assert Serials(copy).seen().serial in {1, 2}
+        found.append(manifest.version)
+        # What was begun is swept away.
+        with Store(copy).changing():
+            assert not [left for left in (copy / "models").iterdir() if left.name.startswith((".new", ".old"))]
+    assert len(found) > 12 * times, "there are as many steps as changes on the disk"
+    assert found == sorted(found), "the old one until the link is replaced, and then the new one"
+    assert {found[0], found[-1]} == {"1.0.0", "2.0.0"}
+
+
+@pytest.mark.usefixtures("two")
+def test_after_a_kill_at_any_step_of_going_back_one_of_both_listens(state, bundle):
+    found = [listens(copy).version for copy in ends("back", state, bundle)]
+    assert len(found) > 3
+    assert found == sorted(found, reverse=True)
+    assert {found[0], found[-1]} == {"1.0.0", "2.0.0"}
+
+
+@pytest.mark.usefixtures("one")
+def test_what_was_interrupted_goes_through_when_it_comes_again(state, bundle):
+    middle = ends("take", state, bundle)[9]
+    again = Intake(middle, [signing.public()], lambda _: None, budget=1.0, windows=4)
+    again.put_to_use(again.take(read(bundle)))
+    assert listens(middle).version == "2.0.0"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for somebody else")
+def test_what_root_installs_belongs_to_the_owner_of_the_state_folder(intake, state):
+    os.chown(state, 1234, 1234)
+    intake.put_to_use(intake.take(good()))
+    owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in state.rglob("*")}
+    assert owners == {(1234, 1234)}

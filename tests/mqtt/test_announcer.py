@@ -1,0 +1,106 @@
+"""When Home Assistant is told: by a clock that obeys, over a link that only notes."""
+
+import pytest
+
+from doubles import Clock
+from headnod.mqtt.announcer import SPREAD, Announcer
+from headnod.mqtt.ledger import PAUSE, Ledger
+
+CONFIG, OLD = "homeassistant/device/headnod_kitchen/config", "ha/device/headnod_kitchen/config"
+
+
+class Link:
+    """Takes everything and acknowledges it at once, while it is connected."""
+
+    def __init__(self):
+        self.connected, self.published = True, []
+
+    def publish(self, topic, payload, *, retain, acknowledged):
+        assert retain
+        self.published.append((topic, payload))
+        acknowledged(None)
+
+
+class Late:
+    """Chance that takes as long as it may."""
+
+    def uniform(self, _low, high):
+        return high
+
+
+class House:
+    """An announcer, and what became of it."""
+
+    def __init__(self, wanted, *before):
+        self.clock, self.link, self.wanted, self.introduced = Clock(), Link(), wanted, []
+        self.ledger = Ledger(None)
+        self.ledger.settle(before)
+        self.announcer = Announcer(
+            lambda: self.wanted,
+            self.ledger,
+            self.link,
+            introduced=lambda: self.introduced.append(self.clock.seconds),
+            rng=Late(),
+            monotonic=self.clock.monotonic,
+        )
+
+    def pass_time(self, seconds):
+        """Let it run whenever it wants to, for so long; gives when it wants to again."""
+        end = self.clock.seconds + seconds
+        while (wait := self.announcer.run()) is not None and self.clock.seconds + wait <= end:
+            self.clock.seconds += wait
+        self.clock.seconds = end
+        return wait
+
+
+@pytest.fixture
+def house():
+    return House({CONFIG: b"{}"})
+
+
+def test_nothing_is_told_before_somebody_says_so(house):
+    assert house.pass_time(100.0) is None
+    assert house.link.published == []
+
+
+def test_home_assistant_is_introduced_once_it_had_time_to_subscribe(house):
+    house.announcer.soon()
+    assert house.announcer.run() == PAUSE
+    assert (house.link.published, house.introduced) == ([(CONFIG, b"{}")], [])
+    assert house.pass_time(100.0) is None
+    assert house.introduced == [PAUSE]
+
+
+def test_after_a_birth_it_is_told_again_and_introduced_again(house):
+    house.announcer.after_birth()
+    house.pass_time(SPREAD - 0.1)
+    assert house.link.published == []
+    house.pass_time(100.0)
+    assert house.link.published == [(CONFIG, b"{}")]
+    assert house.introduced == [SPREAD + PAUSE]
+
+
+def test_it_is_introduced_after_the_last_of_several_steps():
+    house = House({CONFIG: b"{}"}, OLD)
+    house.announcer.soon()
+    house.pass_time(100.0)
+    assert house.link.published == [(OLD, b""), (CONFIG, b"{}")]
+    assert house.introduced == [2 * PAUSE]
+
+
+def test_where_nothing_is_wanted_what_was_told_is_taken_back_and_nobody_is_introduced():
+    house = House({}, CONFIG)
+    house.announcer.soon()
+    assert house.pass_time(100.0) is None
+    assert house.link.published == [(CONFIG, b"")]
+    assert house.ledger.topics == frozenset()
+    assert house.introduced == []
+
+
+def test_what_is_not_connected_waits(house):
+    house.announcer.soon()
+    house.link.connected = False
+    assert house.pass_time(100.0) is None
+    house.link.connected = True
+    house.pass_time(100.0)
+    assert house.link.published == [(CONFIG, b"{}")]

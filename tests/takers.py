@@ -1,0 +1,93 @@
+"""Listeners as far as a rollout sees them: real links, real stores and signatures, and no music."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+
+import signing
+from headnod.app.publishing import LARGEST_BUNDLE, told
+from headnod.bundles.archive import split
+from headnod.bundles.intake import Intake
+from headnod.bundles.progress import Progress, Stage
+from headnod.errors import HeadnodError
+from headnod.mqtt.link import Broker as Where
+from headnod.mqtt.link import Link
+from headnod.mqtt.payloads import encode
+from headnod.mqtt.topics import Topics, channel
+from publishing import info
+
+
+class Untried(Intake):
+    """An intake that believes: fifty self-tests at once are no matter of a rollout."""
+
+    def _try(self, _name):
+        self.tell(Stage.TESTED, "believed")
+
+
+class Listener:
+    """One of them.
+
+    Args:
+        fails: What its probation finds.
+        deaf: It never says how it came out.
+    """
+
+    def __init__(self, broker, state: Path, node: str, *, channel_="stable", fails="", deaf=False, tried=False):
+        self.topics, self.node, self._fails, self._deaf, self._channel = (
+            Topics("headnod", node),
+            node,
+            fails,
+            deaf,
+            channel_,
+        )
+        state.mkdir(parents=True)
+        self.heard: list[str] = []
+        kind = Intake if tried else Untried
+        self.intake = kind(state, [signing.public()], self._tell, budget=1.0, windows=4)
+        self._link = Link(
+            Where(broker.host, broker.port, f"sim-{node}"),
+            will=(self.topics.status, b"offline"),
+            subscriptions=(channel("headnod", channel_), self.topics.deploy),
+            qos=1,
+            on_message=self._take,
+            on_connected=self._arrive,
+            rng=random.Random(node),
+            largest=LARGEST_BUNDLE + 1024,
+        )
+        self.there = threading.Event()
+        self._link.start()
+
+    @property
+    def current(self):
+        return self.intake.store.current
+
+    def _arrive(self):
+        self._publish(self.topics.status, b"online")
+        facts = info(node=self.node, channel=self._channel, updates="activate", model="fixed-0.1.0")
+        self._publish(self.topics.info, encode(facts), self.there.set)
+
+    def _publish(self, topic, payload, then=lambda: None):
+        self._link.publish(topic, payload, retain=True, acknowledged=lambda _: then())
+
+    def _tell(self, progress: Progress):
+        if not (self._deaf and progress.stage is not Stage.VERIFIED):
+            self._publish(self.topics.model, told(progress, self.topics))
+
+    def _take(self, message):
+        self.heard.append(message.topic)
+        if not message.payload:
+            return
+        try:
+            self.intake.put_to_use(self.intake.take(split(message.payload)))
+            if self._fails:
+                self.intake.activation.roll_back(self._fails)
+            else:
+                self.intake.activation.keep()
+                self.intake.tell(Stage.KEPT, "all well")
+        except HeadnodError as error:
+            self.intake.tell(Stage.REFUSED, str(error))
+
+    def close(self):
+        self._link.close(last=[(self.topics.status, b"offline")])

@@ -1,0 +1,46 @@
+"""The bounds of health: how spread a model's answers are when all is well, for a probation to hold it to.
+
+Alone because it needs an archive, which signing otherwise does not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+
+from headnod.bundles.probation import entropy
+from headnod.manifest import Health
+from headnod.model import GenreModel
+from headnod_train.archive import Archive
+from headnod_train.measure.listening import hear
+
+_MARGIN = 0.25
+"""What is left between the least of what was measured and what is a fault: a room is no archive."""
+
+
+def measure(model: GenreModel, archive: Archive, *, split: str, console: Console) -> Health:
+    """Bounds of the mean entropy of some windows of one piece of music.
+
+    Args:
+        model: The model of the bundle.
+        archive: Tracks to hear.
+        split: The side of it to hear.
+        console: Where progress is shown.
+
+    Raises:
+        ArchiveError: The split is empty, or a genre is none of the model's.
+    """
+    heard = hear(model, archive.subset(split), console=console)
+    shown = heard.stream(model.manifest.temperature)
+    spread = np.array([entropy(tuple(map(float, scores))) for scores in shown])
+    return bounds([float(spread[heard.tracks == track].mean()) for track in np.unique(heard.tracks)])
+
+
+def bounds(means: list[float]) -> Health:
+    """Bounds around the mean entropy of each track (0-1), with room on either side.
+
+    >>> bounds([0.2, 0.4, 0.8])
+    Health(entropy_low=0.05, entropy_high=0.95)
+    """
+    low, high = min(means), max(means)
+    return Health(entropy_low=round(_MARGIN * low, 4), entropy_high=round(1.0 - _MARGIN * (1.0 - high), 4))

@@ -1,0 +1,113 @@
+"""The key that signs models: made once, kept by one person, never on a device.
+
+Alone because a private key is read and written here and nowhere else.
+Source: ed25519 (RFC 8032) in a PKCS#8 file (RFC 5958), which OpenSSL reads too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from headnod.bundles.signature import encoded
+from headnod.errors import HeadnodError
+
+Passphrase = Callable[[], bytes]
+"""Asks for the passphrase of a key."""
+
+_LARGEST = 1 << 14
+
+
+class KeyFileError(HeadnodError, OSError):
+    """A key cannot be made, read or used."""
+
+
+def generate(path: Path, passphrase: bytes | None) -> str:
+    """Make a key: its private half in a file that only its owner reads, its public half beside it.
+
+    Args:
+        path: The private file, which must not exist; the other is called `<path>.pub`.
+        passphrase: What the private file is encrypted with; None is nothing.
+
+    Returns:
+        The public key, as `model.keys` takes it.
+
+    Raises:
+        KeyFileError: A file is there already, or cannot be written.
+    """
+    beside = path.with_name(f"{path.name}.pub")
+    if beside.exists():
+        raise _taken(beside)
+    key = Ed25519PrivateKey.generate()
+    sealed: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        sealed = serialization.BestAvailableEncryption(passphrase)
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealed)
+    public = public_line(key)
+    _write(path, private, mode=0o600)
+    _write(beside, f"{public}\n".encode(), mode=0o644)
+    return public
+
+
+def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
+    """The key of a file.
+
+    Args:
+        path: The private file.
+        passphrase: Is asked only if the file is encrypted.
+
+    Raises:
+        KeyFileError: The file is none, others may read it, or the passphrase is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            open_to = os.fstat(file.fileno()).st_mode & 0o077
+            content = file.read(_LARGEST)
+    except OSError as error:
+        message = f"{path}: {(error.strerror or str(error)).lower()} (make a key with 'headnod-train keygen')"
+        raise KeyFileError(message) from error
+    if open_to:
+        message = f"{path}: others may read it (chmod 600 {path})"
+        raise KeyFileError(message)
+    try:
+        key = _loaded(content, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        message = f"{path}: is no key that can be read (is the passphrase right?)"
+        raise KeyFileError(message) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        message = f"{path}: is a key of another kind (make one with 'headnod-train keygen')"
+        raise KeyFileError(message)
+    return key
+
+
+def public_line(key: Ed25519PrivateKey) -> str:
+    """The public half, as `model.keys` takes it."""
+    return encoded(key.public_key().public_bytes_raw())
+
+
+def _loaded(content: bytes, passphrase: Passphrase) -> object:
+    sealed = b"ENCRYPTED" in content
+    return serialization.load_pem_private_key(content, passphrase() if sealed else None)
+
+
+def _write(path: Path, content: bytes, *, mode: int) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with open(opened, "wb") as file:  # noqa: PTH123 - it is open already
+            os.fchmod(opened, mode)
+            file.write(content)
+    except FileExistsError as error:
+        raise _taken(path) from error
+    except OSError as error:
+        message = f"{path}: {(error.strerror or str(error)).lower()}"
+        raise KeyFileError(message) from error
+
+
+def _taken(path: Path) -> KeyFileError:
+    return KeyFileError(f"{path}: is there already, and a key that is lost cannot be made again (choose another --key)")

@@ -1,0 +1,49 @@
+"""One listener by SSH: the bundle goes through ssh's own stdin to `headnod models install -`.
+
+No password and no option of ssh passes through here: that is what ~/.ssh/config is for.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from headnod.errors import ConfigError
+from headnod_train.deliver.rollout import RolloutError
+
+_HOST = re.compile(r"\A[A-Za-z0-9_.@:\[\]%][A-Za-z0-9_.@:\[\]%-]{0,253}\Z")
+
+
+def install(host: str, bundle: bytes, *, timeout: float, program: str = "ssh") -> str:
+    """Install and activate a bundle on one machine.
+
+    Args:
+        host: As ssh takes it: a name of ~/.ssh/config, or user@host.
+        bundle: The signed file.
+        timeout: Seconds that it may take.
+        program: What is called in place of ssh.
+
+    Returns:
+        What headnod said there.
+
+    Raises:
+        ConfigError: That is no host.
+        RolloutError: ssh or headnod there refused.
+    """
+    if not _HOST.match(host):
+        message = f"--ssh: {host[:60]!a} is no host (user@host, or a name of ~/.ssh/config)"
+        raise ConfigError(message)
+    command = [program, host, "sudo -n headnod models install -"]
+    try:
+        ended = subprocess.run(command, input=bundle, capture_output=True, timeout=timeout, check=False)  # noqa: S603 - the host was looked at
+    except FileNotFoundError:
+        message = f"{program}: there is no such program (install openssh-client)"
+        raise RolloutError(message) from None
+    except subprocess.TimeoutExpired:
+        message = f"{host}: no end within {timeout:g} s"
+        raise RolloutError(message) from None
+    if ended.returncode:
+        last = (ended.stderr.decode(errors="replace").strip().splitlines() or [f"status {ended.returncode}"])[-1]
+        message = f"{host}: {last[:300]}"
+        raise RolloutError(message)
+    return ended.stdout.decode(errors="replace").strip()

@@ -1,0 +1,230 @@
+"""A rollout: a few listeners first, the others when those are well, nobody if they are not.
+
+The bundle is one retained message on a topic of its own, so a listener that is
+away takes it when it comes back; a rollout that stops takes it back.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from headnod.errors import HeadnodError
+from headnod.mqtt.broker import Broker
+from headnod.mqtt.link import Link
+from headnod.mqtt.topics import Topics, channel
+from headnod_train.deliver.crew import Crew, Member
+
+LARGEST = 1 << 20
+"""Bytes that listeners take in one message."""
+
+_DOOR = 10.0
+_ROLL_CALL = 10.0
+"""Seconds that all which the broker retained may take to come."""
+
+_SENT = 30.0
+_LOOK = 0.25
+_INFO = 1 << 16
+
+
+class RolloutError(HeadnodError):
+    """A model did not reach everybody, or must not."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who shall have a model."""
+
+    channel: str
+    """Everybody of this channel."""
+
+    nodes: Sequence[str] = ()
+    """Only these, whatever their channel."""
+
+    canaries: int = 0
+    """So many try it first, at least; all of the canary channel do anyway."""
+
+    timeout: float = 300.0
+    """Seconds that each part may take."""
+
+    quiet: float = 1.0
+    """Seconds without a word after which all that the broker retained has come."""
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    took: list[Member] = field(default_factory=list)
+    """They have it."""
+
+    failed: list[Member] = field(default_factory=list)
+    """They refused it or went back."""
+
+    silent: list[Member] = field(default_factory=list)
+    """They were there and did not end in time."""
+
+    away: list[Member] = field(default_factory=list)
+    """They were not there, and find it when they come back."""
+
+    spared: list[Member] = field(default_factory=list)
+    """They were never sent it, because the rollout stopped."""
+
+    stopped: str = ""
+    """Why it stopped; empty if it did not."""
+
+
+Show = Callable[[Sequence[Member], str], None]
+"""Is shown everybody who is concerned and what is waited for, again and again."""
+
+
+def roll_out(bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, show: Show) -> Outcome:
+    """Send a signed bundle, and wait until everybody who is there has tried it.
+
+    Args:
+        bundle: The file.
+        digest: SHA-256 of its manifest, by which listeners' answers are known.
+        broker: Where to.
+        base: What every topic begins with.
+        plan: Who shall have it.
+        show: Is shown how it goes.
+
+    Raises:
+        RolloutError: The bundle is too large, the broker will not have it, or nobody is there.
+    """
+    if len(bundle) > LARGEST:
+        message = (
+            f"the bundle has {len(bundle)} bytes, listeners take {LARGEST} by MQTT (use --ssh, or a smaller model)"
+        )
+        raise RolloutError(message)
+    rollout = _Rollout(bundle, digest, broker, base, plan, show)
+    try:
+        rollout.open()
+        return rollout.run()
+    finally:
+        rollout.close()
+
+
+class _Rollout:
+    def __init__(self, bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, show: Show) -> None:
+        self._bundle, self._base, self._plan, self._show = bundle, base, plan, show
+        self._crew = Crew(base, digest)
+        self._link = Link(
+            broker,
+            subscriptions=self._crew.subscriptions,
+            qos=1,
+            on_message=lambda heard: self._crew.hear(heard.topic, heard.payload),
+            rng=random.Random(),  # noqa: S311 - it spreads attempts over time
+            largest=_INFO,
+        )
+        self._sent: list[str] = []
+        self._monotonic = time.monotonic
+
+    def open(self) -> None:
+        self._link.start()
+        deadline = self._monotonic() + _DOOR
+        while not self._link.connected and not self._refused and self._monotonic() < deadline:
+            self._crew.wait(lambda: self._link.connected, _LOOK)
+        if not self._link.connected:
+            message = f"no connection: {self._link.reason}"
+            raise RolloutError(message)
+        deadline, before = self._monotonic() + _ROLL_CALL, -1
+        while before != self._crew.count and self._monotonic() < deadline:
+            before = self._crew.count
+            self._crew.wait(lambda: False, self._plan.quiet)
+
+    @property
+    def _refused(self) -> bool:
+        return bool(self._link.reason) and not self._link.reason.endswith(": connecting")
+
+    def close(self) -> None:
+        self._link.close()
+
+    def run(self) -> Outcome:
+        plan = self._plan
+        if plan.nodes:
+            targets = [self._crew.member(node) for node in plan.nodes]
+            return self._carry_out(targets, [self._topics(each.node).deploy for each in targets])
+        everybody = [each for each in self._crew.members if each.channel and each.updates != "none"]
+        canaries = [each for each in everybody if each.channel == "canary"]
+        targets = [each for each in everybody if each.channel == plan.channel]
+        if not targets:
+            message = (
+                f"no listener takes models of channel '{plan.channel}' here "
+                "(set model.keys and model.channel on the listeners)"
+            )
+            raise RolloutError(message)
+        whole = channel(self._base, plan.channel)
+        if plan.channel == "canary":
+            return self._carry_out(targets, [whole])
+        chosen = self._chosen(canaries, targets)
+        first = [*canaries, *chosen]
+        if first:
+            topics = [self._topics(each.node).deploy for each in chosen]
+            outcome = self._carry_out(first, topics + ([channel(self._base, "canary")] if canaries else []))
+            if outcome.failed or outcome.silent or not outcome.took:
+                return self._stopped(outcome, [each for each in targets if each not in first])
+        outcome = self._carry_out([*first, *(each for each in targets if each not in first)], [whole])
+        # Whoever tried it first hears the channel too, from now on.
+        self._take_back([self._topics(each.node).deploy for each in chosen])
+        return outcome
+
+    def _chosen(self, canaries: Sequence[Member], targets: Sequence[Member]) -> list[Member]:
+        there = sum(each.online for each in canaries)
+        return [each for each in targets if each.online][: max(self._plan.canaries - there, 0)]
+
+    def _topics(self, node: str) -> Topics:
+        return Topics(self._base, node)
+
+    def _carry_out(self, targets: Sequence[Member], topics: Sequence[str]) -> Outcome:
+        for topic in topics:
+            self._publish(topic, self._bundle)
+            self._sent.append(topic)
+        self._await(targets)
+        there = [each for each in targets if each.online or each.ended]
+        return Outcome(
+            took=[each for each in there if each.well],
+            failed=[each for each in there if each.ended and not each.well],
+            silent=[each for each in there if not each.ended],
+            away=[each for each in targets if each not in there],
+        )
+
+    def _await(self, targets: Sequence[Member]) -> None:
+        deadline = self._monotonic() + self._plan.timeout
+        while True:
+            waiting = [each for each in targets if each.online and not each.ended]
+            self._show(targets, f"{len(waiting)} of {len(targets)} under way")
+            if not waiting or self._monotonic() > deadline:
+                return
+            self._crew.wait_for_news(_LOOK)
+
+    def _stopped(self, outcome: Outcome, spared: list[Member]) -> Outcome:
+        self._take_back(self._sent)
+        failed = [*outcome.failed, *outcome.silent]
+        why = (
+            f"{failed[0].node}: {failed[0].message or 'no answer in time'}"
+            if failed
+            else "none of those who try it first is there"
+        )
+        outcome.spared, outcome.stopped = spared, why
+        return outcome
+
+    def _take_back(self, topics: Sequence[str]) -> None:
+        for topic in topics:
+            self._publish(topic, b"")
+
+    def _publish(self, topic: str, payload: bytes) -> None:
+        answers: list[str | None] = []
+        self._link.publish(topic, payload, retain=True, acknowledged=answers.append)
+        deadline = self._monotonic() + _SENT
+        while not answers and self._monotonic() < deadline:
+            self._crew.wait(lambda: bool(answers), _LOOK)
+        refusal = answers[0] if answers else f"no answer within {_SENT:g} s"
+        if refusal is not None:
+            message = (
+                f"{topic}: the broker did not take {len(payload)} bytes: {refusal} "
+                "(may this user write there, and does max_packet_size allow it?)"
+            )
+            raise RolloutError(message)

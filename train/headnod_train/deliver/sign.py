@@ -1,0 +1,119 @@
+"""Signing: a bundle's folder becomes one file that listeners trust.
+
+The folder stays as it is. The file has the manifest with a new serial, and its
+signature; it is what is copied and deployed, now and when it is tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from headnod.bundles.archive import SUFFIX, join, read
+from headnod.bundles.signature import verify
+from headnod.durable import write_whole
+from headnod.errors import BundleError
+from headnod.manifest import MANIFEST, SIGNATURE, Health, Manifest, parse_manifest
+from headnod.model import GenreModel
+from headnod_train.deliver.keys import public_line
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A bundle that listeners trust."""
+
+    path: Path
+    """The file."""
+
+    content: bytes
+    """What it holds."""
+
+    manifest: Manifest
+    """What it promises."""
+
+    digest: str
+    """SHA-256 of its manifest."""
+
+
+def sign(
+    folder: Path,
+    key: Ed25519PrivateKey,
+    *,
+    out: Path | None = None,
+    anew: bool = False,
+    health: Callable[[GenreModel], Health] | None = None,
+    now: Callable[[], float] = time.time,
+) -> Signed:
+    """Sign a bundle, or give what was signed before if nothing has changed since.
+
+    Args:
+        folder: The bundle; its golden numbers are computed again first.
+        key: Who signs.
+        out: The file; None puts it beside the folder.
+        anew: Give it a new serial in any case, so that listeners go back to it.
+        health: Measures how the answers are spread; None leaves what is known.
+        now: The wall clock, in seconds since 1970: the serial, so that no two
+            workstations need to agree on a count.
+
+    Raises:
+        ManifestError: The bundle does not keep its promise.
+        BundleError: It has what no bundle has.
+        OSError: The file cannot be written.
+    """
+    if not folder.is_dir():
+        message = f"{folder}: is no folder of a bundle (signing begins with the folder)"
+        raise BundleError(message)
+    model = GenreModel.load(folder, golden=True)
+    files = read(folder)
+    plain = parse_manifest(files[MANIFEST], folder / MANIFEST)
+    place = out or folder.with_name(f"{folder.name}{SUFFIX}")
+    former = _former(place, key)
+    same = former is not None and _plain(former.manifest) == _plain(plain)
+    if former is not None and same and not anew and (former.manifest.health or health is None):
+        return former
+    if health is not None:
+        plain = msgspec.structs.replace(plain, health=health(model))
+    elif former is not None and same:
+        plain = msgspec.structs.replace(plain, health=former.manifest.health)
+    serial = max(int(now()), plain.serial + 1, former.manifest.serial + 1 if former is not None else 1)
+    manifest = msgspec.structs.replace(plain, serial=serial)
+    raw = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    write_whole(place, join({**files, MANIFEST: raw, SIGNATURE: key.sign(raw)}))
+    return opened(place)
+
+
+def opened(path: Path) -> Signed:
+    """A bundle that was signed before; by whom, listeners decide.
+
+    Raises:
+        BundleError: It is none, or not signed.
+        ManifestError: Its manifest is malformed.
+    """
+    files = read(path)
+    if SIGNATURE not in files:
+        message = f"{path}: is not signed (sign its folder: headnod-train sign)"
+        raise BundleError(message)
+    raw = files[MANIFEST]
+    return Signed(path, join(files), parse_manifest(raw, path), hashlib.sha256(raw).hexdigest())
+
+
+def _former(path: Path, key: Ed25519PrivateKey) -> Signed | None:
+    if not path.exists():
+        return None
+    signed = opened(path)
+    files = read(path)
+    try:
+        verify(files[MANIFEST], files[SIGNATURE], [public_line(key)])
+    except BundleError:
+        message = f"{path}: was signed by another key (move it away, or choose another --out)"
+        raise BundleError(message) from None
+    return signed
+
+
+def _plain(manifest: Manifest) -> Manifest:
+    """Without what signing adds."""
+    return msgspec.structs.replace(manifest, serial=0, health=None)

@@ -1,0 +1,92 @@
+"""A rollout as a person sees it: a table that lives where there is a terminal, lines where there is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from headnod_train.deliver.crew import Member
+from headnod_train.deliver.rollout import Outcome
+
+_COLOURS = {"kept": "green", "offered": "green", "refused": "red", "rolled_back": "red", "probation": "yellow"}
+_ROOM = 8
+"""Lines of the terminal that are not the table's."""
+
+
+class Board:
+    """Shows who has come how far."""
+
+    def __init__(self, console: Console, model: str) -> None:
+        """Show the rollout of a model."""
+        self._console, self._model = console, model
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._told: dict[str, str] = {}
+
+    def show(self, members: Sequence[Member], summary: str) -> None:
+        """Show everybody, those who are under way first."""
+        if self._live is not None:
+            self._live.update(self._table(members, summary))
+            return
+        for member in members:
+            if member.stage and self._told.get(member.node) != member.stage:
+                self._told[member.node] = member.stage
+                line = f"{member.node}: {_words(member.stage)}: {member.message}"
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def _table(self, members: Sequence[Member], summary: str) -> Table:
+        table = Table(title=f"{self._model}: {summary}", title_justify="left")
+        for heading in ("listener", "channel", "had", "stage", "what it says"):
+            table.add_column(heading, no_wrap=True, overflow="ellipsis")
+        order = sorted(members, key=lambda member: (member.well, not member.online, member.node))
+        shown = order[: max(self._console.height - _ROOM, 1)]
+        for member in shown:
+            stage = member.stage or ("waiting" if member.online else "away")
+            colour = _COLOURS.get(stage, "default")
+            table.add_row(
+                member.node, member.channel, member.had, f"[{colour}]{_words(stage)}[/]", _plain(member.message)
+            )
+        if rest := Counter(member.stage or "waiting" for member in order[len(shown) :]):
+            table.caption = "and " + ", ".join(f"{count} {_words(stage)}" for stage, count in rest.items())
+        return table
+
+
+def summary(outcome: Outcome, model: str) -> str:
+    """The end of a rollout in a few lines."""
+    lines = [f"{model}: {len(outcome.took)} have it"]
+    for members, what in (
+        (outcome.failed, "did not take it"),
+        (outcome.silent, "gave no answer in time"),
+        (outcome.away, "are away and find it when they come back"),
+        (outcome.spared, "were spared and keep what they have"),
+    ):
+        if members:
+            named = ", ".join(member.node for member in members[:5])
+            lines.append(f"{len(members)} {what}: {named}{', …' if len(members) > 5 else ''}")  # noqa: PLR2004 - a line
+    lines += [f"{member.node}: {_words(member.stage)}: {member.message}" for member in outcome.failed[:5]]
+    return "\n".join(lines)
+
+
+def _words(stage: str) -> str:
+    return stage.replace("_", " ")
+
+
+def _plain(message: str) -> str:
+    # What a listener says is no markup.
+    return message.replace("[", "\\[")
