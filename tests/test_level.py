@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.level import SILENT_DBFS, NoiseFloor, clipped_share, dbfs, is_dead
+from headnod.level import SILENT_DBFS, Meter, NoiseFloor, clipped_share, dbfs, is_dead
 from signals import RATE, music, noise, scaled, sine
 
 WINDOW = 65_244
@@ -37,10 +37,37 @@ def test_only_samples_that_never_change_are_dead():
     assert not is_dead(noise(0.1, dbfs=-90))
 
 
+@pytest.mark.parametrize(
+    "audio",
+    [
+        noise(3.0, dbfs=-20)[:WINDOW],
+        scaled(noise(3.0, dbfs=0)[:WINDOW], 12.0).clip(-1.0, 1.0),
+        (noise(3.0, dbfs=-60)[:WINDOW] + np.float32(0.3)),
+        np.full(WINDOW, 0.25, np.float32),
+        np.zeros(WINDOW, np.float32),
+    ],
+    ids=["hiss", "clipped", "beside zero", "stuck", "silent"],
+)
+def test_the_meter_reads_what_each_measure_says_alone(audio):
+    meter = Meter(audio.size)
+    meter.read(noise(3.0, dbfs=-3)[:WINDOW])
+    said = meter.read(audio)
+    assert said.level == pytest.approx(dbfs(audio), abs=0.001)
+    assert said.peak == dbfs(audio, peak=True)
+    assert said.clipped == clipped_share(audio)
+    assert said.dead == is_dead(audio)
+
+
+def test_a_piece_that_is_stuck_beside_the_mean_is_no_quiet_moment():
+    audio = noise(3.0, dbfs=-40)[:WINDOW]
+    audio[20_000:40_000] = 0.5
+    assert Meter(WINDOW).read(audio).quietest == pytest.approx(-40, abs=0.5)
+
+
 def floor_after(windows, *, every=3.0):
     noise_floor = NoiseFloor(every=every)
     for window in windows:
-        noise_floor.update(window)
+        noise_floor.update(Meter(window.size).read(window).quietest)
     return noise_floor.floor
 
 

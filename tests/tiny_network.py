@@ -62,6 +62,45 @@ def dense(
     return bytes(builder.Output())
 
 
+def deep(width: int, *, layers: int, shape: tuple[int, ...]) -> bytes:
+    """A network that takes its time: so many layers of that width, which share one matrix of zeros."""
+    flat = int(np.prod(shape))
+    stored = [
+        np.zeros((width, flat), np.float32),
+        np.zeros((width, width), np.float32),
+        np.zeros((2, width), np.float32),
+    ]
+    buffers = [tflite.BufferT(), *(tflite.BufferT(data=np.frombuffer(each.tobytes(), np.uint8)) for each in stored)]
+    kind = tflite.TensorType.FLOAT32
+    tensors = [_tensor("mfcc", shape, kind, 0, None)]
+    tensors += [_tensor(f"weights{number}", each.shape, kind, number + 1, None) for number, each in enumerate(stored)]
+    tensors += [_tensor(f"hidden{number}", (1, width), kind, 0, None) for number in range(layers + 1)]
+    tensors.append(_tensor("logits", (1, 2), kind, 0, None))
+    first = 1 + len(stored)
+    steps = [(0, 1, first), *((first + each, 2, first + each + 1) for each in range(layers))]
+    steps.append((first + layers, 3, first + layers + 1))
+    operators = [
+        tflite.OperatorT(
+            opcodeIndex=0,
+            inputs=[taken, matrix, -1],
+            outputs=[given],
+            builtinOptionsType=tflite.BuiltinOptions.FullyConnectedOptions,
+            builtinOptions=tflite.FullyConnectedOptionsT(),
+        )
+        for taken, matrix, given in steps
+    ]
+    code = tflite.BuiltinOperator.FULLY_CONNECTED
+    model = tflite.ModelT(
+        version=3,
+        operatorCodes=[tflite.OperatorCodeT(builtinCode=code, deprecatedBuiltinCode=code, version=1)],
+        subgraphs=[tflite.SubGraphT(tensors=tensors, inputs=[0], outputs=[len(tensors) - 1], operators=operators)],
+        buffers=buffers,
+    )
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
 def _tensor(name: str, shape: tuple[int, ...], kind: int, buffer: int, quantised: Quantised | None) -> tflite.TensorT:
     scale = None
     if quantised:

@@ -4,6 +4,7 @@ Blocks of audio become windows, windows become features, features become
 scores, scores become an estimate, and estimates are shown.
 """
 
+from headnod import threads  # noqa: F401 - before anything that imports numpy
 from headnod.errors import AudioError, ConfigError, HeadnodError, ManifestError, MissingExtraError
 from headnod.estimate import Condition, Estimate, State
 from headnod.frontend import FrontEnd

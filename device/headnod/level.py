@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headnod.frontend import Audio
 
@@ -13,26 +16,87 @@ SILENT_DBFS = -120.0
 
 _FULL_SCALE = 0.999
 _PIECE = 1708
+_DOUBTFUL = 1e-5
+"""A piece that varies more than this is alive, whatever rounding did to it."""
 
 
 def dbfs(audio: Audio, *, peak: bool = False) -> float:
     """Root mean square of audio about its mean, or its peak, in decibels below full scale."""
-    return decibels(float(np.abs(audio).max()) if peak else float(audio.std(dtype=np.float64)))
+    return decibels(_peak(audio) if peak else float(audio.std(dtype=np.float64)))
 
 
 def decibels(amplitude: float) -> float:
     """An amplitude in decibels, 0 dB at 1, not under `SILENT_DBFS`."""
-    return max(20.0 * float(np.log10(max(amplitude, 1e-9))), SILENT_DBFS)
+    return max(20.0 * math.log10(max(amplitude, 1e-9)), SILENT_DBFS)
 
 
 def clipped_share(audio: Audio) -> float:
     """Share of samples at full scale (0-1)."""
-    return float((np.abs(audio) >= _FULL_SCALE).mean())
+    return np.count_nonzero(np.abs(audio) >= _FULL_SCALE) / audio.size if _peak(audio) >= _FULL_SCALE else 0.0
 
 
 def is_dead(audio: Audio) -> bool:
     """All samples are the same number, as no microphone with current sends them."""
     return bool(audio.max() == audio.min())
+
+
+def _peak(audio: Audio) -> float:
+    return max(float(audio.max()), -float(audio.min()))
+
+
+class Loudness(NamedTuple):
+    """How loud a window is."""
+
+    level: float
+    """Root mean square about the mean, in dBFS."""
+
+    peak: float
+    """Largest sample, in dBFS."""
+
+    clipped: float
+    """Share of samples at full scale (0-1)."""
+
+    dead: bool
+    """All samples are the same number."""
+
+    quietest: float | None
+    """Level of the quietest moment, in dBFS; None if no moment was alive."""
+
+
+class Meter:
+    """Measures windows of one length in one pass, in memory that is made once.
+
+    >>> meter = Meter(1708)
+    >>> round(meter.read(np.tile([0.5, -0.5], 854).astype(np.float32)).level, 3)
+    -6.021
+    """
+
+    def __init__(self, size: int) -> None:
+        """Make room for windows of so many samples."""
+        self._centred, self._ones = np.empty(size, np.float32), np.ones(size, np.float32)
+        self._whole = size // _PIECE * _PIECE
+
+    def read(self, audio: Audio) -> Loudness:
+        """Loudness of one window, shape (size,)."""
+        # Sums are products with ones: numpy adds up one number at a time where BLAS takes eight.
+        mean = np.dot(audio, self._ones) / np.float32(audio.size)
+        centred = np.subtract(audio, mean, out=self._centred)
+        lowest, highest = float(audio.min()), float(audio.max())
+        peak = max(highest, -lowest)
+        return Loudness(
+            level=decibels(math.sqrt(float(np.dot(centred, centred)) / audio.size)),
+            peak=decibels(peak),
+            clipped=clipped_share(audio) if peak >= _FULL_SCALE else 0.0,
+            dead=lowest == highest,
+            quietest=self._quietest(centred[: self._whole].reshape(-1, _PIECE)),
+        )
+
+    def _quietest(self, pieces: NDArray[np.float32]) -> float | None:
+        means = pieces @ self._ones[:_PIECE] / np.float32(_PIECE)
+        variances = np.einsum("ij,ij->i", pieces, pieces) / np.float32(_PIECE) - np.square(means)
+        if variances.size and variances.min() < _DOUBTFUL:
+            variances = variances[np.ptp(pieces, axis=1) > 0]
+        return 20.0 * math.log10(max(math.sqrt(max(float(variances.min()), 0.0)), 1e-6)) if variances.size else None
 
 
 class NoiseFloor:
@@ -53,12 +117,10 @@ class NoiseFloor:
         """Start with nothing known, told a window every so many seconds."""
         self._quietest: deque[float] = deque(maxlen=max(1, round(self.MEMORY / every)))
 
-    def update(self, audio: Audio) -> None:
-        """Hear one window, shape (n,). Dead moments tell nothing of the room."""
-        pieces = audio[: audio.size // _PIECE * _PIECE].reshape(-1, _PIECE)
-        spread = pieces.std(axis=1)[np.ptp(pieces, axis=1) > 0]
-        if spread.size:
-            self._quietest.append(20.0 * float(np.log10(max(float(spread.min()), 1e-6))))
+    def update(self, quietest: float | None) -> None:
+        """Hear of a window's quietest moment, in dBFS. Dead moments tell nothing of the room."""
+        if quietest is not None:
+            self._quietest.append(quietest)
 
     @property
     def floor(self) -> float:

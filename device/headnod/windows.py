@@ -6,13 +6,13 @@ everything after it may forget how the audio arrived.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from headnod.audio.blocks import Block, Hole
-from headnod.frontend import Audio, Features, FrontEnd, LogMel
+from headnod.frontend import Audio, Features, FrontEnd, LogMel, Spectrograph
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Window:
         return self.start + self.samples.size
 
 
-def windows(blocks: Iterable[Block], size: int, every: int, *, grid: int = 1) -> Iterator[Window | Hole]:
+def windows(
+    blocks: Iterable[Block], size: int, every: int, *, grid: int = 1, recut: Callable[[], tuple[int, int]] | None = None
+) -> Iterator[Window | Hole]:
     """Cut a stream into windows that start every so often.
 
     Args:
@@ -41,6 +43,9 @@ def windows(blocks: Iterable[Block], size: int, every: int, *, grid: int = 1) ->
         every: Samples from one window's start to the next, on average.
         grid: Starts are rounded down to a multiple of this, so windows that
             overlap can share their frames.
+        recut: Gives `size` and `grid` anew after each window and hole. Another
+            size ends the next window where it would have ended anyway, or as
+            soon as there is sound enough for it.
 
     Yields:
         Each window as soon as its last sample is there, and each hole where
@@ -54,6 +59,9 @@ def windows(blocks: Iterable[Block], size: int, every: int, *, grid: int = 1) ->
             filled, count, first = 0, 0, place
             start = first
             yield block
+            if recut is not None and recut() != (size, grid):
+                size, grid = recut()
+                kept = np.empty(size, np.float32)
             continue
         used = 0
         while used < block.size:
@@ -68,6 +76,12 @@ def windows(blocks: Iterable[Block], size: int, every: int, *, grid: int = 1) ->
             yield Window(kept, start)
             count += 1
             following = first + (count * every) // grid * grid
+            if recut is not None and recut() != (size, grid):
+                former, (size, grid) = kept, recut()
+                start = first = max(following + former.size - size, place - former.size)
+                kept, filled, count = np.empty(size, np.float32), max(place - start, 0), 0
+                kept[:filled] = former[former.size - filled :]
+                continue
             filled = max(size - (following - start), 0)
             kept[:filled] = kept[size - filled :]
             start = following
@@ -86,6 +100,7 @@ class FrameCache:
     def __init__(self, front_end: FrontEnd) -> None:
         """Start with nothing known."""
         self._front_end = front_end
+        self._spectrograph = Spectrograph(front_end)
         self._log_mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
         self._start: int | None = None
 
@@ -108,6 +123,6 @@ class FrameCache:
                 self._log_mel[:kept] = self._log_mel[moved:]
         if kept < front_end.frames:
             fresh = window.samples[kept * front_end.hop : front_end.window_samples]
-            self._log_mel[kept:] = front_end.log_mel(fresh)
+            self._spectrograph.draw(fresh, self._log_mel[kept:])
         self._start = window.start
         return self._log_mel
