@@ -1,0 +1,74 @@
+"""The program whose instructions are counted under emulation; it needs nothing but numpy and headnod.
+
+    python counted.py PART BUNDLE MODEL COUNT
+
+does one part of the work so many times: all of it, the network, or one piece of
+the front end. What it costs is the difference of two counts.
+"""
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import headnod
+from headnod.estimate import utc_now
+from headnod.frontend import FrontEnd, Spectrograph
+from headnod.level import Meter
+from headnod.runtime import interpreter
+from headnod.smoothing import Smoother
+from headnod.steady import SteadyNoise
+from headnod.windows import FrameCache, Window
+
+_BLOCK = 5512
+
+
+def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], object]]]:
+    """What can be counted, by name: each makes ready what is then repeated."""
+    model = headnod.GenreModel.load(bundle)
+    front_end = model.front_end
+    time = np.arange(22_050 * 60) / 22_050.0
+    swell = 0.05 * (1.0 + np.sin(2.0 * np.pi * 1.3 * time))
+    audio = (np.random.default_rng(0).normal(0.0, 1.0, time.size) * swell).astype(np.float32)
+    window = audio[: front_end.window_samples].copy()
+    cache, log_mel = FrameCache(front_end), front_end.log_mel(window)
+    frames = np.lib.stride_tricks.sliding_window_view(window, front_end.n_fft)[:: front_end.hop].copy()
+    features, places = front_end.cepstra(log_mel), itertools.count(1, front_end.hop + 1)
+    scores = model.scores(features)
+    blocks = itertools.cycle(audio[at : at + _BLOCK] for at in range(0, audio.size, _BLOCK))
+    network = interpreter(file.read_bytes())
+    # By our own front end with the script's hop: librosa's costs more.
+    often = Spectrograph(FrontEnd(hop=512, frames=124))
+    drawn = np.empty((124, 128), np.float32)
+    smoother, meter, steady = Smoother(seconds=12.0, every=3.0), Meter(window.size), SteadyNoise(front_end)
+    return {
+        "listener": lambda: headnod.listen(blocks, model, headnod.ListenerSettings(), now=utc_now).__next__,
+        "network": lambda: network.invoke,
+        "log-mel": lambda: lambda: cache.log_mel(Window(window, next(places))),
+        "FFT": lambda: lambda: np.fft.rfft(frames, axis=1, norm="forward"),
+        "spectrogram of the script": lambda: lambda: often.draw(window, drawn),
+        "cepstra": lambda: lambda: front_end.cepstra(log_mel),
+        "scores": lambda: lambda: model.scores(features),
+        "smoothing": lambda: lambda: smoother.update(scores),
+        "level": lambda: lambda: meter.read(window),
+        "steady noise": lambda: lambda: steady.fills(log_mel),
+    }
+
+
+def main(part: str, bundle: str, file: str, count: str) -> None:
+    """Do it so many times."""
+    repeat = parts(Path(bundle), Path(file))[part]()
+    for _ in range(int(count)):
+        repeat()
+
+
+def answer(bundle: str, questions: str, answers: str) -> None:
+    """What the network says of each of many windows of features, as it leaves the runtime."""
+    model = headnod.GenreModel.load(Path(bundle), golden=True)
+    np.save(answers, np.stack([model.logits(features) for features in np.load(questions)]))
+
+
+if __name__ == "__main__":
+    (answer if sys.argv[1] == "answer" else main)(*(sys.argv[2:] if sys.argv[1] == "answer" else sys.argv[1:]))

@@ -1,0 +1,132 @@
+"""P5 and P7: what hours of listening leave behind, and whether every sample was heard.
+
+    python -m benchmarks.endurance HOURS
+
+listens as fast as it can and prints the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+import numpy as np  # noqa: E402 - all of these after the core was chosen
+
+from benchmarks.material import RATE, bundles, endless, music  # noqa: E402
+from benchmarks.processes import written  # noqa: E402
+from headnod import Estimate, GenreModel, ListenerSettings, listen  # noqa: E402
+from headnod.estimate import utc_now  # noqa: E402
+from headnod.frontend import Audio  # noqa: E402
+
+_SETTLED, _TRACED = 300, 20
+
+
+class Counted:
+    """Blocks for so many seconds, counted as they are given."""
+
+    def __init__(self, audio: Audio, seconds: float) -> None:
+        """Of this sound, again and again."""
+        self.samples, self._audio, self._most = 0, audio, round(seconds * RATE)
+
+    def __iter__(self) -> Iterator[Audio]:
+        """Each block once."""
+        for block in endless(self._audio):
+            if self.samples >= self._most:
+                return
+            self.samples += block.size
+            yield block
+
+
+def hours(count: float) -> dict[str, Any]:
+    """Listen to so many hours."""
+    model = GenreModel.load(bundles()["genre"])
+    blocks = Counted(music(), 3600.0 * count)
+    said = listen(blocks, model, ListenerSettings(), now=utc_now)
+    last, taken, windows = None, np.zeros(round(1200 * count) + 10), 0
+    began, before = time.monotonic(), {}
+    for windows, heard in enumerate(timed(said, taken), 1):
+        last = heard
+        if windows == _SETTLED:
+            gc.collect()
+            before = state()
+    wall = time.monotonic() - began
+    assert isinstance(last, Estimate)  # noqa: S101 - a stream without holes
+    gc.collect()
+    after, steady = state(), windows - _SETTLED
+    grown = {f"{name}_per_window": (after[name] - before[name]) / steady for name in before}
+    left = blocks.samples - last.seconds * RATE
+    return {
+        "windows": windows,
+        "hours": count,
+        "times_real_time": round(3600.0 * count / wall, 1),
+        "samples": blocks.samples,
+        "windows_expected": expected(blocks.samples, model),
+        "samples_after_last_window": round(left),
+        "sequence_without_gap": last.sequence == windows - 1,
+        "dropped_s": last.dropped,
+        "cpu_ms_median": round(1e3 * float(np.median(taken[1:windows])), 4),
+        "cpu_ms_p999": round(1e3 * float(np.percentile(taken[1:windows], 99.9)), 4),
+        **{name: round(value, 4) for name, value in grown.items()},
+    }
+
+
+def timed(said: Iterator[Any], taken: Any) -> Iterator[Any]:  # noqa: ANN401 - an array and estimates
+    """What is said, with the CPU seconds of each written down."""
+    for place in range(len(taken)):
+        began = time.thread_time()
+        heard = next(said, None)
+        if heard is None:
+            return
+        taken[place] = time.thread_time() - began
+        yield heard
+
+
+def expected(samples: int, model: GenreModel) -> int:
+    """Windows that a stream of so many samples holds, by arithmetic alone."""
+    front_end, every = model.front_end, round(3.0 * RATE)
+    count = 0
+    while (count * every) // front_end.hop * front_end.hop + front_end.window_samples <= samples:
+        count += 1
+    return count
+
+
+def state() -> dict[str, float]:
+    """What must not grow."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return {
+        "blocks": float(sys.getallocatedblocks()),
+        "page_faults": float(usage.ru_minflt),
+        "resident_bytes": float(resident * resource.getpagesize()),
+        "disk_bytes": float(written(os.getpid())),
+    }
+
+
+def passing() -> int:
+    """Most bytes that are held for a moment while a window becomes an estimate, as tracemalloc sees them."""
+    said = listen(endless(music()), GenreModel.load(bundles()["genre"]), ListenerSettings(), now=utc_now)
+    kept = list(islice(said, 5))
+    tracemalloc.start()
+    kept[:] = list(islice(said, _TRACED))
+    base, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    next(said)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak - base
+
+
+if __name__ == "__main__":
+    found = hours(float(sys.argv[1]))
+    sys.stdout.write(json.dumps({**found, "passing_bytes": passing()}))

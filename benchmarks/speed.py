@@ -1,0 +1,95 @@
+"""CPU time of a window: the listener and the two baselines by turns, on one core.
+
+    python -m benchmarks.speed WINDOWS
+
+prints the figures as JSON. It is a process of its own, because a core is given
+to it before TensorFlow and numpy count the cores.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+import numpy as np  # noqa: E402 - all of these after the core was chosen
+
+from benchmarks import alone, script_path  # noqa: E402
+from benchmarks.material import RATE, WINDOW, bundles, endless, music  # noqa: E402
+from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
+from headnod.estimate import utc_now  # noqa: E402
+from headnod.frontend import Audio  # noqa: E402
+from headnod.smoothing import Smoother  # noqa: E402
+from headnod.windows import FrameCache, Window  # noqa: E402
+
+_WARM = 5
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Median and 99th percentile, in milliseconds."""
+    return {
+        "median": round(1e3 * float(np.median(seconds)), 4),
+        "p99": round(1e3 * float(np.percentile(seconds, 99)), 4),
+    }
+
+
+def by_turns(turns: dict[str, Callable[[], object]], count: int) -> dict[str, dict[str, float]]:
+    """CPU time of each, A B A B, in milliseconds; of all threads, for TensorFlow has some."""
+    taken: dict[str, list[float]] = {name: [] for name in turns}
+    for turn in range(_WARM + count):
+        for name, act in turns.items():
+            # Keras works in threads of its own; what is left of them must not be charged to the next in turn.
+            clock = time.process_time if name == "script" else time.thread_time
+            began = clock()
+            act()
+            if turn >= _WARM:
+                taken[name].append(clock() - began)
+    return {name: spread(seconds) for name, seconds in taken.items()}
+
+
+def paths() -> dict[str, Callable[[], object]]:
+    """The script path and the fair path; and each bundle, by what the paths do and as the whole listener."""
+    audio = music()
+    window = audio[10 * RATE : 10 * RATE + WINDOW].copy()
+    made = script_path.network()
+    fair = script_path.FairPath(script_path.tflite(made))
+    turns: dict[str, Callable[[], object]] = {
+        "script": lambda: made.predict(script_path.spectrogram(window), verbose=0),
+        "fair": lambda: fair.answer(window),
+    }
+    for name, folder in bundles().items():
+        model = GenreModel.load(folder)
+        turns[name] = answers(model, window_of(audio, model.front_end.window_samples))
+        turns[f"{name}, whole listener"] = listen(endless(audio), model, ListenerSettings(), now=utc_now).__next__
+    return turns
+
+
+def answers(model: GenreModel, window: Window) -> Callable[[], object]:
+    """Features, network and smoothing of one window, with no frame taken over from the one before."""
+    cache, smoother = FrameCache(model.front_end), Smoother(seconds=12.0, every=3.0)
+    away = Window(window.samples, window.start + 1)
+    in_turn = itertools.cycle((window, away))
+    return lambda: smoother.update(model.scores(cache.features(next(in_turn))))
+
+
+def window_of(audio: Audio, size: int) -> Window:
+    """A window from the middle of the clip."""
+    return Window(audio[10 * RATE : 10 * RATE + size].copy(), start=0)
+
+
+def main(count: int) -> None:
+    """Measure so many windows of each and print them."""
+    told: dict[str, Any] = {"windows": count, "paths": by_turns(paths(), count)}
+    told["front_ends"] = by_turns(alone.front_ends(music()), count)
+    told["networks"] = by_turns(alone.networks(), count)
+    sys.stdout.write(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
