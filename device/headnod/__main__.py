@@ -17,9 +17,11 @@ from types import FrameType
 
 from headnod import __version__, commands
 from headnod.errors import ConfigError, HeadnodError
+from headnod.log import formatter
 
 _log = logging.getLogger("headnod")
 _dead_thread = threading.Event()
+_STDERR = 2
 _BAD_CONFIGURATION = 78
 """EX_CONFIG of sysexits.h, which systemd is told not to restart after."""
 
@@ -34,7 +36,9 @@ def main(words: list[str] | None = None) -> int:
         The exit status.
     """
     _survive_any_locale()
-    logging.basicConfig(format="headnod: %(message)s", stream=sys.stderr, level=logging.INFO)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(_STDERR, os.environ.get("JOURNAL_STREAM", "")))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     signal.signal(signal.SIGTERM, _stop)
     threading.excepthook = _end_with_the_thread
     options = _parser().parse_args(words)
