@@ -60,7 +60,7 @@ def test_a_program_that_hangs_gives_none_after_so_many_seconds(song):
             heard += capture.read(5.0)
         began = time.monotonic()
         assert capture.read(0.3) is None
-        assert 0.25 < time.monotonic() - began < 1.0
+        assert 0.25 < time.monotonic() - began < 5.0
 
 
 def test_closing_ends_the_program_also_when_it_will_not_end(tmp_path):

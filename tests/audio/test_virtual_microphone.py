@@ -49,13 +49,17 @@ def blocks(microphone):
 
 
 def listened(blocks, seconds):
-    """So many seconds of sound, none of it missing."""
-    heard, count = [], 0
+    """So many seconds of sound on end; a busy machine may lose some now and then, and it begins anew."""
+    heard, count, deadline = [], 0, time.monotonic() + 10.0 * seconds
     while count < seconds * RATE:
         block = next(blocks)
-        assert not isinstance(block, Hole), block
-        heard.append(block)
-        count += block.size
+        if isinstance(block, Hole):
+            assert block.state is State.BEHIND, block
+            assert time.monotonic() < deadline, block
+            heard, count = [], 0
+        else:
+            heard.append(block)
+            count += block.size
     return np.concatenate(heard)
 
 
@@ -72,7 +76,7 @@ def aligned(heard, played):
     """The part of what was heard that holds what was played, and the played as late as that, to a tenth of a sample."""
     size = heard.size + played.size
     lags = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(played, size)))
-    start = int(lags[: heard.size].argmax())
+    start = int(lags[: heard.size - played.size].argmax())
     part = heard[start : start + played.size]
     turns = -2j * np.pi * np.fft.rfftfreq(played.size)
     spectrum = np.fft.rfft(played)
@@ -81,18 +85,18 @@ def aligned(heard, played):
 
 
 def test_the_microphone_hears_what_the_file_holds(microphone, blocks, demo, tmp_path):
-    song = demo[RATE : 7 * RATE]
+    song = demo[RATE : 4 * RATE]
     soundfile.write(tmp_path / "song.wav", song, RATE)
     half, least = RATE // 2, []
     # A busy machine lets the player stumble, which is no fault of the microphone.
     while len(least) < 3 and max(least, default=0.0) < 0.99:
         listened(blocks, 0.5)
         player = microphone.play(tmp_path / "song.wav")
-        heard = listened(blocks, 7.5)
+        heard = listened(blocks, 4.5)
         assert player.wait(timeout=10) == 0
         pieces = zip(*(audio.reshape(-1, half) for audio in aligned(heard, song)), strict=True)
         found = [np.corrcoef(part, meant)[0, 1] for part, meant in pieces]
-        assert len(found) == 12
+        assert len(found) == 6
         least.append(min(found))
     logging.getLogger(__name__).info("least correlation of half a second: %s", least)
     assert max(least) >= 0.99

@@ -7,16 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import brief_bundle
 from listening import Listening
 
 ROOM_NOISE = Path(__file__).with_name("room_noise.py")
-
-
-@pytest.fixture(scope="session")
-def brief(tmp_path_factory):
-    """A bundle whose window is half a second."""
-    return brief_bundle.write(tmp_path_factory.mktemp("brief") / "model")
 
 
 @pytest.fixture

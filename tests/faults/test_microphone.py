@@ -25,9 +25,12 @@ from virtual_microphone import NAME, VirtualMicrophone, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
-LOST, FOUND = 2.25, WINDOW + 5.0
+LOST, RETURN = 2.25, 5.0
+FOUND = WINDOW + RETURN
 MACHINE = 0.75
 """Seconds that a busy machine may take on top of it until a line is written."""
+LONG_WINDOW = 2.96
+"""Seconds that the shipped model hears at once."""
 LOUD, SOFT = -6.0, -30.0
 BETWEEN = -18.0
 
@@ -88,14 +91,14 @@ def lose(listening, fault) -> tuple[dict, float]:
     return [before, *filter(is_estimate, said)][-1], said[-1]["at"] - began
 
 
-def find(listening, before, cure) -> tuple[dict, float]:
+def find(listening, before, cure, window=WINDOW) -> tuple[dict, float]:
     """The first estimate after a cure, which shares no sound with the last before, and how long it took."""
     listening.forget()
     cure()
     began = time.monotonic()
-    after = listening.until(is_estimate, FOUND + MACHINE)
+    after = listening.until(is_estimate, window + RETURN + MACHINE)
     assert after["sequence"] == before["sequence"] + 1
-    assert after["seconds"] - before["seconds"] > WINDOW - 0.01, "the window holds sound from before"
+    assert after["seconds"] - before["seconds"] > window - 0.01, "the window holds sound from before"
     return after, after["monotonic"] - began
 
 
@@ -166,6 +169,7 @@ def test_m4_sound_server_killed_between_two_reads(microphone, start):
     measured("found", found)
 
 
+@pytest.mark.long
 def test_m5_hung_and_thawed(microphone, start):
     listening = start(microphone.environment)
     before, lost = lose(listening, microphone.freeze_server)
@@ -209,6 +213,7 @@ def shim(tmp_path):
     return {"LD_PRELOAD": f"{library} libasound.so.2", "ALSA_FAULT_FILE": str(switch)}, switch
 
 
+@pytest.mark.long
 def test_m7_unplugged_as_usb_is(microphone, start, shim):
     preloaded, switch = shim
     listening = start({**microphone.environment, **preloaded})
@@ -245,7 +250,7 @@ def test_m9_capture_process_stalls(microphone, start):
 
 
 def test_m10_a_stalled_listener_drops_what_is_stale_and_says_so(microphone, start):
-    seconds = 5.0
+    seconds = 3.5
     listening = start(microphone.environment)
     before = listening.until(hears_loud, STARTING)
     listening.send(signal.SIGSTOP)
@@ -262,7 +267,9 @@ def test_m10_a_stalled_listener_drops_what_is_stale_and_says_so(microphone, star
     measured("lag at once and later", lags)
     measured("dropped", dropped)
     measured("found", after["monotonic"] - back)
-    assert max(map(abs, lags)) < 1.0
+    # At once it may hear what is a second old, and the block that a window ends in.
+    assert abs(lags[0]) < 1.5
+    assert abs(lags[1]) < 1.0
     assert seconds - 2.0 < dropped < seconds + 1.5
 
 
@@ -278,7 +285,7 @@ def test_m11_plugging_and_unplugging_leaks_nothing(microphone, start):
 
     cycle()
     first = held(listening.pid)
-    for _ in range(5):
+    for _ in range(2):
         cycle()
     grew_no_larger(listening.pid, first)
 
@@ -287,13 +294,14 @@ def test_m11_plugging_and_unplugging_leaks_nothing(microphone, start):
 def test_m12_thirty_times_unplugged_and_thirty_times_back(microphone, start):
     listening = start(microphone.environment, model=DEFAULT_MODEL, every=1.0)
     before, _ = lose(listening, microphone.unplug)
-    before, _ = find(listening, before, microphone.plug)
+    before, _ = find(listening, before, microphone.plug, LONG_WINDOW)
     first, slowest = held(listening.pid), [0.0, 0.0]
     for _ in range(30):
         began = time.monotonic()
         microphone.unplug()
         said = listening.everything_until(is_waiting, LOST + MACHINE)
-        before, found = find(listening, [before, *filter(is_estimate, said)][-1], microphone.plug)
+        before = [before, *filter(is_estimate, said)][-1]
+        before, found = find(listening, before, microphone.plug, LONG_WINDOW)
         slowest = [max(slowest[0], said[-1]["at"] - began), max(slowest[1], found)]
     measured("slowest lost and found", slowest)
     grew_no_larger(listening.pid, first)

@@ -21,13 +21,13 @@ from typing import Self
 from headnod.audio.blocks import Block, Hole
 from headnod.audio.convert import Resampler, from_s16
 from headnod.audio.devices import CAPTURE, devices, find
-from headnod.audio.pace import FrameClock
+from headnod.audio.doubt import Doubt
 from headnod.errors import AudioError
 from headnod.estimate import State
 
 _FALLBACK_RATES = ("44100", "48000", "32000", "22050", "16000")
-_OPENING, _SILENT, _STALE = 5.0, 2.0, 1.0
-"""Seconds: to open, without a frame until it counts as lost, late until frames are stale."""
+_OPENING, _SILENT = 5.0, 2.0
+"""Seconds: to open, and without a frame until it counts as lost."""
 _PIPE = 1 << 20
 _LONGEST_HEADER = 4096
 
@@ -183,21 +183,16 @@ def microphone_blocks(
 
 
 def _hear(capture: Capture, wanted: int, monotonic: Callable[[], float]) -> Iterator[Block]:
-    resampler, clock = Resampler(capture.rate, wanted), FrameClock(capture.rate)
-    missing, patience = 0.0, _OPENING
+    resampler, doubt = Resampler(capture.rate, wanted), Doubt(capture.rate)
+    patience = _OPENING
     while samples := capture.read(patience):
         patience = _SILENT
-        frames = from_s16(samples, capture.channels)
-        missing += clock.lost(len(frames), monotonic())
-        if clock.behind > _STALE:
-            # What waited in pipes and buffers while nobody read: the newest sound wins.
-            missing += len(frames) / capture.rate
-            continue
+        missing, sound = doubt.hear(from_s16(samples, capture.channels), monotonic())
         if missing:
             resampler = Resampler(capture.rate, wanted)
             yield Hole(State.BEHIND, f"{missing:.2f} s of sound were lost on the way from the microphone", missing)
-            missing = 0.0
-        yield resampler.convert(frames)
+        for frames in sound:
+            yield resampler.convert(frames)
     if samples is None:
         message = f"no sound came from the microphone for {patience:.0f} s (it hangs, or its sound server does)"
         raise AudioError(message)

@@ -13,8 +13,8 @@ class FrameClock:
 
     Frames come in lumps, so each arrives somewhat late; the least lateness of
     the last second is steady. When it jumps, that much sound was lost. A sound
-    card whose clock runs a little slow makes no jump. After a pause in which
-    nobody looked, it takes a second to tell what was lost from what only waited.
+    card whose clock runs a little slow makes no jump. It takes a second to tell
+    what was lost from what only waited; until then what comes is `doubtful`.
     """
 
     def __init__(self, rate: int) -> None:
@@ -41,6 +41,11 @@ class FrameClock:
         usual, self._usual = self._usual, min(late for _, late in self._late)
         missing = self._usual - usual
         return missing if missing > _GAP else 0.0
+
+    @property
+    def doubtful(self) -> bool:
+        """Sound may be missing before the newest frame, and it is too early to tell."""
+        return self.behind > _GAP
 
     @property
     def behind(self) -> float:
