@@ -10,7 +10,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from headnod.history.file import ForeignHistoryError, move_aside
+from headnod.history.file import ForeignHistoryError, HistoryError, move_aside
 from headnod.sinks.history import HELD
 from remembering import estimate, expected, listening, remember, times
 
@@ -247,6 +247,14 @@ def test_the_log_of_a_damaged_history_goes_with_it_and_stays_with_no_other(tmp_p
     path.write_text("another, without a log")
     move_aside(path)
     assert [file.name for file in tmp_path.iterdir()] == ["history.db.bad"]
+
+
+def test_a_place_for_it_that_is_taken_is_an_error_of_the_history(tmp_path):
+    path = tmp_path / "history.db"
+    path.touch()
+    (tmp_path / "history.db.bad" / "of another").mkdir(parents=True)
+    with pytest.raises(HistoryError, match=r"history\.db: .*directory"):
+        move_aside(path)
 
 
 def test_damage_in_the_name_of_a_table_is_damage(path, sound, caplog):

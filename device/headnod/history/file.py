@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from headnod import damaged
 from headnod.errors import HeadnodError
 
 VERSION = 1
@@ -148,15 +149,8 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
 
 def move_aside(path: Path) -> Path:
     """Rename a damaged file so that it ends in `.bad`, in place of an older such file."""
-    bad = path.with_name(f"{path.name}.bad")
     with _named(path):
-        # Its log goes first: left behind, it would be played into the next file.
-        for end in ("-shm", "-wal", ""):
-            part, kept = path.with_name(path.name + end), bad.with_name(bad.name + end)
-            kept.unlink(missing_ok=True)
-            if part.exists():
-                part.rename(kept)
-    return bad
+        return damaged.move_aside(path)
 
 
 @contextmanager
