@@ -89,11 +89,11 @@ class Machine:
 
 
 class Service:
-    """headnod.service in a machine."""
+    """One of headnod's services in a machine."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self._drop_in = machine.root / "etc/systemd/system/headnod.service.d/test.conf"
+    def __init__(self, machine: Machine, name: str = "headnod.service") -> None:
+        self.machine, self._name = machine, name
+        self._drop_in = machine.root / f"etc/systemd/system/{name}.d/test.conf"
         self._configuration = machine.root / "etc/headnod/headnod.toml"
 
     def configure(self, text: str) -> None:
@@ -109,12 +109,12 @@ class Service:
     def control(self, *words: str) -> float:
         """Tell systemctl something, and how many seconds it took."""
         began = time.monotonic()
-        self.machine.run("systemctl", *words, "headnod.service", check=True)
+        self.machine.run("systemctl", *words, self._name, check=True)
         return time.monotonic() - began
 
     def said(self, name: str) -> str:
         """What systemd knows of it."""
-        return self.machine.run("systemctl", "show", "--property", name, "--value", "headnod.service").strip()
+        return self.machine.run("systemctl", "show", "--property", name, "--value", self._name).strip()
 
     def status(self, begins: str, seconds: float = 20.0) -> str:
         """Its line for a person, as soon as it begins like this."""

@@ -10,8 +10,10 @@ import debian_roots as roots
 pytestmark = pytest.mark.long
 
 INSTALL = f"{roots.INSIDE}/scripts/install"
+SERVICES = ("headnod.service", "headnod-dashboard.service")
 MADE = {
     "etc/headnod/headnod.toml",
+    "etc/systemd/system/headnod-dashboard.service",
     "etc/systemd/system/headnod.service",
     "etc/sysusers.d/headnod.conf",
     "etc/udev/rules.d/99-headnod.rules",
@@ -54,13 +56,16 @@ def make_old(system):
 def test_everything_is_in_its_place(installed):
     system, _ = installed
     assert {name for name in MADE if is_there(system, name)} == MADE
-    assert is_there(system, "etc/systemd/system/multi-user.target.wants/headnod.service")
+    for service in SERVICES:
+        assert is_there(system, f"etc/systemd/system/multi-user.target.wants/{service}")
 
 
 def test_the_installer_says_what_it_did(installed):
     _, said = installed
     assert "install: headnod is installed: 'headnod devices' lists microphones" in said
-    assert "systemd is not running here: headnod.service starts at the next boot" in said
+    for service in SERVICES:
+        assert f"systemd is not running here: {service} starts at the next boot" in said
+    assert "the dashboard needs a broker: set mqtt.host in /etc/headnod/headnod.toml" in said
 
 
 def test_the_installed_command_names_a_genre(installed):
@@ -83,7 +88,7 @@ def test_the_groups_of_the_service_are_there(installed):
 
 def test_the_unit_and_the_rule_stand_up_to_the_system_s_own_verifiers(installed):
     system, _ = installed
-    ended = roots.run(system, "systemd-analyze", "verify", "headnod.service")
+    ended = roots.run(system, "systemd-analyze", "verify", *SERVICES)
     assert (ended.returncode, ended.stderr) == (0, "")
     udevadm = roots.run(system, "udevadm", "verify", "--help")
     if udevadm.returncode == 0:
@@ -113,7 +118,7 @@ def test_an_upgrade_that_fails_leaves_what_was_there(system):
     (system / "etc/pip.conf").write_text("[global]\nindex-url = http://127.0.0.1:9/\nretries = 0\n")
     ended = roots.run(system, INSTALL)
     assert ended.returncode == 1
-    assert "install: pip could not install headnod[device]" in ended.stderr
+    assert "install: pip could not install headnod[device,dashboard]" in ended.stderr
     assert names(system) == ["headnod", "headnod-0123456789ab"]
     assert str((system / "opt/headnod").readlink()) == "/opt/headnod-0123456789ab"
 
@@ -141,9 +146,31 @@ def test_purging_leaves_only_debian_s_packages_and_groups(installed, system):
     history = system / "var/lib/private/headnod/history.sqlite"
     history.parent.mkdir(parents=True)
     history.touch()
+    password = system / "etc/credstore/headnod.dashboard_password"
+    password.parent.mkdir(exist_ok=True)
+    password.touch()
     install(system, "--uninstall", "--purge")
     assert not [name for name in roots.tree(system) if "headnod" in name and roots.INSIDE[1:] not in f"{name}/"]
     assert installed[0].exists()
+
+
+def test_a_dashboard_that_was_switched_off_stays_so_and_is_brought_up_to_date(system):
+    enabled = "etc/systemd/system/multi-user.target.wants/headnod-dashboard.service"
+    (system / enabled).unlink()
+    unit = system / "etc/systemd/system/headnod-dashboard.service"
+    unit.write_text("[Unit]\n")
+    install(system)
+    assert "headnod dashboard" in unit.read_text()
+    assert not is_there(system, enabled)
+
+
+def test_there_is_no_dashboard_where_nobody_asked_for_one(system):
+    install(system, "--uninstall", "--purge")
+    said = install(system)
+    assert {name for name in MADE if not is_there(system, name)} == {"etc/systemd/system/headnod-dashboard.service"}
+    assert "dashboard" not in said
+    ended = roots.run(system, "headnod", "dashboard")
+    assert "pip install 'headnod[dashboard]'" in ended.stderr
 
 
 def test_uninstalling_twice_is_no_error(system):

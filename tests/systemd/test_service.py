@@ -2,22 +2,14 @@
 
 import json
 import re
-import shutil
-import wave
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 import debian_roots as roots
-from booted_machine import Machine, Service
-from headnod.audio.file import audio_file
-from headnod.shipped import demo_clip
+from booted_machine import Service
 
 pytestmark = pytest.mark.long
 
-HERE = Path(__file__).parent
-RATE = 22_050
 RESTART = 0.5
 """RestartSec of the unit, in seconds."""
 
@@ -31,22 +23,6 @@ command = ["/usr/bin/sleep", "infinity"]
 """
 WRITABLE = {"/dev/shm", "/run/headnod", "/tmp", "/var/lib/headnod", "/var/tmp"}  # noqa: S108 - what the unit names
 CREDENTIAL = "etc/credstore/headnod.mqtt_password"
-
-
-@pytest.fixture(scope="session")
-def machine(installed, tmp_path_factory):
-    """A booted system with headnod in it, something to play and something to probe with."""
-    with roots.copy(installed[0], "booted", shared="usr") as root:
-        library = root / "usr/local/lib"
-        for name in ("looped_microphone.py", "sandbox_probe.py"):
-            shutil.copy(HERE / name, library)
-        with audio_file(demo_clip(), RATE) as blocks, wave.open(str(library / "demo.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes((np.concatenate(list(blocks)) * 32_767).astype("<i2").tobytes())
-        with Machine(root, tmp_path_factory.mktemp("console") / "console.log") as booted:
-            yield booted
 
 
 @pytest.fixture
@@ -173,6 +149,14 @@ def test_a_configuration_that_cannot_be_used_is_78_and_not_tried_again(service):
     assert set(states) == {"failed"}
     assert (service.said("ExecMainStatus"), service.said("NRestarts")) == ("78", "0")
     assert any("headnod.toml:2: listen.evry" in line and "did you mean 'every'?" in line for line in service.journal())
+
+
+def test_the_journal_knows_how_grave_a_line_is_and_whose_without_being_told_twice(service):
+    service.configure("[listen]\nevry = 3\n")
+    with pytest.raises(AssertionError):
+        service.control("start")
+    (grave,) = service.journal("--priority=3")
+    assert grave.startswith("/etc/headnod/headnod.toml:2: listen.evry")
 
 
 def test_a_listener_that_crashes_again_and_again_is_never_given_up(service):

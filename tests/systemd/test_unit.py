@@ -1,4 +1,4 @@
-"""The unit, judged by systemd's own tools without running it."""
+"""The units, judged by systemd's own tools without running them."""
 
 import re
 import shutil
@@ -15,25 +15,30 @@ MOST_EXPOSED = 16
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
-def values(key):
-    return re.findall(rf"(?m)^{key}=(.*)$", UNIT.read_text())
+def values(key, unit=UNIT):
+    return re.findall(rf"(?m)^{key}=(.*)$", unit.read_text())
+
+
+@pytest.fixture(params=["headnod.service", "headnod-dashboard.service"])
+def unit(request):
+    return UNIT.with_name(request.param)
 
 
 @pytest.fixture
-def verify(tmp_path):
-    """What `systemd-analyze verify` says of a unit of this text, where its program is there."""
+def verify(unit, tmp_path):
+    """What `systemd-analyze verify` says of a unit with these lines added, where its program is there."""
 
-    def run(text):
-        unit = tmp_path / UNIT.name
-        unit.write_text(text.replace(PROGRAM, "/bin/true"))
-        return subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    def run(more=""):
+        changed = tmp_path / unit.name
+        changed.write_text(unit.read_text().replace(PROGRAM, "/bin/true") + more)
+        return subprocess.run(["systemd-analyze", "verify", str(changed)], capture_output=True, text=True, check=False)
 
     return run
 
 
 @needs_systemd
 def test_systemd_understands_every_line(verify):
-    ended = verify(UNIT.read_text())
+    ended = verify()
     # systemd has something to say of other units of this machine too.
     assert "headnod" not in ended.stderr
     assert ended.returncode == 0
@@ -41,23 +46,24 @@ def test_systemd_understands_every_line(verify):
 
 @needs_systemd
 def test_a_line_that_systemd_does_not_know_would_be_seen(verify):
-    assert "ProtectEverything" in verify(UNIT.read_text() + "[Service]\nProtectEverything=yes\n").stderr
+    assert "ProtectEverything" in verify("[Service]\nProtectEverything=yes\n").stderr
 
 
 @needs_systemd
-def test_the_service_is_exposed_by_no_more_than_1_6():
-    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", f"--threshold={MOST_EXPOSED}", str(UNIT)]
+def test_a_service_is_exposed_by_no_more_than_1_6(unit):
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", f"--threshold={MOST_EXPOSED}", str(unit)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout.splitlines()[-1]
 
 
 def test_the_program_is_the_one_that_is_installed():
     assert values("ExecStart") == [f"{PROGRAM} listen --audio mic --quiet"]
+    assert values("ExecStart", UNIT.with_name("headnod-dashboard.service")) == [f"{PROGRAM} dashboard"]
     assert "environment=/opt/headnod\n" in (UNIT.parents[1] / "scripts" / "install").read_text()
 
 
-def test_a_configuration_that_cannot_be_used_ends_it():
-    assert values("RestartPreventExitStatus") == ["78"]
+def test_a_configuration_that_cannot_be_used_ends_it(unit):
+    assert values("RestartPreventExitStatus", unit) == ["78"]
 
 
 def test_nothing_but_sound_pins_and_spi_is_let_in():
