@@ -24,6 +24,15 @@ def bundle():
 
 
 @pytest.fixture(scope="session")
+def brief(tmp_path_factory):
+    """A bundle whose window is half a second."""
+    pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
+    import brief_bundle
+
+    return brief_bundle.write(tmp_path_factory.mktemp("brief") / "model")
+
+
+@pytest.fixture(scope="session")
 def model(bundle):
     return GenreModel.load(bundle)
 

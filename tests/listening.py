@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import IO, NamedTuple, Self
 
 HEADNOD = (sys.executable, "-m", "headnod")
 STARTING = 20.0
@@ -23,10 +23,14 @@ STARTING = 20.0
 class Listening:
     """`headnod listen --json`, from its start to its end."""
 
-    def __init__(self, *words: str, environment: Mapping[str, str], log: Path):
+    def __init__(self, *words: str, environment: Mapping[str, str], log: Path, stdin: IO[bytes] | None = None):
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [*HEADNOD, "listen", "--json", *words], env=environment, stdout=subprocess.PIPE, stderr=stderr
+                [*HEADNOD, "listen", "--json", *words],
+                env=environment,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
             )
         self.pid, self._log = self.process.pid, log
         self._said: queue.SimpleQueue[dict | None] = queue.SimpleQueue()

@@ -30,12 +30,19 @@ def environment(tmp_path):
     return {**kept, "HOME": str(tmp_path / "home"), "PULSE_SERVER": "unix:/nowhere", "RUNTIME_DIRECTORY": str(tmp_path)}
 
 
-@pytest.fixture
-def microphone(tmp_path):
-    microphone = VirtualMicrophone(tmp_path / "sound")
+@pytest.fixture(scope="module")
+def sound_server(tmp_path_factory):
+    microphone = VirtualMicrophone(tmp_path_factory.mktemp("microphone") / "sound")
     with ExitStack() as stack:
         stack.callback(microphone.close)
         yield microphone.start()
+
+
+@pytest.fixture
+def microphone(sound_server):
+    """A microphone that hears nothing yet."""
+    yield sound_server
+    sound_server.hush()
 
 
 def run(*words, environment):
@@ -59,8 +66,12 @@ def wav(folder, sound):
 
 @needs_sound
 def test_all_is_well_with_a_microphone_that_hears(microphone, tmp_path):
-    microphone.play(wav(tmp_path, signals.noise(30.0, dbfs=-30)))
-    found, status = check("--device", NAME, environment=microphone.environment)
+    microphone.play(wav(tmp_path, signals.noise(60.0, dbfs=-30)))
+    # A busy machine lets the player stumble, which is no fault of the microphone.
+    for _ in range(3):
+        found, status = check("--device", NAME, environment=microphone.environment)
+        if "noise floor -3" in found["microphone"][1]:
+            break
     assert list(found) == ["configuration", "runtime", "model", "microphone", "lights", "broker", "disk", "clock"]
     verdict, message = found["microphone"]
     assert verdict == "well", message
@@ -180,10 +191,10 @@ def test_music_without_a_pause_proposes_no_silence(environment, tmp_path):
 @needs_sound
 def test_calibrating_with_a_microphone_names_it(microphone, tmp_path):
     microphone.play(wav(tmp_path, signals.noise(30.0, dbfs=-20)))
-    words = ("calibrate", "--seconds", "3", "--device", NAME)
+    words = ("calibrate", "--seconds", "1", "--device", NAME)
     ended = run(*words, environment=microphone.environment)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith("heard 3 s: ")
+    assert ended.stdout.startswith("heard 1 s: ")
     assert f'[microphone]\ndevice = "{NAME}"' in ended.stdout
 
 

@@ -15,7 +15,7 @@ from virtual_microphone import NAME, VirtualMicrophone, missing
 pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
-SECONDS = 12
+SECONDS, EVERY = 8.5, 0.3
 WINDOW = 2.96
 
 
@@ -29,26 +29,35 @@ def microphone(tmp_path):
 
 
 def test_the_microphone_and_the_file_give_the_same_genres(microphone, demo, tmp_path):
-    song = demo[: SECONDS * RATE]
+    song = demo[: round(SECONDS * RATE)]
     soundfile.write(tmp_path / "song.wav", song, RATE)
-    words = ("--audio", "mic", "--device", NAME, "--every", "1")
+    words = ("--audio", "mic", "--device", NAME, "--every", str(EVERY))
+    heard = []
     with Listening(*words, environment=microphone.environment, log=tmp_path / "log") as listening:
-        listening.until(is_estimate, STARTING)
-        microphone.play(tmp_path / "song.wav")
-        loud = listening.until(lambda each: is_estimate(each) and each["level"] > -30, STARTING)
-        ends = loud["seconds"] + SECONDS
-        heard = listening.everything_until(lambda each: each["seconds"] > ends, 2 * SECONDS)
-    heard = [each for each in heard if loud["seconds"] + WINDOW < each["seconds"] < ends - WINDOW]
-    stored = said(
-        run("listen", "--audio", tmp_path / "song.wav", "--every", "1", "--json", environment=surroundings(tmp_path))
-    )
+        # A busy machine lets the player stumble, which is no fault of the microphone.
+        for _ in range(3):
+            heard = played(listening, microphone, tmp_path / "song.wav")
+            if len(heard) >= 5 and heard[0]["dropped"] == heard[-1]["dropped"]:
+                break
+    again = ("listen", "--audio", tmp_path / "song.wav", "--every", str(EVERY), "--json")
+    stored = said(run(*again, environment=surroundings(tmp_path)))
     assert len(heard) >= 5
-    assert all(is_estimate(each) for each in heard)
     assert {each["genre"] for each in heard} == {each["genre"] for each in stored} == {"metal"}
-    assert all(each["dropped"] == 0.0 for each in heard)
+    assert {each["dropped"] for each in heard} == {heard[0]["dropped"]}
     scores = [np.mean([list(each["scores"].values()) for each in said], axis=0) for said in (heard, stored)]
     logging.getLogger(__name__).info("scores differ by %.3f at most", np.abs(scores[0] - scores[1]).max())
     assert np.abs(scores[0] - scores[1]).max() < 0.1
+
+
+def played(listening, microphone, song):
+    """Estimates whose windows are full of the song."""
+    listening.until(lambda each: is_estimate(each) and each["level"] < -60, STARTING)
+    player = microphone.play(song)
+    loud = listening.until(lambda each: is_estimate(each) and each["level"] > -30, STARTING)
+    ends = loud["seconds"] + SECONDS
+    heard = listening.everything_until(lambda each: is_estimate(each) and each["seconds"] > ends, STARTING)
+    assert player.wait(STARTING) == 0
+    return [each for each in heard if is_estimate(each) and loud["seconds"] + WINDOW < each["seconds"] < ends - WINDOW]
 
 
 def test_without_a_microphone_the_demo_clip_plays_and_says_so(tmp_path):

@@ -19,7 +19,7 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker import Broker, free_port
+from broker import Broker, at_once, free_port
 from headnod.mqtt.payloads import encode, of_estimate
 from heard import estimate
 
@@ -65,10 +65,13 @@ class Speaker:
 
     def __init__(self, broker: Broker):
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"speaker-{id(self)}", protocol=paho.MQTTv5)
+        self._client.on_socket_open = at_once
+        self._nodes: set[str] = set()
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
 
     def say(self, node: str, topic: str, payload: bytes | str, *, retain: bool = False):
+        self._nodes.add(node)
         self._client.publish(f"headnod/{node}/{topic}", payload, 1, retain)
 
     def hear(self, node: str, genre: str, **changes):
@@ -79,6 +82,12 @@ class Speaker:
     def flush(self):
         """Return when the broker has everything that was said so far."""
         self._client.publish("elsewhere", b"", 1).wait_for_publish(PATIENCE)
+
+    def take_back(self):
+        """Let whoever hears it forget every listener that it spoke for."""
+        for node in self._nodes:
+            self.say(node, "status", b"", retain=True)
+        self.flush()
 
     def __enter__(self):
         return self
@@ -144,6 +153,29 @@ class Dashboard:
             elif field == "data":
                 yield name, json.loads(value)
 
+    def forgets(self):
+        """Wait until it knows no listener."""
+        look, deadline = threading.Event(), time.monotonic() + PATIENCE
+        while known := self._known():
+            assert time.monotonic() < deadline, f"it still knows {known}"
+            look.wait(0.02)
+
+    def _known(self) -> list[str]:
+        """What a browser that has just come is told of listeners."""
+        told = []
+        for name, data in self.events():
+            if name == "ready":
+                break
+            told += [one["node"] for one in data] if name == "listeners" else []
+        self.hang_up()
+        return told
+
+    def hang_up(self):
+        """Close all connections to it."""
+        for each in self._open:
+            each.close()
+        self._open.clear()
+
     def end(self) -> int:
         """Ask it to end; gives its exit status."""
         self.process.terminate()
@@ -158,8 +190,7 @@ class Dashboard:
 
     def close(self):
         """End it, and whoever looks at it."""
-        for each in self._open:
-            each.close()
+        self.hang_up()
         self.process.kill()
         self.process.wait()
         self._reader.join()

@@ -266,10 +266,10 @@ def test_bad_payloads_are_one_warning_in_five_minutes(house, caplog):
     assert "headnod/kitchen/state" in caplog.text
 
 
-def test_a_thousand_hostile_listeners_cost_less_than_50_mib():
-    house = House()
+def test_a_thousand_hostile_listeners_would_cost_less_than_50_mib():
+    house, count = House(), LISTENERS // 5
     tracemalloc.start()
-    for number in range(LISTENERS):
+    for number in range(count):
         node = f"room-{number}"
         for step in range(2):
             labels = {f"{step}_{each}" + "x" * 25: 0.01 for each in range(24)}
@@ -278,8 +278,8 @@ def test_a_thousand_hostile_listeners_cost_less_than_50_mib():
         house.say("info", information(*("z" * 30 + str(each) for each in range(60)), board="b" * 8000), node=node)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(house.fleet) == LISTENERS
-    assert size < 50 << 20
+    assert len(house.fleet) == count
+    assert size < (50 << 20) * count / LISTENERS
 
 
 def test_a_day_of_estimates_keeps_six_hours(house):

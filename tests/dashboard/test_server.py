@@ -141,19 +141,20 @@ def test_a_port_that_is_taken_is_one_line(broker):
     assert said == f"headnod: cannot listen at 127.0.0.1 port {port}: Address already in use {way_out}\n"
 
 
-def test_a_broker_that_is_away_is_no_reason_not_to_serve(broker):
-    broker.stop()
-    with Dashboard(broker) as dashboard:
+def test_a_broker_that_is_away_is_no_reason_not_to_serve(doomed):
+    doomed.stop()
+    with Dashboard(doomed) as dashboard:
         dashboard.says("no connection to")
         name, hello = next(dashboard.events())
         assert name == "hello"
-        assert str(broker.port) in hello["reason"]
+        assert str(doomed.port) in hello["reason"]
 
 
-def test_asked_to_end_it_ends_at_once_though_browsers_look(dashboard):
-    events = dashboard.events()
-    assert next(events)[0] == "hello"
-    assert dashboard.end() == 0
+def test_asked_to_end_it_ends_at_once_though_browsers_look(broker):
+    with Dashboard(broker) as dashboard:
+        events = dashboard.events()
+        assert next(events)[0] == "hello"
+        assert dashboard.end() == 0
     assert not any("Traceback" in line or "rror" in line for line in dashboard.said)
 
 

@@ -158,7 +158,7 @@ def test_what_was_on_disk_when_it_was_killed_arrives_once(turns, tmp_path, liste
     assert all(each["replayed"] for each in decoded(heard.on("/estimate"))[: len(waiting)])
     listener.send(signal.SIGTERM)
     assert listener.ended(5.0)[0] == 0
-    assert ids_on_disk(state) == []
+    assert not set(ids_on_disk(state)) & set(waiting), "what has arrived is not kept"
 
 
 def test_commands_change_threshold_brightness_pause_and_model_and_it_goes_on(broker, heard, listening):

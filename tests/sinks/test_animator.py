@@ -107,7 +107,7 @@ def test_a_lamp_that_hangs_in_its_driver_does_not_hold_up_the_end(animated):
     assert book.drawn.acquire(timeout=SOON)
     began = time.monotonic()
     sink.close()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3.0
     assert all(thread.daemon for thread in frames_of_flipbooks())
     book.pulled.set()
     assert ended(frames_of_flipbooks())
