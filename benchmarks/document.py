@@ -65,8 +65,8 @@ work while this was measured: ratios bear that, seconds less so.
 - **What float32 changed.** Against the double transform before it, on 306 windows of music: the same int8 scores on
   303; in the others one logit moved by one step of 1/256 of its range, and one tie fell the other way.
 - **int8 scores on other processors.** XNNPACK comes to another last step on Arm than on x86-64 where an operator
-  averages (`MEAN`, as global average pooling becomes) and, rarely, in dense and depthwise layers. Convolution, addition,
-  concatenation, max-pool and average-pool agree to the bit.
+  averages (`MEAN`, as global average pooling becomes) and, rarely, in dense and depthwise layers. Convolution,
+  addition, concatenation, max-pool and average-pool agree to the bit.
 - **Wake-ups.** Of 23 a second, 10 are of PulseAudio's thread, which stands in for hardware here (ALSA alone was
   not measured); 9 are of sound, which PortAudio gives by quarters of a second and which two processes handle; 3 are
   of MQTT.
