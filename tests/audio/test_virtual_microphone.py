@@ -102,6 +102,7 @@ def test_the_microphone_hears_what_the_file_holds(microphone, blocks, demo, tmp_
     assert max(least) >= 0.99
 
 
+@pytest.mark.long
 def test_a_sound_server_that_dies_is_noticed_and_waited_for(microphone, blocks):
     listened(blocks, 1.0)
     microphone.kill_server()

@@ -275,8 +275,15 @@ def test_with_a_password_the_stream_is_open_to_who_knows_it(look, broker, speake
         expect_text(card(page, "kitchen").locator(".genre"), "jazz")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("shape", "width", "height"), [("phone", 360, 780), ("desktop", 1280, 860)])
+@pytest.mark.parametrize(
+    ("shape", "width", "height", "scheme"),
+    [
+        ("phone", 360, 780, "dark"),
+        ("desktop", 1280, 860, "light"),
+        pytest.param("phone", 360, 780, "light", marks=pytest.mark.long),
+        pytest.param("desktop", 1280, 860, "dark", marks=pytest.mark.long),
+    ],
+)
 def test_the_page_fits_phone_and_desktop_in_light_and_dark(look, speaker, shape, width, height, scheme):
     evening(speaker)
     page = look(width, height, scheme=scheme)

@@ -59,22 +59,20 @@ def test_another_pace_is_taken_up_and_the_numbers_go_on(daemon, configured):
     assert daemon.capture == program, "the microphone was opened anew for nothing"
 
 
-@pytest.mark.parametrize(
-    ("more", "complaint"),
-    [
+def test_a_wrong_configuration_changes_nothing_and_is_told_in_one_line(daemon, configured):
+    wrong = [
         ("[listn]\nevery = 1.0\n", "there is no section 'listn' (did you mean 'listen'?)"),
         ('[leds]\nkind = "wled"\n', "leds.host: is empty"),
         ("[", "is not TOML"),
-    ],
-)
-def test_a_wrong_configuration_changes_nothing_and_is_told_in_one_line(daemon, configured, more, complaint):
-    configured(every=0.5, more=more)
-    said, log = reload(daemon, OLD)
-    assert complaint in log
-    assert len(log.splitlines()) == 1
-    assert set(steps(said, "sequence")) == {1}
-    assert min(steps(said, "seconds")) > 0.0
-    assert max(steps(said, "seconds")) < 0.3
+    ]
+    for lines, (more, complaint) in enumerate(wrong, start=1):
+        configured(every=0.5, more=more)
+        said, log = reload(daemon, complaint)
+        assert len(log.splitlines()) == lines
+        assert OLD in log.splitlines()[-1]
+        assert set(steps(said, "sequence")) == {1}
+        assert min(steps(said, "seconds")) > 0.0
+        assert max(steps(said, "seconds")) < 0.3
 
 
 def test_an_unknown_model_leaves_the_old_one_in_force(daemon, configured):

@@ -15,11 +15,12 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell has it."""
 
 _EXAMPLES = """\
-from an archive to a bundle:
-  headnod-train fit      --data logmel.npz --run runs/first
-  headnod-train quantise --data logmel.npz --run runs/first
-  headnod-train pack     --data logmel.npz --run runs/first --name genre --version 0.1.0
-  headnod-train evaluate models/genre-0.1.0 --data logmel.npz --report report
+from a folder of music to a listener that uses the new model:
+  headnod-train import   ~/music --out music.npz
+  headnod-train fit      --data music.npz --run runs/first
+  headnod-train quantise --data music.npz --run runs/first
+  headnod-train pack     --data music.npz --run runs/first --name mine --version 1.0.0 --collection mine --licence own
+  headnod-train deploy   models/mine-1.0.0 --ssh pi@raspberrypi.local
 
 exit status: 0 done, 1 refused with one line that says why, 2 wrong usage, 130 stopped by Ctrl-C
 """

@@ -49,9 +49,14 @@ def test_losses_are_told_for_every_form_and_every_layer(archive, tmp_path):
 
 
 def test_a_run_that_learned_from_every_track_needs_a_sibling_for_its_calibration(archive, tmp_path):
-    greedy = trained(archive, tmp_path / "greedy", sides=("train", "valid"))
+    greedy = trained(archive, tmp_path, sides=("train", "valid"))
     with pytest.raises(RunError, match=r"learned from every track.*--sibling"):
         quantise(greedy, archive, console=QUIET)
+
+
+@pytest.mark.long
+def test_a_run_that_learned_from_every_track_borrows_its_sibling_s_calibration(archive, tmp_path):
+    greedy = trained(archive, tmp_path / "greedy", sides=("train", "valid"))
     frugal = trained(archive, tmp_path / "frugal")
     lent = msgspec.structs.replace(quantise(frugal, archive, console=QUIET), temperature=1.25)
     run_folder.save(frugal, run_folder.QUANTISED, lent)
