@@ -136,6 +136,12 @@ def test_genres_that_are_nearly_as_likely_do_not_take_turns():
     assert restless.count("metal") > 3
 
 
+def test_music_is_named_as_soon_as_it_is_likelier_than_no_music():
+    model = FixedModel((0.1, 0.3, 0.6), (0.1, 0.5, 0.4), not_music=True)
+    said = heard([music(6.0)], model, ListenerSettings(smoothing=0.0))
+    assert genres(said) == ["unknown", "metal"]
+
+
 def test_what_is_no_music_is_unknown_and_its_chance_is_missing_from_the_scores():
     model = FixedModel(np.array([0.1, 0.2, 0.7], np.float32), not_music=True)
     said = heard([music(6.0)], model, ListenerSettings())

@@ -156,6 +156,9 @@ class _Judge:
         raw = self._scores(self.model.front_end.cepstra(log_mel))
         scores = self._smoother.update(raw)
         chosen = self._choice.of(scores)
+        if self.model.answers[chosen] == UNKNOWN:
+            # Only genres are kept: the first half second of a song after silence is often taken for no music.
+            self._choice.forget()
         genre = self.model.answers[chosen] if scores.max() >= self._certainty else UNKNOWN
         raw_genre = self.model.answers[int(raw.argmax())]
         genres = scores[: len(self.model.labels)]

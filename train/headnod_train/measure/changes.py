@@ -88,6 +88,8 @@ def _shown(model: GenreModel, log_mel: NDArray[np.float32]) -> tuple[NDArray[np.
             window = front_end.cepstra(log_mel[start : start + front_end.frames])
             scores = smoother.update(model.scores(window))
             chosen = choice.of(scores)
+            if chosen >= len(model.labels):
+                choice.forget()
             sure = scores.max() >= model.manifest.rejection.certainty and chosen < len(model.labels)
             yield chosen if sure else None
 
