@@ -123,6 +123,15 @@ def test_what_is_heard_stands_in_the_title():
     screen.terminal.close()
 
 
+def test_of_a_long_path_the_file_stays_in_the_title_and_so_does_the_level():
+    screen = Screen(hearing="/home/someone/music/" + "a very long folder/" * 6 + "war.ogg")
+    screen.terminal.show(JAZZ)
+    title = screen.lines()[0]
+    assert title.startswith("headnod  genre-0.1.0  ...")
+    assert "folder/war.ogg  -20 dBFS" in title
+    screen.terminal.close()
+
+
 @pytest.mark.parametrize("width", [1, 2, 5, 10, 17, 40, 80, 300])
 @pytest.mark.parametrize("height", [1, 2, 3, 5, 11, 13, 24])
 def test_the_picture_fits_into_any_room(width, height):

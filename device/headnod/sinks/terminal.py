@@ -103,13 +103,13 @@ class Terminal:
     def _title(self, width: int) -> list[Segment]:
         if self._estimate is None:
             return [Segment("headnod", Style(bold=True))]
-        level = "" if self._condition else f"{self._estimate.level:.0f} dBFS {self._meter()}"
-        about = f"  {self._estimate.model}  {self._hearing}".rstrip()
-        room = width - len("headnod") - len(about)
+        level = "" if self._condition else f"  {self._estimate.level:.0f} dBFS {self._meter()}"
+        room = width - len("headnod") - len(level)
+        about = _kept_end(f"  {self._estimate.model}  ", self._hearing, room)
         return [
             Segment("headnod", Style(bold=True)),
             Segment(about, Style(dim=True)),
-            Segment(level.rjust(room) if len(level) < room else "", Style(dim=True)),
+            Segment(level.rjust(width - len("headnod") - len(about)), Style(dim=True)),
         ]
 
     def _meter(self) -> str:
@@ -161,3 +161,11 @@ def _bar(height: float, room: int, *, ascii_only: bool) -> str:
         return ("#" * round(height * room)).ljust(room)
     whole, part = divmod(math.floor(min(max(height, 0.0), 1.0) * room * 8), 8)
     return ("█" * whole + (_EIGHTHS[part] if part else "")).ljust(room)
+
+
+def _kept_end(start: str, name: str, room: int) -> str:
+    """Both in so many cells; of a long name the end, because that is where a file's own name stands."""
+    if len(start) + len(name) <= room:
+        return (start + name).rstrip()
+    left = room - len(start) - len("...")
+    return f"{start}...{name[-left:]}" if left > 0 else start[: max(room, 0)].rstrip()
