@@ -110,6 +110,9 @@ class Proxy:
         self._closed = True
         self._ringer.send(b"!")
         self._thread.join(5.0)
+        # The thread may have ended before it heard the bell.
+        for one in list(self._peers):
+            self._drop(one)
         for one in (self._server, self._bell, self._ringer):
             one.close()
         self._selector.close()

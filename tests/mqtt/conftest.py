@@ -1,5 +1,6 @@
-"""A broker a test, certificates a session, and publishers that are closed whatever happens."""
+"""A broker a test, certificates a session, and links, publishers and listeners that end with it."""
 
+import os
 import random
 from contextlib import ExitStack
 
@@ -7,7 +8,12 @@ import pytest
 
 import broker as brokers
 from authority import Authority
+from doubles import Clock
 from headnod.mqtt.link import Broker, Link
+from headnod.mqtt.outbox import Outbox
+from headnod.shipped import demo_clip
+from listening import Listening
+from publishing import publisher
 
 
 @pytest.fixture
@@ -51,6 +57,68 @@ def linked(opened):
         return made
 
     return link
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def boxes(tmp_path, clock):
+    """Makes outboxes on one file, the one before as good as dead."""
+
+    with ExitStack() as made:
+
+        def make(*, bound=1000, path=tmp_path / "mqtt.sqlite"):
+            box = Outbox(path, bound=bound, monotonic=clock.monotonic)
+            made.callback(box.close)
+            return box
+
+        yield make
+
+
+@pytest.fixture
+def started(broker, opened):
+    """Makes publishers that run, and are closed in the end."""
+
+    def start(path=None, *, obey=None, **how):
+        made = publisher(broker, path, **how)
+        opened.callback(made.close)
+        made.start(obey)
+        return made
+
+    return start
+
+
+@pytest.fixture
+def state(tmp_path):
+    (tmp_path / "state").mkdir()
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def environment(state):
+    """Where a listener keeps things, and who it is."""
+    return {**os.environ, "STATE_DIRECTORY": str(state), "HEADNOD_MQTT__NODE": "kitchen"}
+
+
+@pytest.fixture
+def playing(brief):
+    """How to hear the demo clip at the pace of music, with a model that is quick to say something."""
+    return ("--audio", str(demo_clip()), "--pace", "real", "--model", str(brief), "--every", "0.2")
+
+
+@pytest.fixture
+def listening(tmp_path, environment, opened, playing):
+    """Makes listeners that publish to a port and hear the demo clip at the pace of music."""
+
+    def listen(port, *words, **settings):
+        told = {f"HEADNOD_MQTT__{key.upper()}": str(value) for key, value in settings.items()}
+        where = {**environment, "HEADNOD_MQTT__HOST": "127.0.0.1", "HEADNOD_MQTT__PORT": str(port), **told}
+        return opened.enter_context(Listening(*(words or playing), environment=where, log=tmp_path / "headnod.log"))
+
+    return listen
 
 
 def pytest_collection_modifyitems(items):

@@ -1,7 +1,6 @@
 """The whole listener with a broker: as it is started, ended, killed, and asked for things."""
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -19,37 +18,6 @@ from listening import STARTING, Listening, children, is_estimate
 from publishing import sequences, until
 
 NODE = "headnod/kitchen"
-HEADNOD = (sys.executable, "-m", "headnod")
-
-
-@pytest.fixture
-def state(tmp_path):
-    (tmp_path / "state").mkdir()
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def environment(state):
-    """Where a listener keeps things, and who it is."""
-    return {**os.environ, "STATE_DIRECTORY": str(state), "HEADNOD_MQTT__NODE": "kitchen"}
-
-
-@pytest.fixture
-def playing(brief):
-    """How to hear the demo clip at the pace of music, with a model that is quick to say something."""
-    return ("--audio", str(demo_clip()), "--pace", "real", "--model", str(brief), "--every", "0.2")
-
-
-@pytest.fixture
-def listening(tmp_path, environment, opened, playing):
-    """Makes listeners that publish to a port and hear the demo clip at the pace of music."""
-
-    def listen(port, *words, **settings):
-        told = {f"HEADNOD_MQTT__{key.upper()}": str(value) for key, value in settings.items()}
-        where = {**environment, "HEADNOD_MQTT__HOST": "127.0.0.1", "HEADNOD_MQTT__PORT": str(port), **told}
-        return opened.enter_context(Listening(*(words or playing), environment=where, log=tmp_path / "headnod.log"))
-
-    return listen
 
 
 def decoded(payloads):
@@ -225,57 +193,6 @@ def test_discovery_that_is_switched_off_takes_back_what_was_told(broker, heard, 
     with Heard(broker, "homeassistant/#", f"{NODE}/info", name="late") as late:
         late.until_on("/info", 1, 5.0)
         assert late.on("/config") == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "fault"),
-    [
-        ({"node": "a/b"}, "mqtt.node"),
-        ({"base": "head+nod"}, "mqtt.base"),
-        ({"discovery_prefix": "home/#"}, "mqtt.discovery_prefix: 'home/#'"),
-        ({"discovery_prefix": "headnod"}, "mqtt.base: 'headnod' lies inside mqtt.discovery_prefix"),
-        ({"tls": "true", "ca_file": "/nowhere/ca.crt"}, "mqtt.ca_file: /nowhere/ca.crt"),
-        ({"username": "kitchen", "password_file": "/nowhere/password"}, "mqtt.password_file: /nowhere/password"),
-    ],
-)
-def test_a_setting_that_cannot_be_is_told_in_one_line_with_status_78(settings, fault, listening):
-    listener = listening(free_port(), **settings)
-    assert listener.ended(STARTING)[0] == 78
-    assert fault in listener.log()
-    assert len(listener.log().splitlines()) == 1
-
-
-@pytest.mark.long
-def test_the_password_is_read_from_its_file_and_shown_nowhere(tmp_path, opened, listening, environment):
-    users = {"kitchen": "tr0ub4dor", "all": "secret"}
-    broker = opened.enter_context(Broker(tmp_path / "strict", users=users))
-    heard = opened.enter_context(Heard(broker, user="all", password="secret"))
-    file = tmp_path / "password"
-    file.write_text("tr0ub4dor\n")
-    listener = listening(broker.port, username="kitchen", password_file=file, node="kitchen")
-    heard.until_on("/estimate", 1, STARTING)
-    shown = subprocess.run(
-        [*HEADNOD, "config", "show"],
-        env={**environment, "HEADNOD_MQTT__PASSWORD_FILE": str(file), "HEADNOD_MQTT__USERNAME": "kitchen"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert str(file) in shown.stdout
-    published = b"".join(bytes(message.payload) for message in heard.messages).decode()
-    for place in (shown.stdout, shown.stderr, listener.log(), published):
-        assert "tr0ub4dor" not in place
-
-
-@pytest.mark.long
-def test_systemd_hands_the_password_over(tmp_path, opened, listening, environment):
-    broker = opened.enter_context(Broker(tmp_path / "strict", users={"kitchen": "tr0ub4dor", "all": "secret"}))
-    heard = opened.enter_context(Heard(broker, user="all", password="secret"))
-    (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / "mqtt_password").write_text("tr0ub4dor")
-    environment["CREDENTIALS_DIRECTORY"] = str(tmp_path / "credentials")
-    listening(broker.port, username="kitchen")
-    heard.until_on("/estimate", 1, STARTING)
 
 
 @pytest.mark.long

@@ -1,24 +1,17 @@
 """Outages, made with a real broker: nothing is lost, nothing is out of order, and a repeat has the same id."""
 
-import os
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
-import msgspec
 import pytest
 
+from arrived import PATIENCE, Arrived, all_of, decoded
 from broker import Broker, Heard
 from headnod.estimate import State
 from headnod.mqtt.delivery import FLYING
 from proxy import Proxy
 from publishing import Ahead, condition, publisher, said, saves, sequences, until
-
-PATIENCE = 15.0
 
 
 @pytest.fixture
@@ -32,31 +25,6 @@ def started(broker, opened, tmp_path):
         return made
 
     return start
-
-
-class Arrived:
-    """Sequence numbers of estimates that arrived, once each and as they came."""
-
-    def __init__(self, heard):
-        self._heard, self._read, self._numbers = heard, 0, {}
-
-    def numbers(self):
-        payloads = self._heard.on("/estimate")
-        self._numbers.update(dict.fromkeys(sequences(payloads[self._read :])))
-        self._read = len(payloads)
-        return list(self._numbers)
-
-
-def all_of(heard, count, within=PATIENCE):
-    """Sequence numbers of the first `count` estimates, once each and as they came."""
-    arrived = Arrived(heard)
-    missing = lambda: sorted(set(range(count)) - set(arrived.numbers()))[:50]  # noqa: E731
-    until(lambda: len(arrived.numbers()) >= count, within, told=missing)
-    return arrived.numbers()
-
-
-def decoded(payloads):
-    return [msgspec.json.decode(payload) for payload in payloads]
 
 
 def test_a_broker_that_is_absent_at_the_start_misses_nothing(tmp_path, opened):
@@ -238,71 +206,3 @@ def test_what_waits_at_the_end_is_delivered_by_the_next_listener(tmp_path, opene
     second.show(said(0))
     ids = [estimate["id"] for estimate in decoded(heard.until_on("/estimate", 21, PATIENCE))]
     assert ids == [f"kitchen-one-{number}" for number in range(20)] + ["kitchen-two-0"]
-
-
-@pytest.mark.long
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root, iproute2 and nftables")
-def test_a_network_that_is_cut_loses_nothing(tmp_path):
-    """Broker and listener in a network of their own, in which packets vanish for 25 s."""
-    space = f"headnod-{os.getpid()}"
-    inside = ["ip", "netns", "exec", space]
-
-    def run(*words):
-        subprocess.run([*inside, *words], check=True)
-
-    subprocess.run(["ip", "netns", "add", space], check=True)
-    try:
-        run("ip", "link", "set", "lo", "up")
-        child = subprocess.Popen(
-            [*inside, sys.executable, __file__, tmp_path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        with child:
-            port = child.stdout.readline().strip()
-            run("nft", "add table inet f")
-            run("nft", "add chain inet f i { type filter hook input priority 0 ; }")
-            run("nft", f"add rule inet f i tcp dport {port} drop")
-            run("nft", f"add rule inet f i tcp sport {port} drop")
-            threading.Event().wait(25.0)
-            run("nft", "flush ruleset")
-            child.stdin.write("healed\n")
-            child.stdin.flush()
-            told = child.stdout.readline()
-        assert told.startswith("whole"), told
-        assert float(told.split()[1]) <= 10.0, "seconds from the healing to the connection"
-    finally:
-        subprocess.run(["ip", "netns", "delete", space], check=True)
-
-
-def say(*words):
-    print(*words, flush=True)  # noqa: T201 - to the test
-
-
-def cut_off(folder: Path):
-    """What runs inside the network that is cut."""
-    with Broker(folder / "broker") as broker:
-        # Of its own, or the cut would reach the subscriber too and one could not tell whom.
-        heard = Heard(broker)
-        mqtt = publisher(broker, folder / "mqtt.sqlite", keepalive=5)
-        mqtt.start()
-        heard.until_on("/status", 1, PATIENCE)
-        say(broker.port)
-        shown, healed = 0, threading.Event()
-        threading.Thread(target=lambda: (sys.stdin.readline(), healed.set()), daemon=True).start()
-        while not healed.wait(0.1):
-            mqtt.show(said(shown))
-            shown += 1
-        began = time.monotonic()
-        until(lambda: mqtt.health().reconnects, 30.0)
-        took = time.monotonic() - began
-        numbers = all_of(heard, shown, 60.0)
-        say("whole" if numbers == list(range(shown)) else f"lost some of {shown}", round(took, 1))
-        mqtt.close()
-        heard.close()
-
-
-if __name__ == "__main__":
-    cut_off(Path(sys.argv[1]))

@@ -4,18 +4,14 @@ import statistics
 import threading
 import time
 
-import msgspec
-import pytest
-
+from arrived import PATIENCE, decoded, online
 from broker import Broker, Heard
-from headnod.estimate import SILENCE, State
+from headnod.estimate import SILENCE
 from publishing import (
     BEGAN,
     EVERY,
     TOPICS,
     Ahead,
-    condition,
-    info,
     publisher,
     said,
     saves,
@@ -23,29 +19,6 @@ from publishing import (
     until,
     without_repeats,
 )
-
-PATIENCE = 10.0
-
-
-@pytest.fixture
-def started(broker, opened):
-    """Makes publishers that run, and are closed in the end."""
-
-    def start(path=None, *, obey=None, **how):
-        made = publisher(broker, path, **how)
-        opened.callback(made.close)
-        made.start(obey)
-        return made
-
-    return start
-
-
-def online(heard):
-    heard.until(lambda message: message.topic == TOPICS.status and message.payload == b"online", PATIENCE)
-
-
-def decoded(payloads):
-    return [msgspec.json.decode(payload) for payload in payloads]
 
 
 def test_an_estimate_is_published_once_and_is_the_state_too(heard, started):
@@ -58,19 +31,6 @@ def test_an_estimate_is_published_once_and_is_the_state_too(heard, started):
     assert estimate["id"] == "kitchen-b007-7"
     assert estimate["replayed"] is False
     assert estimate["scores_jazz"] == 0.9
-
-
-def test_who_comes_late_sees_status_state_and_info(broker, heard, started):
-    mqtt = started()
-    online(heard)
-    mqtt.show(said(0))
-    heard.until_on("/estimate", 1, PATIENCE)
-    heard.until_on("/info", 1, PATIENCE)
-    with Heard(broker, name="late") as late:
-        for topic in ("/status", "/state", "/info"):
-            late.until_on(topic, 1, PATIENCE)
-        assert {message.topic for message in late.messages} == {TOPICS.status, TOPICS.state, TOPICS.info}
-        assert all(message.retain for message in late.messages)
 
 
 def test_an_estimate_expires_at_the_broker_after_a_day(heard, started):
@@ -119,129 +79,6 @@ def test_the_song_that_plays_at_the_end_is_told_too(heard, started):
     mqtt.close()
     assert len(heard.until_on("/song", 1, PATIENCE)) == 1
     assert sequences(heard.on("/estimate")) == list(range(10))
-
-
-def test_health_is_told_at_every_change_of_state_and_now_and_then(heard, started):
-    mqtt = started(health_every=1.0)
-    online(heard)
-    mqtt.tell(condition(State.WAITING, "no microphone is plugged in"))
-    mqtt.tell(condition(State.WAITING, "no microphone is plugged in"))
-    waiting = heard.until(lambda message: b"waiting_for_microphone" in message.payload, PATIENCE)
-    assert decoded([waiting.payload])[0]["message"] == "no microphone is plugged in"
-    mqtt.show(said(0))
-    heard.until(lambda message: message.topic == TOPICS.health and b'"listening"' in message.payload, PATIENCE)
-    before = len(heard.on("/health"))
-    health = decoded(heard.until_on("/health", before + 2, PATIENCE))[-1]
-    assert health["message"] == ""
-    assert health["estimates"] == health["published"] == 1
-    assert health["queued"] == health["refused"] == health["discarded"] == 0
-    assert health["memory_mb"] > 10
-
-
-def test_status_is_offline_before_the_end_and_the_end_is_quick(heard, started):
-    mqtt = started()
-    online(heard)
-    began = time.monotonic()
-    mqtt.close()
-    mqtt.close()
-    assert time.monotonic() - began < 2.0
-    assert heard.until(lambda message: message.payload == b"offline", PATIENCE).topic == TOPICS.status
-
-
-def test_all_is_told_again_at_every_connection(broker, heard, started):
-    mqtt = started(wanted=lambda: {"homeassistant/device/headnod_kitchen/config": b"{}"})
-    online(heard)
-    mqtt.show(said(0))
-    heard.until_on("/config", 1, PATIENCE)
-    heard.until_on("/state", 1, PATIENCE)
-    broker.restart(by=Broker.kill)
-    heard.forget()
-    for topic in ("/status", "/info", "/state", "/health", "/config"):
-        heard.until(lambda message, topic=topic: message.topic.endswith(topic) and not message.retain, PATIENCE)
-    assert mqtt.health().reconnects == 1
-
-
-def test_a_change_is_told_and_discovery_only_if_it_says_something_new(heard, started):
-    facts = {"certainty": 0.45, "labels": ("jazz",)}
-
-    def wanted():
-        return {"homeassistant/device/headnod_kitchen/config": msgspec.json.encode(facts["labels"])}
-
-    mqtt = started(info=lambda: info(certainty=facts["certainty"]), wanted=wanted)
-    heard.until_on("/config", 1, PATIENCE)
-    facts["certainty"] = 0.9
-    mqtt.changed()
-    assert decoded(heard.until_on("/info", 2, PATIENCE))[-1]["certainty"] == 0.9
-    facts["labels"] = ("jazz", "metal")
-    mqtt.changed()
-    assert decoded(heard.until_on("/config", 2, PATIENCE)) == [["jazz"], ["jazz", "metal"]]
-    assert len(heard.on("/info")) == 3
-
-
-def test_home_assistant_is_told_again_after_its_birth_within_thirty_seconds(heard, opened, broker):
-    class NoDelay:
-        """Chance that says: at once for what spreads over thirty seconds."""
-
-        def uniform(self, low, high):
-            self.asked = (low, high)
-            return low
-
-    rng = NoDelay()
-    mqtt = publisher(broker, wanted=lambda: {"homeassistant/device/headnod_kitchen/config": b"{}"}, rng=rng)
-    opened.callback(mqtt.close)
-    mqtt.start()
-    heard.until_on("/config", 1, PATIENCE)
-    # Once because it is connected, and once because Home Assistant has been told of it.
-    heard.until_on("/health", 2, PATIENCE)
-    heard.forget()
-    heard.publish("homeassistant/status", "offline")
-    heard.publish("homeassistant/status", "online")
-    assert len(heard.until_on("/config", 1, PATIENCE)) == 1
-    assert rng.asked == (0.0, 30.0)
-    heard.until_on("/health", 1, PATIENCE)
-    assert heard.until_on("kitchen/status", 1, PATIENCE)[0] == b"online"
-
-
-def test_commands_are_heard_and_answered(heard, started):
-    got = []
-
-    def obey(message):
-        got.append((message.topic, message.payload, message.retained))
-        return [(TOPICS.response("health"), b'{"status":"ok"}')]
-
-    started(obey=obey)
-    online(heard)
-    heard.publish(TOPICS.request("health"), b"{}")
-    assert heard.until_on("/response/health", 1, PATIENCE) == [b'{"status":"ok"}']
-    assert got == [(TOPICS.request("health"), b"{}", False)]
-
-
-def test_a_command_that_breaks_what_obeys_leaves_all_as_it_was(heard, started, caplog):
-    def obey(_message):
-        raise RuntimeError("injected")
-
-    mqtt = started(obey=obey)
-    online(heard)
-    heard.publish(TOPICS.request("health"), b"{}")
-    mqtt.show(said(0))
-    assert sequences(heard.until_on("/estimate", 1, PATIENCE)) == [0]
-    assert "a part of MQTT failed" in caplog.text
-
-
-def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(heard, started, caplog):
-    calls = []
-
-    def facts():
-        calls.append(1)
-        if len(calls) < 2:
-            raise RuntimeError("injected")
-        return info()
-
-    mqtt = started(info=facts)
-    online(heard)
-    mqtt.show(said(0))
-    assert sequences(heard.until_on("/estimate", 1, PATIENCE)) == [0]
-    assert "MQTT: a part of it failed" in caplog.text
 
 
 def test_showing_never_waits_for_a_frozen_broker_which_gets_all_when_it_thaws(broker, heard, started, tmp_path):

@@ -11,12 +11,27 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from headnod.mqtt.ledger import PAUSE, Ledger
 from headnod.mqtt.link import Link
 
 SPREAD = 30.0
 """Seconds within which a listener speaks after Home Assistant's birth."""
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """How Home Assistant is told."""
+
+    wanted: Callable[[], Mapping[str, bytes]]
+    """Payloads by topic of all that it shall know."""
+
+    ledger: Ledger
+    """What it was told before."""
+
+    birth: str
+    """Where it says that it has started; empty if nobody listens to that."""
 
 
 class Announcer:

@@ -13,6 +13,7 @@ import msgspec
 
 from headnod.estimate import SILENCE, UNKNOWN, State
 from headnod.mqtt.payloads import InfoPayload, scores
+from headnod.mqtt.templates import an_object, attributes
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 
 Entity = dict[str, Any]
@@ -46,7 +47,7 @@ def _heard(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             "value_template": "{{ value_json.genre }}",
             # Few and seldom changing: a row of Home Assistant's database is written whenever one changes.
             "json_attributes_topic": topics.state,
-            "json_attributes_template": _attributes("runner_up", "state", "model"),
+            "json_attributes_template": attributes("runner_up", "state", "model"),
             **live,
         },
         "confidence": {
@@ -57,7 +58,7 @@ def _heard(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             "suggested_display_precision": 0,
             "value_template": "{{ (value_json.confidence * 100) | round(1) }}",
             "json_attributes_topic": topics.state,
-            "json_attributes_template": _object(shares),
+            "json_attributes_template": an_object(shares),
             **_MEASURED,
             **live,
         },
@@ -87,7 +88,7 @@ def _heard(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             "state_topic": topics.song,
             "value_template": "{{ value_json.genre }}",
             "json_attributes_topic": topics.song,
-            "json_attributes_template": _attributes("start", "end", "duration_s", "stability"),
+            "json_attributes_template": attributes("start", "end", "duration_s", "stability"),
         },
         "latency": {
             "platform": "sensor",
@@ -114,7 +115,7 @@ def _health(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             "device_class": "problem",
             "value_template": f"{{{{ 'ON' if value_json.state in [{troubled}] else 'OFF' }}}}",
             "json_attributes_topic": topics.health,
-            "json_attributes_template": _attributes("message"),
+            "json_attributes_template": attributes("message"),
             **_DIAGNOSTIC,
             **told,
         },
@@ -217,7 +218,7 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             "name": "Model",
             "entity_category": "config",
             "state_topic": topics.info,
-            "value_template": _object(
+            "value_template": an_object(
                 {
                     "installed_version": version.format("model"),
                     "latest_version": version.format("latest_model"),
@@ -242,13 +243,3 @@ def _seconds() -> Entity:
         **_COUNTED,
         **_QUIET,
     }
-
-
-def _attributes(*fields: str) -> str:
-    return _object({field: f"value_json.get('{field}')" for field in fields})
-
-
-def _object(values: dict[str, str]) -> str:
-    """A template that makes a JSON object."""
-    inside = ", ".join(f"'{key}': {value}" for key, value in values.items())
-    return f"{{{{ {{ {inside} }} | to_json }}}}"

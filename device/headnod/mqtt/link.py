@@ -1,25 +1,26 @@
 """The link to the broker: a thread that keeps a connection, and a reason while there is none.
 
 What is published while nothing is connected is not kept here: whoever publishes is
-told, and decides. Alone because it is where threads meet: publishing never waits,
-and no callback can end it.
+told, and decides. Alone because it outlives every connection: publishing never
+waits, and no callback can end it.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import random
-import select
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from headnod.errors import HeadnodError
-from headnod.mqtt.broker import Broker, Tls, is_there
+from headnod.mqtt.broker import Broker, Tls
+from headnod.mqtt.callbacks import Callbacks
 from headnod.mqtt.messages import LOST, Acknowledged, Ending, Message, Request
+from headnod.mqtt.outgoing import Outgoing
 from headnod.mqtt.patience import BackOff, Cause, Complaints
 from headnod.mqtt.session import Session
+from headnod.mqtt.twin import Twin
 
 __all__ = ["LOST", "Acknowledged", "Broker", "Link", "Message", "Tls"]
 
@@ -27,9 +28,6 @@ _log = logging.getLogger(__name__)
 
 _STEADY = 10.0
 """A connection that lived so many seconds was a good one."""
-
-_TAKEOVERS = 3
-"""After so many connections in a row that were not, somebody else must have our client id."""
 
 _GOODBYE = 0.25
 """Seconds that DISCONNECT and the end of the thread may take."""
@@ -51,6 +49,7 @@ class Link:
         qos: int = 0,
         on_message: Callable[[Message], None] | None = None,
         on_connected: Callable[[], None] | None = None,
+        between: Callable[[], float | None] | None = None,
         rng: random.Random,
         monotonic: Callable[[], float] = time.monotonic,
         largest: int = 2048,
@@ -64,6 +63,10 @@ class Link:
             qos: How surely we want to hear it: 1 for who must miss nothing.
             on_message: Is given what was heard.
             on_connected: Is called at every connection, when publishing works.
+            between: Is called whenever something has happened to a connection, after
+                `nudge`, and when it has ended; gives the seconds after which it
+                wants to be called again, None if nothing else is to happen. It
+                has a thread that waits for the broker anyway, and wakes none.
             rng: Spreads attempts over time.
             monotonic: A clock in seconds that is never set.
             largest: Bytes of the largest packet that the broker may send us
@@ -78,23 +81,20 @@ class Link:
                 _log.warning("%s is believed whoever it is (mqtt.insecure): anybody in between can read along", broker)
         self._broker, self._will, self._subscriptions = broker, will, tuple(subscriptions)
         self._qos = qos
-        self._on_message, self._on_connected = on_message, on_connected
+        self._on_connected, self._between = on_connected, between
         self._monotonic, self._largest = monotonic, largest
-        self._back_off = BackOff(rng)
-        self._complaints = Complaints(_log, monotonic=monotonic)
-        self._complained, self._brief = True, 0
-        self._lock = threading.Lock()
-        self._requests: list[Request] = []
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._connected, self._reason = False, "not started"
-        self._closing, self._closed, self._deadline = False, False, 0.0
+        self._back_off, self._twin = BackOff(rng), Twin(broker)
+        self._complaints, self._complained = Complaints(_log, monotonic=monotonic), True
+        self._callbacks = Callbacks(self._up, on_message, largest=largest, complaints=self._complaints)
+        self._outgoing, self._reason = Outgoing(), "not started"
+        self._closing, self._deadline = False, 0.0
         self._last: Sequence[tuple[str, bytes]] = ()
         self._thread = threading.Thread(target=self._run, name=f"link to {broker}", daemon=True)
 
     @property
     def connected(self) -> bool:
         """What is published now goes to the broker."""
-        return self._connected
+        return self._outgoing.open
 
     @property
     def reason(self) -> str:
@@ -115,8 +115,8 @@ class Link:
         retain: bool = False,
         expiry: int | None = None,
         acknowledged: Acknowledged | None = None,
-    ) -> None:
-        """Publish, without ever waiting. While nothing is connected, nothing is kept.
+    ) -> bool:
+        """Publish, without ever waiting; false while nothing is connected, and then it is not kept.
 
         Args:
             topic: Where.
@@ -128,13 +128,14 @@ class Link:
                 connected, and else on the link's thread.
         """
         request = Request(topic, payload, qos, retain, expiry, acknowledged)
-        with self._lock:
-            taken = self._connected and not self._closing
-            if taken:
-                self._requests.append(request)
-                self._ring()
+        taken = self._outgoing.add(request)
         if not taken:
-            self.settled(request, LOST + (self._reason or "closing"))
+            self._callbacks.settled(request, LOST + (self._reason or "closing"))
+        return taken
+
+    def nudge(self) -> bool:
+        """Let `between` be called soon; false if there is no connection. What is published does so too."""
+        return self._outgoing.nudge()
 
     def close(self, *, last: Sequence[tuple[str, bytes]] = (), patience: float = 1.0) -> None:
         """Say goodbye and end; may be called twice.
@@ -143,12 +144,11 @@ class Link:
             last: Topics and payloads to publish, retained, before the end.
             patience: Seconds that the broker may take to acknowledge.
         """
-        with self._lock:
-            if self._closing:
-                return
-            self._last, self._deadline = last, self._monotonic() + patience
-            self._closing = True
-            self._ring()
+        if self._closing:
+            return
+        self._last, self._deadline = last, self._monotonic() + patience
+        self._closing = True
+        self._outgoing.end()
         if self._thread.is_alive():
             # One that hangs in the resolver ends with the process.
             self._thread.join(patience + _GOODBYE)
@@ -160,8 +160,10 @@ class Link:
             while not self._closing:
                 began = self._monotonic()
                 ending, greeted = self._live()
-                ending = self._considered(ending, brief=greeted and self._monotonic() - began < _STEADY)
-                if greeted and not self._brief:
+                brief = greeted and not self._closing and self._monotonic() - began < _STEADY
+                ending = self._twin.judge(ending, brief=brief)
+                self._reason = f"{self._broker}: {ending.reason}"
+                if greeted and not self._twin.possible:
                     self._back_off.forget()
                 if not self._closing:
                     pause = self._back_off.after(ending.cause)
@@ -171,25 +173,13 @@ class Link:
         finally:
             self._end()
 
-    def _considered(self, ending: Ending, *, brief: bool) -> Ending:
-        """Why a connection ended, if one looks at those before it too."""
-        # mosquitto 2.0.11 does not say that another client took our place; it just goes on to live.
-        thrown_out = brief and ending.cause is Cause.NETWORK and not self._closing and is_there(self._broker)
-        self._brief = self._brief + 1 if thrown_out else 0
-        if self._brief < _TAKEOVERS:
-            return ending
-        twin = f"does another client call itself {self._broker.client_id} too?"
-        ending = Ending(Cause.TAKEN_OVER, f"it ends every connection as soon as it is made ({twin})")
-        self._down(f"{self._broker}: {ending.reason}")
-        return ending
-
     def _live(self) -> tuple[Ending, bool]:
         """One connection; why it ended, and whether it ever was one."""
         session: Session | None = None
         try:
             session = Session(
                 self._broker,
-                self,
+                self._callbacks,
                 will=self._will,
                 subscriptions=self._subscriptions,
                 qos=self._qos,
@@ -211,79 +201,47 @@ class Link:
 
     def _lived(self, session: Session) -> Ending:
         session.open()
+        wait = None
         while session.ending is None and not self._closing:
-            session.serve(self._bell)
-            session.send(self._taken())
+            session.serve(self._outgoing.bell, wait=wait)
+            wait = self._callbacks.guarded(self._between) if self.connected and self._between is not None else None
+            session.send(self._outgoing.take())
         if session.ending is None and session.greeted:
             self._farewell(session)
         return session.ending or Ending(Cause.NETWORK, "closed")
 
     def _farewell(self, session: Session) -> None:
-        session.send([*self._taken(), *(Request(topic, payload, retain=True) for topic, payload in self._last)])
+        session.send([*self._outgoing.take(), *(Request(topic, payload, retain=True) for topic, payload in self._last)])
         while not session.settled and session.ending is None:
             left = self._deadline - self._monotonic()
             if left <= 0:
                 break
-            session.serve(self._bell, wait=left)
+            session.serve(self._outgoing.bell, wait=left)
         session.leave()
 
     def _rest(self, pause: float) -> None:
         end = self._monotonic() + pause
-        bell = select.poll()
-        bell.register(self._bell, select.POLLIN)
         while not self._closing and (left := end - self._monotonic()) > 0:
-            if bell.poll(1e3 * left):
-                os.eventfd_read(self._bell)
-
-    def _taken(self) -> list[Request]:
-        with self._lock:
-            requests, self._requests = self._requests, []
-        return requests
-
-    def _ring(self) -> None:
-        if not self._closed:
-            os.eventfd_write(self._bell, 1)
+            self._outgoing.bell.rest(left)
 
     def _down(self, reason: str) -> None:
-        with self._lock:
-            self._connected, self._reason = False, reason
-        for request in self._taken():
-            self.settled(request, LOST + reason)
+        was, self._reason = self.connected, reason
+        self._outgoing.end()
+        for request in self._outgoing.take():
+            self._callbacks.settled(request, LOST + reason)
+        if was and self._between is not None:
+            self._callbacks.guarded(self._between)
 
     def _end(self) -> None:
         self._down("the link has ended")
-        with self._lock:
-            self._closed = True
-            os.close(self._bell)
+        self._outgoing.close()
 
-    def up(self) -> None:
-        """The broker has let us in."""
-        with self._lock:
-            self._connected, self._reason = True, ""
+    def _up(self) -> None:
+        self._reason = ""
+        if not self._closing:
+            self._outgoing.begin()
         if self._complained:
             self._complained = False
             _log.info("MQTT: connected to %s", self._broker)
         if self._on_connected is not None:
-            self._guarded(self._on_connected)
-
-    def heard(self, message: Message) -> None:
-        """Something was published that we subscribed to."""
-        if len(message.payload) > self._largest:
-            self.doubtful("large", f"{len(message.payload)} bytes on {message.topic[:80]} are too many to be read")
-        elif (hear := self._on_message) is not None:
-            self._guarded(lambda: hear(message))
-
-    def settled(self, request: Request, refusal: str | None) -> None:
-        """The broker has a message, or will not have it, or was lost before it said so."""
-        if (tell := request.acknowledged) is not None:
-            self._guarded(lambda: tell(refusal))
-
-    def doubtful(self, cause: str, message: str) -> None:
-        """Something that a person should know."""
-        self._complaints.warn(cause, f"MQTT: {message}")
-
-    def _guarded(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception as error:
-            self._complaints.warn(repr(error), "a part of MQTT failed", error=error)
+            self._callbacks.guarded(self._on_connected)

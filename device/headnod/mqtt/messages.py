@@ -6,7 +6,7 @@ Alone because all of them know it, and none of it knows paho.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from headnod.mqtt.patience import Cause
 
@@ -61,3 +61,19 @@ class Ending(NamedTuple):
 
     reason: str
     """One line for a person."""
+
+
+class Listener(Protocol):
+    """Who is told what happens; none of these raises."""
+
+    def up(self) -> None:
+        """The broker has let us in."""
+
+    def heard(self, message: Message) -> None:
+        """Something was published that we subscribed to."""
+
+    def settled(self, request: Request, refusal: str | None) -> None:
+        """The broker has a message, or will not have it, or was lost before it said so."""
+
+    def doubtful(self, cause: str, message: str) -> None:
+        """Something that a person should know."""

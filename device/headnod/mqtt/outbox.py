@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from headnod.errors import HeadnodError
+from headnod.mqtt.lanes import Lanes
 from headnod.mqtt.patience import Complaints
 from headnod.mqtt.queue_file import DamagedQueueError, Item, QueueFile, begin_anew
 
@@ -48,20 +48,12 @@ class Counts(NamedTuple):
     """Items that were lost because the queue was full, since its file was made."""
 
 
-class _Lane:
-    """Items of one topic that are not on their way: those read ahead, then those on disk, then the fresh ones."""
-
-    def __init__(self, *, stored: bool) -> None:
-        self.ahead: deque[Item] = deque()
-        self.cursor, self.stored = 0, stored
-        self.fresh: deque[Item] = deque()
-
-
 class Outbox:
     """A bounded queue of messages, each topic in order.
 
     `put` and `settle` never wait for the disk, and any thread may call them; `take`,
-    `save` and `close` belong to one thread.
+    `save` and `close` are called by one thread at a time, and `take` waits for the
+    disk only where `needs_disk`.
     """
 
     def __init__(self, path: Path | None, *, bound: int, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -75,7 +67,7 @@ class Outbox:
         self._path, self._bound, self._monotonic = path, bound, monotonic
         self._complaints = Complaints(_log, monotonic=monotonic)
         self._lock = threading.Lock()
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes = Lanes()
         self._unsaved: dict[int, tuple[Item, float]] = {}
         self._flying: dict[int, Item] = {}
         self._done: set[int] = set()
@@ -104,7 +96,7 @@ class Outbox:
             item = Item(self._next, topic, payload, connection)
             self._next += 1
             self._unsaved[item.number] = item, self._monotonic()
-            self._lanes.setdefault(topic, _Lane(stored=False)).fresh.append(item)
+            self._lanes.add(item)
             while len(self._unsaved) > min(HELD, self._bound):
                 self._forget_oldest()
 
@@ -115,26 +107,18 @@ class Outbox:
             if item is None:
                 return
             if not delivered:
-                lane = self._lanes[item.topic]
-                lane.ahead = deque(sorted([*lane.ahead, item._replace(connection=0)]))
+                self._lanes.give_back(item._replace(connection=0))
             elif self._unsaved.pop(number, None) is None:
                 self._done.add(number)
 
     def take(self, *, held: Collection[str] = ()) -> Item | None:
         """The oldest item that is not on its way, of any topic but those that are held back."""
-        free = [(topic, lane) for topic, lane in tuple(self._lanes.items()) if topic not in held]
-        for topic, lane in free:
-            while lane.stored and not lane.ahead and self._file is not None:
-                self._read_ahead(self._file, topic, lane)
+        while self._file is not None and (behind := self._behind(held)) is not None:
+            self._read_ahead(self._file, *behind)
         with self._lock:
-            rows = [lane.ahead or lane.fresh for _, lane in free]
-            row = min((row for row in rows if row), key=lambda row: row[0].number, default=None)
-            if row is None:
-                return None
-            item = row.popleft()
-            lane = self._lanes[item.topic]
-            lane.cursor = max(lane.cursor, item.number)
-            self._flying[item.number] = item
+            item = self._lanes.take(held)
+            if item is not None:
+                self._flying[item.number] = item
             return item
 
     def save_in(self) -> float | None:
@@ -145,6 +129,13 @@ class Outbox:
                 return None
             due = self._after if oldest is None else max(oldest[1] + LATE, self._after)
             return max(due - self._monotonic(), 0.0)
+
+    @property
+    def needs_disk(self) -> bool:
+        """`save` is due, or `take` reads from disk."""
+        with self._lock:
+            reads = self._lanes.stored
+        return reads or self.save_in() == 0.0
 
     def save(self) -> None:
         """Write what waits to disk, and delete there what has arrived, in one transaction."""
@@ -179,15 +170,15 @@ class Outbox:
             self._done |= {item.number for item in items if self._unsaved.pop(item.number, None) is None}
             self._stored += len(items) - len(done) - len(gone)
             self._discarded += len(gone)
-            for lane in self._lanes.values():
-                while lane.fresh and items and lane.fresh[0].number <= items[-1].number:
-                    lane.fresh.popleft()
-                    lane.stored = True
-                lane.ahead = deque(item for item in lane.ahead if item.number not in gone)
+            self._lanes.saved(items, gone)
 
-    def _read_ahead(self, file: QueueFile, topic: str, lane: _Lane) -> None:
+    def _behind(self, held: Collection[str]) -> tuple[str, int] | None:
+        with self._lock:
+            return self._lanes.unread(held)
+
+    def _read_ahead(self, file: QueueFile, topic: str, number: int) -> None:
         try:
-            rows = file.after(lane.cursor, topic, _PAGE)
+            rows = file.after(number, topic, _PAGE)
         except DamagedQueueError as error:
             self._begin_anew(error)
             return
@@ -196,10 +187,8 @@ class Outbox:
             self._fail(error)
             return
         with self._lock:
-            lane.stored = len(rows) == _PAGE
-            lane.cursor = rows[-1].number if rows else lane.cursor
-            known = self._flying.keys() | self._unsaved.keys() | self._done | {item.number for item in lane.ahead}
-            lane.ahead = deque(sorted([*lane.ahead, *(item for item in rows if item.number not in known)]))
+            known = self._flying.keys() | self._unsaved.keys() | self._done
+            self._lanes.read(topic, rows, known=known, more=len(rows) == _PAGE)
 
     def _reopen(self) -> None:
         if self._path is None:
@@ -217,21 +206,18 @@ class Outbox:
             self._discarded = file.discarded + self._untold
             if not self._unsaved and not self._flying:
                 self._next = max(file.last, 0) + 1
-            for topic in file.topics:
-                lane = self._lanes.setdefault(topic, _Lane(stored=True))
-                lane.cursor, lane.stored = 0, True
+            self._lanes.found(file.topics)
 
     def _begin_anew(self, error: HeadnodError) -> None:
         assert self._path is not None  # noqa: S101
         self._release()
         with self._lock:
-            known = [*self._flying.values(), *(item for lane in self._lanes.values() for item in lane.ahead)]
+            known = [*self._flying.values(), *self._lanes.ahead]
             unsaved = {item.number: self._unsaved.get(item.number, (item, self._monotonic())) for item in known}
             self._unsaved = dict(sorted({**self._unsaved, **unsaved}.items()))
             self._done.clear()
             self._stored = 0
-            for lane in self._lanes.values():
-                lane.stored = False
+            self._lanes.cut_off()
         try:
             kept = begin_anew(self._path)
         except HeadnodError as worse:
@@ -257,9 +243,6 @@ class Outbox:
     def _forget_oldest(self) -> None:
         number = next(number for number in self._unsaved if number not in self._flying)
         item, _ = self._unsaved.pop(number)
-        lane = self._lanes[item.topic]
-        lane.ahead = deque(each for each in lane.ahead if each.number != number)
-        if lane.fresh and lane.fresh[0].number == number:
-            lane.fresh.popleft()
+        self._lanes.forget(item)
         self._discarded += 1
         self._untold += 1

@@ -1,35 +1,31 @@
 """The broker as a sink: every estimate and song once, and what the listener is and how it fares.
 
-Showing never waits: what is shown is queued, and a thread of its own talks to the
-disk and to the link. Estimates and songs are kept until the broker has them; state,
-health, info and status are told as they are, again at every connection.
+Showing never waits: what is shown is queued, and the link's thread passes it on. A
+thread of its own does what takes the disk, so it sleeps while the broker answers.
+Estimates and songs are kept until the broker has them; state, health, info and
+status are told as they are, again at every connection.
 """
 
 from __future__ import annotations
 
-import logging
 import random
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import msgspec
 
-from headnod import machine
-from headnod.estimate import Condition, Estimate, Now, State
-from headnod.mqtt.announcer import Announcer
+from headnod.estimate import Condition, Estimate, Now
+from headnod.mqtt.announcer import Announcer, Discovery
 from headnod.mqtt.delivery import RATE, Delivery
-from headnod.mqtt.ledger import Ledger
 from headnod.mqtt.link import Broker, Link, Message
 from headnod.mqtt.outbox import Outbox
-from headnod.mqtt.patience import Complaints
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, of_estimate
+from headnod.mqtt.setlist import Setlist
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.songs import Song, Songs, SongSettings
+from headnod.mqtt.turns import Turns
+from headnod.mqtt.vitals import Vitals
 
-_log = logging.getLogger(__name__)
+__all__ = ["Discovery", "Mqtt"]
 
 _FLUSH, _GOODBYE, _LAST_WRITE = 0.5, 0.75, 5.0
 """Seconds at the end: for what still waits, for the broker's acknowledgement of it, for the disk."""
@@ -37,28 +33,8 @@ _FLUSH, _GOODBYE, _LAST_WRITE = 0.5, 0.75, 5.0
 _LOOK = 0.02
 """Seconds between two looks, at the end, at whether all has arrived."""
 
-_AFTER_A_FAULT = 1.0
-
-_RECENT = 1000
-"""Estimates that may pass until it is known that a song has ended: a minute of doubt at ten a second, and some."""
-
-
 Obey = Callable[[Message], list[tuple[str, bytes]]]
 """Hears a command, and gives topics and payloads of the answer."""
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """How Home Assistant is told."""
-
-    wanted: Callable[[], Mapping[str, bytes]]
-    """Payloads by topic of all that it shall know."""
-
-    ledger: Ledger
-    """What it was told before."""
-
-    birth: str
-    """Where it says that it has started; empty if nobody listens to that."""
 
 
 class Mqtt:
@@ -98,18 +74,20 @@ class Mqtt:
             ConfigError: A file that TLS needs cannot be used.
         """
         self._topics, self._outbox, self._info, self._boot = topics, outbox, info, boot
-        self._now, self._health_every, self._monotonic = now, health_every, monotonic
+        self._health_every, self._monotonic = health_every, monotonic
         self._birth = discovery.birth if discovery else ""
+        self._turns = Turns(self._work, self._finish, quick=self._quick, nudge=self._nudge, monotonic=monotonic)
         self._link = Link(
             broker,
             will=(topics.status, OFFLINE.encode()),
             subscriptions=(topics.settings, topics.requests, *([self._birth] if self._birth else [])),
             on_message=self._heard,
             on_connected=self._connected,
+            between=self._turns.spare,
             rng=rng,
             monotonic=monotonic,
         )
-        self._delivery = Delivery(outbox, self._link, wake=self._wake, rng=rng, rate=rate, monotonic=monotonic)
+        self._delivery = Delivery(outbox, self._link, wake=self._turns.wake, rng=rng, rate=rate, monotonic=monotonic)
         self._announcer = (
             Announcer(
                 discovery.wanted,
@@ -123,19 +101,12 @@ class Mqtt:
             else None
         )
         self._obey: Obey | None = None
-        self._songs = Songs(SongSettings())
-        self._recent: deque[Estimate] = deque(maxlen=_RECENT)
-        self._processor = machine.Processor(monotonic)
-        self._began = monotonic()
-        self._estimates, self._dropped = 0, 0.0
-        self._fares, self._message = State.STARTING, ""
+        self._setlist = Setlist(topics.node, boot)
+        self._vitals = Vitals(topics.node, now=now, monotonic=monotonic)
         self._state = b""
         self._kept: dict[str, bytes] = {}
-        self._complaints = Complaints(_log, monotonic=monotonic)
-        self._news, self._woken, self._closing = threading.Condition(), False, False
         self._stale = self._report = True
         self._next_report = 0.0
-        self._thread = threading.Thread(target=self._run, name="MQTT", daemon=True)
 
     def start(self, obey: Obey | None = None) -> None:
         """Begin to connect and to publish.
@@ -145,30 +116,31 @@ class Mqtt:
         """
         self._obey = obey
         self._link.start()
-        self._thread.start()
+        self._turns.start()
 
     def show(self, estimate: Estimate) -> None:
         """Publish what was heard, now or when the broker is back."""
-        self._recent.append(estimate)
-        self._queue_song(self._songs.update(estimate))
+        self._queue(self._setlist.update(estimate))
         self._state = encode(of_estimate(estimate, node=self._topics.node, boot=self._boot))
         self._outbox.put(self._topics.estimate, self._state, connection=self._delivery.connection)
-        self._link.publish(self._topics.state, self._state, retain=True)
-        self._estimates += 1
-        self._dropped = estimate.dropped
-        self._become(estimate.state, "")
-        self._wake()
+        if self._vitals.count(estimate):
+            self._report = True
+        # Last, for it wakes the link's thread, which sends all of this at once.
+        if not self._link.publish(self._topics.state, self._state, retain=True):
+            self._turns.rouse()
 
     def tell(self, condition: Condition) -> None:
         """Publish why nothing is heard."""
-        self._queue_song(self._songs.interrupt(condition))
-        self._become(condition.state, condition.message)
-        self._wake()
+        ended = self._queue(self._setlist.interrupt(condition))
+        if self._vitals.become(condition.state, condition.message):
+            self._report = True
+        if ended or self._report:
+            self._turns.wake()
 
     def changed(self) -> None:
         """What the listener is has changed: another model, other labels, another setting."""
         self._stale = True
-        self._wake()
+        self._turns.wake()
 
     def keep(self, topic: str, payload: bytes) -> None:
         """Publish what the broker shall retain, now and at every connection; may be called on any thread."""
@@ -181,65 +153,21 @@ class Mqtt:
 
     def health(self) -> HealthPayload:
         """How the listener fares just now."""
-        waiting = self._outbox.counts
-        return HealthPayload(
-            node=self._topics.node,
-            ts=self._now(),
-            state=self._fares,
-            message=self._message,
-            uptime_s=round(self._monotonic() - self._began, 1),
-            estimates=self._estimates,
-            dropped_s=self._dropped,
-            queued=waiting.queued,
-            queued_on_disk=waiting.on_disk,
-            discarded=waiting.discarded,
-            published=self._delivery.published,
-            refused=self._delivery.refused,
-            reconnects=max(self._delivery.connections - 1, 0),
-            memory_mb=round(machine.memory(), 1),
-            cpu_percent=round(self._processor.percent(), 1),
-            temperature_c=machine.temperature(),
-            clock_synchronised=machine.clock_is_kept(),
-        )
+        return self._vitals.report(self._outbox.counts, self._delivery)
 
     def close(self) -> None:
         """Publish that we are gone, keep what the broker does not have; may be called twice."""
-        if self._closing:
+        if self._turns.ending:
             return
-        self._queue_song(self._songs.finish())
-        self._closing = True
-        self._wake()
-        if self._thread.ident is None:
+        self._queue(self._setlist.finish())
+        if not self._turns.end(_FLUSH + 2 * _GOODBYE + _LAST_WRITE):
             self._link.close()
             self._outbox.close()
-        else:
-            self._thread.join(_FLUSH + 2 * _GOODBYE + _LAST_WRITE)
 
-    def _queue_song(self, song: Song | None) -> None:
-        if song is None:
-            return
-        node = self._topics.node
-        last = next(estimate.sequence for estimate in self._recent if estimate.time == song.end)
-        told = SongPayload(
-            id=f"{node}-{self._boot}-{last - song.estimates + 1}",
-            node=node,
-            start=song.start,
-            end=song.end,
-            duration_s=round((song.end - song.start).total_seconds(), 3),
-            genre=song.genre,
-            stability=song.stability,
-        )
-        self._outbox.put(self._topics.song, encode(told), connection=self._delivery.connection)
-
-    def _become(self, state: State, message: str) -> None:
-        self._message = message
-        if state is not self._fares:
-            self._fares, self._report = state, True
-
-    def _wake(self) -> None:
-        with self._news:
-            self._woken = True
-            self._news.notify()
+    def _queue(self, song: SongPayload | None) -> bool:
+        if song is not None:
+            self._outbox.put(self._topics.song, encode(song), connection=self._delivery.connection)
+        return song is not None
 
     def _connected(self) -> None:
         self._delivery.connected()
@@ -256,7 +184,7 @@ class Mqtt:
         """Say that we are there and how we fare, for whoever has just begun to listen."""
         self._link.publish(self._topics.status, ONLINE.encode(), retain=True)
         self._report = True
-        self._wake()
+        self._turns.wake()
 
     def _heard(self, message: Message) -> None:
         if message.topic == self._birth:
@@ -267,17 +195,11 @@ class Mqtt:
             for topic, payload in self._obey(message):
                 self._link.publish(topic, payload)
 
-    def _run(self) -> None:
-        while not self._closing:
-            try:
-                wait = self._work()
-            except Exception as error:
-                self._complaints.warn(repr(error), "MQTT: a part of it failed", error=error)
-                wait = _AFTER_A_FAULT
-            with self._news:
-                self._news.wait_for(lambda: self._woken, wait)
-                self._woken = False
-        self._finish()
+    def _nudge(self) -> bool:
+        return self._link.nudge()
+
+    def _quick(self) -> bool:
+        return self._link.connected and not self._outbox.needs_disk
 
     def _work(self) -> float:
         if self._stale and self._link.connected:
@@ -303,13 +225,11 @@ class Mqtt:
         try:
             deadline = self._monotonic() + _FLUSH
             while self._delivery.connection and self._outbox.counts.queued:
-                wait = self._work()
+                wait = self._turns.take()
                 left = deadline - self._monotonic()
                 if left <= 0:
                     break
-                with self._news:
-                    self._news.wait_for(lambda: self._woken, min(wait, left, _LOOK))
-                    self._woken = False
+                self._turns.rest(min(wait, left, _LOOK))
         finally:
             self._link.close(last=[(self._topics.status, OFFLINE.encode())], patience=_GOODBYE)
             self._outbox.close()

@@ -68,8 +68,8 @@ def field_docs(struct: str) -> dict[str, str]:
     """What the docstring under each field of a payload says."""
     body = next(
         node.body
-        for node in ast.parse(inspect.getsource(payloads)).body
-        if isinstance(node, ast.ClassDef) and node.name == struct
+        for node in ast.parse(inspect.getsource(getattr(payloads, struct))).body
+        if isinstance(node, ast.ClassDef)
     )
     return {
         field.target.id: inspect.cleandoc(said.value.value)

@@ -9,12 +9,10 @@ given back.
 
 from __future__ import annotations
 
-import os
-import re
 import select
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from itertools import islice
 
 from paho.mqtt import client as paho
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
@@ -23,41 +21,20 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from headnod.mqtt import reasons
+from headnod.mqtt.bell import Bell
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.messages import LOST, Ending, Message, Request
+from headnod.mqtt.messages import LOST, Ending, Listener, Message, Request
 from headnod.mqtt.patience import Cause
 
 _GREETING = 10.0
 """Seconds that a broker may take to answer CONNECT."""
 
 _TICK = 1.5
-"""Seconds between two looks at the clock while nothing happens."""
+"""Seconds between two looks at the clock once something is overdue; while all goes well there are none."""
 
-_CAUSES = dict.fromkeys((0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9C, 0x9D), Cause.REFUSED) | {0x8E: Cause.TAKEN_OVER}
-"""Reason codes of MQTT 5 after which trying again at once is useless: version, client id,
-password, authorisation, ban, method and moved are a person's to mend."""
-
-_JARGON = re.compile(r"\A\[[^]]*\] *| *\(_ssl\.c:\d+\)\Z")
-"""What Python puts about the words of an error: `[Errno 104] `, ` (_ssl.c:2580)`."""
-
-_WHO = frozenset({0x86, 0x87})
-_KEEP_ALIVE = 0x8D
-
-
-class Listener(Protocol):
-    """Who is told what happens; none of these raises."""
-
-    def up(self) -> None:
-        """The broker has let us in."""
-
-    def heard(self, message: Message) -> None:
-        """Something was published that we subscribed to."""
-
-    def settled(self, request: Request, refusal: str | None) -> None:
-        """The broker has a message, or will not have it, or was lost before it said so."""
-
-    def doubtful(self, cause: str, message: str) -> None:
-        """Something that a person should know."""
+_HAIR = 0.05
+"""Seconds after which what is due is surely due: paho's clock and ours are read one after the other."""
 
 
 class Session:
@@ -77,7 +54,7 @@ class Session:
         """Prepare a connection; the arguments are those of `Link`."""
         self._broker, self._listener, self._subscriptions, self._qos = broker, listener, subscriptions, qos
         self._largest, self._monotonic = largest, monotonic
-        self._began = self._alive = monotonic()
+        self._began = self._alive = self._said = self._heard = monotonic()
         self._pending: dict[int, tuple[Request, float]] = {}
         self._complaint = ""
         self.ending: Ending | None = None
@@ -94,30 +71,28 @@ class Session:
             properties.MaximumPacketSize = self._largest
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive, properties=properties)
-        except ssl.SSLCertVerificationError as error:
-            self._end(Cause.REFUSED, f"its certificate is not believed: {error.verify_message.lower()}")
-        except ssl.SSLError as error:
-            self._end(Cause.NETWORK, f"no TLS with it: {(error.reason or str(error)).replace('_', ' ').lower()}")
         except OSError as error:
-            self._end(Cause.NETWORK, (error.strerror or str(error)).lower())
+            self.ending = reasons.unreachable(error)
         self._began = self._monotonic()
 
-    def serve(self, bell: int, *, wait: float = _TICK) -> None:
-        """Wait for the socket, or for this eventfd, and do what is due; at most so many seconds."""
+    def serve(self, bell: Bell, *, wait: float | None = None) -> None:
+        """Wait for the socket, or for the bell, and do what is due; at most so many seconds."""
         socket = self._client.socket()
         if socket is None:
             self._lost("the connection was lost")
             return
         ready = select.poll()
         ready.register(bell, select.POLLIN)
-        ready.register(socket.fileno(), select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        ready.register(socket, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         # What TLS has unpacked already, no poll will tell of.
         unpacked = isinstance(socket, ssl.SSLSocket) and socket.pending() > 0
-        events = dict(ready.poll(0 if unpacked else 1e3 * wait))
-        if bell in events:
-            os.eventfd_read(bell)
+        patience = self._patience() if wait is None else min(wait, self._patience())
+        events = dict(ready.poll(0 if unpacked else 1e3 * patience))
+        if bell.fileno() in events:
+            bell.hush()
         seen = events.get(socket.fileno(), 0)
         if unpacked or seen & ~select.POLLOUT:
+            self._heard = self._monotonic()
             self._client.loop_read()
         if seen & select.POLLOUT:
             self._client.loop_write()
@@ -190,23 +165,29 @@ class Session:
         why = f": {self._complaint}" if self._complaint else ""
         self._end(Cause.NETWORK, f"{how}{why}{hint}")
 
+    def _patience(self) -> float:
+        """Seconds for which nothing need be done unless something happens."""
+        if not self.greeted:
+            return _TICK
+        oldest = min(
+            self._said, self._heard, *(max(sent, self._alive) for _, sent in islice(self._pending.values(), 1))
+        )
+        return max(oldest + self._broker.keepalive + _HAIR - self._monotonic(), _TICK)
+
     def _judge(self) -> None:
         now = self._monotonic()
         if not self.greeted and now - self._began > _GREETING:
             self._end(Cause.NETWORK, "it does not answer (is it a broker, and is it well?)")
-        for _, sent in self._pending.values():
+        for _, sent in islice(self._pending.values(), 1):
             # A slow network acknowledges late, but it goes on acknowledging.
             if now - max(sent, self._alive) > self._broker.keepalive:
                 self._end(Cause.NETWORK, f"it has acknowledged nothing for {self._broker.keepalive} s")
-            break
 
     def _on_connect(
         self, client: paho.Client, _data: object, _flags: ConnectFlags, code: ReasonCode, _told: Properties | None
     ) -> None:
         if code.is_failure:
-            cause = _CAUSES.get(code.value, Cause.NETWORK)
-            hint = " (look at mqtt.username and mqtt.password_file)" if code.value in _WHO else ""
-            self._end(cause, f"it refuses us: {str(code).lower()}{hint}")
+            self.ending = self.ending or reasons.refused(code.value, str(code))
             return
         self.greeted = True
         if self._subscriptions:
@@ -218,12 +199,11 @@ class Session:
     def _on_disconnect(
         self, _client: paho.Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _told: Properties | None
     ) -> None:
-        if not flags.is_disconnect_packet_from_server:
-            self._lost("it was silent for too long" if code.value == _KEEP_ALIVE else "the connection was lost")
-            return
-        cause = _CAUSES.get(code.value, Cause.NETWORK)
-        hint = f" (another client calls itself {self._broker.client_id} too)" if cause is Cause.TAKEN_OVER else ""
-        self._end(cause, f"it sent us away: {str(code).lower()}{hint}")
+        if flags.is_disconnect_packet_from_server:
+            told = reasons.sent_away(code.value, str(code), client_id=self._broker.client_id)
+            self.ending = self.ending or told
+        else:
+            self._lost(reasons.silence(code.value))
 
     def _on_publish(
         self, _client: paho.Client, _data: object, number: int, code: ReasonCode, _told: Properties | None
@@ -244,9 +224,11 @@ class Session:
                 self._listener.doubtful(f"subscribe {filter_}", f"{filter_} cannot be heard: {str(code).lower()}")
 
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
-        # The only place where paho says why a connection was lost.
+        # The only place where paho says why a connection was lost, and when it speaks of itself: a ping, an answer.
         if level == LogLevel.MQTT_LOG_ERR:
-            self._complaint = _JARGON.sub("", text.partition("socket: ")[2]).lower()
+            self._complaint = reasons.complaint(text)
+        elif text.startswith("Sending"):
+            self._said = self._monotonic()
 
 
 class _TidySocket(ssl.SSLSocket):

@@ -1,0 +1,54 @@
+"""Whom a link tells of what happens to its connection.
+
+Alone because none of them may end the link's thread: what they raise is logged,
+once a cause and five minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from headnod.mqtt.messages import Message, Request
+from headnod.mqtt.patience import Complaints
+
+T = TypeVar("T")
+
+
+class Callbacks:
+    """The listener of every connection of a link."""
+
+    def __init__(
+        self,
+        up: Callable[[], None],
+        on_message: Callable[[Message], None] | None,
+        *,
+        largest: int,
+        complaints: Complaints,
+    ) -> None:
+        """Tell of a connection that has begun, and of messages of so many bytes at most."""
+        self.up, self._on_message, self._largest, self._complaints = up, on_message, largest, complaints
+
+    def heard(self, message: Message) -> None:
+        """Something was published that we subscribed to."""
+        if len(message.payload) > self._largest:
+            self.doubtful("large", f"{len(message.payload)} bytes on {message.topic[:80]} are too many to be read")
+        elif (hear := self._on_message) is not None:
+            self.guarded(lambda: hear(message))
+
+    def settled(self, request: Request, refusal: str | None) -> None:
+        """The broker has a message, or will not have it, or was lost before it said so."""
+        if (tell := request.acknowledged) is not None:
+            self.guarded(lambda: tell(refusal))
+
+    def doubtful(self, cause: str, message: str) -> None:
+        """Something that a person should know."""
+        self._complaints.warn(cause, f"MQTT: {message}")
+
+    def guarded(self, call: Callable[[], T]) -> T | None:
+        """What it gives, or None if it raises."""
+        try:
+            return call()
+        except Exception as error:
+            self._complaints.warn(repr(error), "a part of MQTT failed", error=error)
+            return None

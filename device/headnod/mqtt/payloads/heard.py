@@ -1,0 +1,167 @@
+"""What was heard: each estimate, and each song when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from headnod.estimate import SILENCE, Estimate
+from headnod.mqtt.payloads.written import SCHEMA, Time
+from headnod.mqtt.topics import slug
+
+SCORE = "scores_"
+"""What the key of a label's score begins with, as in `scores_jazz`."""
+
+
+class EstimatePayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """One estimate, on `estimate` and, the latest of them, on `state`."""
+
+    schema: int = SCHEMA
+    """Version of this schema."""
+
+    id: str
+    """Node, boot and sequence in one: the same estimate never comes under another id."""
+
+    node: str
+    """The listener."""
+
+    boot: str
+    """Changes whenever the listener starts."""
+
+    seq: int
+    """Counts estimates of one boot from 0, with no gap."""
+
+    ts: Time
+    """When it was heard: ISO 8601, UTC."""
+
+    time_unix: float
+    """The same in seconds since 1970."""
+
+    monotonic: float
+    """The same in seconds of a clock that is never set."""
+
+    genre: str
+    """A label of the model, `silence` or `unknown`."""
+
+    confidence: float
+    """Smoothed probability of that genre (0-1), of the likeliest label where it is unknown; 0 in silence."""
+
+    raw_genre: str
+    """What this window alone would be called, however unsure; `silence` in silence."""
+
+    raw_confidence: float
+    """Its probability (0-1); 0 in silence."""
+
+    runner_up: str
+    """The likeliest label but for the genre; `silence` in silence."""
+
+    margin: float
+    """How much likelier the genre is than that (0-1); 0 while it is only kept until the other is clearly ahead."""
+
+    music: bool
+    """Something plays: the room is not silent."""
+
+    state: str
+    """How the listener fares: `listening`, `deaf`, `clipping`."""
+
+    level_dbfs: float
+    """Level of the window in dBFS."""
+
+    peak_dbfs: float
+    """Largest sample of the window in dBFS."""
+
+    dropped_s: float
+    """Seconds of sound that were lost since the listener began."""
+
+    latency_ms: float
+    """How long the estimate took to make, in milliseconds."""
+
+    model: str
+    """Name and version of the model."""
+
+    replayed: bool = False
+    """It was queued while the broker was away."""
+
+
+class SongPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """One song, when it has ended."""
+
+    schema: int = SCHEMA
+    """Version of this schema."""
+
+    id: str
+    """Node, boot and sequence of its first estimate."""
+
+    node: str
+    """The listener."""
+
+    start: Time
+    """When it began: ISO 8601, UTC."""
+
+    end: Time
+    """When it ended: ISO 8601, UTC."""
+
+    duration_s: float
+    """How long it was, in seconds."""
+
+    genre: str
+    """A label of the model."""
+
+    stability: float
+    """Share of its estimates that named this genre (0-1)."""
+
+    replayed: bool = False
+    """It was queued while the broker was away."""
+
+
+def of_estimate(estimate: Estimate, *, node: str, boot: str) -> dict[str, Any]:
+    """The payload of an estimate, with its scores as scalars.
+
+    Returns:
+        Builtins, ready for `encode`: the fields of `EstimatePayload` and a
+        `scores_<label>` for every label.
+    """
+    ranked = estimate.ranked()
+    others = [score for score in ranked if score[0] != estimate.genre] if estimate.named else ranked[1:]
+    runner_up, behind = [*others, (SILENCE, 0.0)][0]
+    music = estimate.confidence > 0
+    fixed = EstimatePayload(
+        id=f"{node}-{boot}-{estimate.sequence}",
+        node=node,
+        boot=boot,
+        seq=estimate.sequence,
+        ts=estimate.time,
+        time_unix=round(estimate.time.timestamp(), 3),
+        monotonic=estimate.monotonic,
+        genre=estimate.genre,
+        confidence=estimate.confidence,
+        raw_genre=estimate.raw_genre,
+        raw_confidence=estimate.raw_confidence,
+        runner_up=runner_up if music else SILENCE,
+        margin=round(max(estimate.confidence - behind, 0.0), 4),
+        music=music,
+        state=estimate.state,
+        level_dbfs=estimate.level,
+        peak_dbfs=estimate.peak,
+        dropped_s=estimate.dropped,
+        latency_ms=estimate.latency,
+        model=estimate.model,
+    )
+    return {**msgspec.to_builtins(fixed), **scores(estimate.scores)}
+
+
+def scores(of: Mapping[str, float]) -> dict[str, float]:
+    """Scores as scalars: `scores_hiphop` for the label `hiphop`.
+
+    Labels that come to the same key, as `r&b` and `r-b` do, are numbered: `scores_r_b`, `scores_r_b_2`.
+    """
+    told: dict[str, float] = {}
+    for label, score in of.items():
+        key, times = SCORE + slug(label), 1
+        while key in told:
+            times += 1
+            key = f"{SCORE}{slug(label)}_{times}"
+        told[key] = score
+    return told

@@ -1,0 +1,62 @@
+"""The whole listener with a broker that wants to know who it is, and settings that cannot be."""
+
+import subprocess
+import sys
+
+import pytest
+
+from broker import Broker, Heard, free_port
+from listening import STARTING
+
+HEADNOD = (sys.executable, "-m", "headnod")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"node": "a/b"}, "mqtt.node"),
+        ({"base": "head+nod"}, "mqtt.base"),
+        ({"discovery_prefix": "home/#"}, "mqtt.discovery_prefix: 'home/#'"),
+        ({"discovery_prefix": "headnod"}, "mqtt.base: 'headnod' lies inside mqtt.discovery_prefix"),
+        ({"tls": "true", "ca_file": "/nowhere/ca.crt"}, "mqtt.ca_file: /nowhere/ca.crt"),
+        ({"username": "kitchen", "password_file": "/nowhere/password"}, "mqtt.password_file: /nowhere/password"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_in_one_line_with_status_78(settings, fault, listening):
+    listener = listening(free_port(), **settings)
+    assert listener.ended(STARTING)[0] == 78
+    assert fault in listener.log()
+    assert len(listener.log().splitlines()) == 1
+
+
+@pytest.mark.long
+def test_the_password_is_read_from_its_file_and_shown_nowhere(tmp_path, opened, listening, environment):
+    users = {"kitchen": "tr0ub4dor", "all": "secret"}
+    broker = opened.enter_context(Broker(tmp_path / "strict", users=users))
+    heard = opened.enter_context(Heard(broker, user="all", password="secret"))
+    file = tmp_path / "password"
+    file.write_text("tr0ub4dor\n")
+    listener = listening(broker.port, username="kitchen", password_file=file, node="kitchen")
+    heard.until_on("/estimate", 1, STARTING)
+    shown = subprocess.run(
+        [*HEADNOD, "config", "show"],
+        env={**environment, "HEADNOD_MQTT__PASSWORD_FILE": str(file), "HEADNOD_MQTT__USERNAME": "kitchen"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(file) in shown.stdout
+    published = b"".join(bytes(message.payload) for message in heard.messages).decode()
+    for place in (shown.stdout, shown.stderr, listener.log(), published):
+        assert "tr0ub4dor" not in place
+
+
+@pytest.mark.long
+def test_systemd_hands_the_password_over(tmp_path, opened, listening, environment):
+    broker = opened.enter_context(Broker(tmp_path / "strict", users={"kitchen": "tr0ub4dor", "all": "secret"}))
+    heard = opened.enter_context(Heard(broker, user="all", password="secret"))
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "mqtt_password").write_text("tr0ub4dor")
+    environment["CREDENTIALS_DIRECTORY"] = str(tmp_path / "credentials")
+    listening(broker.port, username="kitchen")
+    heard.until_on("/estimate", 1, STARTING)

@@ -1,0 +1,33 @@
+"""Names that listeners and installations may have: none meets another, and none is refused late."""
+
+import pytest
+
+from headnod.errors import ConfigError
+from headnod.mqtt.discovery import birth, discovery
+from headnod.mqtt.topics import Topics
+from home_assistant import HomeAssistant
+from mqtt_payloads import KITCHEN, info
+
+
+def test_two_listeners_do_not_meet():
+    home = HomeAssistant()
+    for node in ("kitchen", "cellar"):
+        for topic, payload in discovery(info(node=node), Topics("headnod", node)).items():
+            home.hear(topic, payload)
+    assert {"sensor.kitchen_genre", "sensor.cellar_genre"} <= home.entities.keys()
+
+
+@pytest.mark.parametrize("prefix", ["", "home assistant", "home/#", "/home"])
+def test_a_prefix_that_no_topic_may_have_is_refused(prefix):
+    with pytest.raises(ConfigError, match=r"mqtt\.discovery_prefix"):
+        discovery(info(), KITCHEN, prefix=prefix)
+
+
+def test_nothing_of_ours_stands_under_the_prefix_but_discovery():
+    with pytest.raises(ConfigError, match=r"mqtt\.base"):
+        discovery(info(), Topics("homeassistant/headnod", "kitchen"))
+
+
+def test_another_prefix_is_used_throughout():
+    assert list(discovery(info(), KITCHEN, prefix="ha")) == ["ha/device/headnod_kitchen/config"]
+    assert birth("ha") == "ha/status"

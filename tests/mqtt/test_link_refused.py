@@ -1,0 +1,87 @@
+"""A broker that will not have us, or lets another take our place: tried seldom, and told as what it is."""
+
+import random
+import socket
+import threading
+
+import pytest
+
+from broker import Broker
+from headnod.mqtt.link import Broker as Where
+from headnod.mqtt.patience import BackOff, Cause
+from links import Told, connected, refused, until
+from proxy import Proxy
+
+CONNACK, TAKEN_OVER = bytes.fromhex("2003000000"), bytes.fromhex("e0028e00")
+"""Of MQTT 5: success, and DISCONNECT with reason 0x8E."""
+
+
+def test_an_acl_refusal_is_told_as_what_it_is(tmp_path, linked):
+    told = Told()
+    acl = "user kitchen\ntopic write ours/#\n"
+    with Broker(tmp_path / "strict", users={"kitchen": "secret"}, acl=acl) as broker:
+        link = until(linked(broker, username="kitchen", password="secret"), connected)
+        link.publish("theirs/x", b"1", acknowledged=told)
+        link.publish("ours/x", b"1", acknowledged=told)
+        assert told.until(2) == ["not authorized", None]
+
+
+@pytest.mark.parametrize("login", [{}, {"username": "kitchen", "password": "wrong"}, {"username": "nobody"}])
+def test_a_wrong_login_is_tried_seldom_and_told_once(login, tmp_path, linked, caplog):
+    with Broker(tmp_path / "strict", users={"kitchen": "secret"}) as broker, Proxy(broker.port) as proxy:
+        link = until(linked(broker, port=proxy.port, **login), refused)
+        assert "not authorized" in link.reason or "password" in link.reason
+        link.publish("a/b", b"estimate")
+        link.close()
+        assert b"estimate" not in proxy.sent
+    assert sum("no connection" in record.getMessage() for record in caplog.records) == 1
+    assert "secret" not in caplog.text
+    assert "wrong" not in caplog.text
+
+
+def test_a_refusal_is_tried_at_most_twelve_times_in_ten_minutes():
+    back_off, passed, tries = BackOff(random.Random(1)), 0.0, 0
+    while passed < 600.0:
+        tries += 1
+        passed += back_off.after(Cause.REFUSED)
+    assert tries <= 12
+
+
+def test_a_broker_that_is_away_is_looked_for_every_few_seconds():
+    back_off = BackOff(random.Random(1))
+    waits = [back_off.after(Cause.NETWORK) for _ in range(6)]
+    assert waits[0] < 1.3
+    assert max(waits) <= 4.8
+
+
+def test_a_taken_over_client_id_waits_a_minute():
+    back_off = BackOff(random.Random(1))
+    assert all(60.0 <= back_off.after(Cause.TAKEN_OVER) <= 72.0 for _ in range(4))
+
+
+@pytest.mark.long
+def test_a_taken_over_client_id_waits_a_minute_and_is_told_once(broker, linked, caplog):
+    """A mosquitto that does not say why: the third time that a connection is lost at once, somebody has our id."""
+    linked(broker, client_id="twin")
+    until(linked(broker, client_id="twin"), lambda _: "call itself twin too" in caplog.text, within=20.0)
+    before = broker.log.count("already connected")
+    threading.Event().wait(6.0)
+    assert broker.log.count("already connected") - before <= 1
+    assert sum("twin too" in record.getMessage() for record in caplog.records) <= 2
+
+
+def test_a_broker_that_says_that_our_id_was_taken_over_is_left_alone_for_a_minute(linked):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        link = linked(Where("127.0.0.1", server.getsockname()[1], "twin"))
+        client, _ = server.accept()
+        with client:
+            client.recv(4096)
+            client.sendall(CONNACK + TAKEN_OVER)
+            until(link, lambda link: "session taken over" in link.reason)
+        server.settimeout(1.5)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_password_is_in_no_text_of_the_broker():
+    assert "secret" not in repr(Where("localhost", 1883, "kitchen", "kitchen", "secret"))

@@ -1,0 +1,162 @@
+"""The outbox on a card: what is written survives a kill, and disks that fail cost nothing else."""
+
+import os
+import random
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from headnod.mqtt.outbox import Outbox
+from queued import SONG, TOPIC, payloads, put, taken
+
+
+def test_a_full_queue_takes_the_room_that_was_planned(boxes, tmp_path):
+    box, payload = boxes(bound=2000), bytes(650)
+    for number in range(6000):
+        box.put(TOPIC, payload)
+        if number % 50 == 49:
+            box.save()
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    box.close()
+    assert box.counts == (2000, 2000, 4000)
+    # Pages of 4 KiB hold five rows of so many bytes; the log is a megabyte.
+    assert size < 1.2 * (2000 / 5 * 4096) + (1 << 20)
+
+
+def test_a_file_that_another_listener_has_is_left_alone(boxes, caplog):
+    first = boxes()
+    put(first, 1)
+    first.save()
+    second = boxes()
+    put(second, 2)
+    assert payloads(taken(second)) == [2]
+    assert "locked" in caplog.text
+    assert first.counts == (1, 1, 0)
+
+
+def test_only_its_owner_may_read_the_file(boxes, tmp_path):
+    box = boxes()
+    put(box, 1)
+    box.save()
+    assert {oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()} == {"0o600"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_a_disk_that_fails_costs_nothing_but_memory_and_is_used_again(fault, tmp_path, clock, caplog):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
+    try:
+        if fault == "read-only":
+            subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        box = Outbox(disk / "mqtt.sqlite", bound=1000, monotonic=clock.monotonic)
+        put(box, *range(10))
+        box.save()
+        if fault == "full":
+            (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize))
+        for number in range(10, 300):
+            box.put(TOPIC, b"%05d" % number + bytes(200))
+            clock.seconds += 3.0
+            if box.save_in() == 0.0:
+                box.save()
+        assert box.counts.queued == 300
+        assert box.counts.on_disk < 300
+        assert sum("held in memory" in record.getMessage() for record in caplog.records) <= 4
+        if fault == "full":
+            (disk / "ballast").unlink()
+        else:
+            subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        clock.seconds += 60.0
+        assert box.save_in() == 0.0
+        items = taken(box, 300)
+        assert [int(item.payload.rstrip(b"\0")) for item in items] == list(range(300))
+        for item in items:
+            box.settle(item.number, delivered=False)
+        box.save()
+        assert box.counts == (300, 300, 0)
+        box.close()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_file_is_moved_aside_and_the_queue_begins_anew(seed, boxes, tmp_path, clock):
+    file, rng = tmp_path / "mqtt.sqlite", random.Random(seed)
+    box = boxes()
+    for number in range(200):
+        box.put(TOPIC if number % 3 else SONG, b"%d" % number)
+    box.close()
+    content = bytearray(file.read_bytes())
+    if seed % 2:
+        del content[rng.randrange(len(content)) :]
+    else:
+        for _ in range(rng.choice([1, 40, 4000])):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+    file.write_bytes(content)
+    box = boxes()
+    put(box, 1000)
+    assert 1000 in [int(item.payload) for item in taken(box) if item.payload.isdigit()]
+    clock.seconds += 120.0
+    box.save()
+    box.save()
+    put(box, 1001)
+    box.save()
+    box.close()
+    assert 1001 in [int(item.payload) for item in taken(boxes()) if item.payload.isdigit()]
+
+
+def test_damage_while_it_runs_loses_nothing_that_memory_has(boxes, tmp_path, clock, caplog):
+    box = boxes()
+    put(box, *range(5))
+    box.save()
+    flying = taken(box, 2)
+    box.close()
+    with (tmp_path / "mqtt.sqlite").open("r+b") as file:
+        file.write(bytes(8192))
+    put(box, 5, 6)
+    clock.seconds += 120.0
+    box.save()
+    assert "begins anew" in caplog.text
+    for item in flying:
+        box.settle(item.number, delivered=False)
+    assert payloads(taken(box))[:2] == [0, 1]
+    assert (tmp_path / "mqtt.sqlite.bad").exists()
+
+
+def test_every_row_that_was_reported_as_on_disk_survives_a_kill(tmp_path):
+    """A process that is killed at any instant: what it said was on disk is there."""
+    program = """
+import sys
+from contextlib import closing
+from pathlib import Path
+from headnod.mqtt.outbox import Outbox
+box = Outbox(Path(sys.argv[1]), bound=10000)
+number = 0
+while True:
+    for _ in range(7):
+        box.put("t", b"%d" % number)
+        number += 1
+    box.save()
+    print(box.counts.on_disk, flush=True)
+"""
+    for victim in range(5):
+        path = tmp_path / f"{victim}.sqlite"
+        with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE) as child:
+            for _ in range(5 + victim):
+                told = int(child.stdout.readline())
+            child.kill()
+            told = max([told, *map(int, child.stdout.read().split(b"\n")[:-1])])
+        with closing(Outbox(path, bound=10_000)) as box:
+            assert len(taken(box)) >= told
+
+
+def test_a_place_for_a_damaged_file_that_is_taken_is_told_and_memory_holds_the_queue(boxes, tmp_path, caplog):
+    (tmp_path / "mqtt.sqlite").write_bytes(b"damaged" * 1000)
+    (tmp_path / "mqtt.sqlite.bad" / "of another").mkdir(parents=True)
+    box = boxes()
+    put(box, 1, 2, 3)
+    assert payloads(taken(box)) == [1, 2, 3]
+    assert "mqtt.sqlite: is a directory" in caplog.text

@@ -1,0 +1,153 @@
+"""What the publisher tells of the listener itself: that it is there, how it fares, what it was asked."""
+
+import time
+
+import msgspec
+
+from arrived import PATIENCE, decoded, online
+from broker import Broker, Heard
+from headnod.estimate import State
+from publishing import (
+    TOPICS,
+    condition,
+    info,
+    publisher,
+    said,
+    sequences,
+)
+
+
+def test_who_comes_late_sees_status_state_and_info(broker, heard, started):
+    mqtt = started()
+    online(heard)
+    mqtt.show(said(0))
+    heard.until_on("/estimate", 1, PATIENCE)
+    heard.until_on("/info", 1, PATIENCE)
+    with Heard(broker, name="late") as late:
+        for topic in ("/status", "/state", "/info"):
+            late.until_on(topic, 1, PATIENCE)
+        assert {message.topic for message in late.messages} == {TOPICS.status, TOPICS.state, TOPICS.info}
+        assert all(message.retain for message in late.messages)
+
+
+def test_health_is_told_at_every_change_of_state_and_now_and_then(heard, started):
+    mqtt = started(health_every=1.0)
+    online(heard)
+    mqtt.tell(condition(State.WAITING, "no microphone is plugged in"))
+    mqtt.tell(condition(State.WAITING, "no microphone is plugged in"))
+    waiting = heard.until(lambda message: b"waiting_for_microphone" in message.payload, PATIENCE)
+    assert decoded([waiting.payload])[0]["message"] == "no microphone is plugged in"
+    mqtt.show(said(0))
+    heard.until(lambda message: message.topic == TOPICS.health and b'"listening"' in message.payload, PATIENCE)
+    before = len(heard.on("/health"))
+    health = decoded(heard.until_on("/health", before + 2, PATIENCE))[-1]
+    assert health["message"] == ""
+    assert health["estimates"] == health["published"] == 1
+    assert health["queued"] == health["refused"] == health["discarded"] == 0
+    assert health["memory_mb"] > 10
+
+
+def test_status_is_offline_before_the_end_and_the_end_is_quick(heard, started):
+    mqtt = started()
+    online(heard)
+    began = time.monotonic()
+    mqtt.close()
+    mqtt.close()
+    assert time.monotonic() - began < 2.0
+    assert heard.until(lambda message: message.payload == b"offline", PATIENCE).topic == TOPICS.status
+
+
+def test_all_is_told_again_at_every_connection(broker, heard, started):
+    mqtt = started(wanted=lambda: {"homeassistant/device/headnod_kitchen/config": b"{}"})
+    online(heard)
+    mqtt.show(said(0))
+    heard.until_on("/config", 1, PATIENCE)
+    heard.until_on("/state", 1, PATIENCE)
+    broker.restart(by=Broker.kill)
+    heard.forget()
+    for topic in ("/status", "/info", "/state", "/health", "/config"):
+        heard.until(lambda message, topic=topic: message.topic.endswith(topic) and not message.retain, PATIENCE)
+    assert mqtt.health().reconnects == 1
+
+
+def test_a_change_is_told_and_discovery_only_if_it_says_something_new(heard, started):
+    facts = {"certainty": 0.45, "labels": ("jazz",)}
+
+    def wanted():
+        return {"homeassistant/device/headnod_kitchen/config": msgspec.json.encode(facts["labels"])}
+
+    mqtt = started(info=lambda: info(certainty=facts["certainty"]), wanted=wanted)
+    heard.until_on("/config", 1, PATIENCE)
+    facts["certainty"] = 0.9
+    mqtt.changed()
+    assert decoded(heard.until_on("/info", 2, PATIENCE))[-1]["certainty"] == 0.9
+    facts["labels"] = ("jazz", "metal")
+    mqtt.changed()
+    assert decoded(heard.until_on("/config", 2, PATIENCE)) == [["jazz"], ["jazz", "metal"]]
+    assert len(heard.on("/info")) == 3
+
+
+def test_home_assistant_is_told_again_after_its_birth_within_thirty_seconds(heard, opened, broker):
+    class NoDelay:
+        """Chance that says: at once for what spreads over thirty seconds."""
+
+        def uniform(self, low, high):
+            self.asked = (low, high)
+            return low
+
+    rng = NoDelay()
+    mqtt = publisher(broker, wanted=lambda: {"homeassistant/device/headnod_kitchen/config": b"{}"}, rng=rng)
+    opened.callback(mqtt.close)
+    mqtt.start()
+    heard.until_on("/config", 1, PATIENCE)
+    # Once because it is connected, and once because Home Assistant has been told of it.
+    heard.until_on("/health", 2, PATIENCE)
+    heard.forget()
+    heard.publish("homeassistant/status", "offline")
+    heard.publish("homeassistant/status", "online")
+    assert len(heard.until_on("/config", 1, PATIENCE)) == 1
+    assert rng.asked == (0.0, 30.0)
+    heard.until_on("/health", 1, PATIENCE)
+    assert heard.until_on("kitchen/status", 1, PATIENCE)[0] == b"online"
+
+
+def test_commands_are_heard_and_answered(heard, started):
+    got = []
+
+    def obey(message):
+        got.append((message.topic, message.payload, message.retained))
+        return [(TOPICS.response("health"), b'{"status":"ok"}')]
+
+    started(obey=obey)
+    online(heard)
+    heard.publish(TOPICS.request("health"), b"{}")
+    assert heard.until_on("/response/health", 1, PATIENCE) == [b'{"status":"ok"}']
+    assert got == [(TOPICS.request("health"), b"{}", False)]
+
+
+def test_a_command_that_breaks_what_obeys_leaves_all_as_it_was(heard, started, caplog):
+    def obey(_message):
+        raise RuntimeError("injected")
+
+    mqtt = started(obey=obey)
+    online(heard)
+    heard.publish(TOPICS.request("health"), b"{}")
+    mqtt.show(said(0))
+    assert sequences(heard.until_on("/estimate", 1, PATIENCE)) == [0]
+    assert "a part of MQTT failed" in caplog.text
+
+
+def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(heard, started, caplog):
+    calls = []
+
+    def facts():
+        calls.append(1)
+        if len(calls) < 2:
+            raise RuntimeError("injected")
+        return info()
+
+    mqtt = started(info=facts)
+    online(heard)
+    mqtt.show(said(0))
+    assert sequences(heard.until_on("/estimate", 1, PATIENCE)) == [0]
+    assert "MQTT: a part of it failed" in caplog.text
