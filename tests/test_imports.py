@@ -95,9 +95,10 @@ def test_the_device_imports_nothing_of_training(name):
     assert libraries(name) & HEAVY == set()
 
 
-def test_the_front_end_imports_numpy_only():
-    assert own("headnod.frontend") == set()
-    assert libraries("headnod.frontend") == {"numpy"}
+@pytest.mark.parametrize(("name", "below"), [("headnod.frontend", {"headnod.mel"}), ("headnod.mel", set())])
+def test_the_front_end_imports_numpy_only(name, below):
+    assert own(name) == below
+    assert libraries(name) == {"numpy"}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,16 @@ def test_the_front_end_imports_numpy_only():
     [
         ("headnod.errors", set()),
         ("headnod.estimate", set()),
-        ("headnod.manifest", {"headnod.errors", "headnod.frontend"}),
+        ("headnod.manifest.parts", {"headnod.errors"}),
+        ("headnod.manifest.contents", {"headnod.frontend"}),
+        (
+            "headnod.manifest.reading",
+            {"headnod.errors", "headnod.frontend", "headnod.manifest.contents", "headnod.manifest.parts"},
+        ),
+        (
+            "headnod.manifest",
+            {"headnod.manifest.contents", "headnod.manifest.parts", "headnod.manifest.reading"},
+        ),
         ("headnod.runtime", {"headnod.errors"}),
         (
             "headnod.model",
@@ -114,6 +124,8 @@ def test_the_front_end_imports_numpy_only():
         ("headnod.windows", {"headnod.audio.blocks", "headnod.frontend"}),
         ("headnod.level", {"headnod.frontend"}),
         ("headnod.smoothing", {"headnod.model"}),
+        ("headnod.sections", set()),
+        ("headnod.config", {"headnod.errors", "headnod.layers", "headnod.listener", "headnod.sections"}),
     ],
 )
 def test_the_core_knows_only_what_stands_below_it(name, allowed):
@@ -146,7 +158,14 @@ SHOWING = [
 
 @pytest.mark.parametrize("name", SINKS)
 def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
-    allowed = ("headnod.sinks", "headnod.errors", "headnod.estimate", "headnod.songs", "headnod.history")
+    allowed = (
+        "headnod.sinks",
+        "headnod.errors",
+        "headnod.estimate",
+        "headnod.legible",
+        "headnod.songs",
+        "headnod.history",
+    )
     assert all(any(inside(each, package) for package in allowed) for each in own(name)), own(name)
 
 

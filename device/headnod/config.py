@@ -11,170 +11,38 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from headnod.errors import ConfigError
 from headnod.layers import Layer
 from headnod.listener import ListenerSettings
+from headnod.sections import (
+    DashboardSection,
+    HistorySection,
+    LedsSection,
+    LogSection,
+    MicrophoneSection,
+    ModelSection,
+    MqttSection,
+)
+
+__all__ = [
+    "SECTIONS",
+    "Config",
+    "DashboardSection",
+    "HistorySection",
+    "LedsSection",
+    "Loaded",
+    "LogSection",
+    "MicrophoneSection",
+    "ModelSection",
+    "MqttSection",
+    "load",
+]
 
 _DEFAULT = "default"
-
-
-class ModelSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which model listens."""
-
-    name: str = "genre"
-    """A shipped model, with its version or without, or a bundle's folder."""
-
-    installed: bool = True
-    """A model that was installed and activated goes before that."""
-
-    keys: Annotated[tuple[Annotated[str, Meta(max_length=100)], ...], Meta(max_length=2)] = ()
-    """Public keys of who may send models: the present one and the next; empty takes none."""
-
-    channel: Literal["stable", "canary"] = "stable"
-    """Whose models are taken: everybody's, or those that are tried first."""
-
-    updates: Literal["activate", "offer"] = "activate"
-    """Let a model that was sent listen at once, or keep it until somebody asks for it."""
-
-    probation: Annotated[int, Meta(ge=3, le=10_000)] = 10
-    """Windows that a new model is watched for, before it is kept."""
-
-
-class MicrophoneSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What hears the room."""
-
-    device: str = ""
-    """A name as `headnod devices` gives it; empty takes a USB microphone if there is one."""
-
-    command: tuple[str, ...] = ()
-    """A program that writes raw 16-bit samples, in place of a device."""
-
-    rate: Annotated[int, Meta(ge=16_000, le=192_000)] = 22_050
-    """Samples per second of that program's output."""
-
-    channels: Annotated[int, Meta(ge=1, le=32)] = 1
-    """Channels of that program's output."""
-
-
-class LedsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Lights that show the scores."""
-
-    kind: Literal["none", "pins", "ws2812", "apa102", "wled"] = "none"
-    """Single LEDs on GPIO pins, a strip on SPI, or a WLED lamp in the network."""
-
-    brightness: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
-    """Of full brightness (0-1)."""
-
-    pins: dict[str, Annotated[int, Meta(ge=0, le=27)]] = {}
-    """GPIO number of each genre's LED; or of each place of a bar, "1" the best."""
-
-    count: Annotated[int, Meta(ge=1, le=1000)] = 60
-    """LEDs of the strip or lamp."""
-
-    mode: Literal["bars", "mood"] = "bars"
-    """A stretch for every genre, or the whole strip in the colour of the one that plays."""
-
-    spi: str = "0.0"
-    """SPI bus and device of the strip."""
-
-    host: str = ""
-    """Name or address of the WLED lamp."""
-
-
-class HistorySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is remembered."""
-
-    path: str = ""
-    """The database; empty keeps it in the state directory of the service, or none elsewhere."""
-
-    days: Annotated[int, Meta(ge=1, le=3650)] = 90
-    """Estimates and songs older than this are forgotten."""
-
-    megabytes: Annotated[int, Meta(ge=1, le=4096)] = 64
-    """The database grows no larger than this."""
-
-
-class DashboardSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The page that shows every listener of the broker."""
-
-    host: str = "127.0.0.1"
-    """Address to serve it at; any but this machine's own needs a password."""
-
-    port: Annotated[int, Meta(ge=1, le=65_535)] = 8137
-    """Port to serve it at."""
-
-    password_file: str = ""
-    """A file whose first line is the page's password; empty asks for none."""
-
-
-class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who else is told."""
-
-    host: str = ""
-    """Name or address of the broker; empty tells nobody."""
-
-    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
-    """Its port; 0 is 1883, and 8883 with TLS."""
-
-    node: str = ""
-    """What this listener is called in topics; empty takes the host name."""
-
-    base: str = "headnod"
-    """What every topic begins with."""
-
-    username: str = ""
-    """Who we are to the broker; empty says nothing."""
-
-    password_file: str = ""
-    """A file with the password alone; empty takes systemd's credential mqtt_password, if there is one."""
-
-    tls: bool = False
-    """Encrypt, and never do without."""
-
-    ca_file: str = ""
-    """Certificates that are trusted, in place of the system's."""
-
-    cert_file: str = ""
-    """Our own certificate, if the broker wants one."""
-
-    key_file: str = ""
-    """Its key; empty if it is in the same file."""
-
-    insecure: bool = False
-    """Believe any broker's certificate: for a trial on a bench only."""
-
-    protocol: Literal[5, 4] = 5
-    """5, or 4 for MQTT 3.1.1, which hides refusals and cannot bound what is sent to us."""
-
-    keepalive: Annotated[int, Meta(ge=1, le=600)] = 15
-    """Seconds of silence after which it is asked whether the other still lives."""
-
-    queue: Annotated[int, Meta(ge=20, le=1_000_000)] = 28_800
-    """Estimates and songs that wait for an absent broker, at most: then the oldest go."""
-
-    health_every: Annotated[float, Meta(ge=1.0, le=86_400.0)] = 60.0
-    """Seconds between reports of health."""
-
-    discovery: bool = True
-    """Let Home Assistant find this listener by itself."""
-
-    discovery_prefix: str = "homeassistant"
-    """Where Home Assistant looks."""
-
-    discovery_form: Literal["device", "component"] = "device"
-    """`component` is for a Home Assistant older than 2024.11."""
-
-
-class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is told on stderr."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least important thing that is told."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from headnod.mel import mel_blocks, mel_corners
+
+__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Spectrograph", "mel_corners"]
+
 Audio = NDArray[np.float32]
 """Mono samples in [-1, 1], shape (n,)."""
 LogMel = NDArray[np.float32]
@@ -26,8 +30,6 @@ _AT_ONCE, _LANES = 48, 8
 """Frames that are worked on at once, and multiples of which are transformed,
 used or not: products of matrices and vectorised transforms round by how many
 rows they have, and a frame must not depend on its neighbours."""
-_BLOCK = 8
-"""Bands that share a block of the mel matrix, which is nearly empty elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,14 @@ class Spectrograph:
     def __init__(self, front_end: FrontEnd) -> None:
         """Make room."""
         self._hop = front_end.hop
-        self._window, self._blocks = _hann(front_end.n_fft), _mel_blocks(front_end)
+        self._window = _hann(front_end.n_fft)
+        self._blocks = mel_blocks(
+            front_end.sample_rate,
+            front_end.n_fft,
+            n_mels=front_end.n_mels,
+            f_min=front_end.f_min,
+            f_max=front_end.f_max,
+        )
         self._floor = np.float32(10.0 ** (front_end.floor_db / 10.0))
         bins = front_end.n_fft // 2 + 1
         self._frames = np.zeros((_AT_ONCE, front_end.n_fft), np.float32)
@@ -203,7 +212,8 @@ class Spectrograph:
         """Power spectra of frames, shape (t, n_fft)."""
         whole = -(-len(frames) // _LANES) * _LANES
         weighted, spectrum, power = self._frames[:whole], self._spectrum[:whole], self._power[:whole]
-        np.multiply(frames, self._window, out=weighted[: len(frames)])
+        # What multiply does too, but it copies both sides into buffers of 64 kB first, because frames overlap.
+        np.einsum("ij,j->ij", frames, self._window, out=weighted[: len(frames)])
         if _FLOAT32_FFT:
             np.fft.rfft(weighted, axis=1, norm="forward", out=spectrum)  # type: ignore[arg-type]  # stubs know double only
         else:
@@ -229,45 +239,3 @@ def _hann(n_fft: int) -> NDArray[np.float32]:
     """
     phase = 2.0 * np.pi * np.arange(n_fft) / n_fft
     return (n_fft * (0.5 - 0.5 * np.cos(phase))).astype(np.float32)
-
-
-@cache
-def _mel_blocks(front_end: FrontEnd) -> list[tuple[slice, slice, NDArray[np.float32]]]:
-    """The triangular bands, a few neighbours at a time.
-
-    Returns:
-        For each block its bins, its bands, and the weights, shape (bins, bands).
-    """
-    corners = mel_corners(front_end.n_mels, front_end.f_min, front_end.f_max)
-    hertz = np.arange(front_end.n_fft // 2 + 1)[:, None] * float(front_end.sample_rate) / front_end.n_fft
-    rising = (hertz - corners[:-2]) / (corners[1:-1] - corners[:-2])
-    falling = (corners[2:] - hertz) / (corners[2:] - corners[1:-1])
-    weights = np.maximum(np.minimum(rising, falling), 0.0) * 2.0 / (corners[2:] - corners[:-2])
-    blocks = []
-    for first in range(0, front_end.n_mels, _BLOCK):
-        bands = slice(first, first + _BLOCK)
-        fed = np.flatnonzero(weights[:, bands].any(axis=1))
-        bins = slice(int(fed[0]), int(fed[-1]) + 1) if fed.size else slice(0, 1)
-        blocks.append((bins, bands, weights[bins, bands].astype(np.float32)))
-    return blocks
-
-
-def mel_corners(n_mels: int, f_min: float, f_max: float) -> NDArray[np.float64]:
-    """Corners of overlapping mel bands in Hz, shape (n_mels + 2,).
-
-    Slaney's scale (Auditory Toolbox, 1998): 3 mels per 200 Hz up to 1 kHz, and
-    27 mels for every factor of 6.4 above.
-    """
-    knee, step, octave = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0
-
-    def to_mel(hertz: float) -> float:
-        if hertz < knee:
-            return hertz / step
-        return float(knee / step + np.log(hertz / knee) / octave)
-
-    mels = np.linspace(to_mel(f_min), to_mel(f_max), n_mels + 2)
-    above = knee * np.exp(octave * (mels - knee / step))
-    corners = np.where(mels < knee / step, mels * step, above)
-    # There and back may round the last corner to past the last bin of all.
-    corners[0], corners[-1] = f_min, f_max
-    return corners

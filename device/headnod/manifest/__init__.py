@@ -1,0 +1,56 @@
+"""The manifest of a model bundle: the contract between training and device.
+
+A bundle is a folder with `model.tflite`, `manifest.json`, `golden.npz` and
+`CARD.md`. The device owns this format and reads it strictly: a key that it does
+not know, a hash or a shape that does not fit is an error that names the file,
+the field and the way out. Training imports this module to write what the
+device reads. docs/bundles.md describes every field.
+"""
+
+from __future__ import annotations
+
+from headnod.manifest.contents import (
+    FORMAT,
+    NO_MUSIC,
+    RESERVED,
+    Calibration,
+    Health,
+    Label,
+    Manifest,
+    Name,
+    Rejection,
+    Sha256,
+    Standardisation,
+    Tensor,
+    Training,
+    Version,
+)
+from headnod.manifest.parts import CARD, GOLDEN, HASHED, MANIFEST, MODEL, SIGNATURE, read_part
+from headnod.manifest.reading import parse_manifest, read_checked, read_manifest
+
+__all__ = [
+    "CARD",
+    "FORMAT",
+    "GOLDEN",
+    "HASHED",
+    "MANIFEST",
+    "MODEL",
+    "NO_MUSIC",
+    "RESERVED",
+    "SIGNATURE",
+    "Calibration",
+    "Health",
+    "Label",
+    "Manifest",
+    "Name",
+    "Rejection",
+    "Sha256",
+    "Standardisation",
+    "Tensor",
+    "Training",
+    "Version",
+    "parse_manifest",
+    "read_checked",
+    "read_manifest",
+    "read_part",
+]

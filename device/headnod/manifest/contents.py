@@ -1,0 +1,150 @@
+"""What a manifest says: every field of it, with its type and its bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from headnod.frontend import FrontEnd
+
+FORMAT = 1
+"""The bundle format that this version reads and writes."""
+
+NO_MUSIC = "unknown"
+"""What the listener says to the answer behind the labels."""
+
+RESERVED = ("silence", NO_MUSIC)
+"""What the listener says when it names no genre, so no label may be called so."""
+
+Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,31}\Z")]
+Version = Annotated[str, Meta(pattern=r"\A\d{1,4}\.\d{1,4}\.\d{1,4}\Z")]
+Label = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_&' -]{0,31}\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one end of the network takes or gives."""
+
+    shape: tuple[int, ...]
+    """Sizes, the batch of one first."""
+
+    type: Literal["int8", "float32"]
+    """Type of the numbers; scale and zero point are read from the model."""
+
+
+class Standardisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is taken from each coefficient, and what it is divided by."""
+
+    mean: tuple[float, ...]
+    """Mean of each coefficient over the training windows, (n_mfcc,)."""
+
+    deviation: tuple[float, ...]
+    """Standard deviation of each coefficient over the same, (n_mfcc,)."""
+
+
+class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When an answer is better left unsaid."""
+
+    certainty: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """Least smoothed probability for a genre to be named (0-1)."""
+
+    not_music: bool = False
+    """The network has one output more, behind the labels: that this is no music, but a voice or a machine."""
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes scores mean chances, and which of them are worth saying."""
+
+    temperature: Annotated[float, Meta(gt=0.0)]
+    """What logits are divided by before softmax."""
+
+    certainty: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """Least probability for a genre to be named (0-1)."""
+
+
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the answers of a model in good health are spread, averaged over some windows of music.
+
+    The measure is entropy as a share of the greatest possible: 0 is always sure, 1 knows nothing.
+    """
+
+    entropy_low: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """Below this it is sure of everything, and so of nothing."""
+
+    entropy_high: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """Above this it tells nothing apart."""
+
+
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the network learned from."""
+
+    data: str
+    """The collection, its split and its size."""
+
+    licence: str
+    """The licence of that collection."""
+
+    recipe: dict[str, str | int | float | bool]
+    """Settings that repeat the training."""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that the device must know to use a model."""
+
+    format: int
+    """Number of this format."""
+
+    name: Name
+    """What the model is called, such as `genre`."""
+
+    version: Version
+    """Three numbers: what changed is told by the card."""
+
+    sha256: dict[str, Sha256]
+    """Hash of every other file of the bundle, by file name."""
+
+    labels: tuple[Label, ...]
+    """Genres, in the order of the network's outputs."""
+
+    front_end: FrontEnd
+    """How audio becomes features."""
+
+    standardisation: Standardisation
+    """Applied to features before they are quantised."""
+
+    input: Tensor
+    """Features that the network takes, (1, frames, n_mfcc)."""
+
+    output: Tensor
+    """Logits that the network gives, (1, labels), or one more with `rejection.not_music`."""
+
+    temperature: Annotated[float, Meta(gt=0.0)]
+    """What logits are divided by before softmax, so that scores mean chances."""
+
+    rejection: Rejection
+    """When the listener says `unknown`."""
+
+    training: Training
+    """What the network learned from."""
+
+    measured: dict[str, Any]
+    """Figures of the evaluation, with how they were measured."""
+
+    toolchain: dict[str, str]
+    """Versions of the programs that made the bundle."""
+
+    serial: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
+    """Grows from each signing to the next, and no device goes back; 0 before the first."""
+
+    health: Health | None = None
+    """Bounds that a device holds the answers to, if they were measured."""
+
+    single: Calibration | None = None
+    """The same as `temperature` and `rejection` for a window that is not smoothed, if it was fitted."""
+
+    @property
+    def id(self) -> str:
+        """Name and version in one word, such as `genre-0.1.0`."""
+        return f"{self.name}-{self.version}"
