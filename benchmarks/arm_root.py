@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,18 @@ _DEBIAN = "python3,python3-venv,ca-certificates,libportaudio2,procps"
 _WHEELS = ("numpy>=2", "msgspec", "soxr", "soundfile", "ai-edge-litert", "rich", "paho-mqtt", "gpiozero")
 _TESTING = ("pytest", "hypothesis", "jinja2", "jsonschema", "pyyaml")
 _PLATFORMS = ("manylinux2014", *(f"manylinux_2_{minor}" for minor in (17, 24, 27, 28, 31, 34, 35, 36)))
+_CPUINFO = "".join(
+    f"processor\t: {core}\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
+    "CPU variant\t: 0x0\nCPU part\t: 0xd03\nCPU revision\t: 4\n\n"
+    for core in range(4)
+)
+# XNNPACK looks here for its cores: among an x86-64's it crashes, and where there are none LiteRT leaves it out and
+# computes by kernels of its own, with other last steps and other counts than on a Pi.
+_CORES_OF_A_PI = (
+    'mount -t tmpfs tmpfs "$ROOT/sys"; cpus="$ROOT/sys/devices/system/cpu"; mkdir -p "$cpus"; '
+    'for name in possible present; do echo 0-3 >"$cpus/$name"; done; '
+    'printf %s "$CPUINFO" >"$ROOT/sys/cpuinfo"; mount --bind "$ROOT/sys/cpuinfo" "$ROOT/proc/cpuinfo"; '
+)
 RELEASES = {"bookworm": "3.11", "trixie": "3.13"}
 """Debian releases, and the Python of each."""
 
@@ -47,8 +59,7 @@ class ArmRoot:
     def python(self, *words: str | Path, plugin: Path | None = None, count: Path | None = None) -> Ended:
         """Run its Python on this checkout; without a plugin as any program of the system, so that it may start others.
 
-        The host's /sys is hidden: LiteRT reads the cores from it, and crashes
-        when the cores of another kind of machine stand there.
+        It sees the cores of a Pi 3 instead of the host's.
         """
         told = {
             "QEMU_CPU": CPU,
@@ -59,25 +70,31 @@ class ArmRoot:
         }
         counting = ["-plugin", str(plugin)] if plugin else []
         emulator = ["qemu-aarch64", *counting, "-L", str(self.root), str(self.root / "usr/bin/python3")]
-        return run(_hidden([*emulator, *map(str, words)]), more=told)
+        return _unshared(_CORES_OF_A_PI + 'exec "$@"', [*emulator, *map(str, words)], told)
 
     def inside(self, *words: str) -> Ended:
         """Run its Python within it, where a program finds nothing of the host but the checkout."""
         path = os.pathsep.join(("/wheels", "/checkout/device", "/checkout/train"))
         script = (
-            'set -e; r=$1; shift; mount --bind "$CHECKOUT" "$r/checkout"; mount --bind "$WHEELS" "$r/wheels"; '
-            'mount -t proc proc "$r/proc"; mount -t tmpfs tmpfs "$r/sys"; mount --bind /dev "$r/dev"; '
-            'exec chroot "$r" /usr/bin/env -C /checkout "$@"'
+            'mount --bind "$CHECKOUT" "$ROOT/checkout"; mount --bind "$WHEELS" "$ROOT/wheels"; '
+            'mount -t proc proc "$ROOT/proc"; mount --bind /dev "$ROOT/dev"; '
+            f'{_CORES_OF_A_PI}exec chroot "$ROOT" /usr/bin/env -C /checkout "$@"'
         )
         for name in ("checkout", "wheels"):
             (self.root / name).mkdir(exist_ok=True)
-        told = {"CHECKOUT": str(ROOT), "WHEELS": str(self.wheels), "QEMU_CPU": CPU, "PYTHONDONTWRITEBYTECODE": "1"}
-        words = ("env", f"PYTHONPATH={path}", "HOME=/root", "/usr/bin/python3", *words)
-        return run(["unshare", "-m", "bash", "-c", script, "bash", str(self.root), *words], more=told)
+        told = {
+            "ROOT": str(self.root),
+            "CHECKOUT": str(ROOT),
+            "WHEELS": str(self.wheels),
+            "QEMU_CPU": CPU,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        return _unshared(script, ("env", f"PYTHONPATH={path}", "HOME=/root", "/usr/bin/python3", *words), told)
 
 
-def _hidden(words: Sequence[str]) -> list[str]:
-    return ["unshare", "-m", "bash", "-c", 'mount -t tmpfs tmpfs /sys && exec "$@"', "bash", *words]
+def _unshared(script: str, words: Sequence[str], told: Mapping[str, str]) -> Ended:
+    """A shell script in mounts of its own, with these words as its arguments."""
+    return run(["unshare", "-m", "bash", "-ec", script, "bash", *words], more={"ROOT": "", "CPUINFO": _CPUINFO, **told})
 
 
 def kept() -> Path:
@@ -102,7 +119,7 @@ def arm_root(release: str) -> ArmRoot:
         message = f"{', '.join(missing)} is not installed (apt-get install qemu-user qemu-user-static binfmt-support)"
         raise CannotEmulateError(message)
     if os.geteuid() != 0:
-        message = "only root can hide the host's /sys from an emulated program"
+        message = "only root can show an emulated program the cores of a Pi"
         raise CannotEmulateError(message)
     root, wheels = kept() / release, kept() / f"site-{RELEASES[release]}"
     if not root.is_dir():

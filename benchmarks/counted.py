@@ -10,6 +10,7 @@ import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ import headnod
 from headnod.estimate import utc_now
 from headnod.frontend import FrontEnd, Spectrograph
 from headnod.level import Meter
+from headnod.manifest import MODEL
 from headnod.runtime import interpreter
 from headnod.smoothing import Smoother
 from headnod.steady import SteadyNoise
@@ -38,7 +40,7 @@ def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], objec
     features, places = front_end.cepstra(log_mel), itertools.count(1, front_end.hop + 1)
     scores = model.scores(features)
     blocks = itertools.cycle(audio[at : at + _BLOCK] for at in range(0, audio.size, _BLOCK))
-    network = interpreter(file.read_bytes())
+    network = _taken_by_xnnpack(file)
     # By our own front end with the script's hop: librosa's costs more.
     often = Spectrograph(FrontEnd(hop=512, frames=124))
     drawn = np.empty((124, 128), np.float32)
@@ -57,6 +59,14 @@ def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], objec
     }
 
 
+def _taken_by_xnnpack(file: Path) -> Any:  # noqa: ANN401 - the two runtimes share no type
+    network = interpreter(file.read_bytes())
+    steps = network._get_ops_details()  # noqa: SLF001 - the runtime tells it nowhere else
+    if not any(step["op_name"] == "DELEGATE" for step in steps):
+        sys.exit(f"{file}: XNNPACK did not take it, as it does on a Pi")
+    return network
+
+
 def main(part: str, bundle: str, file: str, count: str) -> None:
     """Do it so many times."""
     repeat = parts(Path(bundle), Path(file))[part]()
@@ -66,6 +76,7 @@ def main(part: str, bundle: str, file: str, count: str) -> None:
 
 def answer(bundle: str, questions: str, answers: str) -> None:
     """What the network says of each of many windows of features, as it leaves the runtime."""
+    _taken_by_xnnpack(Path(bundle) / MODEL)
     model = headnod.GenreModel.load(Path(bundle), golden=True)
     np.save(answers, np.stack([model.logits(features) for features in np.load(questions)]))
 

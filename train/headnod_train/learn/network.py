@@ -45,7 +45,7 @@ def build(
     x = _residual(x)
     x = layers.Dropout(0.2)(x)
     x = _convolution(x, 16 * width // 3, kernel=(1, x.shape[2]), padding="valid")
-    # As a global mean: XNNPACK has no average pooling in int8, which would split the delegate.
+    # As a global mean, of which conversion makes a convolution: XNNPACK has no average pooling in int8.
     mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
     x = layers.Concatenate()([mean, layers.MaxPooling2D((x.shape[1], 1))(x)])
     x = layers.Dropout(0.4)(layers.Flatten()(x))
