@@ -25,7 +25,7 @@ def run(*words, devices):
 
 
 def read(device, *rates, name=None):
-    return run("read", name or device["name"], *map(str, rates), devices=[device])
+    return run("read", name or device["name"], "0.25", *map(str, rates), devices=[device])
 
 
 def test_inputs_are_listed_and_outputs_are_not():
@@ -76,8 +76,14 @@ def test_a_microphone_that_cannot_be_opened_says_why(device, name, error):
 
 
 def test_the_one_of_that_very_name_is_opened():
-    said, _, _ = run("read", "default", devices=[MIC | {"name": "sysdefault"}, MIC | {"name": "default"}])
+    said, _, _ = run("read", "default", "0.25", devices=[MIC | {"name": "sysdefault"}, MIC | {"name": "default"}])
     assert said["device"] == "default"
+
+
+@pytest.mark.parametrize("seconds", ["0.1", "0.25", "1.0"])
+def test_sound_comes_so_many_seconds_at_a_time(seconds):
+    _, samples, _ = run("read", MIC["name"], seconds, devices=[MIC | {"blocks": 1}])
+    assert samples.size == float(seconds) * 44_100
 
 
 def test_it_ends_when_the_hardware_breaks():

@@ -1,7 +1,11 @@
 """The microphone is read, judged and replaced, whatever its process does."""
 
+import array
+import fcntl
 import os
+import select
 import shlex
+import termios
 import time
 
 import numpy as np
@@ -9,13 +13,20 @@ import pytest
 
 from doubles import Clock
 from headnod.audio.blocks import Hole
-from headnod.audio.microphone import Capture, Patience, microphone_blocks
+from headnod.audio.microphone import Capture, Patience, block_seconds, microphone_blocks
 from headnod.errors import AudioError
 from headnod.estimate import State
 from signals import RATE, sine
 
 SONG = (sine(440.0, 2.0) * 32767).astype("<i2").tobytes()
 HEADER = '{"device": "mic", "rate": 48000, "channels": 2}'
+
+
+def waiting(pipe):
+    """Bytes that nobody has read yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def shell(script, **others):
@@ -61,6 +72,22 @@ def test_a_program_that_hangs_gives_none_after_so_many_seconds(song):
         began = time.monotonic()
         assert capture.read(0.3) is None
         assert 0.25 < time.monotonic() - began < 5.0
+
+
+def test_a_second_of_stereo_comes_at_once_so_that_nobody_wakes_twice_for_it():
+    second = 2 * 2 * 48_000
+    with shell(f"head -c {second} /dev/zero; sleep 9", rate=48_000, channels=2, pipe=second) as capture:
+        # What filled the pipe before anybody looked is there in one piece.
+        assert select.select([capture.fileno()], [], [], 5.0)[0]
+        deadline = time.monotonic() + 5.0
+        while waiting(capture.fileno()) < second:
+            assert time.monotonic() < deadline, "the pipe is shorter than a second of sound"
+        assert len(capture.read(5.0)) == second
+
+
+@pytest.mark.parametrize(("every", "seconds"), [(0.1, 0.1), (0.9, 0.3), (3.0, 1.0), (10.0, 1.0)])
+def test_sound_comes_the_more_seldom_the_more_seldom_an_estimate_is_wanted(every, seconds):
+    assert block_seconds(every) == pytest.approx(seconds)
 
 
 def test_closing_ends_the_program_also_when_it_will_not_end(tmp_path):

@@ -35,6 +35,19 @@ def test_frames_that_come_in_lumps_and_late_lose_nothing():
     assert set(told(clock, times)) == {0.0}
 
 
+def test_of_whole_seconds_a_single_one_that_comes_late_loses_nothing():
+    clock = FrameClock(RATE)
+    late = (0.0, 0.2, 0.1, 0.0)
+    times = [now + late[place % len(late)] for place, now in enumerate(steady(0.0, 60.0, lump=1.0))]
+    assert set(told(clock, times, frames=RATE)) == {0.0}
+
+
+def test_a_gap_between_whole_seconds_is_told_once_and_to_its_length():
+    clock = FrameClock(RATE)
+    found = told(clock, [*steady(0.0, 10.0, lump=1.0), *steady(10.5, 10.0, lump=1.0)], frames=RATE)
+    assert [missing for missing in found if missing] == [pytest.approx(0.5, abs=0.01)]
+
+
 @pytest.mark.parametrize("gap", [0.1, 0.5, 3.0, 60.0])
 def test_a_gap_is_told_once_and_to_its_length(gap):
     clock = FrameClock(RATE)

@@ -40,7 +40,7 @@ def microphone(tmp_path):
 def blocks(microphone):
     told = {key: microphone.environment[key] for key in ("HOME", "PULSE_RUNTIME_PATH", "PULSE_SERVER")}
     command = ["env", *(f"{key}={value}" for key, value in told.items())]
-    command += [sys.executable, "-P", str(CAPTURE), "read", "vmic", "44100", "48000"]
+    command += [sys.executable, "-P", str(CAPTURE), "read", "vmic", "0.25", "44100", "48000"]
     heard = microphone_blocks(lambda: Capture(command), RATE)
     # A null sink that just started gives its first sound after two seconds, when it already counts as hung.
     until(heard, np.ndarray, within=15.0)

@@ -7,33 +7,14 @@ clock: everything else is handed what it needs.
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
-from headnod.app import outputs
-from headnod.app.shadowing import Shadowing
-from headnod.app.sources import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
-from headnod.app.updates import Updates
-from headnod.audio.blocks import Block
+from headnod.app.daemon import Daemon
+from headnod.app.sources import MICROPHONE, microphone_or_demo
 from headnod.config import Config
-from headnod.errors import HeadnodError
-from headnod.estimate import Condition, Estimate, State, utc_now
-from headnod.listener import listen
-from headnod.sinks import Sink, close_all, show_all
-from headnod.sinks.notify import Notify
-
-if TYPE_CHECKING:
-    from headnod.app.controls import Controls
-    from headnod.mqtt.payloads import InfoPayload
-    from headnod.mqtt.publisher import Mqtt
-
-_log = logging.getLogger(__name__)
 
 
 def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace: str | None) -> None:
@@ -55,7 +36,7 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
         audio = microphone_or_demo(config.microphone)
         if audio != MICROPHONE:
             pace, hearing = pace or "real", f"demo clip {Path(audio).name}: no microphone"
-    with _Daemon(config, audio, pace) as daemon, _hang_up() as hung_up:
+    with Daemon(config, audio, pace) as daemon, _hang_up() as hung_up:
         daemon.add_views(view, hearing)
         watched = sys.stdout.isatty()
         while daemon.listen(until=hung_up) and daemon.sinks:
@@ -63,197 +44,6 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
                 # It was the terminal that hung up: nobody asked for anything to be read again.
                 break
             daemon.reload(read_config)
-
-
-class _Daemon:
-    """The parts of a running listener, each replaced alone when its section changes."""
-
-    def __init__(self, config: Config, audio: str, pace: str | None) -> None:
-        self._config, self._audio, self._pace = config, audio, pace
-        state = outputs.state_folder(config.history)
-        self._updates = Updates(state, lambda: self._config)
-        self._reign = self._updates.reign
-        self._model = self._reign.begin(config)
-        self._shadowing = Shadowing(state, lambda: self._model, self._updates.compare)
-        self._source = contextlib.ExitStack()
-        self._blocks = self._open(config)
-        self._sequence, self._dropped, self._paused = 0, 0.0, False
-        self._said = self._listen_anew()
-        self._views: list[Sink] = []
-        self._lights = outputs.leds(config.leds)
-        self._history = outputs.history(config.history)
-        address = os.environ.get("NOTIFY_SOCKET")
-        self._notify: list[Sink] = [Notify(address)] if address else []
-        self._mqtt: list[Sink] = []
-        self._publisher: Mqtt | None = None
-        self._controls: Controls | None = None
-        self._publish(config)
-
-    def add_views(self, view: str, hearing: str) -> None:
-        """Take over the terminal, once nothing else can fail."""
-        self._views = outputs.view(view, hearing)
-
-    @property
-    def sinks(self) -> list[Sink]:
-        """Everything that is shown something."""
-        return [*self._views, *self._lights, *self._history, *self._notify, *self._mqtt]
-
-    def listen(self, *, until: Callable[[], bool]) -> bool:
-        """Show what is heard; true if it was interrupted, false if the audio ended."""
-        # Not `for`: what is said may be said by another listener after a command.
-        while (each := next(self._said, None)) is not None:
-            self._views = show_all(self._views, each)
-            self._show(each)
-            if isinstance(each, Estimate):
-                self._sequence, self._dropped = each.sequence + 1, each.dropped
-            self._reign.watch(each)
-            self._obey()
-            self._succeed()
-            if until() or not self.sinks:
-                return True
-        if not self._sequence:
-            least = self._model.front_end.window_samples / self._model.front_end.sample_rate
-            _log.warning("%s ended before its first %.1f s, so nothing was estimated", self._audio, least)
-        return False
-
-    def reload(self, read_config: Callable[[], Config]) -> None:
-        """Read the configuration again, and keep the old one if the new one is wrong."""
-        for notify in self._notify:
-            if isinstance(notify, Notify):
-                notify.reloading()
-        old = self._config
-        try:
-            self._become(read_config())
-        except HeadnodError as error:
-            _log.error("%s; the old configuration stays in force", error)
-            self._become(old)
-        else:
-            _log.info("the configuration was read again")
-
-    def _become(self, new: Config) -> None:
-        """Replace the parts whose settings differ from those in force."""
-        model = self._model if new.model == self._config.model else self._reign.reloaded(new)
-        old, self._config, self._model = self._config, new, model
-        # A file is what it is, whatever the microphone.
-        moved = new.microphone != old.microphone and self._audio in {MICROPHONE, STANDARD_INPUT}
-        if moved or model.front_end.sample_rate != self._rate:
-            self._source.close()
-            self._blocks = self._open(new)
-        if new.leds != old.leds:
-            close_all(self._lights)
-            self._lights = outputs.leds(new.leds)
-        if new.history != old.history:
-            close_all(self._history)
-            self._history = outputs.history(new.history)
-        if _reached_by(new) != _reached_by(old):
-            self._publish(new)
-        elif self._publisher is not None:
-            self._publisher.changed()
-        # Last, so that what could not be had before it has interrupted nothing.
-        if self._made_of != (new.listen, self._blocks):
-            self._said = self._listen_anew()
-
-    def _succeed(self) -> None:
-        """Let another model listen, if one was activated or the present one failed."""
-        try:
-            model = self._reign.look(self._config)
-        except HeadnodError as error:
-            _log.error("%s; the former model goes on", error)
-            return
-        if model is None:
-            return
-        self._model = model
-        if model.front_end.sample_rate != self._rate:
-            self._source.close()
-            self._blocks = self._open(self._config)
-            self._said = self._listen_anew()
-        if self._publisher is not None:
-            self._publisher.changed()
-
-    def _publish(self, config: Config) -> None:
-        self._updates.disconnect()
-        close_all(self._mqtt)
-        self._mqtt, self._publisher, self._controls = [], None, None
-        if config.mqtt.host:
-            from headnod.app.publishing import publisher  # noqa: PLC0415 - loads MQTT
-
-            state = outputs.state_folder(config.history)
-            activate = self._updates.activate if state is not None and config.model.installed else None
-            self._publisher, self._controls = publisher(config.mqtt, self._info, state, activate)
-            self._mqtt = [self._publisher]
-            self._updates.connect(self._publisher)
-
-    def _info(self) -> InfoPayload:
-        from headnod.app.publishing import info_of  # noqa: PLC0415
-
-        return info_of(self._config, self._model, self._reign, paused=self._paused)
-
-    def _obey(self) -> None:
-        """Do what was asked by MQTT."""
-        if self._controls is None:
-            return
-        for change in self._controls.taken():
-            old = self._config
-            try:
-                self._become(change(old))
-            except HeadnodError as error:
-                _log.error("%s; what was asked by MQTT is not done", error)
-                self._become(old)
-        if self._controls is not None and self._controls.paused != self._paused:
-            self._paused = self._controls.paused
-            self._said = self._listen_anew()
-            if self._publisher is not None:
-                self._publisher.changed()
-
-    def _listen_anew(self) -> Iterator[Estimate | Condition]:
-        self._made_of = (self._config.listen, self._blocks)
-        if self._paused:
-            from headnod.app.controls import hush  # noqa: PLC0415 - it was asked by MQTT
-
-            return hush(self._blocks, rate=self._rate, every=self._config.listen.every, now=utc_now)
-        return listen(
-            self._blocks,
-            self._model,
-            self._config.listen,
-            now=utc_now,
-            first=self._sequence,
-            lost=self._dropped,
-            newer=lambda: self._model,
-            beside=self._shadowing.hear,
-        )
-
-    def _tell(self, state: State, message: str) -> None:
-        # Not the views: what they print is what was heard, from the first line to the last.
-        self._show(Condition(time=utc_now(), state=state, message=message))
-
-    def _show(self, said: Estimate | Condition) -> None:
-        self._lights, self._history, self._notify, self._mqtt = (
-            show_all(group, said) for group in (self._lights, self._history, self._notify, self._mqtt)
-        )
-
-    def _open(self, config: Config) -> Iterator[Block]:
-        self._rate = self._model.front_end.sample_rate
-        return self._source.enter_context(source(self._audio, config.microphone, self._rate, self._pace))
-
-    def __enter__(self) -> Self:
-        self._tell(State.STARTING, "listening for the first window")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Lights first: whoever stopped it looks at them."""
-        if error is None or isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not error.code):
-            self._reign.end()
-        self._tell(State.STOPPING, "asked to end")
-        self._updates.close()
-        close_all([*self._lights, *self._views, *self._mqtt, *self._history, *self._notify])
-        self._source.close()
-
-
-def _reached_by(config: Config) -> object:
-    """What MQTT must be begun anew for."""
-    return config.mqtt, config.model.keys, config.model.channel, config.model.installed
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import fcntl
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import IO
 
 from headnod.audio.blocks import Block
 from headnod.audio.centred import centred
-from headnod.audio.microphone import Capture, microphone_blocks, open_device
+from headnod.audio.microphone import SHORTEST, Capture, microphone_blocks, open_device
 from headnod.audio.paced import paced
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
@@ -40,7 +39,9 @@ def microphone_or_demo(section: MicrophoneSection) -> str:
 
 
 @contextlib.contextmanager
-def source(audio: str, section: MicrophoneSection, rate: int, pace: str | None) -> Iterator[Iterator[Block]]:
+def source(
+    audio: str, section: MicrophoneSection, rate: int, pace: str | None, *, block: float = SHORTEST
+) -> Iterator[Iterator[Block]]:
     """Blocks of sound at a sample rate.
 
     Args:
@@ -48,12 +49,13 @@ def source(audio: str, section: MicrophoneSection, rate: int, pace: str | None) 
         section: Which microphone, and what raw samples are.
         rate: Sample rate that the blocks shall have.
         pace: `real` holds files back to the pace of music.
+        block: Seconds of sound that come from a microphone at once.
 
     Raises:
         AudioError: The file cannot be heard, or the microphone is another headnod's.
     """
     if audio == MICROPHONE:
-        with _alone(section), contextlib.closing(microphone_blocks(opener(section), rate)) as blocks:
+        with _alone(section), contextlib.closing(microphone_blocks(opener(section, block), rate)) as blocks:
             yield centred(blocks, rate)
         return
     with contextlib.ExitStack() as stack:
@@ -70,19 +72,19 @@ def source(audio: str, section: MicrophoneSection, rate: int, pace: str | None) 
         yield paced(stored, rate, monotonic=time.monotonic, sleep=time.sleep) if pace == "real" else stored
 
 
-def opener(section: MicrophoneSection) -> Callable[[], Capture]:
-    """What opens the microphone of a configuration."""
+def opener(section: MicrophoneSection, block: float = SHORTEST) -> Callable[[], Capture]:
+    """What opens the microphone of a configuration, to give so many seconds of sound at once."""
     if section.command:
         command, rate, channels = list(section.command), section.rate, section.channels
         return lambda: Capture(command, rate=rate, channels=channels)
-    return lambda: open_device(section.device)
+    return lambda: open_device(section.device, block)
 
 
 @contextlib.contextmanager
 def _alone(section: MicrophoneSection) -> Iterator[None]:
     """Hold a lock that a second listener on the same microphone would want too."""
     given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    folder = given or os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    folder = given or os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - the tempfile module would bring every compressor
     name = " ".join(section.command) or section.device or "default"
     safe = "".join(letter if letter.isalnum() else "-" for letter in name)[:64]
     path = Path(folder) / f"headnod-{os.getuid()}-{safe}.lock"

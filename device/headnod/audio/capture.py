@@ -6,7 +6,9 @@ imports nothing of headnod, so it stays small. Its first line of output is JSON:
 what was opened, or the error; samples follow, little-endian 16 bit.
 
     python capture.py list
-    python capture.py read NAME RATE...
+    python capture.py read NAME SECONDS RATE...
+
+Sound comes so many seconds at a time: what is read seldom lets the processor sleep.
 """
 
 import contextlib
@@ -19,7 +21,6 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
-_BLOCKS_PER_SECOND = 4
 _LEAST_RATE = 16_000
 _ABSENT = "absent"
 
@@ -37,7 +38,7 @@ def main(words: list[str]) -> int:
         audio = pyaudio.PyAudio()
     if words[0] == "list":
         return _answer(devices=_inputs(audio))
-    return _read(pyaudio, audio, words[1], [int(rate) for rate in words[2:]])
+    return _read(pyaudio, audio, words[1], float(words[2]), [int(rate) for rate in words[3:]])
 
 
 def _inputs(audio: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - pyaudio has no types
@@ -54,7 +55,7 @@ def _inputs(audio: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - pyaudio has n
     ]
 
 
-def _read(pyaudio: Any, audio: Any, name: str, rates: list[int]) -> int:  # noqa: ANN401
+def _read(pyaudio: Any, audio: Any, name: str, seconds: float, rates: list[int]) -> int:  # noqa: ANN401
     """Open the input of that name, and write what it hears."""
     devices = _inputs(audio)
     chosen = next((device for device in devices if device["name"] == name), None)
@@ -63,6 +64,7 @@ def _read(pyaudio: Any, audio: Any, name: str, rates: list[int]) -> int:  # noqa
     reason = "no sample rate suits it"
     # Music above 8 kHz is what tells genres apart, so a telephone's rate is no choice.
     for rate in (rate for rate in [chosen["rate"], *rates] if rate >= _LEAST_RATE):
+        frames = round(seconds * rate)
         for channels in (1, 2):
             if channels > chosen["channels"]:
                 continue
@@ -74,14 +76,14 @@ def _read(pyaudio: Any, audio: Any, name: str, rates: list[int]) -> int:  # noqa
                         rate=rate,
                         input=True,
                         input_device_index=chosen["index"],
-                        frames_per_buffer=rate // _BLOCKS_PER_SECOND,
+                        frames_per_buffer=frames,
                     )
             except (OSError, ValueError) as error:
                 reason = str(error.args[-1] if error.args else error)
                 continue
             _answer(device=chosen["name"], rate=rate, channels=channels)
             with _quiet_stderr():
-                _pump(stream, rate // _BLOCKS_PER_SECOND)
+                _pump(stream, frames)
     return _answer(error=reason)
 
 

@@ -16,7 +16,7 @@ from headnod.audio.pace import FrameClock
 _STALE = 1.0
 """Seconds by which frames may be late until they are too old to be heard."""
 
-_LONGEST = 2.0
+_LONGEST = 3.0
 """Seconds for which sound is held back at most: a card that is slower than it says would be late for ever."""
 
 

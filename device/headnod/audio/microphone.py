@@ -7,6 +7,8 @@ that writes raw samples can stand in for the child.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import select
@@ -28,7 +30,12 @@ from headnod.estimate import State
 _FALLBACK_RATES = ("44100", "48000", "32000", "22050", "16000")
 _OPENING, _SILENT = 5.0, 2.0
 """Seconds: to open, and without a frame until it counts as lost."""
-_PIPE = 1 << 20
+_READ, _PIPE = 1 << 20, 1 << 16
+"""Bytes that are read at once, and that a pipe holds unless it is asked to hold more."""
+_FASTEST = 4 * 48_000
+"""Bytes a second, of two channels."""
+SHORTEST, LONGEST = 0.1, 1.0
+"""Seconds of sound that come at once."""
 _LONGEST_HEADER = 4096
 
 
@@ -49,7 +56,7 @@ class Patience:
 class Capture:
     """A process whose standard output is sound."""
 
-    def __init__(self, command: list[str], *, rate: int | None = None, channels: int = 1) -> None:
+    def __init__(self, command: list[str], *, rate: int | None = None, channels: int = 1, pipe: int = _PIPE) -> None:
         """Start a process.
 
         Args:
@@ -57,6 +64,7 @@ class Capture:
             rate: Samples per second of its output; None if its first line says
                 so, as the one of capture.py does.
             channels: Channels of its output, where no line says so.
+            pipe: Bytes that wait between it and whoever reads; more would only grow stale.
 
         Raises:
             AudioError: It cannot be started, or says that it cannot hear.
@@ -68,6 +76,9 @@ class Capture:
             raise AudioError(message) from error
         assert self._child.stdout is not None  # noqa: S101 - asked for above
         self._pipe = self._child.stdout.fileno()
+        # Without the right to a longer pipe a shorter one serves.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, pipe)
         self._rest = b""
         self.rate, self.channels = rate or 0, channels
         if rate is None:
@@ -99,6 +110,10 @@ class Capture:
             message = f"cannot open the microphone: {why} (is it held by another program, or under 16 kHz?)"
             raise AudioError(message)
 
+    def fileno(self) -> int:
+        """The pipe that sound comes by, for whoever waits for several."""
+        return self._pipe
+
     def read(self, patience: float) -> bytes | None:
         """Whole frames as they come; None if none came in so many seconds; empty at the end."""
         deadline, width = time.monotonic() + patience, 2 * self.channels
@@ -112,7 +127,7 @@ class Capture:
 
     def _receive(self, patience: float) -> bytes | None:
         ready, _, _ = select.select([self._pipe], [], [], patience)
-        return os.read(self._pipe, _PIPE) if ready else None
+        return os.read(self._pipe, _READ) if ready else None
 
     def close(self) -> None:
         """End the process, whatever it hangs in."""
@@ -132,14 +147,29 @@ class Capture:
         self.close()
 
 
-def open_device(name: str) -> Capture:
-    """Start listening to a microphone by its name; "" takes the likeliest.
+def block_seconds(every: float) -> float:
+    """How much sound shall come at once for an estimate every so many seconds.
+
+    Each block wakes two processes. A third of the time between estimates delays
+    them little, and one second still shows within two that a microphone hangs.
+    """
+    return min(max(every / 3.0, SHORTEST), LONGEST)
+
+
+def open_device(name: str, block: float = SHORTEST) -> Capture:
+    """Start listening to a microphone.
+
+    Args:
+        name: Its name; "" takes the likeliest.
+        block: Seconds of sound that come at once.
 
     Raises:
         AudioError: It is absent, busy, or hears at no rate that is good enough.
     """
     device = find(name, devices())
-    return Capture([sys.executable, "-P", str(CAPTURE), "read", device.portaudio, *_FALLBACK_RATES])
+    command = [sys.executable, "-P", str(CAPTURE), "read", device.portaudio, str(block), *_FALLBACK_RATES]
+    # What holds a block whole wakes each side once for it.
+    return Capture(command, pipe=max(_PIPE, round(block * _FASTEST)))
 
 
 def microphone_blocks(

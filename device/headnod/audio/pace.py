@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 _SETTLE = 1.0
+_FEWEST = 3
+"""Arrivals without which nothing is told from a single one that came late."""
 _GAP = 0.05
 
 
@@ -12,7 +14,7 @@ class FrameClock:
     """Tells when sound went missing between the frames that came.
 
     Frames come in lumps, so each arrives somewhat late; the least lateness of
-    the last second is steady. When it jumps, that much sound was lost. A sound
+    the last second, or of the last three lumps, is steady. When it jumps, that much sound was lost. A sound
     card whose clock runs a little slow makes no jump. It takes a second to tell
     what was lost from what only waited; until then what comes is `doubtful`.
     """
@@ -36,7 +38,7 @@ class FrameClock:
             self._began = now - self._frames / self._rate
         self._late.append((now, now - self._began - self._frames / self._rate))
         # The last one from before the second stays: it says what was usual until then.
-        while len(self._late) > 1 and self._late[1][0] <= now - _SETTLE:
+        while len(self._late) > _FEWEST and self._late[1][0] <= now - _SETTLE:
             self._late.popleft()
         usual, self._usual = self._usual, min(late for _, late in self._late)
         missing = self._usual - usual
