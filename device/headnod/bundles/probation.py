@@ -6,7 +6,6 @@ Alone because it sees nothing but estimates, so it can be tried without a model.
 from __future__ import annotations
 
 import math
-from statistics import fmean, median
 
 from headnod.estimate import Condition, Estimate, State
 from headnod.manifest import Health
@@ -66,13 +65,13 @@ class Probation:
         return "it runs behind: sound was lost again and again" if self._behind >= LEAST else ""
 
     def _too_slow(self) -> str:
-        middle = median(self._latencies[-LEAST:])
+        middle = sorted(self._latencies[-LEAST:])[LEAST // 2]
         return f"it runs behind: {middle:.2f} s for a window each {self._every:g} s" if middle > self._every else ""
 
     def _collapsed(self) -> str:
         if len(self._answers) == 1 and self.heard >= 2 * LEAST:
             return f"its answers have collapsed: {self.heard} windows of music, one answer to all"
-        mean, health = fmean(self._entropies), self._health
+        mean, health = math.fsum(self._entropies) / len(self._entropies), self._health
         if health is not None and not health.entropy_low <= mean <= health.entropy_high:
             bounds = f"{health.entropy_low:g} to {health.entropy_high:g}"
             return f"its answers have collapsed: entropy {mean:.3f}, the manifest promises {bounds}"
