@@ -34,3 +34,8 @@ def music(tmp_path):
         return folder
 
     return music
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out.npz"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -39,11 +40,14 @@ def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: in
         raise MissingExtraError(message) from error
     own = os.getpid()
     with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
-        answers = Parallel(return_as="generator_unordered", batch_size=_BATCH if jobs > 1 else 1)(
-            delayed(hear_one)(place, path, front_end, seconds, own) for place, path in enumerate(paths)
-        )
+        with _without_ctrl_c():
+            answers = Parallel(return_as="generator_unordered", batch_size=_BATCH if jobs > 1 else 1)(
+                delayed(hear_one)(place, path, front_end, seconds, own) for place, path in enumerate(paths)
+            )
         try:
-            with closing(answers):
+            with warnings.catch_warnings(), closing(answers):
+                # Whoever stops knows that something was under way.
+                warnings.filterwarnings("ignore", message=r"\d+ tasks (have been|which were)")
                 yield from answers
         except TerminatedWorkerError as error:
             message = "a process died while it heard a file, by a lack of memory or by a file that crashes its decoder"
@@ -59,6 +63,20 @@ def hear_one(place: int, path: Path, front_end: FrontEnd, seconds: float, caller
         return place, hear(path, front_end, seconds)
     with _ctrl_c_later():
         return place, hear(path, front_end, seconds)
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Whoever is started here is born deaf to Ctrl-C, also while it still imports what it needs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # A mask would not do: loky takes it off while it starts its processes.
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 @contextmanager

@@ -1,0 +1,60 @@
+"""Which side of the split a track is on: given by lists, or drawn so that nothing alike stands on two."""
+
+import soundfile
+
+from importing import TUNES, imported, refused
+
+from .conftest import RATE, tune
+
+
+def test_a_copy_stays_on_the_side_of_its_original_and_wrong_labels_are_told(music, out, capsys):
+    folder = music(TUNES, seconds=8.0)
+    audio = tune(TUNES["folk/ann/1.wav"], 8.0)
+    soundfile.write(folder / "jazz" / "copy.ogg", 0.2 * audio[RATE // 3 :], RATE)
+    for seed in range(5):
+        archive = imported(out, folder, "--seed", seed, "--valid", "0.3")
+        alike = archive.groups >= 0
+        assert sorted(archive.tracks[alike]) == ["folk/ann/1.wav", "jazz/copy.ogg"]
+        assert len(set(archive.splits[alike])) == 1
+    told = capsys.readouterr().err
+    assert "the same recording: folk/ann/1.wav, jazz/copy.ogg, labelled folk and jazz" in told
+
+
+def test_the_leaky_split_is_made_of_segments_and_says_so(music, out, capsys):
+    archive = imported(out, music(TUNES, seconds=9.5), "--leaky", "--valid", "0.25")
+    assert archive.leaky
+    assert archive.levels.shape == (16 * 3, 38, 128)
+    assert len(set(archive.tracks)) == 16
+    assert (archive.splits == "valid").sum() == 12
+    assert any(len(set(archive.splits[archive.tracks == track])) > 1 for track in archive.tracks)
+    assert archive.first_samples[:3, 0].tolist() == [0, 39 * 1708, 77 * 1708]
+    assert "LEAKY" in capsys.readouterr().out
+
+
+def test_given_lists_are_kept_and_tracks_on_none_belong_to_no_side(music, out, tmp_path, capsys):
+    folder = music({f"blues.0000{n}.wav": n for n in range(4)})
+    (tmp_path / "train.txt").write_text("blues.00000\nblues.00001\n")
+    (tmp_path / "valid.txt").write_text("blues.00002\nblues.00009\n")
+    archive = imported(out, folder, "--lists", tmp_path)
+    assert list(archive.splits) == ["train", "train", "valid", "unused"]
+    assert "1 listed tracks are not in the collection, such as blues.00009" in capsys.readouterr().err
+
+
+def test_given_sides_that_leak_are_refused_before_anything_is_heard(music, out, tmp_path, capsys):
+    folder = music({"1.wav": 1, "2.wav": 2})
+    table = tmp_path / "list.csv"
+    rows = "".join(f"{folder}/{n}.wav,jazz,Miles,{side}\n" for n, side in ((1, "train"), (2, "valid")))
+    table.write_text("path,genre,artist,split\n" + rows)
+    lines = refused(capsys, out, table)
+    assert "artist 0 stands on two sides: train, valid, such as" in lines[0]
+    assert not out.with_name("out.npz.work").exists()
+
+
+def test_given_sides_with_a_copy_on_both_are_refused(music, out, tmp_path, capsys):
+    folder = music({"1.wav": 1, "2.wav": 1, "3.wav": 3})
+    table = tmp_path / "list.csv"
+    rows = "".join(f"{folder}/{n}.wav,jazz,{side}\n" for n, side in ((1, "train"), (2, "valid"), (3, "valid")))
+    table.write_text("path,genre,split\n" + rows)
+    assert "duplicate group 0 stands on two sides: train, valid" in refused(capsys, out, table)[-1]
+    table.write_text("path,genre,split\n" + rows.replace("2.wav,jazz,valid", "2.wav,jazz,unused"))
+    assert list(imported(out, table).splits) == ["train", "unused", "valid"]
