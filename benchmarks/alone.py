@@ -28,7 +28,7 @@ def front_ends(audio: Audio) -> dict[str, Callable[[], object]]:
     cache, place = FrameCache(front_end), iter(range(1, 1 << 30))
     turns: dict[str, Callable[[], object]] = {
         "headnod": lambda: cache.log_mel(Window(window, next(place) * (front_end.hop - 1))),
-        "numpy FFT alone, float32 (the floor)": lambda: np.fft.rfft(frames, axis=1, norm="forward", out=spectrum),
+        "numpy FFT alone, float32 (the floor)": lambda: np.fft.rfft(frames, axis=1, norm="forward", out=spectrum),  # type: ignore[arg-type]  # stubs know double only
         "numpy FFT alone, as numpy does by itself": lambda: np.fft.rfft(frames, axis=1),
     }
     makers = {

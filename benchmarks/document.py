@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import ROOT
+from benchmarks.profile import findings
+from benchmarks.reach import Verdict, verdicts
+from benchmarks.words import among, number, plain, title, wrapped
 
 FILE = ROOT / "docs" / "performance.md"
-PICTURES = FILE.with_suffix("")
-_KEPT = FILE.with_suffix("") / "figures.json"
-_OURS, _THEIRS = "#2a7f9e", "#b9b4a9"
-
-_REACH = {
-    "P1": "`genre` 60 x the script path and 3 x the fair path; `genre-small` 100 x and 6 x",
-    "P2": "listener without its network 5 M; with `genre` 45 M, with `genre-small` 9 M",
-    "P3": "25 x quicker, 0.35 s of CPU",
-    "P4": "64 MiB",
-    "P5": "no growth",
-    "P6": "`genre` 500 kB and 40 M; `genre-small` 100 kB and 6 M",
-    "P7": "100 x real time, no sample lost, p99.9 within 4 x median",
-    "P8": "5 a second",
-    "P9": "180 MB",
-    "P10": "150 x real time a core, linear, two processes 1.7 x one",
-}
+ROWS = tuple(f"P{count}" for count in range(1, 11))
 
 _TEXT = """\
 # Performance
@@ -33,99 +22,157 @@ Every figure here comes out of `scripts/bench --write`, which wrote this page to
 published facts: the **script path** is what the well-known GTZAN listener script does for a window of 3 s (the mel
 spectrogram of librosa, then Keras `predict` of a network of 104,294 parameters), and the **fair path** is the same
 spectrogram and network as a float file in the runtime that headnod uses. They take turns with the listener on one core
-(A B A B); times are medians of CPU time. A ratio says how many times better ours is. The machine was shared with other
-work while this was measured: ratios bear that, seconds less so.
+(A B A B); times are medians of CPU time. A ratio says how many times better ours is.
 
 {machine}
 
 {table}
 
-![CPU time of a window of 3 s](performance/window.svg)
+{pictures}
 
-![AArch64 instructions of a window of 3 s](performance/instructions.svg)
+## Targets
 
-![Start and memory](performance/daemon.svg)
+{targets}
 
-## What stands behind the rows
+## What is missed, and why
 
-{details}
+{misses}
 
 ## What the profile says
 
-- **The transform is the floor.** Of the front end's time about half is numpy's FFT of the same frames, and no front end
-  made of numpy can cost less. numpy takes its float32 transform only with a float32 factor, which a `forward` norm
-  gives; without one it computes in double: half as fast, and up to five times slower where the C library gives the
-  memory of every row back to the system (280 page faults a window were counted).
-- **A library for the transform brings nothing.** The transforms of SciPy and FFTW of the same frames stand under P1:
-  neither is quicker than numpy's own in float32, and SciPy alone would add more than 100 MB to a card.
-- **The mel matrix is applied in blocks of eight bands.** It is nearly empty, and eight neighbours share their bins: the
-  products cost a third of what sums over runs of bins cost, which is one call a band and frame.
-- **A frame depends on no neighbour, to the bit.** Products and vectorised transforms round by how many rows they have,
-  on AArch64 more than on x86-64; so full blocks are computed always, and what is left over is thrown away.
-- **What float32 changed.** Against the double transform before it, on 306 windows of music: the same int8 scores on
-  303; in the others one logit moved by one step of 1/256 of its range, and one tie fell the other way.
-- **int8 scores on other processors.** XNNPACK comes to another last step on Arm than on x86-64 where an operator
-  averages (`MEAN`, as global average pooling becomes) and, rarely, in dense and depthwise layers. Convolution,
-  addition, concatenation, max-pool and average-pool agree to the bit.
-- **Wake-ups.** Of 23 a second, 10 are of PulseAudio's thread, which stands in for hardware here (ALSA alone was
-  not measured); 9 are of sound, which PortAudio gives by quarters of a second and which two processes handle; 3 are
-  of MQTT.
-  With sound by whole seconds there would be 7.
+{profile}
+
+## Every figure
+
+{details}
 """
+_PICTURES = {
+    "window.svg": "CPU time of a window of 3 s",
+    "instructions.svg": "AArch64 instructions of a window of 3 s",
+    "daemon.svg": "Start and memory",
+    "growth.svg": "How imports and training grow with tracks",
+}
 
 
-def write(told: Mapping[str, Any]) -> None:
-    """Write the page, its pictures, and the figures that both are of; rows that were not measured stay as they were."""
-    PICTURES.mkdir(exist_ok=True)
-    before = json.loads(_KEPT.read_text(encoding="utf-8")) if _KEPT.exists() else {}
-    figures = {**before, **told}
-    _KEPT.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    rows = {name: figures[name] for name in _REACH if name in figures}
-    page = _TEXT.format(
-        machine=_machine(figures["machine"]), table=_table(rows), details=_details(rows, figures.get("arm", {}))
-    )
-    FILE.write_text(page, encoding="utf-8")
+def write(told: Mapping[str, Any], file: Path = FILE) -> None:
+    """Write the page, its pictures, and the figures that both are of.
+
+    Rows that this run did not measure stay as the run before left them; the page
+    says of each which run it is of.
+    """
+    folder = file.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    kept = folder / "figures.json"
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    both = {**before, **told}
+    rows = {name: both[name] for name in ROWS if name in both and "machine" in both[name]["more"]}
+    kept.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     from benchmarks import pictures  # noqa: PLC0415 - matplotlib is heavy
 
-    pictures.draw(rows, PICTURES)
+    pictures.draw(rows, folder)
+    file.write_text(page(rows, {name for name in _PICTURES if (folder / name).exists()}), encoding="utf-8")
 
 
-def _machine(told: Mapping[str, str]) -> str:
-    return "Measured on " + "; ".join(f"{name} {value}" for name, value in told.items()) + "."
+def page(rows: Mapping[str, Any], drawn: set[str]) -> str:
+    """The page of such rows, with the pictures that were drawn."""
+    judged = verdicts(rows)
+    return _TEXT.format(
+        machine="\n\n".join(machines(rows)),
+        table=_table(rows, judged),
+        pictures="\n\n".join(f"![{text}](performance/{name})" for name, text in _PICTURES.items() if name in drawn),
+        targets=_targets(judged),
+        misses="\n".join(misses(rows, judged)) or "Nothing that was measured.",
+        profile="\n".join(
+            wrapped(f"- **{name}.** {' '.join(said)}", "  ") for name, said in findings(rows).items() if said
+        ),
+        details=_details(rows),
+    )
 
 
-def _table(rows: Mapping[str, Any]) -> str:
-    lines = ["| | what | ours | against | ratio | to reach |", "| --- | --- | --- | --- | --- | --- |"]
+def machines(rows: Mapping[str, Any]) -> list[str]:
+    """A paragraph for each run that rows are of."""
+    runs: dict[str, list[str]] = {}
+    loads: dict[str, list[float]] = {}
     for name, row in rows.items():
-        against = f"{_number(row['baseline'])} ({row['against']})" if row["baseline"] else "-"
-        ours = f"**{_number(row['ours'])} {row['unit']}**" if row["ours"] is not None else "not measured"
-        ratio = f"{row['ratio']:.1f}" if row["ratio"] else "-"
-        lines.append(f"| {name} | {row['what']} | {ours} | {against} | {ratio} | {_REACH[name]} |")
+        found = {key: value for key, value in row["more"]["machine"].items() if key != "load"}
+        text = "; ".join(f"{key} {value}" for key, value in found.items())
+        runs.setdefault(text, []).append(name)
+        loads.setdefault(text, []).append(row["more"]["machine"]["load"])
+    told = {
+        text: f"{among(names)} were measured on" if len(runs) > 1 else "Measured on" for text, names in runs.items()
+    }
+    return [wrapped(f"{told[text]} {text}. {_shared(loads[text])}") for text in runs]
+
+
+def _shared(loads: list[float]) -> str:
+    span = f"The load was {min(loads):.1f} to {max(loads):.1f} when its rows began"
+    if max(loads) < 1.5:  # noqa: PLR2004 - one more than itself
+        return f"{span}: nothing else to speak of ran on the machine."
+    return f"{span}: other work shared the machine, which ratios bear, seconds less so."
+
+
+def misses(rows: Mapping[str, Any], judged: list[Verdict]) -> list[str]:
+    """A line for each row that misses targets: by how much, and what the profile says of it."""
+    said, lines = findings(rows), []
+    for name in rows:
+        off = [each for each in judged if each.target.row == name and each.missed]
+        if off:
+            told = "; ".join(f"{title(each.target.what)}: {_short(each)}" for each in off)
+            lines.append(wrapped(f"- **{name}**, {told}. {' '.join(said.get(name, []))}".rstrip(), "  "))
+    return lines
+
+
+def _short(each: Verdict) -> str:
+    unit = f" {each.target.unit}".rstrip()
+    return f"{number(each.value)}{unit} where {number(each.target.reach)}{unit} is asked ({each.short:.0%} off)"
+
+
+def _table(rows: Mapping[str, Any], judged: list[Verdict]) -> str:
+    lines = ["| | what | ours | against | ratio | reached |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, row in rows.items():
+        known = [each for each in judged if each.target.row == name and each.value is not None]
+        reached = f"{sum(not each.missed for each in known)} of {len(known)}" if known else "-"
+        against = f"{number(row['baseline'])} ({row['against']})" if row["baseline"] else "-"
+        for label, ours in _ours(name, row):
+            ratio = row["baseline"] / ours if row["less_is_better"] and ours and row["baseline"] else row["ratio"]
+            value = f"**{number(ours)} {row['unit']}**" if ours is not None else f"not measured: {_why(row)}"
+            what = f"{row['what']}{label}"
+            lines.append(f"| {name} | {what} | {value} | {against} | {f'{ratio:.1f}' if ratio else '-'} | {reached} |")
     return "\n".join(lines)
 
 
-def _details(rows: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
+_OF_EACH_MODEL = {"P1": "median", "P2": "whole", "P6": "kB"}
+
+
+def _ours(name: str, row: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    """Our figure of a row: of each model where the row is of models."""
+    if row["ours"] is None or name not in _OF_EACH_MODEL:
+        return [("", row["ours"])]
+    return [(f", `{model}`", found[_OF_EACH_MODEL[name]]) for model, found in row["more"]["models"].items()]
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    return str(row["more"].get("unmeasured", "")).partition("\n")[0]
+
+
+def _targets(judged: list[Verdict]) -> str:
+    lines = ["| | figure | measured | reach | beyond | |", "| --- | --- | --- | --- | --- | --- |"]
+    for each in judged:
+        target, unit = each.target, f" {each.target.unit}".rstrip()
+        sign = "≤" if target.less_is_better else "≥"
+        beyond = f"{number(target.beyond)}{unit}" if target.beyond is not None else ""
+        measured = f"{number(each.value)}{unit}" if each.value is not None else "-"
+        how = "not measured" if each.value is None else "**missed**" if each.missed else "reached"
+        how = "beyond" if each.beyond else how
+        reach = f"{sign} {number(target.reach)}{unit}"
+        lines.append(f"| {target.row} | {title(target.what)} | {measured} | {reach} | {beyond} | {how} |")
+    return "\n".join(lines)
+
+
+def _details(rows: Mapping[str, Any]) -> str:
     parts = []
     for name, row in rows.items():
-        lines = [f"- {key.replace('_', ' ')}: {_plain(value)}" for key, value in row["more"].items()]
+        figures = {key: value for key, value in row["more"].items() if key != "machine"}
+        lines = [wrapped(f"- {title(key)}: {plain(value)}", "  ") for key, value in figures.items() if value != {}]
         parts.append(f"**{name}**\n\n" + "\n".join(lines))
-    for release, found in arm.items():
-        parts.append(f"**AArch64, {release}**\n\n" + "\n".join(f"- {key}: {_plain(found[key])}" for key in found))
     return "\n\n".join(parts)
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key} {_plain(each)}" for key, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(_plain(each) for each in value)
-    return _number(value) if isinstance(value, float) else str(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - where commas help
-
-
-def colours(names: list[str]) -> list[str]:
-    """Ours stand out."""
-    return [_THEIRS if "path" in name or "script" in name else _OURS for name in names]

@@ -13,9 +13,7 @@ import os
 import resource
 import sys
 import time
-import tracemalloc
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,13 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 import numpy as np  # noqa: E402 - all of these after the core was chosen
 
 from benchmarks.material import RATE, bundles, endless, music  # noqa: E402
+from benchmarks.memory import left_behind  # noqa: E402
 from benchmarks.processes import written  # noqa: E402
 from headnod import Estimate, GenreModel, ListenerSettings, listen  # noqa: E402
 from headnod.estimate import utc_now  # noqa: E402
 from headnod.frontend import Audio  # noqa: E402
 
-_SETTLED, _TRACED = 300, 20
+_SETTLED = 300
 
 
 class Counted:
@@ -63,7 +62,7 @@ def hours(count: float) -> dict[str, Any]:
     wall = time.monotonic() - began
     assert isinstance(last, Estimate)  # noqa: S101 - a stream without holes
     gc.collect()
-    after, steady = state(), windows - _SETTLED
+    after, steady = state(), max(windows - _SETTLED, 1)
     grown = {f"{name}_per_window": (after[name] - before[name]) / steady for name in before}
     left = blocks.samples - last.seconds * RATE
     return {
@@ -107,26 +106,14 @@ def state() -> dict[str, float]:
     resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return {
         "blocks": float(sys.getallocatedblocks()),
-        "page_faults": float(usage.ru_minflt),
+        "page_faults": float(usage.ru_minflt + usage.ru_majflt),
+        "voluntary_switches": float(usage.ru_nvcsw),
+        "involuntary_switches": float(usage.ru_nivcsw),
         "resident_bytes": float(resident * resource.getpagesize()),
         "disk_bytes": float(written(os.getpid())),
     }
 
 
-def passing() -> int:
-    """Most bytes that are held for a moment while a window becomes an estimate, as tracemalloc sees them."""
-    said = listen(endless(music()), GenreModel.load(bundles()["genre"]), ListenerSettings(), now=utc_now)
-    kept = list(islice(said, 5))
-    tracemalloc.start()
-    kept[:] = list(islice(said, _TRACED))
-    base, _ = tracemalloc.get_traced_memory()
-    tracemalloc.reset_peak()
-    next(said)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak - base
-
-
 if __name__ == "__main__":
-    found = hours(float(sys.argv[1]))
-    sys.stdout.write(json.dumps({**found, "passing_bytes": passing()}))
+    duration = float(sys.argv[1])
+    sys.stdout.write(json.dumps({**hours(duration), **left_behind(duration)}))

@@ -35,7 +35,7 @@ def main(count: int) -> None:
     cache, places = FrameCache(front_end), iter(range(1, 1 << 30))
     features = front_end.mfcc(window)
     turns: dict[str, Callable[[], object]] = {
-        "fft": lambda: np.fft.rfft(frames, axis=1, norm="forward", out=spectrum),
+        "fft": lambda: np.fft.rfft(frames, axis=1, norm="forward", out=spectrum),  # type: ignore[arg-type]  # stubs know double only
         "front end": lambda: cache.log_mel(Window(window, next(places) * (front_end.hop - 1))),
         "listener": listen(endless(audio), model, ListenerSettings(), now=utc_now).__next__,
         "network": lambda: model.scores(features),

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.material import write_wav
-from benchmarks.processes import family, proportional_memory, python, run, start, voluntary_switches, written
+from benchmarks.processes import (
+    ending,
+    family,
+    proportional_memory,
+    python,
+    run,
+    start,
+    voluntary_switches,
+    written,
+)
 from benchmarks.rows import Row, unmeasured
-from benchmarks.virtual_room import NotInstalledError, broker, ending, microphone
+from benchmarks.virtual_room import NotInstalledError, broker, commanded, microphone
 
 _SCRIPT_READS = 22_050 / 512
 """Reads a second that the script makes of its microphone."""
+
+_MEMORY = "steady memory of the whole daemon, microphone's process and MQTT included (proportional set size)"
+_WAKES = "voluntary context switches of the whole daemon"
+_STARTING = 60
+
+_Counts = dict[str, dict[str, int]]
+"""Switches so far, by process and thread."""
 
 _SCRIPT = """
 import sys, time
@@ -45,11 +62,9 @@ def daemon(seconds: float) -> tuple[Row, Row]:
         folder = Path(name)
         try:
             port = stack.enter_context(broker(folder))
-            there, hearing = stack.enter_context(microphone(folder))
         except NotInstalledError as error:
-            return unmeasured("memory of the whole daemon", "MiB", str(error)), unmeasured(
-                "wake-ups of the whole daemon", "a second", str(error)
-            )
+            return unmeasured(_MEMORY, "MiB", str(error)), unmeasured(_WAKES, "a second", str(error))
+        there, hearing = stack.enter_context(microphone(folder))
         there = {**there, "HEADNOD_MQTT__HOST": "127.0.0.1", "HEADNOD_MQTT__PORT": str(port), "STATE_DIRECTORY": name}
         words = [sys.executable, "-m", "headnod", "listen", "--audio", "mic", "--quiet"]
         program = stack.enter_context(ending(start(words, more=there)))
@@ -57,42 +72,80 @@ def daemon(seconds: float) -> tuple[Row, Row]:
         began, slept, wrote = time.monotonic(), _switches(program.pid), written(program.pid)
         _heard(port, max(round(seconds / 3.0), 1))
         passed = time.monotonic() - began
-        processes = family(program.pid)
-        memory = [proportional_memory(pid) for pid in processes]
-        switches = [(after - before) / passed for before, after in zip(slept, _switches(program.pid), strict=True)]
-        wrote = written(program.pid) - wrote
+        memory = {name: round(proportional_memory(pid), 1) for name, pid in family(program.pid).items()}
+        switches = shares(slept, _switches(program.pid), passed)
+        disk = round((written(program.pid) - wrote) / (passed / 3.0), 1)
         script = _baseline(folder)
+    whole = sum(sum(threads.values()) for threads in switches.values())
     memory_row = Row(
-        "steady memory of the whole daemon, microphone's process and MQTT included (proportional set size)",
+        _MEMORY,
         "MiB",
-        round(sum(memory), 1),
+        round(sum(memory.values()), 1),
         round(script["script"], 1),
         "script path with its libraries and network",
         more={
             "microphone": hearing,
-            "processes": [round(each, 1) for each in memory],
+            "processes": memory,
             "numpy_and_litert_alone": round(script["bare"], 1),
-            "disk_bytes_per_window": round(wrote / (passed / 3.0), 1),
+            "disk_bytes_per_window": disk,
         },
     )
     wake_row = Row(
-        "voluntary context switches of the whole daemon",
+        _WAKES,
         "a second",
-        round(sum(switches), 2),
+        round(whole, 2),
         round(_SCRIPT_READS, 1),
         "the script's reads of its microphone alone",
-        more={"seconds": round(passed, 1), "processes": [round(each, 2) for each in switches]},
+        more={
+            "microphone": hearing,
+            "seconds": round(passed, 1),
+            "processes": switches,
+        },
     )
     return memory_row, wake_row
 
 
+def own_wakes(estimates: int) -> float:
+    """Voluntary context switches a second of a daemon without MQTT."""
+    with tempfile.TemporaryDirectory() as name:
+        there = {**commanded(Path(name)), "STATE_DIRECTORY": name}
+        words = [sys.executable, "-m", "headnod", "listen", "--audio", "mic", "--json"]
+        with ending(start(words, more=there, heard=True)) as program:
+            _said(program, 1)
+            began, slept = time.monotonic(), voluntary_switches(program.pid)
+            _said(program, estimates)
+            passed = time.monotonic() - began
+            return sum(shares({"": slept}, {"": voluntary_switches(program.pid)}, passed)[""].values())
+
+
+def _said(program: subprocess.Popen[str], count: int) -> None:
+    assert program.stdout is not None  # noqa: S101 - asked for
+    for _ in range(count):
+        line = program.stdout.readline()
+        if '"genre"' not in line:
+            message = f"the daemon did not hear what it was to hear: {line or 'it ended'}"
+            raise RuntimeError(message)
+
+
+def shares(before: _Counts, after: _Counts, seconds: float) -> dict[str, dict[str, float]]:
+    """Voluntary context switches a second, by process and thread; a thread that is new began at 0."""
+    return {
+        process: {
+            thread: round((count - before.get(process, {}).get(thread, 0)) / seconds, 2)
+            for thread, count in threads.items()
+        }
+        for process, threads in after.items()
+    }
+
+
 def _heard(port: int, count: int) -> None:
     """Wait until the broker was told so many estimates."""
-    run(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-t", "headnod/+/estimate", "-C", str(count)])
+    patience = ("-W", str(_STARTING + 6 * count))
+    run(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-t", "headnod/+/estimate", "-C", str(count), *patience])
 
 
-def _switches(pid: int) -> list[int]:
-    return [voluntary_switches(each) for each in family(pid)]
+def _switches(pid: int) -> _Counts:
+    return {name: voluntary_switches(each) for name, each in family(pid).items()}
 
 
 def _baseline(folder: Path) -> dict[str, float]:

@@ -64,6 +64,7 @@ def first_estimate(turns: int) -> Row:
         for _ in range(turns):
             taken["ours"].append(_to_first_line(ours))
             taken["script"].append(_to_first_line(script))
+        steps = _steps(turns, ours)
     wall = {name: statistics.median(each[0] for each in times) for name, times in taken.items()}
     cpu = {name: statistics.median(each[1] for each in times) for name, times in taken.items()}
     return Row(
@@ -72,8 +73,32 @@ def first_estimate(turns: int) -> Row:
         round(wall["ours"], 3),
         round(wall["script"], 3),
         "script path, with its network loaded from a file",
-        more={"starts": turns, "cpu_s": {name: round(seconds, 3) for name, seconds in cpu.items()}},
+        more={
+            "starts": turns,
+            "cpu_s": {name: round(seconds, 3) for name, seconds in cpu.items()},
+            "cpu_s_by_step": steps,
+        },
     )
+
+
+def _steps(turns: int, ours: tuple[str, ...]) -> dict[str, float]:
+    """CPU seconds that each step of a start adds to those before it."""
+    load = (
+        f"from pathlib import Path; from headnod import GenreModel; GenreModel.load(Path({str(bundles()['genre'])!r}))"
+    )
+    programs = {
+        "Python itself": ("-c", "pass"),
+        "numpy": ("-c", "import numpy"),
+        "headnod": ("-c", "import headnod.listener, headnod.model"),
+        "the model with its runtime": ("-c", load),
+        "the command and a window": ours,
+    }
+    taken: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(turns):
+        for name, words in programs.items():
+            taken[name].append(python(*words).cpu)
+    whole = [statistics.median(seconds) for seconds in taken.values()]
+    return {name: round(cpu - before, 3) for name, cpu, before in zip(taken, whole, [0.0, *whole], strict=False)}
 
 
 def _to_first_line(words: tuple[str, ...]) -> tuple[float, float]:

@@ -1,33 +1,40 @@
 """A broker and a microphone that the daemon really uses, on a machine that has neither.
 
-The microphone is PulseAudio's null sink, read by PyAudio through ALSA; where no
-PulseAudio is installed, a command that writes silence at the pace of sound.
+The microphone is a plugin of ALSA that PyAudio opens, built on the spot; where
+that cannot be, a command that writes samples at the pace of sound.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.processes import run, start
+import numpy as np
+import soxr
+
+from benchmarks.material import RATE, music
+from benchmarks.processes import ending, run, start
 
 _STARTING = 15.0
-_SINK = "module-null-sink sink_name=vmic rate=48000 channels=1 format=s16le"
-_HISS = """
-import os, time
-block, began, written = os.urandom(11024), time.monotonic(), 0
-while True:
+_SECONDS = 900
+"""More music than any measurement takes."""
+_MICROPHONE = Path(__file__).with_name("paced_microphone.c")
+_ITS_RATE = 48_000
+
+_PLAYER = """
+import os, sys, time
+music, began, written = open(sys.argv[1], "rb"), time.monotonic(), 0
+while block := music.read(11024):
     os.write(1, block)
-    written += 1
-    time.sleep(max(began + written / 4 - time.monotonic(), 0))
+    written += len(block)
+    time.sleep(max(began + written / 44100 - time.monotonic(), 0))
 """
 
 
@@ -37,10 +44,14 @@ class NotInstalledError(RuntimeError):
 
 @contextlib.contextmanager
 def broker(folder: Path) -> Iterator[int]:
-    """Debian's mosquitto on loopback; gives its port."""
+    """Debian's mosquitto on loopback; gives its port.
+
+    Raises:
+        NotInstalledError: It, or what listens to it, is missing.
+    """
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        message = "mosquitto is not installed"
+    if program is None or shutil.which("mosquitto_sub") is None:
+        message = "mosquitto or mosquitto_sub is not installed (apt-get install mosquitto mosquitto-clients)"
         raise NotInstalledError(message)
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -53,57 +64,41 @@ def broker(folder: Path) -> Iterator[int]:
         yield port
 
 
+def commanded(folder: Path) -> dict[str, str]:
+    """The environment of a daemon whose microphone is a command that writes music."""
+    settings = folder / "headnod.toml"
+    command = [sys.executable, "-c", _PLAYER, str(sound_file(folder))]
+    settings.write_text(f"[microphone]\ncommand = {json.dumps(command)}\n", encoding="utf-8")
+    return {"RUNTIME_DIRECTORY": str(folder), "HEADNOD_CONFIG": str(settings)}
+
+
+def sound_file(folder: Path, rate: int = RATE) -> Path:
+    """Music as mono samples of 16 bit, longer than it will be listened to."""
+    place = folder / "music.raw"
+    heard = soxr.resample(music(), RATE, rate)
+    (np.resize(heard, _SECONDS * rate) * np.float32(20_000.0)).astype("<i2").tofile(place)
+    return place
+
+
 @contextlib.contextmanager
 def microphone(folder: Path) -> Iterator[tuple[dict[str, str], str]]:
-    """A microphone; gives the environment that the daemon needs for it, and what it is."""
-    if shutil.which("pulseaudio") is None or shutil.which("pacat") is None:
-        settings = folder / "headnod.toml"
-        settings.write_text(f"[microphone]\ncommand = {[sys.executable, '-c', _HISS]!r}\n", encoding="utf-8")
-        yield {"RUNTIME_DIRECTORY": str(folder), "HEADNOD_CONFIG": str(settings)}, "a command"
+    """A microphone that hears music; gives the environment that the daemon needs for it, and what it is."""
+    plugin = folder / "paced_microphone.so"
+    try:
+        run(["cc", "-shared", "-fPIC", "-DPIC", "-O2", "-o", plugin, _MICROPHONE, "-lasound"])
+    except (OSError, RuntimeError):
+        yield commanded(folder), "a command, not PyAudio: no C compiler with the headers of ALSA (portaudio19-dev)"
         return
-    home = folder / "home"
-    home.mkdir(mode=0o700)
-    server = f"unix:{folder / 'native'}"
-    (home / ".asoundrc").write_text(
-        f'pcm.vmic {{ type pulse server "{server}" device "vmic.monitor" '
-        'hint { show on description "virtual microphone" } }\n',
+    played, settings = sound_file(folder, _ITS_RATE), folder / "asound.conf"
+    # Nothing else: for each name that the system's own settings add, PortAudio loads the plugin and keeps it.
+    settings.write_text(
+        f'pcm_type.paced {{ lib "{plugin}" }}\n'
+        f'pcm.vmic {{ type paced file "{played}" hint {{ show on description "virtual microphone" }} }}\n'
+        "pcm.default { type null }\n",
         encoding="utf-8",
     )
-    runtime = str(folder)
-    there = {"HOME": str(home), "PULSE_RUNTIME_PATH": runtime, "PULSE_SERVER": server, "RUNTIME_DIRECTORY": runtime}
-    sound = [
-        *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"),
-        *("-L", f"module-native-protocol-unix socket={folder / 'native'} auth-anonymous=1", "-L", _SINK),
-    ]
-    hiss = ["pacat", "--playback", "--raw", "--format=s16le", "--rate=48000", "--channels=1", "-d", "vmic"]
-    with ending(start(sound, more=there)):
-        _until(lambda: _hears(there), "PulseAudio did not start")
-        with ending(start([*hiss, "/dev/urandom"], more=there)):
-            yield {**there, "HEADNOD_MICROPHONE__DEVICE": "pcm:vmic"}, "PyAudio on a virtual microphone"
-
-
-@contextlib.contextmanager
-def ending(program: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """A program that ends when it is no longer needed."""
-    try:
-        yield program
-    finally:
-        program.send_signal(signal.SIGTERM)
-        try:
-            program.wait(_STARTING)
-        except subprocess.TimeoutExpired:
-            program.kill()
-            program.wait()
-        if program.stdout is not None:
-            program.stdout.close()
-
-
-def _hears(there: dict[str, str]) -> bool:
-    try:
-        run(["pactl", "info"], more=there)
-    except RuntimeError:
-        return False
-    return True
+    there = {"HOME": str(folder), "RUNTIME_DIRECTORY": str(folder), "ALSA_CONFIG_PATH": str(settings)}
+    yield {**there, "HEADNOD_MICROPHONE__DEVICE": "pcm:vmic"}, "PyAudio on a virtual microphone of ALSA"
 
 
 def _answers(port: int) -> bool:
