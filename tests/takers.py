@@ -91,3 +91,10 @@ class Listener:
 
     def close(self):
         self._link.close(last=[(self.topics.status, b"offline")])
+
+
+def there(*listeners):
+    """The same listeners, once all are there."""
+    for each in listeners:
+        assert each.there.wait(10.0)
+    return listeners

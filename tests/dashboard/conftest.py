@@ -4,7 +4,8 @@ import pytest
 
 from broker import Broker
 from broker import missing as missing_broker
-from watching import Dashboard, Speaker
+from house import House
+from watching import PATIENCE, Dashboard, Speaker, chromium
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +47,36 @@ def speaker(broker, dashboard):
         yield speaker
         speaker.take_back()
         dashboard.forgets()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def look(browser, dashboard):
+    """Opens the page; a message of the console that is a complaint fails the test."""
+    complaints, contexts = [], []
+
+    def look(width=1280, height=900, *, scheme="light", dashboard=dashboard, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
+        context.set_default_timeout(1000 * PATIENCE)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.goto(dashboard.url)
+        contexts.append(context)
+        return page
+
+    look.complaints = complaints
+    yield look
+    for context in contexts:
+        context.close()
+    assert not [words for words in complaints if "ERR_" not in words]
+
+
+@pytest.fixture
+def house():
+    return House()

@@ -8,80 +8,13 @@ import pytest
 
 from headnod.sinks.palette import colour
 from heard import GTZAN
-from looking import contrast, evening, longest, luminance, resident
-from watching import PATIENCE, Dashboard, Speaker, chromium, information, missing, place_for, song, told
+from looking import contrast, evening, luminance
+from seeing import card, expect, expect_shares, expect_text
+from watching import PATIENCE, Dashboard, Speaker, information, missing, place_for, song, told
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
 
 ROOMS = {"kitchen": "jazz", "bar": "reggae", "studio": "metal"}
-LONG_TASK = 50.0
-"""Milliseconds."""
-
-TRACED = ["toplevel", "devtools.timeline"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def look(browser, dashboard):
-    """Opens the page; a message of the console that is a complaint fails the test."""
-    complaints, contexts = [], []
-
-    def look(width=1280, height=900, *, scheme="light", dashboard=dashboard, **options):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
-        context.set_default_timeout(1000 * PATIENCE)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.goto(dashboard.url)
-        contexts.append(context)
-        return page
-
-    look.complaints = complaints
-    yield look
-    for context in contexts:
-        context.close()
-    assert not [words for words in complaints if "ERR_" not in words]
-
-
-def card(page, node):
-    return page.locator(f'.card[data-node="{node}"]')
-
-
-def shares(page, node):
-    """The bars of a card as it draws them, by label."""
-    return (
-        card(page, node)
-        .locator(".bars")
-        .evaluate(
-            "bars => Object.fromEntries([...bars.querySelectorAll('span')].map(label => ["
-            "label.textContent, Number(label.nextElementSibling.style.getPropertyValue('--share'))]))"
-        )
-    )
-
-
-def expect_text(place, words):
-    place.get_by_text(words).first.wait_for()
-
-
-def expect(place):
-    """What a place must become, before patience ends."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=1000 * PATIENCE)
-    return expect(place)
-
-
-def expect_shares(page, node, wanted):
-    """Bars are drawn when a frame has time for them."""
-    deadline = time.monotonic() + PATIENCE
-    while (found := shares(page, node)) != wanted:
-        assert time.monotonic() < deadline, found
-        page.wait_for_timeout(20)
 
 
 def test_three_listeners_have_the_right_bars_in_the_right_colours(look, speaker):
@@ -300,47 +233,3 @@ def test_the_page_fits_phone_and_desktop_in_light_and_dark(look, speaker, shape,
     if picture := place_for(f"dashboard-{shape}-{scheme}.png"):
         page.get_by_role("article", name="cellar").get_by_text("offline").first.wait_for()
         page.screenshot(path=picture, animations="disabled")
-
-
-@pytest.mark.long
-def test_with_200_listeners_no_task_is_longer_than_50_ms(browser, broker, speaker):
-    visits = []
-    with Dashboard(broker) as dashboard:
-        dashboard.says("MQTT: connected")
-        # A busy machine makes some task long at some time; what is the page's own doing is long each time.
-        while len(visits) < 3 and not any(visit["cpu"] <= LONG_TASK for visit in visits):
-            page, visit = crowded(browser, dashboard, speaker, 200)
-            visits.append(visit)
-            page.close()
-        print(f"\nlongest tasks in ms: {visits}, resident {resident(dashboard.process.pid):.1f} MiB")  # noqa: T201 - figures
-    assert min(visit["cpu"] for visit in visits) <= LONG_TASK
-
-
-def crowded(browser, dashboard, speaker, count):
-    """A page that so many listeners are on, and its longest task while it opens, scrolls, filters and sorts."""
-    rooms = [f"room-{number:03d}" for number in range(count)]
-    now = time.time()
-    for number, node in enumerate(rooms):
-        speaker.say(node, "info", information(*GTZAN))
-        for step in range(60):
-            genre = GTZAN[(number + step) % 10]
-            speaker.say(node, "estimate", told(genre, node=node, at=now - 20_000 + 330 * step, replayed=True))
-        speaker.hear(node, GTZAN[number % 10])
-    speaker.flush()
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    browser.start_tracing(page=page, categories=TRACED)
-    page.goto(dashboard.url)
-    page.locator(".card").nth(count - 1).wait_for(state="attached")
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        for number, node in enumerate(rooms):
-            speaker.say(node, "estimate", told(GTZAN[(number + int(end)) % 10], node=node))
-        speaker.flush()
-        page.mouse.wheel(0, 700)
-        page.wait_for_timeout(3000)
-    page.keyboard.press("/")
-    page.keyboard.type("jazz", delay=100)
-    page.wait_for_timeout(1000)
-    page.select_option("#sort", "genre")
-    page.wait_for_timeout(1500)
-    return page, longest(json.loads(browser.stop_tracing()))

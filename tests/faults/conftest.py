@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import brief_bundle
 from listening import Listening
+from losing import LOUD, tone
+from virtual_microphone import NAME, VirtualMicrophone
 
 ROOM_NOISE = Path(__file__).with_name("room_noise.py")
 
@@ -44,3 +47,31 @@ def listening(tmp_path, environment):
             return stack.enter_context(Listening(*map(str, words), environment=environment | changed, log=log))
 
         yield listening
+
+
+@pytest.fixture
+def microphone(tmp_path):
+    """A microphone that hears a loud tone."""
+    microphone = VirtualMicrophone(tmp_path / "sound")
+    with ExitStack() as stack:
+        stack.callback(microphone.close)
+        microphone.start()
+        microphone.play(tone(tmp_path, LOUD))
+        yield microphone
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts listeners to the virtual microphone."""
+    with ExitStack() as stack:
+
+        def start(environment, *, model=None, every=0.2):
+            model = model or brief_bundle.write(tmp_path / "model")
+            listening = Listening(
+                *("--audio", "mic", "--device", NAME, "--model", str(model), "--every", str(every)),
+                environment=environment,
+                log=tmp_path / "log",
+            )
+            return stack.enter_context(listening)
+
+        yield start

@@ -1,13 +1,22 @@
-"""A state folder, and an intake into it that trusts the test's key."""
+"""A state folder, an intake into it that trusts the test's key, and listeners that run."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+import soundfile
 
 import signing
+from broker import Broker, Heard
 from headnod.bundles.intake import Intake
+from headnod.shipped import demo_clip
+from listening import Listening
+from signing import good, public
 
 EVERY = 0.5
+HEADNOD = (sys.executable, "-m", "headnod")
 
 
 @pytest.fixture
@@ -55,3 +64,81 @@ def activation(intake):
 @pytest.fixture
 def store(intake):
     return intake.store
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Broker(tmp_path / "broker", durable=False) as started:
+        yield started
+
+
+@pytest.fixture
+def heard(broker):
+    with Heard(broker) as all_of_it:
+        yield all_of_it
+
+
+@pytest.fixture
+def music(tmp_path):
+    """The demo clip as a microphone that never ends."""
+    raw = tmp_path / "music.raw"
+    with raw.open("wb") as file:
+        samples, rate = soundfile.read(demo_clip(), dtype="int16")
+        mono = samples[:: max(rate // 22_050, 1), 0]
+        for _ in range(16):
+            file.write(mono.astype("<i2").tobytes())
+    return raw
+
+
+@pytest.fixture
+def configured(tmp_path, broker):
+    """Writes the configuration of a listener that takes signed models."""
+    base = signing.write(good("0.1.0", serial=0, key=None, labels=("calm", "loud")), tmp_path / "base")
+
+    def configured(more="", every=0.25, probation=4):
+        path = tmp_path / "headnod.toml"
+        path.write_text(
+            f'[model]\nname = "{base}"\nkeys = ["{public()}"]\nprobation = {probation}\n{more}\n'
+            f"[listen]\nevery = {every}\nsilence = -90.0\nabove_noise = 0.0\n"
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\nnode = "kitchen"\n'
+        )
+        return path
+
+    return configured
+
+
+@pytest.fixture
+def environment(tmp_path, state):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HEADNOD_", "NOTIFY_"))}
+    return {**kept, "STATE_DIRECTORY": str(state), "RUNTIME_DIRECTORY": str(tmp_path)}
+
+
+@pytest.fixture
+def listening(tmp_path, configured, environment, music):
+    """Starts listeners that hear the clip at the pace of music."""
+    started = []
+
+    def listening(**how):
+        path = configured(**how)
+        words = ("--audio", "-", "--rate", "22050", "--pace", "real", "--config", str(path))
+        with music.open("rb") as stdin:
+            listener = Listening(*words, environment=environment, log=tmp_path / "log", stdin=stdin)
+        started.append(listener)
+        return listener
+
+    yield listening
+    for listener in started:
+        listener.__exit__()
+
+
+@pytest.fixture
+def headnod(environment, tmp_path):
+    """Runs `headnod models` beside the listener."""
+
+    def run(*words, status=0):
+        command = [*HEADNOD, "models", *map(str, words), "--config", str(tmp_path / "headnod.toml")]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert ended.returncode == status, ended.stderr
+        return ended.stdout + ended.stderr
+
+    return run

@@ -39,6 +39,20 @@ def test_before_anything_is_installed_the_shipped_model_listens(headnod):
     assert [row["origin"] for row in rows if row["listens"]] == ["shipped"]
 
 
+def test_without_a_state_folder_there_are_the_shipped_models(tmp_path):
+    def headnod(*words):
+        return run("models", *words, environment=surroundings(tmp_path))
+
+    assert {row["origin"] for row in listed(headnod)} == {"shipped"}
+    assert "no/where: is no folder" in fault(headnod("list", "--state", "no/where"), 78)
+
+
+@pytest.mark.parametrize("name", [models()[-1].name, models()[-1].name.rpartition("-")[0]])
+def test_a_shipped_model_is_verified_by_its_whole_and_by_its_bare_name(tmp_path, name):
+    said = run("models", "verify", name, environment=surroundings(tmp_path)).stdout
+    assert models()[-1].name in said
+
+
 def test_a_file_is_installed_listed_and_sent_back(headnod, bundle):
     installed = headnod("install", bundle)
     assert [line.split(": ")[1] for line in installed.stdout.splitlines()] == ["verified", "tested", "probation"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headnod.commands.options import add_config, load_config
+from headnod.legible import legible
 
 if TYPE_CHECKING:
     from headnod.bundles.intake import Intake
@@ -73,7 +74,7 @@ def run_list(options: argparse.Namespace) -> None:
     from headnod.shipped import find_model, models  # noqa: PLC0415
 
     config = load_config(options).config
-    store = Store(_state(options, config))
+    store = Store(_state(options, config, reading=True))
     current = store.current if config.model.installed else None
     listens = store.path(current) if current else find_model(config.model.name)
     rows = [(store.path(name), id_of(name), serial_of(name), "installed") for name in store.names()]
@@ -84,7 +85,7 @@ def run_list(options: argparse.Namespace) -> None:
             row = {"model": model, "serial": serial, "origin": origin, "listens": mark, "folder": str(folder)}
             print(msgspec.json.encode(row).decode())  # noqa: T201
         else:
-            print(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}")  # noqa: T201
+            print(legible(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}"))  # noqa: T201
 
 
 def run_verify(options: argparse.Namespace) -> None:
@@ -94,12 +95,12 @@ def run_verify(options: argparse.Namespace) -> None:
     from headnod.shipped import models  # noqa: PLC0415
 
     config = load_config(options).config
-    store = Store(_state(options, config))
+    store = Store(_state(options, config, reading=True))
     stored = store.find(options.bundle)
-    named = {folder.name: folder for folder in models()}
+    named = {name: folder for folder in models() for name in (folder.name, folder.name.rpartition("-")[0])}
     path = store.path(stored) if stored else named.get(options.bundle, Path(options.bundle))
     for line in examine(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
-        print(line, flush=True)  # noqa: T201
+        print(legible(line), flush=True)  # noqa: T201
 
 
 def run_install(options: argparse.Namespace) -> None:
@@ -173,13 +174,14 @@ def run_shadow(options: argparse.Namespace) -> None:
         print(f"{options.model} hears along: 'headnod models shadow' tells how they agree")  # noqa: T201
 
 
-def _state(options: argparse.Namespace, config: Config) -> Path:
+def _state(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:
     from headnod.app.outputs import state_folder  # noqa: PLC0415
     from headnod.errors import ConfigError  # noqa: PLC0415
 
     known: Path | None = options.state or state_folder(config.history)
     place = known or Path(_PLACE)
-    if not place.is_dir():
+    # Before the service was installed there is nothing in its folder, which is for reading enough to know.
+    if not place.is_dir() and not (reading and known is None):
         message = f"{place}: is no folder (name the listener's state directory with --state)"
         raise ConfigError(message)
     return place

@@ -1,0 +1,59 @@
+"""Sound that a microphone loses and finds again, and how long both may take."""
+
+import logging
+import time
+from pathlib import Path
+
+import soundfile
+
+import signals
+from brief_bundle import WINDOW
+from listening import STARTING, is_estimate, is_waiting
+
+LOST, RETURN = 2.25, 5.0
+FOUND = WINDOW + RETURN
+MACHINE = 0.75
+"""Seconds that a busy machine may take on top of it until a line is written."""
+LONG_WINDOW = 2.96
+"""Seconds that the shipped model hears at once."""
+LOUD, SOFT = -6.0, -30.0
+BETWEEN = -18.0
+
+
+def tone(folder: Path, peak: float) -> Path:
+    path = folder / f"tone{peak:.0f}.wav"
+    soundfile.write(path, signals.sine(440.0, 120.0, amplitude=10.0 ** (peak / 20.0), rate=48_000), 48_000)
+    return path
+
+
+def measured(what: str, value: object) -> None:
+    logging.getLogger(__name__).info("%s: %s", what, value)
+
+
+def lag(estimate):
+    """How old its sound was when it was made, but for a constant."""
+    return estimate["monotonic"] - estimate["seconds"] - estimate["dropped"]
+
+
+def hears_loud(said):
+    return is_estimate(said) and said["peak"] > BETWEEN
+
+
+def lose(listening, fault) -> tuple[dict, float]:
+    """The last estimate before a fault, and how many seconds it took until the sound counted as lost."""
+    before = listening.until(hears_loud, STARTING)
+    began = time.monotonic()
+    fault()
+    said = listening.everything_until(is_waiting, LOST + MACHINE)
+    return [before, *filter(is_estimate, said)][-1], said[-1]["at"] - began
+
+
+def find(listening, before, cure, window=WINDOW) -> tuple[dict, float]:
+    """The first estimate after a cure, which shares no sound with the last before, and how long it took."""
+    listening.forget()
+    cure()
+    began = time.monotonic()
+    after = listening.until(is_estimate, window + RETURN + MACHINE)
+    assert after["sequence"] == before["sequence"] + 1
+    assert after["seconds"] - before["seconds"] > window - 0.01, "the window holds sound from before"
+    return after, after["monotonic"] - began

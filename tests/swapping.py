@@ -1,0 +1,32 @@
+"""What tests of a listener whose model changes ask it and MQTT."""
+
+import json
+
+from listening import is_estimate
+
+STABLE, OWN = "headnod/deploy/stable", "headnod/kitchen/deploy"
+
+
+def told(message):
+    return json.loads(message.payload)
+
+
+def until_stage(heard, stage, model, within=30.0):
+    return told(
+        heard.until(
+            lambda message: (
+                message.topic == "headnod/kitchen/model"
+                and told(message)["stage"] == stage
+                and told(message)["model"] == model
+            ),
+            within,
+        )
+    )
+
+
+def stages(heard):
+    return [each["stage"] for each in map(json.loads, heard.on("kitchen/model")) if each["model"] == "fixed-2.0.0"]
+
+
+def of_model(version):
+    return lambda said: is_estimate(said) and said["model"] == f"fixed-{version}"
