@@ -1,7 +1,7 @@
 """Faults of the microphone that take its sound away, each made to happen for real: sound comes back by itself.
 
 The microphone is a virtual one; PulseAudio, ALSA, PortAudio and the listener are the real ones. Sound is lost
-within 2 s and one read of 0.25 s, and an estimate is made within a window and 5 s of its return. Windows are short
+within 2 s and one read, and an estimate is made within a window and 5 s of its return. Windows are short
 here, so that the tests are, too: `--log-cli-level=info` tells what was measured.
 """
 
