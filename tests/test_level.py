@@ -98,7 +98,7 @@ def test_dead_audio_tells_nothing_of_the_room():
 
 def test_a_moment_of_digital_silence_within_a_window_is_no_noise_floor():
     gap = noise(3.0, dbfs=-58)
-    gap[20_000:40_000] = 0.0
+    gap[21_246:41_246] = 0.0
     # Pieces that are partly alive count as what they are.
     assert floor_after([gap]) == pytest.approx(-58, abs=3.0)
 
@@ -113,3 +113,30 @@ def test_a_quiet_moment_is_forgotten_after_ten_minutes():
 def test_a_gain_moves_the_floor_as_far():
     hiss = noise(3.0, dbfs=-70)
     assert floor_after([scaled(hiss, -9)]) - floor_after([hiss]) == pytest.approx(-9, abs=0.01)
+
+
+@pytest.mark.parametrize("gain", [-40, 0])
+@pytest.mark.parametrize("begins", [0, 5, 20, 37])
+def test_a_meter_finds_where_sound_begins_at_any_level(begins, gain):
+    audio = noise(3.0, dbfs=-60)[:WINDOW]
+    audio[begins * 1708 :] += sine(440.0, 3.0)[: WINDOW - begins * 1708]
+    hush = Meter(WINDOW).read(scaled(audio, gain)).hush
+    assert max(begins - 1, 0) * 1708 <= hush <= begins * 1708
+
+
+@pytest.mark.parametrize("last", [1, 100, 1000])
+def test_even_the_newest_samples_are_heard(last):
+    audio = noise(3.0, dbfs=-90)[:WINDOW]
+    audio[-last:] += 0.9 * (-1.0) ** np.arange(last)
+    assert Meter(WINDOW).read(audio).hush == WINDOW - 1708
+
+
+@pytest.mark.parametrize("audio", [np.zeros(WINDOW, np.float32), noise(3.0, dbfs=-30)[:WINDOW]])
+def test_what_is_alike_throughout_begins_at_once(audio):
+    assert Meter(WINDOW).read(audio).hush == 0
+
+
+def test_sound_that_is_over_has_no_beginning():
+    audio = np.zeros(WINDOW, np.float32)
+    audio[10 * 1708 : 20 * 1708] = sine(440.0, 1.0)[: 10 * 1708]
+    assert Meter(WINDOW).read(audio).hush == 0

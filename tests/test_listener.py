@@ -136,10 +136,44 @@ def test_genres_that_are_nearly_as_likely_do_not_take_turns():
     assert restless.count("metal") > 3
 
 
-def test_music_is_named_as_soon_as_it_is_likelier_than_no_music():
-    model = FixedModel((0.1, 0.3, 0.6), (0.1, 0.5, 0.4), not_music=True)
-    said = heard([music(6.0)], model, ListenerSettings(smoothing=0.0))
-    assert genres(said) == ["unknown", "metal"]
+def test_what_was_taken_for_no_music_is_named_when_a_genre_is_clearly_ahead():
+    model = FixedModel((0.1, 0.3, 0.6), (0.1, 0.5, 0.4), (0.1, 0.7, 0.2), not_music=True)
+    said = heard([music(9.0)], model, ListenerSettings(smoothing=0.0))
+    assert genres(said) == ["unknown", "unknown", "metal"]
+
+
+def begun(share, *, room=-75):
+    """A window in a room of so many dBFS, of which the last share is music."""
+    audio = noise(1.0, dbfs=room)[:WINDOW]
+    sounding = round(share * WINDOW)
+    audio[WINDOW - sounding :] += scaled(music(1.0)[:sounding], 0)
+    return audio
+
+
+@pytest.mark.parametrize("room", [-120, -75, -45])
+def test_a_song_that_begins_within_a_window_is_heard_as_its_own_repetition(room):
+    model, window = FixedModel(JAZZ), begun(0.6, room=room)
+    assert genres(heard([window], model)) == ["jazz"]
+    (features,) = model.heard
+    log_mel = model.front_end.log_mel(window)
+    # The meter's moments are as long as a frame of the shipped models, and end where the window does.
+    moments = -(-round(0.6 * WINDOW) // 1708)
+    first = (WINDOW - 1708 * moments) // 1024
+    assert np.array_equal(features, model.front_end.cepstra(np.resize(log_mel[first:], log_mel.shape)))
+
+
+def test_a_loud_moment_makes_no_silence_of_soft_music():
+    soft, model = scaled(music(2.0), -26), FixedModel(JAZZ)
+    loud = soft[WINDOW : 2 * WINDOW].copy()
+    loud[-WINDOW // 8 :] *= 30
+    assert genres(heard([soft[:WINDOW], loud], model)) == ["jazz", "jazz"]
+    assert np.array_equal(model.heard[1], model.front_end.mfcc(loud))
+
+
+def test_a_word_in_silence_is_no_beginning():
+    model, word = FixedModel(JAZZ), begun(0.6)[::-1].copy()
+    heard([word], model)
+    assert np.array_equal(model.heard[0], model.front_end.mfcc(word))
 
 
 def test_what_is_no_music_is_unknown_and_its_chance_is_missing_from_the_scores():

@@ -16,6 +16,8 @@ SILENT_DBFS = -120.0
 
 _FULL_SCALE = 0.999
 _PIECE = 1708
+_FAINT = 20.0
+"""Decibels under a window's loudest moment from which a moment at its head is none of its sound."""
 _DOUBTFUL = 1e-5
 """A piece that varies more than this is alive, whatever rounding did to it."""
 
@@ -62,6 +64,9 @@ class Loudness(NamedTuple):
     quietest: float | None
     """Level of the quietest moment, in dBFS; None if no moment was alive."""
 
+    hush: int
+    """Samples before sound begins, where it lasts to the end of the window; 0 elsewhere."""
+
 
 class Meter:
     """Measures windows of one length in one pass, in memory that is made once.
@@ -74,7 +79,8 @@ class Meter:
     def __init__(self, size: int) -> None:
         """Make room for windows of so many samples."""
         self._centred, self._ones = np.empty(size, np.float32), np.ones(size, np.float32)
-        self._whole = size // _PIECE * _PIECE
+        # Pieces lie so that the newest sound is in one; up to a piece at the head is in none.
+        self._rest = size % _PIECE
 
     def read(self, audio: Audio) -> Loudness:
         """Loudness of one window, shape (size,)."""
@@ -82,21 +88,31 @@ class Meter:
         mean = np.dot(audio, self._ones) / np.float32(audio.size)
         centred = np.subtract(audio, mean, out=self._centred)
         lowest, highest = float(audio.min()), float(audio.max())
-        peak = max(highest, -lowest)
+        peak, power = max(highest, -lowest), float(np.dot(centred, centred)) / audio.size
+        pieces = centred[self._rest :].reshape(-1, _PIECE)
+        means = pieces @ self._ones[:_PIECE] / np.float32(_PIECE)
+        powers = np.einsum("ij,ij->i", pieces, pieces) / np.float32(_PIECE) - np.square(means)
         return Loudness(
-            level=decibels(math.sqrt(float(np.dot(centred, centred)) / audio.size)),
+            level=decibels(math.sqrt(power)),
             peak=decibels(peak),
             clipped=clipped_share(audio) if peak >= _FULL_SCALE else 0.0,
             dead=lowest == highest,
-            quietest=self._quietest(centred[: self._whole].reshape(-1, _PIECE)),
+            quietest=_quietest(pieces, powers),
+            hush=_hush(powers, self._rest),
         )
 
-    def _quietest(self, pieces: NDArray[np.float32]) -> float | None:
-        means = pieces @ self._ones[:_PIECE] / np.float32(_PIECE)
-        variances = np.einsum("ij,ij->i", pieces, pieces) / np.float32(_PIECE) - np.square(means)
-        if variances.size and variances.min() < _DOUBTFUL:
-            variances = variances[np.ptp(pieces, axis=1) > 0]
-        return 20.0 * math.log10(max(math.sqrt(max(float(variances.min()), 0.0)), 1e-6)) if variances.size else None
+
+def _quietest(pieces: NDArray[np.float32], powers: NDArray[np.float32]) -> float | None:
+    if powers.size and powers.min() < _DOUBTFUL:
+        powers = powers[np.ptp(pieces, axis=1) > 0]
+    return 20.0 * math.log10(max(math.sqrt(max(float(powers.min()), 0.0)), 1e-6)) if powers.size else None
+
+
+def _hush(powers: NDArray[np.float32], rest: int) -> int:
+    # The loudest moment, not the mean: that falls where little sounds, and the room would be taken for sound.
+    sounding = powers > powers.max(initial=0.0) * 10.0 ** (-_FAINT / 10.0)
+    first = int(sounding.argmax()) if sounding[-1:].any() else 0
+    return rest + first * _PIECE if first else 0
 
 
 class NoiseFloor:

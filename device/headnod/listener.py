@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 
 from headnod.audio.blocks import Block, Hole
 from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, Now, State
+from headnod.frontend import LogMel
 from headnod.level import Loudness, Meter, NoiseFloor
 from headnod.model import GenreModel
-from headnod.smoothing import Choice, Smoother
+from headnod.smoothing import Naming
 from headnod.steady import SteadyNoise
 from headnod.windows import FrameCache, Window, windows
 
 _CLIPPING = 0.005
 """Share of samples at full scale that makes a window clipped: mastered music
 touches full scale now and then, an overdriven microphone stays there."""
+
+_ENOUGH = 0.3
+"""Share of a window that must sound before a genre is asked for, where silence was before."""
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,9 +142,8 @@ class _Judge:
         self.model, self._settings = model, settings
         single = None if settings.smoothing else model.manifest.single
         self._scores = model.scores if single is None else model.alone
-        self._certainty = settings.certainty or (single or model.manifest.rejection).certainty
-        self._smoother = Smoother(seconds=settings.smoothing, every=settings.every)
-        self._choice = Choice(lead=settings.lead)
+        certainty = settings.certainty or (single or model.manifest.rejection).certainty
+        self._naming = Naming(seconds=settings.smoothing, every=settings.every, lead=settings.lead, certainty=certainty)
         self._noise, self._cache = NoiseFloor(every=settings.every), FrameCache(model.front_end)
         self._meter = Meter(model.front_end.window_samples)
         self._steady = SteadyNoise(model.front_end)
@@ -150,30 +153,42 @@ class _Judge:
         self._noise.update(loudness.quietest)
         if loudness.level < max(self._settings.silence, self._noise.floor + self._settings.above_noise):
             return self._silence(loudness)
-        log_mel = self._cache.log_mel(window)
-        if self._steady.fills(log_mel):
+        log_mel = self._sound(self._cache.log_mel(window), loudness.hush)
+        if log_mel is None:
             return self._silence(loudness)
         raw = self._scores(self.model.front_end.cepstra(log_mel))
-        scores = self._smoother.update(raw)
-        chosen = self._choice.of(scores)
-        if self.model.answers[chosen] == UNKNOWN:
-            # Only genres are kept: the first half second of a song after silence is often taken for no music.
-            self._choice.forget()
-        genre = self.model.answers[chosen] if scores.max() >= self._certainty else UNKNOWN
+        scores, chosen, sure = self._naming.hear(raw)
+        genre = self.model.answers[chosen] if sure else UNKNOWN
         raw_genre = self.model.answers[int(raw.argmax())]
         genres = scores[: len(self.model.labels)]
         confidence = genres.max() if genre == UNKNOWN else scores[chosen]
         return _Judgement(genre, confidence, genres, raw_genre, raw.max(), loudness)
 
     def forget(self) -> None:
-        self._smoother.forget()
-        self._choice.forget()
+        self._naming.forget()
 
     def succeeded_by(self, model: GenreModel) -> _Judge:
         """Another model's judge, who knows the room and nothing of what this one's model said."""
         successor = _Judge(model, self._settings)
         successor._noise = self._noise
         return successor
+
+    def _sound(self, log_mel: LogMel, hush: int) -> LogMel | None:
+        """What there is to name, shape (frames, n_mels); None where that is steady noise, or too short by now.
+
+        Sound that begins within a window is heard as its own repetition, as a short file is: beside
+        silence a network takes it for a bang or a word.
+        """
+        frames, first = len(log_mel), hush // self.model.front_end.hop
+        if self._steady.fills(log_mel):
+            return None
+        if not first:
+            return log_mel
+        begun = log_mel[first + np.arange(frames) % (frames - first)]
+        if frames - first >= _ENOUGH * frames and not self._steady.fills(begun):
+            return begun
+        # What is far softer than a sudden bang may be music too, where music was heard before.
+        return None if self._naming.anew else log_mel
 
     def _silence(self, loudness: Loudness) -> _Judgement:
         self.forget()

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+from types import TracebackType
+
+from headnod.legible import legible
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7
+_Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def formatter(stream: int, journal: str) -> logging.Formatter:
@@ -30,12 +34,22 @@ def formatter(stream: int, journal: str) -> logging.Formatter:
     return _ForTheJournal() if journal == f"{status.st_dev}:{status.st_ino}" else _ForAPerson()
 
 
-class _ForAPerson(logging.Formatter):
+class _Legible(logging.Formatter):
+    """A message is one line, whatever the names in it hold; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return legible(super().formatMessage(record))
+
+    def formatException(self, ei: _Raised) -> str:  # noqa: N802 - the library's name
+        return "\n".join(map(legible, super().formatException(ei).split("\n")))
+
+
+class _ForAPerson(_Legible):
     def __init__(self) -> None:
         super().__init__("headnod: %(message)s")
 
 
-class _ForTheJournal(logging.Formatter):
+class _ForTheJournal(_Legible):
     """Each line begins with its priority, as sd-daemon(3) has it."""
 
     def format(self, record: logging.LogRecord) -> str:

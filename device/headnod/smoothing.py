@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -30,8 +30,8 @@ class Smoother:
     >>> smoother = Smoother(seconds=12.0, every=3.0)
     >>> smoother.update(np.array([0.5, 0.5], np.float32)).round(2).tolist()
     [0.5, 0.5]
-    >>> smoother.update(np.array([0.9, 0.1], np.float32)).round(2).tolist()
-    [0.78, 0.22]
+    >>> smoother.update(np.array([0.9, 0.1], np.float32)).astype(float).round(2).tolist()
+    [0.8, 0.2]
     """
 
     def __init__(self, *, seconds: float, every: float) -> None:
@@ -43,6 +43,11 @@ class Smoother:
         self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
         self._sum: NDArray[np.floating] | float = 0.0
         self._weight = 0.0
+
+    @property
+    def anew(self) -> bool:
+        """Nothing was heard yet, or since it last forgot."""
+        return self._weight == 0.0
 
     def update(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores smoothed with those before them, shape (labels,), summing to 1."""
@@ -82,6 +87,50 @@ class Choice:
     def forget(self) -> None:
         """The next answer is the likeliest one."""
         self._kept = None
+
+
+class Said(NamedTuple):
+    """What stands after a window, given those before it."""
+
+    scores: NDArray[np.float32]
+    """Smoothed, shape (answers,), summing to 1."""
+
+    answer: int
+    """Place of the answer that is kept."""
+
+    sure: bool
+    """Some answer is certain enough."""
+
+
+class Naming:
+    """How one answer comes of many windows: smoothed, kept, and said only when certain enough.
+
+    Listener and evaluation share it, so a figure of the one is a figure of the other.
+
+    >>> naming = Naming(seconds=12.0, every=3.0, lead=0.3, certainty=0.5)
+    >>> [naming.hear(np.array(scores, np.float32)).answer for scores in ([0.8, 0.2], [0.4, 0.6], [0.1, 0.9])]
+    [0, 0, 1]
+    """
+
+    def __init__(self, *, seconds: float, every: float, lead: float, certainty: float) -> None:
+        """Start with nothing heard; see `Smoother` and `Choice`."""
+        self._smoother, self._choice = Smoother(seconds=seconds, every=every), Choice(lead=lead)
+        self._certainty = certainty
+
+    @property
+    def anew(self) -> bool:
+        """Nothing was heard yet, or since it last forgot."""
+        return self._smoother.anew
+
+    def hear(self, scores: NDArray[np.float32]) -> Said:
+        """What stands now that a window has these scores, shape (answers,)."""
+        smoothed = self._smoother.update(scores)
+        return Said(smoothed, self._choice.of(smoothed), bool(smoothed.max() >= self._certainty))
+
+    def forget(self) -> None:
+        """What comes next has nothing to do with what was."""
+        self._smoother.forget()
+        self._choice.forget()
 
 
 def _evidence(scores: NDArray[np.float32]) -> NDArray[np.float32]:

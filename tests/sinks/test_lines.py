@@ -58,6 +58,11 @@ def test_an_estimate_and_a_condition_can_be_told_apart():
     assert "genre" not in Condition.__struct_fields__
 
 
+def test_a_label_that_a_terminal_would_obey_is_spelled_out():
+    (line,) = plain(msgspec.structs.replace(estimate("jazz", jazz=0.8), genre="jazz\x1b[2J\n"))
+    assert r"jazz\x1b[2J\n" in line
+
+
 class Flushed(io.StringIO):
     flushes = 0
 

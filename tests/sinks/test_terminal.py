@@ -123,6 +123,17 @@ def test_what_is_heard_stands_in_the_title():
     screen.terminal.close()
 
 
+def test_names_that_the_terminal_would_obey_are_spelled_out():
+    screen = Screen(hearing="a\x1b[2Jb.ogg")
+    screen.terminal.show(msgspec.structs.replace(JAZZ, model="genre\x1b]0;title\x07-1.0.0"))
+    title = screen.lines()[0]
+    assert title.startswith(r"headnod  genre\x1b]0;title\x07-1.0.0  a\x1b[2Jb.ogg")
+    assert "  -20 dBFS |||" in title
+    screen.terminal.tell(msgspec.structs.replace(condition(State.WAITING), message="no 'mic\x1b[5m'"))
+    assert r"no 'mic\x1b[5m'" in screen.lines()[-1]
+    screen.terminal.close()
+
+
 def test_of_a_long_path_the_file_stays_in_the_title_and_so_does_the_level():
     screen = Screen(hearing="/home/someone/music/" + "a very long folder/" * 6 + "war.ogg")
     screen.terminal.show(JAZZ)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from headnod.commands.options import add_config, add_model, load_config
+from headnod.legible import legible
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """Judge every file; one that cannot be heard is named and the others go on."""
     import msgspec  # noqa: PLC0415
 
+    from headnod.audio.ctrl_c import ctrl_c_later, uninterrupted  # noqa: PLC0415
     from headnod.audio.file import audio_file  # noqa: PLC0415
     from headnod.classify import classify  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
@@ -39,13 +42,13 @@ def run(options: argparse.Namespace) -> int:
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config
     model = GenreModel.load(find_model(config.model.name))
-    width, failed = max(map(len, options.files)), 0
+    width, failed = max(len(_shown(file)) for file in options.files), 0
     for file in options.files:
-        # A name that is no UTF-8 could not be printed as JSON.
-        name = os.fsencode(file).decode(errors="replace")
         try:
-            with audio_file(Path(file), model.front_end.sample_rate) as blocks:
-                verdict = classify(name, blocks, model)
+            with ExitStack() as opened:
+                with ctrl_c_later():
+                    blocks = opened.enter_context(audio_file(Path(file), model.front_end.sample_rate))
+                verdict = classify(_named(file), uninterrupted(blocks), model)
         except AudioError as error:
             _log.error("%s", error)
             failed += 1
@@ -54,5 +57,14 @@ def run(options: argparse.Namespace) -> int:
             print(msgspec.json.encode(verdict).decode(), flush=True)  # noqa: T201
         else:
             short = "  short" if verdict.short else ""
-            print(f"{name:<{width}}  {verdict.genre:<10} {verdict.confidence:.2f}{short}", flush=True)  # noqa: T201
+            print(f"{_shown(file):<{width}}  {legible(verdict.genre):<10} {verdict.confidence:.2f}{short}", flush=True)  # noqa: T201
     return 1 if failed else 0
+
+
+def _named(file: str) -> str:
+    # A name that is no UTF-8 could not be printed as JSON.
+    return os.fsencode(file).decode(errors="replace")
+
+
+def _shown(file: str) -> str:
+    return legible(_named(file))

@@ -6,6 +6,8 @@ import argparse
 import json
 from dataclasses import asdict
 
+from headnod.legible import legible
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
@@ -32,6 +34,6 @@ def run(options: argparse.Namespace) -> int:
     for device in found:
         mark = "*" if device is usual else " "
         also = f"  also {', '.join(device.others)}" if device.others else ""
-        print(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} channels{also}")  # noqa: T201
+        print(legible(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} channels{also}"))  # noqa: T201
     print("* is taken when none is named")  # noqa: T201
     return 0

@@ -7,6 +7,7 @@ from typing import TextIO
 import msgspec
 
 from headnod.estimate import Condition, Estimate
+from headnod.legible import legible
 
 
 class PlainLines:
@@ -34,7 +35,7 @@ class PlainLines:
         """Nothing is open."""
 
     def _write(self, line: str) -> None:
-        self._out.write(line + "\n")
+        self._out.write(legible(line) + "\n")
         self._out.flush()
 
 

@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from headnod.estimate import Condition, Estimate, State
+from headnod.legible import legible
 from headnod.sinks.motion import Motion
 from headnod.sinks.palette import hexadecimal
 
@@ -45,7 +46,7 @@ class Terminal:
             animated: Redraw ten times a second, not only when told something.
         """
         self._console = console or Console()
-        self._hearing = hearing
+        self._hearing = legible(hearing)
         self._monotonic = monotonic
         self._estimate: Estimate | None = None
         self._condition: Condition | None = None
@@ -89,7 +90,8 @@ class Terminal:
         lines = [self._title(width), *bars, [], self._playing(width)]
         room = max(height - 1, 1)
         for line in lines if len(lines) <= room else self._cramped(lines, room):
-            yield from Segment.adjust_line_length(line, width, pad=False)
+            safe = [Segment(legible(text), style) for text, style, _ in line]
+            yield from Segment.adjust_line_length(safe, width, pad=False)
             yield Segment.line()
 
     def _cramped(self, lines: list[list[Segment]], room: int) -> list[list[Segment]]:
@@ -105,7 +107,7 @@ class Terminal:
             return [Segment("headnod", Style(bold=True))]
         level = "" if self._condition else f"  {self._estimate.level:.0f} dBFS {self._meter()}"
         room = width - len("headnod") - len(level)
-        about = _kept_end(f"  {self._estimate.model}  ", self._hearing, room)
+        about = _kept_end(f"  {legible(self._estimate.model)}  ", self._hearing, room)
         return [
             Segment("headnod", Style(bold=True)),
             Segment(about, Style(dim=True)),

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from doubles import FixedModel
 from headnod.frontend import FrontEnd
+from headnod.listener import ListenerSettings
 from headnod.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import softmax
 from headnod_train.archive import ArchiveError, read_archive
@@ -16,6 +18,8 @@ from headnod_train.measure.conditions import CONDITIONS
 from headnod_train.measure.evaluate import evaluate
 from headnod_train.measure.figures import EvaluationError, load, save
 from headnod_train.measure.listening import Heard
+from headnod_train.measure.sounds import estimates
+from signals import RATE, music
 from tone_archive import GENRES, write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
@@ -67,16 +71,36 @@ def test_its_calibration_error_is_its_confidence_less_a_third(archive):
     assert found.calibration.ece_of_windows == pytest.approx(confidence - 1 / 3, abs=1e-4)
 
 
+def said(scores, tracks, *, labels):
+    """A hearing of windows with these scores."""
+    return Heard(np.log(np.array(scores, np.float32)), np.array(tracks), np.zeros(len(tracks), np.intp), labels)
+
+
 @pytest.mark.parametrize(("certainty", "named"), [(0.7, 1.0), (0.8, 0.0)])
 def test_only_estimates_as_certain_as_the_bundle_wants_are_named(certainty, named):
-    settled = judge(np.full((4, 2), [0.75, 0.25], np.float32), np.array([0, 0, 0, 1]), np.arange(4), certainty)
+    heard = said([[0.75, 0.25]] * 4, range(4), labels=2)
+    settled = judge(heard.kept(1.0), heard.shown(1.0, certainty), np.array([0, 0, 0, 1]), np.arange(4))
     assert (settled.accuracy, settled.named) == (0.75, named)
     assert settled.accuracy_of_named == 0.75 * named
 
 
-def test_what_is_likelier_no_music_is_never_named():
-    stream = np.array([[0.2, 0.1], [0.6, 0.2]], np.float32)
-    assert judge(stream, np.array([0, 0]), np.arange(2), 0.0).named == 0.5
+def test_what_is_likelier_no_music_is_never_named_and_has_a_likeliest_genre():
+    heard = said([[0.2, 0.1, 0.7], [0.6, 0.2, 0.2]], range(2), labels=2)
+    assert heard.shown(1.0, 0.0).tolist() == [-1, 0]
+    assert heard.kept(1.0).tolist() == [0, 0]
+
+
+def test_the_stream_names_what_the_listener_names_and_keeps_it_as_long():
+    scores = [[0.8, 0.2], [0.35, 0.65], [0.35, 0.65], [0.35, 0.65], [0.2, 0.8], [0.35, 0.65]]
+    tracks = [0, 0, 0, 0, 0, 1]
+    model = FixedModel(*scores[:5])
+    window = model.front_end.window_samples
+    settings = ListenerSettings()
+    sound = [music(1.0 + 4 * settings.every)[: round(4 * settings.every * RATE) + window]]
+    genres = [each.genre for each in estimates(model, sound)]
+    shown = said(scores, tracks, labels=2).shown(1.0, 0.0)
+    assert genres == [model.labels[place] for place in shown[:5]] == ["jazz", "jazz", "jazz", "jazz", "metal"]
+    assert shown[5] == 1
 
 
 def test_agreement_with_the_float_network_counts_windows(archive):

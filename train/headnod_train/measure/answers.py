@@ -56,24 +56,25 @@ def tracks_share(hearings: Sequence[Heard], temperature: float) -> Share:
 
 
 def stream_of(hearings: Sequence[Heard], manifest: Manifest) -> Stream:
-    """The listener's smoothed estimates, from 3, 6 and 12 s of each track on."""
-    stream, targets, tracks, seconds = _streamed(hearings, manifest.temperature)
+    """The genres that the listener names, from 3, 6 and 12 s of each track on."""
+    certainty = manifest.rejection.certainty
+    shown = np.concatenate([heard.shown(manifest.temperature, certainty) for heard in hearings])
+    kept = np.concatenate([heard.kept(manifest.temperature) for heard in hearings])
+    targets, tracks, seconds = _placed(hearings)
     settled = {}
     for name, start in (("after_3s", 3.0), ("after_6s", 6.0), ("after_12s", SETTLED)):
         late = seconds >= start
-        settled[name] = (
-            judge(stream[late], targets[late], tracks[late], manifest.rejection.certainty) if late.any() else None
-        )
-    right = stream.argmax(axis=1) == targets
+        settled[name] = judge(kept[late], shown[late], targets[late], tracks[late]) if late.any() else None
+    right = kept == targets
     moments = np.arange(1, int(seconds.max() / SECONDS_APART) + 1) * SECONDS_APART
     return Stream(**settled, moments=tuple((float(each), _rounded(right[seconds == each].mean())) for each in moments))
 
 
-def judge(stream: Chances, targets: NDArray[np.intp], tracks: NDArray[np.intp], certainty: float) -> Settled:
-    """Smoothed scores, one row an estimate, against what was played."""
-    right = stream.argmax(axis=1) == targets
-    sure = sureness(stream)
-    named = (sure >= certainty) & (sure > 0.0)
+def judge(
+    kept: NDArray[np.intp], shown: NDArray[np.intp], targets: NDArray[np.intp], tracks: NDArray[np.intp]
+) -> Settled:
+    """Estimates against what was played: see `Heard.kept` and `Heard.shown`."""
+    right, named = kept == targets, shown >= 0
     share = share_right(right, tracks)
     of_named = float(right[named].mean()) if named.any() else 0.0
     return Settled(share.accuracy, share.ci95, share.count, _rounded(named.mean()), _rounded(of_named))
@@ -134,8 +135,11 @@ def confusion_of(heard: Heard, labels: tuple[str, ...], temperature: float) -> C
 def _streamed(
     hearings: Sequence[Heard], temperature: float
 ) -> tuple[Chances, NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    return np.concatenate([heard.stream(temperature) for heard in hearings]), *_placed(hearings)
+
+
+def _placed(hearings: Sequence[Heard]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     return (
-        np.concatenate([heard.stream(temperature) for heard in hearings]),
         np.concatenate([heard.targets for heard in hearings]),
         np.concatenate([heard.tracks for heard in hearings]),
         np.concatenate([heard.seconds for heard in hearings]),

@@ -8,10 +8,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.listener import ListenerSettings
 from headnod.model import GenreModel
-from headnod.smoothing import Choice, Smoother
-from headnod_train.archive import SECONDS_APART, Archive, window_starts
+from headnod_train.archive import Archive, window_starts
+from headnod_train.measure.listening import naming_of
 from headnod_train.measure.parts import Changes
 
 SONGS = 300
@@ -79,19 +78,14 @@ def _order(targets: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
 def _shown(model: GenreModel, log_mel: NDArray[np.float32]) -> tuple[NDArray[np.float64], list[int | None]]:
     """When each estimate is made, in seconds, and what it names; None where it is not certain enough."""
     front_end = model.front_end
-    smoother = Smoother(seconds=ListenerSettings().smoothing, every=SECONDS_APART)
-    choice = Choice(lead=ListenerSettings().lead)
+    naming = naming_of(model.manifest.rejection.certainty)
     starts = window_starts(len(log_mel), front_end)
 
     def names() -> Iterator[int | None]:
         for start in starts:
             window = front_end.cepstra(log_mel[start : start + front_end.frames])
-            scores = smoother.update(model.scores(window))
-            chosen = choice.of(scores)
-            if chosen >= len(model.labels):
-                choice.forget()
-            sure = scores.max() >= model.manifest.rejection.certainty and chosen < len(model.labels)
-            yield chosen if sure else None
+            said = naming.hear(model.scores(window))
+            yield said.answer if said.sure and said.answer < len(model.labels) else None
 
     ends = (np.array(starts) + front_end.frames) * (front_end.hop / front_end.sample_rate)
     return ends, list(names())

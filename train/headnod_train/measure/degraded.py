@@ -12,7 +12,6 @@ from headnod_train.measure.answers import reliability_of, stream_of, tracks_shar
 from headnod_train.measure.comparison import agreement, stated_agreement
 from headnod_train.measure.conditions import Condition
 from headnod_train.measure.listening import Heard, hear
-from headnod_train.measure.metrics import sureness
 from headnod_train.measure.parts import Degradation, Degraded, Loss
 
 
@@ -63,7 +62,7 @@ def degraded(
 
 def _row(model: GenreModel, heard: Heard, clean: Heard, condition: Condition, agrees: float | None) -> Degradation:
     manifest = model.manifest
-    sure = sureness(heard.stream(manifest.temperature))
+    shown = heard.shown(manifest.temperature, manifest.rejection.certainty)
     return Degradation(
         name=condition.name,
         how=condition.how,
@@ -72,7 +71,7 @@ def _row(model: GenreModel, heard: Heard, clean: Heard, condition: Condition, ag
         stream=stream_of([heard], manifest),
         calibration=reliability_of([heard], manifest),
         loss_points=_loss(model, [heard], clean),
-        refused=round(float(((sure < manifest.rejection.certainty) | (sure <= 0.0)).mean()), 4),
+        refused=round(float((shown < 0).mean()), 4),
         float_agreement=agrees,
     )
 

@@ -6,6 +6,7 @@ figure of the Pi.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from rich.progress import track as shown
 from headnod.frontend import Features
 from headnod.listener import ListenerSettings
 from headnod.model import GenreModel, softmax
-from headnod.smoothing import Smoother
+from headnod.smoothing import Naming, Said
 from headnod_train.archive import SECONDS_APART, Archive, window_starts
 from headnod_train.measure.conditions import Condition
 from headnod_train.rooms.bands import Bands
@@ -51,20 +52,33 @@ class Heard:
         return softmax(self.logits / np.float32(temperature))
 
     def stream(self, temperature: float) -> NDArray[np.float32]:
-        """What the listener would show after each window, shape (windows, labels).
+        """The listener's scores after each window, shape (windows, labels).
 
         Every track is listened to from its start, as after silence, with the
         listener's default smoothing.
         """
-        smoother = Smoother(seconds=ListenerSettings().smoothing, every=SECONDS_APART)
-        scores = self._answers(temperature)
-        said, former = np.empty_like(scores), None
-        for place, (window, track) in enumerate(zip(scores, self.tracks, strict=True)):
+        return np.stack([said.scores for said in self._said(temperature)])[:, : self.labels]
+
+    def shown(self, temperature: float, certainty: float) -> NDArray[np.intp]:
+        """The genre that the listener would name after each window, -1 where none, shape (windows,)."""
+        shown = [said.answer if said.sure else -1 for said in self._said(temperature, certainty)]
+        return np.array([answer if answer < self.labels else -1 for answer in shown], np.intp)
+
+    def kept(self, temperature: float) -> NDArray[np.intp]:
+        """The genre that stands after each window, however unsure, shape (windows,).
+
+        That is the one the listener keeps, or the likeliest where it takes what it hears for no music.
+        """
+        stood = [(said.answer, int(said.scores[: self.labels].argmax())) for said in self._said(temperature)]
+        return np.array([answer if answer < self.labels else best for answer, best in stood], np.intp)
+
+    def _said(self, temperature: float, certainty: float = 0.0) -> Iterator[Said]:
+        naming, former = naming_of(certainty), None
+        for window, track in zip(self._answers(temperature), self.tracks, strict=True):
             if track != former:
-                smoother.forget()
+                naming.forget()
                 former = track
-            said[place] = smoother.update(window)
-        return said[:, : self.labels]
+            yield naming.hear(window)
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -72,6 +86,12 @@ class Heard:
         first = np.flatnonzero(np.diff(self.tracks, prepend=-1))
         since = np.arange(len(self.tracks)) - np.repeat(first, np.diff(first, append=len(self.tracks)))
         return np.asarray((since + 1) * SECONDS_APART, np.float64)
+
+
+def naming_of(certainty: float) -> Naming:
+    """The listener's own way from scores to a name, as it comes, with a window every 3 s."""
+    settings = ListenerSettings()
+    return Naming(seconds=settings.smoothing, every=SECONDS_APART, lead=settings.lead, certainty=certainty)
 
 
 def hear(model: GenreModel, archive: Archive, *, through: Condition | None = None, console: Console) -> Heard:
