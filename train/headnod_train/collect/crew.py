@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from headnod.audio.ctrl_c import ctrl_c_later
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.frontend import FrontEnd
 from headnod_train.collect.hear import Heard, Unheard, hear
@@ -61,7 +62,7 @@ def hear_one(place: int, path: Path, front_end: FrontEnd, seconds: float, caller
         # Ctrl-C reaches the whole group; only the caller has something to say about it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return place, hear(path, front_end, seconds)
-    with _ctrl_c_later():
+    with ctrl_c_later():
         return place, hear(path, front_end, seconds)
 
 
@@ -77,22 +78,6 @@ def _without_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-
-
-@contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Let the body end first: libsndfile reads through Python, and loses a Ctrl-C that comes meanwhile."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed = []
-    former = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-    if pressed and callable(former):
-        former(signal.SIGINT, None)
 
 
 _BATCH = 4
