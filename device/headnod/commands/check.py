@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from headnod.commands.options import add_config, add_model, load_config
+from headnod.legible import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print(msgspec.json.encode(finding).decode(), flush=True)  # noqa: T201
         else:
-            print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {finding.message}", flush=True)  # noqa: T201
+            print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {legible(finding.message)}", flush=True)  # noqa: T201
 
     tell(Finding("configuration", "well", f"{said} values set, {len(loaded.origins) - said} as they come"))
     for finding in checkup(loaded.config):

@@ -197,7 +197,8 @@ def _intake(options: argparse.Namespace, config: Config) -> Intake:
     from headnod.bundles.intake import Intake  # noqa: PLC0415
 
     def tell(progress: Progress) -> None:
-        print(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}", flush=True)  # noqa: T201
+        told = f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"
+        print(legible(told), flush=True)  # noqa: T201
 
     model = config.model
     return Intake(_state(options, config), model.keys, tell, budget=_budget(config), windows=model.probation)

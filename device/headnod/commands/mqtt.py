@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from headnod.commands.options import add_config, load_config
+from headnod.legible import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
 
@@ -60,7 +61,7 @@ def run_test(options: argparse.Namespace) -> int:
         if options.json:
             print(msgspec.json.encode(step).decode(), flush=True)  # noqa: T201
         else:
-            print(f"{_MARKS[step.verdict]:<8} {step.step:<12} {step.message}", flush=True)  # noqa: T201
+            print(f"{_MARKS[step.verdict]:<8} {step.step:<12} {legible(step.message)}", flush=True)  # noqa: T201
         worst = max(worst, step.verdict == "fault")
     return worst
 

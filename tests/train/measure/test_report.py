@@ -17,6 +17,7 @@ from headnod_train.measure.report.page import page
 from headnod_train.measure.tables import tables
 from tone_archive import write_tones
 from tone_models import FRONT_END, Nearest
+from watching import chromium, missing
 
 QUIET = Console(quiet=True)
 VOID = {"meta"}
@@ -67,6 +68,26 @@ def test_the_page_stands_alone(found, tmp_path):
     text = written.read_text(encoding="utf-8")
     assert not re.search(r"https?:|//cdn|<script|<link|@import|url\(", text)
     assert load(written.with_name("evaluation.json")) == found
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_every_picture_and_nothing_beside_the_page(found, tmp_path, width):
+    written = write_report(found, tmp_path)
+    with chromium() as browser:
+        tab, troubles = browser.new_page(viewport={"width": width, "height": 900}), []
+        tab.on("console", lambda message: troubles.append(message.text))
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("requestfailed", lambda request: troubles.append(request.url))
+        tab.goto(written.as_uri())
+        pictures = tab.evaluate(
+            "[...document.querySelectorAll('img, svg')].map(each => each.getBoundingClientRect().width)"
+        )
+        room = tab.evaluate("document.documentElement.scrollWidth")
+    assert troubles == []
+    assert len(pictures) >= 3
+    assert min(pictures) > 100
+    assert room <= width
 
 
 def test_every_element_is_closed(found):
