@@ -42,7 +42,8 @@ class SteadyNoise:
         log_mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
         scatter = []
         for _ in range(_EXAMPLES):
-            spectrograph.draw(rng.normal(0.0, 0.1, front_end.window_samples).astype(np.float32), log_mel)
+            # Sums of so many samples are Gaussian whatever the samples are, and these are made four times as quickly.
+            spectrograph.draw(rng.random(front_end.window_samples, np.float32) - np.float32(0.5), log_mel)
             scatter.append(log_mel.std(axis=0))
         self._scatter = np.mean(scatter, axis=0)
         corners = mel_corners(front_end.n_mels, front_end.f_min, front_end.f_max)
