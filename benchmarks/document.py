@@ -98,14 +98,16 @@ def machines(rows: Mapping[str, Any]) -> list[str]:
         text = "; ".join(f"{key} {value}" for key, value in found.items())
         runs.setdefault(text, []).append(name)
         loads.setdefault(text, []).append(row["more"]["machine"]["load"])
-    told = {
-        text: f"{among(names)} were measured on" if len(runs) > 1 else "Measured on" for text, names in runs.items()
-    }
-    return [wrapped(f"{told[text]} {text}. {_shared(loads[text])}") for text in runs]
+    told = []
+    for text, names in runs.items():
+        which = f"{among(names)} {'was' if len(names) == 1 else 'were'} measured on" if len(runs) > 1 else "Measured on"
+        told.append(wrapped(f"{which} {text}. {_shared(loads[text])}"))
+    return told
 
 
 def _shared(loads: list[float]) -> str:
-    span = f"The load was {min(loads):.1f} to {max(loads):.1f} when its rows began"
+    least, most = f"{min(loads):.1f}", f"{max(loads):.1f}"
+    span = f"The load was {least if least == most else f'{least} to {most}'} when that began"
     if max(loads) < 1.5:  # noqa: PLR2004 - one more than itself
         return f"{span}: nothing else to speak of ran on the machine."
     return f"{span}: other work shared the machine, which ratios bear, seconds less so."

@@ -60,13 +60,13 @@ def test_the_load_is_told_as_it_was():
     figures = rows()
     assert "nothing else to speak of ran" in said(figures)
     figures["P1"]["more"]["machine"] = {**figures["P1"]["more"]["machine"], "load": 9.2}
-    assert "0.2 to 9.2 when its rows began: other work shared the machine" in said(figures)
+    assert "0.2 to 9.2 when that began: other work shared the machine" in said(figures)
 
 
 def test_rows_of_another_run_are_told_apart():
     figures = rows()
     figures["P2"]["more"]["machine"] = {**figures["P2"]["more"]["machine"], "day": "2026-10-01"}
-    assert lines_of(page(figures, set()), "P2 were measured on day 2026-10-01")
+    assert lines_of(page(figures, set()), "P2 was measured on day 2026-10-01")
 
 
 def test_numbers_on_the_page_follow_the_figures():
