@@ -155,7 +155,7 @@ def test_songs_end_and_carry_the_id_of_their_first_estimate():
 
 @pytest.mark.long
 def test_a_thousand_listeners_lose_nothing_in_two_minutes(tmp_path):
-    shipped = Path(__file__).parents[2] / "firmware_config" / "mosquitto" / "mosquitto.conf"
+    shipped = Path(__file__).parents[3] / "firmware_config" / "mosquitto" / "mosquitto.conf"
     kept = [line for line in shipped.read_text().splitlines() if line.startswith(("autosave", "max_"))]
     with Broker(tmp_path, settings="\n".join(["autosave_on_changes false", *kept])) as broker:
         with Heard(broker, "headnod/+/estimate") as heard:
