@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import pytest
 
 from doubles import Clock, FixedModel
 from headnod.audio.blocks import Hole
 from headnod.estimate import Condition, Estimate, State
+from headnod.frontend import FrontEnd
 from headnod.level import dbfs
 from headnod.listener import ListenerSettings, listen
 from signals import music, noise, scaled, sine
@@ -160,6 +162,15 @@ def test_a_song_that_begins_within_a_window_is_heard_as_its_own_repetition(room)
     moments = -(-round(0.6 * WINDOW) // 1708)
     first = (WINDOW - 1708 * moments) // 1024
     assert np.array_equal(features, model.front_end.cepstra(np.resize(log_mel[first:], log_mel.shape)))
+
+
+def test_of_sound_that_begins_after_the_last_frame_nothing_is_asked():
+    model = FixedModel(JAZZ)
+    close = FrontEnd(n_fft=2048, hop=256, frames=33, n_mels=16, n_mfcc=8)
+    assert close.window_samples == WINDOW
+    model.manifest = msgspec.structs.replace(model.manifest, front_end=close)
+    assert genres(heard([begun(0.1)], model)) == ["silence"]
+    assert model.heard == []
 
 
 def test_a_loud_moment_makes_no_silence_of_soft_music():

@@ -16,7 +16,7 @@ from headnod.listener import ListenerSettings
 from headnod.model import GenreModel
 from headnod.smoothing import mean_of
 from headnod.steady import SteadyNoise
-from headnod.windows import FrameCache, Window, windows
+from headnod.windows import FrameCache, Window, repeated, windows
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
     rest = heard.last()
     uncovered = not covered or heard.count - covered > front_end.sample_rate // 2
     if uncovered and dbfs(rest) >= settings.silence:
-        log_mel = _repeated(rest, front_end)
+        log_mel = _filled(rest, front_end)
         if not steady.fills(log_mel):
             features = front_end.cepstra(log_mel)
             scores.append(model.scores(features))
@@ -109,10 +109,8 @@ class _Tail:
         return np.concatenate(self._kept)[-self._size :]
 
 
-def _repeated(audio: Audio, front_end: FrontEnd) -> LogMel:
+def _filled(audio: Audio, front_end: FrontEnd) -> LogMel:
     """Log-mel of a window, or of what there is of it with its frames repeated."""
     if audio.size < front_end.n_fft:
         audio = np.resize(audio, front_end.n_fft)
-    log_mel = front_end.log_mel(audio)
-    places = np.arange(front_end.frames) % len(log_mel)
-    return log_mel[places]
+    return repeated(front_end.log_mel(audio), front_end.frames)

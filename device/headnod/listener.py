@@ -22,7 +22,7 @@ from headnod.level import Loudness, Meter, NoiseFloor
 from headnod.model import GenreModel
 from headnod.smoothing import Naming
 from headnod.steady import SteadyNoise
-from headnod.windows import FrameCache, Window, windows
+from headnod.windows import FrameCache, Window, repeated, windows
 
 _CLIPPING = 0.005
 """Share of samples at full scale that makes a window clipped: mastered music
@@ -176,17 +176,17 @@ class _Judge:
     def _sound(self, log_mel: LogMel, hush: int) -> LogMel | None:
         """What there is to name, shape (frames, n_mels); None where that is steady noise, or too short by now.
 
-        Sound that begins within a window is heard as its own repetition, as a short file is: beside
-        silence a network takes it for a bang or a word.
+        Sound that begins within a window is heard as its own repetition, as a short file is.
         """
         frames, first = len(log_mel), hush // self.model.front_end.hop
         if self._steady.fills(log_mel):
             return None
         if not first:
             return log_mel
-        begun = log_mel[first + np.arange(frames) % (frames - first)]
-        if frames - first >= _ENOUGH * frames and not self._steady.fills(begun):
-            return begun
+        if frames - first >= _ENOUGH * frames:
+            begun = repeated(log_mel[first:], frames)
+            if not self._steady.fills(begun):
+                return begun
         # What is far softer than a sudden bang may be music too, where music was heard before.
         return None if self._naming.anew else log_mel
 

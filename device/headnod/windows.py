@@ -87,6 +87,14 @@ def windows(
             start = following
 
 
+def repeated(log_mel: LogMel, frames: int) -> LogMel:
+    """So many frames, of fewer again and again: shape (frames, n_mels).
+
+    What is shorter than a window is heard so: beside silence a network takes it for a bang or a word.
+    """
+    return log_mel[np.arange(frames) % len(log_mel)]
+
+
 class FrameCache:
     """Features of successive windows, each log-mel frame computed once.
 
