@@ -68,12 +68,17 @@ def crowd(text: str) -> int:
 
 def seconds(text: str) -> float:
     """How long."""
+    return amount(text, _LEAST_SECONDS, _MOST_SECONDS, "seconds")
+
+
+def amount(text: str, least: float, most: float, what: str) -> float:
+    """A number of something."""
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if not _LEAST_SECONDS <= value <= _MOST_SECONDS:
-        message = f"'{text}' is no number of seconds from {_LEAST_SECONDS:g} to {_MOST_SECONDS:g}"
+        value = least - 1
+    if not least <= value <= most:
+        message = f"'{text}' is no number of {what} from {least:g} to {most:g}"
         raise argparse.ArgumentTypeError(message)
     return value
 
@@ -83,16 +88,15 @@ def few(text: str) -> int:
     return _between(text, 0, 9999)
 
 
-def place(text: str) -> tuple[str, int]:
+def place(text: str, usual: int = 0) -> tuple[str, int]:
     """Where a broker is, HOST or HOST:PORT; port 0 leaves it to TLS or no TLS."""
     host, colon, port = text.rpartition(":")
-    return (host, _between(port, 1, 65_535)) if colon else (text, 0)
+    return (host, _between(port, 1, 65_535)) if colon else (text, usual)
 
 
 def address(text: str) -> tuple[str, int]:
     """Where a broker is: HOST or HOST:PORT."""
-    host, colon, port = text.rpartition(":")
-    return (host, _between(port, 1, 65_535)) if colon else (text, _PORT)
+    return place(text, _PORT)
 
 
 def _between(text: str, least: int, most: int) -> int:

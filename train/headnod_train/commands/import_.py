@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.arguments import whole
+from headnod_train.arguments import amount, whole
 from headnod_train.commands.options import say
 
 _LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
@@ -97,23 +97,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _seconds(text: str) -> float:
-    return _between(text, 3.0, _MOST_SECONDS, "seconds")
+    return amount(text, 3.0, _MOST_SECONDS, "seconds")
 
 
 def _share(text: str) -> float:
-    return _between(text, 0.0, 0.9, "share")
+    return amount(text, 0.0, 0.9, "share")
 
 
 def _jobs(text: str) -> int:
-    return int(_between(text, 1, _MOST_JOBS, "processes"))
-
-
-def _between(text: str, least: float, most: float, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        message = f"'{text}' is no number of {what} from {least:g} to {most:g}"
-        raise argparse.ArgumentTypeError(message)
-    return value
+    return int(amount(text, 1, _MOST_JOBS, "processes"))
