@@ -15,20 +15,33 @@ from headnod.windows import FrameCache, Window
 _HOP = 1708
 
 
-def front_ends(audio: Audio) -> dict[str, Callable[[], object]]:
-    """Log-mel of one window by each library that is installed; all but librosa's usual on our frames.
+FLOOR = "numpy FFT alone, float32 (the floor)"
+"""numpy's transform of the same frames: no front end of numpy can cost less."""
 
-    numpy's transform of the same frames is the floor: no front end of numpy can
-    cost less.
-    """
-    front_end = FrontEnd()
-    window = audio[: front_end.window_samples].copy()
-    frames = np.lib.stride_tricks.sliding_window_view(window, front_end.n_fft)[:: front_end.hop].copy()
+
+def ours(window: Audio, front_end: FrontEnd) -> dict[str, Callable[[], object]]:
+    """Log-mel of one window, with no frame taken over from the one before, and the floor under it."""
+    frames = frames_of(window, front_end)
     spectrum = np.empty((len(frames), front_end.n_fft // 2 + 1), np.complex64)
     cache, place = FrameCache(front_end), iter(range(1, 1 << 30))
-    turns: dict[str, Callable[[], object]] = {
+    return {
         "headnod": lambda: cache.log_mel(Window(window, next(place) * (front_end.hop - 1))),
-        "numpy FFT alone, float32 (the floor)": lambda: np.fft.rfft(frames, axis=1, norm="forward", out=spectrum),  # type: ignore[arg-type]  # stubs know double only
+        FLOOR: lambda: np.fft.rfft(frames, axis=1, norm="forward", out=spectrum),  # type: ignore[arg-type]  # stubs know double only
+    }
+
+
+def frames_of(window: Audio, front_end: FrontEnd) -> Audio:
+    """Its frames, shape (frames, n_fft)."""
+    return np.lib.stride_tricks.sliding_window_view(window, front_end.n_fft)[:: front_end.hop].copy()
+
+
+def front_ends(audio: Audio) -> dict[str, Callable[[], object]]:
+    """Log-mel of one window by each library that is installed; all but librosa's usual on our frames."""
+    front_end = FrontEnd()
+    window = audio[: front_end.window_samples].copy()
+    frames = frames_of(window, front_end)
+    turns: dict[str, Callable[[], object]] = {
+        **ours(window, front_end),
         "numpy FFT alone, as numpy does by itself": lambda: np.fft.rfft(frames, axis=1),
     }
     makers = {

@@ -58,28 +58,12 @@ def epoch_and_start(archive: Path, noise: Path, asked: dict[str, Any], *, epochs
     """Seconds of an epoch, a median of those after the first; and seconds until the first had ended."""
     folder = archive.with_suffix(".run")
     bent = [f"{key.removeprefix(_BENT)}={value}".replace(" ", "") for key, value in asked.items() if _BENT in key]
-    words: list[str | Path] = [
-        "--data",
-        archive,
-        "--run",
-        folder,
-        "--not-music",
-        noise,
-        "--epochs",
-        str(epochs),
-        "--tensorboard",
-    ]
+    strengths = (word for each in bent for word in ("--augment", each))
+    network = ("--width", str(asked["width"]), "--n-mfcc", str(asked["n_mfcc"]))
+    given = ("--data", archive, "--run", folder, "--not-music", noise, "--sides", "train")
     began = time.time()
-    python(
-        *("-m", "headnod_train", "fit", *words, "--width", str(asked["width"])),
-        *(
-            "--n-mfcc",
-            str(asked["n_mfcc"]),
-            "--sides",
-            "train",
-            *(word for each in bent for word in ("--augment", each)),
-        ),
-    )
+    words: tuple[str | Path, ...] = (*given, *network, *strengths, "--epochs", str(epochs), "--tensorboard")
+    python("-m", "headnod_train", "fit", *words)
     # In a process of its own: what reads these files loads TensorFlow.
     ends = json.loads(python("-m", "benchmarks.fits", folder / "tensorboard").output)
     between = [after - before for before, after in itertools.pairwise(ends)]

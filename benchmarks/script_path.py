@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 MELS, FRAMES, GENRES = 128, 130, 10
 PARAMETERS = 104_294
-MULTIPLY_ADDS = 13.1e6
 FILE_BYTES = 128_000
 
 

@@ -12,45 +12,19 @@ import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-import numpy as np  # noqa: E402 - all of these after the core was chosen
-
-from benchmarks import alone, script_path  # noqa: E402
+from benchmarks import alone, script_path  # noqa: E402 - all of these after the core was chosen
 from benchmarks.material import RATE, WINDOW, bundles, endless, music  # noqa: E402
+from benchmarks.turns import by_turns  # noqa: E402
 from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
 from headnod.estimate import utc_now  # noqa: E402
 from headnod.frontend import Audio  # noqa: E402
 from headnod.smoothing import Smoother  # noqa: E402
 from headnod.windows import FrameCache, Window  # noqa: E402
-
-_WARM = 5
-
-
-def spread(seconds: list[float]) -> dict[str, float]:
-    """Median and 99th percentile, in milliseconds."""
-    return {
-        "median": round(1e3 * float(np.median(seconds)), 4),
-        "p99": round(1e3 * float(np.percentile(seconds, 99)), 4),
-    }
-
-
-def by_turns(turns: dict[str, Callable[[], object]], count: int) -> dict[str, dict[str, float]]:
-    """CPU time of each, A B A B, in milliseconds; of all threads, for TensorFlow has some."""
-    taken: dict[str, list[float]] = {name: [] for name in turns}
-    for turn in range(_WARM + count):
-        for name, act in turns.items():
-            # Keras works in threads of its own; what is left of them must not be charged to the next in turn.
-            clock = time.process_time if name == "script" else time.thread_time
-            began = clock()
-            act()
-            if turn >= _WARM:
-                taken[name].append(clock() - began)
-    return {name: spread(seconds) for name, seconds in taken.items()}
 
 
 def paths() -> dict[str, Callable[[], object]]:
