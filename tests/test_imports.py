@@ -108,13 +108,26 @@ def test_the_front_end_imports_numpy_only(name, below):
         ("headnod.estimate", set()),
         ("headnod.manifest.parts", {"headnod.errors"}),
         ("headnod.manifest.contents", {"headnod.frontend"}),
+        ("headnod.manifest.labels", {"headnod.legible"}),
         (
             "headnod.manifest.reading",
-            {"headnod.errors", "headnod.frontend", "headnod.manifest.contents", "headnod.manifest.parts"},
+            {
+                "headnod.errors",
+                "headnod.frontend",
+                "headnod.legible",
+                "headnod.manifest.contents",
+                "headnod.manifest.labels",
+                "headnod.manifest.parts",
+            },
         ),
         (
             "headnod.manifest",
-            {"headnod.manifest.contents", "headnod.manifest.parts", "headnod.manifest.reading"},
+            {
+                "headnod.manifest.contents",
+                "headnod.manifest.labels",
+                "headnod.manifest.parts",
+                "headnod.manifest.reading",
+            },
         ),
         ("headnod.runtime", {"headnod.errors"}),
         (

@@ -6,6 +6,9 @@ obeys what is written to it: a name with an escape sequence could clear the scre
 
 from __future__ import annotations
 
+JOINERS = "\u200c\u200d"
+"""Zero-width joiners: invisible, but part of words in Persian and Hindi, and of emoji."""
+
 
 def legible(text: str) -> str:
     r"""Text in one line, in which whatever is not printable is spelled out.
@@ -15,4 +18,6 @@ def legible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "".join(
+        each if each.isprintable() or each in JOINERS else each.encode("unicode_escape").decode() for each in text
+    )

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 from headnod.manifest.contents import (
     FORMAT,
-    NO_MUSIC,
-    RESERVED,
     Calibration,
     Health,
-    Label,
     Manifest,
     Name,
     Rejection,
@@ -25,6 +22,7 @@ from headnod.manifest.contents import (
     Training,
     Version,
 )
+from headnod.manifest.labels import LONGEST, NO_MUSIC, RESERVED, label_fault
 from headnod.manifest.parts import CARD, GOLDEN, HASHED, MANIFEST, MODEL, SIGNATURE, read_part
 from headnod.manifest.reading import parse_manifest, read_checked, read_manifest
 
@@ -33,6 +31,7 @@ __all__ = [
     "FORMAT",
     "GOLDEN",
     "HASHED",
+    "LONGEST",
     "MANIFEST",
     "MODEL",
     "NO_MUSIC",
@@ -40,7 +39,6 @@ __all__ = [
     "SIGNATURE",
     "Calibration",
     "Health",
-    "Label",
     "Manifest",
     "Name",
     "Rejection",
@@ -49,6 +47,7 @@ __all__ = [
     "Tensor",
     "Training",
     "Version",
+    "label_fault",
     "parse_manifest",
     "read_checked",
     "read_manifest",

@@ -12,15 +12,8 @@ from headnod.frontend import FrontEnd
 FORMAT = 1
 """The bundle format that this version reads and writes."""
 
-NO_MUSIC = "unknown"
-"""What the listener says to the answer behind the labels."""
-
-RESERVED = ("silence", NO_MUSIC)
-"""What the listener says when it names no genre, so no label may be called so."""
-
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,31}\Z")]
 Version = Annotated[str, Meta(pattern=r"\A\d{1,4}\.\d{1,4}\.\d{1,4}\Z")]
-Label = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_&' -]{0,31}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
@@ -105,8 +98,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: dict[str, Sha256]
     """Hash of every other file of the bundle, by file name."""
 
-    labels: tuple[Label, ...]
-    """Genres, in the order of the network's outputs."""
+    labels: tuple[str, ...]
+    """Genres, in the order of the network's outputs: any printable text, see `headnod.manifest.labels`."""
 
     front_end: FrontEnd
     """How audio becomes features."""

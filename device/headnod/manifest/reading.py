@@ -12,7 +12,9 @@ import msgspec
 
 from headnod.errors import ManifestError
 from headnod.frontend import FrontEnd
-from headnod.manifest.contents import FORMAT, RESERVED, Manifest
+from headnod.legible import legible
+from headnod.manifest.contents import FORMAT, Manifest
+from headnod.manifest.labels import LONGEST, label_fault
 from headnod.manifest.parts import HASHED, MANIFEST, read_part
 
 
@@ -80,6 +82,8 @@ def _agrees_with_itself(manifest: Manifest, path: Path) -> None:
     front_end, spread = manifest.front_end, manifest.standardisation
     features = (1, front_end.frames, front_end.n_mfcc)
     outputs = (1, len(manifest.labels) + manifest.rejection.not_music)
+    faults = ((label, label_fault(label)) for label in manifest.labels)
+    fault = next((f"'{legible(label[:LONGEST])}' {fault}" for label, fault in faults if fault), None)
     numbers = (manifest.temperature, *spread.mean, *spread.deviation)
     promises = (
         (manifest.format == FORMAT, "format", f"is {manifest.format}, this headnod reads {FORMAT}"),
@@ -90,7 +94,7 @@ def _agrees_with_itself(manifest: Manifest, path: Path) -> None:
         ),
         (len(manifest.labels) > 1, "labels", "there must be two or more"),
         (len(set(manifest.labels)) == len(manifest.labels), "labels", "one stands there twice"),
-        (not set(manifest.labels) & set(RESERVED), "labels", f"{' and '.join(RESERVED)} are reserved"),
+        (fault is None, "labels", fault or ""),
         (
             manifest.input.shape == features,
             "input.shape",
