@@ -54,11 +54,27 @@ def test_flags_win_over_the_environment_and_that_over_the_file(path):
         ('["arecord", "-t", "raw"]', "microphone", "command", ("arecord", "-t", "raw")),
         ("{jazz = 4}", "leds", "pins", {"jazz": 4}),
         ("", "history", "path", ""),
+        ("7", "mqtt", "node", "7"),
+        ("007", "mqtt", "node", "007"),
+        ("true", "mqtt", "username", "true"),
+        ("2026-11-20", "mqtt", "node", "2026-11-20"),
+        ("1.0", "leds", "spi", "1.0"),
+        ("[kitchen]", "mqtt", "username", "[kitchen]"),
+        ("'12345'", "mqtt", "username", "12345"),
+        ("warning", "log", "level", "warning"),
+        ("4", "mqtt", "protocol", 4),
+        ("true", "mqtt", "tls", True),
+        ("5", "listen", "every", 5.0),
     ],
 )
 def test_a_variable_is_written_as_in_the_file_or_as_plain_text(text, section, key, value):
     layer = environment_layer({f"HEADNOD_{section}__{key}".upper(): text})
     assert getattr(getattr(load(layer).config, section), key) == value
+
+
+def test_a_variable_of_several_lines_is_one_value():
+    layer = environment_layer({"HEADNOD_MICROPHONE__DEVICE": "'usb'\nrate = 1"})
+    assert load(layer).config.microphone.device == "'usb'\nrate = 1"
 
 
 @pytest.mark.parametrize("name", ["HEADNOD_CONFIG", "HEADNOD_", "PATH", "headnod_listen__every"])

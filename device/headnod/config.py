@@ -11,12 +11,12 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
 from headnod.errors import ConfigError
-from headnod.layers import Layer
+from headnod.layers import Layer, Value, decoded
 from headnod.listener import ListenerSettings
 from headnod.sections import (
     DashboardSection,
@@ -78,6 +78,11 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Every key, by section."""
 
+_TYPES = {
+    section.name: {key.name: key.type for key in msgspec.structs.fields(section.type)}
+    for section in msgspec.structs.fields(Config)
+}
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -101,7 +106,7 @@ def load(*layers: Layer) -> Loaded:
     for (section, key), value in merged.items():
         _known(section, key, value.origin)
         if key:
-            nested.setdefault(section, {})[key] = value.value
+            nested.setdefault(section, {})[key] = _decoded(section, key, value)
     try:
         # Lists and tuples alike come out of TOML as lists.
         config = msgspec.convert(nested, Config)
@@ -118,6 +123,17 @@ def load(*layers: Layer) -> Loaded:
         for key in keys
     }
     return Loaded(config, origins)
+
+
+def _decoded(section: str, key: str, value: Value) -> Any:  # noqa: ANN401 - any value of TOML
+    if not value.text:
+        return value.value
+    # A variable has no type: `7` is text for mqtt.node and a number for leds.count.
+    return decoded(value.value, wanted=str if _is_text(_TYPES[section][key]) else None)
+
+
+def _is_text(kind: Any) -> bool:  # noqa: ANN401 - an annotation
+    return kind is str or (get_origin(kind) is Literal and all(isinstance(choice, str) for choice in get_args(kind)))
 
 
 def _known(section: str, key: str, origin: str) -> None:

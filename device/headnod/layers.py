@@ -31,6 +31,9 @@ class Value:
     origin: str
     """`default`, a file with its line, an environment variable or a flag."""
 
+    text: bool = False
+    """It is text whose type the key declares, as in an environment variable."""
+
 
 Layer = Mapping[tuple[str, str], Value]
 """Values by section and key."""
@@ -74,7 +77,7 @@ def environment_layer(environment: Mapping[str, str]) -> Layer:
     for name, text in environment.items():
         if name.startswith(_PREFIX) and "__" in name:
             section, _, key = name.removeprefix(_PREFIX).lower().partition("__")
-            layer[section, key] = Value(_from_text(text), name)
+            layer[section, key] = Value(text, name, text=True)
     return layer
 
 
@@ -83,11 +86,22 @@ def flag_layer(flags: Mapping[tuple[str, str, str], Any]) -> Layer:
     return {(section, key): Value(value, flag) for (flag, section, key), value in flags.items() if value is not None}
 
 
-def _from_text(text: str) -> Any:  # noqa: ANN401 - as TOML has it
+def decoded(text: str, *, wanted: type[str] | None = None) -> Any:  # noqa: ANN401 - any value of TOML
+    """The TOML value that a text spells, or else the text itself.
+
+    >>> decoded("7"), decoded("7", wanted=str), decoded('"7"', wanted=str)
+    (7, '7', '7')
+
+    Args:
+        text: The value of an environment variable.
+        wanted: `str` where the key is declared as text: then only a quoted string is decoded.
+    """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    alone = len(found) == 1 and (wanted is None or isinstance(found["value"], wanted))
+    return found["value"] if alone else text
 
 
 def _line(text: str, section: str, key: str) -> int:
