@@ -49,24 +49,31 @@ class Daemon:
             HeadnodError: The model, the audio or a setting cannot be used.
         """
         self._config, self._audio, self._pace = config, audio, pace
+        self._source = contextlib.ExitStack()
+        self._views: list[Sink] = []
+        self._lights: list[Sink] = []
+        self._history: list[Sink] = []
+        self._notify: list[Sink] = []
+        self._mqtt: list[Sink] = []
+        self._publisher: Mqtt | None = None
+        self._controls: Controls | None = None
+        self._sequence, self._dropped, self._paused = 0, 0.0, False
         state = outputs.state_folder(config.history)
         self._updates = Updates(state, lambda: self._config)
         self._reign = self._updates.reign
         self._model = self._reign.begin(config)
         self._shadowing = Shadowing(state, lambda: self._model, self._updates.compare)
-        self._source = contextlib.ExitStack()
-        self._blocks = self._open(config)
-        self._sequence, self._dropped, self._paused = 0, 0.0, False
-        self._said = self._listen_anew()
-        self._views: list[Sink] = []
-        self._lights = outputs.leds(config.leds)
-        self._history = outputs.history(config.history)
-        address = os.environ.get("NOTIFY_SOCKET")
-        self._notify: list[Sink] = [Notify(address)] if address else []
-        self._mqtt: list[Sink] = []
-        self._publisher: Mqtt | None = None
-        self._controls: Controls | None = None
-        self._publish(config)
+        try:
+            self._blocks = self._open(config)
+            self._said = self._listen_anew()
+            self._lights = outputs.leds(config.leds)
+            self._history = outputs.history(config.history)
+            address = os.environ.get("NOTIFY_SOCKET")
+            self._notify = [Notify(address)] if address else []
+            self._publish(config)
+        except BaseException:
+            self._close()
+            raise
 
     def add_views(self, view: str, hearing: str) -> None:
         """Take over the terminal, once nothing else can fail."""
@@ -224,6 +231,9 @@ class Daemon:
         if error is None or isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not error.code):
             self._reign.end()
         self._tell(State.STOPPING, "asked to end")
+        self._close()
+
+    def _close(self) -> None:
         self._updates.close()
         close_all([*self._lights, *self._views, *self._mqtt, *self._history, *self._notify])
         self._source.close()

@@ -55,7 +55,12 @@ def leds(section: LedsSection) -> list[Sink]:
     from headnod.sinks.lights import Lights  # noqa: PLC0415
 
     try:
-        return [Animated(Lights(lamp(section)))]
+        lit = lamp(section)
+        try:
+            return [Animated(Lights(lit))]
+        except BaseException:
+            lit.close()
+            raise
     except LedError as error:
         _log.warning("%s; the listener goes on without lights", error)
         return []

@@ -80,17 +80,24 @@ def publisher(
     where = topics(section)
     if state is None:
         _log.warning("there is no place for what MQTT queues: it is lost at the end (set history.path)")
-    mqtt = Mqtt(
-        broker(section, client_id=f"headnod-{where.node}"),
-        where,
-        Outbox(state and state / QUEUE_FILE, bound=section.queue),
-        info,
-        boot=BOOT,
-        rng=random.Random(),  # noqa: S311 - it spreads attempts over time
-        now=utc_now,
-        discovery=_discovery(section, where, info, Ledger(state and state / LEDGER_FILE)),
-        health_every=section.health_every,
-    )
+    reached = broker(section, client_id=f"headnod-{where.node}")
+    announced = _discovery(section, where, info, Ledger(state and state / LEDGER_FILE))
+    outbox = Outbox(state and state / QUEUE_FILE, bound=section.queue)
+    try:
+        mqtt = Mqtt(
+            reached,
+            where,
+            outbox,
+            info,
+            boot=BOOT,
+            rng=random.Random(),  # noqa: S311 - it spreads attempts over time
+            now=utc_now,
+            discovery=announced,
+            health_every=section.health_every,
+        )
+    except BaseException:
+        outbox.close()
+        raise
     controls = Controls(info, mqtt.health, activate)
     mqtt.start(Commands(where, controls).handle)
     return mqtt, controls
