@@ -97,6 +97,13 @@ def user_data():
     return yaml.safe_load(text)
 
 
+def test_a_person_is_told_to_give_each_pi_a_name_of_its_own():
+    lines = (FILES / "cloud-init" / "user-data").read_text().splitlines()
+    (place,) = [number for number, line in enumerate(lines) if line.startswith("hostname:")]
+    assert "CHANGE" in lines[place - 1]
+    assert re.fullmatch(r"hostname: [a-z][a-z0-9-]*", lines[place])
+
+
 @pytest.fixture
 def first_boot(user_data, tmp_path):
     """The script of the first boot, in a system that consists of a folder and a git repository."""

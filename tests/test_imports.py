@@ -137,7 +137,8 @@ def test_the_front_end_imports_numpy_only(name, below):
         ("headnod.windows", {"headnod.audio.blocks", "headnod.frontend"}),
         ("headnod.level", {"headnod.frontend"}),
         ("headnod.smoothing", {"headnod.model"}),
-        ("headnod.sections", set()),
+        ("headnod.address", set()),
+        ("headnod.sections", {"headnod.address"}),
         ("headnod.config", {"headnod.errors", "headnod.layers", "headnod.listener", "headnod.sections"}),
     ],
 )

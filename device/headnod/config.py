@@ -114,6 +114,9 @@ def load(*layers: Layer) -> Loaded:
         reason, _, path = str(error).partition(" - at `$.")
         section, _, key = path.rstrip("`").partition(".")
         key = re.split(r"[.\[]", key)[0]
+        if section and not key:
+            # A section that refuses one of its own values names the key first.
+            key, _, reason = reason.partition(": ")
         origin = merged[section, key].origin if (section, key) in merged else "configuration"
         message = f"{origin}: {section}.{key}: {reason[:1].lower()}{reason[1:]}"
         raise ConfigError(message) from None

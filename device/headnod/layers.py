@@ -46,7 +46,7 @@ def file_layer(path: Path, *, required: bool) -> Layer:
         ConfigError: It is absent though required, unreadable, or no TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(text)
     except FileNotFoundError:
         if not required:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from headnod.address import split_address
+
 
 class ModelSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which model listens."""
@@ -101,7 +103,7 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who else is told."""
 
     host: str = ""
-    """Name or address of the broker; empty tells nobody."""
+    """Name or address of the broker, perhaps with its port (`broker.lan:1884`, `[::1]:1883`); empty uses no broker."""
 
     port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     """Its port; 0 is 1883, and 8883 with TLS."""
@@ -134,7 +136,7 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Believe any broker's certificate: for a trial on a bench only."""
 
     protocol: Literal[5, 4] = 5
-    """5, or 4 for MQTT 3.1.1, which hides refusals and cannot bound what is sent to us."""
+    """5, or 4 for a broker that has MQTT 3.1.1 only (amqtt, aedes), which hides refusals and cannot bound commands."""
 
     keepalive: Annotated[int, Meta(ge=1, le=600)] = 15
     """Seconds of silence after which it is asked whether the other still lives."""
@@ -153,6 +155,23 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     discovery_form: Literal["device", "component"] = "device"
     """`component` is for a Home Assistant older than 2024.11."""
+
+    def __post_init__(self) -> None:
+        """Refuse a host that is none.
+
+        Raises:
+            ValueError: It is none; the message begins with its key.
+        """
+        if not self.host:
+            return
+        try:
+            _, port = split_address(self.host)
+        except ValueError as error:
+            message = f"host: {error}"
+            raise ValueError(message) from None
+        if port and self.port not in {0, port}:
+            message = f"host: '{self.host}' names port {port}, and mqtt.port is {self.port} (remove one of them)"
+            raise ValueError(message)
 
 
 class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,5 +1,6 @@
 """The listener that runs: new models by MQTT, while it hears music."""
 
+import json
 import signal
 from itertools import pairwise
 
@@ -35,6 +36,11 @@ def test_a_model_that_is_sent_is_tried_put_to_use_and_kept_and_no_window_is_lost
     info = heard.until(lambda message: message.topic.endswith("/info") and told(message)["serial"] == 7, 5.0)
     assert told(info)["labels"] == ["jazz", "metal"]
     assert told(info)["channel"] == "stable"
+    infos = [json.loads(payload) for payload in heard.on("kitchen/info")]
+    assert {(each["serial"], tuple(each["labels"])) for each in infos} == {
+        (0, ("calm", "loud")),
+        (7, ("jazz", "metal")),
+    }
 
 
 @pytest.mark.long

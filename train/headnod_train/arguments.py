@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from headnod.address import split_address
 from headnod.frontend import FrontEnd
 from headnod_train.learn.augment import Augmentation
 
@@ -90,8 +91,11 @@ def few(text: str) -> int:
 
 def place(text: str, usual: int = 0) -> tuple[str, int]:
     """Where a broker is, HOST or HOST:PORT; port 0 leaves it to TLS or no TLS."""
-    host, colon, port = text.rpartition(":")
-    return (host, _between(port, 1, 65_535)) if colon else (text, usual)
+    try:
+        host, port = split_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return host, port or usual
 
 
 def address(text: str) -> tuple[str, int]:

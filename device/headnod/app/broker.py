@@ -10,6 +10,7 @@ import os
 import socket
 from pathlib import Path
 
+from headnod.address import split_address
 from headnod.config import MqttSection
 from headnod.errors import ConfigError
 from headnod.mqtt.broker import Broker, Tls
@@ -30,6 +31,17 @@ def topics(section: MqttSection) -> Topics:
     return Topics(section.base, section.node or socket.gethostname().partition(".")[0])
 
 
+def client_id(where: Topics, role: str = "") -> str:
+    """Who a program is to the broker: its own for each base, node and role, and the same at every start.
+
+    >>> client_id(Topics("headnod", "kitchen")), client_id(Topics("house/one", "kitchen"), "deploy")
+    ('headnod-kitchen', 'headnod-house.one.kitchen.deploy')
+    """
+    # A dot is in no base and no node, so that no two of them make one id; a slash would defeat some access lists.
+    base = "" if where.base == MqttSection().base else where.base.replace("/", ".") + "."
+    return f"headnod-{base}{where.node}" + (f".{role}" if role else "")
+
+
 def broker(section: MqttSection, *, client_id: str) -> Broker:
     """Where the broker is, and how we and it prove who we are.
 
@@ -45,9 +57,14 @@ def broker(section: MqttSection, *, client_id: str) -> Broker:
         key=_path(section.key_file),
         insecure=section.insecure,
     )
+    try:
+        host, port = split_address(section.host)
+    except ValueError as error:
+        message = f"mqtt.host: {error}"
+        raise ConfigError(message) from None
     return Broker(
-        host=section.host,
-        port=section.port or (_TLS_PORT if section.tls else _PORT),
+        host=host,
+        port=section.port or port or (_TLS_PORT if section.tls else _PORT),
         client_id=client_id,
         username=section.username,
         password=_password(section),
@@ -67,10 +84,11 @@ def _password(section: MqttSection) -> str:
     if path is None:
         return ""
     try:
-        text = path.read_text(encoding="utf-8")
+        # Windows' editors begin a file with a byte order mark.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         # Never the error itself: one of decoding quotes what it read.
-        message = f"mqtt.password_file: {path}: {getattr(error, 'strerror', None) or 'is not text'}"
+        message = f"mqtt.password_file: {path}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}"
         raise ConfigError(message) from None
     password = text.removesuffix("\n").removesuffix("\r")
     if not password or "\n" in password or not section.username:

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from headnod.app import outputs
-from headnod.app.broker import broker, topics
+from headnod.app.broker import broker, client_id, topics
 from headnod.app.reign import Reign
 from headnod.app.sources import opener
 from headnod.audio.convert import from_s16
@@ -118,7 +118,7 @@ def _broker(config: Config) -> Finding:
         message = f"MQTT needs {error.name}: pip install 'headnod[device]'"
         raise MissingExtraError(message) from error
     ours = topics(config.mqtt)
-    reached = broker(config.mqtt, client_id=f"headnod-{ours.node}")
+    reached = broker(config.mqtt, client_id=client_id(ours))
     for step in probe(reached, ours, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
         if step.verdict == "fault":
             # The listener goes on without its broker, and keeps what it heard for it.

@@ -170,7 +170,7 @@ class Daemon:
     def _info(self) -> InfoPayload:
         from headnod.app.publishing import info_of  # noqa: PLC0415
 
-        return info_of(self._config, self._model, self._reign, paused=self._paused)
+        return info_of(self._config, *self._reign.listening, self._reign.stored, paused=self._paused)
 
     def _obey(self) -> None:
         """Do what was asked by MQTT."""

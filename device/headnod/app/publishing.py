@@ -9,13 +9,12 @@ import logging
 import platform
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headnod import __version__, machine
-from headnod.app.broker import broker, topics
+from headnod.app.broker import broker, client_id, topics
 from headnod.app.controls import Controls
-from headnod.app.reign import Reign
 from headnod.bundles.progress import Progress
 from headnod.bundles.shadow import Agreement
 from headnod.bundles.store import id_of, serial_of
@@ -80,7 +79,7 @@ def publisher(
     where = topics(section)
     if state is None:
         _log.warning("there is no place for what MQTT queues: it is lost at the end (set history.path)")
-    reached = broker(section, client_id=f"headnod-{where.node}")
+    reached = broker(section, client_id=client_id(where))
     announced = _discovery(section, where, info, Ledger(state and state / LEDGER_FILE))
     outbox = Outbox(state and state / QUEUE_FILE, bound=section.queue)
     try:
@@ -132,7 +131,7 @@ def deliveries(config: Config, bring: Callable[[bytes], None]) -> Link:
             bring(message.payload)
 
     link = Link(
-        broker(config.mqtt, client_id=f"headnod-{where.node}-deploy"),
+        broker(config.mqtt, client_id=client_id(where, "deploy")),
         subscriptions=(channel(where.base, config.model.channel), where.deploy),
         qos=1,
         on_message=heard,
@@ -173,12 +172,20 @@ def compared(agreement: Agreement, where: Topics) -> bytes:
     )
 
 
-def info_of(config: Config, model: GenreModel, reign: Reign, *, paused: bool) -> InfoPayload:
-    """What the listener is."""
+def info_of(config: Config, model: GenreModel, serial: int, stored: Sequence[str], *, paused: bool) -> InfoPayload:
+    """What the listener is.
+
+    Args:
+        config: The configuration in force.
+        model: The model that listens.
+        serial: Its serial; 0 if it came with headnod.
+        stored: Names of the installed models, the one with the greatest serial last.
+        paused: The listener makes no estimates.
+    """
     front_end, manifest = model.front_end, model.manifest
     shipped_here = [folder.name for folder in models()]
-    newer = [id_of(name) for name in reign.stored if serial_of(name) > reign.serial]
-    there = tuple(dict.fromkeys([*shipped_here, *map(id_of, reign.stored)]))
+    newer = [id_of(name) for name in stored if serial_of(name) > serial]
+    there = tuple(dict.fromkeys([*shipped_here, *map(id_of, stored)]))
     return InfoPayload(
         node=topics(config.mqtt).node,
         boot=BOOT,
@@ -191,7 +198,7 @@ def info_of(config: Config, model: GenreModel, reign: Reign, *, paused: bool) ->
         model_sha256=manifest.sha256[MODEL],
         models=there,
         # A signed model gives way to one that was signed later, whatever their versions say.
-        latest_model=(newer or [manifest.id])[-1] if reign.serial else latest(manifest.id, there),
+        latest_model=(newer or [manifest.id])[-1] if serial else latest(manifest.id, there),
         labels=model.labels,
         every_s=config.listen.every,
         window_s=round(front_end.window_samples / front_end.sample_rate, 3),
@@ -200,7 +207,7 @@ def info_of(config: Config, model: GenreModel, reign: Reign, *, paused: bool) ->
         certainty=config.listen.certainty or manifest.rejection.certainty,
         paused=paused,
         brightness=config.leds.brightness,
-        serial=reign.serial,
+        serial=serial,
         channel=config.model.channel,
         updates=config.model.updates if config.model.keys and config.model.installed else "none",
     )

@@ -42,12 +42,16 @@ class Reign:
         self._tell_others = tell
         self.activation = Activation(Store(state), Serials(state), self.tell) if state is not None else None
         self._name: str | None = None
+        self._listening: tuple[GenreModel, str | None] | None = None
         self._probation: Probation | None = None
 
     @property
-    def serial(self) -> int:
-        """The serial of the model that listens; 0 if it came with headnod."""
-        return serial_of(self._name) if self._name else 0
+    def listening(self) -> tuple[GenreModel, int]:
+        """The model that listens, and its serial (0 if it came with headnod): one snapshot, for any thread."""
+        # One reference is read once: model and serial set one after the other could be read in between.
+        assert self._listening is not None  # noqa: S101 - `begin` comes first
+        model, name = self._listening
+        return model, serial_of(name) if name else 0
 
     @property
     def stored(self) -> list[str]:
@@ -140,9 +144,12 @@ class Reign:
             if trial is not None and trial.left:
                 health = model.manifest.health
                 self._probation = Probation(health, windows=trial.left, every=config.listen.every)
+            self._listening = model, name
             return model
         self._name = None
-        return GenreModel.load(find_model(config.model.name))
+        model = GenreModel.load(find_model(config.model.name))
+        self._listening = model, None
+        return model
 
     def _guarded(self, change: Callable[[], object]) -> None:
         try:

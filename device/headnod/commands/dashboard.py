@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     import random  # noqa: PLC0415
     import time  # noqa: PLC0415
 
-    from headnod.app.broker import broker, topics  # noqa: PLC0415
+    from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
     from headnod.dashboard.address import listen_at, url_of  # noqa: PLC0415
     from headnod.dashboard.fleet import Fleet  # noqa: PLC0415
     from headnod.dashboard.server import serve  # noqa: PLC0415
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     access = _access(config.dashboard)
     fleet = Fleet(config.mqtt.base)
     link = Link(
-        broker(config.mqtt, client_id=f"{topics(config.mqtt).node}-dashboard-{config.dashboard.port}"),
+        broker(config.mqtt, client_id=client_id(topics(config.mqtt), f"dashboard-{config.dashboard.port}")),
         subscriptions=fleet.subscriptions,
         # In a burst the broker drops what is asked for at QoS 0.
         qos=1,

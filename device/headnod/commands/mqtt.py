@@ -42,7 +42,7 @@ def run_test(options: argparse.Namespace) -> int:
 
     import msgspec  # noqa: PLC0415
 
-    from headnod.app.broker import broker, topics  # noqa: PLC0415
+    from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
     from headnod.errors import MissingExtraError  # noqa: PLC0415
     from headnod.estimate import utc_now  # noqa: PLC0415
 
@@ -57,7 +57,7 @@ def run_test(options: argparse.Namespace) -> int:
     # Its warnings would say again what the steps say.
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
     worst = 0
-    for step in probe(broker(section, client_id=f"headnod-{ours.node}"), ours, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
+    for step in probe(broker(section, client_id=client_id(ours)), ours, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
         if options.json:
             print(msgspec.json.encode(step).decode(), flush=True)  # noqa: T201
         else:

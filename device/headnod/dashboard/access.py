@@ -95,7 +95,7 @@ def password_from(path: Path) -> str:
         ConfigError: It cannot be read, or is too short.
     """
     try:
-        password = path.read_text("utf-8").partition("\n")[0].strip()
+        password = path.read_text("utf-8-sig").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
         message = f"dashboard.password_file: {path}: {getattr(error, 'strerror', None) or 'is not text'}"
         raise ConfigError(message) from None

@@ -58,7 +58,9 @@ def probe(
             yield step
             if step.verdict == "fault":
                 return
-    trial = _Trial(replace(broker, client_id=f"{broker.client_id}-{_VERB}"), topics, rng, patience)
+    trial = _Trial(
+        replace(broker, client_id=f"{broker.client_id}.{_VERB}-{secrets.token_hex(2)}"), topics, rng, patience
+    )
     try:
         for attempt in (trial.login, trial.rights, trial.round_trip):
             yield (step := attempt())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
     section = _section(options)
     plan = Plan(options.channel, tuple(dict.fromkeys(options.node)), options.canaries, options.timeout)
-    where = broker(section, client_id=f"headnod-deploy-{os.getpid()}")
+    where = broker(section, client_id=f"headnod.deploy-{secrets.token_hex(4)}")
     with Board(console, model) as board:
         outcome = roll_out(signed.content, signed.digest, where, topics(section).base, plan, board.show)
     say(summary(outcome, model))

@@ -1,0 +1,76 @@
+"""Network addresses as people write them: `broker.lan`, `broker.lan:1883`, `192.0.2.7`, `::1`, `[::1]:1883`.
+
+The configuration and the command line share this parser, so an address is
+accepted or refused in the same words everywhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+_HOST = re.compile(r"[^\s/\\@?#:\[\]]+")
+_SCHEMES = {"mqtt": False, "tcp": False, "mqtts": True, "ssl": True, "tls": True}
+"""Whether a scheme that other programs write means TLS."""
+_LARGEST_PORT = 65_535
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of an address; port 0 where it names none.
+
+    >>> split_address("broker.lan:1884"), split_address("[::1]:1883"), split_address("::1")
+    (('broker.lan', 1884), ('::1', 1883), ('::1', 0))
+
+    Raises:
+        ValueError: It is no address; the message says how to write it.
+    """
+    if "://" in text:
+        raise ValueError(_as_settings(text))
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        if not closed or not _is_ipv6(host) or rest == ":" or (rest and not rest.startswith(":")):
+            message = f"'{text}' is not an IPv6 address with a port (write [::1]:1883)"
+            raise ValueError(message)
+        return host, _port(text, rest[1:]) if rest else 0
+    if text.count(":") > 1:
+        if not _is_ipv6(text):
+            message = f"'{text}' is not an address (write broker.lan, broker.lan:1883, ::1 or [::1]:1883)"
+            raise ValueError(message)
+        return text, 0
+    host, colon, port = text.partition(":")
+    if not _HOST.fullmatch(host):
+        message = f"'{text}' is not a host name or address (write broker.lan, 192.0.2.7 or [::1]:1883)"
+        raise ValueError(message)
+    return host, _port(text, port) if colon else 0
+
+
+def _port(text: str, digits: str) -> int:
+    if not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= _LARGEST_PORT):
+        message = f"'{text}': the port is not a whole number from 1 to {_LARGEST_PORT}"
+        raise ValueError(message)
+    return int(digits)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6  # noqa: PLR2004 - the version that has colons
+    except ValueError:
+        return False
+
+
+def _as_settings(text: str) -> str:
+    """How the parts of a URL are written in the configuration; a password in it is not repeated."""
+    scheme = text.partition("://")[0].lower()
+    if scheme not in _SCHEMES:
+        return f"'{scheme}://...' is not MQTT over TCP or TLS (write the broker's name alone, such as broker.lan)"
+    try:
+        url = urlsplit(text)
+        host, port, login = url.hostname or "", url.port, url.username
+    except ValueError:
+        host, port, login = "", None, None
+    parts = [f'host = "{host or "broker.lan"}"']
+    parts += [f"port = {port}"] if port else []
+    parts += ["tls = true"] if _SCHEMES[scheme] else []
+    parts += [f'username = "{login}", and the password in the file named by password_file'] if login else []
+    return f"'{scheme}://...' is a URL; the section [mqtt] has a key for each part of it (write {', '.join(parts)})"
