@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from headnod.estimate import SILENCE, Condition, Estimate, State
 
 GTZAN = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
@@ -25,6 +27,11 @@ def estimate(genre: str, **scores: float) -> Estimate:
         state=State.LISTENING,
         model="genre-0.1.0",
     )
+
+
+def other_labels(genre: str, scores: dict[str, float]) -> Estimate:
+    """An estimate of a model with labels of its own."""
+    return msgspec.structs.replace(estimate(genre, **{genre: max(scores.values())}), scores=scores)
 
 
 def silence() -> Estimate:

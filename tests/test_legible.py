@@ -7,7 +7,7 @@ import sys
 import pytest
 import soundfile
 
-from headnod.legible import legible
+from headnod.legible import columns, legible, padded
 from headnod.log import formatter
 from program import run, surroundings
 from signals import RATE, music
@@ -27,6 +27,19 @@ def test_what_a_terminal_could_obey_is_spelled_out(code):
     assert shown.isprintable()
     assert shown.startswith("a\\")
     assert shown.endswith("b")
+
+
+def test_joiners_within_words_and_emoji_stay():
+    assert legible("\u0645\u06cc\u200c\u0631 👩\u200d🎤") == "\u0645\u06cc\u200c\u0631 👩\u200d🎤"
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"), [("jazz", 4), ("日本", 4), ("Mu\u0301sica", 6), ("🎸", 2), ("\u0645\u200c\u0631", 2)]
+)
+def test_text_is_padded_by_the_columns_that_it_takes(text, taken):
+    assert columns(text) == taken
+    assert padded(text, 8) == text + " " * (8 - taken)
+    assert padded(text, 1) == text
 
 
 def test_a_file_s_name_is_spelled_out_beside_its_genre_and_in_an_error(tmp_path):

@@ -1,9 +1,11 @@
 """What the dashboard knows of its listeners, from what they tell."""
 
 from headnod.dashboard.ribbon import SPAN
+from headnod.mqtt.payloads import encode, of_estimate
 from headnod.sinks.palette import hexadecimal
+from heard import other_labels
 from house import NOON
-from watching import song, told
+from watching import information, song, told
 
 
 def test_it_subscribes_to_what_listeners_tell_and_to_nothing_else(house):
@@ -31,6 +33,17 @@ def test_what_plays_has_played_since_its_run_began(house):
         house.hears("rock")
     assert house.kitchen["now"]["since"] == NOON + 15
     assert house.kitchen["now"]["heard"] == NOON + 21
+
+
+def test_labels_in_any_script_stand_beside_their_own_bars(house):
+    scores = {"R&B": 0.1, "r-b": 0.2, "日本": 0.6, "b" * 64: 0.1}
+    house.say("info", information(*scores))
+    payload = of_estimate(other_labels("日本", scores), node="kitchen", boot="b1")
+    house.say("estimate", encode(payload | {"time_unix": NOON}))
+    kitchen = house.kitchen
+    names = [kitchen["labels"]["names"][place][0] for place in kitchen["labels"]["order"]]
+    assert dict(zip(names, kitchen["now"]["bars"], strict=True)) == {"R&B": 100, "r-b": 200, "日本": 600, "b" * 64: 100}
+    assert house.genre(kitchen["now"]["genre"]) == "日本"
 
 
 def test_the_same_estimate_as_state_and_as_estimate_is_one(house):

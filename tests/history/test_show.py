@@ -120,6 +120,24 @@ def test_a_spreadsheet_reads_a_column_a_label_of_any_model(path):
     assert [row["scores_loud"] for row in table] == ["", "0.9"]
 
 
+def test_labels_in_any_script_are_remembered_as_they_are(tmp_path):
+    label = '日本, "R&B"'
+    path = tmp_path / "history.db"
+    write(path, [structs.replace(estimate(0, {"jazz": 1.0}), genre=label, scores={label: 0.8, "jazz": 0.2})])
+    (row,) = csv.DictReader(io.StringIO(printed(path, "csv", of="estimates")))
+    assert (row["genre"], row[f"scores_{label}"]) == (label, "0.8")
+    assert json.loads(printed(path, "json", of="estimates"))["scores"] == {label: 0.8, "jazz": 0.2}
+
+
+def test_columns_of_the_table_stand_under_each_other_whatever_letters_a_label_has(tmp_path):
+    path = tmp_path / "history.db"
+    write(
+        path, songs=[song(each, ago(hours=h), lasting=timedelta(minutes=3)) for h, each in ((2, "日本"), (1, "jazz"))]
+    )
+    wide, narrow = printed(path, "table").splitlines()[1:]
+    assert wide.partition("日本")[2] == narrow.partition("jazz")[2]
+
+
 def test_only_what_ended_since_then_is_shown(path):
     assert len(printed(path, "json", since="2d").splitlines()) == 2
     assert len(printed(path, "json", since="45m").splitlines()) == 1

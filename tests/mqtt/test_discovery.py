@@ -11,7 +11,7 @@ from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import discovery
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import Topics
-from heard import GTZAN, estimate, silence
+from heard import GTZAN, estimate, other_labels, silence
 from home_assistant import SHORT, HomeAssistant, Refused
 from mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
 
@@ -122,6 +122,16 @@ def test_an_estimate_of_another_model_breaks_no_template():
     entities = found(discovery(info(labels=("tango", "jazz")), KITCHEN))
     scores = entities["sensor.kitchen_confidence"].attributes(JAZZ)
     assert scores == {"scores_tango": None, "scores_jazz": 0.734}
+
+
+def test_labels_in_any_script_are_options_and_have_their_scores():
+    labels = {"R&B": 0.1, "Música": 0.2, "日本": 0.5, "it's {{ 1 }}": 0.2}
+    entities = found(discovery(info(labels=tuple(labels)), KITCHEN))
+    payload = published(other_labels("日本", labels))
+    genre = entities["sensor.kitchen_genre"]
+    assert genre.options["options"] == [*labels, "silence", "unknown"]
+    assert genre.state(payload) == "日本"
+    assert list(entities["sensor.kitchen_confidence"].attributes(payload).values()) == list(labels.values())
 
 
 def test_a_song_is_shown_with_its_times(entities):

@@ -1,6 +1,7 @@
 """Payloads: flat JSON with numbers that are numbers, and nothing where nothing is known."""
 
 import json
+import re
 from datetime import datetime
 
 import msgspec
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.mqtt.payloads import EstimatePayload, encode, latest, of_estimate, scores
+from headnod.mqtt.payloads import EstimatePayload, encode, latest, of_estimate, score_keys, scores
+from headnod.mqtt.schema import json_schema
 from heard import estimate, silence
 from mqtt_payloads import health, info, song
 
@@ -66,6 +68,26 @@ def test_a_reader_of_the_struct_leaves_alone_what_it_does_not_know():
 
 def test_labels_that_come_to_the_same_key_are_numbered():
     assert scores({"r&b": 0.5, "r-b": 0.3, "r b": 0.2}) == {"scores_r_b": 0.5, "scores_r_b_2": 0.3, "scores_r_b_3": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("label", "key"),
+    [
+        ("Hip-Hop", "hip_hop"), ("Música", "musica"), ("R&B", "r_b"), ("Straße", "strasse"), ("80s", "80s"),
+        ("日本", "c7b7cdcc"), ("日本 pop", "pop_6c8f25e7"), ("🎸", "31d7b80d"), ("🎸 rock", "rock"), ("--", "242c1465"),
+        ("b" * 64, "b" * 64),
+    ],
+)  # fmt: skip
+def test_a_label_in_any_script_has_a_key_of_small_letters(label, key):
+    assert score_keys((label, "jazz")) == (f"scores_{key}", "scores_jazz")
+
+
+@given(st.lists(st.text(min_size=1, max_size=64), max_size=12, unique=True))
+def test_keys_are_distinct_and_fit_the_schema(labels):
+    pattern = next(iter(json_schema()["$defs"]["EstimatePayload"]["patternProperties"]))
+    keys = score_keys(tuple(labels))
+    assert len(set(keys)) == len(labels)
+    assert all(re.fullmatch(pattern, key) and len(key) < 90 for key in keys)
 
 
 @given(st.dictionaries(st.text(max_size=6), st.floats(0, 1), max_size=12))

@@ -10,7 +10,7 @@ from headnod.errors import HeadnodError, LedError
 from headnod.estimate import State
 from headnod.sinks.leds import PINS, Leds, LedSettings
 from headnod.sinks.lights import Lights
-from heard import GTZAN, condition, estimate
+from heard import GTZAN, condition, estimate, other_labels
 
 
 class CountingPin(MockPWMPin):
@@ -54,6 +54,24 @@ def test_few_leds_are_a_bar_of_the_likeliest_genres_the_best_first(board):
     lights.show(estimate("jazz", jazz=0.64, rock=0.25, pop=0.09, metal=0.01))
     lights.frame(60.0)
     assert [duty(board, number) for number in (17, 27, 22)] == [0.8, 0.5, 0.3]
+    lights.close()
+
+
+@pytest.mark.parametrize("genres", [("Música", "R&B"), ("日本", "80s"), ("1980", "1990"), ("1990", "rock"), ("1", "2")])
+def test_pins_may_be_named_by_any_label(board, genres):
+    first, second = genres
+    lights = Lights(Leds(LedSettings(pins={second: 27, first: 17}, gamma=1.0), pin_factory=board))
+    lights.show(other_labels(first, {second: 0.36, first: 0.64}))
+    lights.frame(60.0)
+    assert [duty(board, number) for number in (17, 27)] == [0.8, 0.6]
+    lights.close()
+
+
+def test_a_label_of_a_configuration_in_decomposed_unicode_is_the_model_s_label(board):
+    lights = Lights(Leds(LedSettings(pins={"Mu\u0301sica": 17}, gamma=1.0), pin_factory=board))
+    lights.show(other_labels("Música", {"Música": 0.64, "rock": 0.36}))
+    lights.frame(60.0)
+    assert duty(board, 17) == 0.8
     lights.close()
 
 

@@ -5,10 +5,11 @@ import json
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 
 from headnod.estimate import Condition, Estimate, State
 from headnod.sinks.lines import JsonLines, PlainLines
-from heard import condition, estimate, silence
+from heard import condition, estimate, other_labels, silence
 
 
 def plain(*heard):
@@ -56,6 +57,13 @@ def test_json_can_be_read_back(heard):
 def test_an_estimate_and_a_condition_can_be_told_apart():
     assert "message" not in Estimate.__struct_fields__
     assert "genre" not in Condition.__struct_fields__
+
+
+@pytest.mark.parametrize("label", ["Música", "日本", "R&B", "🎸", "\u0645\u06cc\u200c\u0631"])
+def test_columns_stand_under_each_other_whatever_letters_a_label_has(label):
+    narrow, other = plain(estimate("jazz", jazz=0.8)), plain(other_labels(label, {label: 0.8, "jazz": 0.2}))
+    assert other[0].startswith(f"  0:03  {label} ")
+    assert cell_len(other[0].partition(" 0.80")[0].replace("\u200c", "")) == len(narrow[0].partition(" 0.80")[0])
 
 
 def test_a_label_that_a_terminal_would_obey_is_spelled_out():

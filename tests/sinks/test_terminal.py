@@ -4,13 +4,14 @@ import io
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from doubles import Clock
 from headnod.estimate import State
 from headnod.sinks.terminal import Terminal
-from heard import GTZAN, condition, estimate, silence
+from heard import GTZAN, condition, estimate, other_labels, silence
 
 JAZZ = estimate("jazz", jazz=0.8, blues=0.15, rock=0.05)
 
@@ -185,6 +186,25 @@ def test_labels_of_another_model_are_drawn_too(screen):
     screen.terminal.show(JAZZ)
     screen.terminal.show(other)
     assert [line.split()[0] for line in screen.lines()[1:3]] == ["fado", "hard"]
+
+
+@pytest.mark.parametrize("label", ["Música", "日本", "R&B", "b" * 64, "日" * 64, "Mu\u0308ll"])
+def test_bars_begin_in_one_column_whatever_letters_a_label_has(label):
+    screen = Screen(width=60)
+    screen.terminal.show(other_labels(label, {label: 0.7, "jazz": 0.3}))
+    lines = screen.lines()[1:3]
+    assert len({cell_len(line.partition("█")[0]) for line in lines}) == 1
+    assert [line.split()[-1] for line in lines] == ["0.70", "0.30"]
+    assert all(cell_len(line) < 60 for line in lines)
+    screen.terminal.close()
+
+
+@pytest.mark.parametrize(("encoding", "cut"), [("utf-8", "bbbbbbbbbbbbbbbbb…"), ("ascii", "bbbbbbbbbbbbbbb...")])
+def test_a_long_label_is_cut_at_a_third_of_the_terminal(encoding, cut):
+    screen = Screen(width=60, encoding=encoding)
+    screen.terminal.show(other_labels("b" * 64, {"b" * 64: 0.7, "b" * 18: 0.3}))
+    assert [line.split()[0] for line in screen.lines()[1:3]] == [cut, "b" * 18]
+    screen.terminal.close()
 
 
 def test_closing_gives_the_terminal_back_with_the_last_picture_and_may_be_done_twice():

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from headnod.commands.options import add_config, add_model, load_config
-from headnod.legible import legible
+from headnod.legible import columns, legible, padded
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config
     model = GenreModel.load(find_model(config.model.name))
-    width, failed = max(len(_shown(file)) for file in options.files), 0
+    width, failed = max(columns(_shown(file)) for file in options.files), 0
     for file in options.files:
         try:
             with ExitStack() as opened:
@@ -57,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
             print(msgspec.json.encode(verdict).decode(), flush=True)  # noqa: T201
         else:
             short = "  short" if verdict.short else ""
-            print(f"{_shown(file):<{width}}  {legible(verdict.genre):<10} {verdict.confidence:.2f}{short}", flush=True)  # noqa: T201
+            name, genre = padded(_shown(file), width), padded(legible(verdict.genre), 10)
+            print(f"{name}  {genre} {verdict.confidence:.2f}{short}", flush=True)  # noqa: T201
     return 1 if failed else 0
 
 

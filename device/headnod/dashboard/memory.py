@@ -17,7 +17,7 @@ import msgspec
 from headnod.dashboard.reading import LABELS, EstimateReading, HealthReading, InfoReading, SongReading, line, name
 from headnod.dashboard.ribbon import Ribbon
 from headnod.estimate import SILENCE, UNKNOWN
-from headnod.mqtt.topics import slug
+from headnod.mqtt.payloads import SCORE, score_keys
 from headnod.sinks.palette import hexadecimal
 
 PARTS = ("status", "labels", "now", "ribbon", "songs", "health", "info")
@@ -136,8 +136,9 @@ class Memory:
         return told
 
     def _present(self, reading: EstimateReading, scores: dict[str, float], genre: int, when: int) -> None:
-        known = {slug(label): label for label in self._info.labels[:LABELS]}
-        order = [self._label(known.get(key, key)) for key in scores]
+        labels = self._info.labels[:LABELS]
+        known = dict(zip(score_keys(labels), labels, strict=True))
+        order = [self._label(known.get(key, key.removeprefix(SCORE))) for key in scores]
         if order != self._order:
             self._order = order
             self.changed.add("labels")

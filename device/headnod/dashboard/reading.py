@@ -8,6 +8,7 @@ What a payload says too much is left alone, and what it lacks has a default.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -15,19 +16,20 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from headnod.manifest import LONGEST, label_fault
 from headnod.mqtt.payloads import SCORE
 
 LARGEST = 16_384
 """Bytes of a payload; a longer one is not read."""
 
-LABELS = 24
-"""Labels that one listener may have."""
+LABELS = 64
+"""Labels that are shown of one listener."""
 
 _LETTERS = 200
 """Characters of a line for a person."""
 
-_NAME = 32
-"""Characters of a label."""
+_KEY = re.compile(rf"{SCORE}[a-z0-9_]{{1,80}}")
+"""Keys of scores, see `headnod.mqtt.payloads.score_keys`."""
 
 # Marks and joiners belong to words; controls, unassigned code points and what turns the direction of text do not.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -98,20 +100,20 @@ def read(payload: bytes, kind: type[Reading]) -> tuple[Reading, dict[str, Any]] 
 
 
 def scores(told: dict[str, Any]) -> dict[str, float]:
-    """The scores among what a payload says, by the slug of their label; at most `LABELS` of them."""
+    """The scores among the fields of a payload, by their keys; at most `LABELS` of them."""
     found: dict[str, float] = {}
     for key, value in told.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if key.startswith(SCORE) and number and math.isfinite(value) and 0 <= value <= 1:
-            found[name(key.removeprefix(SCORE))] = float(value)
+        if number and math.isfinite(value) and 0 <= value <= 1 and _KEY.fullmatch(key):
+            found[key] = float(value)
         if len(found) == LABELS:
             break
     return found
 
 
 def name(text: str) -> str:
-    """A label, short and of visible letters."""
-    return _visible(text, _NAME) or "?"
+    """A label as it is, or what is visible of a text that is none."""
+    return text if label_fault(text) is None else _visible(text, LONGEST) or "?"
 
 
 def line(text: str) -> str:

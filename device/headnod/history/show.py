@@ -18,6 +18,7 @@ import msgspec
 from headnod.errors import ConfigError
 from headnod.history.file import HistoryError
 from headnod.history.rows import PastEstimate, read_estimates, read_labels, read_songs
+from headnod.legible import legible, padded
 from headnod.songs import Song
 
 Form = Literal["table", "json", "csv"]
@@ -106,15 +107,16 @@ def _table(rows: Iterable[Song | PastEstimate], of: Of, zone: tzinfo | None) -> 
     else:
         yield f"{'time':19}  {'genre':16}  confidence   level  model"
     for row in rows:
+        genre = padded(legible(row.genre), 16)
         if isinstance(row, Song):
             start, end = row.start.astimezone(zone), row.end.astimezone(zone)
             yield (
-                f"{start:%Y-%m-%d %H:%M:%S}  {end:%H:%M:%S}  {row.genre:16}  {row.stability:9.2f}"
+                f"{start:%Y-%m-%d %H:%M:%S}  {end:%H:%M:%S}  {genre}  {row.stability:9.2f}"
                 f"  {_duration(row.end - row.start):>8}"
             )
         else:
             time = row.time.astimezone(zone)
-            yield f"{time:%Y-%m-%d %H:%M:%S}  {row.genre:16}  {row.confidence:10.2f}  {row.level:6.1f}  {row.model}"
+            yield f"{time:%Y-%m-%d %H:%M:%S}  {genre}  {row.confidence:10.2f}  {row.level:6.1f}  {row.model}"
 
 
 def _duration(length: timedelta) -> str:

@@ -7,13 +7,14 @@ file that imports gpiozero, which drives every Raspberry Pi through lgpio.
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from headnod.errors import LedError
-from headnod.sinks.scene import Layout, Light, best, one_each
+from headnod.sinks.scene import Heights, Layout, Light, best, one_each
 
 PINS: Mapping[str, int] = {
     "blues": 17,
@@ -114,17 +115,29 @@ class Leds:
 def layout_of(settings: LedSettings) -> Layout:
     """How LEDs on such pins show genres, without opening them."""
     places = _places(settings.pins)
-    return best if places[0].isdecimal() else one_each(places)
+    genres = one_each([unicodedata.normalize("NFC", place) for place in places])
+    if not all(map(_is_number, places)):
+        return genres
+
+    def layout(heights: Heights, size: int) -> Light:
+        # Genres may be called 1980 and 1990, too: the model's labels decide.
+        return (genres if heights.keys() >= set(places) else best)(heights, size)
+
+    return layout
 
 
 def _places(pins: Mapping[str, int]) -> list[str]:
-    numbered = {place.isdecimal() for place in pins}
-    if len(numbered) != 1:
+    numbers = [int(place) for place in pins if _is_number(place)]
+    if not pins or (len(numbers) < len(pins) and any(number <= len(pins) for number in numbers)):
         message = (
             f"LEDs: the pins must be named by genres or by places 1, 2, 3, one of the two: {', '.join(pins) or 'none'}"
         )
         raise LedError(message)
-    return sorted(pins, key=int) if numbered == {True} else list(pins)
+    return sorted(pins, key=int) if len(numbers) == len(pins) else list(pins)
+
+
+def _is_number(place: str) -> bool:
+    return place.isascii() and place.isdecimal()
 
 
 def _led(place: str, settings: LedSettings, pin_factory: Any) -> Any:  # noqa: ANN401

@@ -7,7 +7,7 @@ from typing import TextIO
 import msgspec
 
 from headnod.estimate import Condition, Estimate
-from headnod.legible import legible
+from headnod.legible import legible, padded
 
 
 class PlainLines:
@@ -22,9 +22,8 @@ class PlainLines:
         minutes, seconds = divmod(int(estimate.seconds), 60)
         others = [f"{label} {score:.2f}" for label, score in estimate.ranked()[1:3] if score >= 0.01]  # noqa: PLR2004 - a hundredth is what is printed
         sure = f"{estimate.confidence:.2f}" if estimate.confidence else "    "
-        line = (
-            f"{minutes:3d}:{seconds:02d}  {estimate.genre:<10} {sure}  {estimate.level:6.1f} dBFS  {', '.join(others)}"
-        )
+        genre = padded(estimate.genre, 10)
+        line = f"{minutes:3d}:{seconds:02d}  {genre} {sure}  {estimate.level:6.1f} dBFS  {', '.join(others)}"
         self._write(line.rstrip())
 
     def tell(self, condition: Condition) -> None:

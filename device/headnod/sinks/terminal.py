@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment
@@ -126,15 +127,18 @@ class Terminal:
         targets = [0.0 if self._condition else score for score in self._estimate.scores.values()]
         heights = self._motion.move(targets, now - self._moved)
         self._moved = now
-        label_width = max(map(len, self._estimate.scores)) + 1
-        room = max(width - label_width - 6, 1)
+        names = [legible(label) for label in self._estimate.scores]
+        label_width = min(max(map(cell_len, names)) + 1, max(width // 3, 12))
+        room, ellipsis = max(width - label_width - 6, 1), "..." if ascii_only else "…"
         lines = []
-        for label, target, height in zip(self._estimate.scores, targets, heights, strict=True):
+        for label, name, target, height in zip(self._estimate.scores, names, targets, heights, strict=True):
             style = Style(color=hexadecimal(label))
             best = label == self._estimate.genre and not self._condition
             lines.append(
                 [
-                    Segment(label.ljust(label_width), style + Style(bold=True) if best else Style()),
+                    Segment(
+                        _fitted(name, label_width, ellipsis=ellipsis), style + Style(bold=True) if best else Style()
+                    ),
                     Segment(_bar(float(height), room, ascii_only=ascii_only), style),
                     Segment(f" {target:4.2f}" if target else "    -", Style(bold=best, dim=not best)),
                 ]
@@ -163,6 +167,13 @@ def _bar(height: float, room: int, *, ascii_only: bool) -> str:
         return ("#" * round(height * room)).ljust(room)
     whole, part = divmod(math.floor(min(max(height, 0.0), 1.0) * room * 8), 8)
     return ("█" * whole + (_EIGHTHS[part] if part else "")).ljust(room)
+
+
+def _fitted(name: str, width: int, *, ellipsis: str) -> str:
+    """A label in so many columns, cut where it is longer than that and a space."""
+    if cell_len(name) < width:
+        return set_cell_size(name, width)
+    return set_cell_size(set_cell_size(name, max(width - 1 - len(ellipsis), 0)).rstrip() + ellipsis, width)
 
 
 def _kept_end(start: str, name: str, room: int) -> str:

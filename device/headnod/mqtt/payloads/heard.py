@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
+import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -13,6 +16,9 @@ from headnod.mqtt.topics import slug
 
 SCORE = "scores_"
 """What the key of a label's score begins with, as in `scores_jazz`."""
+
+_LONGEST = 64
+"""Characters of a key that come from the label's letters."""
 
 
 class EstimatePayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -153,15 +159,34 @@ def of_estimate(estimate: Estimate, *, node: str, boot: str) -> dict[str, Any]:
 
 
 def scores(of: Mapping[str, float]) -> dict[str, float]:
-    """Scores as scalars: `scores_hiphop` for the label `hiphop`.
+    """Scores as scalars: `scores_hiphop` for the label `hiphop`."""
+    return dict(zip(score_keys(tuple(of)), of.values(), strict=True))
 
+
+@lru_cache(maxsize=4)
+def score_keys(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The key of each label's score: small letters without accents, digits and underscores.
+
+    A label with letters that have no such form, as those of `日本`, gets a checksum of its text (CRC-32).
     Labels that come to the same key, as `r&b` and `r-b` do, are numbered: `scores_r_b`, `scores_r_b_2`.
+
+    >>> score_keys(("R&B", "Música", "日本"))
+    ('scores_r_b', 'scores_musica', 'scores_c7b7cdcc')
     """
-    told: dict[str, float] = {}
-    for label, score in of.items():
-        key, times = SCORE + slug(label), 1
-        while key in told:
+    keys: dict[str, None] = {}
+    for label in labels:
+        key, times = SCORE + _plain(label), 1
+        while key in keys:
             times += 1
-            key = f"{SCORE}{slug(label)}_{times}"
-        told[key] = score
-    return told
+            key = f"{SCORE}{_plain(label)}_{times}"
+        keys[key] = None
+    return tuple(keys)
+
+
+def _plain(label: str) -> str:
+    letters = [each for each in unicodedata.normalize("NFKD", label.casefold()) if not unicodedata.combining(each)]
+    plain = "".join(each for each in letters if each.isascii())
+    slugged = slug(plain)[:_LONGEST].strip("_")
+    if slugged and not any(each.isalnum() and not each.isascii() for each in letters):
+        return slugged
+    return f"{slugged}_{zlib.crc32(label.encode('utf-8', 'surrogatepass')):08x}".lstrip("_")
