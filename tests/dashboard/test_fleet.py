@@ -2,7 +2,7 @@
 
 from headnod.dashboard.ribbon import SPAN
 from headnod.mqtt.payloads import encode, of_estimate
-from headnod.sinks.palette import hexadecimal
+from headnod.sinks.palette import colours, hexadecimal
 from heard import other_labels
 from house import NOON
 from watching import information, song, told
@@ -23,7 +23,37 @@ def test_what_plays_is_told_with_its_bars_in_the_colours_of_the_palette(house):
     }
     assert len(order) == 10
     assert house.genre(kitchen["now"]["genre"]) == "jazz"
-    assert all(colour == hexadecimal(label) for label, colour in names)
+    chosen = colours(label for label, _ in names)
+    assert dict(names) == {label: hexadecimal(each) for label, each in chosen.items()}
+
+
+def shown(house):
+    return dict(house.kitchen["labels"]["names"])
+
+
+def test_own_labels_have_the_colours_that_lights_and_terminal_give_them(house):
+    labels = ("techno", "punk", "Hip-Hop", "Música")
+    house.say("info", information(*labels))
+    house.hears("punk", techno=0.2, punk=0.6)
+    of_model = {label: hexadecimal(each) for label, each in colours(labels).items()}
+    assert shown(house).items() >= of_model.items()
+
+
+def test_a_model_with_other_labels_changes_the_colours_that_browsers_have(house):
+    house.say("info", information("techno", "punk"))
+    house.fleet.changes()
+    house.say("info", information("techno", "acid"))
+    ((change,), _) = house.fleet.changes()
+    assert dict(change["labels"]["names"])["techno"] == hexadecimal(colours(["techno", "acid"])["techno"])
+    # What a former model named stays on the ribbon, in a colour of its own.
+    assert len(set(shown(house).values())) == len(shown(house)) == 5
+
+
+def test_a_label_of_64_letters_is_told_whole(house):
+    label = "Música " * 9 + "z"
+    house.say("info", information(label))
+    house.hears(label)
+    assert house.genre(house.kitchen["now"]["genre"]) == label
 
 
 def test_what_plays_has_played_since_its_run_began(house):

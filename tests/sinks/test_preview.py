@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import pytest
 
-from headnod.sinks.palette import GENRES, colour
+from headnod.sinks.palette import GENRES, colour, colours
 from headnod.sinks.preview import demonstration, png, write_preview
 from headnod.sinks.scene import Light, bars, best, mood, one_each
 
@@ -68,6 +68,19 @@ def test_the_moments_tell_waiting_deaf_silence_and_music_apart():
     assert len({tuple(light.pixels().ravel().round(2)) for light in moments.values()}) == len(moments)
     assert moments["silence"].levels.max() == 0
     assert moments["jazz 0.80"].levels.argmax() == GENRES.index("jazz")
+
+
+def test_own_labels_are_demonstrated_in_their_own_colours():
+    labels = ["punk", "jazz", "Música"]
+    moments = demonstration(bars, 30, labels)
+    assert [name for name in moments if name.startswith("jazz 0.80")]
+    lit = {tuple((each * 255).round()) for each in moments["jazz 0.80"].colours[:30]}
+    assert lit == {tuple(map(float, each)) for each in colours(labels).values()}
+
+
+def test_the_pins_of_own_labels_shine_in_the_demonstration():
+    moments = demonstration(one_each(["punk", "techno"]), 2, ["punk", "techno"])
+    assert sum(light.levels.max() > 0.3 for name, light in moments.items() if " 0." in name) == 2
 
 
 def test_a_picture_that_cannot_be_written_is_an_os_error(tmp_path):

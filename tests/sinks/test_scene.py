@@ -1,8 +1,9 @@
+import msgspec
 import numpy as np
 import pytest
 
 from headnod.estimate import UNKNOWN, State
-from headnod.sinks.palette import GENRES, colour
+from headnod.sinks.palette import GENRES, colour, colours
 from headnod.sinks.scene import Scene, bars, best, dark, mood, one_each, pattern
 from heard import condition, estimate, silence
 
@@ -134,7 +135,7 @@ def test_stopping_is_dark():
 
 def test_a_new_model_may_have_other_labels():
     light = settled(best, 1, estimate("jazz", jazz=1.0), estimate("fado", fado=0.81))
-    assert (light.colours[0] * 255).round().tolist() == list(colour("fado"))
+    assert (light.colours[0] * 255).round().tolist() == list(colours(["fado"])["fado"])
 
 
 @pytest.mark.parametrize("layout", [bars, best, mood])
@@ -149,3 +150,12 @@ def test_every_layout_fills_any_number_of_lights_within_range(layout, size):
 
 def test_dark_lights_have_room_for_a_colour():
     assert dark(3).pixels().tolist() == [[0, 0, 0]] * 3
+
+
+@pytest.mark.parametrize(("layout", "size"), [(bars, 6), (best, 2), (mood, 4), (one_each(["punk", "acid"]), 2)])
+def test_own_labels_have_the_same_colour_in_every_layout(layout, size):
+    labels = ["techno", "punk", "acid"]
+    heard = msgspec.structs.replace(estimate("punk"), genre="punk", scores=dict.fromkeys(labels, 0.0) | {"punk": 1.0})
+    light = settled(layout, size, heard)
+    brightest = light.colours[light.levels.argmax()]
+    assert (brightest * 255).round().tolist() == list(colours(labels)["punk"])

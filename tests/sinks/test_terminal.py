@@ -1,6 +1,7 @@
 """The histogram in the terminal, in any room and in any alphabet."""
 
 import io
+import threading
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from doubles import Clock
 from headnod.estimate import State
+from headnod.sinks.palette import colours
 from headnod.sinks.terminal import Terminal
 from heard import GTZAN, condition, estimate, other_labels, silence
 
@@ -219,3 +221,102 @@ def test_closing_gives_the_terminal_back_with_the_last_picture_and_may_be_done_t
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
     after = written.partition("\x1b[?1049l")[2]
     assert Text.from_ansi(after).plain.count("jazz since ") == 1
+
+
+def test_letters_have_the_terminals_own_colour_and_strength():
+    screen = Screen()
+    overdriven = msgspec.structs.replace(JAZZ, state=State.CLIPPING)
+    for show in (
+        lambda: screen.terminal.show(JAZZ),
+        lambda: screen.terminal.show(overdriven),
+        lambda: screen.terminal.tell(condition(State.WAITING)),
+    ):
+        show()
+        screen.clock.seconds += 60.0
+        coloured = set()
+        for line in screen.console.render_lines(screen.terminal, pad=False):
+            for text, style, _ in line:
+                if style and (style.color or style.bgcolor):
+                    coloured |= set(text)
+                assert not (style and style.dim), text
+        assert coloured <= set(" ▏▎▍▌▋▊▉█")
+    screen.terminal.close()
+
+
+def test_own_labels_have_the_colours_that_lights_give_them():
+    screen = Screen()
+    labels = ["techno", "punk", "Música"]
+    screen.terminal.show(msgspec.structs.replace(JAZZ, genre="punk", scores=dict.fromkeys(labels, 0.3)))
+    drawn = screen.console.render_lines(screen.terminal, pad=False)[1:4]
+    bars = [style.color.get_truecolor() for line in drawn for text, style, _ in line if style and style.color]
+    assert list(map(tuple, bars)) == [colours(labels)[label] for label in labels]
+    screen.terminal.close()
+
+
+def picture_left_behind(screen):
+    screen.out.seek(0)
+    return Text.from_ansi(screen.out.read().partition("\x1b[?1049l")[2]).plain.splitlines()
+
+
+def test_the_picture_that_is_left_has_bars_as_long_as_their_numbers():
+    screen = Screen()
+    screen.terminal.show(estimate("rock", rock=1.0))
+    screen.clock.seconds += 60.0
+    screen.terminal.show(JAZZ)
+    screen.clock.seconds += 0.05
+    screen.terminal.close()
+    bars = {line.split()[0]: line.count("█") for line in picture_left_behind(screen)[1:11]}
+    room = 79 - len("classical") - 1 - 6
+    assert bars["jazz"] == pytest.approx(0.8 * room, abs=1)
+    assert bars["rock"] == pytest.approx(0.05 * room, abs=1)
+
+
+def test_the_picture_that_is_left_while_nothing_is_heard_has_no_bars():
+    screen = Screen()
+    screen.terminal.show(JAZZ)
+    screen.lines()
+    screen.terminal.tell(condition(State.STOPPING))
+    screen.terminal.close()
+    assert not any("█" in line for line in picture_left_behind(screen))
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+@pytest.mark.parametrize(
+    "label",
+    ["a style with a name of sixty-four letters, as long as names may", "音楽" * 16, "é" * 64],
+    ids=["many words", "wide", "one word"],
+)
+def test_long_and_wide_labels_leave_room_for_bars_and_numbers(width, label):
+    screen = Screen(width)
+    screen.terminal.show(msgspec.structs.replace(JAZZ, genre=label, scores={label: 0.7, "punk": 0.3}))
+    title, one, other, _, playing = screen.lines()
+    assert (one[-4:], other[-4:]) == ("0.70", "0.30")
+    assert one.count("█") > other.count("█") >= width // 20
+    assert cell_len(one) == cell_len(other) == width - 2
+    assert " since " in playing
+    assert "genre" in title
+    screen.terminal.close()
+
+
+def test_another_thread_may_draw_while_a_model_of_other_labels_takes_over():
+    faults, done = [], threading.Event()
+    screen = Screen()
+    three = msgspec.structs.replace(JAZZ, genre="fado", scores={"fado": 0.7, "punk": 0.2, "acid": 0.1})
+
+    def draw():
+        try:
+            while not done.is_set():
+                screen.console.render_lines(screen.terminal, pad=False)
+        except Exception as fault:
+            faults.append(fault)
+
+    drawing = threading.Thread(target=draw)
+    drawing.start()
+    for _ in range(150):
+        screen.terminal.show(JAZZ)
+        screen.terminal.tell(condition(State.WAITING))
+        screen.terminal.show(three)
+    done.set()
+    drawing.join()
+    screen.terminal.close()
+    assert faults == []

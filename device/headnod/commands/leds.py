@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from headnod.commands.options import add_config, load_config
+from headnod.commands.options import add_config, add_model, load_config
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,6 +19,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     preview.add_argument("--kind", choices=("pins", "ws2812", "apa102", "wled"), help="draw these lights")
     preview.add_argument("--count", metavar="N", type=int, help="LEDs of the strip or lamp")
     preview.add_argument("--mode", choices=("bars", "mood"), help="how a strip shows genres")
+    add_model(preview)
     add_config(preview)
     preview.set_defaults(run=run)
 
@@ -27,16 +28,21 @@ def run(options: argparse.Namespace) -> None:
     """Write the picture and say where it is."""
     from headnod.app.outputs import layout  # noqa: PLC0415
     from headnod.errors import HeadnodError  # noqa: PLC0415
+    from headnod.manifest import read_manifest  # noqa: PLC0415
+    from headnod.shipped import find_model  # noqa: PLC0415
     from headnod.sinks.preview import demonstration, write_preview  # noqa: PLC0415
 
     flags = {
         ("--kind", "leds", "kind"): options.kind,
         ("--count", "leds", "count"): options.count,
         ("--mode", "leds", "mode"): options.mode,
+        ("--model", "model", "name"): options.model,
     }
-    lights, size = layout(load_config(options, flags).config.leds)
+    config = load_config(options, flags).config
+    labels = read_manifest(find_model(config.model.name)).labels
+    lights, size = layout(config.leds)
     try:
-        write_preview(options.picture, demonstration(lights, size))
+        write_preview(options.picture, demonstration(lights, size, labels))
     except OSError as error:
         message = f"{options.picture}: cannot be written: {error.strerror}"
         raise HeadnodError(message) from error

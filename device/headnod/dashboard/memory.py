@@ -18,7 +18,7 @@ from headnod.dashboard.reading import LABELS, EstimateReading, HealthReading, In
 from headnod.dashboard.ribbon import Ribbon
 from headnod.estimate import SILENCE, UNKNOWN
 from headnod.mqtt.payloads import SCORE, score_keys
-from headnod.sinks.palette import hexadecimal
+from headnod.sinks.palette import colours, hexadecimal
 
 PARTS = ("status", "labels", "now", "ribbon", "songs", "health", "info")
 """What is told of a listener, each for itself."""
@@ -103,6 +103,9 @@ class Memory:
 
     def info(self, reading: InfoReading) -> None:
         """It said what it is."""
+        if reading.labels != self._info.labels:
+            # Colours are those of all labels together, so that old ones may change too.
+            self.changed.add("labels")
         self._info = reading
         for label in reading.labels[:LABELS]:
             self._label(label)
@@ -122,7 +125,9 @@ class Memory:
             case "status":
                 told = self._status
             case "labels":
-                told = {"names": [[label, hexadecimal(label)] for label in self._labels], "order": self._order}
+                chosen = colours(map(name, self._info.labels), self._labels)
+                names = [[label, hexadecimal(chosen[label])] for label in self._labels]
+                told = {"names": names, "order": self._order}
             case "now":
                 told = self._now
             case "ribbon":

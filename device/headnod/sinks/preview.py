@@ -6,7 +6,9 @@ dozen round lights.
 
 from __future__ import annotations
 
+import itertools
 import struct
+import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -44,23 +46,34 @@ def write_preview(path: Path, moments: Mapping[str, Light]) -> None:
     path.write_bytes(png(_eight_bits(np.concatenate(padded))))
 
 
-def demonstration(layout: Layout, size: int) -> dict[str, Light]:
-    """Moments that show everything these lights can say, for `write_preview`."""
+def demonstration(layout: Layout, size: int, labels: Sequence[str] = GENRES) -> dict[str, Light]:
+    """Moments that show everything these lights can say, for `write_preview`.
+
+    Args:
+        layout: How genres are put on the lights.
+        size: How many lights there are.
+        labels: The model's labels.
+    """
+    named = _cast(labels)
     sure = Scene(layout, size)
+
+    def estimate(genre: str, **heard: float) -> Estimate:
+        return _estimate(named.get(genre, genre), {named[label]: score for label, score in heard.items()}, labels)
+
     moments = {
         "waiting for a microphone": _settled(layout, size, _condition(State.WAITING), 1.2),
         "deaf": _settled(layout, size, _condition(State.DEAF), 0.5),
-        "silence": _settled(layout, size, _estimate(SILENCE, {})),
-        "unsure, perhaps rock": _settled(
-            layout, size, _estimate(UNKNOWN, {"rock": 0.38, "country": 0.3, "blues": 0.2})
+        "silence": _settled(layout, size, estimate(SILENCE)),
+        f"unsure, perhaps {named['rock']}": _settled(
+            layout, size, estimate(UNKNOWN, blues=0.2, country=0.3, rock=0.38)
         ),
-        "jazz 0.80": _settled(layout, size, _estimate("jazz", {"jazz": 0.8, "blues": 0.12, "classical": 0.05})),
-        "disco 0.55, pop close": _settled(layout, size, _estimate("disco", {"disco": 0.55, "pop": 0.35})),
+        f"{named['jazz']} 0.80": _settled(layout, size, estimate("jazz", classical=0.05, blues=0.12, jazz=0.8)),
+        f"{named['disco']} 0.55, {named['pop']} close": _settled(layout, size, estimate("disco", pop=0.35, disco=0.55)),
     }
-    sure.hear(_estimate("metal", {"metal": 0.9, "rock": 0.1}))
+    sure.hear(estimate("metal", rock=0.1, metal=0.9))
     sure.after(5.0)
-    sure.hear(_estimate("reggae", {"reggae": 0.7, "hiphop": 0.3}))
-    return moments | {"0.3 s after metal gave way to reggae": sure.after(0.3)}
+    sure.hear(estimate("reggae", hiphop=0.3, reggae=0.7))
+    return moments | {f"0.3 s after {named['metal']} gave way to {named['reggae']}": sure.after(0.3)}
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -86,7 +99,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def _row(name: str, light: Light, width: int) -> Picture:
     picture: Picture = np.broadcast_to(_BOARD, (_LEGEND + _ROW, width, 3)).copy()
-    _write(picture, name.upper())
+    _write(picture, name)
     pitch = _pitch(len(light.levels))
     # Seen as bright as an LED with its own gamma makes it.
     for index, shine in enumerate(light.pixels().clip(0, 1) ** _GAMMA):
@@ -107,7 +120,8 @@ def _light(picture: Picture, distance: Picture, shine: NDArray[np.float64], radi
 
 
 def _write(picture: Picture, text: str) -> None:
-    for place, letter in enumerate(text):
+    letters = [each for each in unicodedata.normalize("NFKD", text.upper()) if not unicodedata.combining(each)]
+    for place, letter in enumerate(letters):
         for line, octal in enumerate(_FONT.get(letter, "00000")):
             for column in range(3):
                 if int(octal) >> (2 - column) & 1:
@@ -130,10 +144,16 @@ def _settled(layout: Layout, size: int, heard: Estimate | Condition, seconds: fl
     return scene.after(seconds)
 
 
-def _estimate(genre: str, heard: Mapping[str, float]) -> Estimate:
+def _cast(labels: Sequence[str]) -> dict[str, str]:
+    """A label of the model for each genre of the demonstration: itself, or one that is still free."""
+    spare = itertools.cycle([label for label in labels if label not in GENRES] or labels)
+    return {genre: genre if genre in labels else next(spare) for genre in GENRES}
+
+
+def _estimate(genre: str, heard: Mapping[str, float], labels: Sequence[str]) -> Estimate:
     rest = 0.0 if genre == SILENCE else max(0.0, 1.0 - sum(heard.values()))
-    others: Sequence[str] = [label for label in GENRES if label not in heard]
-    scores = {label: heard.get(label, rest / len(others)) for label in GENRES}
+    others: Sequence[str] = [label for label in labels if label not in heard]
+    scores = {label: heard.get(label, rest / max(len(others), 1)) for label in labels}
     return Estimate(
         sequence=0,
         time=datetime.fromtimestamp(0, UTC),

@@ -8,7 +8,7 @@ values that are shown, and neither wires nor clocks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headnod.estimate import Condition, Estimate, State
 from headnod.sinks.motion import Motion
-from headnod.sinks.palette import colour
+from headnod.sinks.palette import colours
 
 Heights = Mapping[str, float]
 """How high the bar of every genre stands just now, 0-1."""
@@ -56,7 +56,7 @@ def bars(heights: Heights, size: int) -> Light:
     lit = np.clip(np.array(list(heights.values()))[:, np.newaxis] * stretch - np.arange(stretch), 0.0, 1.0)
     light = dark(size)
     light.levels[: lit.size] = lit.ravel()
-    light.colours[: lit.size] = np.repeat(_colours(heights), stretch, axis=0)
+    light.colours[: lit.size] = np.repeat(_colours(heights, heights), stretch, axis=0)
     return light
 
 
@@ -65,7 +65,7 @@ def best(heights: Heights, size: int) -> Light:
     ranked = sorted(heights, key=lambda label: -heights[label])[:size]
     light = dark(size)
     light.levels[: len(ranked)] = [_level(heights[label]) for label in ranked]
-    light.colours[: len(ranked)] = _colours(ranked)
+    light.colours[: len(ranked)] = _colours(ranked, heights)
     return light
 
 
@@ -76,7 +76,7 @@ def mood(heights: Heights, size: int) -> Light:
         shares = np.array(list(heights.values()))
         light.levels[:] = _level(shares.max())
         # Sharpened, or ten colours would always mix to something like grey.
-        light.colours[:] = np.average(_colours(heights), axis=0, weights=(shares / shares.max()) ** 4)
+        light.colours[:] = np.average(_colours(heights, heights), axis=0, weights=(shares / shares.max()) ** 4)
     return light
 
 
@@ -86,7 +86,7 @@ def one_each(labels: Sequence[str]) -> Layout:
     def layout(heights: Heights, size: int) -> Light:
         light = dark(size)
         light.levels[: len(labels)] = [_level(heights.get(label, 0.0)) for label in labels]
-        light.colours[: len(labels)] = _colours(labels)
+        light.colours[: len(labels)] = _colours(labels, heights)
         return light
 
     return layout
@@ -180,5 +180,7 @@ def _same(one: Estimate | Condition | None, other: Estimate | Condition | None) 
     return isinstance(one, Condition) and isinstance(other, Condition) and one.state is other.state
 
 
-def _colours(labels: Sequence[str] | Heights) -> NDArray[np.float64]:
-    return np.array([colour(label) for label in labels], np.float64).reshape(-1, 3) / 255
+def _colours(labels: Iterable[str], heights: Heights) -> NDArray[np.float64]:
+    # All labels of the model together, or a genre would have another colour where only the best are shown.
+    chosen = colours(heights, labels)
+    return np.array([chosen[label] for label in labels], np.float64).reshape(-1, 3) / 255

@@ -1,10 +1,15 @@
-"""A live histogram in the terminal: ten bars, the level, and what is playing."""
+"""A live histogram in the terminal: a bar for each label, the level, and what is playing.
+
+Colours of the palette fill areas only. Letters keep the terminal's own
+foreground, because no palette can be read on both light and dark backgrounds.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
@@ -16,11 +21,32 @@ from rich.style import Style
 from headnod.estimate import Condition, Estimate, State
 from headnod.legible import legible
 from headnod.sinks.motion import Motion
-from headnod.sinks.palette import hexadecimal
+from headnod.sinks.palette import colours, hexadecimal
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _QUIETEST = -60.0
 _REFRESH = 10.0
+_BOLD = Style(bold=True)
+_NARROWEST = 12
+"""Columns that labels may take where a third of the width is less, up to half of it."""
+_SINCE = len("since 00:00:00")
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is drawn. Replaced as a whole, because another thread draws at any moment."""
+
+    estimate: Estimate
+    """The latest estimate."""
+
+    motion: Motion
+    """A bar for each of its labels."""
+
+    since: datetime
+    """Since when its genre plays."""
+
+    condition: Condition | None = None
+    """Why nothing is heard now."""
 
 
 class Terminal:
@@ -49,10 +75,7 @@ class Terminal:
         self._console = console or Console()
         self._hearing = legible(hearing)
         self._monotonic = monotonic
-        self._estimate: Estimate | None = None
-        self._condition: Condition | None = None
-        self._since: datetime | None = None
-        self._motion: Motion | None = None
+        self._shown: _Shown | Condition | None = None
         self._moved = monotonic()
         self._live = Live(
             get_renderable=lambda: self,
@@ -66,99 +89,104 @@ class Terminal:
 
     def show(self, estimate: Estimate) -> None:
         """Send the bars to their new places."""
-        if self._estimate is None or self._estimate.genre != estimate.genre or self._condition:
-            self._since = estimate.time
-        if self._motion is None or self._estimate is None or len(self._estimate.scores) != len(estimate.scores):
-            self._motion = Motion(len(estimate.scores))
-        self._estimate, self._condition = estimate, None
+        last = self._shown if isinstance(self._shown, _Shown) else None
+        same_labels = last is not None and last.estimate.scores.keys() == estimate.scores.keys()
+        motion = last.motion if last and same_labels else Motion(len(estimate.scores))
+        continues = last is not None and last.estimate.genre == estimate.genre and last.condition is None
+        self._shown = _Shown(estimate, motion, last.since if last and continues else estimate.time)
         self._live.refresh()
 
     def tell(self, condition: Condition) -> None:
         """Drop the bars and say why nothing is heard."""
-        self._condition = condition
+        last = self._shown
+        self._shown = replace(last, condition=condition) if isinstance(last, _Shown) else condition
         self._live.refresh()
 
     def close(self) -> None:
-        """Give the terminal back with the last picture on it."""
+        """Give the terminal back with the last picture on it, its bars at rest."""
         if self._live.is_started:
             self._live.stop()
+            self._moved = -math.inf
             self._console.print(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lines that fit into the terminal as it is now."""
         width, height = max(options.max_width - 1, 1), options.size.height
-        bars = self._bars(width, ascii_only=options.ascii_only)
-        lines = [self._title(width), *bars, [], self._playing(width)]
+        shown = self._shown
+        bars = self._bars(shown, width, ascii_only=options.ascii_only) if isinstance(shown, _Shown) else []
+        lines = [self._title(shown, width), *bars, [], _playing(shown, width, ascii_only=options.ascii_only)]
         room = max(height - 1, 1)
-        for line in lines if len(lines) <= room else self._cramped(lines, room):
+        for line in lines if len(lines) <= room else _cramped(shown, lines, room):
             safe = [Segment(legible(text), style) for text, style, _ in line]
             yield from Segment.adjust_line_length(safe, width, pad=False)
             yield Segment.line()
 
-    def _cramped(self, lines: list[list[Segment]], room: int) -> list[list[Segment]]:
-        """What is most worth its line: what plays, then the best bars, then the title."""
-        title, *bars, _, playing = lines
-        scores = list(self._estimate.scores.values()) if self._estimate else []
-        best = sorted(range(len(bars)), key=lambda place: -scores[place])[: max(room - 1, 0)]
-        kept = [bars[place] for place in sorted(best)]
-        return ([title] if room > len(bars) + 1 else []) + kept + [playing]
-
-    def _title(self, width: int) -> list[Segment]:
-        if self._estimate is None:
-            return [Segment("headnod", Style(bold=True))]
-        level = "" if self._condition else f"  {self._estimate.level:.0f} dBFS {self._meter()}"
+    def _title(self, shown: _Shown | Condition | None, width: int) -> list[Segment]:
+        if not isinstance(shown, _Shown):
+            return [Segment("headnod", _BOLD)]
+        estimate = shown.estimate
+        level = "" if shown.condition else f"  {estimate.level:.0f} dBFS {_meter(estimate.level)}"
         room = width - len("headnod") - len(level)
-        about = _kept_end(f"  {legible(self._estimate.model)}  ", self._hearing, room)
+        about = _kept_end(f"  {legible(estimate.model)}  ", self._hearing, room)
         return [
-            Segment("headnod", Style(bold=True)),
-            Segment(about, Style(dim=True)),
-            Segment(level.rjust(width - len("headnod") - len(about)), Style(dim=True)),
+            Segment("headnod", _BOLD),
+            Segment(about),
+            Segment(" " * max(room - cell_len(about), 0) + level),
         ]
 
-    def _meter(self) -> str:
-        assert self._estimate is not None  # noqa: S101 - the caller has looked
-        filled = round(8 * min(max(1.0 - self._estimate.level / _QUIETEST, 0.0), 1.0))
-        return "|" * filled + "." * (8 - filled)
-
-    def _bars(self, width: int, *, ascii_only: bool) -> list[list[Segment]]:
-        if self._estimate is None or self._motion is None:
-            return []
+    def _bars(self, shown: _Shown, width: int, *, ascii_only: bool) -> list[list[Segment]]:
         now = self._monotonic()
-        targets = [0.0 if self._condition else score for score in self._estimate.scores.values()]
-        heights = self._motion.move(targets, now - self._moved)
+        scores = shown.estimate.scores
+        targets = [0.0 if shown.condition else score for score in scores.values()]
+        heights = shown.motion.move(targets, now - self._moved)
         self._moved = now
-        names = [legible(label) for label in self._estimate.scores]
-        label_width = min(max(map(cell_len, names)) + 1, max(width // 3, 12))
-        room, ellipsis = max(width - label_width - 6, 1), "..." if ascii_only else "…"
+        chosen = colours(scores)
+        names = [legible(label) for label in scores]
+        label_width = min(max(map(cell_len, names), default=0) + 1, max(width // 3, min(width // 2, _NARROWEST)))
+        room, ellipsis = max(width - label_width - len(" 0.00 "), 1), "..." if ascii_only else "…"
         lines = []
-        for label, name, target, height in zip(self._estimate.scores, names, targets, heights, strict=True):
-            style = Style(color=hexadecimal(label))
-            best = label == self._estimate.genre and not self._condition
+        for label, name, target, height in zip(scores, names, targets, heights, strict=True):
+            style = _BOLD if label == shown.estimate.genre and not shown.condition else Style()
+            bar = _bar(float(height), room, ascii_only=ascii_only)
             lines.append(
                 [
-                    Segment(
-                        _fitted(name, label_width, ellipsis=ellipsis), style + Style(bold=True) if best else Style()
-                    ),
-                    Segment(_bar(float(height), room, ascii_only=ascii_only), style),
-                    Segment(f" {target:4.2f}" if target else "    -", Style(bold=best, dim=not best)),
+                    Segment(_fitted(name, label_width, ellipsis=ellipsis), style),
+                    Segment(bar, Style(color=hexadecimal(chosen[label]))),
+                    Segment(f" {target:4.2f}" if target else "    -", style),
                 ]
             )
         return lines
 
-    def _playing(self, width: int) -> list[Segment]:
-        if self._condition:
-            text = f"{self._condition.state.replace('_', ' ')}: {self._condition.message}"
-            return [Segment(text[:width], Style(color="yellow"))]
-        if self._estimate is None or self._since is None:
-            return [Segment("listening for the first three seconds", Style(dim=True))]
-        since = self._since.astimezone().strftime("%H:%M:%S")
-        line = [
-            Segment(self._estimate.genre, Style(bold=True, color=hexadecimal(self._estimate.genre))),
-            Segment(f" since {since}", Style(dim=True)),
-        ]
-        if self._estimate.state is not State.LISTENING:
-            line.append(Segment(f"  microphone is {self._estimate.state}", Style(color="yellow")))
-        return line
+
+def _playing(shown: _Shown | Condition | None, width: int, *, ascii_only: bool) -> list[Segment]:
+    condition = shown.condition if isinstance(shown, _Shown) else shown
+    if condition is not None:
+        return [Segment(f"{condition.state.replace('_', ' ')}: {condition.message}", _BOLD)]
+    if not isinstance(shown, _Shown):
+        return [Segment("listening for the first three seconds")]
+    genre = legible(shown.estimate.genre)
+    genre_width = min(cell_len(genre) + 1, max(width - _SINCE, 1))
+    line = [
+        Segment(_fitted(genre, genre_width, ellipsis="..." if ascii_only else "…"), _BOLD),
+        Segment(f"since {shown.since.astimezone():%H:%M:%S}"),
+    ]
+    if shown.estimate.state is not State.LISTENING:
+        line.append(Segment(f"  microphone is {shown.estimate.state}", _BOLD))
+    return line
+
+
+def _cramped(shown: _Shown | Condition | None, lines: list[list[Segment]], room: int) -> list[list[Segment]]:
+    """What is most worth its line: what plays, then the best bars, then the title."""
+    title, *bars, _, playing = lines
+    scores = list(shown.estimate.scores.values()) if isinstance(shown, _Shown) else []
+    best = sorted(range(len(bars)), key=lambda place: -scores[place])[: max(room - 1, 0)]
+    kept = [bars[place] for place in sorted(best)]
+    return ([title] if room > len(bars) + 1 else []) + kept + [playing]
+
+
+def _meter(level: float) -> str:
+    filled = round(8 * min(max(1.0 - level / _QUIETEST, 0.0), 1.0))
+    return "|" * filled + "." * (8 - filled)
 
 
 def _bar(height: float, room: int, *, ascii_only: bool) -> str:
@@ -178,7 +206,9 @@ def _fitted(name: str, width: int, *, ellipsis: str) -> str:
 
 def _kept_end(start: str, name: str, room: int) -> str:
     """Both in so many cells; of a long name the end, because that is where a file's own name stands."""
-    if len(start) + len(name) <= room:
+    if cell_len(start + name) <= room:
         return (start + name).rstrip()
-    left = room - len(start) - len("...")
-    return f"{start}...{name[-left:]}" if left > 0 else start[: max(room, 0)].rstrip()
+    left = room - cell_len(start) - len("...")
+    while name and cell_len(name) > left:
+        name = name[1:]
+    return f"{start}...{name}" if left > 0 else set_cell_size(start, max(room, 0)).rstrip()

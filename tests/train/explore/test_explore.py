@@ -19,6 +19,7 @@ from tone_archive import GENRES, write_tones
 pytest.importorskip("sklearn", reason="exploring needs scikit-learn: pip install 'headnod[train]'")
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: pip install 'headnod[train]'")
 from headnod.sinks.palette import GENRES as KNOWN
+from headnod.sinks.palette import colours, hexadecimal
 from headnod_train.explore.canvas import CONTRAST, THEMES, PictureError, contrast, marks, rgb, write
 from headnod_train.explore.explore import explore
 from headnod_train.explore.page import write_page
@@ -181,6 +182,17 @@ def test_twenty_genres_have_visible_and_different_marks(theme):
     assert len({mark.colour for mark in drawn.values()}) >= 19
     for one, other in combinations(drawn.values(), 2):
         assert one.shape != other.shape or np.abs(rgb(one.colour) - rgb(other.colour)).sum() > 0.2
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_labels_have_the_colours_of_lights_wherever_those_can_be_seen(theme):
+    labels = ["jazz", "punk", "techno", "Música", *KNOWN[:6]]
+    for label, mark in marks(labels, theme).items():
+        light = np.array(colours(labels)[label]) / 255
+        if contrast(light, rgb(theme.ground)) >= CONTRAST:
+            assert mark.colour == hexadecimal(colours(labels)[label])
+        else:
+            assert mark.colour != hexadecimal(colours(labels)[label])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

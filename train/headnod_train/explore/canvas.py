@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError, MissingExtraError
-from headnod.sinks.palette import GENRES, colour
+from headnod.sinks.palette import colours
 
 try:
     from matplotlib.axes import Axes
@@ -33,6 +33,8 @@ CONTRAST = 3.0
 """Least contrast of a mark with its ground, as WCAG 2.2 asks of graphics (1.4.11)."""
 _SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h", "*")
 _STEPS = 9
+_APART = 0.1
+"""Least distance of two marks in OKLab, as far as there is room."""
 
 
 class PictureError(HeadnodError, OSError):
@@ -77,25 +79,19 @@ class Mark:
 
 
 def marks(labels: Sequence[str], theme: Theme) -> dict[str, Mark]:
-    """A mark for each of any labels, all of them visible on the ground.
+    """A mark for each label, all of them visible on the ground.
 
-    The genres that the listener's palette knows keep their hue. Each further
-    label takes the colour that is farthest from all before it, in OKLab
-    (Ottosson, 2020), so twenty are told apart too.
+    Colours are those of the listener's lights. One with too little contrast is
+    replaced by the nearest visible one, in OKLab (Ottosson, 2020), that is
+    apart from all others.
     """
+    chosen = {label: np.array(colour) / 255 for label, colour in colours(labels).items()}
+    hidden = [label for label, colour in chosen.items() if contrast(colour, rgb(theme.ground)) < CONTRAST]
+    taken = [colour for label, colour in chosen.items() if label not in hidden]
     free = _visible(theme)
-    taken: list[NDArray[np.float64]] = []
-    chosen: dict[str, NDArray[np.float64]] = {}
-    for label in sorted(labels, key=lambda label: (label not in GENRES, label)):
-        if label in GENRES:
-            picked = _nearest(np.array(colour(label)) / 255, free)
-        elif taken:
-            apart = np.linalg.norm(_oklab(free)[:, None] - _oklab(np.array(taken))[None], axis=2).min(axis=1)
-            picked = free[int(apart.argmax())]
-        else:
-            picked = free[0]
-        taken.append(picked)
-        chosen[label] = picked
+    for label in hidden:
+        chosen[label] = _nearest(chosen[label], free, taken)
+        taken.append(chosen[label])
     return {
         label: Mark(_hexadecimal(chosen[label]), _SHAPES[place % len(_SHAPES)]) for place, label in enumerate(labels)
     }
@@ -181,8 +177,14 @@ def _visible(theme: Theme) -> NDArray[np.float64]:
     return cube[colourful & (contrast(cube, rgb(theme.ground)) >= CONTRAST)]
 
 
-def _nearest(wanted: NDArray[np.float64], free: NDArray[np.float64]) -> NDArray[np.float64]:
-    return free[int(np.linalg.norm(_oklab(free) - _oklab(wanted), axis=1).argmin())]
+def _nearest(
+    wanted: NDArray[np.float64], free: NDArray[np.float64], taken: list[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    near = np.linalg.norm(_oklab(free) - _oklab(wanted), axis=1)
+    if taken:
+        apart = np.linalg.norm(_oklab(free)[:, None] - _oklab(np.array(taken))[None], axis=2).min(axis=1)
+        near += np.where(apart < _APART, _APART - apart + near.max(), 0.0)
+    return free[int(near.argmin())]
 
 
 def _linear(colours: NDArray[np.float64]) -> NDArray[np.float64]:
