@@ -30,6 +30,11 @@ def coefficients(text: str) -> int:
     return _between(text, 1, FrontEnd().n_mels)
 
 
+def processes(text: str) -> int:
+    """Worker processes."""
+    return _between(text, 1, 256)
+
+
 def fold(text: str) -> tuple[int, int]:
     """Which fold of how many: K/N."""
     place, _, count = text.partition("/")

@@ -17,6 +17,7 @@ from headnod_train.commands import (
     import_,
     keygen,
     pack,
+    prepare,
     quantise,
     sign,
     simulate,
@@ -26,5 +27,19 @@ from headnod_train.commands import (
 
 def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser every command, in the order that a model is made."""
-    for command in (import_, explore, baselines, fit, quantise, evaluate, pack, keygen, sign, deploy, simulate, tag):
+    for command in (
+        import_,
+        explore,
+        baselines,
+        fit,
+        quantise,
+        evaluate,
+        pack,
+        keygen,
+        sign,
+        deploy,
+        simulate,
+        tag,
+        prepare,
+    ):
         command.add(subparsers)

@@ -1,0 +1,93 @@
+"""The small student is taught what the teachers answered, and nothing about sound that is left out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from headnod.frontend import FrontEnd
+from headnod_train.distillation.recordings import RecordingError
+from headnod_train.distillation.student import StudentBatches, TeacherAnswers, fit_student, targets
+from headnod_train.distillation.windows import GENRE, SMALL, WindowSet
+from headnod_train.distillation.yamnet import CLASSES
+from headnod_train.learn.augment import Augmentation
+from headnod_train.learn.run_folder import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+KINDS = ["music", "gtzan", "speech", "noise", "noise"]
+GENRES = [-1, 1, -1, -1, -1]
+
+
+def window_set(kinds=KINDS, genres=GENRES):
+    rng, n = np.random.default_rng(0), len(kinds)
+    log_mel = {
+        name: rng.uniform(-60, 0, (n, front.frames, front.n_mels)).astype(np.float16)
+        for name, front in (("clean16", GENRE), ("degraded16", GENRE), ("clean22", SMALL), ("degraded22", SMALL))
+    }
+    return WindowSet(
+        **log_mel,
+        kind=np.array(kinds),
+        track=np.arange(n, dtype=np.int32),
+        genre=np.array(genres, np.int8),
+        yamnet=np.zeros((n, CLASSES), np.float16),
+        names=np.array([f"track {place}" for place in range(n)]),
+    )
+
+
+def answers(music):
+    genre = np.log(np.tile(np.array([0.7, 0.2, 0.1], np.float32), (len(music), 1)))
+    return TeacherAnswers(genre, np.array(music, np.float32), np.zeros((len(music), 50), np.float32))
+
+
+def test_music_is_taught_the_teachers_genre_and_labels_half_of_it():
+    taught, useful = targets(window_set(), answers([1.0, 1.0, 0.0, 0.0, 0.9]))
+    np.testing.assert_allclose(taught.sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(taught[0], [0.7, 0.2, 0.1, 0.0], atol=1e-6)
+    np.testing.assert_allclose(taught[1], [0.35, 0.6, 0.05, 0.0], atol=1e-6)
+    np.testing.assert_allclose(taught[2:4, 3], 1.0)
+    assert useful.tolist() == [True, True, True, True, False]
+
+
+def test_unlabelled_recordings_without_music_are_taught_less_genre():
+    taught, _ = targets(window_set(), answers([0.1, 0.1, 0.0, 0.0, 0.0]))
+    assert taught[0, 3] == pytest.approx(0.8)
+    assert taught[1, 3] == 0.0
+
+
+def batches(windows, music, **changes):
+    taught, useful = targets(windows, answers(music))
+    front_end = FrontEnd(n_mfcc=16)
+    spread = np.zeros(16, np.float32), np.ones(16, np.float32)
+    settings = Settings(epochs=1, batch=len(windows), seed=3, **changes)
+    return StudentBatches(
+        windows, taught, np.full((len(windows), 50), 0.5, np.float32), useful,
+        front_end=front_end, spread=spread, augmentation=Augmentation(mixup=0.0), settings=settings,
+    )  # fmt: skip
+
+
+def test_a_batch_is_made_of_seed_epoch_and_step_alone():
+    windows = window_set()
+    first, again, later = (next(batches(windows, [1, 1, 0, 0, 0]).epoch(epoch)) for epoch in (1, 1, 2))
+    np.testing.assert_array_equal(first.features, again.features)
+    assert not np.array_equal(first.features, later.features)
+    assert first.features.shape[1:] == (38, 16)
+
+
+def test_windows_without_music_alone_are_refused():
+    with pytest.raises(RecordingError, match="no music"):
+        batches(window_set(["speech", "noise"], [-1, -1]), [0, 0])
+
+
+def test_a_tiny_student_learns_and_writes_its_run(tmp_path):
+    settings = Settings(epochs=2, batch=5, width=3, seed=1)
+    windows = replace(window_set(), names=np.array(list("abcde")))
+    network = fit_student(
+        windows, answers([1, 1, 0, 0, 0]), tmp_path,
+        labels=("x", "y", "z"), front_end=FrontEnd(n_mfcc=16), settings=settings,
+        augmentation=Augmentation(), console=Console(quiet=True),
+    )  # fmt: skip
+    genres, tags = network(np.zeros((1, 38, 16), np.float32))
+    assert (genres.shape[1], tags.shape[1]) == (4, 50)
+    assert {"recipe.json", "tracks.txt", "weights.keras", "history.json"} <= {path.name for path in tmp_path.iterdir()}

@@ -1,0 +1,209 @@
+"""Recordings to learn from: GTZAN clips, music out of Debian packages, speech and noise.
+
+Nothing is installed: a package is unpacked into a folder, and only the files
+that a list names are kept. The audio of a package is redistributable under the
+licence that its `debian/copyright` gives.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal, cast
+
+import numpy as np
+
+from headnod.errors import HeadnodError
+
+Kind = Literal["music", "gtzan", "speech", "noise"]
+
+_AUDIO = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+_NESTED = (".pk3", ".zip")
+_LARGEST = 100 << 20
+"""Bytes of one unpacked file; a larger one is not a song."""
+
+
+class RecordingError(HeadnodError, ValueError):
+    """Recordings to learn from are absent or cannot be unpacked."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An audio file and what is known about it."""
+
+    path: Path
+    """The file."""
+
+    name: str
+    """Unique name, the same on every machine."""
+
+    kind: Kind
+    """Labelled music (`gtzan`), unlabelled music, speech or noise."""
+
+    genre: int = -1
+    """Index into the labels; -1 where no label is known."""
+
+
+def gtzan_clips(folder: Path, tracks: Iterable[str], labels: Collection[str]) -> list[Recording]:
+    """Clips called after GTZAN tracks (`jazz.00012.flac`), wherever they lie in a folder.
+
+    Args:
+        folder: Searched with all its folders.
+        tracks: Names of the tracks that are wanted, such as those of one side of a split.
+        labels: Genres in the order of the network's answers.
+
+    Raises:
+        RecordingError: None of the tracks has a clip.
+    """
+    wanted, order = set(tracks), list(labels)
+    found = [
+        Recording(path, path.stem, "gtzan", order.index(path.stem.partition(".")[0]))
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in _AUDIO and path.stem in wanted
+    ]
+    if not found:
+        message = f"{folder}: none of its audio files is named after one of the {len(wanted)} tracks"
+        raise RecordingError(message)
+    return found
+
+
+def other_sounds(folder: Path) -> list[Recording]:
+    """Speech and noise: the audio in `speech/` and `noise/` of a folder.
+
+    Raises:
+        RecordingError: There is none.
+    """
+    kinds: tuple[Kind, ...] = ("speech", "noise")
+    found = [
+        Recording(path, f"{kind}/{path.name}", kind)
+        for kind in kinds
+        for path in sorted((folder / kind).glob("*"))
+        if path.suffix.lower() in _AUDIO
+    ]
+    if not found:
+        message = f"{folder}: has no audio in {' or '.join(f'{kind}/' for kind in kinds)}"
+        raise RecordingError(message)
+    return found
+
+
+def names_in(archive: Path) -> list[str]:
+    """Names of the tracks of an archive of unlabelled music: a Debian package, a slash, a path in it.
+
+    Raises:
+        RecordingError: The file holds no such names.
+    """
+    try:
+        with archive.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return [str(name) for name in arrays["names"]]
+    except (OSError, KeyError, ValueError) as error:
+        message = f"{archive}: holds no names of tracks: {error}"
+        raise RecordingError(message) from error
+
+
+def packages(names: Iterable[str]) -> list[str]:
+    """The Debian packages that names begin with, in alphabetical order."""
+    return sorted({name.partition("/")[0] for name in names})
+
+
+def download(wanted: Iterable[str], folder: Path) -> None:
+    """Fetch Debian packages with `apt-get download` unless they lie in the folder already.
+
+    Raises:
+        RecordingError: apt-get cannot get them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [package for package in wanted if not any(folder.glob(f"{package}_*.deb"))]
+    if not missing:
+        return
+    fetched = subprocess.run(  # noqa: S603 - package names from a list, no shell
+        ["apt-get", "download", "-qq", *missing],  # noqa: S607 - Debian's own, wherever it stands
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if fetched.returncode:
+        reason = (fetched.stderr.strip().splitlines() or ["no reason given"])[-1]
+        message = f"apt-get download {' '.join(missing)}: {reason}"
+        raise RecordingError(message)
+
+
+def debian_music(debs: Path, names: Iterable[str], folder: Path) -> list[Recording]:
+    """Music out of downloaded Debian packages.
+
+    Args:
+        debs: Folder with the `.deb` files.
+        names: Which files: a package, a slash, and the path inside it.
+        folder: Takes the unpacked files; those that lie there are not unpacked again.
+
+    Raises:
+        RecordingError: A package is absent, damaged, or lacks its files.
+    """
+    wanted: dict[str, set[str]] = {}
+    for name in names:
+        package, _, inside = name.partition("/")
+        wanted.setdefault(package, set()).add(inside)
+    found = []
+    for package, paths in sorted(wanted.items()):
+        missing = {path for path in paths if not (folder / package / path).is_file()}
+        if missing:
+            _unpack(_deb(debs, package), missing, folder / package)
+        found += [
+            Recording(folder / package / path, f"{package}/{path}", "music")
+            for path in sorted(paths)
+            if (folder / package / path).is_file()
+        ]
+    if not found:
+        message = f"{debs}: none of the named files is in its packages (are they other versions?)"
+        raise RecordingError(message)
+    return found
+
+
+def _deb(debs: Path, package: str) -> Path:
+    candidates = sorted(debs.glob(f"{package}_*.deb"))
+    if not candidates:
+        message = f"{debs}: has no package {package} (fetch it with `apt-get download {package}`)"
+        raise RecordingError(message)
+    return candidates[-1]
+
+
+def _unpack(deb: Path, wanted: set[str], folder: Path) -> None:
+    command = ["dpkg-deb", "--fsys-tarfile", str(deb)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacking:  # noqa: S603 - no shell
+        try:
+            with tarfile.open(fileobj=cast("IO[bytes]", unpacking.stdout), mode="r|") as files:
+                for member in files:
+                    path = member.name.removeprefix("./")
+                    content = files.extractfile(member) if member.isreg() else None
+                    if content is None:
+                        continue
+                    # Only files whose names were asked for are written, so no member can leave the folder.
+                    if path in wanted and member.size <= _LARGEST:
+                        _write(folder / path, content.read())
+                    elif path.endswith(_NESTED):
+                        _unpack_nested(content, wanted, folder)
+        except (tarfile.TarError, zipfile.BadZipFile) as error:
+            message = f"{deb}: is not a package that can be unpacked: {error}"
+            raise RecordingError(message) from error
+
+
+def _unpack_nested(content: IO[bytes], wanted: set[str], folder: Path) -> None:
+    """Files of a zip archive inside a package, as games keep their data; their names begin with `x/`."""
+    with tempfile.TemporaryFile() as whole:
+        shutil.copyfileobj(content, whole)
+        with zipfile.ZipFile(whole) as files:
+            for entry in files.infolist():
+                path = f"x/{entry.filename}"
+                if path in wanted and entry.file_size <= _LARGEST:
+                    _write(folder / path, files.read(entry))
+
+
+def _write(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)

@@ -1,0 +1,219 @@
+"""Training of `genre-small`: a small network that learns the teachers' answers to prepared windows.
+
+The teachers were asked about the clean sound; the student is shown either that
+or the degraded copy, so the answer should not change with the room.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from headnod.frontend import FrontEnd, LogMel
+from headnod_train.backend import keras, repeatable
+from headnod_train.distillation.recordings import Kind, RecordingError
+from headnod_train.distillation.windows import WindowSet
+from headnod_train.learn import run_folder
+from headnod_train.learn.augment import Augmentation, bend
+from headnod_train.learn.batches import Batch, mixed
+from headnod_train.learn.loop import Loop
+from headnod_train.learn.network import build, multiply_adds, with_tag_head
+from headnod_train.learn.progress import Progress
+from headnod_train.learn.run_folder import Recipe, Settings
+
+SHARES: dict[Kind, float] = {"music": 0.45, "gtzan": 0.35, "speech": 0.08, "noise": 0.12}
+"""Share of each kind of recording in a batch."""
+
+_DEGRADED = 0.6
+"""Share of windows shown as a microphone in a room gives them."""
+
+_TEACHER = 0.5
+"""How much of the target of a labelled window is the teachers' answer; the rest is its label."""
+
+_IS_MUSIC = 0.5
+"""YAMNet's score for music above which a recording listed as noise is left out: some are jingles."""
+
+
+@dataclass(frozen=True)
+class TeacherAnswers:
+    """What the teachers say about the clean windows of a `WindowSet`."""
+
+    genre: NDArray[np.float32]
+    """Log-probability of each genre, shape (n, labels)."""
+
+    music: NDArray[np.float32]
+    """Probability that it is music, shape (n,)."""
+
+    tags: NDArray[np.float32]
+    """Logits of the tagger's tags, shape (n, 50)."""
+
+
+def targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """What the student is taught to answer.
+
+    Music is taught the teachers' genre, and where a label is known half of that
+    and half of the label. Speech and noise are taught the last answer, `not music`.
+
+    Returns:
+        Probabilities, shape (n, labels + 1), and which windows are worth learning from, shape (n,).
+    """
+    genre = np.exp(teachers.genre - np.logaddexp.reduce(teachers.genre, axis=1, keepdims=True))
+    labelled = windows.genre >= 0
+    labels = np.eye(genre.shape[1], dtype=np.float32)[np.maximum(windows.genre, 0)]
+    genre[labelled] = _TEACHER * genre[labelled] + (1.0 - _TEACHER) * labels[labelled]
+    listed_as_music = np.isin(windows.kind, ("music", "gtzan"))
+    music = listed_as_music.astype(np.float32)
+    # Machines and voices are part of game music: where the second teacher hears no music, neither is taught.
+    music[windows.kind == "music"] = np.clip(2.0 * teachers.music[windows.kind == "music"], 0.0, 1.0)
+    useful = listed_as_music | (teachers.music < _IS_MUSIC)
+    return np.column_stack([genre * music[:, None], 1.0 - music]).astype(np.float32), useful
+
+
+class StudentBatches:
+    """Batches of prepared windows; each is made of the seed, its epoch and its step alone."""
+
+    def __init__(
+        self,
+        windows: WindowSet,
+        answers: NDArray[np.float32],
+        tags: NDArray[np.float32],
+        useful: NDArray[np.bool_],
+        *,
+        front_end: FrontEnd,
+        spread: tuple[NDArray[np.float32], NDArray[np.float32]],
+        augmentation: Augmentation,
+        settings: Settings,
+    ) -> None:
+        """Draw from windows.
+
+        Args:
+            windows: What to learn from.
+            answers: Targets, shape (n, labels + 1).
+            tags: Probabilities of the tagger's tags, shape (n, 50).
+            useful: Windows that are drawn, shape (n,).
+            front_end: How log-mel becomes features.
+            spread: Mean and deviation of the features, each (n_mfcc,).
+            augmentation: Equalisation, noise, masks and mixing, applied to every window anew.
+            settings: Batch size and seed.
+        """
+        self._windows, self._answers, self._tags = windows, answers, tags
+        self._front_end, self._mean, self._deviation = front_end, *spread
+        self._augmentation, self._settings = augmentation, settings
+        rows = {kind: np.flatnonzero((windows.kind == kind) & useful) for kind in SHARES}
+        self._rows = {kind: found for kind, found in rows.items() if len(found)}
+        if not {"music", "gtzan"} & self._rows.keys():
+            message = "there is no music among the prepared windows (name --clips or --music to `prepare`)"
+            raise RecordingError(message)
+        whole = sum(SHARES[kind] for kind in self._rows)
+        self._counts = {kind: max(round(settings.batch * SHARES[kind] / whole), 1) for kind in self._rows}
+        self._steps = max(sum(map(len, self._rows.values())) // settings.batch, 1)
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return self._steps
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of one epoch; the next is made while the last is learned from."""
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self._made, number, 0)
+            for step in range(len(self)):
+                batch = coming.result()
+                if step + 1 < len(self):
+                    coming = ahead.submit(self._made, number, step + 1)
+                yield batch
+
+    def _made(self, number: int, step: int) -> Batch:
+        rng = np.random.default_rng((self._settings.seed, number, step))
+        rows = np.concatenate([rng.choice(found, self._counts[kind]) for kind, found in self._rows.items()])
+        log_mel = _shown(self._windows, rows, rng.random(len(rows)) < _DEGRADED)
+        features = self._front_end.cepstra(bend(log_mel, self._augmentation, rng))
+        batch = Batch(
+            ((features - self._mean) / self._deviation).astype(np.float32),
+            self._answers[rows],
+            self._tags[rows],
+            np.ones(len(rows), np.float32),
+        )
+        return mixed(batch, self._augmentation.mixup, rng)
+
+
+def fit_student(
+    windows: WindowSet,
+    teachers: TeacherAnswers,
+    run: Path,
+    *,
+    labels: tuple[str, ...],
+    front_end: FrontEnd,
+    settings: Settings,
+    augmentation: Augmentation,
+    console: Console,
+) -> keras.Model:
+    """Train the small network and write its run folder.
+
+    Args:
+        windows: Prepared windows.
+        teachers: The teachers' answers to them.
+        run: Folder of the run; what a former run left there is removed.
+        labels: Genres, in the order of the answers.
+        front_end: The small network's front end.
+        settings: Epochs, batch, rate, width and seed.
+        augmentation: What is done to every window on the way.
+        console: Shows progress.
+
+    Returns:
+        The network, with the moving average of its weights.
+    """
+    repeatable(settings.seed)
+    answers, useful = targets(windows, teachers)
+    spread = _spread(windows, front_end)
+    recipe = Recipe(
+        "prepared windows", len(np.unique(windows.track)), labels, front_end,
+        tuple(map(float, spread[0])), tuple(map(float, spread[1])),
+        augmentation, settings, tags="musicnn", other="not_music", teachers=("musicnn", "yamnet"),
+    )  # fmt: skip
+    run_folder.start(run, recipe, [str(name) for name in windows.names])
+    tags = 1.0 / (1.0 + np.exp(-teachers.tags))
+    batches = StudentBatches(
+        windows, answers, tags.astype(np.float32), useful,
+        front_end=front_end, spread=spread, augmentation=augmentation, settings=settings,
+    )  # fmt: skip
+    network = build(front_end, answers.shape[1], spread, settings.width)
+    console.print(
+        f"{len(windows):,} windows of {recipe.tracks} recordings; {network.count_params():,} parameters, "
+        f"{multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
+        highlight=False,
+    )
+    taught = with_tag_head(network, teachers.tags.shape[1])
+    loop = Loop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
+    average = keras.models.clone_model(taught)
+    reached = []
+    with Progress(console, settings.epochs) as progress:
+        for epoch in range(1, settings.epochs + 1):
+            losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
+            average.set_weights(loop.averaged(taught))
+            average.save(run / run_folder.WEIGHTS)
+            reached.append({"epoch": epoch, "loss": round(float(np.mean(losses)), 5)})
+            (run / run_folder.HISTORY).write_text(json.dumps(reached, indent=1) + "\n")
+            progress.epoch({"loss": reached[-1]["loss"]})
+    return average
+
+
+def _shown(windows: WindowSet, rows: NDArray[np.intp], degraded: NDArray[np.bool_]) -> LogMel:
+    """Windows by their rows, clean or degraded, in decibels, shape (n, frames, mels)."""
+    shown = np.empty((len(rows), *windows.clean22.shape[1:]), np.float32)
+    shown[~degraded] = windows.clean22[rows[~degraded]]
+    shown[degraded] = windows.degraded22[rows[degraded]]
+    return shown
+
+
+def _spread(windows: WindowSet, front_end: FrontEnd) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of each coefficient over some thousand windows, each (n_mfcc,)."""
+    rows = np.unique(np.linspace(0, len(windows) - 1, 4000).astype(np.intp))
+    features = front_end.cepstra(_shown(windows, rows, np.arange(len(rows)) % 2 == 0))
+    return features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), np.float32(1e-3))

@@ -1,0 +1,299 @@
+"""A folder of training windows: log-mel of the same sound, clean and degraded, for both front ends.
+
+    clean16.npy, degraded16.npy   float16 (n, 187, 96)   decibels, 16 kHz front end of `genre`
+    clean22.npy, degraded22.npy   float16 (n, 38, 128)   decibels, 22,050 Hz front end of `genre-small`
+    index.npz   kind, track, genre, yamnet of each window, and the names of the recordings
+
+Arrays are memory-mapped when they are read, because they outgrow the memory of
+small machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from headnod.audio.convert import Resampler
+from headnod.errors import AudioError
+from headnod.frontend import Audio, FrontEnd
+from headnod_train.distillation.degradation import Degrader, read_all
+from headnod_train.distillation.recordings import Kind, Recording, RecordingError
+from headnod_train.distillation.yamnet import RATE, Yamnet
+
+BASE_RATE = 22_050
+"""Sample rate at which recordings are degraded, in Hz."""
+
+GENRE = FrontEnd(
+    sample_rate=16_000, n_fft=512, hop=256, frames=187, n_mels=96, f_max=8_000.0, n_mfcc=1, floor_db=-100.0
+)
+"""Mel power as the tagger sees it, in decibels."""
+
+SMALL = FrontEnd()
+"""Mel power as `genre-small` sees it, in decibels."""
+
+_worker: list[tuple[Degrader, Yamnet]] = []
+"""What a worker process works with: one entry, set when it begins."""
+
+_ARRAYS = ("clean16", "degraded16", "clean22", "degraded22")
+_SILENT = 1e-4
+"""Root mean square of a window that holds nothing to learn from."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many windows a recording of one kind gives."""
+
+    every: float
+    """Seconds from one window to the next."""
+
+    most: int
+    """Windows of one version of a recording."""
+
+    versions: int = 1
+    """Copies at other speeds, each degraded differently."""
+
+
+SAMPLING: dict[Kind, Sampling] = {
+    "music": Sampling(every=4.0, most=30),
+    "gtzan": Sampling(every=1.5, most=12, versions=3),
+    "speech": Sampling(every=3.0, most=3, versions=2),
+    "noise": Sampling(every=3.0, most=3, versions=3),
+}
+_SPEED = 0.06
+"""Recordings are played up to this share faster or slower; the first version is not."""
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """Windows to learn from, memory-mapped."""
+
+    clean16: NDArray[np.float16]
+    """Decibels, shape (n, 187, 96)."""
+
+    degraded16: NDArray[np.float16]
+    """The same sound through loudspeaker, room and microphone, shape (n, 187, 96)."""
+
+    clean22: NDArray[np.float16]
+    """Decibels, shape (n, 38, 128)."""
+
+    degraded22: NDArray[np.float16]
+    """The same sound through loudspeaker, room and microphone, shape (n, 38, 128)."""
+
+    kind: NDArray[np.str_]
+    """`music`, `gtzan`, `speech` or `noise`, shape (n,)."""
+
+    track: NDArray[np.int32]
+    """Index into `names`, shape (n,)."""
+
+    genre: NDArray[np.int8]
+    """Index into the labels, -1 where unknown, shape (n,)."""
+
+    yamnet: NDArray[np.float16]
+    """Scores of the clean sound, shape (n, 521)."""
+
+    names: NDArray[np.str_]
+    """Names of the recordings."""
+
+    def __len__(self) -> int:
+        """Windows."""
+        return len(self.track)
+
+
+def read_windows(folder: Path) -> WindowSet:
+    """The windows of a folder.
+
+    Raises:
+        RecordingError: It holds none, or they do not belong together.
+    """
+    try:
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        with np.load(folder / "index.npz", allow_pickle=False) as index:
+            windows = WindowSet(
+                **arrays, **{name: index[name] for name in ("kind", "track", "genre", "yamnet", "names")}
+            )
+    except (OSError, ValueError, KeyError) as error:
+        message = f"{folder}: holds no training windows: {error} (make them with `headnod-train prepare`)"
+        raise RecordingError(message) from error
+    if any(len(array) != len(windows) for array in arrays.values()):
+        message = f"{folder}: its arrays differ in length (make them again with `headnod-train prepare`)"
+        raise RecordingError(message)
+    return windows
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Windows of one recording."""
+
+    arrays: tuple[NDArray[np.float16], ...]
+    yamnet: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One version of one recording."""
+
+    recording: Recording
+    track: int
+    speed: bool
+    seed: tuple[int, int, int]
+
+
+def make_windows(
+    recordings: Sequence[Recording],
+    folder: Path,
+    *,
+    rooms: Sequence[Audio],
+    yamnet: Path,
+    seed: int,
+    processes: int,
+    console: Console,
+) -> int:
+    """Decode, degrade and transform recordings, and write the folder.
+
+    Args:
+        recordings: What to learn from. Speech and noise are also the sounds heard beside music.
+        folder: Is made or replaced.
+        rooms: Impulse responses at `BASE_RATE`.
+        yamnet: TensorFlow Lite file of the second teacher.
+        seed: Decides every random number.
+        processes: Workers.
+        console: Shows progress, and names recordings that cannot be read.
+
+    Returns:
+        How many windows were written.
+
+    Raises:
+        RecordingError: No recording could be read.
+    """
+    beside = [audio for each in recordings if each.kind in {"speech", "noise"} if (audio := _beside(each)) is not None]
+    jobs = [
+        _Job(recording, track, version > 0, (seed, track, version))
+        for track, recording in enumerate(recordings)
+        for version in range(SAMPLING[recording.kind].versions)
+    ]
+    # Every worker is given the sounds once: they are far larger than a job.
+    common = (Degrader(BASE_RATE, rooms, beside), yamnet)
+    done: list[tuple[_Job, _Piece]] = []
+    with ProcessPoolExecutor(processes, initializer=_begin, initargs=common) as pool, _progress(console) as progress:
+        for job, piece in zip(
+            jobs, progress.track(pool.map(_piece, jobs), len(jobs), description="recordings"), strict=True
+        ):
+            if isinstance(piece, str):
+                console.print(piece, markup=False, highlight=False, soft_wrap=True)
+            elif len(piece.yamnet):
+                done.append((job, piece))
+    if not done:
+        message = "none of the recordings could be read"
+        raise RecordingError(message)
+    _write(folder, done, [each.name for each in recordings])
+    return sum(len(piece.yamnet) for _, piece in done)
+
+
+def _beside(recording: Recording) -> Audio | None:
+    try:
+        audio = read_all(recording.path, BASE_RATE)
+    except AudioError:
+        return None  # named when its own windows are made
+    return audio if audio.size and float(np.abs(audio).max()) > _SILENT else None
+
+
+def _begin(degrader: Degrader, yamnet: Path) -> None:
+    """Set up a worker process."""
+    _worker.append((degrader, Yamnet(yamnet)))
+
+
+def _piece(job: _Job) -> _Piece | str:
+    """The windows of one job, or why there are none."""
+    ((degrader, teacher),) = _worker
+    rng = np.random.default_rng(job.seed)
+    try:
+        audio = read_all(job.recording.path, BASE_RATE)
+    except AudioError as error:
+        return f"left out: {error}"
+    longest = round(1.2 * SAMPLING[job.recording.kind].most * SAMPLING[job.recording.kind].every * BASE_RATE)
+    if audio.size > longest:
+        first = int(rng.integers(audio.size - longest))
+        audio = audio[first : first + longest]
+    if job.speed:
+        audio = _resampled(audio, BASE_RATE, round(BASE_RATE / rng.uniform(1 - _SPEED, 1 + _SPEED)))
+    if audio.size < BASE_RATE // 10 or not np.isfinite(audio).all():
+        return f"left out: {job.recording.path}: is shorter than 0.1 s or holds samples that are not numbers"
+    # The listener repeats a short sound until it fills a window.
+    audio = np.resize(audio, max(audio.size, round(3.1 * BASE_RATE)))
+    degraded = degrader.degrade(audio, rng)
+    pair = [(each, _resampled(each, BASE_RATE, RATE)) for each in (audio, degraded)]
+    rows, scores = [], []
+    for start in _starts(audio.size / BASE_RATE, SAMPLING[job.recording.kind], rng):
+        cut = [
+            wave[round(start * rate) :][: front_end.window_samples]
+            for waves in pair
+            for wave, rate, front_end in ((waves[1], RATE, GENRE), (waves[0], BASE_RATE, SMALL))
+        ]
+        if any(
+            wave.size < size for wave, size in zip(cut, 2 * (GENRE.window_samples, SMALL.window_samples), strict=True)
+        ):
+            continue
+        if float(np.sqrt(np.mean(np.square(cut[0])))) < _SILENT:
+            continue
+        rows.append(
+            [front.log_mel(np.ascontiguousarray(wave)) for wave, front in zip(cut, 2 * (GENRE, SMALL), strict=True)]
+        )
+        scores.append(teacher.scores(cut[0]))
+    clean16, clean22, degraded16, degraded22 = (
+        np.array(column, np.float16) for column in (zip(*rows, strict=True) if rows else ([], [], [], []))
+    )
+    return _Piece((clean16, degraded16, clean22, degraded22), np.array(scores, np.float16))
+
+
+def _starts(seconds: float, sampling: Sampling, rng: np.random.Generator) -> Iterator[float]:
+    """Where windows begin: evenly over the recording, from a random offset, at most `most` of them."""
+    room = seconds - GENRE.window_samples / RATE
+    if room <= 0:
+        yield 0.0
+        return
+    count = min(int(room / sampling.every) + 1, sampling.most)
+    step = room / count
+    for place in range(count):
+        yield (place + float(rng.uniform(0.0, 1.0))) * step
+
+
+def _resampled(audio: Audio, rate: int, wanted: int) -> Audio:
+    resampler = Resampler(rate, wanted)
+    return np.concatenate([resampler.convert(audio[:, None]), resampler.finish()])
+
+
+def _write(folder: Path, done: list[tuple[_Job, _Piece]], names: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, name in enumerate(_ARRAYS):
+        np.save(folder / f"{name}.npy", np.concatenate([piece.arrays[place] for _, piece in done]))
+    counts = [len(piece.yamnet) for _, piece in done]
+    recordings = [job.recording for job, _ in done]
+    np.savez(
+        folder / "index.npz",
+        kind=np.repeat([each.kind for each in recordings], counts),
+        track=np.repeat(np.array([job.track for job, _ in done], np.int32), counts),
+        genre=np.repeat(np.array([each.genre for each in recordings], np.int8), counts),
+        yamnet=np.concatenate([piece.yamnet for _, piece in done]),
+        names=np.array(names),
+    )
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
+__all__ = ["BASE_RATE", "GENRE", "SAMPLING", "SMALL", "Sampling", "WindowSet", "make_windows", "read_windows"]
