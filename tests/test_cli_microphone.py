@@ -12,7 +12,7 @@ from program import run, said, surroundings
 from signals import RATE
 from virtual_microphone import NAME, VirtualMicrophone, missing
 
-pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
+pytest.importorskip("pyaudio", reason="PyAudio is not installed: scripts/setup device")
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
 SECONDS, EVERY = 9.5, 0.3

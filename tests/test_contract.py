@@ -20,7 +20,7 @@ from headnod_train.learn.run_folder import Quantised, Recipe, RunError, Settings
 from headnod_train.measure.evaluate import evaluate
 from tone_archive import GENRES, write_tones
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
+pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.backend import keras
 from headnod_train.learn.fit import fit
 from headnod_train.learn.quantise import quantise

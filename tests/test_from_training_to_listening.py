@@ -26,7 +26,7 @@ def train(*words, status=0):
 
 @pytest.mark.long
 def test_what_was_retrained_is_heard_by_a_listener_that_never_stopped(tmp_path):
-    pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
+    pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
     archive = write_tones(tmp_path / "tones.npz", FrontEnd())
     played = np.concatenate([tone(genre, 50, FrontEnd()) for genre in GENRES] * 8)
     (tmp_path / "played.raw").write_bytes((32767 * np.clip(played, -1, 1)).astype("<i2").tobytes())

@@ -55,7 +55,7 @@ def test_mfccs_agree_with_the_golden_numbers(name, signal, stored):
 
 @pytest.mark.long
 def test_librosa_still_says_what_is_stored(name, signal, stored):
-    pytest.importorskip("librosa", reason="librosa is the witness: pip install 'headnod[test]'")
+    pytest.importorskip("librosa", reason="librosa is the witness: scripts/setup test")
     front_end = FRONT_ENDS[name]
     log_mel, cepstra = witness(front_end, SIGNALS[signal](front_end))
     assert np.abs(log_mel - stored[f"{name}, {signal}, log-mel"]).max() < ALIKE

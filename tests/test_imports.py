@@ -129,7 +129,7 @@ def test_the_front_end_imports_numpy_only(name, below):
                 "headnod.manifest.reading",
             },
         ),
-        ("headnod.runtime", {"headnod.errors"}),
+        ("headnod.runtime", {"headnod.errors", "headnod.extras"}),
         (
             "headnod.model",
             {"headnod.errors", "headnod.frontend", "headnod.golden", "headnod.manifest", "headnod.runtime"},
@@ -148,7 +148,7 @@ def test_the_core_knows_only_what_stands_below_it(name, allowed):
 
 @pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.audio")])
 def test_a_source_knows_no_model_and_no_sink(name):
-    allowed = ("headnod.audio", "headnod.errors", "headnod.estimate", "headnod.frontend")
+    allowed = ("headnod.audio", "headnod.errors", "headnod.estimate", "headnod.extras", "headnod.frontend")
     assert all(any(inside(each, package) for package in allowed) for each in own(name))
 
 
@@ -176,6 +176,7 @@ def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
         "headnod.sinks",
         "headnod.errors",
         "headnod.estimate",
+        "headnod.extras",
         "headnod.legible",
         "headnod.songs",
         "headnod.history",
@@ -191,7 +192,7 @@ def test_a_sink_knows_no_other_sink(name):
 
 @pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.bundles")])
 def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
-    allowed = {"errors", "estimate", "manifest", "model", "golden", "frontend", "durable", "bundles"}
+    allowed = {"errors", "estimate", "extras", "manifest", "model", "golden", "frontend", "durable", "bundles"}
     assert {each.split(".")[1] for each in own(name)} <= allowed
 
 

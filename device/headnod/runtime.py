@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headnod.errors import MissingExtraError
+from headnod.extras import how_to_install
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -52,7 +53,7 @@ def _library() -> ModuleType:
         try:
             from tflite_runtime import interpreter as library  # noqa: PLC0415
         except ImportError:
-            message = "no TensorFlow Lite runtime is installed: pip install 'headnod[device]'"
+            message = f"no TensorFlow Lite runtime is installed: {how_to_install('device')}"
             raise MissingExtraError(message) from None
     return library
 

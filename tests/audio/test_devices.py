@@ -150,7 +150,7 @@ def test_a_listing_that_fails_is_told(sound, tmp_path, source, complaint):
 
 
 def test_what_portaudio_lists_here_can_be_named():
-    pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
+    pytest.importorskip("pyaudio", reason="PyAudio is not installed: scripts/setup device")
     assert CAPTURE.is_file()
     assert sys.executable
     for device in devices():

@@ -18,7 +18,7 @@ from headnod.estimate import State
 from signals import RATE
 from virtual_microphone import VirtualMicrophone
 
-pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
+pytest.importorskip("pyaudio", reason="PyAudio is not installed: scripts/setup device")
 pytestmark = pytest.mark.skipif(
     bool(virtual_microphone.missing()), reason=f"not installed: {virtual_microphone.missing()}"
 )

@@ -114,7 +114,7 @@ def test_a_microphone_that_is_not_there_is_waited_for(daemon, configured):
 
 
 def test_lights_are_made_anew_only_where_they_were_changed(configured, listening):
-    pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install 'headnod[device]'")
+    pytest.importorskip("gpiozero", reason="gpiozero is not installed: scripts/setup device")
     daemon = listening("--audio", "mic", "--config", configured(more=LIGHTS.format(0.5)), **MOCK_PINS)
     daemon.until(is_estimate, STARTING)
 

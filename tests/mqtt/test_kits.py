@@ -28,7 +28,7 @@ def components():
 
 
 def documents(name):
-    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install 'headnod[test]'")
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: scripts/setup test")
     return yaml.safe_load((KITS / "homeassistant" / name).read_text())
 
 

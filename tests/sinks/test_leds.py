@@ -8,6 +8,7 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from headnod.errors import HeadnodError, LedError
 from headnod.estimate import State
+from headnod.extras import how_to_install
 from headnod.sinks.leds import PINS, Leds, LedSettings
 from headnod.sinks.lights import Lights
 from heard import GTZAN, condition, estimate, other_labels
@@ -177,7 +178,7 @@ def test_a_machine_without_gpio_is_one_error_that_says_what_was_tried():
 
 def test_without_gpiozero_the_error_says_what_to_install():
     said = run("import sys; sys.modules['gpiozero'] = None\n" + TRY)
-    assert said == "LEDs: gpiozero is not installed: pip install 'headnod[device]', or apt install python3-lgpio\n"
+    assert said == f"LEDs: gpiozero is not installed: {how_to_install('device')}\n"
 
 
 def test_the_environment_may_choose_the_pins_as_gpiozero_documents():

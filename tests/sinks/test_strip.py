@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from headnod.errors import LedError
+from headnod.extras import how_to_install
 from headnod.sinks.lights import Lights
 from headnod.sinks.palette import colour
 from headnod.sinks.scene import Light
@@ -235,4 +236,4 @@ except LedError as error:
 """
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     said = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True).stdout
-    assert said == "strip: spidev is not installed: pip install 'headnod[device]', or apt install python3-spidev\n"
+    assert said == f"strip: spidev is not installed: {how_to_install('device')} (on a board with SPI pins)\n"

@@ -170,7 +170,7 @@ def test_there_is_no_dashboard_where_nobody_asked_for_one(system):
     assert {name for name in MADE if not is_there(system, name)} == {"etc/systemd/system/headnod-dashboard.service"}
     assert "dashboard" not in said
     ended = roots.run(system, "headnod", "dashboard")
-    assert "pip install 'headnod[dashboard]'" in ended.stderr
+    assert f"sudo {INSTALL} --dashboard" in ended.stderr
 
 
 def test_uninstalling_twice_is_no_error(system):

@@ -41,7 +41,7 @@ def test_a_missing_archive_is_one_line(tmp_path):
 
 
 def test_a_fit_that_is_interrupted_keeps_its_last_whole_epoch(tmp_path, archive):
-    pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
+    pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
     run = tmp_path / "run"
     command = [sys.executable, "-m", "headnod_train", "fit", "--data", archive, "--run", run, "--epochs", "999"]
     command += ["--width", "4"]

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 
 from headnod.errors import MissingExtraError
+from headnod.extras import how_to_install
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ try:
         import keras
         import tensorflow as tf
 except ImportError as error:
-    message = f"training needs TensorFlow and Keras: pip install 'headnod[train]' ({error})"
+    message = f"training needs TensorFlow and Keras: {how_to_install('train')} ({error})"
     raise MissingExtraError(message) from error
 
 __all__ = ["keras", "quiet", "repeatable", "tf"]

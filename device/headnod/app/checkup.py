@@ -19,6 +19,7 @@ from headnod.audio.convert import from_s16
 from headnod.config import Config
 from headnod.errors import AudioError, HeadnodError, MissingExtraError
 from headnod.estimate import utc_now
+from headnod.extras import how_to_install
 from headnod.golden import chirp, prove
 from headnod.machine import clock_is_kept
 from headnod.manifest import GOLDEN, read_checked
@@ -115,7 +116,7 @@ def _broker(config: Config) -> Finding:
     try:
         from headnod.mqtt.probe import probe  # noqa: PLC0415 - loads MQTT
     except ImportError as error:
-        message = f"MQTT needs {error.name}: pip install 'headnod[device]'"
+        message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
     ours = topics(config.mqtt)
     reached = broker(config.mqtt, client_id=client_id(ours))

@@ -10,6 +10,7 @@ from pathlib import Path
 from headnod.config import HistorySection, LedsSection
 from headnod.errors import ConfigError, LedError
 from headnod.estimate import utc_now
+from headnod.extras import how_to_install
 from headnod.sinks import Sink
 from headnod.sinks.lights import Lamp
 from headnod.sinks.scene import LAYOUTS, Layout
@@ -42,7 +43,7 @@ def view(kind: str, hearing: str) -> list[Sink]:
     try:
         from headnod.sinks.terminal import Terminal  # noqa: PLC0415
     except ImportError:
-        message = "the histogram needs rich: pip install 'headnod[device]', or use --plain"
+        message = f"the histogram needs rich: {how_to_install('device')}, or use --plain"
         raise ConfigError(message) from None
     return [Terminal(hearing=hearing)]
 

@@ -21,6 +21,7 @@ from headnod.bundles.store import id_of, serial_of
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
 from headnod.estimate import utc_now
+from headnod.extras import how_to_install
 from headnod.manifest import MODEL
 from headnod.model import GenreModel
 from headnod.mqtt.commands import Commands
@@ -38,7 +39,7 @@ try:
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "paho":
         raise
-    _missing = "MQTT needs paho-mqtt (pip install 'headnod[device]', or leave mqtt.host empty)"
+    _missing = f"MQTT needs paho-mqtt ({how_to_install('device')}, or leave mqtt.host empty)"
     raise MissingExtraError(_missing) from error
 
 QUEUE_FILE, LEDGER_FILE = "mqtt.sqlite", "discovery.json"

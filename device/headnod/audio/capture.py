@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
     try:
         import pyaudio  # noqa: PLC0415 - its absence is an answer, not a crash
     except ImportError:
-        return _answer(error="PyAudio is not installed (pip install 'headnod[device]')")
+        return _answer(error="PyAudio is not installed", extra="device")
     with _quiet_stderr():
         audio = pyaudio.PyAudio()
     if words[0] == "list":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headnod.errors import AudioError
+from headnod.extras import how_to_install
 
 SYS_SOUND = Path("/sys/class/sound")
 CAPTURE = Path(__file__).with_name("capture.py")
@@ -102,6 +103,9 @@ def _listed(capture: Path) -> list[dict[str, Any]]:
     except json.JSONDecodeError as error:
         message = f"the sound system gave no list of microphones: {error}"
         raise AudioError(message) from error
+    if "extra" in answer:
+        message = f"{answer['error']}: {how_to_install(answer['extra'])}"
+        raise AudioError(message)
     if "error" in answer:
         raise AudioError(answer["error"])
     return list(answer["devices"])

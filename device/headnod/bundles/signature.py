@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Sequence
 
 from headnod.errors import BundleError, ConfigError, MissingExtraError
+from headnod.extras import how_to_install
 
 _KIND = "ed25519:"
 _BYTES = 32
@@ -36,7 +37,7 @@ def verify(manifest: bytes, signature: bytes | None, keys: Sequence[str]) -> Non
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - 6 MB, needed for a new model only
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
     except ImportError:
-        message = "a signature cannot be verified without cryptography: pip install 'headnod[device]'"
+        message = f"a signature cannot be verified without cryptography: {how_to_install('device')}"
         raise MissingExtraError(message) from None
     for key in trusted:
         try:

@@ -45,11 +45,12 @@ def run_test(options: argparse.Namespace) -> int:
     from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
     from headnod.errors import MissingExtraError  # noqa: PLC0415
     from headnod.estimate import utc_now  # noqa: PLC0415
+    from headnod.extras import how_to_install  # noqa: PLC0415
 
     try:
         from headnod.mqtt.probe import probe  # noqa: PLC0415
     except ImportError as error:
-        message = f"MQTT needs {error.name}: pip install 'headnod[device]'"
+        message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
 
     section = load_config(options).config.mqtt

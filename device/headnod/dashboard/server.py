@@ -24,8 +24,9 @@ try:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 except ImportError as error:
     from headnod.errors import MissingExtraError
+    from headnod.extras import how_to_install
 
-    message = f"the dashboard needs {error.name}: pip install 'headnod[dashboard]'"
+    message = f"the dashboard needs {error.name}: {how_to_install('dashboard')}"
     raise MissingExtraError(message) from None
 
 from headnod.dashboard.access import WHILE, Access, Verdict

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headnod.errors import LedError
+from headnod.extras import how_to_install
 from headnod.sinks.scene import Heights, Layout, Light, best, one_each
 
 PINS: Mapping[str, int] = {
@@ -151,7 +152,7 @@ def _led(place: str, settings: LedSettings, pin_factory: Any) -> Any:  # noqa: A
                 number, active_high=settings.active_high, frequency=settings.frequency, pin_factory=pin_factory
             )
     except ModuleNotFoundError as error:
-        message = f"LEDs: {error.name} is not installed: pip install 'headnod[device]', or apt install python3-lgpio"
+        message = f"LEDs: {error.name} is not installed: {how_to_install('device')}"
         raise LedError(message) from error
     except Exception as error:
         message = (

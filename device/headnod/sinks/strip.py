@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import LedError
+from headnod.extras import how_to_install
 from headnod.sinks.scene import LAYOUTS, Layout, Light, Mode
 
 Bytes = NDArray[np.uint8]
@@ -184,7 +185,7 @@ def open_spi(settings: StripSettings, *, buffer: Path = SPIDEV_BUFFER) -> SpiDev
     try:
         import spidev  # noqa: PLC0415 - only who has a strip needs it
     except ModuleNotFoundError as error:
-        message = "strip: spidev is not installed: pip install 'headnod[device]', or apt install python3-spidev"
+        message = f"strip: spidev is not installed: {how_to_install('device')} (on a board with SPI pins)"
         raise LedError(message) from error
     _check_buffer(settings, buffer)
     spi: Any = spidev.SpiDev()

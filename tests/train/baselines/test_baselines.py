@@ -14,7 +14,7 @@ from headnod_train.archive import Archive
 from headnod_train.baselines.summary import FRONT_END, summaries, track_summaries, window_summaries
 from tone_archive import GENRES, write_tones
 
-pytest.importorskip("sklearn", reason="baselines need scikit-learn: pip install 'headnod[train]'")
+pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
 from headnod_train.baselines import classical
 from headnod_train.baselines.compare import Comparison, ComparisonError, Judge, as_json, compare, table
 
@@ -167,14 +167,14 @@ def test_a_bundle_of_other_genres_that_was_asked_for_is_refused(path, bundle, ca
 
 
 def test_the_scripts_network_has_the_published_size():
-    pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: pip install 'headnod[train]'")
+    pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: scripts/setup train")
     from headnod_train.baselines.script import PARAMETERS, build
 
     assert build(10).count_params() == PARAMETERS == 104_294
 
 
 def test_the_script_sees_what_the_archive_has_and_lines_between():
-    pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: pip install 'headnod[train]'")
+    pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: scripts/setup train")
     from headnod_train.baselines.script import FRAMES, HOP, images
 
     front_end = FrontEnd()
@@ -187,7 +187,7 @@ def test_the_script_sees_what_the_archive_has_and_lines_between():
 
 
 def test_the_scripts_network_learns_and_answers(archive):
-    pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: pip install 'headnod[train]'")
+    pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: scripts/setup train")
     from headnod_train.baselines.script import chances, train
 
     some = archive.chosen(np.arange(0, len(archive), 4))

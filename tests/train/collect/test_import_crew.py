@@ -102,7 +102,7 @@ def test_the_archive_is_the_same_however_many_processes_made_it(music, tmp_path)
 
 @pytest.mark.filterwarnings("default")
 def test_dask_makes_the_same_archive_to_the_byte(music, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="--dask needs Dask: pip install 'headnod[dask]'")
+    distributed = pytest.importorskip("distributed", reason="--dask needs Dask: scripts/setup dask")
     folder = music(TUNES, seconds=3.5)
     (folder / "jazz/broken.wav").write_bytes(b"no music")
     imported(tmp_path / "one.npz", folder)
@@ -113,6 +113,6 @@ def test_dask_makes_the_same_archive_to_the_byte(music, tmp_path):
 
 
 def test_a_cluster_that_is_not_there_is_named(capsys, music, out):
-    pytest.importorskip("distributed", reason="--dask needs Dask: pip install 'headnod[dask]'")
+    pytest.importorskip("distributed", reason="--dask needs Dask: scripts/setup dask")
     assert main(["import", str(music({"jazz/1.wav": 1})), "--out", str(out), "--dask", "udp-ish"]) == 1
     assert "udp-ish: no Dask scheduler answers there" in capsys.readouterr().err

@@ -16,8 +16,8 @@ from headnod_train.archive import read_archive
 from headnod_train.baselines.summary import FRONT_END, track_summaries
 from tone_archive import GENRES, write_tones
 
-pytest.importorskip("sklearn", reason="exploring needs scikit-learn: pip install 'headnod[train]'")
-pytest.importorskip("matplotlib", reason="exploring needs matplotlib: pip install 'headnod[train]'")
+pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/setup train")
+pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")
 from headnod.sinks.palette import GENRES as KNOWN
 from headnod.sinks.palette import colours, hexadecimal
 from headnod_train.explore.canvas import CONTRAST, THEMES, PictureError, contrast, marks, rgb, write

@@ -8,7 +8,7 @@ from headnod_train.archive import read_archive
 from headnod_train.learn.answers import TagsError, labelled, with_opinions, with_tags
 from tone_archive import write_tones
 
-pytest.importorskip("sklearn", reason="learning from tags needs scikit-learn: pip install 'headnod[train]'")
+pytest.importorskip("sklearn", reason="learning from tags needs scikit-learn: scripts/setup train")
 
 FRONT_END = FrontEnd(n_mfcc=20)
 

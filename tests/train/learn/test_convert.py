@@ -7,7 +7,7 @@ from headnod.frontend import FrontEnd
 from headnod.manifest import MODEL
 from headnod.shipped import models
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
+pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 pytest.importorskip("ai_edge_litert", reason="only LiteRT tells its operators")
 from ai_edge_litert.interpreter import Interpreter
 

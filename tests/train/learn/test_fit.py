@@ -14,7 +14,7 @@ from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.run_folder import RunError, Settings
 from tone_archive import write_tones
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
+pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.learn.fit import fit
 from headnod_train.learn.lessons import Lessons
 from headnod_train.learn.network import load

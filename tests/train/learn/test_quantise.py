@@ -10,7 +10,7 @@ from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.run_folder import Quantised, RunError, Settings
 from tone_archive import write_tones
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow: pip install 'headnod[train]'")
+pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.learn.fit import fit
 from headnod_train.learn.quantise import losses, quantise
 from headnod_train.learn.tables import of_losses

@@ -12,7 +12,7 @@ from headnod_train.tagger.errors import TaggerError
 from headnod_train.tagger.hearing import FRONT_END
 from headnod_train.tagger.names import TAGS
 
-pytest.importorskip("tensorflow", reason="the tagger needs tensorflow: pip install 'headnod[train]'")
+pytest.importorskip("tensorflow", reason="the tagger needs tensorflow: scripts/setup train")
 from headnod_train.backend import tf
 from headnod_train.tagger.network import SHAPES, Tagger
 from headnod_train.tagger.wheel import find_wheel, read_weights

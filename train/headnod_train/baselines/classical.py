@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import MissingExtraError
+from headnod.extras import how_to_install
 from headnod.model import softmax
 from headnod_train.baselines.summary import Summaries
 
@@ -27,7 +28,7 @@ try:
     from sklearn.svm import SVC
     from threadpoolctl import threadpool_limits
 except ImportError as error:
-    _MESSAGE = f"classical methods need scikit-learn: pip install 'headnod[train]' ({error})"
+    _MESSAGE = f"classical methods need scikit-learn: {how_to_install('train')} ({error})"
     raise MissingExtraError(_MESSAGE) from error
 
 Folds = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]

@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 from headnod.errors import MissingExtraError
+from headnod.extras import how_to_install
 from headnod.frontend import FrontEnd
 from headnod_train.collect.crew import Answer, CrewError, hear_one
 
@@ -30,7 +31,7 @@ def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, address:
     try:
         from distributed import Client, KilledWorker, as_completed  # noqa: PLC0415 - a second
     except ImportError as error:
-        message = f"--dask needs Dask: pip install 'headnod[dask]' ({error})"
+        message = f"--dask needs Dask: {how_to_install('dask')} ({error})"
         raise MissingExtraError(message) from error
     try:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from headnod.audio.ctrl_c import ctrl_c_later
 from headnod.errors import HeadnodError, MissingExtraError
+from headnod.extras import how_to_install
 from headnod.frontend import FrontEnd
 from headnod_train.collect.hear import Heard, Unheard, hear
 
@@ -37,7 +38,7 @@ def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: in
         from joblib import Parallel, delayed, parallel_config  # noqa: PLC0415 - a third of a second
         from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa: PLC0415
     except ImportError as error:
-        message = f"import needs joblib: pip install 'headnod[train]' ({error})"
+        message = f"import needs joblib: {how_to_install('train')} ({error})"
         raise MissingExtraError(message) from error
     own = os.getpid()
     with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):

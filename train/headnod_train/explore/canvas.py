@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError, MissingExtraError
+from headnod.extras import how_to_install
 from headnod.sinks.palette import colours
 
 try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 except ImportError as error:
-    _MESSAGE = f"pictures need matplotlib: pip install 'headnod[train]' ({error})"
+    _MESSAGE = f"pictures need matplotlib: {how_to_install('train')} ({error})"
     raise MissingExtraError(_MESSAGE) from error
 
 __all__ = [

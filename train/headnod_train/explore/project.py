@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import MissingExtraError
+from headnod.extras import how_to_install_package
 from headnod_train.baselines.summary import Summaries
 
 Points = NDArray[np.float64]
@@ -41,7 +42,7 @@ def umap(summaries: Summaries, *, seed: int) -> Points:
     try:
         from umap import UMAP  # noqa: PLC0415 - optional, and takes seconds
     except ImportError as error:
-        message = f"--umap needs umap-learn: pip install umap-learn ({error})"
+        message = f"--umap needs umap-learn: {how_to_install_package('umap-learn')} ({error})"
         raise MissingExtraError(message) from error
     near = max(2, min(15, len(summaries) - 1))
     # With a random start: the spectral one needs more points than some collections have.

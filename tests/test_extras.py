@@ -1,0 +1,75 @@
+"""The command that installs what is missing: one that a person can follow where headnod runs from."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headnod.extras import how_to_install, how_to_install_package
+
+ROOT = Path(__file__).parents[1]
+NOTHING = Path("/nowhere")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    folder = tmp_path / "my music"
+    (folder / "scripts").mkdir(parents=True)
+    for name in ("scripts/setup", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def test_in_a_checkout_it_is_the_script_of_that_checkout(checkout):
+    assert how_to_install("train", checkout=checkout) == f"'{checkout}/scripts/setup' train"
+
+
+def test_the_headnod_of_the_tests_is_a_checkout():
+    ended = subprocess.run(
+        [sys.executable, "-c", "from headnod.extras import how_to_install; print(how_to_install('dask'))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "scripts/setup dask\n"
+
+
+def test_elsewhere_it_is_pip_of_the_environment_that_runs():
+    said = how_to_install("train", prefix="/home/pi/my env", checkout=NOTHING)
+    assert said.startswith("'/home/pi/my env/bin/python' -m pip install ")
+    assert said.endswith("[train]'")
+
+
+def test_what_scripts_install_made_is_brought_up_to_date_by_it():
+    # The copy under test was installed from its checkout, as pip notes beside it.
+    by_script = how_to_install("dashboard", prefix="/opt/headnod-0123456789ab", checkout=NOTHING)
+    assert by_script.startswith("sudo ")
+    assert by_script.endswith("/scripts/install --dashboard")
+    assert how_to_install("train", prefix="/opt/headnod-0123456789ab", checkout=NOTHING).endswith("[train]'")
+
+
+def test_a_package_that_no_extra_names_comes_by_pip():
+    said = how_to_install_package("umap-learn", prefix="/opt/music")
+    assert said == "/opt/music/bin/python -m pip install umap-learn"
+
+
+@pytest.mark.parametrize(("module", "words"), [("paho", ["mqtt", "test"]), ("uvicorn", ["dashboard"])])
+def test_a_program_without_a_library_names_the_command(tmp_path, module, words):
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('no such module', name='{module}')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "HEADNOD_MQTT__HOST": "127.0.0.1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "headnod", *words],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    extra = "dashboard" if module == "uvicorn" else "device"
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert f"scripts/setup {extra}" in ended.stderr

@@ -1,0 +1,73 @@
+"""The scripts of the checkout, without the network that they need when something is missing."""
+
+import os
+import pty
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOBODY = 65_534
+
+
+@pytest.fixture
+def setup():
+    """A copy of scripts/setup that every user may read, in a folder whose name has a space."""
+    folder = Path(tempfile.mkdtemp(prefix="headnod setup "))
+    try:
+        (folder / "scripts").mkdir()
+        for name in ("scripts/setup", "pyproject.toml"):
+            shutil.copy(ROOT / name, folder / name)
+        folder.chmod(0o755)
+        yield folder / "scripts" / "setup"
+    finally:
+        shutil.rmtree(folder)
+
+
+def bash(script, *words, **how):
+    # A name of its own: the script acts only where it is not read by another one.
+    return subprocess.run(["bash", "-c", script, "test", *map(str, words)], text=True, check=False, **how)
+
+
+def test_setup_offers_every_extra_of_the_project(setup):
+    ended = bash('source "$1"; echo "$extras" >&2', setup, capture_output=True)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert ended.stderr.split() == list(declared)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_setup_writes_to_a_terminal_that_belongs_to_another_user(setup):
+    # As after `su - pi` on root's terminal: the descriptors are open, the device may not be opened again.
+    terminal, device = pty.openpty()
+    become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    script = '"${@:2}" bash -c \'source "$1"; printf "output of pip\\n" >&4\' test "$1"'
+    try:
+        ended = bash(script, setup, *become, stdin=device, stdout=device, stderr=device)
+        os.set_blocking(terminal, False)
+        said = os.read(terminal, 1000).decode()
+    finally:
+        os.close(terminal)
+        os.close(device)
+    assert (ended.returncode, said) == (0, "output of pip\r\n")
+
+
+def test_setup_keeps_the_output_of_pip_out_of_a_log(setup):
+    ended = bash('source "$1"; echo "output of pip" >&4', setup, capture_output=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(script):
+    ended = subprocess.run(
+        ["shellcheck", "--external-sources", "--severity=style", str(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout == ""
