@@ -294,7 +294,7 @@ def test_long_and_wide_labels_leave_room_for_bars_and_numbers(width, label):
     assert one.count("█") > other.count("█") >= width // 20
     assert cell_len(one) == cell_len(other) == width - 2
     assert " since " in playing
-    assert "genre" in title
+    assert title.startswith("headnod")
     screen.terminal.close()
 
 
