@@ -5,11 +5,12 @@ import struct
 import numpy as np
 import pytest
 
+from headnod.estimate import State
 from headnod.sinks.lights import Lights
 from headnod.sinks.palette import colour
-from headnod.sinks.scene import Light
-from headnod.sinks.wled import Wled, WledSettings, ddp_packets
-from heard import estimate
+from headnod.sinks.scene import RELEASE, RELEASE_PAUSED, Light
+from headnod.sinks.wled import Wled, WledSettings, ddp_packets, udp_to
+from heard import condition, estimate, silence
 
 NOWHERE = "no-such-lamp.invalid"
 
@@ -215,3 +216,117 @@ def test_a_closed_lamp_is_not_looked_for(book):
     strip.close()
     strip.paint(lit(1), 9.0)
     assert book.asked == []
+
+
+def to(*ports):
+    """Finds a host at several addresses; the ports tell them apart."""
+    return lambda host, _port: [each for port in ports for each in udp_to(host, port)]
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_lamp_that_answers_at_one_of_its_addresses_is_lit(lamp, closed_port, caplog, order):
+    connect = to(*[closed_port, lamp.port][::order])
+    strip = Wled(WledSettings(host="127.0.0.1", count=1, gamma=1.0), clock=Clock(), connect=connect)
+    for step in range(1, 31):
+        strip.paint(lit(1, step / 30), 0.0)
+        assert lamp.frame() == [[round(255 * step / 30)] * 3]
+    assert caplog.records == []
+    strip.close()
+
+
+def test_an_address_that_failed_is_tried_again_after_a_while(lamp, closed_port):
+    strip = Wled(
+        WledSettings(host="127.0.0.1", count=1, gamma=1.0), clock=(clock := Clock()), connect=to(closed_port, lamp.port)
+    )
+    for step in range(1, 5):
+        strip.paint(lit(1, step / 255), 0.0)
+        lamp.frame()
+    moved = Lamp(closed_port)
+    for clock.now, level in ((9.9, 11), (10.0, 12)):
+        strip.paint(lit(1, level / 255), 0.0)
+    assert moved.frame() == [[12, 12, 12]]
+    moved.close()
+    strip.close()
+
+
+def test_a_lamp_that_answers_at_no_address_is_lost(closed_port, caplog):
+    strip = Wled(
+        WledSettings(host="127.0.0.1", count=1), clock=Clock(), connect=to(closed_port, closed_port, closed_port)
+    )
+    for step in range(1, 5):
+        strip.paint(lit(1, step / 5), 0.0)
+    assert "Connection refused" in caplog.text
+    strip.close()
+
+
+def test_each_address_of_a_name_gets_a_socket():
+    found = {info[4][0] for info in socket.getaddrinfo("localhost", 4048, type=socket.SOCK_DGRAM)}
+    made = udp_to("localhost", 4048)
+    assert {each.getpeername()[0] for each in made} <= found
+    assert "127.0.0.1" in {each.getpeername()[0] for each in made}
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def lights(lamp, wled):
+    """Lights that show jazz on a lamp; `show` takes what is heard next and how long it lasts."""
+
+    class Evening:
+        def __init__(self):
+            self.lights = Lights(wled(port=lamp.port, count=1, mode="mood", gamma=1.0))
+            self.show(estimate("jazz", jazz=1.0), 3.0)
+
+        def show(self, heard, seconds):
+            """Every frame that the lamp got, a tenth of a second apart."""
+            (self.lights.show if hasattr(heard, "genre") else self.lights.tell)(heard)
+            for _ in range(round(10 * seconds)):
+                self.lights.frame(0.1)
+            frames = []
+            lamp.socket.setblocking(False)
+            while True:
+                try:
+                    frames.append(any(lamp.socket.recv(2048)[10:]))
+                except BlockingIOError:
+                    return frames
+
+    return Evening()
+
+
+def test_a_lamp_is_kept_dark_through_a_minute_of_silence_and_then_released(lights):
+    lights.show(silence(), 10.0)
+    assert lights.show(silence(), RELEASE - 11.0).count(False) > 40
+    lights.show(silence(), 2.0)
+    assert lights.show(silence(), 300.0) == []
+
+
+def test_a_paused_lamp_goes_dark_and_is_released_at_once(lights):
+    assert lights.show(condition(State.PAUSED), RELEASE_PAUSED)[-1] is False
+    lights.show(condition(State.PAUSED), 0.2)
+    assert lights.show(condition(State.PAUSED), 60.0) == []
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.DEAF, State.STARTING])
+def test_a_condition_is_shown_for_a_minute_and_then_the_lamp_is_released(lights, state):
+    assert any(lights.show(condition(state), RELEASE - 0.5)[-50:])
+    lights.show(condition(state), 1.0)
+    assert lights.show(condition(state), 300.0) == []
+
+
+@pytest.mark.parametrize("idle", [silence(), condition(State.PAUSED), condition(State.WAITING)])
+def test_music_takes_a_released_lamp_again_at_once(lights, idle):
+    lights.show(idle, 2 * RELEASE)
+    assert any(lights.show(estimate("jazz", jazz=1.0), 0.3))
+
+
+def test_the_end_sends_nothing_to_a_released_lamp(lights, lamp):
+    lights.show(silence(), 2 * RELEASE)
+    lights.lights.close()
+    assert lamp.nothing_came()

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.estimate import Condition, Estimate, State
+from headnod.estimate import SILENCE, Condition, Estimate, State
 from headnod.sinks.motion import Motion
 from headnod.sinks.palette import colours
 
@@ -31,6 +31,9 @@ class Light(NamedTuple):
     colours: NDArray[np.float64]
     """Colour of every light at full level, shape (lights, 3), sRGB, 0-1."""
 
+    needed: bool = True
+    """Whether headnod has something to show; a lamp that others use too is released while it has not."""
+
     def pixels(self) -> NDArray[np.float64]:
         """Colour and level in one, shape (lights, 3), sRGB, 0-1."""
         return self.levels[:, np.newaxis] * self.colours
@@ -38,6 +41,12 @@ class Light(NamedTuple):
 
 Layout = Callable[[Heights, int], Light]
 """Puts the bars of all genres on so many lights."""
+
+RELEASE = 60.0
+"""Seconds without music after which lights are no longer needed."""
+
+RELEASE_PAUSED = 3.0
+"""The same while the listener is paused: somebody asked for it, so that no song is about to follow."""
 
 Mode = Literal["bars", "mood"]
 """How a strip shows genres: a bar for each, or all of it in the colour of the one that is heard."""
@@ -116,7 +125,7 @@ class Scene:
         self._motion = Motion(0)
         self._heard: Estimate | Condition | None = None
         self._shown: Estimate | Condition | None = None
-        self._age = 0.0
+        self._age = self._idle = 0.0
 
     def hear(self, heard: Estimate | Condition) -> None:
         """Show this from now on. Another thread may be asking for lights meanwhile."""
@@ -127,11 +136,15 @@ class Scene:
         heard = self._heard
         self._age = self._age + seconds if heard is self._shown or _same(heard, self._shown) else 0.0
         self._shown = heard
+        self._idle = 0.0 if _is_music(heard) else self._idle + seconds
         if isinstance(heard, Estimate):
-            return self._layout(self._heights(heard, seconds), self._size)
+            light = self._layout(self._heights(heard, seconds), self._size)
+            return light._replace(needed=self._idle < RELEASE)
         # What was heard before is no longer true: no bar may linger.
         self._motion.drop()
-        return pattern(heard.state if heard else State.STARTING, self._size, self._age)
+        state = heard.state if heard else State.STARTING
+        paused = state is State.PAUSED and self._age >= RELEASE_PAUSED
+        return pattern(state, self._size, self._age)._replace(needed=self._idle < RELEASE and not paused)
 
     def _heights(self, estimate: Estimate, seconds: float) -> dict[str, float]:
         labels = tuple(estimate.scores)
@@ -173,6 +186,10 @@ def _level(height: float) -> float:
 
 def _targets(estimate: Estimate) -> NDArray[np.float64]:
     return np.array(list(estimate.scores.values())) * (1.0 if estimate.named else _DOUBT)
+
+
+def _is_music(heard: Estimate | Condition | None) -> bool:
+    return isinstance(heard, Estimate) and heard.genre != SILENCE
 
 
 def _same(one: Estimate | Condition | None, other: Estimate | Condition | None) -> bool:

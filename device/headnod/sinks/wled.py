@@ -1,7 +1,8 @@
 """Lamps on the network that run WLED, by DDP over UDP.
 
-DDP is a stream of frames, so nothing waits for an answer, and a lamp goes back
-to its own effect by itself (after 2.5 s, as WLED comes) when the stream ends.
+DDP is a stream of frames without answers. A lamp goes back to its own effect
+(after 2.5 s, WLED's default) when the stream ends, so frames are sent only while
+there is something to show.
 The protocol: http://www.3waylabs.com/ddp/.
 """
 
@@ -59,17 +60,17 @@ class Wled:
         settings: WledSettings,
         *,
         clock: Callable[[], float] = time.monotonic,
-        connect: Callable[[str, int], socket.socket] | None = None,
+        connect: Callable[[str, int], list[socket.socket]] | None = None,
     ) -> None:
         """Show on a lamp. Nothing is sent, and no name asked for, before the first frame.
 
         Args:
             settings: Which lamp.
             clock: A monotonic clock in seconds.
-            connect: Finds a host and gives a UDP socket that sends to its port.
+            connect: Resolves a host and gives a UDP socket for each of its addresses.
         """
         self._settings, self._clock, self._connect = settings, clock, connect or udp_to
-        self._socket: socket.socket | None = None
+        self._sockets: dict[socket.socket, float] = {}  # and when each is used again after an error
         self._retry_at = self._warn_at = float("-inf")
         self._sequence = 0
         self._sent, self._quiet = b"", 0.0
@@ -85,12 +86,15 @@ class Wled:
         return LAYOUTS[self._settings.mode]
 
     def paint(self, light: Light, seconds: float) -> None:
-        """Send a frame if it is a new one, or if the lamp would soon think that we are gone.
+        """Send a frame if it differs from the last one, or to keep the lamp in its realtime mode.
 
-        A lamp that cannot be reached is a warning once in five minutes, and is
-        tried again in ten seconds. Names are asked for here: a resolver may take
-        its time, so this belongs on a thread that nobody waits for.
+        Nothing is sent while the light is not needed. A lamp that cannot be
+        reached is logged once in five minutes and tried again after ten seconds.
+        May block while its name is resolved.
         """
+        if not light.needed:
+            self._sent = b""
+            return
         duties = light.pixels().clip(0.0, 1.0) ** self._settings.gamma * self._settings.brightness
         colours = (duties * 255).round().astype(np.uint8).tobytes()
         self._quiet += seconds
@@ -103,27 +107,49 @@ class Wled:
 
     def close(self) -> None:
         """Stop sending."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._disconnect()
         self._retry_at = float("inf")
 
     def _send(self, colours: bytes) -> None:
-        if self._socket is None:
-            # For darkness nobody need be looked for: the end must not wait for a resolver.
-            if not any(colours) or self._clock() < self._retry_at:
+        # A dark frame takes over no lamp: its owner may be using it, and the end must not wait for a resolver.
+        if not self._sent and not any(colours):
+            return
+        now = self._clock()
+        if not self._sockets:
+            if now < self._retry_at:
                 return
-            self._socket = self._connect(self._settings.host, self._settings.port)
-        for packet in ddp_packets(colours, self._next_sequence):
-            self._socket.send(packet)
+            self._sockets = dict.fromkeys(self._connect(self._settings.host, self._settings.port), now)
+        self._send_everywhere(list(ddp_packets(colours, self._next_sequence)), now)
         self._sent, self._quiet = colours, 0.0
+
+    def _send_everywhere(self, packets: list[bytes], now: float) -> None:
+        """Send to every address of the lamp, because UDP does not show which of them it answers at.
+
+        Raises:
+            OSError: None of them can be reached.
+        """
+        for each, usable_at in self._sockets.items():
+            if now < usable_at:
+                continue
+            try:
+                for packet in packets:
+                    each.send(packet)
+            except OSError:
+                self._sockets[each] = now + _RETRY
+                if all(now < at for at in self._sockets.values()):
+                    raise
+
+    def _disconnect(self) -> None:
+        for each in self._sockets:
+            each.close()
+        self._sockets = {}
 
     def _next_sequence(self) -> int:
         self._sequence = self._sequence % 15 + 1
         return self._sequence
 
     def _lose(self, error: OSError) -> None:
-        self.close()
+        self._disconnect()
         now = self._clock()
         self._retry_at, self._sent = now + _RETRY, b""
         if now >= self._warn_at:
@@ -154,18 +180,28 @@ def ddp_packets(colours: bytes, sequence: Callable[[], int]) -> Iterator[bytes]:
         yield header + data
 
 
-def udp_to(host: str, port: int) -> socket.socket:
-    """A UDP socket that never blocks and learns when nothing listens there, or no way leads there.
+def udp_to(host: str, port: int) -> list[socket.socket]:
+    """A non-blocking UDP socket for each address of a host that there is a route to.
 
     Raises:
-        OSError: Nobody knows the host, or no way leads there.
+        OSError: The name is unknown, or there is a route to none of its addresses.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    made = socket.socket(family, kind, protocol)
-    made.setblocking(False)
-    try:
-        made.connect(address)
-    except OSError:
-        made.close()
-        raise
+    made: list[socket.socket] = []
+    fault: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
+        try:
+            one = socket.socket(family, kind, protocol)
+        except OSError as error:  # a kernel without IPv6
+            fault = error
+            continue
+        one.setblocking(False)
+        try:
+            one.connect(address)
+        except OSError as error:
+            one.close()
+            fault = error
+        else:
+            made.append(one)
+    if fault is not None and not made:
+        raise fault
     return made
