@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from headnod.errors import HeadnodError
+from headnod.legible import legible
 from headnod_train import commands
+from headnod_train.commands.options import plain_console
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell has it."""
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     options = _parser().parse_args(arguments)
-    log = Console(stderr=True)
+    log = plain_console(stderr=True)
     try:
         options.run(options, log)
     except HeadnodError as error:
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(log: Console, text: str) -> None:
-    log.print(f"headnod-train: {text}", markup=False, highlight=False, soft_wrap=True)
+    log.print(legible(f"headnod-train: {text}"), soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,9 @@ from headnod.frontend import Features, FrontEnd, LogMel
 SECONDS_APART = 3.0
 """Seconds from one evaluated window of a track to the next."""
 
+STEP = 64
+"""Windows in a training step."""
+
 UNKNOWN_ARTIST = -1
 """The artist, album or duplicate group of a track of which nobody knows one, or that has none."""
 
@@ -56,7 +59,7 @@ class Archive:
     """How many frames of each track are real, the rest of its row is padding; all of them unless said."""
 
     albums: NDArray[np.int32] = field(default_factory=lambda: _unsaid(1))
-    """Number of each track's album, -1 where nobody knows, as for all unless said."""
+    """Number of each track's album, or of the track that it is a piece of; -1 unknown, as for all unless said."""
 
     groups: NDArray[np.int32] = field(default_factory=lambda: _unsaid(1))
     """Number that each track shares with its near-duplicates, -1 where it has none, as for all unless said."""
@@ -148,6 +151,11 @@ def window_starts(frames: int, front_end: FrontEnd) -> list[int]:
     last = frames - front_end.frames
     starts = (round(place * apart) for place in range(1 + int(last / apart + 0.5)))
     return [start for start in starts if start <= last]
+
+
+def windows_of(archive: Archive, front_end: FrontEnd) -> int:
+    """How many windows a listener hears of all tracks."""
+    return sum(len(window_starts(int(frames), front_end)) for frames in archive.frames)
 
 
 def heard_windows(archive: Archive, front_end: FrontEnd) -> tuple[Features, NDArray[np.intp]]:

@@ -51,7 +51,8 @@ def refuse_leaks(archive: Archive) -> None:
         if len(found) > 1:
             standing = ", ".join(sorted(found))
             such = "" if kind == "track" else f", such as {' and '.join(found[side] for side in sorted(found))}"
-            message = f"{kind} {name} stands on two sides: {standing}{such} (move it to one of them)"
+            message = f"{kind} {name} stands on two sides: {standing}{such} "
+            message += "(put it on one, or split anew: import it with --valid 0.15 --test 0.15)"
             raise LeakError(message)
 
 

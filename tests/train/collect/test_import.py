@@ -66,7 +66,8 @@ def test_one_track_is_imported_and_its_loneliness_told(music, out, capsys):
     assert list(archive.splits) == ["train"]
     told = capsys.readouterr().err
     assert "there is one genre, 'jazz'" in told
-    assert "side valid has no track of jazz" in told
+    assert "no track stands on side valid: quantise and pack need one" in told
+    assert "side train has 1 windows of 3 s, fewer than one training step takes (64)" in told
 
 
 def test_a_second_import_hears_only_what_is_new_or_changed(music, out, capsys):

@@ -1,5 +1,7 @@
 """Collections are found as they lie on disk, and what is wrong with their metadata is named by its place."""
 
+from pathlib import Path
+
 import pytest
 
 from headnod.frontend import FrontEnd
@@ -131,7 +133,7 @@ def test_a_csv_names_tracks_with_what_is_known_of_them(tmp_path):
         (b"path,genre\na.wav,jazz,oops\n", "line 2: has 3 fields, the header has 2"),
         (b"path,genre,split\na.wav,jazz,dev\n", "line 2, column 'split': 'dev' is none of"),
         (b"path,genre,split\na.wav,jazz,train\nb.wav,jazz,\n", "line 3, column 'split': is empty"),
-        (b"path,genre\na.wav,jazz\n\xe9.wav,jazz\n", "line 3: byte 0xe9 is not UTF-8"),
+        (b"path,genre\na.wav,jazz\n\x81.wav,jazz\n", "line 3: byte 0x81 is not UTF-8 .save it as UTF-8."),
         (b'path,genre\n"a.wav,jazz\n', "line 2: "),
     ],
 )
@@ -141,6 +143,82 @@ def test_a_mistake_in_a_csv_is_named_by_line_and_column(tmp_path, content, compl
     with pytest.raises(CollectionError, match=complaint) as refusal:
         found(table)
     assert str(table) in str(refusal.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("before", ["", "sep=;\n"])
+def test_a_csv_of_a_spreadsheet_on_windows_is_read(tmp_path, encoding, ends, before):
+    touch(tmp_path, "Rock/1.wav", "Música/é.wav")
+    table = tmp_path / "list.csv"
+    text = before + "path;genre\n.\\Rock\\1.wav;Rock\nMúsica\\é.wav;Música\n;\n"
+    table.write_bytes(text.replace("\n", ends).encode(encoding))
+    collection = found(table)
+    assert [(t.name, t.path, t.genre) for t in collection.tracks] == [
+        ("Música/é.wav", tmp_path / "Música/é.wav", "Música"),
+        ("Rock/1.wav", tmp_path / "Rock/1.wav", "Rock"),
+    ]
+    assert len(collection.notes) == (encoding == "cp1252")
+    assert all("byte 0xfa is not UTF-8, so the file is read as Windows-1252" in note for note in collection.notes)
+
+
+def test_a_file_that_macos_decomposed_is_found(tmp_path):
+    touch(tmp_path, "e\u0301.wav", "1.wav")
+    (tmp_path / "list.csv").write_text("path,genre\né.wav,jazz\n1.wav,folk\n", "utf-8")
+    assert [track.path.exists() for track in found(tmp_path / "list.csv").tracks] == [True, True]
+
+
+def test_a_backslash_in_the_name_of_a_file_stays(tmp_path):
+    touch(tmp_path, "a\\b.wav", "1.wav")
+    (tmp_path / "list.csv").write_text("path,genre\na\\b.wav,jazz\n1.wav,folk\n", "utf-8")
+    assert [track.name for track in found(tmp_path / "list.csv").tracks] == ["1.wav", "a\\b.wav"]
+
+
+@pytest.mark.parametrize("again", ["0.wav", "./0.wav", "sub/../0.wav"])
+def test_a_file_with_two_genres_is_refused_by_line(tmp_path, again):
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,genre\n0.wav,rock\n1.wav,jazz\n{again},jazz\n")
+    with pytest.raises(CollectionError, match=r"line 4: .*0\.wav is 'jazz' here and 'rock' in line 2"):
+        found(table)
+
+
+def test_a_file_that_is_listed_twice_with_one_genre_is_taken_once_and_told(tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text("path,genre\n0.wav,rock\n1.wav,jazz\n./0.wav,rock\n")
+    collection = found(table)
+    assert [track.name for track in collection.tracks] == ["0.wav", "1.wav"]
+    assert collection.notes == (f"{table}: 1 lines repeat a file that is listed before, such as line 4",)
+
+
+def test_a_path_on_a_drive_of_windows_is_refused_by_line(tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text("path,genre\nC:\\Music\\1.wav,rock\n")
+    with pytest.raises(CollectionError, match=r"line 2, column 'path': 'C:.*' is a path of Windows"):
+        found(table)
+
+
+def test_a_path_in_the_home_folder_is_found(tmp_path):
+    table = tmp_path / "list.csv"
+    home = Path.home()
+    table.write_text("path,genre\n~/1.wav,rock\n~/2.wav,jazz\n")
+    assert [track.path for track in found(table).tracks] == [home / "1.wav", home / "2.wav"]
+
+
+@pytest.mark.parametrize("form", ["{0}/{0}.{1}.{2}.wav", "{0}.{1}.{2}.wav", "{0}.{1}_chunk{2}.wav"])
+def test_gtzan_that_was_cut_into_pieces_is_known(tmp_path, form):
+    touch(
+        tmp_path, *(form.format(*each) for each in (("jazz", "00054", 0), ("blues", "00000", 1), ("blues", "00000", 2)))
+    )
+    assert guess(tmp_path) == "gtzan"
+    assert [track.genre for track in found(tmp_path).tracks] == ["blues", "blues", "jazz"]
+
+
+def test_fma_that_was_decoded_to_another_format_is_found(tmp_path):
+    (tmp_path / "fma_metadata").mkdir()
+    (tmp_path / "fma_metadata/tracks.csv").write_text(FMA)
+    collection = found(touch(tmp_path / "fma_small", "000/000002.flac", "000/000010.MP3", "000/cover.mp3"))
+    assert [track.genre for track in collection.tracks] == ["Hip-Hop", "Pop"]
+    assert "is not named as FMA's files are" in collection.skipped[0].reason
 
 
 def test_a_layout_that_is_not_plain_is_asked_for(tmp_path):

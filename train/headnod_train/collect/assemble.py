@@ -93,7 +93,7 @@ def describe(tracks: list[Track], known: list[_Known] | None = None, *, mels: in
         splits=np.array([track.split or UNUSED for track in tracks], np.str_),
         artists=_numbered([track.artist for track in tracks]),
         frames=np.array([len(each.first_samples) for each in known], np.int32),
-        albums=_numbered([track.album for track in tracks]),
+        albums=_numbered([track.album or track.whole for track in tracks]),
         groups=groups([each.print for each in known]),
         first_samples=np.stack([_continued(each.first_samples, longest, hop) for each in known]),
     )

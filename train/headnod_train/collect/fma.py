@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from headnod.legible import legible
+from headnod_train.collect.files import find_files
 from headnod_train.collect.tracks import Collection, CollectionError, Skipped, Track, unique
 
 _SIDES = {"training": "train", "validation": "valid", "test": "test"}
@@ -39,8 +41,11 @@ def find(source: Path) -> Collection:
         message = f"{source}: has no fma_metadata/tracks.csv inside or beside it (unpack fma_metadata.zip there)"
         raise CollectionError(message)
     rows = _rows(described)
-    tracks, skipped = [], []
-    for path in sorted(path for path in source.rglob("*.mp3") if path.stem.isdecimal()):
+    files = find_files(source)
+    tracks, skipped = [], list(files.skipped)
+    strange = [path for path in files.music if not path.stem.isdecimal()]
+    skipped += [Skipped(legible(str(path)), "is not named as FMA's files are, such as 000002.mp3") for path in strange]
+    for path in (path for path in files.music if path.stem.isdecimal()):
         row = rows.get(int(path.stem))
         if row is None:
             skipped.append(Skipped(str(path), f"track {int(path.stem)} is not in {described}"))
@@ -49,8 +54,7 @@ def find(source: Path) -> Collection:
         else:
             split = _SIDES.get(row["split"], "")
             tracks.append(Track(path.stem, row["genre"], path, row["artist"], row["album"], split))
-    found = unique(tracks)
-    return Collection(found.tracks, (*skipped, *found.skipped))
+    return unique(tracks, skipped=skipped)
 
 
 def _rows(path: Path) -> dict[int, dict[str, str]]:

@@ -6,6 +6,7 @@ processes and on other machines: it takes and returns plain values.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def middle(path: Path, rate: int, seconds: float) -> tuple[int, Audio]:
     """
     wanted = round(seconds * rate)
     with audio_file(path, rate) as blocks:
-        about = soundfile.info(str(path))
+        about = soundfile.info(os.fsencode(path))
         start = max(int(about.frames * rate / about.samplerate) - wanted, 0) // 2
         kept, place = [], 0
         for block in blocks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from headnod.frontend import FrontEnd
+from headnod.legible import legible
 from headnod_train.archive import Archive, read_archive
 from headnod_train.collect.assemble import Shares, assemble, describe
 from headnod_train.collect.crew import Answer
 from headnod_train.collect.hear import Heard, Unheard
+from headnod_train.collect.labels import labelled
 from headnod_train.collect.layouts import find_tracks
 from headnod_train.collect.lists import read_lists, sides_of
+from headnod_train.collect.pieces import remark, with_pieces
 from headnod_train.collect.tracks import Collection, CollectionError, Skipped, Track
 from headnod_train.collect.work import Work, writing
 from headnod_train.collect.write import write_archive
@@ -35,6 +38,7 @@ def import_music(
     hear_all: HearAll,
     shares: Shares | None,
     lists: Path | None,
+    renames: Sequence[str] = (),
     console: Console,
 ) -> tuple[Archive, Collection]:
     """Make an archive of a collection.
@@ -48,6 +52,7 @@ def import_music(
         hear_all: Who hears the files.
         shares: How to split. None: as the collection says itself, and by default shares where it says nothing.
         lists: Folder of lists that say which track stands on which side.
+        renames: `old=new` for genres that are to be called otherwise.
         console: Where progress and what is left out are told.
 
     Returns:
@@ -63,14 +68,16 @@ def import_music(
     if out.resolve() in {source.resolve() for source in sources}:
         message = f"{out}: is what is to be imported (name another file with --out)"
         raise CollectionError(message)
-    collection = find_tracks(sources, layout, front_end)
+    collection = labelled(find_tracks(sources, layout, front_end), renames)
     if lists is not None:
         collection = _listed(collection, lists)
     if shares is None and not any(track.split for track in collection.tracks):
         shares = Shares()
     if shares is None:
-        # What can be refused before hours of listening is refused before.
+        # What can be refused before hours of decoding is refused before.
         refuse_leaks(describe(list(collection.tracks)))
+    elif not shares.leaky:
+        collection = _in_pieces(collection)
     _tell(console, collection)
     work = Work(out.with_name(f"{out.name}.work"), front_end, seconds)
     with writing(work.folder / ".part", "name another file with --out"):
@@ -83,6 +90,12 @@ def import_music(
     archive, levels = assemble([track for track, _ in heard], [file for _, file in heard], work, shares)
     write_archive(out, archive, levels)
     return archive, collection
+
+
+def _in_pieces(collection: Collection) -> Collection:
+    tracks = with_pieces(collection.tracks)
+    told = remark(tracks)
+    return replace(collection, tracks=tuple(tracks), notes=(*collection.notes, *([told] if told else [])))
 
 
 def _listed(collection: Collection, lists: Path) -> Collection:
@@ -155,7 +168,7 @@ def _skip(track: Track, reason: str, console: Console) -> Skipped:
 
 
 def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(legible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress(console: Console) -> Progress:

@@ -7,17 +7,18 @@ of their own, because they come with metadata that can be wrong.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from headnod.frontend import FrontEnd
+from headnod.legible import legible
 from headnod_train.collect import fma, precomputed, table
-from headnod_train.collect.tracks import Collection, CollectionError, Track, unique
+from headnod_train.collect.files import AUDIO, OTHER_AUDIO, find_files, text_of
+from headnod_train.collect.tracks import Collection, CollectionError, Skipped, Track, unique
 
-AUDIO = {".wav", ".au", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".caf", ".w64", ".snd"}
-"""Endings of files that are tried as audio."""
-
-_GTZAN = re.compile(r"([a-z]+)\.(\d{5})")
+_GTZAN = re.compile(r"([a-z]+)\.\d{5}(?:[\W_]\w*\d+)?")
+_MOST_NAMED = 5
 _GTZAN_ROOTS = ("genres_original", "genres", "Data/genres_original", "Data/genres")
 
 
@@ -47,8 +48,7 @@ def find_tracks(sources: list[Path], layout: str | None, front_end: FrontEnd) ->
         raise CollectionError(message)
     collection = _logmel(sources, front_end) if chosen == "logmel" else _FINDERS[chosen](sources[0])
     if not collection.tracks:
-        message = f"{sources[0]}: holds no music ({', '.join(sorted(AUDIO))} are heard)"
-        raise CollectionError(message)
+        raise CollectionError(_without_music(sources[0], collection))
     return collection
 
 
@@ -75,56 +75,74 @@ def guess(source: Path) -> str:
 
 def gtzan(source: Path) -> Collection:
     """GTZAN: genres_original/, genres/, or its files in any folders, named such as jazz.00054."""
-    root = next((source / name for name in _GTZAN_ROOTS if (source / name).is_dir()), source)
-    tracks, strange = [], 0
-    for path in _files(root, AUDIO):
+    root = _gtzan_root(source)
+    found = find_files(root)
+    tracks, strange = [], []
+    for path in found.music:
         named = _GTZAN.fullmatch(path.stem)
         if named:
             tracks.append(Track(path.stem, named[1], path))
         else:
-            strange += 1
-    notes = (f"{root}: {strange} files are not named as GTZAN's are, such as jazz.00054, and were left out",)
-    return unique(tracks, notes=notes if strange else ())
+            strange.append(Skipped(legible(str(path)), "is not named as GTZAN's files are, such as jazz.00054"))
+    return unique(tracks, skipped=[*found.skipped, *strange], notes=_passed_over(root, found.others))
 
 
 def folders(source: Path, endings: Iterable[str] = AUDIO) -> Collection:
     """A folder a genre; below it, folders of artists, and below those of albums, where there are any."""
-    tracks, notes = [], []
-    endings = set(endings)
+    tracks, notes, skipped = [], [], []
+    others: Counter[str] = Counter()
     for genre in sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        files = _files(genre, endings)
-        if not files:
-            notes.append(f"{genre}: holds no music, so there is no genre '{genre.name}'")
-        for path in files:
+        found = find_files(genre, endings, genre=genre.name)
+        if not found.music:
+            holds = f"none of its {len(found.skipped)} files can be read" if found.skipped else "holds no music"
+            notes.append(f"{genre}: {holds}, so there is no genre '{genre.name}'")
+        for path in found.music:
             below = path.relative_to(genre).parts[:-1]
-            name = path.relative_to(source).as_posix()
             artist, album = below[0] if below else "", "/".join(below[:2]) if len(below) > 1 else ""
-            tracks.append(Track(name, genre.name, path, artist, album))
-    loose = sum(path.suffix.lower() in endings for path in source.iterdir() if path.is_file())
-    if loose:
-        notes.append(f"{source}: {loose} files lie beside the folders of genres and were left out")
-    return unique(tracks, notes=tuple(notes))
+            tracks.append(Track(text_of(path.relative_to(source)), genre.name, path, artist, album))
+        skipped += found.skipped
+        others += found.others
+    loose = [path for path in source.iterdir() if not path.is_dir() and not path.name.startswith(".")]
+    beside = sum(path.suffix.lower() in {*endings, *OTHER_AUDIO} for path in loose)
+    if beside:
+        notes.append(f"{source}: {beside} files lie beside the folders of genres and were left out")
+    return unique(tracks, skipped=skipped, notes=(*notes, *_passed_over(source, others)))
 
 
-def _files(folder: Path, endings: Iterable[str]) -> list[Path]:
-    # macOS leaves a '._name' beside each file on foreign disks.
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in endings and not path.name.startswith("."))
-    return sorted(path for path in found if path.is_file())
+def _passed_over(folder: Path, others: Counter[str]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    kinds = ", ".join(f"{count} {ending}" for ending, count in others.most_common(_MOST_NAMED))
+    return (f"{folder}: {others.total()} files that are not audio were passed over ({kinds})",)
+
+
+def _without_music(source: Path, collection: Collection) -> str:
+    if collection.skipped:
+        first = collection.skipped[0]
+        return (
+            f"{source}: none of its {len(collection.skipped)} files can be read, such as {first.name}: {first.reason}"
+        )
+    return f"{source}: holds no music ({', '.join(sorted(AUDIO))} are decoded)"
+
+
+def _gtzan_root(source: Path) -> Path:
+    return next((source / name for name in _GTZAN_ROOTS if (source / name).is_dir()), source)
 
 
 def _looks_gtzan(source: Path) -> bool:
-    root = next((source / name for name in _GTZAN_ROOTS if (source / name).is_dir()), source)
-    files = _files(root, AUDIO)
+    files = find_files(_gtzan_root(source)).music
     # A stray file of GTZAN in a collection of one's own does not make it GTZAN.
     return 2 * sum(_GTZAN.fullmatch(path.stem) is not None for path in files) > len(files)
 
 
 def _looks_folders(source: Path) -> bool:
-    return fma.metadata(source) is None and any(_files(path, AUDIO) for path in source.iterdir() if path.is_dir())
+    if fma.metadata(source) is not None:
+        return False
+    return any(find_files(path, AUDIO | OTHER_AUDIO).music for path in source.iterdir() if path.is_dir())
 
 
 def _looks_logmel(source: Path) -> bool:
-    return any(_files(path, [".npz"]) for path in source.iterdir() if path.is_dir())
+    return any(find_files(path, [".npz"]).music for path in source.iterdir() if path.is_dir())
 
 
 def _logmel(sources: list[Path], front_end: FrontEnd) -> Collection:

@@ -65,4 +65,4 @@ def _track(path: Path, archive: Archive, row: int, place: int) -> Track:
         f"{place} {numbers[row]}" if numbers[row] >= 0 else "" for numbers in (archive.artists, archive.albums)
     )
     name, genre, split = str(archive.tracks[row]), str(archive.genres[row]), str(archive.splits[row])
-    return Track(name, genre, path, artist, album, split, row)
+    return Track(name, genre, path, artist, album, split, row=row)

@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from headnod.frontend import FrontEnd
-from headnod_train.archive import LEAKY, Archive
+from headnod_train.archive import LEAKY, STEP, Archive, windows_of
 from headnod_train.collect.tracks import SIDES, Collection
 
 _MOST_NAMED = 10
@@ -32,17 +32,24 @@ def table(archive: Archive, collection: Collection, front_end: FrontEnd) -> Tabl
     return shown
 
 
-def remarks(archive: Archive) -> Iterator[str]:
+def remarks(archive: Archive, collection: Collection, front_end: FrontEnd) -> Iterator[str]:
     """What a person should look at, a line each."""
     yield from _duplicates(archive)
-    genres = sorted({str(genre) for genre in archive.genres})
-    if len(genres) == 1:
-        yield f"there is one genre, '{genres[0]}': a model needs two to tell apart"
-    for side, lost in (("train", "no model can learn it"), ("valid", "nothing watches over it")):
-        absent = sorted(set(genres) - {str(genre) for genre in archive.genres[archive.splits == side]})
-        if absent:
-            named = ", ".join(absent[:_MOST_NAMED])
-            yield f"side {side} has no track of {named}: {lost}"
+    genres = archive.labels
+    if len(genres) == 1 < len({track.genre for track in collection.tracks}):
+        yield f"one genre is left, '{genres[0]}': a model needs two to tell apart"
+    for side, lost, without in (
+        ("train", "no model can learn it", "fit needs one"),
+        ("valid", "nothing watches over it", "quantise and pack need one"),
+    ):
+        there = archive.splits == side
+        if not there.any():
+            yield f"no track stands on side {side}: {without} (add music, or split anew with --valid 0.15)"
+        elif absent := sorted(set(genres) - {str(genre) for genre in archive.genres[there]}):
+            yield f"side {side} has no track of {', '.join(absent[:_MOST_NAMED])}: {lost}"
+    windows = windows_of(archive.chosen(archive.splits == "train"), front_end)
+    if 0 < windows < STEP:
+        yield f"side train has {windows} windows of 3 s, fewer than one training step takes ({STEP}): add music"
 
 
 def _duplicates(archive: Archive) -> Iterator[str]:

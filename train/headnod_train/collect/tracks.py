@@ -5,10 +5,12 @@ Alone because every layout makes these and everything after it eats them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headnod.errors import HeadnodError
+from headnod.legible import legible
 
 SIDES = ("train", "valid", "test")
 """Sides that a track may be put on."""
@@ -39,6 +41,9 @@ class Track:
 
     split: str = ""
     """The side that its collection puts it on; empty where it says nothing."""
+
+    whole: str = ""
+    """The track that it is a piece of; empty where it is whole, or nothing says so."""
 
     row: int = -1
     """Which row of it, where the file is an archive; -1 where it is none."""
@@ -72,14 +77,14 @@ class Collection:
     """What a person should look at."""
 
 
-def unique(tracks: list[Track], *, notes: tuple[str, ...] = ()) -> Collection:
+def unique(tracks: list[Track], *, skipped: Sequence[Skipped] = (), notes: tuple[str, ...] = ()) -> Collection:
     """Tracks in order, those whose name another has left out."""
     kept: dict[str, Track] = {}
-    skipped = []
+    twice = []
     for track in sorted(tracks, key=lambda track: (track.name, str(track.path))):
         if track.name in kept:
             reason = f"another file of {track.name} is used: {kept[track.name].path}"
-            skipped.append(Skipped(str(track.path), reason, track.genre))
+            twice.append(Skipped(legible(str(track.path)), reason, track.genre))
         else:
             kept[track.name] = track
-    return Collection(tuple(kept.values()), tuple(skipped), notes)
+    return Collection(tuple(kept.values()), (*skipped, *twice), notes)

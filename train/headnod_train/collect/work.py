@@ -19,6 +19,7 @@ import numpy as np
 
 from headnod.errors import HeadnodError
 from headnod.frontend import FrontEnd
+from headnod_train.collect.files import text_of
 from headnod_train.collect.hear import Heard
 from headnod_train.collect.tracks import Track
 
@@ -50,7 +51,15 @@ class Work:
         """
         stat = track.path.stat()
         front_end = {name: value for name, value in asdict(self.front_end).items() if name not in _AFTER}
-        what = [_FORMAT, str(track.path.resolve()), track.row, stat.st_size, stat.st_mtime_ns, self.seconds, front_end]
+        what = [
+            _FORMAT,
+            text_of(track.path.resolve()),
+            track.row,
+            stat.st_size,
+            stat.st_mtime_ns,
+            self.seconds,
+            front_end,
+        ]
         return self.folder / f"{hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:32]}.npz"
 
     def save(self, file: Path, heard: Heard) -> None:

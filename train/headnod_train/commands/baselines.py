@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from headnod_train.arguments import whole
-from headnod_train.commands.options import add_data, add_split
+from headnod_train.commands.options import add_data, add_split, plain_console
 
 if TYPE_CHECKING:
     from headnod.model import GenreModel
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         jobs=options.jobs or -1,
         console=console,
     )
-    Console().print(table(found))
+    plain_console().print(table(found))
     if options.out is not None:
         from headnod_train.baselines.picture import draw  # noqa: PLC0415 - matplotlib takes a second
         from headnod_train.explore.canvas import write  # noqa: PLC0415

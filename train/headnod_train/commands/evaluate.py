@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.commands.options import add_data, add_split
+from headnod_train.commands.options import add_data, add_split, plain_console
 
 if TYPE_CHECKING:
     from headnod_train.measure.evaluate import Sounds
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         sounds=sounds_of(options),
     )
     for table in tables(found):
-        Console().print(table)
+        plain_console().print(table)
     if options.json is not None:
         save(found, options.json)
     if options.report is not None:

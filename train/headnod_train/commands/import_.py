@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from headnod_train.arguments import amount, whole
-from headnod_train.commands.options import say
+from headnod_train.commands.options import plain_console, say
 
 _LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
 _MOST_SECONDS, _MOST_JOBS = 3600.0, 1024
@@ -38,6 +38,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--valid", type=_share, metavar="SHARE", help="share of the valid side (0.15)")
     parser.add_argument("--test", type=_share, metavar="SHARE", help="share of the test side (0.15)")
     parser.add_argument("--seed", type=whole, default=1, help="of the split (default %(default)s)")
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="call a genre otherwise; the same new name joins two (repeatable)",
+    )
     parser.add_argument("--lists", type=Path, metavar="DIR", help="lists that say which track stands on which side")
     parser.add_argument(
         "--leaky",
@@ -88,11 +95,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
         hear_all=hear_all,
         shares=shares,
         lists=options.lists,
+        renames=options.rename,
         console=console,
     )
-    for remark in remarks(archive):
+    for remark in remarks(archive, collection, front_end):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    Console().print(table(archive, collection, front_end))
+    plain_console().print(table(archive, collection, front_end))
     say(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -41,6 +41,11 @@ def add_split(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="valid", help="side of the archive to measure on (default %(default)s)")
 
 
+def plain_console(*, stderr: bool = False) -> Console:
+    """A console that prints text as it is: labels and names of files may hold brackets and colons."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
 def say(text: str) -> None:
     """A line of the result, as it is, on stdout."""
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    plain_console().print(text, soft_wrap=True)

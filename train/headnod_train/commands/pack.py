@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from headnod_train.commands.evaluate import add_sounds, sounds_of
-from headnod_train.commands.options import add_data, add_run, add_split, say
+from headnod_train.commands.options import add_data, add_run, add_split, plain_console, say
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,5 +63,5 @@ def run(options: argparse.Namespace, console: Console) -> None:
         console=console,
     )
     for table in tables(found):
-        Console().print(table)
+        plain_console().print(table)
     say(str(folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.commands.options import add_data, add_run, say
+from headnod_train.commands.options import add_data, add_run, plain_console, say
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,4 +45,4 @@ def run(options: argparse.Namespace, console: Console) -> None:
         from headnod_train.learn.tables import of_losses  # noqa: PLC0415
 
         for table in of_losses(losses(options.folder, options.data, console=console)):
-            Console().print(table)
+            plain_console().print(table)

@@ -10,6 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from headnod_train.deliver.crew import Member
 from headnod_train.deliver.rollout import Outcome
@@ -60,7 +61,7 @@ class Board:
             stage = member.stage or ("waiting" if member.online else "away")
             colour = _COLOURS.get(stage, "default")
             table.add_row(
-                member.node, member.channel, member.had, f"[{colour}]{_words(stage)}[/]", _plain(member.message)
+                member.node, member.channel, member.had, Text(_words(stage), style=colour), Text(member.message)
             )
         if rest := Counter(member.stage or "waiting" for member in order[len(shown) :]):
             table.caption = "and " + ", ".join(f"{count} {_words(stage)}" for stage, count in rest.items())
@@ -85,8 +86,3 @@ def summary(outcome: Outcome, model: str) -> str:
 
 def _words(stage: str) -> str:
     return stage.replace("_", " ")
-
-
-def _plain(message: str) -> str:
-    # What a listener says is no markup.
-    return message.replace("[", "\\[")

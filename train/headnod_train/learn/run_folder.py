@@ -25,6 +25,7 @@ from headnod.errors import HeadnodError
 from headnod.frontend import FrontEnd
 from headnod.manifest import FORMAT, Calibration, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import GenreModel
+from headnod_train.archive import STEP
 from headnod_train.learn.augment import Augmentation
 
 RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"
@@ -43,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int = 50
     """Passes over the training tracks."""
 
-    batch: int = 64
+    batch: int = STEP
     """Windows in a step."""
 
     rate: float = 2e-3

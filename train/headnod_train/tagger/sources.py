@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from headnod_train.collect.layouts import AUDIO
+from headnod_train.collect.files import AUDIO
 from headnod_train.tagger.errors import TaggerError
 
 
