@@ -1,14 +1,21 @@
 """The small student is taught what the teachers answered, and nothing about sound that is left out."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from rich.console import Console
 
 from headnod.frontend import FrontEnd
+from headnod_train.archive import Archive
 from headnod_train.distillation.recordings import RecordingError
-from headnod_train.distillation.student import StudentBatches, TeacherAnswers, fit_student, targets
+from headnod_train.distillation.student import (
+    StudentBatches,
+    TeacherAnswers,
+    fit_student,
+    from_archive,
+    from_windows,
+    joined,
+    targets,
+)
 from headnod_train.distillation.windows import GENRE, SMALL, WindowSet
 from headnod_train.distillation.yamnet import CLASSES
 from headnod_train.learn.augment import Augmentation
@@ -18,6 +25,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 KINDS = ["music", "gtzan", "speech", "noise", "noise"]
 GENRES = [-1, 1, -1, -1, -1]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(4)
 
 
 def window_set(kinds=KINDS, genres=GENRES):
@@ -56,15 +68,53 @@ def test_unlabelled_recordings_without_music_are_taught_less_genre():
     assert taught[1, 3] == 0.0
 
 
-def batches(windows, music, **changes):
-    taught, useful = targets(windows, answers(music))
+def batches(windows, music):
     front_end = FrontEnd(n_mfcc=16)
     spread = np.zeros(16, np.float32), np.ones(16, np.float32)
-    settings = Settings(epochs=1, batch=len(windows), seed=3, **changes)
     return StudentBatches(
-        windows, taught, np.full((len(windows), 50), 0.5, np.float32), useful,
-        front_end=front_end, spread=spread, augmentation=Augmentation(mixup=0.0), settings=settings,
+        from_windows(windows, answers(music)), front_end=front_end, spread=spread,
+        augmentation=Augmentation(mixup=0.0), settings=Settings(epochs=1, batch=len(windows), seed=3),
     )  # fmt: skip
+
+
+def test_jingles_among_the_noises_are_left_out():
+    windows = from_windows(window_set(), answers([1.0, 1.0, 0.0, 0.0, 0.9]))
+    assert windows.kind.tolist() == KINDS[:4]
+    assert len(windows.clean) == len(windows.degraded) == len(windows.answers) == len(windows.tags) == 4
+
+
+def test_tracks_of_an_archive_give_windows_clean_and_in_rooms(tmp_path, rng):
+    front_end, labels = FrontEnd(n_mfcc=16), ("jazz", "rock")
+    archive = archive_of(rng, labels)
+    np.savez(tmp_path / "tags.npz", tags=rng.uniform(size=(16, 50)), track=np.repeat(archive.tracks, 2))
+    windows = from_archive(archive, tmp_path / "tags.npz", labels, front_end, rng=rng)
+    # A track of 100 frames of 77.5 ms holds four windows of 38 frames that start every 1.5 s, 19 frames.
+    assert len(windows) == 8 * 4
+    np.testing.assert_allclose(windows.answers.sum(axis=1), 1.0, atol=1e-5)
+    assert (windows.answers.argmax(axis=1) == np.repeat([0, 1], 16)).all()
+    np.testing.assert_allclose(windows.clean[4], archive.log_mel(1)[:38].astype(np.float16))
+    assert not np.allclose(windows.clean, windows.degraded)
+    both = joined(windows, from_windows(window_set(genres=[-1] * 5), two_answers()))
+    assert len(both) == 32 + 5
+    assert len(both.names) == 8 + 5
+
+
+def two_answers():
+    music = np.array([1, 1, 0, 0, 0], np.float32)
+    return TeacherAnswers(np.log(np.full((5, 2), 0.5, np.float32)), music, np.zeros((5, 50), np.float32))
+
+
+def archive_of(rng, labels, each=4):
+    tracks = each * len(labels)
+    return Archive(
+        levels=rng.integers(1, 255, (tracks, 100, 128)).astype(np.uint8),
+        floor_db=np.full(tracks, -80, np.float32),
+        range_db=np.full(tracks, 80, np.float32),
+        tracks=np.array([f"track {place}" for place in range(tracks)]),
+        genres=np.repeat(labels, each),
+        splits=np.full(tracks, "train"),
+        artists=np.arange(tracks, dtype=np.int32),
+    )
 
 
 def test_a_batch_is_made_of_seed_epoch_and_step_alone():
@@ -82,9 +132,8 @@ def test_windows_without_music_alone_are_refused():
 
 def test_a_tiny_student_learns_and_writes_its_run(tmp_path):
     settings = Settings(epochs=2, batch=5, width=3, seed=1)
-    windows = replace(window_set(), names=np.array(list("abcde")))
     network = fit_student(
-        windows, answers([1, 1, 0, 0, 0]), tmp_path,
+        from_windows(window_set(), answers([1, 1, 0, 0, 0])), tmp_path,
         labels=("x", "y", "z"), front_end=FrontEnd(n_mfcc=16), settings=settings,
         augmentation=Augmentation(), console=Console(quiet=True),
     )  # fmt: skip

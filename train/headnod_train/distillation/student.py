@@ -17,16 +17,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.frontend import FrontEnd, LogMel
+from headnod_train.archive import Archive
 from headnod_train.backend import keras, repeatable
 from headnod_train.distillation.recordings import Kind, RecordingError
 from headnod_train.distillation.windows import WindowSet
 from headnod_train.learn import run_folder
-from headnod_train.learn.augment import Augmentation, bend
+from headnod_train.learn.answers import labelled, with_tags
+from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
 from headnod_train.learn.batches import Batch, mixed
 from headnod_train.learn.loop import Loop
 from headnod_train.learn.network import build, multiply_adds, with_tag_head
 from headnod_train.learn.progress import Progress
 from headnod_train.learn.run_folder import Recipe, Settings
+from headnod_train.rooms.bands import Bands
 
 SHARES: dict[Kind, float] = {"music": 0.45, "gtzan": 0.35, "speech": 0.08, "noise": 0.12}
 """Share of each kind of recording in a batch."""
@@ -36,6 +39,9 @@ _DEGRADED = 0.6
 
 _TEACHER = 0.5
 """How much of the target of a labelled window is the teachers' answer; the rest is its label."""
+
+_ARCHIVE_EVERY = 1.5
+"""Seconds from one window of an archive's track to the next."""
 
 _IS_MUSIC = 0.5
 """YAMNet's score for music above which a recording listed as noise is left out: some are jingles."""
@@ -55,6 +61,92 @@ class TeacherAnswers:
     """Logits of the tagger's tags, shape (n, 50)."""
 
 
+@dataclass(frozen=True)
+class TrainingSet:
+    """Windows for the small front end, with their targets."""
+
+    clean: NDArray[np.float16]
+    """Decibels, shape (n, frames, mels)."""
+
+    degraded: NDArray[np.float16]
+    """The same sound as a microphone in a room gives it, shape (n, frames, mels)."""
+
+    kind: NDArray[np.str_]
+    """`music`, `gtzan`, `speech` or `noise`, shape (n,)."""
+
+    answers: NDArray[np.float32]
+    """Probability of each genre and of `not music`, shape (n, labels + 1)."""
+
+    tags: NDArray[np.float32]
+    """Probability of each tag, shape (n, 50)."""
+
+    names: tuple[str, ...]
+    """Recordings that the windows come from."""
+
+    def __len__(self) -> int:
+        """Windows."""
+        return len(self.kind)
+
+
+def from_windows(windows: WindowSet, teachers: TeacherAnswers) -> TrainingSet:
+    """Prepared windows with the teachers' answers to them; jingles among the noises are left out."""
+    answers, useful = targets(windows, teachers)
+    tags = (1.0 / (1.0 + np.exp(-teachers.tags.astype(np.float32)))).astype(np.float32)
+    return TrainingSet(
+        windows.clean22[useful],
+        windows.degraded22[useful],
+        windows.kind[useful],
+        answers[useful],
+        tags[useful],
+        tuple(map(str, windows.names)),
+    )
+
+
+def from_archive(
+    archive: Archive, tags: Path, labels: tuple[str, ...], front_end: FrontEnd, *, rng: np.random.Generator
+) -> TrainingSet:
+    """Windows of labelled tracks in a log-mel archive, degraded in mel power.
+
+    Args:
+        archive: The tracks that may be learned from.
+        tags: What the tagger said about them; see `headnod_train.learn.answers`.
+        labels: Genres, in the order of the answers.
+        front_end: The small network's front end.
+        rng: Draws rooms and devices.
+
+    Raises:
+        TagsError: The tags cannot be used.
+    """
+    known = with_tags(labelled(archive, labels, front_end, other=True), archive, tags)
+    every = round(_ARCHIVE_EVERY * front_end.sample_rate / front_end.hop)
+    clean, degraded, rows, starts = [], [], [], []
+    rooms, bands = Augmentation(rooms=1.0), Bands(front_end)
+    for track in range(len(archive)):
+        log_mel = archive.log_mel(track)
+        first = np.arange(0, len(log_mel) - front_end.frames + 1, every)
+        places = np.clip(first[:, None] + np.arange(-LEAD, front_end.frames), 0, None)
+        clean.append(log_mel[places[:, LEAD:]].astype(np.float16))
+        degraded.append(in_rooms(log_mel[places], rooms, bands, rng).astype(np.float16))
+        rows.append(np.full(len(first), track))
+        starts.append(first)
+    genres, likely, _ = known.at(np.concatenate(rows), np.concatenate(starts), front_end)
+    kind = np.full(len(genres), "gtzan")
+    names = tuple(map(str, archive.tracks))
+    return TrainingSet(np.concatenate(clean), np.concatenate(degraded), kind, genres, likely, names)
+
+
+def joined(first: TrainingSet, second: TrainingSet) -> TrainingSet:
+    """The windows of both."""
+    return TrainingSet(
+        np.concatenate([first.clean, second.clean]),
+        np.concatenate([first.degraded, second.degraded]),
+        np.concatenate([first.kind, second.kind]),
+        np.concatenate([first.answers, second.answers]),
+        np.concatenate([first.tags, second.tags]),
+        (*first.names, *second.names),
+    )
+
+
 def targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """What the student is taught to answer.
 
@@ -65,13 +157,14 @@ def targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArray[np.fl
         Probabilities, shape (n, labels + 1), and which windows are worth learning from, shape (n,).
     """
     genre = np.exp(teachers.genre - np.logaddexp.reduce(teachers.genre, axis=1, keepdims=True))
-    labelled = windows.genre >= 0
-    labels = np.eye(genre.shape[1], dtype=np.float32)[np.maximum(windows.genre, 0)]
-    genre[labelled] = _TEACHER * genre[labelled] + (1.0 - _TEACHER) * labels[labelled]
+    labelled_rows = windows.genre >= 0
+    certain = np.eye(genre.shape[1], dtype=np.float32)[np.maximum(windows.genre, 0)]
+    genre[labelled_rows] = _TEACHER * genre[labelled_rows] + (1.0 - _TEACHER) * certain[labelled_rows]
     listed_as_music = np.isin(windows.kind, ("music", "gtzan"))
     music = listed_as_music.astype(np.float32)
-    # Machines and voices are part of game music: where the second teacher hears no music, neither is taught.
-    music[windows.kind == "music"] = np.clip(2.0 * teachers.music[windows.kind == "music"], 0.0, 1.0)
+    # Recordings of games hold machines and voices too: where the second teacher finds no music, no genre is taught.
+    unlabelled = windows.kind == "music"
+    music[unlabelled] = np.clip(2.0 * teachers.music[unlabelled], 0.0, 1.0)
     useful = listed_as_music | (teachers.music < _IS_MUSIC)
     return np.column_stack([genre * music[:, None], 1.0 - music]).astype(np.float32), useful
 
@@ -81,10 +174,7 @@ class StudentBatches:
 
     def __init__(
         self,
-        windows: WindowSet,
-        answers: NDArray[np.float32],
-        tags: NDArray[np.float32],
-        useful: NDArray[np.bool_],
+        windows: TrainingSet,
         *,
         front_end: FrontEnd,
         spread: tuple[NDArray[np.float32], NDArray[np.float32]],
@@ -95,18 +185,15 @@ class StudentBatches:
 
         Args:
             windows: What to learn from.
-            answers: Targets, shape (n, labels + 1).
-            tags: Probabilities of the tagger's tags, shape (n, 50).
-            useful: Windows that are drawn, shape (n,).
             front_end: How log-mel becomes features.
             spread: Mean and deviation of the features, each (n_mfcc,).
             augmentation: Equalisation, noise, masks and mixing, applied to every window anew.
             settings: Batch size and seed.
         """
-        self._windows, self._answers, self._tags = windows, answers, tags
+        self._windows = windows
         self._front_end, self._mean, self._deviation = front_end, *spread
         self._augmentation, self._settings = augmentation, settings
-        rows = {kind: np.flatnonzero((windows.kind == kind) & useful) for kind in SHARES}
+        rows = {kind: np.flatnonzero(windows.kind == kind) for kind in SHARES}
         self._rows = {kind: found for kind, found in rows.items() if len(found)}
         if not {"music", "gtzan"} & self._rows.keys():
             message = "there is no music among the prepared windows (name --clips or --music to `prepare`)"
@@ -136,16 +223,15 @@ class StudentBatches:
         features = self._front_end.cepstra(bend(log_mel, self._augmentation, rng))
         batch = Batch(
             ((features - self._mean) / self._deviation).astype(np.float32),
-            self._answers[rows],
-            self._tags[rows],
+            self._windows.answers[rows],
+            self._windows.tags[rows],
             np.ones(len(rows), np.float32),
         )
         return mixed(batch, self._augmentation.mixup, rng)
 
 
 def fit_student(
-    windows: WindowSet,
-    teachers: TeacherAnswers,
+    windows: TrainingSet,
     run: Path,
     *,
     labels: tuple[str, ...],
@@ -157,8 +243,7 @@ def fit_student(
     """Train the small network and write its run folder.
 
     Args:
-        windows: Prepared windows.
-        teachers: The teachers' answers to them.
+        windows: What to learn from.
         run: Folder of the run; what a former run left there is removed.
         labels: Genres, in the order of the answers.
         front_end: The small network's front end.
@@ -167,29 +252,24 @@ def fit_student(
         console: Shows progress.
 
     Returns:
-        The network, with the moving average of its weights.
+        The network with both heads, with the moving average of its weights.
     """
     repeatable(settings.seed)
-    answers, useful = targets(windows, teachers)
     spread = _spread(windows, front_end)
     recipe = Recipe(
-        "prepared windows", len(np.unique(windows.track)), labels, front_end,
+        "prepared windows", len(windows.names), labels, front_end,
         tuple(map(float, spread[0])), tuple(map(float, spread[1])),
         augmentation, settings, tags="musicnn", other="not_music", teachers=("musicnn", "yamnet"),
     )  # fmt: skip
-    run_folder.start(run, recipe, [str(name) for name in windows.names])
-    tags = 1.0 / (1.0 + np.exp(-teachers.tags))
-    batches = StudentBatches(
-        windows, answers, tags.astype(np.float32), useful,
-        front_end=front_end, spread=spread, augmentation=augmentation, settings=settings,
-    )  # fmt: skip
-    network = build(front_end, answers.shape[1], spread, settings.width)
+    run_folder.start(run, recipe, windows.names)
+    batches = StudentBatches(windows, front_end=front_end, spread=spread, augmentation=augmentation, settings=settings)
+    network = build(front_end, windows.answers.shape[1], spread, settings.width)
     console.print(
         f"{len(windows):,} windows of {recipe.tracks} recordings; {network.count_params():,} parameters, "
         f"{multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
         highlight=False,
     )
-    taught = with_tag_head(network, teachers.tags.shape[1])
+    taught = with_tag_head(network, windows.tags.shape[1])
     loop = Loop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
     average = keras.models.clone_model(taught)
     reached = []
@@ -204,15 +284,15 @@ def fit_student(
     return average
 
 
-def _shown(windows: WindowSet, rows: NDArray[np.intp], degraded: NDArray[np.bool_]) -> LogMel:
+def _shown(windows: TrainingSet, rows: NDArray[np.intp], degraded: NDArray[np.bool_]) -> LogMel:
     """Windows by their rows, clean or degraded, in decibels, shape (n, frames, mels)."""
-    shown = np.empty((len(rows), *windows.clean22.shape[1:]), np.float32)
-    shown[~degraded] = windows.clean22[rows[~degraded]]
-    shown[degraded] = windows.degraded22[rows[degraded]]
+    shown = np.empty((len(rows), *windows.clean.shape[1:]), np.float32)
+    shown[~degraded] = windows.clean[rows[~degraded]]
+    shown[degraded] = windows.degraded[rows[degraded]]
     return shown
 
 
-def _spread(windows: WindowSet, front_end: FrontEnd) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _spread(windows: TrainingSet, front_end: FrontEnd) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and deviation of each coefficient over some thousand windows, each (n_mfcc,)."""
     rows = np.unique(np.linspace(0, len(windows) - 1, 4000).astype(np.intp))
     features = front_end.cepstra(_shown(windows, rows, np.arange(len(rows)) % 2 == 0))
