@@ -169,6 +169,27 @@ def test_a_stranger_is_no_sibling(whole_run, archive, sibling, tmp_path, change,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_bundle_is_not_measured_on_what_it_learned_from_unless_that_is_marked(measured, archive, tmp_path, capsys):
+    command = ["evaluate", str(measured[0]), "--data", str(archive), "--split", "train"]
+    assert main(command) == 1
+    refusal = capsys.readouterr().err
+    assert "tones-1.0.0 learned from the sides train of tones.npz, so it cannot be measured on side train" in refusal
+    figures, page = tmp_path / "figures.json", tmp_path / "page"
+    assert main([*command, "--leaky", "--json", str(figures), "--report", str(page)]) == 0
+    assert "LEAKY: the model learned from these very tracks" in capsys.readouterr().out
+    assert (load(figures).leaky, load(figures).learned) == (True, True)
+    assert "LEAKY: the model learned from these very tracks" in (page / "index.html").read_text("utf-8")
+
+
+def test_a_bundle_is_not_compared_with_one_that_learned_from_the_tracks(measured, whole_run, archive, tmp_path, capsys):
+    quantised = packed(whole_run, archive, tmp_path, sibling=msgspec.structs.replace(measured[1], leaky=False))[0]
+    command = ["evaluate", str(measured[0]), "--data", str(archive), "--against", str(quantised)]
+    assert main(command) == 1
+    assert "learned from the sides train, valid of tones.npz" in capsys.readouterr().err
+    assert main([*command, "--leaky"]) == 0
+    assert "LEAKY" in capsys.readouterr().out
+
+
 def test_a_leaky_archive_is_labelled_on_the_card(run, tmp_path):
     arrays = {**tone_arrays(FRONT_END), "leaky": np.array(True)}
     np.savez_compressed(tmp_path / "tones.npz", **arrays)

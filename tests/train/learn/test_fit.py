@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from headnod.frontend import FrontEnd
-from headnod_train.archive import read_archive
+from headnod_train.archive import ArchiveError, read_archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.run_folder import RunError, Settings
-from tone_archive import write_tones
+from tone_archive import tone_arrays, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.learn.fit import fit
@@ -111,3 +111,50 @@ def test_patience_stops_a_training_that_no_longer_rises_and_keeps_its_best(archi
     reached = [epoch["windows"] for epoch in json.loads((tmp_path / run_folder.HISTORY).read_text())]
     assert len(reached) < 40
     assert max(reached[-2:]) <= max(reached[:-2])
+
+
+def part_of(tmp_path, chosen):
+    """An archive of some of the tones."""
+    arrays = tone_arrays(FRONT_END)
+    rows = chosen(arrays["genre"], arrays["split"])
+    path = tmp_path / "part.npz"
+    np.savez(path, **{name: array[rows] for name, array in arrays.items()})
+    return path
+
+
+def test_a_training_may_watch_fewer_windows_than_it_judges_batches(tmp_path):
+    data = part_of(tmp_path, lambda _genre, split: (split == "train") | (np.cumsum(split == "valid") == 1))
+    told = io.StringIO()
+    train(data, tmp_path / "run", Settings(epochs=1, batch=64, width=4), console=Console(file=told, width=200))
+    (epoch,) = json.loads((tmp_path / "run" / run_folder.HISTORY).read_text())
+    assert 0.0 <= epoch["windows"] <= 1.0
+    assert "48 windows of 3 s to learn from, fewer than one training step takes (64)" in told.getvalue()
+    assert "nothing watches over low, noisy" in told.getvalue()
+
+
+def test_what_quantise_will_lack_is_said_before_training(tmp_path):
+    data, told = part_of(tmp_path, lambda _genre, split: split == "train"), io.StringIO()
+    train(data, tmp_path / "run", Settings(epochs=1, batch=48, width=4), console=Console(file=told, width=200))
+    assert "nothing is watched: quantise will need --sibling" in told.getvalue()
+    assert "fewer than" not in told.getvalue()
+
+
+def test_one_genre_is_refused(tmp_path):
+    data = part_of(tmp_path, lambda genre, _split: genre == "low")
+    with pytest.raises(ArchiveError, match="its sides train have one genre, low: a model needs two"):
+        train(data, tmp_path / "run")
+
+
+def test_a_run_is_replaced_by_force_alone(archive, tmp_path):
+    (tmp_path / run_folder.WEIGHTS).write_bytes(b"former")
+    with pytest.raises(RunError, match=r"holds a run already \(--resume goes on with it, --force replaces it"):
+        train(archive, tmp_path)
+    assert (tmp_path / run_folder.WEIGHTS).read_bytes() == b"former"
+    train(archive, tmp_path, Settings(epochs=1, batch=64, width=4), force=True)
+    assert (tmp_path / run_folder.WEIGHTS).read_bytes() != b"former"
+
+
+def test_nobody_writes_to_a_run_that_another_command_writes_to(archive, tmp_path):
+    with run_folder.locked(tmp_path), pytest.raises(RunError, match="another headnod-train writes to it"):
+        train(archive, tmp_path, force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {run_folder.LOCK}

@@ -34,6 +34,32 @@ def test_a_new_run_takes_away_what_a_former_one_left_and_nothing_else(tmp_path):
     assert run_folder.learned(tmp_path) == ["low.0", "high.1"]
 
 
+def test_tracks_with_separators_of_lines_in_their_names_are_read_as_they_were_written(tmp_path):
+    run_folder.start(tmp_path, RECIPE, ["日本/é.wav", "a\u2028b", "c\x85d"])
+    assert run_folder.learned(tmp_path) == ["日本/é.wav", "a\u2028b", "c\x85d"]
+
+
+def test_a_folder_is_locked_by_one_at_a_time_and_free_again_afterwards(tmp_path):
+    with (
+        run_folder.locked(tmp_path / "run"),
+        pytest.raises(RunError, match="another headnod-train writes to it"),
+        run_folder.locked(tmp_path / "run"),
+    ):
+        pass
+    with run_folder.locked(tmp_path / "run"):
+        pass
+
+
+@pytest.mark.parametrize("name", [run_folder.WEIGHTS, run_folder.STATE, run_folder.QUANTISED])
+def test_a_folder_with_a_run_is_refused_and_one_that_never_got_so_far_is_not(tmp_path, name):
+    run_folder.start(tmp_path, RECIPE, ["low.0"])
+    run_folder.refuse_former(tmp_path)
+    run_folder.refuse_former(tmp_path / "absent")
+    (tmp_path / name).touch()
+    with pytest.raises(RunError, match="holds a run already"):
+        run_folder.refuse_former(tmp_path)
+
+
 def test_a_missing_recipe_names_the_command_that_writes_it(tmp_path):
     with pytest.raises(RunError, match=r"recipe\.json: No such file or directory \(run 'headnod-train fit' first\)"):
         run_folder.load(tmp_path, run_folder.RECIPE, Recipe)

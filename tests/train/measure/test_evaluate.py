@@ -17,8 +17,10 @@ from headnod_train.measure.answers import judge
 from headnod_train.measure.conditions import CONDITIONS
 from headnod_train.measure.evaluate import evaluate
 from headnod_train.measure.figures import EvaluationError, load, save
+from headnod_train.measure.learned import learned_from
 from headnod_train.measure.listening import Heard
 from headnod_train.measure.sounds import estimates
+from headnod_train.measure.tables import LEAKY, LEARNED, warning
 from signals import RATE, music
 from tone_archive import GENRES, write_tones
 
@@ -168,6 +170,34 @@ def test_without_its_float_file_a_bundle_is_taken_at_its_word_and_that_is_said(a
 def test_what_a_leaky_archive_gives_is_labelled(archive):
     assert not measured(archive, Stubborn(2, 0, 0)).leaky
     assert measured(dataclasses.replace(archive, leaky=True), Stubborn(2, 0, 0)).leaky
+
+
+def learned_by(archive, **recipe):
+    manifest = msgspec.structs.replace(Stubborn(2, 0, 0).manifest, training=Training("", "", recipe))
+    return learned_from(manifest, archive, data="tones.npz", split="valid")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "learned"),
+    [
+        ({"data": "tones.npz", "tracks": 18, "sides": "train, valid"}, True),
+        ({"data": "tones.npz", "tracks": 12, "sides": "train"}, False),
+        ({"data": "tones.npz", "tracks": 12}, False),
+        ({"data": "renamed.npz", "tracks": 18, "sides": "train, valid"}, True),
+        ({"data": "other.npz", "tracks": 17, "sides": "train, valid"}, False),
+        ({"data": "tones.npz", "sides": "train, valid, test"}, True),
+        ({}, False),
+    ],
+)
+def test_whether_a_model_learned_from_a_side_is_read_from_its_manifest(archive, recipe, learned):
+    assert learned_by(archive, **recipe) == learned
+
+
+def test_figures_on_what_a_model_learned_from_are_labelled(archive):
+    found = measured(archive, Stubborn(2, 0, 0), learned=True)
+    assert (found.leaky, found.learned) == (True, True)
+    assert warning(found) == LEARNED
+    assert warning(measured(dataclasses.replace(archive, leaky=True), Stubborn(2, 0, 0))) == LEAKY
 
 
 def test_the_stream_starts_anew_with_every_track():

@@ -21,6 +21,7 @@ from headnod.model import GenreModel
 from headnod_train.archive import Archive
 from headnod_train.baselines import classical
 from headnod_train.baselines.summary import FRONT_END, window_summaries
+from headnod_train.measure.learned import learned_from
 from headnod_train.measure.listening import hear
 from headnod_train.measure.metrics import Share, by_track, share_right
 from headnod_train.split import folds
@@ -137,7 +138,9 @@ def compare(
         rows += _classical(train, heard, judge, seed=seed, jobs=jobs, progress=progress, clock=clock)
         if epochs:
             rows.append(_script(train, heard, judge, epochs=epochs, seed=seed, progress=progress, clock=clock))
-    rows += [_bundle(model, heard, console=console, clock=clock) for model in bundles]
+    for model in bundles:
+        learned = learned_from(model.manifest, archive, data=data, split=split)
+        rows.append(_bundle(model, heard, learned=learned, console=console, clock=clock))
     return Comparison(data, split, archive.leaky, len(train), HOW, rows)
 
 
@@ -210,11 +213,12 @@ def _script(
     return row
 
 
-def _bundle(model: GenreModel, heard: Archive, *, console: Console, clock: Callable[[], float]) -> Row:
+def _bundle(model: GenreModel, heard: Archive, *, learned: bool, console: Console, clock: Callable[[], float]) -> Row:
     began = clock()
     answers = hear(model, heard, console=console)
     scores = answers.scores(model.manifest.temperature)
-    return Judge(heard, model.labels).row(f"{model.manifest.id} (int8)", {}, scores, answers.tracks, clock() - began)
+    method = f"{model.manifest.id} (int8)" + (", LEAKY: it learned from these tracks" if learned else "")
+    return Judge(heard, model.labels).row(method, {}, scores, answers.tracks, clock() - began)
 
 
 def _progress(console: Console) -> Progress:

@@ -12,7 +12,7 @@ from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.recipe import command, differences, told
 from headnod_train.learn.run_folder import Quantised, Recipe
 from headnod_train.measure.figures import Evaluation
-from headnod_train.measure.tables import LEAKY, facts, headlines, interval
+from headnod_train.measure.tables import facts, headlines, interval, warning
 
 
 def write_card(
@@ -92,7 +92,7 @@ def _measured(evaluation: Evaluation, recipe: Recipe, *, of_sibling: bool) -> st
         for name, share in headlines(evaluation)
     )
     lines = "\n".join(f"- {name}: {text}" for name, text in facts(evaluation))
-    leaky = f"**{LEAKY}.**\n\n" if evaluation.leaky else ""
+    leaky = f"**{warning(evaluation)}.**\n\n" if evaluation.leaky else ""
     whose = _whose(evaluation, recipe) if of_sibling else ""
     return f"""## What it is worth
 
@@ -147,7 +147,7 @@ def _degraded(evaluation: Evaluation) -> str:
         for row in degraded.conditions
     )
     mean, worst = degraded.mean_loss_points, degraded.worst_loss_points
-    leaky = f"\n**{LEAKY}.**\n" if evaluation.leaky else ""
+    leaky = f"\n**{warning(evaluation)}.**\n" if evaluation.leaky else ""
     return f"""## As it arrives
 {leaky}
 The same tracks as loudspeakers, rooms, microphones and other sounds would make them, simulated in mel power (what each

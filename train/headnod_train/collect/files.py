@@ -73,9 +73,9 @@ def _sort_in(path: Path, wanted: set[str], found: Files, genre: str) -> None:
 
 
 def text_of(path: Path) -> str:
-    r"""A path as text of an archive: bytes that are not UTF-8 are spelled out.
+    r"""A path as text of an archive: bytes that are not UTF-8 and control characters are spelled out.
 
     >>> print(text_of(Path("caf\udce9.wav")))
     caf\xe9.wav
     """
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    return legible(os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace"))

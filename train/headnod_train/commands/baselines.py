@@ -73,19 +73,21 @@ def _bundles(options: argparse.Namespace, console: Console) -> list[GenreModel]:
     from headnod.model import GenreModel  # noqa: PLC0415
     from headnod.shipped import find_model, models  # noqa: PLC0415
     from headnod_train.archive import ArchiveError, read_archive  # noqa: PLC0415
+    from headnod_train.measure.learned import learned_from  # noqa: PLC0415
 
     fitting = []
     for folder in [find_model(bundle) for bundle in options.bundle] if options.bundle else models():
         model = GenreModel.load(folder)
         try:
-            read_archive(options.data, model.front_end).subset(options.split).targets(model.labels)
+            archive = read_archive(options.data, model.front_end)
+            archive.subset(options.split).targets(model.labels)
         except ArchiveError as error:
             if options.bundle:
                 raise
             reason = str(error)
         else:
-            learned = str(model.manifest.training.recipe.get("sides", "train")).split(", ")
-            if options.bundle or options.split not in learned:
+            learned = learned_from(model.manifest, archive, data=options.data.name, split=options.split)
+            if options.bundle or not learned:
                 fitting.append(model)
                 continue
             reason = f"it learned from {options.split} itself (name it with --bundle to see it all the same)"

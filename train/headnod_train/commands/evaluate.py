@@ -11,6 +11,8 @@ from rich.console import Console
 from headnod_train.commands.options import add_data, add_split, plain_console
 
 if TYPE_CHECKING:
+    from headnod.model import GenreModel
+    from headnod_train.archive import Archive
     from headnod_train.measure.evaluate import Sounds
 
 
@@ -38,6 +40,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--float", type=Path, metavar="FILE", dest="float_file", help="the network before quantising (float.tflite)"
     )
     add_sounds(parser)
+    parser.add_argument(
+        "--leaky",
+        action="store_true",
+        help="measure on tracks that the model learned from, too; every figure of it is too good, and labelled so",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write a page with pictures, and the figures")
     parser.set_defaults(run=run, kept="nothing was written")
@@ -72,6 +79,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
     model = GenreModel.load(options.bundle)
     archive = read_archive(options.data, model.front_end)
     refuse_leaks(archive)
+    other = GenreModel.load(options.against) if options.against else None
+    learned = _learned(options, archive, [model, *([other] if other else [])])
     conditions = list(CONDITIONS) if options.degrade else []
     if options.rooms:
         conditions.append(recorded_rooms(options.rooms, Bands(model.front_end)))
@@ -83,8 +92,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
         console=console,
         conditions=conditions,
         float_model=float_beside(model, options.float_file) if options.float_file else None,
-        other=GenreModel.load(options.against) if options.against else None,
+        other=other,
         sounds=sounds_of(options),
+        learned=learned,
     )
     for table in tables(found):
         plain_console().print(table)
@@ -94,6 +104,22 @@ def run(options: argparse.Namespace, console: Console) -> None:
         from headnod_train.measure.report import write_report  # noqa: PLC0415
 
         write_report(found, options.report)
+
+
+def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreModel]) -> bool:
+    """Whether a model learned from what it is to be measured on; refused unless that was asked for."""
+    from headnod_train.measure.figures import EvaluationError  # noqa: PLC0415
+    from headnod_train.measure.learned import learned_from, learned_sides  # noqa: PLC0415
+
+    data, split = options.data.name, options.split
+    learned = [each.manifest for each in models if learned_from(each.manifest, archive, data=data, split=split)]
+    if learned and not options.leaky:
+        message = (
+            f"{learned[0].id} learned from the sides {', '.join(learned_sides(learned[0]))} of {data}, so it cannot be "
+            f"measured on side {split} (name another one with --split, or say --leaky to have every figure marked)"
+        )
+        raise EvaluationError(message)
+    return bool(learned)
 
 
 def sounds_of(options: argparse.Namespace) -> Sounds:

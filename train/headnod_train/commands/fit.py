@@ -20,7 +20,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         allow_abbrev=False,
     )
     add_data(parser)
-    add_run(parser, "folder to write; a former run in it is replaced")
+    add_run(parser, "folder to write")
     parser.add_argument("--tags", type=Path, metavar="FILE", help="learn a tagger's answers too (from 'tag')")
     parser.add_argument("--not-music", type=Path, metavar="ARCHIVE", help="learn what is no music from this archive")
     parser.add_argument(
@@ -67,6 +67,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("--n-mfcc", type=coefficients, default=64, help="coefficients a frame (default %(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on where the run in the folder stopped")
+    parser.add_argument("--force", action="store_true", help="replace a run that the folder holds")
     parser.add_argument("--tensorboard", action="store_true", help="write figures for TensorBoard into the run folder")
     parser.set_defaults(run=run, kept="every finished epoch is kept in the run folder: go on with --resume")
 
@@ -77,9 +78,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.learn.augment import Augmentation  # noqa: PLC0415
     from headnod_train.learn.fit import fit  # noqa: PLC0415
     from headnod_train.learn.lessons import Lessons  # noqa: PLC0415
-    from headnod_train.learn.run_folder import Settings, spread  # noqa: PLC0415
+    from headnod_train.learn.run_folder import Settings, refuse_former, spread  # noqa: PLC0415
 
     folders = [options.folder] if len(options.seed) == 1 else [options.folder / f"seed-{seed}" for seed in options.seed]
+    if not (options.resume or options.force):
+        for folder in folders:
+            refuse_former(folder)
     for seed, folder in zip(options.seed, folders, strict=True):
         fit(
             options.data,
@@ -96,6 +100,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
             augmentation=Augmentation(**dict(options.augment)),
             lessons=Lessons(options.tags, options.not_music, tuple(options.teacher)),
             resume=options.resume,
+            force=options.force,
             tensorboard=options.tensorboard,
             console=console,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from headnod.frontend import FrontEnd
-from headnod_train.archive import Archive, heard_windows, read_archive
+from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive, windows_of
 from headnod_train.backend import keras, repeatable
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
@@ -35,6 +36,7 @@ def fit(
     augmentation: Augmentation,
     lessons: Lessons = _LABELS_ALONE,
     resume: bool = False,
+    force: bool = False,
     tensorboard: bool = False,
     console: Console,
 ) -> Recipe:
@@ -47,12 +49,13 @@ def fit(
 
     Args:
         data: The log-mel archive.
-        run: Folder to write after every epoch; what a former run left there is removed.
+        run: Folder to write after every epoch.
         settings: How to train.
         front_end: How log-mel becomes features.
         augmentation: How far training windows are bent.
         lessons: What to learn from beside the labels.
         resume: Go on where a former run of the same recipe stopped.
+        force: Replace a former run.
         tensorboard: Write what each epoch reached for TensorBoard, too.
         console: Where progress is shown.
 
@@ -60,13 +63,38 @@ def fit(
         ArchiveError: The archive cannot be used.
         LeakError: A track or an artist stands on two sides.
         TagsError: The tags cannot be used.
-        RunError: A teacher, or what was to be resumed, cannot be used.
+        RunError: A teacher, or what was to be resumed, cannot be used; the folder holds
+            a run, or another command writes to it.
     """
+    with run_folder.locked(run):
+        if not (resume or force):
+            run_folder.refuse_former(run)
+        return _fit(
+            data, run, settings, front_end=front_end, augmentation=augmentation, lessons=lessons, resume=resume,
+            tensorboard=tensorboard, console=console,
+        )  # fmt: skip
+
+
+def _fit(
+    data: Path,
+    run: Path,
+    settings: Settings,
+    *,
+    front_end: FrontEnd,
+    augmentation: Augmentation,
+    lessons: Lessons,
+    resume: bool,
+    tensorboard: bool,
+    console: Console,
+) -> Recipe:
     repeatable(settings.seed)
     archive = read_archive(data, front_end)
     refuse_leaks(archive)
     learning, watching = _parted(archive, settings)
     labels = learning.labels
+    if len(labels) == 1:
+        message = f"{data}: its sides {', '.join(settings.sides)} have one genre, {labels[0]}: a model needs two"
+        raise ArchiveError(message)
     features, _ = heard_windows(learning, front_end)
     spread = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), 1e-3)
     recipe = Recipe(
@@ -92,6 +120,8 @@ def fit(
         f"{network.count_params():,} parameters, {multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
         highlight=False,
     )
+    for warning in _warnings(learning, watching, front_end, settings):
+        console.print(warning, markup=False, highlight=False, soft_wrap=True)
     watched = Watched.of(watching, labels, front_end, spread) if watching else None
     taught = with_tag_head(network, tags) if tags else network
     loop = Loop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
@@ -111,6 +141,16 @@ def _parted(archive: Archive, settings: Settings) -> tuple[Archive, Archive | No
     if "valid" in settings.sides or not (archive.splits == "valid").any():
         return learning, None
     return learning, archive.subset("valid")
+
+
+def _warnings(learning: Archive, watching: Archive | None, front_end: FrontEnd, settings: Settings) -> Iterator[str]:
+    windows, step = windows_of(learning, front_end), settings.batch
+    if windows < step:
+        yield f"{windows} windows of 3 s to learn from, fewer than one training step takes ({step}): add music"
+    if watching is None:
+        yield "nothing is watched: quantise will need --sibling, or an archive with a valid side (import --valid 0.15)"
+    elif absent := sorted(set(learning.labels) - set(watching.labels)):
+        yield f"nothing watches over {', '.join(absent)}: no watched track has this genre"
 
 
 def _refuse_another(run: Path, recipe: Recipe) -> None:

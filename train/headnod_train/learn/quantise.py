@@ -62,10 +62,15 @@ def quantise(run: Path, data: Path, *, sibling: Path | None = None, console: Con
         console: Where progress is shown.
 
     Raises:
-        RunError: The run is unfinished or damaged.
+        RunError: The run is unfinished or damaged, or another command writes to it.
         ArchiveError: The archive cannot be used, or is another one.
     """
     recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
+    with run_folder.locked(run):
+        return _quantise(run, data, recipe, sibling=sibling, console=console)
+
+
+def _quantise(run: Path, data: Path, recipe: Recipe, *, sibling: Path | None, console: Console) -> Quantised:
     learned, strange = _parted(run, data, recipe)
     network = load(run / run_folder.WEIGHTS)
     windows = _representative(learned, recipe)

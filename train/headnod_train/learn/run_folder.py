@@ -9,12 +9,15 @@ model.tflite       the int8 network, once quantised
 float.tflite       the same before quantising, to compare with
 quantised.json     what the int8 network needs beside its file
 losses.json        what quantising costs, where somebody asked
+.lock              held by the command that writes to the folder
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -30,6 +33,7 @@ from headnod_train.learn.augment import Augmentation
 
 RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"
 MODEL, FLOAT, QUANTISED, LOSSES = "model.tflite", "float.tflite", "quantised.json", "losses.json"
+LOCK = ".lock"
 
 _Stored = TypeVar("_Stored", bound=msgspec.Struct)
 
@@ -133,7 +137,39 @@ def start(run: Path, recipe: Recipe, tracks: Sequence[str]) -> None:
     for name in (WEIGHTS, STATE, HISTORY, MODEL, FLOAT, QUANTISED, LOSSES):
         (run / name).unlink(missing_ok=True)
     save(run, RECIPE, recipe)
-    (run / TRACKS).write_text("".join(f"{track}\n" for track in tracks))
+    (run / TRACKS).write_text("".join(f"{track}\n" for track in tracks), "utf-8")
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep every other command out of a run folder while one writes to it.
+
+    Raises:
+        RunError: Another one writes to it, or it cannot be locked.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"{run}: another headnod-train writes to it (wait until it has ended, or name another --run)"
+            raise RunError(message) from error
+        except OSError as error:
+            message = f"{run}: cannot be locked: {error.strerror} (name a --run on a local disk)"
+            raise RunError(message) from error
+        yield
+
+
+def refuse_former(run: Path) -> None:
+    """Check that a run folder holds no training that would be lost.
+
+    Raises:
+        RunError: It does.
+    """
+    if not any((run / name).exists() for name in (WEIGHTS, STATE, QUANTISED)):
+        return
+    message = f"{run}: holds a run already (--resume goes on with it, --force replaces it, or name another --run)"
+    raise RunError(message)
 
 
 def learned(run: Path) -> list[str]:
@@ -143,7 +179,7 @@ def learned(run: Path) -> list[str]:
         RunError: Nobody wrote them down.
     """
     try:
-        return (run / TRACKS).read_text().splitlines()
+        return (run / TRACKS).read_text("utf-8").split("\n")[:-1]
     except (OSError, ValueError) as error:
         message = f"{run / TRACKS}: {error} (run 'headnod-train fit' again)"
         raise RunError(message) from error

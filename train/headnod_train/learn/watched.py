@@ -13,6 +13,9 @@ from headnod_train.archive import Archive, heard_windows
 from headnod_train.backend import keras
 from headnod_train.measure.metrics import by_track
 
+_PARTS = 16
+"""Batches that the watched windows are judged in; fewer where there are fewer windows."""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -40,7 +43,8 @@ class Watched:
 
     def judge(self, network: keras.Model) -> dict[str, float]:
         """Share of windows and of tracks that a network names rightly, and its mean cross-entropy."""
-        parts = [np.asarray(network(part)) for part in np.array_split(self.features, 16)]
+        count = min(_PARTS, len(self.features))
+        parts = [np.asarray(network(part)) for part in np.array_split(self.features, count)]
         logits = np.concatenate(parts)[:, : self.labels]
         scores = softmax(logits)
         played = self.targets[np.unique(self.tracks, return_index=True)[1]]

@@ -57,6 +57,7 @@ def evaluate(
     float_model: GenreModel | None = None,
     other: GenreModel | None = None,
     sounds: Sounds | None = None,
+    learned: bool = False,
 ) -> Evaluation:
     """Measure a model.
 
@@ -70,6 +71,7 @@ def evaluate(
         float_model: The same network before quantising, to compare with.
         other: Another model, to compare with.
         sounds: Audio to try the whole listener on.
+        learned: The model learned from these tracks, so every figure is to be marked.
 
     Raises:
         ArchiveError: The split is empty, or a genre is none of the model's.
@@ -87,7 +89,8 @@ def evaluate(
         recipe=manifest.training.recipe,
         data=data,
         split=split,
-        leaky=archive.leaky,
+        leaky=archive.leaky or learned,
+        learned=learned,
         how=HOW,
         temperature=manifest.temperature,
         certainty=manifest.rejection.certainty,

@@ -48,7 +48,7 @@ class Evaluation(Figures, frozen=True, kw_only=True):
     """The side of it that was heard."""
 
     leaky: bool
-    """Windows of one track stand on several sides of the archive: then nothing here is worth anything."""
+    """Windows of one track stand on several sides, or `learned`: then no figure says anything about other music."""
 
     how: str
     """How every figure came about."""
@@ -73,6 +73,9 @@ class Evaluation(Figures, frozen=True, kw_only=True):
 
     float_agreement_of: str | None
     """Where that comes from: measured here, or what the bundle says of itself."""
+
+    learned: bool = False
+    """The model, or the one that it is compared with, learned from the tracks that it was measured on."""
 
     floating: Floating | None = None
     degraded: Degraded | None = None

@@ -13,6 +13,9 @@ from headnod_train.measure.parts import Degraded, Paired
 LEAKY = "LEAKY: windows of one track stand on several sides, no figure here says anything of other music"
 """What every output says of an archive that leaks."""
 
+LEARNED = "LEAKY: the model learned from these very tracks, no figure here says anything about other music"
+"""What every output says where a model was measured on what it learned from."""
+
 
 def tables(evaluation: Evaluation) -> Iterator[Table]:
     """Each part of an evaluation that was made."""
@@ -32,8 +35,13 @@ def table(evaluation: Evaluation) -> Table:
         shown.add_row(name, f"{share.accuracy:.1%}", interval(share), f"{share.count:,}")
     shown.caption = f"calibration error {evaluation.calibration.ece:.3f}"
     if evaluation.leaky:
-        shown.caption = LEAKY
+        shown.caption = warning(evaluation)
     return shown
+
+
+def warning(evaluation: Evaluation) -> str:
+    """What is said of an evaluation that leaks."""
+    return LEARNED if evaluation.learned else LEAKY
 
 
 def title(evaluation: Evaluation) -> str:

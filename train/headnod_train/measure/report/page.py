@@ -10,7 +10,7 @@ from headnod_train.measure.figures import Evaluation
 from headnod_train.measure.metrics import Share
 from headnod_train.measure.parts import Against, Changes, Degraded, Level, NotMusic
 from headnod_train.measure.report.charts import SHARES, Axis, bar, heat, histogram, lines, table
-from headnod_train.measure.tables import LEAKY, facts, interval, paired_rows, title
+from headnod_train.measure.tables import facts, interval, paired_rows, title, warning
 
 _STYLE = Path(__file__).with_name("style.css")
 _ALL = Axis("", 0.0, 1.0, SHARES)
@@ -19,7 +19,7 @@ _ALL = Axis("", 0.0, 1.0, SHARES)
 def page(evaluation: Evaluation) -> str:
     """The whole page."""
     name = escape(title(evaluation))
-    leaky = f'<p class="leaky">{escape(LEAKY)}</p>' if evaluation.leaky else ""
+    leaky = f'<p class="leaky">{escape(warning(evaluation))}</p>' if evaluation.leaky else ""
     sections = "".join(_sections(evaluation))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -1,0 +1,24 @@
+"""Whether a model learned from the tracks that it is to be measured on, as far as its manifest says so."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headnod.manifest import Manifest
+from headnod_train.archive import Archive
+
+
+def learned_sides(manifest: Manifest) -> list[str]:
+    """The sides of its archive that a model learned from."""
+    return str(manifest.training.recipe.get("sides", "train")).split(", ")
+
+
+def learned_from(manifest: Manifest, archive: Archive, *, data: str, split: str) -> bool:
+    """Whether a model learned from a side of an archive.
+
+    A manifest names the archive and the number of tracks, but no track: an archive with that name, or with as
+    many tracks on those sides, is taken for the one that the model learned from.
+    """
+    recipe, sides = manifest.training.recipe, learned_sides(manifest)
+    same = recipe.get("data") == data or recipe.get("tracks") == int(np.isin(archive.splits, sides).sum())
+    return same and split in sides
