@@ -48,7 +48,7 @@ def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], objec
     return {
         "listener": lambda: headnod.listen(blocks, model, headnod.ListenerSettings(), now=utc_now).__next__,
         "network": lambda: network.invoke,
-        "log-mel": lambda: lambda: cache.log_mel(Window(window, next(places))),
+        "log-mel": lambda: lambda: cache.mel(Window(window, next(places))),
         "FFT": lambda: lambda: np.fft.rfft(frames, axis=1, norm="forward"),
         "spectrogram of the script": lambda: lambda: often.draw(window, drawn),
         "cepstra": lambda: lambda: front_end.cepstra(log_mel),

@@ -85,12 +85,12 @@ def steps(model: GenreModel) -> dict[str, Callable[[], object]]:
     cache, places = FrameCache(front_end), itertools.count(1, front_end.hop + 1)
     meter, steady = Meter(window.size), SteadyNoise(front_end)
     smoother = Smoother(seconds=12.0, every=3.0)
-    log_mel = cache.log_mel(Window(window, 0)).copy()
+    log_mel = cache.mel(Window(window, 0)).copy()
     features = front_end.cepstra(log_mel)
     scores = model.scores(features)
     return {
         "level": lambda: meter.read(window),
-        "log-mel": lambda: cache.log_mel(Window(window, next(places))),
+        "log-mel": lambda: cache.mel(Window(window, next(places))),
         "steady noise": lambda: steady.fills(log_mel),
         "cepstra": lambda: front_end.cepstra(log_mel),
         "scores": lambda: model.scores(features),

@@ -10,6 +10,7 @@ import numpy as np
 
 from headnod.frontend import Features, FrontEnd
 from headnod.manifest import FORMAT, HASHED, Manifest, Rejection, Standardisation, Tensor, Training
+from headnod.model import Prediction
 
 SMALL = FrontEnd(n_fft=1024, hop=1024, frames=10, n_mels=16, n_mfcc=8)
 """A window of 10,240 samples, and little to compute."""
@@ -31,8 +32,8 @@ def manifest_of(
         sha256=dict.fromkeys(HASHED, "0" * 64),
         labels=tuple(labels),
         front_end=front_end,
-        standardisation=Standardisation((0.0,) * front_end.n_mfcc, (1.0,) * front_end.n_mfcc),
-        input=Tensor((1, front_end.frames, front_end.n_mfcc), kind),
+        standardisation=Standardisation((0.0,) * front_end.n_features, (1.0,) * front_end.n_features),
+        input=Tensor((1, front_end.frames, front_end.n_features), kind),
         output=Tensor((1, len(labels)), kind),
         temperature=temperature,
         rejection=Rejection(certainty),
@@ -68,6 +69,12 @@ class FixedModel:
     @property
     def answers(self) -> tuple[str, ...]:
         return (*self.labels, *self._more)
+
+    def predict(self, features: Features, *, single: bool = False) -> Prediction:
+        return Prediction(self.alone(features) if single else self.scores(features))
+
+    def alone(self, features: Features) -> np.ndarray:
+        return self.scores(features)
 
     def scores(self, features: Features) -> np.ndarray:
         self.heard.append(features.copy())

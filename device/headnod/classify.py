@@ -10,7 +10,7 @@ import numpy as np
 
 from headnod.errors import AudioError
 from headnod.estimate import SILENCE
-from headnod.frontend import Audio, FrontEnd, LogMel
+from headnod.frontend import Audio, FrontEnd, Mel
 from headnod.level import dbfs
 from headnod.listener import ListenerSettings
 from headnod.model import GenreModel
@@ -59,9 +59,9 @@ def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
     for window in windows(heard, front_end.window_samples, every, grid=front_end.hop):
         assert isinstance(window, Window)  # noqa: S101 - a file has no holes
         covered = window.end
-        log_mel = cache.log_mel(window)
-        if dbfs(window.samples) >= settings.silence and not steady.fills(log_mel):
-            features = front_end.cepstra(log_mel)
+        mel = cache.mel(window)
+        if dbfs(window.samples) >= settings.silence and not steady.fills(mel):
+            features = front_end.features(mel)
             scores.append(model.scores(features))
     if not heard.count:
         message = f"{file}: holds no sound (its length is 0)"
@@ -69,9 +69,9 @@ def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
     rest = heard.last()
     uncovered = not covered or heard.count - covered > front_end.sample_rate // 2
     if uncovered and dbfs(rest) >= settings.silence:
-        log_mel = _filled(rest, front_end)
-        if not steady.fills(log_mel):
-            features = front_end.cepstra(log_mel)
+        mel = _filled(rest, front_end)
+        if not steady.fills(mel):
+            features = front_end.features(mel)
             scores.append(model.scores(features))
     probable = mean_of(scores) if scores else np.zeros(len(model.answers), np.float32)
     if len(scores) == 1 and model.manifest.single is not None:
@@ -109,8 +109,8 @@ class _Tail:
         return np.concatenate(self._kept)[-self._size :]
 
 
-def _filled(audio: Audio, front_end: FrontEnd) -> LogMel:
-    """Log-mel of a window, or of what there is of it with its frames repeated."""
+def _filled(audio: Audio, front_end: FrontEnd) -> Mel:
+    """Mel power of a window, or of what there is of it with its frames repeated."""
     if audio.size < front_end.n_fft:
         audio = np.resize(audio, front_end.n_fft)
-    return repeated(front_end.log_mel(audio), front_end.frames)
+    return repeated(front_end.mel(audio), front_end.frames)

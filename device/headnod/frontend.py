@@ -1,4 +1,4 @@
-"""The feature front end: mono audio in, MFCC frames out.
+"""The feature front end: mono audio in, MFCC or log-mel frames out.
 
 Training and the device both compute features here and nowhere else, so a model
 always sees on the Pi what it saw on the workstation. Numpy only, because this
@@ -7,29 +7,33 @@ file is loaded by everything.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from headnod.mel import mel_blocks, mel_corners
+from headnod.mel import MelNorm, MelScale, mel_corners
+from headnod.spectrograph import Spectrograph
 
-__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Spectrograph", "mel_corners"]
+__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Mel", "Spectrograph", "mel_corners"]
 
 Audio = NDArray[np.float32]
 """Mono samples in [-1, 1], shape (n,)."""
 LogMel = NDArray[np.float32]
 """Mel power in decibels, shape (frames, n_mels)."""
+Mel = NDArray[np.float32]
+"""Mel power before the level is set, shape (frames, n_mels): in decibels where
+the compression is `db`, as plain power where it is `log10`."""
 Features = NDArray[np.float32]
-"""Mel-frequency cepstral coefficients, shape (frames, n_mfcc)."""
+"""What a network receives, shape (frames, n_features)."""
 
-_FLOAT32_FFT = np.fft.rfft(np.zeros(2, np.float32), norm="forward").dtype == np.complex64
-_AT_ONCE, _LANES = 48, 8
-"""Frames that are worked on at once, and multiples of which are transformed,
-used or not: products of matrices and vectorised transforms round by how many
-rows they have, and a frame must not depend on its neighbours."""
+Compression = Literal["db", "log10"]
+Level = Literal["mean", "power"]
+
+_GAIN, _PER_DECADE = np.float32(10_000.0), np.float32(1.0 / math.log(10.0))
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,13 @@ class FrontEnd:
     >>> front_end = FrontEnd()
     >>> front_end.mfcc(np.zeros(front_end.window_samples, np.float32)).shape
     (38, 40)
+
+    The front end of the MusiCNN tagger, with its level set:
+
+    >>> tagger = FrontEnd(16_000, 512, 256, 187, 96, f_max=8_000.0, n_mfcc=0, floor_db=-100.0,
+    ...                   compression="log10", level="power", level_db=-6.0)
+    >>> tagger.mfcc(np.zeros(tagger.window_samples, np.float32)).shape
+    (187, 96)
     """
 
     sample_rate: int = 22_050
@@ -54,7 +65,7 @@ class FrontEnd:
     """Frames in the window that a model hears at once."""
 
     n_mels: int = 128
-    """Slaney mel bands, area-normalised."""
+    """Mel bands; `mel_scale` and `mel_norm` say which."""
 
     f_min: float = 0.0
     """Lower edge of the lowest band, in Hz."""
@@ -63,13 +74,31 @@ class FrontEnd:
     """Upper edge of the highest band, in Hz."""
 
     n_mfcc: int = 40
-    """Cepstral coefficients kept, at most n_mels."""
+    """Cepstral coefficients kept, at most n_mels: n_mels keeps all of the invertible
+    transform. 0 leaves the transform out, and the compressed mel bands are the features."""
 
     floor_db: float = -120.0
     """Mel power under this is raised to it: the one fixed floor, in decibels."""
 
     range_db: float = 60.0
-    """How far under the loudest cell of a window its features still see."""
+    """Cells further than this under the loudest of a window are raised to that limit,
+    in decibels; `db` only."""
+
+    mel_scale: MelScale = "slaney"
+    """Where the bands lie: Slaney's scale or HTK's."""
+
+    mel_norm: MelNorm = "area"
+    """`area` gives each triangle an area of 1 Hz, `none` a height of 1."""
+
+    compression: Compression = "db"
+    """`db` is 10 log10(x); `log10` is log10(1 + 10000 x), for mel power x."""
+
+    level: Level = "mean"
+    """What makes features independent of gain: `mean` subtracts the mean of the window's
+    compressed cells, `power` sets the window's mean mel power before the compression."""
+
+    level_db: float = -6.0
+    """The mean mel power that `power` sets, in decibels."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no front end.
@@ -85,14 +114,21 @@ class FrontEnd:
             ("n_mels", 2, 512),
             ("f_max", 1.0, self.sample_rate / 2),
             ("f_min", 0.0, self.f_max - 1.0),
-            ("n_mfcc", 1, self.n_mels),
+            ("n_mfcc", 0, self.n_mels),
             ("floor_db", -300.0, 0.0),
             ("range_db", 1.0, 300.0),
+            ("level_db", -100.0, 100.0),
         )
         for name, least, most in bounds:
             value = getattr(self, name)
             if not least <= value <= most:
                 message = f"{name} is {value}, it must lie between {least:g} and {most:g}"
+                raise ValueError(message)
+        choices = (("mel_scale", MelScale), ("mel_norm", MelNorm), ("compression", Compression), ("level", Level))
+        for name, kind in choices:
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known:
+                message = f"{name} is {value!r}, it must be {' or '.join(known)}"
                 raise ValueError(message)
         if self.n_fft % 2:
             message = f"n_fft is {self.n_fft}, it must be even"
@@ -103,28 +139,38 @@ class FrontEnd:
         """Samples that give exactly `frames` frames."""
         return (self.frames - 1) * self.hop + self.n_fft
 
+    @property
+    def n_features(self) -> int:
+        """Numbers in a frame of features: n_mfcc, or n_mels where n_mfcc is 0."""
+        return self.n_mfcc or self.n_mels
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """Corners of the overlapping mel bands in Hz, shape (n_mels + 2,)."""
+        return mel_corners(self.n_mels, self.f_min, self.f_max, self.mel_scale)
+
     def mfcc(self, audio: Audio) -> Features:
-        """MFCCs of one window of audio.
+        """Features of one window of audio: MFCCs, or log-mel where n_mfcc is 0.
 
         Args:
             audio: Mono samples in [-1, 1], shape (n,).
 
         Returns:
-            Coefficients, shape (frames, n_mfcc), where frame t starts at
+            Features, shape (frames, n_features), where frame t starts at
             sample t * hop. No frame reaches past the end of the audio.
         """
-        return self.cepstra(self.log_mel(audio))
+        return self.features(self.mel(audio))
 
-    def log_mel(self, audio: Audio) -> LogMel:
-        """Mel power of audio in decibels: 10 log10, 0 dB at a mel power of 1.
+    def mel(self, audio: Audio) -> Mel:
+        """Mel power of audio before the level is set, as frames of a stream share it.
 
         Args:
             audio: Mono samples in [-1, 1], shape (n,), n >= n_fft.
 
         Returns:
-            Decibels, shape (1 + (n - n_fft) // hop, n_mels), not under
-            `floor_db`. Frame t depends on samples t * hop and the n_fft - 1
-            that follow, and on nothing else.
+            Decibels or power (see `Mel`), shape (1 + (n - n_fft) // hop, n_mels),
+            not under `floor_db`. Frame t depends on samples t * hop and the
+            n_fft - 1 that follow, and on nothing else.
 
         Raises:
             ValueError: The audio is shorter than one frame.
@@ -132,30 +178,71 @@ class FrontEnd:
         if audio.ndim != 1 or audio.size < self.n_fft:
             message = f"audio of shape {audio.shape} does not fill a frame of {self.n_fft} samples"
             raise ValueError(message)
-        log_mel = np.empty((1 + (audio.size - self.n_fft) // self.hop, self.n_mels), np.float32)
-        Spectrograph(self).draw(audio, log_mel)
+        mel = np.empty((1 + (audio.size - self.n_fft) // self.hop, self.n_mels), np.float32)
+        Spectrograph(self).draw(audio, mel)
+        return mel
+
+    def log_mel(self, audio: Audio) -> LogMel:
+        """Mel power of audio in decibels, whatever the compression: 0 dB at a mel power of 1; see `mel`."""
+        return self.decibels(self.mel(audio))
+
+    def decibels(self, mel: Mel) -> LogMel:
+        """Mel power in decibels, shape (..., t, n_mels): `mel` itself where the compression is `db`."""
+        if self.compression == "db":
+            return mel
+        # The natural logarithm is vectorised in float32, log10 is not.
+        log_mel = np.log(mel)
+        log_mel *= np.float32(10.0) * _PER_DECADE
         return log_mel
 
     def cepstra(self, log_mel: LogMel) -> Features:
-        """MFCCs of one window of log-mel, free of its absolute level.
+        """Features of decibels, as an archive keeps them; see `features`."""
+        if self.compression == "db":
+            return self.features(log_mel)
+        return self.features(np.power(np.float32(10.0), log_mel / np.float32(10.0)))
 
-        Here the training archive and the device meet. The window's loudest
-        cell is the reference: cells more than `range_db` under it are raised
-        to that limit, and the mean over all cells is taken away, so a gain
-        changes nothing. Frames alone stay comparable across windows, because
-        no limit acts on them before this point.
+    def features(self, mel: Mel, out: Features | None = None) -> Features:
+        """Features of one window, free of its absolute level.
+
+        Here the training archive and the device meet. With `db`, cells more than
+        `range_db` under the window's loudest are raised to that limit. `level`
+        then makes a gain change nothing. Frames alone stay comparable across
+        windows, because no limit acts on them before this point.
 
         Args:
-            log_mel: Decibels, shape (..., t, n_mels), for any t >= 1: one
-                window, or many along the leading axes.
+            mel: Shape (..., t, n_mels), for any t >= 1: one window, or many
+                along the leading axes.
+            out: Receives the features, shape (..., t, n_features); a new array otherwise.
 
         Returns:
-            Coefficients of the orthonormal DCT-II, shape (..., t, n_mfcc).
+            Compressed mel bands, or their orthonormal DCT-II, shape (..., t, n_features).
         """
+        compressed = out if self.n_mfcc == 0 else None
+        compressed = self._decibels(mel, compressed) if self.compression == "db" else self._log10(mel, compressed)
+        if self.level == "mean":
+            compressed -= compressed.mean(axis=(-2, -1), dtype=np.float32, keepdims=True)
+        return np.matmul(compressed, self._dct, out=out) if self.n_mfcc else compressed
+
+    def _decibels(self, log_mel: LogMel, out: Features | None) -> Features:
         loudest = log_mel.max(axis=(-2, -1), keepdims=True)
-        heard = np.maximum(log_mel, loudest - np.float32(self.range_db))
-        heard -= heard.mean(axis=(-2, -1), dtype=np.float32, keepdims=True)
-        return heard @ self._dct
+        limited = np.maximum(log_mel, loudest - np.float32(self.range_db), out=out)
+        if self.level == "power":
+            power = np.power(np.float32(10.0), (limited - loudest) / np.float32(10.0))
+            mean = power.mean(axis=(-2, -1), dtype=np.float32, keepdims=True)
+            limited += np.float32(self.level_db) - loudest - np.float32(10.0) * np.log10(mean)
+        return limited
+
+    def _log10(self, power: Mel, out: Features | None) -> Features:
+        if self.level == "power":
+            mean = power.mean(axis=(-2, -1), dtype=np.float32, keepdims=True)
+            gain = _GAIN * np.float32(10.0 ** (self.level_db / 10.0)) / mean
+        else:
+            gain = _GAIN
+        compressed = np.multiply(power, gain, out=out)
+        compressed += np.float32(1.0)
+        np.log(compressed, out=compressed)
+        compressed *= _PER_DECADE
+        return compressed
 
     @cached_property
     def _dct(self) -> NDArray[np.float32]:
@@ -164,78 +251,3 @@ class FrontEnd:
         basis = np.cos(place * np.arange(self.n_mfcc)) * np.sqrt(2.0 / self.n_mels)
         basis[:, 0] /= np.sqrt(2.0)
         return basis.astype(np.float32)
-
-
-class Spectrograph:
-    """Draws log-mel in memory of its own that is made once, for one thread.
-
-    >>> front_end = FrontEnd()
-    >>> spectrograph, drawn = Spectrograph(front_end), np.empty((38, 128), np.float32)
-    >>> spectrograph.draw(np.zeros(front_end.window_samples, np.float32), drawn)
-    >>> float(drawn.max())
-    -120.0
-    """
-
-    def __init__(self, front_end: FrontEnd) -> None:
-        """Make room."""
-        self._hop = front_end.hop
-        self._window = _hann(front_end.n_fft)
-        self._blocks = mel_blocks(
-            front_end.sample_rate,
-            front_end.n_fft,
-            n_mels=front_end.n_mels,
-            f_min=front_end.f_min,
-            f_max=front_end.f_max,
-        )
-        self._floor = np.float32(10.0 ** (front_end.floor_db / 10.0))
-        bins = front_end.n_fft // 2 + 1
-        self._frames = np.zeros((_AT_ONCE, front_end.n_fft), np.float32)
-        self._spectrum = np.zeros((_AT_ONCE, bins), np.complex64)
-        self._power, self._imaginary = np.zeros((2, _AT_ONCE, bins), np.float32)
-        self._mel = np.zeros((_AT_ONCE, front_end.n_mels), np.float32)
-
-    def draw(self, audio: Audio, log_mel: LogMel) -> None:
-        """Write the decibels of audio, as `FrontEnd.log_mel` describes them.
-
-        Args:
-            audio: Mono samples in [-1, 1], shape (n,).
-            log_mel: Takes the frames that audio fills, shape (frames, n_mels).
-        """
-        step, size = audio.strides[0], self._window.size
-        frames = as_strided(audio, (len(log_mel), size), (step * self._hop, step), writeable=False)
-        for first in range(0, len(log_mel), _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            self._transform(frames[part])
-            self._decibels(log_mel[part])
-
-    def _transform(self, frames: NDArray[np.float32]) -> None:
-        """Power spectra of frames, shape (t, n_fft)."""
-        whole = -(-len(frames) // _LANES) * _LANES
-        weighted, spectrum, power = self._frames[:whole], self._spectrum[:whole], self._power[:whole]
-        # What multiply does too, but it copies both sides into buffers of 64 kB first, because frames overlap.
-        np.einsum("ij,j->ij", frames, self._window, out=weighted[: len(frames)])
-        if _FLOAT32_FFT:
-            np.fft.rfft(weighted, axis=1, norm="forward", out=spectrum)  # type: ignore[arg-type]  # stubs know double only
-        else:
-            spectrum[:] = np.fft.rfft(weighted, axis=1, norm="forward")  # numpy 1 always answers in double
-        np.square(spectrum.real, out=power)
-        power += np.square(spectrum.imag, out=self._imaginary[:whole])
-
-    def _decibels(self, log_mel: LogMel) -> None:
-        for bins, bands, weights in self._blocks:
-            np.matmul(self._power[:, bins], weights, out=self._mel[:, bands])
-        np.maximum(self._mel[: len(log_mel)], self._floor, out=log_mel)
-        np.log10(log_mel, out=log_mel)
-        log_mel *= np.float32(10.0)
-
-
-@cache
-def _hann(n_fft: int) -> NDArray[np.float32]:
-    """The periodic Hann window, n_fft times as high.
-
-    A forward norm divides by n_fft again. It is there because numpy 2 takes
-    its float32 transform only with a float32 factor; without one it transforms
-    in double, in a third more to five times the time.
-    """
-    phase = 2.0 * np.pi * np.arange(n_fft) / n_fft
-    return (n_fft * (0.5 - 0.5 * np.cos(phase))).astype(np.float32)

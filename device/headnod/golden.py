@@ -1,6 +1,6 @@
 """Golden numbers: what a model must answer, computed again where it will run.
 
-A bundle carries a few windows of features with the scores they must give, and
+A bundle carries a few windows of features with the outputs they must give, and
 the features that a synthetic chirp must give. Recomputing both on the device
 shows that front end, quantisation and runtime there do what they did on the
 workstation, so the two cannot drift apart unseen.
@@ -9,6 +9,7 @@ workstation, so the two cannot drift apart unseen.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +18,18 @@ from headnod.errors import ManifestError
 
 if TYPE_CHECKING:
     from headnod.frontend import Audio, Features, FrontEnd
-    from headnod.model import GenreModel
+    from headnod.model import GenreModel, Prediction
 
 FEATURES_TOLERANCE = 0.05
 """Decibels: float32 FFTs of different builds differ by a thousandth of this."""
+DECADES_TOLERANCE = 0.005
+"""The same in decades, which the compression `log10` counts in."""
 SCORES_TOLERANCE = 0.02
 """Probability: one int8 step of a logit moves a score by no more."""
+TAGS_TOLERANCE = 0.05
+"""Score of a tag, and energy: their logits have coarser steps, and a calibration widens them."""
+EMBEDDING_TOLERANCE = 0.02
+"""Share of the largest number of all golden embeddings: two steps of int8, or more."""
 
 _UNPACKED_LIMIT = 8 << 20
 
@@ -44,16 +51,23 @@ def write_golden(model: GenreModel, features: Features) -> bytes:
 
     Args:
         model: The model, as the device will run it.
-        features: Windows that it shall be tried on, (n, frames, n_mfcc).
+        features: Windows that it shall be tried on, (n, frames, n_features).
     """
     file = io.BytesIO()
     np.savez_compressed(
         file,
         chirp_features=model.front_end.mfcc(chirp(model.front_end)),
         features=features.astype(np.float32),
-        scores=np.stack([model.scores(window) for window in features]),
+        **_outputs(model, features),  # type: ignore[arg-type]  # the stubs take any keyword for allow_pickle
     )
     return file.getvalue()
+
+
+def _outputs(model: GenreModel, features: Features) -> dict[str, np.ndarray]:
+    """All that the model says of windows, by the names of the arrays in the file."""
+    said: list[Prediction] = [model.predict(window) for window in features]
+    arrays = {name: [getattr(each, name) for each in said] for name in said[0]._fields}
+    return {name: np.stack(values) for name, values in arrays.items() if values[0] is not None}
 
 
 def prove(model: GenreModel, golden: bytes) -> None:
@@ -62,21 +76,46 @@ def prove(model: GenreModel, golden: bytes) -> None:
     Raises:
         ManifestError: The file is malformed, or the numbers come out otherwise.
     """
-    expected = _read(golden)
     front_end = model.front_end
+    sizes = _sizes(model)
+    expected = _read(golden, ("chirp_features", "features", *sizes))
+    count = len(expected["features"])
     shapes = {
-        "chirp_features": (front_end.frames, front_end.n_mfcc),
-        "features": (len(expected["features"]), front_end.frames, front_end.n_mfcc),
-        "scores": (len(expected["features"]), len(model.answers)),
+        "chirp_features": (front_end.frames, front_end.n_features),
+        "features": (count, front_end.frames, front_end.n_features),
+        **{name: (count, *size) for name, size in sizes.items()},
     }
     for name, shape in shapes.items():
         if expected[name].shape != shape:
             message = f"golden.npz: {name}: shape is {expected[name].shape}, the manifest makes it {shape}"
             raise ManifestError(message)
+    in_decibels = front_end.compression == "db"
+    tolerances = {
+        "scores": SCORES_TOLERANCE,
+        "tags": TAGS_TOLERANCE,
+        "energy": TAGS_TOLERANCE,
+        "embedding": EMBEDDING_TOLERANCE * float(np.abs(expected.get("embedding", 0.0)).max()),
+    }
     heard = front_end.mfcc(chirp(front_end))
-    _close("chirp_features", heard, expected["chirp_features"], FEATURES_TOLERANCE)
-    answers = np.stack([model.scores(window) for window in expected["features"]])
-    _close("scores", answers, expected["scores"], SCORES_TOLERANCE)
+    _close(
+        "chirp_features", heard, expected["chirp_features"], FEATURES_TOLERANCE if in_decibels else DECADES_TOLERANCE
+    )
+    for name, found in _outputs(model, expected["features"]).items():
+        _close(name, found, expected[name], tolerances[name])
+
+
+def _sizes(model: GenreModel) -> dict[str, tuple[int, ...]]:
+    """Shape of each output of one window, as the manifest makes it."""
+    manifest = model.manifest
+    sizes: dict[str, tuple[int, ...]] = {"scores": (len(model.answers),)}
+    if manifest.tags is not None:
+        sizes["tags"] = (len(manifest.tags.names),)
+    if manifest.energy is not None:
+        sizes["energy"] = ()
+    for tensor in manifest.tensors:
+        if tensor.role == "embedding":
+            sizes["embedding"] = tensor.shape[1:]
+    return sizes
 
 
 def _close(name: str, found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
@@ -90,10 +129,9 @@ def _close(name: str, found: np.ndarray, expected: np.ndarray, tolerance: float)
         raise ManifestError(message)
 
 
-def _read(golden: bytes) -> dict[str, np.ndarray]:
+def _read(golden: bytes, wanted: Sequence[str]) -> dict[str, np.ndarray]:
     import zipfile  # noqa: PLC0415 - 1 MB, for those who prove a model
 
-    wanted = ("chirp_features", "features", "scores")
     try:
         with zipfile.ZipFile(io.BytesIO(golden)) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headnod.audio.blocks import Block, Hole
 from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, Now, State
-from headnod.frontend import LogMel
+from headnod.frontend import Mel
 from headnod.level import Loudness, Meter, NoiseFloor
 from headnod.model import GenreModel
 from headnod.smoothing import Naming
@@ -141,7 +141,7 @@ class _Judge:
     def __init__(self, model: GenreModel, settings: ListenerSettings) -> None:
         self.model, self._settings = model, settings
         single = None if settings.smoothing else model.manifest.single
-        self._scores = model.scores if single is None else model.alone
+        self._single = single is not None
         certainty = settings.certainty or (single or model.manifest.rejection).certainty
         self._naming = Naming(seconds=settings.smoothing, every=settings.every, lead=settings.lead, certainty=certainty)
         self._noise, self._cache = NoiseFloor(every=settings.every), FrameCache(model.front_end)
@@ -153,10 +153,10 @@ class _Judge:
         self._noise.update(loudness.quietest)
         if loudness.level < max(self._settings.silence, self._noise.floor + self._settings.above_noise):
             return self._silence(loudness)
-        log_mel = self._sound(self._cache.log_mel(window), loudness.hush)
-        if log_mel is None:
+        mel = self._sound(self._cache.mel(window), loudness.hush)
+        if mel is None:
             return self._silence(loudness)
-        raw = self._scores(self.model.front_end.cepstra(log_mel))
+        raw = self.model.predict(self.model.front_end.features(mel), single=self._single).scores
         scores, chosen, sure = self._naming.hear(raw)
         genre = self.model.answers[chosen] if sure else UNKNOWN
         raw_genre = self.model.answers[int(raw.argmax())]
@@ -173,22 +173,22 @@ class _Judge:
         successor._noise = self._noise
         return successor
 
-    def _sound(self, log_mel: LogMel, hush: int) -> LogMel | None:
+    def _sound(self, mel: Mel, hush: int) -> Mel | None:
         """What there is to name, shape (frames, n_mels); None where that is steady noise, or too short by now.
 
         Sound that begins within a window is heard as its own repetition, as a short file is.
         """
-        frames, first = len(log_mel), hush // self.model.front_end.hop
-        if self._steady.fills(log_mel):
+        frames, first = len(mel), hush // self.model.front_end.hop
+        if self._steady.fills(mel):
             return None
         if not first:
-            return log_mel
+            return mel
         if frames - first >= _ENOUGH * frames:
-            begun = repeated(log_mel[first:], frames)
+            begun = repeated(mel[first:], frames)
             if not self._steady.fills(begun):
                 return begun
         # What is far softer than a sudden bang may be music too, where music was heard before.
-        return None if self._naming.anew else log_mel
+        return None if self._naming.anew else mel
 
     def _silence(self, loudness: Loudness) -> _Judgement:
         self.forget()

@@ -7,7 +7,7 @@ manifest, so nothing about a network is known twice.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headnod.frontend import Audio, Features, FrontEnd
+
+
+class Prediction(NamedTuple):
+    """All that a network says of one window."""
+
+    scores: NDArray[np.float32]
+    """Probabilities of the answers, shape (answers,), which sum to 1: see `GenreModel.answers`."""
+
+    tags: NDArray[np.float32] | None = None
+    """Score of each tag (0-1), shape (tags,); None where the model has no tags."""
+
+    energy: float | None = None
+    """How energetic the sound is (0-1); None where the model does not say."""
+
+    embedding: NDArray[np.float32] | None = None
+    """Numbers that describe the sound, near each other for similar sounds; None where the model has none."""
 
 
 class GenreModel:
@@ -49,14 +65,25 @@ class GenreModel:
         try:
             self._interpreter = interpreter(model)
             (self._input,) = self._interpreter.get_input_details()
-            (self._output,) = self._interpreter.get_output_details()
+            outputs = self._interpreter.get_output_details()
         except HeadnodError:
             raise
         except Exception as error:  # the runtime raises a handful of kinds, and not all are ValueError
             message = f"{MODEL}: the runtime refuses it: {_first_line(error)}"
             raise ManifestError(message) from error
         _fits("input", self._input, manifest.input)
-        _fits("output", self._output, manifest.output)
+        tensors = manifest.tensors
+        if len(outputs) != len(tensors):
+            message = f"{MODEL}: has {len(outputs)} outputs, the manifest names {len(tensors)} (repack the model)"
+            raise ManifestError(message)
+        for place, (found, promised) in enumerate(zip(outputs, tensors, strict=True)):
+            _fits("output" if len(outputs) == 1 else f"output {place}, {promised.role},", found, promised)
+        self._outputs: dict[str, Any] = {promised.role: found for found, promised in zip(outputs, tensors, strict=True)}
+        if manifest.tags is not None:
+            self._scale = np.array(manifest.tags.scale, np.float32)
+            self._offset = np.array(manifest.tags.offset, np.float32)
+        if manifest.energy is not None:
+            self._weights = np.array(manifest.energy.weights, np.float32)
         self._tensor = self._interpreter.tensor(self._input["index"])
         self._standard = np.empty(manifest.input.shape[1:], np.float32)
 
@@ -94,15 +121,20 @@ class GenreModel:
         return self.manifest.labels
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the tags, in the order of their scores; none where the model has no tags."""
+        return self.manifest.tags.names if self.manifest.tags else ()
+
+    @property
     def answers(self) -> tuple[str, ...]:
         """What each score stands for: the labels, and `unknown` behind them where no music has a score of its own."""
         return (*self.labels, NO_MUSIC) if self.manifest.rejection.not_music else self.labels
 
     def logits(self, features: Features) -> NDArray[np.float32]:
-        """What the network says, before temperature and softmax.
+        """Run the network once and read its answers, before temperature and softmax.
 
         Args:
-            features: MFCCs of one window, shape (frames, n_mfcc).
+            features: Features of one window, shape (frames, n_features).
 
         Returns:
             One number an answer, shape (answers,).
@@ -115,29 +147,43 @@ class GenreModel:
         # The view must be gone before the runtime runs, so it has no name.
         self._tensor()[0] = standard
         self._interpreter.invoke()
-        answer = self._interpreter.get_tensor(self._output["index"])[0]
-        if answer.dtype == np.int8:
-            scale, zero = self._output["quantization"]
-            answer = (answer.astype(np.float32) - zero) * np.float32(scale)
-        return np.asarray(answer, np.float32)
+        return self._read("answers")
 
-    def scores(self, features: Features) -> NDArray[np.float32]:
-        """How likely each genre is, and that it is none where the network tells.
+    def predict(self, features: Features, *, single: bool = False) -> Prediction:
+        """Run the network once and read all of its outputs.
 
         Args:
-            features: MFCCs of one window, shape (frames, n_mfcc).
-
-        Returns:
-            Probabilities, shape (answers,), which sum to 1.
+            features: Features of one window, shape (frames, n_features).
+            single: The window is not averaged with others, so it is calibrated
+                as `single` of the manifest says, where that is there.
         """
-        return softmax(self.logits(features) / np.float32(self.manifest.temperature))
+        manifest = self.manifest
+        calibration = manifest.single if single and manifest.single else manifest
+        scores = softmax(self.logits(features) / np.float32(calibration.temperature))
+        tags = energy = None
+        if manifest.tags is not None:
+            logits = self._read("tags")
+            tags = sigmoid(self._scale * logits + self._offset)
+            if manifest.energy is not None:
+                energy = float(sigmoid(logits @ self._weights + np.float32(manifest.energy.bias)))
+        return Prediction(scores, tags, energy, self._read("embedding") if "embedding" in self._outputs else None)
+
+    def scores(self, features: Features) -> NDArray[np.float32]:
+        """Probabilities of the answers to one window that others will be averaged with, shape (answers,)."""
+        return self.predict(features).scores
 
     def alone(self, features: Features) -> NDArray[np.float32]:
-        """The same where nothing but this window is heard: one window deserves less trust than a mean of several."""
-        single = self.manifest.single
-        return (
-            self.scores(features) if single is None else softmax(self.logits(features) / np.float32(single.temperature))
-        )
+        """Probabilities of the answers to a window that is the only one: its trust is calibrated for that."""
+        return self.predict(features, single=True).scores
+
+    def _read(self, role: str) -> NDArray[np.float32]:
+        """An output of the latest inference in real numbers, shape (n,)."""
+        output = self._outputs[role]
+        given = self._interpreter.get_tensor(output["index"])[0]
+        if given.dtype == np.int8:
+            scale, zero = output["quantization"]
+            given = (given.astype(np.float32) - zero) * np.float32(scale)
+        return np.asarray(given, np.float32)
 
     def best(self, audio: Audio) -> str:
         """The likeliest answer to one window of audio, (window_samples,)."""
@@ -166,6 +212,11 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities along the last axis, safe for any finite logits."""
     raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logistic function, safe for any finite logits."""
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), np.float32)
 
 
 def _fits(end: str, found: dict[str, Any], promised: Tensor) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headnod.frontend import FrontEnd, LogMel, Spectrograph, mel_corners
+from headnod.frontend import FrontEnd, LogMel, Mel, Spectrograph
 
 ENOUGH = 0.9
 """Share of bands from which a window is called noise. White, pink and brown
@@ -24,6 +24,7 @@ _LEAST, _MOST = 0.7, 1.4
 _BASS, _MOSTLY = 250.0, 0.7
 """Hz, and the share of the power under it that hum has."""
 _EXAMPLES = 20
+_FRAMES = 48
 
 
 class SteadyNoise:
@@ -31,36 +32,46 @@ class SteadyNoise:
 
     >>> front_end = FrontEnd()
     >>> hiss = np.random.default_rng(1).normal(0.0, 0.1, front_end.window_samples).astype(np.float32)
-    >>> SteadyNoise(front_end).fills(front_end.log_mel(hiss))
+    >>> SteadyNoise(front_end).fills(front_end.mel(hiss))
     True
     """
 
     def __init__(self, front_end: FrontEnd) -> None:
         """Learn from white noise how far each band scatters."""
+        self._front_end = front_end
+        # Frames about as far apart as those of 22,050 Hz, for which the thresholds were measured.
+        self._step = 1 if front_end.compression == "db" else -(-front_end.frames // _FRAMES)
         rng = np.random.default_rng(0)
         spectrograph = Spectrograph(front_end)
-        log_mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
+        mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
         scatter = []
         for _ in range(_EXAMPLES):
             # Sums of so many samples are Gaussian whatever the samples are, and these are made four times as quickly.
-            spectrograph.draw(rng.random(front_end.window_samples, np.float32) - np.float32(0.5), log_mel)
-            scatter.append(log_mel.std(axis=0))
-        self._scatter = np.mean(scatter, axis=0)
-        corners = mel_corners(front_end.n_mels, front_end.f_min, front_end.f_max)
+            spectrograph.draw(rng.random(front_end.window_samples, np.float32) - np.float32(0.5), mel)
+            scatter.append(self._decibels(mel).std(axis=0))
+        # A band without a bin does not scatter at all.
+        self._scatter = np.maximum(np.mean(scatter, axis=0), 1e-6)
+        corners = front_end.corners
         self._bass = int(np.searchsorted(corners[1:-1], _BASS))
         self._widths = (corners[2:] - corners[:-2]).astype(np.float32)
+        if front_end.mel_norm == "none":
+            self._widths[:] = 1.0
 
-    def fills(self, log_mel: LogMel) -> bool:
+    def fills(self, mel: Mel) -> bool:
         """Whether nearly every band scatters as noise does, or none scatters more and most of it is bass.
 
         Args:
-            log_mel: Decibels of one window, shape (frames, n_mels).
+            mel: One window as `FrontEnd.mel` gives it, shape (frames, n_mels).
         """
+        log_mel = self._decibels(mel)
         ratio = log_mel.std(axis=0) / self._scatter
         calm = ratio < _MOST
         if float((calm & (ratio > _LEAST)).mean()) >= ENOUGH:
             return True
         return float(calm.mean()) >= STILL and self._is_bass(log_mel)
+
+    def _decibels(self, mel: Mel) -> LogMel:
+        return self._front_end.decibels(mel[:: self._step])
 
     def _is_bass(self, log_mel: LogMel) -> bool:
         power = (10.0 ** (log_mel.mean(axis=0) / 10.0)) * self._widths

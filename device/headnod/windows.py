@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headnod.audio.blocks import Block, Hole
-from headnod.frontend import Audio, Features, FrontEnd, LogMel, Spectrograph
+from headnod.frontend import Audio, Features, FrontEnd, Mel, Spectrograph
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ def windows(
             start = following
 
 
-def repeated(log_mel: LogMel, frames: int) -> LogMel:
+def repeated(mel: Mel, frames: int) -> Mel:
     """So many frames, of fewer again and again: shape (frames, n_mels).
 
-    What is shorter than a window is heard so: beside silence a network takes it for a bang or a word.
+    Sound that is shorter than a window is repeated: beside silence a network takes it for a bang or a word.
     """
-    return log_mel[np.arange(frames) % len(log_mel)]
+    return mel[np.arange(frames) % len(mel)]
 
 
 class FrameCache:
-    """Features of successive windows, each log-mel frame computed once.
+    """Features of successive windows, each mel frame computed once.
 
     >>> front_end = FrontEnd()
     >>> cache = FrameCache(front_end)
@@ -109,17 +109,17 @@ class FrameCache:
         """Start with nothing known."""
         self._front_end = front_end
         self._spectrograph = Spectrograph(front_end)
-        self._log_mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
+        self._mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
         self._start: int | None = None
 
     def features(self, window: Window) -> Features:
-        """MFCCs of a window, shape (frames, n_mfcc)."""
-        return self._front_end.cepstra(self.log_mel(window))
+        """Features of a window, shape (frames, n_features)."""
+        return self._front_end.features(self.mel(window))
 
-    def log_mel(self, window: Window) -> LogMel:
-        """Decibels of a window, shape (frames, n_mels), valid until the next one.
+    def mel(self, window: Window) -> Mel:
+        """Mel power of a window before its level is set, shape (frames, n_mels), valid until the next one.
 
-        Frames that the window shares with the one before it are taken over;
+        Frames that the window shares with the one before it are copied;
         the result is the same, to the bit, as without them.
         """
         front_end = self._front_end
@@ -128,9 +128,9 @@ class FrameCache:
             moved, off_grid = divmod(window.start - self._start, front_end.hop)
             if not off_grid and 0 <= moved < front_end.frames:
                 kept = front_end.frames - moved
-                self._log_mel[:kept] = self._log_mel[moved:]
+                self._mel[:kept] = self._mel[moved:]
         if kept < front_end.frames:
             fresh = window.samples[kept * front_end.hop : front_end.window_samples]
-            self._spectrograph.draw(fresh, self._log_mel[kept:])
+            self._spectrograph.draw(fresh, self._mel[kept:])
         self._start = window.start
-        return self._log_mel
+        return self._mel

@@ -16,6 +16,10 @@ from headnod.golden import chirp
 
 STORED = Path(__file__).with_name("front_end.npz")
 
+_TAGGER = {
+    "sample_rate": 16_000, "n_fft": 512, "hop": 256, "frames": 24, "n_mels": 96, "f_max": 8000.0, "floor_db": -100.0,
+}  # fmt: skip
+
 FRONT_ENDS = {
     "the default": FrontEnd(),
     "96 bands": FrontEnd(frames=12, n_mels=96, n_mfcc=20),
@@ -28,6 +32,13 @@ FRONT_ENDS = {
     "16 kHz and a near floor": FrontEnd(
         frames=12, sample_rate=16_000, f_max=7600.0, n_mels=80, floor_db=-60.0, range_db=40.0
     ),
+    "the tagger's bands, level set": FrontEnd(**_TAGGER, n_mfcc=0, compression="log10", level="power"),
+    "the whole transform of them": FrontEnd(**_TAGGER, n_mfcc=96, compression="log10", level="power", level_db=3.0),
+    "log10 without its mean": FrontEnd(**_TAGGER, n_mfcc=0, compression="log10"),
+    "HTK bands of one height, level set": FrontEnd(
+        frames=12, n_mels=64, n_mfcc=0, mel_scale="htk", mel_norm="none", level="power", level_db=-10.0
+    ),
+    "HTK bands of one area": FrontEnd(frames=12, n_mels=64, n_mfcc=20, f_min=40.0, mel_scale="htk"),
 }
 
 
@@ -56,14 +67,25 @@ def witness(front_end: FrontEnd, audio: Audio) -> tuple[np.ndarray, np.ndarray]:
             n_mels=front_end.n_mels,
             fmin=front_end.f_min,
             fmax=front_end.f_max,
+            htk=front_end.mel_scale == "htk",
+            norm="slaney" if front_end.mel_norm == "area" else None,
             dtype=np.float64,
         )
-    log_mel = librosa.power_to_db(power, ref=1.0, amin=10.0 ** (front_end.floor_db / 10.0), top_db=None)
-    heard = librosa.power_to_db(
-        librosa.db_to_power(log_mel), ref=1.0, amin=10.0 ** (front_end.floor_db / 10.0), top_db=front_end.range_db
-    )
-    cepstra = librosa.feature.mfcc(S=heard - heard.mean(), n_mfcc=front_end.n_mfcc, dct_type=2, norm="ortho")
-    return log_mel.T, cepstra.T
+    floor = 10.0 ** (front_end.floor_db / 10.0)
+    log_mel = librosa.power_to_db(power, ref=1.0, amin=floor, top_db=None)
+    level = 10.0 ** (front_end.level_db / 10.0)
+    if front_end.compression == "log10":
+        scale = level / np.maximum(power, floor).mean() if front_end.level == "power" else 1.0
+        heard = np.log10(1.0 + 10_000.0 * scale * np.maximum(power, floor))
+    else:
+        limited = librosa.power_to_db(librosa.db_to_power(log_mel), ref=1.0, amin=floor, top_db=front_end.range_db)
+        scale = level / librosa.db_to_power(limited).mean() if front_end.level == "power" else 1.0
+        heard = limited + 10.0 * np.log10(scale)
+    if front_end.level == "mean":
+        heard = heard - heard.mean()
+    if front_end.n_mfcc:
+        heard = librosa.feature.mfcc(S=heard, n_mfcc=front_end.n_mfcc, dct_type=2, norm="ortho")
+    return log_mel.T, heard.T
 
 
 def main() -> None:

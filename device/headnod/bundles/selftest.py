@@ -104,13 +104,13 @@ def _try(folder: Path, budget: float) -> Outcome:
     size = front_end.window_samples
     noise = np.random.default_rng(0).uniform(-1.0, 1.0, size).astype(np.float32)
     for sound in (np.zeros(size, np.float32), noise, np.sign(noise), chirp(front_end)):
-        scores = model.scores(front_end.mfcc(sound))
-        if not np.isfinite(scores).all():
-            return Outcome(fault="it gives scores that are not finite")
+        for name, values in model.predict(front_end.mfcc(sound))._asdict().items():
+            if values is not None and not np.isfinite(values).all():
+                return Outcome(fault=f"it gives {name} that are not finite")
     took = []
     for _ in range(_TIMED):
         began = time.perf_counter()
-        model.scores(front_end.mfcc(noise))
+        model.predict(front_end.mfcc(noise))
         took.append(time.perf_counter() - began)
     middle = sorted(took)[_TIMED // 2]
     if middle > budget:

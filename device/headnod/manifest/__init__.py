@@ -11,24 +11,29 @@ from __future__ import annotations
 
 from headnod.manifest.contents import (
     FORMAT,
+    FORMATS,
     Calibration,
+    Energy,
     Health,
     Manifest,
     Name,
+    Output,
     Rejection,
     Sha256,
     Standardisation,
+    Tags,
     Tensor,
     Training,
     Version,
 )
 from headnod.manifest.labels import LONGEST, NO_MUSIC, RESERVED, label_fault
 from headnod.manifest.parts import CARD, GOLDEN, HASHED, MANIFEST, MODEL, SIGNATURE, read_part
-from headnod.manifest.reading import parse_manifest, read_checked, read_manifest
+from headnod.manifest.reading import manifest_bytes, parse_manifest, read_checked, read_manifest
 
 __all__ = [
     "CARD",
     "FORMAT",
+    "FORMATS",
     "GOLDEN",
     "HASHED",
     "LONGEST",
@@ -38,16 +43,20 @@ __all__ = [
     "RESERVED",
     "SIGNATURE",
     "Calibration",
+    "Energy",
     "Health",
     "Manifest",
     "Name",
+    "Output",
     "Rejection",
     "Sha256",
     "Standardisation",
+    "Tags",
     "Tensor",
     "Training",
     "Version",
     "label_fault",
+    "manifest_bytes",
     "parse_manifest",
     "read_checked",
     "read_manifest",

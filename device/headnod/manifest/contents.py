@@ -9,11 +9,13 @@ from msgspec import Meta
 
 from headnod.frontend import FrontEnd
 
-FORMAT = 1
-"""The bundle format that this version reads and writes."""
+FORMAT, FORMATS = 1, (1, 2)
+"""The oldest bundle format, and all that this version reads. A manifest is written in the
+oldest format that has a place for everything in it."""
 
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,31}\Z")]
 Version = Annotated[str, Meta(pattern=r"\A\d{1,4}\.\d{1,4}\.\d{1,4}\Z")]
+TagName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_&' -]{0,31}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
@@ -27,14 +29,45 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Type of the numbers; scale and zero point are read from the model."""
 
 
+class Output(Tensor, frozen=True, forbid_unknown_fields=True):
+    """An output tensor of the network."""
+
+    role: Literal["answers", "tags", "embedding"]
+    """`answers`: logits of the labels, and of the not-music output where there is one.
+    `tags`: logits of the tags. `embedding`: numbers that describe the sound."""
+
+
+class Tags(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the network says of a window beside the genre, such as mood and instruments."""
+
+    names: Annotated[tuple[TagName, ...], Meta(max_length=256)]
+    """In the order of the tags' logits."""
+
+    scale: tuple[float, ...]
+    """Of each tag: its score is sigmoid(scale * logit + offset), (tags,)."""
+
+    offset: tuple[float, ...]
+    """Of each tag, (tags,)."""
+
+
+class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How energetic a window is: sigmoid(weights . tag logits + bias), 0 to 1."""
+
+    weights: tuple[float, ...]
+    """Of the logit of each tag, (tags,)."""
+
+    bias: float
+    """Added to the weighted sum."""
+
+
 class Standardisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is taken from each coefficient, and what it is divided by."""
+    """What is subtracted from each feature, and what it is divided by."""
 
     mean: tuple[float, ...]
-    """Mean of each coefficient over the training windows, (n_mfcc,)."""
+    """Mean of each feature over the training windows, (n_features,)."""
 
     deviation: tuple[float, ...]
-    """Standard deviation of each coefficient over the same, (n_mfcc,)."""
+    """Standard deviation of each feature over the same, (n_features,)."""
 
 
 class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,7 +141,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Applied to features before they are quantised."""
 
     input: Tensor
-    """Features that the network takes, (1, frames, n_mfcc)."""
+    """Features that the network takes, (1, frames, n_features)."""
 
     output: Tensor
     """Logits that the network gives, (1, labels), or one more with `rejection.not_music`."""
@@ -137,7 +170,24 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     single: Calibration | None = None
     """The same as `temperature` and `rejection` for a window that is not smoothed, if it was fitted."""
 
+    outputs: tuple[Output, ...] = ()
+    """Format 2: the output tensors in the file's order, `output` among them."""
+
+    tags: Tags | None = None
+    """Format 2: names and calibration of the tags, if an output gives their logits."""
+
+    energy: Energy | None = None
+    """Format 2: how the tags' logits become one number, if they do."""
+
+    notice: Annotated[str, Meta(max_length=65_536)] = ""
+    """Format 2: licence and notice of third parties whose work is part of the network."""
+
     @property
     def id(self) -> str:
         """Name and version in one word, such as `genre-0.1.0`."""
         return f"{self.name}-{self.version}"
+
+    @property
+    def tensors(self) -> tuple[Output, ...]:
+        """The output tensors in the file's order, in either format."""
+        return self.outputs or (Output(self.output.shape, self.output.type, "answers"),)

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from headnod.errors import HeadnodError
 from headnod.golden import write_golden
-from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version
+from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version, manifest_bytes
 from headnod.model import GenreModel
 from headnod.runtime import runtime_name
 from headnod_train.archive import read_archive
@@ -87,13 +87,17 @@ def pack(
     folder = _free(models, name, version, replace=replace)
     recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
     quantised = run_folder.load(run, run_folder.QUANTISED, Quantised)
+    drafted = draft(recipe, "int8", temperature=quantised.temperature, certainty=quantised.certainty)
     manifest = msgspec.structs.replace(
-        draft(recipe, "int8", temperature=quantised.temperature, certainty=quantised.certainty),
+        drafted,
         name=name,
         version=version,
         single=quantised.single,
         training=Training(f"{collection.name}: {recipe.tracks} tracks", collection.licence, recipes.told(recipe)),
         toolchain=_toolchain(quantised),
+        tags=quantised.tags or drafted.tags,
+        energy=quantised.energy,
+        notice=quantised.notice,
     )
     if sibling is None:
         evaluation = _measure(run, data, manifest, split, conditions=conditions, sounds=sounds, console=console)
@@ -101,6 +105,7 @@ def pack(
         _refuse_strangers(manifest, sibling)
         evaluation = sibling
     model = runnable(run, run_folder.MODEL, manifest)
+    manifest = model.manifest
     content = (run / run_folder.MODEL).read_bytes()
     card = write_card(
         manifest,
@@ -117,7 +122,7 @@ def pack(
         sha256={file: hashlib.sha256(held).hexdigest() for file, held in files.items()},
         measured=_measured(evaluation, quantised, len(content), of_sibling=sibling is not None),
     )
-    files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    files[MANIFEST] = manifest_bytes(manifest)
     _write(folder, files)
     return folder, evaluation
 

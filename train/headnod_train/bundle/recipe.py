@@ -18,7 +18,7 @@ _OF_THE_DATA = frozenset({"data", "tracks", "sides"})
 NETWORK = frozenset({"width", "other"})
 """Settings that decide what network it is: with another one there is no sibling."""
 
-_ELSEWHERE = frozenset({"labels", "front_end", "mean", "deviation"})
+_ELSEWHERE = frozenset({"labels", "front_end", "mean", "deviation", "tag_names"})
 _WORDS = {"epochs": "--epochs", "width": "--width", "patience": "--patience", "seed": "--seed"}
 
 

@@ -1,14 +1,20 @@
-"""Sounds made by a formula: music that belongs to nobody.
+"""Sounds made by a formula, which belong to nobody, and a network that was never trained.
 
 Golden windows go into the repository, so nothing of a collection may be in
 them; these are varied enough to reach every part of a front end and a network.
+The network has every kind of output that a bundle can have.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from headnod.frontend import Audio, Features, FrontEnd
+
+if TYPE_CHECKING:
+    from headnod_train.backend import keras
 
 
 def sounds(front_end: FrontEnd, count: int, *, seed: int) -> list[Audio]:
@@ -22,8 +28,33 @@ def sounds(front_end: FrontEnd, count: int, *, seed: int) -> list[Audio]:
 
 
 def golden_features(front_end: FrontEnd, count: int = 6, *, seed: int = 1) -> Features:
-    """Features of such sounds, shape (count, frames, n_mfcc)."""
+    """Features of such sounds, shape (count, frames, n_features)."""
     return np.stack([front_end.mfcc(sound) for sound in sounds(front_end, count, seed=seed)])
+
+
+def untrained(front_end: FrontEnd, *, answers: int, tags: int, embedding: int, seed: int = 1) -> keras.Model:
+    """A small network of three outputs with random weights.
+
+    Args:
+        front_end: Gives the input, (frames, n_features), standardised.
+        answers: Logits of the first output.
+        tags: Logits of the second output.
+        embedding: Numbers of the third output.
+        seed: Of the weights.
+    """
+    from headnod_train.backend import keras  # noqa: PLC0415 - the sounds need no TensorFlow
+
+    layers, initial = keras.layers, keras.initializers.GlorotUniform
+    features = keras.Input((front_end.frames, front_end.n_features), name="features")
+    x = layers.Reshape((front_end.frames, front_end.n_features, 1))(features)
+    x = layers.Conv2D(8, 5, strides=2, activation="relu", kernel_initializer=initial(seed))(x)
+    x = layers.Flatten()(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = layers.Dense(embedding, activation="relu", kernel_initializer=initial(seed + 1), name="embedding")(x)
+    heads = [
+        layers.Dense(size, kernel_initializer=initial(seed + 2 + place), name=name)(x)
+        for place, (name, size) in enumerate((("answers", answers), ("tags", tags)))
+    ]
+    return keras.Model(features, [*heads, x], name="untrained")
 
 
 def _sound(front_end: FrontEnd, rng: np.random.Generator) -> Audio:

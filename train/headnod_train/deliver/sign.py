@@ -18,7 +18,7 @@ from headnod.bundles.archive import SUFFIX, join, read
 from headnod.bundles.signature import verify
 from headnod.durable import write_whole
 from headnod.errors import BundleError
-from headnod.manifest import MANIFEST, SIGNATURE, Health, Manifest, parse_manifest
+from headnod.manifest import MANIFEST, SIGNATURE, Health, Manifest, manifest_bytes, parse_manifest
 from headnod.model import GenreModel
 from headnod_train.deliver.keys import public_line
 
@@ -81,7 +81,7 @@ def sign(
         plain = msgspec.structs.replace(plain, health=former.manifest.health)
     serial = max(int(now()), plain.serial + 1, former.manifest.serial + 1 if former is not None else 1)
     manifest = msgspec.structs.replace(plain, serial=serial)
-    raw = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    raw = manifest_bytes(manifest)
     write_whole(place, join({**files, MANIFEST: raw, SIGNATURE: key.sign(raw)}))
     return opened(place)
 

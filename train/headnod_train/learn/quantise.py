@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from headnod.manifest import Calibration
 from headnod.model import GenreModel
 from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive
 from headnod_train.backend import keras, tf
+from headnod_train.bundle.outputs import with_outputs
 from headnod_train.learn import run_folder
 from headnod_train.learn.convert import FORMS, Form, LayerError, converted, layer_errors
 from headnod_train.learn.network import load, multiply_adds
@@ -108,7 +110,8 @@ def losses(run: Path, data: Path, *, console: Console) -> Losses:
     heard, exact, forms = strange if len(strange) else learned, None, []
     for form in FORMS:
         content = converted(network, form, windows)
-        model = GenreModel(draft(recipe, "int8" if form == "int8" else "float32"), content)
+        kind: Literal["int8", "float32"] = "int8" if form == "int8" else "float32"
+        model = GenreModel(with_outputs(draft(recipe, kind), content), content)
         named = hear(model, heard, console=console).guesses
         exact = named if exact is None else exact
         forms.append(FormMeasured(form, len(content), round(float((named == exact).mean()), 4)))

@@ -26,9 +26,10 @@ import numpy as np
 
 from headnod.errors import HeadnodError
 from headnod.frontend import FrontEnd
-from headnod.manifest import FORMAT, Calibration, Manifest, Rejection, Standardisation, Tensor, Training
+from headnod.manifest import FORMAT, Calibration, Energy, Manifest, Rejection, Standardisation, Tags, Tensor, Training
 from headnod.model import GenreModel
 from headnod_train.archive import STEP
+from headnod_train.bundle.outputs import with_outputs
 from headnod_train.learn.augment import Augmentation
 
 RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"
@@ -109,6 +110,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     teachers: tuple[str, ...] = ()
     """Names of the runs that it learned from, if any."""
 
+    tag_names: tuple[str, ...] = ()
+    """Names of the tags that one output of the network gives logits of, if any."""
+
 
 class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the int8 network needs beside its file."""
@@ -130,6 +134,15 @@ class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     single: Calibration | None = None
     """Temperature and certainty of a window that is not smoothed."""
+
+    tags: Tags | None = None
+    """Names and calibration of the tags, where the network has them and they were calibrated."""
+
+    energy: Energy | None = None
+    """How the tags' logits become the energy of the sound, if that was fitted."""
+
+    notice: str = ""
+    """Licence and notice of third parties whose work is part of the network."""
 
 
 def start(run: Path, recipe: Recipe, tracks: Sequence[str]) -> None:
@@ -222,8 +235,11 @@ def spread(runs: Sequence[Path]) -> str:
 def draft(
     recipe: Recipe, kind: Literal["int8", "float32"], *, temperature: float = 1.0, certainty: float = 0.0
 ) -> Manifest:
-    """A manifest of a network that is not packed yet: without hashes, licence and figures."""
-    front_end = recipe.front_end
+    """A manifest of a network that is not packed yet: without hashes, licence and figures.
+
+    `with_outputs` completes it for a network of several outputs.
+    """
+    front_end, names = recipe.front_end, recipe.tag_names
     return Manifest(
         format=FORMAT,
         name="run",
@@ -232,13 +248,14 @@ def draft(
         labels=recipe.labels,
         front_end=front_end,
         standardisation=Standardisation(recipe.mean, recipe.deviation),
-        input=Tensor((1, front_end.frames, front_end.n_mfcc), kind),
+        input=Tensor((1, front_end.frames, front_end.n_features), kind),
         output=Tensor((1, len(recipe.labels) + bool(recipe.other)), kind),
         temperature=temperature,
         rejection=Rejection(certainty, bool(recipe.other)),
         training=Training(recipe.data, "", {}),
         measured={},
         toolchain={},
+        tags=Tags(names, (1.0,) * len(names), (0.0,) * len(names)) if names else None,
     )
 
 
@@ -254,4 +271,4 @@ def runnable(run: Path, name: str, manifest: Manifest) -> GenreModel:
     except OSError as error:
         message = f"{run / name}: {error.strerror} (run 'headnod-train quantise' first)"
         raise RunError(message) from error
-    return GenreModel(manifest, content)
+    return GenreModel(with_outputs(manifest, content), content)

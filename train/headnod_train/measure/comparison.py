@@ -13,6 +13,7 @@ from headnod.errors import ManifestError
 from headnod.manifest import Manifest
 from headnod.model import GenreModel
 from headnod_train.archive import Archive
+from headnod_train.bundle.outputs import with_outputs
 from headnod_train.measure.answers import tracks_named, tracks_share, windows_right, windows_share
 from headnod_train.measure.figures import EvaluationError
 from headnod_train.measure.listening import Heard, hear
@@ -92,7 +93,8 @@ def float_beside(model: GenreModel, file: Path) -> GenreModel:
     ends = model.manifest.input, model.manifest.output
     taken, given = (msgspec.structs.replace(end, type="float32") for end in ends)
     try:
-        return GenreModel(msgspec.structs.replace(model.manifest, input=taken, output=given), content)
+        manifest = msgspec.structs.replace(model.manifest, input=taken, output=given, outputs=())
+        return GenreModel(with_outputs(manifest, content), content)
     except ManifestError as error:
         message = f"{file}: {error}"
         raise ManifestError(message) from error

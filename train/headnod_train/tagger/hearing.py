@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import FrontEnd
+from headnod.frontend import Features, FrontEnd, LogMel
 
 FRONT_END = FrontEnd(
     sample_rate=16_000, n_fft=512, hop=256, frames=187, n_mels=96, f_max=8_000.0, n_mfcc=1, floor_db=-300.0
 )
 """How the tagger hears: the device's own log-mel with the tagger's numbers."""
+
+
+def loudness(log_mel: LogMel) -> Features:
+    """What the network receives, as it was trained: log10(10000 x + 1) of mel power in decibels, shape (..., 96)."""
+    return np.log10(1.0 + 10.0 ** (np.asarray(log_mel, np.float64) / 10.0 + 4.0)).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headnod.frontend import LogMel
 from headnod_train.backend import tf
-from headnod_train.tagger.hearing import FRONT_END, Answers
+from headnod_train.tagger.hearing import FRONT_END, Answers, loudness
 
 _TIMBRES, _RHYTHMS = (38, 67), (128, 64, 32)
 _WIDE, _NARROW, _MIDDLE, _DENSE, _TAGS = 204, 51, 64, 200, 50
@@ -72,9 +72,7 @@ class Tagger:
         Args:
             log_mel: Decibels of windows as `FRONT_END` makes them, shape (windows, 187, 96).
         """
-        # log10(10000 x + 1) of mel power, as the network was trained.
-        loudness = np.log10(1.0 + 10.0 ** (np.asarray(log_mel, np.float64) / 10.0 + 4.0)).astype(np.float32)
-        return Answers(*(each.numpy() for each in self._graph(loudness)))
+        return Answers(*(each.numpy() for each in self._graph(loudness(log_mel))))
 
     def _forward(self, loudness: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         x = self._normal(loudness[..., None], 0)
