@@ -11,10 +11,11 @@ from headnod.manifest import CARD, MANIFEST
 from headnod.model import GenreModel
 from headnod_train.__main__ import main
 from headnod_train.archive import read_archive
+from headnod_train.bundle.card import write_card
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.pack import PackError, pack
 from headnod_train.learn import run_folder
-from headnod_train.learn.run_folder import Quantised
+from headnod_train.learn.run_folder import Quantised, Recipe
 from headnod_train.measure.conditions import CONDITIONS
 from headnod_train.measure.evaluate import Sounds, evaluate
 from headnod_train.measure.figures import load, save
@@ -188,6 +189,27 @@ def test_a_bundle_is_not_compared_with_one_that_learned_from_the_tracks(measured
     assert "learned from the sides train, valid of tones.npz" in capsys.readouterr().err
     assert main([*command, "--leaky"]) == 0
     assert "LEAKY" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [("R|B", r"R\|B"), ("a_b*c", r"a\_b\*c"), ("<b>", r"\<b\>"), ("$x$", r"\$x\$")]
+)
+def test_a_label_is_no_markup_on_the_card(measured, run, label, shown):
+    evaluation = measured[1]
+    labels = (label, *evaluation.confusion.labels[1:])
+    manifest = msgspec.structs.replace(GenreModel.load(measured[0]).manifest, labels=labels)
+    confusion = msgspec.structs.replace(evaluation.confusion, labels=labels)
+    card = write_card(
+        manifest,
+        msgspec.structs.replace(evaluation, confusion=confusion),
+        recipe=run_folder.load(run, run_folder.RECIPE, Recipe),
+        quantised=run_folder.load(run, run_folder.QUANTISED, Quantised),
+        size=1,
+        collection=TONES,
+        of_sibling=False,
+    )
+    assert f": {shown}, low, noisy." in card
+    assert f"| {shown} | " in card
 
 
 def test_a_leaky_archive_is_labelled_on_the_card(run, tmp_path):

@@ -14,15 +14,26 @@ from rich.console import Console
 from headnod_train.__main__ import main
 from headnod_train.archive import read_archive
 from headnod_train.baselines.summary import FRONT_END, track_summaries
+from headnod_train.commands.options import plain_console
 from tone_archive import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/setup train")
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")
 from headnod.sinks.palette import GENRES as KNOWN
 from headnod.sinks.palette import colours, hexadecimal
-from headnod_train.explore.canvas import CONTRAST, THEMES, PictureError, contrast, marks, rgb, write
+from headnod_train.explore.canvas import (
+    CONTRAST,
+    THEMES,
+    PictureError,
+    contrast,
+    letters_without_glyphs,
+    marks,
+    rgb,
+    write,
+)
 from headnod_train.explore.explore import explore
 from headnod_train.explore.page import write_page
+from headnod_train.explore.pictures import scatter
 from headnod_train.explore.portrait import AFTER, BEFORE, onsets, portrait
 from headnod_train.explore.project import principal
 from headnod_train.explore.suspects import opinions
@@ -193,6 +204,29 @@ def test_labels_have_the_colours_of_lights_wherever_those_can_be_seen(theme):
             assert mark.colour == hexadecimal(colours(labels)[label])
         else:
             assert mark.colour != hexadecimal(colours(labels)[label])
+
+
+def test_labels_of_any_kind_are_drawn_and_written_as_text(archive, tmp_path, capsys):
+    labels = {"high": "日本 <b>&", "low": "_a$b$ [/]", "noisy": ":guitar: {{ 1 }}"}
+    other = dataclasses.replace(archive, genres=np.array([labels[genre] for genre in archive.genres]))
+    explore(other, tmp_path, data="tones", with_umap=False, seed=1, console=plain_console())
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert "<b>&" not in page
+    assert (tmp_path / "pca.png").stat().st_size > 1000
+    told = capsys.readouterr().out
+    assert ("no installed font has 日本: pictures show boxes" in told) == (letters_without_glyphs(["日本"]) == "日本")
+
+
+def test_letters_that_no_font_has_are_found():
+    assert letters_without_glyphs(["Música", "Rock"]) == ""
+    assert letters_without_glyphs(["a\U0010fffd", "\U0010fffdb"]) == "\U0010fffd"
+
+
+def test_a_label_that_begins_with_an_underscore_is_in_the_legend(archive):
+    other = dataclasses.replace(archive, genres=np.char.add("_", archive.genres))
+    seen = portrait(other, FRONT_END, console=QUIET)
+    figure = scatter(THEMES[0], seen, seen.summaries[:, :2], ("", ""), np.zeros(len(other), bool))
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["_high", "_low", "_noisy"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -5,6 +5,8 @@ Written from the manifest and the evaluation, so no figure on it was typed.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from headnod.manifest import Manifest
@@ -56,7 +58,7 @@ def _what(manifest: Manifest, quantised: Quantised, size: int) -> str:
     )
     return f"""# {manifest.id}
 
-Names one of {len(manifest.labels)} genres for {seconds:.1f} s of music: {", ".join(manifest.labels)}.
+Names one of {len(manifest.labels)} genres for {seconds:.1f} s of music: {", ".join(map(_plain, manifest.labels))}.
 
 A small convolutional network in int8: {size / 1000:.0f} kB, {quantised.multiply_adds / 1e6:.1f} million multiply-adds
 a window. It hears {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {front_end.n_mels} mel bands at
@@ -162,7 +164,7 @@ Mean loss: {mean.windows:.1f} points of windows, {mean.tracks:.1f} of tracks. Wo
 
 
 def _confused(evaluation: Evaluation) -> str:
-    labels = evaluation.confusion.labels
+    labels = [_plain(label) for label in evaluation.confusion.labels]
     counts = np.array(evaluation.confusion.tracks)
     rows = []
     for place, label in enumerate(labels):
@@ -213,3 +215,8 @@ headnod-train pack --data {recipe.data} --run RUN --name {manifest.name} --versi
 
 TensorFlow adds up in another order on another machine: expect the figures to move by a point or two. Made with
 {versions}."""
+
+
+def _plain(label: str) -> str:
+    """A label as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", label)

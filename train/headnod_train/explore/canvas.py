@@ -7,6 +7,7 @@ matplotlib, and because a genre must have the same mark in every picture.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from headnod.extras import how_to_install
 from headnod.sinks.palette import colours
 
 try:
+    from matplotlib import font_manager, rcParams
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 except ImportError as error:
@@ -27,8 +29,16 @@ except ImportError as error:
 
 __all__ = [
     "CONTRAST", "DARK", "LIGHT", "THEMES", "Axes", "Figure", "Mark", "PictureError", "Theme",
-    "contrast", "draw_all", "marks", "paper", "plain", "rgb", "small", "write",
+    "contrast", "draw_all", "letters_without_glyphs", "marks", "paper", "plain", "rgb", "small", "write",
 ]  # fmt: skip
+
+_FONTS = (
+    "DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Thai",
+    "IPAGothic", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Unifont",
+)  # fmt: skip
+# A label is text, not a formula; a letter is taken from the first installed font that has it.
+rcParams["text.parse_math"] = False
+rcParams["font.family"] = [name for name in _FONTS if name in set(font_manager.get_font_names())]
 
 CONTRAST = 3.0
 """Least contrast of a mark with its ground, as WCAG 2.2 asks of graphics (1.4.11)."""
@@ -141,6 +151,13 @@ def small(theme: Theme, labels: Sequence[str], *, width: float, height: float) -
     return figure, list(grid[: len(labels)])
 
 
+def letters_without_glyphs(labels: Sequence[str]) -> str:
+    """Letters of labels that no font has: they are drawn as boxes."""
+    fonts = [font_manager.get_font(font_manager.findfont(family)) for family in rcParams["font.family"]]
+    letters = sorted({letter for label in labels for letter in label})
+    return "".join(letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in fonts))
+
+
 def draw_all(folder: Path, name: str, draw: Callable[[Theme], Figure]) -> str:
     """Draw a picture on light and on dark paper.
 
@@ -152,7 +169,10 @@ def draw_all(folder: Path, name: str, draw: Callable[[Theme], Figure]) -> str:
     """
     for theme in THEMES:
         picture = io.BytesIO()
-        draw(theme).savefig(picture, format="png", facecolor=theme.ground)
+        with warnings.catch_warnings():
+            # Said once, see `letters_without_glyphs`.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            draw(theme).savefig(picture, format="png", facecolor=theme.ground)
         write(folder / f"{name}{theme.suffix}.png", picture.getvalue())
     return f"{name}.png"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from headnod_train.archive import Archive
 from headnod_train.baselines.summary import FRONT_END
 from headnod_train.explore import pictures, suspects
-from headnod_train.explore.canvas import Figure, Theme, draw_all, write
+from headnod_train.explore.canvas import Figure, Theme, draw_all, letters_without_glyphs, write
 from headnod_train.explore.page import Plate, write_page
 from headnod_train.explore.portrait import Portrait, portrait
 from headnod_train.explore.project import principal, umap
@@ -55,6 +55,10 @@ def explore(
     write(folder / SUSPICIOUS, suspects.table(found).encode())
     doubtful = [opinion for opinion in found if opinion.suspicious]
     ringed = np.isin(archive.tracks, [opinion.track for opinion in doubtful])
+    if lacking := letters_without_glyphs(archive.labels):
+        console.print(
+            f"no installed font has {lacking[:_SHOWN]}: pictures show boxes (install one, such as fonts-noto-cjk)"
+        )
     drawings = [*_drawings(archive, seen), *_scatters(seen, ringed, with_umap=with_umap, seed=seed)]
     plates = []
     for name, title, caption, draw in drawings:

@@ -144,7 +144,7 @@ def scatter(
     for genre, label in enumerate(portrait.labels):
         across, up = points[portrait.targets == genre].T
         axes.scatter(
-            across, up, s=26, c=drawn[label].colour, marker=drawn[label].shape, label=label,
+            across, up, s=26, c=drawn[label].colour, marker=drawn[label].shape, label=_keyed(label),
             edgecolors=theme.ground, linewidths=0.4,
         )  # fmt: skip
     if ringed.any():
@@ -182,3 +182,8 @@ def _bar(figure: Figure, grid: list[Axes], shown: object, theme: Theme, words: s
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=theme.ink, length=0, labelsize=8)
     bar.set_label(words, fontsize=9, color=theme.ink)
+
+
+def _keyed(label: str) -> str:
+    # matplotlib leaves out of a legend what begins with an underscore.
+    return f" {label}" if label.startswith("_") else label
