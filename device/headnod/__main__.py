@@ -16,6 +16,7 @@ import threading
 from types import FrameType
 
 from headnod import __version__, commands
+from headnod.commands.options import way_out_of_denial
 from headnod.errors import ConfigError, HeadnodError
 from headnod.log import formatter
 
@@ -45,10 +46,10 @@ def main(words: list[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except ConfigError as error:
-        _log.error("%s", error)
+        _log.error("%s", _with_way_out(error))
         return _BAD_CONFIGURATION
-    except HeadnodError as error:
-        _log.error("%s", error)
+    except (HeadnodError, PermissionError) as error:
+        _log.error("%s", _with_way_out(error))
         return 1
     except KeyboardInterrupt:
         return 130
@@ -66,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     commands.add_all(subparsers)
     return parser
+
+
+def _with_way_out(error: Exception) -> str:
+    if not isinstance(error, PermissionError):
+        return str(error)
+    told = f"{error.filename}: permission denied" if error.filename else str(error)
+    return f"{told} ({way_out_of_denial()})"
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

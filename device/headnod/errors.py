@@ -14,6 +14,14 @@ class ConfigError(HeadnodError, ValueError):
     """The configuration or the command line cannot be used."""
 
 
+class AccessError(HeadnodError, PermissionError):
+    """This user may not read or write a file or folder."""
+
+
+class ConfigAccessError(ConfigError, AccessError):
+    """This user may not read a file that the configuration names."""
+
+
 class ManifestError(HeadnodError, ValueError):
     """A model bundle does not keep its manifest's promise."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headnod.errors import ConfigError
+from headnod.errors import ConfigAccessError, ConfigError
 
 CONFIG_FILE = Path("/etc/headnod/headnod.toml")
 """Where the configuration of an installed headnod stands."""
@@ -53,6 +53,9 @@ def file_layer(path: Path, *, required: bool) -> Layer:
             return {}
         message = f"{path}: there is no such file (name another with --config, or leave it out)"
         raise ConfigError(message) from None
+    except PermissionError as error:
+        message = f"{path}: permission denied"
+        raise ConfigAccessError(message) from error
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path}: cannot be read: {error}"
         raise ConfigError(message) from error

@@ -96,7 +96,7 @@ class DashboardSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Port to serve it at."""
 
     password_file: str = ""
-    """A file whose first line is the page's password; empty asks for none."""
+    """A file whose first line is the page's password; empty takes /etc/headnod/dashboard_password, or asks for none."""
 
 
 class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,7 +118,7 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who we are to the broker; empty says nothing."""
 
     password_file: str = ""
-    """A file with the password alone; empty takes systemd's credential mqtt_password, if there is one."""
+    """A file with the password alone; empty takes /etc/headnod/mqtt_password, which systemd hands to the service."""
 
     tls: bool = False
     """Encrypt, and never do without."""

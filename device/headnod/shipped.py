@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headnod.errors import ConfigError
+from headnod.errors import ConfigAccessError, ConfigError
 from headnod.manifest import MANIFEST
 
 DEFAULT_MODEL = "genre"
@@ -46,7 +46,14 @@ def find_model(wanted: str) -> Path:
         ConfigError: There is none; the message says which there are.
     """
     folder = Path(wanted)
-    if (folder / MANIFEST).is_file():
+    try:
+        (folder / MANIFEST).stat()
+    except PermissionError as error:
+        message = f"{folder}: permission denied"
+        raise ConfigAccessError(message) from error
+    except (OSError, ValueError):
+        pass
+    else:
         return folder
     there = models()
     named = [path for path in there if wanted in {path.name, path.name.rpartition("-")[0]}]

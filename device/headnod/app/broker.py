@@ -6,18 +6,17 @@ each under a client id of its own.
 
 from __future__ import annotations
 
-import os
 import socket
-from pathlib import Path
 
 from headnod.address import split_address
+from headnod.app.credentials import password_file, readable_file
 from headnod.config import MqttSection
 from headnod.errors import ConfigError
 from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.topics import Topics
 
-CREDENTIAL = "mqtt_password"
-"""What systemd's LoadCredential= calls the password."""
+PASSWORD = "mqtt_password"  # noqa: S105 - its name
+"""The file and the credential of systemd that hold the broker's password."""
 
 _PORT, _TLS_PORT = 1883, 8883
 
@@ -52,9 +51,9 @@ def broker(section: MqttSection, *, client_id: str) -> Broker:
         message = "mqtt.host: no broker is set (write its name there, or HEADNOD_MQTT__HOST=broker.lan)"
         raise ConfigError(message)
     tls = Tls(
-        ca=_path(section.ca_file),
-        certificate=_path(section.cert_file),
-        key=_path(section.key_file),
+        ca=readable_file("mqtt.ca_file", section.ca_file),
+        certificate=readable_file("mqtt.cert_file", section.cert_file),
+        key=readable_file("mqtt.key_file", section.key_file),
         insecure=section.insecure,
     )
     try:
@@ -74,13 +73,8 @@ def broker(section: MqttSection, *, client_id: str) -> Broker:
     )
 
 
-def _path(name: str) -> Path | None:
-    return Path(name) if name else None
-
-
 def _password(section: MqttSection) -> str:
-    handed = Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent") / CREDENTIAL
-    path = _path(section.password_file) or (handed if handed.is_file() else None)
+    path = password_file(PASSWORD, "mqtt.password_file", section.password_file)
     if path is None:
         return ""
     try:

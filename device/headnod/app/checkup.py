@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -17,7 +18,7 @@ from headnod.app.reign import Reign
 from headnod.app.sources import opener
 from headnod.audio.convert import from_s16
 from headnod.config import Config
-from headnod.errors import AudioError, HeadnodError, MissingExtraError
+from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
 from headnod.estimate import utc_now
 from headnod.extras import how_to_install
 from headnod.golden import chirp, prove
@@ -26,6 +27,7 @@ from headnod.manifest import GOLDEN, read_checked
 from headnod.model import GenreModel
 from headnod.room import Room
 from headnod.runtime import runtime_name
+from headnod.service import Service, readable_folder
 from headnod.shipped import find_model
 
 _SECONDS = 1.0
@@ -45,20 +47,29 @@ class Finding(msgspec.Struct, frozen=True):
     """One line: what was found and, if need be, what helps."""
 
 
-def checkup(config: Config) -> Iterator[Finding]:
-    """Look at each part in turn; a broken one does not hide the others."""
+def checkup(config: Config, service: Service | None = None, *, denied: Callable[[], str]) -> Iterator[Finding]:
+    """Look at each part in turn; a broken one does not hide the others.
+
+    Args:
+        config: The configuration.
+        service: The installed service that has it, if one has: its model and its state folder are looked at.
+        denied: What a person does where access is denied.
+    """
+    state = outputs.state_beside(config.history, service)
     parts: tuple[tuple[str, Callable[[Config], Finding]], ...] = (
         ("runtime", _runtime),
-        ("model", _model),
+        ("model", lambda config: _model(config, state)),
         ("microphone", _microphone),
         ("lights", _lights),
         ("broker", _broker),
-        ("disk", _disk),
+        ("disk", lambda config: _disk(config, state)),
         ("clock", _clock),
     )
     for part, look in parts:
         try:
             yield look(config)
+        except AccessError as error:
+            yield Finding(part, "warning", f"{error} ({denied()})")
         except (HeadnodError, OSError) as error:
             yield Finding(part, "fault", str(error))
 
@@ -67,8 +78,10 @@ def _runtime(_config: Config) -> Finding:
     return Finding("runtime", "well", runtime_name())
 
 
-def _model(config: Config) -> Finding:
-    reigning = Reign(outputs.state_folder(config.history), lambda _progress: None).folder(config)
+def _model(config: Config, state: Path | None) -> Finding:
+    # The link to the installed model is in it.
+    reachable = state is not None and config.model.installed and readable_folder(state)
+    reigning = Reign(state if reachable else None, lambda _progress: None).folder(config)
     folder = reigning or find_model(config.model.name)
     model = GenreModel.load(folder)
     prove(model, read_checked(folder, GOLDEN, model.manifest))
@@ -127,14 +140,16 @@ def _broker(config: Config) -> Finding:
     return Finding("broker", "well", f"{config.mqtt.host} takes and gives back what {ours.node} says")
 
 
-def _disk(config: Config) -> Finding:
+def _disk(config: Config, state: Path | None) -> Finding:
     path = outputs.history_path(config.history)
-    if path is None:
+    folder = path.parent if path is not None else state
+    if folder is None:
         return Finding("disk", "none", "no history is kept here (set history.path)")
-    folder = path.parent
-    if not os.access(folder, os.W_OK):
+    own = state is None or folder != state or not state.is_symlink()
+    if own and not os.access(folder, os.W_OK):
         return Finding("disk", "warning", f"{folder} cannot be written to, so nothing is remembered (check its owner)")
-    free = shutil.disk_usage(folder).free
+    # The service's folder is a link into one that only root may enter, on the same file system.
+    free = shutil.disk_usage(folder if own else folder.parent).free
     verdict: Literal["well", "warning"] = "well" if free > _LEAST_FREE else "warning"
     return Finding("disk", verdict, f"{free >> 20} MiB free at {folder}")
 

@@ -11,12 +11,10 @@ from headnod.config import HistorySection, LedsSection
 from headnod.errors import ConfigError, LedError
 from headnod.estimate import utc_now
 from headnod.extras import how_to_install
+from headnod.service import HISTORY_FILE, Service
 from headnod.sinks import Sink
 from headnod.sinks.lights import Lamp
 from headnod.sinks.scene import LAYOUTS, Layout
-
-HISTORY_FILE = "history.sqlite"
-"""The database in the state directory."""
 
 _log = logging.getLogger(__name__)
 
@@ -120,16 +118,34 @@ def history(section: HistorySection) -> list[Sink]:
     return [History(path, Songs(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
 
 
+def given_state() -> Path | None:
+    """The state folder that systemd gave to this process; None where it gave none."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else None
+
+
 def state_folder(section: HistorySection) -> Path | None:
     """The service's state directory, or where history is kept, or nowhere."""
-    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     history = history_path(section)
-    return Path(state) if state else history and history.parent
+    return given_state() or (history and history.parent)
+
+
+def state_beside(section: HistorySection, service: Service | None) -> Path | None:
+    """The state folder of the listener that a command is run beside: as for that listener.
+
+    Args:
+        section: Where history is kept.
+        service: The installed service that has the configuration, if one has.
+    """
+    # A link to a folder that only root may enter: what it leads to is not asked for.
+    if given_state() is None and service is not None and os.path.lexists(service.state):
+        return service.state
+    return state_folder(section)
 
 
 def history_path(section: HistorySection) -> Path | None:
     """The database: as configured, or in the service's state directory, or none."""
     if section.path:
         return Path(section.path)
-    state = os.environ.get("STATE_DIRECTORY")
-    return Path(state.partition(":")[0]) / HISTORY_FILE if state else None
+    state = given_state()
+    return state / HISTORY_FILE if state else None

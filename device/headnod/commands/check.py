@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from headnod.commands.options import add_config, add_model, load_config
+from headnod.commands.options import add_config, add_model, load_config, service_beside, way_out_of_denial
 from headnod.legible import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {legible(finding.message)}", flush=True)  # noqa: T201
 
     tell(Finding("configuration", "well", f"{said} values set, {len(loaded.origins) - said} as they come"))
-    for finding in checkup(loaded.config):
+    for finding in checkup(loaded.config, service_beside(options), denied=way_out_of_denial):
         tell(finding)
         worst = max(worst, finding.verdict == "fault")
     return worst

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from headnod.config import DashboardSection
     from headnod.dashboard.access import Access
 
-_CREDENTIAL = "dashboard_password"
-"""The name that systemd hands the password over by."""
+PASSWORD = "dashboard_password"  # noqa: S105 - its name
+"""The file and the credential of systemd that hold the page's password."""
 
 _LARGEST = 16_384
 
@@ -63,15 +63,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _access(section: DashboardSection) -> Access:
-    import os  # noqa: PLC0415
     import time  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
 
+    from headnod.app.credentials import password_file  # noqa: PLC0415
     from headnod.dashboard.access import Access, is_local, password_from  # noqa: PLC0415
     from headnod.errors import ConfigError  # noqa: PLC0415
 
-    handed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")) / _CREDENTIAL
-    path = Path(section.password_file) if section.password_file else handed if handed.is_file() else None
+    path = password_file(PASSWORD, "dashboard.password_file", section.password_file)
     if path is None and not is_local(section.host):
         message = (
             f"dashboard.host: '{section.host}' is open to others, and dashboard.password_file is empty "

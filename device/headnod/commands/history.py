@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from headnod.commands.options import add_config, load_config
-
-_PLACE = "/var/lib/headnod"
+from headnod.commands.options import add_config, load_config, service_beside
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,13 +22,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> None:
     """Print it, the oldest first."""
-    from pathlib import Path  # noqa: PLC0415
-
-    from headnod.app.outputs import HISTORY_FILE, history_path  # noqa: PLC0415
+    from headnod.app.outputs import history_path, state_beside  # noqa: PLC0415
     from headnod.estimate import utc_now  # noqa: PLC0415
     from headnod.history.show import print_history  # noqa: PLC0415
+    from headnod.service import HISTORY_FILE, MAIN, STATE  # noqa: PLC0415
 
-    path = history_path(load_config(options).config.history) or Path(_PLACE) / HISTORY_FILE
+    section = load_config(options).config.history
+    state = state_beside(section, service_beside(options)) or STATE / MAIN
+    path = history_path(section) or state / HISTORY_FILE
     print_history(
         path,
         since=options.since,

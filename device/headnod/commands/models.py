@@ -7,16 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.commands.options import add_config, load_config
+from headnod.commands.options import add_config, load_config, service_beside
 from headnod.legible import legible
 
 if TYPE_CHECKING:
     from headnod.bundles.intake import Intake
     from headnod.bundles.progress import Progress
     from headnod.config import Config
-
-_PLACE = "/var/lib/headnod"
-"""The state directory of the service."""
 
 _EXAMPLES = """\
 examples:
@@ -62,7 +59,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     shadow.add_argument("--stop", action="store_true", help="end it")
     shadow.set_defaults(run=run_shadow)
     for verb in (listed, verify, install, activate, rollback, prune, shadow):
-        verb.add_argument("--state", type=Path, metavar="DIR", help=f"the listener's state directory ({_PLACE})")
+        verb.add_argument("--state", type=Path, metavar="DIR", help="the listener's state directory (/var/lib/headnod)")
         add_config(verb)
 
 
@@ -175,13 +172,14 @@ def run_shadow(options: argparse.Namespace) -> None:
 
 
 def _state(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:
-    from headnod.app.outputs import state_folder  # noqa: PLC0415
+    from headnod.app.outputs import state_beside  # noqa: PLC0415
     from headnod.errors import ConfigError  # noqa: PLC0415
+    from headnod.service import MAIN, STATE, readable_folder  # noqa: PLC0415
 
-    known: Path | None = options.state or state_folder(config.history)
-    place = known or Path(_PLACE)
+    known: Path | None = options.state or state_beside(config.history, service_beside(options))
+    place = known or STATE / MAIN
     # Before the service was installed there is nothing in its folder, which is for reading enough to know.
-    if not place.is_dir() and not (reading and known is None):
+    if not readable_folder(place) and not (reading and known is None):
         message = f"{place}: is no folder (name the listener's state directory with --state)"
         raise ConfigError(message)
     return place

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from headnod.config import Loaded
+    from headnod.service import Service
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +25,22 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="a shipped model, or the folder of a bundle")
 
 
+def service_beside(options: argparse.Namespace) -> Service | None:
+    """The installed service whose configuration a command reads; None in the service itself, and for any other."""
+    from headnod.layers import CONFIG_FILE  # noqa: PLC0415
+    from headnod.service import service_of  # noqa: PLC0415
+
+    # A listener that a person sets by variables keeps its state where those say.
+    if "STATE_DIRECTORY" in os.environ or "HEADNOD_HISTORY__PATH" in os.environ:
+        return None
+    return service_of(_named(options) or CONFIG_FILE)
+
+
+def _named(options: argparse.Namespace) -> Path | None:
+    variable = os.environ.get("HEADNOD_CONFIG")
+    return options.config or (Path(variable) if variable is not None else None)
+
+
 def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None = None) -> Loaded:
     """The configuration from file, environment and flags.
 
@@ -30,11 +48,59 @@ def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], o
         ConfigError: It cannot be used.
     """
     from headnod.config import load  # noqa: PLC0415
-    from headnod.layers import CONFIG_FILE, environment_layer, file_layer, flag_layer  # noqa: PLC0415
+    from headnod.layers import CONFIG_FILE, Value, environment_layer, file_layer, flag_layer  # noqa: PLC0415
+    from headnod.service import service_of  # noqa: PLC0415
 
-    named = options.config or (Path(os.environ["HEADNOD_CONFIG"]) if "HEADNOD_CONFIG" in os.environ else None)
-    return load(
+    named = _named(options)
+    layers = (
         file_layer(named or CONFIG_FILE, required=named is not None),
         environment_layer(os.environ),
         flag_layer(flags or {}),
     )
+    loaded = load(*layers)
+    service = service_of(named or CONFIG_FILE)
+    if service is None:
+        return loaded
+    wanted = []
+    # A broker's password belongs to a user, so without one it is no default.
+    if loaded.config.mqtt.host and loaded.config.mqtt.username and not loaded.config.mqtt.password_file:
+        wanted.append(("mqtt", "mqtt_password"))
+    if not loaded.config.dashboard.password_file:
+        wanted.append(("dashboard", "dashboard_password"))
+    found = {
+        (section, "password_file"): Value(str(path), "default")
+        for section, kind in wanted
+        if (path := next(filter(os.path.lexists, service.password_files(kind)), None)) is not None
+    }
+    return load(*layers, found) if found else loaded
+
+
+def way_out_of_denial() -> str:
+    """What a person does where access was denied to this program."""
+    import shlex  # noqa: PLC0415
+    import shutil  # noqa: PLC0415
+
+    if "CREDENTIALS_DIRECTORY" in os.environ:
+        return "the service runs as a user of its own: let root 'chmod a+r' it"
+    if _may_read_everything():
+        return "check its owner, its mode and its file system"
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        program = [sys.executable, "-m", called.parent.name]
+    else:
+        # sudo looks for programs in its own path only.
+        found = shutil.which(called.name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        program = [called.name if found and Path(found).resolve() == called.resolve() else str(called)]
+    # Nor does it hand variables on unasked.
+    variables = ",".join(sorted(name for name in os.environ if name.startswith("HEADNOD_")))
+    kept = [f"--preserve-env={variables}"] if variables else []
+    return shlex.join(["sudo", *kept, *program, *sys.argv[1:]])
+
+
+def _may_read_everything() -> bool:
+    """Linux's CAP_DAC_OVERRIDE, which root has but for a container that took it away."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> 1 & 1)
+    except (OSError, ValueError, IndexError):
+        return os.geteuid() == 0

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headnod import damaged
-from headnod.errors import HeadnodError
+from headnod.errors import AccessError, HeadnodError
 
 VERSION = 1
 """Number of this file format, kept as SQLite's `user_version`."""
@@ -59,6 +59,10 @@ _PATIENCE = 1.0
 
 class HistoryError(HeadnodError, OSError):
     """History cannot be read or written just now."""
+
+
+class HistoryAccessError(HistoryError, AccessError):
+    """This user may not read or write the history."""
 
 
 class DamagedHistoryError(HistoryError):
@@ -127,6 +131,20 @@ class HistoryFile:
             self._connection.close()
 
 
+def require(path: Path) -> None:
+    """Refuse a file that is not there or that this user may not read; SQLite would not say why it cannot be opened.
+
+    Raises:
+        HistoryError: It is so.
+    """
+    with _named(path):
+        try:
+            path.open("rb").close()
+        except FileNotFoundError:
+            message = f"{path}: there is no history (headnod listen writes it once history.path is set)"
+            raise HistoryError(message) from None
+
+
 @contextmanager
 def read_only(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that only reads, beside a listener that may be writing.
@@ -173,6 +191,9 @@ def _named(path: Path) -> Iterator[None]:
             raise
         message = f"{path}: {error}"
         raise DamagedHistoryError(message) from error
+    except PermissionError as error:
+        message = f"{path}: permission denied"
+        raise HistoryAccessError(message) from error
     except OSError as error:
         message = f"{path}: {error.strerror}"
         raise HistoryError(message) from error

@@ -16,7 +16,7 @@ from typing import Literal, TextIO
 import msgspec
 
 from headnod.errors import ConfigError
-from headnod.history.file import HistoryError
+from headnod.history.file import require
 from headnod.history.rows import PastEstimate, read_estimates, read_labels, read_songs
 from headnod.legible import legible, padded
 from headnod.songs import Song
@@ -56,9 +56,7 @@ def print_history(
         HistoryError: There is no history, or it cannot be read.
     """
     begin = None if since is None else parse_since(since, now=now, zone=zone)
-    if not path.exists():
-        message = f"{path}: there is no history (headnod listen writes it once history.path is set)"
-        raise HistoryError(message)
+    require(path)
     rows: Iterator[Song] | Iterator[PastEstimate]
     rows = read_songs(path, since=begin) if of == "songs" else read_estimates(path, since=begin)
     if form == "json":
