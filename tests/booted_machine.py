@@ -49,6 +49,16 @@ class Machine:
             raise AssertionError(message)
         return ended.stdout
 
+    def beside(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a program of this computer in the machine's network, which has no way out."""
+        return subprocess.Popen(["nsenter", f"--target={self._init}", "-n", *words], stdin=subprocess.DEVNULL)
+
+    def status(self, *words: str) -> tuple[int, str]:
+        """The exit status of a command in it, and what it says."""
+        said = self.run("bash", "-c", '"$@" 2>&1; echo "status $?"', "bash", *words)
+        text, _, status = said.rpartition("status ")
+        return int(status), text
+
     def until(self, asked: Callable[[], Answer], seconds: float) -> Answer:
         """The first answer that is true; an error if none is in so many seconds."""
         deadline = time.monotonic() + seconds

@@ -16,7 +16,7 @@ import threading
 from types import FrameType
 
 from headnod import __version__, commands
-from headnod.commands.options import way_out_of_denial
+from headnod.commands.options import explained
 from headnod.errors import ConfigError, HeadnodError
 from headnod.log import formatter
 
@@ -46,10 +46,10 @@ def main(words: list[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except ConfigError as error:
-        _log.error("%s", _with_way_out(error))
+        _log.error("%s", explained(error))
         return _BAD_CONFIGURATION
     except (HeadnodError, PermissionError) as error:
-        _log.error("%s", _with_way_out(error))
+        _log.error("%s", explained(error))
         return 1
     except KeyboardInterrupt:
         return 130
@@ -67,13 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     commands.add_all(subparsers)
     return parser
-
-
-def _with_way_out(error: Exception) -> str:
-    if not isinstance(error, PermissionError):
-        return str(error)
-    told = f"{error.filename}: permission denied" if error.filename else str(error)
-    return f"{told} ({way_out_of_denial()})"
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from headnod.app.daemon import Daemon
 from headnod.app.sources import MICROPHONE, microphone_or_demo
+from headnod.app.validation import validate_listener
 from headnod.config import Config
 
 
@@ -30,7 +31,7 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
     Raises:
         HeadnodError: The model, the audio or a setting cannot be used.
     """
-    config = read_config()
+    config = validate_listener(read_config())
     hearing = audio or ""
     if audio is None:
         audio = microphone_or_demo(config.microphone)
@@ -43,7 +44,7 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
             if watched and not sys.stdout.isatty():
                 # It was the terminal that hung up: nobody asked for anything to be read again.
                 break
-            daemon.reload(read_config)
+            daemon.reload(lambda: validate_listener(read_config()))
 
 
 @contextlib.contextmanager

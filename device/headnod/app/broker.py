@@ -13,7 +13,7 @@ from headnod.app.credentials import password_file, readable_file
 from headnod.config import MqttSection
 from headnod.errors import ConfigError
 from headnod.mqtt.broker import Broker, Tls
-from headnod.mqtt.topics import Topics
+from headnod.mqtt.topics import Topics, is_name
 
 PASSWORD = "mqtt_password"  # noqa: S105 - its name
 """The file and the credential of systemd that hold the broker's password."""
@@ -27,7 +27,11 @@ def topics(section: MqttSection) -> Topics:
     Raises:
         ConfigError: A name is none that a topic may have.
     """
-    return Topics(section.base, section.node or socket.gethostname().partition(".")[0])
+    host = socket.gethostname().partition(".")[0]
+    if not section.node and not is_name(host):
+        message = f"mqtt.node: is empty, and the host name '{host}' cannot be one (write node = \"kitchen\")"
+        raise ConfigError(message)
+    return Topics(section.base, section.node or host)
 
 
 def client_id(where: Topics, role: str = "") -> str:

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from headnod.commands.options import add_config, load_config
-
-if TYPE_CHECKING:
-    from headnod.config import DashboardSection
-    from headnod.dashboard.access import Access
-
-PASSWORD = "dashboard_password"  # noqa: S105 - its name
-"""The file and the credential of systemd that hold the page's password."""
 
 _LARGEST = 16_384
 
@@ -33,6 +25,7 @@ def run(options: argparse.Namespace) -> None:
     import time  # noqa: PLC0415
 
     from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
+    from headnod.app.validation import validate_dashboard  # noqa: PLC0415
     from headnod.dashboard.address import listen_at, url_of  # noqa: PLC0415
     from headnod.dashboard.fleet import Fleet  # noqa: PLC0415
     from headnod.dashboard.server import serve  # noqa: PLC0415
@@ -42,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     flags = {(f"--{key}", "dashboard", key): getattr(options, key) for key in ("host", "port")}
     config = load_config(options, flags).config
     logging.getLogger().setLevel(config.log.level.upper())
-    access = _access(config.dashboard)
+    access = validate_dashboard(config)
     fleet = Fleet(config.mqtt.base)
     link = Link(
         broker(config.mqtt, client_id=client_id(topics(config.mqtt), f"dashboard-{config.dashboard.port}")),
@@ -60,20 +53,3 @@ def run(options: argparse.Namespace) -> None:
             serve(Stream(fleet, lambda: link.reason, now=time.time), access, listening)
         finally:
             link.close()
-
-
-def _access(section: DashboardSection) -> Access:
-    import time  # noqa: PLC0415
-
-    from headnod.app.credentials import password_file  # noqa: PLC0415
-    from headnod.dashboard.access import Access, is_local, password_from  # noqa: PLC0415
-    from headnod.errors import ConfigError  # noqa: PLC0415
-
-    path = password_file(PASSWORD, "dashboard.password_file", section.password_file)
-    if path is None and not is_local(section.host):
-        message = (
-            f"dashboard.host: '{section.host}' is open to others, and dashboard.password_file is empty "
-            "(write a password into a file and name it there, or serve at 127.0.0.1)"
-        )
-        raise ConfigError(message)
-    return Access(None if path is None else password_from(path), monotonic=time.monotonic)

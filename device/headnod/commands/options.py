@@ -75,6 +75,14 @@ def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], o
     return load(*layers, found) if found else loaded
 
 
+def explained(error: Exception) -> str:
+    """An error in one line, with the way out where access was denied."""
+    if not isinstance(error, PermissionError):
+        return str(error)
+    told = f"{error.filename}: permission denied" if error.filename else str(error)
+    return f"{told} ({way_out_of_denial()})"
+
+
 def way_out_of_denial() -> str:
     """What a person does where access was denied to this program."""
     import shlex  # noqa: PLC0415

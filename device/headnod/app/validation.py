@@ -1,0 +1,280 @@
+"""What a configuration is refused for, beyond the types and bounds of its keys.
+
+The listener and the dashboard raise the first refusal of the parts that they use; `headnod config check` shows every
+refusal of every part. Each rule calls the code that the program itself would stumble over.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headnod.address import split_address
+from headnod.app.credentials import password_file
+from headnod.config import Config, DashboardSection
+from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
+from headnod.manifest import read_manifest
+from headnod.sandbox import UNITS, Sandbox
+from headnod.service import MAIN, Service, is_there
+from headnod.shipped import find_model
+
+if TYPE_CHECKING:
+    from headnod.dashboard.access import Access
+
+DASHBOARD_PASSWORD = "dashboard_password"  # noqa: S105 - its name
+"""The file and the credential of systemd that hold the page's password."""
+
+Rule = Callable[[Config], object]
+"""Raises what a configuration is refused for."""
+
+_SPI = re.compile(r"\A\d{1,2}\.\d{1,2}\Z")
+
+
+def validate_listener(config: Config) -> Config:
+    """The configuration, if `headnod listen` may try it.
+
+    Raises:
+        ConfigError: It may not; the message names key, value and way out.
+    """
+    for rule in (_keys, _lamp_host, _broker):
+        rule(config)
+    return config
+
+
+def validate_dashboard(config: Config) -> Access:
+    """The rule of access to the page, if `headnod dashboard` may serve it with this configuration.
+
+    Raises:
+        ConfigError: It may not.
+    """
+    # In this order, because the dashboard is of no use without a broker.
+    _names(config)
+    _login(config)
+    return access(config.dashboard)
+
+
+def refusals(config: Config, installed_model: Path | None = None) -> list[HeadnodError]:
+    """Everything that this configuration is refused for; empty if it can be used.
+
+    Args:
+        config: The configuration.
+        installed_model: The folder of the model that was installed and activated, which goes before the configured one.
+    """
+    rules: tuple[Rule, ...] = (
+        _model,
+        _keys,
+        _command,
+        _lamp_host,
+        _strip,
+        lambda config: _pins(config, installed_model),
+        _broker,
+        lambda config: access(config.dashboard),
+        _page_address,
+    )
+    found: list[HeadnodError] = []
+    for rule in rules:
+        try:
+            rule(config)
+        except HeadnodError as error:
+            found.append(error)
+    return found
+
+
+def service_refusals(config: Config, service: Service, *, units: Path = UNITS) -> list[HeadnodError]:
+    """Everything that a service may not use of a configuration, though the person who checks it may.
+
+    Args:
+        config: The configuration.
+        service: The service that has it.
+        units: Where units are.
+    """
+    sandbox, page = Sandbox(service.unit, units=units), Sandbox("headnod-dashboard.service", units=units)
+    found: list[HeadnodError] = []
+    if sandbox.installed:
+        found += _listener_rights(config, service, sandbox)
+    if page.installed and service.name == MAIN:
+        section = config.dashboard
+        found += _rights("dashboard.password_file", section.password_file, page.unreadable)
+        found += _refusal("dashboard.port", section.port, page.refused_port(section.port))
+    if service.name != MAIN:
+        found += _own(config, service)
+    return found
+
+
+def _listener_rights(config: Config, service: Service, sandbox: Sandbox) -> Iterator[HeadnodError]:
+    mqtt, history, command = config.mqtt, config.history.path, config.microphone.command
+    yield from _rights("the configuration", str(service.configuration), sandbox.unusable)
+    yield from _rights("model.name", config.model.name, sandbox.unusable)
+    yield from _rights("microphone.command", command[0] if command else "", sandbox.unusable)
+    if history:
+        yield from _refusal("history.path", history, sandbox.unwritable(Path(history).parent, service.state))
+    if mqtt.host:
+        yield from _refusal("mqtt.host", mqtt.host, sandbox.unreachable(split_address(mqtt.host)[0]))
+        for key in ("password_file", "ca_file", "cert_file", "key_file"):
+            yield from _rights(f"mqtt.{key}", getattr(mqtt, key), sandbox.unreadable)
+
+
+def _rights(setting: str, name: str, reason: Callable[[Path], str]) -> Iterator[HeadnodError]:
+    path = Path(name)
+    try:
+        # A file that is absent is refused with or without a service.
+        if name and path.is_absolute() and is_there(path):
+            yield from _refusal(setting, path, reason(path))
+    except AccessError as error:
+        yield ConfigAccessError(f"{setting}: {error}")
+
+
+def _refusal(setting: str, value: object, fault: str) -> Iterator[HeadnodError]:
+    if fault:
+        message = f"{setting}: {value}: {fault}"
+        yield ConfigError(message)
+
+
+def _own(config: Config, service: Service) -> Iterator[HeadnodError]:
+    """What a further listener must have for itself, because defaults are those of the first."""
+    if not config.microphone.device and not config.microphone.command:
+        message = (
+            f"microphone.device: is empty, and {service.unit} would want the microphone of headnod.service "
+            "('headnod devices' lists them; set it in headnod.toml, too)"
+        )
+        yield ConfigError(message)
+    if config.mqtt.host and not config.mqtt.node:
+        message = f'mqtt.node: is empty, and headnod.service has the host name already (write node = "{service.name}")'
+        yield ConfigError(message)
+
+
+def doubts(config: Config) -> list[str]:
+    """Settings that have no effect beside the others, a line each."""
+    mqtt, microphone, told = config.mqtt, config.microphone, []
+    if mqtt.host and not mqtt.tls:
+        told += [
+            f"mqtt.{key}: has no effect, and nothing is encrypted, as long as mqtt.tls is false (set it to true)"
+            for key in ("ca_file", "cert_file", "key_file", "insecure")
+            if getattr(mqtt, key)
+        ]
+    if mqtt.key_file and not mqtt.cert_file:
+        told.append("mqtt.key_file: has no effect without mqtt.cert_file, the certificate that it belongs to")
+    if microphone.command and microphone.device:
+        told.append("microphone.device: has no effect beside microphone.command (empty one of them)")
+    if config.dashboard != DashboardSection() and not mqtt.host:
+        told.append("dashboard: is served only where a broker is set (mqtt.host)")
+    return told
+
+
+def access(section: DashboardSection) -> Access:
+    """Who may look at the page.
+
+    Raises:
+        ConfigError: It would be open to others without a password, or the password cannot be used.
+    """
+    from headnod.dashboard.access import Access, is_local, password_from  # noqa: PLC0415 - for the dashboard only
+
+    path = password_file(DASHBOARD_PASSWORD, "dashboard.password_file", section.password_file)
+    if path is None and not is_local(section.host):
+        message = (
+            f"dashboard.host: '{section.host}' is open to others, and dashboard.password_file is empty "
+            "(write a password into /etc/headnod/dashboard_password, or into a file that you name there, "
+            "or serve at 127.0.0.1)"
+        )
+        raise ConfigError(message)
+    return Access(None if path is None else password_from(path), monotonic=time.monotonic)
+
+
+def _model(config: Config) -> None:
+    from headnod.model import GenreModel  # noqa: PLC0415 - loads the runtime
+
+    GenreModel.load(find_model(config.model.name))
+
+
+def _keys(config: Config) -> None:
+    if config.model.keys:
+        from headnod.bundles.signature import decoded  # noqa: PLC0415
+
+        for key in config.model.keys:
+            decoded(key)
+
+
+def _command(config: Config) -> None:
+    command = config.microphone.command
+    if command and shutil.which(command[0]) is None:
+        message = f"microphone.command: '{command[0]}' is not a program of this machine (install it, or write its path)"
+        raise ConfigError(message)
+
+
+def _lamp_host(config: Config) -> None:
+    if config.leds.kind == "wled" and not config.leds.host:
+        message = "leds.host: is empty (write the name or address of the WLED lamp)"
+        raise ConfigError(message)
+
+
+def _strip(config: Config) -> None:
+    if config.leds.kind in {"ws2812", "apa102"} and not _SPI.match(config.leds.spi):
+        message = f"leds.spi: '{config.leds.spi}' is not an SPI bus and device (write 0.0 or 0.1)"
+        raise ConfigError(message)
+
+
+def _pins(config: Config, installed_model: Path | None) -> None:
+    pins = config.leds.pins
+    if config.leds.kind != "pins" or not pins:
+        return
+    shared = [number for number, times in Counter(pins.values()).items() if times > 1]
+    if shared:
+        names = ", ".join(f"'{name}'" for name, number in pins.items() if number == shared[0])
+        message = f"leds.pins: GPIO {shared[0]} is named more than once, by {names} (give each LED a pin of its own)"
+        raise ConfigError(message)
+    from headnod.sinks.leds import LedSettings, layout_of  # noqa: PLC0415
+
+    try:
+        layout_of(LedSettings(pins=pins))
+    except HeadnodError as error:
+        message = f"leds.pins: {error}"
+        raise ConfigError(message) from error
+    manifest = read_manifest(installed_model or find_model(config.model.name))
+    strange = [name for name in pins if not name.isdecimal() and name not in manifest.labels]
+    if strange:
+        message = (
+            f"leds.pins: '{strange[0]}' is not a genre of {manifest.id} (choose from {', '.join(manifest.labels)}; "
+            "or name places of a bar: 1, 2, 3)"
+        )
+        raise ConfigError(message)
+
+
+def _broker(config: Config) -> None:
+    if config.mqtt.host:
+        _names(config)
+        _login(config)
+
+
+def _names(config: Config) -> None:
+    from headnod.app.broker import topics  # noqa: PLC0415 - MQTT is loaded where it is configured
+    from headnod.mqtt.discovery import check_prefix  # noqa: PLC0415
+
+    check_prefix(config.mqtt.discovery_prefix, topics(config.mqtt))
+
+
+def _login(config: Config) -> None:
+    from headnod.app.broker import broker  # noqa: PLC0415
+
+    reached = broker(config.mqtt, client_id="headnod")
+    if reached.tls is not None:
+        reached.tls.context()
+
+
+def _page_address(config: Config) -> None:
+    section = config.dashboard
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            section.host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # Any free port: the page itself may be served just now.
+        with socket.socket(family, kind) as trial:
+            trial.bind(address)
+    except OSError as error:
+        message = f"dashboard.host: '{section.host}': {error.strerror} (write an address of this machine, or 0.0.0.0)"
+        raise ConfigError(message) from None

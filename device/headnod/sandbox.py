@@ -1,0 +1,147 @@
+"""What an installed service may do, read from its unit: a person who checks a configuration has other rights.
+
+Only what a configuration can get wrong is looked at: files that it names, the folder of the history, the port of the
+page and the address of the broker.
+"""
+
+from __future__ import annotations
+
+import grp
+import ipaddress
+import re
+from pathlib import Path
+
+from headnod.service import denied
+
+UNITS = Path("/etc/systemd/system")
+"""Where scripts/install puts units, and `systemctl edit` changes to them."""
+
+_HOMES = ("/home", "/root", "/run/user")
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - those that PrivateTmp hides
+_HOUSE = ("link-local", "localhost", "multicast")
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+class Sandbox:
+    """The rights of one service."""
+
+    def __init__(self, unit: str, *, units: Path = UNITS) -> None:
+        """Read the unit and what was added to it."""
+        self.unit = unit
+        name, at, rest = unit.partition("@")
+        instance = rest.removesuffix(".service") if at else ""
+        template = f"{name}@.service" if at else unit
+        changes = [*(units / f"{template}.d").glob("*.conf"), *(units / f"{unit}.d").glob("*.conf")]
+        self.installed = (units / template).exists()
+        self._lines: list[tuple[str, str]] = []
+        for file in [units / template, *sorted(changes)]:
+            self._lines += _settings(file, instance)
+
+    def unreadable(self, path: Path) -> str:
+        """Why the service may not read a file, and the way out; empty if it may.
+
+        Raises:
+            AccessError: This user may not find out.
+        """
+        if f"{path.name}:{path}" in self._all("LoadCredential"):
+            return ""
+        if not self._sees(path) or not self._may_read(path):
+            return (
+                f"{self.unit} may not read it ('sudo systemctl edit {self.unit}': [Service], "
+                f"LoadCredential={path.name}:{path}; or, if it is no secret, put it into /etc/headnod and chmod a+r it)"
+            )
+        return ""
+
+    def unusable(self, path: Path) -> str:
+        """Why the service may not use a folder or a program, and the way out; empty if it may.
+
+        Raises:
+            AccessError: This user may not find out.
+        """
+        if self._sees(path) and self._may_read(path):
+            return ""
+        return f"{self.unit} may not use it (sudo chmod a+rX {path}; it sees no home folder and no /tmp)"
+
+    def unwritable(self, folder: Path, state: Path) -> str:
+        """Why the service may not write into a folder, and the way out; empty if it may."""
+        allowed = [state, *(Path(each.lstrip("-+")) for each in self._all("ReadWritePaths"))]
+        if any(folder.is_relative_to(each) for each in allowed):
+            return ""
+        return (
+            f"{self.unit} may write to {state} only (leave history.path empty, or 'sudo systemctl edit {self.unit}': "
+            f"[Service], ReadWritePaths={folder}, and let every user write there)"
+        )
+
+    def unreachable(self, address: str) -> str:
+        """Why the service may not talk to an IP address, and the way out; empty if it may, and for a name."""
+        if "any" not in self._all("IPAddressDeny"):
+            return ""
+        try:
+            ip = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return ""
+        allowed = self._all("IPAddressAllow")
+        if any((ip.is_loopback, ip.is_link_local, ip.is_multicast)) and set(_HOUSE) <= set(allowed):
+            return ""
+        networks = [each for each in allowed if each[0].isalnum() and re.match(r"[0-9a-f:.]+(/|$)", each)]
+        if "any" in allowed or any(ip in ipaddress.ip_network(each, strict=False) for each in networks):
+            return ""
+        return (
+            f"{address} is outside of the house, where {self.unit} may not go ('sudo systemctl edit {self.unit}': "
+            f"[Service], IPAddressAllow={address})"
+        )
+
+    def refused_port(self, port: int) -> str:
+        """Why the service may not listen at a port; empty if it may."""
+        try:
+            first = int(_UNPRIVILEGED.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            first = 1024
+        if port >= first or "CAP_NET_BIND_SERVICE" in self._all("AmbientCapabilities"):
+            return ""
+        return f"{self.unit} may not serve at port {port} (choose {first} or more, such as 8137)"
+
+    def _all(self, key: str) -> list[str]:
+        """The words of every line with this key; an empty line begins anew, as systemd has it."""
+        words: list[str] = []
+        for found, value in self._lines:
+            if found == key:
+                words = [*words, *value.split()] if value else []
+        return words
+
+    def _sees(self, path: Path) -> bool:
+        hidden: list[str] = []
+        if (self._all("ProtectHome") or ["no"])[-1] not in {"no", "false", "read-only"}:
+            hidden += _HOMES
+        if (self._all("PrivateTmp") or ["no"])[-1] not in {"no", "false"}:
+            hidden += _TEMPORARY
+        return not any(path.is_relative_to(each) for each in hidden)
+
+    def _may_read(self, path: Path) -> bool:
+        groups = set(self._all("SupplementaryGroups"))
+        return all(_open_to_others(each, groups) for each in (path, *path.parents))
+
+
+def _open_to_others(path: Path, groups: set[str]) -> bool:
+    try:
+        found = path.stat()
+    except PermissionError as error:
+        raise denied(path) from error
+    wanted = 0o1 if path.is_dir() else 0o4
+    try:
+        group = grp.getgrgid(found.st_gid).gr_name
+    except KeyError:
+        group = ""
+    mode = found.st_mode >> 3 if group in groups else found.st_mode
+    return bool(mode & wanted)
+
+
+def _settings(file: Path, instance: str) -> list[tuple[str, str]]:
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except PermissionError as error:
+        raise denied(file) from error
+    lines = (line.partition("=") for line in text.replace("\\\n", " ").splitlines() if not line.startswith(("#", ";")))
+    return [(key.strip(), value.strip().replace("%i", instance)) for key, equals, value in lines if equals]

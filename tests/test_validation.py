@@ -1,0 +1,235 @@
+"""`headnod config check` refuses what the listener, the dashboard or the service would refuse, with a way out."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+import installed
+from bundles import copied, flipped
+from headnod.app.validation import doubts, refusals, service_refusals
+from headnod.config import (
+    Config,
+    DashboardSection,
+    HistorySection,
+    LedsSection,
+    MicrophoneSection,
+    ModelSection,
+    MqttSection,
+)
+from headnod.manifest import MODEL
+from headnod.sandbox import Sandbox
+from headnod.service import service_of
+
+BROKER = MqttSection(host="127.0.0.1", node="kitchen")
+BAD_CONFIGURATION = 78
+
+
+@pytest.mark.parametrize(
+    ("changed", "refusal"),
+    [
+        ({"mqtt": replace(BROKER, node="K\u00fcche")}, "mqtt.node: 'K\u00fcche' (up to 64 letters"),
+        ({"mqtt": replace(BROKER, base="headnod/")}, "mqtt.base: 'headnod/' (letters"),
+        ({"mqtt": replace(BROKER, discovery_prefix="home #")}, "mqtt.discovery_prefix: 'home #'"),
+        ({"mqtt": replace(BROKER, discovery_prefix="headnod")}, "mqtt.base: 'headnod' lies inside"),
+        ({"mqtt": replace(BROKER, username="a", password_file="/nowhere/pw")}, "mqtt.password_file: /nowhere/pw"),
+        ({"mqtt": replace(BROKER, tls=True, ca_file="/nowhere/ca")}, "mqtt.ca_file: /nowhere/ca"),
+        ({"mqtt": replace(BROKER, tls=True, cert_file="/etc/passwd")}, "mqtt.cert_file: /etc/passwd: is no PEM file"),
+        ({"model": ModelSection(name="gener")}, "there is no model 'gener' (shipped are"),
+        ({"model": ModelSection(keys=("ed25519:short",))}, "model.keys: 'ed25519:short' is no public key"),
+        ({"microphone": MicrophoneSection(command=("arekord",))}, "microphone.command: 'arekord' is not a program"),
+        ({"leds": LedsSection(kind="wled")}, "leds.host: is empty"),
+        ({"leds": LedsSection(kind="ws2812", spi="/0.0")}, "leds.spi: '/0.0' is not an SPI bus and device"),
+        ({"leds": LedsSection(kind="pins", pins={"jazz": 4, "pop": 4})}, "GPIO 4 is named more than once, by 'jazz'"),
+        ({"leds": LedsSection(kind="pins", pins={"jazz": 4, "1": 5})}, "leds.pins: LEDs: the pins must be named by"),
+        ({"leds": LedsSection(kind="pins", pins={"techno": 4})}, "leds.pins: 'techno' is not a genre of genre-"),
+        ({"dashboard": DashboardSection(host="0.0.0.0")}, "dashboard.host: '0.0.0.0' is open to others"),  # noqa: S104 - to be refused
+        ({"dashboard": DashboardSection(host="no.such.host.invalid")}, "dashboard.host: 'no.such.host.invalid'"),
+        ({"dashboard": DashboardSection(password_file="/nowhere/pw")}, "dashboard.password_file: /nowhere/pw"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_key_and_value(changed, refusal):
+    found = [str(error) for error in refusals(replace(Config(), **changed))]
+    assert any(refusal in each for each in found), found
+    assert all("\n" not in each for each in found)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"mqtt": BROKER},
+        {"mqtt": MqttSection(node="K\u00fcche")},
+        {"leds": LedsSection(kind="pins", pins={"jazz": 4, "pop": 5})},
+        {"leds": LedsSection(kind="pins", pins={"1": 4, "2": 5})},
+        {"leds": LedsSection(kind="apa102", spi="1.0")},
+        {"leds": LedsSection(pins={"techno": 4})},
+        {"microphone": MicrophoneSection(command=("sleep", "1"))},
+        {"dashboard": DashboardSection(host="localhost")},
+    ],
+    ids=str,
+)
+def test_what_can_be_used_is_not_refused(changed):
+    assert refusals(replace(Config(), **changed)) == []
+
+
+def test_a_damaged_model_is_refused(bundle, tmp_path):
+    folder = copied(bundle, tmp_path)
+    flipped(folder / MODEL, 1000)
+    (refusal,) = refusals(replace(Config(), model=ModelSection(name=str(folder))))
+    assert MODEL in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("changed", "doubt"),
+    [
+        ({"mqtt": replace(BROKER, ca_file="/etc/ca.crt")}, "mqtt.ca_file: has no effect, and nothing is encrypted"),
+        ({"mqtt": replace(BROKER, insecure=True)}, "mqtt.insecure: has no effect"),
+        ({"mqtt": replace(BROKER, tls=True, key_file="/etc/key")}, "mqtt.key_file: has no effect without"),
+        ({"microphone": MicrophoneSection(device="usb", command=("a",))}, "microphone.device: has no effect beside"),
+        ({"dashboard": DashboardSection(port=9000)}, "dashboard: is served only where a broker is set"),
+    ],
+)
+def test_a_setting_without_effect_is_mentioned(changed, doubt):
+    (found,) = doubts(replace(Config(), **changed))
+    assert found.startswith(doubt)
+    assert doubts(Config()) == []
+
+
+CASES = [
+    ({"HEADNOD_MQTT__NODE": "living room"}, 78),
+    ({"HEADNOD_MQTT__BASE": "/headnod"}, 78),
+    ({"HEADNOD_MQTT__DISCOVERY_PREFIX": "headnod"}, 78),
+    ({"HEADNOD_MODEL__KEYS": '["ed25519:short"]'}, 78),
+    ({"HEADNOD_LEDS__KIND": "wled"}, 78),
+    ({}, 0),
+]
+
+
+def run(*words, **variables):
+    return installed.headnod(*words, HEADNOD_MQTT__HOST="127.0.0.1", HEADNOD_MQTT__PORT="1", **variables)
+
+
+@pytest.mark.parametrize(("variables", "status"), CASES, ids=str)
+def test_config_check_ends_as_the_listener_does(variables, status):
+    checked = run("config", "check", "--config", "/dev/null", **variables)
+    listened = run("listen", "--config", "/dev/null", "--audio", "-", "--plain", **variables)
+    assert (checked.returncode, listened.returncode) == (status, status), checked.stderr + listened.stderr
+    # The same words; the check may name the place of the value before them.
+    if status:
+        (line,) = listened.stderr.splitlines()
+        assert line.removeprefix("headnod: ") in checked.stderr
+
+
+def test_config_check_ends_as_the_dashboard_does():
+    open_to_all = {"HEADNOD_DASHBOARD__HOST": "0.0.0.0"}  # noqa: S104 - to be refused
+    checked, served = run("config", "check", "--config", "/dev/null", **open_to_all), run("dashboard", **open_to_all)
+    assert (checked.returncode, served.returncode) == (BAD_CONFIGURATION, BAD_CONFIGURATION)
+    assert served.stderr.strip().removeprefix("headnod: ") in checked.stderr
+
+
+def test_config_check_shows_every_refusal_with_its_line(tmp_path):
+    path = tmp_path / "headnod.toml"
+    path.write_text('[mqtt]\nhost = "broker.lan"\nnode = "a b"\n[leds]\nkind = "wled"\n[model]\nname = "gener"\n')
+    ended = installed.headnod("config", "check", "--config", path)
+    assert ended.returncode == BAD_CONFIGURATION
+    assert [line.split(": ")[1] for line in ended.stderr.splitlines()][1:] == ["leds.host", f"{path}:3"]
+    assert ended.stdout == ""
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The units as they are shipped, where scripts/install puts them."""
+    folder = tmp_path / "units"
+    folder.mkdir()
+    for unit in (installed.CHECKOUT / "systemd").glob("*.service"):
+        (folder / unit.name).write_text(unit.read_text())
+    return folder
+
+
+@pytest.fixture
+def public():
+    """A folder that every user and every service may enter, as /etc/headnod is."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def secret(public):
+    path = public / "kitchen.key"
+    path.write_text("key")
+    path.chmod(0o600)
+    return path
+
+
+def of_service(config, units, name="headnod"):
+    return [str(each) for each in service_refusals(config, service_of(Path(f"/etc/headnod/{name}.toml")), units=units)]
+
+
+def test_a_file_of_root_is_refused_until_systemd_hands_it_over(units, secret):
+    config = replace(Config(), mqtt=replace(BROKER, tls=True, key_file=str(secret)))
+    (refusal,) = of_service(config, units)
+    assert refusal.startswith(f"mqtt.key_file: {secret}: headnod.service may not read it")
+    handed = f"LoadCredential=kitchen.key:{secret}"
+    assert handed in refusal
+    changes = units / "headnod.service.d"
+    changes.mkdir()
+    (changes / "override.conf").write_text(f"[Service]\n{handed}\n")
+    assert of_service(config, units) == []
+    (changes / "override.conf").unlink()
+    secret.chmod(0o644)
+    assert of_service(config, units) == []
+    secret.parent.chmod(0o700)
+    assert len(of_service(config, units)) == 1
+
+
+def test_the_shipped_units_are_handed_their_passwords(units):
+    for unit, name in (
+        ("headnod.service", "mqtt_password"),
+        ("headnod@porch.service", "mqtt_password"),
+        ("headnod@porch.service", "porch.mqtt_password"),
+        ("headnod-dashboard.service", "dashboard_password"),
+    ):
+        assert Sandbox(unit, units=units).unreadable(Path("/etc/headnod") / name) == ""
+
+
+def test_what_the_service_may_not_see_or_do_is_refused(units, tmp_path):
+    sandbox = Sandbox("headnod.service", units=units)
+    in_tmp = tmp_path / "ca.crt"
+    in_tmp.write_text("")
+    config = Config(
+        mqtt=MqttSection(host="203.0.113.7", node="kitchen", tls=True, ca_file=str(in_tmp)),
+        history=HistorySection(path="/srv/history.sqlite"),
+        dashboard=DashboardSection(port=80),
+    )
+    found = of_service(config, units)
+    assert [each.partition(": ")[0] for each in found] == [
+        "history.path",
+        "mqtt.host",
+        "mqtt.ca_file",
+        *(["dashboard.port"] if sandbox.refused_port(80) else []),
+    ]
+    assert "IPAddressAllow=203.0.113.7" in found[1]
+    assert "ReadWritePaths=/srv" in found[0]
+    for address in ("192.168.1.2", "127.0.0.1", "10.0.0.1", "fd00::1", "fe80::1", "::1", "broker.lan"):
+        assert sandbox.unreachable(address) == ""
+    assert sandbox.unwritable(Path("/var/lib/headnod"), Path("/var/lib/headnod")) == ""
+    assert sandbox.refused_port(8137) == ""
+
+
+def test_nothing_is_refused_for_a_service_that_is_not_installed(tmp_path):
+    config = Config(mqtt=MqttSection(host="203.0.113.7", node="kitchen"), dashboard=DashboardSection(port=80))
+    assert of_service(config, tmp_path) == []
+
+
+def test_a_further_listener_needs_a_microphone_and_a_node_of_its_own(units):
+    found = of_service(Config(mqtt=MqttSection(host="127.0.0.1")), units, "porch")
+    assert found[0].startswith("microphone.device: is empty, and headnod@porch.service would want")
+    assert found[1].startswith("mqtt.node: is empty")
+    assert 'node = "porch"' in found[1]
+    own = Config(mqtt=MqttSection(host="127.0.0.1", node="porch"), microphone=MicrophoneSection(device="usb:1"))
+    assert of_service(own, units, "porch") == []
