@@ -15,6 +15,7 @@ MADE = {
     "etc/headnod/headnod.toml",
     "etc/systemd/system/headnod-dashboard.service",
     "etc/systemd/system/headnod.service",
+    "etc/systemd/system/headnod@.service",
     "etc/sysusers.d/headnod.conf",
     "etc/udev/rules.d/99-headnod.rules",
     "opt/headnod",
