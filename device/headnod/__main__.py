@@ -16,6 +16,7 @@ import threading
 from types import FrameType
 
 from headnod import __version__, commands
+from headnod.command_line import survive_any_locale
 from headnod.commands.options import explained
 from headnod.errors import ConfigError, HeadnodError
 from headnod.log import formatter
@@ -36,7 +37,7 @@ def main(words: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    _survive_any_locale()
+    survive_any_locale()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(_STDERR, os.environ.get("JOURNAL_STREAM", "")))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
@@ -79,12 +80,6 @@ def _end_with_the_thread(dead: threading.ExceptHookArgs) -> None:
     _log.critical("a part of headnod died", exc_info=dead.exc_value)
     _dead_thread.set()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _survive_any_locale() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
 
 
 def _let_go_of_stdout() -> None:

@@ -1,13 +1,18 @@
 """headnod-train answers wrong input with one line, and loads TensorFlow only to train."""
 
+import os
+import shlex
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from headnod import __version__
+from headnod.command_line import Parser
 from headnod.frontend import FrontEnd
-from headnod_train.__main__ import main
+from headnod_train import commands
+from headnod_train.__main__ import command_parser, main
 from tone_archive import write_tones
 
 
@@ -105,6 +110,41 @@ def test_the_help_shows_how_a_bundle_is_made(capsys):
     assert end.value.code == 0
     said = capsys.readouterr().out
     assert all(command in said for command in ("fit ", "quantise ", "evaluate ", "pack "))
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"headnod-train {__version__}\n"
+
+
+def test_every_command_shows_examples_that_can_be_typed():
+    parser, subparsers = command_parser(), Parser().add_subparsers()
+    commands.add_all(subparsers)
+    for name, command in subparsers.choices.items():
+        examples = [line for line in command.format_help().splitlines() if line.startswith("  headnod-train ")]
+        assert examples, name
+        for example in examples:
+            assert shlex.split(example)[1] == name
+            parser.parse_args(shlex.split(example)[1:])
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["quantize"])
+    assert end.value.code == 2
+    assert "did you mean 'quantise'?" in capsys.readouterr().err
+
+
+def test_a_label_that_the_terminal_s_alphabet_lacks_ends_nothing(tmp_path):
+    data = write_tones(tmp_path / "tones.npz", FrontEnd(n_mfcc=20))
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "headnod_train", "import", data, "--out", tmp_path / "out.npz", "--jobs", "1"]
+    command += ["--rename", "low=日本"]
+    ended = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=60)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
+    assert b"?? " in ended.stdout
 
 
 def test_measuring_and_packing_never_load_tensorflow():

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from headnod import __version__
+from headnod.command_line import Parser, survive_any_locale
 from headnod.errors import HeadnodError
 from headnod.legible import legible
 from headnod_train import commands
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    options = _parser().parse_args(arguments)
+    survive_any_locale()
+    options = command_parser().parse_args(arguments)
     log = plain_console(stderr=True)
     try:
         options.run(options, log)
@@ -56,14 +59,12 @@ def _complain(log: Console, text: str) -> None:
     log.print(legible(f"headnod-train: {text}"), soft_wrap=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="headnod-train",
-        description="Make a model that headnod can listen with.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser: argparse.ArgumentParser = Parser(
+        prog="headnod-train", description="Make a model that headnod can listen with.", epilog=_EXAMPLES
     )
+    parser.add_argument("--version", action="version", version=f"headnod-train {__version__}")
     commands.add_all(parser.add_subparsers(required=True, metavar="COMMAND"))
     return parser
 

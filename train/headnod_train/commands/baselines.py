@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from headnod.model import GenreModel
 
 
+_EXAMPLES = """\
+examples:
+  headnod-train baselines --data mine.npz --bundle models/mine-1.0.0 --out compared
+"""
+
+
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
     parser = subparsers.add_parser(
@@ -23,7 +29,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="What the classical methods reach on the same split as a bundle: k nearest neighbours, logistic "
         "regression and support vectors on the mean and covariance of MFCCs, and the well-known listener script's "
         "network. Their settings are chosen by cross-validation by artist inside the train side.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     add_data(parser)
     add_split(parser)

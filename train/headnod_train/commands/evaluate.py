@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from headnod_train.measure.evaluate import Sounds
 
 
+_EXAMPLES = """\
+examples:
+  headnod-train evaluate models/mine-1.0.0 --data mine.npz --split test --report page
+  headnod-train evaluate models/mine-1.0.0 --data mine.npz --against models/mine-0.9.0 --json figures.json
+"""
+
+
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a bundle on music of known genre",
         description="Measure a bundle on music of known genre.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model, such as models/genre-0.1.0")
     add_data(parser)

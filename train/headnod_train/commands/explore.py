@@ -10,6 +10,11 @@ from rich.console import Console
 from headnod_train.arguments import whole
 from headnod_train.commands.options import add_data, say
 
+_EXAMPLES = """\
+examples:
+  headnod-train explore --data mine.npz --out explored
+"""
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
@@ -18,7 +23,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="draw what a collection sounds like, and list suspicious labels",
         description="Draw what each genre of a log-mel archive sounds like: balance, lengths, loudness, mean spectra, "
         "MFCCs and their covariance, tracks as points, and a list of labels that look wrong.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     add_data(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for index.html and pictures")

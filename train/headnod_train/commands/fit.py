@@ -10,6 +10,13 @@ from rich.console import Console
 from headnod_train.arguments import bending, coefficients, fold, positive, seeds
 from headnod_train.commands.options import add_data, add_run, say
 
+_EXAMPLES = """\
+examples:
+  headnod-train fit --data mine.npz --run runs/first
+  headnod-train fit --data mine.npz --run runs/first --resume
+  headnod-train fit --data mine.npz --run runs/three --seed 1,2,3 --width 12
+"""
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
@@ -17,7 +24,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "fit",
         help="train a network on a log-mel archive",
         description="Train a network on a log-mel archive.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     add_data(parser)
     add_run(parser, "folder to write")

@@ -15,6 +15,15 @@ _LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
 _MOST_SECONDS, _MOST_JOBS = 3600.0, 1024
 
 
+_EXAMPLES = """\
+examples:
+  headnod-train import ~/Music/by-genre --out mine.npz --valid 0.2
+  headnod-train import ~/Music/by-genre --out mine.npz --rename Unknown=Various
+  headnod-train import list.csv --out mine.npz
+  headnod-train import one.npz other.npz --out both.npz --valid 0.15 --test 0.15
+"""
+
+
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
     parser = subparsers.add_parser(
@@ -22,7 +31,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="make a log-mel archive of a music collection",
         description="Make a log-mel archive of a music collection. What cannot be read is named and left out; "
         "an import that was stopped goes on where it was.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     parser.add_argument(
         "sources", type=Path, nargs="+", metavar="SOURCE", help="folder of music, CSV, or log-mel archives to join"

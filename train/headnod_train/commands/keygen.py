@@ -8,6 +8,12 @@ from rich.console import Console
 
 from headnod_train.commands.options import add_key, say
 
+_EXAMPLES = """\
+examples:
+  headnod-train keygen
+  headnod-train keygen --passphrase --key ~/keys/headnod.key
+"""
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
@@ -15,7 +21,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "keygen",
         help="make the key that signs models",
         description="Make the key that signs models, and print the line that every listener must be configured with.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     add_key(parser)
     parser.add_argument("--passphrase", action="store_true", help="ask for a passphrase and encrypt the key with it")

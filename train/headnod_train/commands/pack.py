@@ -10,6 +10,11 @@ from rich.console import Console
 from headnod_train.commands.evaluate import add_sounds, sounds_of
 from headnod_train.commands.options import add_data, add_run, add_split, plain_console, say
 
+_EXAMPLES = """\
+examples:
+  headnod-train pack --data mine.npz --run runs/first --name mine --version 1.0.0 --collection mine --licence own
+"""
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
@@ -17,7 +22,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "pack",
         help="measure a quantised run and write its bundle",
         description="Measure a quantised run and write its bundle.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     add_data(parser)
     add_run(parser, "folder that quantise completed")

@@ -13,6 +13,12 @@ from headnod_train.commands.options import say
 _LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
 
+_EXAMPLES = """\
+examples:
+  headnod-train prepare --out windows --yamnet yamnet.tflite --clips audio --tracks train.txt --not-music not_music
+"""
+
+
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
@@ -20,7 +26,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="make training windows from waveforms, clean and through rooms",
         description="Decode music, speech and noise, play them through simulated loudspeakers, measured rooms, "
         "microphones and codecs, and write log-mel windows of both with YAMNet's scores.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the windows")
     parser.add_argument("--clips", type=Path, metavar="DIR", help="GTZAN audio clips, files called as the tracks")

@@ -9,6 +9,12 @@ from rich.console import Console
 
 from headnod_train.commands.options import add_data, add_run, plain_console, say
 
+_EXAMPLES = """\
+examples:
+  headnod-train quantise --data mine.npz --run runs/first
+  headnod-train quantise --data mine.npz --run runs/whole --sibling runs/first
+"""
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
@@ -16,7 +22,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "quantise",
         help="make the int8 file of a run and calibrate it",
         description="Make the int8 file of a run and calibrate it.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     add_data(parser)
     add_run(parser, "folder that fit wrote")

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from headnod.model import GenreModel
 
 
+_EXAMPLES = """\
+examples:
+  headnod-train sign models/mine-1.0.0
+  headnod-train sign models/mine-1.0.0 --out mine.bundle --data mine.npz
+"""
+
+
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
     parser = subparsers.add_parser(
@@ -22,7 +29,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="make the one file of a bundle that listeners trust",
         description="Give a bundle a serial and a signature, in one file that can be copied and deployed. The folder "
         "stays as it is; a file that is there already and up to date is left alone.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     parser.add_argument("bundle", type=Path, metavar="FOLDER", help="a bundle, such as models/genre-0.2.0")
     parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (FOLDER.bundle)")

@@ -11,6 +11,11 @@ from rich.console import Console
 from headnod_train.arguments import address, crowd, seconds, whole
 from headnod_train.commands.options import say
 
+_EXAMPLES = """\
+examples:
+  headnod-train simulate 100 --broker localhost:1884 --seconds 60
+"""
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
@@ -20,7 +25,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="Publish by MQTT what a crowd of listeners would, to try a dashboard or a broker. The broker must "
         "let anybody publish: use one of your own for this, such as 'mosquitto -p 1884'. What it retained is taken "
         "back at the end. Exit status 1 if a message was lost.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     parser.add_argument("count", type=crowd, metavar="N", help="how many listeners")
     parser.add_argument(

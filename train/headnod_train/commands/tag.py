@@ -10,6 +10,11 @@ from rich.console import Console
 from headnod_train.arguments import seconds
 from headnod_train.commands.options import say
 
+_EXAMPLES = """\
+examples:
+  headnod-train tag ~/Music/by-genre --data mine.npz --out tags.npz
+"""
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
@@ -18,7 +23,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="ask a large music tagger about audio, to learn from its answers",
         description="Ask a large music tagger (MusiCNN, 50 tags) about audio, so that a network can learn from its "
         "answers. A second start goes on where the first one ended.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     parser.add_argument(
         "audio", type=Path, metavar="AUDIO", help="audio file, folder, or CSV with a column 'path' (and 'track')"
