@@ -75,7 +75,7 @@ def publisher(
         how: Anything else of `Mqtt`.
     """
     login = {key: how.pop(key) for key in ("username", "password") if key in how}
-    told = Discovery(wanted, Ledger(None), "homeassistant/status") if wanted else discovery
+    told = Discovery(lambda _takes: wanted(), Ledger(None), "homeassistant/status") if wanted else discovery
     settings = {"boot": "b007", "rng": random.Random(1), "now": lambda: datetime.now(UTC), "discovery": told, **how}
     where = Where(broker.host, port or broker.port, "headnod-kitchen", keepalive=keepalive, **login)
     outbox = Outbox(path, bound=bound, monotonic=ahead or time.monotonic)

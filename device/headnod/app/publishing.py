@@ -108,9 +108,11 @@ def _discovery(section: MqttSection, where: Topics, info: Callable[[], InfoPaylo
     check_prefix(prefix, where)
     if not section.discovery:
         # What it was told before must be taken back, or its entities would stay there for ever.
-        return Discovery(wanted=dict, ledger=ledger, birth="")
+        return Discovery(wanted=lambda _takes: {}, ledger=ledger, birth="")
     return Discovery(
-        wanted=lambda: discovery(info(), where, prefix=prefix, form=form), ledger=ledger, birth=birth(prefix)
+        wanted=lambda takes: discovery(info(), where, prefix=prefix, form=form, takes=takes),
+        ledger=ledger,
+        birth=birth(prefix),
     )
 
 

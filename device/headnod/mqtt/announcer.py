@@ -8,6 +8,7 @@ told of.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,9 @@ from dataclasses import dataclass
 
 from headnod.mqtt.ledger import PAUSE, Ledger
 from headnod.mqtt.link import Link
+
+Takes = Callable[[str, bytes], bool]
+"""Whether the broker takes a retained message of this topic and payload."""
 
 SPREAD = 30.0
 """Seconds within which a listener speaks after Home Assistant's birth."""
@@ -24,8 +28,8 @@ SPREAD = 30.0
 class Discovery:
     """How Home Assistant is told."""
 
-    wanted: Callable[[], Mapping[str, bytes]]
-    """Payloads by topic of all that it shall know."""
+    wanted: Callable[[Takes], Mapping[str, bytes]]
+    """Payloads by topic of all that it shall know, within what the broker takes."""
 
     ledger: Ledger
     """What it was told before."""
@@ -65,7 +69,7 @@ class Announcer:
         self._subscribed: float | None = None
         self._steps: list[dict[str, bytes]] = []
         self._told: dict[str, bytes] = {}
-        self._missing = 0
+        self._missing = self._plans = 0
 
     def soon(self) -> None:
         """Announce at the next turn."""
@@ -100,14 +104,17 @@ class Announcer:
             wanted = dict(self._wanted())
             self._steps, self._told = self._ledger.plan(wanted), wanted
             self._missing = sum(len(step) for step in self._steps)
+            self._plans += 1
         step, *self._steps = self._steps or [{}]
         self._due = now + PAUSE if self._steps else None
         self._subscribed = now + PAUSE if self._told and not self._steps else None
         for topic, payload in step.items():
-            self._link.publish(topic, payload, retain=True, acknowledged=self._acknowledged)
+            self._link.publish(
+                topic, payload, retain=True, acknowledged=functools.partial(self._acknowledged, self._plans)
+            )
 
-    def _acknowledged(self, refusal: str | None) -> None:
-        if refusal is None:
+    def _acknowledged(self, plan: int, refusal: str | None) -> None:
+        if refusal is None and plan == self._plans:
             self._missing -= 1
             if not self._missing and not self._steps:
                 self._ledger.settle(self._told)

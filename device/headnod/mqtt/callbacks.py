@@ -1,7 +1,8 @@
-"""Whom a link tells of what happens to its connection.
+"""What a link calls when something happens to its connection.
 
-Alone because none of them may end the link's thread: what they raise is logged,
-once a cause and five minutes.
+Nothing that is called may end the link's thread: an exception is logged, once a
+cause and five minutes. A message that the broker refuses is logged here too, once a
+topic and five minutes, whichever part of headnod published it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from headnod.mqtt.messages import Message, Request
+from headnod.mqtt.limits import Limits
+from headnod.mqtt.messages import LOST, TOO_LARGE, Message, Request
 from headnod.mqtt.patience import Complaints
 
 T = TypeVar("T")
@@ -20,7 +22,7 @@ class Callbacks:
 
     def __init__(
         self,
-        up: Callable[[], None],
+        up: Callable[[Limits], None],
         on_message: Callable[[Message], None] | None,
         *,
         largest: int,
@@ -38,6 +40,8 @@ class Callbacks:
 
     def settled(self, request: Request, refusal: str | None) -> None:
         """The broker has a message, or will not have it, or was lost before it said so."""
+        if refusal is not None and not refusal.startswith(LOST):
+            self.doubtful(f"publish {request.topic}", _refused(request.topic, refusal))
         if (tell := request.acknowledged) is not None:
             self.guarded(lambda: tell(refusal))
 
@@ -52,3 +56,10 @@ class Callbacks:
         except Exception as error:
             self._complaints.warn(repr(error), "a part of MQTT failed", error=error)
             return None
+
+
+def _refused(topic: str, refusal: str) -> str:
+    if refusal.startswith(TOO_LARGE):
+        return f"{topic} is not published: {refusal.removeprefix(TOO_LARGE)}"
+    hint = " (does the broker's access list let this user write there?)" if "not authorized" in refusal else ""
+    return f"the broker refuses {topic}: {refusal}{hint}"

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from headnod.errors import HeadnodError
 from headnod.mqtt.patience import Complaints
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ResponsePayload, encode, present
@@ -31,6 +33,23 @@ _LONGEST_ERROR = 240
 _SET, _REQUEST = "set", "request"
 _KNOWN = {_SET: ("threshold", "pause", "brightness"), _REQUEST: ("health", "info", "activate")}
 _SWITCHED = {b"ON": True, b"OFF": False}
+
+
+def command_topics(topics: Topics) -> tuple[str, ...]:
+    """Every topic that is a command, without wildcards."""
+    return (*map(topics.setting, _KNOWN[_SET]), *map(topics.request, _KNOWN[_REQUEST]))
+
+
+def shortened(answer: bytes, size: int) -> bytes:
+    """An answer without its data, which the broker does not take.
+
+    Args:
+        answer: What would be published on `response/`.
+        size: Bytes of a packet that the broker takes.
+    """
+    said = msgspec.json.decode(answer, type=ResponsePayload)
+    error = f"the answer has {len(answer)} bytes, and the broker takes packets of up to {size}"
+    return encode(ResponsePayload(status="error", error=error, transaction=said.transaction))
 
 
 class Received(Protocol):

@@ -7,18 +7,16 @@ a message which the broker refused was not delivered.
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import random
 import time
 from collections.abc import Callable
 
-from headnod.mqtt.link import LOST, Link
+from headnod.mqtt.link import Link
+from headnod.mqtt.messages import LOST, TOO_LARGE
 from headnod.mqtt.outbox import Outbox
-from headnod.mqtt.patience import BackOff, Cause, Complaints
+from headnod.mqtt.patience import BackOff, Cause
 from headnod.mqtt.queue_file import Item
-
-_log = logging.getLogger(__name__)
 
 FLYING = 20
 """Messages that may wait for an acknowledgement at once: mosquitto's own bound."""
@@ -66,7 +64,6 @@ class Delivery:
         """
         self._outbox, self._link, self._wake, self._rng = outbox, link, wake, rng
         self._rate, self._monotonic = rate, monotonic
-        self._complaints = Complaints(_log, monotonic=monotonic)
         self._holds: dict[str, _Hold] = {}
         self._tokens, self._counted = float(FLYING), monotonic()
         self.published, self.refused, self.connections = 0, 0, 0
@@ -92,7 +89,8 @@ class Delivery:
             Seconds until more may be sent; None if only an acknowledgement or a
             new message can change that.
         """
-        while (connection := self.connection) and self._outbox.flying < FLYING:
+        most = min(FLYING, self._link.limits.receive_maximum)
+        while (connection := self.connection) and self._outbox.flying < most:
             now = self._monotonic()
             self._tokens = min(self._tokens + (now - self._counted) * self._rate, FLYING)
             self._counted = now
@@ -112,14 +110,17 @@ class Delivery:
         return None
 
     def _acknowledged(self, item: Item, refusal: str | None) -> None:
-        self._outbox.settle(item.number, delivered=refusal is None)
+        if refusal is not None and refusal.startswith(TOO_LARGE):
+            # It never fits, and what comes after it may.
+            self.refused += 1
+            self._outbox.discard(item.number)
+        else:
+            self._outbox.settle(item.number, delivered=refusal is None)
         if refusal is None:
             self.published += 1
             self._holds.pop(item.topic, None)
-        elif not refusal.startswith(LOST):
+        elif not refusal.startswith((LOST, TOO_LARGE)):
             self.refused += 1
             self._holds.setdefault(item.topic, _Hold(self._rng)).refused(self._monotonic())
-            message = f"MQTT: the broker refuses {item.topic}: {refusal} (look at its access list; it is kept)"
-            self._complaints.warn(f"{item.topic} {refusal}", message)
         if self._outbox.counts.queued > self._outbox.flying:
             self._wake()

@@ -8,7 +8,8 @@ https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 
 from __future__ import annotations
 
-from typing import Any, Literal, assert_never
+from collections.abc import Callable
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,7 +25,14 @@ PREFIX = "homeassistant"
 """Where Home Assistant looks, unless it is told otherwise."""
 
 
-def discovery(info: InfoPayload, topics: Topics, *, prefix: str = PREFIX, form: Form = "device") -> dict[str, bytes]:
+def discovery(
+    info: InfoPayload,
+    topics: Topics,
+    *,
+    prefix: str = PREFIX,
+    form: Form = "device",
+    takes: Callable[[str, bytes], bool] = lambda _topic, _payload: True,
+) -> dict[str, bytes]:
     """Everything that Home Assistant must know of a listener.
 
     Args:
@@ -32,6 +40,7 @@ def discovery(info: InfoPayload, topics: Topics, *, prefix: str = PREFIX, form: 
         topics: The topics of the listener.
         prefix: Where Home Assistant looks.
         form: One message for the device, or one for each entity.
+        takes: Whether the broker takes a topic with its payload: a device that is too large is told by its entities.
 
     Returns:
         Payloads by topic, all to be retained.
@@ -42,17 +51,17 @@ def discovery(info: InfoPayload, topics: Topics, *, prefix: str = PREFIX, form: 
     check_prefix(prefix, topics)
     shared = _shared(info, topics)
     components = {key: _component(key, entity, topics) for key, entity in entities(info, topics).items()}
-    match form:
-        case "device":
-            told = {f"{prefix}/device/{object_id(topics)}/config": {**shared, "components": components}}
-        case "component":
-            told = {
-                f"{prefix}/{component.pop('platform')}/{object_id(topics)}/{key}/config": {**shared, **component}
-                for key, component in components.items()
-            }
-        case _:
-            assert_never(form)
-    return {topic: msgspec.json.encode(payload) for topic, payload in told.items()}
+    if form == "device":
+        topic = f"{prefix}/device/{object_id(topics)}/config"
+        payload = msgspec.json.encode({**shared, "components": components})
+        if takes(topic, payload):
+            return {topic: payload}
+    return {
+        f"{prefix}/{component.pop('platform')}/{object_id(topics)}/{key}/config": msgspec.json.encode(
+            shared | component
+        )
+        for key, component in components.items()
+    }
 
 
 def object_id(topics: Topics) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from headnod.errors import HeadnodError
 from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.callbacks import Callbacks
+from headnod.mqtt.limits import Limits
 from headnod.mqtt.messages import LOST, Acknowledged, Ending, Message, Request
 from headnod.mqtt.outgoing import Outgoing
 from headnod.mqtt.patience import BackOff, Cause, Complaints
@@ -46,6 +47,7 @@ class Link:
         *,
         will: tuple[str, bytes] | None = None,
         subscriptions: Sequence[str] = (),
+        plain: Sequence[str] = (),
         qos: int = 0,
         on_message: Callable[[Message], None] | None = None,
         on_connected: Callable[[], None] | None = None,
@@ -60,6 +62,7 @@ class Link:
             broker: Where to, and who we are.
             will: Topic and payload that the broker retains if we vanish.
             subscriptions: Filters of what we want to hear.
+            plain: The same without wildcards, for a broker that has none.
             qos: How surely we want to hear it: 1 for who must miss nothing.
             on_message: Is given what was heard.
             on_connected: Is called at every connection, when publishing works.
@@ -80,7 +83,7 @@ class Link:
             if broker.tls.insecure:
                 _log.warning("%s is believed whoever it is (mqtt.insecure): anybody in between can read along", broker)
         self._broker, self._will, self._subscriptions = broker, will, tuple(subscriptions)
-        self._qos = qos
+        self._plain, self._qos = tuple(plain), qos
         self._on_connected, self._between = on_connected, between
         self._monotonic, self._largest = monotonic, largest
         self._back_off, self._twin = BackOff(rng), Twin(broker)
@@ -88,6 +91,8 @@ class Link:
         self._callbacks = Callbacks(self._up, on_message, largest=largest, complaints=self._complaints)
         self._outgoing, self._reason = Outgoing(), "not started"
         self._closing, self._deadline = False, 0.0
+        self._session: Session | None = None
+        self._limits, self._effects = Limits(), list[str]()
         self._last: Sequence[tuple[str, bytes]] = ()
         self._thread = threading.Thread(target=self._run, name=f"link to {broker}", daemon=True)
 
@@ -100,6 +105,12 @@ class Link:
     def reason(self) -> str:
         """Why it is not connected, in one line; empty if it is."""
         return self._reason
+
+    @property
+    def limits(self) -> Limits:
+        """What the broker announced at the present connection, or at the last."""
+        session = self._session
+        return session.limits if session is not None else self._limits
 
     def start(self) -> None:
         """Begin to connect; returns at once and raises for nothing that a network does."""
@@ -161,7 +172,16 @@ class Link:
                 began = self._monotonic()
                 ending, greeted = self._live()
                 brief = greeted and not self._closing and self._monotonic() - began < _STEADY
-                ending = self._twin.judge(ending, brief=brief)
+                ending = self._twin.judge(ending, brief=brief, now=self._monotonic(), pending=self._pending)
+                if size := self._twin.too_large:
+                    # As with mosquitto's message_size_limit, which is neither announced nor given as a reason.
+                    self._limits = self._limits.without(size)
+                    _log.warning(
+                        "MQTT: %s closed two connections while a message of %d bytes was on its way: "
+                        "from now on it gets smaller ones only, and discovery as one message per entity",
+                        self._broker,
+                        size,
+                    )
                 self._reason = f"{self._broker}: {ending.reason}"
                 if greeted and not self._twin.possible:
                     self._back_off.forget()
@@ -176,16 +196,20 @@ class Link:
     def _live(self) -> tuple[Ending, bool]:
         """One connection; why it ended, and whether it ever was one."""
         session: Session | None = None
+        self._pending = 0
         try:
             session = Session(
                 self._broker,
                 self._callbacks,
                 will=self._will,
                 subscriptions=self._subscriptions,
+                plain=self._plain,
                 qos=self._qos,
                 largest=self._largest,
+                limits=self._limits,
                 monotonic=self._monotonic,
             )
+            self._session = session
             ending = self._lived(session)
         except HeadnodError as error:
             ending = Ending(Cause.REFUSED, str(error))
@@ -196,6 +220,7 @@ class Link:
         self._down(f"{self._broker}: {ending.reason}")
         if session is None:
             return ending, False
+        self._pending, self._limits, self._session = session.largest_pending, session.limits, None
         session.close(ending.reason)
         return ending, session.greeted
 
@@ -217,6 +242,7 @@ class Link:
             if left <= 0:
                 break
             session.serve(self._outgoing.bell, wait=left)
+            session.send()
         session.leave()
 
     def _rest(self, pause: float) -> None:
@@ -236,12 +262,16 @@ class Link:
         self._down("the link has ended")
         self._outgoing.close()
 
-    def _up(self) -> None:
+    def _up(self, limits: Limits) -> None:
         self._reason = ""
         if not self._closing:
             self._outgoing.begin()
         if self._complained:
             self._complained = False
             _log.info("MQTT: connected to %s", self._broker)
+        if limits.effects != self._effects:
+            self._effects = limits.effects
+            level = logging.WARNING if limits.losses else logging.INFO
+            _log.log(level, "MQTT: %s: %s", self._broker, "; ".join(self._effects) or "it has no limits any more")
         if self._on_connected is not None:
             self._callbacks.guarded(self._on_connected)

@@ -6,16 +6,23 @@ Alone because all of them know it, and none of it knows paho.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from headnod.mqtt.patience import Cause
 
+if TYPE_CHECKING:
+    from headnod.mqtt.limits import Limits
+
 Acknowledged = Callable[[str | None], None]
 """Is called with None when the broker has the message, and else with why it has not: why
-the broker refused it, or `LOST` and why nobody can know."""
+the broker refused it, or `LOST` and why nobody can know, or `TOO_LARGE` and by how much."""
 
 LOST = "lost: "
 """What the reason begins with if the broker did not refuse: it was away, or went before it answered."""
+
+
+TOO_LARGE = "too large: "
+"""What the reason begins with if the message is larger than the broker takes, and sending it again would not help."""
 
 
 class Message(NamedTuple):
@@ -62,12 +69,15 @@ class Ending(NamedTuple):
     reason: str
     """One line for a person."""
 
+    unexplained: bool = False
+    """The broker, or something in between, closed the connection and gave no reason."""
+
 
 class Listener(Protocol):
     """Who is told what happens; none of these raises."""
 
-    def up(self) -> None:
-        """The broker has let us in."""
+    def up(self, limits: Limits) -> None:
+        """The broker has let us in, and announced its limits."""
 
     def heard(self, message: Message) -> None:
         """Something was published that we subscribed to."""

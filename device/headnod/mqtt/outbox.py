@@ -111,6 +111,13 @@ class Outbox:
             elif self._unsaved.pop(number, None) is None:
                 self._done.add(number)
 
+    def discard(self, number: int) -> None:
+        """What was taken can never be delivered: it is counted as lost."""
+        self.settle(number, delivered=True)
+        with self._lock:
+            self._discarded += 1
+            self._untold += 1
+
     def take(self, *, held: Collection[str] = ()) -> Item | None:
         """The oldest item that is not on its way, of any topic but those that are held back."""
         while self._file is not None and (behind := self._behind(held)) is not None:

@@ -16,6 +16,7 @@ import msgspec
 
 from headnod.estimate import Condition, Estimate, Now
 from headnod.mqtt.announcer import Announcer, Discovery
+from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.delivery import RATE, Delivery
 from headnod.mqtt.link import Broker, Link, Message
 from headnod.mqtt.outbox import Outbox
@@ -81,6 +82,7 @@ class Mqtt:
             broker,
             will=(topics.status, OFFLINE.encode()),
             subscriptions=(topics.settings, topics.requests, *([self._birth] if self._birth else [])),
+            plain=(*command_topics(topics), *([self._birth] if self._birth else [])),
             on_message=self._heard,
             on_connected=self._connected,
             between=self._turns.spare,
@@ -90,7 +92,7 @@ class Mqtt:
         self._delivery = Delivery(outbox, self._link, wake=self._turns.wake, rng=rng, rate=rate, monotonic=monotonic)
         self._announcer = (
             Announcer(
-                discovery.wanted,
+                lambda: discovery.wanted(self._link.limits.takes),
                 discovery.ledger,
                 self._link,
                 introduced=self._present,
@@ -171,17 +173,24 @@ class Mqtt:
 
     def _connected(self) -> None:
         self._delivery.connected()
+        if self._link.limits.retain_available:
+            self._restate()
+        if self._announcer is not None:
+            self._announcer.soon()
+        self._present()
+
+    def _restate(self) -> None:
+        """Publish again what the broker retains."""
         if self._state:
             self._link.publish(self._topics.state, self._state, retain=True)
         for topic, payload in list(self._kept.items()):
             self._link.publish(topic, payload, retain=True)
         self._stale = True
-        if self._announcer is not None:
-            self._announcer.soon()
-        self._present()
 
     def _present(self) -> None:
         """Say that we are there and how we fare, for whoever has just begun to listen."""
+        if not self._link.limits.retain_available:
+            self._restate()
         self._link.publish(self._topics.status, ONLINE.encode(), retain=True)
         self._report = True
         self._turns.wake()
@@ -193,7 +202,10 @@ class Mqtt:
                 self._present()
         elif self._obey is not None:
             for topic, payload in self._obey(message):
-                self._link.publish(topic, payload)
+                limits = self._link.limits
+                self._link.publish(
+                    topic, payload if limits.takes(topic, payload) else shortened(payload, limits.largest)
+                )
 
     def _nudge(self) -> bool:
         return self._link.nudge()

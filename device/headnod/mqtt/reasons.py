@@ -9,18 +9,22 @@ from __future__ import annotations
 import re
 import ssl
 
+from headnod.legible import legible
 from headnod.mqtt.messages import Ending
 from headnod.mqtt.patience import Cause
 
-_CAUSES = dict.fromkeys((0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9C, 0x9D), Cause.REFUSED) | {0x8E: Cause.TAKEN_OVER}
-"""Reason codes of MQTT 5 after which trying again at once is useless: version, client id,
-password, authorisation, ban, method and moved are a person's to mend."""
+_PATIENT = (0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x97, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F)
+_CAUSES = dict.fromkeys(_PATIENT, Cause.REFUSED) | {0x8E: Cause.TAKEN_OVER}
+"""Reason codes of MQTT 5 after which trying again at once is useless: version, client id, password, authorisation,
+ban, method, quota, last will, moved and rate are a person's to mend."""
 
 _JARGON = re.compile(r"\A\[[^]]*\] *| *\(_ssl\.c:\d+\)\Z")
 """What Python puts about the words of an error: `[Errno 104] `, ` (_ssl.c:2580)`."""
 
-_WHO = frozenset({0x86, 0x87})
+_VERSION, _LOGIN, _NOT_AUTHORISED = 0x84, 0x86, 0x87
 _KEEP_ALIVE = 0x8D
+_LONGEST = 120
+"""Characters of a broker's own words that are passed on."""
 
 
 def unreachable(error: OSError) -> Ending:
@@ -32,22 +36,48 @@ def unreachable(error: OSError) -> Ending:
     return Ending(Cause.NETWORK, (error.strerror or str(error)).lower())
 
 
-def refused(code: int, words: str) -> Ending:
-    """The broker answered CONNECT with this reason code."""
-    hint = " (look at mqtt.username and mqtt.password_file)" if code in _WHO else ""
-    return Ending(_CAUSES.get(code, Cause.NETWORK), f"it refuses us: {words.lower()}{hint}")
+def worded(words: str, properties: object) -> str:
+    """A reason code's words, and what the broker added in its own."""
+    own = legible(str(getattr(properties, "ReasonString", "")))[:_LONGEST]
+    other = legible(str(getattr(properties, "ServerReference", "")))[:_LONGEST]
+    return words.lower() + (f": {own}" if own else "") + (f" (it names {other})" if other else "")
+
+
+def refused(code: int, words: str, *, modern: bool, will: str = "") -> Ending:
+    """The broker answered CONNECT with this reason code.
+
+    Args:
+        code: The reason code.
+        words: What it means, in the broker's words too.
+        modern: It was asked for MQTT 5.
+        will: The topic of our last will, which it may refuse as well as our login.
+    """
+    hint = ""
+    if code == _VERSION:
+        hint = f" (set mqtt.protocol = {4 if modern else 5})"
+    elif code == _LOGIN:
+        hint = " (look at mqtt.username and mqtt.password_file)"
+    elif code == _NOT_AUTHORISED:
+        written = f", and may this user write {will}" if will else ""
+        hint = f" (are mqtt.username and mqtt.password_file right{written}?)"
+    return Ending(_CAUSES.get(code, Cause.NETWORK), f"it refuses us: {words}{hint}")
 
 
 def sent_away(code: int, words: str, *, client_id: str) -> Ending:
     """The broker sent DISCONNECT with this reason code."""
     cause = _CAUSES.get(code, Cause.NETWORK)
-    hint = f" (another client calls itself {client_id} too)" if cause is Cause.TAKEN_OVER else ""
-    return Ending(cause, f"it sent us away: {words.lower()}{hint}")
+    hint = f" (another client has connected as {client_id})" if cause is Cause.TAKEN_OVER else ""
+    return Ending(cause, f"it sent us away: {words}{hint}")
+
+
+def was_silent(code: int) -> bool:
+    """The connection ended because nothing came from the broker, and not because it was closed."""
+    return code == _KEEP_ALIVE
 
 
 def silence(code: int) -> str:
     """Why a connection was lost of which the broker said nothing."""
-    return "it was silent for too long" if code == _KEEP_ALIVE else "the connection was lost"
+    return "it was silent for too long" if was_silent(code) else "the connection was lost"
 
 
 def complaint(log: str) -> str:

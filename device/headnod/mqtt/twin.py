@@ -1,41 +1,66 @@
-"""Another client that calls itself what we do, told from a broker that is merely unwell.
+"""Connections that are closed again and again without a reason, as when two clients have one client id.
 
-Alone because it is a guess: mosquitto 2.0.11 does not say that another client took
-our place, it just goes on to live.
+mosquitto 2.0.11 does not say that another client took over our id, it just closes
+the connection; so does a broker that is sent more than it takes by MQTT 3.1.1, and
+a proxy that gives up. The log says what was seen, and these as possibilities.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 from headnod.mqtt.broker import Broker, is_there
 from headnod.mqtt.messages import Ending
 from headnod.mqtt.patience import Cause
 
 _TIMES = 3
-"""After so many connections in a row that were over at once, somebody else must have our client id."""
+"""Unexplained ends after which possible causes are named."""
+
+_WHILE = 300.0
+"""Seconds within which they come."""
+
+_LARGE = 4096
+"""Bytes from which the size of a message may be the cause."""
 
 
 class Twin:
-    """Counts connections that a broker which is there ended as soon as they were made."""
+    """Counts connections that a broker which can be reached closed without a reason."""
 
     def __init__(self, broker: Broker) -> None:
-        """Suspect nobody yet."""
-        self._broker, self._times = broker, 0
+        """Begin without any."""
+        self._broker, self._brief = broker, 0
+        self._ends: deque[float] = deque(maxlen=_TIMES)
+        self._pending = 0
+        self.too_large = 0
+        """Bytes of a message that was not acknowledged when two connections in a row were closed; 0 without one."""
 
     @property
     def possible(self) -> bool:
-        """The last connection was such a one."""
-        return self._times > 0
+        """The last connection was closed so, shortly after it was made."""
+        return self._brief > 0
 
-    def judge(self, ending: Ending, *, brief: bool) -> Ending:
-        """Why a connection ended, if one looks at those before it too.
+    def judge(self, ending: Ending, *, brief: bool, now: float, pending: int) -> Ending:
+        """Why a connection ended, with possible causes where it was not the first.
 
         Args:
             ending: Why it ended by itself.
-            brief: It was ended by the broker or the network, shortly after it was made.
+            brief: It was ended by the other side, shortly after it was made.
+            now: Seconds of a clock that is never set.
+            pending: Bytes of the largest message that was not acknowledged.
         """
-        thrown_out = brief and ending.cause is Cause.NETWORK and is_there(self._broker)
-        self._times = self._times + 1 if thrown_out else 0
-        if self._times < _TIMES:
+        former, self._pending, self.too_large = self._pending, 0, 0
+        if not (ending.unexplained and is_there(self._broker)):
+            self._brief = 0
             return ending
-        question = f"does another client call itself {self._broker.client_id} too?"
-        return Ending(Cause.TAKEN_OVER, f"it ends every connection as soon as it is made ({question})")
+        if brief and pending >= _LARGE:
+            self._pending, self.too_large = pending, pending if pending == former else 0
+        self._ends.append(now)
+        self._brief = self._brief + 1 if brief else 0
+        if len(self._ends) < _TIMES or now - self._ends[0] > _WHILE:
+            return ending
+        questions = [f"does another client call itself {self._broker.client_id} too?"]
+        if pending >= _LARGE:
+            questions.append(f'is a message of {pending} bytes too large for it? see mqtt.discovery_form = "component"')
+        seen = f"{_TIMES} times in {now - self._ends[0]:.0f} s, without a reason"
+        cause = Cause.TAKEN_OVER if self._brief >= _TIMES else ending.cause
+        return Ending(cause, f"{ending.reason} ({seen}; possible causes: {' '.join(questions)})", unexplained=True)
