@@ -155,6 +155,8 @@ def _disk(config: Config, state: Path | None) -> Finding:
 
 
 def _clock(_config: Config) -> Finding:
-    if not clock_is_kept():
-        return Finding("clock", "warning", "is not synchronised yet: the dates of estimates may be wrong (timedatectl)")
-    return Finding("clock", "well", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+    kept = clock_is_kept()
+    if kept:
+        return Finding("clock", "well", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+    what = "is not synchronised yet" if kept is False else "may not be synchronised: the system does not say"
+    return Finding("clock", "warning", f"{what}, and the dates of estimates may be wrong (timedatectl)")

@@ -86,6 +86,7 @@ class HealthReading(msgspec.Struct, frozen=True):
     cpu_percent: Annotated[float, Meta(ge=0.0, le=1e5)] = 0.0
     temperature_c: Annotated[float, Meta(ge=-273.0, le=1000.0)] | None = None
     clock_synchronised: bool = True
+    clock: str = ""
 
 
 def read(payload: bytes, kind: type[Reading]) -> tuple[Reading, dict[str, Any]] | None:

@@ -14,6 +14,8 @@ from headnod.mqtt.delivery import Delivery
 from headnod.mqtt.outbox import Counts
 from headnod.mqtt.payloads import HealthPayload
 
+_CLOCK = {True: "synchronised", False: "unsynchronised", None: "unknown"}
+
 
 class Vitals:
     """What was estimated and lost since the listener began, and its present state."""
@@ -38,6 +40,7 @@ class Vitals:
 
     def report(self, waiting: Counts, delivery: Delivery) -> HealthPayload:
         """How it fares just now, with what waits for the broker and what it has taken."""
+        kept = machine.clock_is_kept()
         return HealthPayload(
             node=self._node,
             ts=self._now(),
@@ -55,5 +58,6 @@ class Vitals:
             memory_mb=round(machine.memory(), 1),
             cpu_percent=round(self._processor.percent(), 1),
             temperature_c=machine.temperature(),
-            clock_synchronised=machine.clock_is_kept(),
+            clock_synchronised=kept is True,
+            clock=_CLOCK[kept],
         )

@@ -105,8 +105,13 @@ export class Listener {
 
   /** Its health is one to look at. */
   get ailing() {
-    const { at: told, discarded, clock_synchronised: kept, temperature_c: heat } = this.health;
-    return told > 0 && (discarded > 0 || kept === false || heat >= HOT);
+    const { at: told, discarded, temperature_c: heat } = this.health;
+    return told > 0 && (discarded > 0 || this.unsynchronised || heat >= HOT);
+  }
+
+  /** Its clock is known not to be synchronised; a system that does not say is no trouble. */
+  get unsynchronised() {
+    return this.health.clock_synchronised === false && this.health.clock !== "unknown";
   }
 
   /** What it is and how it fares: what is asked for first comes first. */
@@ -121,7 +126,7 @@ export class Listener {
       ["Waiting for the broker", health.queued > 0 && count(health.queued, "message")],
       ["Lost, the queue was full", health.discarded > 0 && count(health.discarded, "message")],
       ["Sound lost", health.dropped_s >= 1 && `${Math.round(health.dropped_s)} s`],
-      ["Clock", health.clock_synchronised === false && "nobody keeps it"],
+      ["Clock", this.unsynchronised && "not synchronised"],
       ["Level", heard && `${Math.round(heard.level)} dBFS`],
       ["Model", info.model],
       ["Microphone", info.microphone],

@@ -135,4 +135,7 @@ class HealthPayload(msgspec.Struct, frozen=True, kw_only=True):
     """Temperature of the board in degrees Celsius; absent where it has no sensor."""
 
     clock_synchronised: bool = True
-    """The wall clock is kept by somebody."""
+    """The wall clock is known to be synchronised."""
+
+    clock: str = "synchronised"
+    """`synchronised`, `unsynchronised`, or `unknown` where the system does not say."""
