@@ -12,8 +12,8 @@ class House:
     """A fleet with a clock that obeys, and what its browsers would know."""
 
     def __init__(self):
-        self.now = NOON
-        self.fleet = Fleet("headnod", now=lambda: self.now, zone=UTC)
+        self.now, self.set_by = NOON, 0.0
+        self.fleet = Fleet("headnod", now=lambda: self.now + self.set_by, monotonic=lambda: self.now, zone=UTC)
 
     def say(self, topic, payload, *, node="kitchen", retained=False):
         self.fleet.hear(

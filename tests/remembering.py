@@ -13,6 +13,8 @@ from headnod.songs import Songs, SongSettings
 from heard import GTZAN
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
+UP = 5000.0
+"""Seconds since boot at START."""
 
 
 def estimate(index, *, genre=None, model="genre-0.1.0", labels=GTZAN):
@@ -24,6 +26,7 @@ def estimate(index, *, genre=None, model="genre-0.1.0", labels=GTZAN):
         sequence=index,
         time=START + timedelta(seconds=3 * index, milliseconds=index % 7),
         seconds=3.0 * index,
+        monotonic=UP + 3 * index + index % 7 / 1000,
         confidence=0.0 if genre == SILENCE else 0.8213,
         scores={label: 0.82 if label == genre else rest for label in labels},
         level=-20.5,

@@ -98,7 +98,7 @@ def test_a_moment_gets_its_right_date_when_the_clock_is_set():
 @pytest.mark.parametrize(("seconds", "told"), [(STEP - 0.01, False), (STEP + 0.01, True), (1e7, True)])
 def test_a_step_of_the_clock_is_told_once_and_a_slew_is_not(seconds, told, way):
     machine = Machine()
-    stepped = Stepped(machine.clock)
+    stepped = Stepped(lambda: machine.now().timestamp(), machine.clock.monotonic)
     machine.up += 1000.0
     assert stepped.by() == 0.0
     machine.wrong = timedelta(seconds=way * seconds)
@@ -108,7 +108,7 @@ def test_a_step_of_the_clock_is_told_once_and_a_slew_is_not(seconds, told, way):
 
 def test_slews_add_up_until_they_are_as_long_as_a_step():
     machine = Machine()
-    stepped = Stepped(machine.clock)
+    stepped = Stepped(lambda: machine.now().timestamp(), machine.clock.monotonic)
     steps = []
     for tenth in range(1, 21):
         machine.wrong = timedelta(seconds=tenth / 10)

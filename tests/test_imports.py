@@ -174,6 +174,7 @@ SHOWING = [
 def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
     allowed = (
         "headnod.sinks",
+        "headnod.clock",
         "headnod.errors",
         "headnod.estimate",
         "headnod.extras",
@@ -228,9 +229,15 @@ def reads_environment(tree):
 
 
 def test_nothing_but_the_program_and_its_app_reads_the_environment():
-    # The microphone's process and the self-test are programs of their own, and what numpy shall do must be said
-    # before it is loaded.
-    elsewhere = {"headnod.audio.capture", "headnod.bundles.selftest", "headnod.command_line", "headnod.threads"}
+    # The microphone's process and the self-test are programs of their own, what numpy shall do must be said
+    # before it is loaded, and TZ goes before the zone of the machine.
+    elsewhere = {
+        "headnod.audio.capture",
+        "headnod.bundles.selftest",
+        "headnod.clock",
+        "headnod.command_line",
+        "headnod.threads",
+    }
     reading = {name for name, tree in TREES.items() if reads_environment(tree)} - elsewhere
     assert {name for name in reading if not inside(name, "headnod.app") and not inside(name, "headnod.commands")} <= {
         "headnod.__main__"

@@ -17,13 +17,9 @@ LABELS = ("blues", "jazz", "metal")
 ANYTHING = (*LABELS, SILENCE, UNKNOWN)
 
 
-def heard(genre, index, *, time=None, seconds=None):
-    return structs.replace(
-        estimate(genre, jazz=0.8),
-        sequence=index,
-        time=START + timedelta(seconds=3 * index) if time is None else time,
-        seconds=3.0 * index if seconds is None else seconds,
-    )
+def heard(genre, index, **other):
+    when = {"time": START + timedelta(seconds=3 * index), "seconds": 3.0 * index, "monotonic": 100 + 3.0 * index}
+    return structs.replace(estimate(genre, jazz=0.8), sequence=index, **(when | other))
 
 
 def songs(*runs, settings=None):
@@ -46,6 +42,10 @@ def test_a_song_runs_from_the_first_to_the_last_estimate_that_names_it():
         genre="jazz",
         stability=0.95,
         estimates=20,
+        sequence=3,
+        seconds=57.0,
+        started_monotonic=109.0,
+        ended_monotonic=166.0,
     )
 
 
@@ -112,21 +112,42 @@ def test_a_lost_microphone_ends_a_song_and_dropped_samples_do_not():
     assert cutter.interrupt(Condition(time=START, state=State.WAITING, message="")) is None
 
 
-@pytest.mark.parametrize("jump", [timedelta(days=400), -timedelta(hours=1)])
-def test_a_clock_that_was_set_ends_a_song_so_that_none_lasts_a_year(jump):
+@pytest.mark.parametrize("jump", [timedelta(days=68), timedelta(seconds=50), -timedelta(hours=1)])
+def test_a_clock_that_is_set_neither_ends_a_song_nor_changes_its_length(jump):
     cutter = Songs(SongSettings())
-    told = [cutter.update(heard("jazz", index)) for index in range(10)]
-    moved = (heard("jazz", index, time=START + timedelta(seconds=3 * index) + jump) for index in range(10, 20))
-    told += [cutter.update(late) for late in moved]
-    ended = [song for song in [*told, cutter.finish()] if song]
-    assert [song.end - song.start for song in ended] == [timedelta(seconds=27)] * 2
+    for index in range(20):
+        set_by = jump if index >= 10 else timedelta(0)
+        assert cutter.update(heard("jazz", index, time=START + timedelta(seconds=3 * index) + set_by)) is None
+    song = cutter.finish()
+    assert (song.seconds, song.estimates) == (57.0, 20)
+    assert (song.start, song.end) == (START + jump, START + jump + timedelta(seconds=57)), "by the clock that is right"
+
+
+@pytest.mark.parametrize(("late", "songs_told"), [(60.0, 1), (60.1, 2), (-3.1, 2)])
+def test_a_song_does_not_reach_across_a_minute_that_nobody_listened_to(late, songs_told):
+    cutter = Songs(SongSettings())
+    told = [
+        cutter.update(heard("jazz", index, monotonic=100 + 3.0 * index + (late if index >= 10 else 0.0)))
+        for index in range(20)
+    ]
+    assert len([song for song in [*told, cutter.finish()] if song]) == songs_told
+
+
+@pytest.mark.parametrize("from_", [5, 20])
+def test_the_dates_of_a_song_are_believed_if_the_clock_was_right_at_its_end(from_):
+    cutter = Songs(SongSettings())
+    for index in range(10):
+        cutter.update(heard("jazz", index, clock_synchronised=index >= from_))
+    assert cutter.finish().clock_synchronised is (from_ == 5)
 
 
 def test_lengths_are_those_of_the_audio_when_a_file_is_heard_in_a_blink():
     cutter = Songs(SongSettings())
-    hurried = (heard("jazz", index, time=START + timedelta(milliseconds=index)) for index in range(10))
+    blink = ({"time": START + timedelta(milliseconds=each), "monotonic": 100 + each / 1000} for each in range(10))
+    hurried = (heard("jazz", index, **times) for index, times in enumerate(blink))
     assert [cutter.update(quick) for quick in hurried] == [None] * 10
-    assert cutter.finish().estimates == 10
+    song = cutter.finish()
+    assert (song.estimates, song.seconds) == (10, 27.0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -171,6 +192,7 @@ def test_a_song_begins_and_ends_where_its_genre_was_named_and_counts_what_is_bet
             st.sampled_from(ANYTHING),
             st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
             st.floats(0, 1e6),
+            st.floats(0, 1e6),
         ),
         max_size=40,
     )
@@ -178,7 +200,7 @@ def test_a_song_begins_and_ends_where_its_genre_was_named_and_counts_what_is_bet
 def test_no_clock_makes_a_song_end_before_it_begins(all_heard):
     cutter = Songs(SongSettings(shortest=0.0))
     told = [
-        cutter.update(heard(genre, index, time=time, seconds=seconds))
-        for index, (genre, time, seconds) in enumerate(all_heard)
+        cutter.update(heard(genre, index, time=time, seconds=seconds, monotonic=monotonic))
+        for index, (genre, time, seconds, monotonic) in enumerate(all_heard)
     ]
     assert all(song.start <= song.end for song in [*told, cutter.finish()] if song)

@@ -47,12 +47,11 @@ def told(genre: str, *, node: str = "kitchen", at: float | None = None, replayed
     return encode(payload | {"time_unix": time_unix, "replayed": replayed, "id": f"{node}-b1-{time_unix}"})
 
 
-def song(genre: str, *, ended: float | None = None, name: str = "1") -> bytes:
+def song(genre: str, *, ended: float | None = None, name: str = "1", **changes) -> bytes:
     """A song as it is published."""
     end = datetime.fromtimestamp(time.time() if ended is None else ended, UTC)
-    return json.dumps(
-        {"id": f"kitchen-b1-{name}", "end": end.isoformat(), "duration_s": 200.0, "genre": genre}
-    ).encode()
+    told = {"id": f"kitchen-b1-{name}", "end": end.isoformat(), "duration_s": 200.0, "genre": genre, **changes}
+    return json.dumps(told).encode()
 
 
 def information(*labels: str, **changes) -> bytes:

@@ -87,23 +87,25 @@ class Clock:
 
 
 class Stepped:
-    """Tells when the wall clock was set."""
+    """Detects that the wall clock was set, from its distance to a monotonic clock."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Compare from now on."""
-        self._clock = clock
-        self._ahead = self._measured()
+    def __init__(self, now: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        """Compare from now on.
+
+        Args:
+            now: The wall clock, in seconds since 1970.
+            monotonic: A clock in seconds that is never set.
+        """
+        self._now, self._monotonic = now, monotonic
+        self._distance = now() - monotonic()
 
     def by(self) -> float:
         """Seconds by which the clock was set since the last call; 0 if it was not, or by less than a second."""
-        step = self._measured() - self._ahead
+        step = self._now() - self._monotonic() - self._distance
         if abs(step) < STEP:
             return 0.0
-        self._ahead += step
+        self._distance += step
         return step
-
-    def _measured(self) -> float:
-        return self._clock.now().timestamp() - self._clock.monotonic()
 
 
 class _Zone(NamedTuple):
@@ -140,4 +142,3 @@ def local_zone(path: Path = _ZONE) -> tzinfo | None:
 def local(moment: datetime) -> datetime:
     """A moment in the time zone that the machine is set to now."""
     return moment.astimezone(local_zone())
-

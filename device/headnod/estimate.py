@@ -95,6 +95,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     latency: float = 0.0
     """How long it took to make, in milliseconds."""
 
+    clock_synchronised: bool = True
+    """False if `time` may be wrong: the clock had not been synchronised since boot."""
+
     @property
     def named(self) -> bool:
         """A genre was named."""

@@ -6,7 +6,6 @@ samples; the wall clock comes in as an argument.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, NamedTuple
 
@@ -16,6 +15,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from headnod.audio.blocks import Block, Hole
+from headnod.clock import boottime
 from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, Now, State
 from headnod.frontend import Mel
 from headnod.level import Loudness, Meter, NoiseFloor
@@ -60,7 +60,8 @@ def listen(
     settings: ListenerSettings,
     *,
     now: Now,
-    monotonic: Callable[[], float] = time.monotonic,
+    monotonic: Callable[[], float] = boottime,
+    synchronised: Callable[[], bool] = lambda: True,
     first: int = 0,
     lost: float = 0.0,
     newer: Callable[[], GenreModel] | None = None,
@@ -75,6 +76,7 @@ def listen(
         settings: When to speak and how sure to be.
         now: The wall clock.
         monotonic: A clock in seconds that is never set.
+        synchronised: Whether the wall clock's date can be believed.
         first: Sequence number of the first estimate.
         lost: Seconds of sound that were lost before.
         newer: Says which model hears the next window. It takes the same sample
@@ -117,6 +119,7 @@ def listen(
             peak=round(judgement.loudness.peak, 1),
             dropped=round(dropped, 2),
             latency=round(1e3 * (made - began), 2),
+            clock_synchronised=synchronised(),
             state=_state(judgement.loudness),
             model=judge.model.manifest.id,
         )

@@ -7,13 +7,14 @@ with the same estimates and comes to the same songs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from headnod.estimate import SILENCE, Condition, Estimate, State
 
-_CLOCK_SLACK = 60.0
+_SLACK = 60.0
+"""Seconds by which an estimate may be late after the one before it; a longer wait ends a song."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,21 @@ class Song(msgspec.Struct, frozen=True, kw_only=True):
     estimates: int
     """Estimates from start to end, stray and doubtful ones included."""
 
+    sequence: int = 0
+    """Sequence number of its first estimate."""
+
+    seconds: float = 0.0
+    """Its length in seconds of audio."""
+
+    started_monotonic: float = 0.0
+    """`start` in seconds of a clock that is never set."""
+
+    ended_monotonic: float = 0.0
+    """`end` in seconds of a clock that is never set."""
+
+    clock_synchronised: bool = True
+    """False if its dates may be wrong: the clock had not been synchronised by its end."""
+
 
 class _Run:
     """Estimates from the first that names a genre to the last that does."""
@@ -74,7 +90,7 @@ class _Run:
 class Songs:
     """Cuts a stream of estimates into songs.
 
-    Lengths are measured in seconds of audio and never by a clock in here. A
+    Lengths are measured in seconds of audio and never by the wall clock. A
     song runs from the first to the last estimate that names its genre, so a
     doubt at its end is not part of it, and songs never overlap.
     """
@@ -90,7 +106,7 @@ class Songs:
     def update(self, estimate: Estimate) -> Song | None:
         """Hear one estimate; gives the song that it ended, if it ended one worth telling.
 
-        A clock that was set, or a stream that began anew, ends a song too.
+        A stream that began anew ends a song too; a wall clock that was set does not.
         """
         ended = self.finish() if self._breaks(estimate) else None
         self._before = estimate
@@ -117,8 +133,8 @@ class Songs:
         if self._before is None:
             return False
         heard = estimate.seconds - self._before.seconds
-        passed = (estimate.time - self._before.time).total_seconds()
-        if heard < 0 or not 0 <= passed <= heard + _CLOCK_SLACK:
+        passed = estimate.monotonic - self._before.monotonic
+        if heard < 0 or not 0 <= passed <= heard + _SLACK:
             return True
         return estimate.genre == SILENCE and estimate.seconds - self._sounded > self._settings.pause
 
@@ -143,10 +159,17 @@ class Songs:
     def _told(self, run: _Run | None) -> Song | None:
         if run is None or run.seconds < self._settings.shortest:
             return None
+        first, last = run.first, run.last
         return Song(
-            start=run.first.time,
-            end=run.last.time,
-            genre=run.first.genre,
+            # Reckoned back from the end: the clock may have been set in between, and is right after it.
+            start=last.time - timedelta(seconds=last.monotonic - first.monotonic),
+            end=last.time,
+            genre=first.genre,
             stability=round(run.named / run.spanned, 4),
             estimates=run.spanned,
+            sequence=first.sequence,
+            seconds=round(run.seconds, 3),
+            started_monotonic=first.monotonic,
+            ended_monotonic=last.monotonic,
+            clock_synchronised=last.clock_synchronised,
         )

@@ -1,5 +1,7 @@
 """What the dashboard knows of its listeners, from what they tell."""
 
+import pytest
+
 from headnod.dashboard.ribbon import SPAN
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.sinks.palette import colours, hexadecimal
@@ -163,3 +165,43 @@ def test_a_day_of_estimates_keeps_six_hours(house):
     start = house.kitchen["ribbon"][0]
     assert house.now - SPAN - 60 < start + house.kitchen["ribbon"][1]
     assert len(house.kitchen["ribbon"]) <= 3 * 2000
+
+
+@pytest.mark.parametrize("step", [-7200, 3600, -68 * 86400])
+def test_what_is_heard_after_the_clock_was_set_is_shown_at_once(house, step):
+    house.hears("jazz")
+    house.say("status", "online")
+    house.set_by = step
+    house.hears("rock")
+    kitchen = house.kitchen
+    assert house.genre(kitchen["now"]["genre"]) == "rock"
+    assert kitchen["now"]["heard"] == house.now + step
+    first, *_ = kitchen["ribbon"]
+    assert first == NOON + step, "what was heard before is as long ago as it was"
+    assert kitchen["status"]["since"] == NOON + 3 + step
+
+
+def test_a_warning_is_not_silenced_by_a_clock_that_was_set_back(house, caplog):
+    house.say("estimate", "nonsense")
+    house.set_by = -86400.0
+    house.now += 299.0
+    house.say("estimate", "nonsense")
+    assert len(caplog.records) == 1
+    house.now += 1.0
+    house.say("estimate", "nonsense")
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(("how", "counted"), [({}, 0), ({"clock_synchronised": False}, 1)])
+def test_a_song_that_has_just_ended_by_an_unset_clock_is_of_today(house, how, counted):
+    house.say("song", song("jazz", ended=NOON - 68 * 86400, **how))
+    assert len(house.kitchen["songs"]) == counted
+
+
+def test_today_keeps_its_songs_when_the_clock_is_set_back_over_midnight(house):
+    house.set_by = 13 * 3600.0
+    house.fleet.changes()
+    house.say("song", song("jazz", ended=NOON + 13 * 3600))
+    house.set_by = 0.0
+    house.fleet.changes()
+    assert len(house.kitchen["songs"]) == 1

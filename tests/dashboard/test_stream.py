@@ -15,7 +15,8 @@ class Scene:
 
     def __init__(self):
         self.reason = ""
-        self.fleet = Fleet("headnod", now=lambda: NOON)
+        self.set_by = 0.0
+        self.fleet = Fleet("headnod", now=lambda: NOON + self.set_by, monotonic=lambda: NOON)
         self.stream = Stream(self.fleet, lambda: self.reason, now=lambda: NOON)
 
     def hears(self, genre, node="kitchen", at=NOON):
@@ -123,3 +124,30 @@ def test_so_many_browsers_and_no_more(scene):
             assert later is not None
 
     asyncio.run(look())
+
+
+@pytest.mark.parametrize("step", [-7200.0, 30.0])
+def test_pages_begin_again_when_the_clock_is_set(scene, step):
+    async def look():
+        scene.hears("jazz")
+        with scene.stream.browser() as browser:
+            before = await take(browser.events(), 3)
+            scene.set_by = step
+            scene.stream.tick()
+            gone = browser.gone.is_set()
+        with scene.stream.browser() as again:
+            return before, gone, await take(again.events(), 3)
+
+    before, gone, after = asyncio.run(look())
+    assert gone
+    assert after[1][1][0]["now"]["heard"] - before[1][1][0]["now"]["heard"] == step
+
+
+def test_pages_stay_while_the_clock_is_not_set(scene):
+    async def look():
+        with scene.stream.browser() as browser:
+            scene.set_by = 0.5
+            scene.stream.tick()
+            return browser.gone.is_set()
+
+    assert not asyncio.run(look())

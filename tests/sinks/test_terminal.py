@@ -2,6 +2,7 @@
 
 import io
 import threading
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -88,15 +89,19 @@ def test_scores_model_level_and_what_plays_are_told(screen):
 
 
 def test_since_when_stays_while_the_genre_does(screen):
+    set_by = timedelta(0)
+
     def heard(genre, minute):
-        time = JAZZ.time.replace(minute=minute)
-        screen.terminal.show(msgspec.structs.replace(estimate(genre, **{genre: 0.8}), time=time))
+        when = {"time": JAZZ.time.replace(minute=minute) + set_by, "monotonic": 60.0 * minute}
+        screen.terminal.show(msgspec.structs.replace(estimate(genre, **{genre: 0.8}), **when))
         return screen.lines()[12].split("since ")[1]
 
     first = heard("jazz", 1)
     assert heard("jazz", 2) == first
     assert heard("rock", 3) != first
     assert heard("jazz", 4) != first
+    set_by = timedelta(minutes=-3)
+    assert heard("jazz", 5) == first, "by the clock as it is set now"
 
 
 def test_a_condition_drops_the_bars_and_says_why(screen):

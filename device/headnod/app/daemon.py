@@ -19,6 +19,7 @@ from headnod.app.sources import MICROPHONE, STANDARD_INPUT, source
 from headnod.app.updates import Updates
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
+from headnod.clock import Clock
 from headnod.config import Config
 from headnod.errors import HeadnodError
 from headnod.estimate import Condition, Estimate, State, utc_now
@@ -48,7 +49,7 @@ class Daemon:
         Raises:
             HeadnodError: The model, the audio or a setting cannot be used.
         """
-        self._config, self._audio, self._pace = config, audio, pace
+        self._config, self._audio, self._pace, self._clock = config, audio, pace, Clock()
         self._source = contextlib.ExitStack()
         self._views: list[Sink] = []
         self._lights: list[Sink] = []
@@ -199,7 +200,9 @@ class Daemon:
             self._blocks,
             self._model,
             self._config.listen,
-            now=utc_now,
+            now=self._clock.now,
+            monotonic=self._clock.monotonic,
+            synchronised=self._clock.synchronised,
             first=self._sequence,
             lost=self._dropped,
             newer=lambda: self._model,

@@ -15,6 +15,7 @@ from datetime import datetime, tzinfo
 from itertools import islice
 from typing import Any
 
+from headnod.clock import Stepped, boottime, local_zone
 from headnod.dashboard.memory import Memory
 from headnod.dashboard.reading import EstimateReading, HealthReading, InfoReading, SongReading, read, scores
 from headnod.errors import ConfigError
@@ -34,24 +35,35 @@ _QUIET = 300.0
 class Fleet:
     """All listeners under one base topic."""
 
-    def __init__(self, base: str, *, now: Callable[[], float] = time.time, zone: tzinfo | None = None) -> None:
+    def __init__(
+        self,
+        base: str,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = boottime,
+        zone: tzinfo | None = None,
+    ) -> None:
         """Know of none.
 
         Args:
             base: What their topics begin with.
             now: The wall clock, in seconds since 1970.
-            zone: Where a day begins at midnight; the machine's own if None.
+            monotonic: A clock in seconds that is never set.
+            zone: Where a day begins at midnight; if None the machine's own, and a change of that is followed.
         """
-        self._base, self._now, self._zone = base, now, zone
+        self._base, self._now, self._monotonic, self._zone = base, now, monotonic, zone
+        self._stepped = Stepped(now, monotonic)
         self._listeners: dict[str, Memory] = {}
         self._changed: dict[str, None] = {}
         self._gone: set[str] = set()
         self._ribbons: dict[str, float] = {}
         self._day = self._date(now())
-        self._complained = -_QUIET
+        self._complained = monotonic() - _QUIET
         self._lock = threading.Lock()
         self.began = int(now())
         """When the fleet was first listened to, in whole seconds since 1970."""
+        self.steps = 0
+        """How often the wall clock was set since then. Each step moves all times that were told before."""
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -73,6 +85,7 @@ class Fleet:
             if kind == "status" and not payload:
                 self._forget(node)
                 return
+            self._follow_clock()
             now = int(self._now())
             listener = self._listeners.get(node) or Memory(node)
             if not self._understood(listener, kind, payload, now, retained=retained):
@@ -95,11 +108,11 @@ class Fleet:
     def changes(self) -> tuple[list[dict[str, Any]], list[str]]:
         """What changed since this was last asked, and which listeners were forgotten."""
         with self._lock:
-            now = self._now()
-            self._begin_day(now)
+            self._follow_clock()
+            self._begin_day(self._now())
             told = []
             for node in list(self._changed):
-                parts = self._due(self._listeners[node], now)
+                parts = self._due(self._listeners[node])
                 if parts:
                     told.append(self._listeners[node].told(parts))
             gone, self._gone = sorted(self._gone), set()
@@ -121,7 +134,9 @@ class Fleet:
     def _minor(self, listener: Memory, kind: str, payload: bytes, now: int) -> bool:
         match kind:
             case "song" if song := read(payload, SongReading):
-                if self._date(song[0].end.timestamp()) == self._date(now):
+                # One that has just ended by a clock that was never set is of today.
+                unset = not song[0].clock_synchronised and not song[0].replayed
+                if unset or self._date(song[0].end.timestamp()) == self._date(now):
                     listener.song(song[0])
             case "info" if info := read(payload, InfoReading):
                 listener.info(info[0])
@@ -154,9 +169,10 @@ class Fleet:
             self._ribbons.pop(node, None)
             self._gone.add(node)
 
-    def _due(self, listener: Memory, now: float) -> set[str]:
+    def _due(self, listener: Memory) -> set[str]:
         # A broker that returns replays hours at once, and a whole ribbon is the longest part.
-        held = {"ribbon"} if now - self._ribbons.get(listener.node, 0.0) < _RIBBON_EVERY else set()
+        now, last = self._monotonic(), self._ribbons.get(listener.node)
+        held = {"ribbon"} if last is not None and now - last < _RIBBON_EVERY else set()
         parts = listener.changed - held
         listener.changed -= parts
         if "ribbon" in parts:
@@ -165,20 +181,31 @@ class Fleet:
             self._changed.pop(listener.node, None)
         return parts
 
-    def _begin_day(self, now: float) -> None:
-        if (day := self._date(now)) == self._day:
+    def _follow_clock(self) -> None:
+        """Move every time that is remembered with the wall clock, when that is set."""
+        step = round(self._stepped.by())
+        if not step:
             return
-        self._day = day
+        self.steps, self.began = self.steps + 1, self.began + step
+        for node, listener in self._listeners.items():
+            listener.move(step)
+            self._changed[node] = None
+
+    def _begin_day(self, now: float) -> None:
+        before, self._day = self._day, self._date(now)
+        # A day that comes back, because the clock or the zone was set, keeps its songs.
+        if self._day <= before:
+            return
         for node, listener in self._listeners.items():
             listener.tomorrow()
             listener.forget(int(now))
             self._changed[node] = None
 
     def _date(self, seconds: float) -> tuple[int, int, int]:
-        day = datetime.fromtimestamp(seconds, self._zone)
+        day = datetime.fromtimestamp(seconds, self._zone or local_zone())
         return day.year, day.month, day.day
 
     def _complain(self, message: str) -> None:
-        if self._now() - self._complained >= _QUIET:
-            self._complained = self._now()
+        if self._monotonic() - self._complained >= _QUIET:
+            self._complained = self._monotonic()
             _log.warning("%s", message)

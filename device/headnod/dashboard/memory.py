@@ -75,7 +75,7 @@ class Memory:
         self._ribbon.forget(now)
         if whole:
             self.changed.add("ribbon")
-        if self._now is None or when >= self._now["heard"]:
+        if self._now is None or not late or when >= self._now["heard"]:
             self._time_unix = reading.time_unix
             self._present(reading, scores, genre, when)
 
@@ -114,6 +114,17 @@ class Memory:
     def forget(self, now: int) -> None:
         """Let the ribbon's old end go."""
         self._ribbon.forget(now)
+
+    def move(self, step: int) -> None:
+        """Move every time by so many seconds: the clock that they are told by was set."""
+        self.heard += step
+        self._ribbon.move(step)
+        if self._status["since"] is not None:
+            self._status["since"] += step
+        if self._now is not None:
+            self._now = {**self._now, "heard": self._now["heard"] + step, "since": self._now["since"] + step}
+        self._health_at += step if self._health_at else 0
+        self.changed |= {"status", "now", "ribbon", "health"}
 
     def told(self, parts: Iterable[str] = PARTS) -> dict[str, Any]:
         """The parts asked for, as builtins."""

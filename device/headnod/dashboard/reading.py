@@ -59,6 +59,8 @@ class SongReading(msgspec.Struct, frozen=True):
     end: Annotated[datetime, Meta(tz=True)]
     duration_s: Seconds
     genre: str
+    clock_synchronised: bool = True
+    replayed: bool = False
 
 
 class InfoReading(msgspec.Struct, frozen=True):

@@ -77,6 +77,12 @@ class Ribbon:
         self._cut(0, old)
         self._cut(bisect_right(self._starts, now + 60), len(self))
 
+    def move(self, step: int) -> None:
+        """Move every run by so many seconds."""
+        for column in (self._starts, self._ends):
+            for place, moment in enumerate(column):
+                column[place] = moment + step
+
     def runs(self) -> list[int]:
         """Every run as three numbers: seconds since the end of the one before, its length, its genre.
 

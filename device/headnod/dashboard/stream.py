@@ -53,6 +53,11 @@ class Browser:
         self._waiting.append(event)
         self._bell.set()
 
+    def leave(self) -> None:
+        """Tell it no more; it comes back by itself if its page is still open."""
+        self.gone.set()
+        self._bell.set()
+
     async def events(self) -> AsyncIterator[bytes]:
         """What it is told, with a sign of life where there is nothing to tell."""
         for event in self._beginning:
@@ -62,7 +67,8 @@ class Browser:
                 self._bell.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._bell.wait(), _HEARTBEAT)
-            yield self._waiting.popleft() if self._waiting else b":\n\n"
+            if not self.gone.is_set():
+                yield self._waiting.popleft() if self._waiting else b":\n\n"
 
 
 class Stream:
@@ -72,7 +78,7 @@ class Stream:
         """Tell nobody yet."""
         self._fleet, self._link, self._now = fleet, link, now
         self._browsers: set[Browser] = set()
-        self._reason = link()
+        self._reason, self._steps = link(), fleet.steps
 
     @contextlib.contextmanager
     def browser(self) -> Iterator[Browser | None]:
@@ -90,7 +96,7 @@ class Stream:
     def close(self) -> None:
         """Let every browser go."""
         for browser in self._browsers:
-            browser.gone.set()
+            browser.leave()
 
     async def run(self) -> None:
         """Tell what changed, until cancelled."""
@@ -100,7 +106,13 @@ class Stream:
 
     def tick(self) -> None:
         """Tell what changed since the last time."""
-        for event in self._news():
+        news = list(self._news())
+        if self._fleet.steps != self._steps:
+            # A page compares times with the clock that it was told at its beginning: let it begin again.
+            self._steps = self._fleet.steps
+            self.close()
+            return
+        for event in news:
             for browser in self._browsers:
                 browser.tell(event)
 

@@ -6,14 +6,9 @@ estimate that passed long before.
 
 from __future__ import annotations
 
-from collections import deque
-
 from headnod.estimate import Condition, Estimate
 from headnod.mqtt.payloads import SongPayload
 from headnod.songs import Song, Songs, SongSettings
-
-_RECENT = 1000
-"""Estimates that may pass until it is known that a song has ended: a minute of doubt at ten a second, and some."""
 
 
 class Setlist:
@@ -23,11 +18,9 @@ class Setlist:
         """Name songs by the listener and by this run of it."""
         self._node, self._boot = node, boot
         self._songs = Songs(SongSettings())
-        self._recent: deque[Estimate] = deque(maxlen=_RECENT)
 
     def update(self, estimate: Estimate) -> SongPayload | None:
         """This was heard."""
-        self._recent.append(estimate)
         return self._told(self._songs.update(estimate))
 
     def interrupt(self, condition: Condition) -> SongPayload | None:
@@ -41,13 +34,12 @@ class Setlist:
     def _told(self, song: Song | None) -> SongPayload | None:
         if song is None:
             return None
-        last = next(estimate.sequence for estimate in self._recent if estimate.time == song.end)
         return SongPayload(
-            id=f"{self._node}-{self._boot}-{last - song.estimates + 1}",
+            id=f"{self._node}-{self._boot}-{song.sequence}",
             node=self._node,
             start=song.start,
             end=song.end,
-            duration_s=round((song.end - song.start).total_seconds(), 3),
+            duration_s=song.seconds,
             genre=song.genre,
             stability=song.stability,
         )

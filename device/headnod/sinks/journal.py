@@ -7,14 +7,15 @@ three seconds; the same trouble is told again after five minutes.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable
 
 from headnod.estimate import Condition, Estimate, State
 
 _log = logging.getLogger(__name__)
 
-AGAIN = timedelta(minutes=5)
-"""After this long the same trouble is worth another line."""
+AGAIN = 300.0
+"""Seconds after which the same trouble is worth another line."""
 
 _TROUBLES = {
     State.DEAF: "the microphone sends nothing but zeros (is it muted, or its switch off?)",
@@ -25,16 +26,17 @@ _TROUBLES = {
 class Journal:
     """The log as a sink."""
 
-    def __init__(self) -> None:
-        """Begin with nothing told."""
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nothing told; lines are counted by a clock in seconds that is never set."""
+        self._monotonic = monotonic
         self._genre = ""
         self._warned = False
-        self._told: dict[State, datetime] = {}
+        self._told: dict[State, float] = {}
 
     def show(self, estimate: Estimate) -> None:
         """Tell of a new genre, and of a microphone that needs a hand."""
         if trouble := _TROUBLES.get(estimate.state, ""):
-            self._warn(estimate.state, trouble, estimate.time)
+            self._warn(estimate.state, trouble)
         elif self._warned:
             _log.info("the microphone is heard again")
             self._warned = False
@@ -44,14 +46,14 @@ class Journal:
 
     def tell(self, condition: Condition) -> None:
         """Tell why nothing is heard."""
-        self._warn(condition.state, condition.message, condition.time)
+        self._warn(condition.state, condition.message)
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _warn(self, state: State, message: str, time: datetime) -> None:
+    def _warn(self, state: State, message: str) -> None:
         # By state and not by message, which may hold figures: a loose plug must not fill the journal.
-        told = self._told.get(state)
-        if told is None or time - told >= AGAIN:
+        now, told = self._monotonic(), self._told.get(state)
+        if told is None or now - told >= AGAIN:
             _log.warning("%s: %s", state.replace("_", " "), message)
-            self._told[state], self._warned, self._genre = time, True, ""
+            self._told[state], self._warned, self._genre = now, True, ""

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import timedelta
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.style import Style
 
+from headnod.clock import local
 from headnod.estimate import Condition, Estimate, State
 from headnod.legible import legible
 from headnod.sinks.motion import Motion
@@ -42,7 +43,7 @@ class _Shown:
     motion: Motion
     """A bar for each of its labels."""
 
-    since: datetime
+    since: float
     """Since when its genre plays."""
 
     condition: Condition | None = None
@@ -93,7 +94,7 @@ class Terminal:
         same_labels = last is not None and last.estimate.scores.keys() == estimate.scores.keys()
         motion = last.motion if last and same_labels else Motion(len(estimate.scores))
         continues = last is not None and last.estimate.genre == estimate.genre and last.condition is None
-        self._shown = _Shown(estimate, motion, last.since if last and continues else estimate.time)
+        self._shown = _Shown(estimate, motion, last.since if last and continues else estimate.monotonic)
         self._live.refresh()
 
     def tell(self, condition: Condition) -> None:
@@ -164,11 +165,13 @@ def _playing(shown: _Shown | Condition | None, width: int, *, ascii_only: bool) 
         return [Segment(f"{condition.state.replace('_', ' ')}: {condition.message}", _BOLD)]
     if not isinstance(shown, _Shown):
         return [Segment("listening for the first three seconds")]
+    # By the clock as it is set now, which may not be what it was then.
+    since = local(shown.estimate.time - timedelta(seconds=shown.estimate.monotonic - shown.since))
     genre = legible(shown.estimate.genre)
     genre_width = min(cell_len(genre) + 1, max(width - _SINCE, 1))
     line = [
         Segment(_fitted(genre, genre_width, ellipsis="..." if ascii_only else "…"), _BOLD),
-        Segment(f"since {shown.since.astimezone():%H:%M:%S}"),
+        Segment(f"since {since:%H:%M:%S}"),
     ]
     if shown.estimate.state is not State.LISTENING:
         line.append(Segment(f"  microphone is {shown.estimate.state}", _BOLD))
