@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audio.waves import FLOAT, wav
+from headnod.audio.centred import CONSTANT
 from headnod.audio.file import audio_file
 from headnod.errors import AudioError
 from headnod.frontend import FrontEnd
@@ -89,9 +90,26 @@ def test_channels_are_averaged(path, channels):
     assert np.allclose(heard(path), SONG * (channels + 1) / (2 * channels), atol=1e-6)
 
 
-def test_channels_that_cancel_out_are_silence(path):
-    soundfile.write(path, np.stack([SONG, -SONG], axis=1), RATE, subtype="FLOAT")
-    assert np.abs(heard(path)).max() < 1e-6
+@pytest.mark.parametrize("pair", [(SONG, -SONG), (0.0 * SONG, SONG), (SONG, 0.0 * SONG)])
+def test_sound_on_one_channel_and_channels_that_cancel_are_heard(path, pair):
+    soundfile.write(path, np.stack(pair, axis=1), RATE, subtype="FLOAT")
+    assert np.array_equal(np.abs(heard(path)), np.abs(SONG))
+
+
+@pytest.mark.parametrize("constant", [0.03, -0.3])
+def test_a_constant_is_taken_away(path, constant):
+    soundfile.write(path, 0.1 * SONG + constant, RATE, subtype="FLOAT")
+    found = heard(path)
+    assert abs(found[RATE:].mean()) < 0.002
+    assert np.corrcoef(found, SONG)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.9, True), (1.1, False)])
+def test_a_mean_that_may_be_the_bass_of_the_music_stays(path, share, kept):
+    song = SONG - SONG[:16_384].mean()
+    shifted = (song + share * CONSTANT * song[:16_384].std()).astype(np.float32)
+    soundfile.write(path, shifted[:16_384], RATE, subtype="FLOAT")
+    assert np.array_equal(heard(path), shifted[:16_384]) == kept
 
 
 def test_a_file_is_decoded_as_it_is_asked_for(path):

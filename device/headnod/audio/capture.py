@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _LEAST_RATE = 16_000
+_MOST_CHANNELS = 8
 _ABSENT = "absent"
 
 
@@ -65,9 +66,7 @@ def _read(pyaudio: Any, audio: Any, name: str, seconds: float, rates: list[int])
     # Music above 8 kHz is what tells genres apart, so a telephone's rate is no choice.
     for rate in (rate for rate in [chosen["rate"], *rates] if rate >= _LEAST_RATE):
         frames = round(seconds * rate)
-        for channels in (1, 2):
-            if channels > chosen["channels"]:
-                continue
+        for channels in _channel_counts(chosen):
             try:
                 with _quiet_stderr():
                     stream = audio.open(
@@ -85,6 +84,12 @@ def _read(pyaudio: Any, audio: Any, name: str, seconds: float, rates: list[int])
             with _quiet_stderr():
                 _pump(stream, frames)
     return _answer(error=reason)
+
+
+def _channel_counts(device: dict[str, Any]) -> list[int]:
+    # All channels of a sound card, because the sound may be on any of them. A sound server offers more than there are.
+    offered = device["channels"] if "(hw:" in device["name"] else min(device["channels"], 2)
+    return sorted({min(offered, count) for count in (_MOST_CHANNELS, 2, 1)}, reverse=True)
 
 
 def _pump(stream: Any, frames: int) -> NoReturn:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Samples of any rate, width and channel count, as the mono float32 a model hears."""
+"""Sample rate and sample format: what came, as mono float32 at the model's rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEAST_RATE, MOST_RATE = 1_000, 768_000
 
 
 class Resampler:
-    """A stream brought to another sample rate and to one channel.
+    """A mono stream brought to another sample rate.
 
     soxr's anti-alias filter is flat to 91 % of the lower Nyquist frequency, so a
     microphone at 48 kHz gives the features that a file at 22,050 Hz gives.
@@ -23,16 +23,8 @@ class Resampler:
         """Bring audio of `rate` samples per second to `wanted`."""
         self._stream = soxr.ResampleStream(rate, wanted, 1, dtype="float32") if rate != wanted else None
 
-    def convert(self, frames: NDArray[np.float32]) -> Audio:
-        """Resample what came next.
-
-        Args:
-            frames: Samples in [-1, 1], shape (n, channels).
-
-        Returns:
-            Mono samples: fewer or more than came, as the filter lets them go.
-        """
-        mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
+    def convert(self, mono: Audio) -> Audio:
+        """Resample what came next, samples in [-1, 1], shape (n,): fewer or more come out, as the filter allows."""
         return self._stream.resample_chunk(mono) if self._stream else mono
 
     def finish(self) -> Audio:

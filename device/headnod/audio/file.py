@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from headnod.audio.centred import CONSTANT, centred
+from headnod.audio.channels import ChannelMixer
 from headnod.audio.convert import LEAST_RATE, MOST_RATE, Resampler
 from headnod.errors import AudioError
 from headnod.frontend import Audio
@@ -26,7 +28,7 @@ def audio_file(path: Path, rate: int) -> Iterator[Iterator[Audio]]:
         rate: Sample rate that the blocks shall have.
 
     Yields:
-        Mono blocks in [-1, 1]. A file that ends before its header says so
+        Mono blocks in [-1, 1], without a constant. A file that ends before its header says so
         gives what there is of it, and then an error.
 
     Raises:
@@ -39,7 +41,7 @@ def audio_file(path: Path, rate: int) -> Iterator[Iterator[Audio]]:
         # Through Python's own open, so that a directory or a lack of rights is named.
         with path.open("rb") as raw, soundfile.SoundFile(raw) as file:
             _plausible(file, path)
-            yield _blocks(file, path, rate)
+            yield centred(_blocks(file, path, rate), rate, least=CONSTANT)
     except AudioError:
         raise
     except OSError as error:
@@ -60,7 +62,8 @@ def _plausible(file: soundfile.SoundFile, path: Path) -> None:
 
 
 def _blocks(file: soundfile.SoundFile, path: Path, rate: int) -> Iterator[Audio]:
-    resampler, heard = Resampler(file.samplerate, rate), 0
+    resampler, mixer = Resampler(file.samplerate, rate), ChannelMixer(file.samplerate, file.channels)
+    heard = 0
     while True:
         try:
             frames = file.read(_BLOCK, dtype="float32", always_2d=True)
@@ -74,7 +77,7 @@ def _blocks(file: soundfile.SoundFile, path: Path, rate: int) -> Iterator[Audio]
             message = f"{path}: holds samples that are no numbers (export it again)"
             raise AudioError(message)
         heard += len(frames)
-        yield resampler.convert(frames)
+        yield resampler.convert(mixer.mix(frames))
     yield resampler.finish()
     # Ogg and MP3 headers promise a length that may be an estimate; a tenth of a second is none.
     if file.frames - heard > file.samplerate // 10:

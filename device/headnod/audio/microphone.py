@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from headnod.audio.blocks import Block, Hole
+from headnod.audio.channels import ChannelMixer
 from headnod.audio.convert import Resampler, from_s16
 from headnod.audio.devices import CAPTURE, devices, find
 from headnod.audio.doubt import Doubt
@@ -214,6 +215,7 @@ def microphone_blocks(
 
 def _hear(capture: Capture, wanted: int, monotonic: Callable[[], float]) -> Iterator[Block]:
     resampler, doubt = Resampler(capture.rate, wanted), Doubt(capture.rate)
+    mixer = ChannelMixer(capture.rate, capture.channels)
     patience = _OPENING
     while samples := capture.read(patience):
         patience = _SILENT
@@ -222,7 +224,7 @@ def _hear(capture: Capture, wanted: int, monotonic: Callable[[], float]) -> Iter
             resampler = Resampler(capture.rate, wanted)
             yield Hole(State.BEHIND, f"{missing:.2f} s of sound were lost on the way from the microphone", missing)
         for frames in sound:
-            yield resampler.convert(frames)
+            yield resampler.convert(mixer.mix(frames))
     if samples is None:
         message = f"no sound came from the microphone for {patience:.0f} s (it hangs, or its sound server does)"
         raise AudioError(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from headnod.audio.channels import ChannelMixer
 from headnod.audio.convert import Resampler, from_s16
 from headnod.frontend import Audio
 
@@ -23,10 +24,11 @@ def raw_blocks(pipe: int, *, rate: int, wanted: int, channels: int = 1) -> Itera
     Yields:
         Mono blocks in [-1, 1).
     """
-    resampler, rest, width = Resampler(rate, wanted), b"", 2 * channels
+    resampler, mixer = Resampler(rate, wanted), ChannelMixer(rate, channels)
+    rest, width = b"", 2 * channels
     while chunk := os.read(pipe, _CHUNK):
         whole = rest + chunk
         used = len(whole) // width * width
         rest = whole[used:]
-        yield resampler.convert(from_s16(whole[:used], channels))
+        yield resampler.convert(mixer.mix(from_s16(whole[:used], channels)))
     yield resampler.finish()
