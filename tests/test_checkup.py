@@ -203,3 +203,10 @@ def test_calibrating_without_a_microphone_says_so(environment):
     assert ended.returncode == 1
     assert "microphone" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-5", "0.9", "3601", "long"])
+def test_an_amount_of_calibration_that_cannot_be_is_usage(environment, seconds):
+    ended = run("calibrate", "--seconds", seconds, environment=environment)
+    assert ended.returncode == 2
+    assert f"'{seconds}' is not a number from 1 to 3600" in ended.stderr

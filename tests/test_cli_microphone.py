@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from headnod.shipped import demo_clip
-from listening import STARTING, Listening, is_estimate
+from listening import STARTING, Listening, is_estimate, is_waiting
 from program import run, said, surroundings
 from signals import RATE
 from virtual_microphone import NAME, VirtualMicrophone, missing
@@ -73,10 +73,29 @@ def within(said, begins):
 
 
 def test_without_a_microphone_the_demo_clip_plays_and_says_so(tmp_path):
-    words = ("listen", "--device", "usb:none", "--json", "--pace", "fast")
-    ended = run(*words, environment=surroundings(tmp_path))
+    ended = run("listen", "--json", "--pace", "fast", environment=surroundings(tmp_path))
     assert ended.returncode == 0
     assert ended.stderr.count("\n") == 1
     assert "the demo clip plays instead" in ended.stderr
     assert [each["genre"] for each in said(ended)] == ["metal"] * 9
     assert demo_clip().is_file()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"HEADNOD_MICROPHONE__DEVICE": "usb:none"},
+        {"HEADNOD_MQTT__HOST": "127.0.0.1", "HEADNOD_MQTT__PORT": "9"},
+        {"HEADNOD_HISTORY__PATH": "history.sqlite"},
+        {"HEADNOD_LEDS__KIND": "wled", "HEADNOD_LEDS__HOST": "127.0.0.1"},
+        {"STATE_DIRECTORY": "."},
+    ],
+)
+def test_the_demo_clip_reaches_no_output_and_takes_no_named_microphones_place(tmp_path, given, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Listening(environment=surroundings(tmp_path, **given), log=tmp_path / "log") as listening:
+        waits = listening.until(is_waiting, STARTING)
+        assert "microphone" in waits["message"]
+        if name := given.get("HEADNOD_MICROPHONE__DEVICE"):
+            assert name in waits["message"]
+        assert "demo" not in listening.log()

@@ -43,3 +43,20 @@ def test_the_demo_clip_is_half_a_minute_of_music_with_its_licence():
 def test_what_did_not_come_along_is_told():
     with pytest.raises(ConfigError, match=r"this installation has no folder 'nonsense' \(install headnod again\)"):
         shipped("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [("my.tflite", b"\x1c\0\0\0TFL3", "a bare TFLite network"), ("my.h5", b"\x89HDF", "a file")],
+)
+def test_a_network_from_elsewhere_is_explained(tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"{name}: is {what}, not a bundle of headnod .*headnod-train"):
+        find_model(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "labels.txt"])
+def test_a_folder_from_elsewhere_is_explained(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"is a folder without a manifest\.json, not a bundle of headnod"):
+        find_model(str(tmp_path))

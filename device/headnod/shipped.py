@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headnod.errors import ConfigAccessError, ConfigError
-from headnod.manifest import MANIFEST
+from headnod.manifest import MANIFEST, MODEL
 
 DEFAULT_MODEL = "genre"
 """Name of the model that is used when none is named."""
@@ -55,6 +55,13 @@ def find_model(wanted: str) -> Path:
         pass
     else:
         return folder
+    if folder.is_file() or (folder / MODEL).is_file() or (folder / "labels.txt").is_file():
+        what = _kind(folder) if folder.is_file() else "a folder without a manifest.json"
+        message = (
+            f"{folder}: is {what}, not a bundle of headnod (a folder with manifest.json; "
+            "headnod-train trains a network for headnod's own features and packs it)"
+        )
+        raise ConfigError(message)
     there = models()
     named = [path for path in there if wanted in {path.name, path.name.rpartition("-")[0]}]
     if not named:
@@ -64,6 +71,15 @@ def find_model(wanted: str) -> Path:
         )
         raise ConfigError(message)
     return named[-1]
+
+
+def _kind(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            begins = opened.read(8)
+    except OSError:
+        return "a file"
+    return "a bare TFLite network" if begins[4:8] == b"TFL3" else "a file"
 
 
 def models() -> list[Path]:

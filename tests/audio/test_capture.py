@@ -53,6 +53,21 @@ def test_one_that_is_stereo_only_is_opened_with_two_channels():
     assert np.array_equal(samples[::2], samples[1::2])
 
 
+@pytest.mark.parametrize(
+    ("name", "offered", "opens", "channels"),
+    [
+        ("Mic (hw:1,0)", 2, [1, 2], 2),
+        ("Array (hw:1,0)", 6, [6], 6),
+        ("Array (hw:1,0)", 16, [1, 2, 8, 16], 8),
+        ("Array (hw:1,0)", 6, [1], 1),
+        ("pulse", 32, [1, 2, 8, 32], 2),
+    ],
+)
+def test_every_channel_of_a_sound_card_is_read(name, offered, opens, channels):
+    said, _, _ = read(MIC | {"name": name, "channels": offered, "opens": opens})
+    assert said["channels"] == channels
+
+
 def test_a_telephones_rate_is_no_choice():
     said, _, status = read(MIC | {"rate": 8_000, "takes": [8_000]}, 8_000)
     assert "error" in said

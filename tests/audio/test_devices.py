@@ -129,9 +129,15 @@ def test_a_part_of_a_name_is_no_name(wanted):
         find(wanted, [USB, BOARD])
 
 
-@pytest.mark.parametrize("wanted", ["", "usb:046d:0a44"])
-def test_without_any_microphone_the_way_out_is_told(wanted):
-    with pytest.raises(AudioError, match=r"no microphone is plugged in \(plug one in, or name a file with --audio\)"):
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("", r"no microphone is plugged in \(plug one in, or name a file with --audio\)"),
+        ("usb:046d:0a44", r"microphone 'usb:046d:0a44' is not there \(there is no microphone at all\)"),
+    ],
+)
+def test_without_any_microphone_the_way_out_is_told(wanted, message):
+    with pytest.raises(AudioError, match=message):
         find(wanted, [])
 
 

@@ -95,7 +95,8 @@ def test_the_microphone_hears_what_the_file_holds(microphone, blocks, demo, tmp_
         heard = listened(blocks, 4.5)
         assert player.wait(timeout=10) == 0
         pieces = zip(*(audio.reshape(-1, half) for audio in aligned(heard, song)), strict=True)
-        found = [np.corrcoef(part, meant)[0, 1] for part, meant in pieces]
+        # A player that stumbled leaves silence, which correlates with nothing.
+        found = [np.corrcoef(part, meant)[0, 1] if part.std() else 0.0 for part, meant in pieces]
         assert len(found) == 6
         least.append(min(found))
     logging.getLogger(__name__).info("least correlation of half a second: %s", least)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from headnod.app import outputs
 from headnod.app.daemon import Daemon
 from headnod.app.sources import MICROPHONE, microphone_or_demo
 from headnod.app.validation import validate_listener
@@ -24,7 +25,7 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
     Args:
         read_config: Reads the configuration.
         audio: `mic`, a file, `-` for raw samples on stdin, or None: then the
-            microphone if there is one, and else the demo clip.
+            microphone; the demo clip where there is none, none was named and nothing records it.
         view: `auto`, `plain`, `json` or `none`.
         pace: `real` or `fast` for files; None leaves files fast and the demo real.
 
@@ -34,7 +35,7 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
     config = validate_listener(read_config())
     hearing = audio or ""
     if audio is None:
-        audio = microphone_or_demo(config.microphone)
+        audio = microphone_or_demo(config.microphone, recorded=outputs.recorded(config))
         if audio != MICROPHONE:
             pace, hearing = pace or "real", f"demo clip {Path(audio).name}: no microphone"
     with Daemon(config, audio, pace) as daemon, _hang_up() as hung_up:

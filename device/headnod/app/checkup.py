@@ -16,6 +16,7 @@ from headnod.app import outputs
 from headnod.app.broker import broker, client_id, topics
 from headnod.app.reign import Reign
 from headnod.app.sources import opener
+from headnod.audio.channels import ChannelMixer
 from headnod.audio.convert import from_s16
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
@@ -98,16 +99,20 @@ def _model(config: Config, state: Path | None) -> Finding:
 def _microphone(config: Config) -> Finding:
     with opener(config.microphone)() as capture:
         room, deadline = Room(capture.rate), time.monotonic() + 5.0 * _SECONDS
+        mixer = ChannelMixer(capture.rate, capture.channels)
         while room.seconds < _SECONDS:
             samples = capture.read(max(deadline - time.monotonic(), 0.0))
             if not samples:
                 message = "it opened, but no sound came (is it hung, or held by another program?)"
                 raise AudioError(message)
-            room.hear(from_s16(samples, capture.channels).mean(axis=1))
+            room.hear(mixer.mix(from_s16(samples, capture.channels)))
         heard, rate = room.report(), capture.rate
+    only = ", ".join(str(1 + channel) for channel in mixer.used)
     told = (
         f"{rate} Hz, level {heard.loud:.0f} dBFS, noise floor {heard.noise_floor:.0f} dBFS, peak {heard.peak:.0f} dBFS"
     )
+    if len(mixer.used) < mixer.channels:
+        told += f", sound on channel {only} of {mixer.channels} only"
     if heard.dead:
         return Finding("microphone", "warning", f"{told}: nothing but zeros (is it muted?)")
     if heard.gain < 0:

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from headnod.config import HistorySection, LedsSection
+from headnod.config import Config, HistorySection, LedsSection
 from headnod.errors import ConfigError, LedError
 from headnod.estimate import utc_now
 from headnod.extras import how_to_install
@@ -105,6 +105,12 @@ def layout(section: LedsSection) -> tuple[Layout, int]:
         settings = LedSettings(pins=section.pins or PINS)
         return layout_of(settings), len(settings.pins)
     return LAYOUTS[section.mode], section.count
+
+
+def recorded(config: Config) -> bool:
+    """Whether estimates leave the terminal: to a broker, a history, lights or systemd."""
+    elsewhere = config.mqtt.host or config.leds.kind != "none" or history_path(config.history)
+    return bool(elsewhere) or "NOTIFY_SOCKET" in os.environ
 
 
 def history(section: HistorySection) -> list[Sink]:

@@ -26,13 +26,22 @@ MICROPHONE, STANDARD_INPUT = "mic", "-"
 """What --audio may say beside the name of a file."""
 
 
-def microphone_or_demo(section: MicrophoneSection) -> str:
-    """The microphone if one can be opened, and else the demo clip."""
+def microphone_or_demo(section: MicrophoneSection, *, recorded: bool) -> str:
+    """The microphone, or the demo clip where none can be opened and none was named.
+
+    Args:
+        section: Which microphone.
+        recorded: Estimates leave the terminal (MQTT, history, lights, a service). The clip is for a person who
+            watches, so the listener waits for a microphone then.
+    """
     if section.command:
         return MICROPHONE
     try:
         open_device(section.device).close()
     except AudioError as error:
+        if section.device or recorded:
+            _log.warning("%s; waiting for it", error)
+            return MICROPHONE
         _log.warning("%s; the demo clip plays instead", error)
         return str(demo_clip())
     return MICROPHONE

@@ -48,7 +48,9 @@ class ChannelMixer:
             rate: Frames per second.
             channels: Channels of each frame.
         """
-        self._rate, self._channels = rate, channels
+        self._rate = rate
+        self.channels = channels
+        """Channels of each frame."""
         self._moment = max(round(_MOMENT * rate), 1)
         self._seen = 0.0
         self._covariance = np.zeros((channels, channels))
@@ -61,8 +63,8 @@ class ChannelMixer:
 
     def mix(self, frames: NDArray[np.float32]) -> Audio:
         """Mono samples of the next frames, shape (n, channels)."""
-        if self._channels == 1 or not len(frames):
-            return frames[:, 0] if self._channels == 1 else np.empty(0, np.float32)
+        if self.channels == 1 or not len(frames):
+            return frames[:, 0] if self.channels == 1 else np.empty(0, np.float32)
         began, before = self._seen > 0.0, self.used
         self._look(frames)
         mono = _mean(frames, self.used)

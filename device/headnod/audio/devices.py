@@ -77,7 +77,7 @@ def find(wanted: str, among: list[Device]) -> Device:
     Raises:
         AudioError: It is not there; the message says what is.
     """
-    if not among:
+    if not among and not wanted:
         message = "no microphone is plugged in (plug one in, or name a file with --audio)"
         raise AudioError(message)
     if not wanted:
@@ -87,7 +87,7 @@ def find(wanted: str, among: list[Device]) -> Device:
         # A USB name may leave the serial number out.
         if wanted in {device.name, *device.others} or device.name.startswith(f"{wanted}:"):
             return device
-    there = ", ".join(device.name for device in among)
+    there = ", ".join(device.name for device in among) or "no microphone at all"
     message = f"microphone '{wanted}' is not there (there is {there})"
     raise AudioError(message)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from headnod.commands.options import add_config, load_config
+from headnod.commands.options import add_config, load_config, number_between
+
+BOUNDS = (1.0, 3600.0)
+"""Seconds to listen: under one there is no telling loud moments from quiet ones."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,7 +20,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "and propose device, gain and silence floor.",
         allow_abbrev=False,
     )
-    parser.add_argument("--seconds", metavar="N", type=float, default=60.0, help="how long to listen (60)")
+    parser.add_argument(
+        "--seconds", metavar="N", type=number_between(*BOUNDS), default=60.0, help="how long to listen (60)"
+    )
     parser.add_argument("--audio", metavar="mic|FILE", default="mic", help="listen to a file in place of the room")
     parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
     parser.add_argument("--json", action="store_true", help="print a JSON object")

@@ -32,7 +32,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--audio",
         metavar="mic|FILE|-",
-        help="the microphone, a file, or raw 16-bit samples on stdin (default: the microphone, or the demo clip)",
+        help="the microphone, a file, or raw 16-bit samples on stdin "
+        "(default: the microphone, or the demo clip where there is none and no output is configured)",
     )
     parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
     parser.add_argument("--rate", metavar="HZ", type=int, help="sample rate of raw samples (22050)")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,22 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The option that names a model."""
     parser.add_argument("--model", metavar="NAME", help="a shipped model, or the folder of a bundle")
+
+
+def number_between(least: float, most: float) -> Callable[[str], float]:
+    """A type of an argument: a number within bounds."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            message = f"'{text}' is not a number from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(message)
+        return value
+
+    return number
 
 
 def service_beside(options: argparse.Namespace) -> Service | None:
