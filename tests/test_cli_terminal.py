@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -32,7 +33,7 @@ def headnod(environment):
     "words", ["classify --json {0} {0} {0} {0}", "listen --audio {0} --json", "listen --audio {0}"]
 )
 def test_a_reader_that_leaves_early_is_no_fault(environment, words):
-    program = " ".join((*HEADNOD, words.format(demo_clip())))
+    program = f"{shlex.join(HEADNOD)} {words.format(shlex.quote(str(demo_clip())))}"
     script = f"{program} | head -n 1; exit ${{PIPESTATUS[0]}}"
     ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, timeout=60, check=False)
     assert len(ended.stdout.splitlines()) == 1

@@ -167,7 +167,7 @@ def test_models_are_bounded_in_number_and_the_way_back_stays(intake, store, acti
 def test_a_disk_that_takes_no_more_leaves_what_was_there(intake, store):
     intake.put_to_use(intake.take(good()))
     before = sorted(store.folder.rglob("*"))
-    full = ["bash", "-c", f"ulimit -f 1; exec {sys.executable} -m headnod.bundles.intake"]
+    full = ["bash", "-c", 'ulimit -f 1; exec "$0" -m headnod.bundles.intake', sys.executable]
     ran = subprocess.run(
         full, input=order(store.state) + signing.sent(version="2.0.0", serial=2), capture_output=True, check=False
     )

@@ -1,6 +1,7 @@
 """The command that brings a bundle to listeners, through a broker or by ssh."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -73,7 +74,7 @@ def ssh(tmp_path):
     """A stand-in for ssh that runs on this machine what it was told to run on another."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "sudo").write_text('#!/bin/sh\nshift\nexec "$@"\n')
-    (tmp_path / "bin" / "headnod").write_text(f'#!/bin/sh\nexec {sys.executable} -m headnod "$@"\n')
+    (tmp_path / "bin" / "headnod").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m headnod "$@"\n')
     (tmp_path / "bin" / "ssh").write_text('#!/bin/sh\n[ "$1" = pi@kitchen ] || exit 255\nshift\nexec sh -c "$*"\n')
     for each in (tmp_path / "bin").iterdir():
         each.chmod(0o755)
