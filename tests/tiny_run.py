@@ -11,7 +11,6 @@ from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.run_folder import Quantised, Recipe, Settings
 from tiny_network import dense
-from tone_archive import GENRES
 
 FRONT_END = FrontEnd(n_mfcc=20)
 SINGLE = Calibration(1.5, 0.3)
@@ -24,11 +23,12 @@ def write_run(run: Path, archive: Path, *, sides: tuple[str, ...] = ("train",), 
     features, tracks = heard_windows(learning, FRONT_END)
     mean, deviation = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), 1e-3)
     standard = ((features - mean) / deviation).reshape(len(features), -1)
-    targets = learning.targets(GENRES)[tracks]
-    centres = np.stack([standard[targets == genre].mean(axis=0) for genre in range(len(GENRES))])
+    labels = learning.labels
+    targets = learning.targets(labels)[tracks]
+    centres = np.stack([standard[targets == genre].mean(axis=0) for genre in range(len(labels))])
     weights = np.rint(centres * (100.0 / np.abs(centres).max()))
     recipe = Recipe(
-        archive.name, len(learning), GENRES, FRONT_END, tuple(map(float, mean)), tuple(map(float, deviation)),
+        archive.name, len(learning), labels, FRONT_END, tuple(map(float, mean)), tuple(map(float, deviation)),
         Augmentation(), Settings(epochs=1, seed=seed, sides=sides),
     )  # fmt: skip
     run_folder.start(run, recipe, [str(track) for track in learning.tracks])

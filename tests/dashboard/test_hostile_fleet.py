@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.dashboard.fleet import LISTENERS
-from headnod.dashboard.reading import LABELS, LARGEST
+from headnod.dashboard.reading import LABELS, LARGEST, scores
 from house import NOON, House
 from watching import information, told
 
@@ -74,6 +74,14 @@ def test_letters_that_nobody_sees_are_left_out_and_long_names_cut(house):
     label = house.genre(house.kitchen["now"]["genre"])
     assert label.startswith("jazz[31mzz")
     assert len(label) == 64
+
+
+@pytest.mark.parametrize(
+    ("key", "read"),
+    [("scores_" + "k" * 80, True), ("scores_" + "k" * 81, False), ("scores_", False), ("scores_<b>", False)],
+)
+def test_scores_have_keys_of_bounded_length_in_small_letters(key, read):
+    assert scores({key: 0.5}) == ({key: 0.5} if read else {})
 
 
 def test_markup_is_text_like_any_other(house):

@@ -75,7 +75,7 @@ def test_labels_that_come_to_the_same_key_are_numbered():
     [
         ("Hip-Hop", "hip_hop"), ("Música", "musica"), ("R&B", "r_b"), ("Straße", "strasse"), ("80s", "80s"),
         ("日本", "c7b7cdcc"), ("日本 pop", "pop_6c8f25e7"), ("🎸", "31d7b80d"), ("🎸 rock", "rock"), ("--", "242c1465"),
-        ("b" * 64, "b" * 64),
+        ("b" * 64, "b" * 64), ("ß" * 33, "s" * 64), ("ß" * 32, "s" * 64),
     ],
 )  # fmt: skip
 def test_a_label_in_any_script_has_a_key_of_small_letters(label, key):

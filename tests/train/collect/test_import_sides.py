@@ -1,8 +1,15 @@
 """Which side of the split a track is on: given by lists, or drawn so that nothing alike stands on two."""
 
+import numpy as np
+import pytest
 import soundfile
 
+from headnod.frontend import FrontEnd
+from headnod_train.archive import read_archive
+from headnod_train.collect.summary import remarks
+from headnod_train.collect.tracks import Collection
 from importing import TUNES, imported, refused
+from tone_archive import tone_arrays
 
 from .conftest import RATE, tune
 
@@ -58,3 +65,29 @@ def test_given_sides_with_a_copy_on_both_are_refused(music, out, tmp_path, capsy
     assert "duplicate group 0 stands on two sides: train, valid" in refused(capsys, out, table)[-1]
     table.write_text("path,genre,split\n" + rows.replace("2.wav,jazz,valid", "2.wav,jazz,unused"))
     assert list(imported(out, table).splits) == ["train", "unused", "valid"]
+
+
+@pytest.mark.parametrize(("tracks", "told"), [(15, True), (16, False)])
+def test_fewer_windows_than_a_training_step_takes_are_told(tmp_path, tracks, told):
+    front_end = FrontEnd()
+    arrays = tone_arrays(front_end, train=tracks, valid=0)
+    np.savez(tmp_path / "tones.npz", **{name: array[:tracks] for name, array in arrays.items()})
+    archive = read_archive(tmp_path / "tones.npz", front_end)
+    said = [
+        remark for remark in remarks(archive, Collection(()), front_end) if "fewer than one training step" in remark
+    ]
+    assert bool(said) == told
+
+
+def test_the_way_out_of_archives_that_leak_together_is_the_one_that_is_named(music, out, tmp_path, capsys):
+    one = tmp_path / "one.npz"
+    imported(one, music({f"jazz/{n}.wav": n for n in range(6)} | {f"folk/{n}.wav": 10 + n for n in range(6)}))
+    two = tmp_path / "two.npz"
+    arrays = dict(np.load(one))
+    arrays |= {"track": np.char.add("copy of ", arrays["track"]), "split": np.roll(arrays["split"], 1)}
+    np.savez(two, **arrays)
+    said = refused(capsys, out, one, two)[-1]
+    assert "stands on two sides" in said
+    assert "split anew: import it with --valid 0.15 --test 0.15" in said
+    archive = imported(out, one, two, "--valid", "0.15", "--test", "0.15")
+    assert len(archive) == 24
