@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 MelScale = Literal["slaney", "htk"]
 MelNorm = Literal["area", "none"]
 
-_BLOCK = 8
-"""Bands that share a block of the mel matrix, which is nearly empty elsewhere."""
-
 
 def mel_corners(n_mels: int, f_min: float, f_max: float, scale: MelScale = "slaney") -> NDArray[np.float64]:
     """Corners of overlapping mel bands in Hz, shape (n_mels + 2,).
@@ -59,6 +56,7 @@ def mel_blocks(
     f_max: float,
     scale: MelScale = "slaney",
     norm: MelNorm = "area",
+    together: int = 8,
 ) -> list[tuple[slice, slice, NDArray[np.float32]]]:
     """The triangular bands, a few neighbours at a time.
 
@@ -70,6 +68,7 @@ def mel_blocks(
         f_max: Upper edge of the highest band, in Hz.
         scale: Where the corners lie.
         norm: `area` gives every triangle an area of 1 Hz, `none` a height of 1.
+        together: Bands that share a block of the mel matrix, which is nearly empty elsewhere.
 
     Returns:
         For each block its bins, its bands, and the weights, shape (bins, bands).
@@ -82,8 +81,8 @@ def mel_blocks(
     if norm == "area":
         weights = weights * 2.0 / (corners[2:] - corners[:-2])
     blocks = []
-    for first in range(0, n_mels, _BLOCK):
-        bands = slice(first, first + _BLOCK)
+    for first in range(0, n_mels, together):
+        bands = slice(first, first + together)
         fed = np.flatnonzero(weights[:, bands].any(axis=1))
         bins = slice(int(fed[0]), int(fed[-1]) + 1) if fed.size else slice(0, 1)
         blocks.append((bins, bands, weights[bins, bands].astype(np.float32)))
