@@ -47,6 +47,31 @@ class State(StrEnum):
     """The listener was asked to end."""
 
 
+class HeldBy(StrEnum):
+    """What kept a genre from being named, or kept the one that is named."""
+
+    NONE = "none"
+    """Nothing: the likeliest genre is named."""
+
+    SILENCE = "silence"
+    """The window is quieter than `listen.silence`, or hardly louder than the room."""
+
+    STEADY_NOISE = "steady_noise"
+    """The window holds nothing but steady noise, such as a fan's or rain."""
+
+    NOT_MUSIC = "not_music"
+    """The model takes the sound for speech, a machine or another sound that is no music."""
+
+    THRESHOLD = "threshold"
+    """No answer is as probable as the threshold asks for."""
+
+    LEAD = "lead"
+    """Another answer is likelier by now, but not by as much as `listen.lead` asks for."""
+
+    STARTING = "starting"
+    """Sound has just begun and is too short to be named."""
+
+
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """What was heard in one window and the ones shortly before it."""
 
@@ -88,6 +113,16 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
     raw_confidence: float = 0.0
     """Its probability (0-1); 0 in silence."""
+
+    held_by: HeldBy = HeldBy.NONE
+    """What kept a genre from being named, or kept the one that is named."""
+
+    tags: dict[str, float] = {}
+    """Score of the five surest tags (0-1), the surest first, averaged as the genre is; empty
+    in silence, where the model has no tags and with `listen.tags` off."""
+
+    energy: float | None = None
+    """How energetic this window is (0-1); None in silence and where the model does not say."""
 
     monotonic: float = 0.0
     """When the estimate was made, in seconds of a clock that is never set."""

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from headnod.audio.blocks import Block, Hole
 from headnod.clock import boottime
-from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, Now, State
+from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, HeldBy, Now, State
 from headnod.frontend import Mel
 from headnod.level import Loudness, Meter, NoiseFloor
 from headnod.model import GenreModel
-from headnod.smoothing import Naming
+from headnod.smoothing import Naming, RunningMean
 from headnod.steady import SteadyNoise
 from headnod.windows import FrameCache, Window, repeated, windows
 
@@ -30,6 +30,10 @@ touches full scale now and then, an overdriven microphone stays there."""
 
 _ENOUGH = 0.3
 """Share of a window that must sound before a genre is asked for, where silence was before."""
+
+
+_TAGS = 5
+"""Tags in an estimate."""
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +56,9 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     certainty: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     """Least smoothed probability for a genre to be named (0-1); 0 takes the model's own."""
+
+    tags: bool = True
+    """Say which tags, such as mood and instruments, fit best, where the model has tags."""
 
 
 def listen(
@@ -121,6 +128,9 @@ def listen(
             latency=round(1e3 * (made - began), 2),
             clock_synchronised=synchronised(),
             state=_state(judgement.loudness),
+            held_by=judgement.held_by,
+            tags=judgement.tags,
+            energy=judgement.energy,
             model=judge.model.manifest.id,
         )
         yield estimate
@@ -136,6 +146,9 @@ class _Judgement(NamedTuple):
     raw_genre: str
     raw_confidence: np.float32
     loudness: Loudness
+    held_by: HeldBy
+    tags: dict[str, float]
+    energy: float | None
 
 
 class _Judge:
@@ -147,6 +160,7 @@ class _Judge:
         self._single = single is not None
         certainty = settings.certainty or (single or model.manifest.rejection).certainty
         self._naming = Naming(seconds=settings.smoothing, every=settings.every, lead=settings.lead, certainty=certainty)
+        self._tags = RunningMean(seconds=settings.smoothing, every=settings.every)
         self._noise, self._cache = NoiseFloor(every=settings.every), FrameCache(model.front_end)
         self._meter = Meter(model.front_end.window_samples)
         self._steady = SteadyNoise(model.front_end)
@@ -155,20 +169,29 @@ class _Judge:
         loudness = self._meter.read(window.samples)
         self._noise.update(loudness.quietest)
         if loudness.level < max(self._settings.silence, self._noise.floor + self._settings.above_noise):
-            return self._silence(loudness)
-        mel = self._sound(self._cache.mel(window), loudness.hush)
-        if mel is None:
-            return self._silence(loudness)
-        raw = self.model.predict(self.model.front_end.features(mel), single=self._single).scores
-        scores, chosen, sure = self._naming.hear(raw)
+            return self._silence(loudness, HeldBy.SILENCE)
+        sound = self._sound(self._cache.mel(window), loudness.hush)
+        if isinstance(sound, HeldBy):
+            return self._silence(loudness, sound)
+        said = self.model.predict(self.model.front_end.features(sound), single=self._single)
+        scores, chosen, sure = self._naming.hear(said.scores)
         genre = self.model.answers[chosen] if sure else UNKNOWN
-        raw_genre = self.model.answers[int(raw.argmax())]
         genres = scores[: len(self.model.labels)]
-        confidence = genres.max() if genre == UNKNOWN else scores[chosen]
-        return _Judgement(genre, confidence, genres, raw_genre, raw.max(), loudness)
+        return _Judgement(
+            genre=genre,
+            confidence=genres.max() if genre == UNKNOWN else scores[chosen],
+            scores=genres,
+            raw_genre=self.model.answers[int(said.scores.argmax())],
+            raw_confidence=said.scores.max(),
+            loudness=loudness,
+            held_by=self._held_by(scores, chosen, sure=sure),
+            tags=self._surest(said.tags),
+            energy=None if said.energy is None else round(said.energy, 3),
+        )
 
     def forget(self) -> None:
         self._naming.forget()
+        self._tags.forget()
 
     def succeeded_by(self, model: GenreModel) -> _Judge:
         """Another model's judge, who knows the room and nothing of what this one's model said."""
@@ -176,27 +199,42 @@ class _Judge:
         successor._noise = self._noise
         return successor
 
-    def _sound(self, mel: Mel, hush: int) -> Mel | None:
-        """What there is to name, shape (frames, n_mels); None where that is steady noise, or too short by now.
+    def _held_by(self, scores: NDArray[np.float32], chosen: int, *, sure: bool) -> HeldBy:
+        if not sure:
+            return HeldBy.THRESHOLD
+        if chosen != int(scores.argmax()):
+            return HeldBy.LEAD
+        return HeldBy.NOT_MUSIC if chosen >= len(self.model.labels) else HeldBy.NONE
+
+    def _surest(self, tags: NDArray[np.float32] | None) -> dict[str, float]:
+        if tags is None or not self._settings.tags:
+            return {}
+        averaged = self._tags.update(tags)
+        best = np.argsort(-averaged, kind="stable")[:_TAGS]
+        return {self.model.tags[place]: round(float(averaged[place]), 3) for place in best}
+
+    def _sound(self, mel: Mel, hush: int) -> Mel | HeldBy:
+        """The sound to name, shape (frames, n_mels); what holds a genre back where that is steady noise or too short.
 
         Sound that begins within a window is heard as its own repetition, as a short file is.
         """
-        frames, first = len(mel), hush // self.model.front_end.hop
+        frames, first, held = len(mel), hush // self.model.front_end.hop, HeldBy.STARTING
         if self._steady.fills(mel):
-            return None
+            return HeldBy.STEADY_NOISE
         if not first:
             return mel
         if frames - first >= _ENOUGH * frames:
             begun = repeated(mel[first:], frames)
             if not self._steady.fills(begun):
                 return begun
+            held = HeldBy.STEADY_NOISE
         # What is far softer than a sudden bang may be music too, where music was heard before.
-        return None if self._naming.anew else mel
+        return held if self._naming.anew else mel
 
-    def _silence(self, loudness: Loudness) -> _Judgement:
+    def _silence(self, loudness: Loudness, held_by: HeldBy) -> _Judgement:
         self.forget()
-        nothing = np.zeros(len(self.model.labels), np.float32)
-        return _Judgement(SILENCE, np.float32(0.0), nothing, SILENCE, np.float32(0.0), loudness)
+        zero, nothing = np.float32(0.0), np.zeros(len(self.model.labels), np.float32)
+        return _Judgement(SILENCE, zero, nothing, SILENCE, zero, loudness, held_by, {}, None)
 
 
 def _state(loudness: Loudness) -> State:

@@ -61,6 +61,32 @@ class Smoother:
         self._weight = 0.0
 
 
+class RunningMean:
+    """A running arithmetic mean over about as many seconds as `Smoother` takes.
+
+    >>> mean = RunningMean(seconds=12.0, every=3.0)
+    >>> [round(float(mean.update(np.array([value]))[0]), 2) for value in (1.0, 0.0, 0.0)]
+    [1.0, 0.38, 0.19]
+    """
+
+    def __init__(self, *, seconds: float, every: float) -> None:
+        """Average over so many seconds of values that come so often."""
+        self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
+        self._sum: NDArray[np.floating] | float = 0.0
+        self._weight = 0.0
+
+    def update(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values averaged with those before them, of the same shape."""
+        self._sum = self._keep * self._sum + values
+        self._weight = self._keep * self._weight + 1.0
+        return np.asarray(self._sum / self._weight, np.float32)
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._sum = 0.0
+        self._weight = 0.0
+
+
 class Choice:
     """The likeliest answer, kept until another is clearly ahead of it.
 

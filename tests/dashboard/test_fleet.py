@@ -1,11 +1,13 @@
 """What the dashboard knows of its listeners, from what they tell."""
 
 import pytest
+from msgspec.structs import replace
 
 from headnod.dashboard.ribbon import SPAN
+from headnod.estimate import HeldBy
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.sinks.palette import colours, hexadecimal
-from heard import other_labels
+from heard import TAGS, other_labels, tagged
 from house import NOON
 from watching import information, song, told
 
@@ -27,6 +29,13 @@ def test_what_plays_is_told_with_its_bars_in_the_colours_of_the_palette(house):
     assert house.genre(kitchen["now"]["genre"]) == "jazz"
     chosen = colours(label for label, _ in names)
     assert dict(names) == {label: hexadecimal(each) for label, each in chosen.items()}
+
+
+def test_tags_and_what_holds_a_genre_back_are_told(house):
+    payload = of_estimate(replace(tagged("unknown", jazz=0.4), held_by=HeldBy.THRESHOLD), node="kitchen", boot="b1")
+    house.say("estimate", encode(payload | {"time_unix": NOON}))
+    assert house.kitchen["now"]["tags"] == list(TAGS)
+    assert house.kitchen["now"]["held_by"] == "threshold"
 
 
 def shown(house):

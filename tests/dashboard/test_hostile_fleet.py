@@ -41,6 +41,22 @@ def test_what_is_no_payload_makes_no_listener(house, topic, payload):
     assert house.all == {}
 
 
+@pytest.mark.parametrize(
+    ("tags", "shown"),
+    [
+        (None, []),
+        ("mellow", []),
+        (["mellow"], []),
+        ({str(number): 1.0 for number in range(1000)}, []),
+        ({"": 1.0, "\u202e": 1.0, "\x1b[2Jsad": 1.0, "x" * 5000: 1.0}, ["[2Jsad", "x" * 64]),
+        ({tag: {"deep": []} for tag in "abcdefgh"}, list("abcde")),
+    ],
+)
+def test_of_hostile_tags_a_few_visible_letters_are_kept(house, tags, shown):
+    house.say("estimate", json.dumps({**json.loads(told("jazz", at=NOON)), "tags": tags}))
+    assert house.kitchen["now"]["tags"] == shown
+
+
 @given(
     st.sampled_from(["status", "state", "estimate", "song", "info", "health"]),
     st.binary(max_size=200)

@@ -40,6 +40,20 @@ def test_bars_follow_what_is_heard(look, speaker):
     expect_shares(page, "kitchen", dict.fromkeys(GTZAN, 0.0) | {"rock": 0.9})
 
 
+def test_tags_are_chips_and_what_holds_a_genre_back_is_said(look, speaker):
+    page = look()
+    speaker.hear("kitchen", "jazz")
+    expect_text(card(page, "kitchen").locator(".genre"), "jazz")
+    expect(card(page, "kitchen").locator(".tags")).to_be_hidden()
+    expect(card(page, "kitchen").locator(".held")).to_be_hidden()
+    tagged = json.loads(told("unknown", jazz=0.4)) | {"held_by": "threshold", "tags": {"mellow": 0.8, "<b>sad": 0.6}}
+    speaker.say("kitchen", "estimate", json.dumps(tagged))
+    expect(card(page, "kitchen").locator(".tags li")).to_have_text(["mellow", "<b>sad"])
+    expect_text(card(page, "kitchen").locator(".held"), "no genre is probable enough")
+    speaker.say("kitchen", "estimate", told("silence"))
+    expect(card(page, "kitchen").locator(".tags")).to_be_hidden()
+
+
 def test_a_script_in_a_payload_does_nothing(look, speaker):
     evil = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>'
     page = look()

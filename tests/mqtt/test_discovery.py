@@ -11,7 +11,7 @@ from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import discovery
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import Topics
-from heard import GTZAN, estimate, other_labels, silence
+from heard import GTZAN, estimate, other_labels, silence, tagged
 from home_assistant import SHORT, HomeAssistant, Refused
 from mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
 
@@ -113,9 +113,24 @@ def test_attributes_have_the_runner_up_and_every_score(entities):
         "runner_up": "blues",
         "state": "listening",
         "model": "genre-0.1.0",
+        "held_by": "none",
+        "tags": [],
+        "energy": None,
     }
     scores = entities["sensor.kitchen_confidence"].attributes(JAZZ)
     assert scores == {f"scores_{label}": {"jazz": 0.734, "blues": 0.2}.get(label, 0.0) for label in GTZAN}
+
+
+def test_attributes_have_the_names_of_the_tags_in_an_order_that_seldom_changes(entities):
+    said = entities["sensor.kitchen_genre"].attributes(published(tagged("jazz", jazz=0.7)))
+    assert said["tags"] == ["80s", "guitar", "instrumental", "jazz", "mellow"]
+    assert said["energy"] == 0.4
+
+
+def test_an_estimate_of_an_older_listener_breaks_no_template(entities):
+    old = {key: value for key, value in json.loads(JAZZ).items() if key != "held_by"}
+    said = entities["sensor.kitchen_genre"].attributes(json.dumps(old).encode())
+    assert (said["held_by"], said["tags"], said["energy"]) == (None, [], None)
 
 
 def test_an_estimate_of_another_model_breaks_no_template():

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headnod.estimate import HeldBy
 from headnod.mqtt.payloads import EstimatePayload, encode, latest, of_estimate, score_keys, scores
 from headnod.mqtt.schema import json_schema
-from heard import estimate, silence
+from heard import TAGS, estimate, silence, tagged
 from mqtt_payloads import health, info, song
 
 
@@ -47,6 +48,19 @@ def test_every_label_has_its_score_as_a_scalar():
 
 def test_an_estimate_is_flat():
     assert not [value for value in told(estimate("jazz", jazz=1.0)).values() if isinstance(value, dict | list)]
+
+
+def test_tags_energy_and_what_held_a_genre_back_are_told():
+    said = told(tagged("jazz", jazz=0.7), held_by=HeldBy.LEAD)
+    assert list(said["tags"].items()) == list(TAGS.items())
+    assert (said["energy"], said["held_by"]) == (0.36, "lead")
+
+
+def test_of_a_model_without_tags_nothing_is_told_of_them():
+    said = told(estimate("jazz", jazz=0.7))
+    assert not {"tags", "energy"} & said.keys()
+    assert said["held_by"] == "none"
+    assert told(silence())["held_by"] == "silence"
 
 
 def test_its_time_is_iso_8601_with_its_zone_and_seconds_since_1970():

@@ -14,7 +14,7 @@ from doubles import Clock
 from headnod.estimate import State
 from headnod.sinks.palette import colours
 from headnod.sinks.terminal import Terminal
-from heard import GTZAN, condition, estimate, other_labels, silence
+from heard import GTZAN, condition, estimate, other_labels, silence, tagged
 
 JAZZ = estimate("jazz", jazz=0.8, blues=0.15, rock=0.05)
 
@@ -53,6 +53,34 @@ def test_every_genre_has_a_bar_in_its_own_place(screen):
     for heard in (JAZZ, estimate("rock", rock=0.9)):
         screen.terminal.show(heard)
         assert [line.split()[0] for line in screen.lines()[1:11]] == list(GTZAN)
+
+
+def test_tags_and_energy_stand_in_one_dim_line_below(screen):
+    screen.terminal.show(tagged("jazz", jazz=0.8))
+    assert screen.lines()[-1] == ("instrumental 0.91, mellow 0.75, jazz 0.60, guitar 0.33, 80s 0.20, energy 0.36")
+    assert screen.lines()[-2].startswith("jazz since ")
+    drawn = screen.console.render_lines(screen.terminal, pad=False)
+    assert {segment.style.dim for segment in drawn[-1] if segment.text.strip()} == {True}
+
+
+@pytest.mark.parametrize(("width", "height"), [(59, 24), (80, 14), (20, 5)])
+def test_where_there_is_little_room_tags_have_none(width, height):
+    narrow = Screen(width, height)
+    narrow.terminal.show(tagged("jazz", jazz=0.8))
+    assert narrow.lines()
+    assert not any("mellow" in line for line in narrow.lines())
+    narrow.terminal.close()
+
+
+def test_a_hostile_tag_reaches_no_terminal(screen):
+    screen.terminal.show(msgspec.structs.replace(JAZZ, tags={"\x1b[2Jmellow": 0.5}))
+    assert "\x1b" not in screen.lines()[-1]
+    assert "mellow 0.50" in screen.lines()[-1]
+
+
+def test_without_tags_there_is_no_line_for_them(screen):
+    screen.terminal.show(JAZZ)
+    assert screen.lines()[-1].startswith("jazz since ")
 
 
 def test_bars_are_as_long_as_scores_are_high(screen):

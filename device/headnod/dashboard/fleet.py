@@ -17,7 +17,7 @@ from typing import Any
 
 from headnod.clock import Stepped, boottime, local_zone
 from headnod.dashboard.memory import Memory
-from headnod.dashboard.reading import EstimateReading, HealthReading, InfoReading, SongReading, read, scores
+from headnod.dashboard.reading import EstimateReading, HealthReading, InfoReading, SongReading, read, scores, tags
 from headnod.errors import ConfigError
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 
@@ -127,7 +127,7 @@ class Fleet:
         if kind in {"estimate", "state"}:
             if (found := read(payload, EstimateReading)) is None:
                 return False
-            listener.estimate(found[0], scores(found[1]), now=now, retained=retained)
+            listener.estimate(found[0], scores(found[1]), tags(found[1]), now=now, retained=retained)
             return True
         return self._minor(listener, kind, payload, now)
 

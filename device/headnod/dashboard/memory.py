@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -62,7 +62,15 @@ class Memory:
         self._status = {"online": online, "since": None if retained else now}
         self.changed.add("status")
 
-    def estimate(self, reading: EstimateReading, scores: dict[str, float], *, now: int, retained: bool) -> None:
+    def estimate(
+        self,
+        reading: EstimateReading,
+        scores: dict[str, float],
+        tags: Sequence[str] = (),
+        *,
+        now: int,
+        retained: bool,
+    ) -> None:
         """It heard something: now, or, retained or replayed, at a time of its own clock."""
         late = retained or reading.replayed
         if reading.time_unix == self._time_unix:
@@ -77,7 +85,7 @@ class Memory:
             self.changed.add("ribbon")
         if self._now is None or not late or when >= self._now["heard"]:
             self._time_unix = reading.time_unix
-            self._present(reading, scores, genre, when)
+            self._present(reading, scores, tags, genre, when)
 
     def song(self, reading: SongReading) -> None:
         """One of today's songs ended."""
@@ -151,7 +159,9 @@ class Memory:
                 told = self._clean(self._info)
         return told
 
-    def _present(self, reading: EstimateReading, scores: dict[str, float], genre: int, when: int) -> None:
+    def _present(
+        self, reading: EstimateReading, scores: dict[str, float], tags: Sequence[str], genre: int, when: int
+    ) -> None:
         labels = self._info.labels[:LABELS]
         known = dict(zip(score_keys(labels), labels, strict=True))
         order = [self._label(known.get(key, key.removeprefix(SCORE))) for key in scores]
@@ -164,6 +174,8 @@ class Memory:
             "bars": [round(1000 * score) for score in scores.values()],
             "level": round(reading.level_dbfs, 1),
             "state": name(reading.state),
+            "held_by": name(reading.held_by),
+            "tags": list(tags),
             "heard": when,
             "since": self._ribbon.since if self._ribbon.since is not None else when,
         }

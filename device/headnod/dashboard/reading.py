@@ -25,6 +25,9 @@ LARGEST = 16_384
 LABELS = 64
 """Labels that are shown of one listener."""
 
+TAGS = 5
+"""Tags that are shown of one listener."""
+
 _LETTERS = 200
 """Characters of a line for a person."""
 
@@ -49,6 +52,7 @@ class EstimateReading(msgspec.Struct, frozen=True):
     state: str = ""
     level_dbfs: Annotated[float, Meta(ge=-400.0, le=100.0)] = -120.0
     model: str = ""
+    held_by: str = ""
     replayed: bool = False
 
 
@@ -112,6 +116,13 @@ def scores(told: dict[str, Any]) -> dict[str, float]:
         if len(found) == LABELS:
             break
     return found
+
+
+def tags(told: dict[str, Any]) -> list[str]:
+    """Names of the tags among the fields of a payload, as they can be shown; at most `TAGS` of them."""
+    found = told.get("tags")
+    names = [_visible(text, LONGEST) for text in found] if isinstance(found, dict) and len(found) <= LABELS else []
+    return [each for each in names if each][:TAGS]
 
 
 def name(text: str) -> str:

@@ -47,7 +47,14 @@ def _heard(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             "value_template": "{{ value_json.genre }}",
             # Few and seldom changing: a row of Home Assistant's database is written whenever one changes.
             "json_attributes_topic": topics.state,
-            "json_attributes_template": attributes("runner_up", "state", "model"),
+            "json_attributes_template": an_object(
+                {
+                    **{field: f"value_json.get('{field}')" for field in ("runner_up", "state", "model", "held_by")},
+                    # Names without scores, and one decimal.
+                    "tags": "value_json.get('tags', {}) | list | sort",
+                    "energy": "value_json.energy | round(1) if 'energy' in value_json else none",
+                }
+            ),
             **live,
         },
         "confidence": {

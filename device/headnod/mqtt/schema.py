@@ -72,7 +72,7 @@ def field_docs(struct: str) -> dict[str, str]:
         if isinstance(node, ast.ClassDef)
     )
     return {
-        field.target.id: inspect.cleandoc(said.value.value)
+        field.target.id: " ".join(said.value.value.split())
         for field, said in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)

@@ -30,6 +30,8 @@ _REFRESH = 10.0
 _BOLD = Style(bold=True)
 _NARROWEST = 12
 """Columns that labels may take where a third of the width is less, up to half of it."""
+_WIDE = 60
+"""Columns from which the tags have a line."""
 _SINCE = len("since 00:00:00")
 
 
@@ -117,6 +119,8 @@ class Terminal:
         bars = self._bars(shown, width, ascii_only=options.ascii_only) if isinstance(shown, _Shown) else []
         lines = [self._title(shown, width), *bars, [], _playing(shown, width, ascii_only=options.ascii_only)]
         room = max(height - 1, 1)
+        if isinstance(shown, _Shown) and width >= _WIDE and len(lines) < room:
+            lines.extend(_tags(shown))
         for line in lines if len(lines) <= room else _cramped(shown, lines, room):
             safe = [Segment(legible(text), style) for text, style, _ in line]
             yield from Segment.adjust_line_length(safe, width, pad=False)
@@ -176,6 +180,15 @@ def _playing(shown: _Shown | Condition | None, width: int, *, ascii_only: bool) 
     if shown.estimate.state is not State.LISTENING:
         line.append(Segment(f"  microphone is {shown.estimate.state}", _BOLD))
     return line
+
+
+def _tags(shown: _Shown) -> list[list[Segment]]:
+    """One dim line of the tags and the energy; none where the model has neither."""
+    estimate = shown.estimate
+    said = [f"{tag} {score:.2f}" for tag, score in estimate.tags.items()]
+    if estimate.energy is not None:
+        said.append(f"energy {estimate.energy:.2f}")
+    return [[Segment(", ".join(said), Style(dim=True))]] if said and not shown.condition else []
 
 
 def _cramped(shown: _Shown | Condition | None, lines: list[list[Segment]], room: int) -> list[list[Segment]]:

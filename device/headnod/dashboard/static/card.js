@@ -16,6 +16,8 @@ export class Card {
     this.article = find(".card");
     this.place = { fare: find(".fare"), genre: find(".genre"), sure: find(".sure"), since: find(".since") };
     this.message = find(".message");
+    this.held = find(".held");
+    this.tags = find(".tags");
     this.bars = find(".bars");
     this.ribbon = find(".ribbon");
     this.pointed = find(".pointed");
@@ -71,6 +73,18 @@ export class Card {
     if (this.colour !== colour) this.article.style.setProperty("--genre", (this.colour = colour));
     write(this.message, listener.message);
     this.message.hidden = !listener.message;
+    write(this.held, listener.held);
+    this.held.hidden = !listener.held;
+    this.drawTags();
+  }
+
+  drawTags() {
+    const { tags } = this.listener;
+    const told = tags.join("\n");
+    if (this.toldTags === told) return;
+    this.toldTags = told;
+    this.tags.replaceChildren(...tags.map((tag) => element("li", tag)));
+    this.tags.hidden = tags.length === 0;
   }
 
   makeBars() {

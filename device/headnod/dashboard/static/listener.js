@@ -1,6 +1,6 @@
 // One listener: what the dashboard told of it, and what follows from that.
 
-import { at, count, genreInWords, lasting, percent, stateInWords } from "./words.js";
+import { at, count, genreInWords, heldInWords, lasting, percent, stateInWords } from "./words.js";
 
 export const HOURS = 6;
 const RUNS = 600;
@@ -145,6 +145,16 @@ export class Listener {
     if (!this.now) return "";
     if (this.offline) return `until ${at(this.now.heard, now)}`;
     return `since ${at(this.now.since, now)}, ${lasting(now - this.now.since)}`;
+  }
+
+  /** What holds a genre back, in words; nothing where one is named and likeliest. */
+  get held() {
+    return this.playing ? heldInWords(this.now.held_by) : "";
+  }
+
+  /** The surest tags of what plays. */
+  get tags() {
+    return this.playing ? (this.now.tags ?? []) : [];
   }
 
   /** The bars in words: the three likeliest. */

@@ -19,6 +19,17 @@ const STATES = {
   stopping: "stopping",
 };
 
+const HELD = {
+  not_music: "taken for speech or another sound that is no music",
+  threshold: "no genre is probable enough",
+  lead: "another genre is likelier, but not by enough",
+};
+
+/** What holds a genre back, in words. */
+export function heldInWords(held) {
+  return HELD[held] ?? "";
+}
+
 /** A state of the listener in words. */
 export function stateInWords(state) {
   return STATES[state] ?? state.replaceAll("_", " ");

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from headnod.estimate import SILENCE, Estimate
-from headnod.mqtt.payloads.written import SCHEMA, Time
+from headnod.mqtt.payloads.written import SCHEMA, Time, present
 from headnod.mqtt.topics import slug
 
 SCORE = "scores_"
@@ -87,6 +87,17 @@ class EstimatePayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=F
     model: str
     """Name and version of the model."""
 
+    held_by: str
+    """What kept a genre from being named, or kept the one that is named: `none`, `silence`, `steady_noise`,
+    `not_music`, `threshold`, `lead` or `starting`."""
+
+    tags: dict[str, float] | None = None
+    """Score of the five surest tags (0-1), such as mood and instruments, by their names; absent in silence, where
+    the model has no tags and with `listen.tags` off."""
+
+    energy: float | None = None
+    """How energetic the window is (0-1); absent in silence and where the model does not say."""
+
     replayed: bool = False
     """It was queued while the broker was away."""
 
@@ -154,8 +165,11 @@ def of_estimate(estimate: Estimate, *, node: str, boot: str) -> dict[str, Any]:
         dropped_s=estimate.dropped,
         latency_ms=estimate.latency,
         model=estimate.model,
+        held_by=estimate.held_by,
+        tags=estimate.tags or None,
+        energy=estimate.energy,
     )
-    return {**msgspec.to_builtins(fixed), **scores(estimate.scores)}
+    return {**present(fixed), **scores(estimate.scores)}
 
 
 def scores(of: Mapping[str, float]) -> dict[str, float]:

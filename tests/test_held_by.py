@@ -1,0 +1,139 @@
+"""Every estimate names what held a genre back, and carries the tags and the energy of its model."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from doubles import Clock, FixedModel
+from headnod.audio.blocks import Hole
+from headnod.estimate import HeldBy, State
+from headnod.frontend import FrontEnd
+from headnod.listener import ListenerSettings, listen
+from headnod.model import Prediction
+from signals import music, noise, scaled
+
+JAZZ, METAL, SPEECH = (0.8, 0.15, 0.05), (0.15, 0.8, 0.05), (0.1, 0.1, 0.8)
+WINDOW = 10_240
+EVERY = WINDOW / 22_050
+NAMES = ("mellow", "loud", "guitar", "Hip-Hop", "80s", "sad", "happy")
+
+
+class Tagging(FixedModel):
+    """A model with tags, an energy and an embedding."""
+
+    def __init__(self, *answers, tags, energy=0.25, **others):
+        super().__init__(*answers, **others)
+        self._tags, self._energy = iter(tags), energy
+
+    @property
+    def tags(self):
+        return NAMES
+
+    def predict(self, features, *, single=False):
+        said = super().predict(features, single=single)
+        return Prediction(said.scores, np.array(next(self._tags), np.float32), self._energy, np.zeros(3, np.float32))
+
+
+def heard(blocks, model, **settings):
+    return list(listen(blocks, model, ListenerSettings(every=EVERY, **settings), now=Clock().now))
+
+
+def held(blocks, *answers, model=None, **settings):
+    model = model or FixedModel(*answers, not_music=True)
+    return [(each.genre, each.held_by) for each in heard(blocks, model, **settings)]
+
+
+def windows(count, level=0.0):
+    return scaled(music(6.0)[: count * WINDOW], level)
+
+
+def test_nothing_holds_back_a_genre_that_is_likeliest():
+    assert held([windows(2)], JAZZ) == [("jazz", HeldBy.NONE)] * 2
+
+
+def test_silence_is_named():
+    assert held([np.zeros(WINDOW, np.float32)], JAZZ) == [("silence", HeldBy.SILENCE)]
+    # Louder than the floor of silence, and not louder than the room.
+    fan = noise(10.0, dbfs=-52)
+    assert set(held([fan], JAZZ)) == {("silence", HeldBy.SILENCE)}
+
+
+def test_steady_noise_is_named():
+    model = FixedModel(JAZZ, not_music=True)
+    model.manifest = replace(model.manifest, front_end=FrontEnd(n_mfcc=20))
+    said = held([noise(6.2, dbfs=-20)], model=model, silence=-60.0)
+    assert set(said) == {("silence", HeldBy.STEADY_NOISE)}
+    assert model.heard == []
+
+
+def test_a_sound_that_is_no_music_is_named():
+    assert held([windows(1)], SPEECH) == [("unknown", HeldBy.NOT_MUSIC)]
+
+
+@pytest.mark.parametrize(("certainty", "expected"), [(0.79, HeldBy.NONE), (0.81, HeldBy.THRESHOLD)])
+def test_the_threshold_is_named(certainty, expected):
+    ((genre, held_by),) = held([windows(1)], JAZZ, certainty=certainty)
+    assert held_by == expected
+    assert genre == ("jazz" if expected == HeldBy.NONE else "unknown")
+
+
+def test_not_music_under_the_threshold_is_the_threshold():
+    assert held([windows(1)], SPEECH, certainty=0.9) == [("unknown", HeldBy.THRESHOLD)]
+
+
+def test_the_lead_is_named_while_it_keeps_a_genre_and_not_after():
+    said = held([windows(4)], JAZZ, METAL, METAL, METAL, smoothing=1.0, lead=0.35)
+    assert said[0] == ("jazz", HeldBy.NONE)
+    assert ("jazz", HeldBy.LEAD) in said
+    assert said[-1] == ("metal", HeldBy.NONE)
+    assert ("metal", HeldBy.LEAD) not in said
+
+
+def test_the_lead_is_named_where_it_keeps_speech():
+    said = held([windows(3)], SPEECH, JAZZ, JAZZ, smoothing=1.0, lead=0.9)
+    assert said[1:] == [("unknown", HeldBy.LEAD)] * 2
+
+
+def test_a_sound_that_just_began_is_starting():
+    begun = np.zeros(WINDOW, np.float32)
+    begun[-WINDOW // 8 :] = music(1.0)[: WINDOW // 8]
+    assert held([begun], JAZZ) == [("silence", HeldBy.STARTING)]
+
+
+def test_the_five_surest_tags_are_said_the_surest_first():
+    model = Tagging(JAZZ, tags=[(0.1, 0.9, 0.3, 0.7, 0.2, 0.5, 0.4)])
+    (said,) = heard([windows(1)], model)
+    assert list(said.tags.items()) == [("loud", 0.9), ("Hip-Hop", 0.7), ("sad", 0.5), ("happy", 0.4), ("guitar", 0.3)]
+    assert said.energy == 0.25
+
+
+def test_tags_are_averaged_as_the_genre_is_and_forgotten_with_it():
+    calm, loud = np.eye(7)[0], np.eye(7)[1]
+    model = Tagging(JAZZ, tags=[calm, loud, loud])
+    gap = Hole(State.WAITING, "away", 1.0)
+    first, second, _, third = heard([windows(1), windows(1), gap, windows(1)], model, smoothing=60.0)
+    assert first.tags["mellow"] == 1.0
+    assert second.tags == pytest.approx({"loud": 0.504, "mellow": 0.496, "guitar": 0, "Hip-Hop": 0, "80s": 0}, abs=0.01)
+    assert third.tags["loud"] == 1.0
+
+
+def test_without_smoothing_tags_are_those_of_the_window():
+    model = Tagging(JAZZ, tags=[np.eye(7)[0], np.eye(7)[1]])
+    said = heard([windows(2)], model, smoothing=0.0)
+    assert [next(iter(each.tags)) for each in said] == ["mellow", "loud"]
+
+
+def test_tags_can_be_turned_off_and_energy_stays():
+    (said,) = heard([windows(1)], Tagging(JAZZ, tags=[np.eye(7)[0]]), tags=False)
+    assert said.tags == {}
+    assert said.energy == 0.25
+
+
+def test_silence_has_neither_tags_nor_energy():
+    (said,) = heard([np.zeros(WINDOW, np.float32)], Tagging(JAZZ, tags=[]))
+    assert (said.tags, said.energy) == ({}, None)
+
+
+def test_a_model_without_tags_says_none():
+    (said,) = heard([windows(1)], FixedModel(JAZZ))
+    assert (said.tags, said.energy) == ({}, None)
