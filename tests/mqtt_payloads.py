@@ -110,6 +110,9 @@ class Obedient:
     def activate(self, model: str) -> None:
         self._do("activate", model)
 
+    def reset(self) -> None:
+        self._do("reset", None)
+
     def _do(self, verb: str, value: object) -> None:
         if self._breaks is not None:
             raise self._breaks

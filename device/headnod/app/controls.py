@@ -23,13 +23,16 @@ Change = Callable[[Config], Config]
 
 
 class Controls:
-    """The listener, as far as commands may change it. But for the model, that lasts until it is reloaded or ends."""
+    """The listener, as far as commands may change it."""
 
     def __init__(
         self,
         info: Callable[[], InfoPayload],
         health: Callable[[], HealthPayload],
         activate: Callable[[str], None] | None = None,
+        *,
+        configured: Callable[[], Config],
+        paused: bool = False,
     ) -> None:
         """Answer questions by these, and note everything else.
 
@@ -38,9 +41,11 @@ class Controls:
             health: How it fares.
             activate: Tries a model by name and lets it listen for good; without it,
                 where there is no place to remember that, it listens until the end.
+            configured: The configuration as it was read, to which a reset goes back.
+            paused: It is paused from the beginning.
         """
-        self.info, self.health, self._activate = info, health, activate
-        self.paused = False
+        self.info, self.health, self._activate, self._configured = info, health, activate, configured
+        self.paused = paused
         self._asked: queue.SimpleQueue[Change] = queue.SimpleQueue()
 
     def taken(self) -> Iterator[Change]:
@@ -59,6 +64,17 @@ class Controls:
     def brightness(self, level: float) -> None:
         """Light the LEDs so brightly (0-1)."""
         self._asked.put(lambda config: replace(config, leds=replace(config.leds, brightness=level)))
+
+    def reset(self) -> None:
+        """Go back to threshold and brightness of the configuration, and end a pause."""
+        self.paused = False
+
+        def change(config: Config) -> Config:
+            configured = self._configured()
+            listen = replace(config.listen, certainty=configured.listen.certainty)
+            return replace(config, listen=listen, leds=replace(config.leds, brightness=configured.leds.brightness))
+
+        self._asked.put(change)
 
     def activate(self, model: str) -> None:
         """Listen with this model, once its golden numbers agree."""

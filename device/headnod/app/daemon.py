@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from headnod.app import outputs
+from headnod.app.settings import KeptSettings
 from headnod.app.shadowing import Shadowing
 from headnod.app.sources import MICROPHONE, STANDARD_INPUT, source
 from headnod.app.updates import Updates
@@ -58,8 +59,11 @@ class Daemon:
         self._mqtt: list[Sink] = []
         self._publisher: Mqtt | None = None
         self._controls: Controls | None = None
-        self._sequence, self._dropped, self._paused = 0, 0.0, False
         state = outputs.state_folder(config.history)
+        self._configured, self._kept = config, KeptSettings(state)
+        self._config = config = self._kept.applied(config)
+        self._sequence, self._dropped = 0, 0.0
+        self._paused = self._kept.settings.paused and bool(config.mqtt.host)
         self._updates = Updates(state, lambda: self._config)
         self._reign = self._updates.reign
         self._model = self._reign.begin(config)
@@ -108,11 +112,13 @@ class Daemon:
         for notify in self._notify:
             if isinstance(notify, Notify):
                 notify.reloading()
-        old = self._config
+        old, was = self._config, self._configured
         try:
-            self._become(read_config())
+            self._configured = read_config()
+            self._become(self._kept.applied(self._configured))
         except HeadnodError as error:
             _log.error("%s; the old configuration stays in force", error)
+            self._configured = was
             self._become(old)
         else:
             _log.info("the configuration was read again")
@@ -134,8 +140,11 @@ class Daemon:
             self._publish(new)
         elif self._publisher is not None:
             self._publisher.changed()
+        if self._paused and not new.mqtt.host:
+            _log.warning("the pause that was set by MQTT ends: without mqtt.host nobody could end it")
+            self._paused = False
         # Last, so that what could not be had before it has interrupted nothing.
-        if self._made_of != (new.listen, self._blocks):
+        if self._made_of != (new.listen, self._blocks, self._paused):
             self._said = self._listen_anew()
 
     def _succeed(self) -> None:
@@ -164,7 +173,15 @@ class Daemon:
 
             state = outputs.state_folder(config.history)
             activate = self._updates.activate if state is not None and config.model.installed else None
-            self._publisher, self._controls = publisher(config.mqtt, self._info, state, activate)
+            self._publisher, self._controls = publisher(
+                config.mqtt,
+                self._info,
+                state,
+                activate,
+                clock=self._clock,
+                configured=lambda: self._configured,
+                paused=self._paused,
+            )
             self._mqtt = [self._publisher]
             self._updates.connect(self._publisher)
 
@@ -189,9 +206,11 @@ class Daemon:
             self._said = self._listen_anew()
             if self._publisher is not None:
                 self._publisher.changed()
+        if self._controls is not None:
+            self._kept.keep(self._configured, self._config, paused=self._paused)
 
     def _listen_anew(self) -> Iterator[Estimate | Condition]:
-        self._made_of = (self._config.listen, self._blocks)
+        self._made_of = (self._config.listen, self._blocks, self._paused)
         if self._paused:
             from headnod.app.controls import hush  # noqa: PLC0415 - it was asked by MQTT
 

@@ -18,6 +18,7 @@ from headnod.app.controls import Controls
 from headnod.bundles.progress import Progress
 from headnod.bundles.shadow import Agreement
 from headnod.bundles.store import id_of, serial_of
+from headnod.clock import Clock
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
 from headnod.estimate import utc_now
@@ -65,6 +66,10 @@ def publisher(
     info: Callable[[], InfoPayload],
     state: Path | None,
     activate: Callable[[str], None] | None,
+    *,
+    clock: Clock,
+    configured: Callable[[], Config],
+    paused: bool,
 ) -> tuple[Mqtt, Controls]:
     """What publishes, begun, and what was asked of it from afar.
 
@@ -73,6 +78,9 @@ def publisher(
         info: What the listener is.
         state: A folder for what must outlive the process; None is nowhere.
         activate: Tries a model by name and lets it listen for good.
+        clock: The clocks.
+        configured: The configuration as it was read, to which a reset goes back.
+        paused: The listener is paused from the beginning.
 
     Raises:
         ConfigError: A name or a file of the section cannot be used.
@@ -91,14 +99,15 @@ def publisher(
             info,
             boot=BOOT,
             rng=random.Random(),  # noqa: S311 - it spreads attempts over time
-            now=utc_now,
+            now=clock.now,
+            clock=clock,
             discovery=announced,
             health_every=section.health_every,
         )
     except BaseException:
         outbox.close()
         raise
-    controls = Controls(info, mqtt.health, activate)
+    controls = Controls(info, mqtt.health, activate, configured=configured, paused=paused)
     mqtt.start(Commands(where, controls).handle)
     return mqtt, controls
 

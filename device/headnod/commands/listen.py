@@ -24,7 +24,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser(
         "listen",
         help="name the genre of what plays, every few seconds",
-        description="Name the genre of what plays, every few seconds.",
+        description="Name the genre of what plays, every few seconds. Pause, threshold and brightness that were set by "
+        "MQTT are kept in the state folder and apply again after a restart; request/reset by MQTT ends that.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

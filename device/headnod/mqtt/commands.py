@@ -1,7 +1,7 @@
 """What may be done from afar: the whole list, and nothing beside it.
 
 `set/threshold`, `set/pause`, `set/brightness`, `request/health`,
-`request/info`, `request/activate`. Whoever may write to the broker may write
+`request/info`, `request/activate`, `request/reset`. Whoever may write to the broker may write
 here, so a payload is short, strict and refused for any doubt; no path and no
 command is ever taken from one. Alone because this is where strangers speak.
 """
@@ -31,7 +31,7 @@ UNKNOWN_VERB = "unknown"
 
 _LONGEST_ERROR = 240
 _SET, _REQUEST = "set", "request"
-_KNOWN = {_SET: ("threshold", "pause", "brightness"), _REQUEST: ("health", "info", "activate")}
+_KNOWN = {_SET: ("threshold", "pause", "brightness"), _REQUEST: ("health", "info", "activate", "reset")}
 _SWITCHED = {b"ON": True, b"OFF": False}
 
 
@@ -90,6 +90,9 @@ class Controls(Protocol):
 
     def brightness(self, level: float) -> None:
         """Light the LEDs so brightly (0-1)."""
+
+    def reset(self) -> None:
+        """Go back to threshold and brightness of the configuration, and end a pause."""
 
     def activate(self, model: str) -> None:
         """Listen with this model, which is one of `info().models`."""
@@ -177,6 +180,9 @@ class Commands:
         asked = _only(said, *(("model",) if verb == "activate" else ()))
         if verb == "health":
             return present(self._controls.health())
+        if verb == "reset":
+            self._controls.reset()
+            return {}
         info = self._controls.info()
         if verb == "info":
             return present(info)

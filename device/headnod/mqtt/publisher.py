@@ -14,13 +14,14 @@ from collections.abc import Callable
 
 import msgspec
 
+from headnod.clock import Clock
 from headnod.estimate import Condition, Estimate, Now
 from headnod.mqtt.announcer import Announcer, Discovery
 from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.delivery import RATE, Delivery
 from headnod.mqtt.link import Broker, Link, Message
 from headnod.mqtt.outbox import Outbox
-from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, of_estimate
+from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, of_estimate, redated
 from headnod.mqtt.setlist import Setlist
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.mqtt.turns import Turns
@@ -51,6 +52,7 @@ class Mqtt:
         boot: str,
         rng: random.Random,
         now: Now,
+        clock: Clock | None = None,
         discovery: Discovery | None = None,
         health_every: float = 60.0,
         rate: float = RATE,
@@ -66,6 +68,7 @@ class Mqtt:
             boot: Changes whenever the listener starts.
             rng: Spreads attempts over time.
             now: The wall clock.
+            clock: The same and the monotonic clock beside it, by which queued messages are dated anew.
             discovery: How Home Assistant is told; None leaves it alone.
             health_every: Seconds between reports of health.
             rate: Messages a second, of a backlog.
@@ -103,7 +106,8 @@ class Mqtt:
             else None
         )
         self._obey: Obey | None = None
-        self._setlist = Setlist(topics.node, boot)
+        self._clock = clock or Clock(now=now)
+        self._setlist = Setlist(topics.node, boot, self._clock.boot)
         self._vitals = Vitals(topics.node, now=now, monotonic=monotonic)
         self._state = b""
         self._kept: dict[str, bytes] = {}
@@ -123,7 +127,7 @@ class Mqtt:
     def show(self, estimate: Estimate) -> None:
         """Publish what was heard, now or when the broker is back."""
         self._queue(self._setlist.update(estimate))
-        self._state = encode(of_estimate(estimate, node=self._topics.node, boot=self._boot))
+        self._state = encode(of_estimate(estimate, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot))
         self._outbox.put(self._topics.estimate, self._state, connection=self._delivery.connection)
         if self._vitals.count(estimate):
             self._report = True
@@ -226,7 +230,7 @@ class Mqtt:
         if self._outbox.save_in() == 0.0:
             self._outbox.save()
         waits = (
-            self._delivery.run(_replayed),
+            self._delivery.run(self._replayed),
             self._outbox.save_in(),
             self._announcer.run() if self._announcer is not None else None,
             self._next_report - self._monotonic(),
@@ -246,6 +250,5 @@ class Mqtt:
             self._link.close(last=[(self._topics.status, OFFLINE.encode())], patience=_GOODBYE)
             self._outbox.close()
 
-
-def _replayed(payload: bytes) -> bytes:
-    return msgspec.json.encode({**msgspec.json.decode(payload), "replayed": True})
+    def _replayed(self, payload: bytes) -> bytes:
+        return msgspec.json.encode({**redated(msgspec.json.decode(payload), self._clock), "replayed": True})

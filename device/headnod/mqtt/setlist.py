@@ -14,9 +14,9 @@ from headnod.songs import Song, Songs, SongSettings
 class Setlist:
     """Makes estimates into songs; each method gives the song that has ended with it, if one has."""
 
-    def __init__(self, node: str, boot: str) -> None:
-        """Name songs by the listener and by this run of it."""
-        self._node, self._boot = node, boot
+    def __init__(self, node: str, boot: str, boot_id: str = "") -> None:
+        """Name songs by the listener, by this run of it and of the machine."""
+        self._node, self._boot, self._boot_id = node, boot, boot_id
         self._songs = Songs(SongSettings())
 
     def update(self, estimate: Estimate) -> SongPayload | None:
@@ -42,4 +42,8 @@ class Setlist:
             duration_s=song.seconds,
             genre=song.genre,
             stability=song.stability,
+            clock_synchronised=song.clock_synchronised,
+            boot_id=self._boot_id,
+            start_monotonic=song.started_monotonic,
+            end_monotonic=song.ended_monotonic,
         )

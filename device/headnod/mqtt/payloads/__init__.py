@@ -6,7 +6,7 @@ know. Absent is absent. docs/mqtt.md and the JSON Schema are made from here.
 """
 
 from headnod.mqtt.payloads.answer import ResponsePayload
-from headnod.mqtt.payloads.heard import SCORE, EstimatePayload, SongPayload, of_estimate, score_keys, scores
+from headnod.mqtt.payloads.heard import SCORE, EstimatePayload, SongPayload, of_estimate, redated, score_keys, scores
 from headnod.mqtt.payloads.listener import HealthPayload, InfoPayload
 from headnod.mqtt.payloads.models import ModelPayload, ShadowPayload, latest
 from headnod.mqtt.payloads.written import SCHEMA, Time, encode, present
@@ -26,6 +26,7 @@ __all__ = [
     "latest",
     "of_estimate",
     "present",
+    "redated",
     "score_keys",
     "scores",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from headnod.clock import Clock
 from headnod.estimate import SILENCE, Estimate
 from headnod.mqtt.payloads.written import SCHEMA, Time, present
 from headnod.mqtt.topics import slug
@@ -101,6 +102,12 @@ class EstimatePayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=F
     replayed: bool = False
     """It was queued while the broker was away."""
 
+    clock_synchronised: bool = True
+    """False if `ts` may be wrong: the clock had not been synchronised since boot."""
+
+    boot_id: str = ""
+    """The kernel's name for this run of the machine, within which `monotonic` can be compared; empty if not known."""
+
 
 class SongPayload(msgspec.Struct, frozen=True, kw_only=True):
     """One song, when it has ended."""
@@ -132,8 +139,35 @@ class SongPayload(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool = False
     """It was queued while the broker was away."""
 
+    clock_synchronised: bool = True
+    """False if `start` and `end` may be wrong: the clock had not been synchronised since boot."""
 
-def of_estimate(estimate: Estimate, *, node: str, boot: str) -> dict[str, Any]:
+    boot_id: str = ""
+    """The kernel's name for this run of the machine, within which the next two can be compared; empty if not known."""
+
+    start_monotonic: float = 0.0
+    """`start` in seconds of a clock that is never set."""
+
+    end_monotonic: float = 0.0
+    """`end` in seconds of a clock that is never set."""
+
+
+def redated(told: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """An estimate or song with the dates that its moments have by the clock as it is set now.
+
+    One is left as it is that was dated by a synchronised clock, or in another run
+    of the machine, whose monotonic clock cannot be compared with this one's.
+    """
+    if told.get("clock_synchronised") is not False or not clock.boot or told.get("boot_id") != clock.boot:
+        return told
+    told = {**told, "clock_synchronised": clock.synchronised()}
+    if "end_monotonic" in told:
+        return told | {key: clock.at(told[f"{key}_monotonic"]) for key in ("start", "end")}
+    moment = clock.at(told["monotonic"])
+    return told | {"ts": moment, "time_unix": round(moment.timestamp(), 3)}
+
+
+def of_estimate(estimate: Estimate, *, node: str, boot: str, boot_id: str = "") -> dict[str, Any]:
     """The payload of an estimate, with its scores as scalars.
 
     Returns:
@@ -168,6 +202,8 @@ def of_estimate(estimate: Estimate, *, node: str, boot: str) -> dict[str, Any]:
         held_by=estimate.held_by,
         tags=estimate.tags or None,
         energy=estimate.energy,
+        clock_synchronised=estimate.clock_synchronised,
+        boot_id=boot_id,
     )
     return {**present(fixed), **scores(estimate.scores)}
 

@@ -1,0 +1,61 @@
+"""Pause, threshold and brightness over a restart, with a real broker and a real listener."""
+
+import json
+import signal
+
+from msgspec.structs import replace
+
+from broker import Heard
+from headnod.app.daemon import Daemon
+from headnod.app.settings import KeptSettings
+from headnod.config import Config
+from headnod.shipped import demo_clip
+from listening import STARTING
+
+NODE = "headnod/kitchen"
+SETTINGS = {"threshold": ("certainty", 0.9), "brightness": ("brightness", 0.25), "pause": ("paused", True)}
+
+
+def told(heard, **wanted):
+    def fits(message):
+        said = json.loads(message.payload) if message.topic.endswith("/info") else {}
+        return all(said.get(key) == value for key, value in wanted.items())
+
+    heard.until(fits, 15.0)
+
+
+def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, heard, listening, opened):
+    listener = listening(broker.port)
+    heard.until_on("/estimate", 1, STARTING)
+    for key, (_, value) in SETTINGS.items():
+        heard.publish(f"{NODE}/set/{key}", json.dumps(value))
+    told(heard, **dict(SETTINGS.values()))
+    listener.until(lambda said: said["state"] == "paused", 5.0)
+    listener.send(signal.SIGTERM)
+    assert listener.ended(5.0)[0] == 0
+    later = opened.enter_context(Heard(broker, name="later"))
+    again = listening(broker.port)
+    again.until(lambda said: said["state"] == "paused", STARTING)
+    told(later, **dict(SETTINGS.values()))
+    assert not later.on("/estimate")
+    later.publish(f"{NODE}/request/reset", "")
+    told(later, paused=False, brightness=Config().leds.brightness)
+    later.until_on("/estimate", 1, 10.0)
+
+
+def configured(state, host):
+    plain = Config()
+    history = replace(plain.history, path=str(state / "history.sqlite"))
+    return replace(plain, mqtt=replace(plain.mqtt, host=host, port=1), history=history)
+
+
+def test_a_pause_outlives_a_reload_and_ends_where_there_is_no_broker_any_more(tmp_path, caplog, capsys):
+    config = configured(tmp_path, "127.0.0.1")
+    KeptSettings(tmp_path).keep(config, config, paused=True)
+    with Daemon(config, str(demo_clip()), None) as daemon:
+        daemon.add_views("json", "")
+        for host, paused in (("127.0.0.1", True), ("localhost", True), ("", False)):
+            daemon.reload(lambda host=host: configured(tmp_path, host))
+            daemon.listen(until=lambda: True)
+            assert ('"paused"' in capsys.readouterr().out.splitlines()[-1]) is paused
+    assert "nobody could end it" in caplog.text

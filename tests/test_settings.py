@@ -1,0 +1,83 @@
+"""What was set by MQTT: kept over a restart, and given up when the configuration is changed."""
+
+import pytest
+from msgspec.structs import replace
+
+from headnod.app.settings import SETTINGS_FILE, KeptSettings, Settings
+from headnod.config import Config
+
+PLAIN = Config()
+CONFIGURED = replace(PLAIN, mqtt=replace(PLAIN.mqtt, host="broker.lan"))
+
+
+def changed(config, *, certainty=None, brightness=None):
+    listen, leds = config.listen, config.leds
+    if certainty is not None:
+        listen = replace(listen, certainty=certainty)
+    if brightness is not None:
+        leds = replace(leds, brightness=brightness)
+    return replace(config, listen=listen, leds=leds)
+
+
+SET = changed(CONFIGURED, certainty=0.9, brightness=0.05)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Settings of another run: all three were set."""
+    KeptSettings(tmp_path).keep(CONFIGURED, SET, paused=True)
+    return KeptSettings(tmp_path)
+
+
+def test_what_was_set_applies_after_a_restart(kept):
+    assert kept.applied(CONFIGURED) == SET
+    assert kept.settings.paused
+
+
+def test_a_threshold_of_zero_is_a_setting_too(tmp_path):
+    configured = changed(CONFIGURED, certainty=0.5)
+    KeptSettings(tmp_path).keep(configured, changed(configured, certainty=0.0), paused=False)
+    assert KeptSettings(tmp_path).applied(configured).listen.certainty == 0.0
+
+
+def test_a_value_that_is_changed_in_the_configuration_goes_before_what_was_set(kept):
+    edited = changed(CONFIGURED, brightness=0.7)
+    assert kept.applied(edited) == changed(edited, certainty=0.9)
+
+
+def test_without_a_broker_nothing_that_was_set_applies(kept):
+    assert kept.applied(PLAIN) == PLAIN
+
+
+def test_what_is_as_configured_again_is_no_setting(kept, tmp_path):
+    kept.keep(CONFIGURED, CONFIGURED, paused=False)
+    assert KeptSettings(tmp_path).settings == Settings()
+
+
+def test_what_did_not_change_is_not_written_again(kept, tmp_path):
+    before = (tmp_path / SETTINGS_FILE).stat()
+    kept.keep(CONFIGURED, SET, paused=True)
+    assert (tmp_path / SETTINGS_FILE).stat().st_ino == before.st_ino
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"paused": 1}', b'{"certainty": {"value": 2.0, "configured": 0.0}}', b"\xff\xfe"],
+)
+def test_a_damaged_file_is_one_warning_and_the_configuration(tmp_path, caplog, content):
+    (tmp_path / SETTINGS_FILE).write_bytes(content)
+    assert KeptSettings(tmp_path).applied(CONFIGURED) == CONFIGURED
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert SETTINGS_FILE in caplog.text
+
+
+def test_a_disk_that_cannot_be_written_is_a_warning(tmp_path, caplog):
+    (tmp_path / SETTINGS_FILE).mkdir()
+    KeptSettings(tmp_path).keep(CONFIGURED, SET, paused=True)
+    assert "is lost at the end" in caplog.text
+
+
+def test_without_a_state_folder_settings_last_as_long_as_the_listener():
+    kept = KeptSettings(None)
+    kept.keep(CONFIGURED, SET, paused=True)
+    assert kept.applied(CONFIGURED) == SET
