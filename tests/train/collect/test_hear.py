@@ -1,11 +1,17 @@
 """What an archive keeps of a file is what the device would have heard of it."""
 
+import os
+import subprocess
+
 import numpy as np
 import pytest
 import soundfile
+from rich.console import Console
 
 from headnod.frontend import FrontEnd
+from headnod_train.collect.decoder_messages import decoder_messages
 from headnod_train.collect.hear import Heard, Unheard, as_levels, hear, middle
+from importing import COMMAND
 
 from .conftest import RATE, tune
 
@@ -111,3 +117,28 @@ def test_log_mel_that_does_not_fit_says_why(tmp_path, arrays, reason):
 
 def test_a_file_that_is_whole_is_heard(tmp_path):
     assert isinstance(hear(spoilt(tmp_path, "whole"), FRONT_END, 30.0), Heard)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_decoder_that_complains_of_each_frame_is_one_line(music, out, jobs):
+    folder = music({"jazz/1.wav": 1, "folk/1.wav": 2})
+    soundfile.write(folder / "jazz/2.mp3", tune(3, 8.0), RATE)
+    damaged = bytearray((folder / "jazz/2.mp3").read_bytes())
+    for place in range(2000, len(damaged) - 2000, 400):
+        damaged[place] ^= 0xFF
+    (folder / "jazz/2.mp3").write_bytes(damaged)
+    command = [*COMMAND, folder, "--out", out, "--jobs", str(jobs)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    (line,) = (line for line in ended.stderr.splitlines() if "decoders wrote" in line)
+    assert int(line.split()[2]) > 5
+    assert not [line for line in ended.stderr.splitlines() if line.startswith(("[src/", "Note:"))]
+    assert ended.returncode == 0
+
+
+def test_nothing_is_said_of_decoders_that_say_nothing_and_stderr_is_as_it_was(capfd):
+    console = Console(stderr=True)
+    with decoder_messages(console):
+        console.print("python")
+        os.write(2, b"")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "python\nafter\n"
