@@ -137,9 +137,32 @@ def test_a_ledger_that_cannot_be_written_stops_nothing(tmp_path, caplog):
     wanted = discovery(info(), KITCHEN)
     ledger = Ledger(tmp_path / "file" / "discovery.json")
     assert ledger.plan(wanted) == [wanted]
-    assert "old names may stay" in caplog.text
+    assert "under an old name may stay" in caplog.text
 
 
 def test_no_half_written_file_is_ever_in_its_place(path, broker):
     broker.follow(Ledger(path), discovery(info(), KITCHEN))
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("topics", [Topics("headnod", "lounge"), Topics("house/one", "kitchen")], ids=["node", "base"])
+def test_after_a_rename_everything_that_was_retained_is_emptied_and_nothing_of_the_new_name(path, topics):
+    Ledger(path, own=KITCHEN.retained).plan({})
+    (emptied,) = Ledger(path, own=topics.retained).plan({})
+    assert emptied == dict.fromkeys(sorted(KITCHEN.retained), b"")
+    assert Ledger(path, own=topics.retained).topics == {*KITCHEN.retained, *topics.retained}
+
+
+def test_what_is_retained_under_the_present_name_is_never_emptied(path):
+    ledger = Ledger(path, own=KITCHEN.retained)
+    wanted = discovery(info(), KITCHEN)
+    assert ledger.plan(wanted) == [wanted]
+    ledger.settle(wanted)
+    assert Ledger(path, own=KITCHEN.retained).plan({}) == [dict.fromkeys(wanted, b"")]
+
+
+def test_a_name_that_comes_back_is_no_longer_emptied(path):
+    Ledger(path, own=KITCHEN.retained).plan({})
+    lounge = Ledger(path, own=Topics("headnod", "lounge").retained)
+    lounge.plan({})
+    assert KITCHEN.retained[0] not in Ledger(path, own=KITCHEN.retained).plan({})[0]

@@ -2,14 +2,18 @@
 
 import random
 import ssl
+import threading
+import time
 
 import pytest
 
 from authority import Authority
 from broker import Broker
 from headnod.errors import ConfigError
+from headnod.mqtt.link import _CLOCK_LOOK, Link, Tls
 from headnod.mqtt.link import Broker as Where
-from headnod.mqtt.link import Link, Tls
+from headnod.mqtt.patience import Cause
+from headnod.mqtt.reasons import unreachable
 from links import Told, connected, refused, until
 from proxy import Proxy
 
@@ -105,3 +109,27 @@ def test_a_certificate_file_that_is_none_is_named(content, tmp_path):
     where = Where("localhost", 8883, "kitchen", tls=Tls(ca=file))
     with pytest.raises(ConfigError, match=r"mqtt\.ca_file: .*ca\.crt"):
         Link(where, rng=random.Random(1))
+
+
+def test_a_certificate_that_our_clock_finds_invalid_is_tried_again_once_the_clock_is_set(secured, authority, linked):
+    broker, proxy = secured(expired=True)
+    set_by = [0.0]
+    link = linked(broker, port=proxy.port, tls=Tls(ca=authority.file), wall=lambda: time.time() + set_by[0])
+    until(link, lambda link: "has expired (the clock of this machine says 20" in link.reason)
+    tried = proxy.connections
+    threading.Event().wait(0.5)
+    assert proxy.connections == tried
+    set_by[0] = 68 * 86_400.0
+    # It would be tried again after 10 s and more by itself, for that is the second wait.
+    until(link, lambda _: proxy.connections > tried, within=_CLOCK_LOOK + 2.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [(9, Cause.CLOCK), (10, Cause.CLOCK), (18, Cause.REFUSED), (62, Cause.REFUSED)]
+)
+def test_only_dates_wait_for_the_clock(code, cause):
+    error = ssl.SSLCertVerificationError(1, "failed")
+    error.verify_code, error.verify_message = code, "Certificate Is Wrong"
+    ending = unreachable(error)
+    assert ending.cause is cause
+    assert "certificate is wrong" in ending.reason

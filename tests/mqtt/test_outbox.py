@@ -1,8 +1,10 @@
 """The outbox: order, bounds, what is on the card when, and disks that fail."""
 
 import random
+import shutil
+from itertools import pairwise
 
-from headnod.mqtt.outbox import HELD, LATE
+from headnod.mqtt.outbox import HELD, LATE, SYNC
 from queued import SONG, TOPIC, deliver, payloads, put, rows, taken
 
 
@@ -128,7 +130,7 @@ def test_over_the_bound_the_oldest_go_and_are_counted(boxes):
         put(box, number)
         if number % 10 == 9:
             box.save()
-    assert box.counts == (50, 50, 1000)
+    assert (box.counts.queued, box.counts.discarded) == (50, 1000)
     assert payloads(taken(box)) == list(range(1000, 1050))
     box.close()
     assert boxes(bound=50).counts == (50, 50, 1000), "what was lost is remembered"
@@ -141,7 +143,7 @@ def test_what_is_on_its_way_is_not_discarded(boxes):
     box.save()
     put(box, *range(20, 40))
     box.save()
-    assert box.counts == (20, 20, 20)
+    assert (box.counts.queued, box.counts.discarded) == (20, 20)
     deliver(box, flying)
     assert payloads(taken(box)) == list(range(25, 40))
 
@@ -152,3 +154,39 @@ def test_without_a_place_memory_holds_the_newest(boxes):
     assert box.counts == (HELD, 0, 10)
     assert box.save_in() is None
     assert payloads(taken(box, 1)) == [10]
+
+
+def test_while_the_broker_is_away_the_card_is_written_within_seconds_and_synced_once_a_minute(boxes, clock, tmp_path):
+    box, synced, number, left = boxes(), [], 0, tmp_path / "left"
+    left.mkdir()
+    while clock.seconds < 4 * SYNC:
+        if clock.seconds % 3.0 == 0.0:
+            put(box, number)
+            number += 1
+        if box.save_in() == 0.0:
+            before = box.counts.on_disk
+            box.save()
+            for file in ("mqtt.sqlite", "mqtt.sqlite-wal"):
+                shutil.copy(tmp_path / file, left)
+            assert rows(left) == list(range(number)), "the end of the process takes nothing that was written"
+            if box.counts.on_disk > before:
+                synced.append(clock.seconds)
+        clock.seconds += 1.0
+    assert len(synced) == 4
+    assert all(SYNC <= later - sooner < SYNC + LATE for sooner, later in pairwise(synced))
+
+
+def test_the_last_of_what_was_written_is_synced_although_nothing_follows(boxes, clock):
+    box = boxes()
+    put(box, 1)
+    clock.seconds += LATE
+    box.save()
+    put(box, 2)
+    clock.seconds += LATE
+    box.save()
+    assert box.counts == (2, 1, 0)
+    assert box.save_in() == SYNC - LATE
+    clock.seconds += SYNC - LATE
+    box.save()
+    assert box.counts == (2, 2, 0)
+    assert box.save_in() is None

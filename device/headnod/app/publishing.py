@@ -89,7 +89,7 @@ def publisher(
     if state is None:
         _log.warning("there is no place for what MQTT queues: it is lost at the end (set history.path)")
     reached = broker(section, client_id=client_id(where))
-    announced = _discovery(section, where, info, Ledger(state and state / LEDGER_FILE))
+    announced = _discovery(section, where, info, Ledger(state and state / LEDGER_FILE, own=where.retained))
     outbox = Outbox(state and state / QUEUE_FILE, bound=section.queue)
     try:
         mqtt = Mqtt(

@@ -1,8 +1,8 @@
-"""Which discovery topics were ever published, so that none is left behind.
+"""Which topics may hold a retained message of ours, so that none is left behind.
 
-A broker keeps a retained message for ever, and Home Assistant an entity as
-long: when a name, the prefix or the form changes, somebody must remember what
-it was before.
+A broker keeps a retained message for ever, and Home Assistant an entity as long:
+after a change of node, base, discovery prefix or form, the topics of before are
+emptied.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ _COMPONENT = re.compile(r"\A(?P<prefix>.+)/[^/]+/(?P<object>[^/]+)/[^/]+/config\
 
 
 class Ledger:
-    """The discovery topics that may hold a retained message of ours."""
+    """Topics of discovery, and of the listener itself under any name that it had."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, own: Iterable[str] = ()) -> None:
         """Open the ledger, or begin one.
 
         Args:
             path: Its file; None keeps it in memory, and a name that changes
                 between two runs leaves its topics behind.
+            own: Topics that the listener retains under its present name; others
+                publish them, so they are in no plan.
         """
-        self._path = path
+        self._path, self._own = path, frozenset(own)
         self._topics = set(self._read())
 
     @property
@@ -57,8 +59,8 @@ class Ledger:
             Steps of payloads by topic, all to be retained, with `PAUSE` between
             the steps. Mostly there is one.
         """
-        outdated = sorted(self._topics - wanted.keys())
-        self._keep(self._topics | wanted.keys())
+        outdated = sorted(self._topics - wanted.keys() - self._own)
+        self._keep(self._topics | wanted.keys() | self._own)
         homes = {_home(topic) for topic in wanted}
         moving = [topic for topic in outdated if _home(topic) in homes]
         steps = (
@@ -70,7 +72,7 @@ class Ledger:
 
     def settle(self, wanted: Iterable[str]) -> None:
         """The broker has acknowledged the whole plan: what was removed may be forgotten."""
-        self._keep(set(wanted))
+        self._keep(set(wanted) | self._own)
 
     def _keep(self, topics: set[str]) -> None:
         if topics == self._topics:
@@ -81,7 +83,9 @@ class Ledger:
         try:
             write_whole(self._path, msgspec.json.encode(sorted(topics)))
         except OSError as error:
-            _log.warning("%s: %s; old names may stay in Home Assistant", self._path, error.strerror)
+            _log.warning(
+                "%s: %s; what is retained under an old name may stay at the broker", self._path, error.strerror
+            )
 
     def _read(self) -> list[str]:
         if self._path is None:

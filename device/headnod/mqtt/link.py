@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 _STEADY = 10.0
 """A connection that lived so many seconds was a good one."""
 
+_CLOCK_LOOK, _CLOCK_STEP = 5.0, 1.0
+"""Seconds between two looks at the clock while a certificate is not valid, and by how much a clock is set at least."""
+
 _GOODBYE = 0.25
 """Seconds that DISCONNECT and the end of the thread may take."""
 
@@ -54,6 +57,7 @@ class Link:
         between: Callable[[], float | None] | None = None,
         rng: random.Random,
         monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         largest: int = 2048,
     ) -> None:
         """Prepare a link; nothing happens before `start`.
@@ -72,6 +76,7 @@ class Link:
                 has a thread that waits for the broker anyway, and wakes none.
             rng: Spreads attempts over time.
             monotonic: A clock in seconds that is never set.
+            wall: The wall clock in seconds; when it is set, a certificate may be valid that was not.
             largest: Bytes of the largest packet that the broker may send us
                 (MQTT 3.1.1 cannot bound it: there a larger one is read and ignored).
 
@@ -85,7 +90,7 @@ class Link:
         self._broker, self._will, self._subscriptions = broker, will, tuple(subscriptions)
         self._plain, self._qos = tuple(plain), qos
         self._on_connected, self._between = on_connected, between
-        self._monotonic, self._largest = monotonic, largest
+        self._monotonic, self._wall, self._largest = monotonic, wall, largest
         self._back_off, self._twin = BackOff(rng), Twin(broker)
         self._complaints, self._complained = Complaints(_log, monotonic=monotonic), True
         self._callbacks = Callbacks(self._up, on_message, largest=largest, complaints=self._complaints)
@@ -170,6 +175,7 @@ class Link:
         try:
             while not self._closing:
                 began = self._monotonic()
+                offset = self._wall() - began
                 ending, greeted = self._live()
                 brief = greeted and not self._closing and self._monotonic() - began < _STEADY
                 ending = self._twin.judge(ending, brief=brief, now=self._monotonic(), pending=self._pending)
@@ -189,7 +195,7 @@ class Link:
                     pause = self._back_off.after(ending.cause)
                     complaint = f"MQTT: no connection to {self._broker}: {ending.reason}"
                     self._complained |= self._complaints.warn(ending.reason, complaint)
-                    self._rest(pause)
+                    self._rest(pause, offset if ending.cause is Cause.CLOCK else None)
         finally:
             self._end()
 
@@ -245,10 +251,14 @@ class Link:
             session.send()
         session.leave()
 
-    def _rest(self, pause: float) -> None:
+    def _rest(self, pause: float, offset: float | None) -> None:
+        """Wait; with the offset of the wall clock to the monotonic one, until it is another at the latest."""
         end = self._monotonic() + pause
         while not self._closing and (left := end - self._monotonic()) > 0:
-            self._outgoing.bell.rest(left)
+            self._outgoing.bell.rest(left if offset is None else min(left, _CLOCK_LOOK))
+            if offset is not None and abs(self._wall() - self._monotonic() - offset) > _CLOCK_STEP:
+                self._back_off.forget()
+                return
 
     def _down(self, reason: str) -> None:
         was, self._reason = self.connected, reason

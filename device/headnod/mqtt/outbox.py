@@ -1,14 +1,15 @@
 """What waits to be published: in memory while the broker answers, on the card when it does not.
 
-Alone because it decides what is kept and in which order it goes out. What the
-broker has not acknowledged within seconds is written to disk, all that waits in
-one transaction, so a broker that is well costs the card nothing. While the disk is
+It decides what is kept and in which order it goes out. What the broker has not
+acknowledged within seconds is written to disk, all that waits in one transaction, so
+a broker that is well costs the card nothing; the card is synced once a minute. While the disk is
 full, read-only or gone, memory holds the last hours and the disk is tried again.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -27,6 +28,9 @@ HELD = 4800
 
 LATE = 5.0
 """Seconds after which what is not acknowledged goes to disk."""
+
+SYNC = 60.0
+"""Seconds between two syncs of the card: what a power cut may take of a broker's absence."""
 
 _AGAIN = 60.0
 """Seconds between attempts to use a disk that fails."""
@@ -72,6 +76,7 @@ class Outbox:
         self._flying: dict[int, Item] = {}
         self._done: set[int] = set()
         self._stored = self._discarded = self._untold = 0
+        self._unsynced, self._synced = 0, -math.inf
         self._file: QueueFile | None = None
         # Numbers go on where the file ends; where it cannot be read, they are surely larger.
         self._next = time.time_ns() // 1000
@@ -83,7 +88,7 @@ class Outbox:
         """How much waits just now."""
         with self._lock:
             on_disk = self._stored - len(self._done)
-            return Counts(len(self._unsaved) + on_disk, on_disk, self._discarded)
+            return Counts(len(self._unsaved) + on_disk, max(on_disk - self._unsynced, 0), self._discarded)
 
     @property
     def flying(self) -> int:
@@ -132,10 +137,12 @@ class Outbox:
         """Seconds until `save` is due; None if there is nothing to write."""
         with self._lock:
             oldest = next(iter(self._unsaved.values()), None)
-            if self._path is None or (oldest is None and not self._done):
+            if self._path is None or (oldest is None and not self._done and not self._unsynced):
                 return None
-            due = self._after if oldest is None else max(oldest[1] + LATE, self._after)
-            return max(due - self._monotonic(), 0.0)
+            dates = [oldest[1] + LATE] if oldest is not None else []
+            dates += [self._after] if self._done else []
+            dates += [self._synced + SYNC] if self._unsynced else []
+            return max(min(dates) - self._monotonic(), self._after - self._monotonic(), 0.0)
 
     @property
     def needs_disk(self) -> bool:
@@ -144,8 +151,12 @@ class Outbox:
             reads = self._lanes.stored
         return reads or self.save_in() == 0.0
 
-    def save(self) -> None:
-        """Write what waits to disk, and delete there what has arrived, in one transaction."""
+    def save(self, *, last: bool = False) -> None:
+        """Write what waits to disk, and delete there what has arrived, in one transaction.
+
+        Args:
+            last: Sync the card even if that was done a moment ago.
+        """
         if self._path is None:
             return
         self._after = self._monotonic() + LATE
@@ -153,7 +164,7 @@ class Outbox:
             if self._file is None:
                 self._reopen()
             if self._file is not None:
-                self._write(self._file)
+                self._write(self._file, sync=last or self._monotonic() - self._synced >= SYNC)
         except DamagedQueueError as error:
             self._begin_anew(error)
         except HeadnodError as error:
@@ -162,15 +173,17 @@ class Outbox:
     def close(self) -> None:
         """Write what is left and let go of the file; may be called twice."""
         if self._file is not None or self._unsaved:
-            self.save()
+            self.save(last=True)
         self._release()
 
-    def _write(self, file: QueueFile) -> None:
+    def _write(self, file: QueueFile, *, sync: bool) -> None:
         with self._lock:
             items = [item for item, _ in self._unsaved.values()]
             done, flying, untold = set(self._done), set(self._flying), self._untold
-        gone = file.write(items, delete=done, bound=self._bound, spare=flying, discarded=untold)
+        gone = file.write(items, delete=done, bound=self._bound, spare=flying, discarded=untold, sync=sync)
         with self._lock:
+            self._unsynced = 0 if sync else self._unsynced + len(items)
+            self._synced = self._monotonic() if sync else self._synced
             self._untold -= untold
             self._done -= done
             # What was settled while it was written is on disk all the same.
@@ -223,7 +236,8 @@ class Outbox:
             unsaved = {item.number: self._unsaved.get(item.number, (item, self._monotonic())) for item in known}
             self._unsaved = dict(sorted({**self._unsaved, **unsaved}.items()))
             self._done.clear()
-            self._stored = 0
+            self._stored = self._unsynced = 0
+            self._synced = -math.inf
             self._lanes.cut_off()
         try:
             kept = begin_anew(self._path)

@@ -21,6 +21,9 @@ class Cause(Enum):
     REFUSED = (10.0, 300.0)
     """It is there and will not have us: a person has to change something."""
 
+    CLOCK = (5.0, 300.0)
+    """Its certificate is not valid at the time that our clock says: that may mend itself."""
+
     TAKEN_OVER = (60.0, 60.0)
     """Another client has our id: coming back at once would throw it out in turn."""
 

@@ -1,8 +1,8 @@
 """What waits for the broker, on the card.
 
-Alone because it knows SQL and what can happen to a card; what is kept, and when it
-is written, `outbox` decides. WAL at synchronous=FULL, because NORMAL loses all
-since the last checkpoint at a power cut. The file is locked for as long as it is
+It knows SQL and what can happen to a card; what is kept, when it is written and when
+the card is synced, `outbox` decides. A power cut takes what was written since the
+last sync, the end of the process takes nothing that was written. The file is locked for as long as it is
 open: two listeners with one queue would send each other's estimates.
 """
 
@@ -124,7 +124,14 @@ class QueueFile:
         return [Item(number, topic, payload) for number, topic, payload in rows]
 
     def write(
-        self, items: Sequence[Item], *, delete: Collection[int], bound: int, spare: Collection[int], discarded: int
+        self,
+        items: Sequence[Item],
+        *,
+        delete: Collection[int],
+        bound: int,
+        spare: Collection[int],
+        discarded: int,
+        sync: bool,
     ) -> list[int]:
         """Add and delete rows, all of it or nothing.
 
@@ -134,11 +141,13 @@ class QueueFile:
             bound: Rows that may stay; of more, the oldest go.
             spare: Numbers that do not go.
             discarded: Rows that were lost before they came here.
+            sync: Wait until the card has this and all that was written before.
 
         Returns:
             Numbers that went.
         """
         with _named(self._path), self._db as db:
+            db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             db.executemany("INSERT OR REPLACE INTO queue VALUES (?, ?, ?)", (item[:3] for item in items))
             db.executemany("DELETE FROM queue WHERE number = ?", ((number,) for number in delete))
@@ -146,7 +155,9 @@ class QueueFile:
             oldest = db.execute("SELECT number FROM queue ORDER BY number LIMIT ?", (excess + len(spare),)).fetchall()
             gone = [number for (number,) in oldest if number not in spare][:excess]
             db.executemany("DELETE FROM queue WHERE number = ?", ((number,) for number in gone))
-            if lost := len(gone) + discarded:
+            lost = len(gone) + discarded
+            if lost or sync:
+                # SQLite syncs only what has changed something.
                 db.execute("UPDATE lost SET discarded = discarded + ?", (lost,))
             return gone
 

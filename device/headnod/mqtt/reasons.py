@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from datetime import UTC, datetime
 
 from headnod.legible import legible
 from headnod.mqtt.messages import Ending
@@ -23,6 +24,8 @@ _JARGON = re.compile(r"\A\[[^]]*\] *| *\(_ssl\.c:\d+\)\Z")
 
 _VERSION, _LOGIN, _NOT_AUTHORISED = 0x84, 0x86, 0x87
 _KEEP_ALIVE = 0x8D
+_DATES = frozenset({9, 10})
+"""Verification results of OpenSSL's x509_vfy.h: not valid yet, and expired."""
 _LONGEST = 120
 """Characters of a broker's own words that are passed on."""
 
@@ -30,7 +33,10 @@ _LONGEST = 120
 def unreachable(error: OSError) -> Ending:
     """Nothing answered that one could speak MQTT with."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Ending(Cause.REFUSED, f"its certificate is not believed: {error.verify_message.lower()}")
+        told = f"its certificate is not believed: {error.verify_message.lower()}"
+        if error.verify_code in _DATES:
+            return Ending(Cause.CLOCK, f"{told} (the clock of this machine says {datetime.now(UTC):%Y-%m-%d})")
+        return Ending(Cause.REFUSED, told)
     if isinstance(error, ssl.SSLError):
         return Ending(Cause.NETWORK, f"no TLS with it: {(error.reason or str(error)).replace('_', ' ').lower()}")
     return Ending(Cause.NETWORK, (error.strerror or str(error)).lower())

@@ -102,6 +102,11 @@ class Topics:
         return self._of("deploy")
 
     @property
+    def retained(self) -> tuple[str, ...]:
+        """Every topic that holds a retained message of the listener."""
+        return self.status, self.state, self.info, self.model, self.shadow
+
+    @property
     def settings(self) -> str:
         """Filter for everything that can be set."""
         return self._of("set/+")
