@@ -60,6 +60,15 @@ class Installed:
         os.chown(self.state.parent, 65_534, 65_534)
         (folder / "var/lib/headnod").symlink_to("private/headnod")
 
+    def install(self, *units: str) -> None:
+        """The units as scripts/install leaves them, these enabled."""
+        folder = self._folder / "etc/systemd/system"
+        (folder / "multi-user.target.wants").mkdir(parents=True)
+        for unit in (CHECKOUT / "systemd").glob("*.service"):
+            shutil.copy(unit, folder)
+        for unit in units:
+            (folder / "multi-user.target.wants" / unit).symlink_to(folder / unit)
+
     def secret(self, name: str, text: str) -> Path:
         """A file of /etc/headnod that only root may read."""
         path = self.configuration.parent / name

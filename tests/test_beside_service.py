@@ -86,6 +86,7 @@ def test_check_by_another_user_has_one_line_with_sudo_and_goes_on(machine):
     found = by_part(ended)
     told = [part for part, each in found.items() if "(sudo " in each["message"]]
     assert told == ["model"]
+    assert "sudo " not in "".join(each["message"] for part, each in found.items() if part != "model")
     assert found["disk"]["verdict"] == "well"
     assert "clock" in found
 
@@ -149,6 +150,43 @@ def test_a_folder_of_models_that_is_closed_is_one_line_with_sudo(machine, bundle
     ended = machine.run("classify", "--model", folder, "nothing.wav", root=False)
     assert ended.returncode == 78
     assert f"{folder}: permission denied (sudo " in ended.stderr
+
+
+def test_mqtt_test_by_root_says_what_the_service_may_not_read(machine, broker):
+    machine.install()
+    path = machine.secret("other_password", f"{SECRET}\n")
+    machine.configuration.write_text(
+        f'[mqtt]\nhost = "{HOST}"\nport = {broker.port}\nnode = "kitchen"\nusername = "kitchen"\n'
+        f'password_file = "{path}"\n'
+    )
+    ended = machine.run("mqtt", "test")
+    assert ended.returncode == 1
+    assert ended.stdout.splitlines()[-2].startswith("ok       round trip")
+    assert ended.stdout.splitlines()[-1].startswith(
+        f"FAULT    service      mqtt.password_file: {path}: headnod.service"
+    )
+    found = [
+        each
+        for each in map(json.loads, machine.run("check", "--json").stdout.splitlines())
+        if each["part"] == "service"
+    ]
+    assert [each["verdict"] for each in found] == ["fault"]
+    assert f"LoadCredential=other_password:{path}" in found[0]["message"]
+
+
+def test_two_listeners_that_share_a_microphone_or_a_name_are_refused(machine):
+    machine.install("headnod.service", "headnod@porch.service")
+    text = f'[microphone]\ndevice = "usb:1"\n[mqtt]\nhost = "{HOST}"\nnode = "kitchen"\n'
+    machine.configuration.write_text(text)
+    porch = machine.configuration.with_name("porch.toml")
+    porch.write_text(text)
+    for configuration, other in (("headnod", "porch"), ("porch", "headnod")):
+        ended = machine.run("config", "check", "--config", f"/etc/headnod/{configuration}.toml")
+        assert ended.returncode == 78
+        assert f"microphone.device: 'usb:1' is the microphone of /etc/headnod/{other}.toml, too" in ended.stderr
+        assert f"mqtt.node: 'kitchen' is the name of the listener of /etc/headnod/{other}.toml, too" in ended.stderr
+    porch.write_text(text.replace("usb:1", "usb:2").replace("kitchen", "porch"))
+    assert machine.run("config", "check").returncode == 0
 
 
 def as_service(machine, credentials, *words):

@@ -40,6 +40,15 @@ class Service:
         """What systemd calls it."""
         return "headnod.service" if self.name == MAIN else f"headnod@{self.name}.service"
 
+    def others(self, *, units: Path) -> list[Path]:
+        """The configurations of the other listeners that start at boot."""
+        wanted = sorted(each.name for each in (units / "multi-user.target.wants").glob("headnod*.service"))
+        names = [
+            MAIN if name == "headnod.service" else name.partition("@")[2].removesuffix(".service") for name in wanted
+        ]
+        others = [self.configuration.with_name(f"{name}.toml") for name in names if name and name != self.name]
+        return [path for path in others if path.exists()]
+
     def password_files(self, kind: str) -> list[Path]:
         """Where its password of a kind (`mqtt_password`, `dashboard_password`) may be, the first choice first."""
         folder = self.configuration.parent

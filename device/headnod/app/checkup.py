@@ -66,11 +66,13 @@ def checkup(config: Config, service: Service | None = None, *, denied: Callable[
         ("disk", lambda config: _disk(config, state)),
         ("clock", _clock),
     )
+    first = ""
     for part, look in parts:
         try:
             yield look(config)
         except AccessError as error:
-            yield Finding(part, "warning", f"{error} ({denied()})")
+            yield Finding(part, "warning", f"{error} ({f'as for the {first}' if first else denied()})")
+            first = first or part
         except (HeadnodError, OSError) as error:
             yield Finding(part, "fault", str(error))
 

@@ -6,6 +6,7 @@ refusal of every part. Each rule calls the code that the program itself would st
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import socket
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from headnod.address import split_address
 from headnod.app.credentials import password_file
-from headnod.config import Config, DashboardSection
+from headnod.config import Config, DashboardSection, load
 from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
+from headnod.layers import file_layer
 from headnod.manifest import read_manifest
 from headnod.sandbox import UNITS, Sandbox
 from headnod.service import MAIN, Service, is_there
@@ -104,6 +106,27 @@ def service_refusals(config: Config, service: Service, *, units: Path = UNITS) -
         found += _refusal("dashboard.port", section.port, page.refused_port(section.port))
     if service.name != MAIN:
         found += _own(config, service)
+    for other in service.others(units=units):
+        found += _shared(config, other)
+    return found
+
+
+def broker_refusals(config: Config, service: Service, *, units: Path = UNITS) -> list[HeadnodError]:
+    """What keeps a service from the broker, though the person who tests the way there may go it.
+
+    Unlike `service_refusals`, the broker's name is looked up.
+    """
+    sandbox = Sandbox(service.unit, units=units)
+    if not sandbox.installed:
+        return []
+    found = [each for each in service_refusals(config, service, units=units) if str(each).startswith("mqtt.")]
+    host, _ = split_address(config.mqtt.host)
+    with contextlib.suppress(OSError):
+        addresses = {str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        faults = [sandbox.unreachable(address) for address in sorted(addresses)]
+        # A listener tries every address of a name.
+        if host not in addresses and all(faults):
+            found += _refusal("mqtt.host", host, faults[0])
     return found
 
 
@@ -146,6 +169,22 @@ def _own(config: Config, service: Service) -> Iterator[HeadnodError]:
         yield ConfigError(message)
     if config.mqtt.host and not config.mqtt.node:
         message = f'mqtt.node: is empty, and headnod.service has the host name already (write node = "{service.name}")'
+        yield ConfigError(message)
+
+
+def _shared(config: Config, other: Path) -> Iterator[HeadnodError]:
+    """What two listeners on one machine cannot both have."""
+    try:
+        its = load(file_layer(other, required=True)).config
+    except ConfigError:
+        # It does not run, and its own check says why.
+        return
+    device, mqtt = config.microphone.device, config.mqtt
+    if device and not config.microphone.command and device == its.microphone.device and not its.microphone.command:
+        message = f"microphone.device: '{device}' is the microphone of {other}, too (give each listener its own)"
+        yield ConfigError(message)
+    if mqtt.host and mqtt.node and (mqtt.host, mqtt.base, mqtt.node) == (its.mqtt.host, its.mqtt.base, its.mqtt.node):
+        message = f"mqtt.node: '{mqtt.node}' is the name of the listener of {other}, too (give each its own)"
         yield ConfigError(message)
 
 

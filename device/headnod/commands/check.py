@@ -31,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415
 
     from headnod.app.checkup import Finding, checkup  # noqa: PLC0415
+    from headnod.app.validation import service_refusals  # noqa: PLC0415
+    from headnod.errors import AccessError  # noqa: PLC0415
 
     flags = {
         ("--model", "model", "name"): options.model,
@@ -48,7 +50,13 @@ def run(options: argparse.Namespace) -> int:
             print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {legible(finding.message)}", flush=True)  # noqa: T201
 
     tell(Finding("configuration", "well", f"{said} values set, {len(loaded.origins) - said} as they come"))
-    for finding in checkup(loaded.config, service_beside(options), denied=way_out_of_denial):
+    service = service_beside(options)
+    for refusal in service_refusals(loaded.config, service) if service is not None else []:
+        # Access that is denied here is told by the part that needs it.
+        if not isinstance(refusal, AccessError):
+            tell(Finding("service", "fault", str(refusal)))
+            worst = 1
+    for finding in checkup(loaded.config, service, denied=way_out_of_denial):
         tell(finding)
         worst = max(worst, finding.verdict == "fault")
     return worst

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from headnod.commands.options import add_config, load_config
+from headnod.commands.options import add_config, explained, load_config, service_beside
 from headnod.legible import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
@@ -37,28 +37,33 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run_test(options: argparse.Namespace) -> int:
     """Print a line a step."""
+    import itertools  # noqa: PLC0415
     import logging  # noqa: PLC0415
     import random  # noqa: PLC0415
 
     import msgspec  # noqa: PLC0415
 
     from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
+    from headnod.app.validation import broker_refusals  # noqa: PLC0415
     from headnod.errors import MissingExtraError  # noqa: PLC0415
     from headnod.estimate import utc_now  # noqa: PLC0415
     from headnod.extras import how_to_install  # noqa: PLC0415
 
     try:
-        from headnod.mqtt.probe import probe  # noqa: PLC0415
+        from headnod.mqtt.probe import Step, probe  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
 
-    section = load_config(options).config.mqtt
-    ours = topics(section)
+    config, service = load_config(options).config, service_beside(options)
+    section, ours = config.mqtt, topics(config.mqtt)
     # Its warnings would say again what the steps say.
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
     worst = 0
-    for step in probe(broker(section, client_id=client_id(ours)), ours, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
+    reached = broker(section, client_id=client_id(ours))
+    refused = broker_refusals(config, service) if service is not None else []
+    steps = probe(reached, ours, rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
+    for step in itertools.chain(steps, (Step("service", "fault", explained(each)) for each in refused)):
         if options.json:
             print(msgspec.json.encode(step).decode(), flush=True)  # noqa: T201
         else:

@@ -7,6 +7,7 @@ are pure functions. This is the one file that imports spidev.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -195,10 +196,10 @@ def open_spi(settings: StripSettings, *, buffer: Path = SPIDEV_BUFFER) -> SpiDev
         spi.mode = 0
     except OSError as error:
         spi.close()
-        message = (
-            f"strip on SPI {settings.spi}: {error.strerror or error} "
-            "(set dtparam=spi=on in config.txt, and join the group spi)"
-        )
+        way_out = "sudo usermod -aG spi $USER, and log in again"
+        if error.errno != errno.EACCES:
+            way_out = "set dtparam=spi=on in config.txt and restart; leds.spi names bus and device"
+        message = f"strip on SPI {settings.spi}: {error.strerror or error} ({way_out})"
         raise LedError(message) from error
     return spi
 
