@@ -69,7 +69,8 @@ def test_flags_win_over_the_environment_and_that_over_the_file(path):
 )
 def test_a_variable_is_written_as_in_the_file_or_as_plain_text(text, section, key, value):
     layer = environment_layer({f"HEADNOD_{section}__{key}".upper(): text})
-    assert getattr(getattr(load(layer).config, section), key) == value
+    found = getattr(load(layer).config, section)
+    assert getattr(found[0] if section == "leds" else found, key) == value
 
 
 def test_a_variable_of_several_lines_is_one_value():
@@ -104,6 +105,7 @@ def test_other_variables_say_nothing(name):
         ("[leds.pins]\njazz = 'four'", ":1: leds.pins: expected `int`, got `str`"),
         ("[log]\nlevel = 3", ":2: log.level: "),
         ("[model]\nname = 2026-11-22", ":2: model.name: expected `str`"),
+        ("leds = [3]", ": 'leds' stands outside a section"),
         ("every = 3.0", ": 'every' stands outside a section (write it under one, such as [listen])"),
     ],
 )
@@ -150,3 +152,80 @@ def test_a_key_is_found_on_its_own_line_whatever_stands_around_it(path):
     assert loaded.origins["listen", "every"] == f"{path}:6"
     assert loaded.origins["model", "name"] == f"{path}:3"
     assert loaded.origins["leds", "pins"] == f"{path}:7"
+
+
+TWO = """
+[[leds]]
+kind = "wled"
+host = "shelf.lan"
+[[leds]]
+kind = "pins"
+brightness = 0.25
+[leds.pins]
+jazz = 4
+"""
+
+
+def test_several_outputs_of_lights_are_tables_in_double_brackets(path):
+    loaded = load(written(path, TWO))
+    shelf, pins = loaded.config.leds
+    assert (shelf.kind, shelf.host, shelf.brightness) == ("wled", "shelf.lan", 0.5)
+    assert (pins.kind, pins.pins, pins.brightness) == ("pins", {"jazz": 4}, 0.25)
+    assert loaded.origins["leds", "kind"] == f"{path}:3"
+    assert loaded.origins["leds.2", "kind"] == f"{path}:6"
+    assert loaded.origins["leds.2", "pins"] == f"{path}:8"
+    assert loaded.origins["leds", "brightness"] == "default"
+
+
+@pytest.mark.parametrize("text", ["[leds]\ncount = 12", "[[leds]]\ncount = 12"])
+def test_one_output_may_be_written_either_way(path, text):
+    loaded = load(written(path, text), environment_layer({"HEADNOD_LEDS__BRIGHTNESS": "0.1"}))
+    (only,) = loaded.config.leds
+    assert (only.count, only.brightness) == (12, 0.1)
+    assert loaded.origins["leds", "count"] == f"{path}:2"
+
+
+def test_no_output_of_lights_is_written_as_no_table(path):
+    assert load(written(path, "[leds]")).config.leds == Config().leds
+
+
+def test_a_variable_names_the_output_by_its_number(path):
+    environment = environment_layer({"HEADNOD_LEDS__2__BRIGHTNESS": "0.1", "HEADNOD_LEDS__1__COUNT": "9"})
+    first, second = load(written(path, TWO), environment).config.leds
+    assert (first.count, first.brightness, second.count, second.brightness) == (9, 0.5, 60, 0.1)
+    alone = load(environment_layer({"HEADNOD_LEDS__KIND": "pins", "HEADNOD_LEDS__2__KIND": "ws2812"})).config.leds
+    assert [each.kind for each in alone] == ["pins", "ws2812"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[[leds]]\n[[leds]]\nkind = 'neon'", ":3: leds.2.kind: "),
+        ("[[leds]]\nkind = 'pins'\n[[leds]]\nkidn = 'pins'", ":4: leds.2.kidn: there is no such key (did you mean"),
+        ("[[mqtt]]\n[[mqtt]]\nhost = 'a'", ":3: there can be one section 'mqtt' only (write [mqtt])"),
+        ("[[leds]]\nkind='ws2812'\n[[leds]]\nkind='apa102'\nspi='0.0'", ":5: leds.2.spi: SPI 0.0 is in use by leds"),
+        ("[[leds]]\nkind='wled'\nhost='a'\n[[leds]]\nkind='wled'\nhost='a'", ":6: leds.2.host: a is in use by leds"),
+        (
+            "[[leds]]\nkind='pins'\npins={1=4}\n[[leds]]\nkind='pins'\npins={1=5, 2=4}",
+            ":6: leds.2.pins: GPIO 4 is in use by leds already",
+        ),
+        ("[leds]\nrgbw = true\nkind = 'apa102'", ":2: leds.rgbw: apa102 have no white LED"),
+        ("[leds]\nhost = 'http://shelf'", ":2: leds.host: "),
+        ("[leds]\ngamma = 0.99", ":2: leds.gamma: expected `float` >= 1.0"),
+        ("[leds]\ngamma = 4.01", ":2: leds.gamma: expected `float` <= 4.0"),
+        ("[leds]\nmilliamps = 99", ":2: leds.milliamps: expected `int` >= 100"),
+        ("[leds]\nmilliamps = 100001", ":2: leds.milliamps: expected `int` <= 100000"),
+    ],
+)
+def test_a_mistake_in_the_lights_is_named_by_line_output_and_key(path, text, complaint):
+    assert refusal(written(path, text)).startswith(f"{path}{complaint}")
+
+
+def test_a_variable_of_an_output_after_one_that_is_not_there_is_refused():
+    layer = environment_layer({"HEADNOD_LEDS__3__COUNT": "9"})
+    assert refusal(layer) == "HEADNOD_LEDS__3__COUNT: there is no output 2 of lights (number them 1, 2, 3)"
+
+
+@pytest.mark.parametrize("text", ["gamma = 1.0", "gamma = 4.0", "milliamps = 100", "milliamps = 100000"])
+def test_the_bounds_of_lights_are_allowed_themselves(path, text):
+    assert load(written(path, f"[leds]\n{text}")).config.leds != Config().leds

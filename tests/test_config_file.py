@@ -22,7 +22,9 @@ def place(section, key):
 
 
 def test_the_file_shows_every_key_with_its_default():
-    assert tomllib.loads(SHOWN.read_text()) == msgspec.json.decode(msgspec.json.encode(Config()))
+    config = msgspec.json.decode(msgspec.json.encode(Config()))
+    (config["leds"],) = config["leds"]
+    assert tomllib.loads(SHOWN.read_text()) == config
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)

@@ -36,7 +36,7 @@ def config(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "fault"),
     [
-        ({"leds": LedsSection(kind="wled")}, "leds.host: is empty"),
+        ({"leds": (LedsSection(kind="wled"),)}, "leds.host: is empty"),
         ({"mqtt": MqttSection(host="127.0.0.1", base="no/#")}, "mqtt.base"),
         ({"mqtt": MqttSection(host="127.0.0.1", node="a", discovery_prefix="#")}, "mqtt.discovery_prefix"),
         ({"mqtt": MqttSection(host="127.0.0.1", node="a", tls=True, ca_file="/nowhere/ca")}, "mqtt.ca_file"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -40,6 +40,7 @@ __all__ = [
     "ModelSection",
     "MqttSection",
     "load",
+    "named_outputs",
 ]
 
 _DEFAULT = "default"
@@ -57,8 +58,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     microphone: MicrophoneSection = MicrophoneSection()
     """What hears the room."""
 
-    leds: LedsSection = LedsSection()
-    """Lights that show the scores."""
+    leds: tuple[LedsSection, ...] = (LedsSection(),)
+    """Lights that show the scores; one section for each output."""
 
     history: HistorySection = HistorySection()
     """What is remembered."""
@@ -73,15 +74,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is told on stderr."""
 
 
-SECTIONS: Mapping[str, tuple[str, ...]] = {
-    section.name: section.type.__struct_fields__ for section in msgspec.structs.fields(Config)
+_SECTION_TYPES = {
+    section.name: (get_args(section.type) or (section.type,))[0] for section in msgspec.structs.fields(Config)
 }
+"""The type of each section, or of its tables where there may be several."""
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {name: kind.__struct_fields__ for name, kind in _SECTION_TYPES.items()}
 """Every key, by section."""
 
-_TYPES = {
-    section.name: {key.name: key.type for key in msgspec.structs.fields(section.type)}
-    for section in msgspec.structs.fields(Config)
-}
+_TYPES = {name: {key.name: key.type for key in msgspec.structs.fields(kind)} for name, kind in _SECTION_TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,13 @@ class Loaded:
     """What is in force."""
 
     origins: Mapping[tuple[str, str], str]
-    """Where each value came from, by section and key."""
+    """Where each value came from, by section and key; `leds.2` is the second table of `[[leds]]`."""
+
+
+def named_outputs(leds: tuple[LedsSection, ...]) -> Iterator[tuple[str, LedsSection]]:
+    """Each output of lights with the name that messages and origins give it: `leds`, `leds.2`, ..."""
+    for number, output in enumerate(leds, 1):
+        yield "leds" if number == 1 else f"leds.{number}", output
 
 
 def load(*layers: Layer) -> Loaded:
@@ -106,13 +113,17 @@ def load(*layers: Layer) -> Loaded:
     for (section, key), value in merged.items():
         _known(section, key, value.origin)
         if key:
-            nested.setdefault(section, {})[key] = _decoded(section, key, value)
+            nested.setdefault(section, {})[key] = _decoded(section.partition(".")[0], key, value)
+    tables = _tables(merged)
     try:
         # Lists and tuples alike come out of TOML as lists.
-        config = msgspec.convert(nested, Config)
+        single = {section: keys for section, keys in nested.items() if section.partition(".")[0] != "leds"}
+        config = msgspec.convert(single | {"leds": [nested.get(table, {}) for table in tables]}, Config)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$.")
         section, _, key = path.rstrip("`").partition(".")
+        if table := re.fullmatch(r"leds\[(\d+)\]", section):
+            section = tables[int(table[1])]
         key = re.split(r"[.\[]", key)[0]
         if section and not key:
             # A section that refuses one of its own values names the key first.
@@ -120,12 +131,60 @@ def load(*layers: Layer) -> Loaded:
         origin = merged[section, key].origin if (section, key) in merged else "configuration"
         message = f"{origin}: {section}.{key}: {reason[:1].lower()}{reason[1:]}"
         raise ConfigError(message) from None
+    _check_outputs(config.leds, tables, merged)
     origins = {
         (section, key): merged[section, key].origin if (section, key) in merged else _DEFAULT
-        for section, keys in SECTIONS.items()
+        for name, keys in SECTIONS.items()
+        for section in (tables if name == "leds" else (name,))
         for key in keys
     }
     return Loaded(config, origins)
+
+
+def _tables(merged: Layer) -> tuple[str, ...]:
+    """Sections of the outputs of lights, in their order: `leds`, `leds.2`, ...
+
+    Raises:
+        ConfigError: A variable sets an output after one that nothing sets.
+    """
+    set_ones = {section: value for (section, _), value in merged.items() if section.startswith("leds.")}
+    tables = ["leds", *sorted(set_ones, key=_number)]
+    for number, table in enumerate(tables, 1):
+        if _number(table) != number:
+            message = f"{set_ones[table].origin}: there is no output {number} of lights (number them 1, 2, 3)"
+            raise ConfigError(message)
+    return tuple(tables)
+
+
+def _check_outputs(leds: tuple[LedsSection, ...], tables: tuple[str, ...], merged: Layer) -> None:
+    """Refuse outputs that share a wire.
+
+    Raises:
+        ConfigError: Two do.
+    """
+    taken: dict[tuple[str, object], str] = {}
+    for table, section in zip(tables, leds, strict=True):
+        for key, used in _used_by(section):
+            if (key, used) in taken:
+                origin = merged[table, key].origin if (table, key) in merged else "configuration"
+                message = f"{origin}: {table}.{key}: {used} is in use by {taken[key, used]} already (name another)"
+                raise ConfigError(message)
+            taken[key, used] = table
+
+
+def _used_by(section: LedsSection) -> list[tuple[str, object]]:
+    match section.kind:
+        case "pins":
+            return [("pins", f"GPIO {number}") for number in sorted(set(section.pins.values()))]
+        case "ws2812" | "apa102":
+            return [("spi", f"SPI {section.spi}")]
+        case "wled":
+            return [("host", section.host)]
+    return []
+
+
+def _number(table: str) -> int:
+    return int(table.partition(".")[2] or 1)
 
 
 def _decoded(section: str, key: str, value: Value) -> Any:  # noqa: ANN401 - any value of TOML
@@ -140,11 +199,15 @@ def _is_text(kind: Any) -> bool:  # noqa: ANN401 - an annotation
 
 
 def _known(section: str, key: str, origin: str) -> None:
-    if section not in SECTIONS:
+    name, dot, _ = section.partition(".")
+    if name not in SECTIONS:
         message = f"{origin}: there is no section '{section}'{_nearest(section, SECTIONS)}"
         raise ConfigError(message)
-    if key and key not in SECTIONS[section]:
-        message = f"{origin}: {section}.{key}: there is no such key{_nearest(key, SECTIONS[section])}"
+    if dot and name != "leds":
+        message = f"{origin}: there can be one section '{name}' only (write [{name}])"
+        raise ConfigError(message)
+    if key and key not in SECTIONS[name]:
+        message = f"{origin}: {section}.{key}: there is no such key{_nearest(key, SECTIONS[name])}"
         raise ConfigError(message)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,23 +63,42 @@ def file_layer(path: Path, *, required: bool) -> Layer:
         message = f"{path}: is not TOML: {error}"
         raise ConfigError(message) from error
     layer = {}
-    for section, keys in content.items():
+    for section, number, keys in _tables(content):
         if not isinstance(keys, dict):
             message = f"{path}: '{section}' stands outside a section (write it under one, such as [listen])"
             raise ConfigError(message)
+        place = _numbered(section, number)
         for key, value in keys.items():
-            layer[section, key] = Value(value, f"{path}:{_line(text, section, key)}")
+            layer[place, key] = Value(value, f"{path}:{_line(text, section, key, number)}")
         if not keys:
-            layer[section, ""] = Value(None, str(path))
+            layer[place, ""] = Value(None, str(path))
     return layer
 
 
+def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
+    """Each table with its section and, of those in double brackets, its number from 1."""
+    for section, value in content.items():
+        several = value if isinstance(value, list) and value else [value]
+        yield from ((section, number, each) for number, each in enumerate(several, 1))
+
+
+def _numbered(section: str, number: int) -> str:
+    return section if number == 1 else f"{section}.{number}"
+
+
 def environment_layer(environment: Mapping[str, str]) -> Layer:
-    """What variables such as `HEADNOD_LISTEN__EVERY=1.5` say."""
+    """What variables such as `HEADNOD_LISTEN__EVERY=1.5` say.
+
+    `HEADNOD_LEDS__2__COUNT` is a key of the second table of `[[leds]]`; without
+    a number it is one of the first.
+    """
     layer = {}
     for name, text in environment.items():
         if name.startswith(_PREFIX) and "__" in name:
             section, _, key = name.removeprefix(_PREFIX).lower().partition("__")
+            number, _, rest = key.partition("__")
+            if rest and number.isascii() and number.isdecimal():
+                section, key = _numbered(section, int(number)), rest
             layer[section, key] = Value(text, name, text=True)
     return layer
 
@@ -107,13 +126,14 @@ def decoded(text: str, *, wanted: type[str] | None = None) -> Any:  # noqa: ANN4
     return found["value"] if alone else text
 
 
-def _line(text: str, section: str, key: str) -> int:
-    """The line on which a key stands, 1 where it cannot be found."""
-    inside = False
+def _line(text: str, section: str, key: str, table: int) -> int:
+    """The line on which a key of the nth table of a section stands, 1 where it cannot be found."""
+    inside, tables = False, 0
     for number, line in enumerate(text.splitlines(), 1):
-        if match := re.match(r"\s*\[\s*([\w.-]+)", line):
-            inside = match[1] == section
-            if match[1] == f"{section}.{key}":
+        if match := re.match(r"\s*\[\[?\s*([\w.-]+)", line):
+            tables += match[1] == section
+            inside = match[1] == section and tables == table
+            if match[1] == f"{section}.{key}" and tables in {table, 0}:
                 return number
         elif inside and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
             return number

@@ -70,7 +70,38 @@ class LedsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SPI bus and device of the strip."""
 
     host: str = ""
-    """Name or address of the WLED lamp."""
+    """Name or address of the WLED lamp, with a port after a colon if it is not 4048."""
+
+    order: Literal["", "RGB", "RBG", "GRB", "GBR", "BRG", "BGR"] = ""
+    """Order of colours that the strip's chips expect; empty is GRB for ws2812 and BGR for apa102."""
+
+    rgbw: bool = False
+    """The strip's LEDs have a white one beside red, green and blue (SK6812 RGBW, ws2812 only)."""
+
+    milliamps: Annotated[int, Meta(ge=100, le=100_000)] = 1500
+    """Most current that the strip may draw: a frame that would draw more is dimmed."""
+
+    active_low: bool = False
+    """A pin that is low lights its LED: for LEDs between 3.3 V and the pin."""
+
+    gamma: Annotated[float, Meta(ge=1.0, le=4.0)] = 2.2
+    """Exponent that makes half a bar look half as bright; 1 where the lights correct it themselves."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that do not belong together.
+
+        Raises:
+            ValueError: They do not; the message begins with the key.
+        """
+        if self.rgbw and self.kind == "apa102":
+            raise ValueError('rgbw: apa102 have no white LED (write kind = "ws2812" for SK6812 RGBW)')
+        if not self.host:
+            return
+        try:
+            split_address(self.host)
+        except ValueError as error:
+            message = f"host: {error}"
+            raise ValueError(message) from None
 
 
 class HistorySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

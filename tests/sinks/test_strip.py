@@ -131,6 +131,29 @@ def test_a_strip_with_another_order_of_colours_gets_it(chip, order, sent):
     assert read == sent
 
 
+def read_rgbw(frame):
+    """What SK6812 RGBW make of it: four bytes an LED, green, red, blue and white."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], levels(frame), [0]])))
+    bits = np.diff(edges)[::2] / WS2812_HERTZ > 450e-9
+    return np.packbits(bits).reshape(-1, 4)[:, [1, 0, 2, 3]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("colour_shown", "sent"),
+    [([255, 255, 255], [0, 0, 0, 255]), ([255, 100, 50], [205, 50, 0, 50]), ([0, 0, 9], [0, 0, 9, 0])],
+)
+def test_leds_with_a_white_one_show_with_it_what_is_white_in_a_colour(colour_shown, sent):
+    strip = Strip(StripSettings(count=2, rgbw=True, brightness=1.0, gamma=1.0), spi := Wire())
+    strip.paint(Light(np.ones(2), np.array([colour_shown] * 2) / 255), 0.0)
+    assert read_rgbw(spi.frames[0]) == [sent] * 2
+
+
+def test_the_white_led_counts_in_the_current():
+    strip = Strip(StripSettings(count=300, rgbw=True, brightness=1.0, milliamps=1500), spi := Wire())
+    strip.paint(Light(np.ones(300), np.ones((300, 3))), 0.0)
+    assert 1300 < 20 * np.sum(read_rgbw(spi.frames[0])) / 255 < 1600
+
+
 def test_a_strip_shows_bars_in_the_colours_of_genres():
     lights = Lights(Strip(StripSettings(count=20, brightness=1.0, gamma=1.0), spi := Wire()))
     lights.show(estimate("jazz", jazz=1.0))
@@ -213,15 +236,21 @@ def test_without_spi_the_error_says_how_to_turn_it_on():
 
 
 @pytest.mark.parametrize(
-    ("chip", "count", "complaint"),
-    [("ws2812", 321, r"add spidev\.bufsiz=4100 to cmdline\.txt"), ("ws2812", 320, "SPI 9"), ("apa102", 5000, "SPI 9")],
+    ("chip", "count", "rgbw", "complaint"),
+    [
+        ("ws2812", 321, False, r"add spidev\.bufsiz=4100 to cmdline\.txt"),
+        ("ws2812", 320, False, "SPI 9"),
+        ("ws2812", 241, True, r"add spidev\.bufsiz=4104 to cmdline\.txt"),
+        ("ws2812", 240, True, "SPI 9"),
+        ("apa102", 5000, False, "SPI 9"),
+    ],
 )
-def test_a_ws2812_frame_must_fit_the_driver_in_one_piece(tmp_path, chip, count, complaint):
+def test_a_ws2812_frame_must_fit_the_driver_in_one_piece(tmp_path, chip, count, rgbw, complaint):
     pytest.importorskip("spidev")
     buffer = tmp_path / "bufsiz"
     buffer.write_text("4096\n")
     with pytest.raises(LedError, match=complaint):
-        open_spi(StripSettings(chip=chip, count=count, spi="9.9"), buffer=buffer)
+        open_spi(StripSettings(chip=chip, count=count, rgbw=rgbw, spi="9.9"), buffer=buffer)
 
 
 def test_without_spidev_the_error_says_what_to_install():

@@ -30,6 +30,7 @@ from headnod.room import Room
 from headnod.runtime import runtime_name
 from headnod.service import Service, readable_folder
 from headnod.shipped import find_model
+from headnod.sinks.lights import Lamp
 
 _SECONDS = 1.0
 _LEAST_FREE = 50 << 20
@@ -123,11 +124,17 @@ def _microphone(config: Config) -> Finding:
 
 
 def _lights(config: Config) -> Finding:
-    if config.leds.kind == "none":
+    sections = [section for section in config.leds if section.kind != "none"]
+    if not sections:
         return Finding("lights", "none", "none are configured")
-    lamp = outputs.lamp(config.leds)
-    lamp.close()
-    return Finding("lights", "well", f"{config.leds.kind}: {lamp.size} lights")
+    opened: list[Lamp] = []
+    try:
+        opened.extend(map(outputs.lamp, sections))
+    finally:
+        for lamp in opened:
+            lamp.close()
+    told = [f"{section.kind}: {lamp.size} lights" for section, lamp in zip(sections, opened, strict=True)]
+    return Finding("lights", "well", "; ".join(told))
 
 
 def _broker(config: Config) -> Finding:

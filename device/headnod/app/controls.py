@@ -62,8 +62,10 @@ class Controls:
         self.paused = paused
 
     def brightness(self, level: float) -> None:
-        """Light the LEDs so brightly (0-1)."""
-        self._asked.put(lambda config: replace(config, leds=replace(config.leds, brightness=level)))
+        """Set the brightness of all lights (0-1)."""
+        self._asked.put(
+            lambda config: replace(config, leds=tuple(replace(each, brightness=level) for each in config.leds))
+        )
 
     def reset(self) -> None:
         """Go back to threshold and brightness of the configuration, and end a pause."""

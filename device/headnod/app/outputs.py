@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from headnod.address import split_address
 from headnod.config import Config, HistorySection, LedsSection
 from headnod.errors import ConfigError, LedError
 from headnod.estimate import utc_now
 from headnod.extras import how_to_install
 from headnod.service import HISTORY_FILE, Service
-from headnod.sinks import Sink
+from headnod.sinks import Sink, close_all
 from headnod.sinks.lights import Lamp
 from headnod.sinks.scene import LAYOUTS, Layout
 
@@ -46,10 +48,24 @@ def view(kind: str, hearing: str) -> list[Sink]:
     return [Terminal(hearing=hearing)]
 
 
-def leds(section: LedsSection) -> list[Sink]:
-    """The lights, or none with one warning where they cannot be had."""
-    if section.kind == "none":
-        return []
+def leds(sections: Iterable[LedsSection]) -> list[Sink]:
+    """The lights, without those that cannot be opened: each of these is a warning.
+
+    Raises:
+        ConfigError: A section lacks what its lights need.
+    """
+    opened: list[Sink] = []
+    try:
+        for section in sections:
+            if section.kind != "none":
+                opened += _lights(section)
+    except BaseException:
+        close_all(opened)
+        raise
+    return opened
+
+
+def _lights(section: LedsSection) -> list[Sink]:
     from headnod.sinks.animator import Animated  # noqa: PLC0415
     from headnod.sinks.lights import Lights  # noqa: PLC0415
 
@@ -61,7 +77,7 @@ def leds(section: LedsSection) -> list[Sink]:
             lit.close()
             raise
     except LedError as error:
-        _log.warning("%s; the listener goes on without lights", error)
+        _log.warning("%s; the listener goes on without these lights", error)
         return []
 
 
@@ -76,12 +92,27 @@ def lamp(section: LedsSection) -> Lamp:
         case "pins":
             from headnod.sinks.leds import PINS, Leds, LedSettings  # noqa: PLC0415
 
-            return Leds(LedSettings(pins=section.pins or PINS, brightness=section.brightness))
+            return Leds(
+                LedSettings(
+                    pins=section.pins or PINS,
+                    brightness=section.brightness,
+                    gamma=section.gamma,
+                    active_high=not section.active_low,
+                )
+            )
         case "ws2812" | "apa102" as chip:
             from headnod.sinks.strip import Strip, StripSettings, open_spi  # noqa: PLC0415
 
             settings = StripSettings(
-                chip=chip, count=section.count, mode=section.mode, brightness=section.brightness, spi=section.spi
+                chip=chip,
+                count=section.count,
+                mode=section.mode,
+                spi=section.spi,
+                order=section.order or None,
+                rgbw=section.rgbw,
+                brightness=section.brightness,
+                gamma=section.gamma,
+                milliamps=section.milliamps,
             )
             return Strip(settings, open_spi(settings))
         case "wled":
@@ -90,8 +121,16 @@ def lamp(section: LedsSection) -> Lamp:
             if not section.host:
                 message = "leds.host: is empty (write the name or address of the WLED lamp)"
                 raise ConfigError(message)
+            host, port = split_address(section.host)
             return Wled(
-                WledSettings(host=section.host, count=section.count, mode=section.mode, brightness=section.brightness)
+                WledSettings(
+                    host=host,
+                    port=port or WledSettings.port,
+                    count=section.count,
+                    mode=section.mode,
+                    brightness=section.brightness,
+                    gamma=section.gamma,
+                )
             )
     message = f"leds.kind: '{section.kind}' is no kind of lights"
     raise ConfigError(message)
@@ -109,7 +148,7 @@ def layout(section: LedsSection) -> tuple[Layout, int]:
 
 def recorded(config: Config) -> bool:
     """Whether estimates leave the terminal: to a broker, a history, lights or systemd."""
-    elsewhere = config.mqtt.host or config.leds.kind != "none" or history_path(config.history)
+    elsewhere = config.mqtt.host or any(output.kind != "none" for output in config.leds) or history_path(config.history)
     return bool(elsewhere) or "NOTIFY_SOCKET" in os.environ
 
 

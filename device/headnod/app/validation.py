@@ -12,13 +12,13 @@ import shutil
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headnod.address import split_address
 from headnod.app.credentials import password_file
-from headnod.config import Config, DashboardSection, load
+from headnod.config import Config, DashboardSection, load, named_outputs
 from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
 from headnod.layers import file_layer
 from headnod.manifest import read_manifest
@@ -247,38 +247,43 @@ def _command(config: Config) -> None:
 
 
 def _lamp_host(config: Config) -> None:
-    if config.leds.kind == "wled" and not config.leds.host:
-        message = "leds.host: is empty (write the name or address of the WLED lamp)"
-        raise ConfigError(message)
+    for name, output in named_outputs(config.leds):
+        if output.kind == "wled" and not output.host:
+            message = f"{name}.host: is empty (write the name or address of the WLED lamp)"
+            raise ConfigError(message)
 
 
 def _strip(config: Config) -> None:
-    if config.leds.kind in {"ws2812", "apa102"} and not _SPI.match(config.leds.spi):
-        message = f"leds.spi: '{config.leds.spi}' is not an SPI bus and device (write 0.0 or 0.1)"
-        raise ConfigError(message)
+    for name, output in named_outputs(config.leds):
+        if output.kind in {"ws2812", "apa102"} and not _SPI.match(output.spi):
+            message = f"{name}.spi: '{output.spi}' is not an SPI bus and device (write 0.0 or 0.1)"
+            raise ConfigError(message)
 
 
 def _pins(config: Config, installed_model: Path | None) -> None:
-    pins = config.leds.pins
-    if config.leds.kind != "pins" or not pins:
-        return
+    for name, output in named_outputs(config.leds):
+        if output.kind == "pins" and output.pins:
+            _check_pins(name, output.pins, installed_model or find_model(config.model.name))
+
+
+def _check_pins(output: str, pins: Mapping[str, int], model: Path) -> None:
     shared = [number for number, times in Counter(pins.values()).items() if times > 1]
     if shared:
         names = ", ".join(f"'{name}'" for name, number in pins.items() if number == shared[0])
-        message = f"leds.pins: GPIO {shared[0]} is named more than once, by {names} (give each LED a pin of its own)"
+        message = f"{output}.pins: GPIO {shared[0]} is named more than once, by {names} (give each LED its own pin)"
         raise ConfigError(message)
     from headnod.sinks.leds import LedSettings, layout_of  # noqa: PLC0415
 
     try:
         layout_of(LedSettings(pins=pins))
     except HeadnodError as error:
-        message = f"leds.pins: {error}"
+        message = f"{output}.pins: {error}"
         raise ConfigError(message) from error
-    manifest = read_manifest(installed_model or find_model(config.model.name))
+    manifest = read_manifest(model)
     strange = [name for name in pins if not name.isdecimal() and name not in manifest.labels]
     if strange:
         message = (
-            f"leds.pins: '{strange[0]}' is not a genre of {manifest.id} (choose from {', '.join(manifest.labels)}; "
+            f"{output}.pins: '{strange[0]}' is not a genre of {manifest.id} (choose from {', '.join(manifest.labels)}; "
             "or name places of a bar: 1, 2, 3)"
         )
         raise ConfigError(message)

@@ -26,6 +26,8 @@ def run_show(options: argparse.Namespace) -> None:
 
     loaded = load_config(options)
     values = msgspec.to_builtins(loaded.config)
+    values |= {f"leds.{number}": table for number, table in enumerate(values["leds"], 1)}
+    values["leds"] = values["leds.1"]
     if options.json:
         told = [
             {"section": section, "key": key, "value": values[section][key], "origin": origin}
@@ -51,7 +53,7 @@ def run_check(options: argparse.Namespace) -> int:
     config, service = loaded.config, service_beside(options)
 
     def told(text: str) -> str:
-        section, _, key = text.partition(": ")[0].partition(".")
+        section, _, key = text.partition(": ")[0].rpartition(".")
         origin = loaded.origins.get((section, key), "default")
         return text if origin == "default" else f"{origin}: {text}"
 
@@ -59,7 +61,7 @@ def run_check(options: argparse.Namespace) -> int:
         log.warning("%s", told(doubt))
     state = outputs.state_beside(config.history, service)
     # Only LEDs on pins depend on which model was installed.
-    asked = state is not None and config.leds.kind == "pins" and config.leds.pins and readable_folder(state)
+    asked = state is not None and readable_folder(state) and any(output.pins for output in config.leds)
     found = refusals(config, Reign(state, lambda _progress: None).folder(config) if asked else None)
     found += service_refusals(config, service) if service is not None else []
     lines = dict.fromkeys(told(explained(refusal)) for refusal in found)

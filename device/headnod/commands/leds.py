@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headnod.commands.options import add_config, add_model, load_config
+
+if TYPE_CHECKING:
+    from headnod.sinks.scene import Light
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,9 +44,13 @@ def run(options: argparse.Namespace) -> None:
     }
     config = load_config(options, flags).config
     labels = read_manifest(find_model(config.model.name)).labels
-    lights, size = layout(config.leds)
+    moments: dict[str, Light] = {}
+    for number, section in enumerate(config.leds, 1):
+        lights, size = layout(section)
+        output = f"{number} {section.kind}: " if len(config.leds) > 1 else ""
+        moments |= {output + name: light for name, light in demonstration(lights, size, labels).items()}
     try:
-        write_preview(options.picture, demonstration(lights, size, labels))
+        write_preview(options.picture, moments)
     except OSError as error:
         message = f"{options.picture}: cannot be written: {error.strerror}"
         raise HeadnodError(message) from error

@@ -54,6 +54,9 @@ class StripSettings:
     order: Literal["RGB", "GRB", "BRG", "BGR", "GBR", "RBG"] | None = None
     """Order of colours on the wire, if it is not the chip's own (GRB for WS2812, BGR for APA102)."""
 
+    rgbw: bool = False
+    """Each LED of a `ws2812` strip has a white one too (SK6812 RGBW), which takes over what is white in a colour."""
+
     brightness: float = 0.3
     """Greatest brightness (0-1)."""
 
@@ -99,6 +102,8 @@ class Strip:
         """
         settings = self._settings
         duties = light.pixels().clip(0.0, 1.0) ** settings.gamma
+        if settings.rgbw:
+            duties = with_white(duties)
         duties = limited(duties, settings.milliamps / settings.brightness if settings.brightness else 0.0)
         if settings.chip == "apa102":
             frame = apa102_frame(_eight_bits(duties), settings.brightness, order=settings.order or "BGR")
@@ -125,13 +130,14 @@ def ws2812_frame(colours: Bytes, *, order: str = "GRB") -> Bytes:
     only makes a low longer. Before and after, 300 us low: the reset.
 
     Args:
-        colours: Red, green, blue of every LED, shape (leds, 3).
-        order: The order in which the chip wants them.
+        colours: Red, green, blue of every LED, shape (leds, 3); and white, shape (leds, 4), which is sent last.
+        order: The order in which the chip wants the first three.
 
     Returns:
-        Bytes for the wire, shape (12 * leds + 248,).
+        Bytes for the wire, shape (4 * colours.size + 248,).
     """
-    bits = np.unpackbits(colours[:, _places(order)].reshape(-1)).reshape(-1, 2)
+    places = [*_places(order), *range(3, colours.shape[1])]
+    bits = np.unpackbits(colours[:, places].reshape(-1)).reshape(-1, 2)
     symbols = np.where(bits, 0b1110, 0b1000).astype(np.uint8)
     reset = np.frombuffer(_RESET, np.uint8)
     return np.concatenate([reset, symbols[:, 0] << 4 | symbols[:, 1], reset])
@@ -162,11 +168,21 @@ def apa102_frame(colours: Bytes, brightness: float, *, order: str = "BGR") -> By
     return np.concatenate([np.zeros(4, np.uint8), leds.reshape(-1), np.zeros(end, np.uint8)])
 
 
+def with_white(duties: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Duty cycles of red, green, blue and white, from those of the three, shape (leds, 4).
+
+    >>> with_white(np.array([[1.0, 0.5, 0.25]])).tolist()
+    [[0.75, 0.25, 0.0, 0.25]]
+    """
+    white = duties.min(axis=1, keepdims=True)
+    return np.hstack([duties - white, white])
+
+
 def limited(duties: NDArray[np.float64], milliamps: float) -> NDArray[np.float64]:
     """Duty cycles, all dimmed alike until together they draw no more than this.
 
     Args:
-        duties: Duty cycle of every colour, shape (leds, 3), 0-1; a full one draws 20 mA.
+        duties: Duty cycle of every colour, shape (leds, colours), 0-1; a full one draws 20 mA.
         milliamps: Most current for all of them.
     """
     drawn = 20.0 * float(duties.sum())
@@ -206,7 +222,7 @@ def open_spi(settings: StripSettings, *, buffer: Path = SPIDEV_BUFFER) -> SpiDev
 
 def _check_buffer(settings: StripSettings, buffer: Path) -> None:
     # A frame that the driver sends in two pieces has a pause in it, which WS2812 take for its end.
-    needed = 12 * settings.count + 2 * len(_RESET)
+    needed = (16 if settings.rgbw else 12) * settings.count + 2 * len(_RESET)
     room = int(buffer.read_text()) if buffer.exists() else needed
     if settings.chip == "ws2812" and needed > room:
         message = (
