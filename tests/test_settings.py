@@ -15,7 +15,7 @@ def changed(config, *, certainty=None, brightness=None):
     if certainty is not None:
         listen = replace(listen, certainty=certainty)
     if brightness is not None:
-        leds = replace(leds, brightness=brightness)
+        leds = config.with_brightness(brightness).leds
     return replace(config, listen=listen, leds=leds)
 
 

@@ -73,6 +73,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSection = LogSection()
     """What is told on stderr."""
 
+    @property
+    def brightness(self) -> float:
+        """Brightness of the lights (0-1): that of the first output."""
+        return self.leds[0].brightness
+
+    def with_brightness(self, level: float) -> Config:
+        """This configuration with all its lights so bright (0-1)."""
+        outputs = tuple(msgspec.structs.replace(output, brightness=level) for output in self.leds)
+        return msgspec.structs.replace(self, leds=outputs)
+
 
 _SECTION_TYPES = {
     section.name: (get_args(section.type) or (section.type,))[0] for section in msgspec.structs.fields(Config)

@@ -39,7 +39,7 @@ def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, heard, l
     told(later, **dict(SETTINGS.values()))
     assert not later.on("/estimate")
     later.publish(f"{NODE}/request/reset", "")
-    told(later, paused=False, brightness=Config().leds.brightness)
+    told(later, paused=False, brightness=Config().brightness)
     later.until_on("/estimate", 1, 10.0)
 
 

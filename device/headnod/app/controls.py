@@ -63,9 +63,7 @@ class Controls:
 
     def brightness(self, level: float) -> None:
         """Set the brightness of all lights (0-1)."""
-        self._asked.put(
-            lambda config: replace(config, leds=tuple(replace(each, brightness=level) for each in config.leds))
-        )
+        self._asked.put(lambda config: config.with_brightness(level))
 
     def reset(self) -> None:
         """Go back to threshold and brightness of the configuration, and end a pause."""
@@ -74,7 +72,7 @@ class Controls:
         def change(config: Config) -> Config:
             configured = self._configured()
             listen = replace(config.listen, certainty=configured.listen.certainty)
-            return replace(config, listen=listen, leds=replace(config.leds, brightness=configured.leds.brightness))
+            return replace(config, listen=listen, leds=configured.leds)
 
         self._asked.put(change)
 

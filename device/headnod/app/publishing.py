@@ -218,7 +218,7 @@ def info_of(config: Config, model: GenreModel, serial: int, stored: Sequence[str
         sample_rate=front_end.sample_rate,
         certainty=config.listen.certainty or manifest.rejection.certainty,
         paused=paused,
-        brightness=config.leds[0].brightness,
+        brightness=config.brightness,
         serial=serial,
         channel=config.model.channel,
         updates=config.model.updates if config.model.keys and config.model.installed else "none",

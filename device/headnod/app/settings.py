@@ -63,8 +63,8 @@ class KeptSettings:
         certainty, brightness = self.settings.certainty, self.settings.brightness
         if certainty is not None and certainty.configured == config.listen.certainty:
             config = replace(config, listen=replace(config.listen, certainty=certainty.value))
-        if brightness is not None and brightness.configured == config.leds.brightness:
-            config = replace(config, leds=replace(config.leds, brightness=brightness.value))
+        if brightness is not None and brightness.configured == config.brightness:
+            config = config.with_brightness(brightness.value)
         return config
 
     def keep(self, configured: Config, in_force: Config, *, paused: bool) -> None:
@@ -72,7 +72,7 @@ class KeptSettings:
         settings = Settings(
             paused=paused,
             certainty=_changed(configured.listen.certainty, in_force.listen.certainty),
-            brightness=_changed(configured.leds.brightness, in_force.leds.brightness),
+            brightness=_changed(configured.brightness, in_force.brightness),
         )
         if settings == self.settings:
             return
