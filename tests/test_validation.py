@@ -51,6 +51,7 @@ BAD_CONFIGURATION = 78
         ),
         ({"leds": (LedsSection(kind="pins", pins={"jazz": 4, "1": 5}),)}, "leds.pins: LEDs: the pins must be named by"),
         ({"leds": (LedsSection(kind="pins", pins={"techno": 4}),)}, "leds.pins: 'techno' is not a genre of genre-"),
+        ({"leds": (LedsSection(kind="pins", pins={"1990": 4, "jazz": 5}),)}, "leds.pins: '1990' is not a genre"),
         ({"dashboard": DashboardSection(host="0.0.0.0")}, "dashboard.host: '0.0.0.0' is open to others"),  # noqa: S104 - to be refused
         ({"dashboard": DashboardSection(host="no.such.host.invalid")}, "dashboard.host: 'no.such.host.invalid'"),
         ({"dashboard": DashboardSection(password_file="/nowhere/pw")}, "dashboard.password_file: /nowhere/pw"),

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from headnod.address import split_address
 from headnod.app.credentials import password_file
@@ -280,7 +281,8 @@ def _check_pins(output: str, pins: Mapping[str, int], model: Path) -> None:
         message = f"{output}.pins: {error}"
         raise ConfigError(message) from error
     manifest = read_manifest(model)
-    strange = [name for name in pins if not name.isdecimal() and name not in manifest.labels]
+    places = all(name.isdecimal() for name in pins)
+    strange = [name for name in pins if not places and normalize("NFC", name) not in manifest.labels]
     if strange:
         message = (
             f"{output}.pins: '{strange[0]}' is not a genre of {manifest.id} (choose from {', '.join(manifest.labels)}; "

@@ -145,6 +145,14 @@ def test_one_genre_is_refused(tmp_path):
         train(data, tmp_path / "run")
 
 
+def test_a_genre_that_pack_would_refuse_is_refused_first(tmp_path):
+    arrays = tone_arrays(FRONT_END)
+    arrays["genre"] = np.where(arrays["genre"] == "low", "Unknown", arrays["genre"])
+    np.savez(tmp_path / "made.npz", **arrays)
+    with pytest.raises(ArchiveError, match=r"genre 'Unknown' is reserved.*\(import .*made.npz again with --rename\)"):
+        train(tmp_path / "made.npz", tmp_path / "run")
+
+
 def test_a_run_is_replaced_by_force_alone(archive, tmp_path):
     (tmp_path / run_folder.WEIGHTS).write_bytes(b"former")
     with pytest.raises(RunError, match=r"holds a run already \(--resume goes on with it, --force replaces it"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headnod_train.collect.files import AUDIO
 from headnod_train.collect.tracks import SIDES, CollectionError
 from headnod_train.split import UNUSED
 
@@ -63,7 +64,7 @@ def _plain(name: str) -> str:
     """A track's name without the ending of its file: lists and collections differ in it."""
     name = name.strip().replace("\\", "/")
     stem, dot, ending = name.rpartition(".")
-    return stem if dot and ending.lower() in _ENDINGS else name
+    return stem if dot and f".{ending.lower()}" in _ENDINGS else name
 
 
-_ENDINGS = {"wav", "au", "mp3", "flac", "ogg", "npz"}
+_ENDINGS = AUDIO | {".npz"}

@@ -11,6 +11,8 @@ import numpy as np
 from rich.console import Console
 
 from headnod.frontend import FrontEnd
+from headnod.legible import legible
+from headnod.manifest import label_fault
 from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive, windows_of
 from headnod_train.backend import keras, repeatable
 from headnod_train.learn import run_folder
@@ -92,6 +94,10 @@ def _fit(
     refuse_leaks(archive)
     learning, watching = _parted(archive, settings)
     labels = learning.labels
+    for label in labels:
+        if fault := label_fault(label):
+            message = f"{data}: genre '{legible(label)}' {fault} (import {data} again with --rename)"
+            raise ArchiveError(message)
     if len(labels) == 1:
         message = f"{data}: its sides {', '.join(settings.sides)} have one genre, {labels[0]}: a model needs two"
         raise ArchiveError(message)
