@@ -41,10 +41,11 @@ def promise(
     labels: tuple[str, ...] = LABELS,
     health: Health | None = None,
     front_end: FrontEnd = SMALL,
+    supersedes: int = 0,
 ) -> Manifest:
     """A manifest without the hashes of its files."""
     plain = manifest_of(front_end, labels, kind="float32")
-    return structs.replace(plain, name="fixed", version=version, serial=serial, health=health)
+    return structs.replace(plain, name="fixed", version=version, serial=serial, health=health, supersedes=supersedes)
 
 
 def golden_of(network: bytes, manifest: Manifest) -> bytes:
@@ -87,9 +88,10 @@ def good(
     key: Ed25519PrivateKey | None = KEY,
     front_end: FrontEnd = SMALL,
     health: Health | None = None,
+    supersedes: int = 0,
 ) -> dict[str, bytes]:
     """A bundle that works; its window is half a second."""
-    manifest = promise(version, serial=serial, labels=labels, front_end=front_end, health=health)
+    manifest = promise(version, serial=serial, labels=labels, front_end=front_end, health=health, supersedes=supersedes)
     spread = np.random.default_rng(seed).standard_normal((len(labels), front_end.frames * front_end.n_mfcc)) / 100.0
     network = tiny_network.dense(spread, (1, front_end.frames, front_end.n_mfcc))
     return files_of(manifest, network, golden_of(network, manifest), key=key)

@@ -193,7 +193,7 @@ def test_a_sink_knows_no_other_sink(name):
 
 @pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.bundles")])
 def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
-    allowed = {"errors", "estimate", "extras", "manifest", "model", "golden", "frontend", "durable", "bundles"}
+    allowed = {"clock", "errors", "estimate", "extras", "manifest", "model", "golden", "frontend", "durable", "bundles"}
     assert {each.split(".")[1] for each in own(name)} <= allowed
 
 

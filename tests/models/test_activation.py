@@ -1,20 +1,24 @@
 """Which model listens: put to use, kept, sent back, and whole after a kill at every step."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import signing
-from headnod.bundles.activation import Activation
+from headnod.app.reign import Reign
+from headnod.bundles.activation import ACTIVATION_FILE, Activation
 from headnod.bundles.archive import read
 from headnod.bundles.intake import Intake
 from headnod.bundles.progress import Stage
 from headnod.bundles.serials import Serials
 from headnod.bundles.store import Store
+from headnod.config import Config
 from headnod.errors import BundleError
 from headnod.model import GenreModel
 from signing import good
@@ -179,3 +183,92 @@ def test_what_root_installs_belongs_to_the_owner_of_the_state_folder(intake, sta
     intake.put_to_use(intake.take(good()))
     owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in state.rglob("*")}
     assert owners == {(1234, 1234)}
+
+
+def test_two_processes_do_not_change_the_models_at_once(state):
+    first, second = Store(state), Store(state, patience=0.05)
+    busy = pytest.raises(BundleError, match="another headnod is changing the models")
+    with first.changing(), busy, second.changing():
+        pass
+    with second.changing():
+        assert (state / "models").is_dir()
+
+
+def test_a_probation_waits_for_who_activates_and_then_leaves_the_new_model_alone(two, state, store, activation):
+    """What was watched was the model before."""
+    listener = Activation(Store(state), Serials(state), lambda _: None)
+    kept = []
+    with store.changing():
+        waiting = threading.Thread(target=lambda: kept.append(listener.keep(two[1])))
+        waiting.start()
+        waiting.join(0.2)
+        assert not kept, "it waits"
+        store.switch(two[0])
+        (state / ACTIVATION_FILE).write_text(json.dumps({"model": two[0], "former": two[1], "manifest": "", "left": 4}))
+    waiting.join(10.0)
+    assert kept == [False]
+    assert (activation.trial.model, activation.trial.left) == (two[0], 4)
+
+
+def test_a_verdict_on_a_model_that_no_longer_listens_sends_nothing_back(two, activation, store, said):
+    activation.roll_back("")
+    said.clear()
+    assert activation.roll_back("its answers have collapsed", model=two[1]) == two[0] == store.current
+    assert (said, store.names()) == ([], list(two))
+
+
+def test_a_probation_that_is_stood_is_kept(two, activation):
+    assert activation.keep(two[1])
+    assert activation.trial.left == 0
+
+
+class TestOffered:
+    @pytest.mark.usefixtures("one")
+    def test_what_was_signed_later_is_offered_whatever_its_version_or_name(self, intake, activation):
+        for files in (good("1.0.0", serial=3, seed=3), good("0.9.0", serial=4)):
+            name = intake.take(files)
+            assert activation.offered() == name
+
+    @pytest.mark.usefixtures("one")
+    def test_what_listens_is_no_offer_and_nor_is_what_came_before_it(self, activation, intake):
+        assert activation.offered() is None
+        intake.put_to_use(intake.take(good("2.0.0", serial=2)))
+        assert activation.offered() is None
+
+    @pytest.mark.usefixtures("two")
+    def test_what_was_sent_back_by_hand_is_not_offered_again(self, activation):
+        activation.roll_back("")
+        assert activation.offered() is None
+
+    @pytest.mark.usefixtures("one")
+    def test_what_was_declared_void_is_not_offered(self, state, activation, intake):
+        intake.take(good("3.0.0", serial=9))
+        (state / "serial.json").write_text(json.dumps({"serial": 5, "manifest": ""}))
+        assert activation.offered() is None
+
+
+class TestRecovery:
+    @pytest.fixture
+    def stuck(self, state, two, store):
+        """A damaged model listens, and its folder cannot be written."""
+        (store.path(two[1]) / "model.tflite").write_bytes(b"damaged")
+        (state / "models" / ".lock").unlink(missing_ok=True)
+        (state / "models" / ".lock").mkdir()
+        return two
+
+    @pytest.mark.usefixtures("stuck")
+    def test_one_that_fails_is_tried_once_and_not_with_each_estimate(self, state, caplog):
+        reign, config = Reign(state, lambda _: None), Config()
+        first = reign.begin(config)
+        told = len(caplog.records)
+        assert [reign.look(config) for _ in range(5)] == [None] * 5
+        assert reign.listening == (first, 0)
+        assert len(caplog.records) == told
+
+    def test_it_is_tried_again_with_a_reload_and_with_another_model(self, state, stuck, store):
+        reign, config = Reign(state, lambda _: None), Config()
+        reign.begin(config)
+        (state / "models" / ".lock").rmdir()
+        assert reign.look(config) is None
+        assert reign.reloaded(config).manifest.id == "fixed-1.0.0"
+        assert store.current == stuck[0]

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -13,7 +14,9 @@ import signing
 from headnod.bundles.archive import split
 from headnod.bundles.intake import Intake
 from headnod.bundles.progress import Stage
+from headnod.bundles.serials import AHEAD, AHEAD_UNSET, SERIAL_FILE
 from headnod.bundles.signature import verify
+from headnod.clock import Clock
 from headnod.errors import BundleError, ConfigError, HeadnodError
 from headnod.manifest import GOLDEN, MANIFEST, MODEL, SIGNATURE
 from signing import KEY, NEXT, STRANGER, good, public
@@ -101,6 +104,37 @@ class TestSerials:
         with pytest.raises(BundleError, match="serial 8 is older than 9"):
             again.take(good(serial=8))
         assert again.take(good("2.0.0", serial=9)) == "fixed-2.0.0.9", "what was seen last may come again"
+
+    @pytest.mark.parametrize(("kept", "ahead"), [(True, AHEAD), (False, AHEAD_UNSET)])
+    @pytest.mark.parametrize("beyond", [0, 1])
+    def test_a_bundle_that_a_clock_in_the_future_signed_is_refused(self, state, store, kept, ahead, beyond):
+        now = datetime(2026, 11, 27, 12, tzinfo=UTC)
+        clock = Clock(now=lambda: now, monotonic=lambda: 10.0, kept=lambda: kept)
+        intake = Intake(state, [public()], print, budget=1.0, windows=4, clock=clock)
+        serial = int(now.timestamp()) + ahead + beyond
+        if beyond:
+            with pytest.raises(BundleError, match=f"serial {serial} was made in the future: 202[67]-.*set the clock"):
+                intake.take(good(serial=serial))
+            assert not store.names()
+            assert intake.take(good(serial=5)) == "fixed-1.0.0.5", "it has left nothing behind"
+        else:
+            assert intake.take(good(serial=serial)) == store.names()[0]
+
+    def test_one_that_was_taken_is_declared_void_by_a_later_signature(self, state, intake):
+        void = 2_182_464_000
+        (state / SERIAL_FILE).write_text(json.dumps({"serial": void, "manifest": "0" * 64}))
+        with pytest.raises(BundleError, match=f"older than {void}.*if 2039-02-28 .*--anew --supersede {void}"):
+            intake.take(good(serial=7))
+        assert intake.take(good(serial=7, supersedes=void)) == "fixed-1.0.0.7"
+        assert intake.take(good("1.1.0", serial=8)) == "fixed-1.1.0.8", "from then on as ever"
+        with pytest.raises(BundleError, match="serial 7 is older than 8"):
+            intake.take(good(serial=7, supersedes=void))
+
+    @pytest.mark.parametrize("supersedes", [199, 201])
+    def test_only_the_very_serial_that_is_the_greatest_can_be_declared_void(self, intake, supersedes):
+        intake.take(good("2.0.0", serial=200))
+        with pytest.raises(BundleError, match="serial 7 is older than 200"):
+            intake.take(good(serial=7, supersedes=supersedes))
 
     def test_two_bundles_with_one_serial_are_not_both_taken(self, intake):
         intake.take(good(serial=5))

@@ -230,6 +230,23 @@ def test_the_model_is_an_update_that_installs_the_newest(entities):
     assert controls.did == [("activate", "genre-0.2.0")]
 
 
+@pytest.mark.parametrize(
+    ("told", "installed", "latest"),
+    [
+        ({"serial": 4, "latest_serial": 5}, "0.1.0 (4)", "0.1.0 (5)"),
+        ({"latest_serial": 5}, "0.1.0", "0.1.0 (5)"),
+        ({"serial": 4, "latest_serial": 5, "latest_model": "genre-0.0.9"}, "0.1.0 (4)", "0.0.9 (5)"),
+        ({"serial": 4, "latest_serial": 5, "latest_model": "mood-2.0.0"}, "0.1.0 (4)", "mood-2.0.0 (5)"),
+        ({"serial": 4, "latest_serial": 4}, "0.1.0 (4)", "0.1.0 (4)"),
+    ],
+)
+def test_whatever_a_listener_offers_is_an_update(entities, told, installed, latest):
+    """Home Assistant orders plain versions, and takes any other text that differs for an update."""
+    said = info(**({"latest_model": "genre-0.1.0"} | told))
+    state = entities["update.kitchen_update"].state(encode(said))
+    assert (state["installed_version"], state["latest_version"]) == (installed, latest)
+
+
 @pytest.mark.parametrize("node", ["Kitchen-1", "_", "--a--", "7", "a__b", "x" * 64])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_name_of_a_listener_makes_good_entities(node, form):

@@ -89,6 +89,11 @@ def amount(text: str, least: float, most: float, what: str) -> float:
     return value
 
 
+def serial(text: str) -> int:
+    """The serial of a bundle."""
+    return _between(text, 1, 1 << 53)
+
+
 def few(text: str) -> int:
     """How many listeners, or none."""
     return _between(text, 0, 9999)

@@ -188,7 +188,8 @@ class Daemon:
     def _info(self) -> InfoPayload:
         from headnod.app.publishing import info_of  # noqa: PLC0415
 
-        return info_of(self._config, *self._reign.listening, self._reign.stored, paused=self._paused)
+        reign = self._reign
+        return info_of(self._config, *reign.listening, reign.stored, offered=reign.offered, paused=self._paused)
 
     def _obey(self) -> None:
         """Do what was asked by MQTT."""

@@ -184,7 +184,9 @@ def compared(agreement: Agreement, where: Topics) -> bytes:
     )
 
 
-def info_of(config: Config, model: GenreModel, serial: int, stored: Sequence[str], *, paused: bool) -> InfoPayload:
+def info_of(
+    config: Config, model: GenreModel, serial: int, stored: Sequence[str], *, offered: str | None, paused: bool
+) -> InfoPayload:
     """What the listener is.
 
     Args:
@@ -192,12 +194,14 @@ def info_of(config: Config, model: GenreModel, serial: int, stored: Sequence[str
         model: The model that listens.
         serial: Its serial; 0 if it came with headnod.
         stored: Names of the installed models, the one with the greatest serial last.
+        offered: The stored model, by its name in the store, that waits to be activated; None if there is none.
         paused: The listener makes no estimates.
     """
     front_end, manifest = model.front_end, model.manifest
     shipped_here = [folder.name for folder in models()]
-    newer = [id_of(name) for name in stored if serial_of(name) > serial]
     there = tuple(dict.fromkeys([*shipped_here, *map(id_of, stored)]))
+    unsigned = [*shipped_here, *(id_of(name) for name in stored if not serial_of(name))]
+    newest = id_of(offered) if offered else manifest.id if serial else latest(manifest.id, unsigned)
     return InfoPayload(
         node=topics(config.mqtt).node,
         boot=BOOT,
@@ -209,8 +213,8 @@ def info_of(config: Config, model: GenreModel, serial: int, stored: Sequence[str
         model=manifest.id,
         model_sha256=manifest.sha256[MODEL],
         models=there,
-        # A signed model gives way to one that was signed later, whatever their versions say.
-        latest_model=(newer or [manifest.id])[-1] if serial else latest(manifest.id, there),
+        latest_model=newest,
+        latest_serial=serial_of(offered) if offered else serial if newest == manifest.id else 0,
         labels=model.labels,
         every_s=config.listen.every,
         window_s=round(front_end.window_samples / front_end.sample_rate, 3),

@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 _LOUD = (Stage.REFUSED, Stage.ROLLED_BACK)
 
+_PATIENCE = 1.0
+"""Seconds to wait for the command line, while sound is kept for two."""
+
 
 class Reign:
     """The model that listens, and whether it may go on."""
@@ -40,8 +43,11 @@ class Reign:
             tell: Is told each step of a new model, after the log.
         """
         self._tell_others = tell
-        self.activation = Activation(Store(state), Serials(state), self.tell) if state is not None else None
+        self.activation: Activation | None = None
+        if state is not None:
+            self.activation = Activation(Store(state, patience=_PATIENCE), Serials(state), self.tell)
         self._name: str | None = None
+        self._stuck: str | None = None
         self._listening: tuple[GenreModel, str | None] | None = None
         self._probation: Probation | None = None
 
@@ -52,6 +58,11 @@ class Reign:
         assert self._listening is not None  # noqa: S101 - `begin` comes first
         model, name = self._listening
         return model, serial_of(name) if name else 0
+
+    @property
+    def offered(self) -> str | None:
+        """The stored model that was signed after the present one and waits to be activated; None if there is none."""
+        return self.activation.offered() if self.activation is not None else None
 
     @property
     def stored(self) -> list[str]:
@@ -89,6 +100,7 @@ class Reign:
             ConfigError: It names none.
             ManifestError: The one that it names cannot be used.
         """
+        self._stuck = None
         return self._load(config)
 
     def folder(self, config: Config) -> Path | None:
@@ -98,18 +110,18 @@ class Reign:
 
     def watch(self, said: Estimate | Condition) -> None:
         """See what the listener said: while a model is on probation, that is judged."""
-        probation, activation = self._probation, self.activation
+        probation, activation, name = self._probation, self.activation, self._name
         if probation is None or activation is None:
             return
         fault = probation.watch(said) if isinstance(said, Estimate) else probation.interrupted(said)
         if fault:
             self._probation = None
-            self._guarded(lambda: activation.roll_back(fault))
+            self._guarded(lambda: activation.roll_back(fault, model=name))
         elif probation.over:
             self._probation = None
-            self._guarded(activation.keep)
-            heard = f"{probation.heard} windows with music"
-            self.tell(replace(activation.present(), message=f"has stood its probation: {heard}, all well"))
+            if self._guarded(lambda: activation.keep(name)):
+                heard = f"{probation.heard} windows with music"
+                self.tell(replace(activation.present(), message=f"has stood its probation: {heard}, all well"))
 
     def end(self) -> None:
         """The listener ends as it should."""
@@ -124,7 +136,10 @@ class Reign:
         self._tell_others(progress)
 
     def _wanted(self, config: Config) -> str | None:
-        return self.activation.store.current if self.activation is not None and config.model.installed else None
+        if self.activation is None or not config.model.installed:
+            return None
+        current = self.activation.store.current
+        return None if current == self._stuck else current
 
     def _load(self, config: Config) -> GenreModel:
         activation, self._probation = self.activation, None
@@ -136,9 +151,10 @@ class Reign:
                 try:
                     # Not for good: a card may have lost what was sent in good order.
                     activation.roll_back("it cannot be loaded", condemn=False)
-                except BundleError as stuck:
-                    _log.error("%s; the model of the configuration listens", stuck)
-                    break
+                except BundleError as error:
+                    # Not tried again with each estimate: a new attempt comes with a reload, a start or another model.
+                    self._stuck = name
+                    _log.error("%s; the model of the configuration listens", error)
                 continue
             trial, self._name = activation.trial, name
             if trial is not None and trial.left:
@@ -151,8 +167,9 @@ class Reign:
         self._listening = model, None
         return model
 
-    def _guarded(self, change: Callable[[], object]) -> None:
+    def _guarded(self, change: Callable[[], object]) -> object:
         try:
-            change()
+            return change()
         except BundleError as error:
             _log.error("%s; it is tried again when the listener starts", error)
+            return None

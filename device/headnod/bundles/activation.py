@@ -8,9 +8,11 @@ round. Alone because the command line, MQTT and the listener itself do it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from headnod.bundles.progress import Progress, Stage, Tell
 from headnod.bundles.serials import Serials
@@ -90,12 +92,13 @@ class Activation:
             self._write(Trial(name, former, manifest, left=windows))
             self.store.switch(name)
 
-    def roll_back(self, why: str, *, condemn: bool = True) -> str | None:
+    def roll_back(self, why: str, *, condemn: bool = True, model: str | None = None) -> str | None:
         """Let the former model listen again.
 
         Args:
             why: What a probation found; empty if a person wants it.
             condemn: Do not take this bundle again.
+            model: The model that this was found of: if another one was activated since, nothing is done.
 
         Returns:
             The former model by its name in the store; None is what the configuration says.
@@ -105,6 +108,8 @@ class Activation:
         """
         with self.store.changing():
             failed, trial = self.store.current, self.trial
+            if model is not None and failed != model:
+                return failed
             if failed is None or (trial is None and not why):
                 raise BundleError("no model is known that listened before this one (name one: headnod models activate)")
             former = trial.former if trial is not None else None
@@ -144,32 +149,58 @@ class Activation:
         Raises:
             BundleError: The folder cannot be written.
         """
-        trial = self.trial
-        if trial is None or not trial.left:
-            return
-        crashes = trial.crashes + trial.running
-        if crashes >= CRASHES:
-            self.roll_back(f"the listener ended badly {crashes} times while it was on probation")
-            return
-        self._write(msgspec.structs.replace(trial, crashes=crashes, running=True))
+        trial = self._amend(lambda trial: replace(trial, crashes=trial.crashes + trial.running, running=True))
+        if trial is not None and trial.left and trial.crashes >= CRASHES:
+            why = f"the listener ended badly {trial.crashes} times while it was on probation"
+            self.roll_back(why, model=trial.model)
 
     def end(self) -> None:
-        """A listener ends as it should."""
-        trial = self.trial
-        if trial is not None and trial.left and trial.running:
-            self._write(msgspec.structs.replace(trial, running=False))
+        """A listener ends as it should.
 
-    def keep(self) -> None:
-        """The model in use has stood its probation."""
-        trial = self.trial
-        if trial is not None:
-            self._write(msgspec.structs.replace(trial, left=0, crashes=0, running=False))
+        Raises:
+            BundleError: The folder cannot be written.
+        """
+        self._amend(lambda trial: replace(trial, running=False))
+
+    def keep(self, model: str | None = None) -> bool:
+        """The model in use has stood its probation.
+
+        Args:
+            model: The model that was watched: if another one was activated since, nothing is done.
+
+        Returns:
+            Whether it is kept.
+
+        Raises:
+            BundleError: The folder cannot be written.
+        """
+        kept = self._amend(lambda trial: replace(trial, left=0, crashes=0, running=False), model)
+        return kept is not None and not kept.left
 
     def taken_up(self) -> None:
-        """A listener that was running has changed over to the model in use."""
-        trial = self.trial
-        if trial is not None and trial.left and not trial.running:
-            self._write(msgspec.structs.replace(trial, running=True))
+        """A listener that was running has changed over to the model in use.
+
+        Raises:
+            BundleError: The folder cannot be written.
+        """
+        self._amend(lambda trial: replace(trial, running=True))
+
+    def offered(self) -> str | None:
+        """The newest stored bundle, if it was signed after the one in use and did not fail; None if there is none.
+
+        This order, of serials, is the one in which bundles are taken, whatever their names and versions are.
+        """
+        current = self.store.current
+        try:
+            seen = self._serials.seen()
+        except BundleError:
+            return None
+        newer = [
+            name
+            for name in self.store.names()
+            if serial_of(name) > (serial_of(current) if current else 0) and seen.allows(serial_of(name))
+        ]
+        return newer[-1] if newer else None
 
     def prune(self, keep: int) -> list[str]:
         """Remove the oldest models but so many; what listens and the way back stay.
@@ -180,6 +211,24 @@ class Activation:
         with self.store.changing():
             trial = self.trial
             return self.store.prune(keep, needed={trial.former} if trial is not None and trial.former else set())
+
+    def _amend(self, change: Callable[[Trial], Trial], model: str | None = None) -> Trial | None:
+        """Change the record of a probation that is under way, while nobody else does.
+
+        Returns:
+            The record as it is then; None if there is none, or it is another model's.
+        """
+        # The lock makes a folder, and most listeners never had a model to activate.
+        if self.trial is None:
+            return None
+        with self.store.changing():
+            trial = self.trial
+            if trial is None or model not in {None, trial.model}:
+                return None
+            if trial.left and (changed := change(trial)) != trial:
+                self._write(changed)
+                return changed
+            return trial
 
     def _write(self, trial: Trial) -> None:
         try:

@@ -23,6 +23,7 @@ from headnod.bundles.selftest import self_test
 from headnod.bundles.serials import Serials
 from headnod.bundles.signature import verify
 from headnod.bundles.store import MOST, Store, serial_of
+from headnod.clock import Clock
 from headnod.errors import BundleError, HeadnodError
 from headnod.manifest import HASHED, MANIFEST, SIGNATURE, Manifest, parse_manifest
 
@@ -55,7 +56,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 class Intake:
     """Takes bundles into a store."""
 
-    def __init__(self, state: Path, keys: Sequence[str], tell: Tell, *, budget: float, windows: int) -> None:
+    def __init__(
+        self,
+        state: Path,
+        keys: Sequence[str],
+        tell: Tell,
+        *,
+        budget: float,
+        windows: int,
+        clock: Clock | None = None,
+    ) -> None:
         """Take bundles that one of these keys signed.
 
         Args:
@@ -64,7 +74,9 @@ class Intake:
             tell: Is told each step.
             budget: Seconds that a window may take.
             windows: Windows of a probation.
+            clock: The clocks; the machine's own if absent.
         """
+        self._clock = clock or Clock()
         self.store, self._serials = Store(state), Serials(state)
         self.activation = Activation(self.store, self._serials, tell)
         self._keys, self._tell, self._budget, self._windows = keys, tell, budget, windows
@@ -96,7 +108,13 @@ class Intake:
         with self.store.changing():
             if not trusted:
                 # Inside, so that of two intakes at once the older cannot come second.
-                self._serials.admit(manifest.serial, self._about.manifest)
+                self._serials.admit(
+                    manifest.serial,
+                    self._about.manifest,
+                    now=self._clock.now(),
+                    synchronised=self._clock.synchronised(),
+                    supersedes=manifest.supersedes,
+                )
             self.tell(Stage.VERIFIED, "signature and hashes are good" if not trusted else "every hash is good")
             self._make_room(f"{manifest.id}.{manifest.serial}")
             name = self.store.add(files, manifest)

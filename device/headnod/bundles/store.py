@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,14 +28,20 @@ MOST = 8
 
 _STORED = re.compile(r"\A(?P<id>[a-z0-9][a-z0-9-]{0,31}-\d{1,4}\.\d{1,4}\.\d{1,4})\.(?P<serial>\d{1,16})\Z")
 _NEW, _OLD, _LOCK = ".new-", ".old-", ".lock"
+_LOOK = 0.02
 
 
 class Store:
     """The models of one device."""
 
-    def __init__(self, state: Path) -> None:
-        """Keep them in this state folder; nothing is made before it is needed."""
-        self.state, self.folder = state, state / MODELS
+    def __init__(self, state: Path, *, patience: float = 30.0) -> None:
+        """Keep them in this state folder; nothing is made before it is needed.
+
+        Args:
+            state: The state folder.
+            patience: Seconds to wait for another process that changes something.
+        """
+        self.state, self.folder, self._patience = state, state / MODELS, patience
 
     @property
     def current(self) -> str | None:
@@ -67,13 +74,13 @@ class Store:
         """Nobody else changes anything meanwhile, and what was begun and never ended is swept away.
 
         Raises:
-            BundleError: The folder cannot be written.
+            BundleError: The folder cannot be written, or another process changes it all the time.
         """
         try:
             make_folder(self.folder)
             with (self.folder / _LOCK).open("a+") as lock:
                 entrust(self.folder / _LOCK)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._lock(lock.fileno())
                 self._sweep()
                 try:
                     yield
@@ -82,6 +89,19 @@ class Store:
         except OSError as error:
             message = f"{error.filename or self.folder}: {(error.strerror or str(error)).lower()}"
             raise BundleError(message) from error
+
+    def _lock(self, lock: int) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    message = f"{self.folder}: another headnod is changing the models (try again when it has ended)"
+                    raise BundleError(message) from None
+                time.sleep(_LOOK)
+            else:
+                return
 
     def add(self, files: Files, manifest: Manifest) -> str:
         """Store a bundle, whose hashes were checked; call it inside `changing`.

@@ -164,6 +164,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serial: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
     """Grows from each signing to the next, and no device goes back; 0 before the first."""
 
+    supersedes: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
+    """A greater serial that its signer declares void, as one that was made by a clock that was wrong; 0 is none."""
+
     health: Health | None = None
     """Bounds that a device holds the answers to, if they were measured."""
 

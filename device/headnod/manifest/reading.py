@@ -38,6 +38,9 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     """The manifest as its file holds it, in the oldest format that has a place for everything in it."""
     # msgspec writes those fields of a dataclass only that it read.
     plain = {**msgspec.to_builtins(manifest), "front_end": asdict(manifest.front_end)}
+    if not manifest.supersedes:
+        # Seldom needed, and a headnod that does not know it refuses the key.
+        del plain["supersedes"]
     default, front_end = FrontEnd(), plain["front_end"]
     plainly = front_end["n_mfcc"] > 0 and all(front_end[key] == getattr(default, key) for key in _NEW_OF_FRONT_END)
     if plainly and not _new_keys(plain):

@@ -195,7 +195,11 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
         "unit_of_measurement": "%",
         "command_template": "{{ value / 100 }}",
     }
-    version = "value_json.{}.split('-') | last"
+    # With its serial a version is text that Home Assistant does not order: any other one is an update.
+    version = "(value_json.{}.split('-') | last)"
+    serial = "(' (' ~ value_json.{0} ~ ')' if value_json.get('{0}') else '')"
+    same_name = "value_json.latest_model.rpartition('-')[0] == value_json.model.rpartition('-')[0]"
+    renamed = f"{version.format('latest_model')} if {same_name} else value_json.latest_model"
     return {
         "threshold": {
             **percent,
@@ -227,8 +231,8 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             "state_topic": topics.info,
             "value_template": an_object(
                 {
-                    "installed_version": version.format("model"),
-                    "latest_version": version.format("latest_model"),
+                    "installed_version": f"{version.format('model')} ~ {serial.format('serial')}",
+                    "latest_version": f"({renamed}) ~ {serial.format('latest_serial')}",
                     "title": f"'{info.model.rpartition('-')[0]}'",
                 }
             ),

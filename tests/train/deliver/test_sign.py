@@ -47,6 +47,27 @@ def test_anew_it_has_a_greater_serial_also_when_the_clock_stands_still(folder):
     assert sign(folder, KEY, anew=True, now=lambda: 0).manifest.serial == NOON + 2
 
 
+def test_a_serial_that_a_wrong_clock_made_is_superseded_by_a_smaller_one(folder):
+    void = sign(folder, KEY, now=lambda: 2 * NOON).manifest.serial
+    signed = sign(folder, KEY, supersede=void, now=lambda: NOON).manifest
+    assert (signed.serial, signed.supersedes) == (NOON, void)
+    later = sign(folder, KEY, anew=True, now=lambda: NOON + 5).manifest
+    assert (later.serial, later.supersedes) == (NOON + 5, 0)
+
+
+@pytest.mark.parametrize(("serial", "fits"), [(NOON, False), (NOON + 1, True)])
+def test_only_a_serial_of_the_future_can_be_superseded(folder, serial, fits):
+    if fits:
+        assert sign(folder, KEY, supersede=serial, now=lambda: NOON).manifest.serial == NOON
+    else:
+        with pytest.raises(BundleError, match="is no greater than the new serial"):
+            sign(folder, KEY, supersede=serial, now=lambda: NOON)
+
+
+def test_a_bundle_that_supersedes_nothing_can_be_read_by_an_older_headnod(folder):
+    assert b"supersedes" not in read(sign(folder, KEY, now=lambda: NOON).path)[MANIFEST]
+
+
 def test_what_was_measured_of_its_answers_stays_with_it(folder):
     sign(folder, KEY, now=lambda: NOON)
     measured = sign(folder, KEY, health=lambda _: Health(0.1, 0.9), now=lambda: NOON)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from headnod_train.arguments import few, place, seconds
-from headnod_train.commands.options import add_key, add_passphrase_file, say
+from headnod_train.commands.options import add_key, add_passphrase_file, add_supersede, say
 
 if TYPE_CHECKING:
     from headnod.config import MqttSection
@@ -40,6 +40,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder, or a file that 'sign' wrote")
     parser.add_argument("--anew", action="store_true", help="sign it anew: go back to a model that was sent before")
+    add_supersede(parser)
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--broker", type=place, metavar="HOST[:PORT]", help="by MQTT (default: mqtt.host)")
     way.add_argument("--ssh", metavar="HOST", help="to one machine by ssh, whose user may 'sudo headnod'")
@@ -87,10 +88,10 @@ def _signed(options: argparse.Namespace) -> Signed:
     from headnod_train.deliver.secret import passphrase_from  # noqa: PLC0415
     from headnod_train.deliver.sign import opened, sign  # noqa: PLC0415
 
-    if not options.bundle.is_dir() and not options.anew:
+    if not options.bundle.is_dir() and not options.anew and not options.supersede:
         return opened(options.bundle)
     key = load(options.key, lambda: passphrase_from(options.passphrase_file))
-    return sign(options.bundle, key, anew=options.anew)
+    return sign(options.bundle, key, anew=options.anew, supersede=options.supersede)
 
 
 def _section(options: argparse.Namespace) -> MqttSection:

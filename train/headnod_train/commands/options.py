@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from headnod_train.arguments import serial
+
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """The archive."""
@@ -49,3 +51,14 @@ def plain_console(*, stderr: bool = False) -> Console:
 def say(text: str) -> None:
     """A line of the result, as it is, on stdout."""
     plain_console().print(text, soft_wrap=True)
+
+
+def add_supersede(parser: argparse.ArgumentParser) -> None:
+    """The way back from a serial that was made by a clock that was wrong."""
+    parser.add_argument(
+        "--supersede",
+        type=serial,
+        default=0,
+        metavar="SERIAL",
+        help="sign it anew and declare this greater serial void, which a clock that was wrong has made",
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.commands.options import add_key, add_passphrase_file, add_split, say
+from headnod_train.commands.options import add_key, add_passphrase_file, add_split, add_supersede, say
 
 if TYPE_CHECKING:
     from headnod.manifest import Health
@@ -34,6 +34,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("bundle", type=Path, metavar="FOLDER", help="a bundle, such as models/genre-0.2.0")
     parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (FOLDER.bundle)")
     parser.add_argument("--anew", action="store_true", help="give it a new serial, so that listeners go back to it")
+    add_supersede(parser)
     parser.add_argument(
         "--data", type=Path, metavar="ARCHIVE", help="measure on this archive how spread answers are when all is well"
     )
@@ -58,5 +59,5 @@ def run(options: argparse.Namespace, console: Console) -> None:
         return measure(model, read_archive(options.data, model.front_end), split=options.split, console=console)
 
     measured = None if options.data is None else health
-    signed = sign(options.bundle, key, out=options.out, anew=options.anew, health=measured)
+    signed = sign(options.bundle, key, out=options.out, anew=options.anew, supersede=options.supersede, health=measured)
     say(f"{signed.path}: {signed.manifest.id}, serial {signed.manifest.serial}, {len(signed.content)} bytes")

@@ -45,6 +45,7 @@ def sign(
     *,
     out: Path | None = None,
     anew: bool = False,
+    supersede: int = 0,
     health: Callable[[GenreModel], Health] | None = None,
     now: Callable[[], float] = time.time,
 ) -> Signed:
@@ -55,13 +56,15 @@ def sign(
         key: Who signs.
         out: The file; None puts it beside the folder.
         anew: Give it a new serial in any case, so that listeners go back to it.
+        supersede: A serial to declare void, in the future of every listener because the clock that made it was
+            wrong: listeners whose greatest it is take this bundle, although its own serial is smaller.
         health: Measures how the answers are spread; None leaves what is known.
         now: The wall clock, in seconds since 1970: the serial, so that no two
             workstations need to agree on a count.
 
     Raises:
         ManifestError: The bundle does not keep its promise.
-        BundleError: It has what no bundle has.
+        BundleError: It has what no bundle has, or the serial to supersede is not in the future.
         OSError: The file cannot be written.
     """
     if not folder.is_dir():
@@ -73,14 +76,18 @@ def sign(
     place = out or folder.with_name(f"{folder.name}{SUFFIX}")
     former = _former(place, key)
     same = former is not None and _plain(former.manifest) == _plain(plain)
-    if former is not None and same and not anew and (former.manifest.health or health is None):
+    if former is not None and same and not anew and not supersede and (former.manifest.health or health is None):
         return former
     if health is not None:
         plain = msgspec.structs.replace(plain, health=health(model))
     elif former is not None and same:
         plain = msgspec.structs.replace(plain, health=former.manifest.health)
-    serial = max(int(now()), plain.serial + 1, former.manifest.serial + 1 if former is not None else 1)
-    manifest = msgspec.structs.replace(plain, serial=serial)
+    before = [plain.serial, former.manifest.serial if former is not None else 0]
+    serial = max(int(now()), *(each + 1 for each in before if not supersede or each < supersede))
+    if supersede and serial >= supersede:
+        message = f"--supersede {supersede}: is no greater than the new serial, {serial} (sign it without that option)"
+        raise BundleError(message)
+    manifest = msgspec.structs.replace(plain, serial=serial, supersedes=supersede)
     raw = manifest_bytes(manifest)
     write_whole(place, join({**files, MANIFEST: raw, SIGNATURE: key.sign(raw)}))
     return opened(place)
@@ -116,4 +123,4 @@ def _former(path: Path, key: Ed25519PrivateKey) -> Signed | None:
 
 def _plain(manifest: Manifest) -> Manifest:
     """Without what signing adds."""
-    return msgspec.structs.replace(manifest, serial=0, health=None)
+    return msgspec.structs.replace(manifest, serial=0, supersedes=0, health=None)

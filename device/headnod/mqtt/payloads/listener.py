@@ -44,7 +44,8 @@ class InfoPayload(msgspec.Struct, frozen=True, kw_only=True):
     """Models that can be activated by name."""
 
     latest_model: str
-    """The newest of them that has the present model's name; the present one if none is newer."""
+    """The one of them that was signed last and waits to be activated; among unsigned ones, the newest of the present
+    model's name; the present one if there is none."""
 
     labels: tuple[str, ...]
     """Genres that the model names."""
@@ -72,6 +73,9 @@ class InfoPayload(msgspec.Struct, frozen=True, kw_only=True):
 
     serial: int = 0
     """Serial of the model; 0 if it came with headnod."""
+
+    latest_serial: int = 0
+    """Serial of `latest_model`; 0 if it came with headnod."""
 
     channel: str = "stable"
     """Whose models it takes: `stable` or `canary`."""
