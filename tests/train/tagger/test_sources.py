@@ -2,6 +2,7 @@
 
 import pytest
 
+from headnod_train.collect.tracks import CollectionError
 from headnod_train.tagger.errors import TaggerError
 from headnod_train.tagger.sources import sources
 
@@ -44,6 +45,18 @@ def test_a_list_names_files_beside_it(tmp_path):
     }
 
 
+def test_a_list_of_a_spreadsheet_on_windows_is_read(tmp_path):
+    touch(tmp_path, "a/é.wav", "a/two.wav")
+    (tmp_path / "list.csv").write_bytes("Path;Track\r\na\\é.wav;first\r\n.\\a\\two.wav;\r\n".encode("cp1252"))
+    assert sources(tmp_path / "list.csv") == {"first": tmp_path / "a/é.wav", "two": tmp_path / "a/two.wav"}
+
+
+def test_linked_folders_are_tagged_too(tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/jazz").symlink_to(touch(tmp_path / "music", "one.wav"))
+    assert list(sources(tmp_path / "all")) == ["one"]
+
+
 def test_a_single_file_is_a_track(tmp_path):
     assert sources(tmp_path / "song.flac") == {"song": tmp_path / "song.flac"}
 
@@ -55,13 +68,13 @@ def test_a_single_file_is_a_track(tmp_path):
         (b"", "has no column 'path'"),
         (b"path\na.wav\nb/a.wav\n", "line 3: track 'a' stands there twice"),
         (b"path,track\n,one\n", "line 2: path is empty"),
-        (b"path\n\xff\xfe\n", "is no CSV in UTF-8"),
+        (b"path\n\x81\n", "line 2: byte 0x81 is not UTF-8"),
         (b"path\n", r"holds no audio \("),
     ],
 )
 def test_a_list_that_cannot_be_read_is_refused_by_line(tmp_path, content, complaint):
     (tmp_path / "list.csv").write_bytes(content)
-    with pytest.raises(TaggerError, match=complaint):
+    with pytest.raises((TaggerError, CollectionError), match=complaint):
         sources(tmp_path / "list.csv")
 
 

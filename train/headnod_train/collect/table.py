@@ -6,14 +6,10 @@ its line and its column.
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import os
-import re
-import unicodedata
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
+from headnod_train.collect.spreadsheet import file_of, read_spreadsheet
 from headnod_train.collect.tracks import SIDES, Collection, CollectionError, Track, unique
 from headnod_train.split import UNUSED
 
@@ -28,19 +24,9 @@ def read(path: Path) -> Collection:
     Raises:
         CollectionError: A line is wrong; it is named with its column.
     """
-    text, notes = _text(path)
-    first, _, rest = text.partition("\n")
-    # Excel reads and writes the delimiter in a line of its own before the header.
-    told = re.fullmatch(r"sep=(.)", first, re.IGNORECASE)
-    delimiter, before = (told[1], 1) if told else (max(",;\t", key=first.count), 0)
-    lines = csv.reader(io.StringIO(rest if told else text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip().lower() for name in next(lines, [])]
-        _fits(path, header)
-        rows = [(lines.line_num + before, line) for line in lines if any(line)]
-    except csv.Error as error:
-        message = f"{path}: line {lines.line_num + before}: {error}"
-        raise CollectionError(message) from error
+    sheet = read_spreadsheet(path)
+    header, rows, notes = sheet.header, sheet.rows, sheet.notes
+    _fits(path, header)
     tracks = [_track(path, number, header, line) for number, line in rows]
     _all_or_none(path, [number for number, _ in rows], tracks)
     unknown = [name for name in header if name not in (*_NEEDED, *_OPTIONAL)]
@@ -48,28 +34,6 @@ def read(path: Path) -> Collection:
         notes.append(f"{path}: columns that are not used: {', '.join(map(repr, unknown))}")
     tracks = _once(path, [number for number, _ in rows], tracks, notes)
     return unique(tracks, notes=tuple(notes))
-
-
-def _text(path: Path) -> tuple[str, list[str]]:
-    """The text of a file, and what to look at: spreadsheets write UTF-8, UTF-16 or the Windows code page."""
-    raw = path.read_bytes()
-    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        return _unix(raw.decode(encoding)), []
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        what = f"{path}: line {line}: byte 0x{raw[error.start]:02x} is not {encoding.removesuffix('-sig').upper()}"
-    try:
-        return _unix(raw.decode("cp1252")), [
-            f"{what}, so the file is read as Windows-1252 (save it as UTF-8 to be sure)"
-        ]
-    except UnicodeDecodeError as error:
-        message = f"{what} (save it as UTF-8)"
-        raise CollectionError(message) from error
-
-
-def _unix(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _fits(path: Path, header: list[str]) -> None:
@@ -98,27 +62,11 @@ def _track(path: Path, number: int, header: list[str], line: list[str]) -> Track
     if split and split not in _SPLITS:
         message = f"{path}: line {number}, column 'split': '{split}' is none of {', '.join(_SPLITS)}"
         raise CollectionError(message)
-    name, file = _file(path, number, values["path"])
+    name, file = file_of(path, number, values["path"])
     return Track(
         name, values["genre"], file,
         values.get("artist", ""), values.get("album", ""), _SPLITS.get(split, ""),
     )  # fmt: skip
-
-
-def _file(path: Path, number: int, text: str) -> tuple[str, Path]:
-    """A track's name and its file: as written, or as the same name is written on Windows or macOS."""
-    names = [text, PureWindowsPath(text).as_posix()]
-    # macOS decomposes the letters of names that it writes to a disk.
-    names += [unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")]
-    for name in names:
-        if (file := path.parent / Path(name).expanduser()).exists():
-            return name, file
-    if PureWindowsPath(text).drive:
-        message = (
-            f"{path}: line {number}, column 'path': '{text}' is a path of Windows (write it relative to this file)"
-        )
-        raise CollectionError(message)
-    return text, path.parent / Path(text).expanduser()
 
 
 def _once(path: Path, numbers: list[int], tracks: list[Track], notes: list[str]) -> list[Track]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from headnod_train.collect.files import AUDIO
+from headnod_train.collect.files import AUDIO, find_files
+from headnod_train.collect.spreadsheet import file_of, read_spreadsheet
 from headnod_train.tagger.errors import TaggerError
 
 
@@ -25,7 +25,8 @@ def sources(place: Path, *, only: Collection[str] | None = None) -> dict[str, Pa
             its name alone, as `import` calls tracks.
 
     Raises:
-        TaggerError: There is nothing to hear, or the CSV cannot be read.
+        TaggerError: There is nothing to hear, or the CSV lacks something.
+        CollectionError: The CSV cannot be read.
     """
     if place.is_dir():
         found = _in_folder(place, only)
@@ -41,10 +42,10 @@ def sources(place: Path, *, only: Collection[str] | None = None) -> dict[str, Pa
 
 
 def _in_folder(folder: Path, only: Collection[str] | None) -> dict[str, Path]:
-    paths = [path for path in folder.rglob("*") if path.suffix.lower() in AUDIO and not path.name.startswith(".")]
+    paths = find_files(folder).music
     shared = Counter(path.stem for path in paths)
     found = {}
-    for path in sorted(paths):
+    for path in paths:
         long = path.relative_to(folder)
         if only is None:
             found[path.stem if shared[path.stem] == 1 else long.with_suffix("").as_posix()] = path
@@ -61,28 +62,25 @@ def _known(path: Path, only: Collection[str]) -> str | None:
 def _in_list(table: Path, only: Collection[str] | None) -> dict[str, Path]:
     found: dict[str, Path] = {}
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if "path" not in (rows.fieldnames or ()):
-                columns = ", ".join(rows.fieldnames or ()) or "nothing"
-                message = f"{table}: has no column 'path' (its first line has {columns})"
+        sheet = read_spreadsheet(table)
+        if "path" not in sheet.header:
+            columns = ", ".join(sheet.header) or "nothing"
+            message = f"{table}: has no column 'path' (its first line has {columns})"
+            raise TaggerError(message)
+        for line, fields in sheet.rows:
+            row = dict(zip(sheet.header, fields, strict=False))
+            written, path = file_of(table, line, row["path"])
+            name = row.get("track") or path.stem
+            if only is not None and name not in only:
+                name = _known(Path(written), only) or ""
+            if row["path"] and not name:
+                continue
+            if not row["path"] or name in found:
+                problem = f"track '{name}' stands there twice" if row["path"] else "path is empty"
+                message = f"{table}: line {line}: {problem}"
                 raise TaggerError(message)
-            for row in rows:
-                path = table.parent / (row["path"] or "")
-                name = row.get("track") or path.stem
-                if only is not None and name not in only:
-                    name = _known(Path(row["path"] or ""), only) or ""
-                if row["path"] and not name:
-                    continue
-                if not row["path"] or name in found:
-                    problem = f"track '{name}' stands there twice" if row["path"] else "path is empty"
-                    message = f"{table}: line {rows.line_num}: {problem}"
-                    raise TaggerError(message)
-                found[name] = path
+            found[name] = path
     except OSError as error:
         message = f"{table}: {(error.strerror or str(error)).lower()}"
-        raise TaggerError(message) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        message = f"{table}: is no CSV in UTF-8: {error}"
         raise TaggerError(message) from error
     return found
