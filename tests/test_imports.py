@@ -233,6 +233,7 @@ def test_nothing_but_the_program_and_its_app_reads_the_environment():
     # before it is loaded, and TZ goes before the zone of the machine.
     elsewhere = {
         "headnod.audio.capture",
+        "headnod.audio.decoder",
         "headnod.bundles.selftest",
         "headnod.clock",
         "headnod.command_line",

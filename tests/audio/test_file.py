@@ -1,14 +1,24 @@
 """Files of any kind are heard alike; damaged ones are refused in one line."""
 
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import threading
+
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audio.waves import FLOAT, wav
 from headnod.audio.centred import CONSTANT
-from headnod.audio.file import audio_file
+from headnod.audio.containers import mp3_frame
+from headnod.audio.decoding import quiet_mpg123
+from headnod.audio.file import audio_file, promised_seconds
 from headnod.errors import AudioError
 from headnod.frontend import FrontEnd
 from signals import RATE, music
@@ -221,3 +231,135 @@ def test_no_damage_to_a_header_escapes_as_another_error(path, data):
     else:
         assert np.isfinite(found).all()
         assert found.size < 40 * len(content)
+
+
+def coded(path, audio, rate=44_100, *, codec):
+    """A file that PyAV writes."""
+    av = pytest.importorskip("av", reason="PyAV is not installed: scripts/setup formats")
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=rate, layout="stereo")
+        samples = np.ascontiguousarray(np.stack([soxr.resample(audio, RATE, rate)] * 2), np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        frame.sample_rate = rate
+        stream.bit_rate = 128_000
+        fifo = av.AudioFifo()
+        resampler = av.AudioResampler(format=stream.format, layout="stereo", rate=rate)
+        for even in resampler.resample(frame):
+            fifo.write(even)
+        size = stream.codec_context.frame_size or 1_024
+        while part := fifo.read(size, partial=True):
+            part.pts = None
+            output.mux(stream.encode(part))
+        output.mux(stream.encode(None))
+    return path
+
+
+HUSHED = np.concatenate([np.zeros(3 * RATE, np.float32), music(9.0)])
+
+
+def without_header(path, audio):
+    """An MP3 of variable bit rate whose first frame, which has the length, is taken away."""
+    soundfile.write(path, audio, RATE, format="MP3", bitrate_mode="VARIABLE")
+    content = path.read_bytes()
+    assert b"Xing" in content[:200]
+    path.write_bytes(content[mp3_frame(content, 0) :])
+    return path
+
+
+@pytest.mark.parametrize("audio", [HUSHED, HUSHED[::-1].copy()], ids=["begins quietly", "ends quietly"])
+def test_an_mp3_that_promises_no_length_is_decoded_to_its_end(tmp_path, audio):
+    path = without_header(tmp_path / "song.mp3", audio)
+    assert heard(path).size / RATE == pytest.approx(12.0, abs=0.2)
+    assert promised_seconds(path) is None
+
+
+def test_an_mp3_with_a_header_promises_its_length(tmp_path):
+    soundfile.write(tmp_path / "song.mp3", HUSHED, RATE, format="MP3", bitrate_mode="VARIABLE")
+    assert promised_seconds(tmp_path / "song.mp3") == pytest.approx(12.0, abs=0.1)
+
+
+def test_an_mp3_that_begins_amid_a_frame_is_read(tmp_path):
+    path = without_header(tmp_path / "song.mp3", HUSHED)
+    path.write_bytes(path.read_bytes()[1_000:])
+    (tmp_path / "song").write_bytes(path.read_bytes())
+    assert 10.5 < heard(tmp_path / "song").size / RATE < 12.0
+
+
+def test_joined_mp3s_are_decoded_one_after_the_other(tmp_path):
+    soundfile.write(tmp_path / "song.mp3", HUSHED, RATE, format="MP3", bitrate_mode="VARIABLE")
+    content = (tmp_path / "song.mp3").read_bytes()
+    (tmp_path / "joined.mp3").write_bytes(content + content)
+    assert heard(tmp_path / "joined.mp3").size / RATE == pytest.approx(24.0, abs=0.3)
+
+
+def test_libmpg123_is_quiet_and_others_are_not(tmp_path, capfd):
+    path = without_header(tmp_path / "song.mp3", music(20.0))
+    content = bytearray(path.read_bytes())
+    for place in range(5_000, len(content) - 300, 3_000):
+        content[place : place + 200] = bytes(200)
+    path.write_bytes(content)
+    with contextlib.suppress(AudioError):
+        heard(path)
+    assert capfd.readouterr().err == ""
+    with quiet_mpg123():
+        os.write(2, b"[src/libmpg123/layer3.c:1] error: part2_3_length\nheadnod: something else\n")
+    assert capfd.readouterr().err == "headnod: something else\n"
+
+
+KINDS = [("m4a", "aac"), ("aac", "aac"), ("wma", "wmav2"), ("webm", "libopus"), ("mka", "aac")]
+
+
+@pytest.mark.parametrize(("extension", "codec"), KINDS)
+def test_other_formats_are_read_through_pyav(tmp_path, extension, codec):
+    song = music(9.0)
+    path = coded(tmp_path / f"song.{extension}", song, 48_000, codec=codec)
+    found = heard(path)
+    assert found.size / RATE == pytest.approx(9.0, abs=0.15)
+    front_end = FrontEnd(f_max=5_000.0)
+    ours, theirs = (front_end.log_mel(audio)[:36].mean(axis=0) for audio in (found, song))
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.95
+
+
+def test_a_playlist_that_calls_itself_m4a_opens_nothing(tmp_path):
+    pytest.importorskip("av", reason="PyAV is not installed: scripts/setup formats")
+    from headnod.audio.pyav import open_foreign
+
+    secret = coded(tmp_path / "secret.m4a", music(3.0), codec="aac")
+    (tmp_path / "song.m4a").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{secret}\n#EXT-X-ENDLIST\n")
+    with (tmp_path / "song.m4a").open("rb") as raw, pytest.raises(AudioError):
+        open_foreign(raw, "song.m4a")
+
+
+def test_without_pyav_the_format_and_the_way_to_it_are_named(tmp_path):
+    (tmp_path / "song.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100))
+    blocked = "import sys; sys.modules['av'] = None; from headnod.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", blocked, "classify", str(tmp_path / "song.m4a")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert re.search(r"song\.m4a: is MP4 or M4A, which needs PyAV \(install it with: .*formats", ended.stderr)
+
+
+@pytest.mark.parametrize("name", ["song.wav", "song.flac", "song.ogg", "song.mp3", "song.aiff"])
+def test_a_pipe_is_read_as_the_file_is(tmp_path, name):
+    soundfile.write(tmp_path / name, SONG, RATE)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes((tmp_path / name).read_bytes()))
+    writer.start()
+    found, stored = heard(pipe), heard(tmp_path / name)
+    writer.join()
+    assert found.size == stored.size
+    assert np.abs(found - stored).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(b"", "gave no audio"), (b"this is no music\n" * 99, "begins like no audio that is known")],
+)
+def test_a_pipe_without_audio_says_so(tmp_path, content, complaint):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(content))
+    writer.start()
+    assert complaint in refusal(pipe)
+    writer.join()

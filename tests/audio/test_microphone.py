@@ -10,10 +10,12 @@ import time
 
 import numpy as np
 import pytest
+import soundfile
 
 from doubles import Clock
 from headnod.audio.blocks import Hole
 from headnod.audio.microphone import Capture, Patience, block_seconds, microphone_blocks
+from headnod.audio.stream import open_command
 from headnod.errors import AudioError
 from headnod.estimate import State
 from signals import RATE, sine
@@ -257,3 +259,17 @@ def test_a_real_program_that_stops_sending_is_replaced_within_two_and_a_half_sec
     assert isinstance(hole, Hole)
     assert time.monotonic() - began < 2.5
     blocks.close()
+
+
+def test_a_program_that_writes_a_file_with_a_header_is_decoded(tmp_path):
+    tone = sine(440.0, 2.0, rate=48_000)
+    soundfile.write(tmp_path / "song.flac", np.stack([tone, tone], axis=1), 48_000)
+    with open_command(["cat", str(tmp_path / "song.flac")], RATE, 1) as capture:
+        assert (capture.rate, capture.channels) == (48_000, 2)
+        samples = b"".join(iter(lambda: capture.read(5.0), b""))
+    assert len(samples) == 2 * 2 * tone.size
+
+
+def test_a_program_that_writes_samples_loses_none_to_the_look_at_them(song):
+    with open_command(["sh", "-c", f"cat {song}"], RATE, 1) as capture:
+        assert b"".join(iter(lambda: capture.read(5.0), b"")) == SONG

@@ -1,11 +1,14 @@
 """Raw samples from a pipe, however they arrive."""
 
+import io
 import os
 import threading
 
 import numpy as np
 import pytest
+import soundfile
 
+from audio.waves import wav
 from headnod.audio.raw import raw_blocks
 from signals import RATE, music, sine
 
@@ -71,3 +74,41 @@ def test_what_came_is_given_before_more_comes(pipe):
     assert next(blocks).size == 10
     os.close(writing)
     assert sum(block.size for block in blocks) == 0
+
+
+def test_a_wav_says_its_own_rate_and_channels():
+    tone = sine(1_000, 2.0, rate=48_000)
+    frames = (np.stack([tone, tone], axis=1) * 32767).astype("<i2").tobytes()
+    # What `arecord` and `ffmpeg -f wav -` write: the length is not known yet.
+    for promised in (0xFFFFFFFF, 0x80000000, len(frames)):
+        content = bytearray(wav(frames, rate=48_000, channels=2))
+        content[40:44] = promised.to_bytes(4, "little")
+        reading, writing = os.pipe()
+        found = heard((reading, writing), [bytes(content)])
+        os.close(reading)
+        assert abs(found.size - 2 * RATE) <= 1
+        assert np.abs(found - sine(1_000, 3.0)[: found.size])[2_000:-2_000].max() < 1e-3
+
+
+@pytest.mark.parametrize("form", ["FLAC", "OGG", "MP3"])
+def test_a_coded_stream_is_recognised_as_it_comes(pipe, form):
+    coded = io.BytesIO()
+    soundfile.write(coded, SONG, RATE, format=form)
+    content = coded.getvalue()
+    found = heard(pipe, [content[:5], content[5:3_000], content[3_000:]])
+    assert found.size / RATE == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_stream_is_decoded_before_it_ends(pipe):
+    reading, writing = pipe
+    coded = io.BytesIO()
+    soundfile.write(coded, music(20.0), RATE, format="MP3")
+    os.write(writing, coded.getvalue()[:60_000])
+    assert next(raw_blocks(reading, rate=RATE, wanted=RATE)).size
+    os.close(writing)
+
+
+@pytest.mark.parametrize("sample", [-1, -1025, -257, 0x4952])
+def test_samples_that_look_like_a_header_are_samples(pipe, sample):
+    stream = np.full(9_000, sample, "<i2")
+    assert heard(pipe, [stream.tobytes()]).size == stream.size

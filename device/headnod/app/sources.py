@@ -16,6 +16,7 @@ from headnod.audio.blocks import Block
 from headnod.audio.centred import centred
 from headnod.audio.microphone import SHORTEST, Capture, microphone_blocks, open_device
 from headnod.audio.paced import paced
+from headnod.audio.stream import open_command
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
 from headnod.shipped import demo_clip
@@ -85,7 +86,7 @@ def opener(section: MicrophoneSection, block: float = SHORTEST) -> Callable[[], 
     """What opens the microphone of a configuration, to give so many seconds of sound at once."""
     if section.command:
         command, rate, channels = list(section.command), section.rate, section.channels
-        return lambda: Capture(command, rate=rate, channels=channels)
+        return lambda: open_command(command, rate, channels)
     return lambda: open_device(section.device, block)
 
 

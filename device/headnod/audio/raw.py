@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 
 from headnod.audio.channels import ChannelMixer
+from headnod.audio.containers import kind_of
 from headnod.audio.convert import Resampler, from_s16
+from headnod.audio.stream import decoded_blocks, first_bytes
 from headnod.frontend import Audio
 
 _CHUNK = 16_384
@@ -16,7 +18,8 @@ def raw_blocks(pipe: int, *, rate: int, wanted: int, channels: int = 1) -> Itera
     """The sound of a pipe until it is closed.
 
     Args:
-        pipe: A file descriptor that gives little-endian 16-bit samples, interleaved.
+        pipe: A file descriptor that gives little-endian 16-bit samples, interleaved; or a WAV, FLAC, Ogg or
+            MP3 file, which is recognised by its header and says its own rate and channels.
         rate: Samples per second that come.
         wanted: Sample rate that the blocks shall have.
         channels: Channels that come.
@@ -24,11 +27,16 @@ def raw_blocks(pipe: int, *, rate: int, wanted: int, channels: int = 1) -> Itera
     Yields:
         Mono blocks in [-1, 1).
     """
+    begins = first_bytes(pipe)
+    if kind_of(begins) is not None:
+        yield from decoded_blocks(pipe, begins, "standard input", wanted)
+        return
     resampler, mixer = Resampler(rate, wanted), ChannelMixer(rate, channels)
-    rest, width = b"", 2 * channels
-    while chunk := os.read(pipe, _CHUNK):
+    rest, width, chunk = b"", 2 * channels, begins
+    while chunk:
         whole = rest + chunk
         used = len(whole) // width * width
         rest = whole[used:]
         yield resampler.convert(mixer.mix(from_s16(whole[:used], channels)))
+        chunk = os.read(pipe, _CHUNK)
     yield resampler.finish()

@@ -47,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
         try:
             with ExitStack() as opened:
                 with ctrl_c_later():
-                    blocks = opened.enter_context(audio_file(Path(file), model.front_end.sample_rate))
+                    blocks = opened.enter_context(
+                        audio_file(Path("/dev/stdin" if file == "-" else file), model.front_end.sample_rate)
+                    )
                 verdict = classify(_named(file), uninterrupted(blocks), model)
         except AudioError as error:
             _log.error("%s", error)

@@ -6,15 +6,13 @@ processes and on other machines: it takes and returns plain values.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from headnod.audio.file import audio_file
+from headnod.audio.file import audio_file, promised_seconds
 from headnod.errors import AudioError
 from headnod.frontend import Audio, FrontEnd, LogMel
 from headnod_train.collect import precomputed
@@ -82,10 +80,13 @@ def middle(path: Path, rate: int, seconds: float) -> tuple[int, Audio]:
     Raises:
         AudioError: The file cannot be read up to there.
     """
-    wanted = round(seconds * rate)
+    wanted, length = round(seconds * rate), promised_seconds(path)
+    if length is None:
+        # Its length is known only when it was decoded, and a long one does not fit into memory.
+        with audio_file(path, rate) as blocks:
+            length = sum(block.size for block in blocks) / rate
     with audio_file(path, rate) as blocks:
-        about = soundfile.info(os.fsencode(path))
-        start = max(int(about.frames * rate / about.samplerate) - wanted, 0) // 2
+        start = max(int(length * rate) - wanted, 0) // 2
         kept, place = [], 0
         for block in blocks:
             kept.append(block[max(start - place, 0) :])

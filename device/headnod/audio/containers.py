@@ -1,0 +1,96 @@
+"""What a file or a stream is, by its first bytes; the frames of MP3 streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+SNIFFED = 12
+"""Bytes that tell every kind but MPEG audio, which needs `MPEG_SNIFFED`."""
+
+MPEG_SNIFFED = 8_192
+"""Bytes that hold three MP3 frames."""
+
+_BEGINS = {
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b".snd": "AU",
+    b"ID3": "MP3",
+    b"\x1aE\xdf\xa3": "Matroska or WebM",
+    b"0&\xb2u\x8ef\xcf\x11": "WMA",
+}
+_RIFF, _RIFF_KINDS = (b"RIFF", b"RIFX", b"RF64"), b"WAVE"
+_AIFF_KINDS = (b"AIFF", b"AIFC")
+
+FOREIGN = frozenset({"MP4 or M4A", "Matroska or WebM", "WMA", "AAC"})
+"""Kinds that libsndfile cannot read and PyAV can."""
+
+_MPEG_1, _LAYER_3 = 3, 1
+_BITRATES = {
+    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+
+
+def kind_of(begins: bytes) -> str | None:
+    """The kind of audio that begins so; None for raw samples, text and what is unknown.
+
+    Args:
+        begins: At least `SNIFFED` bytes, `MPEG_SNIFFED` where `may_be_mpeg`; fewer where it is shorter.
+    """
+    if begins[:4] in _RIFF and begins[8:12] == _RIFF_KINDS:
+        return "WAV"
+    if begins[:4] == b"FORM" and begins[8:12] in _AIFF_KINDS:
+        return "AIFF"
+    if begins[4:8] == b"ftyp":
+        return "MP4 or M4A"
+    for magic, kind in _BEGINS.items():
+        if begins.startswith(magic):
+            return kind
+    if _frame_follows(begins, 0, adts_frame):
+        return "AAC"
+    return "MP3" if _frame_follows(begins, 0, mp3_frame) else None
+
+
+def may_be_mpeg(begins: bytes) -> bool:
+    """Whether more bytes are needed to tell MPEG audio from raw samples."""
+    return len(begins) >= SNIFFED and bool(mp3_frame(begins, 0) or adts_frame(begins, 0))
+
+
+def mp3_frame(data: bytes, place: int) -> int:
+    """Length in bytes of the MPEG layer III frame that begins at a place; 0 if none does."""
+    if len(data) < place + 4 or data[place] != 0xFF or data[place + 1] < 0xE0:  # noqa: PLR2004 - eleven bits of sync
+        return 0
+    version, layer = data[place + 1] >> 3 & 3, data[place + 1] >> 1 & 3
+    bitrate, rate, padding = data[place + 2] >> 4, data[place + 2] >> 2 & 3, data[place + 2] >> 1 & 1
+    if layer != _LAYER_3 or version not in _RATES or not 0 < bitrate < 15 or rate == 3:  # noqa: PLR2004 - reserved
+        return 0
+    first = version == _MPEG_1
+    return (144_000 if first else 72_000) * _BITRATES[first][bitrate] // _RATES[version][rate] + padding
+
+
+def adts_frame(data: bytes, place: int) -> int:
+    """Length in bytes of the AAC frame with an ADTS header that begins at a place; 0 if none does."""
+    if len(data) < place + 7 or data[place] != 0xFF or data[place + 1] & 0xF6 != 0xF0:  # noqa: PLR2004 - sync, layer 0
+        return 0
+    return (data[place + 3] & 3) << 11 | data[place + 4] << 3 | data[place + 5] >> 5
+
+
+def first_mp3_frame(data: bytes) -> int | None:
+    """Where the first of three successive MP3 frames begins, as in a stream that was joined midway; None if nowhere."""
+    place = data.find(b"\xff")
+    while place >= 0:
+        if _frame_follows(data, place, mp3_frame):
+            return place
+        place = data.find(b"\xff", place + 1)
+    return None
+
+
+def _frame_follows(data: bytes, place: int, frame: Callable[[bytes, int], int]) -> bool:
+    """Three frames in a row: one alone may be any bytes."""
+    for _ in range(3):
+        length = frame(data, place)
+        if not length:
+            return False
+        place += length
+    return True

@@ -1,0 +1,70 @@
+"""M4A, AAC, WMA, WebM and Matroska through PyAV, the optional library of the extra `formats`.
+
+What a file says of itself is not believed further than this list of containers: others of FFmpeg's open further
+files and addresses that a file names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any, NoReturn
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.audio.convert import LEAST_RATE, MOST_RATE
+from headnod.audio.decoding import Sound
+from headnod.errors import AudioError
+
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,ogg,mp3,flac,wav"
+_MOST_CHANNELS = 64
+
+
+def open_foreign(raw: IO[bytes], name: str) -> Sound:
+    """Begin to decode an open file.
+
+    Raises:
+        AudioError: It holds no audio that FFmpeg reads.
+    """
+    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
+    try:
+        container = av.open(raw, mode="r", options=options, io_open=_refuse)
+        stream = container.streams.audio[0] if container.streams.audio else None
+        rate = int(stream.rate or 0) if stream is not None else 0
+        channels = int(stream.codec_context.layout.nb_channels) if stream is not None else 0
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        message = f"{name}: is not audio that can be read: {error}"
+        raise AudioError(message) from error
+    if stream is None:
+        message = f"{name}: holds no audio (a film without sound?)"
+        raise AudioError(message)
+    if not LEAST_RATE <= rate <= MOST_RATE or not 1 <= channels <= _MOST_CHANNELS:
+        message = f"{name}: has {channels} channels of {rate} Hz, which cannot be"
+        raise AudioError(message)
+    promised = int(stream.duration * stream.time_base * rate) if stream.duration and stream.time_base else None
+    return Sound(rate, channels, promised, _blocks(container, stream, rate, name))
+
+
+def _blocks(container: Any, stream: Any, rate: int, name: str) -> Iterator[NDArray[np.float32]]:  # noqa: ANN401 - PyAV's types differ by version
+    resampler = av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=rate)
+    count = 0
+    try:
+        for frame in container.decode(stream):
+            for even in resampler.resample(frame):
+                frames = np.ascontiguousarray(even.to_ndarray().T, np.float32)
+                if not np.isfinite(frames).all():
+                    message = f"{name}: holds samples that are no numbers (export it again)"
+                    raise AudioError(message)
+                count += len(frames)
+                yield frames
+    except av.FFmpegError as error:
+        message = f"{name}: is damaged after {count / rate:.1f} s: {error} (copy or record it again)"
+        raise AudioError(message) from error
+    finally:
+        container.close()
+
+
+def _refuse(url: str, *_flags: object) -> NoReturn:
+    message = f"refers to another file ({url[:100]})"
+    raise ValueError(message)
