@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import msgspec
 
@@ -60,7 +60,7 @@ def print_history(
     rows: Iterator[Song] | Iterator[PastEstimate]
     rows = read_songs(path, since=begin) if of == "songs" else read_estimates(path, since=begin)
     if form == "json":
-        out.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
+        out.writelines(msgspec.json.encode(_cells(row)).decode() + "\n" for row in rows)
     elif form == "csv":
         _write_csv(rows, out, _SONG if of == "songs" else (*_ESTIMATE, *map(_column, read_labels(path))))
     else:
@@ -90,9 +90,15 @@ def _write_csv(rows: Iterable[Song | PastEstimate], out: TextIO, columns: Iterab
     writer = csv.DictWriter(out, tuple(columns), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        cells = msgspec.to_builtins(row)
+        cells = _cells(row)
         scores = cells.pop("scores", {})
         writer.writerow(cells | {_column(label): score for label, score in scores.items()})
+
+
+def _cells(row: Song | PastEstimate) -> dict[str, Any]:
+    """The promised fields of a row; a song has others while the listener makes it."""
+    cells = msgspec.to_builtins(row)
+    return {key: cells[key] for key in _SONG} if isinstance(row, Song) else cells
 
 
 def _column(label: str) -> str:
