@@ -83,10 +83,11 @@ def test_import_uses_a_file_whose_name_is_not_utf8(music, out, capsys):
 
 def test_import_counts_what_is_not_decoded_in_its_genre(music, out, capsys):
     folder = music({"rock/1.wav": 1, "jazz/1.wav": 2})
-    lay(folder, "rock/2.m4a", "rock/3.aac", "rock/cover.jpg", "ambient/1.wma")
+    lay(folder, "rock/2.ape", "rock/3.m4a", "rock/cover.jpg", "ambient/1.wv")
     imported(out, folder)
     told = capsys.readouterr()
-    assert f"skipped {folder / 'rock/2.m4a'}: .m4a is not decoded" in told.err
+    assert f"skipped {folder / 'rock/2.ape'}: .ape is not decoded" in told.err
+    assert f"skipped {folder / 'rock/3.m4a'}: is not audio that can be read" in told.err
     assert f"{folder / 'ambient'}: none of its 1 files can be read, so there is no genre 'ambient'" in told.err
     assert "1 files that are not audio were passed over (1 .jpg)" in told.err
     skipped = {line.split("│")[1].strip(): line.split("│")[-3].strip() for line in told.out.splitlines() if "│" in line}
@@ -94,9 +95,9 @@ def test_import_counts_what_is_not_decoded_in_its_genre(music, out, capsys):
 
 
 def test_a_collection_of_nothing_that_is_decoded_says_so(tmp_path, out, capsys):
-    folder = lay(tmp_path / "music", "rock/2.m4a", "jazz/1.wma")
+    folder = lay(tmp_path / "music", "rock/2.ape", "jazz/1.wv")
     (line,) = refused(capsys, out, folder)
     assert line.startswith(
-        f"headnod-train: {folder}: none of its 2 files can be read, such as {folder / 'jazz/1.wma'}: "
+        f"headnod-train: {folder}: none of its 2 files can be read, such as {folder / 'jazz/1.wv'}: "
     )
-    assert line.endswith(".wma is not decoded (convert it: ffmpeg -i FILE.wma FILE.flac)")
+    assert line.endswith(".wv is not decoded (convert it: ffmpeg -i FILE.wv FILE.flac)")

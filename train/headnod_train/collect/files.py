@@ -11,12 +11,14 @@ from pathlib import Path
 from headnod.legible import legible
 from headnod_train.collect.tracks import Skipped
 
-AUDIO = {".wav", ".au", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".caf", ".w64", ".snd"}
-"""Endings of files that are decoded."""
+AUDIO = {
+    ".3gp", ".aac", ".aif", ".aifc", ".aiff", ".asf", ".au", ".caf", ".flac", ".m4a", ".m4b", ".m4p", ".mka", ".mkv",
+    ".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".snd", ".w64", ".wav", ".webm", ".wma",
+}  # fmt: skip
+"""Endings of files that are tried; the decoder says what it cannot read, and what to install for it."""
 
 OTHER_AUDIO = {
-    ".3gp", ".aac", ".ac3", ".alac", ".amr", ".ape", ".asf", ".dff", ".dsf", ".dts", ".m4a", ".m4b", ".m4p", ".mka",
-    ".mkv", ".mov", ".mp4", ".mpc", ".ra", ".rm", ".spx", ".tak", ".tta", ".webm", ".wma", ".wv",
+    ".ac3", ".alac", ".amr", ".ape", ".dff", ".dsf", ".dts", ".mpc", ".ra", ".rm", ".spx", ".tak", ".tta", ".wv",
 }  # fmt: skip
 """Endings of files that hold music and are not decoded."""
 
