@@ -1,12 +1,15 @@
 """A rollout through a real broker: some first, the others after, and nobody if those fail."""
 
 import json
+import threading
 
 import pytest
 
+import signing
 from broker import Broker, Heard, missing
 from headnod.mqtt.link import Broker as Where
 from headnod_train.deliver.rollout import LARGEST, Plan, RolloutError, roll_out
+from headnod_train.deliver.sign import sign
 from takers import there
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
@@ -131,3 +134,60 @@ def test_a_broker_that_refuses_it_is_named(tmp_path, signed):
                 Plan("stable", ("room",), quiet=0.3),
                 lambda *_: None,
             )
+
+
+@pytest.fixture
+def another(tmp_path):
+    """A bundle that somebody else rolls out meanwhile."""
+    folder = signing.write(signing.good("3.0.0", serial=0, key=None, seed=3), tmp_path / "fixed-3.0.0")
+    return sign(folder, signing.KEY).content
+
+
+def held(broker, topic):
+    """What the broker keeps there."""
+    with Heard(broker, topic, name="holds") as holds:
+        return holds.until(lambda message: message.topic == topic and message.payload, 10.0).payload
+
+
+@pytest.mark.parametrize("channel", ["canary", "stable"])
+def test_a_rollout_that_stops_takes_back_its_own_bundle_only(broker, listener, rolled_out, another, channel):
+    there(listener("first", channel_="canary", deaf=True), listener("room"))
+    topic = f"headnod/deploy/{channel}"
+    with Heard(broker, "headnod/deploy/canary", name="other") as other:
+        running = threading.Thread(target=lambda: outcomes.append(rolled_out(timeout=3.0)[0]))
+        outcomes = []
+        running.start()
+        other.until(lambda message: message.payload, 10.0)
+        other.publish(topic, another, retain=True)
+        running.join(30.0)
+    (outcome,) = outcomes
+    assert held(broker, topic) == another
+    assert retained(broker) == {topic}
+    if channel == "canary":
+        assert outcome.stopped == "another rollout has put its own model in place of this one at headnod/deploy/canary"
+        assert outcome.notes == ["headnod/deploy/canary: another rollout has put its own model there, and it stays"]
+    else:
+        assert outcome.stopped.startswith("first: ")
+
+
+def test_a_bundle_of_an_earlier_rollout_is_replaced_and_no_reason_to_stop(broker, listener, rolled_out, another):
+    with Heard(broker, "headnod/end", name="earlier") as earlier:
+        earlier.publish("headnod/deploy/stable", another, retain=True)
+    there(listener("room"))
+    outcome, _ = rolled_out()
+    assert (outcome.stopped, outcome.notes) == ("", [])
+
+
+def test_another_rollout_that_is_under_way_is_named(broker, listener, rolled_out):
+    there(listener("room"))
+    mark = json.dumps({"model": "genre-9.9.9 (7)\x1b", "host": "attic"}).encode()
+    with Heard(broker, "headnod/end", name="other") as other:
+        other.publish("headnod/deploy/rollout-1", mark, retain=True)
+        outcome, _ = rolled_out()
+    assert outcome.notes == ["another rollout is under way: genre-9.9.9 (7) from attic"]
+
+
+def test_a_rollout_leaves_no_mark_behind(broker, listener, rolled_out):
+    there(listener("room"))
+    rolled_out()
+    assert retained(broker) == {"headnod/deploy/stable"}

@@ -73,7 +73,10 @@ def run(options: argparse.Namespace, console: Console) -> None:
     plan = Plan(options.channel, tuple(dict.fromkeys(options.node)), options.canaries, options.timeout)
     where = broker(section, client_id=f"headnod.deploy-{secrets.token_hex(4)}")
     with Board(console, model) as board:
-        outcome = roll_out(signed.content, signed.digest, where, topics(section).base, plan, board.show)
+        base = topics(section).base
+        outcome = roll_out(signed.content, signed.digest, where, base, plan, board.show, model=model)
+    for note in outcome.notes:
+        say(note)
     say(summary(outcome, model))
     if outcome.stopped:
         message = f"the rollout was stopped: {outcome.stopped}"

@@ -6,6 +6,7 @@ away takes it when it comes back; a rollout that stops takes it back.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from headnod.mqtt.broker import Broker
 from headnod.mqtt.link import Link
 from headnod.mqtt.topics import Topics, channel
 from headnod_train.deliver.crew import Crew, Member
+from headnod_train.deliver.retained import Retained
 
 LARGEST = 1 << 20
 """Bytes that listeners take in one message."""
@@ -75,12 +77,17 @@ class Outcome:
     stopped: str = ""
     """Why it stopped; empty if it did not."""
 
+    notes: list[str] = field(default_factory=list)
+    """What a person should know of other rollouts."""
+
 
 Show = Callable[[Sequence[Member], str], None]
 """Is shown everybody who is concerned and what is waited for, again and again."""
 
 
-def roll_out(bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, show: Show) -> Outcome:
+def roll_out(
+    bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, show: Show, *, model: str = "a model"
+) -> Outcome:
     """Send a signed bundle, and wait until everybody who is there has tried it.
 
     Args:
@@ -90,6 +97,7 @@ def roll_out(bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, 
         base: What every topic begins with.
         plan: Who shall have it.
         show: Is shown how it goes.
+        model: What it is called, for others who roll out at the same time.
 
     Raises:
         RolloutError: The bundle is too large, the broker will not have it, or nobody is there.
@@ -99,17 +107,24 @@ def roll_out(bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, 
             f"the bundle has {len(bundle)} bytes, listeners take {LARGEST} by MQTT (use --ssh, or a smaller model)"
         )
         raise RolloutError(message)
-    rollout = _Rollout(bundle, digest, broker, base, plan, show)
+    rollout = _Rollout(bundle, digest, broker, base, plan, show, model)
     try:
         rollout.open()
-        return rollout.run()
+        outcome = rollout.run()
+        outcome.notes = rollout.notes
+        return outcome
     finally:
         rollout.close()
 
 
 class _Rollout:
-    def __init__(self, bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, show: Show) -> None:
+    def __init__(
+        self, bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, show: Show, model: str
+    ) -> None:
         self._bundle, self._base, self._plan, self._show = bundle, base, plan, show
+        self._own = hashlib.sha256(bundle).hexdigest()
+        self._retained = Retained(broker, base, model, self._own, largest=LARGEST + _INFO)
+        self.notes: list[str] = []
         self._crew = Crew(base, digest)
         self._link = Link(
             broker,
@@ -130,6 +145,9 @@ class _Rollout:
         if not self._link.connected:
             message = f"no connection: {self._link.reason}"
             raise RolloutError(message)
+        if not self._retained.start():
+            self.notes.append(f"other rollouts cannot be seen (may this user read {self._base}/deploy/+?)")
+        self.notes += [f"another rollout is under way: {other}" for other in self._retained.others]
         deadline, before = self._monotonic() + _ROLL_CALL, -1
         while before != self._crew.count and self._monotonic() < deadline:
             before = self._crew.count
@@ -140,6 +158,7 @@ class _Rollout:
         return bool(self._link.reason) and not self._link.reason.endswith(": connecting")
 
     def close(self) -> None:
+        self._retained.close()
         self._link.close()
 
     def run(self) -> Outcome:
@@ -164,7 +183,7 @@ class _Rollout:
         if first:
             topics = [self._topics(each.node).deploy for each in chosen]
             outcome = self._carry_out(first, topics + ([channel(self._base, "canary")] if canaries else []))
-            if outcome.failed or outcome.silent or not outcome.took:
+            if outcome.stopped or outcome.failed or outcome.silent or not outcome.took:
                 return self._stopped(outcome, [each for each in targets if each not in first])
         outcome = self._carry_out([*first, *(each for each in targets if each not in first)], [whole])
         # Whoever tried it first hears the channel too, from now on.
@@ -182,28 +201,29 @@ class _Rollout:
         for topic in topics:
             self._publish(topic, self._bundle)
             self._sent.append(topic)
-        self._await(targets)
+        self._await(targets, topics)
         there = [each for each in targets if each.online or each.ended]
         return Outcome(
+            stopped=self._replaced(topics),
             took=[each for each in there if each.well],
             failed=[each for each in there if each.ended and not each.well],
             silent=[each for each in there if not each.ended],
             away=[each for each in targets if each not in there],
         )
 
-    def _await(self, targets: Sequence[Member]) -> None:
+    def _await(self, targets: Sequence[Member], topics: Sequence[str]) -> None:
         deadline = self._monotonic() + self._plan.timeout
         while True:
             waiting = [each for each in targets if each.online and not each.ended]
             self._show(targets, f"{len(waiting)} of {len(targets)} under way")
-            if not waiting or self._monotonic() > deadline:
+            if not waiting or self._monotonic() > deadline or self._replaced(topics):
                 return
             self._crew.wait_for_news(_LOOK)
 
     def _stopped(self, outcome: Outcome, spared: list[Member]) -> Outcome:
         self._take_back(self._sent)
         failed = [*outcome.failed, *outcome.silent]
-        why = (
+        why = outcome.stopped or (
             f"{failed[0].node}: {failed[0].message or 'no answer in time'}"
             if failed
             else "none of those who try it first is there"
@@ -212,8 +232,18 @@ class _Rollout:
         return outcome
 
     def _take_back(self, topics: Sequence[str]) -> None:
+        self._retained.refresh()
         for topic in topics:
-            self._publish(topic, b"")
+            held = self._retained.holds(topic)
+            if held not in {None, "", self._own}:
+                self.notes.append(f"{topic}: another rollout has put its own model there, and it stays")
+            elif held != "":
+                self._publish(topic, b"")
+
+    def _replaced(self, topics: Sequence[str]) -> str:
+        """Why this rollout cannot go on; empty if it can."""
+        lost = [topic for topic in topics if self._retained.replaced(topic)]
+        return f"another rollout has put its own model in place of this one at {lost[0]}" if lost else ""
 
     def _publish(self, topic: str, payload: bytes) -> None:
         answers: list[str | None] = []
