@@ -1,15 +1,12 @@
 """What an archive keeps of a file is what the device would have heard of it."""
 
-import os
 import subprocess
 
 import numpy as np
 import pytest
 import soundfile
-from rich.console import Console
 
 from headnod.frontend import FrontEnd
-from headnod_train.collect.decoder_messages import decoder_messages
 from headnod_train.collect.hear import Heard, Unheard, as_levels, hear, middle
 from importing import COMMAND
 
@@ -131,12 +128,3 @@ def test_a_decoder_that_complains_of_each_frame_does_not_fill_the_terminal(music
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert not [line for line in ended.stderr.splitlines() if line.startswith(("[src/", "Note:"))]
     assert ended.returncode == 0
-
-
-def test_nothing_is_said_of_decoders_that_say_nothing_and_stderr_is_as_it_was(capfd):
-    console = Console(stderr=True)
-    with decoder_messages(console):
-        console.print("python")
-        os.write(2, b"")
-    os.write(2, b"after\n")
-    assert capfd.readouterr().err == "python\nafter\n"

@@ -14,7 +14,6 @@ from headnod.legible import legible
 from headnod_train.archive import Archive, read_archive
 from headnod_train.collect.assemble import Shares, assemble, describe
 from headnod_train.collect.crew import Answer
-from headnod_train.collect.decoder_messages import decoder_messages
 from headnod_train.collect.hear import Heard, Unheard
 from headnod_train.collect.labels import labelled
 from headnod_train.collect.layouts import find_tracks
@@ -83,8 +82,7 @@ def import_music(
     work = Work(out.with_name(f"{out.name}.work"), front_end, seconds)
     with writing(work.folder / ".part", "name another file with --out"):
         work.folder.mkdir(parents=True, exist_ok=True)
-    with decoder_messages(console):
-        heard, skipped = _heard(collection.tracks, work, hear_all, console)
+    heard, skipped = _heard(collection.tracks, work, hear_all, console)
     collection = replace(collection, skipped=(*collection.skipped, *skipped))
     if not heard:
         message = f"{sources[0]}: none of its {len(collection.tracks)} tracks can be used (each is named above)"
