@@ -37,3 +37,15 @@ def music(seconds: float, *, seed: int = 0, rate: int = RATE) -> Audio:
 
 def scaled(audio: Audio, decibels: float) -> Audio:
     return audio * np.float32(10.0 ** (decibels / 20.0))
+
+
+def song(seconds, rate, seed=7):
+    """Sound under 6 kHz that never repeats itself."""
+    rng = np.random.default_rng(seed)
+    sound = rng.standard_normal(round(seconds * rate))
+    spectrum = np.fft.rfft(sound)
+    spectrum[np.fft.rfftfreq(sound.size, 1 / rate) > 6_000] = 0
+    filtered = np.fft.irfft(spectrum, sound.size)
+    # It swells, or it would be steady noise.
+    filtered *= 10.0 ** (-0.375 * (1.0 + np.sin(2.0 * np.pi * 2.3 * np.arange(sound.size) / rate)))
+    return (0.3 * filtered / np.abs(filtered).max()).astype(np.float32)

@@ -7,7 +7,6 @@ import io
 import random
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
@@ -18,7 +17,7 @@ from headnod.bundles.archive import join
 from headnod.bundles.signature import encoded
 from headnod.frontend import FrontEnd
 from headnod.golden import chirp, write_golden
-from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest
+from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest, manifest_bytes
 from headnod.model import GenreModel
 
 KEY, NEXT, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3))
@@ -50,7 +49,7 @@ def promise(
 
 def golden_of(network: bytes, manifest: Manifest) -> bytes:
     """What that network must give for six windows of noise."""
-    shape = (6, manifest.front_end.frames, manifest.front_end.n_mfcc)
+    shape = (6, manifest.front_end.frames, manifest.front_end.n_features)
     features = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     return write_golden(GenreModel(manifest, network), features)
 
@@ -73,7 +72,7 @@ def files_of(
     """A bundle, signed unless there is no key."""
     files = {MODEL: network, GOLDEN: golden, CARD: b"# made for a test\n"}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    files[MANIFEST] = msgspec.json.encode(structs.replace(manifest, sha256=hashes))
+    files[MANIFEST] = manifest_bytes(structs.replace(manifest, sha256=hashes))
     if key is not None:
         files[SIGNATURE] = key.sign(files[MANIFEST])
     return files
@@ -92,8 +91,8 @@ def good(
 ) -> dict[str, bytes]:
     """A bundle that works; its window is half a second."""
     manifest = promise(version, serial=serial, labels=labels, front_end=front_end, health=health, supersedes=supersedes)
-    spread = np.random.default_rng(seed).standard_normal((len(labels), front_end.frames * front_end.n_mfcc)) / 100.0
-    network = tiny_network.dense(spread, (1, front_end.frames, front_end.n_mfcc))
+    spread = np.random.default_rng(seed).standard_normal((len(labels), front_end.frames * front_end.n_features)) / 100.0
+    network = tiny_network.dense(spread, (1, front_end.frames, front_end.n_features))
     return files_of(manifest, network, golden_of(network, manifest), key=key)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from headnod.audio.blocks import Block, Hole
+from headnod.audio.blocks import Block, Hole, RateChange
+from headnod.audio.recent import RecentAudio
 from headnod.clock import boottime
 from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, HeldBy, Now, State
 from headnod.frontend import Mel
@@ -71,8 +72,10 @@ def listen(
     synchronised: Callable[[], bool] = lambda: True,
     first: int = 0,
     lost: float = 0.0,
+    rate: int | None = None,
     newer: Callable[[], GenreModel] | None = None,
     beside: Callable[[Window, Estimate], None] | None = None,
+    recent: RecentAudio | None = None,
 ) -> Iterator[Estimate | Condition]:
     """Name the genre of a stream of audio.
 
@@ -86,24 +89,34 @@ def listen(
         synchronised: Whether the wall clock's date can be believed.
         first: Sequence number of the first estimate.
         lost: Seconds of sound that were lost before.
-        newer: Says which model hears the next window. It takes the same sample
-            rate; no window is lost over it and none is heard by both.
+        rate: Sample rate of the first blocks, where that is not the model's yet: then
+            a `RateChange` comes before any sound.
+        newer: Says which model hears the next window. One of another sample rate
+            begins with the `RateChange` to it. No window is lost over it and none
+            is heard by both.
         beside: Is given each window with music, and its estimate once that was shown.
+        recent: Keeps the last seconds of the stream.
 
     Yields:
         An estimate for every window, and a condition for every hole.
     """
     front_end, judge = model.front_end, _Judge(model, settings)
-    every = round(settings.every * front_end.sample_rate)
+    rate = rate or front_end.sample_rate
+    size, every = round(front_end.window_samples * rate / front_end.sample_rate), round(settings.every * rate)
     sequence, dropped = first, lost
 
     def recut() -> tuple[int, int]:
         nonlocal judge
-        if newer is not None and (other := newer()) is not judge.model:
+        other = judge.model if newer is None else newer()
+        if other is not judge.model and other.front_end.sample_rate == rate:
             judge = judge.succeeded_by(other)
         return judge.model.front_end.window_samples, judge.model.front_end.hop
 
-    for window in windows(blocks, front_end.window_samples, every, grid=front_end.hop, recut=recut):
+    cut = windows(blocks, size, every, grid=front_end.hop, rate=rate, recut=recut, recent=recent)
+    for window in cut:
+        if isinstance(window, RateChange):
+            rate = window.rate
+            continue
         if isinstance(window, Hole):
             judge.forget()
             dropped += window.lost
@@ -116,7 +129,7 @@ def listen(
             sequence=sequence,
             time=now(),
             monotonic=round(made, 3),
-            seconds=round(window.end / front_end.sample_rate, 3),
+            seconds=round(window.end / rate, 3),
             genre=judgement.genre,
             confidence=_rounded(judgement.confidence),
             raw_genre=judgement.raw_genre,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headnod.audio.blocks import Block, Hole
+from headnod.audio.blocks import Block, Hole, RateChange
+from headnod.audio.recent import RecentAudio
 from headnod.frontend import Audio, Features, FrontEnd, Mel, Spectrograph
 
 
@@ -25,6 +26,9 @@ class Window:
     start: int
     """Place of the first sample in the stream, in samples."""
 
+    rate: int = 0
+    """Samples per second, where the stream has one."""
+
     @property
     def end(self) -> int:
         """Place just past the last sample, in samples."""
@@ -32,8 +36,15 @@ class Window:
 
 
 def windows(
-    blocks: Iterable[Block], size: int, every: int, *, grid: int = 1, recut: Callable[[], tuple[int, int]] | None = None
-) -> Iterator[Window | Hole]:
+    blocks: Iterable[Block],
+    size: int,
+    every: int,
+    *,
+    grid: int = 1,
+    rate: int = 0,
+    recut: Callable[[], tuple[int, int]] | None = None,
+    recent: RecentAudio | None = None,
+) -> Iterator[Window | Hole | RateChange]:
     """Cut a stream into windows that start every so often.
 
     Args:
@@ -43,26 +54,40 @@ def windows(
         every: Samples from one window's start to the next, on average.
         grid: Starts are rounded down to a multiple of this, so windows that
             overlap can share their frames.
-        recut: Gives `size` and `grid` anew after each window and hole. Another
-            size ends the next window where it would have ended anyway, or as
-            soon as there is sound enough for it.
+        rate: Samples per second, for windows and `recent` to know.
+        recut: Gives `size` and `grid` anew after each window, hole and change of
+            the rate. Another size ends the next window where it would have ended
+            anyway, or as soon as there is sound enough for it.
+        recent: Keeps the last seconds of the stream.
 
     Yields:
-        Each window as soon as its last sample is there, and each hole where
-        it came.
+        Each window as soon as its last sample is there, and each hole and change
+        of the rate where it came.
     """
     kept = np.empty(size, np.float32)
     filled, place, count, first = 0, 0, 0, 0
-    start = 0
+    start, recent = 0, recent or RecentAudio()
     for block in blocks:
         if isinstance(block, Hole):
             filled, count, first = 0, 0, place
             start = first
+            recent.clear()
             yield block
             if recut is not None and recut() != (size, grid):
                 size, grid = recut()
                 kept = np.empty(size, np.float32)
             continue
+        if isinstance(block, RateChange):
+            end, place = block.place(start + size), block.place(place) - block.repeated
+            every, rate = block.place(every), block.rate
+            recent.clear()
+            yield block
+            if recut is not None:
+                size, grid = recut()
+            kept, filled, count = np.empty(size, np.float32), 0, 0
+            start = first = max(end - size, place)
+            continue
+        recent.add(block, place, rate)
         used = 0
         while used < block.size:
             skipped = min(max(start - place, 0), block.size - used)
@@ -73,7 +98,7 @@ def windows(
             place += skipped + taken
             if filled < size:
                 continue
-            yield Window(kept, start)
+            yield Window(kept, start, rate)
             count += 1
             following = first + (count * every) // grid * grid
             if recut is not None and recut() != (size, grid):

@@ -2,19 +2,28 @@
 
 import numpy as np
 import pytest
+import soxr
 
 from doubles import SMALL, FixedModel
+from front_ends import TAGGER
+from headnod.audio.recent import RecentAudio
 from headnod.bundles.shadow import Shadow, ShadowOrder, read_order, report, write_order
 from headnod.errors import BundleError
 from headnod.frontend import FrontEnd
+from headnod.windows import Window, windows
+from signals import song
 
 WINDOW = np.zeros(SMALL.window_samples, np.float32)
 
 
 class Longer(FixedModel):
+    def __init__(self, *answers, front_end):
+        super().__init__(*answers)
+        self._front_end = front_end
+
     @property
     def front_end(self):
-        return FrontEnd()
+        return self._front_end
 
 
 def test_it_tells_how_often_both_had_the_same_likeliest_label():
@@ -35,9 +44,30 @@ def test_it_hears_each_so_many_windows():
     assert len(model.heard) == 2
 
 
-def test_a_model_that_hears_other_windows_cannot_be_a_shadow():
-    with pytest.raises(BundleError, match="it cannot be its shadow"):
-        Shadow(Longer([0.5, 0.5]), FixedModel([0.5, 0.5]), name="x", every=1)
+@pytest.mark.parametrize("front_end", [FrontEnd(), TAGGER])
+def test_a_shadow_of_another_rate_or_length_hears_a_whole_window_of_its_own(front_end):
+    model, recent = Longer([0.5, 0.5], front_end=front_end), RecentAudio()
+    shadow = Shadow(model, FixedModel([0.5, 0.5]), name="x", every=1)
+    sound = song(8.0, 22_050)
+    cut = windows([sound[:100_000], sound[100_000:]], 10_240, 11_025, rate=22_050, recent=recent)
+    given = [(window.end, shadow.audio_of(window, recent)) for window in cut]
+    assert recent.seconds > front_end.window_samples / front_end.sample_rate
+    # Nothing was kept before the first window with music asked for it.
+    assert given[0][1] is None
+    whole = sound if front_end.sample_rate == 22_050 else soxr.resample(sound, 22_050, front_end.sample_rate)
+    end, audio = given[-1]
+    assert audio.shape == (front_end.window_samples,)
+    end = round(end * front_end.sample_rate / 22_050 - (0.05 * 16_000 if front_end is TAGGER else 0))
+    found = [
+        np.abs(whole[place - audio.size : place] - audio).max() for place in range(end - 2, min(end + 3, whole.size))
+    ]
+    assert min(found) < 1e-3
+
+
+def test_a_shadow_of_the_same_windows_is_given_those_and_nothing_is_kept():
+    shadow, recent = Shadow(FixedModel([0.5, 0.5]), FixedModel([0.5, 0.5]), name="x", every=1), RecentAudio()
+    assert shadow.audio_of(Window(WINDOW, 0, SMALL.sample_rate), recent) is WINDOW
+    assert recent.seconds == 0.0
 
 
 def test_an_order_is_written_read_and_ended(state):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from headnod.audio.blocks import Block, Hole
+from headnod.audio.blocks import Block, Hole, RateChange
 from headnod.config import Config
 from headnod.estimate import Condition, Now, State
 from headnod.model import GenreModel
@@ -102,6 +102,9 @@ def hush(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Itera
     for block in blocks:
         if isinstance(block, Hole):
             yield Condition(time=now(), state=block.state, message=block.message)
+            continue
+        if isinstance(block, RateChange):
+            passed, due, rate = block.place(passed) - block.repeated, block.place(due), block.rate
             continue
         if passed >= due:
             due += round(every * rate)

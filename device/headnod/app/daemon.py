@@ -19,6 +19,7 @@ from headnod.app.shadowing import Shadowing
 from headnod.app.sources import MICROPHONE, STANDARD_INPUT, source
 from headnod.app.updates import Updates
 from headnod.audio.blocks import Block
+from headnod.audio.convert import OutputRate
 from headnod.audio.microphone import block_seconds
 from headnod.clock import Clock
 from headnod.config import Config
@@ -127,9 +128,10 @@ class Daemon:
         """Replace the parts whose settings differ from those in force."""
         model = self._model if new.model == self._config.model else self._reign.reloaded(new)
         old, self._config, self._model = self._config, new, model
-        if _opened_for(new, self._audio) != _opened_for(old, self._audio) or model.front_end.sample_rate != self._rate:
+        if _opened_for(new, self._audio) != _opened_for(old, self._audio):
             self._source.close()
             self._blocks = self._open(new)
+        self._rate.wanted = model.front_end.sample_rate
         if new.leds != old.leds:
             close_all(self._lights)
             self._lights = outputs.leds(new.leds)
@@ -157,10 +159,8 @@ class Daemon:
         if model is None:
             return
         self._model = model
-        if model.front_end.sample_rate != self._rate:
-            self._source.close()
-            self._blocks = self._open(self._config)
-            self._said = self._listen_anew()
+        # Blocks of the new rate begin with the last seconds, so that the next window is whole.
+        self._rate.wanted = model.front_end.sample_rate
         if self._publisher is not None:
             self._publisher.changed()
 
@@ -215,7 +215,7 @@ class Daemon:
         if self._paused:
             from headnod.app.controls import hush  # noqa: PLC0415 - it was asked by MQTT
 
-            return hush(self._blocks, rate=self._rate, every=self._config.listen.every, now=utc_now)
+            return hush(self._blocks, rate=self._rate.delivered, every=self._config.listen.every, now=utc_now)
         return listen(
             self._blocks,
             self._model,
@@ -225,8 +225,10 @@ class Daemon:
             synchronised=self._clock.synchronised,
             first=self._sequence,
             lost=self._dropped,
+            rate=self._rate.delivered,
             newer=lambda: self._model,
             beside=self._shadowing.hear,
+            recent=self._shadowing.recent,
         )
 
     def _tell(self, state: State, message: str) -> None:
@@ -239,7 +241,7 @@ class Daemon:
         )
 
     def _open(self, config: Config) -> Iterator[Block]:
-        self._rate = self._model.front_end.sample_rate
+        self._rate = OutputRate(self._model.front_end.sample_rate)
         block = block_seconds(config.listen.every)
         return self._source.enter_context(source(self._audio, config.microphone, self._rate, self._pace, block=block))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from headnod.audio.recent import RecentAudio
 from headnod.bundles.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowOrder, read_order
 from headnod.bundles.store import Store, id_of
 from headnod.durable import write_whole
@@ -38,6 +39,8 @@ class Shadowing:
             tell: Is told how the two agree.
         """
         self._state, self._beside, self._tell = state, beside, tell
+        self.recent = RecentAudio()
+        """The last seconds of the stream, kept for a shadow whose windows are others."""
         self._order: ShadowOrder | None = None
         self._shadow: Shadow | None = None
         self._of: GenreModel | None = None
@@ -50,7 +53,8 @@ class Shadowing:
         if self._shadow is None:
             return
         try:
-            heard = self._shadow.hear(window.samples, estimate.raw_genre, estimate.raw_confidence)
+            audio = self._shadow.audio_of(window, self.recent)
+            heard = audio is not None and self._shadow.hear(audio, estimate.raw_genre, estimate.raw_confidence)
         except Exception:
             _log.exception("the shadow broke and hears no more")
             self._shadow = None
@@ -63,6 +67,8 @@ class Shadowing:
         if (order, beside) == (self._order, self._of):
             return
         self._order, self._of, self._shadow = order, beside, None
+        self.recent.seconds = 0.0
+        self.recent.clear()
         if order is None:
             return
         try:

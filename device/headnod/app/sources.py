@@ -14,6 +14,7 @@ from typing import IO
 
 from headnod.audio.blocks import Block
 from headnod.audio.centred import centred
+from headnod.audio.convert import OutputRate
 from headnod.audio.microphone import SHORTEST, Capture, microphone_blocks, open_device
 from headnod.audio.paced import paced
 from headnod.audio.stream import open_command
@@ -50,23 +51,24 @@ def microphone_or_demo(section: MicrophoneSection, *, recorded: bool) -> str:
 
 @contextlib.contextmanager
 def source(
-    audio: str, section: MicrophoneSection, rate: int, pace: str | None, *, block: float = SHORTEST
+    audio: str, section: MicrophoneSection, rate: int | OutputRate, pace: str | None, *, block: float = SHORTEST
 ) -> Iterator[Iterator[Block]]:
     """Blocks of sound at a sample rate.
 
     Args:
         audio: `mic`, `-` or a file.
         section: Which microphone, and what raw samples are.
-        rate: Sample rate that the blocks shall have.
+        rate: Sample rate that the blocks shall have; an `OutputRate` may change while they come.
         pace: `real` holds files back to the pace of music.
         block: Seconds of sound that come from a microphone at once.
 
     Raises:
         AudioError: The file cannot be heard, or the microphone is another headnod's.
     """
+    delivered = rate.delivered if isinstance(rate, OutputRate) else rate
     if audio == MICROPHONE:
         with _alone(section), contextlib.closing(microphone_blocks(opener(section, block), rate)) as blocks:
-            yield centred(blocks, rate)
+            yield centred(blocks, delivered)
         return
     with contextlib.ExitStack() as stack:
         stored: Iterator[Block]
@@ -74,12 +76,12 @@ def source(
             from headnod.audio.raw import raw_blocks  # noqa: PLC0415
 
             raw = raw_blocks(sys.stdin.fileno(), rate=section.rate, wanted=rate, channels=section.channels)
-            stored = centred(raw, rate)
+            stored = centred(raw, delivered)
         else:
-            from headnod.audio.file import audio_file  # noqa: PLC0415 - libsndfile is for files only
+            from headnod.audio.file import retunable_file  # noqa: PLC0415 - libsndfile is for files only
 
-            stored = stack.enter_context(audio_file(Path(audio), rate))
-        yield paced(stored, rate, monotonic=time.monotonic, sleep=time.sleep) if pace == "real" else stored
+            stored = stack.enter_context(retunable_file(Path(audio), rate))
+        yield paced(stored, delivered, monotonic=time.monotonic, sleep=time.sleep) if pace == "real" else stored
 
 
 def opener(section: MicrophoneSection, block: float = SHORTEST) -> Callable[[], Capture]:

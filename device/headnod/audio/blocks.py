@@ -1,4 +1,4 @@
-"""What every source of audio gives: blocks of samples, and holes between them."""
+"""What every source of audio gives: blocks of samples, holes between them, and changes of their rate."""
 
 from __future__ import annotations
 
@@ -26,5 +26,23 @@ class Hole:
     """Seconds of sound that went missing, as far as anybody knows."""
 
 
-Block = Audio | Hole
-"""Mono samples in [-1, 1], shape (n,) for any n, or a hole."""
+@dataclass(frozen=True)
+class RateChange:
+    """The blocks from here on have another sample rate, and begin with the last seconds once more."""
+
+    former: int
+    """Samples per second before."""
+
+    rate: int
+    """Samples per second from here on."""
+
+    repeated: int
+    """How many samples, at the new rate, lie before the end of the blocks at the former rate."""
+
+    def place(self, place: int) -> int:
+        """A place in the stream, from samples at the former rate to samples at the new one."""
+        return round(place * self.rate / self.former)
+
+
+Block = Audio | Hole | RateChange
+"""Mono samples in [-1, 1], shape (n,) for any n, or a hole, or a change of the rate."""

@@ -12,7 +12,7 @@ from typing import overload
 
 import numpy as np
 
-from headnod.audio.blocks import Block, Hole
+from headnod.audio.blocks import Block, Hole, RateChange
 from headnod.frontend import Audio
 
 MEMORY = 10.0
@@ -44,6 +44,10 @@ def centred(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iterat
     seen, mean, power, shifted = 0, 0.0, 0.0, least <= 0.0
     for block in blocks:
         if isinstance(block, Hole):
+            yield block
+            continue
+        if isinstance(block, RateChange):
+            seen, rate = block.place(seen), block.rate
             yield block
             continue
         if block.size and np.ptp(block) > 0:

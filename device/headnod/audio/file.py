@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from headnod.audio.blocks import Block
 from headnod.audio.centred import CONSTANT, centred
 from headnod.audio.channels import ChannelMixer
-from headnod.audio.convert import Resampler
+from headnod.audio.convert import OutputRate, Resampler
 from headnod.audio.decoding import Sound, open_sound
 from headnod.errors import AudioError
 from headnod.frontend import Audio
@@ -18,6 +21,13 @@ from headnod.frontend import Audio
 
 @contextmanager
 def audio_file(path: Path, rate: int) -> Iterator[Iterator[Audio]]:
+    """The sound of a file in blocks of one sample rate; see `retunable_file`."""
+    with retunable_file(path, rate) as blocks:
+        yield (block for block in blocks if isinstance(block, np.ndarray))
+
+
+@contextmanager
+def retunable_file(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]:
     """The sound of a file in blocks, decoded as it is asked for.
 
     Args:
@@ -25,25 +35,26 @@ def audio_file(path: Path, rate: int) -> Iterator[Iterator[Audio]]:
         rate: Sample rate that the blocks shall have.
 
     Yields:
-        Mono blocks in [-1, 1], without a constant. A file that ends before its header says so
-        gives what there is of it, and then an error.
+        Mono blocks in [-1, 1], without a constant, and changes of an `OutputRate`. A file that
+        ends before its header says so gives what there is of it, and then an error.
 
     Raises:
         AudioError: The file is absent, empty, no audio, or damaged.
     """
+    delivered = rate.delivered if isinstance(rate, OutputRate) else rate
     try:
         if _is_pipe(path):
             from headnod.audio.stream import stream_blocks  # noqa: PLC0415 - starts a process
 
             pipe = os.open(path, os.O_RDONLY)
             try:
-                yield centred(stream_blocks(pipe, str(path), rate), rate, least=CONSTANT)
+                yield centred(stream_blocks(pipe, str(path), rate), delivered, least=CONSTANT)
             finally:
                 os.close(pipe)
             return
         # Through Python's own open, so that a directory or a lack of rights is named.
         with path.open("rb") as raw:
-            yield centred(_blocks(open_sound(raw, str(path)), rate), rate, least=CONSTANT)
+            yield centred(_blocks(open_sound(raw, str(path)), rate), delivered, least=CONSTANT)
     except AudioError:
         raise
     except OSError as error:
@@ -78,8 +89,8 @@ def _is_pipe(path: Path) -> bool:
     return not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode)
 
 
-def _blocks(sound: Sound, rate: int) -> Iterator[Audio]:
+def _blocks(sound: Sound, rate: int | OutputRate) -> Iterator[Block]:
     resampler, mixer = Resampler(sound.rate, rate), ChannelMixer(sound.rate, sound.channels)
     for frames in sound.blocks:
-        yield resampler.convert(mixer.mix(frames))
+        yield from resampler.blocks(mixer.mix(frames))
     yield resampler.finish()

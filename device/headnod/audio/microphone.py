@@ -23,7 +23,7 @@ from typing import Self
 from headnod.audio.blocks import Block, Hole
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, may_be_mpeg
-from headnod.audio.convert import Resampler, from_s16
+from headnod.audio.convert import OutputRate, Resampler, from_s16
 from headnod.audio.devices import CAPTURE, devices, find
 from headnod.audio.doubt import Doubt
 from headnod.errors import AudioError
@@ -237,7 +237,7 @@ def open_device(name: str, block: float = SHORTEST) -> Capture:
 
 def microphone_blocks(
     start: Callable[[], Capture],
-    wanted: int,
+    wanted: int | OutputRate,
     *,
     patience: Patience | None = None,
     monotonic: Callable[[], float] = time.monotonic,
@@ -275,7 +275,7 @@ def microphone_blocks(
             left -= patience.longest_tick
 
 
-def _hear(capture: Capture, wanted: int, monotonic: Callable[[], float]) -> Iterator[Block]:
+def _hear(capture: Capture, wanted: int | OutputRate, monotonic: Callable[[], float]) -> Iterator[Block]:
     resampler, doubt = Resampler(capture.rate, wanted), Doubt(capture.rate)
     mixer = ChannelMixer(capture.rate, capture.channels)
     patience = _OPENING
@@ -286,7 +286,7 @@ def _hear(capture: Capture, wanted: int, monotonic: Callable[[], float]) -> Iter
             resampler = Resampler(capture.rate, wanted)
             yield Hole(State.BEHIND, f"{missing:.2f} s of sound were lost on the way from the microphone", missing)
         for frames in sound:
-            yield resampler.convert(mixer.mix(frames))
+            yield from resampler.blocks(mixer.mix(frames))
     if samples is None:
         message = f"no sound came from the microphone for {patience:.0f} s (it hangs, or its sound server does)"
         raise AudioError(message)

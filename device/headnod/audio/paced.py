@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from headnod.audio.blocks import Block, Hole
+from headnod.audio.blocks import Block, Hole, RateChange
 
 
 def paced(
@@ -13,7 +13,9 @@ def paced(
     """Hold each block back until it would have been heard to its end."""
     began, heard = monotonic(), 0
     for block in blocks:
-        if not isinstance(block, Hole):
+        if isinstance(block, RateChange):
+            heard, rate = block.place(heard) - block.repeated, block.rate
+        elif not isinstance(block, Hole):
             heard += block.size
             sleep(max(began + heard / rate - monotonic(), 0.0))
         yield block

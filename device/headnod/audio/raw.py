@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from headnod.audio.blocks import Block
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.containers import kind_of
-from headnod.audio.convert import Resampler, from_s16
+from headnod.audio.convert import OutputRate, Resampler, from_s16
 from headnod.audio.stream import decoded_blocks, first_bytes
-from headnod.frontend import Audio
 
 _CHUNK = 16_384
 
 
-def raw_blocks(pipe: int, *, rate: int, wanted: int, channels: int = 1) -> Iterator[Audio]:
+def raw_blocks(pipe: int, *, rate: int, wanted: int | OutputRate, channels: int = 1) -> Iterator[Block]:
     """The sound of a pipe until it is closed.
 
     Args:
@@ -25,7 +25,7 @@ def raw_blocks(pipe: int, *, rate: int, wanted: int, channels: int = 1) -> Itera
         channels: Channels that come.
 
     Yields:
-        Mono blocks in [-1, 1).
+        Mono blocks in [-1, 1), and changes of an `OutputRate`.
     """
     begins = first_bytes(pipe)
     if kind_of(begins) is not None:
@@ -37,6 +37,6 @@ def raw_blocks(pipe: int, *, rate: int, wanted: int, channels: int = 1) -> Itera
         whole = rest + chunk
         used = len(whole) // width * width
         rest = whole[used:]
-        yield resampler.convert(mixer.mix(from_s16(whole[:used], channels)))
+        yield from resampler.blocks(mixer.mix(from_s16(whole[:used], channels)))
         chunk = os.read(pipe, _CHUNK)
     yield resampler.finish()

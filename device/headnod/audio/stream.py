@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 
+from headnod.audio.blocks import Block
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, kind_of, may_be_mpeg
-from headnod.audio.convert import Resampler, from_s16
+from headnod.audio.convert import OutputRate, Resampler, from_s16
 from headnod.audio.microphone import Capture
 from headnod.errors import AudioError
-from headnod.frontend import Audio
 
 _FOREVER = 3.0e6
 """Seconds: a writer may pause for as long as it likes."""
@@ -28,7 +28,7 @@ def first_bytes(pipe: int) -> bytes:
     return begins
 
 
-def stream_blocks(pipe: int, name: str, rate: int) -> Iterator[Audio]:
+def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Block]:
     """The sound of a pipe that gives a WAV, FLAC, Ogg or MP3 file, or another that PyAV reads.
 
     Args:
@@ -37,7 +37,7 @@ def stream_blocks(pipe: int, name: str, rate: int) -> Iterator[Audio]:
         rate: Sample rate that the blocks shall have.
 
     Yields:
-        Mono blocks in [-1, 1].
+        Mono blocks in [-1, 1], and changes of an `OutputRate`.
     """
     begins = first_bytes(pipe)
     if not begins:
@@ -46,12 +46,12 @@ def stream_blocks(pipe: int, name: str, rate: int) -> Iterator[Audio]:
     yield from decoded_blocks(pipe, begins, name, rate)
 
 
-def decoded_blocks(pipe: int, begins: bytes, name: str, rate: int) -> Iterator[Audio]:
+def decoded_blocks(pipe: int, begins: bytes, name: str, rate: int | OutputRate) -> Iterator[Block]:
     """The sound of a pipe whose first bytes were read already."""
     with decoder(pipe, begins, name) as capture:
         resampler, mixer = Resampler(capture.rate, rate), ChannelMixer(capture.rate, capture.channels)
         while samples := capture.read(_FOREVER):
-            yield resampler.convert(mixer.mix(from_s16(samples, capture.channels)))
+            yield from resampler.blocks(mixer.mix(from_s16(samples, capture.channels)))
         yield resampler.finish()
         capture.check_end()
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from headnod.audio.recent import MARGIN, RecentAudio
 from headnod.durable import write_whole
 from headnod.errors import BundleError
 from headnod.frontend import Audio
 from headnod.model import GenreModel
+from headnod.windows import Window
 
 SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"
 
@@ -65,29 +67,33 @@ class Shadow:
         """Compare two models.
 
         Args:
-            model: The shadow; its front end takes windows of the same rate and length.
+            model: The shadow.
             beside: The model that listens.
             name: The shadow's name in the store.
             every: Hear each so many windows.
-
-        Raises:
-            BundleError: The two hear different windows.
         """
-        wanted, there = model.front_end, beside.front_end
-        if (wanted.sample_rate, wanted.window_samples) != (there.sample_rate, there.window_samples):
-            message = (
-                f"{model.manifest.id} hears {wanted.window_samples} samples at {wanted.sample_rate} Hz, "
-                f"{beside.manifest.id} {there.window_samples} at {there.sample_rate}: it cannot be its shadow"
-            )
-            raise BundleError(message)
         self._model, self._every, self._passed = model, every, 0
         self.agreement = Agreement(model=name, beside=beside.manifest.id)
+
+    def audio_of(self, window: Window, recent: RecentAudio) -> Audio | None:
+        """This model's window that ends where another model's ends, (window_samples,).
+
+        With another sample rate it ends `headnod.audio.recent.MARGIN` earlier. None
+        where the stream is not kept for as long yet.
+        """
+        front_end = self._model.front_end
+        if (window.rate, window.samples.size) == (front_end.sample_rate, front_end.window_samples):
+            return window.samples
+        seconds = front_end.window_samples / front_end.sample_rate
+        # A block may reach past the window's end, and is one second long at most.
+        recent.seconds = max(recent.seconds, seconds + 1.0 + 4.0 * MARGIN)
+        return recent.until(window.end, front_end.window_samples, front_end.sample_rate)
 
     def hear(self, audio: Audio, answer: str, probability: float) -> bool:
         """Hear a window that the other model called so; true if it was this one's turn.
 
         Args:
-            audio: The window, (window_samples,).
+            audio: The window as `audio_of` gives it, (window_samples,).
             answer: The other's likeliest label of this window alone.
             probability: That label's probability (0-1).
         """

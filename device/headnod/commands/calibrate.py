@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415
 
     from headnod.app.sources import MICROPHONE, source  # noqa: PLC0415
-    from headnod.audio.blocks import Hole  # noqa: PLC0415
+    from headnod.audio.blocks import Hole, RateChange  # noqa: PLC0415
     from headnod.audio.devices import devices, find  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
     from headnod.estimate import State  # noqa: PLC0415
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     room = Room(rate)
     with source(options.audio, section, rate, None) as blocks:
         for block in blocks:
-            if isinstance(block, Hole) and block.state is State.BEHIND:
+            if isinstance(block, RateChange) or (isinstance(block, Hole) and block.state is State.BEHIND):
                 continue
             if isinstance(block, Hole):
                 raise AudioError(block.message)

@@ -1,0 +1,79 @@
+"""A listener that runs goes on when a model of another sample rate is activated, fails or is rolled back."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from front_ends import TAGGER
+from headnod.app.daemon import Daemon
+from headnod.config import Config, ModelSection
+from headnod.listener import ListenerSettings
+from signals import music
+from signing import good, public, write
+
+EVERY = 0.5
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Half a minute of music at 44.1 kHz."""
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.tile(music(15.0), 4)[: 30 * 44_100], 44_100)
+    return path
+
+
+@pytest.fixture
+def config(tmp_path, state, monkeypatch):
+    monkeypatch.setenv("STATE_DIRECTORY", str(state))
+    base = write(good("0.1.0", serial=0, key=None, labels=("calm", "loud")), tmp_path / "base")
+    return Config(
+        model=ModelSection(name=str(base), keys=(public(),), probation=4),
+        listen=ListenerSettings(every=EVERY, silence=-120.0, above_noise=0.0),
+    )
+
+
+def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, intake, capsys):
+    """The source is neither closed nor opened again: the file would begin anew."""
+    passed = 0
+
+    def until():
+        nonlocal passed
+        passed += 1
+        if passed == 10:
+            intake.put_to_use(intake.take(good("2.0.0", serial=2, labels=("jazz", "metal", "pop"), front_end=TAGGER)))
+        elif passed == 30:
+            intake.activation.roll_back("somebody asked for it")
+        return False
+
+    with Daemon(config, str(clip), None) as daemon:
+        daemon.add_views("json", "")
+        assert not daemon.listen(until=until)
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    estimates = [each for each in said if "genre" in each]
+    labels = [len(each["scores"]) for each in estimates]
+    turned, back = labels.index(3), len(labels) - labels[::-1].index(3)
+    assert set(labels[:turned]) == set(labels[back:]) == {2}
+    assert set(labels[turned:back]) == {3}
+    assert 10 <= turned <= 13
+    assert [each["sequence"] for each in estimates] == list(range(len(estimates)))
+    ends = [each["seconds"] for each in estimates]
+    steps = np.diff(ends)
+    # The tagger's window is three seconds long: until there was as much sound, its first one waits.
+    assert steps.max() <= EVERY + 0.05
+    assert steps.min() > 0
+    assert ends[-1] == pytest.approx(30.0, abs=EVERY + 0.05)
+
+
+def test_a_shadow_of_another_rate_is_compared(config, clip, intake, state, caplog):
+    from headnod.bundles.shadow import ShadowOrder, write_order
+
+    caplog.set_level("INFO")
+    taken = intake.take(good("2.0.0", serial=2, labels=("calm", "loud"), front_end=TAGGER))
+    write_order(state, ShadowOrder(taken, 1))
+    with Daemon(config, str(clip), None) as daemon:
+        daemon.listen(until=lambda: False)
+    assert "fixed-2.0.0 agrees with fixed-0.1.0 on " in caplog.text
+    assert "there is no shadow" not in caplog.text
+    assert "the shadow broke" not in caplog.text
