@@ -11,6 +11,7 @@ from headnod.mqtt.link import Broker as Where
 from headnod.mqtt.patience import BackOff, Cause
 from links import Told, connected, refused, until
 from proxy import Proxy
+from strict_broker import StrictBroker
 
 CONNACK, TAKEN_OVER = bytes.fromhex("2003000000"), bytes.fromhex("e0028e00")
 """Of MQTT 5: success, and DISCONNECT with reason 0x8E."""
@@ -85,3 +86,38 @@ def test_a_broker_that_says_that_our_id_was_taken_over_is_left_alone_for_a_minut
 
 def test_a_password_is_in_no_text_of_the_broker():
     assert "secret" not in repr(Where("localhost", 1883, "kitchen", "kitchen", "secret"))
+
+
+@pytest.mark.parametrize("dumb", [True, False])
+def test_a_broker_that_knows_mqtt_3_alone_is_told_as_such(dumb, opened, linked, caplog):
+    broker = opened.enter_context(StrictBroker(modern=False, dumb=dumb))
+    until(linked(broker), lambda link: "set mqtt.protocol = 4" in link.reason)
+    until(linked(broker, protocol=4), connected)
+    assert sum("set mqtt.protocol = 4" in each for each in caplog.messages) == 1
+
+
+def test_no_other_client_is_named_where_the_broker_gave_a_reason(opened, linked, caplog):
+    broker = opened.enter_context(StrictBroker(receive_maximum=1, silent=True))
+    link = linked(broker)
+    for count in range(1, 4):
+        until(link, lambda link, count=count: link.connected and len(broker.connects) == count)
+        link.publish("a/b", b"1")
+        link.publish("a/b", b"2")
+        broker.until(lambda broker, count=count: len(broker.sent_away) == count)
+    until(link, refused)
+    assert "receive maximum exceeded" in link.reason
+    assert "client" not in caplog.text
+
+
+def test_another_client_is_a_possibility_and_no_cause_where_the_broker_gave_none(opened, linked, caplog):
+    broker = opened.enter_context(StrictBroker())
+    link = linked(broker)
+    for count in (1, 2):
+        until(link, lambda link, count=count: link.connected and len(broker.connects) == count)
+        assert "client" not in caplog.text
+        broker.cut()
+        until(link, refused)
+    assert (
+        "the connection was lost (again within 5 minutes, without a reason; possible causes: does another"
+        in link.reason
+    )

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from broker import HOST, Broker, missing
+from broker import HOST, Broker, Heard, missing
+from strict_broker import StrictBroker
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -16,7 +17,11 @@ SECRET = "a-secret-of-the-kitchen"  # noqa: S105 - of this test's broker alone
 
 @pytest.fixture
 def broker(tmp_path):
-    with Broker(tmp_path / "broker", users={"kitchen": SECRET}, acl="pattern readwrite headnod/%u/#") as running:
+    with Broker(
+        tmp_path / "broker",
+        users={"kitchen": SECRET},
+        acl="pattern readwrite headnod/%u/#\nuser kitchen\ntopic write homeassistant/#\n",
+    ) as running:
         yield running
 
 
@@ -50,6 +55,70 @@ def test_a_line_a_step_and_0_when_all_is_well(broker, password):
     assert [line.split()[0] for line in ended.stdout.splitlines()] == ["ok", "ok", "-", "ok", "ok", "ok"]
     assert "as 'kitchen'" in ended.stdout
     assert ended.stderr == ""
+
+
+def test_every_topic_that_may_not_be_written_is_named(broker, password):
+    broker.allow("user kitchen\ntopic readwrite headnod/kitchen/#\n")
+    broker.restart()
+    settings = {"host": HOST, "port": broker.port, "node": "kitchen", "username": "kitchen", "password_file": password}
+    ended = headnod(**settings)
+    assert "homeassistant/device/headnod_kitchen/config may not be written: not authorized" in ended.stdout
+    assert "user 'kitchen' must write homeassistant/#, or set mqtt.discovery = false" in ended.stdout
+    assert ended.returncode == 0, "without Home Assistant the listener does all else"
+    assert "homeassistant" not in headnod(**settings, discovery="false").stdout
+    broker.allow("user kitchen\ntopic readwrite headnod/kitchen/estimate\ntopic read headnod/kitchen/#\n")
+    broker.restart()
+    ended = headnod(**settings)
+    assert ended.returncode == 1
+    for topic in ("health", "info", "model", "response/info", "shadow", "song", "state", "status"):
+        assert f"headnod/kitchen/{topic}" in ended.stdout
+
+
+@pytest.mark.parametrize("dumb", [True, False])
+def test_a_broker_that_knows_mqtt_3_alone_is_named_with_its_setting(dumb):
+    with StrictBroker(modern=False, dumb=dumb) as older:
+        settings = {"host": HOST, "port": older.port, "node": "kitchen"}
+        ended = headnod(**settings)
+        assert ended.returncode == 1
+        assert "set mqtt.protocol = 4" in ended.stdout
+        assert headnod(**settings, protocol=4).returncode == 0
+
+
+def test_limits_and_what_does_not_fit_are_told():
+    with StrictBroker(maximum_packet_size=600, retain_available=0) as strict:
+        ended = headnod(host=HOST, port=strict.port, node="kitchen")
+    lines = {line.split()[1]: line for line in ended.stdout.splitlines()}
+    assert "packets of up to 600 bytes" in lines["limits"]
+    assert "it retains nothing" in lines["limits"]
+    assert lines["sizes"].startswith("FAULT")
+    assert "headnod/kitchen/info" in lines["sizes"]
+    assert strict.sent_away == []
+
+
+def test_a_size_that_is_refused_without_being_announced_is_found(tmp_path):
+    with Broker(tmp_path / "small", settings="message_size_limit 500") as small:
+        ended = headnod(host=HOST, port=small.port, node="kitchen", discovery="false")
+    assert ended.returncode == 1
+    assert "the size of the largest message, are not taken: lost" in ended.stdout
+
+
+def test_what_is_retained_stays_as_it_is(broker, password):
+    retained = {
+        "homeassistant/device/headnod_kitchen/config": b'{"of": "the listener"}',
+        **{f"headnod/kitchen/{topic}": topic.encode() for topic in ("status", "state", "info", "model", "shadow")},
+    }
+    broker.allow("user kitchen\ntopic readwrite #\n")
+    broker.restart()
+    login = {"user": "kitchen", "password": SECRET}
+    with Heard(broker, name="before", **login) as heard:
+        for topic, payload in retained.items():
+            heard.publish(topic, payload, retain=True)
+        settings = {"host": HOST, "port": broker.port, "node": "kitchen", "username": "kitchen"}
+        assert headnod(**settings, password_file=password).returncode == 0
+    with Heard(broker, name="after", **login) as heard:
+        heard.publish("end", b"end")
+        heard.until(lambda message: message.topic == "end", 10.0)
+        assert {message.topic: message.payload for message in heard.messages if message.retain} == retained
 
 
 def test_a_json_object_a_step_and_1_where_the_way_ends(broker, password):

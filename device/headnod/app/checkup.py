@@ -141,13 +141,15 @@ def _broker(config: Config) -> Finding:
     if not config.mqtt.host:
         return Finding("broker", "none", "none is configured")
     try:
-        from headnod.mqtt.probe import probe  # noqa: PLC0415 - loads MQTT
+        from headnod.app.publishing import example_messages  # noqa: PLC0415 - loads MQTT
+        from headnod.mqtt.probe import probe  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
     ours = topics(config.mqtt)
     reached = broker(config.mqtt, client_id=client_id(ours))
-    for step in probe(reached, ours, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
+    written = example_messages(config)
+    for step in probe(reached, ours, written=written, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
         if step.verdict == "fault":
             # The listener goes on without its broker, and keeps what it heard for it.
             return Finding("broker", "warning", f"{step.step}: {step.message}")

@@ -189,7 +189,8 @@ class Daemon:
         from headnod.app.publishing import info_of  # noqa: PLC0415
 
         reign = self._reign
-        return info_of(self._config, *reign.listening, reign.stored, offered=reign.offered, paused=self._paused)
+        model, serial = reign.listening
+        return info_of(self._config, model.manifest, serial, reign.stored, offered=reign.offered, paused=self._paused)
 
     def _obey(self) -> None:
         """Do what was asked by MQTT."""

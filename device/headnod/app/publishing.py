@@ -5,6 +5,7 @@ Alone because it is all that loads MQTT: without a broker this file is not loade
 
 from __future__ import annotations
 
+import functools
 import logging
 import platform
 import random
@@ -15,24 +16,34 @@ from pathlib import Path
 from headnod import __version__, machine
 from headnod.app.broker import broker, client_id, topics
 from headnod.app.controls import Controls
-from headnod.bundles.progress import Progress
+from headnod.bundles.progress import Progress, Stage
 from headnod.bundles.shadow import Agreement
 from headnod.bundles.store import id_of, serial_of
 from headnod.clock import Clock
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
-from headnod.estimate import utc_now
+from headnod.estimate import Estimate, State, utc_now
 from headnod.extras import how_to_install
-from headnod.manifest import MODEL
-from headnod.model import GenreModel
+from headnod.manifest import MODEL, Manifest, read_manifest
+from headnod.mqtt.announcer import Takes
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import birth, check_prefix, discovery
 from headnod.mqtt.ledger import Ledger
 from headnod.mqtt.outbox import Outbox
-from headnod.mqtt.payloads import InfoPayload, ModelPayload, ShadowPayload, encode, latest
-from headnod.mqtt.topics import Topics, channel
+from headnod.mqtt.payloads import (
+    InfoPayload,
+    ModelPayload,
+    ResponsePayload,
+    ShadowPayload,
+    SongPayload,
+    encode,
+    latest,
+    of_estimate,
+    present,
+)
+from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.runtime import runtime_name
-from headnod.shipped import models
+from headnod.shipped import find_model, models
 
 try:
     from headnod.mqtt.link import Link, Message
@@ -185,19 +196,19 @@ def compared(agreement: Agreement, where: Topics) -> bytes:
 
 
 def info_of(
-    config: Config, model: GenreModel, serial: int, stored: Sequence[str], *, offered: str | None, paused: bool
+    config: Config, manifest: Manifest, serial: int, stored: Sequence[str], *, offered: str | None, paused: bool
 ) -> InfoPayload:
     """What the listener is.
 
     Args:
         config: The configuration in force.
-        model: The model that listens.
+        manifest: That of the model that listens.
         serial: Its serial; 0 if it came with headnod.
         stored: Names of the installed models, the one with the greatest serial last.
         offered: The stored model, by its name in the store, that waits to be activated; None if there is none.
         paused: The listener makes no estimates.
     """
-    front_end, manifest = model.front_end, model.manifest
+    front_end = manifest.front_end
     shipped_here = [folder.name for folder in models()]
     there = tuple(dict.fromkeys([*shipped_here, *map(id_of, stored)]))
     unsigned = [*shipped_here, *(id_of(name) for name in stored if not serial_of(name))]
@@ -215,7 +226,7 @@ def info_of(
         models=there,
         latest_model=newest,
         latest_serial=serial_of(offered) if offered else serial if newest == manifest.id else 0,
-        labels=model.labels,
+        labels=manifest.labels,
         every_s=config.listen.every,
         window_s=round(front_end.window_samples / front_end.sample_rate, 3),
         health_every_s=config.mqtt.health_every,
@@ -227,3 +238,64 @@ def info_of(
         channel=config.model.channel,
         updates=config.model.updates if config.model.keys and config.model.installed else "none",
     )
+
+
+def example_messages(config: Config) -> Callable[[Takes], dict[str, bytes]]:
+    """`examples` with the model of the configuration.
+
+    Raises:
+        ConfigError: There is no such model.
+        ManifestError: Its manifest cannot be used.
+    """
+    return functools.partial(examples, config, read_manifest(find_model(config.model.name)))
+
+
+def examples(config: Config, manifest: Manifest, takes: Takes) -> dict[str, bytes]:
+    """A payload of the usual size for every topic that the listener publishes, discovery as it is published.
+
+    Args:
+        config: The configuration.
+        manifest: That of the model that listens.
+        takes: Whether the broker takes a topic with its payload.
+    """
+    where = topics(config.mqtt)
+    info = info_of(config, manifest, 0, (), offered=None, paused=False)
+    estimate = Estimate(
+        sequence=1_000_000,
+        time=utc_now(),
+        seconds=1e6,
+        genre=info.labels[0],
+        confidence=0.123,
+        scores=dict.fromkeys(info.labels, 0.123),
+        level=-20.12,
+        peak=-3.12,
+        dropped=1000.0,
+        state=State.LISTENING,
+        model=info.model,
+        raw_genre=info.labels[0],
+    )
+    heard = encode(of_estimate(estimate, node=where.node, boot=BOOT))
+    answer = encode(ResponsePayload(status="ok", data=present(info)))
+    song = SongPayload(
+        id=f"{where.node}-{BOOT}-1000000",
+        node=where.node,
+        start=estimate.time,
+        end=estimate.time,
+        duration_s=1000.123,
+        genre=info.labels[0],
+        stability=0.123,
+    )
+    step = Progress(stage=Stage.KEPT, model=info.model, manifest="0" * 64, message="x" * _LONGEST)
+    prefix, form = config.mqtt.discovery_prefix, config.mqtt.discovery_form
+    return {
+        **dict.fromkeys((where.estimate, where.state), heard),
+        where.status: OFFLINE.encode(),
+        where.info: encode(info),
+        where.health: answer,
+        where.song: encode(song),
+        **dict.fromkeys((where.model, where.shadow), told(step, where)),
+        **dict.fromkeys(
+            map(where.response, ("info", "health", "activate", "threshold", "pause", "brightness")), answer
+        ),
+        **(discovery(info, where, prefix=prefix, form=form, takes=takes) if config.mqtt.discovery else {}),
+    }

@@ -50,6 +50,7 @@ def run_test(options: argparse.Namespace) -> int:
     from headnod.extras import how_to_install  # noqa: PLC0415
 
     try:
+        from headnod.app.publishing import example_messages  # noqa: PLC0415
         from headnod.mqtt.probe import Step, probe  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
@@ -62,7 +63,7 @@ def run_test(options: argparse.Namespace) -> int:
     worst = 0
     reached = broker(section, client_id=client_id(ours))
     refused = broker_refusals(config, service) if service is not None else []
-    steps = probe(reached, ours, rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
+    steps = probe(reached, ours, written=example_messages(config), rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
     for step in itertools.chain(steps, (Step("service", "fault", explained(each)) for each in refused)):
         if options.json:
             print(msgspec.json.encode(step).decode(), flush=True)  # noqa: T201

@@ -6,15 +6,20 @@ because it needs nothing but Python's own ssl.
 
 from __future__ import annotations
 
+import secrets
 import socket
 import ssl
+import struct
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from headnod.errors import ConfigError
 
 _MQTT_5 = 5
+_CONNECT, _CONNACK, _OTHER_VERSION, _DISCONNECT = 0x10, b"\x20\x02", b"\x01", b"\xe0\x00"
+"""Parts of packets of MQTT 3.1.1."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,25 @@ def is_there(broker: Broker) -> bool:
             return True
     except OSError:
         return False
+
+
+def speaks_older(broker: Broker, patience: float = 3.0) -> bool:
+    """It answers MQTT 3.1.1, whether it lets us in or not."""
+    name = f"headnod-{secrets.token_hex(4)}".encode()
+    content = b"\x00\x04MQTT\x04\x02" + struct.pack(">HH", broker.keepalive, len(name)) + name
+    try:
+        with ExitStack() as opened:
+            connection = opened.enter_context(socket.create_connection((broker.host, broker.port), timeout=patience))
+            if broker.tls is not None:
+                connection = opened.enter_context(
+                    broker.tls.context().wrap_socket(connection, server_hostname=broker.host)
+                )
+            connection.sendall(bytes([_CONNECT, len(content)]) + content)
+            answer = connection.recv(4)
+            connection.sendall(_DISCONNECT)
+    except OSError:
+        return False
+    return answer[:2] == _CONNACK and answer[3:] != _OTHER_VERSION
 
 
 def _load(setting: str, path: Path, load: Callable[[], None]) -> None:

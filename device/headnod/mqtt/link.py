@@ -8,18 +8,20 @@ waits, and no callback can end it.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from headnod.errors import HeadnodError
-from headnod.mqtt.broker import Broker, Tls
+from headnod.mqtt import reasons
+from headnod.mqtt.broker import Broker, Tls, speaks_older
 from headnod.mqtt.callbacks import Callbacks
 from headnod.mqtt.limits import Limits
 from headnod.mqtt.messages import LOST, Acknowledged, Ending, Message, Request
 from headnod.mqtt.outgoing import Outgoing
-from headnod.mqtt.patience import BackOff, Cause, Complaints
+from headnod.mqtt.patience import QUIET, BackOff, Cause, Complaints
 from headnod.mqtt.session import Session
 from headnod.mqtt.twin import Twin
 
@@ -97,6 +99,7 @@ class Link:
         self._outgoing, self._reason = Outgoing(), "not started"
         self._closing, self._deadline = False, 0.0
         self._session: Session | None = None
+        self._asked_older, self._is_older = -math.inf, False
         self._limits, self._effects = Limits(), list[str]()
         self._last: Sequence[tuple[str, bytes]] = ()
         self._thread = threading.Thread(target=self._run, name=f"link to {broker}", daemon=True)
@@ -178,7 +181,10 @@ class Link:
                 offset = self._wall() - began
                 ending, greeted = self._live()
                 brief = greeted and not self._closing and self._monotonic() - began < _STEADY
-                ending = self._twin.judge(ending, brief=brief, now=self._monotonic(), pending=self._pending)
+                if greeted:
+                    ending = self._twin.judge(ending, brief=brief, now=self._monotonic(), pending=self._pending)
+                elif ending.unexplained:
+                    ending = self._older(ending)
                 if size := self._twin.too_large:
                     # As with mosquitto's message_size_limit, which is neither announced nor given as a reason.
                     self._limits = self._limits.without(size)
@@ -229,6 +235,12 @@ class Link:
         self._pending, self._limits, self._session = session.largest_pending, session.limits, None
         session.close(ending.reason)
         return ending, session.greeted
+
+    def _older(self, ending: Ending) -> Ending:
+        """Why a broker that said nothing to MQTT 5 ended a connection: seldom asked, for it takes another."""
+        if self._broker.modern and self._monotonic() >= self._asked_older + QUIET:
+            self._asked_older, self._is_older = self._monotonic(), speaks_older(self._broker)
+        return Ending(Cause.REFUSED, reasons.OLDER) if self._is_older else ending
 
     def _lived(self, session: Session) -> Ending:
         session.open()

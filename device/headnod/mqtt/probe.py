@@ -10,16 +10,20 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 
-from headnod.mqtt.broker import Broker
+from headnod.mqtt.announcer import Takes
+from headnod.mqtt.broker import Broker, speaks_older
+from headnod.mqtt.commands import command_topics
 from headnod.mqtt.link import Link, Message
+from headnod.mqtt.messages import LOST, TOO_LARGE
 from headnod.mqtt.reach import Step, reach
+from headnod.mqtt.reasons import OLDER
 from headnod.mqtt.topics import Topics
 
 __all__ = ["Step", "probe"]
@@ -29,26 +33,40 @@ _LOOK = 0.05
 
 _VERB = "test"
 
+_LARGEST = 1 << 16
+"""Bytes of the largest packet that the broker may send us: discovery is among them."""
+
 _PERHAPS_TLS = " (does it want TLS? see mqtt.tls)"
 
 
 def probe(
-    broker: Broker, topics: Topics, *, rng: random.Random, now: Callable[[], datetime], patience: float = 5.0
+    broker: Broker,
+    topics: Topics,
+    *,
+    written: Callable[[Takes], Mapping[str, bytes]] | None = None,
+    rng: random.Random,
+    now: Callable[[], datetime],
+    patience: float = 5.0,
 ) -> Iterator[Step]:
     """Walk to the broker and back.
 
-    What it publishes disturbs nobody: an empty message on `estimate`, and a
-    request that no listener knows.
+    What it publishes disturbs nobody. Each topic of the listener gets an empty message
+    that is not retained, `status` the one that is retained there. Discovery gets the
+    message that is retained there, or else the one that the listener would publish, not
+    retained. A message of the greatest size goes to `response/test`, and a request that
+    no listener knows to `request/test`.
 
     Args:
         broker: Where to, and who we are.
         topics: The topics of this listener.
+        written: A payload of the usual size for every topic that the listener
+            publishes, discovery as it is published, within what the broker takes.
         rng: For the link.
         now: The present, UTC.
         patience: Seconds that each answer may take.
 
     Returns:
-        Steps, in order; the first `fault` is the last.
+        Steps, in order; nothing follows the step of a `fault`.
 
     Raises:
         ConfigError: A file that TLS needs cannot be used.
@@ -58,13 +76,13 @@ def probe(
             yield step
             if step.verdict == "fault":
                 return
-    trial = _Trial(
-        replace(broker, client_id=f"{broker.client_id}.{_VERB}-{secrets.token_hex(2)}"), topics, rng, patience
-    )
+    ours = replace(broker, client_id=f"{broker.client_id}.{_VERB}-{secrets.token_hex(2)}")
+    trial = _Trial(ours, topics, written, rng, patience)
     try:
-        for attempt in (trial.login, trial.rights, trial.round_trip):
-            yield (step := attempt())
-            if step.verdict == "fault":
+        for attempt in (trial.login, trial.limits, trial.rights, trial.sizes, trial.round_trip):
+            steps = attempt()
+            yield from steps
+            if any(step.verdict == "fault" for step in steps):
                 return
     finally:
         trial.close()
@@ -73,45 +91,116 @@ def probe(
 class _Trial:
     """What only MQTT itself can tell."""
 
-    def __init__(self, broker: Broker, topics: Topics, rng: random.Random, patience: float) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Topics,
+        written: Callable[[Takes], Mapping[str, bytes]] | None,
+        rng: random.Random,
+        patience: float,
+    ) -> None:
         self._broker, self._topics, self._patience = broker, topics, patience
+        self._written = written or (lambda _takes: {topics.estimate: b""})
         self._token = secrets.token_hex(8)
         self._connected, self._returned = threading.Event(), threading.Event()
+        self._retained: dict[str, bytes] = {}
+        discovered = [
+            topic for takes in (_anything, _nothing) for topic in self._written(takes) if self._foreign(topic)
+        ]
         self._link = Link(
             broker,
-            subscriptions=(topics.settings, topics.requests),
+            subscriptions=(topics.settings, topics.requests, topics.status, *discovered),
+            plain=(*command_topics(topics), topics.request(_VERB), topics.status, *discovered),
             on_connected=self._connected.set,
             on_message=self._hear,
             rng=rng,
+            largest=_LARGEST,
         )
 
     def close(self) -> None:
         self._link.close()
 
-    def login(self) -> Step:
+    def login(self) -> list[Step]:
         self._link.start()
         deadline = time.monotonic() + self._patience
         while not self._connected.wait(_LOOK) and self._trying() and time.monotonic() < deadline:
             pass
         if not self._connected.is_set():
-            silent = f"{self._broker}: it does not answer within {self._patience:g} s (is it a broker, and is it well?)"
-            reason = silent if self._trying() else self._link.reason
-            hung_up = "lost" in reason or "reset" in reason
-            return Step("login", "fault", reason + (_PERHAPS_TLS if hung_up and self._broker.tls is None else ""))
+            return [Step("login", "fault", self._unanswered())]
         who = f"as '{self._broker.username}'" if self._broker.username else "as nobody in particular (mqtt.username)"
-        return Step("login", "well", f"MQTT {'5' if self._broker.modern else '3.1.1'}, {who}")
+        return [Step("login", "well", f"MQTT {'5' if self._broker.modern else '3.1.1'}, {who}")]
 
-    def rights(self) -> Step:
-        topic = self._topics.estimate
-        refusal = self._published(topic, b"")
-        if refusal is not None:
-            whole = self._topics.response("").removesuffix("response/")
-            return Step("rights", "fault", f"{topic} may not be written: {refusal} ({self._user} must write {whole}#)")
+    def limits(self) -> list[Step]:
+        effects = self._link.limits.effects
+        return [Step("limits", "warning", "; ".join(effects))] if effects else []
+
+    def rights(self) -> list[Step]:
+        # What is retained comes before this: then it is known what may be published again.
+        self._round_trip_ended = self._round_trip()
+        written = self._written(self._link.limits.takes)
+        refused: dict[tuple[bool, str], list[str]] = {}
+        for topic, payload in sorted(written.items(), key=lambda item: (self._foreign(item[0]), item[0])):
+            if self._foreign(topic):
+                known = self._retained.get(topic)
+                refusal = self._published(topic, payload if known is None else known, retain=known is not None)
+            else:
+                # An empty status would make a dashboard forget the listener.
+                refusal = self._published(topic, self._retained.get(topic, b""))
+            if refusal is not None:
+                refused.setdefault((self._foreign(topic), refusal), []).append(topic)
+        steps = [self._refused(foreign, refusal, names) for (foreign, refusal), names in refused.items()]
         if not self._broker.modern:
-            return Step("rights", "warning", "MQTT 3.1.1 does not tell what a broker refuses (mqtt.protocol)")
-        return Step("rights", "well", f"{topic} may be written")
+            steps.append(Step("rights", "warning", "MQTT 3.1.1 does not tell what a broker refuses (mqtt.protocol)"))
+        return steps or [Step("rights", "well", f"{len(written)} topics may be written")]
 
-    def round_trip(self) -> Step:
+    def sizes(self) -> list[Step]:
+        """Whether messages arrive that are as large as those of the listener."""
+        limits, written = self._link.limits, self._written(self._link.limits.takes)
+        large = [topic for topic, payload in written.items() if not limits.takes(topic, payload)]
+        if large:
+            fault = any(not self._foreign(topic) for topic in large)
+            names = ", ".join(sorted(large))
+            message = f"{names}: larger than the {limits.largest} bytes that the broker takes, so not published"
+            return [Step("sizes", "fault" if fault else "warning", message)]
+        topic, size = self._topics.response(_VERB), max(map(len, written.values()), default=0)
+        while not limits.takes(topic, b" " * size):
+            size -= 1
+        refusal = self._published(topic, b" " * size) if size else None
+        if refusal is None or not (refusal.startswith(LOST) or TOO_LARGE in refusal):
+            return []
+        return [
+            Step("sizes", "fault", f"{topic}: {size} bytes, the size of the largest message, are not taken: {refusal}")
+        ]
+
+    def round_trip(self) -> list[Step]:
+        return [self._round_trip_ended]
+
+    def _foreign(self, topic: str) -> bool:
+        """It is a topic of discovery and not one of the listener's own."""
+        return not topic.startswith(self._topics.response("").removesuffix("response/"))
+
+    def _refused(self, foreign: bool, refusal: str, topics: Sequence[str]) -> Step:  # noqa: FBT001 - private
+        message = f"{', '.join(topics)} may not be written: {refusal}"
+        if foreign and refusal.startswith(LOST):
+            form = 'is it too large for the broker? try mqtt.discovery_form = "component"'
+            return Step("rights", "fault", f"{', '.join(topics)}: {refusal} ({form})")
+        if foreign:
+            # The listener does all else without Home Assistant.
+            whole = topics[0].partition("/")[0]
+            hint = f"{self._user} must write {whole}/#, or set mqtt.discovery = false"
+            return Step("rights", "warning", f"{message} ({hint})")
+        whole = self._topics.response("").removesuffix("response/")
+        return Step("rights", "fault", f"{message} ({self._user} must write {whole}#)")
+
+    def _unanswered(self) -> str:
+        silent = f"{self._broker}: it does not answer within {self._patience:g} s (is it a broker, and is it well?)"
+        reason = silent if self._trying() else self._link.reason
+        hung_up = "lost" in reason or "reset" in reason
+        if (self._trying() or hung_up) and self._broker.modern and speaks_older(self._broker, self._patience):
+            return f"{self._broker}: {OLDER}"
+        return reason + (_PERHAPS_TLS if hung_up and self._broker.tls is None else "")
+
+    def _round_trip(self) -> Step:
         topic, began = self._topics.request(_VERB), time.monotonic()
         refusal = self._published(topic, msgspec.json.encode({"transaction": self._token}))
         if refusal is not None:
@@ -128,7 +217,7 @@ class _Trial:
     def _trying(self) -> bool:
         return not self._link.reason or self._link.reason.endswith(": connecting")
 
-    def _published(self, topic: str, payload: bytes) -> str | None:
+    def _published(self, topic: str, payload: bytes, *, retain: bool = False) -> str | None:
         """What became of a message: None, or why the broker did not take it."""
         answers: list[str | None] = []
         settled = threading.Event()
@@ -137,10 +226,20 @@ class _Trial:
             answers.append(refusal)
             settled.set()
 
-        self._link.publish(topic, payload, acknowledged=tell)
+        self._link.publish(topic, payload, retain=retain, acknowledged=tell)
         settled.wait(self._patience)
         return answers[0] if answers else f"no answer within {self._patience:g} s"
 
     def _hear(self, message: Message) -> None:
         if message.topic == self._topics.request(_VERB) and self._token.encode() in message.payload:
             self._returned.set()
+        elif message.retained and message.payload:
+            self._retained[message.topic] = message.payload
+
+
+def _anything(_topic: str, _payload: bytes) -> bool:
+    return True
+
+
+def _nothing(_topic: str, _payload: bytes) -> bool:
+    return False

@@ -30,6 +30,10 @@ _LONGEST = 120
 """Characters of a broker's own words that are passed on."""
 
 
+OLDER = "it answers MQTT 3.1.1 and not MQTT 5 (set mqtt.protocol = 4)"
+"""Why there is no connection to a broker that is older than MQTT 5."""
+
+
 def unreachable(error: OSError) -> Ending:
     """Nothing answered that one could speak MQTT with."""
     if isinstance(error, ssl.SSLCertVerificationError):

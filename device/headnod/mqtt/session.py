@@ -212,7 +212,7 @@ class Session:
     def _judge(self) -> None:
         now = self._monotonic()
         if not self.greeted and now - self._began > _GREETING:
-            self._end(Cause.NETWORK, "it does not answer (is it a broker, and is it well?)")
+            self._end(Cause.NETWORK, "it does not answer (is it a broker, and is it well?)", unexplained=True)
         for _, sent in islice(self._pending.values(), 1):
             # A slow network acknowledges late, but it goes on acknowledging.
             if now - max(sent, self._alive) > self._broker.keepalive:

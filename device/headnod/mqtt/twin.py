@@ -13,8 +13,8 @@ from headnod.mqtt.broker import Broker, is_there
 from headnod.mqtt.messages import Ending
 from headnod.mqtt.patience import Cause
 
-_TIMES = 3
-"""Unexplained ends after which possible causes are named."""
+_TIMES, _BRIEF_TIMES = 2, 3
+"""Unexplained ends after which possible causes are named, and brief ones after which the next try waits a minute."""
 
 _WHILE = 300.0
 """Seconds within which they come."""
@@ -61,6 +61,7 @@ class Twin:
         questions = [f"does another client call itself {self._broker.client_id} too?"]
         if pending >= _LARGE:
             questions.append(f'is a message of {pending} bytes too large for it? see mqtt.discovery_form = "component"')
-        seen = f"{_TIMES} times in {now - self._ends[0]:.0f} s, without a reason"
-        cause = Cause.TAKEN_OVER if self._brief >= _TIMES else ending.cause
+        # The same words each time: the log names a cause once in five minutes.
+        seen = f"again within {_WHILE / 60:.0f} minutes, without a reason"
+        cause = Cause.TAKEN_OVER if self._brief >= _BRIEF_TIMES else ending.cause
         return Ending(cause, f"{ending.reason} ({seen}; possible causes: {' '.join(questions)})", unexplained=True)
