@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import structs
 
 import heard
+from headnod.clock import Clock
 from headnod.estimate import SILENCE
 from headnod.history.rows import read_estimates
 from headnod.sinks.history import History, HistorySettings
@@ -34,9 +35,35 @@ def estimate(index, *, genre=None, model="genre-0.1.0", labels=GTZAN):
     )
 
 
+class Remembering(History):
+    """A history whose clocks show when what it is shown was made, and whose wall clock may be set."""
+
+    def __init__(self, path, *, kept=True, boot="b1", **settings):
+        self.up, self.set_by, self.kept = UP, timedelta(0), kept
+        clock = Clock(now=self.now, monotonic=lambda: self.up, kept=lambda: self.kept, boot=boot)
+        super().__init__(path, Songs(SongSettings()), HistorySettings(**settings), now=self.now, clock=clock)
+
+    def now(self):
+        return START + timedelta(seconds=self.up - UP) + self.set_by
+
+    def show(self, estimate):
+        self.up = estimate.monotonic
+        super().show(estimate)
+
+    def tell(self, condition):
+        self.up = UP + (condition.time - START).total_seconds()
+        super().tell(condition)
+
+    def hear(self, number):
+        """Show an estimate as the listener would make it by this clock."""
+        self.up = estimate(number).monotonic
+        told = structs.replace(estimate(number), time=self.now(), clock_synchronised=self._clock.synchronised())
+        self.show(told)
+
+
 @contextmanager
 def listening(path, **settings):
-    with closing(History(path, Songs(SongSettings()), HistorySettings(**settings), now=lambda: START)) as history:
+    with closing(Remembering(path, **settings)) as history:
         yield history
 
 

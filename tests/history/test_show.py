@@ -98,6 +98,7 @@ def test_a_program_reads_songs_as_json_lines(path):
         "genre": "jazz",
         "stability": 0.9333,
         "estimates": 42,
+        "clock_synchronised": True,
     }
 
 

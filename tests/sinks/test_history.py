@@ -117,9 +117,13 @@ def test_a_power_cut_loses_at_most_a_minute(path, tmp_path):
 
 def test_a_clock_that_is_set_back_does_not_postpone_the_next_write(path):
     with listening(path) as history:
-        history.show(estimate(10_000))
         history.show(estimate(0))
-        assert times(path) == expected([0, 10_000])
+        history.set_by = timedelta(hours=-2)
+        history.hear(20)
+        assert len(times(path)) == 2, "a set clock is a reason to write"
+        history.hear(21)
+        history.hear(41)
+        assert len(times(path)) == 4
 
 
 def test_only_its_owner_may_read_history(path):

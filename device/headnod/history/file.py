@@ -10,6 +10,7 @@ labels, so any SQLite tool can read them:
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import stat
@@ -96,19 +97,40 @@ class HistoryFile:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite would make the file readable by everyone; its log takes this file's mode.
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+            # Open for as long as the connection is: to close it would drop SQLite's own locks with it.
+            self._lock: int | None = file
             self._stat = os.fstat(file)
-            os.close(file)
-            if not stat.S_ISREG(self._stat.st_mode):
-                message = f"{path}: is no plain file (set another history.path)"
-                raise ForeignHistoryError(message)
-            self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
             try:
-                _prepare(self._connection, path)
-                if check:
-                    _check(self._connection, path)
+                self._own(file)
+                self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+                try:
+                    _prepare(self._connection, path)
+                    if check:
+                        _check(self._connection, path)
+                except BaseException:
+                    self._connection.close()
+                    raise
             except BaseException:
-                self._connection.close()
+                self._unlock()
                 raise
+
+    def _own(self, file: int) -> None:
+        if not stat.S_ISREG(self._stat.st_mode):
+            message = f"{self._path}: is no plain file (set another history.path)"
+            raise ForeignHistoryError(message)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = (
+                f"{self._path}: another headnod listener writes this history, and two would mix what they hear "
+                "(set another history.path for one of them)"
+            )
+            raise HistoryError(message) from None
+
+    def _unlock(self) -> None:
+        file, self._lock = self._lock, None
+        if file is not None:
+            os.close(file)
 
     @property
     def in_place(self) -> bool:
@@ -128,7 +150,10 @@ class HistoryFile:
     def close(self) -> None:
         """Close the file; may be called twice."""
         with _named(self._path):
-            self._connection.close()
+            try:
+                self._connection.close()
+            finally:
+                self._unlock()
 
 
 def require(path: Path) -> None:

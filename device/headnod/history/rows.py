@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
+from headnod.clock import Clock
 from headnod.estimate import Estimate
+from headnod.history import undated
 from headnod.history.file import PAGE, read_only
 from headnod.songs import Song
 
@@ -50,9 +53,47 @@ class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, float]
     """Smoothed probability of every label, to three places."""
 
+    clock_synchronised: bool = True
+    """False if its date may be wrong: the clock had not been synchronised since boot."""
 
-def write(db: sqlite3.Connection, estimates: Collection[Estimate], songs: Collection[Song]) -> None:
-    """Add rows. One that is there already is written over, so a write may be repeated."""
+
+class PastSong(msgspec.Struct, frozen=True, kw_only=True):
+    """What history remembers of a song."""
+
+    start: datetime
+    """When its genre was first named, UTC."""
+
+    end: datetime
+    """When its genre was last named, UTC."""
+
+    genre: str
+    """A label of the model."""
+
+    stability: float
+    """Share of its estimates that named its genre (0-1)."""
+
+    estimates: int
+    """Estimates from start to end, stray and doubtful ones included."""
+
+    clock_synchronised: bool = True
+    """False if its dates may be wrong: the clock had not been synchronised since boot."""
+
+
+def write(
+    db: sqlite3.Connection, estimates: Collection[Estimate], songs: Collection[Song], clock: Clock | None = None
+) -> None:
+    """Add rows. One that is there already is written over, so a write may be repeated.
+
+    Args:
+        db: Where, inside a transaction.
+        estimates: Estimates.
+        songs: Songs.
+        clock: The clocks by which rows are dated that were made before they were synchronised; None believes all.
+    """
+    if clock is not None:
+        estimates = [_dated(estimate, clock) for estimate in estimates]
+        songs = [_dated_song(song, clock) for song in songs]
+        undated.note(db, estimates, songs, clock)
     models = {key: _model(db, *key) for key in {_model_of(estimate) for estimate in estimates}}
     db.executemany(
         "INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -67,29 +108,43 @@ def write(db: sqlite3.Connection, estimates: Collection[Estimate], songs: Collec
     )
 
 
-def forget(db: sqlite3.Connection, *, before: datetime, size: int, step: int = 0) -> None:
+def _dated(estimate: Estimate, clock: Clock) -> Estimate:
+    if estimate.clock_synchronised:
+        return estimate
+    return replace(estimate, time=clock.at(estimate.monotonic))
+
+
+def _dated_song(song: Song, clock: Clock) -> Song:
+    if song.clock_synchronised:
+        return song
+    return replace(song, start=clock.at(song.started_monotonic), end=clock.at(song.ended_monotonic))
+
+
+def forget(db: sqlite3.Connection, *, before: datetime | None, size: int, step: int = 0) -> None:
     """Delete some of the oldest rows; called with every write, it keeps history in bounds.
 
     Args:
         db: Where, inside a transaction.
-        before: Older rows may go.
+        before: Older rows may go; None lets none go for its age.
         size: Bytes that the file may have: over it the oldest go, whatever their age.
         step: Rows of a kind that go at once at most, 200 if less.
     """
-    step, room, limit = max(step, _STEP), size // PAGE, _number(before)
+    step, room, limit = max(step, _STEP), size // PAGE, -1 if before is None else _number(before)
     pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
+    estimates, songs = undated.others(db)
     if pages - free > room:
-        limit = max(limit, _time_of_row(db, step))
+        limit = max(limit, _time_of_row(db, step, estimates, songs))
     db.execute(
-        "DELETE FROM estimates WHERE (time, sequence) IN "
-        "(SELECT time, sequence FROM estimates WHERE time < ? ORDER BY time, sequence LIMIT ?)",
+        "DELETE FROM estimates WHERE (time, sequence) IN "  # noqa: S608 - our own words
+        f"(SELECT time, sequence FROM estimates WHERE time < ? AND {estimates} ORDER BY time, sequence LIMIT ?)",
         (limit, step),
     )
     db.execute(
-        "DELETE FROM songs WHERE (ended, started) IN "
-        "(SELECT ended, started FROM songs WHERE ended < ? ORDER BY ended, started LIMIT ?)",
+        "DELETE FROM songs WHERE (ended, started) IN "  # noqa: S608 - our own words
+        f"(SELECT ended, started FROM songs WHERE ended < ? AND {songs} ORDER BY ended, started LIMIT ?)",
         (limit, step),
     )
+    undated.forget(db)
     # Freed pages are used again, so the file shrinks only when its room did.
     if pages > room + _SLACK:
         for _ in range(min(free, _SLACK)):
@@ -97,15 +152,15 @@ def forget(db: sqlite3.Connection, *, before: datetime, size: int, step: int = 0
             db.execute("PRAGMA incremental_vacuum(1)")
 
 
-def read_songs(path: Path, *, since: datetime | None = None) -> Iterator[Song]:
+def read_songs(path: Path, *, since: datetime | None = None) -> Iterator[PastSong]:
     """Songs that ended at or after a time, the oldest first.
 
     Raises:
         HistoryError: The file is absent, damaged, or not a history.
     """
-    query = """SELECT ended, started, genre, stability, estimates FROM songs
+    query = """SELECT ended, started, genre, stability, estimates, {undated} FROM songs
         WHERE (ended, started) > (?, ?) ORDER BY ended, started LIMIT ?"""
-    return _rows(path, query, _song, since)
+    return _rows(path, query, undated.SONGS, _song, since)
 
 
 def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[PastEstimate]:
@@ -114,10 +169,10 @@ def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[Pas
     Raises:
         HistoryError: The file is absent, damaged, or not a history.
     """
-    query = """SELECT time, sequence, genre, confidence, level, name, labels, scores
+    query = """SELECT time, sequence, genre, confidence, level, {undated}, name, labels, scores
         FROM estimates LEFT JOIN models ON models.id = estimates.model
         WHERE (time, sequence) > (?, ?) ORDER BY time, sequence LIMIT ?"""
-    return _rows(path, query, _estimate, since)
+    return _rows(path, query, undated.ESTIMATES, _estimate, since)
 
 
 def read_labels(path: Path) -> list[str]:
@@ -131,10 +186,11 @@ def read_labels(path: Path) -> list[str]:
     return list(dict.fromkeys(label for (labels,) in found for label in msgspec.json.decode(labels, type=list[str])))
 
 
-def _rows(path: Path, query: str, unpack: Callable[..., Row], since: datetime | None) -> Iterator[Row]:
+def _rows(path: Path, query: str, doubt: str, unpack: Callable[..., Row], since: datetime | None) -> Iterator[Row]:
     damaged = 0
     key = (-1 if since is None else _number(since), -1)
     with read_only(path) as db:
+        query = query.format(undated=doubt if undated.exist(db) else "0")
         # A read that lasted as long as a pager is open would keep the log from being cut.
         while rows := db.execute(query, (*key, _READ)).fetchall():
             key = rows[-1][:2]
@@ -149,7 +205,7 @@ def _rows(path: Path, query: str, unpack: Callable[..., Row], since: datetime | 
         _log.warning("%s: %d damaged rows were left out", path, damaged)
 
 
-def _song(ended: int, started: int, genre: str, stability: float, estimates: int) -> Song:
+def _song(ended: int, started: int, genre: str, stability: float, estimates: int, doubt: int) -> PastSong:
     return msgspec.convert(
         {
             "start": _moment(started),
@@ -157,13 +213,14 @@ def _song(ended: int, started: int, genre: str, stability: float, estimates: int
             "genre": genre,
             "stability": stability,
             "estimates": estimates,
+            "clock_synchronised": not doubt,
         },
-        Song,
+        PastSong,
     )
 
 
 def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: float, *rest: Any) -> PastEstimate:  # noqa: ANN401 - the columns are checked here
-    model, labels, scores = rest
+    doubt, model, labels, scores = rest
     names, numbers = msgspec.json.decode(labels, type=list[str]), msgspec.json.decode(scores, type=list[int])
     return msgspec.convert(
         {
@@ -173,13 +230,17 @@ def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: f
             "level": level,
             "model": model,
             "scores": {name: number / 1000 for name, number in zip(names, numbers, strict=True)},
+            "clock_synchronised": not doubt,
         },
         PastEstimate,
     )
 
 
-def _time_of_row(db: sqlite3.Connection, place: int) -> int:
-    for query in ("SELECT time FROM estimates ORDER BY time", "SELECT ended FROM songs ORDER BY ended"):
+def _time_of_row(db: sqlite3.Connection, place: int, estimates: str, songs: str) -> int:
+    for query in (
+        f"SELECT time FROM estimates WHERE {estimates} ORDER BY time",  # noqa: S608 - our own words
+        f"SELECT ended FROM songs WHERE {songs} ORDER BY ended",  # noqa: S608
+    ):
         found = db.execute(f"{query} LIMIT 1 OFFSET ?", (place,)).fetchone()
         if found:
             return int(found[0])
@@ -200,8 +261,7 @@ def _thousandths(estimate: Estimate) -> str:
     return msgspec.json.encode([round(1000 * score) for score in estimate.scores.values()]).decode()
 
 
-def _number(time: datetime) -> int:
-    return (time - _EPOCH) // _MILLISECOND
+_number = undated.number
 
 
 def _moment(number: int) -> datetime:

@@ -11,21 +11,21 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 import msgspec
 
 from headnod.errors import ConfigError
 from headnod.history.file import require
-from headnod.history.rows import PastEstimate, read_estimates, read_labels, read_songs
+from headnod.history.rows import PastEstimate, PastSong, read_estimates, read_labels, read_songs
 from headnod.legible import legible, padded
-from headnod.songs import Song
 
 Form = Literal["table", "json", "csv"]
 Of = Literal["songs", "estimates"]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SONG = ("start", "end", "genre", "stability", "estimates")
+_DOUBT = "clock_synchronised"
 _ESTIMATE = ("time", "genre", "confidence", "level", "model")
 
 
@@ -57,12 +57,13 @@ def print_history(
     """
     begin = None if since is None else parse_since(since, now=now, zone=zone)
     require(path)
-    rows: Iterator[Song] | Iterator[PastEstimate]
+    rows: Iterator[PastSong] | Iterator[PastEstimate]
     rows = read_songs(path, since=begin) if of == "songs" else read_estimates(path, since=begin)
     if form == "json":
-        out.writelines(msgspec.json.encode(_cells(row)).decode() + "\n" for row in rows)
+        out.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
     elif form == "csv":
-        _write_csv(rows, out, _SONG if of == "songs" else (*_ESTIMATE, *map(_column, read_labels(path))))
+        fixed = _SONG if of == "songs" else (*_ESTIMATE, *map(_column, read_labels(path)))
+        _write_csv(rows, out, (*fixed, _DOUBT))
     else:
         out.writelines(line + "\n" for line in _table(rows, of, zone))
 
@@ -86,41 +87,40 @@ def parse_since(text: str, *, now: datetime, zone: tzinfo | None = None) -> date
         raise ConfigError(message) from error
 
 
-def _write_csv(rows: Iterable[Song | PastEstimate], out: TextIO, columns: Iterable[str]) -> None:
+def _write_csv(rows: Iterable[PastSong | PastEstimate], out: TextIO, columns: Iterable[str]) -> None:
     writer = csv.DictWriter(out, tuple(columns), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        cells = _cells(row)
-        scores = cells.pop("scores", {})
+        cells = msgspec.to_builtins(row)
+        scores, cells[_DOUBT] = cells.pop("scores", {}), str(row.clock_synchronised).lower()
         writer.writerow(cells | {_column(label): score for label, score in scores.items()})
-
-
-def _cells(row: Song | PastEstimate) -> dict[str, Any]:
-    """The promised fields of a row; a song has others while the listener makes it."""
-    cells = msgspec.to_builtins(row)
-    return {key: cells[key] for key in _SONG} if isinstance(row, Song) else cells
 
 
 def _column(label: str) -> str:
     return f"scores_{label}"
 
 
-def _table(rows: Iterable[Song | PastEstimate], of: Of, zone: tzinfo | None) -> Iterator[str]:
+def _table(rows: Iterable[PastSong | PastEstimate], of: Of, zone: tzinfo | None) -> Iterator[str]:
     if of == "songs":
         yield f"{'start':19}  {'end':8}  {'genre':16}  stability  duration"
     else:
         yield f"{'time':19}  {'genre':16}  confidence   level  model"
     for row in rows:
         genre = padded(legible(row.genre), 16)
-        if isinstance(row, Song):
+        if isinstance(row, PastSong):
             start, end = row.start.astimezone(zone), row.end.astimezone(zone)
             yield (
                 f"{start:%Y-%m-%d %H:%M:%S}  {end:%H:%M:%S}  {genre}  {row.stability:9.2f}"
-                f"  {_duration(row.end - row.start):>8}"
+                f"  {_duration(row.end - row.start):>8}{_doubt(row)}"
             )
         else:
             time = row.time.astimezone(zone)
-            yield f"{time:%Y-%m-%d %H:%M:%S}  {genre}  {row.confidence:10.2f}  {row.level:6.1f}  {row.model}"
+            line = f"{time:%Y-%m-%d %H:%M:%S}  {genre}  {row.confidence:10.2f}  {row.level:6.1f}  {row.model}"
+            yield line + _doubt(row)
+
+
+def _doubt(row: PastSong | PastEstimate) -> str:
+    return "" if row.clock_synchronised else "  (clock was not synchronised)"
 
 
 def _duration(length: timedelta) -> str:
