@@ -121,3 +121,11 @@ def test_another_client_is_a_possibility_and_no_cause_where_the_broker_gave_none
         "the connection was lost (again within 5 minutes, without a reason; possible causes: does another"
         in link.reason
     )
+
+
+@pytest.mark.parametrize("setting", ["retain_available false", "max_qos 0"])
+def test_what_mqtt_3_does_not_say_of_a_last_will_is_asked(setting, tmp_path, opened, linked):
+    broker = opened.enter_context(Broker(tmp_path / "broker", settings=setting, durable=False))
+    link = linked(broker, protocol=4, will=("a/status", b"offline"))
+    until(link, lambda link: "MQTT 5 would say so: see mqtt.protocol" in link.reason)
+    until(linked(broker, client_id="modern", will=("a/status", b"offline")), connected)

@@ -196,6 +196,8 @@ class Session:
         tls, hint = self._broker.tls, ""
         if tls is not None and tls.certificate is None and not self.greeted:
             hint = " (does it want a certificate of ours? see mqtt.cert_file)"
+        elif self._will is not None and not self._broker.modern and not self.greeted:
+            hint = " (does it take a last will that is retained and has QoS 1? MQTT 5 would say so: see mqtt.protocol)"
         why = f": {self._complaint}" if self._complaint else ""
         self._end(Cause.NETWORK, f"{how}{why}{hint}", unexplained=unexplained)
 
