@@ -1,12 +1,13 @@
 /* A microphone of ALSA that hears a file again and again, at the pace of sound.
  *
  * It wakes its reader once a period, as hardware does, and has no thread; a sound server's client has one, which wakes
- * by the server's clock. The file holds mono samples of 48 kHz, 16 bit, little-endian.
+ * by the server's clock. The file holds frames of 48 kHz, 16 bit, little-endian; of one channel unless `channels` says
+ * otherwise. With `refused` it cannot be opened, with that error number, as one that is busy (16) or denied (13).
  *
  *   cc -shared -fPIC -DPIC -O2 -o paced_microphone.so paced_microphone.c -lasound
  *
  *   pcm_type.paced { lib "paced_microphone.so" }
- *   pcm.microphone { type paced file "music.raw" }
+ *   pcm.microphone { type paced channels 2 file "music.raw" }
  *
  * The interface is that of the ALSA library's reference, "PCM External Plugin SDK".
  */
@@ -53,9 +54,10 @@ static snd_pcm_sframes_t transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_ar
                                   snd_pcm_uframes_t size)
 {
     microphone *mic = io->private_data;
-    int16_t *samples = (int16_t *)((char *)areas[0].addr + areas[0].first / 8) + offset;
+    size_t width = areas[0].step / 8;
+    char *samples = (char *)areas[0].addr + areas[0].first / 8 + offset * width;
     for (snd_pcm_uframes_t have = 0; have < size;) {
-        size_t more = fread(samples + have, sizeof *samples, size - have, mic->music);
+        size_t more = fread(samples + have * width, width, size - have, mic->music);
         if (!more)
             rewind(mic->music);
         have += more;
@@ -93,6 +95,11 @@ SND_PCM_PLUGIN_DEFINE_FUNC(paced)
     if (stream != SND_PCM_STREAM_CAPTURE || snd_config_search(conf, "file", &named) < 0 ||
         snd_config_get_string(named, &file) < 0)
         return -EINVAL;
+    long channels = 1, refused = 0;
+    if (snd_config_search(conf, "channels", &named) >= 0)
+        snd_config_get_integer(named, &channels);
+    if (snd_config_search(conf, "refused", &named) >= 0 && snd_config_get_integer(named, &refused) >= 0 && refused)
+        return -refused;
     microphone *mic = calloc(1, sizeof *mic);
     if (!mic)
         return -ENOMEM;
@@ -112,7 +119,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(paced)
     }
     snd_pcm_ioplug_set_param_list(&mic->io, SND_PCM_IOPLUG_HW_ACCESS, 1, accesses);
     snd_pcm_ioplug_set_param_list(&mic->io, SND_PCM_IOPLUG_HW_FORMAT, 1, formats);
-    snd_pcm_ioplug_set_param_minmax(&mic->io, SND_PCM_IOPLUG_HW_CHANNELS, 1, 1);
+    snd_pcm_ioplug_set_param_minmax(&mic->io, SND_PCM_IOPLUG_HW_CHANNELS, channels, channels);
     snd_pcm_ioplug_set_param_minmax(&mic->io, SND_PCM_IOPLUG_HW_RATE, 48000, 48000);
     snd_pcm_ioplug_set_param_minmax(&mic->io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, 1 << 10, 1 << 18);
     snd_pcm_ioplug_set_param_minmax(&mic->io, SND_PCM_IOPLUG_HW_PERIODS, 2, 16);

@@ -15,7 +15,7 @@ from typing import IO
 from headnod.audio.blocks import Block
 from headnod.audio.centred import centred
 from headnod.audio.convert import OutputRate
-from headnod.audio.microphone import SHORTEST, Capture, microphone_blocks, open_device
+from headnod.audio.microphone import SHORTEST, Capture, find_device, microphone_blocks, open_device
 from headnod.audio.paced import paced
 from headnod.audio.stream import open_command
 from headnod.config import MicrophoneSection
@@ -39,7 +39,7 @@ def microphone_or_demo(section: MicrophoneSection, *, recorded: bool) -> str:
     if section.command:
         return MICROPHONE
     try:
-        open_device(section.device).close()
+        open_device(find_device(section.device)).close()
     except AudioError as error:
         if section.device or recorded:
             _log.warning("%s; waiting for it", error)
@@ -67,8 +67,10 @@ def source(
     """
     delivered = rate.delivered if isinstance(rate, OutputRate) else rate
     if audio == MICROPHONE:
-        with _alone(section), contextlib.closing(microphone_blocks(opener(section, block), rate)) as blocks:
-            yield centred(blocks, delivered)
+        with contextlib.closing(_Claim()) as claim:
+            start = opener(section, block, claim=claim.hold)
+            with contextlib.closing(microphone_blocks(start, rate)) as blocks:
+                yield centred(blocks, delivered)
         return
     with contextlib.ExitStack() as stack:
         stored: Iterator[Block]
@@ -84,30 +86,76 @@ def source(
         yield paced(stored, delivered, monotonic=time.monotonic, sleep=time.sleep) if pace == "real" else stored
 
 
-def opener(section: MicrophoneSection, block: float = SHORTEST) -> Callable[[], Capture]:
-    """What opens the microphone of a configuration, to give so many seconds of sound at once."""
+def opener(
+    section: MicrophoneSection, block: float = SHORTEST, *, claim: Callable[[str], None] = lambda _identity: None
+) -> Callable[[], Capture]:
+    """What opens the microphone of a configuration, to give so many seconds of sound at once.
+
+    Args:
+        section: Which microphone.
+        block: Seconds of sound that come at once.
+        claim: Raises AudioError where another headnod has the microphone of that identity.
+
+    Raises:
+        AudioError: Another headnod has it now.
+    """
     if section.command:
         command, rate, channels = list(section.command), section.rate, section.channels
+        claim(" ".join(command))
         return lambda: open_command(command, rate, channels)
-    return lambda: open_device(section.device, block)
-
-
-@contextlib.contextmanager
-def _alone(section: MicrophoneSection) -> Iterator[None]:
-    """Hold a lock that a second listener on the same microphone would want too."""
-    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    folder = given or os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - the tempfile module would bring every compressor
-    name = " ".join(section.command) or section.device or "default"
-    safe = "".join(letter if letter.isalnum() else "-" for letter in name)[:64]
-    path = Path(folder) / f"headnod-{os.getuid()}-{safe}.lock"
     try:
-        file = path.open("a+")
-    except OSError as error:
-        message = f"{path}: cannot be locked: {(error.strerror or '').lower()} (check its folder and owner)"
-        raise AudioError(message) from error
-    with file:
-        _lock(file, name)
-        yield
+        first = [find_device(section.device)]
+    except AudioError:
+        first = []
+        claim(section.device or "default")
+    for device in first:
+        claim(device.identity)
+
+    def start() -> Capture:
+        device = first.pop() if first else find_device(section.device)
+        claim(device.identity)
+        return open_device(device, block)
+
+    return start
+
+
+class _Claim:
+    """The lock on a microphone that a second listener would want too, by whatever name it found it."""
+
+    def __init__(self) -> None:
+        self._identity = ""
+        self._file: IO[str] | None = None
+
+    def hold(self, identity: str) -> None:
+        """Lock the microphone of an identity, and let go of another.
+
+        Raises:
+            AudioError: Another headnod holds it.
+        """
+        if identity == self._identity:
+            return
+        given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        folder = given or os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - the tempfile module would bring every compressor
+        safe = "".join(letter if letter.isalnum() else "-" for letter in identity)[:64]
+        path = Path(folder) / f"headnod-{os.getuid()}-{safe}.lock"
+        try:
+            file = path.open("a+")
+        except OSError as error:
+            message = f"{path}: cannot be locked: {(error.strerror or '').lower()} (check its folder and owner)"
+            raise AudioError(message) from error
+        try:
+            _lock(file, identity)
+        except BaseException:
+            file.close()
+            raise
+        self.close()
+        self._identity, self._file = identity, file
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._file is not None:
+            self._file.close()
+        self._identity, self._file = "", None
 
 
 def _lock(file: IO[str], name: str) -> None:

@@ -13,17 +13,22 @@ Sound comes so many seconds at a time: what is read seldom lets the processor sl
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _LEAST_RATE = 16_000
 _MOST_CHANNELS = 8
 _ABSENT = "absent"
+_DEVICES = Path("/dev/snd")
+_CLOSED = {errno.EBUSY, errno.EACCES, errno.EPERM}
+_CAPTURE_STREAM, _NONBLOCK, _MOST_HINTS = 1, 1, 1_000
 
 
 def main(words: list[str]) -> int:
@@ -38,7 +43,10 @@ def main(words: list[str]) -> int:
     with _quiet_stderr():
         audio = pyaudio.PyAudio()
     if words[0] == "list":
-        return _answer(devices=_inputs(audio))
+        devices = _inputs(audio)
+        with _quiet_stderr():
+            closed = [*_closed_cards(devices), *_closed_pcms(devices)]
+        return _answer(devices=devices, **({"closed": closed} if closed else {}))
     return _read(pyaudio, audio, words[1], float(words[2]), [int(rate) for rate in words[3:]])
 
 
@@ -54,6 +62,50 @@ def _inputs(audio: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - pyaudio has n
         for device in found
         if device["maxInputChannels"] > 0
     ]
+
+
+def _closed_cards(listed: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Inputs of sound cards that PortAudio leaves out of its list because it could not open them."""
+    for node in sorted(_DEVICES.glob("pcmC*D*c")):
+        card, _, device = node.name.removeprefix("pcmC").removesuffix("c").partition("D")
+        if any(f"(hw:{card},{device})" in each["name"] for each in listed):
+            continue
+        try:
+            os.close(os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno in _CLOSED:
+                yield {"name": f"(hw:{card},{device})", "errno": error.errno}
+
+
+def _closed_pcms(listed: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Inputs of ALSA's configuration that it left out for the same reason."""
+    try:
+        alsa = ctypes.CDLL("libasound.so.2")
+    except OSError:
+        return
+    alsa.snd_device_name_get_hint.restype = ctypes.c_void_p
+    hints = ctypes.POINTER(ctypes.c_void_p)()
+    if alsa.snd_device_name_hint(-1, b"pcm", ctypes.byref(hints)) < 0:
+        return
+    known = {each["name"] for each in listed}
+    for place in range(_MOST_HINTS):
+        if not hints[place]:
+            return
+        name = _hint(alsa, hints[place], b"NAME")
+        # Names with a colon are views of the cards, which were asked themselves.
+        if not name or ":" in name or name in known or _hint(alsa, hints[place], b"IOID") == "Output":
+            continue
+        opened = ctypes.c_void_p()
+        failed = alsa.snd_pcm_open(ctypes.byref(opened), name.encode(), _CAPTURE_STREAM, _NONBLOCK)
+        if failed >= 0:
+            alsa.snd_pcm_close(opened)
+        elif -failed in _CLOSED:
+            yield {"name": name, "errno": -failed}
+
+
+def _hint(alsa: Any, hint: int, key: bytes) -> str:  # noqa: ANN401 - ctypes has no types
+    given = alsa.snd_device_name_get_hint(ctypes.c_void_p(hint), key)
+    return (ctypes.string_at(given) if given else b"").decode(errors="replace")
 
 
 def _read(pyaudio: Any, audio: Any, name: str, seconds: float, rates: list[int]) -> int:  # noqa: ANN401

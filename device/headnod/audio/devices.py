@@ -7,10 +7,15 @@ is plugged into, or the id that ALSA gives a card.
 
 from __future__ import annotations
 
+import errno
+import grp
 import json
+import os
+import pwd
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +23,10 @@ from typing import Any
 from headnod.errors import AudioError
 from headnod.extras import how_to_install
 
-SYS_SOUND = Path("/sys/class/sound")
+SYS_SOUND, PROC_CARDS = Path("/sys/class/sound"), Path("/proc/asound")
 CAPTURE = Path(__file__).with_name("capture.py")
 _PATIENCE = 10.0
+_GROUP = "audio"
 _CARD = re.compile(r"\(hw:(\d+),(\d+)\)")
 
 
@@ -44,9 +50,37 @@ class Device:
     """Channels that it offers."""
 
     @property
+    def identity(self) -> str:
+        """What stays the same whichever of its names was used: its card and device, if it has them."""
+        match = _CARD.search(self.portaudio)
+        return f"hw-{match[1]}-{match[2]}" if match else self.portaudio
+
+    @property
     def usb(self) -> bool:
         """It is plugged in by USB."""
         return self.name.startswith("usb:")
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A microphone that is there and cannot be opened."""
+
+    names: tuple[str, ...]
+    """Every name that finds it, the most lasting first."""
+
+    reason: str
+    """What keeps it closed, and the way out."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every microphone of this machine."""
+
+    devices: list[Device]
+    """Those that can be opened, in PortAudio's order."""
+
+    closed: list[Closed]
+    """Those that are held by another program, or denied to this user."""
 
 
 def devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE) -> list[Device]:
@@ -59,24 +93,69 @@ def devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE) -> list[Device]
     Raises:
         AudioError: PortAudio cannot be asked.
     """
+    return listing(sound=sound, capture=capture).devices
+
+
+def listing(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE, cards: Path = PROC_CARDS) -> Listing:
+    """Every microphone, also those that cannot be opened.
+
+    Args:
+        sound: Where Linux tells of sound cards.
+        capture: The program that asks PortAudio.
+        cards: Where ALSA tells which process holds a card.
+
+    Raises:
+        AudioError: PortAudio cannot be asked.
+    """
+    answer = _listed(capture)
     found = []
-    for listed in _listed(capture):
+    for listed in answer["devices"]:
         names = _names(listed["name"], sound)
         found.append(Device(names[0], tuple(names[1:]), listed["name"], listed["rate"], listed["channels"]))
-    return found
+    closed = [Closed(tuple(_names(each["name"], sound)), _reason(each, cards)) for each in answer.get("closed", [])]
+    return Listing(found, closed)
 
 
-def find(wanted: str, among: list[Device]) -> Device:
+def _reason(closed: dict[str, Any], cards: Path) -> str:
+    if closed["errno"] == errno.EBUSY:
+        holder = _holder(closed["name"], cards)
+        return f"is held by {holder or 'another program'} (stop it; `fuser -v /dev/snd/*` lists who has sound devices)"
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        member = user in grp.getgrnam(_GROUP).gr_mem
+    except KeyError:
+        return f"may not be opened: permission denied (the service needs SupplementaryGroups={_GROUP})"
+    way = "log out and in again" if member else f"sudo usermod -aG {_GROUP} {user}, then log in again"
+    return f"may not be opened by {user}: permission denied ({way})"
+
+
+def _holder(name: str, cards: Path) -> str:
+    """The program that holds a card's input, by name and process; empty where that cannot be seen."""
+    match = _CARD.search(name)
+    for status in sorted(cards.glob(f"card{match[1]}/pcm{match[2]}c/sub*/status")) if match else ():
+        owner = re.search(r"owner_pid\s*:\s*(\d+)", _text(status))
+        if owner is not None:
+            return f"{_text(Path('/proc', owner[1], 'comm')).strip() or 'a program'} (process {owner[1]})"
+    return ""
+
+
+def find(wanted: str, among: list[Device], closed: Sequence[Closed] = ()) -> Device:
     """The microphone of a name, or the likeliest one for an empty name.
 
     Args:
         wanted: A name as `devices` gives it, or "": then a USB microphone if
             there is one, and else the system's default.
-        among: The microphones that are there.
+        among: The microphones that can be opened.
+        closed: Those that cannot.
 
     Raises:
-        AudioError: It is not there; the message says what is.
+        AudioError: It is not there, busy or denied; the message says which, and what is there.
     """
+    for shut in closed:
+        matches = wanted in shut.names or any(name.startswith(f"{wanted}:") for name in shut.names)
+        if matches if wanted else not among:
+            message = f"microphone '{wanted or shut.names[0]}' {shut.reason}"
+            raise AudioError(message)
     if not among and not wanted:
         message = "no microphone is plugged in (plug one in, or name a file with --audio)"
         raise AudioError(message)
@@ -92,7 +171,7 @@ def find(wanted: str, among: list[Device]) -> Device:
     raise AudioError(message)
 
 
-def _listed(capture: Path) -> list[dict[str, Any]]:
+def _listed(capture: Path) -> dict[str, Any]:
     command = [sys.executable, "-P", str(capture), "list"]
     try:
         ended = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603 - our own
@@ -108,7 +187,7 @@ def _listed(capture: Path) -> list[dict[str, Any]]:
         raise AudioError(message)
     if "error" in answer:
         raise AudioError(answer["error"])
-    return list(answer["devices"])
+    return dict(answer)
 
 
 def _names(portaudio: str, sound: Path) -> list[str]:
@@ -135,7 +214,11 @@ def _usb_names(card: Path) -> list[str]:
 
 
 def _said(path: Path) -> str:
+    return re.sub(r"[^\w.-]+", "_", _text(path).strip())
+
+
+def _text(path: Path) -> str:
     try:
-        return re.sub(r"[^\w.-]+", "_", path.read_text(errors="replace").strip())
+        return path.read_text(errors="replace")
     except OSError:
         return ""

@@ -24,7 +24,7 @@ from headnod.audio.blocks import Block, Hole
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, may_be_mpeg
 from headnod.audio.convert import OutputRate, Resampler, from_s16
-from headnod.audio.devices import CAPTURE, devices, find
+from headnod.audio.devices import CAPTURE, Device, find, listing
 from headnod.audio.doubt import Doubt
 from headnod.errors import AudioError
 from headnod.estimate import State
@@ -219,17 +219,26 @@ def block_seconds(every: float) -> float:
     return min(max(every / 3.0, SHORTEST), LONGEST)
 
 
-def open_device(name: str, block: float = SHORTEST) -> Capture:
+def find_device(name: str) -> Device:
+    """The microphone of a name; "" takes the likeliest.
+
+    Raises:
+        AudioError: It is absent, busy, or may not be opened.
+    """
+    there = listing()
+    return find(name, there.devices, there.closed)
+
+
+def open_device(device: Device, block: float = SHORTEST) -> Capture:
     """Start listening to a microphone.
 
     Args:
-        name: Its name; "" takes the likeliest.
+        device: Which one.
         block: Seconds of sound that come at once.
 
     Raises:
         AudioError: It is absent, busy, or hears at no rate that is good enough.
     """
-    device = find(name, devices())
     command = [sys.executable, "-P", str(CAPTURE), "read", device.portaudio, str(block), *_FALLBACK_RATES]
     # What holds a block whole wakes each side once for it.
     return Capture(command, pipe=max(_PIPE, round(block * _FASTEST)))

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
     from headnod.app.sources import MICROPHONE, source  # noqa: PLC0415
     from headnod.audio.blocks import Hole, RateChange  # noqa: PLC0415
-    from headnod.audio.devices import devices, find  # noqa: PLC0415
+    from headnod.audio.microphone import find_device  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
     from headnod.estimate import State  # noqa: PLC0415
     from headnod.frontend import FrontEnd  # noqa: PLC0415
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     rate = FrontEnd().sample_rate
     device = ""
     if options.audio == MICROPHONE and not section.command:
-        device = find(section.device, devices()).name
+        device = find_device(section.device).name
     room = Room(rate)
     with source(options.audio, section, rate, None) as blocks:
         for block in blocks:

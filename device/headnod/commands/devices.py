@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from dataclasses import asdict
 
 from headnod.legible import legible
+
+_log = logging.getLogger(__name__)
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,13 +27,16 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> int:
     """Print them; exit status 1 if there is none."""
-    from headnod.audio.devices import devices, find  # noqa: PLC0415
+    from headnod.audio.devices import find, listing  # noqa: PLC0415
 
-    found = devices()
+    there = listing()
+    found = there.devices
+    for shut in there.closed:
+        _log.warning("%s", legible(f"{shut.names[0]} {shut.reason}"))
     if options.json:
         print(json.dumps([asdict(device) for device in found]))  # noqa: T201
         return 0 if found else 1
-    usual = find("", found)
+    usual = find("", found, there.closed)
     for device in found:
         mark = "*" if device is usual else " "
         also = f"  also {', '.join(device.others)}" if device.others else ""

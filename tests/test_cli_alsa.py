@@ -1,0 +1,57 @@
+"""Microphones of ALSA as PortAudio really lists and opens them: on one side only, busy, denied, taken."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+import soxr
+
+from alsa_microphone import RATE, alsa_microphone
+from listening import STARTING, Listening, is_estimate, is_waiting
+from program import fault, run
+from signals import music
+
+pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
+SONG = soxr.resample(music(10.0), 22_050, RATE)
+MONO = SONG[:, None]
+
+
+def microphone_of(environment):
+    ended = run("check", "--json", "--device", "pcm:mic", environment=environment)
+    (found,) = (each for each in map(json.loads, ended.stdout.splitlines()) if each["part"] == "microphone")
+    return found["verdict"], found["message"]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_sound_on_one_side_of_a_stereo_microphone_is_heard(tmp_path, side):
+    frames = np.zeros((SONG.size, 2))
+    frames[:, side] = SONG
+    verdict, message = microphone_of(alsa_microphone(tmp_path, frames))
+    assert verdict == "well"
+    assert f"sound on channel {side + 1} of 2 only" in message
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [(errno.EBUSY, "'pcm:mic' is held by another program"), (errno.EACCES, "'pcm:mic' may not be opened by ")],
+)
+def test_a_microphone_that_cannot_be_opened_is_told_from_an_absent_one(tmp_path, refused, reason):
+    environment = alsa_microphone(tmp_path, MONO, refused=refused)
+    verdict, message = microphone_of(environment)
+    assert verdict == "fault"
+    assert reason in message
+    assert ("sudo usermod -aG audio" in message) == (refused == errno.EACCES)
+    ended = run("devices", environment=environment)
+    assert ended.returncode == 1
+    assert reason in ended.stderr
+    with Listening("--audio", "mic", environment=environment, log=tmp_path / "log") as listening:
+        assert reason in listening.until(is_waiting, STARTING)["message"]
+
+
+def test_one_microphone_by_two_names_has_one_listener(tmp_path):
+    environment = alsa_microphone(tmp_path, MONO)
+    with Listening(environment=environment, log=tmp_path / "log") as listening:
+        listening.until(is_estimate, STARTING)
+        second = run("listen", "--device", "pcm:mic", environment=environment)
+        assert f"another headnod (process {listening.pid}) listens to microphone 'mic' already" in fault(second)
