@@ -1,6 +1,7 @@
 """Commands beside the installed service: its state folder, its model and its password, or one line with `sudo`."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -140,6 +141,34 @@ def test_a_second_listener_has_a_state_folder_and_a_password_of_its_own(machine)
     assert f'mqtt.password_file = "{own}"' in shown
     service = service_of(machine.configuration.with_name("porch.toml"), folder=porch.parent)
     assert (service.unit, str(service.state)) == ("headnod@porch.service", "/var/lib/headnod-porch")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("models", "install", "{bundle}", "--unsigned"),
+        ("models", "rollback"),
+        ("models", "prune"),
+        ("models", "install", "{closed}/no.bundle", "--unsigned"),
+        ("leds", "preview", "{closed}/leds.png"),
+        ("mqtt", "docs", "{closed}/mqtt.md"),
+        ("classify", "{closed}/a.wav"),
+        ("listen", "--audio", "{closed}/a.wav"),
+        ("calibrate", "--audio", "{closed}/a.wav"),
+    ],
+)
+def test_a_file_or_folder_that_may_not_be_used_is_one_line_with_sudo(machine, bundle, tmp_path, words):
+    closed, state = tmp_path / "closed", tmp_path / "state"
+    for folder in (closed, state):
+        folder.mkdir()
+        os.chown(folder, 65_534, 65_534)
+    closed.chmod(0o700)
+    words = [word.format(bundle=bundle, closed=closed) for word in words]
+    ended = machine.run(*words, root=False, HEADNOD_HISTORY__PATH=str(state / "history.sqlite"))
+    assert ended.returncode in {1, 78}
+    (line,) = ended.stderr.splitlines()
+    assert "ermission denied" in line
+    assert "(sudo --preserve-env=HEADNOD_HISTORY__PATH " in line
 
 
 def test_a_folder_of_models_that_is_closed_is_one_line_with_sudo(machine, bundle, tmp_path):

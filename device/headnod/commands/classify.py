@@ -8,7 +8,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from headnod.commands.options import add_config, add_model, load_config
+from headnod.commands.options import add_config, add_model, explained, load_config
 from headnod.legible import columns, legible, padded
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
                     )
                 verdict = classify(_named(file), uninterrupted(blocks), model)
         except AudioError as error:
-            _log.error("%s", error)
+            _log.error("%s", explained(error))
             failed += 1
             continue
         if options.json:

@@ -56,7 +56,7 @@ def service_beside(options: argparse.Namespace) -> Service | None:
 
 def _named(options: argparse.Namespace) -> Path | None:
     variable = os.environ.get("HEADNOD_CONFIG")
-    return options.config or (Path(variable) if variable is not None else None)
+    return options.config or (Path(variable) if variable else None)
 
 
 def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None = None) -> Loaded:
@@ -94,11 +94,14 @@ def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], o
 
 
 def explained(error: Exception) -> str:
-    """An error in one line, with the way out where access was denied."""
-    if not isinstance(error, PermissionError):
-        return str(error)
-    told = f"{error.filename}: permission denied" if error.filename else str(error)
-    return f"{told} ({way_out_of_denial()})"
+    """An error in one line, with the way out where it is, or comes from, access that was denied."""
+    told = str(error)
+    if isinstance(error, PermissionError) and error.filename:
+        told = f"{error.filename}: permission denied"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, PermissionError):
+        cause = cause.__cause__
+    return told if cause is None or told.endswith(")") else f"{told} ({way_out_of_denial()})"
 
 
 def way_out_of_denial() -> str:
