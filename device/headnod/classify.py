@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from headnod.errors import AudioError
 from headnod.estimate import SILENCE
@@ -41,16 +43,29 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """It is shorter than a window, and was heard as its own repetition."""
 
 
-def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
-    """Judge a file by the mean of its windows' log scores.
+class Judged(NamedTuple):
+    """Scores of a file, window by window."""
+
+    scores: list[NDArray[np.float32]]
+    """Probabilities of the answers in each window that sounds, each of shape (answers,)."""
+
+    whole: NDArray[np.float32]
+    """Probabilities of the answers over the whole file, shape (answers,); zeros for silence."""
+
+    samples: int
+    """Length of the file at the model's sample rate."""
+
+
+def judge(file: str, blocks: Iterable[Audio], model: GenreModel) -> Judged:
+    """Ask the model about each window of a file, and take the mean of their log scores.
 
     Args:
-        file: What to call it.
+        file: Name of the file for messages.
         blocks: Its sound, mono, at the model's sample rate.
-        model: What names genres.
+        model: The model.
 
     Raises:
-        AudioError: It holds no sound at all, or ends badly.
+        AudioError: The file holds no sound, or ends badly.
     """
     front_end, settings = model.front_end, ListenerSettings()
     cache, heard = FrameCache(front_end), _Tail(blocks, front_end.window_samples)
@@ -73,16 +88,31 @@ def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
         if not steady.fills(mel):
             features = front_end.features(mel)
             scores.append(model.scores(features))
-    probable = mean_of(scores) if scores else np.zeros(len(model.answers), np.float32)
+    whole = mean_of(scores) if scores else np.zeros(len(model.answers), np.float32)
     if len(scores) == 1 and model.manifest.single is not None:
-        probable = model.alone(features)
+        whole = model.alone(features)
+    return Judged(scores, whole, heard.count)
+
+
+def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
+    """Judge a file by the mean of its windows' log scores.
+
+    Args:
+        file: What to call it.
+        blocks: Its sound, mono, at the model's sample rate.
+        model: What names genres.
+
+    Raises:
+        AudioError: It holds no sound at all, or ends badly.
+    """
+    scores, whole, samples = judge(file, blocks, model)
     return Verdict(
         file=file,
-        genre=model.answers[int(probable.argmax())] if scores else SILENCE,
-        confidence=round(float(probable.max()), 4),
-        scores={label: round(float(score), 4) for label, score in zip(model.labels, probable, strict=False)},
-        seconds=round(heard.count / front_end.sample_rate, 2),
-        short=heard.count < front_end.window_samples,
+        genre=model.answers[int(whole.argmax())] if scores else SILENCE,
+        confidence=round(float(whole.max()), 4),
+        scores={label: round(float(score), 4) for label, score in zip(model.labels, whole, strict=False)},
+        seconds=round(samples / model.front_end.sample_rate, 2),
+        short=samples < model.front_end.window_samples,
     )
 
 

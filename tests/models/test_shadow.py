@@ -6,7 +6,6 @@ import soxr
 
 from doubles import SMALL, FixedModel
 from front_ends import TAGGER
-from headnod.app.shadowing import own_window
 from headnod.audio.recent import RecentAudio
 from headnod.bundles.shadow import Shadow, ShadowOrder, read_order, report, write_order
 from headnod.errors import BundleError
@@ -47,11 +46,11 @@ def test_it_hears_each_so_many_windows():
 
 @pytest.mark.parametrize("front_end", [FrontEnd(), TAGGER])
 def test_a_shadow_of_another_rate_or_length_hears_a_whole_window_of_its_own(front_end):
-    shadow = Shadow(Longer([0.5, 0.5], front_end=front_end), FixedModel([0.5, 0.5]), name="x", every=1)
-    recent = RecentAudio()
+    model, recent = Longer([0.5, 0.5], front_end=front_end), RecentAudio()
+    shadow = Shadow(model, FixedModel([0.5, 0.5]), name="x", every=1)
     sound = song(8.0, 22_050)
     cut = windows([sound[:100_000], sound[100_000:]], 10_240, 11_025, rate=22_050, recent=recent)
-    given = [(window.end, own_window(shadow.front_end, window, recent)) for window in cut]
+    given = [(window.end, shadow.audio_of(window, recent)) for window in cut]
     assert recent.seconds > front_end.window_samples / front_end.sample_rate
     # Nothing was kept before the first window with music asked for it.
     assert given[0][1] is None
@@ -67,7 +66,7 @@ def test_a_shadow_of_another_rate_or_length_hears_a_whole_window_of_its_own(fron
 
 def test_a_shadow_of_the_same_windows_is_given_those_and_nothing_is_kept():
     shadow, recent = Shadow(FixedModel([0.5, 0.5]), FixedModel([0.5, 0.5]), name="x", every=1), RecentAudio()
-    assert own_window(shadow.front_end, Window(WINDOW, 0, SMALL.sample_rate), recent) is WINDOW
+    assert shadow.audio_of(Window(WINDOW, 0, SMALL.sample_rate), recent) is WINDOW
     assert recent.seconds == 0.0
 
 

@@ -57,7 +57,6 @@ class Daemon:
         self._lights: list[Sink] = []
         self._history: list[Sink] = []
         self._notify: list[Sink] = []
-        self._latest: list[Sink] = []
         self._mqtt: list[Sink] = []
         self._publisher: Mqtt | None = None
         self._controls: Controls | None = None
@@ -77,7 +76,6 @@ class Daemon:
             self._history = outputs.history(config.history)
             address = os.environ.get("NOTIFY_SOCKET")
             self._notify = [Notify(address)] if address else []
-            self._latest = outputs.latest()
             self._publish(config)
         except BaseException:
             self._close()
@@ -239,8 +237,8 @@ class Daemon:
         self._show(Condition(time=utc_now(), state=state, message=message))
 
     def _show(self, said: Estimate | Condition) -> None:
-        self._lights, self._history, self._notify, self._mqtt, self._latest = (
-            show_all(group, said) for group in (self._lights, self._history, self._notify, self._mqtt, self._latest)
+        self._lights, self._history, self._notify, self._mqtt = (
+            show_all(group, said) for group in (self._lights, self._history, self._notify, self._mqtt)
         )
 
     def _open(self, config: Config) -> Iterator[Block]:
@@ -263,7 +261,7 @@ class Daemon:
 
     def _close(self) -> None:
         self._updates.close()
-        close_all([*self._lights, *self._views, *self._mqtt, *self._history, *self._notify, *self._latest])
+        close_all([*self._lights, *self._views, *self._mqtt, *self._history, *self._notify])
         self._source.close()
 
 

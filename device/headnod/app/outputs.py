@@ -163,20 +163,6 @@ def history(section: HistorySection) -> list[Sink]:
     return [History(path, Songs(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
 
 
-def runtime_folder() -> Path | None:
-    """The folder in memory that systemd gives to a service or to a user's session; None where there is none."""
-    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_RUNTIME_DIR", "")
-    return Path(given) if given else None
-
-
-def latest() -> list[Sink]:
-    """What `headnod why` reads, where there is a folder in memory for it."""
-    from headnod.sinks.latest import FILE, LatestFile  # noqa: PLC0415
-
-    folder = runtime_folder()
-    return [LatestFile(folder / FILE)] if folder is not None and folder.is_dir() else []
-
-
 def given_state() -> Path | None:
     """The state folder that systemd gave to this process; None where it gave none."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]

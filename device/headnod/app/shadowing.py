@@ -12,13 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from headnod.audio.recent import MARGIN, RecentAudio
+from headnod.audio.recent import RecentAudio
 from headnod.bundles.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowOrder, read_order
 from headnod.bundles.store import Store, id_of
 from headnod.durable import write_whole
 from headnod.errors import HeadnodError
 from headnod.estimate import Estimate
-from headnod.frontend import Audio, FrontEnd
 from headnod.model import GenreModel
 from headnod.windows import Window
 
@@ -54,7 +53,7 @@ class Shadowing:
         if self._shadow is None:
             return
         try:
-            audio = own_window(self._shadow.front_end, window, self.recent)
+            audio = self._shadow.audio_of(window, self.recent)
             heard = audio is not None and self._shadow.hear(audio, estimate.raw_genre, estimate.raw_confidence)
         except Exception:
             _log.exception("the shadow broke and hears no more")
@@ -91,22 +90,3 @@ class Shadowing:
         except OSError as error:
             _log.warning("%s: %s", state / AGREEMENT_FILE, error.strerror)
         self._tell(agreement)
-
-
-def own_window(front_end: FrontEnd, window: Window, recent: RecentAudio) -> Audio | None:
-    """A second model's window that ends where another model's ends, (window_samples,).
-
-    With another sample rate it ends `headnod.audio.recent.MARGIN` earlier. None
-    where the stream is not kept for as long yet.
-
-    Args:
-        front_end: The second model's.
-        window: The other model's.
-        recent: The stream, which is kept from the first call on if need be.
-    """
-    if (window.rate, window.samples.size) == (front_end.sample_rate, front_end.window_samples):
-        return window.samples
-    seconds = front_end.window_samples / front_end.sample_rate
-    # A block may reach past the window's end, and is one second long at most.
-    recent.seconds = max(recent.seconds, seconds + 1.0 + 4.0 * MARGIN)
-    return recent.until(window.end, front_end.window_samples, front_end.sample_rate)

@@ -96,11 +96,6 @@ class Resampler:
         yield again[edge:]
 
 
-def resampled(mono: Audio, rate: int, wanted: int) -> Audio:
-    """A stretch of sound at another sample rate; beside its ends it is what a stream would give."""
-    return np.asarray(soxr.resample(mono, rate, wanted), np.float32)
-
-
 def from_s16(samples: bytes, channels: int) -> NDArray[np.float32]:
     """Little-endian 16-bit samples, interleaved, as float32 in [-1, 1), shape (n, channels)."""
     whole = np.frombuffer(samples, "<i2").reshape(-1, channels)

@@ -6,6 +6,7 @@ import math
 from collections import deque
 
 import numpy as np
+import soxr
 
 from headnod.frontend import Audio
 
@@ -63,8 +64,6 @@ class RecentAudio:
         start = (end - math.ceil((count + 2 * margin) * self._rate / rate)) // step * step
         if start < first:
             return None
-        from headnod.audio.convert import resampled  # noqa: PLC0415 - soxr is for streams, not for every window
-
-        stretch = resampled(whole[start - first : end - first], self._rate, rate)
+        resampled = np.asarray(soxr.resample(whole[start - first : end - first], self._rate, rate), np.float32)
         last = end * rate // self._rate - start * rate // self._rate - margin
-        return stretch[last - count : last]
+        return resampled[last - count : last]

@@ -13,10 +13,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from headnod.audio.recent import MARGIN, RecentAudio
 from headnod.durable import write_whole
 from headnod.errors import BundleError
-from headnod.frontend import Audio, FrontEnd
+from headnod.frontend import Audio
 from headnod.model import GenreModel
+from headnod.windows import Window
 
 SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"
 
@@ -73,16 +75,25 @@ class Shadow:
         self._model, self._every, self._passed = model, every, 0
         self.agreement = Agreement(model=name, beside=beside.manifest.id)
 
-    @property
-    def front_end(self) -> FrontEnd:
-        """How the shadow wants audio to become features."""
-        return self._model.front_end
+    def audio_of(self, window: Window, recent: RecentAudio) -> Audio | None:
+        """This model's window that ends where another model's ends, (window_samples,).
+
+        With another sample rate it ends `headnod.audio.recent.MARGIN` earlier. None
+        where the stream is not kept for as long yet.
+        """
+        front_end = self._model.front_end
+        if (window.rate, window.samples.size) == (front_end.sample_rate, front_end.window_samples):
+            return window.samples
+        seconds = front_end.window_samples / front_end.sample_rate
+        # A block may reach past the window's end, and is one second long at most.
+        recent.seconds = max(recent.seconds, seconds + 1.0 + 4.0 * MARGIN)
+        return recent.until(window.end, front_end.window_samples, front_end.sample_rate)
 
     def hear(self, audio: Audio, answer: str, probability: float) -> bool:
         """Hear a window that the other model called so; true if it was this one's turn.
 
         Args:
-            audio: The window, (window_samples,) of the shadow.
+            audio: The window as `audio_of` gives it, (window_samples,).
             answer: The other's likeliest label of this window alone.
             probability: That label's probability (0-1).
         """

@@ -8,23 +8,10 @@ from __future__ import annotations
 
 import argparse
 
-from headnod.commands import (
-    calibrate,
-    check,
-    classify,
-    config,
-    dashboard,
-    devices,
-    history,
-    leds,
-    listen,
-    models,
-    mqtt,
-    why,
-)
+from headnod.commands import calibrate, check, classify, config, dashboard, devices, history, leds, listen, models, mqtt
 
 
 def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser every command, in the order that people meet them."""
-    for command in (listen, classify, why, devices, check, calibrate, history, models, dashboard, leds, mqtt, config):
+    for command in (listen, classify, devices, check, calibrate, history, models, dashboard, leds, mqtt, config):
         command.add(subparsers)

@@ -134,9 +134,13 @@ def test_a_tiny_student_learns_and_writes_its_run(tmp_path):
     settings = Settings(epochs=2, batch=5, width=3, seed=1)
     network = fit_student(
         from_windows(window_set(), answers([1, 1, 0, 0, 0])), tmp_path,
-        labels=("x", "y", "z"), front_end=FrontEnd(n_mfcc=16), settings=settings,
+        data="music.npz", labels=("x", "y", "z"),
+        tag_names=tuple(map(str, range(50))), front_end=FrontEnd(n_mfcc=16), settings=settings,
         augmentation=Augmentation(), console=Console(quiet=True),
     )  # fmt: skip
-    genres, tags = network(np.zeros((1, 38, 16), np.float32))
+    genres, tags, embedding = network(np.zeros((1, 38, 16), np.float32))
     assert (genres.shape[1], tags.shape[1]) == (4, 50)
+    # Both heads read the embedding, so it says what they say.
+    logits = network.get_layer("logits")
+    np.testing.assert_allclose(embedding @ logits.kernel + logits.bias, genres, atol=1e-5)
     assert {"recipe.json", "tracks.txt", "weights.keras", "history.json"} <= {path.name for path in tmp_path.iterdir()}

@@ -20,6 +20,7 @@ _EXAMPLES = """\
 examples:
   headnod-train evaluate models/mine-1.0.0 --data mine.npz --split test --report page
   headnod-train evaluate models/mine-1.0.0 --data mine.npz --against models/mine-0.9.0 --json figures.json
+  headnod-train evaluate models/mine-1.0.0 --audio ~/test-music --rooms rooms --against models/genre-1.0.0
 """
 
 
@@ -32,8 +33,16 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=_EXAMPLES,
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model, such as models/genre-0.1.0")
-    add_data(parser)
+    add_data(parser, required=False)
     add_split(parser)
+    parser.add_argument(
+        "--tracks", type=Path, metavar="FILE", help="without --data: measure only files with these names, one a line"
+    )
+    parser.add_argument(
+        "--unseen",
+        action="store_true",
+        help="without --data: state that the model learned from none of the files of a collection that it knows",
+    )
     parser.add_argument(
         "--degrade",
         action="store_true",
@@ -63,8 +72,8 @@ def add_sounds(parser: argparse.ArgumentParser) -> None:
         "--audio",
         type=Path,
         metavar="DIR",
-        help="clips called as the tracks are, to play softer, louder and in noise "
-        "(default: the folder 'audio' beside the archive, if there is one)",
+        help="with --data: clips called as the tracks are, to play softer, louder and in noise (default: the folder "
+        "'audio' beside the archive, if there is one); without: the music to measure on, a folder or a CSV list",
     )
     parser.add_argument(
         "--not-music", type=Path, metavar="DIR", help="audio that is no music, a folder in it for each kind"
@@ -73,6 +82,9 @@ def add_sounds(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Evaluate, and show tables."""
+    if options.data is None:
+        _run_on_recordings(options, console)
+        return
     from headnod.model import GenreModel  # noqa: PLC0415
     from headnod_train.archive import read_archive  # noqa: PLC0415
     from headnod_train.measure.comparison import float_beside  # noqa: PLC0415
@@ -111,6 +123,45 @@ def run(options: argparse.Namespace, console: Console) -> None:
         from headnod_train.measure.report import write_report  # noqa: PLC0415
 
         write_report(found, options.report)
+
+
+def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
+    """Measure on audio files, whatever the front end."""
+    import msgspec  # noqa: PLC0415
+
+    from headnod.model import GenreModel  # noqa: PLC0415
+    from headnod_train.measure.figures import EvaluationError  # noqa: PLC0415
+    from headnod_train.measure.learned import may_have_learned  # noqa: PLC0415
+    from headnod_train.measure.recordings import evaluate_clips, find_clips  # noqa: PLC0415
+    from headnod_train.measure.recordings_tables import recordings_tables  # noqa: PLC0415
+
+    if options.audio is None:
+        message = "there is nothing to measure on (name an archive with --data, or audio files with --audio)"
+        raise EvaluationError(message)
+    model = GenreModel.load(options.bundle)
+    other = GenreModel.load(options.against) if options.against else None
+    clips = find_clips(options.audio, model.labels, only=options.tracks)
+    known = [each.manifest.id for each in (model, other) if each and may_have_learned(each.manifest, clips)]
+    if known and not (options.unseen or options.leaky):
+        message = (
+            f"{known[0]} learned from tracks of GTZAN, and these files are called as such (state --unseen if they "
+            "are none that it learned from, or --leaky to have every figure marked)"
+        )
+        raise EvaluationError(message)
+    found = evaluate_clips(
+        model,
+        clips,
+        data=options.audio.name,
+        rooms=options.rooms,
+        not_music=options.not_music,
+        other=other,
+        leaky=options.leaky,
+        console=console,
+    )
+    for table in recordings_tables(found):
+        plain_console().print(table)
+    if options.json is not None:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
 
 
 def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreModel]) -> bool:

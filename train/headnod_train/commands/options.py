@@ -10,9 +10,9 @@ from rich.console import Console
 from headnod_train.arguments import serial
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """The archive."""
-    parser.add_argument("--data", type=Path, required=True, metavar="ARCHIVE", help="log-mel archive, an npz file")
+    parser.add_argument("--data", type=Path, required=required, metavar="ARCHIVE", help="log-mel archive, an npz file")
 
 
 def add_run(parser: argparse.ArgumentParser, purpose: str) -> None:

@@ -26,10 +26,13 @@ from headnod_train.learn.answers import labelled, with_tags
 from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
 from headnod_train.learn.batches import Batch, mixed
 from headnod_train.learn.loop import Loop
-from headnod_train.learn.network import build, multiply_adds, with_tag_head
+from headnod_train.learn.network import build, multiply_adds, with_embedding, with_tag_head
 from headnod_train.learn.progress import Progress
 from headnod_train.learn.run_folder import Recipe, Settings
 from headnod_train.rooms.bands import Bands
+
+COEFFICIENTS = 64
+"""Cepstral coefficients that the small network reads."""
 
 SHARES: dict[Kind, float] = {"music": 0.45, "gtzan": 0.35, "speech": 0.08, "noise": 0.12}
 """Share of each kind of recording in a batch."""
@@ -83,6 +86,9 @@ class TrainingSet:
     names: tuple[str, ...]
     """Recordings that the windows come from."""
 
+    archived: int = 0
+    """How many of these are tracks of an archive."""
+
     def __len__(self) -> int:
         """Windows."""
         return len(self.kind)
@@ -132,7 +138,7 @@ def from_archive(
     genres, likely, _ = known.at(np.concatenate(rows), np.concatenate(starts), front_end)
     kind = np.full(len(genres), "gtzan")
     names = tuple(map(str, archive.tracks))
-    return TrainingSet(np.concatenate(clean), np.concatenate(degraded), kind, genres, likely, names)
+    return TrainingSet(np.concatenate(clean), np.concatenate(degraded), kind, genres, likely, names, len(names))
 
 
 def joined(first: TrainingSet, second: TrainingSet) -> TrainingSet:
@@ -144,6 +150,7 @@ def joined(first: TrainingSet, second: TrainingSet) -> TrainingSet:
         np.concatenate([first.answers, second.answers]),
         np.concatenate([first.tags, second.tags]),
         (*first.names, *second.names),
+        first.archived + second.archived,
     )
 
 
@@ -234,7 +241,9 @@ def fit_student(
     windows: TrainingSet,
     run: Path,
     *,
+    data: str,
     labels: tuple[str, ...],
+    tag_names: tuple[str, ...],
     front_end: FrontEnd,
     settings: Settings,
     augmentation: Augmentation,
@@ -245,43 +254,47 @@ def fit_student(
     Args:
         windows: What to learn from.
         run: Folder of the run; what a former run left there is removed.
+        data: Name of the archive among the training data.
         labels: Genres, in the order of the answers.
+        tag_names: Names of the tags, in the order of their probabilities.
         front_end: The small network's front end.
         settings: Epochs, batch, rate, width and seed.
         augmentation: What is done to every window on the way.
         console: Shows progress.
 
     Returns:
-        The network with both heads, with the moving average of its weights.
+        The network with the moving average of its weights: answers, tags and embedding.
     """
     repeatable(settings.seed)
     spread = _spread(windows, front_end)
     recipe = Recipe(
-        "prepared windows", len(windows.names), labels, front_end,
+        data, windows.archived, labels, front_end,
         tuple(map(float, spread[0])), tuple(map(float, spread[1])),
         augmentation, settings, tags="musicnn", other="not_music", teachers=("musicnn", "yamnet"),
+        prepared=len(windows.names) - windows.archived, tag_names=tag_names,
     )  # fmt: skip
     run_folder.start(run, recipe, windows.names)
     batches = StudentBatches(windows, front_end=front_end, spread=spread, augmentation=augmentation, settings=settings)
     network = build(front_end, windows.answers.shape[1], spread, settings.width)
     console.print(
-        f"{len(windows):,} windows of {recipe.tracks} recordings; {network.count_params():,} parameters, "
+        f"{len(windows):,} windows of {len(windows.names)} recordings; {network.count_params():,} parameters, "
         f"{multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
         highlight=False,
     )
     taught = with_tag_head(network, windows.tags.shape[1])
     loop = Loop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
     average = keras.models.clone_model(taught)
+    described = with_embedding(average)
     reached = []
     with Progress(console, settings.epochs) as progress:
         for epoch in range(1, settings.epochs + 1):
             losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
             average.set_weights(loop.averaged(taught))
-            average.save(run / run_folder.WEIGHTS)
+            described.save(run / run_folder.WEIGHTS)
             reached.append({"epoch": epoch, "loss": round(float(np.mean(losses)), 5)})
             (run / run_folder.HISTORY).write_text(json.dumps(reached, indent=1) + "\n")
             progress.epoch({"loss": reached[-1]["loss"]})
-    return average
+    return described
 
 
 def _shown(windows: TrainingSet, rows: NDArray[np.intp], degraded: NDArray[np.bool_]) -> LogMel:

@@ -81,6 +81,15 @@ def with_tag_head(network: keras.Model, tags: int) -> keras.Model:
     return keras.Model(network.input, [network.output, layers.Dense(tags, name="tags")(heard)], name="taught")
 
 
+def with_embedding(taught: keras.Model) -> keras.Model:
+    """A network with two heads, that gives what both heads read as a third output.
+
+    Returns:
+        A model that gives logits of genres, (n, labels), and of tags, (n, tags), and the embedding, (n, size).
+    """
+    return keras.Model(taught.input, [*taught.outputs, taught.get_layer("logits").input], name="described")
+
+
 def multiply_adds(network: keras.Model) -> int:
     """Multiplications of one inference, counted from the shapes of the layers."""
     total = 0

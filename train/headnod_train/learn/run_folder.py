@@ -110,6 +110,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     teachers: tuple[str, ...] = ()
     """Names of the runs that it learned from, if any."""
 
+    prepared: int = 0
+    """Recordings beside the archive's tracks whose prepared windows it learned from."""
+
     tag_names: tuple[str, ...] = ()
     """Names of the tags that one output of the network gives logits of, if any."""
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import numpy as np
 
 from headnod.manifest import Manifest
 from headnod_train.archive import Archive
+from headnod_train.measure.recordings import Clip
+
+_GTZAN = re.compile(r"[a-z]+\.\d{5}")
 
 
 def learned_sides(manifest: Manifest) -> list[str]:
@@ -22,3 +28,8 @@ def learned_from(manifest: Manifest, archive: Archive, *, data: str, split: str)
     recipe, sides = manifest.training.recipe, learned_sides(manifest)
     same = recipe.get("data") == data or recipe.get("tracks") == int(np.isin(archive.splits, sides).sum())
     return same and split in sides
+
+
+def may_have_learned(manifest: Manifest, clips: Iterable[Clip]) -> bool:
+    """Whether audio files are called as tracks of GTZAN, and the model learned from some of its tracks."""
+    return "GTZAN" in manifest.training.data and any(_GTZAN.fullmatch(clip.path.stem) for clip in clips)

@@ -1,0 +1,132 @@
+"""Audio files through the device's own code: right answers, honest intervals, and no flattery."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+from rich.console import Console
+
+from headnod.model import GenreModel
+from headnod_train.measure.figures import EvaluationError
+from headnod_train.measure.learned import may_have_learned
+from headnod_train.measure.recordings import (
+    PLAYBACKS,
+    RecordingsEvaluation,
+    evaluate_clips,
+    find_clips,
+)
+from headnod_train.measure.recordings_tables import recordings_tables
+
+REPOSITORY = Path(__file__).parents[3]
+QUIET = Console(quiet=True)
+RATE = 22_050
+
+
+def write(path, sound):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound.astype(np.float32), RATE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model():
+    return GenreModel.load(REPOSITORY / "models" / "genre-small-1.0.0")
+
+
+@pytest.fixture(scope="module")
+def music():
+    """Ten seconds of the demo clip, which is real music."""
+    sound, rate = soundfile.read(next((REPOSITORY / "demo").glob("*.ogg")), dtype="float32", always_2d=True)
+    return sound.mean(axis=1)[: 10 * rate][:: max(rate // RATE, 1)]
+
+
+@pytest.fixture
+def said(model, music):
+    """What the model calls that music."""
+    from headnod.classify import classify
+
+    return classify("clip", [music], model).genre
+
+
+def test_files_are_right_or_wrong_by_their_folder(model, music, said, tmp_path):
+    wrong = next(label for label in model.labels if label != said)
+    write(tmp_path / said / "one.wav", music)
+    write(tmp_path / wrong / "two.wav", 0.5 * music)
+    found = evaluate_clips(model, find_clips(tmp_path, model.labels), data="music", console=QUIET)
+    (clean, noisy, coded) = found.played
+    assert [clean.name, noisy.name, coded.name] == ["clean", "noise at 10 dB", "lossy codecs"]
+    assert clean.clips.accuracy == 0.5
+    assert clean.clips.count == 2
+    assert clean.clips_by_artist is None
+    assert {genre: share.accuracy for genre, share in clean.genres.items()} == {said: 1.0, wrong: 0.0}
+
+
+def test_rooms_are_played_only_where_there_are_any(model, music, said, tmp_path):
+    write(tmp_path / "music" / said / "one.wav", music)
+    write(tmp_path / "music" / said / "two.wav", music[RATE:])
+    echo = np.zeros(RATE // 2)
+    echo[[0, 4000, 9000]] = 1.0, 0.5, 0.3
+    write(tmp_path / "rooms" / "echo.wav", echo)
+    clips = find_clips(tmp_path / "music", (*model.labels, "music"))
+    assert {clip.genre for clip in clips} == {said}
+    found = evaluate_clips(model, clips, data="music", rooms=tmp_path / "rooms", console=QUIET)
+    assert [each.name for each in found.played] == [each.name for each in PLAYBACKS]
+
+
+def test_sounds_that_are_no_music_are_judged_file_by_file(model, music, said, tmp_path):
+    write(tmp_path / "music" / said / "one.wav", music)
+    rng = np.random.default_rng(0)
+    write(tmp_path / "sounds" / "hiss" / "a.wav", 1e-5 * rng.standard_normal(RATE))
+    write(tmp_path / "sounds" / "songs" / "b.wav", music)
+    found = evaluate_clips(
+        model, find_clips(tmp_path / "music", model.labels), data="m", not_music=tmp_path / "sounds", console=QUIET
+    )
+    hiss, songs = found.not_music
+    assert (hiss.kind, hiss.files, hiss.files_named) == ("hiss", 1, 0)
+    assert (songs.kind, songs.files_named) == ("songs", 1)
+    assert songs.windows_named > 0
+
+
+def test_another_model_is_compared_file_by_file(model, music, said, tmp_path):
+    write(tmp_path / said / "one.wav", music)
+    write(tmp_path / said / "two.wav", music[RATE:])
+    other = GenreModel.load(REPOSITORY / "models" / "genre-0.1.0")
+    found = evaluate_clips(model, find_clips(tmp_path, model.labels), data="m", other=other, console=QUIET)
+    assert found.against.model == "genre-0.1.0"
+    right = round(2 * found.against.clips.accuracy)
+    assert found.against.this_only - found.against.other_only == round(2 * found.played[0].clips.accuracy) - right
+    titles = [table.title for table in recordings_tables(found)]
+    assert any("genre-0.1.0" in title for title in titles)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=RecordingsEvaluation) == found
+
+
+def test_artists_of_a_list_give_an_interval_of_their_own(model, music, said, tmp_path):
+    for name in ("one", "two", "three"):
+        write(tmp_path / f"{name}.wav", music)
+    (tmp_path / "list.csv").write_text(
+        "path,genre,artist\n" + "".join(f"{name}.wav,{said},same band\n" for name in ("one", "two", "three"))
+    )
+    found = evaluate_clips(model, find_clips(tmp_path / "list.csv", model.labels), data="m", console=QUIET)
+    assert found.played[0].clips_by_artist.accuracy == found.played[0].clips.accuracy
+
+
+def test_only_the_listed_tracks_are_measured(model, music, said, tmp_path):
+    write(tmp_path / "music" / said / "one.wav", music)
+    write(tmp_path / "music" / said / "two.wav", music)
+    (tmp_path / "tracks.txt").write_text("two\n")
+    assert [clip.path.stem for clip in find_clips(tmp_path / "music", model.labels, only=tmp_path / "tracks.txt")] == [
+        "two"
+    ]
+    (tmp_path / "none.txt").write_text("three\n")
+    with pytest.raises(EvaluationError, match="no file of a genre"):
+        find_clips(tmp_path / "music", model.labels, only=tmp_path / "none.txt")
+
+
+def test_tracks_that_may_have_been_learned_from_are_noticed(model, music, tmp_path):
+    write(tmp_path / "jazz" / "jazz.00012.wav", music)
+    write(tmp_path / "rock" / "mine.wav", music)
+    clips = find_clips(tmp_path, model.labels)
+    assert may_have_learned(model.manifest, clips)
+    assert not may_have_learned(model.manifest, [clip for clip in clips if clip.path.stem == "mine"])

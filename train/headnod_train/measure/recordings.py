@@ -1,0 +1,335 @@
+"""A bundle measured on audio files, through the device's own code from samples to answers.
+
+Works for every front end, because nothing is stored between the file and the
+model. The same files are played clean, in measured rooms, beside noise and
+through lossy codecs, as waveforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from headnod.classify import judge
+from headnod.errors import AudioError
+from headnod.estimate import SILENCE, UNKNOWN
+from headnod.frontend import Audio, FrontEnd
+from headnod.model import GenreModel
+from headnod_train.collect.layouts import find_tracks
+from headnod_train.distillation.degradation import coloured_noise, in_room, read_all, through_codec, with_sound
+from headnod_train.measure.figures import EvaluationError
+from headnod_train.measure.metrics import Share, calibration_error, exact_binomial, share_right
+from headnod_train.measure.sounds import audio_files, estimates
+
+_SEED = 20_261_127
+_AROUND = (3.0, 6.0)
+"""Seconds of a quiet room before and after a sound that is no music."""
+_QUIET = 1.5e-4
+"""Peak of the noise of that room: -76 dBFS."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An audio file of known genre."""
+
+    path: Path
+    """The file."""
+
+    genre: str
+    """A label of the model."""
+
+    artist: str = ""
+    """Empty where unknown."""
+
+
+@dataclass(frozen=True)
+class Playback:
+    """How files are played before the model hears them."""
+
+    name: str
+    """For tables."""
+
+    room: bool = False
+    """In one of the measured rooms."""
+
+    snr: float | None = None
+    """Level of the music over pink noise, in decibels; None adds none."""
+
+    codec: bool = False
+    """Through Opus, Vorbis or MP3."""
+
+
+CLEAN = Playback("clean")
+PLAYBACKS = (
+    CLEAN,
+    Playback("rooms", room=True),
+    Playback("rooms, noise at 20 dB", room=True, snr=20.0),
+    Playback("rooms, noise at 10 dB", room=True, snr=10.0),
+    Playback("noise at 10 dB", snr=10.0),
+    Playback("lossy codecs", codec=True),
+)
+
+
+class Played(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a model answered to the files, played in one way."""
+
+    name: str
+    """How they were played."""
+
+    windows: Share
+    """Windows of 3 s whose likeliest answer is right; interval by file."""
+
+    clips: Share
+    """Files whose mean is right; interval by file."""
+
+    clips_by_artist: Share | None
+    """The same with an interval by artist, where artists are known."""
+
+    genres: dict[str, Share]
+    """Files of each genre."""
+
+    refused: float
+    """Share of windows whose likeliest answer is that it is no music."""
+
+    calibration_error: float
+    """Expected calibration error of files (0-1)."""
+
+
+class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sounds that are no music, each played alone in a quiet room."""
+
+    kind: str
+    """Name of their folder."""
+
+    files: int
+    """How many."""
+
+    files_named: int
+    """How many got a genre at some moment."""
+
+    windows: int
+    """Estimates, one every 3 s."""
+
+    windows_named: int
+    """Estimates that named a genre."""
+
+
+class PairedClips(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another model on the same files."""
+
+    model: str
+    """Its name and version."""
+
+    clips: Share
+    """Files that it names rightly."""
+
+    this_only: int
+    """Files that only the measured model has right."""
+
+    other_only: int
+    """Files that only the other has right."""
+
+    p: float
+    """Of McNemar's exact test."""
+
+
+class RecordingsEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A bundle measured on audio files."""
+
+    model: str
+    """Name and version."""
+
+    data: str
+    """Name of the folder or list."""
+
+    leaky: bool
+    """The model learned from some of the files, so every figure is too good."""
+
+    played: tuple[Played, ...]
+    """One for each way of playing, clean first."""
+
+    not_music: tuple[Refused, ...] = ()
+    """Sounds that are no music, by kind."""
+
+    against: PairedClips | None = None
+    """Another model on the same files, clean."""
+
+
+def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) -> list[Clip]:
+    """Audio files of known genre in a folder or a CSV list.
+
+    Args:
+        place: Any layout that `import` reads.
+        labels: Genres that the model knows; files of others are left out.
+        only: Names of the tracks that may be measured, one a line.
+
+    Raises:
+        CollectionError: The place cannot be read.
+        EvaluationError: No file of a known genre is left.
+    """
+    wanted = set(only.read_text("utf-8").split()) if only else None
+    found = [
+        Clip(track.path, track.genre, track.artist)
+        for track in find_tracks([place], None, FrontEnd()).tracks
+        if track.genre in labels and (wanted is None or track.path.stem in wanted)
+    ]
+    if not found:
+        message = f"{place}: holds no file of a genre that the model knows ({', '.join(labels)})"
+        raise EvaluationError(message)
+    return found
+
+
+def evaluate_clips(
+    model: GenreModel,
+    clips: Sequence[Clip],
+    *,
+    data: str,
+    rooms: Path | None = None,
+    not_music: Path | None = None,
+    other: GenreModel | None = None,
+    leaky: bool = False,
+    console: Console,
+) -> RecordingsEvaluation:
+    """Measure a model on audio files.
+
+    Args:
+        model: The model.
+        clips: Files of known genre.
+        data: Name of the files for the report.
+        rooms: Folder of impulse responses; without it nothing is played in rooms.
+        not_music: Folder with a folder for each kind of sound that is no music.
+        other: Another model, whatever its front end, to compare with.
+        leaky: The model learned from some of the files.
+        console: Names files that cannot be read.
+
+    Raises:
+        AudioError: No file can be read, or a folder holds no audio.
+    """
+    rate = model.front_end.sample_rate
+    responses = [_direct(read_all(path, rate)) for path in audio_files(rooms)] if rooms else []
+    playbacks = [each for each in PLAYBACKS if responses or not each.room]
+    sounds = _read(clips, rate, console)
+    played = tuple(_played(model, sounds, playback, responses) for playback in playbacks)
+    return RecordingsEvaluation(
+        model=model.manifest.id,
+        data=data,
+        leaky=leaky,
+        played=played,
+        not_music=_refused(model, not_music) if not_music else (),
+        against=_against(model, other, sounds, console) if other else None,
+    )
+
+
+def _read(clips: Iterable[Clip], rate: int, console: Console) -> dict[Clip, Audio]:
+    sounds = {}
+    for clip in clips:
+        try:
+            sounds[clip] = read_all(clip.path, rate)
+        except AudioError as error:
+            console.print(f"left out: {error}", markup=False, highlight=False, soft_wrap=True)
+    if not sounds:
+        message = "none of the files could be read"
+        raise AudioError(message)
+    return sounds
+
+
+def _played(model: GenreModel, sounds: Mapping[Clip, Audio], playback: Playback, responses: Sequence[Audio]) -> Played:
+    rng, labels = np.random.default_rng(_SEED), model.labels
+    right, files, whole, refused = [], [], [], []
+    for place, (clip, audio) in enumerate(sounds.items()):
+        scores, mean, _ = judge(clip.path.name, [_through(audio, playback, place, responses, model, rng)], model)
+        target = labels.index(clip.genre)
+        guesses = [int(each.argmax()) for each in scores]
+        right += [guess == target for guess in guesses]
+        refused += [guess >= len(labels) for guess in guesses]
+        files += [place] * len(guesses)
+        whole.append(mean)
+    targets = np.array([labels.index(clip.genre) for clip in sounds], np.intp)
+    probable = np.stack(whole)
+    named = probable[:, : len(labels)].argmax(axis=1) == targets
+    named &= probable.max(axis=1) > 0
+    places = np.arange(len(sounds))
+    artists = [clip.artist for clip in sounds]
+    by_artist = np.unique(artists, return_inverse=True)[1] if any(artists) else None
+    return Played(
+        name=playback.name,
+        windows=share_right(np.array(right, np.bool_), np.array(files, np.intp)),
+        clips=share_right(named, places),
+        clips_by_artist=None if by_artist is None else share_right(named, by_artist.astype(np.intp)),
+        genres={
+            label: share_right(named[targets == row], places[targets == row])
+            for row, label in enumerate(labels)
+            if (targets == row).any()
+        },
+        refused=round(float(np.mean(refused)), 4) if refused else 0.0,
+        calibration_error=round(calibration_error(probable, targets), 4),
+    )
+
+
+def _through(
+    audio: Audio,
+    playback: Playback,
+    place: int,
+    responses: Sequence[Audio],
+    model: GenreModel,
+    rng: np.random.Generator,
+) -> Audio:
+    rate = model.front_end.sample_rate
+    if playback.codec:
+        audio = through_codec(audio, rate, rng)
+    if playback.room:
+        audio = in_room(audio, responses[place % len(responses)])
+    if playback.snr is not None:
+        audio = with_sound(audio, coloured_noise(audio.size, 3.0, rng), playback.snr)
+    loudest = float(np.abs(audio).max(initial=0.0))
+    return audio if loudest <= 1.0 else (audio / np.float32(loudest)).astype(np.float32)
+
+
+def _refused(model: GenreModel, folder: Path) -> tuple[Refused, ...]:
+    """Each file alone in a quiet room, as a listener meets it."""
+    rng, rate = np.random.default_rng(_SEED), model.front_end.sample_rate
+    kinds: dict[str, list[list[bool]]] = {}
+    for path in audio_files(folder):
+        before, after = (
+            (rng.uniform(-_QUIET, _QUIET, round(seconds * rate))).astype(np.float32) for seconds in _AROUND
+        )
+        said = estimates(model, [np.concatenate([before, read_all(path, rate), after])])
+        parts = path.relative_to(folder).parts
+        kind = parts[0] if len(parts) > 1 else folder.name
+        kinds.setdefault(kind, []).append([each.genre not in {SILENCE, UNKNOWN} for each in said])
+    return tuple(
+        Refused(kind, len(files), sum(map(any, files)), sum(map(len, files)), sum(map(sum, files)))
+        for kind, files in kinds.items()
+    )
+
+
+def _against(model: GenreModel, other: GenreModel, sounds: Mapping[Clip, Audio], console: Console) -> PairedClips:
+    theirs = _read(sounds, other.front_end.sample_rate, console)
+    first, second = _clips_right(model, sounds), _clips_right(other, theirs)
+    one, two = int((first & ~second).sum()), int((second & ~first).sum())
+    return PairedClips(
+        model=other.manifest.id,
+        clips=share_right(second, np.arange(len(second))),
+        this_only=one,
+        other_only=two,
+        p=float(f"{exact_binomial(one, two):.3g}"),
+    )
+
+
+def _clips_right(model: GenreModel, sounds: Mapping[Clip, Audio]) -> NDArray[np.bool_]:
+    said = [judge(clip.path.name, [audio], model).whole[: len(model.labels)] for clip, audio in sounds.items()]
+    return np.array(
+        [each.any() and model.labels[int(each.argmax())] == clip.genre for each, clip in zip(said, sounds, strict=True)]
+    )
+
+
+def _direct(response: Audio) -> Audio:
+    """An impulse response from its direct sound on, with a power of 1."""
+    direct = response[int(np.abs(response).argmax()) :]
+    return direct / np.float32(max(float(np.sqrt(np.sum(np.square(direct, dtype=np.float64)))), 1e-9))
