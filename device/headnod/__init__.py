@@ -4,13 +4,18 @@ Blocks of audio become windows, windows become features, features become
 scores, scores become an estimate, and estimates are shown.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from headnod import threads  # noqa: F401 - before anything that imports numpy
 from headnod.errors import AudioError, ConfigError, HeadnodError, ManifestError, MissingExtraError
-from headnod.estimate import Condition, Estimate, State
-from headnod.frontend import FrontEnd
-from headnod.listener import ListenerSettings, listen
-from headnod.manifest import Manifest
-from headnod.model import GenreModel
+
+if TYPE_CHECKING:
+    from headnod.estimate import Condition, Estimate, State
+    from headnod.frontend import FrontEnd
+    from headnod.listener import ListenerSettings, listen
+    from headnod.manifest import Manifest
+    from headnod.model import GenreModel
 
 __version__ = "0.1.0"
 
@@ -29,3 +34,26 @@ __all__ = [
     "State",
     "listen",
 ]
+
+_MODULES = {
+    "Condition": "estimate",
+    "Estimate": "estimate",
+    "FrontEnd": "frontend",
+    "GenreModel": "model",
+    "ListenerSettings": "listener",
+    "Manifest": "manifest",
+    "State": "estimate",
+    "listen": "listener",
+}
+"""Modules of the names that are imported when they are first used: numpy takes long, and `--help` needs none."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        message = f"module '{__name__}' has no attribute '{name}'"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,9 +16,11 @@ import threading
 from types import FrameType
 
 from headnod import __version__, commands
-from headnod.command_line import survive_any_locale
+from headnod.command_line import USAGE, Parser, survive_any_locale
+from headnod.commands import completion
+from headnod.commands.examples import add_examples
 from headnod.commands.options import explained
-from headnod.errors import ConfigError, HeadnodError
+from headnod.errors import ConfigError, HeadnodError, UsageError
 from headnod.log import formatter
 
 _log = logging.getLogger("headnod")
@@ -43,9 +45,12 @@ def main(words: list[str] | None = None) -> int:
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     signal.signal(signal.SIGTERM, _stop)
     threading.excepthook = _end_with_the_thread
-    options = _parser().parse_args(words)
+    options = command_parser().parse_args(words)
     try:
         return int(options.run(options) or 0)
+    except UsageError as error:
+        _log.error("%s", error)
+        return USAGE
     except ConfigError as error:
         _log.error("%s", explained(error))
         return _BAD_CONFIGURATION
@@ -60,13 +65,14 @@ def main(words: list[str] | None = None) -> int:
         _let_go_of_stdout()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="headnod", description="Names the genre of the music in a room.", allow_abbrev=False
-    )
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser: argparse.ArgumentParser = Parser(prog="headnod", description="Names the genre of the music in a room.")
     parser.add_argument("--version", action="version", version=f"headnod {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     commands.add_all(subparsers)
+    completion.add(subparsers, command_parser, program="headnod")
+    add_examples(parser)
     return parser
 
 

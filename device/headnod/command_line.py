@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 USAGE = 2
@@ -26,6 +26,8 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401 - argparse's own
         """Refuse what is not known here, where this parser's own options can be proposed."""
         words = sys.argv[1:] if args is None else args
+        if self._subparsers is not None and list(words[:1]) == ["help"]:
+            words = [*words[1:], "--help"]
         if not words and self._subparsers is not None:
             self.print_help(sys.stderr)
             self.exit(USAGE)
@@ -46,6 +48,22 @@ class Parser(argparse.ArgumentParser):
         """Usage and one line on stderr, exit status 2."""
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A type for whole numbers of the command line that are this or more."""
+
+    def number(text: str) -> int:
+        try:
+            given: int | None = int(text)
+        except ValueError:
+            given = None
+        if given is None or given < least:
+            message = f"'{text}' is not a whole number from {least} on"
+            raise argparse.ArgumentTypeError(message)
+        return given
+
+    return number
 
 
 def survive_any_locale() -> None:

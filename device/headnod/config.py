@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from headnod.errors import ConfigError
+from headnod.errors import ConfigError, UsageError
 from headnod.layers import Layer, Value, decoded
 from headnod.listener import ListenerSettings
 from headnod.sections import (
@@ -139,8 +139,12 @@ def load(*layers: Layer) -> Loaded:
             # A section that refuses one of its own values names the key first.
             key, _, reason = reason.partition(": ")
         origin = merged[section, key].origin if (section, key) in merged else "configuration"
-        message = f"{origin}: {section}.{key}: {reason[:1].lower()}{reason[1:]}"
-        raise ConfigError(message) from None
+        kind = _TYPES.get(section.partition(".")[0], {}).get(key)
+        if get_origin(kind) is Literal:
+            reason = _choices(nested[section][key], get_args(kind))
+        message = f"{origin}: {section}.{key}: {_in_toml(reason[:1].lower() + reason[1:])}"
+        # A flag is usage, the rest is configuration: they have different exit statuses.
+        raise (UsageError if origin.startswith("--") else ConfigError)(message) from None
     _check_outputs(config.leds, tables, merged)
     origins = {
         (section, key): merged[section, key].origin if (section, key) in merged else _DEFAULT
@@ -195,6 +199,25 @@ def _used_by(section: LedsSection) -> list[tuple[str, object]]:
 
 def _number(table: str) -> int:
     return int(table.partition(".")[2] or 1)
+
+
+def _choices(given: object, choices: tuple[object, ...]) -> str:
+    """Which values a key may have, and the nearest one, as TOML writes them."""
+    words = {str(choice).casefold(): choice for choice in choices}
+    near = difflib.get_close_matches(str(given).casefold(), words, n=1)
+    meant = f"; did you mean {_toml(words[near[0]])}?" if near else ""
+    return f"{_toml(given)} is not one of {', '.join(map(_toml, choices))}{meant}"
+
+
+def _toml(value: object) -> str:
+    return msgspec.json.encode(value).decode() if isinstance(value, str | bool) else str(value)
+
+
+_TOML_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "object": "table"}
+
+
+def _in_toml(reason: str) -> str:
+    return re.sub(r"`(\w+)`", lambda word: f"`{_TOML_TYPES.get(word[1], word[1])}`", reason)
 
 
 def _decoded(section: str, key: str, value: Value) -> Any:  # noqa: ANN401 - any value of TOML

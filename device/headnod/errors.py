@@ -14,6 +14,10 @@ class ConfigError(HeadnodError, ValueError):
     """The configuration or the command line cannot be used."""
 
 
+class UsageError(ConfigError):
+    """A value on the command line cannot be used."""
+
+
 class AccessError(HeadnodError, PermissionError):
     """This user may not read or write a file or folder."""
 

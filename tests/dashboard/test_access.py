@@ -2,7 +2,7 @@ from base64 import b64encode
 
 import pytest
 
-from headnod.dashboard.access import TRIES, WHILE, Access, Verdict, is_local, password_from
+from headnod.dashboard.access import LINES, TRIES, WHILE, Access, Verdict, is_local, password_from
 from headnod.errors import ConfigError
 
 SECRET = "correct horse"  # noqa: S105 - of an access that lives for a test
@@ -140,3 +140,39 @@ def test_a_password_that_cannot_be_one_is_refused_unseen(tmp_path, content, faul
 def test_a_password_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"dashboard.password_file: .*/absent: No such file"):
         password_from(tmp_path / "absent")
+
+
+def test_a_wrong_password_is_logged_with_its_address_and_without_itself(clock, caplog):
+    access = Access(SECRET, monotonic=clock)
+    judge(access, authorization=basic("hunter2secret", user="mallory"), address="192.0.2.7")
+    assert "wrong password from 192.0.2.7" in caplog.text
+    assert "hunter2secret" not in caplog.text
+    assert "mallory" not in caplog.text
+
+
+def test_the_right_password_and_a_browser_that_has_none_yet_are_not_logged(clock, caplog):
+    access = Access(SECRET, monotonic=clock)
+    judge(access)
+    judge(access, authorization=basic(SECRET))
+    assert caplog.records == []
+
+
+def test_the_line_of_the_last_try_says_that_the_address_has_to_wait(clock, caplog):
+    access = Access(SECRET, monotonic=clock)
+    for _ in range(TRIES + 3):
+        judge(access, authorization=basic("wrong"))
+    lines = [record.getMessage() for record in caplog.records]
+    assert [("refused" in line) for line in lines] == [False] * (TRIES - 1) + [True]
+
+
+def test_guesses_from_everywhere_are_few_lines_a_minute(clock, caplog):
+    access = Access(SECRET, monotonic=clock)
+    for host in range(200):
+        judge(access, authorization=basic("wrong"), address=f"192.0.2.{host}")
+    assert len(caplog.records) == LINES
+    clock.now = WHILE - 0.01
+    judge(access, authorization=basic("wrong"), address="198.51.100.1")
+    assert len(caplog.records) == LINES
+    clock.now = WHILE
+    judge(access, authorization=basic("wrong"), address="198.51.100.2")
+    assert len(caplog.records) == LINES + 1

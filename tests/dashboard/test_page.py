@@ -127,10 +127,19 @@ def test_the_page_says_that_the_broker_is_away_and_goes_on_when_it_is_back(look,
         with Speaker(doomed) as speaker:
             speaker.hear("kitchen", "jazz")
             expect_text(card(page, "kitchen").locator(".genre"), "jazz")
+            expect(page.locator("#summary")).to_have_text("1 listener · 1 hears music")
             doomed.kill()
         page.locator("#trouble", has_text="No broker").wait_for()
+        expect(page.locator("#summary")).to_have_text("1 listener · what they hear now is unknown")
+        expect(card(page, "kitchen")).to_have_attribute("data-fare", "stale")
+        expect(card(page, "kitchen").locator(".fare")).to_have_text(re.compile(r"last heard \d"))
+        expect(card(page, "kitchen").locator(".since")).to_have_text(re.compile(r"until \d"))
+        expect(card(page, "kitchen").locator(".bars")).to_have_css("filter", "grayscale(1)")
+        if picture := place_for("no-broker.png"):
+            page.screenshot(path=picture, animations="disabled")
         doomed.start()
         page.locator("#trouble").wait_for(state="hidden")
+        expect(page.locator("#summary")).to_have_text("1 listener · 1 hears music")
         with Speaker(doomed) as again:
             again.hear("kitchen", "rock")
             expect_text(card(page, "kitchen").locator(".genre"), "rock")
@@ -144,6 +153,7 @@ def test_the_page_says_that_the_dashboard_is_away_and_goes_on_when_it_is_back(lo
         speaker.hear("bar", "rock")
         expect_text(card(page, "bar").locator(".genre"), "rock")
     page.locator("#trouble", has_text="does not answer").wait_for()
+    expect(card(page, "kitchen")).to_have_attribute("data-fare", "stale")
     speaker.say("bar", "status", b"", retain=True)
     speaker.flush()
     with Dashboard(broker, port=first.port):
@@ -245,5 +255,9 @@ def test_the_page_fits_phone_and_desktop_in_light_and_dark(look, speaker, shape,
     soft = card(page, "attic").locator(".since").evaluate("place => getComputedStyle(place).color")
     assert contrast(ground, soft) > 4.5
     if picture := place_for(f"dashboard-{shape}-{scheme}.png"):
+        # The last message of all. A page that is opened after it gets every ribbon whole.
+        expect_text(card(page, "studio").locator(".message"), "exact zeros")
+        page.reload()
         page.get_by_role("article", name="cellar").get_by_text("offline").first.wait_for()
+        expect_text(card(page, "studio").locator(".message"), "exact zeros")
         page.screenshot(path=picture, animations="disabled")

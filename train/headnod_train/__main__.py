@@ -10,6 +10,7 @@ from rich.console import Console
 
 from headnod import __version__
 from headnod.command_line import Parser, survive_any_locale
+from headnod.commands import completion
 from headnod.errors import HeadnodError
 from headnod.legible import legible
 from headnod_train import commands
@@ -65,7 +66,9 @@ def command_parser() -> argparse.ArgumentParser:
         prog="headnod-train", description="Make a model that headnod can listen with.", epilog=_EXAMPLES
     )
     parser.add_argument("--version", action="version", version=f"headnod-train {__version__}")
-    commands.add_all(parser.add_subparsers(required=True, metavar="COMMAND"))
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_all(subparsers)
+    completion.add(subparsers, command_parser, program="headnod-train")
     return parser
 
 

@@ -20,6 +20,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> None:
     """Serve it until told to end."""
+    import contextlib  # noqa: PLC0415
     import logging  # noqa: PLC0415
     import random  # noqa: PLC0415
     import time  # noqa: PLC0415
@@ -46,10 +47,13 @@ def run(options: argparse.Namespace) -> None:
         rng=random.Random(),  # noqa: S311 - spreads attempts
         largest=_LARGEST,
     )
-    with listen_at(config.dashboard.host, config.dashboard.port) as listening:
+    listening = listen_at(config.dashboard.host, config.dashboard.port)
+    with contextlib.ExitStack() as sockets:
+        for each in listening:
+            sockets.enter_context(each)
         link.start()
         try:
-            logging.getLogger(__name__).info("the dashboard is at %s", url_of(listening))
+            logging.getLogger(__name__).info("the dashboard is at %s", url_of(listening[0]))
             serve(Stream(fleet, lambda: link.reason, now=time.time), access, listening)
         finally:
             link.close()

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headnod.command_line import at_least
 from headnod.commands.options import add_config, load_config, service_beside
 from headnod.legible import legible
 
@@ -51,11 +52,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     rollback = verbs.add_parser("rollback", help="let the former model listen again", allow_abbrev=False)
     rollback.set_defaults(run=run_rollback)
     prune = verbs.add_parser("prune", help="remove the oldest models", allow_abbrev=False)
-    prune.add_argument("--keep", type=int, default=2, metavar="N", help="keep so many (2); those in use stay anyway")
+    prune.add_argument(
+        "--keep", type=at_least(0), default=2, metavar="N", help="keep so many (2); those in use stay anyway"
+    )
     prune.set_defaults(run=run_prune)
     shadow = verbs.add_parser("shadow", help="let a second model hear along and compare", allow_abbrev=False)
     shadow.add_argument("model", nargs="?", metavar="NAME", help="the second model; without it, print how they agree")
-    shadow.add_argument("--every", type=int, default=5, metavar="N", help="each so many windows with music (5)")
+    shadow.add_argument("--every", type=at_least(1), default=5, metavar="N", help="each so many windows with music (5)")
     shadow.add_argument("--stop", action="store_true", help="end it")
     shadow.set_defaults(run=run_shadow)
     for verb in (listed, verify, install, activate, rollback, prune, shadow):
@@ -147,7 +150,7 @@ def run_rollback(options: argparse.Namespace) -> None:
 
 def run_prune(options: argparse.Namespace) -> None:
     """Print what was removed."""
-    for name in _intake(options, load_config(options).config).activation.prune(max(options.keep, 0)):
+    for name in _intake(options, load_config(options).config).activation.prune(options.keep):
         print(f"removed {name}")  # noqa: T201
 
 
@@ -164,9 +167,9 @@ def run_shadow(options: argparse.Namespace) -> None:
         print(report(state))  # noqa: T201
     else:
         name = Store(state).find(options.model)
-        if name is None or options.every < 1:
-            fault = f"there is no installed model '{options.model}' (install it with --keep-current)"
-            raise ConfigError(fault if name is None else f"--every: is {options.every} (1 or more)")
+        if name is None:
+            message = f"there is no installed model '{options.model}' (install it with --keep-current)"
+            raise ConfigError(message)
         write_order(state, ShadowOrder(name, options.every))
         print(f"{options.model} hears along: 'headnod models shadow' tells how they agree")  # noqa: T201
 

@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import Enum
@@ -28,6 +29,11 @@ TRIES = 5
 
 WHILE = 60.0
 """Seconds."""
+
+LINES = 10
+"""Wrong passwords that are logged in `WHILE`, of all addresses."""
+
+_log = logging.getLogger(__name__)
 
 _ADDRESSES = 1024
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -49,6 +55,7 @@ class Access:
         """Ask for this password; or, without one, for a Host that is this machine's own."""
         self._secret = None if password is None else _hash(password)
         self._monotonic = monotonic
+        self._told: deque[float] = deque(maxlen=LINES)
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def judge(self, *, host: str, authorization: str, address: str) -> Verdict:
@@ -61,22 +68,36 @@ class Access:
         """
         if self._secret is None:
             return Verdict.WELCOME if _name_of(host) in _LOCAL_NAMES else Verdict.WRONG_HOST
-        house = _house(address)
-        if self._is_guessing(house):
+        source = network(address)
+        if self._is_guessing(source):
             return Verdict.TOO_MANY
         if not authorization:
             return Verdict.NO_PASSWORD
         if hmac.compare_digest(_hash(_password_of(authorization)), self._secret):
-            self._wrong.pop(house, None)
+            self._wrong.pop(source, None)
             return Verdict.WELCOME
-        self._wrong.setdefault(house, deque(maxlen=TRIES)).append(self._monotonic())
-        self._wrong.move_to_end(house)
+        wrong = self._wrong.setdefault(source, deque(maxlen=TRIES))
+        wrong.append(self._monotonic())
+        self._tell(address, blocked=self._is_guessing(source))
+        self._wrong.move_to_end(source)
         while len(self._wrong) > _ADDRESSES:
             self._wrong.popitem(last=False)
         return Verdict.NO_PASSWORD
 
-    def _is_guessing(self, house: str) -> bool:
-        wrong = self._wrong.get(house)
+    def _tell(self, address: str, *, blocked: bool) -> None:
+        """Log a wrong password; never the password, and not more than `LINES` in `WHILE`."""
+        now = self._monotonic()
+        if len(self._told) == LINES and now - self._told[0] < WHILE:
+            return
+        self._told.append(now)
+        _log.warning(
+            "wrong password from %s%s",
+            address,
+            f": {TRIES} within {WHILE:.0f} s, so its next ones are refused unread for a while" if blocked else "",
+        )
+
+    def _is_guessing(self, source: str) -> bool:
+        wrong = self._wrong.get(source)
         return wrong is not None and len(wrong) == TRIES and self._monotonic() - wrong[0] < WHILE
 
 
@@ -129,8 +150,9 @@ def _name_of(host: str) -> str:
     return name.partition(":")[0].removesuffix(".")
 
 
-def _house(address: str) -> str:
-    # One house of IPv6 has 2**64 addresses to guess from.
+def network(address: str) -> str:
+    """The address of a client, or its network where that is IPv6."""
+    # One household of IPv6 has 2**64 addresses to guess from.
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from importlib import resources
 
 try:
@@ -31,6 +32,7 @@ except ImportError as error:
 
 from headnod.dashboard.access import WHILE, Access, Verdict
 from headnod.dashboard.address import DashboardError
+from headnod.dashboard.connections import Connection, Waiting
 from headnod.dashboard.stream import Browser, Stream
 
 _log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ _CONNECTIONS = 128
 _FAREWELL = 1
 
 
-def serve(stream: Stream, access: Access, listening: socket.socket) -> None:
+def serve(stream: Stream, access: Access, listening: list[socket.socket]) -> None:
     """Serve the page until told to end.
 
     Args:
@@ -77,7 +79,7 @@ def serve(stream: Stream, access: Access, listening: socket.socket) -> None:
     Raises:
         DashboardError: The stream broke.
     """
-    _Server(stream, access).run(sockets=[listening])
+    _Server(stream, access).run(sockets=listening)
 
 
 class _Server(uvicorn.Server):
@@ -92,7 +94,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=partial(Connection, waiting=Waiting()),  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             log_level="warning",

@@ -7,7 +7,7 @@ import { at, count } from "./words.js";
 const find = (id) => document.getElementById(id);
 
 /** The dashboard's clock, whatever this machine's own says. */
-const clock = { skew: 0, now: () => Date.now() / 1000 + clock.skew };
+const clock = { skew: 0, stale: false, now: () => Date.now() / 1000 + clock.skew };
 const board = new Board(find("listeners"), clock);
 const filter = find("filter");
 
@@ -57,6 +57,11 @@ open({
 
 function trouble(words = broker && `No broker: ${broker}. What the page shows is old.`) {
   const place = find("trouble");
+  if (clock.stale !== Boolean(words)) {
+    clock.stale = Boolean(words);
+    board.redraw();
+    if (ready) summarise();
+  }
   place.hidden = !words;
   if (place.textContent !== words) place.textContent = words;
 }
@@ -65,7 +70,8 @@ function summarise() {
   const listeners = board.listeners;
   const playing = listeners.filter((one) => one.playing).length;
   const offline = listeners.filter((one) => one.offline).length;
-  const words = [count(listeners.length, "listener"), `${playing} hear music`, offline && `${offline} offline`];
+  const music = clock.stale ? "what they hear now is unknown" : `${count(playing, "hears", "hear")} music`;
+  const words = [count(listeners.length, "listener"), listeners.length && music, offline && `${offline} offline`];
   const summary = words.filter(Boolean).join(" · ");
   // A screen reader says it aloud, so it is written only when it differs.
   if (find("summary").textContent !== summary) find("summary").textContent = summary;

@@ -10,14 +10,14 @@ const SEEN = 4;
 const MOVES = 8;
 
 const byName = (one, other) => one.node.localeCompare(other.node, undefined, { numeric: true });
-const CARE = { care: 0, offline: 1, paused: 2, well: 3 };
+const CARE = { care: 0, offline: 1, stale: 2, paused: 3, well: 4 };
 
 const ORDERS = {
   name: () => byName,
   genre: () => (one, other) =>
     Number(other.named) - Number(one.named) || one.genre.localeCompare(other.genre) || byName(one, other),
   change: () => (one, other) => (other.now?.since ?? 0) - (one.now?.since ?? 0) || byName(one, other),
-  care: (now) => (one, other) => CARE[one.kind(now)] - CARE[other.kind(now)] || byName(one, other),
+  care: (now, stale) => (one, other) => CARE[one.kind(now, stale)] - CARE[other.kind(now, stale)] || byName(one, other),
 };
 
 export class Board {
@@ -67,6 +67,15 @@ export class Board {
   /** Draw everything that is seen anew: time has passed. */
   refresh() {
     for (const card of this.cards.values()) if (card.visible || card.listener.quiet(this.clock.now())) this.draw(card);
+  }
+
+  /** Draw every card anew. */
+  redraw() {
+    for (const card of this.cards.values()) {
+      card.due.add("now");
+      this.draw(card);
+    }
+    this.unsorted = true;
   }
 
   sort(order) {
@@ -140,7 +149,7 @@ export class Board {
 
   // Gives whether all stand where they should.
   arrange(moves) {
-    const sorted = this.listeners.sort(ORDERS[this.order](this.clock.now()));
+    const sorted = this.listeners.sort(ORDERS[this.order](this.clock.now(), this.clock.stale));
     let next = this.list.firstElementChild;
     for (const { node } of sorted) {
       const { item } = this.cards.get(node);

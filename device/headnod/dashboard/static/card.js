@@ -63,12 +63,13 @@ export class Card {
   drawHead() {
     const listener = this.listener;
     const now = this.clock.now();
-    set(this.article, "data-fare", listener.kind(now));
-    set(this.article, "data-playing", listener.named ? "named" : listener.playing ? "doubt" : "nothing");
-    write(this.place.fare, listener.fare(now));
+    const { stale } = this.clock;
+    set(this.article, "data-fare", listener.kind(now, stale));
+    set(this.article, "data-playing", stale ? "nothing" : listener.named ? "named" : listener.playing ? "doubt" : "nothing");
+    write(this.place.fare, listener.fare(now, stale));
     write(this.place.genre, listener.genre || "—");
     write(this.place.sure, listener.named ? percent(listener.now.confidence) : "");
-    write(this.place.since, listener.since(now));
+    write(this.place.since, listener.since(now, stale));
     const colour = listener.now ? listener.colour(listener.now.genre) : "";
     if (this.colour !== colour) this.article.style.setProperty("--genre", (this.colour = colour));
     write(this.message, listener.message);

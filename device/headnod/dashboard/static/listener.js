@@ -78,15 +78,20 @@ export class Listener {
     return this.state === "listening" && last && now - last > patience ? now - last : 0;
   }
 
-  /** How it fares, in one word for order and colour: offline, paused, care or well. */
-  kind(now) {
+  /** How it fares, in one word for order and colour: offline, stale (there is no broker), paused, care or well. */
+  kind(now, stale) {
     if (this.offline) return "offline";
+    if (stale) return "stale";
     if (this.info.paused || !this.state || this.state === "starting") return "paused";
     return this.state === "listening" && !this.quiet(now) ? "well" : "care";
   }
 
   /** How it fares, in words for a person. */
-  fare(now) {
+  fare(now, stale) {
+    if (stale && !this.offline) {
+      const last = Math.max(this.now?.heard ?? 0, this.health.at);
+      return last ? `last heard ${at(last, now)}` : "not heard of yet";
+    }
     if (this.offline) {
       const since = this.status.since ?? this.now?.heard;
       const how = this.status.since ? "offline since" : "offline, last heard";
@@ -141,9 +146,9 @@ export class Listener {
     return this.now ? genreInWords(this.name(this.now.genre)) : "";
   }
 
-  since(now) {
+  since(now, stale) {
     if (!this.now) return "";
-    if (this.offline) return `until ${at(this.now.heard, now)}`;
+    if (this.offline || stale) return `until ${at(this.now.heard, now)}`;
     return `since ${at(this.now.since, now)}, ${lasting(now - this.now.since)}`;
   }
 

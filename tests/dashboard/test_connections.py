@@ -1,0 +1,90 @@
+"""Connections that never finish their request, at a dashboard that is served."""
+
+import socket
+
+import pytest
+
+from headnod.dashboard.address import listen_at
+from headnod.dashboard.connections import PATIENCE, WAITING_OF_ONE
+
+HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: "
+
+
+@pytest.fixture
+def connect(dashboard):
+    made = []
+
+    def connected(sent=HALF):
+        made.append(socket.create_connection(("127.0.0.1", dashboard.port)))
+        made[-1].settimeout(3 * PATIENCE)
+        made[-1].sendall(sent)
+        return made[-1]
+
+    yield connected
+    for each in made:
+        each.close()
+
+
+def is_closed(connection):
+    """Whether the other side closes it; waits for that."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def test_the_page_is_served_beside_many_requests_that_are_never_finished(dashboard, connect):
+    for _ in range(140):
+        connect()
+    assert dashboard.get("/").status == 200
+
+
+def test_the_oldest_unfinished_request_makes_room_for_the_next(dashboard, connect):
+    first, *others = [connect() for _ in range(WAITING_OF_ONE)]
+    assert dashboard.get("/").status == 200
+    connect()
+    assert is_closed(first)
+    others[-1].sendall(b"b\r\n\r\n")
+    assert others[-1].recv(15) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.parametrize("sent", [b"", HALF], ids=["silent", "half"])
+def test_a_request_that_does_not_come_in_time_is_given_up(dashboard, connect, sent):
+    assert is_closed(connect(sent))
+    assert dashboard.get("/").status == 200
+
+
+def test_bytes_that_trickle_in_do_not_stretch_the_time(connect):
+    connection = connect()
+    connection.settimeout(0.5)
+    for _ in range(round(3 * PATIENCE)):
+        try:
+            connection.sendall(b"b")
+            if connection.recv(1) == b"":
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    else:
+        pytest.fail("the connection is still open")
+
+
+def test_a_browser_that_watches_is_kept_while_others_never_finish(dashboard, connect):
+    events = dashboard.events()
+    assert next(events)[0] == "hello"
+    for _ in range(3 * WAITING_OF_ONE):
+        connect()
+    assert next(events)[0] == "ready"
+
+
+def test_a_name_is_served_at_each_of_its_addresses():
+    listening = listen_at("localhost", 0)
+    ports = {each.getsockname()[1] for each in listening}
+    assert len(ports) == 1
+    assert "127.0.0.1" in {each.getsockname()[0] for each in listening}
+    for each in listening:
+        socket.create_connection(each.getsockname()[:2]).close()
+        each.close()
