@@ -10,7 +10,7 @@ import soxr
 from alsa_microphone import RATE, alsa_microphone
 from listening import STARTING, Listening, is_estimate, is_waiting
 from program import fault, run
-from signals import music
+from signals import music, noise
 
 pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
 SONG = soxr.resample(music(10.0), 22_050, RATE)
@@ -55,3 +55,15 @@ def test_one_microphone_by_two_names_has_one_listener(tmp_path):
         listening.until(is_estimate, STARTING)
         second = run("listen", "--device", "pcm:mic", environment=environment)
         assert f"another headnod (process {listening.pid}) listens to microphone 'mic' already" in fault(second)
+
+
+@pytest.mark.parametrize(("decibels", "verdict"), [(-45.0, "warning"), (0.0, "well")])
+def test_a_quiet_microphone_is_told(tmp_path, decibels, verdict):
+    found, message = microphone_of(alsa_microphone(tmp_path, MONO * 10.0 ** (decibels / 20.0)))
+    assert found == verdict
+    assert ("raise the gain by about" in message) == (verdict == "warning")
+
+
+def test_a_quiet_room_says_nothing_of_the_gain(tmp_path):
+    found, message = microphone_of(alsa_microphone(tmp_path, noise(10.0, dbfs=-60, rate=RATE)[:, None]))
+    assert found == "well", message

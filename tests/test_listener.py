@@ -214,21 +214,28 @@ def test_lost_seconds_add_up():
     assert [each.dropped for each in said if isinstance(each, Estimate)] == [0.0, 2.0, 6.0]
 
 
+def full():
+    """A model with enough bands that steady noise is always recognised."""
+    model = FixedModel(JAZZ)
+    model.manifest = msgspec.structs.replace(model.manifest, front_end=FrontEnd())
+    return model
+
+
 def test_a_fan_is_silence_and_music_ten_decibels_over_it_is_not():
     fan, song = noise(60.0, dbfs=-50), music(30.0)
     played = fan.copy()
     played[-song.size :] += scaled(song, -40.0 - dbfs(song))
-    said = heard([played], FixedModel(JAZZ), ListenerSettings())
+    said = heard([played], full(), ListenerSettings())
     assert said[0].level == pytest.approx(-50.0, abs=0.2)
     assert said[-1].level == pytest.approx(-40.0, abs=1.5)
     assert set(genres(said)[:9]) == {"silence"}
-    assert set(genres(said)[11:]) == {"jazz"}
+    assert set(genres(said)[12:]) == {"jazz"}
 
 
 def test_a_fan_stays_silence_after_the_microphone_was_dead_for_a_moment():
     fan = noise(60.0, dbfs=-50)
     fan[20 * 22_050 : 30 * 22_050] = 0.0
-    assert set(genres(heard([fan], FixedModel(JAZZ), ListenerSettings()))) == {"silence"}
+    assert set(genres(heard([fan], full(), ListenerSettings()))) == {"silence"}
 
 
 @pytest.mark.parametrize(
@@ -240,6 +247,27 @@ def test_loud_compressed_music_never_becomes_silence(level):
     song = song[: song.size // 1708 * 1708].reshape(-1, 1708)
     steady = scaled((song / np.maximum(song.std(axis=1, keepdims=True), 1e-6)).ravel(), level)
     assert set(genres(heard([steady], FixedModel(JAZZ), ListenerSettings()))) == {"jazz"}
+
+
+def compressed(level):
+    """Music without a quiet moment, as level as a fan."""
+    song = music(60.0)
+    song = song[: song.size // 1708 * 1708].reshape(-1, 1708)
+    steady = (song / np.maximum(song.std(axis=1, keepdims=True), 1e-6)).ravel()
+    return scaled(steady, level - dbfs(steady))
+
+
+@pytest.mark.parametrize(("level", "said"), [(-59.0, "jazz"), (-55.0, "jazz"), (-50.0, "jazz"), (-61.0, "silence")])
+def test_the_configured_threshold_is_the_threshold_of_steady_music(level, said):
+    assert set(genres(heard([compressed(level)], FixedModel(JAZZ), ListenerSettings()))) == {said}
+
+
+def test_quiet_music_after_a_quiet_room_is_named_and_under_a_fan_it_is_not():
+    quiet, song = noise(30.0, dbfs=-75), compressed(-57.0)
+    assert genres(heard([np.concatenate([quiet, song])], FixedModel(JAZZ), ListenerSettings()))[-1] == "jazz"
+    fan = noise(90.0, dbfs=-55)
+    fan[-song.size :] += scaled(song, -3.0)
+    assert set(genres(heard([fan], full(), ListenerSettings()))) == {"silence"}
 
 
 @pytest.mark.parametrize(("threshold", "said"), [(-57.0, "silence"), (-59.0, "jazz")])

@@ -116,15 +116,14 @@ def _hush(powers: NDArray[np.float32], rest: int) -> int:
 
 
 class NoiseFloor:
-    """Level of the room when nothing plays: the quietest moment of late.
+    """Level of the room when nothing plays: the quietest moment of the windows that held no music.
 
-    Between notes and words even a busy room falls back to its hum and hiss for
-    a moment, so the minimum over short pieces finds it while music plays.
+    Windows of silence or steady noise alone have a say. Compressed music has no
+    quiet moments, and would be taken for its own noise.
     """
 
     CEILING = -55.0
-    """No room is called noisier than this, in dBFS: compressed music has no
-    quiet moments, and must not be taken for a fan."""
+    """No room is called noisier than this, in dBFS: what is steady for a while may still be a held tone of music."""
 
     MEMORY = 600.0
     """Seconds after which a quiet moment is forgotten."""

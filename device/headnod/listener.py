@@ -180,10 +180,17 @@ class _Judge:
 
     def hear(self, window: Window) -> _Judgement:
         loudness = self._meter.read(window.samples)
-        self._noise.update(loudness.quietest)
-        if loudness.level < max(self._settings.silence, self._noise.floor + self._settings.above_noise):
+        if loudness.level < self._settings.silence:
+            self._noise.update(loudness.quietest)
             return self._silence(loudness, HeldBy.SILENCE)
-        sound = self._sound(self._cache.mel(window), loudness.hush)
+        mel = self._cache.mel(window)
+        if self._steady.fills(mel):
+            self._noise.update(loudness.quietest)
+            return self._silence(loudness, HeldBy.STEADY_NOISE)
+        # Only silence and steady noise are the room: steady music would be taken for its own noise floor.
+        if loudness.level < self._noise.floor + self._settings.above_noise:
+            return self._silence(loudness, HeldBy.SILENCE)
+        sound = self._sound(mel, loudness.hush)
         if isinstance(sound, HeldBy):
             return self._silence(loudness, sound)
         said = self.model.predict(self.model.front_end.features(sound), single=self._single)
@@ -227,13 +234,11 @@ class _Judge:
         return {self.model.tags[place]: round(float(averaged[place]), 3) for place in best}
 
     def _sound(self, mel: Mel, hush: int) -> Mel | HeldBy:
-        """The sound to name, shape (frames, n_mels); what holds a genre back where that is steady noise or too short.
+        """The sound to name, shape (frames, n_mels); what holds a genre back where it is too short by now.
 
         Sound that begins within a window is heard as its own repetition, as a short file is.
         """
         frames, first, held = len(mel), hush // self.model.front_end.hop, HeldBy.STARTING
-        if self._steady.fills(mel):
-            return HeldBy.STEADY_NOISE
         if not first:
             return mel
         if frames - first >= _ENOUGH * frames:

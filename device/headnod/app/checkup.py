@@ -33,6 +33,8 @@ from headnod.shipped import find_model
 from headnod.sinks.lights import Lamp
 
 _SECONDS = 1.0
+_LIVELY_DB = 3.0
+"""Spread of the level over a second from which a quiet sound is not steady noise."""
 _LEAST_FREE = 50 << 20
 
 
@@ -120,6 +122,11 @@ def _microphone(config: Config) -> Finding:
         return Finding("microphone", "warning", f"{told}: nothing but zeros (is it muted?)")
     if heard.gain < 0:
         return Finding("microphone", "warning", f"{told}: overdriven, {heard.clipped:.1%} clipped (lower the gain)")
+    if heard.gain > 0 and heard.loud - heard.noise_floor > _LIVELY_DB:
+        # In a quiet room the level stands still: then nothing is known of the gain.
+        return Finding(
+            "microphone", "warning", f"{told}: quiet (if that was music, raise the gain by about {heard.gain:.0f} dB)"
+        )
     return Finding("microphone", "well", told)
 
 
