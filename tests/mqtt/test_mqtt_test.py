@@ -95,6 +95,14 @@ def test_limits_and_what_does_not_fit_are_told():
     assert strict.sent_away == []
 
 
+def test_no_right_is_claimed_where_nothing_is_acknowledged():
+    with StrictBroker(maximum_qos=0) as strict:
+        ended = headnod(host=HOST, port=strict.port, node="kitchen")
+    assert "warning  rights       at QoS 0 the broker does not tell what it refuses" in ended.stdout
+    assert "may be written" not in ended.stdout
+    assert {each.qos for each in strict.published} == {0}
+
+
 def test_a_size_that_is_refused_without_being_announced_is_found(tmp_path):
     with Broker(tmp_path / "small", settings="message_size_limit 500") as small:
         ended = headnod(host=HOST, port=small.port, node="kitchen", discovery="false")

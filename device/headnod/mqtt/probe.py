@@ -151,6 +151,8 @@ class _Trial:
         steps = [self._refused(foreign, refusal, names) for (foreign, refusal), names in refused.items()]
         if not self._broker.modern:
             steps.append(Step("rights", "warning", "MQTT 3.1.1 does not tell what a broker refuses (mqtt.protocol)"))
+        elif self._link.limits.maximum_qos == 0:
+            steps.append(Step("rights", "warning", "at QoS 0 the broker does not tell what it refuses"))
         return steps or [Step("rights", "well", f"{len(written)} topics may be written")]
 
     def sizes(self) -> list[Step]:
