@@ -130,7 +130,7 @@ def test_the_page_says_that_the_broker_is_away_and_goes_on_when_it_is_back(look,
             expect(page.locator("#summary")).to_have_text("1 listener · 1 hears music")
             doomed.kill()
         page.locator("#trouble", has_text="No broker").wait_for()
-        expect(page.locator("#summary")).to_have_text("1 listener · what they hear now is unknown")
+        expect(page.locator("#summary")).to_have_text("1 listener · what plays now is unknown")
         expect(card(page, "kitchen")).to_have_attribute("data-fare", "stale")
         expect(card(page, "kitchen").locator(".fare")).to_have_text(re.compile(r"last heard \d"))
         expect(card(page, "kitchen").locator(".since")).to_have_text(re.compile(r"until \d"))

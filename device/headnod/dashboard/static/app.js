@@ -70,7 +70,7 @@ function summarise() {
   const listeners = board.listeners;
   const playing = listeners.filter((one) => one.playing).length;
   const offline = listeners.filter((one) => one.offline).length;
-  const music = clock.stale ? "what they hear now is unknown" : `${count(playing, "hears", "hear")} music`;
+  const music = clock.stale ? "what plays now is unknown" : `${count(playing, "hears", "hear")} music`;
   const words = [count(listeners.length, "listener"), listeners.length && music, offline && `${offline} offline`];
   const summary = words.filter(Boolean).join(" · ");
   // A screen reader says it aloud, so it is written only when it differs.
