@@ -5,6 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from doubles import Clock, FixedModel
+from front_ends import TAGGER
 from headnod.audio.blocks import Hole
 from headnod.estimate import HeldBy, State
 from headnod.frontend import FrontEnd
@@ -137,3 +138,36 @@ def test_silence_has_neither_tags_nor_energy():
 def test_a_model_without_tags_says_none():
     (said,) = heard([windows(1)], FixedModel(JAZZ))
     assert (said.tags, said.energy) == ({}, None)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7])
+def test_a_song_that_begins_within_a_window_is_repeated_by_the_tagger_s_front_end_too(share):
+    model, size = FixedModel(JAZZ, not_music=True), TAGGER.window_samples
+    model.manifest = replace(model.manifest, front_end=TAGGER)
+    window = noise(4.0, dbfs=-75)[:size]
+    sounding = round(share * size)
+    window[size - sounding :] += music(4.0)[:sounding]
+    (said,) = listen([window], model, ListenerSettings(every=EVERY), now=Clock().now)
+    assert (said.genre, said.held_by) == ("jazz", HeldBy.NONE)
+    (features,) = model.heard
+    # Moments are as long as at 22,050 Hz, and end where the window does.
+    moment = round(1708 * 16_000 / 22_050)
+    first = (size - moment * -(-sounding // moment)) // TAGGER.hop
+    mel = TAGGER.mel(window)
+    assert np.array_equal(features, TAGGER.features(np.resize(mel[first:], mel.shape)))
+
+
+def test_silence_and_noise_are_told_by_the_tagger_s_front_end_too():
+    model = FixedModel(JAZZ, not_music=True)
+    model.manifest = replace(model.manifest, front_end=TAGGER)
+    rain, size = noise(7.0, dbfs=-20), TAGGER.window_samples
+    begun = np.zeros(size, np.float32)
+    begun[-size // 8 :] = music(1.0)[: size // 8]
+    for blocks, expected in (
+        ([np.zeros(size, np.float32)], HeldBy.SILENCE),
+        ([rain[:size]], HeldBy.STEADY_NOISE),
+        ([begun], HeldBy.STARTING),
+    ):
+        (said,) = listen(blocks, model, ListenerSettings(), now=Clock().now)
+        assert said.held_by == expected
+    assert model.heard == []

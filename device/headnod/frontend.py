@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headnod.mel import MelNorm, MelScale, mel_corners
 from headnod.spectrograph import Spectrograph
 
-__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Mel", "Spectrograph", "mel_corners"]
+__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Mel", "Spectrograph", "mel_corners", "to_decibels"]
 
 Audio = NDArray[np.float32]
 """Mono samples in [-1, 1], shape (n,)."""
@@ -188,12 +188,7 @@ class FrontEnd:
 
     def decibels(self, mel: Mel) -> LogMel:
         """Mel power in decibels, shape (..., t, n_mels): `mel` itself where the compression is `db`."""
-        if self.compression == "db":
-            return mel
-        # The natural logarithm is vectorised in float32, log10 is not.
-        log_mel = np.log(mel)
-        log_mel *= np.float32(10.0) * _PER_DECADE
-        return log_mel
+        return mel if self.compression == "db" else to_decibels(mel)
 
     def cepstra(self, log_mel: LogMel) -> Features:
         """Features of decibels, as an archive keeps them; see `features`."""
@@ -251,3 +246,11 @@ class FrontEnd:
         basis = np.cos(place * np.arange(self.n_mfcc)) * np.sqrt(2.0 / self.n_mels)
         basis[:, 0] /= np.sqrt(2.0)
         return basis.astype(np.float32)
+
+
+def to_decibels(power: Mel) -> LogMel:
+    """Power in decibels, of the same shape."""
+    # The natural logarithm is vectorised in float32, log10 is not.
+    decibels = np.log(power)
+    decibels *= np.float32(10.0) * _PER_DECADE
+    return decibels

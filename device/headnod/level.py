@@ -15,7 +15,8 @@ SILENT_DBFS = -120.0
 """What digital silence is called, where a logarithm would say minus infinity."""
 
 _FULL_SCALE = 0.999
-_PIECE = 1708
+_PIECE, _RATE = 1708, 22_050
+"""Samples of a moment, and the sample rate at which it has so many: 77 ms."""
 _FAINT = 20.0
 """Decibels under a window's loudest moment from which a moment at its head is none of its sound."""
 _DOUBTFUL = 1e-5
@@ -76,11 +77,12 @@ class Meter:
     -6.021
     """
 
-    def __init__(self, size: int) -> None:
-        """Make room for windows of so many samples."""
+    def __init__(self, size: int, rate: int = _RATE) -> None:
+        """Make room for windows of so many samples at a sample rate."""
         self._centred, self._ones = np.empty(size, np.float32), np.ones(size, np.float32)
         # Pieces lie so that the newest sound is in one; up to a piece at the head is in none.
-        self._rest = size % _PIECE
+        self._piece = round(_PIECE * rate / _RATE)
+        self._rest = size % self._piece
 
     def read(self, audio: Audio) -> Loudness:
         """Loudness of one window, shape (size,)."""
@@ -89,16 +91,16 @@ class Meter:
         centred = np.subtract(audio, mean, out=self._centred)
         lowest, highest = float(audio.min()), float(audio.max())
         peak, power = max(highest, -lowest), float(np.dot(centred, centred)) / audio.size
-        pieces = centred[self._rest :].reshape(-1, _PIECE)
-        means = pieces @ self._ones[:_PIECE] / np.float32(_PIECE)
-        powers = np.einsum("ij,ij->i", pieces, pieces) / np.float32(_PIECE) - np.square(means)
+        pieces = centred[self._rest :].reshape(-1, self._piece)
+        means = pieces @ self._ones[: self._piece] / np.float32(self._piece)
+        powers = np.einsum("ij,ij->i", pieces, pieces) / np.float32(self._piece) - np.square(means)
         return Loudness(
             level=decibels(math.sqrt(power)),
             peak=decibels(peak),
             clipped=clipped_share(audio) if peak >= _FULL_SCALE else 0.0,
             dead=lowest == highest,
             quietest=_quietest(pieces, powers),
-            hush=_hush(powers, self._rest),
+            hush=_hush(powers, self._rest, self._piece),
         )
 
 
@@ -108,11 +110,11 @@ def _quietest(pieces: NDArray[np.float32], powers: NDArray[np.float32]) -> float
     return 20.0 * math.log10(max(math.sqrt(max(float(powers.min()), 0.0)), 1e-6)) if powers.size else None
 
 
-def _hush(powers: NDArray[np.float32], rest: int) -> int:
+def _hush(powers: NDArray[np.float32], rest: int, piece: int) -> int:
     # The loudest moment, not the mean: that falls where little sounds, and the room would be taken for sound.
     sounding = powers > powers.max(initial=0.0) * 10.0 ** (-_FAINT / 10.0)
     first = int(sounding.argmax()) if sounding[-1:].any() else 0
-    return rest + first * _PIECE if first else 0
+    return rest + first * piece if first else 0
 
 
 class NoiseFloor:

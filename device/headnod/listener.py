@@ -175,7 +175,7 @@ class _Judge:
         self._naming = Naming(seconds=settings.smoothing, every=settings.every, lead=settings.lead, certainty=certainty)
         self._tags = RunningMean(seconds=settings.smoothing, every=settings.every)
         self._noise, self._cache = NoiseFloor(every=settings.every), FrameCache(model.front_end)
-        self._meter = Meter(model.front_end.window_samples)
+        self._meter = Meter(model.front_end.window_samples, model.front_end.sample_rate)
         self._steady = SteadyNoise(model.front_end)
 
     def hear(self, window: Window) -> _Judgement:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FLOAT32_FFT = np.fft.rfft(np.zeros(2, np.float32), norm="forward").dtype == np.complex64
 _LANES = 8
-_FEW, _MANY = (48, 8), (96, 16)
+_FEW, _MANY = (48, 8), (96, 12)
 """Frames that are worked on at once, and bands. Frames are transformed in multiples
 of `_LANES`, used or not: products of matrices and vectorised transforms round by how
 many rows they have, and a frame must not depend on its neighbours. Models of decibels

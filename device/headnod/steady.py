@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headnod.frontend import FrontEnd, LogMel, Mel, Spectrograph
+from headnod.frontend import FrontEnd, LogMel, Mel, Spectrograph, to_decibels
 
 ENOUGH = 0.9
 """Share of bands from which a window is called noise. White, pink and brown
@@ -24,7 +24,7 @@ _LEAST, _MOST = 0.7, 1.4
 _BASS, _MOSTLY = 250.0, 0.7
 """Hz, and the share of the power under it that hum has."""
 _EXAMPLES = 20
-_FRAMES = 48
+_BANDS = 32
 
 
 class SteadyNoise:
@@ -38,9 +38,20 @@ class SteadyNoise:
 
     def __init__(self, front_end: FrontEnd) -> None:
         """Learn from white noise how far each band scatters."""
-        self._front_end = front_end
-        # Frames about as far apart as those of 22,050 Hz, for which the thresholds were measured.
-        self._step = 1 if front_end.compression == "db" else -(-front_end.frames // _FRAMES)
+        corners = front_end.corners
+        centres, self._widths = corners[1:-1], (corners[2:] - corners[:-2]).astype(np.float32)
+        if front_end.mel_norm == "none":
+            self._widths[:] = 1.0
+        # Bands as narrow as a bin scatter as much as music does, so plain power is taken of several, and
+        # of frames that do not overlap.
+        self._step, self._merged = 1, None
+        if front_end.compression != "db":
+            self._step = max(front_end.n_fft // front_end.hop, 1)
+            places = np.arange(front_end.n_mels) * min(_BANDS, front_end.n_mels) // front_end.n_mels
+            self._merged = np.eye(places[-1] + 1, dtype=np.float32)[places] * self._widths[:, None]
+            centres = np.array([centres[places == place].mean() for place in range(places[-1] + 1)])
+            self._widths = np.ones(len(centres), np.float32)
+        self._bass = int(np.searchsorted(centres, _BASS))
         rng = np.random.default_rng(0)
         spectrograph = Spectrograph(front_end)
         mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
@@ -51,11 +62,6 @@ class SteadyNoise:
             scatter.append(self._decibels(mel).std(axis=0))
         # A band without a bin does not scatter at all.
         self._scatter = np.maximum(np.mean(scatter, axis=0), 1e-6)
-        corners = front_end.corners
-        self._bass = int(np.searchsorted(corners[1:-1], _BASS))
-        self._widths = (corners[2:] - corners[:-2]).astype(np.float32)
-        if front_end.mel_norm == "none":
-            self._widths[:] = 1.0
 
     def fills(self, mel: Mel) -> bool:
         """Whether nearly every band scatters as noise does, or none scatters more and most of it is bass.
@@ -71,7 +77,7 @@ class SteadyNoise:
         return float(calm.mean()) >= STILL and self._is_bass(log_mel)
 
     def _decibels(self, mel: Mel) -> LogMel:
-        return self._front_end.decibels(mel[:: self._step])
+        return mel if self._merged is None else to_decibels(mel[:: self._step] @ self._merged)
 
     def _is_bass(self, log_mel: LogMel) -> bool:
         power = (10.0 ** (log_mel.mean(axis=0) / 10.0)) * self._widths
