@@ -22,7 +22,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="Name the likeliest genre of each file and how sure that is.",
         allow_abbrev=False,
     )
-    parser.add_argument("files", metavar="FILE", nargs="+", help="WAV, FLAC, Ogg or MP3")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="audio, a playlist (m3u, m3u8, pls), or - for a file on stdin"
+    )
+    parser.add_argument("-r", "--recursive", action="store_true", help="take the audio files in folders")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line")
     add_model(parser)
     add_config(parser)
@@ -35,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     from headnod.audio.ctrl_c import ctrl_c_later, uninterrupted  # noqa: PLC0415
     from headnod.audio.file import audio_file  # noqa: PLC0415
+    from headnod.audio.playlist import expanded  # noqa: PLC0415
     from headnod.classify import classify  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
     from headnod.model import GenreModel  # noqa: PLC0415
@@ -42,8 +46,12 @@ def run(options: argparse.Namespace) -> int:
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config
     model = GenreModel.load(find_model(config.model.name))
-    width, failed = max(columns(_shown(file)) for file in options.files), 0
-    for file in options.files:
+    files, notes = expanded(options.files, recursive=options.recursive)
+    for note in notes:
+        _log.warning("%s", _shown(note))
+    failed = 0 if files and (options.recursive or not any(map(os.path.isdir, options.files))) else 1
+    width = max((columns(_shown(file)) for file in files), default=0)
+    for file in files:
         try:
             with ExitStack() as opened:
                 with ctrl_c_later():

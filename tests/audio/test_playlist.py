@@ -1,0 +1,60 @@
+"""Folders and playlists of `headnod classify`."""
+
+import pytest
+
+from headnod.audio.playlist import expanded
+from program import run, said, surroundings, write
+from signals import music
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.m3u", "#EXTM3U\n#EXTINF:3,Song\nsong.wav\n\nhttp://radio.example/live\n../other/two.wav\n"),
+        ("a.M3U8", "\ufeffsong.wav\r\nhttps://radio.example/live\r\n../other/two.wav\r\n"),
+        ("a.pls", "[playlist]\nFile1=song.wav\nTitle1=Song\nFile2=http://radio.example\nFile3=../other/two.wav\n"),
+    ],
+)
+def test_a_playlist_names_files_beside_it_and_addresses_are_not_fetched(tmp_path, name, text):
+    (tmp_path / name).write_text(text, newline="")
+    files, notes = expanded([str(tmp_path / name)], recursive=False)
+    assert files == [str(tmp_path / "song.wav"), str(tmp_path / "../other/two.wav")]
+    (note,) = notes
+    assert "radio.example" in note
+
+
+def test_a_file_address_and_a_latin_1_name_are_read(tmp_path):
+    (tmp_path / "a.m3u").write_bytes(f"file://{tmp_path}/a%20b.wav\ncaf\xe9.wav\n".encode("latin-1"))
+    assert expanded([str(tmp_path / "a.m3u")], recursive=False)[0] == [f"{tmp_path}/a b.wav", f"{tmp_path}/café.wav"]
+
+
+@pytest.mark.parametrize(
+    ("text", "note"), [("", "names no file"), ("b.m3u\n", "playlists in"), ("x\n" * 600_000, "1 MiB")]
+)
+def test_a_playlist_that_cannot_be_is_told(tmp_path, text, note):
+    (tmp_path / "a.m3u").write_text(text)
+    files, notes = expanded([str(tmp_path / "a.m3u")], recursive=False)
+    assert not files
+    assert note in notes[0]
+
+
+def test_a_folder_gives_its_audio_and_counts_the_rest(tmp_path):
+    for name in ("b/two.m4a", "one.wav", "cover.jpg", ".hidden.wav", "b/notes"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "again").symlink_to(tmp_path)
+    files, notes = expanded([str(tmp_path)], recursive=True)
+    assert files == [str(tmp_path / "one.wav"), str(tmp_path / "b/two.m4a")]
+    assert "2 files are not audio" in notes[0]
+    assert "1 links to folders were not followed" in notes[1]
+    assert "(-r classifies" in expanded([str(tmp_path)], recursive=False)[1][0]
+
+
+def test_classify_goes_through_a_folder_and_says_what_it_passed_over(tmp_path):
+    (tmp_path / "songs").mkdir()
+    write(tmp_path / "songs" / "one.wav", music(4.0))
+    (tmp_path / "songs" / "cover.jpg").touch()
+    ended = run("classify", "--json", "-r", tmp_path / "songs", environment=surroundings(tmp_path))
+    assert [each["file"] for each in said(ended)] == [str(tmp_path / "songs" / "one.wav")]
+    assert "1 files are not audio and were passed over (1 .jpg)" in ended.stderr
+    assert ended.returncode == 0
