@@ -194,7 +194,8 @@ class FrontEnd:
         """Features of decibels, as an archive keeps them; see `features`."""
         if self.compression == "db":
             return self.features(log_mel)
-        return self.features(np.power(np.float32(10.0), log_mel / np.float32(10.0)))
+        floored = np.maximum(log_mel, np.float32(self.floor_db))
+        return self.features(np.power(np.float32(10.0), floored / np.float32(10.0)))
 
     def features(self, mel: Mel, out: Features | None = None) -> Features:
         """Features of one window, free of its absolute level.

@@ -95,7 +95,7 @@ def test_rows_are_chosen_by_mask_or_by_place_with_all_that_is_known_of_them(tmp_
     chosen = archive.chosen(rows)
     assert chosen.leaky
     for field in dataclasses.fields(archive):
-        if field.name != "leaky":
+        if field.name not in {"leaky", "front_end"}:
             assert np.array_equal(getattr(chosen, field.name), getattr(archive, field.name)[rows]), field.name
     assert archive.chosen(archive.splits == "valid").tracks.tolist() == archive.subset("valid").tracks.tolist()
 

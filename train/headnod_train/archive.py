@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +71,9 @@ class Archive:
     leaky: bool = False
     """Rows are segments of 3 s, and those of one track stand on several sides: no figure of it means much."""
 
+    front_end: FrontEnd | None = None
+    """What made the decibels, where the file says so."""
+
     def __post_init__(self) -> None:
         """Say what was left unsaid."""
         tracks, frames = len(self.tracks), self.levels.shape[1]
@@ -125,7 +129,7 @@ class Archive:
 
     def chosen(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Archive:
         """Some of the rows, by a mask or by their places."""
-        arrays = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name != "leaky"}
+        arrays = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name not in _OF_ALL_ROWS}
         return replace(self, **arrays)
 
     def windows(self, track: int, front_end: FrontEnd) -> LogMel:
@@ -181,6 +185,10 @@ _MORE = {"frames": ("frames", np.int32), "album": ("albums", np.int32), "group":
 ARRAYS = {name: field for name, (field, _) in (_ARRAYS | _MORE).items()}
 """Names of the arrays in the file, and of the fields of an Archive that they become."""
 
+_OF_ALL_ROWS = frozenset({"leaky", "front_end"})
+_OF_MEL = ("sample_rate", "n_fft", "hop", "n_mels", "f_min", "f_max", "mel_scale", "mel_norm")
+"""Fields of a front end that decibels depend on; what follows is done when features are made of them."""
+
 LEAKY = "LEAKY: segments of one track stand on several sides, so no figure of this archive says how a model would do"
 """What every output says that comes of an archive whose one bool `leaky` is true."""
 
@@ -199,19 +207,33 @@ def read_archive(path: Path, front_end: FrontEnd) -> Archive:
                 name: np.asarray(arrays[name]).astype(kind, casting="same_kind") for name, (_, kind) in kinds.items()
             }
             leaky = "leaky" in arrays and bool(arrays["leaky"])
+            made_by = msgspec.json.decode(str(arrays["front_end"]), type=FrontEnd) if "front_end" in arrays else None
     except OSError as error:
         message = f"{path}: {error.strerror or error}"
         raise ArchiveError(message) from error
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for a damaged file
         message = f"{path}: is no log-mel archive, or damaged: {error}"
         raise ArchiveError(message) from error
+    if made_by is not None:
+        _made_by(path, made_by, front_end)
     _fits(path, read, front_end)
     first_sample = read["first_sample"]
     hop = float(np.diff(first_sample[:, [0, -1]]).mean()) / max(first_sample.shape[1] - 1, 1)
     if abs(hop - front_end.hop) > front_end.hop / 100:
         message = f"{path}: its frames are {hop:.0f} samples apart, the front end's {front_end.hop}"
         raise ArchiveError(message)
-    return Archive(**{ARRAYS[name]: array for name, array in read.items()}, leaky=leaky)
+    return Archive(**{ARRAYS[name]: array for name, array in read.items()}, leaky=leaky, front_end=made_by)
+
+
+def _made_by(path: Path, made_by: FrontEnd, front_end: FrontEnd) -> None:
+    for name in _OF_MEL:
+        ours, theirs = getattr(front_end, name), getattr(made_by, name)
+        if ours != theirs:
+            message = (
+                f"{path}: was made by another front end: its {name} is {theirs}, the model's {ours} "
+                "(make an archive for this model: headnod-train import --front-end)"
+            )
+            raise ArchiveError(message)
 
 
 def _fits(path: Path, read: dict[str, np.ndarray], front_end: FrontEnd) -> None:

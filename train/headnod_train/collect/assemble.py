@@ -70,6 +70,7 @@ def assemble(
     """
     known = [_known(_again(work, file)) for file in files]
     archive = describe(tracks, known, mels=work.front_end.n_mels, hop=work.front_end.hop)
+    archive = replace(archive, front_end=work.front_end)
     if shares is None:
         refuse_leaks(archive)
     elif shares.leaky:

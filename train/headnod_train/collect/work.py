@@ -51,6 +51,10 @@ class Work:
         """
         stat = track.path.stat()
         front_end = {name: value for name, value in asdict(self.front_end).items() if name not in _AFTER}
+        for name in ("mel_scale", "mel_norm"):
+            # As rows were named before there was a choice.
+            if front_end[name] == getattr(FrontEnd, name):
+                del front_end[name]
         what = [
             _FORMAT,
             text_of(track.path.resolve()),
@@ -106,5 +110,5 @@ def writing(path: Path, kept: str) -> Iterator[None]:
         raise
 
 
-_AFTER = {"n_mfcc", "range_db"}
+_AFTER = {"n_mfcc", "range_db", "compression", "level", "level_db"}
 """Fields of the front end that act on log-mel, and so not on what is kept."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,9 @@ def write_archive(path: Path, archive: Archive, levels: Iterable[NDArray[np.uint
             for name, field in ARRAYS.items():
                 array = getattr(archive, field)
                 _write(file, name, array, _padded(levels, array.shape[1]) if name == "levels" else [array])
+            if archive.front_end is not None:
+                said = np.array(msgspec.json.encode(asdict(archive.front_end)).decode())
+                _write(file, "front_end", said, [said])
             if archive.leaky:
                 _write(file, "leaky", np.array(True), [np.array(True)])
         unfinished.replace(path)

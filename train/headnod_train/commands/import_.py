@@ -54,6 +54,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="OLD=NEW",
         help="call a genre otherwise; the same new name joins two (repeatable)",
     )
+    parser.add_argument(
+        "--front-end",
+        metavar="BUNDLE",
+        help="make it for this model: genre, genre-small or the folder of a bundle (default: what 'fit' trains)",
+    )
     parser.add_argument("--lists", type=Path, metavar="DIR", help="lists that say which track stands on which side")
     parser.add_argument(
         "--leaky",
@@ -81,12 +86,16 @@ def run(options: argparse.Namespace, console: Console) -> None:
     import os  # noqa: PLC0415
 
     from headnod.frontend import FrontEnd  # noqa: PLC0415
+    from headnod.manifest import read_manifest  # noqa: PLC0415
+    from headnod.shipped import find_model  # noqa: PLC0415
     from headnod_train.collect import cluster, crew  # noqa: PLC0415
     from headnod_train.collect.assemble import Shares  # noqa: PLC0415
     from headnod_train.collect.importing import import_music  # noqa: PLC0415
     from headnod_train.collect.summary import remarks, table  # noqa: PLC0415
 
     front_end, given = FrontEnd(), (options.valid, options.test)
+    if options.front_end is not None:
+        front_end = read_manifest(find_model(options.front_end)).front_end
     shares = None
     if options.leaky or given != (None, None):
         valid, test = ((0.0 if share is None else share) if given != (None, None) else 0.15 for share in given)

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import FrontEnd, LogMel, mel_corners
+from headnod.frontend import FrontEnd, LogMel
 
 Power = NDArray[np.float32]
 """Mel power, shape (n, frames, mels)."""
@@ -32,7 +32,7 @@ class Bands:
     @cached_property
     def corners(self) -> NDArray[np.float64]:
         """Corners of the triangles in Hz, shape (mels + 2,)."""
-        return mel_corners(self.front_end.n_mels, self.front_end.f_min, self.front_end.f_max)
+        return self.front_end.corners
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -42,6 +42,8 @@ class Bands:
     @cached_property
     def widths(self) -> NDArray[np.float32]:
         """What a band's power is multiplied by for its part of the whole power, shape (mels,)."""
+        if self.front_end.mel_norm == "none":
+            return np.ones(self.front_end.n_mels, np.float32)
         return (0.5 * (self.corners[2:] - self.corners[:-2])).astype(np.float32)
 
     @property
