@@ -46,9 +46,19 @@ def test_the_chirp_gives_the_input_that_it_gave_on_the_workstation(shipped, gold
 
 
 def test_the_listener_says_of_the_demo_clip_what_it_said(folder):
+    """Other vector units round sums of float32 otherwise, so one cell may fall to the other side of a step."""
     said, heard = json.loads(STORED.read_text())[folder.name], answers(folder)
     assert heard["model"] == said["model"], "another network: `python tests/golden/demo_clip.py` keeps what it says"
-    assert heard == said
+    assert (heard["genres"], heard["levels"]) == (said["genres"], said["levels"])
+    other = [
+        place for place, (now, then) in enumerate(zip(heard["inputs"], said["inputs"], strict=True)) if now != then
+    ]
+    assert len(other) <= 1
+    same = [place for place in range(len(said["inputs"])) if place not in other]
+    logits, stored = np.array(heard["logits"]), np.array(said["logits"])
+    assert np.array_equal(logits[same], stored[same])
+    assert np.abs(logits - stored).max() <= 1
+    np.testing.assert_allclose(heard["scores"], said["scores"], atol=1e-3 if other else 0)
 
 
 def test_every_shipped_model_and_no_other_is_held_to_what_it_said():

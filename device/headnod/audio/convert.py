@@ -96,6 +96,11 @@ class Resampler:
         yield again[edge:]
 
 
+def resampled(audio: Audio, rate: int, wanted: int) -> Audio:
+    """A stretch of mono samples at another sample rate, shape (n,)."""
+    return np.asarray(soxr.resample(audio, rate, wanted), np.float32)
+
+
 def from_s16(samples: bytes, channels: int) -> NDArray[np.float32]:
     """Little-endian 16-bit samples, interleaved, as float32 in [-1, 1), shape (n, channels)."""
     whole = np.frombuffer(samples, "<i2").reshape(-1, channels)

@@ -6,7 +6,6 @@ import math
 from collections import deque
 
 import numpy as np
-import soxr
 
 from headnod.frontend import Audio
 
@@ -64,6 +63,8 @@ class RecentAudio:
         start = (end - math.ceil((count + 2 * margin) * self._rate / rate)) // step * step
         if start < first:
             return None
-        resampled = np.asarray(soxr.resample(whole[start - first : end - first], self._rate, rate), np.float32)
+        from headnod.audio.convert import resampled  # noqa: PLC0415 - most listeners have one rate and need no soxr
+
+        converted = resampled(whole[start - first : end - first], self._rate, rate)
         last = end * rate // self._rate - start * rate // self._rate - margin
-        return resampled[last - count : last]
+        return converted[last - count : last]
