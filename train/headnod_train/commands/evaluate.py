@@ -57,6 +57,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     add_sounds(parser)
     parser.add_argument(
+        "--songs",
+        type=Path,
+        metavar="DIR",
+        help="without --data: whole songs of any genre, without labels, to play one after another (default: the files "
+        "of --audio)",
+    )
+    parser.add_argument(
         "--leaky",
         action="store_true",
         help="measure on tracks that the model learned from, too; every figure of it is too good, and labelled so",
@@ -154,6 +161,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
         data=options.audio.name,
         rooms=options.rooms,
         not_music=options.not_music,
+        songs=options.songs,
         other=other,
         leaky=options.leaky,
         console=console,

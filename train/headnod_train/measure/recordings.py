@@ -25,6 +25,7 @@ from headnod_train.collect.layouts import find_tracks
 from headnod_train.distillation.degradation import coloured_noise, in_room, read_all, through_codec, with_sound
 from headnod_train.measure.figures import EvaluationError
 from headnod_train.measure.metrics import Share, calibration_error, exact_binomial, share_right
+from headnod_train.measure.song_naming import SongNaming, song_naming
 from headnod_train.measure.sounds import audio_files, estimates
 
 _SEED = 20_261_127
@@ -160,6 +161,9 @@ class RecordingsEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     against: PairedClips | None = None
     """Another model on the same files, clean."""
 
+    songs: SongNaming | None = None
+    """Files played whole, alone and one after another."""
+
 
 def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) -> list[Clip]:
     """Audio files of known genre in a folder or a CSV list.
@@ -192,6 +196,7 @@ def evaluate_clips(
     data: str,
     rooms: Path | None = None,
     not_music: Path | None = None,
+    songs: Path | None = None,
     other: GenreModel | None = None,
     leaky: bool = False,
     console: Console,
@@ -204,6 +209,7 @@ def evaluate_clips(
         data: Name of the files for the report.
         rooms: Folder of impulse responses; without it nothing is played in rooms.
         not_music: Folder with a folder for each kind of sound that is no music.
+        songs: Folder of whole songs, labelled or not, to play through the listener; without it the clips are played.
         other: Another model, whatever its front end, to compare with.
         leaky: The model learned from some of the files.
         console: Names files that cannot be read.
@@ -223,6 +229,12 @@ def evaluate_clips(
         played=played,
         not_music=_refused(model, not_music) if not_music else (),
         against=_against(model, other, sounds, console) if other else None,
+        songs=song_naming(
+            model,
+            audio_files(songs) if songs else [clip.path for clip in sounds],
+            data=songs.name if songs else data,
+            console=console,
+        ),
     )
 
 

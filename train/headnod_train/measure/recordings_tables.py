@@ -8,6 +8,7 @@ from rich.table import Table
 
 from headnod_train.measure.metrics import Share
 from headnod_train.measure.recordings import PairedClips, Played, RecordingsEvaluation, Refused
+from headnod_train.measure.song_naming import SongNaming
 from headnod_train.measure.tables import interval
 
 
@@ -17,6 +18,8 @@ def recordings_tables(found: RecordingsEvaluation) -> Iterator[Table]:
     yield _genres(found.played[0])
     if found.not_music:
         yield _not_music(found.not_music)
+    if found.songs:
+        yield _songs(found.songs)
     if found.against:
         yield _against(found.model, found.against)
 
@@ -52,6 +55,21 @@ def _not_music(kinds: tuple[Refused, ...]) -> Table:
             f"{kind.files_named} of {kind.files} ({kind.files_named / kind.files:.1%})",
         )
     return table
+
+
+def _songs(songs: SongNaming) -> Table:
+    title = f"{songs.songs} files of {songs.data} through the listener ({songs.minutes:g} min)"
+    table = _table(title, "", "")
+    table.add_row("changes between genres within a file, per 10 min", f"{songs.genre_changes_per_10_min:.1f}")
+    table.add_row("all changes of what is shown, per 10 min", f"{songs.changes_per_10_min:.1f}")
+    table.add_row("files after one of another genre", str(songs.new_genres))
+    table.add_row("seconds until its genre is shown, median", _seconds(songs.median_seconds))
+    table.add_row("seconds until nine of ten are shown", _seconds(songs.ninth_decile_seconds))
+    return table
+
+
+def _seconds(found: float | None) -> str:
+    return "never" if found is None else f"{found:.1f}"
 
 
 def _against(model: str, other: PairedClips) -> Table:

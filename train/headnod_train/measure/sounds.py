@@ -25,7 +25,7 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff",
 CLIPS = 150
 """Most clips that are played."""
 
-_NEVER = datetime(2026, 1, 1, tzinfo=UTC)
+NEVER = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def audio_files(folder: Path) -> list[Path]:
@@ -55,7 +55,7 @@ def estimates(
     model: GenreModel, pieces: Iterable[Audio], *, settings: ListenerSettings | None = None
 ) -> list[Estimate]:
     """What the listener says of pieces of sound, forgetting between one and the next."""
-    said = listen(_apart(pieces), model, settings or ListenerSettings(), now=lambda: _NEVER, monotonic=lambda: 0.0)
+    said = listen(_apart(pieces), model, settings or ListenerSettings(), now=lambda: NEVER, monotonic=lambda: 0.0)
     return [each for each in said if isinstance(each, Estimate)]
 
 

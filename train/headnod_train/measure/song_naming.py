@@ -1,0 +1,184 @@
+"""Files played whole through the listener: how often the shown genre changes within one, and how soon a new one is named.
+
+No labels are needed. The genre of a file is the one that the listener shows
+longest while it plays the file alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.console import Console
+
+from headnod.audio.file import audio_file
+from headnod.errors import AudioError
+from headnod.estimate import SILENCE, UNKNOWN, Estimate
+from headnod.frontend import Audio
+from headnod.listener import ListenerSettings, listen
+from headnod.model import GenreModel
+from headnod_train.measure.sounds import NEVER, estimates
+
+LONGEST = 180.0
+"""Seconds of each file that are played."""
+
+SHORTEST = 10.0
+"""Seconds under which a file is left out: there is hardly time for a change."""
+
+_SEED = 20_261_127
+
+
+class SongNaming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files through the whole listener with its default settings."""
+
+    data: str
+    """Name of the folder or list."""
+
+    songs: int
+    """Files played."""
+
+    minutes: float
+    """Their length together."""
+
+    genre_changes_per_10_min: float
+    """Changes from a genre to another one within a file that is played alone, from its first estimate on;
+    `unknown` and silence between the two make no difference."""
+
+    changes_per_10_min: float
+    """All changes of what is shown, to and from `unknown` and silence among them."""
+
+    new_genres: int
+    """Files after a file of another genre, played without a pause."""
+
+    median_seconds: float | None
+    """From the start of such a file to the first estimate that shows its genre; None where most are never named."""
+
+    ninth_decile_seconds: float | None
+    """The time within which nine of ten are named."""
+
+    seconds: tuple[float, ...]
+    """Each of these times, the shortest first, without those never named."""
+
+
+@dataclass
+class _Song:
+    begins: float
+    """Seconds into the stream."""
+
+    alone: list[str]
+    """What is shown by each estimate while the file is played alone."""
+
+    after: list[tuple[float, str]] = field(default_factory=list)
+    """Seconds since the start of the file and what is shown, after the file before it."""
+
+    @property
+    def genre(self) -> str | None:
+        """The genre shown longest while it is played alone, the earlier one of two; None where there is none."""
+        shown = Counter(_genres(self.alone))
+        return shown.most_common(1)[0][0] if shown else None
+
+
+def song_naming(model: GenreModel, paths: Sequence[Path], *, data: str, console: Console) -> SongNaming | None:
+    """Play files alone and one after another, in an order drawn at random.
+
+    Args:
+        model: The model.
+        paths: Audio files; the first three minutes of each are played.
+        data: Name of the files for the report.
+        console: Names files that cannot be read.
+
+    Returns:
+        Figures, or None where fewer than two files are long enough.
+    """
+    order = [paths[place] for place in np.random.default_rng(_SEED).permutation(len(paths))]
+    songs: list[_Song] = []
+    stream = listen(
+        _one_after_another(model, order, songs, console),
+        model,
+        ListenerSettings(),
+        now=lambda: NEVER,
+        monotonic=lambda: 0.0,
+    )
+    shown = [(each.seconds, each.genre) for each in stream if isinstance(each, Estimate)]
+    if len(songs) < 2:  # noqa: PLR2004 - one file follows another
+        return None
+    ends = [*(song.begins for song in songs[1:]), np.inf]
+    for song, end in zip(songs, ends, strict=True):
+        song.after = [(seconds - song.begins, genre) for seconds, genre in shown if song.begins < seconds <= end]
+    return _figures(songs, data)
+
+
+def _one_after_another(
+    model: GenreModel, paths: Iterable[Path], songs: list[_Song], console: Console
+) -> Iterator[Audio]:
+    """The sound of each file; adds each to `songs` with what is shown while it is played alone."""
+    rate, begins = model.front_end.sample_rate, 0
+    for path in paths:
+        try:
+            audio = _start(path, rate)
+        except AudioError as error:
+            console.print(f"left out: {error}", markup=False, highlight=False, soft_wrap=True)
+            continue
+        if audio.size < SHORTEST * rate:
+            continue
+        songs.append(_Song(begins / rate, [each.genre for each in estimates(model, [audio])]))
+        begins += audio.size
+        yield audio
+
+
+def _start(path: Path, rate: int) -> Audio:
+    """The first three minutes of a file, or all of a shorter one."""
+    wanted, pieces, count = round(LONGEST * rate), [np.zeros(0, np.float32)], 0
+    with audio_file(path, rate) as blocks:
+        for block in blocks:
+            pieces.append(block)
+            count += block.size
+            if count >= wanted:
+                break
+    return np.concatenate(pieces)[:wanted]
+
+
+def _figures(songs: Sequence[_Song], data: str) -> SongNaming:
+    estimates_made = sum(len(song.alone) for song in songs)
+    minutes = estimates_made * ListenerSettings().every / 60.0
+    delays = [
+        next((seconds for seconds, genre in song.after if genre == song.genre), np.inf)
+        for before, song in pairwise(songs)
+        if song.genre is not None and before.genre not in {None, song.genre}
+    ]
+    return SongNaming(
+        data=data,
+        songs=len(songs),
+        minutes=round(minutes, 1),
+        genre_changes_per_10_min=_per_10_min((_changes(_genres(song.alone)) for song in songs), minutes),
+        changes_per_10_min=_per_10_min((_changes(song.alone) for song in songs), minutes),
+        new_genres=len(delays),
+        median_seconds=_quantile(delays, 0.5),
+        ninth_decile_seconds=_quantile(delays, 0.9),
+        seconds=tuple(round(float(delay), 2) for delay in sorted(delays) if np.isfinite(delay)),
+    )
+
+
+def _genres(shown: Iterable[str]) -> list[str]:
+    return [genre for genre in shown if genre not in {SILENCE, UNKNOWN}]
+
+
+def _changes(shown: Sequence[str]) -> int:
+    return sum(one != other for one, other in pairwise(shown))
+
+
+def _per_10_min(changes: Iterable[int], minutes: float) -> float:
+    return round(10.0 * sum(changes) / max(minutes, 1e-9), 2)
+
+
+def _quantile(delays: Sequence[float], share: float) -> float | None:
+    """The shortest time within which a share of the files is named; None where that share is never named."""
+    if not delays:
+        return None
+    found = sorted(delays)[int(np.ceil(share * len(delays))) - 1]
+    return round(float(found), 2) if np.isfinite(found) else None
