@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.smoothing import Smoother, mean_of
+from headnod.smoothing import Naming, Smoother, SongChange, mean_of
 
 JAZZ, METAL = np.array([0.8, 0.2], np.float32), np.array([0.2, 0.8], np.float32)
 scores = st.lists(st.floats(0.001, 1.0), min_size=3, max_size=3).map(
@@ -86,3 +86,83 @@ def test_the_mean_of_a_file_weighs_every_window_alike():
     expected = np.exp(np.log(windows).mean(axis=0))
     assert mean_of(windows) == pytest.approx(expected / expected.sum(), abs=1e-6)
     assert mean_of(windows[::-1]) == pytest.approx(mean_of(windows), abs=1e-6)
+
+
+def embedding(distance):
+    """An embedding whose cosine distance from the first axis is that."""
+    return np.array([1.0 - distance, np.sqrt(1.0 - (1.0 - distance) ** 2)], np.float32)
+
+
+def naming(every=3.0, **settings):
+    return Naming(**({"seconds": 12.0, "every": every, "lead": 0.35, "certainty": 0.0} | settings))
+
+
+def answers(one, *windows):
+    return [one.hear(scores, embedding).answer for scores, embedding in windows]
+
+
+SAME, OTHER = embedding(0.0), embedding(1.0)
+
+
+@pytest.mark.parametrize(("distance", "begins"), [(0.23, False), (0.27, True)])
+def test_two_far_windows_in_a_row_are_a_new_song(distance, begins):
+    change = SongChange(seconds=120.0, every=3.0)
+    assert not any(change.update(SAME) for _ in range(10))
+    assert not change.update(embedding(distance))
+    assert change.update(embedding(distance)) is begins
+
+
+def test_one_far_window_is_part_of_its_song():
+    change = SongChange(seconds=120.0, every=3.0)
+    assert not any(change.update(each) for each in [SAME, SAME, SAME, OTHER] * 5)
+
+
+@pytest.mark.parametrize(("every", "windows"), [(10.0, 2), (3.0, 2), (2.9, 3), (1.0, 4), (0.1, 31)])
+def test_windows_must_stay_far_until_the_last_shares_no_sound_with_the_first(every, windows):
+    change = SongChange(seconds=120.0, every=every)
+    for _ in range(40):
+        change.update(SAME)
+    assert [change.update(OTHER) for _ in range(windows)] == [False] * (windows - 1) + [True]
+    assert not any(change.update(OTHER) for _ in range(40))
+
+
+def test_an_embedding_without_length_changes_no_song():
+    change = SongChange(seconds=120.0, every=3.0)
+    assert not any(change.update(np.zeros(2, np.float32)) for _ in range(5))
+
+
+def test_another_genre_within_a_song_must_hold_longer_than_a_passage():
+    passage = [(METAL, SAME)] * 6
+    one = naming()
+    assert set(answers(one, *[(JAZZ, SAME)] * 20, *passage)) == {0}
+    assert set(answers(one, *[(METAL, SAME)] * 40)) == {0, 1}
+    # Without an embedding nothing tells a passage from a song.
+    assert answers(naming(), *[(JAZZ, None)] * 20, *[(METAL, None)] * 6)[-1] == 1
+
+
+def test_a_new_song_is_named_with_its_second_window():
+    one = naming()
+    answers(one, *[(JAZZ, SAME)] * 40)
+    assert answers(one, (METAL, OTHER), (METAL, OTHER)) == [0, 1]
+    assert one.hear(METAL, OTHER).scores == pytest.approx(METAL, abs=1e-5)
+
+
+def test_the_memory_of_a_song_is_ten_times_the_smoothing():
+    one, smoother = naming(seconds=6.0), Smoother(seconds=60.0, every=3.0)
+    windows = [JAZZ, METAL, METAL, JAZZ]
+    assert [one.hear(each, SAME).scores.tolist() for each in windows] == [
+        smoother.update(each).tolist() for each in windows
+    ]
+
+
+def test_no_smoothing_names_each_window_with_an_embedding_too():
+    assert answers(naming(seconds=0.0), (JAZZ, SAME), (METAL, SAME), (JAZZ, SAME)) == [0, 1, 0]
+
+
+def test_forgetting_forgets_the_song():
+    one = naming()
+    answers(one, *[(JAZZ, SAME)] * 10)
+    one.forget()
+    assert one.anew
+    assert answers(one, (METAL, OTHER), (JAZZ, SAME), (JAZZ, SAME)) == [1, 1, 1]
+    assert not one.anew

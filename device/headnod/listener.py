@@ -44,7 +44,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds between estimates."""
 
     smoothing: Annotated[float, Meta(ge=0.0, le=600.0)] = 12.0
-    """Seconds over which scores are averaged."""
+    """Seconds over which scores are averaged; ten times as long within one song, with a model that has an embedding."""
 
     lead: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.35
     """How far another genre must be ahead, in smoothed probability, before it is named instead (0-1)."""
@@ -194,7 +194,7 @@ class _Judge:
         if isinstance(sound, HeldBy):
             return self._silence(loudness, sound)
         said = self.model.predict(self.model.front_end.features(sound), single=self._single)
-        scores, chosen, sure = self._naming.hear(said.scores)
+        scores, chosen, sure = self._naming.hear(said.scores, said.embedding)
         genre = self.model.answers[chosen] if sure else UNKNOWN
         genres = scores[: len(self.model.labels)]
         return _Judgement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEAST = 1e-6
+
+_SONG = 10.0
+"""How much longer than `listen.smoothing` scores are averaged within one song, where a new song is detected."""
+
+_FAR = 0.25
+"""Cosine distance of a window's embedding from the mean of its song, above which the window may be of another song."""
+
+_APART = 3.0
+"""Seconds for which windows must stay that far, so that the last shares no sound with the first."""
 
 
 def mean_of(scores: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -115,6 +125,50 @@ class Choice:
         self._kept = None
 
 
+class SongChange:
+    """Detects that another song has begun, by the embeddings of windows.
+
+    >>> change = SongChange(seconds=120.0, every=3.0)
+    >>> [change.update(np.array(window)) for window in ([1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9])]
+    [False, False, False, True]
+    """
+
+    def __init__(self, *, seconds: float, every: float) -> None:
+        """Compare with the mean over so many seconds of windows that come so often."""
+        self.windows = 1 + math.ceil(_APART / every)
+        """Windows in a row that must be far; the change is detected with the last of them."""
+        self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
+        self._far: list[NDArray[np.floating]] = []
+        self._sum: NDArray[np.floating] | None = None
+        self._count = 0
+
+    def update(self, embedding: NDArray[np.float32]) -> bool:
+        """Whether the latest `windows` windows, up to this one, are of another song than those before."""
+        length = float(np.linalg.norm(embedding))
+        unit = embedding / length if length > 0 else embedding
+        if self._sum is None or self._count < self.windows or not self._is_far(unit, self._sum):
+            self._far.clear()
+            self._sum = unit if self._sum is None else self._keep * self._sum + unit
+            self._count += 1
+            return False
+        self._far.append(unit)
+        if len(self._far) < self.windows:
+            return False
+        self._sum, self._count = np.sum(self._far, axis=0), self.windows
+        self._far.clear()
+        return True
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._far.clear()
+        self._sum, self._count = None, 0
+
+    @staticmethod
+    def _is_far(unit: NDArray[np.floating], mean: NDArray[np.floating]) -> bool:
+        length = float(np.linalg.norm(unit) * np.linalg.norm(mean))
+        return length > 0 and 1.0 - float(unit @ mean) / length > _FAR
+
+
 class Said(NamedTuple):
     """What stands after a window, given those before it."""
 
@@ -141,21 +195,38 @@ class Naming:
     def __init__(self, *, seconds: float, every: float, lead: float, certainty: float) -> None:
         """Start with nothing heard; see `Smoother` and `Choice`."""
         self._smoother, self._choice = Smoother(seconds=seconds, every=every), Choice(lead=lead)
+        self._song = Smoother(seconds=_SONG * seconds, every=every)
+        self._change = SongChange(seconds=_SONG * seconds, every=every)
+        self._recent: deque[NDArray[np.float32]] = deque(maxlen=self._change.windows)
         self._certainty = certainty
 
     @property
     def anew(self) -> bool:
         """Nothing was heard yet, or since it last forgot."""
-        return self._smoother.anew
+        return self._smoother.anew and self._song.anew
 
-    def hear(self, scores: NDArray[np.float32]) -> Said:
-        """What stands now that a window has these scores, shape (answers,)."""
-        smoothed = self._smoother.update(scores)
+    def hear(self, scores: NDArray[np.float32], embedding: NDArray[np.float32] | None = None) -> Said:
+        """What stands now that a window has these scores, shape (answers,).
+
+        With an embedding a new song is detected, so scores are averaged over more of each song.
+        """
+        smoothed = self._smoother.update(scores) if embedding is None else self._within_song(scores, embedding)
         return Said(smoothed, self._choice.of(smoothed), bool(smoothed.max() >= self._certainty))
+
+    def _within_song(self, scores: NDArray[np.float32], embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._recent.append(scores)
+        if not self._change.update(embedding):
+            return self._song.update(scores)
+        self._song.forget()
+        self._choice.forget()
+        return [self._song.update(each) for each in self._recent][-1]
 
     def forget(self) -> None:
         """What comes next has nothing to do with what was."""
         self._smoother.forget()
+        self._song.forget()
+        self._change.forget()
+        self._recent.clear()
         self._choice.forget()
 
 

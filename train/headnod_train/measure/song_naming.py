@@ -1,4 +1,4 @@
-"""Files played whole through the listener: how often the shown genre changes within one, and how soon a new one is named.
+"""Files played through the listener: how often the shown genre changes within one, and how soon a new one is named.
 
 No labels are needed. The genre of a file is the one that the listener shows
 longest while it plays the file alone.
