@@ -135,6 +135,20 @@ def test_silence_has_neither_tags_nor_energy():
     assert (said.tags, said.energy) == ({}, None)
 
 
+class Embedding(FixedModel):
+    """A model with an embedding, the same for every window."""
+
+    def predict(self, features, *, single=False):
+        return super().predict(features, single=single)._replace(embedding=np.ones(3, np.float32))
+
+
+def test_a_passage_within_a_song_is_held_by_the_lead():
+    scores = [JAZZ] * 4 + [METAL] * 4
+    said = held([windows(8)], model=Embedding(*scores), smoothing=2.0)
+    assert {genre for genre, _ in said} == {"jazz"}
+    assert held([windows(8)], *scores, smoothing=2.0)[-1] == ("metal", HeldBy.NONE)
+
+
 def test_a_model_without_tags_says_none():
     (said,) = heard([windows(1)], FixedModel(JAZZ))
     assert (said.tags, said.energy) == ({}, None)

@@ -147,6 +147,12 @@ def test_a_new_song_is_named_with_its_second_window():
     assert one.hear(METAL, OTHER).scores == pytest.approx(METAL, abs=1e-5)
 
 
+def test_a_new_song_needs_no_lead():
+    one, slightly = naming(), np.array([0.45, 0.55], np.float32)
+    answers(one, *[(JAZZ, SAME)] * 40)
+    assert answers(one, *[(slightly, OTHER)] * 3) == [0, 1, 1]
+
+
 def test_the_memory_of_a_song_is_ten_times_the_smoothing():
     one, smoother = naming(seconds=6.0), Smoother(seconds=60.0, every=3.0)
     windows = [JAZZ, METAL, METAL, JAZZ]
