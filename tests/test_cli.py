@@ -129,6 +129,17 @@ def test_the_configuration_is_shown_with_its_origins(headnod, tmp_path):
     assert headnod("config", "check").stdout.startswith("the configuration can be used: 1 values set")
 
 
+def test_every_wrong_value_has_a_line(headnod, tmp_path):
+    (tmp_path / "headnod.toml").write_text("[listen]\nevery = 0\ncertainty = 2.0\n[history]\ndays = 0\n")
+    ended = headnod("config", "check")
+    assert ended.returncode == 78
+    assert [line.split(": ")[2] for line in ended.stderr.splitlines()] == [
+        "listen.every",
+        "listen.certainty",
+        "history.days",
+    ]
+
+
 def test_the_version_is_that_of_the_package(headnod):
     assert headnod("--version").stdout == f"headnod {__version__}\n"
 

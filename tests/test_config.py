@@ -229,3 +229,29 @@ def test_a_variable_of_an_output_after_one_that_is_not_there_is_refused():
 @pytest.mark.parametrize("text", ["gamma = 1.0", "gamma = 4.0", "milliamps = 100", "milliamps = 100000"])
 def test_the_bounds_of_lights_are_allowed_themselves(path, text):
     assert load(written(path, f"[leds]\n{text}")).config.leds != Config().leds
+
+
+def test_every_wrong_value_is_named_at_once(path):
+    layers = (
+        written(
+            path,
+            '[listen]\nevery = 0\n[mqtt]\nhosst = "x"\nport = 70000\n[leds]\nkind = "strip"\n[lights]\nx = 1\ny = 2\n',
+        ),
+        environment_layer({"HEADNOD_HISTORY__DAYS": "0"}),
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(*layers)
+    lines = [str(caught.value), *caught.value.__notes__]
+    places = ("4: mqtt.hosst", "9: there is no section 'lights'", "2: listen.every", "7: leds.kind", "5: mqtt.port")
+    assert all(sum(f"{path}:{place}" in line for line in lines) == 1 for place in places)
+    assert sum(line.startswith("HEADNOD_HISTORY__DAYS: history.days: ") for line in lines) == 1
+    assert len(lines) == len(places) + 1
+
+
+@pytest.mark.parametrize("host", ["http://wled.local/", "mqtt://wled.local"])
+def test_a_lamp_written_as_a_url_is_told_of_as_a_lamp(path, host):
+    told = refusal(written(path, f'[leds]\nkind = "wled"\nhost = "{host}"\n'))
+    assert told.startswith(f"{path}:3: leds.host: ")
+    assert "write the lamp's name or address alone" in told
+    assert "MQTT" not in told
+    assert "mqtt]" not in told

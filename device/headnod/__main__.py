@@ -49,10 +49,10 @@ def main(words: list[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except UsageError as error:
-        _log.error("%s", error)
+        _log_with_notes(error)
         return USAGE
     except ConfigError as error:
-        _log.error("%s", explained(error))
+        _log_with_notes(error)
         return _BAD_CONFIGURATION
     except (HeadnodError, PermissionError) as error:
         _log.error("%s", explained(error))
@@ -86,6 +86,12 @@ def _end_with_the_thread(dead: threading.ExceptHookArgs) -> None:
     _log.critical("a part of headnod died", exc_info=dead.exc_value)
     _dead_thread.set()
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _log_with_notes(error: ConfigError) -> None:
+    """Log the error, and each further value that is refused with it, in a line of its own."""
+    for line in (explained(error), *getattr(error, "__notes__", ())):
+        _log.error("%s", line)
 
 
 def _let_go_of_stdout() -> None:

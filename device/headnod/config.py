@@ -116,35 +116,31 @@ def load(*layers: Layer) -> Loaded:
     """Put layers over the defaults, later ones over earlier ones.
 
     Raises:
-        ConfigError: A key is unknown, or a value cannot be.
+        ConfigError: A key is unknown, or a value cannot be. Its notes are the further ones.
     """
     merged = {place: value for layer in layers for place, value in layer.items()}
     nested: dict[str, dict[str, Any]] = {}
+    refused: list[ConfigError] = []
+    strange: set[str] = set()
     for (section, key), value in merged.items():
-        _known(section, key, value.origin)
-        if key:
-            nested.setdefault(section, {})[key] = _decoded(section.partition(".")[0], key, value)
-    tables = _tables(merged)
-    try:
-        # Lists and tuples alike come out of TOML as lists.
-        single = {section: keys for section, keys in nested.items() if section.partition(".")[0] != "leds"}
-        config = msgspec.convert(single | {"leds": [nested.get(table, {}) for table in tables]}, Config)
-    except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `$.")
-        section, _, key = path.rstrip("`").partition(".")
-        if table := re.fullmatch(r"leds\[(\d+)\]", section):
-            section = tables[int(table[1])]
-        key = re.split(r"[.\[]", key)[0]
-        if section and not key:
-            # A section that refuses one of its own values names the key first.
-            key, _, reason = reason.partition(": ")
-        origin = merged[section, key].origin if (section, key) in merged else "configuration"
-        kind = _TYPES.get(section.partition(".")[0], {}).get(key)
-        if get_origin(kind) is Literal:
-            reason = _choices(nested[section][key], get_args(kind))
-        message = f"{origin}: {section}.{key}: {_in_toml(reason[:1].lower() + reason[1:])}"
-        # A flag is usage, the rest is configuration: they have different exit statuses.
-        raise (UsageError if origin.startswith("--") else ConfigError)(message) from None
+        if section in strange:
+            continue
+        try:
+            _known(section, key, value.origin)
+            if key:
+                nested.setdefault(section, {})[key] = _decoded(section.partition(".")[0], key, value)
+        except ConfigError as error:
+            refused.append(error)
+            if section not in SECTIONS and not section.startswith("leds."):
+                strange.add(section)
+    # An unknown section has no table, and would be refused again.
+    tables = _tables({place: value for place, value in merged.items() if place[0].partition(".")[0] in SECTIONS})
+    config = _converted(nested, tables, merged, refused)
+    if refused:
+        first, *further = refused
+        for note in dict.fromkeys(map(str, further)):
+            first.add_note(note)
+        raise first
     _check_outputs(config.leds, tables, merged)
     origins = {
         (section, key): merged[section, key].origin if (section, key) in merged else _DEFAULT
@@ -153,6 +149,44 @@ def load(*layers: Layer) -> Loaded:
         for key in keys
     }
     return Loaded(config, origins)
+
+
+def _converted(
+    nested: dict[str, dict[str, Any]], tables: tuple[str, ...], merged: Layer, refused: list[ConfigError]
+) -> Config:
+    """The configuration without the values that are refused, each of which is added to `refused`."""
+    while True:
+        # Lists and tuples alike come out of TOML as lists.
+        single = {section: keys for section, keys in nested.items() if section in SECTIONS and section != "leds"}
+        try:
+            return msgspec.convert(single | {"leds": [nested.get(table, {}) for table in tables]}, Config)
+        except msgspec.ValidationError as error:
+            section, key, refusal = _refusal(error, nested, tables, merged)
+            refused.append(refusal)
+            if nested.get(section, {}).pop(key, None) is None:
+                # No value of its own to leave out: a default, or a whole section.
+                raise refused[0] from None
+
+
+def _refusal(
+    error: msgspec.ValidationError, nested: Mapping[str, Mapping[str, Any]], tables: tuple[str, ...], merged: Layer
+) -> tuple[str, str, ConfigError]:
+    """Section and key of a value that cannot be, and the error that names it with its origin."""
+    reason, _, path = str(error).partition(" - at `$.")
+    section, _, key = path.rstrip("`").partition(".")
+    if table := re.fullmatch(r"leds\[(\d+)\]", section):
+        section = tables[int(table[1])]
+    key = re.split(r"[.\[]", key)[0]
+    if section and not key:
+        # A section that refuses one of its own values names the key first.
+        key, _, reason = reason.partition(": ")
+    origin = merged[section, key].origin if (section, key) in merged else "configuration"
+    kind = _TYPES.get(section.partition(".")[0], {}).get(key)
+    if get_origin(kind) is Literal:
+        reason = _choices(nested[section][key], get_args(kind))
+    message = f"{origin}: {section}.{key}: {_in_toml(reason[:1].lower() + reason[1:])}"
+    # A flag is usage, the rest is configuration: they have different exit statuses.
+    return section, key, (UsageError if origin.startswith("--") else ConfigError)(message)
 
 
 def _tables(merged: Layer) -> tuple[str, ...]:

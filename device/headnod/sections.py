@@ -97,6 +97,10 @@ class LedsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError('rgbw: apa102 have no white LED (write kind = "ws2812" for SK6812 RGBW)')
         if not self.host:
             return
+        if "://" in self.host:
+            scheme = self.host.partition("://")[0]
+            message = f"host: '{scheme}://...' is a URL (write the lamp's name or address alone, such as wled.local)"
+            raise ValueError(message)
         try:
             split_address(self.host)
         except ValueError as error:

@@ -46,7 +46,7 @@ def test_a_folder_gives_its_audio_and_counts_the_rest(tmp_path):
     files, notes = expanded([str(tmp_path)], recursive=True)
     assert files == [str(tmp_path / "one.wav"), str(tmp_path / "b/two.m4a")]
     assert "2 files are not audio" in notes[0]
-    assert "1 links to folders were not followed" in notes[1]
+    assert "1 link to a folder was not followed" in notes[1]
     assert "(-r classifies" in expanded([str(tmp_path)], recursive=False)[1][0]
 
 
@@ -56,5 +56,5 @@ def test_classify_goes_through_a_folder_and_says_what_it_passed_over(tmp_path):
     (tmp_path / "songs" / "cover.jpg").touch()
     ended = run("classify", "--json", "-r", tmp_path / "songs", environment=surroundings(tmp_path))
     assert [each["file"] for each in said(ended)] == [str(tmp_path / "songs" / "one.wav")]
-    assert "1 files are not audio and were passed over (1 .jpg)" in ended.stderr
+    assert "1 file is not audio and was passed over (1 .jpg)" in ended.stderr
     assert ended.returncode == 0

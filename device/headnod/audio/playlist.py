@@ -90,9 +90,12 @@ def _in_folder(folder: Path) -> tuple[list[str], list[str]]:
         notes.append(f"{folder}: holds no audio files")
     if others:
         kinds = ", ".join(f"{count} {ending}" for ending, count in others.most_common(5))
-        notes.append(f"{folder}: {others.total()} files are not audio and were passed over ({kinds})")
+        number = others.total()
+        passed = "1 file is not audio and was" if number == 1 else f"{number} files are not audio and were"
+        notes.append(f"{folder}: {passed} passed over ({kinds})")
     if links:
-        notes.append(f"{folder}: {links} links to folders were not followed (name them themselves)")
+        passed = "1 link to a folder was" if links == 1 else f"{links} links to folders were"
+        notes.append(f"{folder}: {passed} not followed (name them themselves)")
     return files, notes
 
 
