@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def pack(
         ArchiveError: The archive cannot be used.
         ManifestError: The bundle does not load.
     """
-    folder = _free(models, name, version, replace=replace)
+    folder = free_folder(models, name, version, replace=replace)
     recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
     quantised = run_folder.load(run, run_folder.QUANTISED, Quantised)
     drafted = draft(recipe, "int8", temperature=quantised.temperature, certainty=quantised.certainty)
@@ -94,7 +94,7 @@ def pack(
         version=version,
         single=quantised.single,
         training=Training(f"{collection.name}: {recipe.tracks} tracks", collection.licence, recipes.told(recipe)),
-        toolchain=_toolchain(quantised),
+        toolchain=toolchain(quantised.converter),
         tags=quantised.tags or drafted.tags,
         energy=quantised.energy,
         notice=quantised.notice,
@@ -123,11 +123,16 @@ def pack(
         measured=_measured(evaluation, quantised, len(content), of_sibling=sibling is not None),
     )
     files[MANIFEST] = manifest_bytes(manifest)
-    _write(folder, files)
+    write_files(folder, files)
     return folder, evaluation
 
 
-def _free(models: Path, name: str, version: str, *, replace: bool) -> Path:
+def free_folder(models: Path, name: str, version: str, *, replace: bool) -> Path:
+    """The folder of a bundle that shall be written.
+
+    Raises:
+        PackError: The name or version is none, or taken.
+    """
     for field, value, kind, rule in (
         ("name", name, Name, "small letters, digits and hyphens, such as genre-small"),
         ("version", version, Version, "three numbers, such as 0.1.0"),
@@ -198,9 +203,10 @@ def _refuse_strangers(manifest: Manifest, sibling: Evaluation) -> None:
         raise PackError(message)
 
 
-def _toolchain(quantised: Quantised) -> dict[str, str]:
+def toolchain(converter: Mapping[str, str]) -> dict[str, str]:
+    """Versions of this machine's programs, and of those that made the network's file."""
     runtime, _, number = runtime_name().partition(" ")
-    return {"python": platform.python_version(), runtime: number, **quantised.converter}
+    return {"python": platform.python_version(), runtime: number, **converter}
 
 
 def _measured(evaluation: Evaluation, quantised: Quantised, size: int, *, of_sibling: bool) -> dict[str, Any]:
@@ -222,7 +228,7 @@ def _without_curves(figures: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
     return [_without_curves(value) for value in figures] if isinstance(figures, list | tuple) else figures
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
     """Write beside, try there as a device would, then rename: no half bundle ever has the name."""
     unproven = folder.with_name(f".{folder.name}.unproven")
     former = folder.with_name(f".{folder.name}.former")

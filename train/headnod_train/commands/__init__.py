@@ -11,6 +11,7 @@ import argparse
 from headnod_train.commands import (
     baselines,
     deploy,
+    distil,
     evaluate,
     explore,
     fit,
@@ -41,5 +42,6 @@ def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         simulate,
         tag,
         prepare,
+        distil,
     ):
         command.add(subparsers)

@@ -266,7 +266,7 @@ def _starts(seconds: float, sampling: Sampling, rng: np.random.Generator) -> Ite
 
 def _resampled(audio: Audio, rate: int, wanted: int) -> Audio:
     resampler = Resampler(rate, wanted)
-    return np.concatenate([resampler.convert(audio[:, None]), resampler.finish()])
+    return np.concatenate([resampler.convert(audio), resampler.finish()])
 
 
 def _write(folder: Path, done: list[tuple[_Job, _Piece]], names: list[str]) -> None:

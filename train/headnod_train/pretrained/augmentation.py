@@ -1,0 +1,99 @@
+"""Input of the network: mel power at a fixed level, and what is done to it while training.
+
+Equalisation and noise are added here anew for every step, in mel power; rooms, loudspeakers and codecs are in the
+prepared windows already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL = -6.0
+"""Mean mel power of every window, in decibels: the answer does not depend on volume."""
+
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of mel power; each window draws its own."""
+
+    tilt: float = 3.0
+    """Standard deviation of bass and treble, in decibels at the ends of the spectrum."""
+
+    bumps: float = 2.0
+    """Standard deviation of smooth peaks and dips between them, in decibels."""
+
+    noisy: float = 0.3
+    """Share of windows with steady noise."""
+
+    snr: tuple[float, float] = (5.0, 30.0)
+    """Music over that noise, in decibels, uniformly."""
+
+    level: float = 1.5
+    """Greatest change of level, in decibels, uniformly."""
+
+
+def network_input(
+    log_mel: NDArray[np.floating], offset: float, *, level: float | NDArray[np.float32] = LEVEL
+) -> NDArray[np.float32]:
+    """What the network takes.
+
+    Args:
+        log_mel: Decibels of mel power, (n, frames, bands).
+        offset: Is taken from all numbers; see `headnod_train.pretrained.pruning`.
+        level: Mean power to set, in decibels; one number, or (n, 1, 1).
+
+    Returns:
+        log10(1 + 10000 p) less the offset, (n, frames, bands).
+    """
+    power = np.power(10.0, np.asarray(log_mel, np.float32) / np.float32(10.0))
+    return compressed(power, offset, level=level)
+
+
+def augmented(
+    log_mel: NDArray[np.floating], offset: float, augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The same for windows that were changed at random."""
+    rows, _, bands = log_mel.shape
+    decibels = np.asarray(log_mel, np.float32) + _equaliser(rows, bands, augmentation, rng)[:, None]
+    power = np.power(np.float32(10.0), decibels / np.float32(10.0))
+    noisy = np.flatnonzero(rng.random(rows) < augmentation.noisy)
+    if noisy.size:
+        power[noisy] += _noise(power[noisy], augmentation, rng)
+    level = LEVEL + rng.uniform(-augmentation.level, augmentation.level, (rows, 1, 1)).astype(np.float32)
+    return compressed(power, offset, level=level)
+
+
+def compressed(power: NDArray[np.float32], offset: float, *, level: float | NDArray[np.float32]) -> NDArray[np.float32]:
+    """The tagger's compression of mel power whose mean is set to a level."""
+    mean = np.maximum(power.mean(axis=(1, 2), keepdims=True), np.float32(_LEAST))
+    gain = np.float32(10.0) ** (np.float32(0.1) * np.asarray(level, np.float32) + np.float32(4.0)) / mean
+    return np.log10(np.float32(1.0) + power * gain) - np.float32(offset)
+
+
+def _equaliser(rows: int, bands: int, augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Decibels at each band: a tilt and a few slow waves."""
+    place = np.linspace(-1.0, 1.0, bands)
+    tilt = rng.normal(0.0, augmentation.tilt, (rows, 1)) * place
+    waves = np.cos(np.pi * np.arange(2, 6)[:, None] * (place + 1.0) / 2.0)
+    bumps = rng.normal(0.0, augmentation.bumps / 2.0, (rows, len(waves))) @ waves
+    return (tilt + bumps).astype(np.float32)
+
+
+def _noise(power: NDArray[np.float32], augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Mel power of steady noise that falls by 0 to 6 dB an octave, at a random level under the music."""
+    rows, frames, bands = power.shape
+    # Slaney bands are even in frequency up to 1 kHz and even in octaves above.
+    octaves = np.maximum(np.linspace(-3.0, 3.0, bands), -2.0)
+    slope = rng.uniform(0.0, 6.0, (rows, 1)) / 10.0
+    shape = np.power(10.0, -slope * octaves).astype(np.float32)[:, None]
+    # A mel band averages several bins of chi-squared power.
+    grain = rng.gamma(3.0, 1.0 / 3.0, (rows, frames, bands)).astype(np.float32)
+    noise = shape * grain
+    ratio = 10.0 ** (-rng.uniform(*augmentation.snr, (rows, 1, 1)) / 10.0)
+    wanted = power.mean(axis=(1, 2), keepdims=True) * ratio.astype(np.float32)
+    return noise * (wanted / noise.mean(axis=(1, 2), keepdims=True))

@@ -1,0 +1,151 @@
+"""What the network learns, in batches of prepared windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod_train.distillation.recordings import Kind
+from headnod_train.distillation.windows import WindowSet
+from headnod_train.pretrained.augmentation import Augmentation, augmented, network_input
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Settings of a training."""
+
+    steps: int = 2_500
+    """Batches."""
+
+    batch: int = 32
+    """Windows in a batch."""
+
+    rate: float = 1.5e-4
+    """Learning rate of Adam at the start; it falls as a cosine. Four times as much destroys the network."""
+
+    clean: float = 0.5
+    """Share of windows that are shown clean, so that answers to clean music stay."""
+
+    clean_weight: float = 1.5
+    """Weight of these in the loss; others weigh 1."""
+
+    shares: dict[Kind, float] = field(
+        default_factory=lambda: {"music": 0.45, "gtzan": 0.37, "speech": 0.07, "noise": 0.11}
+    )
+    """Share of each kind of sound in a batch."""
+
+    tags: float = 5.0
+    """Weight of the cross-entropy of tags, a mean over them."""
+
+    embedding: float = 0.5
+    """Weight of the squared error of the embedding, over its variance."""
+
+    rounded_from: float = 1.0
+    """Share of the steps after which the network is rounded as int8; with 1 it never is."""
+
+    average: float = 0.998
+    """Decay of the moving average of the weights, which is the result."""
+
+    epoch: int = 500
+    """Steps between two measurements."""
+
+    save_every: float = 150.0
+    """Seconds between two saves."""
+
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the network shall give for each window."""
+
+    answers: NDArray[np.float32]
+    """Probabilities of genres and of no music, (n, 11)."""
+
+    tags: NDArray[np.float32]
+    """Probabilities of tags, (n, 50)."""
+
+    embedding: NDArray[np.float32]
+    """The equalised network's own embedding of the clean sound before training, (n, 200)."""
+
+    useful: NDArray[np.bool_]
+    """Windows that are learned from, (n,)."""
+
+
+class Batch(NamedTuple):
+    """Input and targets of a step."""
+
+    x: NDArray[np.float32]
+    answers: NDArray[np.float32]
+    tags: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    music: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+class Batches:
+    """Batches; each is made of the seed and its step alone."""
+
+    def __init__(
+        self,
+        windows: WindowSet,
+        targets: Targets,
+        settings: Distillation,
+        augmentation: Augmentation,
+        offset: float,
+    ) -> None:
+        self._windows, self._targets, self._settings = windows, targets, settings
+        self._augmentation, self._offset = augmentation, offset
+        self._rows = {kind: np.flatnonzero((windows.kind == kind) & targets.useful) for kind in settings.shares}
+        self._rows = {kind: rows for kind, rows in self._rows.items() if rows.size}
+        self._music = np.isin(windows.kind, ("music", "gtzan"))
+
+    def steps(self, first: int, count: int) -> Iterator[Batch]:
+        """Batches from a step on; the next is made while the last is learned from."""
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self._made, first)
+            for step in range(first, first + count):
+                batch = coming.result()
+                if step + 1 < first + count:
+                    coming = ahead.submit(self._made, step + 1)
+                yield batch
+
+    def calibration(self) -> NDArray[np.float32]:
+        """Input that shows the ranges of tensors: clean and degraded music alternating, (n, 187, 96)."""
+        rows = np.flatnonzero(self._music)
+        rows = rows[np.unique(np.linspace(0, rows.size - 1, 320).astype(np.intp))]
+        degraded = np.arange(rows.size) % 2 == 0
+        return network_input(self._shown(rows, degraded), self._offset)
+
+    def _made(self, step: int) -> Batch:
+        settings = self._settings
+        rng = np.random.default_rng((settings.seed, step))
+        whole = sum(settings.shares[kind] for kind in self._rows)
+        counts = rng.multinomial(settings.batch, [settings.shares[kind] / whole for kind in self._rows])
+        rows = np.concatenate([rng.choice(of, count) for of, count in zip(self._rows.values(), counts, strict=True)])
+        degraded = rng.random(rows.size) >= settings.clean
+        shown = self._shown(rows, degraded)
+        x = network_input(shown, self._offset)
+        changed = np.flatnonzero(degraded)
+        if changed.size:
+            x[changed] = augmented(shown[changed], self._offset, self._augmentation, rng)
+        targets = self._targets
+        return Batch(
+            x,
+            targets.answers[rows],
+            targets.tags[rows],
+            targets.embedding[rows],
+            self._music[rows].astype(np.float32),
+            np.where(degraded, 1.0, settings.clean_weight).astype(np.float32),
+        )
+
+    def _shown(self, rows: NDArray[np.intp], degraded: NDArray[np.bool_]) -> NDArray[np.float32]:
+        shown = np.empty((rows.size, *self._windows.clean16.shape[1:]), np.float32)
+        shown[~degraded] = self._windows.clean16[rows[~degraded]]
+        shown[degraded] = self._windows.degraded16[rows[degraded]]
+        return shown

@@ -1,0 +1,148 @@
+"""Equalisation: every channel brought to the same range, because all channels of a tensor share one int8 scale.
+
+The tagger's channels differ in range by hundreds. A channel can be divided by a number and what reads it multiplied by
+the same: rectifier, maximum over bands and positive scales commute with that, so the network computes the same. Outputs
+of rectifiers are brought to 0..6 and limited there, which the runtime does at no cost (RELU6): without the limit the
+few largest numbers of the calibration windows would set the scale for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod_train.backend import tf
+from headnod_train.pretrained.network import forward
+from headnod_train.pretrained.pruning import FRONT, Array, Parameters
+
+LIMIT = 6.0
+"""Where rectifiers are limited, as RELU6."""
+
+_HEADROOM = 1.5
+"""Limit of a rectifier over the 99.9th percentile of its output."""
+_LEAST = 0.02
+"""Least range of a channel, as a share of the median: larger factors overflow the runtime's fixed-point scales."""
+_BATCH = 32
+_TINY = 1e-6
+
+
+def equalise(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int = 1) -> Parameters:
+    """An equal network whose channels have equal ranges.
+
+    Args:
+        parameters: As `prune` gives them.
+        windows: Input of the network that shows the ranges, (n, 187, 96).
+        band_step: As in `forward`.
+    """
+    p = {name: np.array(value, np.float64) for name, value in parameters.items()}
+    _front(p, _tops(p, windows, band_step=band_step))
+    ranges = _ranges(p, windows, band_step=band_step)
+    for number in (1, 2, 3):
+        _limit(p, f"mid{number}", ranges[f"mid{number}.filters"])
+    shares = {name: _floored(ranges[name]) for name in ("front", "mid1")}
+    # The residual sums are added to each other, so they share their factors.
+    shares["mid2"] = shares["mid3"] = _floored(np.maximum(ranges["mid2.sum"], ranges["mid3.sum"]))
+    for name, share in shares.items():
+        p[f"{name}.scale"] /= share
+        p[f"{name}.shift"] /= share
+    for number, before in ((1, "front"), (2, "mid1"), (3, "mid2")):
+        p[f"mid{number}.kernel"] *= shares[before][:, None]
+    p["carry.kernel"] *= shares["mid1"][:, None] / shares["mid2"]
+    p["carry.shift"] /= shares["mid2"]
+    everything = np.concatenate([shares[name] for name in ("front", "mid1", "mid2", "mid3")])
+    p["dense.kernel"] *= np.tile(everything, 2)[:, None]
+    _limit_dense(p, ranges["embedding"])
+    return p
+
+
+def standardise(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int = 1) -> Parameters:
+    """An equal network whose maxima and means over time lie in -1..1, so that one int8 scale fits all of them."""
+    p = {name: np.array(value, np.float64) for name, value in parameters.items()}
+    pooled = _collected(p, windows, band_step, lambda name: name.startswith(("max.", "mean.")))
+    centres, halves = [], []
+    for kind in ("max", "mean"):
+        for name in ("front", "mid1", "mid2", "mid3"):
+            values = pooled[f"{kind}.{name}"]
+            low, high = np.percentile(values, 0.3, axis=0), np.percentile(values, 99.7, axis=0)
+            half = _floored((high - low) / 2.0)
+            centre = (high + low) / 2.0
+            p[f"{kind}.{name}.scale"], p[f"{kind}.{name}.shift"] = 1.0 / half, -centre / half
+            centres.append(centre)
+            halves.append(half)
+    p["dense.bias"] = p["dense.bias"] + np.concatenate(centres) @ p["dense.kernel"]
+    p["dense.kernel"] = p["dense.kernel"] * np.concatenate(halves)[:, None]
+    return p
+
+
+def _tops(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int) -> Array:
+    """Percentiles 0.1 and 99.9 of the first layer's maxima over bands, before scale and shift, (2, channels)."""
+    values = _collected(parameters, windows, band_step, lambda name: name == "front")["front"]
+    return np.asarray(
+        np.percentile((values - parameters["front.shift"]) / parameters["front.scale"], [0.1, 99.9], axis=0)
+    )
+
+
+def _front(p: Parameters, extent: Array) -> None:
+    low, high = extent
+    start = 0
+    for place in range(FRONT):
+        part = slice(start, start + p[f"front{place}.bias"].size)
+        start = part.stop
+        cap = p.pop(f"front{place}.cap")
+        turned = np.isfinite(cap)
+        # A negated filter counts down from its limit: what lies between the limit and its lowest output is its range.
+        limit = _HEADROOM * np.where(turned, cap - low[part], high[part])
+        limit = _floored(limit)
+        moved = np.where(turned, cap - limit, 0.0)
+        p[f"front{place}.bias"] -= moved
+        p["front.shift"][part] += p["front.scale"][part] * moved
+        p[f"front{place}.kernel"] *= LIMIT / limit
+        p[f"front{place}.bias"] *= LIMIT / limit
+        p["front.scale"][part] *= limit / LIMIT
+
+
+def _limit(p: Parameters, name: str, high: Array) -> None:
+    del p[f"{name}.cap"]
+    limit = _HEADROOM * _floored(high)
+    p[f"{name}.kernel"] *= LIMIT / limit
+    p[f"{name}.bias"] *= LIMIT / limit
+    p[f"{name}.scale"] *= limit / LIMIT
+
+
+def _limit_dense(p: Parameters, high: Array) -> None:
+    del p["dense.cap"]
+    limit = _HEADROOM * _floored(high)
+    p["dense.kernel"] *= LIMIT / limit
+    p["dense.bias"] *= LIMIT / limit
+    for name in ("tags", "hidden"):
+        if f"{name}.kernel" in p:
+            p[f"{name}.kernel"] *= (limit / LIMIT)[:, None]
+
+
+def _ranges(p: Parameters, windows: NDArray[np.float32], *, band_step: int) -> dict[str, Array]:
+    wanted = ("front", "mid1", "mid1.filters", "mid2.filters", "mid3.filters", "mid2.sum", "mid3.sum", "embedding")
+    found = _collected(p, windows, band_step, lambda name: name in wanted)
+    return {name: np.percentile(np.abs(values), 99.9, axis=0) for name, values in found.items()}
+
+
+def _floored(share: Array) -> Array:
+    return np.maximum(share, _LEAST * max(float(np.median(share)), float(share.mean())) + _TINY)
+
+
+def _collected(
+    parameters: Mapping[str, Array], windows: NDArray[np.float32], band_step: int, wanted: Callable[[str], bool]
+) -> dict[str, Array]:
+    """Every value of chosen tensors, (values, channels)."""
+    constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
+    found: dict[str, list[NDArray[np.float32]]] = {}
+
+    def watch(name: str, tensor: tf.Tensor) -> tf.Tensor:
+        if wanted(name):
+            found.setdefault(name, []).append(tensor.numpy().reshape(-1, tensor.shape[-1]))
+        return tensor
+
+    for start in range(0, len(windows), _BATCH):
+        forward(constants, tf.constant(windows[start : start + _BATCH]), band_step=band_step, activation=watch)
+    return {name: np.concatenate(values).astype(np.float64) for name, values in found.items()}

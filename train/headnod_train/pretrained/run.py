@@ -1,0 +1,226 @@
+"""From the wheel and prepared windows to a bundle; every step is kept in a folder, so that none is done twice.
+
+start.npz        the pruned tagger, equalised and standardised, with a head
+targets.npz      the teachers' answers to the windows
+state.npz        what an interrupted training goes on from
+trained.npz      the network after training
+model.tflite     the int8 file
+float.tflite     the same in float32, to compare with
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from headnod_train.distillation.targets import read_targets, save_targets, teach
+from headnod_train.distillation.windows import WindowSet
+from headnod_train.pretrained.answers import answer_targets, fit_answers
+from headnod_train.pretrained.augmentation import Augmentation, network_input
+from headnod_train.pretrained.batches import Distillation, Targets
+from headnod_train.pretrained.bundle import Fitted, draft, figures, health_of, write_bundle
+from headnod_train.pretrained.calibration import Heard, fit_calibration, fit_energy, fit_tags
+from headnod_train.pretrained.equalisation import equalise, standardise
+from headnod_train.pretrained.head import Head
+from headnod_train.pretrained.network import multiply_adds
+from headnod_train.pretrained.pruning import Parameters, prune
+from headnod_train.pretrained.quantisation import converted, corrected, evaluated, run_file
+from headnod_train.pretrained.training import Watch, distil
+from headnod_train.tagger.wheel import Weights
+
+_SHOWN, _CORRECTING, _TAGGED = 400, 1000, 1500
+_AT_ONCE = 2048
+_HEAD_STEPS = 4000
+_YAMNET = (0.1, 0.2)
+"""Weights of YAMNet: with 1.0 the head that starts from the tagger's embedding loses five points on labelled clips."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The network before training, and what it shall learn."""
+
+    parameters: Parameters
+    targets: Targets
+
+
+def begin(
+    folder: Path,
+    weights: Weights,
+    head: Head,
+    windows: WindowSet,
+    classes: Sequence[str],
+    labels: tuple[str, ...],
+    *,
+    band_step: int,
+    console: Console,
+) -> Begun:
+    """Prune, equalise, ask the teachers and fit the head.
+
+    Args:
+        folder: Of the run.
+        weights: Of the tagger.
+        head: From tags to genres.
+        windows: To learn from.
+        classes: Names of YAMNet's scores.
+        labels: Genres.
+        band_step: As in `forward`.
+        console: Shows progress.
+    """
+    tagger = prune(weights)
+    offset = float(tagger["offset"])
+    path = folder / "targets.npz"
+    if not path.is_file():
+        console.print(f"asking the teachers about {len(windows):,} windows")
+        save_targets(path, teach(windows, tagger, head, classes, labels, yamnet_weights=_YAMNET))
+    teachers = read_targets(path, windows)
+    answers, useful = answer_targets(windows, teachers)
+    start = folder / "start.npz"
+    if not start.is_file():
+        console.print("equalising and fitting the head")
+        shown = _music(windows, _SHOWN, offset)
+        network = standardise(equalise(tagger, shown, band_step=band_step), shown, band_step=band_step)
+        embedding = _embeddings(network, windows.clean16, offset, band_step)
+        taught = fit_answers(embedding[useful], answers[useful], steps=_HEAD_STEPS, seed=1)
+        _save(start, {"embedding": embedding, **network, **taught})
+    with np.load(start) as held:
+        parameters = {name: held[name] for name in held.files if name != "embedding"}
+        embedding = held["embedding"]
+    tags = (1.0 / (1.0 + np.exp(-teachers.tags))).astype(np.float32)
+    return Begun(parameters, Targets(answers, tags, embedding, useful))
+
+
+def train(
+    folder: Path,
+    begun: Begun,
+    windows: WindowSet,
+    *,
+    settings: Distillation,
+    augmentation: Augmentation,
+    band_step: int,
+    console: Console,
+    watch: Watch | None = None,
+) -> Parameters:
+    """Distil, unless the folder has a trained network."""
+    path = folder / "trained.npz"
+    if not path.is_file():
+        trained = distil(
+            begun.parameters, windows, begun.targets, folder,
+            settings=settings, augmentation=augmentation, band_step=band_step, console=console, watch=watch,
+        )  # fmt: skip
+        _save(path, {**trained, **_refitted(trained, begun, windows, band_step)})
+    with np.load(path) as held:
+        return {name: held[name] for name in held.files}
+
+
+def finish(
+    folder: Path,
+    trained: Parameters,
+    begun: Begun,
+    windows: WindowSet,
+    held_out: WindowSet,
+    models: Path,
+    version: str,
+    *,
+    labels: tuple[str, ...],
+    notice: str,
+    settings: Distillation,
+    band_step: int,
+    replace: bool,
+    console: Console,
+) -> Path:
+    """Quantise, calibrate, measure and pack.
+
+    Args:
+        folder: Of the run.
+        trained: The network.
+        begun: What it learned.
+        windows: What it learned from.
+        held_out: Clips that it did not learn from.
+        models: The folder of bundles.
+        version: Three numbers.
+        labels: Genres.
+        notice: Licences of what the network began as.
+        settings: Of the training.
+        band_step: As in `forward`.
+        replace: A bundle of that version may go.
+        console: Shows progress.
+    """
+    offset = float(trained["offset"])
+    shown, correcting = _music(windows, _SHOWN, offset), _music(windows, _CORRECTING, offset)
+    console.print("converting to int8")
+    network = corrected(trained, correcting, band_step=band_step)
+    content = converted(network, shown, band_step=band_step)
+    (folder / "model.tflite").write_bytes(content)
+    (folder / "float.tflite").write_bytes(converted(trained, shown, band_step=band_step, form="float32"))
+    console.print("calibrating and measuring")
+    heard = {
+        name: Heard(
+            run_file(content, network_input(log_mel, offset), ("answers",))["answers"],
+            held_out.genre.astype(np.intp),
+            held_out.track.astype(np.intp),
+        )
+        for name, log_mel in (("clean", held_out.clean16), ("through rooms and devices", held_out.degraded16))
+    }
+    stream, single = fit_calibration(list(heard.values()))
+    rows = _rows(windows, _TAGGED)
+    logits = run_file(content, _music(windows, _TAGGED, offset), ("tags",))["tags"]
+    fitted = Fitted(stream, single, fit_tags(logits, begun.targets.tags[rows]), fit_energy(logits))
+    exact = evaluated(trained, network_input(held_out.clean16, offset), band_step=band_step)["answers"]
+    measured = {
+        **figures(heard, fitted, exact),
+        "on": f"{len(held_out):,} windows of {len(np.unique(held_out.track))} clips of the valid side of GTZAN",
+        "multiply_adds": multiply_adds(trained, band_step=band_step),
+    }
+    recipe = {name: value for name, value in asdict(settings).items() if not isinstance(value, dict)}
+    return write_bundle(
+        models, version, draft(labels, offset, fitted, content, notice), content,
+        measured=measured, health=health_of(heard["clean"], stream.temperature),
+        recipe={**recipe, "band_step": band_step, "windows": len(windows)}, replace=replace,
+    )  # fmt: skip
+
+
+def _refitted(trained: Parameters, begun: Begun, windows: WindowSet, band_step: int) -> Parameters:
+    """The head anew, on the trained embedding of every window, clean and degraded."""
+    rows = np.flatnonzero(begun.targets.useful)
+    offset = float(trained["offset"])
+    seen = [_embeddings(trained, each, offset, band_step)[rows] for each in (windows.clean16, windows.degraded16)]
+    # Labelled clips are few, and the only music of some genres.
+    often = np.concatenate([np.arange(rows.size), np.flatnonzero(windows.kind[rows] == "gtzan")])
+    answers = begun.targets.answers[rows][often]
+    return fit_answers(
+        np.concatenate([each[often] for each in seen]), np.tile(answers, (2, 1)), steps=_HEAD_STEPS, seed=1
+    )
+
+
+def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    np.savez(path, **dict[str, Any](arrays))
+
+
+def _rows(windows: WindowSet, count: int) -> NDArray[np.intp]:
+    """Music, spread evenly over the windows."""
+    rows = np.flatnonzero(np.isin(windows.kind, ("music", "gtzan")))
+    return rows[np.unique(np.linspace(0, rows.size - 1, count).astype(np.intp))]
+
+
+def _music(windows: WindowSet, count: int, offset: float) -> NDArray[np.float32]:
+    """Input for such rows, clean and degraded alternating."""
+    rows = _rows(windows, count)
+    log_mel = windows.clean16[rows].astype(np.float32)
+    log_mel[1::2] = windows.degraded16[rows[1::2]]
+    return network_input(log_mel, offset)
+
+
+def _embeddings(
+    network: Parameters, log_mel: NDArray[np.float16], offset: float, band_step: int
+) -> NDArray[np.float32]:
+    parts = [
+        evaluated(network, network_input(log_mel[start : start + _AT_ONCE], offset), band_step=band_step)["embedding"]
+        for start in range(0, len(log_mel), _AT_ONCE)
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,180 @@
+"""Robust distillation: the network learns to answer in a room what its teachers say about the clean sound.
+
+It begins as the teacher's equal, so low rates suffice. The last part of the training may round every tensor and kernel
+as int8 does. A training that was interrupted goes on where it was saved.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from headnod_train.backend import keras, tf
+from headnod_train.distillation.windows import WindowSet
+from headnod_train.learn.progress import Progress
+from headnod_train.pretrained.augmentation import Augmentation
+from headnod_train.pretrained.batches import Batches, Distillation, Targets
+from headnod_train.pretrained.network import Tap, forward, plainly
+from headnod_train.pretrained.pruning import Parameters
+from headnod_train.pretrained.rounding import RoundedActivations, find_ranges, rounded_weight
+
+Watch = Callable[[Parameters], dict[str, float]]
+"""Measures a network while it learns: shares of `windows` and `tracks` that are right."""
+
+_FIXED = ("offset", "max.", "mean.")
+"""Parameters that are not learned: the scales of pooled channels are redundant with the next kernel."""
+_CLIP = 5.0
+_WARMUP = 100
+"""Steps until the rate is reached."""
+_LEAST_SPREAD = 0.05
+
+
+def distil(
+    start: Parameters,
+    windows: WindowSet,
+    targets: Targets,
+    folder: Path,
+    *,
+    settings: Distillation,
+    augmentation: Augmentation,
+    band_step: int,
+    console: Console,
+    watch: Watch | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Parameters:
+    """Train the network.
+
+    Args:
+        start: Equalised and standardised, with a head.
+        windows: Prepared windows.
+        targets: What the network shall give for each.
+        folder: Keeps the state of the training, and is read if it has one.
+        settings: Of the training.
+        augmentation: What is changed at random in each window.
+        band_step: As in `forward`.
+        console: Shows progress.
+        watch: Measures the averaged network now and then.
+        clock: Seconds that never jump back.
+
+    Returns:
+        The moving average of the weights.
+    """
+    # Rare channels are worth no more than others.
+    state = _State(start, settings, targets.embedding.std(axis=0) + _LEAST_SPREAD)
+    state.resume(folder)
+    batches = Batches(windows, targets, settings, augmentation, float(start["offset"]))
+    calibration = batches.calibration()
+    learn = state.learner(band_step, calibration if state.step >= state.rounds_at else None)
+    saved = clock()
+    epochs = -(-settings.steps // settings.epoch)
+    with Progress(console, epochs, state.step // settings.epoch) as progress:
+        while state.step < settings.steps:
+            count = min(settings.epoch - state.step % settings.epoch, settings.steps - state.step)
+            losses = []
+            for batch in progress.steps(batches.steps(state.step, count), settings.epoch):
+                if state.step == state.rounds_at:
+                    learn = state.learner(band_step, calibration)
+                losses.append([float(each) for each in learn(*map(tf.constant, batch))])
+                state.advance()
+                if clock() - saved > settings.save_every:
+                    state.save(folder)
+                    saved = clock()
+            parts = np.mean(losses, axis=0)
+            console.print(
+                f"step {state.step}: answers {parts[1]:.4f}, tags {parts[2]:.4f}, embedding {parts[3]:.4f}",
+                highlight=False,
+            )
+            progress.epoch({"loss": float(parts[0]), **(watch(state.averaged()) if watch else {})})
+    state.save(folder)
+    return state.averaged()
+
+
+class _State:
+    """Variables, their moving average and the optimiser, which are saved together."""
+
+    def __init__(self, start: Parameters, settings: Distillation, spread: NDArray[np.float32]) -> None:
+        self._settings, self._spread = settings, spread
+        self._fixed = {name: value for name, value in start.items() if name.startswith(_FIXED)}
+        learned = {name: value for name, value in start.items() if name not in self._fixed}
+        self._variables = {name: tf.Variable(value, dtype=tf.float32) for name, value in learned.items()}
+        self._average = {name: variable.numpy().astype(np.float64) for name, variable in self._variables.items()}
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, settings.steps - _WARMUP, alpha=0.03, warmup_target=settings.rate, warmup_steps=_WARMUP
+        )
+        self._adam = keras.optimizers.Adam(rate, global_clipnorm=_CLIP)
+        self._adam.build(list(self._variables.values()))
+        self.step = 0
+        self.rounds_at = round(settings.rounded_from * settings.steps)
+
+    def learner(self, band_step: int, calibration: NDArray[np.float32] | None) -> Callable[..., tuple[tf.Tensor, ...]]:
+        """A step of training, with rounding if there are windows that show the ranges for it."""
+        fixed = {name: tf.constant(value, tf.float32) for name, value in self._fixed.items()}
+        weight: Tap = plainly
+        activation: Tap = plainly
+        if calibration is not None:
+            ranges = find_ranges({**fixed, **self._variables}, calibration, band_step=band_step)
+            weight, activation = rounded_weight, RoundedActivations(ranges)
+        spread = tf.constant(self._spread, tf.float32)
+        variables, settings = list(self._variables.values()), self._settings
+
+        def learn(
+            x: tf.Tensor,
+            answers: tf.Tensor,
+            tags: tf.Tensor,
+            embedding: tf.Tensor,
+            music: tf.Tensor,
+            weights: tf.Tensor,
+        ) -> tuple[tf.Tensor, ...]:
+            with tf.GradientTape() as tape:
+                found = forward(
+                    {**fixed, **self._variables}, x, band_step=band_step, weight=weight, activation=activation
+                )
+                of_answers = tf.nn.softmax_cross_entropy_with_logits(answers, found["answers"])
+                of_answers += tf.reduce_sum(tf.math.xlogy(answers, answers), axis=1)
+                of_tags = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(tags, found["tags"]), axis=1)
+                of_embedding = tf.reduce_mean(tf.square((found["embedding"] - embedding) / spread), axis=1)
+                parts = (of_answers, music * of_tags, music * of_embedding)
+                means = [tf.reduce_sum(weights * part) / tf.reduce_sum(weights) for part in parts]
+                loss = means[0] + settings.tags * means[1] + settings.embedding * means[2]
+            self._adam.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            return loss, *means
+
+        return cast("Callable[..., tuple[tf.Tensor, ...]]", tf.function(learn))
+
+    def advance(self) -> None:
+        """Count a step, and let the average follow."""
+        self.step += 1
+        # The average of few steps reaches back to few.
+        decay = min(self._settings.average, self.step / (self.step + 10.0))
+        for name, variable in self._variables.items():
+            self._average[name] += (1.0 - decay) * (variable.numpy() - self._average[name])
+
+    def averaged(self) -> Parameters:
+        """The network with the moving average of its weights."""
+        return {**self._fixed, **{name: value.copy() for name, value in self._average.items()}}
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = {f"variable/{name}": variable.numpy() for name, variable in self._variables.items()}
+        held |= {f"average/{name}": value for name, value in self._average.items()}
+        held |= {f"adam/{place}": np.asarray(each) for place, each in enumerate(self._adam.variables)}
+        unfinished = folder / "state.unfinished.npz"
+        np.savez(unfinished, step=self.step, **held)
+        unfinished.replace(folder / "state.npz")
+
+    def resume(self, folder: Path) -> None:
+        if not (folder / "state.npz").is_file():
+            return
+        with np.load(folder / "state.npz") as held:
+            self.step = int(held["step"])
+            for name, variable in self._variables.items():
+                variable.assign(held[f"variable/{name}"])
+                self._average[name] = held[f"average/{name}"]
+            for place, each in enumerate(self._adam.variables):
+                each.assign(held[f"adam/{place}"])
