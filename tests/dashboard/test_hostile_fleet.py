@@ -41,6 +41,15 @@ def test_what_is_no_payload_makes_no_listener(house, topic, payload):
     assert house.all == {}
 
 
+@pytest.mark.parametrize("topic", ["estimate", "state", "song", "info", "health"])
+def test_a_retained_message_that_is_deleted_is_no_warning(house, topic, caplog):
+    house.say("estimate", told("jazz"))
+    before = house.all
+    house.say(topic, b"")
+    assert house.all == before
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(
     ("tags", "shown"),
     [

@@ -76,14 +76,15 @@ class Fleet:
     def hear(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """Eat a message; what is none of a listener's is left alone, with one warning in five minutes.
 
-        An empty status, which is how a retained one is deleted, forgets the listener.
+        An empty message deletes a retained one: an empty status forgets the listener, any other changes nothing.
         """
         with self._lock:
             node, _, kind = topic.removeprefix(self._base + "/").partition("/")
             if kind not in _TOPICS:
                 return
-            if kind == "status" and not payload:
-                self._forget(node)
+            if not payload:
+                if kind == "status":
+                    self._forget(node)
                 return
             self._follow_clock()
             now = int(self._now())
