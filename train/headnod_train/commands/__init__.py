@@ -22,6 +22,7 @@ from headnod_train.commands import (
     quantise,
     sign,
     simulate,
+    student,
     tag,
 )
 
@@ -42,6 +43,7 @@ def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         simulate,
         tag,
         prepare,
+        student,
         distil,
     ):
         command.add(subparsers)
