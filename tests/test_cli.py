@@ -51,7 +51,7 @@ def test_json_has_what_was_promised_and_nothing_else(headnod, tmp_path, demo, mo
 
 @pytest.mark.parametrize("name", [b"jazz \xff.wav", b"two\nlines.wav", "ζωή.wav".encode(), b"--json", b" .wav"])
 def test_a_file_of_any_name_can_be_told(headnod, tmp_path, demo, name):
-    song = write(tmp_path / "song.wav", demo[: 3 * RATE])
+    song = write(tmp_path / "song.wav", demo[: 4 * RATE])
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(song.read_bytes())
     (verdict,) = said(headnod("classify", "--json", path))
@@ -65,9 +65,9 @@ def test_the_pipe_and_the_file_give_the_same_genres(headnod, demo):
     samples = (np.clip(demo, -1, 1) * 32767).astype("<i2").tobytes()
     piped = said(headnod("listen", "--audio", "-", "--rate", str(RATE), "--json", stdin=samples))
     stored = said(headnod("listen", "--audio", demo_clip(), "--json"))
-    assert len(stored) == 9
-    assert [each["genre"] for each in piped] == [each["genre"] for each in stored] == ["metal"] * 9
-    assert [each["sequence"] for each in stored] == list(range(9))
+    assert len(stored) == 8
+    assert [each["genre"] for each in piped] == [each["genre"] for each in stored] == ["metal"] * 8
+    assert [each["sequence"] for each in stored] == list(range(8))
     for one, other in zip(piped, stored, strict=True):
         assert list(one["scores"].values()) == pytest.approx(list(other["scores"].values()), abs=0.03)
 
@@ -159,7 +159,7 @@ def test_listening_to_a_file_takes_less_than_80_megabytes(environment, tmp_path,
     path = write(tmp_path / "long.flac", np.tile(demo, 4), RATE)
     command = [HEADNOD[0], "-c", MEASURED, "listen", "--audio", str(path), "--json"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    assert len(ended.stdout.splitlines()) == 36
+    assert len(ended.stdout.splitlines()) == 35
     kibibytes = int(ended.stderr.split()[1])
     record_property("peak memory in MB", kibibytes * 1024 / 1e6)
     assert kibibytes * 1024 < 80e6

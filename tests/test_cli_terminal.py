@@ -147,7 +147,7 @@ def test_a_dumb_terminal_gets_plain_lines(environment):
     with Terminal({**environment, "TERM": "dumb"}, "listen", "--audio", demo_clip()) as terminal:
         assert terminal.to_its_end() == 0
         assert b"\x1b" not in terminal.seen
-        assert len(terminal.seen.splitlines()) == 9
+        assert len(terminal.seen.splitlines()) == 8
 
 
 def test_without_colour_the_bars_are_drawn_all_the_same(colourful):

@@ -31,9 +31,10 @@ class Overheard(GenreModel):
     def __init__(self, manifest: Manifest, model: bytes):
         super().__init__(manifest, model)
         network = interpreter(model)
-        self._into, self._out_of = (
-            end[0]["quantization"] for end in (network.get_input_details(), network.get_output_details())
-        )
+        (into,) = network.get_input_details()
+        roles = [tensor.role for tensor in manifest.tensors]
+        answers = network.get_output_details()[roles.index("answers")]
+        self._into, self._out_of = into["quantization"], answers["quantization"]
         self.inputs: list[NDArray[np.int8]] = []
         self.outputs: list[NDArray[np.int8]] = []
 
