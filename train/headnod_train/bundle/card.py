@@ -74,7 +74,16 @@ def _learned(recipe: Recipe, quantised: Quantised, collection: Collection) -> st
         for used, text in (
             (recipe.tags, f"what a tagger says of them (`{recipe.tags}`)"),
             (recipe.other, f"sound that is no music (`{recipe.other}`)"),
-            (recipe.teachers, f"what {len(recipe.teachers)} networks of former runs say of them"),
+            (
+                recipe.teachers and not recipe.prepared,
+                f"what {len(recipe.teachers)} networks of former runs say of them",
+            ),
+            (
+                recipe.prepared,
+                f"prepared windows of {recipe.prepared:,} recordings (clips of the same side, game music of Debian "
+                "packages, speech and noise), clean and through simulated loudspeakers, rooms, microphones and codecs, "
+                f"with the answers of two teachers ({' and '.join(recipe.teachers)})",
+            ),
         )
         if used
     ]
