@@ -289,4 +289,5 @@ def test_mosquitto_with_such_a_limit_gets_everything(settings, configs, losses, 
     until(lambda: mqtt.health().queued == 0)
     assert without_repeats(sequences(heard.until_on("/estimate", 30, PATIENCE))) == list(range(30))
     assert broker.log.count("as headnod-kitchen") == 1 + losses
-    assert "call itself" not in caplog.text
+    # Without a reason from the broker another client is a possibility, never the cause.
+    assert all("possible causes" in line for line in caplog.text.splitlines() if "call itself" in line)

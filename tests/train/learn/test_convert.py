@@ -18,6 +18,8 @@ from headnod_train.learn.network import build
 FRONT_END = FrontEnd(n_mfcc=20)
 ALIKE = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MAX_POOL_2D", "CONCATENATION", "RESHAPE"}
 """For these XNNPACK gave the same numbers on x86-64, a Cortex-A53 and a Cortex-A76 (both emulated)."""
+MOVING = {"PACK", "PAD", "STRIDED_SLICE", "TRANSPOSE"}
+"""These copy numbers and round none."""
 SHIPPED = [folder for folder in models() if folder.name != "genre-0.1.0"]
 """Those that were converted since that is known."""
 
@@ -64,7 +66,7 @@ def test_an_int8_network_has_no_operator_that_is_rounded_otherwise_on_a_pi(netwo
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
 def test_a_shipped_network_has_no_operator_that_is_rounded_otherwise_on_a_pi(folder):
-    assert operators((folder / MODEL).read_bytes()) <= {*ALIKE, "DELEGATE"}
+    assert operators((folder / MODEL).read_bytes()) <= {*ALIKE, *MOVING, "DELEGATE"}
 
 
 def test_the_mean_of_a_map_is_rounded_to_the_nearest_number(averages):

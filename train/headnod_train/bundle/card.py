@@ -80,9 +80,11 @@ def _learned(recipe: Recipe, quantised: Quantised, collection: Collection) -> st
             ),
             (
                 recipe.prepared,
-                f"prepared windows of {recipe.prepared:,} recordings (clips of the same side, game music of Debian "
-                "packages, speech and noise), clean and through simulated loudspeakers, rooms, microphones and codecs, "
-                f"with the answers of two teachers ({' and '.join(recipe.teachers)})",
+                (
+                    f"prepared windows of {recipe.prepared:,} recordings (clips of the same side, game music of Debian "
+                    "packages, speech and noise), clean and through simulated loudspeakers, rooms, microphones and "
+                    f"codecs, with the answers of two teachers ({' and '.join(recipe.teachers)})"
+                ),
             ),
         )
         if used

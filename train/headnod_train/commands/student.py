@@ -10,6 +10,11 @@ from rich.console import Console
 from headnod_train.arguments import positive, whole
 from headnod_train.commands.options import add_data, add_run, say
 
+_EXAMPLES = """\
+examples:
+  headnod-train student --windows windows --data music.npz --tags tags.npz --run runs/small
+"""
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this command to the parser."""
@@ -18,7 +23,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="train a small network on prepared windows and the teachers' answers",
         description="Train the small network on the windows that `prepare` wrote, on the teachers' answers, and "
         "on the labelled tracks of an archive. `quantise` and `pack` follow, as after `fit`.",
-        allow_abbrev=False,
+        epilog=_EXAMPLES,
     )
     parser.add_argument("--windows", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
     parser.add_argument(
