@@ -107,7 +107,7 @@ def bad(fault: str, *, serial: int = 1) -> dict[str, bytes]:
     network = tiny_network.dense(weights(), INPUT)
     golden, forged = golden_of(network, plain), forged_golden(plain)
     infinite = np.array([[1e38], [-1e38]]) * np.ones(80)
-    slow = tiny_network.deep(500, layers=10, shape=INPUT)
+    slow = tiny_network.deep(750, layers=10, shape=INPUT)
     faults = {
         "labels": (promise(serial=serial, labels=("jazz", "metal", "pop")), network, golden),
         "shape": (plain, tiny_network.dense(np.zeros((2, 90)), (1, SMALL.frames, SMALL.n_mfcc + 1)), golden),

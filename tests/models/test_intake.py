@@ -176,7 +176,7 @@ REASONS = {
 
 @pytest.mark.parametrize(("fault", "why"), REASONS.items())
 def test_a_validly_signed_bundle_that_does_not_work_is_never_put_to_use(state, said, fault, why):
-    intake = Intake(state, [public()], said.append, budget=0.0001 if fault == "slow" else 0.25, windows=4)
+    intake = Intake(state, [public()], said.append, budget=0.0005 if fault == "slow" else 0.25, windows=4)
     intake.put_to_use(intake.take(good()))
     with pytest.raises(BundleError, match=why):
         intake.take(signing.bad(fault, serial=2))

@@ -123,7 +123,11 @@ def test_every_command_shows_examples_that_can_be_typed():
     parser, subparsers = command_parser(), Parser().add_subparsers()
     commands.add_all(subparsers)
     for name, command in subparsers.choices.items():
-        examples = [line for line in command.format_help().splitlines() if line.startswith("  headnod-train ")]
+        examples = [
+            line
+            for line in command.format_help().replace("\\\n", " ").splitlines()
+            if line.startswith("  headnod-train ")
+        ]
         assert examples, name
         for example in examples:
             assert shlex.split(example)[1] == name
