@@ -70,7 +70,7 @@ class Degrader:
             sounds: Other sounds that may be heard beside the music, each of shape (n,).
             chances: How often each effect is applied.
         """
-        self._rate, self._rooms, self._sounds = rate, [_from_peak(room) for room in rooms], list(sounds)
+        self._rate, self._rooms, self._sounds = rate, [from_direct_sound(room) for room in rooms], list(sounds)
         self._chances = chances or Chances()
         self._bands = Bands(FrontEnd(sample_rate=rate, f_max=rate / 2))
 
@@ -207,7 +207,7 @@ def read_all(path: Path, rate: int) -> Audio:
         return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
-def _from_peak(response: Audio) -> Audio:
+def from_direct_sound(response: Audio) -> Audio:
     """An impulse response from its direct sound on, with a power of 1."""
     direct = response[int(np.abs(response).argmax()) :]
     return direct / max(float(np.sqrt(np.sum(np.square(direct, dtype=np.float64)))), _LEAST)

@@ -22,7 +22,14 @@ from headnod.estimate import SILENCE, UNKNOWN
 from headnod.frontend import Audio, FrontEnd
 from headnod.model import GenreModel
 from headnod_train.collect.layouts import find_tracks
-from headnod_train.distillation.degradation import coloured_noise, in_room, read_all, through_codec, with_sound
+from headnod_train.distillation.degradation import (
+    coloured_noise,
+    from_direct_sound,
+    in_room,
+    read_all,
+    through_codec,
+    with_sound,
+)
 from headnod_train.measure.figures import EvaluationError
 from headnod_train.measure.metrics import Share, calibration_error, exact_binomial, share_right
 from headnod_train.measure.song_naming import SongNaming, song_naming
@@ -218,7 +225,7 @@ def evaluate_clips(
         AudioError: No file can be read, or a folder holds no audio.
     """
     rate = model.front_end.sample_rate
-    responses = [_direct(read_all(path, rate)) for path in audio_files(rooms)] if rooms else []
+    responses = [from_direct_sound(read_all(path, rate)) for path in audio_files(rooms)] if rooms else []
     playbacks = [each for each in PLAYBACKS if responses or not each.room]
     sounds = _read(clips, rate, console)
     played = tuple(_played(model, sounds, playback, responses) for playback in playbacks)
@@ -339,9 +346,3 @@ def _clips_right(model: GenreModel, sounds: Mapping[Clip, Audio]) -> NDArray[np.
     return np.array(
         [each.any() and model.labels[int(each.argmax())] == clip.genre for each, clip in zip(said, sounds, strict=True)]
     )
-
-
-def _direct(response: Audio) -> Audio:
-    """An impulse response from its direct sound on, with a power of 1."""
-    direct = response[int(np.abs(response).argmax()) :]
-    return direct / np.float32(max(float(np.sqrt(np.sum(np.square(direct, dtype=np.float64)))), 1e-9))
