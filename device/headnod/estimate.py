@@ -71,6 +71,22 @@ class HeldBy(StrEnum):
     STARTING = "starting"
     """Sound has just begun and is too short to be named."""
 
+    @property
+    def reason(self) -> str:
+        """The reason in words for a person; empty for NONE."""
+        return _REASONS[self]
+
+
+_REASONS = {
+    HeldBy.NONE: "",
+    HeldBy.SILENCE: "too quiet",
+    HeldBy.STEADY_NOISE: "steady noise",
+    HeldBy.NOT_MUSIC: "speech or another sound that is not music",
+    HeldBy.THRESHOLD: "no genre is probable enough",
+    HeldBy.LEAD: "another genre is more probable, but not by enough",
+    HeldBy.STARTING: "sound has just begun",
+}
+
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """What was heard in one window and the ones shortly before it."""

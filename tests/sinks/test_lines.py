@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 
-from headnod.estimate import Condition, Estimate, State
+from headnod.estimate import Condition, Estimate, HeldBy, State
 from headnod.sinks.lines import JsonLines, PlainLines
 from heard import condition, estimate, other_labels, silence
 
@@ -31,7 +31,25 @@ def test_what_is_not_worth_a_hundredth_is_left_out():
 
 
 def test_silence_has_no_scores():
-    assert plain(silence()) == ["  0:03  silence           -20.0 dBFS"]
+    assert plain(silence()) == ["  0:03  silence           -20.0 dBFS  (too quiet)"]
+
+
+@pytest.mark.parametrize("held_by", [each for each in HeldBy if each is not HeldBy.NONE])
+def test_a_genre_that_is_held_back_has_its_reason_in_plain_words(held_by):
+    held = msgspec.structs.replace(estimate("unknown", jazz=0.31, blues=0.3), held_by=held_by)
+    (line,) = plain(held)
+    start = "  0:03  unknown    0.31   -20.0 dBFS  jazz 0.31, blues 0.30 ("
+    assert line.startswith(start)
+    assert line.endswith(")")
+    reason = line.removeprefix(start).removesuffix(")")
+    assert " " in reason
+    assert "_" not in reason
+
+
+def test_a_genre_that_stays_has_the_more_probable_one_beside_it():
+    stays = msgspec.structs.replace(estimate("jazz", jazz=0.4, rock=0.45, pop=0.1), held_by=HeldBy.LEAD)
+    (line,) = plain(msgspec.structs.replace(stays, confidence=0.4))
+    assert "rock 0.45, pop 0.10 (another genre is more probable, but not by enough)" in line
 
 
 def test_a_condition_says_its_state_and_why():

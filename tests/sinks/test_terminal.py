@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from doubles import Clock
-from headnod.estimate import State
+from headnod.estimate import HeldBy, State
 from headnod.sinks.palette import colours
 from headnod.sinks.terminal import Terminal
 from heard import GTZAN, condition, estimate, other_labels, silence, tagged
@@ -145,6 +145,51 @@ def test_a_condition_drops_the_bars_and_says_why(screen):
 def test_a_microphone_that_is_unwell_is_told_beside_the_genre(screen):
     screen.terminal.show(msgspec.structs.replace(JAZZ, state=State.CLIPPING))
     assert "microphone is clipping" in screen.lines()[-1]
+
+
+WAITING = "no microphone 'USB Audio' is present ('headnod devices' lists microphones); the search goes on every 3 s"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("width", [30, 35, 40, 50, 60])
+def test_a_narrow_terminal_shows_the_whole_reason_of_a_condition(width, begun, encoding):
+    screen = Screen(width, 24, encoding=encoding)
+    if begun:
+        screen.terminal.show(JAZZ)
+    screen.terminal.tell(msgspec.structs.replace(condition(State.WAITING), message=WAITING))
+    lines = screen.lines()
+    assert all(cell_len(line) < width for line in lines)
+    assert " ".join(lines).endswith(f"waiting for microphone: {WAITING}")
+    screen.terminal.close()
+
+
+def test_a_reason_without_spaces_or_with_wide_letters_is_wrapped_too():
+    screen = Screen(30)
+    reason = "/home/someone/" + "録音" * 20
+    screen.terminal.tell(msgspec.structs.replace(condition(State.WAITING), message=reason))
+    lines = screen.lines()
+    assert all(cell_len(line) < 30 for line in lines)
+    assert "".join(lines).endswith(reason)
+    screen.terminal.close()
+
+
+def test_where_lines_are_few_the_reason_goes_before_the_bars():
+    screen = Screen(30, 7)
+    screen.terminal.show(JAZZ)
+    screen.terminal.tell(msgspec.structs.replace(condition(State.WAITING), message=WAITING))
+    assert " ".join(screen.lines()).endswith(WAITING)
+    screen.terminal.close()
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 100])
+def test_what_holds_a_genre_back_is_shown_whole(width):
+    screen = Screen(width)
+    held = msgspec.structs.replace(estimate("unknown", jazz=0.3), held_by=HeldBy.THRESHOLD, state=State.CLIPPING)
+    screen.terminal.show(held)
+    shown = " ".join(" ".join(screen.lines()).split())
+    assert shown.endswith("no genre is probable enough microphone is clipping")
+    screen.terminal.close()
 
 
 def test_before_the_first_estimate_it_says_what_it_waits_for(screen):

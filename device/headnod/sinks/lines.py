@@ -9,21 +9,27 @@ import msgspec
 from headnod.estimate import Condition, Estimate
 from headnod.legible import legible, padded
 
+_LEAST = 0.01
+"""Least probability that is printed: two decimals."""
+
 
 class PlainLines:
-    """A line an estimate that a person can read."""
+    """One line per estimate that a person can read."""
 
     def __init__(self, out: TextIO) -> None:
         """Write to a text stream."""
         self._out = out
 
     def show(self, estimate: Estimate) -> None:
-        """One line: where in the stream, what, how sure, what else, how loud."""
+        """Position, genre, probability, level, the two next genres, and what holds a genre back."""
         minutes, seconds = divmod(int(estimate.seconds), 60)
-        others = [f"{label} {score:.2f}" for label, score in estimate.ranked()[1:3] if score >= 0.01]  # noqa: PLR2004 - a hundredth is what is printed
+        others = [(label, score) for label, score in estimate.ranked() if label != estimate.genre and score >= _LEAST]
+        next_two = ", ".join(f"{label} {score:.2f}" for label, score in others[:2])
+        reason = f"({estimate.held_by.reason})" if estimate.held_by.reason else ""
+        rest = " ".join(filter(None, (next_two, reason)))
         sure = f"{estimate.confidence:.2f}" if estimate.confidence else "    "
         genre = padded(estimate.genre, 10)
-        line = f"{minutes:3d}:{seconds:02d}  {genre} {sure}  {estimate.level:6.1f} dBFS  {', '.join(others)}"
+        line = f"{minutes:3d}:{seconds:02d}  {genre} {sure}  {estimate.level:6.1f} dBFS  {rest}"
         self._write(line.rstrip())
 
     def tell(self, condition: Condition) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 
 from headnod.clock import local
 from headnod.estimate import Condition, Estimate, State
@@ -117,11 +118,12 @@ class Terminal:
         width, height = max(options.max_width - 1, 1), options.size.height
         shown = self._shown
         bars = self._bars(shown, width, ascii_only=options.ascii_only) if isinstance(shown, _Shown) else []
-        lines = [self._title(shown, width), *bars, [], _playing(shown, width, ascii_only=options.ascii_only)]
+        status = _status(shown, console, width, ascii_only=options.ascii_only)
+        lines = [self._title(shown, width), *bars, [], *status]
         room = max(height - 1, 1)
         if isinstance(shown, _Shown) and width >= _WIDE and len(lines) < room:
             lines.extend(_tags(shown))
-        for line in lines if len(lines) <= room else _cramped(shown, lines, room):
+        for line in lines if len(lines) <= room else _cramped(shown, lines[: len(bars) + 1], status, room):
             safe = [Segment(legible(text), style) for text, style, _ in line]
             yield from Segment.adjust_line_length(safe, width, pad=False)
             yield Segment.line()
@@ -163,12 +165,13 @@ class Terminal:
         return lines
 
 
-def _playing(shown: _Shown | Condition | None, width: int, *, ascii_only: bool) -> list[Segment]:
+def _status(shown: _Shown | Condition | None, console: Console, width: int, *, ascii_only: bool) -> list[list[Segment]]:
+    """What is playing or why nothing is, in as many lines as the width needs."""
     condition = shown.condition if isinstance(shown, _Shown) else shown
     if condition is not None:
-        return [Segment(f"{condition.state.replace('_', ' ')}: {condition.message}", _BOLD)]
+        return _wrapped(console, f"{condition.state.replace('_', ' ')}: {condition.message}", width, _BOLD)
     if not isinstance(shown, _Shown):
-        return [Segment("listening for the first three seconds")]
+        return _wrapped(console, "listening for the first three seconds", width)
     # By the clock as it is set now, which may not be what it was then.
     since = local(shown.estimate.time - timedelta(seconds=shown.estimate.monotonic - shown.since))
     genre = legible(shown.estimate.genre)
@@ -177,9 +180,22 @@ def _playing(shown: _Shown | Condition | None, width: int, *, ascii_only: bool) 
         Segment(_fitted(genre, genre_width, ellipsis="..." if ascii_only else "…"), _BOLD),
         Segment(f"since {since:%H:%M:%S}"),
     ]
+    notes = [Segment(shown.estimate.held_by.reason)] if shown.estimate.held_by.reason else []
     if shown.estimate.state is not State.LISTENING:
-        line.append(Segment(f"  microphone is {shown.estimate.state}", _BOLD))
-    return line
+        notes.append(Segment(f"microphone is {shown.estimate.state}", _BOLD))
+    lines = [line]
+    for note in notes:
+        if sum(cell_len(segment.text) for segment in lines[-1]) + 2 + cell_len(note.text) <= width:
+            lines[-1] += [Segment("  "), note]
+        else:
+            lines += _wrapped(console, note.text, width, note.style)
+    return lines
+
+
+def _wrapped(console: Console, text: str, width: int, style: Style | None = None) -> list[list[Segment]]:
+    """Text in lines of at most `width` columns, broken at spaces; a longer word is broken anywhere."""
+    lines = Text(legible(text)).wrap(console, width)
+    return [[Segment(line.plain.rstrip(), style)] for line in lines]
 
 
 def _tags(shown: _Shown) -> list[list[Segment]]:
@@ -191,13 +207,17 @@ def _tags(shown: _Shown) -> list[list[Segment]]:
     return [[Segment(", ".join(said), Style(dim=True))]] if said and not shown.condition else []
 
 
-def _cramped(shown: _Shown | Condition | None, lines: list[list[Segment]], room: int) -> list[list[Segment]]:
-    """What is most worth its line: what plays, then the best bars, then the title."""
-    title, *bars, _, playing = lines
+def _cramped(
+    shown: _Shown | Condition | None, lines: list[list[Segment]], status: list[list[Segment]], room: int
+) -> list[list[Segment]]:
+    """The most important lines: the status, then the best bars, then the title."""
+    title, *bars = lines
+    status = status[:room]
+    room -= len(status)
     scores = list(shown.estimate.scores.values()) if isinstance(shown, _Shown) else []
-    best = sorted(range(len(bars)), key=lambda place: -scores[place])[: max(room - 1, 0)]
+    best = sorted(range(len(bars)), key=lambda place: -scores[place])[:room]
     kept = [bars[place] for place in sorted(best)]
-    return ([title] if room > len(bars) + 1 else []) + kept + [playing]
+    return ([title] if room > len(bars) else []) + kept + status
 
 
 def _meter(level: float) -> str:
