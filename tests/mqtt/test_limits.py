@@ -12,8 +12,8 @@ from headnod.mqtt.ledger import Ledger
 from headnod.mqtt.limits import Limits
 from headnod.mqtt.link import LOST
 from headnod.mqtt.messages import TOO_LARGE, Request
-from headnod.mqtt.patience import QUIET
 from headnod.mqtt.payloads import ResponsePayload, encode
+from headnod.retry import QUIET
 from links import PATIENCE, Told, connected
 from links import until as until_link
 from publishing import TOPICS, Ahead, info, publisher, said, sequences, until, without_repeats

@@ -8,7 +8,7 @@ import pytest
 
 from broker import Broker
 from headnod.mqtt.link import Broker as Where
-from headnod.mqtt.patience import BackOff, Cause
+from headnod.retry import BackOff, Cause
 from links import Told, connected, refused, until
 from proxy import Proxy
 from strict_broker import StrictBroker

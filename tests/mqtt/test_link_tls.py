@@ -12,8 +12,8 @@ from broker import Broker
 from headnod.errors import ConfigError
 from headnod.mqtt.link import _CLOCK_LOOK, Link, Tls
 from headnod.mqtt.link import Broker as Where
-from headnod.mqtt.patience import Cause
 from headnod.mqtt.reasons import unreachable
+from headnod.retry import Cause
 from links import Told, connected, refused, until
 from proxy import Proxy
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from headnod.mqtt.limits import Limits
 from headnod.mqtt.messages import LOST, TOO_LARGE, Message, Request
-from headnod.mqtt.patience import Complaints
+from headnod.retry import Complaints
 
 T = TypeVar("T")
 

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import msgspec
 
 from headnod.errors import HeadnodError
-from headnod.mqtt.patience import Complaints
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ResponsePayload, encode, present
 from headnod.mqtt.strict import RefusedError, flag, read, share, shown, transaction_of
 from headnod.mqtt.topics import Topics, is_name
+from headnod.retry import Complaints
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from headnod.mqtt.link import Link
 from headnod.mqtt.messages import LOST, TOO_LARGE
 from headnod.mqtt.outbox import Outbox
-from headnod.mqtt.patience import BackOff, Cause
 from headnod.mqtt.queue_file import Item
+from headnod.retry import BackOff, Cause
 
 FLYING = 20
 """Messages that may wait for an acknowledgement at once: mosquitto's own bound."""

@@ -21,9 +21,9 @@ from headnod.mqtt.callbacks import Callbacks
 from headnod.mqtt.limits import Limits
 from headnod.mqtt.messages import LOST, Acknowledged, Ending, Message, Request
 from headnod.mqtt.outgoing import Outgoing
-from headnod.mqtt.patience import QUIET, BackOff, Cause, Complaints
 from headnod.mqtt.session import Session
 from headnod.mqtt.twin import Twin
+from headnod.retry import QUIET, BackOff, Cause, Complaints
 
 __all__ = ["LOST", "Acknowledged", "Broker", "Link", "Message", "Tls"]
 

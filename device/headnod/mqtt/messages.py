@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from headnod.mqtt.patience import Cause
+from headnod.retry import Cause
 
 if TYPE_CHECKING:
     from headnod.mqtt.limits import Limits

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from headnod.errors import HeadnodError
 from headnod.mqtt.lanes import Lanes
-from headnod.mqtt.patience import Complaints
 from headnod.mqtt.queue_file import DamagedQueueError, Item, QueueFile, begin_anew
+from headnod.retry import Complaints
 
 _log = logging.getLogger(__name__)
 

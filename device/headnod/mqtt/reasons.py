@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from headnod.legible import legible
 from headnod.mqtt.messages import Ending
-from headnod.mqtt.patience import Cause
+from headnod.retry import Cause
 
 _PATIENT = (0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x97, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F)
 _CAUSES = dict.fromkeys(_PATIENT, Cause.REFUSED) | {0x8E: Cause.TAKEN_OVER}

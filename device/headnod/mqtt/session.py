@@ -28,7 +28,7 @@ from headnod.mqtt.bell import Bell
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.limits import Limits
 from headnod.mqtt.messages import LOST, TOO_LARGE, Ending, Listener, Message, Request
-from headnod.mqtt.patience import Cause
+from headnod.retry import Cause
 
 _GREETING = 10.0
 """Seconds that a broker may take to answer CONNECT."""

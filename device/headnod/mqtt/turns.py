@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from headnod.mqtt.patience import Complaints
+from headnod.retry import Complaints
 
 _log = logging.getLogger(__name__)
 

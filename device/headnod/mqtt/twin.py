@@ -11,7 +11,7 @@ from collections import deque
 
 from headnod.mqtt.broker import Broker, is_there
 from headnod.mqtt.messages import Ending
-from headnod.mqtt.patience import Cause
+from headnod.retry import Cause
 
 _TIMES, _BRIEF_TIMES = 2, 3
 """Unexplained ends after which possible causes are named, and brief ones after which the next try waits a minute."""

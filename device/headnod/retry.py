@@ -1,7 +1,4 @@
-"""How long to wait before trying again, and how often to speak of it.
-
-Alone because link, outbox and publisher are patient in the same way.
-"""
+"""Back-off between attempts, and warnings that are logged at most once per cause and five minutes."""
 
 from __future__ import annotations
 
