@@ -100,7 +100,7 @@ def test_wrong_usage_exits_with_2(headnod, words):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--model", "gener"], "there is no model 'gener' (shipped are "),
+        (["--model", "gener"], "--model: there is no model 'gener' (shipped are "),
         (["--config", "nowhere.toml"], "nowhere.toml: there is no such file"),
     ],
 )

@@ -1,6 +1,10 @@
 """`headnod config check` refuses what the listener, the dashboard or the service would refuse, with a way out."""
 
+import contextlib
+import os
+import re
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -22,6 +26,7 @@ from headnod.config import (
 from headnod.manifest import MODEL
 from headnod.sandbox import Sandbox
 from headnod.service import service_of
+from remembering import remember
 
 BROKER = MqttSection(host="127.0.0.1", node="kitchen")
 BAD_CONFIGURATION = 78
@@ -37,7 +42,13 @@ BAD_CONFIGURATION = 78
         ({"mqtt": replace(BROKER, username="a", password_file="/nowhere/pw")}, "mqtt.password_file: /nowhere/pw"),
         ({"mqtt": replace(BROKER, tls=True, ca_file="/nowhere/ca")}, "mqtt.ca_file: /nowhere/ca"),
         ({"mqtt": replace(BROKER, tls=True, cert_file="/etc/passwd")}, "mqtt.cert_file: /etc/passwd: is no PEM file"),
-        ({"model": ModelSection(name="gener")}, "there is no model 'gener' (shipped are"),
+        ({"model": ModelSection(name="gener")}, "model.name: there is no model 'gener' (shipped are"),
+        ({"model": ModelSection(name="/etc/passwd")}, "model.name: /etc/passwd: is a file, not a bundle"),
+        ({"history": HistorySection(path="/etc/passwd")}, "history.path: /etc/passwd: is not an SQLite database (set"),
+        ({"history": HistorySection(path="/nope/x")}, "history.path: /nope/x: there is no folder /nope (make it"),
+        ({"history": HistorySection(path="/etc/passwd/x")}, "history.path: /etc/passwd/x: /etc/passwd is not a folder"),
+        ({"history": HistorySection(path="/etc")}, "history.path: /etc: is not a regular file (set another"),
+        ({"history": HistorySection(path="/dev/null")}, "history.path: /dev/null: is not a regular file (set another"),
         ({"model": ModelSection(keys=("ed25519:short",))}, "model.keys: 'ed25519:short' is no public key"),
         ({"microphone": MicrophoneSection(command=("arekord",))}, "microphone.command: 'arekord' is not a program"),
         ({"leds": (LedsSection(kind="wled"),)}, "leds.host: is empty"),
@@ -80,6 +91,69 @@ def test_what_cannot_be_used_is_refused_with_its_key_and_value(changed, refusal)
 )
 def test_what_can_be_used_is_not_refused(changed):
     assert refusals(replace(Config(), **changed)) == []
+
+
+def of_history(path, **options):
+    return [str(error) for error in refusals(Config(history=HistorySection(path=str(path))), **options)]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"SQLite for", b"SQLite format 3\0", bytes(3 * 4096)])
+def test_a_history_that_is_absent_begun_or_damaged_is_not_refused_and_not_touched(tmp_path, content):
+    path = tmp_path / "history.sqlite"
+    if content is not None:
+        path.write_bytes(content)
+    assert of_history(path) == []
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if content is None else [content])
+
+
+def test_the_history_of_another_program_or_of_a_newer_headnod_is_refused(tmp_path):
+    path = tmp_path / "history.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE recipes (name TEXT)")
+    assert of_history(path) == [f"history.path: {path}: is another program's database (set another history.path)"]
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 9")
+    assert of_history(path)[0].startswith(f"history.path: {path}: is of version 9, this headnod knows 1 (upgrade")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_or_file_that_this_user_may_not_write_is_refused_unless_a_service_writes_it(public):
+    path = public / "history.sqlite"
+    with as_nobody():
+        (in_folder,) = of_history(path)
+        assert of_history(path, of_service=True) == []
+    assert in_folder.startswith(f"history.path: {path}: this user may not write into {public} (change its owner")
+    public.chmod(0o777)
+    remember(path, range(3))
+    path.chmod(0o644)
+    with as_nobody():
+        (in_file,) = of_history(path)
+    assert in_file.startswith(f"history.path: {path}: this user may not write to it (change its owner")
+    path.chmod(0o600)
+    with as_nobody():
+        (unread,) = of_history(path)
+    assert unread == f"history.path: {path}: permission denied"
+
+
+@contextlib.contextmanager
+def as_nobody():
+    os.setresuid(65_534, 65_534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0:root:/root:/bin/bash\n", b"SQLit\n", bytes(4097)])
+def test_a_listener_leaves_a_file_that_is_not_a_history_alone(tmp_path, content):
+    path = tmp_path / "passwd"
+    path.write_bytes(content)
+    listened = installed.headnod(
+        "listen", "--config", "/dev/null", "--audio", "-", "--plain", HEADNOD_HISTORY__PATH=str(path)
+    )
+    assert listened.returncode == 1
+    assert f"{path}: is not an SQLite database (set another history.path)" in listened.stderr
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("passwd", content)]
 
 
 def test_a_damaged_model_is_refused(bundle, tmp_path):
@@ -130,6 +204,37 @@ def test_config_check_ends_as_the_listener_does(variables, status):
         assert line.removeprefix("headnod: ") in checked.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "lines", "line", "fault"),
+    [
+        (["listen"], '[model]\nname = "gener"', 2, "model.name: there is no model 'gener'"),
+        (["classify", "x.wav"], '[model]\nname = "gener"', 2, "model.name: there is no model 'gener'"),
+        (["models", "list"], '[model]\nname = "gener"', 2, "model.name: there is no model 'gener'"),
+        (["leds", "preview"], '[model]\nname = "gener"', 2, "model.name: there is no model 'gener'"),
+        (["config", "check"], '[listen]\n[model]\nname = "/etc"', 3, "model.name: there is no model '/etc'"),
+        (["config", "check"], '[leds]\nkind = "wled"', 2, "leds.host: is empty"),
+        (["config", "check"], '[[leds]]\nkind="none"\n[[leds]]\nkind = "wled"', 4, "leds.2.host: is empty"),
+        (["listen"], '[leds]\nkind = "wled"', 2, "leds.host: is empty"),
+        (["listen"], '[mqtt]\nhost = "127.0.0.1"\nnode = "a b"', 3, "mqtt.node: 'a b'"),
+        (["dashboard"], '[mqtt]\nhost = "127.0.0.1"\n[dashboard]\nhost = "0.0.0.0"', 4, "dashboard.host: '0.0.0.0'"),
+        (["mqtt", "test"], '[mqtt]\nhost = "127.0.0.1"\nbase = "/a"', 3, "mqtt.base: '/a'"),
+        (["config", "check"], '[history]\n\npath = "/nope/x"', 3, "history.path: /nope/x: there is no folder"),
+    ],
+)
+def test_a_refused_value_has_its_file_and_line(tmp_path, words, lines, line, fault):
+    path = tmp_path / "headnod.toml"
+    path.write_text(lines + "\n")
+    ended = installed.headnod(*words, "--config", path)
+    assert ended.returncode == BAD_CONFIGURATION, ended.stderr
+    assert f"{path}:{line}: {fault}" in ended.stderr
+
+
+def test_config_check_counts_in_plain_words():
+    for variables, words in (({}, "0 values set"), ({"HEADNOD_LOG__LEVEL": "info"}, "1 value set")):
+        ended = installed.headnod("config", "check", "--config", "/dev/null", **variables)
+        assert re.fullmatch(rf"the configuration is valid \({words}, \d+ defaults\)\n", ended.stdout)
+
+
 def test_config_check_ends_as_the_dashboard_does():
     open_to_all = {"HEADNOD_DASHBOARD__HOST": "0.0.0.0"}  # noqa: S104 - to be refused
     checked, served = run("config", "check", "--config", "/dev/null", **open_to_all), run("dashboard", **open_to_all)
@@ -142,7 +247,11 @@ def test_config_check_shows_every_refusal_with_its_line(tmp_path):
     path.write_text('[mqtt]\nhost = "broker.lan"\nnode = "a b"\n[leds]\nkind = "wled"\n[model]\nname = "gener"\n')
     ended = installed.headnod("config", "check", "--config", path)
     assert ended.returncode == BAD_CONFIGURATION
-    assert [line.split(": ")[1] for line in ended.stderr.splitlines()][1:] == ["leds.host", f"{path}:3"]
+    assert [line.split(": ")[1:3] for line in ended.stderr.splitlines()] == [
+        [f"{path}:7", "model.name"],
+        [f"{path}:5", "leds.host"],
+        [f"{path}:3", "mqtt.node"],
+    ]
     assert ended.stdout == ""
 
 
@@ -224,8 +333,27 @@ def test_what_the_service_may_not_see_or_do_is_refused(units, tmp_path):
     assert "ReadWritePaths=/srv" in found[0]
     for address in ("192.168.1.2", "127.0.0.1", "10.0.0.1", "fd00::1", "fe80::1", "::1", "broker.lan"):
         assert sandbox.unreachable(address) == ""
-    assert sandbox.unwritable(Path("/var/lib/headnod"), Path("/var/lib/headnod")) == ""
+    assert sandbox.unwritable(Path("/var/lib/headnod/history.sqlite"), Path("/var/lib/headnod")) == ""
     assert sandbox.refused_port(8137) == ""
+
+
+def test_a_service_needs_a_folder_for_its_history_that_it_may_write_to(units, public):
+    changes = units / "headnod.service.d"
+    changes.mkdir()
+    (changes / "override.conf").write_text(f"[Service]\nReadWritePaths={public}\n")
+    path = public / "history.sqlite"
+    config = Config(history=HistorySection(path=str(path)))
+    (refusal,) = of_service(config, units)
+    assert f"the user of headnod.service may not write to {public} (sudo chmod a+w {public}" in refusal
+    public.chmod(0o777)
+    assert of_service(config, units) == []
+    path.touch(mode=0o600)
+    (refusal,) = of_service(config, units)
+    assert f"may not write to {path}" in refusal
+    if os.geteuid() == 0:
+        # As the service's own user, whom systemd makes up, wrote it.
+        os.chown(path, 61_184, 61_184)
+        assert of_service(config, units) == []
 
 
 def test_nothing_is_refused_for_a_service_that_is_not_installed(tmp_path):

@@ -19,7 +19,7 @@ from headnod import __version__, commands
 from headnod.command_line import USAGE, Parser, survive_any_locale
 from headnod.commands import completion
 from headnod.commands.examples import add_examples
-from headnod.commands.options import explained
+from headnod.commands.options import located
 from headnod.errors import ConfigError, HeadnodError, UsageError
 from headnod.log import formatter
 
@@ -49,13 +49,13 @@ def main(words: list[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except UsageError as error:
-        _log_with_notes(error)
+        _log_with_notes(error, options)
         return USAGE
     except ConfigError as error:
-        _log_with_notes(error)
+        _log_with_notes(error, options)
         return _BAD_CONFIGURATION
     except (HeadnodError, PermissionError) as error:
-        _log.error("%s", explained(error))
+        _log.error("%s", located(options, error))
         return 1
     except KeyboardInterrupt:
         return 130
@@ -88,9 +88,9 @@ def _end_with_the_thread(dead: threading.ExceptHookArgs) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _log_with_notes(error: ConfigError) -> None:
+def _log_with_notes(error: ConfigError, options: argparse.Namespace) -> None:
     """Log the error, and each further value that is refused with it, in a line of its own."""
-    for line in (explained(error), *getattr(error, "__notes__", ())):
+    for line in (located(options, error), *getattr(error, "__notes__", ())):
         _log.error("%s", line)
 
 

@@ -105,6 +105,26 @@ class Loaded:
     origins: Mapping[tuple[str, str], str]
     """Where each value came from, by section and key; `leds.2` is the second table of `[[leds]]`."""
 
+    @property
+    def changed(self) -> int:
+        """Number of values that are not defaults."""
+        return sum(origin != _DEFAULT for origin in self.origins.values())
+
+    def located(self, message: str) -> str:
+        """A refusal that begins with its setting, with the origin of the refused value before it; a flag replaces it.
+
+        For a setting that is empty by default this is the origin of the first value of its section.
+        """
+        setting, _, fault = message.partition(": ")
+        section, _, key = setting.rpartition(".")
+        origin = self.origins.get((section, key), _DEFAULT)
+        if origin == _DEFAULT and (section, key) in self.origins and fault.startswith("is empty"):
+            set_beside = (origin for (name, _), origin in self.origins.items() if name == section)
+            origin = next((origin for origin in set_beside if origin != _DEFAULT), _DEFAULT)
+        if origin.startswith("--"):
+            return f"{origin}: {fault}"
+        return message if origin == _DEFAULT else f"{origin}: {message}"
+
 
 def named_outputs(leds: tuple[LedsSection, ...]) -> Iterator[tuple[str, LedsSection]]:
     """Each output of lights with the name that messages and origins give it: `leds`, `leds.2`, ..."""

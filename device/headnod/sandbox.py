@@ -11,7 +11,7 @@ import ipaddress
 import re
 from pathlib import Path
 
-from headnod.service import denied
+from headnod.service import denied, is_there
 
 UNITS = Path("/etc/systemd/system")
 """Where scripts/install puts units, and `systemctl edit` changes to them."""
@@ -19,6 +19,9 @@ UNITS = Path("/etc/systemd/system")
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - those that PrivateTmp hides
 _HOUSE = ("link-local", "localhost", "multicast")
+_DYNAMIC_USERS = range(61_184, 65_520)
+"""User ids that systemd gives to services with DynamicUser."""
+
 _UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
@@ -62,15 +65,27 @@ class Sandbox:
             return ""
         return f"{self.unit} may not use it (sudo chmod a+rX {path}; it sees no home folder and no /tmp)"
 
-    def unwritable(self, folder: Path, state: Path) -> str:
-        """Why the service may not write into a folder, and the way out; empty if it may."""
-        allowed = [state, *(Path(each.lstrip("-+")) for each in self._all("ReadWritePaths"))]
-        if any(folder.is_relative_to(each) for each in allowed):
+    def unwritable(self, file: Path, state: Path) -> str:
+        """Why the service may not write a file, which may be absent, and the way out; empty if it may.
+
+        Raises:
+            AccessError: This user may not find out.
+        """
+        folder = file.parent
+        if folder.is_relative_to(state):
             return ""
-        return (
-            f"{self.unit} may write to {state} only (leave history.path empty, or 'sudo systemctl edit {self.unit}': "
-            f"[Service], ReadWritePaths={folder}, and let every user write there)"
-        )
+        if not any(folder.is_relative_to(each.lstrip("-+")) for each in self._all("ReadWritePaths")):
+            return (
+                f"{self.unit} may write to {state} only (leave history.path empty, or 'sudo systemctl edit "
+                f"{self.unit}': [Service], ReadWritePaths={folder}, and let every user write there)"
+            )
+        for path in (file, folder):
+            if is_there(path) and not self._may_write(path):
+                return (
+                    f"the user of {self.unit} may not write to {path} "
+                    f"(sudo chmod a+w {path}, or leave history.path empty)"
+                )
+        return ""
 
     def unreachable(self, address: str) -> str:
         """Why the service may not talk to an IP address, and the way out; empty if it may, and for a name."""
@@ -121,19 +136,26 @@ class Sandbox:
         groups = set(self._all("SupplementaryGroups"))
         return all(_open_to_others(each, groups) for each in (path, *path.parents))
 
+    def _may_write(self, path: Path) -> bool:
+        groups = set(self._all("SupplementaryGroups"))
+        return _open_to_others(path, groups, write=True) and self._may_read(path.parent)
 
-def _open_to_others(path: Path, groups: set[str]) -> bool:
+
+def _open_to_others(path: Path, groups: set[str], *, write: bool = False) -> bool:
     try:
         found = path.stat()
     except PermissionError as error:
         raise denied(path) from error
+    if write and found.st_uid in _DYNAMIC_USERS:
+        return True
     wanted = 0o1 if path.is_dir() else 0o4
+    wanted |= 0o2 if write else 0
     try:
         group = grp.getgrgid(found.st_gid).gr_name
     except KeyError:
         group = ""
     mode = found.st_mode >> 3 if group in groups else found.st_mode
-    return bool(mode & wanted)
+    return mode & wanted == wanted
 
 
 def _settings(file: Path, instance: str) -> list[tuple[str, str]]:

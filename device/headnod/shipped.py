@@ -73,6 +73,22 @@ def find_model(wanted: str) -> Path:
     return named[-1]
 
 
+def configured_model(name: str) -> Path:
+    """The bundle that `model.name` names.
+
+    Raises:
+        ConfigError: There is none; the message begins with the setting.
+    """
+    try:
+        return find_model(name)
+    except ConfigAccessError as error:
+        message = f"model.name: {error}"
+        raise ConfigAccessError(message) from error
+    except ConfigError as error:
+        message = f"model.name: {error}"
+        raise ConfigError(message) from error
+
+
 def _kind(file: Path) -> str:
     try:
         with file.open("rb") as opened:

@@ -69,12 +69,12 @@ def test_damage_that_comes_while_listening_loses_nothing_that_waits(path, caplog
 
 
 def test_one_damaged_history_is_kept(path):
-    for content in (b"first" * 1000, b"second" * 1000):
+    for content in (b"first" * 4096, b"second" * 4096):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
         remember(path, range(10))
     assert sorted(file.name for file in path.parent.iterdir()) == ["history.db", "history.db.bad"]
-    assert path.with_name("history.db.bad").read_bytes() == b"second" * 1000
+    assert path.with_name("history.db.bad").read_bytes() == b"second" * 4096
 
 
 def test_the_log_of_a_damaged_history_goes_with_it_and_stays_with_no_other(tmp_path):

@@ -29,7 +29,7 @@ from headnod.model import GenreModel
 from headnod.room import Room
 from headnod.runtime import runtime_name
 from headnod.service import Service, readable_folder
-from headnod.shipped import find_model
+from headnod.shipped import configured_model
 from headnod.sinks.lights import Lamp
 
 _SECONDS = 1.0
@@ -88,7 +88,7 @@ def _model(config: Config, state: Path | None) -> Finding:
     # The link to the installed model is in it.
     reachable = state is not None and config.model.installed and readable_folder(state)
     reigning = Reign(state if reachable else None, lambda _progress: None).folder(config)
-    folder = reigning or find_model(config.model.name)
+    folder = reigning or configured_model(config.model.name)
     model = GenreModel.load(folder)
     prove(model, read_checked(folder, GOLDEN, model.manifest))
     began = time.perf_counter()

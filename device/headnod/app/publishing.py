@@ -43,7 +43,7 @@ from headnod.mqtt.payloads import (
 )
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.runtime import runtime_name
-from headnod.shipped import find_model, models
+from headnod.shipped import configured_model, models
 
 try:
     from headnod.mqtt.link import Link, Message
@@ -247,7 +247,7 @@ def example_messages(config: Config) -> Callable[[Takes], dict[str, bytes]]:
         ConfigError: There is no such model.
         ManifestError: Its manifest cannot be used.
     """
-    return functools.partial(examples, config, read_manifest(find_model(config.model.name)))
+    return functools.partial(examples, config, read_manifest(configured_model(config.model.name)))
 
 
 def examples(config: Config, manifest: Manifest, takes: Takes) -> dict[str, bytes]:

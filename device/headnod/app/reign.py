@@ -22,7 +22,7 @@ from headnod.config import Config
 from headnod.errors import BundleError, ManifestError
 from headnod.estimate import Condition, Estimate
 from headnod.model import GenreModel
-from headnod.shipped import find_model
+from headnod.shipped import configured_model
 
 _log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class Reign:
             self._listening = model, name
             return model
         self._name = None
-        model = GenreModel.load(find_model(config.model.name))
+        model = GenreModel.load(configured_model(config.model.name))
         self._listening = model, None
         return model
 

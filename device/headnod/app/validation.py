@@ -7,6 +7,7 @@ refusal of every part. Each rule calls the code that the program itself would st
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -25,7 +26,7 @@ from headnod.layers import file_layer
 from headnod.manifest import read_manifest
 from headnod.sandbox import UNITS, Sandbox
 from headnod.service import MAIN, Service, is_there
-from headnod.shipped import find_model
+from headnod.shipped import configured_model
 
 if TYPE_CHECKING:
     from headnod.dashboard.access import Access
@@ -62,12 +63,13 @@ def validate_dashboard(config: Config) -> Access:
     return access(config.dashboard)
 
 
-def refusals(config: Config, installed_model: Path | None = None) -> list[HeadnodError]:
+def refusals(config: Config, installed_model: Path | None = None, *, of_service: bool = False) -> list[HeadnodError]:
     """Everything that this configuration is refused for; empty if it can be used.
 
     Args:
         config: The configuration.
         installed_model: The folder of the model that was installed and activated, which goes before the configured one.
+        of_service: A service with a user of its own writes the history, not the user who checks.
     """
     rules: tuple[Rule, ...] = (
         _model,
@@ -76,6 +78,7 @@ def refusals(config: Config, installed_model: Path | None = None) -> list[Headno
         _lamp_host,
         _strip,
         lambda config: _pins(config, installed_model),
+        lambda config: _history(config, of_service=of_service),
         _broker,
         lambda config: access(config.dashboard),
         _page_address,
@@ -137,7 +140,10 @@ def _listener_rights(config: Config, service: Service, sandbox: Sandbox) -> Iter
     yield from _rights("model.name", config.model.name, sandbox.unusable)
     yield from _rights("microphone.command", command[0] if command else "", sandbox.unusable)
     if history:
-        yield from _refusal("history.path", history, sandbox.unwritable(Path(history).parent, service.state))
+        try:
+            yield from _refusal("history.path", history, sandbox.unwritable(Path(history), service.state))
+        except AccessError as error:
+            yield ConfigAccessError(f"history.path: {error}")
     if mqtt.host:
         yield from _refusal("mqtt.host", mqtt.host, sandbox.unreachable(split_address(mqtt.host)[0]))
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
@@ -229,7 +235,45 @@ def access(section: DashboardSection) -> Access:
 def _model(config: Config) -> None:
     from headnod.model import GenreModel  # noqa: PLC0415 - loads the runtime
 
-    GenreModel.load(find_model(config.model.name))
+    folder = configured_model(config.model.name)
+    with _setting("model.name"):
+        GenreModel.load(folder)
+
+
+@contextlib.contextmanager
+def _setting(name: str) -> Iterator[None]:
+    """Puts the name of a setting before each error, so that its line in the file can be found."""
+    try:
+        yield
+    except AccessError as error:
+        message = f"{name}: {error}"
+        raise ConfigAccessError(message) from error
+    except HeadnodError as error:
+        message = f"{name}: {error}"
+        raise ConfigError(message) from error
+
+
+def _history(config: Config, *, of_service: bool) -> None:
+    from headnod.history.file import check_kind  # noqa: PLC0415 - loads SQLite
+
+    if not config.history.path:
+        return
+    path = Path(config.history.path)
+    folder, fault = path.parent, ""
+    with _setting("history.path"):
+        if not is_there(folder):
+            fault = f"there is no folder {folder} (make it with mkdir -p, or set another history.path)"
+        elif not folder.is_dir():
+            fault = f"{folder} is not a folder (set another history.path)"
+        elif not of_service and not os.access(folder, os.W_OK | os.X_OK):
+            fault = f"this user may not write into {folder} (change its owner or mode, or set another history.path)"
+        else:
+            check_kind(path)
+            if not of_service and is_there(path) and not os.access(path, os.W_OK):
+                fault = "this user may not write to it (change its owner or mode, or set another history.path)"
+        if fault:
+            message = f"{path}: {fault}"
+            raise ConfigError(message)
 
 
 def _keys(config: Config) -> None:
@@ -264,7 +308,7 @@ def _strip(config: Config) -> None:
 def _pins(config: Config, installed_model: Path | None) -> None:
     for name, output in named_outputs(config.leds):
         if output.kind == "pins" and output.pins:
-            _check_pins(name, output.pins, installed_model or find_model(config.model.name))
+            _check_pins(name, output.pins, installed_model or configured_model(config.model.name))
 
 
 def _check_pins(output: str, pins: Mapping[str, int], model: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from headnod.commands.options import add_config, add_model, load_config, service_beside, way_out_of_denial
+from headnod.commands.options import add_config, add_model, load_config, service_beside, values_set, way_out_of_denial
 from headnod.legible import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
@@ -40,16 +40,16 @@ def run(options: argparse.Namespace) -> int:
         ("--device", "microphone", "device"): options.device,
     }
     loaded = load_config(options, flags)
-    said = sum(origin != "default" for origin in loaded.origins.values())
     worst = 0
 
     def tell(finding: Finding) -> None:
+        finding = msgspec.structs.replace(finding, message=loaded.located(finding.message))
         if options.json:
             print(msgspec.json.encode(finding).decode(), flush=True)  # noqa: T201
         else:
             print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {legible(finding.message)}", flush=True)  # noqa: T201
 
-    tell(Finding("configuration", "well", f"{said} values set, {len(loaded.origins) - said} as they come"))
+    tell(Finding("configuration", "well", values_set(loaded)))
     service = service_beside(options)
     for refusal in service_refusals(loaded.config, service) if service is not None else []:
         # Access that is denied here is told by the part that needs it.

@@ -42,10 +42,10 @@ def run(options: argparse.Namespace) -> int:
     from headnod.classify import classify  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
     from headnod.model import GenreModel  # noqa: PLC0415
-    from headnod.shipped import find_model  # noqa: PLC0415
+    from headnod.shipped import configured_model  # noqa: PLC0415
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config
-    model = GenreModel.load(find_model(config.model.name))
+    model = GenreModel.load(configured_model(config.model.name))
     files, notes = expanded(options.files, recursive=options.recursive)
     for note in notes:
         _log.warning("%s", _shown(note))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from headnod.commands.options import add_config, explained, load_config, service_beside
+from headnod.commands.options import add_config, load_config, located, service_beside, values_set
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,28 +47,24 @@ def run_check(options: argparse.Namespace) -> int:
     from headnod.app import outputs  # noqa: PLC0415
     from headnod.app.reign import Reign  # noqa: PLC0415
     from headnod.app.validation import doubts, refusals, service_refusals  # noqa: PLC0415
+    from headnod.sandbox import Sandbox  # noqa: PLC0415
     from headnod.service import readable_folder  # noqa: PLC0415
 
     loaded, log = load_config(options), logging.getLogger(__name__)
     config, service = loaded.config, service_beside(options)
 
-    def told(text: str) -> str:
-        section, _, key = text.partition(": ")[0].rpartition(".")
-        origin = loaded.origins.get((section, key), "default")
-        return text if origin == "default" else f"{origin}: {text}"
-
     for doubt in doubts(config):
-        log.warning("%s", told(doubt))
+        log.warning("%s", loaded.located(doubt))
     state = outputs.state_beside(config.history, service)
     # Only LEDs on pins depend on which model was installed.
     asked = state is not None and readable_folder(state) and any(output.pins for output in config.leds)
-    found = refusals(config, Reign(state, lambda _progress: None).folder(config) if asked else None)
+    installed = Reign(state, lambda _progress: None).folder(config) if asked else None
+    found = refusals(config, installed, of_service=service is not None and Sandbox(service.unit).installed)
     found += service_refusals(config, service) if service is not None else []
-    lines = dict.fromkeys(told(explained(refusal)) for refusal in found)
+    lines = dict.fromkeys(located(options, refusal) for refusal in found)
     for line in lines:
         log.error("%s", line)
     if lines:
         return 78
-    said = sum(origin != "default" for origin in loaded.origins.values())
-    print(f"the configuration can be used: {said} values set, {len(loaded.origins) - said} as they come")  # noqa: T201
+    print(f"the configuration is valid ({values_set(loaded)})")  # noqa: T201
     return 0

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     from headnod.app.outputs import layout  # noqa: PLC0415
     from headnod.errors import HeadnodError  # noqa: PLC0415
     from headnod.manifest import read_manifest  # noqa: PLC0415
-    from headnod.shipped import find_model  # noqa: PLC0415
+    from headnod.shipped import configured_model  # noqa: PLC0415
     from headnod.sinks.preview import demonstration, write_preview  # noqa: PLC0415
 
     flags = {
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
         ("--model", "model", "name"): options.model,
     }
     config = load_config(options, flags).config
-    labels = read_manifest(find_model(config.model.name)).labels
+    labels = read_manifest(configured_model(config.model.name)).labels
     moments: dict[str, Light] = {}
     for number, section in enumerate(config.leds, 1):
         lights, size = layout(section)

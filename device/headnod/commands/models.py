@@ -71,12 +71,12 @@ def run_list(options: argparse.Namespace) -> None:
     import msgspec  # noqa: PLC0415
 
     from headnod.bundles.store import Store, id_of, serial_of  # noqa: PLC0415
-    from headnod.shipped import find_model, models  # noqa: PLC0415
+    from headnod.shipped import configured_model, models  # noqa: PLC0415
 
     config = load_config(options).config
     store = Store(_state(options, config, reading=True))
     current = store.current if config.model.installed else None
-    listens = store.path(current) if current else find_model(config.model.name)
+    listens = store.path(current) if current else configured_model(config.model.name)
     rows = [(store.path(name), id_of(name), serial_of(name), "installed") for name in store.names()]
     rows += [(folder, folder.name, 0, "shipped") for folder in models()]
     for folder, model, serial, origin in rows:

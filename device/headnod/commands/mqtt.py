@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from headnod.commands.options import add_config, explained, load_config, service_beside
+from headnod.commands.options import add_config, load_config, located, service_beside
 from headnod.legible import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
@@ -64,7 +64,7 @@ def run_test(options: argparse.Namespace) -> int:
     reached = broker(section, client_id=client_id(ours))
     refused = broker_refusals(config, service) if service is not None else []
     steps = probe(reached, ours, written=example_messages(config), rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
-    for step in itertools.chain(steps, (Step("service", "fault", explained(each)) for each in refused)):
+    for step in itertools.chain(steps, (Step("service", "fault", located(options, each)) for each in refused)):
         if options.json:
             print(msgspec.json.encode(step).decode(), flush=True)  # noqa: T201
         else:

@@ -60,11 +60,23 @@ def _named(options: argparse.Namespace) -> Path | None:
 
 
 def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None = None) -> Loaded:
-    """The configuration from file, environment and flags.
+    """The configuration from file, environment and flags; `located` finds the origin of its values.
 
     Raises:
         ConfigError: It cannot be used.
     """
+    loaded = options.loaded = _load_config(options, flags)
+    return loaded
+
+
+def located(options: argparse.Namespace, error: Exception) -> str:
+    """An error in one line, with the way out and, if it refuses a value of the configuration, the value's origin."""
+    loaded: Loaded | None = getattr(options, "loaded", None)
+    text = explained(error)
+    return text if loaded is None else loaded.located(text)
+
+
+def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None) -> Loaded:
     from headnod.config import load  # noqa: PLC0415
     from headnod.layers import CONFIG_FILE, Value, environment_layer, file_layer, flag_layer  # noqa: PLC0415
     from headnod.service import service_of  # noqa: PLC0415
@@ -91,6 +103,12 @@ def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], o
         if (path := next(filter(os.path.lexists, service.password_files(kind)), None)) is not None
     }
     return load(*layers, found) if found else loaded
+
+
+def values_set(loaded: Loaded) -> str:
+    """How many values are set and how many are defaults."""
+    changed, defaults = loaded.changed, len(loaded.origins) - loaded.changed
+    return f"{changed} {'value' if changed == 1 else 'values'} set, {defaults} defaults"
 
 
 def explained(error: Exception) -> str:

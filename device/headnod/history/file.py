@@ -54,6 +54,7 @@ _TABLES = {
 ) WITHOUT ROWID""",
 }
 
+_MAGIC = b"SQLite format 3\0"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PATIENCE = 1.0
 
@@ -115,9 +116,7 @@ class HistoryFile:
                 raise
 
     def _own(self, file: int) -> None:
-        if not stat.S_ISREG(self._stat.st_mode):
-            message = f"{self._path}: is no plain file (set another history.path)"
-            raise ForeignHistoryError(message)
+        _check_kind(self._path, file)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -154,6 +153,44 @@ class HistoryFile:
                 self._connection.close()
             finally:
                 self._unlock()
+
+
+def check_kind(path: Path) -> None:
+    """Refuse a file that is not a history, without writing to it; an absent or damaged one is not refused.
+
+    Raises:
+        ForeignHistoryError: It is another kind of file, another program's database, or a newer headnod's.
+        HistoryAccessError: This user may not read it.
+    """
+    with _named(path):
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        try:
+            _check_kind(path, file)
+        finally:
+            os.close(file)
+    try:
+        with read_only(path):
+            pass
+    except (ForeignHistoryError, HistoryAccessError):
+        raise
+    except HistoryError:
+        # Empty, damaged or locked: the listener deals with it.
+        return
+
+
+def _check_kind(path: Path, file: int) -> None:
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode):
+        message = f"{path}: is not a regular file (set another history.path)"
+        raise ForeignHistoryError(message)
+    start = os.pread(file, len(_MAGIC), 0)
+    # A history with a damaged start still has whole pages; anything else must not be moved aside as damaged.
+    if start != _MAGIC[: len(start)] and status.st_size % PAGE:
+        message = f"{path}: is not an SQLite database (set another history.path)"
+        raise ForeignHistoryError(message)
 
 
 def require(path: Path) -> None:
