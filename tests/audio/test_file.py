@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from audio.waves import FLOAT, wav
 from headnod.audio.centred import CONSTANT
-from headnod.audio.containers import mp3_frame
+from headnod.audio.containers import READABLE, mp3_frame
 from headnod.audio.decoding import quiet_mpg123
 from headnod.audio.file import audio_file, promised_seconds
 from headnod.errors import AudioError
@@ -159,7 +159,7 @@ def test_an_empty_file_is_named(path):
 )
 def test_a_text_called_wav_is_no_audio(path, content):
     path.write_bytes(content)
-    assert "(WAV, FLAC, Ogg and MP3 can)" in refusal(path)
+    assert READABLE in refusal(path)
 
 
 def test_a_wav_without_a_channel_is_refused(path):
@@ -354,7 +354,7 @@ def test_a_pipe_is_read_as_the_file_is(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(b"", "gave no audio"), (b"this is no music\n" * 99, "begins like no audio that is known")],
+    [(b"", "gave no audio"), (b"this is no music\n" * 99, "is not audio that can be read")],
 )
 def test_a_pipe_without_audio_says_so(tmp_path, content, complaint):
     pipe = tmp_path / "pipe"

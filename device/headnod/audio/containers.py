@@ -24,6 +24,9 @@ _AIFF_KINDS = (b"AIFF", b"AIFC")
 FOREIGN = frozenset({"MP4 or M4A", "Matroska or WebM", "WMA", "AAC"})
 """Kinds that libsndfile cannot read and PyAV can."""
 
+READABLE = "WAV, FLAC, Ogg and MP3 can; with PyAV also M4A, AAC, WMA, WebM and Matroska"
+"""The formats, for messages about files that are none of them."""
+
 _MPEG_1, _LAYER_3 = 3, 1
 _BITRATES = {
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),

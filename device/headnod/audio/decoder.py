@@ -26,16 +26,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.audio.containers import FOREIGN, first_mp3_frame, kind_of
-from headnod.audio.decoding import CutOffError, Sound, forward_sound, open_sound, pipe_sound
+from headnod.audio.containers import FOREIGN, READABLE, first_mp3_frame, kind_of
+from headnod.audio.decoding import forward_sound, open_sound, pipe_sound
+from headnod.audio.forward import Forward, exactly, pipe_reader, preceded
+from headnod.audio.parts import BEGINNINGS, StreamParts
+from headnod.audio.sound import CutOffError, Sound, conformed
 from headnod.errors import AudioError
 
 _PR_SET_PDEATHSIG = 1
-_KEPT = 1 << 18
-"""Bytes at the head of a stream that can be read again."""
-_ENDLESS = 1 << 40
-_TAG = 128
-"""Bytes of the tag at the end of an MP3."""
 _MOST_SPOOLED = 1 << 30
 _ID3_HEADER = 10
 _SEARCHED = 1 << 16
@@ -43,83 +41,23 @@ _LONGEST = 1 << 28
 """Samples of two hours and more: 0xFFFFFFFF bytes, or half of that, in any width."""
 
 
-class Forward:
-    """A stream as a file: its head can be read again, and its size is unknown."""
+def open_stream(read: Callable[[int], bytes], kind: str | None, name: str) -> Sound:
+    """Begin to decode a stream, all parts of it.
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
-        """Read it by a function that gives up to so many bytes, none at the end."""
-        self._read = read
-        self._head = b""
-        self._place, self._reached, self._tag = 0, 0, 0
-        self.ended = False
-        """All was read."""
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes; none where the stream has passed by."""
-        if self._place >= _ENDLESS - _TAG:
-            # Where an MP3's tag would be, once: there is none.
-            zeros, self._tag = min(size, self._tag), 0
-            self._place += zeros
-            return bytes(zeros)
-        while self._reached < self._place + max(size, 1) and self._reached < _KEPT:
-            piece = self._read(min(_KEPT, 4_096))
-            if not piece:
-                self.ended = True
-                break
-            self._head += piece
-            self._reached += len(piece)
-        if self._place < len(self._head):
-            given = self._head[self._place : self._place + size]
-            self._place += len(given)
-            return given
-        while self._reached < self._place:
-            piece = self._read(min(65_536, self._place - self._reached))
-            if not piece:
-                return b""
-            self._reached += len(piece)
-        if self._reached > self._place:
-            return b""
-        given = self._read(size)
-        self.ended = not given
-        self._reached += len(given)
-        self._place += len(given)
-        return given
-
-    def tell(self) -> int:
-        """Place of the next byte."""
-        return self._place
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go somewhere; only the head and what is still to come can be read there."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: _ENDLESS}[whence]
-        self._place, self._tag = max(base + offset, 0), _TAG
-        return self._place
-
-
-def reader(pipe: int, begins: bytes) -> Callable[[int], bytes]:
-    """Gives first what was read already, then what the pipe gives."""
-    rest = memoryview(begins)
-
-    def read(size: int) -> bytes:
-        nonlocal rest
-        given = bytes(rest[:size]) if rest else os.read(pipe, size)
-        rest = rest[size:]
-        return given
-
-    return read
-
-
-def open_stream(pipe: int, begins: bytes, name: str) -> Sound:
-    """Begin to decode a pipe whose first bytes were read already.
+    Args:
+        read: Gives up to so many bytes, none at the end.
+        kind: What its first bytes are by `kind_of`.
+        name: What to call it in errors.
 
     Raises:
         AudioError: It is no audio that can be read.
     """
-    kind, read = kind_of(begins), reader(pipe, begins)
     if kind == "MP3":
         return _mp3(_without_tag(read), name)
-    if kind == "FLAC":
-        return forward_sound(Forward(read), name)
+    if kind in BEGINNINGS:
+        parts = StreamParts(read, BEGINNINGS[kind])
+        first = _part(parts, kind, name)
+        return dataclasses.replace(first, blocks=_all_parts(first, parts, kind, name))
     if kind in FOREIGN:
         return open_sound(_spooled(read, name), name)
     if kind is None:
@@ -130,9 +68,41 @@ def open_stream(pipe: int, begins: bytes, name: str) -> Sound:
     return dataclasses.replace(sound, frames=None, blocks=_unpromised(sound.blocks)) if unknown else sound
 
 
+def _part(parts: StreamParts, kind: str, name: str) -> Sound:
+    return forward_sound(Forward(parts.read), name) if kind == "FLAC" else pipe_sound(_pumped(parts.read), name)
+
+
+def _all_parts(first: Sound, parts: StreamParts, kind: str, name: str) -> Iterator[NDArray[np.float32]]:
+    yield from first.blocks
+    while parts.advance():
+        yield from conformed(_part(parts, kind, name), first.rate, first.channels)
+
+
 def _mp3(read: Callable[[int], bytes], name: str) -> Sound:
+    first, stream = _one_mp3(read, name)
+    return dataclasses.replace(first, blocks=_joined_mp3s(first, stream, name))
+
+
+def _one_mp3(read: Callable[[int], bytes], name: str) -> tuple[Sound, Forward]:
     stream = Forward(read)
-    return forward_sound(stream, name, lambda: stream.ended)
+    return forward_sound(stream, name, lambda: stream.ended), stream
+
+
+def _joined_mp3s(first: Sound, stream: Forward, name: str) -> Iterator[NDArray[np.float32]]:
+    yield from first.blocks
+    while not stream.ended:
+        try:
+            sound, stream = _one_mp3(_next_mp3(stream.rest(), name), name)
+        except AudioError:
+            # It was a tag at the end.
+            return
+        yield from conformed(sound, first.rate, first.channels)
+
+
+def _next_mp3(read: Callable[[int], bytes], name: str) -> Callable[[int], bytes]:
+    head = exactly(read, _ID3_HEADER)
+    read = preceded(head, read)
+    return _without_tag(read) if head[:3] == b"ID3" else _from_first_frame(read, name)
 
 
 def _unpromised(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
@@ -142,20 +112,17 @@ def _unpromised(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.fl
 
 def _from_first_frame(read: Callable[[int], bytes], name: str) -> Callable[[int], bytes]:
     """An MP3 stream that was joined midway, from its first whole frame."""
-    head = _exactly(read, _SEARCHED)
+    head = exactly(read, _SEARCHED)
     start = first_mp3_frame(head)
     if start is None:
-        message = (
-            f"{name}: begins like no audio that is known (WAV, FLAC, Ogg and MP3 are; "
-            "raw samples go into `headnod listen --audio -`)"
-        )
+        message = f"{name}: is not audio that can be read ({READABLE}; raw samples go into `headnod listen --audio -`)"
         raise AudioError(message)
-    return _after(head[start:], read)
+    return preceded(head[start:], read)
 
 
 def _without_tag(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     """An MP3 stream without the ID3 tag at its head, which may be longer than what can be read again."""
-    head = _exactly(read, _ID3_HEADER)
+    head = exactly(read, _ID3_HEADER)
     if head[:3] == b"ID3":
         size = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
         while size > 0:
@@ -164,25 +131,7 @@ def _without_tag(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
                 break
             size -= len(piece)
         return read
-    return _after(head, read)
-
-
-def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
-    data = b""
-    while len(data) < size and (piece := read(size - len(data))):
-        data += piece
-    return data
-
-
-def _after(head: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    def joined(size: int) -> bytes:
-        nonlocal head
-        if not head:
-            return read(size)
-        given, head = head[:size], head[size:]
-        return given
-
-    return joined
+    return preceded(head, read)
 
 
 def _pumped(read: Callable[[int], bytes]) -> int:
@@ -250,4 +199,5 @@ def run(open_it: Callable[[], Sound]) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(run(lambda: open_stream(0, bytes.fromhex(sys.argv[2]), sys.argv[1])))
+    begins = bytes.fromhex(sys.argv[2])
+    os._exit(run(lambda: open_stream(pipe_reader(0, begins), kind_of(begins), sys.argv[1])))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from headnod.audio.containers import FOREIGN, MPEG_SNIFFED, first_mp3_frame, kind_of
+from headnod.audio.containers import FOREIGN, MPEG_SNIFFED, READABLE, first_mp3_frame, kind_of
 from headnod.audio.convert import LEAST_RATE, MOST_RATE
+from headnod.audio.parts import BEGINNINGS, Slice, file_parts, mp3_parts
+from headnod.audio.sound import CutOffError, DamagedError, Sound
 from headnod.errors import AudioError
 
 BLOCK = 16_384
@@ -27,27 +29,6 @@ _REST = 16_384
 _OWN_WORDS = (b"[src/libmpg123", b"Warning: ", b"Note: ")
 """How libmpg123 begins its lines."""
 _STDERR = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Sound:
-    """What an open file holds."""
-
-    rate: int
-    """Frames per second."""
-
-    channels: int
-    """Channels of each frame."""
-
-    frames: int | None
-    """Length that its header promises; None where there is no such promise."""
-
-    blocks: Iterator[NDArray[np.float32]]
-    """Samples in [-1, 1], each of shape (n, channels)."""
-
-
-class CutOffError(AudioError):
-    """A file ended before the length that its header promises."""
 
 
 def open_sound(raw: IO[bytes], name: str) -> Sound:
@@ -68,12 +49,15 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
     if kind == "MP3":
         return _mp3(raw, name)
     try:
-        return sound_of(soundfile.SoundFile(raw), name)
+        sound = sound_of(soundfile.SoundFile(raw), name)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         start = first_mp3_frame(raw.read(_REST)) if raw.seek(0) == 0 else None
         if start is not None:
             return _mp3(raw, name, start)
         raise _unreadable(name, error) from error
+    if kind not in BEGINNINGS:
+        return sound
+    return dataclasses.replace(sound, blocks=file_parts(sound, raw, kind, lambda place: _sliced(raw, name, place)))
 
 
 def _foreign(raw: IO[bytes], name: str, kind: str | None) -> Sound:
@@ -89,23 +73,19 @@ def _foreign(raw: IO[bytes], name: str, kind: str | None) -> Sound:
 
 def _mp3(raw: IO[bytes], name: str, start: int = 0) -> Sound:
     """An MP3: its length is believed only where a Xing or VBRI header gives it; all of joined files are decoded."""
-    sound = forward_sound(_Endless(raw, start), name, lambda: _at_end(raw))
-    return Sound(sound.rate, sound.channels, sound.frames, _joined(sound, raw, name))
+    sound = _mp3_at(raw, name, start)
+    return dataclasses.replace(sound, blocks=mp3_parts(sound, raw, name, lambda place: _mp3_at(raw, name, place)))
 
 
-def _joined(sound: Sound, raw: IO[bytes], name: str) -> Iterator[NDArray[np.float32]]:
-    yield from sound.blocks
-    while sound.frames is not None:
-        # What follows the promised end may be another MP3: `cat a.mp3 b.mp3`.
-        place, size = raw.tell(), os.fstat(raw.fileno()).st_size
-        start = first_mp3_frame(raw.read(_REST)) if size - place > _REST else None
-        if start is None:
-            return
-        following = forward_sound(_Endless(raw, place + start), name, lambda: _at_end(raw))
-        if (following.rate, following.channels) != (sound.rate, sound.channels):
-            return
-        sound = following
-        yield from sound.blocks
+def _mp3_at(raw: IO[bytes], name: str, start: int) -> Sound:
+    return forward_sound(_Endless(raw, start), name, lambda: _at_end(raw))
+
+
+def _sliced(raw: IO[bytes], name: str, start: int) -> Sound:
+    try:
+        return sound_of(soundfile.SoundFile(Slice(raw, start)), name)
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise _unreadable(name, error) from error
 
 
 def _at_end(raw: IO[bytes]) -> bool:
@@ -206,7 +186,7 @@ def _blocks(
                     break
                 seconds = count / file.samplerate
                 message = f"{name}: is damaged after {seconds:.1f} s: {_reason(error)} (copy or record it again)"
-                raise AudioError(message) from error
+                raise DamagedError(message) from error
             if not len(frames):
                 break
             if not np.isfinite(frames).all():
@@ -248,7 +228,7 @@ def quiet_mpg123() -> Iterator[None]:
 
 
 def _unreadable(name: str, error: Exception) -> AudioError:
-    return AudioError(f"{name}: is not audio that can be read: {_reason(error)} (WAV, FLAC, Ogg and MP3 can)")
+    return AudioError(f"{name}: is not audio that can be read: {_reason(error)} ({READABLE})")
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,8 @@ from headnod.audio.blocks import Block
 from headnod.audio.centred import CONSTANT, centred
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.convert import OutputRate, Resampler
-from headnod.audio.decoding import Sound, open_sound
+from headnod.audio.decoding import open_sound
+from headnod.audio.sound import Sound
 from headnod.errors import AudioError
 from headnod.frontend import Audio
 

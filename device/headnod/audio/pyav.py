@@ -13,8 +13,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.audio.containers import READABLE
 from headnod.audio.convert import LEAST_RATE, MOST_RATE
-from headnod.audio.decoding import Sound
+from headnod.audio.sound import Sound
 from headnod.errors import AudioError
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,ogg,mp3,flac,wav"
@@ -34,7 +35,7 @@ def open_foreign(raw: IO[bytes], name: str) -> Sound:
         rate = int(stream.rate or 0) if stream is not None else 0
         channels = int(stream.codec_context.layout.nb_channels) if stream is not None else 0
     except (av.FFmpegError, ValueError, IndexError) as error:
-        message = f"{name}: is not audio that can be read: {error}"
+        message = f"{name}: is not audio that can be read: {error} ({READABLE})"
         raise AudioError(message) from error
     if stream is None:
         message = f"{name}: holds no audio (a film without sound?)"
