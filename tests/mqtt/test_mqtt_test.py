@@ -70,8 +70,14 @@ def test_every_topic_that_may_not_be_written_is_named(broker, password):
     broker.restart()
     ended = headnod(**settings)
     assert ended.returncode == 1
+    lines = [line.split(maxsplit=2) for line in ended.stdout.splitlines()]
+    refused = [message for mark, step, message in lines if (mark, step) == ("FAULT", "rights")]
+    first, *topics = refused
+    assert first.startswith(
+        f"{len(topics)} topics may not be written: not authorized (user 'kitchen' must write headnod"
+    )
     for topic in ("health", "info", "model", "response/info", "shadow", "song", "state", "status"):
-        assert f"headnod/kitchen/{topic}" in ended.stdout
+        assert f"headnod/kitchen/{topic}" in topics
 
 
 @pytest.mark.parametrize("dumb", [True, False])
@@ -87,7 +93,10 @@ def test_a_broker_that_knows_mqtt_3_alone_is_named_with_its_setting(dumb):
 def test_limits_and_what_does_not_fit_are_told():
     with StrictBroker(maximum_packet_size=600, retain_available=0) as strict:
         ended = headnod(host=HOST, port=strict.port, node="kitchen")
-    lines = {line.split()[1]: line for line in ended.stdout.splitlines()}
+    lines = {}
+    for line in ended.stdout.splitlines():
+        step = line.split()[1]
+        lines[step] = f"{lines[step]} {line}" if step in lines else line
     assert "packets of up to 600 bytes" in lines["limits"]
     assert "it retains nothing" in lines["limits"]
     assert lines["sizes"].startswith("FAULT")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -148,7 +149,9 @@ class _Trial:
                 refusal = self._published(topic, self._retained.get(topic, b""))
             if refusal is not None:
                 refused.setdefault((self._foreign(topic), refusal), []).append(topic)
-        steps = [self._refused(foreign, refusal, names) for (foreign, refusal), names in refused.items()]
+        steps = [
+            step for (foreign, refusal), names in refused.items() for step in self._refused(foreign, refusal, names)
+        ]
         if not self._broker.modern:
             steps.append(Step("rights", "warning", "MQTT 3.1.1 does not tell what a broker refuses (mqtt.protocol)"))
         elif self._link.limits.maximum_qos == 0:
@@ -161,9 +164,8 @@ class _Trial:
         large = [topic for topic, payload in written.items() if not limits.takes(topic, payload)]
         if large:
             fault = any(not self._foreign(topic) for topic in large)
-            names = ", ".join(sorted(large))
-            message = f"{names}: larger than the {limits.largest} bytes that the broker takes, so not published"
-            return [Step("sizes", "fault" if fault else "warning", message)]
+            reason = f"larger than the {limits.largest} bytes that the broker accepts, so not published"
+            return _by_topic("sizes", "fault" if fault else "warning", sorted(large), ": ", reason)
         topic, size = self._topics.response(_VERB), max(map(len, written.values()), default=0)
         while not limits.takes(topic, b" " * size):
             size -= 1
@@ -181,18 +183,18 @@ class _Trial:
         """It is a topic of discovery and not one of the listener's own."""
         return not topic.startswith(self._topics.response("").removesuffix("response/"))
 
-    def _refused(self, foreign: bool, refusal: str, topics: Sequence[str]) -> Step:  # noqa: FBT001 - private
-        message = f"{', '.join(topics)} may not be written: {refusal}"
+    def _refused(self, foreign: bool, refusal: str, topics: Sequence[str]) -> list[Step]:  # noqa: FBT001 - private
         if foreign and refusal.startswith(LOST):
             form = 'is it too large for the broker? try mqtt.discovery_form = "component"'
-            return Step("rights", "fault", f"{', '.join(topics)}: {refusal} ({form})")
+            return _by_topic("rights", "fault", topics, ": ", f"{refusal} ({form})")
         if foreign:
             # The listener does all else without Home Assistant.
             whole = topics[0].partition("/")[0]
             hint = f"{self._user} must write {whole}/#, or set mqtt.discovery = false"
-            return Step("rights", "warning", f"{message} ({hint})")
+            return _by_topic("rights", "warning", topics, " may not be written: ", f"{refusal} ({hint})")
         whole = self._topics.response("").removesuffix("response/")
-        return Step("rights", "fault", f"{message} ({self._user} must write {whole}#)")
+        hint = f"{self._user} must write {whole}#"
+        return _by_topic("rights", "fault", topics, " may not be written: ", f"{refusal} ({hint})")
 
     def _unanswered(self) -> str:
         silent = f"{self._broker}: it does not answer within {self._patience:g} s (is it a broker, and is it well?)"
@@ -245,3 +247,15 @@ def _anything(_topic: str, _payload: bytes) -> bool:
 
 def _nothing(_topic: str, _payload: bytes) -> bool:
     return False
+
+
+def _by_topic(
+    step: str, verdict: Literal["warning", "fault"], topics: Sequence[str], joint: str, reason: str
+) -> list[Step]:
+    """A step with the reason, followed by one step for each topic where there are several."""
+    if len(topics) == 1:
+        return [Step(step, verdict, topics[0] + joint + reason)]
+    return [
+        Step(step, verdict, f"{len(topics)} topics{joint}{reason}"),
+        *(Step(step, verdict, each) for each in topics),
+    ]
