@@ -1,5 +1,9 @@
 """What many tests start from: the shipped model, the demo clip, and chance with a seed."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -43,3 +47,12 @@ def demo(model):
     """The demo clip, mono at the model's sample rate."""
     with audio_file(demo_clip(), model.front_end.sample_rate) as blocks:
         return np.concatenate(list(blocks))
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

@@ -34,7 +34,10 @@ def test_sound_on_one_side_of_a_stereo_microphone_is_heard(tmp_path, side):
 
 @pytest.mark.parametrize(
     ("refused", "reason"),
-    [(errno.EBUSY, "'pcm:mic' is held by another program"), (errno.EACCES, "'pcm:mic' may not be opened by ")],
+    [
+        (errno.EBUSY, "'pcm:mic' is held by another program"),
+        (errno.EACCES, "'pcm:mic' may not be opened: permission denied ("),
+    ],
 )
 def test_a_microphone_that_cannot_be_opened_is_told_from_an_absent_one(tmp_path, refused, reason):
     environment = alsa_microphone(tmp_path, MONO, refused=refused)

@@ -3,9 +3,7 @@
 import contextlib
 import os
 import re
-import shutil
 import sqlite3
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from msgspec.structs import replace
 
 import installed
 from bundles import copied, flipped
+from denied import as_nobody
 from headnod.app.validation import doubts, refusals, service_refusals
 from headnod.config import (
     Config,
@@ -117,13 +116,13 @@ def test_the_history_of_another_program_or_of_a_newer_headnod_is_refused(tmp_pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_folder_or_file_that_this_user_may_not_write_is_refused_unless_a_service_writes_it(public):
-    path = public / "history.sqlite"
+def test_a_folder_or_file_that_this_user_may_not_write_is_refused_unless_a_service_writes_it(open_folder):
+    path = open_folder / "history.sqlite"
     with as_nobody():
         (in_folder,) = of_history(path)
         assert of_history(path, of_service=True) == []
-    assert in_folder.startswith(f"history.path: {path}: this user may not write into {public} (change its owner")
-    public.chmod(0o777)
+    assert in_folder.startswith(f"history.path: {path}: this user may not write into {open_folder} (change its owner")
+    open_folder.chmod(0o777)
     remember(path, range(3))
     path.chmod(0o644)
     with as_nobody():
@@ -133,15 +132,6 @@ def test_a_folder_or_file_that_this_user_may_not_write_is_refused_unless_a_servi
     with as_nobody():
         (unread,) = of_history(path)
     assert unread == f"history.path: {path}: permission denied"
-
-
-@contextlib.contextmanager
-def as_nobody():
-    os.setresuid(65_534, 65_534, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
 
 
 @pytest.mark.parametrize("content", [b"root:x:0:0:root:/root:/bin/bash\n", b"SQLit\n", bytes(4097)])
@@ -266,17 +256,8 @@ def units(tmp_path):
 
 
 @pytest.fixture
-def public():
-    """A folder that every user and every service may enter, as /etc/headnod is."""
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def secret(public):
-    path = public / "kitchen.key"
+def secret(open_folder):
+    path = open_folder / "kitchen.key"
     path.write_text("key")
     path.chmod(0o600)
     return path
@@ -337,15 +318,15 @@ def test_what_the_service_may_not_see_or_do_is_refused(units, tmp_path):
     assert sandbox.refused_port(8137) == ""
 
 
-def test_a_service_needs_a_folder_for_its_history_that_it_may_write_to(units, public):
+def test_a_service_needs_a_folder_for_its_history_that_it_may_write_to(units, open_folder):
     changes = units / "headnod.service.d"
     changes.mkdir()
-    (changes / "override.conf").write_text(f"[Service]\nReadWritePaths={public}\n")
-    path = public / "history.sqlite"
+    (changes / "override.conf").write_text(f"[Service]\nReadWritePaths={open_folder}\n")
+    path = open_folder / "history.sqlite"
     config = Config(history=HistorySection(path=str(path)))
     (refusal,) = of_service(config, units)
-    assert f"the user of headnod.service may not write to {public} (sudo chmod a+w {public}" in refusal
-    public.chmod(0o777)
+    assert f"the user of headnod.service may not write to {open_folder} (sudo chmod a+w {open_folder}" in refusal
+    open_folder.chmod(0o777)
     assert of_service(config, units) == []
     path.touch(mode=0o600)
     (refusal,) = of_service(config, units)

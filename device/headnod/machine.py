@@ -7,7 +7,9 @@ read of a file that Linux keeps.
 from __future__ import annotations
 
 import ctypes
+import grp
 import os
+import pwd
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +58,37 @@ def clock_is_kept(flag: Path = _SYNCHRONISED) -> bool | None:
     if 0 <= state != _TIME_ERROR or flag.exists():
         return True
     return False if state == _TIME_ERROR else None
+
+
+def permission_denied(*groups: str) -> str:
+    """Permission to open a device was denied: the reason, and the command that helps.
+
+    Args:
+        groups: The group of the device, and further groups that are joined by the same command where they exist.
+    """
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        # systemd's DynamicUser has a name only where systemd's own name service is installed.
+        return f"permission denied (the service needs SupplementaryGroups={' '.join(groups)})"
+    there = [group for group in groups if _members(group) is not None]
+    group = groups[0]
+    if group not in there:
+        return f"permission denied (there is no group {group} on this machine: 'sudo scripts/install' makes it)"
+    if grp.getgrnam(group).gr_gid in {os.getegid(), *os.getgroups()}:
+        way_out = f"the device is not open to the group {group}: 'sudo scripts/install' adds the udev rule for it"
+    elif user in (_members(group) or ()):
+        way_out = f"log out and in again, then the group {group} applies"
+    else:
+        way_out = f"{user} is not in the group {group}: sudo usermod -aG {','.join(there)} {user}, then log in again"
+    return f"permission denied ({way_out})"
+
+
+def _members(group: str) -> list[str] | None:
+    try:
+        return grp.getgrnam(group).gr_mem
+    except KeyError:
+        return None
 
 
 class Processor:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
+from denied import as_nobody
 from headnod.errors import HeadnodError, LedError
 from headnod.estimate import State
 from headnod.extras import how_to_install
@@ -129,7 +130,9 @@ def test_a_pin_that_stays_as_it_is_is_left_alone(board):
 
 def test_a_busy_pin_is_named_and_no_other_pin_is_kept(board):
     other = Leds(LedSettings(pins={"jazz": PINS["jazz"]}), pin_factory=board)
-    with pytest.raises(LedError, match=r"LED 'jazz' on GPIO 25: pin GPIO25 is already in use.*group gpio") as refusal:
+    with pytest.raises(
+        LedError, match=r"LED 'jazz' on GPIO 25: pin GPIO25 is already in use.*the pin is in use \("
+    ) as refusal:
         Leds(LedSettings(), pin_factory=board)
     assert refusal.traceback
     other.close()
@@ -137,7 +140,7 @@ def test_a_busy_pin_is_named_and_no_other_pin_is_kept(board):
 
 
 def test_a_pin_that_the_board_has_not_is_named(board):
-    with pytest.raises(LedError, match="LED 'jazz' on GPIO 99: 99 is not a valid pin name"):
+    with pytest.raises(LedError, match=r"LED 'jazz' on GPIO 99: 99 is not a valid pin name \(choose a GPIO"):
         Leds(LedSettings(pins={"jazz": 99}), pin_factory=board)
 
 
@@ -171,9 +174,45 @@ except LedError as error:
 def test_a_machine_without_gpio_is_one_error_that_says_what_was_tried():
     said = run(TRY)
     assert said.count("\n") == 1
-    assert "LED 'blues' on GPIO 17: Unable to load any default pin factory!" in said
+    assert (
+        said == "LED 'blues' on GPIO 17: there are no GPIO pins: /dev/gpiochip* is absent (is this a Raspberry Pi?)\n"
+    )
+
+
+def refused(chips):
+    with pytest.raises(LedError) as refusal:
+        Leds(LedSettings(pins={"1": 17}), devices=chips)
+    return str(refusal.value)
+
+
+@pytest.mark.skipif(Path("/dev/gpiochip0").exists(), reason="this machine has GPIO")
+def test_a_chip_that_is_there_and_cannot_be_used_is_one_error_that_says_what_was_tried(tmp_path):
+    (tmp_path / "gpiochip0").touch()
+    said = refused(tmp_path)
+    assert "LED '1' on GPIO 17: Unable to load any default pin factory!" in said
     assert "Falling back from lgpio" in said
     assert "Falling back from native" in said
+
+
+@pytest.mark.skipif(Path("/dev/gpiochip0").exists(), reason="this machine has GPIO")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_pins_that_this_user_may_not_open_are_told_from_absent_ones(open_folder):
+    chip = open_folder / "gpiochip0"
+    chip.touch(mode=0o660)
+    with as_nobody():
+        said = refused(open_folder)
+    assert said.startswith(f"LED '1' on GPIO 17: {chip}: permission denied (")
+    assert "gpio" in said.partition("permission denied (")[2]
+
+
+class BusyChip(MockFactory):
+    def pin(self, name):  # noqa: ARG002 - gpiozero's interface
+        raise RuntimeError("'GPIO busy'")  # as lgpio.error, which is an Exception of its own
+
+
+def test_a_pin_that_another_program_has_is_in_use():
+    with pytest.raises(LedError, match=r"LED '1' on GPIO 17: 'GPIO busy': the pin is in use \('sudo gpioinfo'"):
+        Leds(LedSettings(pins={"1": 17}), pin_factory=BusyChip(pin_class=MockPWMPin))
 
 
 def test_without_gpiozero_the_error_says_what_to_install():

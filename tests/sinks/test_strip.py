@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,12 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from denied import as_nobody
 from headnod.errors import LedError
 from headnod.extras import how_to_install
 from headnod.sinks.lights import Lights
 from headnod.sinks.palette import colour
 from headnod.sinks.scene import Light
-from headnod.sinks.strip import WS2812_HERTZ, Strip, StripSettings, apa102_frame, limited, open_spi, ws2812_frame
+from headnod.sinks.strip import (
+    WS2812_HERTZ,
+    Strip,
+    StripSettings,
+    apa102_frame,
+    limited,
+    open_spi,
+    reason,
+    ws2812_frame,
+)
 from heard import estimate, silence
 
 
@@ -231,8 +242,32 @@ def test_a_bus_that_went_away_is_named():
 @pytest.mark.skipif(Path("/dev/spidev0.0").exists(), reason="this machine has SPI")
 def test_without_spi_the_error_says_how_to_turn_it_on():
     pytest.importorskip("spidev")
-    with pytest.raises(LedError, match=r"strip on SPI 0\.0: No such file or directory \(set dtparam=spi=on"):
+    with pytest.raises(LedError, match=r"strip on SPI 0\.0: /dev/spidev0\.0 is absent \(set dtparam=spi=on"):
         open_spi(StripSettings())
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, r"/dev/spidev0\.1: permission denied \(.*spi"),
+        (errno.EPERM, r"/dev/spidev0\.1: permission denied \(.*spi"),
+        (errno.EBUSY, r"/dev/spidev0\.1: in use by another program \(.*sudo fuser -v /dev/spidev0\.1"),
+        (errno.ENOENT, r"/dev/spidev0\.1 is absent \(set dtparam=spi=on"),
+        (errno.ENXIO, r"/dev/spidev0\.1 is absent \(set dtparam=spi=on"),
+        (errno.EINVAL, r"/dev/spidev0\.1: Invalid argument \(is it an SPI device"),
+    ],
+)
+def test_a_device_that_is_absent_busy_or_denied_is_told_apart(number, said):
+    error = OSError(number, os.strerror(number))
+    assert re.match(said, reason(error, Path("/dev/spidev0.1")))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_device_that_this_user_may_not_open_names_the_group(open_folder):
+    pytest.importorskip("spidev")
+    (open_folder / "spidev0.0").touch(mode=0o660)
+    with as_nobody(), pytest.raises(LedError, match=r"strip on SPI 0\.0: .*spidev0\.0: permission denied \(.*spi"):
+        open_spi(StripSettings(chip="apa102"), devices=open_folder)
 
 
 @pytest.mark.parametrize(

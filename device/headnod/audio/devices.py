@@ -8,10 +8,7 @@ is plugged into, or the id that ALSA gives a card.
 from __future__ import annotations
 
 import errno
-import grp
 import json
-import os
-import pwd
 import re
 import subprocess
 import sys
@@ -22,6 +19,7 @@ from typing import Any
 
 from headnod.errors import AudioError
 from headnod.extras import how_to_install
+from headnod.machine import permission_denied
 
 SYS_SOUND, PROC_CARDS = Path("/sys/class/sound"), Path("/proc/asound")
 CAPTURE = Path(__file__).with_name("capture.py")
@@ -120,13 +118,7 @@ def _reason(closed: dict[str, Any], cards: Path) -> str:
     if closed["errno"] == errno.EBUSY:
         holder = _holder(closed["name"], cards)
         return f"is held by {holder or 'another program'} (stop it; `fuser -v /dev/snd/*` lists who has sound devices)"
-    try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-        member = user in grp.getgrnam(_GROUP).gr_mem
-    except KeyError:
-        return f"may not be opened: permission denied (the service needs SupplementaryGroups={_GROUP})"
-    way = "log out and in again" if member else f"sudo usermod -aG {_GROUP} {user}, then log in again"
-    return f"may not be opened by {user}: permission denied ({way})"
+    return f"may not be opened: {permission_denied(_GROUP)}"
 
 
 def _holder(name: str, cards: Path) -> str:

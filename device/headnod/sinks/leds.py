@@ -7,14 +7,17 @@ file that imports gpiozero, which drives every Raspberry Pi through lgpio.
 from __future__ import annotations
 
 import contextlib
+import os
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
+from headnod.machine import permission_denied
 from headnod.sinks.scene import Heights, Layout, Light, best, one_each
 
 PINS: Mapping[str, int] = {
@@ -64,13 +67,20 @@ class Leds:
     >>> leds.close()
     """
 
-    def __init__(self, settings: LedSettings, *, pin_factory: Any = None) -> None:  # noqa: ANN401 - gpiozero has no types
+    def __init__(
+        self,
+        settings: LedSettings,
+        *,
+        pin_factory: Any = None,  # noqa: ANN401 - gpiozero has no types
+        devices: Path = Path("/dev"),
+    ) -> None:
         """Take the pins, all of them or none.
 
         Args:
             settings: Which pins, and how bright.
             pin_factory: A gpiozero pin factory; None takes the one that gpiozero
                 finds on this board, or the one that GPIOZERO_PIN_FACTORY names.
+            devices: Where the GPIO chips are.
 
         Raises:
             LedError: gpiozero is missing, there is no GPIO here, or a pin cannot be had.
@@ -79,7 +89,7 @@ class Leds:
         self._leds: list[Any] = []
         try:
             for place in _places(settings.pins):
-                self._leds.append(_led(place, settings, pin_factory))
+                self._leds.append(_led(place, settings, pin_factory, devices))
         except LedError:
             self.close()
             raise
@@ -141,7 +151,7 @@ def _is_number(place: str) -> bool:
     return place.isascii() and place.isdecimal()
 
 
-def _led(place: str, settings: LedSettings, pin_factory: Any) -> Any:  # noqa: ANN401
+def _led(place: str, settings: LedSettings, pin_factory: Any, devices: Path) -> Any:  # noqa: ANN401
     number = settings.pins[place]
     try:
         # None of a board's libraries may be there, and gpiozero warns of each before it gives up.
@@ -155,10 +165,33 @@ def _led(place: str, settings: LedSettings, pin_factory: Any) -> Any:  # noqa: A
         message = f"LEDs: {error.name} is not installed: {how_to_install('device')}"
         raise LedError(message) from error
     except Exception as error:
-        message = (
-            f"LED {place!r} on GPIO {number}: {error} (is it a free pin of this board, and are you in the group gpio?)"
-        )
+        chosen = pin_factory is not None or "GPIOZERO_PIN_FACTORY" in os.environ
+        message = f"LED {place!r} on GPIO {number}: {_reason(error, None if chosen else devices)}"
         raise LedError(message) from error
+
+
+def _reason(error: Exception, devices: Path | None) -> str:
+    """Why a pin cannot be used (busy, not on this board, absent or denied), and the way out.
+
+    Args:
+        error: The error of gpiozero or lgpio.
+        devices: Where the GPIO chips are; None if the pin factory may not need any.
+    """
+    from gpiozero import BadPinFactory, GPIOPinInUse, PinInvalidPin  # noqa: PLC0415
+
+    cause = error.__cause__ if isinstance(error, LedError) else error
+    if isinstance(cause, GPIOPinInUse) or "busy" in str(error).lower():
+        return f"{error}: the pin is in use ('sudo gpioinfo' lists the users of pins; stop it, or choose another pin)"
+    if isinstance(cause, PinInvalidPin):
+        return f"{error} (choose a GPIO number of this board)"
+    if devices is None or not isinstance(cause, BadPinFactory):
+        return str(error)
+    chips = sorted(devices.glob("gpiochip*"))
+    if not chips:
+        return f"there are no GPIO pins: {devices}/gpiochip* is absent (is this a Raspberry Pi?)"
+    if not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
+        return f"{chips[0]}: {permission_denied('gpio', 'spi')}"
+    return str(error)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
+from headnod.machine import permission_denied
 from headnod.sinks.scene import LAYOUTS, Layout, Light, Mode
 
 Bytes = NDArray[np.uint8]
@@ -189,12 +190,13 @@ def limited(duties: NDArray[np.float64], milliamps: float) -> NDArray[np.float64
     return duties * (milliamps / drawn) if drawn > milliamps else duties
 
 
-def open_spi(settings: StripSettings, *, buffer: Path = SPIDEV_BUFFER) -> SpiDevice:
+def open_spi(settings: StripSettings, *, buffer: Path = SPIDEV_BUFFER, devices: Path = Path("/dev")) -> SpiDevice:
     """The SPI device of a strip, at the speed that its chip needs.
 
     Args:
         settings: Which device, and how many LEDs hang on it.
         buffer: Where the driver says how many bytes it takes at once.
+        devices: Where the SPI devices are.
 
     Raises:
         LedError: spidev is missing, or the device cannot be had or is too small.
@@ -206,18 +208,27 @@ def open_spi(settings: StripSettings, *, buffer: Path = SPIDEV_BUFFER) -> SpiDev
         raise LedError(message) from error
     _check_buffer(settings, buffer)
     spi: Any = spidev.SpiDev()
+    device = devices / f"spidev{settings.spi}"
     try:
-        spi.open_path(f"/dev/spidev{settings.spi}")
+        spi.open_path(str(device))
         spi.max_speed_hz = WS2812_HERTZ if settings.chip == "ws2812" else APA102_HERTZ
         spi.mode = 0
     except OSError as error:
         spi.close()
-        way_out = "sudo usermod -aG spi $USER, and log in again"
-        if error.errno != errno.EACCES:
-            way_out = "set dtparam=spi=on in config.txt and restart; leds.spi names bus and device"
-        message = f"strip on SPI {settings.spi}: {error.strerror or error} ({way_out})"
+        message = f"strip on SPI {settings.spi}: {reason(error, device)}"
         raise LedError(message) from error
     return spi
+
+
+def reason(error: OSError, device: Path) -> str:
+    """Why an SPI device cannot be opened (absent, busy or denied), and the way out."""
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"{device}: {permission_denied('spi', 'gpio')}"
+    if error.errno == errno.EBUSY:
+        return f"{device}: in use by another program (stop it; 'sudo fuser -v {device}' lists it)"
+    if error.errno in {errno.ENOENT, errno.ENODEV, errno.ENXIO}:
+        return f"{device} is absent (set dtparam=spi=on in config.txt and restart; leds.spi names bus and device)"
+    return f"{device}: {error.strerror or error} (is it an SPI device? leds.spi names bus and device)"
 
 
 def _check_buffer(settings: StripSettings, buffer: Path) -> None:
