@@ -8,26 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-import soxr
 
-from audio.waves import wav
+from audio.waves import pitch, tone, wav
 from headnod.audio.containers import READABLE
 from headnod.audio.file import audio_file
 from headnod.audio.parts import BEGINNINGS, StreamParts
 from headnod.errors import AudioError
-from signals import RATE, sine
+from signals import RATE
 
 LOW, HIGH = 440.0, 1_760.0
 KINDS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")]
 
 
 def encoded(frequency, seconds, kind, rate=48_000, channels=1):
-    """A tone as a file in memory."""
-    file = io.BytesIO()
-    tone = soxr.resample(0.3 * sine(frequency, seconds), RATE, rate).astype(np.float32)
-    soundfile.write(file, np.stack([tone] * channels, axis=1), rate, format=kind[0], subtype=kind[1])
-    return file.getvalue()
+    return tone(frequency, seconds, *kind, rate=rate, channels=channels)
 
 
 def decoded(path):
@@ -45,11 +39,6 @@ def piped(tmp_path, content):
         return decoded(pipe)
     finally:
         writer.join()
-
-
-def pitch(audio):
-    spectrum = np.abs(np.fft.rfft(audio * np.hanning(audio.size)))
-    return spectrum.argmax() * RATE / audio.size
 
 
 @pytest.mark.parametrize("through", ["file", "pipe"])

@@ -1,6 +1,12 @@
-"""WAV files written byte by byte, the wrong ones too."""
+"""Audio files in memory: WAV files written byte by byte, the wrong ones too, and tones in other formats."""
 
+import io
 import struct
+
+import numpy as np
+import soundfile
+
+from signals import RATE, sine
 
 PCM, FLOAT = 1, 3
 
@@ -33,3 +39,19 @@ def wav(
         + struct.pack("<4sI", b"data", size)
         + data
     )
+
+
+def tone(
+    hertz: float, seconds: float, kind: str = "MP3", codec: str | None = None, *, rate: int = RATE, channels: int = 1
+) -> bytes:
+    """A tone as an audio file."""
+    file = io.BytesIO()
+    audio = sine(hertz, seconds, rate=rate)
+    soundfile.write(file, np.stack([audio] * channels, axis=1), rate, format=kind, subtype=codec)
+    return file.getvalue()
+
+
+def pitch(audio: np.ndarray) -> float:
+    """The strongest frequency of audio at `RATE`, in hertz."""
+    spectrum = np.abs(np.fft.rfft(audio * np.hanning(audio.size)))
+    return float(spectrum.argmax() * RATE / audio.size)

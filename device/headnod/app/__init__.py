@@ -16,6 +16,7 @@ from headnod.app import outputs
 from headnod.app.daemon import Daemon
 from headnod.app.sources import MICROPHONE, microphone_or_demo
 from headnod.app.validation import validate_listener
+from headnod.audio.web_address import is_address, shown
 from headnod.config import Config
 
 
@@ -24,7 +25,7 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
 
     Args:
         read_config: Reads the configuration.
-        audio: `mic`, a file, `-` for raw samples on stdin, or None: then the
+        audio: `mic`, a file, the address of a web radio, `-` for raw samples on stdin, or None: then the
             microphone; the demo clip where there is none, none was named and nothing records it.
         view: `auto`, `plain`, `json` or `none`.
         pace: `real` or `fast` for files; None leaves files fast and the demo real.
@@ -34,6 +35,8 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
     """
     config = validate_listener(read_config())
     hearing = audio or ""
+    if is_address(hearing):
+        hearing = shown(hearing)
     if audio is None:
         audio = microphone_or_demo(config.microphone, recorded=outputs.recorded(config))
         if audio != MICROPHONE:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import IO
 
 from headnod.audio.blocks import Block
-from headnod.audio.centred import centred
+from headnod.audio.centred import CONSTANT, centred
 from headnod.audio.convert import OutputRate
 from headnod.audio.microphone import SHORTEST, Capture, find_device, microphone_blocks, open_device
 from headnod.audio.paced import paced
 from headnod.audio.stream import open_command
+from headnod.audio.web_address import checked_address, is_address
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
 from headnod.shipped import demo_clip
@@ -56,7 +57,7 @@ def source(
     """Blocks of sound at a sample rate.
 
     Args:
-        audio: `mic`, `-` or a file.
+        audio: `mic`, `-`, the address of a web radio, or a file.
         section: Which microphone, and what raw samples are.
         rate: Sample rate that the blocks shall have; an `OutputRate` may change while they come.
         pace: `real` holds files back to the pace of music.
@@ -71,6 +72,13 @@ def source(
             start = opener(section, block, claim=claim.hold)
             with contextlib.closing(microphone_blocks(start, rate)) as blocks:
                 yield centred(blocks, delivered)
+        return
+    if is_address(audio):
+        from headnod.audio.radio import radio_blocks  # noqa: PLC0415 - for radios only
+
+        checked_address(audio)
+        with contextlib.closing(radio_blocks(audio, rate)) as blocks:
+            yield centred(blocks, delivered, least=CONSTANT)
         return
     with contextlib.ExitStack() as stack:
         stored: Iterator[Block]

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.audio.containers import FOREIGN, READABLE, first_mp3_frame, kind_of
+from headnod.audio.containers import FOREIGN, MPEG_SNIFFED, READABLE, first_mp3_frame, kind_of
 from headnod.audio.decoding import forward_sound, open_sound, pipe_sound
 from headnod.audio.forward import Forward, exactly, pipe_reader, preceded
 from headnod.audio.parts import BEGINNINGS, StreamParts
 from headnod.audio.sound import CutOffError, Sound, conformed
+from headnod.audio.web_address import RefusedError
 from headnod.errors import AudioError
 
 _PR_SET_PDEATHSIG = 1
@@ -112,8 +113,11 @@ def _unpromised(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.fl
 
 def _from_first_frame(read: Callable[[int], bytes], name: str) -> Callable[[int], bytes]:
     """An MP3 stream that was joined midway, from its first whole frame."""
-    head = exactly(read, _SEARCHED)
-    start = first_mp3_frame(head)
+    head, start = b"", None
+    # As little as suffices: a radio gives the next bytes in the time that they last.
+    while start is None and len(head) < _SEARCHED and (piece := read(MPEG_SNIFFED)):
+        head += piece
+        start = first_mp3_frame(head)
     if start is None:
         message = f"{name}: is not audio that can be read ({READABLE}; raw samples go into `headnod listen --audio -`)"
         raise AudioError(message)
@@ -186,7 +190,8 @@ def run(open_it: Callable[[], Sound]) -> int:
     try:
         sound = open_it()
     except (AudioError, OSError) as error:
-        _write(json.dumps({"error": str(error)}).encode() + b"\n")
+        refused = {"refused": True} if isinstance(error, RefusedError) else {}
+        _write(json.dumps({"error": str(error), **refused}).encode() + b"\n")
         return 1
     try:
         write_all(sound)

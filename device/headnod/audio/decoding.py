@@ -45,7 +45,7 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
     kind = kind_of(begins)
     raw.seek(0)
     if kind in FOREIGN:
-        return _foreign(raw, name, kind)
+        return open_foreign(raw, name, kind)
     if kind == "MP3":
         return _mp3(raw, name)
     try:
@@ -60,15 +60,25 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
     return dataclasses.replace(sound, blocks=file_parts(sound, raw, kind, lambda place: _sliced(raw, name, place)))
 
 
-def _foreign(raw: IO[bytes], name: str, kind: str | None) -> Sound:
+def open_foreign(raw: Any, name: str, kind: str) -> Sound:  # noqa: ANN401 - PyAV needs its read only
+    """Begin to decode a kind that only PyAV reads.
+
+    Args:
+        raw: An object with `read`; one that has `seek` and `tell` too can be searched.
+        name: What to call it in errors.
+        kind: A member of `FOREIGN`.
+
+    Raises:
+        AudioError: It holds no audio, or PyAV is not installed.
+    """
     try:
-        from headnod.audio.pyav import open_foreign  # noqa: PLC0415 - an optional library
+        from headnod.audio import pyav  # noqa: PLC0415 - an optional library
     except ImportError:
         from headnod.extras import how_to_install  # noqa: PLC0415
 
         message = f"{name}: is {kind}, which needs PyAV (install it with: {how_to_install('formats')})"
         raise AudioError(message) from None
-    return open_foreign(raw, name)
+    return pyav.open_foreign(raw, name)
 
 
 def _mp3(raw: IO[bytes], name: str, start: int = 0) -> Sound:

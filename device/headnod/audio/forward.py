@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, may_be_mpeg
+
 _KEPT = 1 << 18
 """Bytes at the head of a stream that can be read again."""
 _ENDLESS = 1 << 40
@@ -72,6 +74,17 @@ class Forward:
 def pipe_reader(pipe: int, begins: bytes) -> Callable[[int], bytes]:
     """Gives first what was read already, then what the pipe gives."""
     return preceded(begins, lambda size: os.read(pipe, size))
+
+
+def head_of(read: Callable[[int], bytes]) -> bytes:
+    """What a stream begins with: enough to tell what it is, if it gives so much."""
+    begins = b""
+    while len(begins) < SNIFFED or (may_be_mpeg(begins) and len(begins) < MPEG_SNIFFED):
+        piece = read(MPEG_SNIFFED)
+        if not piece:
+            break
+        begins += piece
+    return begins
 
 
 def exactly(read: Callable[[int], bytes], size: int) -> bytes:

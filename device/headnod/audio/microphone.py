@@ -26,6 +26,7 @@ from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, may_be_mpeg
 from headnod.audio.convert import OutputRate, Resampler, from_s16
 from headnod.audio.devices import CAPTURE, Device, find, listing
 from headnod.audio.doubt import Doubt
+from headnod.audio.web_address import RefusedError
 from headnod.errors import AudioError
 from headnod.estimate import State
 
@@ -126,7 +127,7 @@ class Capture:
             message = f"the microphone's program does not say what it opened: {error} (reinstall headnod)"
             raise AudioError(message) from error
         if reason and self._name:
-            raise AudioError(reason)
+            raise RefusedError(reason) if header.get("refused") else AudioError(reason)
         reason = reason.lower()
         if reason or not (self.rate and self.channels):
             why = reason or "it does not say its rate"

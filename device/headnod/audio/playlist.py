@@ -114,12 +114,8 @@ def _in_playlist(path: Path) -> tuple[list[str], list[str]]:
     if len(content) > _MOST_BYTES:
         message = f"{path}: is longer than a playlist (1 MiB)"
         raise AudioError(message)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
     files, notes = [], []
-    entries = [entry for line in text.splitlines() if (entry := _entry(line.strip(), path.suffix.lower()))]
+    entries = playlist_entries(content, path.suffix.lower())
     for entry in entries[:_MOST_ENTRIES]:
         address = urlsplit(entry) if "://" in entry else None
         if address is not None and address.scheme != "file":
@@ -133,6 +129,20 @@ def _in_playlist(path: Path) -> tuple[list[str], list[str]]:
     if not entries:
         notes.append(f"{path}: names no file")
     return files, notes
+
+
+def playlist_entries(content: bytes, ending: str) -> list[str]:
+    """The files and addresses that a playlist names.
+
+    Args:
+        content: The playlist.
+        ending: One of `PLAYLISTS`, by which it is read.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return [entry for line in text.splitlines() if (entry := _entry(line.strip(), ending))]
 
 
 def _entry(line: str, ending: str) -> str:

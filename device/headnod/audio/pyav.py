@@ -7,7 +7,7 @@ files and addresses that a file names.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import av
 import numpy as np
@@ -22,8 +22,8 @@ _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,ogg,mp3,flac,wav"
 _MOST_CHANNELS = 64
 
 
-def open_foreign(raw: IO[bytes], name: str) -> Sound:
-    """Begin to decode an open file.
+def open_foreign(raw: Any, name: str) -> Sound:  # noqa: ANN401 - an object with read, or with seek and tell too
+    """Begin to decode an open file or a stream.
 
     Raises:
         AudioError: It holds no audio that FFmpeg reads.

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from headnod.audio.blocks import Block
 from headnod.audio.channels import ChannelMixer
-from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, kind_of, may_be_mpeg
+from headnod.audio.containers import kind_of
 from headnod.audio.convert import OutputRate, Resampler, from_s16
+from headnod.audio.forward import head_of
 from headnod.audio.microphone import Capture
 from headnod.errors import AudioError
 
@@ -19,13 +20,7 @@ _FOREVER = 3.0e6
 
 def first_bytes(pipe: int) -> bytes:
     """What a pipe begins with: enough to tell what it is, if it gives so much."""
-    begins = b""
-    while len(begins) < SNIFFED or (may_be_mpeg(begins) and len(begins) < MPEG_SNIFFED):
-        piece = os.read(pipe, MPEG_SNIFFED)
-        if not piece:
-            break
-        begins += piece
-    return begins
+    return head_of(lambda size: os.read(pipe, size))
 
 
 def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Block]:

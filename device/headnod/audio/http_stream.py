@@ -1,0 +1,275 @@
+"""A web radio's bytes over HTTP: redirects, playlists and Shoutcast's own status line.
+
+Only http and https, also behind redirects and in playlists. What comes is not trusted: every wait and every size but
+the stream's own is bounded, and a login goes to no other host than the one that it was written for.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import io
+import socket
+import ssl
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+from headnod.audio.playlist import PLAYLISTS, playlist_entries
+from headnod.audio.web_address import RefusedError, checked_address, shown
+from headnod.errors import AudioError
+
+_MOST_REDIRECTS = 5
+_MOST_ENTRIES = 5
+"""Addresses of a playlist that are tried: the station's mirrors."""
+_MOST_PLAYLIST = 1 << 16
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PLAYLIST_TYPES = frozenset(
+    [
+        "audio/x-mpegurl",
+        "audio/mpegurl",
+        "application/x-mpegurl",
+        "application/vnd.apple.mpegurl",
+        "audio/x-scpls",
+        "audio/scpls",
+        "application/pls+xml",
+    ]
+)
+_KEPT_IN_URLS = "%/:=&?~#+!$,;'@()*[]"
+_LONGEST_REASON = 80
+
+
+class _Answer(NamedTuple):
+    connection: http.client.HTTPConnection
+    response: http.client.HTTPResponse
+
+    def close(self) -> None:
+        self.response.close()
+        self.connection.close()
+
+
+class HttpStream:
+    """The body of an answer. Its `read` never raises, because libsndfile would print that and go on."""
+
+    def __init__(self, address: str, answer: _Answer) -> None:
+        """Read the body of an answer that came from an address."""
+        self.name = shown(address)
+        """The address for messages."""
+        self.address = address
+        """Where it comes from, after redirects."""
+        response = answer.response
+        self.content_type = response.headers.get_content_type()
+        """Its media type, in small letters."""
+        self.failure = ""
+        """Why it ended, where the server did not end it."""
+        self.ended = False
+        """All was read."""
+        self._answer = answer
+        # Some servers send the titles of songs among the sound without being asked.
+        interval = response.headers.get("icy-metaint", "")
+        self._interval = int(interval) if interval.isascii() and interval.isdigit() and len(interval) < 9 else 0  # noqa: PLR2004 - under 1 GB
+        self._until_title = self._interval
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes as they come; none at the end."""
+        wanted = size if size > 0 else io.DEFAULT_BUFFER_SIZE
+        if self._interval:
+            if not self._until_title:
+                self._skip_title()
+            wanted = min(wanted, self._until_title)
+        data = self._receive(wanted) if not self.ended else b""
+        self._until_title -= len(data)
+        return data
+
+    def close(self) -> None:
+        """End the connection."""
+        self._answer.close()
+
+    def _skip_title(self) -> None:
+        length = self._receive(1)
+        left = 16 * length[0] if length else 0
+        while left and (piece := self._receive(left)):
+            left -= len(piece)
+        self._until_title = self._interval
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            data = self._answer.response.read1(size)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.failure, data = _reason(error), b""
+        self.ended = not data
+        return data
+
+
+def open_stream(address: str, timeout: float) -> HttpStream:
+    """The stream of a web radio; a playlist is followed to the first of its addresses that answers.
+
+    Args:
+        address: An address of http or https, with a login where it needs one.
+        timeout: Seconds for each step: connecting, and each piece of the answer.
+
+    Raises:
+        RefusedError: It is no web address, or the server refuses it.
+        AudioError: The server cannot be reached.
+    """
+    stream = _fetched(address, timeout)
+    entries = _entries(stream)
+    if entries is None:
+        return stream
+    refused: AudioError = RefusedError(f"{stream.name}: is a playlist without an address of http or https")
+    for entry in entries[:_MOST_ENTRIES]:
+        try:
+            found = _fetched(urljoin(stream.address, entry), timeout)
+            if _is_playlist(found):
+                found.close()
+                message = f"{stream.name}: names another playlist, {found.name}, which is not followed"
+                raise RefusedError(message)
+        except AudioError as error:
+            refused = error
+        else:
+            return found
+    raise refused
+
+
+def _fetched(address: str, timeout: float) -> HttpStream:
+    parts = checked_address(address)
+    login = _login(parts)
+    for _ in range(_MOST_REDIRECTS + 1):
+        answer = _answer(address, login, timeout)
+        if answer.response.status not in _REDIRECTS:
+            break
+        answer.close()
+        address = urljoin(address, answer.response.headers.get("Location", ""))
+        former, parts = parts, checked_address(address)
+        if (former.scheme, former.hostname, former.port) != (parts.scheme, parts.hostname, parts.port):
+            login = ""
+    else:
+        message = f"{shown(address)}: more than {_MOST_REDIRECTS} redirects"
+        raise RefusedError(message)
+    if answer.response.status != http.client.OK:
+        answer.close()
+        raise RefusedError(_refusal(address, answer.response))
+    stream = HttpStream(address, answer)
+    if stream.content_type in {"text/html", "application/xhtml+xml"}:
+        stream.close()
+        message = f"{stream.name}: is a web page, not an audio stream (look there for the address of the stream)"
+        raise RefusedError(message)
+    return stream
+
+
+def _answer(address: str, login: str, timeout: float) -> _Answer:
+    parts = checked_address(address)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    target = quote(parts.path or "/", safe=_KEPT_IN_URLS) + (
+        f"?{quote(parts.query, safe=_KEPT_IN_URLS)}" if parts.query else ""
+    )
+    headers = {"User-Agent": "headnod", "Accept": "audio/*, */*;q=0.5", "Connection": "close"}
+    if login:
+        headers["Authorization"] = login
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+    connection.response_class = _Response
+    try:
+        connection.request("GET", target, headers=headers)
+        return _Answer(connection, connection.getresponse())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        connection.close()
+        message = f"{shown(address)}: {_reason(error, timeout)}"
+        raise AudioError(message) from error
+
+
+def _login(parts: SplitResult) -> str:
+    if parts.username is None:
+        return ""
+    both = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {base64.b64encode(both.encode()).decode('ascii')}"
+
+
+def _refusal(address: str, response: http.client.HTTPResponse) -> str:
+    reason = "".join(letter for letter in response.reason if letter.isprintable())[:_LONGEST_REASON]
+    told = f"{shown(address)}: the server answers {response.status} {reason}".rstrip()
+    if response.status == http.client.UNAUTHORIZED:
+        return f"{told} (write http://NAME:PASSWORD@host/...)"
+    if response.status == http.client.NOT_FOUND:
+        return f"{told} (is the address right, and the station on air?)"
+    return told
+
+
+def _reason(error: Exception, timeout: float | None = None) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer" + (f" within {timeout:g} s" if timeout is not None else "")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, socket.gaierror):
+        return "the name of its host is not known (is the network up?)"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "the server closed the connection without an answer"
+    if isinstance(error, (http.client.HTTPException, ValueError)):
+        return "the server does not answer as HTTP prescribes"
+    strerror = error.strerror if isinstance(error, OSError) else ""
+    return (strerror or str(error) or type(error).__name__).lower()
+
+
+def _is_playlist(stream: HttpStream) -> bool:
+    ending = urlsplit(stream.address).path.lower().rpartition(".")[2]
+    # Stations give any media type to anything, save audio to a playlist of another name.
+    return stream.content_type in _PLAYLIST_TYPES or (
+        f".{ending}" in PLAYLISTS and not stream.content_type.startswith("audio/")
+    )
+
+
+def _entries(stream: HttpStream) -> list[str] | None:
+    """The addresses that a playlist names; None if it is none."""
+    if not _is_playlist(stream):
+        return None
+    content = b""
+    with contextlib.closing(stream):
+        while len(content) <= _MOST_PLAYLIST and (piece := stream.read(_MOST_PLAYLIST)):
+            content += piece
+    if len(content) > _MOST_PLAYLIST:
+        message = f"{stream.name}: is longer than a playlist ({_MOST_PLAYLIST >> 10} KiB)"
+        raise RefusedError(message)
+    if b"#EXT-X-" in content:
+        message = (
+            f"{stream.name}: is an HLS stream, which is not supported (look for the station's MP3, AAC or Ogg stream)"
+        )
+        raise RefusedError(message)
+    is_pls = content.lstrip().lower().startswith(b"[playlist]")
+    return playlist_entries(content, ".pls" if is_pls else ".m3u")
+
+
+_ICY = b"ICY "
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose status line may be Shoutcast's `ICY 200 OK`."""
+
+    def __init__(self, sock: socket.socket, *others: Any, **options: Any) -> None:  # noqa: ANN401 - as the base class
+        super().__init__(sock, *others, **options)
+        try:
+            begins = self.fp.peek(len(_ICY))[: len(_ICY)]
+        except OSError:
+            self.fp.close()
+            raise
+        if begins == _ICY:
+            self.fp.read(len(_ICY))
+            self.fp = io.BufferedReader(_Preceded(b"HTTP/1.0 ", self.fp))
+
+
+class _Preceded(io.RawIOBase):
+    """A file with other bytes before it."""
+
+    def __init__(self, head: bytes, rest: io.BufferedIOBase) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        given = self._head[: len(buffer)] or self._rest.read1(len(buffer))
+        self._head = self._head[len(given) :]
+        buffer[: len(given)] = given
+        return len(given)
+
+    def close(self) -> None:
+        self._rest.close()
+        super().close()

@@ -1,0 +1,59 @@
+"""Addresses of web radios: which are accepted, and how they appear in messages."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+from headnod.errors import AudioError
+
+_SCHEMES = frozenset({"http", "https"})
+_LONGEST_NAME = 120
+
+
+class RefusedError(AudioError):
+    """The server answered, and the same request will not fare better soon."""
+
+
+def is_address(audio: str) -> bool:
+    """Whether a source of sound is written as a URL rather than as the name of a file."""
+    scheme, separator, _ = audio.partition("://")
+    return bool(separator) and scheme.isascii() and scheme.replace("+", "").isalnum()
+
+
+def shown(address: str) -> str:
+    """An address for messages: without login and without query, which may hold a key.
+
+    >>> shown("http://me:secret@radio.example:8000/live.mp3?key=17")
+    'http://radio.example:8000/live.mp3'
+    """
+    try:
+        parts = urlsplit(address)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "the address"
+    name = f"{parts.scheme}://{host}{parts.path}"
+    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return printable if len(printable) <= _LONGEST_NAME else f"{printable[:_LONGEST_NAME]}..."
+
+
+def checked_address(address: str) -> SplitResult:
+    """The parts of an address.
+
+    Raises:
+        RefusedError: It is not one of http or https with a host.
+    """
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        message = f"{shown(address)}: is not a web address: {error} (write http://radio.example:8000/live.mp3)"
+        raise RefusedError(message) from error
+    if parts.scheme not in _SCHEMES:
+        message = (
+            f"{shown(address)}: only http:// and https:// can be played (write the path of a file without file://)"
+        )
+        raise RefusedError(message)
+    if not host:
+        message = f"{shown(address)}: names no host (write http://radio.example:8000/live.mp3)"
+        raise RefusedError(message)
+    return parts
