@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.material import bundles
 from headnod import GenreModel
-from headnod.frontend import Audio, FrontEnd
-from headnod.windows import FrameCache, Window
+from headnod.features.frontend import Audio, FrontEnd
+from headnod.features.windows import FrameCache, Window
 
 _HOP = 1708
 

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.material import RATE
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 GENRES = 4
 SECONDS = 30.0

@@ -16,13 +16,13 @@ import numpy as np
 
 import headnod
 from headnod.estimate import utc_now
-from headnod.frontend import FrontEnd, Spectrograph
+from headnod.features.frontend import FrontEnd, Spectrograph
+from headnod.features.windows import FrameCache, Window
 from headnod.level import Meter
 from headnod.manifest import MODEL
 from headnod.runtime import interpreter
 from headnod.smoothing import Smoother
 from headnod.steady import SteadyNoise
-from headnod.windows import FrameCache, Window
 
 _BLOCK = 5512
 

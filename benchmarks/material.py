@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from headnod.audio.file import audio_file
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 from headnod.shipped import demo_clip, models
 
 RATE = 22_050

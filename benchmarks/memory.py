@@ -13,10 +13,10 @@ from typing import Any
 from benchmarks.material import RATE, bundles, endless, music
 from headnod import GenreModel, ListenerSettings, listen
 from headnod.estimate import utc_now
+from headnod.features.windows import FrameCache, Window
 from headnod.level import Meter
 from headnod.smoothing import Smoother
 from headnod.steady import SteadyNoise
-from headnod.windows import FrameCache, Window
 
 _SETTLED, _TURNS = 100, 5
 

@@ -18,7 +18,7 @@ from benchmarks.growth import Line
 from benchmarks.material import RATE, music
 from benchmarks.processes import python
 from benchmarks.rows import Row
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 
 TIMES = (1, 2, 4, 8)
 _NOISES = 4

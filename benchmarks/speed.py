@@ -22,9 +22,9 @@ from benchmarks.material import RATE, WINDOW, bundles, endless, music  # noqa: E
 from benchmarks.turns import by_turns  # noqa: E402
 from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
 from headnod.estimate import utc_now  # noqa: E402
-from headnod.frontend import Audio  # noqa: E402
+from headnod.features.frontend import Audio  # noqa: E402
+from headnod.features.windows import FrameCache, Window  # noqa: E402
 from headnod.smoothing import Smoother  # noqa: E402
-from headnod.windows import FrameCache, Window  # noqa: E402
 
 
 def paths() -> dict[str, Callable[[], object]]:

@@ -8,7 +8,7 @@ from itertools import chain, repeat
 
 import numpy as np
 
-from headnod.frontend import Features, FrontEnd
+from headnod.features.frontend import Features, FrontEnd
 from headnod.manifest import FORMAT, HASHED, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import Prediction
 

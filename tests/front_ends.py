@@ -1,6 +1,6 @@
 """Front ends of the kinds that a bundle can have."""
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 
 TAGGER = FrontEnd(
     sample_rate=16_000, n_fft=512, hop=256, frames=187, n_mels=96, f_max=8_000.0, n_mfcc=0, floor_db=-100.0,

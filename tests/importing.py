@@ -2,7 +2,7 @@
 
 import sys
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.archive import read_archive
 

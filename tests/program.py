@@ -11,7 +11,7 @@ from pathlib import Path
 
 import soundfile
 
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 from signals import RATE
 
 HEADNOD = (sys.executable, "-m", "headnod")

@@ -11,7 +11,7 @@ from msgspec import structs
 import tiny_network
 from doubles import manifest_of
 from front_ends import SMALL_POWER
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.golden import write_golden
 from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, Energy, Manifest, Output, Tags, Tensor, manifest_bytes
 from headnod.model import GenreModel

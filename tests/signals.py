@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 RATE = 22_050
 

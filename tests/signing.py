@@ -15,7 +15,7 @@ import tiny_network
 from doubles import SMALL, manifest_of
 from headnod.bundles.archive import join
 from headnod.bundles.signature import encoded
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.golden import chirp, write_golden
 from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest, manifest_bytes
 from headnod.model import GenreModel

@@ -6,7 +6,7 @@ import pytest
 
 from doubles import Clock, FixedModel
 from headnod.classify import classify
-from headnod.frontend import Features
+from headnod.features.frontend import Features
 from headnod.listener import ListenerSettings, listen
 from headnod.manifest import Calibration
 from signals import music

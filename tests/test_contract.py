@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.golden import chirp
 from headnod.manifest import CARD
 from headnod.model import GenreModel

@@ -10,7 +10,7 @@ import pytest
 
 import signing
 from broker import Broker, Heard, missing
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from listening import STARTING, Listening, is_estimate
 from tone_archive import GENRES, tone, write_tones
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.make import FRONT_ENDS, SIGNALS, STORED, noise, witness
-from headnod.frontend import FrontEnd, Spectrograph, mel_corners
+from headnod.features.frontend import FrontEnd, Spectrograph, mel_corners
 from headnod.golden import chirp
 from signals import music, scaled
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from front_ends import TAGGER
 from golden.make import noise
+from headnod.features.windows import FrameCache, Window
 from headnod.level import dbfs
-from headnod.windows import FrameCache, Window
 from headnod_train.tagger.hearing import FRONT_END, loudness
 from signals import music, scaled
 

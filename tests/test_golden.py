@@ -9,7 +9,7 @@ import pytest
 
 from bundles import copied, flipped, replaced
 from headnod.errors import ManifestError
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.golden import FEATURES_TOLERANCE, SCORES_TOLERANCE, chirp, prove, write_golden
 from headnod.manifest import GOLDEN, HASHED, Standardisation
 from headnod.model import GenreModel

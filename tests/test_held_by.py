@@ -8,7 +8,7 @@ from doubles import Clock, FixedModel
 from front_ends import TAGGER
 from headnod.audio.blocks import Hole
 from headnod.estimate import HeldBy, State
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.listener import ListenerSettings, listen
 from headnod.model import Prediction
 from signals import music, noise, scaled

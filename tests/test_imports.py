@@ -62,7 +62,7 @@ def libraries(name):
 
 
 def test_every_module_is_read():
-    assert {"headnod", "headnod.frontend", "headnod.sinks.terminal", "headnod.app"} <= TREES.keys()
+    assert {"headnod", "headnod.features.frontend", "headnod.sinks.terminal", "headnod.app"} <= TREES.keys()
     assert "headnod.manifest" in IMPORTS["headnod.model"]
     assert "rich" in libraries("headnod.sinks.terminal")
 
@@ -98,9 +98,9 @@ def test_the_device_imports_nothing_of_training(name):
 @pytest.mark.parametrize(
     ("name", "below"),
     [
-        ("headnod.frontend", {"headnod.mel", "headnod.spectrograph"}),
-        ("headnod.spectrograph", {"headnod.frontend", "headnod.mel"}),
-        ("headnod.mel", set()),
+        ("headnod.features.frontend", {"headnod.features.mel", "headnod.features.spectrogram"}),
+        ("headnod.features.spectrogram", {"headnod.features.frontend", "headnod.features.mel"}),
+        ("headnod.features.mel", set()),
     ],
 )
 def test_the_front_end_imports_numpy_only(name, below):
@@ -114,13 +114,13 @@ def test_the_front_end_imports_numpy_only(name, below):
         ("headnod.errors", set()),
         ("headnod.estimate", set()),
         ("headnod.manifest.parts", {"headnod.errors"}),
-        ("headnod.manifest.contents", {"headnod.frontend"}),
+        ("headnod.manifest.contents", {"headnod.features.frontend"}),
         ("headnod.manifest.labels", {"headnod.legible"}),
         (
             "headnod.manifest.reading",
             {
                 "headnod.errors",
-                "headnod.frontend",
+                "headnod.features.frontend",
                 "headnod.legible",
                 "headnod.manifest.contents",
                 "headnod.manifest.labels",
@@ -139,10 +139,10 @@ def test_the_front_end_imports_numpy_only(name, below):
         ("headnod.runtime", {"headnod.errors", "headnod.extras"}),
         (
             "headnod.model",
-            {"headnod.errors", "headnod.frontend", "headnod.golden", "headnod.manifest", "headnod.runtime"},
+            {"headnod.errors", "headnod.features.frontend", "headnod.golden", "headnod.manifest", "headnod.runtime"},
         ),
-        ("headnod.windows", {"headnod.audio.blocks", "headnod.audio.recent", "headnod.frontend"}),
-        ("headnod.level", {"headnod.frontend"}),
+        ("headnod.features.windows", {"headnod.audio.blocks", "headnod.audio.recent", "headnod.features.frontend"}),
+        ("headnod.level", {"headnod.features.frontend"}),
         ("headnod.smoothing", {"headnod.model"}),
         ("headnod.address", set()),
         ("headnod.sections", {"headnod.address"}),
@@ -155,7 +155,7 @@ def test_the_core_knows_only_what_stands_below_it(name, allowed):
 
 @pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.audio")])
 def test_a_source_knows_no_model_and_no_sink(name):
-    allowed = ("headnod.audio", "headnod.errors", "headnod.estimate", "headnod.extras", "headnod.frontend")
+    allowed = ("headnod.audio", "headnod.errors", "headnod.estimate", "headnod.extras", "headnod.features.frontend")
     assert all(any(inside(each, package) for package in allowed) for each in own(name))
 
 
@@ -202,7 +202,7 @@ def test_a_sink_knows_no_other_sink(name):
 def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
     allowed = {"clock", "errors", "estimate", "extras", "manifest", "model", "golden", "frontend", "durable", "bundles"}
     # A shadow model reads the stream's last seconds, which is no source.
-    stream = {"headnod.audio.recent", "headnod.windows"} if name == "headnod.bundles.shadow" else set()
+    stream = {"headnod.audio.recent", "headnod.features.windows"} if name == "headnod.bundles.shadow" else set()
     assert {each.split(".")[1] for each in own(name) - stream} <= allowed
 
 

@@ -9,7 +9,7 @@ import pytest
 from doubles import Clock, FixedModel
 from headnod.audio.blocks import Hole
 from headnod.estimate import Condition, Estimate, State
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.level import dbfs
 from headnod.listener import ListenerSettings, listen
 from signals import music, noise, scaled, sine

@@ -5,7 +5,7 @@ import pytest
 import soxr
 
 from front_ends import TAGGER
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.steady import SteadyNoise
 from signals import RATE, music, noise, scaled, sine
 

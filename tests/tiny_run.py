@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.manifest import Calibration
 from headnod_train.archive import heard_windows, read_archive
 from headnod_train.learn import run_folder

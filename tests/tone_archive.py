@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headnod.frontend import Audio, FrontEnd
+from headnod.features.frontend import Audio, FrontEnd
 
 GENRES = ("high", "low", "noisy")
 SECONDS = 13

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import softmax
 from headnod_train.archive import heard_windows

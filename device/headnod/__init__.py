@@ -12,7 +12,7 @@ from headnod.errors import AudioError, ConfigError, HeadnodError, ManifestError,
 
 if TYPE_CHECKING:
     from headnod.estimate import Condition, Estimate, State
-    from headnod.frontend import FrontEnd
+    from headnod.features.frontend import FrontEnd
     from headnod.listener import ListenerSettings, listen
     from headnod.manifest import Manifest
     from headnod.model import GenreModel
@@ -38,7 +38,7 @@ __all__ = [
 _MODULES = {
     "Condition": "estimate",
     "Estimate": "estimate",
-    "FrontEnd": "frontend",
+    "FrontEnd": "features.frontend",
     "GenreModel": "model",
     "ListenerSettings": "listener",
     "Manifest": "manifest",

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from headnod.errors import AudioError
 from headnod.estimate import SILENCE
-from headnod.frontend import Audio, FrontEnd, Mel
+from headnod.features.frontend import Audio, FrontEnd, Mel
+from headnod.features.windows import FrameCache, Window, repeated, windows
 from headnod.level import dbfs
 from headnod.listener import ListenerSettings
 from headnod.model import GenreModel
 from headnod.smoothing import mean_of
 from headnod.steady import SteadyNoise
-from headnod.windows import FrameCache, Window, repeated, windows
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

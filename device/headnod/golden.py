@@ -17,7 +17,7 @@ import numpy as np
 from headnod.errors import ManifestError
 
 if TYPE_CHECKING:
-    from headnod.frontend import Audio, Features, FrontEnd
+    from headnod.features.frontend import Audio, Features, FrontEnd
     from headnod.model import GenreModel, Prediction
 
 FEATURES_TOLERANCE = 0.05

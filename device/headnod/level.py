@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 SILENT_DBFS = -120.0
 """What digital silence is called, where a logarithm would say minus infinity."""

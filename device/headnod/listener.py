@@ -18,12 +18,12 @@ from headnod.audio.blocks import Block, Hole, RateChange
 from headnod.audio.recent import RecentAudio
 from headnod.clock import boottime
 from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, HeldBy, Now, State
-from headnod.frontend import Mel
+from headnod.features.frontend import Mel
+from headnod.features.windows import FrameCache, Window, repeated, windows
 from headnod.level import Loudness, Meter, NoiseFloor
 from headnod.model import GenreModel
 from headnod.smoothing import Naming, RunningMean
 from headnod.steady import SteadyNoise
-from headnod.windows import FrameCache, Window, repeated, windows
 
 _CLIPPING = 0.005
 """Share of samples at full scale that makes a window clipped: mastered music

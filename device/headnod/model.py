@@ -19,7 +19,7 @@ from headnod.runtime import interpreter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from headnod.frontend import Audio, Features, FrontEnd
+    from headnod.features.frontend import Audio, Features, FrontEnd
 
 
 class Prediction(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 from headnod.level import SILENT_DBFS, clipped_share, decibels, is_dead
 
 _PIECE = 1024

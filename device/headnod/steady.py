@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headnod.frontend import FrontEnd, LogMel, Mel, Spectrograph, to_decibels
+from headnod.features.frontend import FrontEnd, LogMel, Mel, Spectrograph, to_decibels
 
 ENOUGH = 0.9
 """Share of bands from which a window is called noise. White, pink and brown

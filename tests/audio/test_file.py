@@ -20,7 +20,7 @@ from headnod.audio.containers import READABLE, mp3_frame
 from headnod.audio.decoding import quiet_mpg123
 from headnod.audio.file import audio_file, promised_seconds
 from headnod.errors import AudioError
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from signals import RATE, music
 
 SONG = music(3.0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headnod import GenreModel, ListenerSettings, listen
 from headnod.audio.file import audio_file
-from headnod.frontend import Features
+from headnod.features.frontend import Features
 from headnod.manifest import MODEL, Manifest
 from headnod.model import quantise
 from headnod.runtime import interpreter

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headnod.frontend import Audio, FrontEnd
+from headnod.features.frontend import Audio, FrontEnd
 from headnod.golden import chirp
 
 STORED = Path(__file__).with_name("front_end.npz")

@@ -14,10 +14,10 @@ from headnod.audio.convert import OutputRate, Resampler
 from headnod.audio.paced import paced
 from headnod.audio.recent import RecentAudio
 from headnod.estimate import Estimate, State
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
+from headnod.features.windows import Window, windows
 from headnod.listener import ListenerSettings, listen
 from headnod.model import GenreModel
-from headnod.windows import Window, windows
 from signals import RATE, music, song
 
 OLD, NEW = 22_050, 16_000

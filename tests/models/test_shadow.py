@@ -9,8 +9,8 @@ from front_ends import TAGGER
 from headnod.audio.recent import RecentAudio
 from headnod.bundles.shadow import Shadow, ShadowOrder, read_order, report, write_order
 from headnod.errors import BundleError
-from headnod.frontend import FrontEnd
-from headnod.windows import Window, windows
+from headnod.features.frontend import FrontEnd
+from headnod.features.windows import Window, windows
 from signals import song
 
 WINDOW = np.zeros(SMALL.window_samples, np.float32)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import ArchiveError, heard_windows, read_archive, window_starts
 from tone_archive import GENRES, tone, tone_arrays, write_tones
 

@@ -10,7 +10,7 @@ import pytest
 
 from headnod import __version__
 from headnod.command_line import Parser
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train import commands
 from headnod_train.__main__ import command_parser, main
 from tone_archive import write_tones

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
-from headnod.frontend import Features, FrontEnd, LogMel
+from headnod.features.frontend import Features, FrontEnd, LogMel
 
 SECONDS_APART = 3.0
 """Seconds from one evaluated window of a track to the next."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from headnod.address import split_address
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.learn.augment import Augmentation
 
 _PORT = 1883

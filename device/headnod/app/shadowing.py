@@ -18,8 +18,8 @@ from headnod.bundles.store import Store, id_of
 from headnod.durable import write_whole
 from headnod.errors import HeadnodError
 from headnod.estimate import Estimate
+from headnod.features.windows import Window
 from headnod.model import GenreModel
-from headnod.windows import Window
 
 _log = logging.getLogger(__name__)
 

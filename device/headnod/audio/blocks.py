@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headnod.estimate import State
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 
 @dataclass(frozen=True)

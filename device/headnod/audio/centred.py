@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 
 from headnod.audio.blocks import Block, Hole, RateChange
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 MEMORY = 10.0
 """Seconds whose mean is taken for the constant: long, so that it stands still while music plays."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 MEMORY = 5.0
 """Seconds over which channels are compared."""

@@ -11,7 +11,7 @@ import soxr
 from numpy.typing import NDArray
 
 from headnod.audio.blocks import RateChange
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 KEPT = 4.0
 """Seconds that are repeated after a change of the rate: more than a window of any shipped model."""

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 
 @contextmanager

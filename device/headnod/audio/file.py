@@ -17,7 +17,7 @@ from headnod.audio.convert import OutputRate, Resampler
 from headnod.audio.decoding import open_sound
 from headnod.audio.sound import Sound
 from headnod.errors import AudioError
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 
 @contextmanager

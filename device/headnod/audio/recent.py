@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 
 MARGIN = 0.05
 """Seconds beside a stretch that a resampler's filter reaches into, with room to spare."""

@@ -16,9 +16,9 @@ import numpy as np
 from headnod.audio.recent import MARGIN, RecentAudio
 from headnod.durable import write_whole
 from headnod.errors import BundleError
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
+from headnod.features.windows import Window
 from headnod.model import GenreModel
-from headnod.windows import Window
 
 SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"
 

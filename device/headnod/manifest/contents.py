@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 
 FORMAT, FORMATS = 1, (1, 2)
 """The oldest bundle format, and all that this version reads. A manifest is written in the

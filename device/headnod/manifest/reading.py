@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from headnod.errors import ManifestError
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.legible import legible
 from headnod.manifest.contents import FORMAT, FORMATS, Manifest
 from headnod.manifest.labels import LONGEST, label_fault

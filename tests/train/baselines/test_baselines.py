@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.archive import Archive
 from headnod_train.baselines.summary import FRONT_END, summaries, track_summaries, window_summaries

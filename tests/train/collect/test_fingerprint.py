@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.collect.fingerprint import ALIKE, fingerprint, groups, pairs
 from headnod_train.collect.hear import as_levels
 

@@ -9,7 +9,7 @@ pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT br
 
 from front_ends import TAGGER
 from headnod.audio.file import audio_file
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.shipped import find_model
 from headnod_train.__main__ import main
 from headnod_train.archive import ArchiveError, heard_windows, read_archive

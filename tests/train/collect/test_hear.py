@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.collect.hear import Heard, Unheard, as_levels, hear, middle
 from importing import COMMAND
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.archive import read_archive
 from importing import TUNES, imported, refused, work

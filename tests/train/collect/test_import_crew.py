@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.collect.crew import hear_one
 from importing import COMMAND, TUNES, imported, work

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import read_archive
 from headnod_train.collect.summary import remarks
 from headnod_train.collect.tracks import Collection

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.collect.layouts import find_tracks, guess
 from headnod_train.collect.lists import read_lists, sides_of
 from headnod_train.collect.tracks import CollectionError

@@ -8,7 +8,7 @@ import signing
 from headnod.bundles.archive import read
 from headnod.bundles.signature import verify
 from headnod.errors import BundleError, ManifestError
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.manifest import MANIFEST, SIGNATURE, Health
 from headnod_train.__main__ import main
 from headnod_train.deliver.health import bounds

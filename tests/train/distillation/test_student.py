@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import Archive
 from headnod_train.distillation.recordings import RecordingError
 from headnod_train.distillation.student import (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
 from headnod_train.rooms.bands import Bands
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import read_archive
 from headnod_train.learn.answers import labelled, not_music
 from headnod_train.learn.augment import Augmentation

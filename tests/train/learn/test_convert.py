@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.manifest import MODEL
 from headnod.shipped import models
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import ArchiveError, read_archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation

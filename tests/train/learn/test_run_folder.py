@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.run_folder import Recipe, RunError, Settings

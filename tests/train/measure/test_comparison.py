@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from headnod.errors import ManifestError
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import read_archive
 from headnod_train.measure.comparison import float_beside
 from headnod_train.measure.evaluate import evaluate

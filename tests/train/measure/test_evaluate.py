@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from doubles import FixedModel
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.listener import ListenerSettings
 from headnod.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.model import softmax

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.rooms.bands import Bands, to_decibels, to_power
 
 FRONT_END = FrontEnd()

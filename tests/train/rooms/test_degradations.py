@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.rooms.bands import Bands, heard_through, to_decibels, to_power
 from headnod_train.rooms.devices import Clip, Device
 from headnod_train.rooms.reverberation import MeasuredRooms, Room, gains_of

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from headnod.audio.file import audio_file
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.rooms.bands import Bands
 from headnod_train.rooms.devices import Clip
 from headnod_train.rooms.reverberation import MeasuredRooms, gains_of

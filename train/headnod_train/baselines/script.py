@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import FrontEnd, LogMel
+from headnod.features.frontend import FrontEnd, LogMel
 from headnod.model import softmax
 from headnod_train.archive import Archive, window_starts
 from headnod_train.backend import keras

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import Features, FrontEnd
+from headnod.features.frontend import Features, FrontEnd
 from headnod_train.archive import Archive
 
 Summaries = NDArray[np.float32]

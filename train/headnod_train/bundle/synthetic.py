@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headnod.frontend import Audio, Features, FrontEnd
+from headnod.features.frontend import Audio, Features, FrontEnd
 
 if TYPE_CHECKING:
     from headnod_train.backend import keras

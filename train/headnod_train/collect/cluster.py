@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.collect.crew import Answer, CrewError, hear_one
 
 _AHEAD = 4

@@ -13,7 +13,7 @@ from pathlib import Path
 from headnod.audio.ctrl_c import ctrl_c_later
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.collect.hear import Heard, Unheard, hear
 
 Answer = tuple[int, Heard | Unheard]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headnod.audio.file import audio_file, promised_seconds
 from headnod.errors import AudioError
-from headnod.frontend import Audio, FrontEnd, LogMel
+from headnod.features.frontend import Audio, FrontEnd, LogMel
 from headnod_train.collect import precomputed
 from headnod_train.collect.tracks import CollectionError
 

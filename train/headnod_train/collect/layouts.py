@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.legible import legible
 from headnod_train.collect import fma, precomputed, table
 from headnod_train.collect.files import AUDIO, OTHER_AUDIO, find_files, text_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headnod.frontend import FrontEnd, LogMel
+from headnod.features.frontend import FrontEnd, LogMel
 from headnod_train.archive import Archive, read_archive
 from headnod_train.collect.tracks import Collection, CollectionError, Track, unique
 

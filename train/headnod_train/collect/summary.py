@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from rich.table import Table
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import LEAKY, STEP, Archive, windows_of
 from headnod_train.collect.tracks import SIDES, Collection
 

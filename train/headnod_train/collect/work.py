@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from headnod.errors import HeadnodError
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.collect.files import text_of
 from headnod_train.collect.hear import Heard
 from headnod_train.collect.tracks import Track

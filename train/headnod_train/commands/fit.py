@@ -81,7 +81,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Fit a network for each seed, and name the run folders."""
-    from headnod.frontend import FrontEnd  # noqa: PLC0415
+    from headnod.features.frontend import FrontEnd  # noqa: PLC0415
     from headnod_train.learn.augment import Augmentation  # noqa: PLC0415
     from headnod_train.learn.fit import fit  # noqa: PLC0415
     from headnod_train.learn.lessons import Lessons  # noqa: PLC0415

@@ -20,7 +20,7 @@ from scipy.signal import fftconvolve
 from soxr import resample
 
 from headnod.audio.file import audio_file
-from headnod.frontend import Audio, FrontEnd
+from headnod.features.frontend import Audio, FrontEnd
 from headnod_train.rooms.bands import Bands
 from headnod_train.rooms.devices import Device
 

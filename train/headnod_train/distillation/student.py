@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.frontend import FrontEnd, LogMel
+from headnod.features.frontend import FrontEnd, LogMel
 from headnod_train.archive import Archive
 from headnod_train.backend import keras, repeatable
 from headnod_train.distillation.recordings import Kind, RecordingError

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from headnod.audio.convert import Resampler
 from headnod.errors import AudioError
-from headnod.frontend import Audio, FrontEnd
+from headnod.features.frontend import Audio, FrontEnd
 from headnod_train.distillation.degradation import Degrader, read_all
 from headnod_train.distillation.recordings import Kind, Recording, RecordingError
 from headnod_train.distillation.yamnet import RATE, Yamnet

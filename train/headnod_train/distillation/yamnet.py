@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 from headnod.runtime import interpreter
 
 RATE = 16_000

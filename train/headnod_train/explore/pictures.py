@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import FrontEnd, mel_corners
+from headnod.features.frontend import FrontEnd, mel_corners
 from headnod_train.explore.canvas import Axes, Figure, Theme, marks, paper, plain, small
 from headnod_train.explore.portrait import AFTER, BEFORE, Portrait
 from headnod_train.explore.project import Points

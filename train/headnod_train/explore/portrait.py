@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track as shown
 
-from headnod.frontend import Features, FrontEnd, LogMel
+from headnod.features.frontend import Features, FrontEnd, LogMel
 from headnod_train.archive import Archive
 from headnod_train.baselines.summary import Summaries, track_summaries
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import Archive
 from headnod_train.split import components
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import LogMel
+from headnod.features.frontend import LogMel
 from headnod_train.rooms.bands import Bands, Degradation
 from headnod_train.rooms.devices import Clip, Device
 from headnod_train.rooms.reverberation import Room

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import Features, FrontEnd, LogMel
+from headnod.features.frontend import Features, FrontEnd, LogMel
 from headnod_train.archive import Archive, window_starts
 from headnod_train.learn.answers import Answers
 from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.legible import legible
 from headnod.manifest import label_fault
 from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive, windows_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.archive import Archive, read_archive
 from headnod_train.learn.answers import labelled, not_music, with_opinions, with_tags
 from headnod_train.learn.batches import Source

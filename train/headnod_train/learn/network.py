@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod_train.backend import keras
 from headnod_train.learn.run_folder import RunError
 

@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from headnod.errors import HeadnodError
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.manifest import FORMAT, Calibration, Energy, Manifest, Rejection, Standardisation, Tags, Tensor, Training
 from headnod.model import GenreModel
 from headnod_train.archive import STEP

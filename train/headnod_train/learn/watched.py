@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import Features, FrontEnd
+from headnod.features.frontend import Features, FrontEnd
 from headnod.model import softmax
 from headnod_train.archive import Archive, heard_windows
 from headnod_train.backend import keras

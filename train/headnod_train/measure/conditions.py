@@ -14,7 +14,7 @@ import numpy as np
 
 from headnod.audio.file import audio_file
 from headnod.errors import AudioError
-from headnod.frontend import LogMel
+from headnod.features.frontend import LogMel
 from headnod_train.rooms.bands import Bands, Degradation, heard_through
 from headnod_train.rooms.devices import Clip, Device
 from headnod_train.rooms.reverberation import MeasuredRooms, Room, gains_of

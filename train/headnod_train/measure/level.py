@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headnod.estimate import SILENCE, Estimate
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 from headnod.model import GenreModel
 from headnod_train.measure.parts import Gain, Level
 from headnod_train.measure.sounds import estimates, recorded

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track as shown
 
-from headnod.frontend import Features
+from headnod.features.frontend import Features
 from headnod.listener import ListenerSettings
 from headnod.model import GenreModel, softmax
 from headnod.smoothing import Naming, Said

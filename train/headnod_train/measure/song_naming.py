@@ -19,7 +19,7 @@ from rich.console import Console
 from headnod.audio.file import audio_file
 from headnod.errors import AudioError
 from headnod.estimate import SILENCE, UNKNOWN, Estimate
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 from headnod.listener import ListenerSettings, listen
 from headnod.model import GenreModel
 from headnod_train.measure.sounds import NEVER, estimates

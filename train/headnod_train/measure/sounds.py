@@ -16,7 +16,7 @@ from headnod.audio.blocks import Block, Hole
 from headnod.audio.file import audio_file
 from headnod.errors import AudioError
 from headnod.estimate import Estimate, State
-from headnod.frontend import Audio
+from headnod.features.frontend import Audio
 from headnod.listener import ListenerSettings, listen
 from headnod.model import GenreModel
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.bundles.probation import entropy
-from headnod.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd
 from headnod.golden import write_golden
 from headnod.manifest import (
     CARD,

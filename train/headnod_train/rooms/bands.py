@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import FrontEnd, LogMel
+from headnod.features.frontend import FrontEnd, LogMel
 
 Power = NDArray[np.float32]
 """Mel power, shape (n, frames, mels)."""

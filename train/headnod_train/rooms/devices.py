@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import LogMel
+from headnod.features.frontend import LogMel
 from headnod_train.rooms.bands import Bands, drawn, to_decibels, to_power
 
 _DEAF = -50.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import Audio, LogMel
+from headnod.features.frontend import Audio, LogMel
 from headnod_train.rooms.bands import Bands, Power, drawn, to_decibels, to_power
 
 _DECAY = 6.0 * np.log(10.0)

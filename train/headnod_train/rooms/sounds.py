@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import LogMel
+from headnod.features.frontend import LogMel
 from headnod_train.rooms.bands import Bands, Power, drawn, to_decibels, to_power
 
 Kind = Literal["white", "pink", "fan", "babble"]

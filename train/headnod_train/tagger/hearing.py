@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import Features, FrontEnd, LogMel
+from headnod.features.frontend import Features, FrontEnd, LogMel
 
 FRONT_END = FrontEnd(
     sample_rate=16_000, n_fft=512, hop=256, frames=187, n_mels=96, f_max=8_000.0, n_mfcc=1, floor_db=-300.0

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.frontend import LogMel
+from headnod.features.frontend import LogMel
 from headnod_train.backend import tf
 from headnod_train.tagger.hearing import FRONT_END, Answers, loudness
 

@@ -21,8 +21,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from headnod.audio.file import audio_file
 from headnod.errors import AudioError
-from headnod.frontend import LogMel
-from headnod.windows import Window, windows
+from headnod.features.frontend import LogMel
+from headnod.features.windows import Window, windows
 from headnod_train.tagger.answers import AnswerFile
 from headnod_train.tagger.errors import TaggerError
 from headnod_train.tagger.hearing import FRONT_END, Answers

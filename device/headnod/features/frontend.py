@@ -15,8 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.mel import MelNorm, MelScale, mel_corners
-from headnod.spectrograph import Spectrograph
+from headnod.features.mel import MelNorm, MelScale, mel_corners
+from headnod.features.spectrogram import Spectrograph
 
 __all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Mel", "Spectrograph", "mel_corners", "to_decibels"]
 

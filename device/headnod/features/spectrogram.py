@@ -13,10 +13,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from headnod.mel import mel_blocks
+from headnod.features.mel import mel_blocks
 
 if TYPE_CHECKING:
-    from headnod.frontend import Audio, FrontEnd, Mel
+    from headnod.features.frontend import Audio, FrontEnd, Mel
 
 _FLOAT32_FFT = np.fft.rfft(np.zeros(2, np.float32), norm="forward").dtype == np.complex64
 _LANES = 8
@@ -30,7 +30,7 @@ were measured with the first pair; the second is quicker for short frames."""
 class Spectrograph:
     """Computes the mel power of frames in buffers of its own, for one thread.
 
-    >>> from headnod.frontend import FrontEnd
+    >>> from headnod.features.frontend import FrontEnd
     >>> front_end = FrontEnd()
     >>> spectrograph, mel = Spectrograph(front_end), np.empty((38, 128), np.float32)
     >>> spectrograph.draw(np.zeros(front_end.window_samples, np.float32), mel)

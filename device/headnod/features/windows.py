@@ -13,7 +13,7 @@ import numpy as np
 
 from headnod.audio.blocks import Block, Hole, RateChange
 from headnod.audio.recent import RecentAudio
-from headnod.frontend import Audio, Features, FrontEnd, Mel, Spectrograph
+from headnod.features.frontend import Audio, Features, FrontEnd, Mel, Spectrograph
 
 
 @dataclass(frozen=True)

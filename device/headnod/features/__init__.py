@@ -1,0 +1,1 @@
+"""Feature extraction: audio windows become MFCC or log-mel frames."""
