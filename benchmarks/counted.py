@@ -18,9 +18,9 @@ import headnod
 from headnod.estimate import utc_now
 from headnod.features.frontend import FrontEnd, Spectrograph
 from headnod.features.windows import FrameCache, Window
+from headnod.inference.interpreter import interpreter
+from headnod.inference.manifest import MODEL
 from headnod.level import Meter
-from headnod.manifest import MODEL
-from headnod.runtime import interpreter
 from headnod.smoothing import Smoother
 from headnod.steady import SteadyNoise
 

@@ -12,8 +12,8 @@ from benchmarks import script_path
 from benchmarks.material import bundles
 from benchmarks.processes import ROOT, run
 from benchmarks.rows import Row, unmeasured
-from headnod.manifest import MODEL, read_manifest
-from headnod.runtime import interpreter
+from headnod.inference.interpreter import interpreter
+from headnod.inference.manifest import MODEL, read_manifest
 
 _ENVIRONMENT = "installed size of the device's environment, made by scripts/setup"
 _SCRIPT_ENVIRONMENT_MB = 1800.0

@@ -9,7 +9,7 @@ from msgspec import structs
 
 import tiny_network
 from doubles import SMALL, manifest_of
-from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL
+from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL
 
 WINDOW = SMALL.window_samples / SMALL.sample_rate
 """Seconds that it hears at once."""

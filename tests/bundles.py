@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headnod.manifest import MANIFEST
+from headnod.inference.manifest import MANIFEST
 
 
 def copied(bundle: Path, folder: Path) -> Path:

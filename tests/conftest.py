@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from headnod.audio.file import audio_file
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 from headnod.shipped import demo_clip, find_model
 
 # The machine may be a busy one, and how long an example takes is no property.

@@ -9,8 +9,8 @@ from itertools import chain, repeat
 import numpy as np
 
 from headnod.features.frontend import Features, FrontEnd
-from headnod.manifest import FORMAT, HASHED, Manifest, Rejection, Standardisation, Tensor, Training
-from headnod.model import Prediction
+from headnod.inference.manifest import FORMAT, HASHED, Manifest, Rejection, Standardisation, Tensor, Training
+from headnod.inference.model import Prediction
 
 SMALL = FrontEnd(n_fft=1024, hop=1024, frames=10, n_mels=16, n_mfcc=8)
 """A window of 10,240 samples, and little to compute."""

@@ -12,9 +12,20 @@ import tiny_network
 from doubles import manifest_of
 from front_ends import SMALL_POWER
 from headnod.features.frontend import FrontEnd
-from headnod.golden import write_golden
-from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, Energy, Manifest, Output, Tags, Tensor, manifest_bytes
-from headnod.model import GenreModel
+from headnod.inference.golden import write_golden
+from headnod.inference.manifest import (
+    CARD,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    Energy,
+    Manifest,
+    Output,
+    Tags,
+    Tensor,
+    manifest_bytes,
+)
+from headnod.inference.model import GenreModel
 
 LABELS = ("jazz", "metal")
 TAGS = ("mellow", "loud", "guitar", "Hip-Hop", "80s", "female vocalists", "sad")

@@ -13,7 +13,7 @@ import soundfile
 import signals
 from broker import Broker
 from bundles import copied, flipped
-from headnod.manifest import MODEL
+from headnod.inference.manifest import MODEL
 from listening import HEADNOD
 from signals import RATE
 from virtual_microphone import NAME, VirtualMicrophone, missing

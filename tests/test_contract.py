@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
-from headnod.golden import chirp
-from headnod.manifest import CARD
-from headnod.model import GenreModel
+from headnod.inference.golden import chirp
+from headnod.inference.manifest import CARD
+from headnod.inference.model import GenreModel
 from headnod_train.archive import ArchiveError, heard_windows, read_archive
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.pack import PackError, pack

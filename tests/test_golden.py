@@ -10,9 +10,9 @@ import pytest
 from bundles import copied, flipped, replaced
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
-from headnod.golden import FEATURES_TOLERANCE, SCORES_TOLERANCE, chirp, prove, write_golden
-from headnod.manifest import GOLDEN, HASHED, Standardisation
-from headnod.model import GenreModel
+from headnod.inference.golden import FEATURES_TOLERANCE, SCORES_TOLERANCE, chirp, prove, write_golden
+from headnod.inference.manifest import GOLDEN, HASHED, Standardisation
+from headnod.inference.model import GenreModel
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def libraries(name):
 
 def test_every_module_is_read():
     assert {"headnod", "headnod.features.frontend", "headnod.sinks.terminal", "headnod.app"} <= TREES.keys()
-    assert "headnod.manifest" in IMPORTS["headnod.model"]
+    assert "headnod.inference.manifest" in IMPORTS["headnod.inference.model"]
     assert "rich" in libraries("headnod.sinks.terminal")
 
 
@@ -113,37 +113,43 @@ def test_the_front_end_imports_numpy_only(name, below):
     [
         ("headnod.errors", set()),
         ("headnod.estimate", set()),
-        ("headnod.manifest.parts", {"headnod.errors"}),
-        ("headnod.manifest.contents", {"headnod.features.frontend"}),
-        ("headnod.manifest.labels", {"headnod.legible"}),
+        ("headnod.inference.manifest.bundle_files", {"headnod.errors"}),
+        ("headnod.inference.manifest.fields", {"headnod.features.frontend"}),
+        ("headnod.inference.manifest.labels", {"headnod.legible"}),
         (
-            "headnod.manifest.reading",
+            "headnod.inference.manifest.parsing",
             {
                 "headnod.errors",
                 "headnod.features.frontend",
                 "headnod.legible",
-                "headnod.manifest.contents",
-                "headnod.manifest.labels",
-                "headnod.manifest.parts",
+                "headnod.inference.manifest.fields",
+                "headnod.inference.manifest.labels",
+                "headnod.inference.manifest.bundle_files",
             },
         ),
         (
-            "headnod.manifest",
+            "headnod.inference.manifest",
             {
-                "headnod.manifest.contents",
-                "headnod.manifest.labels",
-                "headnod.manifest.parts",
-                "headnod.manifest.reading",
+                "headnod.inference.manifest.fields",
+                "headnod.inference.manifest.labels",
+                "headnod.inference.manifest.bundle_files",
+                "headnod.inference.manifest.parsing",
             },
         ),
-        ("headnod.runtime", {"headnod.errors", "headnod.extras"}),
+        ("headnod.inference.interpreter", {"headnod.errors", "headnod.extras"}),
         (
-            "headnod.model",
-            {"headnod.errors", "headnod.features.frontend", "headnod.golden", "headnod.manifest", "headnod.runtime"},
+            "headnod.inference.model",
+            {
+                "headnod.errors",
+                "headnod.features.frontend",
+                "headnod.inference.golden",
+                "headnod.inference.manifest",
+                "headnod.inference.interpreter",
+            },
         ),
         ("headnod.features.windows", {"headnod.audio.blocks", "headnod.audio.recent", "headnod.features.frontend"}),
         ("headnod.level", {"headnod.features.frontend"}),
-        ("headnod.smoothing", {"headnod.model"}),
+        ("headnod.smoothing", {"headnod.inference.model"}),
         ("headnod.address", set()),
         ("headnod.sections", {"headnod.address"}),
         ("headnod.config", {"headnod.errors", "headnod.layers", "headnod.listener", "headnod.sections"}),

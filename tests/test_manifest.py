@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bundles import edited, flipped, replaced
 from doubles import manifest_of
 from headnod.errors import ManifestError
-from headnod.manifest import (
+from headnod.inference.manifest import (
     CARD,
     GOLDEN,
     HASHED,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bundles import copied, flipped, replaced
 from doubles import SMALL, manifest_of
 from headnod.errors import ManifestError
-from headnod.manifest import MODEL, Standardisation
-from headnod.model import GenreModel, quantise, softmax
-from headnod.runtime import runtime_name
+from headnod.inference.interpreter import runtime_name
+from headnod.inference.manifest import MODEL, Standardisation
+from headnod.inference.model import GenreModel, quantise, softmax
 from signals import music, scaled
 
 RAMP = np.arange(80, dtype=np.float32).reshape(10, 8)

@@ -17,10 +17,10 @@ from bundles import edited, replaced
 from doubles import SMALL, manifest_of
 from front_ends import SMALL_POWER
 from headnod.errors import ManifestError
-from headnod.golden import prove, write_golden
-from headnod.manifest import GOLDEN, MANIFEST, MODEL, manifest_bytes, parse_manifest, read_manifest
-from headnod.model import GenreModel, softmax
-from headnod.runtime import interpreter
+from headnod.inference.golden import prove, write_golden
+from headnod.inference.interpreter import interpreter
+from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, manifest_bytes, parse_manifest, read_manifest
+from headnod.inference.model import GenreModel, softmax
 from headnod.shipped import models
 from several_outputs import EMBEDDING, ENERGY, LABELS, SIZES, TAGS, manifest_of_several, network, write
 from signals import music

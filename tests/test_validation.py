@@ -22,7 +22,7 @@ from headnod.config import (
     ModelSection,
     MqttSection,
 )
-from headnod.manifest import MODEL
+from headnod.inference.manifest import MODEL
 from headnod.sandbox import Sandbox
 from headnod.service import service_of
 from remembering import remember

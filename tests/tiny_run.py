@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from headnod.features.frontend import FrontEnd
-from headnod.manifest import Calibration
+from headnod.inference.manifest import Calibration
 from headnod_train.archive import heard_windows, read_archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation

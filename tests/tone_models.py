@@ -3,8 +3,8 @@
 import numpy as np
 
 from headnod.features.frontend import FrontEnd
-from headnod.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
-from headnod.model import softmax
+from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
+from headnod.inference.model import softmax
 from headnod_train.archive import heard_windows
 from tone_archive import GENRES
 

@@ -13,9 +13,9 @@ from headnod.errors import AudioError, ConfigError, HeadnodError, ManifestError,
 if TYPE_CHECKING:
     from headnod.estimate import Condition, Estimate, State
     from headnod.features.frontend import FrontEnd
+    from headnod.inference.manifest import Manifest
+    from headnod.inference.model import GenreModel
     from headnod.listener import ListenerSettings, listen
-    from headnod.manifest import Manifest
-    from headnod.model import GenreModel
 
 __version__ = "0.1.0"
 
@@ -39,9 +39,9 @@ _MODULES = {
     "Condition": "estimate",
     "Estimate": "estimate",
     "FrontEnd": "features.frontend",
-    "GenreModel": "model",
+    "GenreModel": "inference.model",
     "ListenerSettings": "listener",
-    "Manifest": "manifest",
+    "Manifest": "inference.manifest",
     "State": "estimate",
     "listen": "listener",
 }

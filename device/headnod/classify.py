@@ -14,9 +14,9 @@ from headnod.errors import AudioError
 from headnod.estimate import SILENCE
 from headnod.features.frontend import Audio, FrontEnd, Mel
 from headnod.features.windows import FrameCache, Window, repeated, windows
+from headnod.inference.model import GenreModel
 from headnod.level import dbfs
 from headnod.listener import ListenerSettings
-from headnod.model import GenreModel
 from headnod.smoothing import mean_of
 from headnod.steady import SteadyNoise
 

@@ -20,8 +20,8 @@ from headnod.clock import boottime
 from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, HeldBy, Now, State
 from headnod.features.frontend import Mel
 from headnod.features.windows import FrameCache, Window, repeated, windows
+from headnod.inference.model import GenreModel
 from headnod.level import Loudness, Meter, NoiseFloor
-from headnod.model import GenreModel
 from headnod.smoothing import Naming, RunningMean
 from headnod.steady import SteadyNoise
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headnod.errors import ConfigAccessError, ConfigError
-from headnod.manifest import MANIFEST, MODEL
+from headnod.inference.manifest import MANIFEST, MODEL
 
 DEFAULT_MODEL = "genre"
 """Name of the model that is used when none is named."""

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from headnod import GenreModel, ListenerSettings, listen
 from headnod.audio.file import audio_file
 from headnod.features.frontend import Features
-from headnod.manifest import MODEL, Manifest
-from headnod.model import quantise
-from headnod.runtime import interpreter
+from headnod.inference.interpreter import interpreter
+from headnod.inference.manifest import MODEL, Manifest
+from headnod.inference.model import quantise
 from headnod.shipped import demo_clip, models
 
 STORED = Path(__file__).with_suffix(".json")

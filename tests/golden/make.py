@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from headnod.features.frontend import Audio, FrontEnd
-from headnod.golden import chirp
+from headnod.inference.golden import chirp
 
 STORED = Path(__file__).with_name("front_end.npz")
 

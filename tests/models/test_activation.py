@@ -20,7 +20,7 @@ from headnod.bundles.serials import Serials
 from headnod.bundles.store import Store
 from headnod.config import Config
 from headnod.errors import BundleError
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 from signing import good
 
 KILLED_AT = Path(__file__).with_name("killed_at.py")

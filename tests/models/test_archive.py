@@ -8,7 +8,7 @@ import pytest
 import signing
 from headnod.bundles.archive import LIMITS, MAGIC, join, read, split
 from headnod.errors import BundleError
-from headnod.manifest import CARD, MANIFEST, MODEL, SIGNATURE
+from headnod.inference.manifest import CARD, MANIFEST, MODEL, SIGNATURE
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from headnod.bundles.serials import AHEAD, AHEAD_UNSET, SERIAL_FILE
 from headnod.bundles.signature import verify
 from headnod.clock import Clock
 from headnod.errors import BundleError, ConfigError, HeadnodError
-from headnod.manifest import GOLDEN, MANIFEST, MODEL, SIGNATURE
+from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, SIGNATURE
 from signing import KEY, NEXT, STRANGER, good, public
 
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from headnod.bundles.probation import Probation, entropy
 from headnod.estimate import State
-from headnod.manifest import Health
+from headnod.inference.manifest import Health
 from heard import condition, estimate, silence
 
 BOUNDS = Health(0.1, 0.9)

@@ -16,8 +16,8 @@ from headnod.audio.recent import RecentAudio
 from headnod.estimate import Estimate, State
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
+from headnod.inference.model import GenreModel
 from headnod.listener import ListenerSettings, listen
-from headnod.model import GenreModel
 from signals import RATE, music, song
 
 OLD, NEW = 22_050, 16_000

@@ -22,12 +22,12 @@ from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
 from headnod.estimate import utc_now
 from headnod.extras import how_to_install
-from headnod.golden import chirp, prove
+from headnod.inference.golden import chirp, prove
+from headnod.inference.interpreter import runtime_name
+from headnod.inference.manifest import GOLDEN, read_checked
+from headnod.inference.model import GenreModel
 from headnod.machine import clock_is_kept
-from headnod.manifest import GOLDEN, read_checked
-from headnod.model import GenreModel
 from headnod.room import Room
-from headnod.runtime import runtime_name
 from headnod.service import Service, readable_folder
 from headnod.shipped import configured_model
 from headnod.sinks.lights import Lamp

@@ -24,7 +24,8 @@ from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
 from headnod.estimate import Estimate, State, utc_now
 from headnod.extras import how_to_install
-from headnod.manifest import MODEL, Manifest, read_manifest
+from headnod.inference.interpreter import runtime_name
+from headnod.inference.manifest import MODEL, Manifest, read_manifest
 from headnod.mqtt.announcer import Takes
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import birth, check_prefix, discovery
@@ -42,7 +43,6 @@ from headnod.mqtt.payloads import (
     present,
 )
 from headnod.mqtt.topics import OFFLINE, Topics, channel
-from headnod.runtime import runtime_name
 from headnod.shipped import configured_model, models
 
 try:

@@ -21,7 +21,7 @@ from headnod.bundles.store import Store, serial_of
 from headnod.config import Config
 from headnod.errors import BundleError, ManifestError
 from headnod.estimate import Condition, Estimate
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 from headnod.shipped import configured_model
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from headnod.durable import write_whole
 from headnod.errors import HeadnodError
 from headnod.estimate import Estimate
 from headnod.features.windows import Window
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 
 _log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from headnod.address import split_address
 from headnod.app.credentials import password_file
 from headnod.config import Config, DashboardSection, load, named_outputs
 from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
+from headnod.inference.manifest import read_manifest
 from headnod.layers import file_layer
-from headnod.manifest import read_manifest
 from headnod.sandbox import UNITS, Sandbox
 from headnod.service import MAIN, Service, is_there
 from headnod.shipped import configured_model
@@ -233,7 +233,7 @@ def access(section: DashboardSection) -> Access:
 
 
 def _model(config: Config) -> None:
-    from headnod.model import GenreModel  # noqa: PLC0415 - loads the runtime
+    from headnod.inference.model import GenreModel  # noqa: PLC0415 - loads the runtime
 
     folder = configured_model(config.model.name)
     with _setting("model.name"):

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headnod.errors import BundleError
-from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE
+from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE
 
 MAGIC = b"headnod-bundle-1\n"
 SUFFIX = ".bundle"

@@ -11,7 +11,7 @@ from headnod.bundles.archive import read
 from headnod.bundles.selftest import self_test
 from headnod.bundles.signature import verify
 from headnod.errors import BundleError
-from headnod.manifest import HASHED, MANIFEST, SIGNATURE, parse_manifest
+from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, parse_manifest
 
 
 def examine(path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable[Path]) -> Iterator[str]:

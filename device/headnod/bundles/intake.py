@@ -25,7 +25,7 @@ from headnod.bundles.signature import verify
 from headnod.bundles.store import MOST, Store, serial_of
 from headnod.clock import Clock
 from headnod.errors import BundleError, HeadnodError
-from headnod.manifest import HASHED, MANIFEST, SIGNATURE, Manifest, parse_manifest
+from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, Manifest, parse_manifest
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

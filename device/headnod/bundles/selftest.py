@@ -95,8 +95,8 @@ def _bounded() -> None:
 def _try(folder: Path, budget: float) -> Outcome:
     import numpy as np  # noqa: PLC0415 - loaded before the limits count, and in this process alone
 
-    from headnod.golden import chirp  # noqa: PLC0415
-    from headnod.model import GenreModel  # noqa: PLC0415
+    from headnod.inference.golden import chirp  # noqa: PLC0415
+    from headnod.inference.model import GenreModel  # noqa: PLC0415
 
     _bounded()
     model = GenreModel.load(folder, golden=True)

@@ -18,7 +18,7 @@ from headnod.durable import write_whole
 from headnod.errors import BundleError
 from headnod.features.frontend import Audio
 from headnod.features.windows import Window
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 
 SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from headnod.bundles.archive import Files
 from headnod.durable import entrust, make_folder, settle, write_new
 from headnod.errors import BundleError
-from headnod.manifest import MANIFEST, Manifest
+from headnod.inference.manifest import MANIFEST, Manifest
 
 MODELS, CURRENT = "models", "current"
 """The folder in the state folder, and the link in it."""

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from headnod.audio.playlist import expanded  # noqa: PLC0415
     from headnod.classify import classify  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
-    from headnod.model import GenreModel  # noqa: PLC0415
+    from headnod.inference.model import GenreModel  # noqa: PLC0415
     from headnod.shipped import configured_model  # noqa: PLC0415
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config

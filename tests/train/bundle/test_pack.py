@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from headnod.manifest import CARD, MANIFEST
-from headnod.model import GenreModel
+from headnod.inference.manifest import CARD, MANIFEST
+from headnod.inference.model import GenreModel
 from headnod_train.__main__ import main
 from headnod_train.archive import read_archive
 from headnod_train.bundle.card import write_card

@@ -10,8 +10,8 @@ from rich.console import Console
 pytest.importorskip("tensorflow", reason="conversion needs tensorflow: pip install 'headnod[train]'")
 
 from headnod.errors import ManifestError
-from headnod.manifest import MANIFEST, Calibration, Energy, Tags, Tensor
-from headnod.model import GenreModel
+from headnod.inference.manifest import MANIFEST, Calibration, Energy, Tags, Tensor
+from headnod.inference.model import GenreModel
 from headnod_train.archive import heard_windows, read_archive
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.outputs import with_outputs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod.manifest import MODEL
+from headnod.inference.manifest import MODEL
 from headnod.shipped import models
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")

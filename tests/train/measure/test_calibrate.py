@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from headnod.model import softmax
+from headnod.inference.model import softmax
 from headnod_train.archive import read_archive
 from headnod_train.measure.calibrate import REFUSED, calibrate, fit, fit_certainty, fit_temperature
 from headnod_train.measure.listening import Heard

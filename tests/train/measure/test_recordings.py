@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 from headnod_train.measure.figures import EvaluationError
 from headnod_train.measure.learned import may_have_learned
 from headnod_train.measure.recordings import (

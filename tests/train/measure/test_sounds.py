@@ -6,7 +6,7 @@ import soundfile
 
 from doubles import FixedModel, manifest_of
 from headnod.errors import AudioError
-from headnod.model import Prediction, softmax
+from headnod.inference.model import Prediction, softmax
 from headnod_train.measure.level import level_flips
 from headnod_train.measure.not_music import not_music
 from headnod_train.measure.sounds import CLIPS, clips_of, estimates

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
-from headnod.model import softmax
+from headnod.inference.model import softmax
 from headnod_train.baselines.summary import Summaries
 
 try:

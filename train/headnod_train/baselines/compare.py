@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from headnod.errors import HeadnodError
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 from headnod_train.archive import Archive
 from headnod_train.baselines import classical
 from headnod_train.baselines.summary import FRONT_END, window_summaries

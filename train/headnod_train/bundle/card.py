@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from headnod.manifest import Manifest
+from headnod.inference.manifest import Manifest
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.recipe import command, differences, told
 from headnod_train.learn.run_folder import Quantised, Recipe

@@ -18,10 +18,10 @@ import msgspec
 from rich.console import Console
 
 from headnod.errors import HeadnodError
-from headnod.golden import write_golden
-from headnod.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version, manifest_bytes
-from headnod.model import GenreModel
-from headnod.runtime import runtime_name
+from headnod.inference.golden import write_golden
+from headnod.inference.interpreter import runtime_name
+from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version, manifest_bytes
+from headnod.inference.model import GenreModel
 from headnod_train.archive import read_archive
 from headnod_train.bundle import recipe as recipes
 from headnod_train.bundle.card import write_card

@@ -11,7 +11,7 @@ from rich.console import Console
 from headnod_train.commands.options import add_data, add_split, plain_console
 
 if TYPE_CHECKING:
-    from headnod.model import GenreModel
+    from headnod.inference.model import GenreModel
     from headnod_train.archive import Archive
     from headnod_train.measure.evaluate import Sounds
 
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if options.data is None:
         _run_on_recordings(options, console)
         return
-    from headnod.model import GenreModel  # noqa: PLC0415
+    from headnod.inference.model import GenreModel  # noqa: PLC0415
     from headnod_train.archive import read_archive  # noqa: PLC0415
     from headnod_train.measure.comparison import float_beside  # noqa: PLC0415
     from headnod_train.measure.conditions import CONDITIONS, recorded_rooms  # noqa: PLC0415
@@ -136,7 +136,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     """Measure on audio files, whatever the front end."""
     import msgspec  # noqa: PLC0415
 
-    from headnod.model import GenreModel  # noqa: PLC0415
+    from headnod.inference.model import GenreModel  # noqa: PLC0415
     from headnod_train.measure.figures import EvaluationError  # noqa: PLC0415
     from headnod_train.measure.learned import may_have_learned  # noqa: PLC0415
     from headnod_train.measure.recordings import evaluate_clips, find_clips  # noqa: PLC0415

@@ -11,8 +11,8 @@ from rich.console import Console
 from headnod_train.commands.options import add_key, add_passphrase_file, add_split, add_supersede, say
 
 if TYPE_CHECKING:
-    from headnod.manifest import Health
-    from headnod.model import GenreModel
+    from headnod.inference.manifest import Health
+    from headnod.inference.model import GenreModel
 
 
 _EXAMPLES = """\

@@ -9,8 +9,8 @@ import numpy as np
 from rich.console import Console
 
 from headnod.bundles.probation import entropy
-from headnod.manifest import Health
-from headnod.model import GenreModel
+from headnod.inference.manifest import Health
+from headnod.inference.model import GenreModel
 from headnod_train.archive import Archive
 from headnod_train.measure.listening import hear
 

@@ -18,8 +18,8 @@ from headnod.bundles.archive import SUFFIX, join, read
 from headnod.bundles.signature import verify
 from headnod.durable import write_whole
 from headnod.errors import BundleError
-from headnod.manifest import MANIFEST, SIGNATURE, Health, Manifest, manifest_bytes, parse_manifest
-from headnod.model import GenreModel
+from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest, manifest_bytes, parse_manifest
+from headnod.inference.model import GenreModel
 from headnod_train.deliver.keys import public_line
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import Audio
-from headnod.runtime import interpreter
+from headnod.inference.interpreter import interpreter
 
 RATE = 16_000
 """Sample rate that YAMNet takes, in Hz."""

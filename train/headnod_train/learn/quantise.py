@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.manifest import Calibration
-from headnod.model import GenreModel
+from headnod.inference.manifest import Calibration
+from headnod.inference.model import GenreModel
 from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive
 from headnod_train.backend import keras, tf
 from headnod_train.bundle.outputs import with_outputs

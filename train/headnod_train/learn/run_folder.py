@@ -26,8 +26,18 @@ import numpy as np
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import FrontEnd
-from headnod.manifest import FORMAT, Calibration, Energy, Manifest, Rejection, Standardisation, Tags, Tensor, Training
-from headnod.model import GenreModel
+from headnod.inference.manifest import (
+    FORMAT,
+    Calibration,
+    Energy,
+    Manifest,
+    Rejection,
+    Standardisation,
+    Tags,
+    Tensor,
+    Training,
+)
+from headnod.inference.model import GenreModel
 from headnod_train.archive import STEP
 from headnod_train.bundle.outputs import with_outputs
 from headnod_train.learn.augment import Augmentation

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.model import softmax
+from headnod.inference.model import softmax
 from headnod_train.archive import Archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.network import load

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import Features, FrontEnd
-from headnod.model import softmax
+from headnod.inference.model import softmax
 from headnod_train.archive import Archive, heard_windows
 from headnod_train.backend import keras
 from headnod_train.measure.metrics import by_track

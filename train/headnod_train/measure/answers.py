@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.manifest import Manifest
+from headnod.inference.manifest import Manifest
 from headnod_train.archive import SECONDS_APART
 from headnod_train.measure.listening import Heard
 from headnod_train.measure.metrics import (

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.manifest import Calibration
-from headnod.model import GenreModel
+from headnod.inference.manifest import Calibration
+from headnod.inference.model import GenreModel
 from headnod_train.archive import Archive
 from headnod_train.measure.conditions import Condition
 from headnod_train.measure.listening import Heard, hear

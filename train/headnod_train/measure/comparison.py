@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.errors import ManifestError
-from headnod.manifest import Manifest
-from headnod.model import GenreModel
+from headnod.inference.manifest import Manifest
+from headnod.inference.model import GenreModel
 from headnod_train.archive import Archive
 from headnod_train.bundle.outputs import with_outputs
 from headnod_train.measure.answers import tracks_named, tracks_share, windows_right, windows_share

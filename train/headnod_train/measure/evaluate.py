@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod.manifest import MODEL
-from headnod.model import GenreModel
+from headnod.inference.manifest import MODEL
+from headnod.inference.model import GenreModel
 from headnod_train.archive import Archive
 from headnod_train.measure import answers
 from headnod_train.measure.changes import song_changes
@@ -26,7 +26,7 @@ from headnod_train.measure.not_music import SECONDS, not_music
 from headnod_train.measure.sounds import clips_of
 
 HOW = (
-    "the file of the bundle through headnod.model and headnod.smoothing; windows of 3 s every 3 s; "
+    "the file of the bundle through headnod.inference.model and headnod.smoothing; windows of 3 s every 3 s; "
     "tracks by mean log score of their windows; stream after 12 s: every estimate from then on, smoothed as the "
     "listener does; ci95 by bootstrap over tracks"
 )

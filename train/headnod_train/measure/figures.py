@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from headnod.errors import HeadnodError
-from headnod.manifest import Calibration
+from headnod.inference.manifest import Calibration
 from headnod_train.measure.metrics import Share
 from headnod_train.measure.parts import (
     Against,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from headnod.manifest import Manifest
+from headnod.inference.manifest import Manifest
 from headnod_train.archive import Archive
 from headnod_train.measure.recordings import Clip
 

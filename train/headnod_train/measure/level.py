@@ -8,7 +8,7 @@ import numpy as np
 
 from headnod.estimate import SILENCE, Estimate
 from headnod.features.frontend import Audio
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 from headnod_train.measure.parts import Gain, Level
 from headnod_train.measure.sounds import estimates, recorded
 

@@ -15,7 +15,7 @@ import numpy as np
 from headnod.errors import AudioError
 from headnod.estimate import SILENCE, UNKNOWN
 from headnod.features.frontend import Audio
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 from headnod_train.measure.parts import NotMusic, Refusal, Sound
 from headnod_train.measure.sounds import audio_files, estimates, read, recorded
 

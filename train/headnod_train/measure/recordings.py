@@ -20,7 +20,7 @@ from headnod.classify import judge
 from headnod.errors import AudioError
 from headnod.estimate import SILENCE, UNKNOWN
 from headnod.features.frontend import Audio, FrontEnd
-from headnod.model import GenreModel
+from headnod.inference.model import GenreModel
 from headnod_train.collect.layouts import find_tracks
 from headnod_train.distillation.degradation import (
     coloured_noise,

@@ -20,8 +20,8 @@ from headnod.audio.file import audio_file
 from headnod.errors import AudioError
 from headnod.estimate import SILENCE, UNKNOWN, Estimate
 from headnod.features.frontend import Audio
+from headnod.inference.model import GenreModel
 from headnod.listener import ListenerSettings, listen
-from headnod.model import GenreModel
 from headnod_train.measure.sounds import NEVER, estimates
 
 LONGEST = 180.0

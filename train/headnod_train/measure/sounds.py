@@ -17,8 +17,8 @@ from headnod.audio.file import audio_file
 from headnod.errors import AudioError
 from headnod.estimate import Estimate, State
 from headnod.features.frontend import Audio
+from headnod.inference.model import GenreModel
 from headnod.listener import ListenerSettings, listen
-from headnod.model import GenreModel
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".au"})
 

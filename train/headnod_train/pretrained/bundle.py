@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from headnod.bundles.probation import entropy
 from headnod.features.frontend import FrontEnd
-from headnod.golden import write_golden
-from headnod.manifest import (
+from headnod.inference.golden import write_golden
+from headnod.inference.manifest import (
     CARD,
     FORMAT,
     GOLDEN,
@@ -32,7 +32,7 @@ from headnod.manifest import (
     Training,
     manifest_bytes,
 )
-from headnod.model import GenreModel, softmax
+from headnod.inference.model import GenreModel, softmax
 from headnod_train.backend import tf
 from headnod_train.bundle.outputs import with_outputs
 from headnod_train.bundle.pack import free_folder, toolchain, write_files

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.manifest import Calibration, Energy, Tags
-from headnod.model import softmax
+from headnod.inference.manifest import Calibration, Energy, Tags
+from headnod.inference.model import softmax
 from headnod_train.measure.calibrate import REFUSED
 from headnod_train.measure.metrics import sureness, surprise
 from headnod_train.tagger.names import TAGS

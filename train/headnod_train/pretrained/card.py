@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headnod.manifest import Manifest
+from headnod.inference.manifest import Manifest
 
 
 def write_card(manifest: Manifest, size: int) -> str:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.model import quantise
-from headnod.runtime import interpreter
+from headnod.inference.interpreter import interpreter
+from headnod.inference.model import quantise
 from headnod_train.backend import quiet, tf
 from headnod_train.pretrained.network import BANDS, FRAMES, forward
 from headnod_train.pretrained.pruning import Parameters

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headnod.errors import HeadnodError, ManifestError
-from headnod.golden import prove
-from headnod.manifest import GOLDEN, MODEL, NO_MUSIC, Manifest, Tensor, read_checked, read_manifest
-from headnod.runtime import interpreter
+from headnod.inference.golden import prove
+from headnod.inference.interpreter import interpreter
+from headnod.inference.manifest import GOLDEN, MODEL, NO_MUSIC, Manifest, Tensor, read_checked, read_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

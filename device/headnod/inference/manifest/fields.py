@@ -132,7 +132,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hash of every other file of the bundle, by file name."""
 
     labels: tuple[str, ...]
-    """Genres, in the order of the network's outputs: any printable text, see `headnod.manifest.labels`."""
+    """Genres, in the order of the network's outputs: any printable text, see `headnod.inference.manifest.labels`."""
 
     front_end: FrontEnd
     """How audio becomes features."""

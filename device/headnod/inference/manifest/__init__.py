@@ -9,7 +9,8 @@ device reads. docs/bundles.md describes every field.
 
 from __future__ import annotations
 
-from headnod.manifest.contents import (
+from headnod.inference.manifest.bundle_files import CARD, GOLDEN, HASHED, MANIFEST, MODEL, SIGNATURE, read_part
+from headnod.inference.manifest.fields import (
     FORMAT,
     FORMATS,
     Calibration,
@@ -26,9 +27,8 @@ from headnod.manifest.contents import (
     Training,
     Version,
 )
-from headnod.manifest.labels import LONGEST, NO_MUSIC, RESERVED, label_fault
-from headnod.manifest.parts import CARD, GOLDEN, HASHED, MANIFEST, MODEL, SIGNATURE, read_part
-from headnod.manifest.reading import manifest_bytes, parse_manifest, read_checked, read_manifest
+from headnod.inference.manifest.labels import LONGEST, NO_MUSIC, RESERVED, label_fault
+from headnod.inference.manifest.parsing import manifest_bytes, parse_manifest, read_checked, read_manifest
 
 __all__ = [
     "CARD",

@@ -18,7 +18,7 @@ from headnod.errors import ManifestError
 
 if TYPE_CHECKING:
     from headnod.features.frontend import Audio, Features, FrontEnd
-    from headnod.model import GenreModel, Prediction
+    from headnod.inference.model import GenreModel, Prediction
 
 FEATURES_TOLERANCE = 0.05
 """Decibels: float32 FFTs of different builds differ by a thousandth of this."""

@@ -1,0 +1,1 @@
+"""Model bundles: their manifest, the network and the numbers that prove it."""
