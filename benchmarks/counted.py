@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 import headnod
-from headnod.estimate import utc_now
 from headnod.features.frontend import FrontEnd, Spectrograph
 from headnod.features.windows import FrameCache, Window
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL
-from headnod.level import Meter
-from headnod.smoothing import Smoother
-from headnod.steady import SteadyNoise
+from headnod.pipeline.estimate import utc_now
+from headnod.pipeline.level import Meter
+from headnod.pipeline.noise import SteadyNoise
+from headnod.pipeline.smoothing import Smoother
 
 _BLOCK = 5512
 

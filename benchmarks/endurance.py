@@ -25,8 +25,8 @@ from benchmarks.material import RATE, bundles, endless, music  # noqa: E402
 from benchmarks.memory import left_behind  # noqa: E402
 from benchmarks.processes import written  # noqa: E402
 from headnod import Estimate, GenreModel, ListenerSettings, listen  # noqa: E402
-from headnod.estimate import utc_now  # noqa: E402
 from headnod.features.frontend import Audio  # noqa: E402
+from headnod.pipeline.estimate import utc_now  # noqa: E402
 
 _SETTLED = 300
 

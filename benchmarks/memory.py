@@ -12,11 +12,11 @@ from typing import Any
 
 from benchmarks.material import RATE, bundles, endless, music
 from headnod import GenreModel, ListenerSettings, listen
-from headnod.estimate import utc_now
 from headnod.features.windows import FrameCache, Window
-from headnod.level import Meter
-from headnod.smoothing import Smoother
-from headnod.steady import SteadyNoise
+from headnod.pipeline.estimate import utc_now
+from headnod.pipeline.level import Meter
+from headnod.pipeline.noise import SteadyNoise
+from headnod.pipeline.smoothing import Smoother
 
 _SETTLED, _TURNS = 100, 5
 

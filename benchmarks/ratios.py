@@ -18,7 +18,7 @@ from benchmarks.alone import FLOOR, ours  # noqa: E402 - all of these after the 
 from benchmarks.material import RATE, bundles, endless, music  # noqa: E402
 from benchmarks.turns import by_turns  # noqa: E402
 from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
-from headnod.estimate import utc_now  # noqa: E402
+from headnod.pipeline.estimate import utc_now  # noqa: E402
 
 
 def main(count: int) -> None:

@@ -89,7 +89,7 @@ def _steps(turns: int, ours: tuple[str, ...]) -> dict[str, float]:
     programs = {
         "Python itself": ("-c", "pass"),
         "numpy": ("-c", "import numpy"),
-        "headnod": ("-c", "import headnod.listener, headnod.inference.model"),
+        "headnod": ("-c", "import headnod.pipeline.listener, headnod.inference.model"),
         "the model with its runtime": ("-c", load),
         "the command and a window": ours,
     }

@@ -21,10 +21,10 @@ from benchmarks import alone, script_path  # noqa: E402 - all of these after the
 from benchmarks.material import RATE, WINDOW, bundles, endless, music  # noqa: E402
 from benchmarks.turns import by_turns  # noqa: E402
 from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
-from headnod.estimate import utc_now  # noqa: E402
 from headnod.features.frontend import Audio  # noqa: E402
 from headnod.features.windows import FrameCache, Window  # noqa: E402
-from headnod.smoothing import Smoother  # noqa: E402
+from headnod.pipeline.estimate import utc_now  # noqa: E402
+from headnod.pipeline.smoothing import Smoother  # noqa: E402
 
 
 def paths() -> dict[str, Callable[[], object]]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from headnod.estimate import SILENCE, Condition, Estimate, HeldBy, State
+from headnod.pipeline.estimate import SILENCE, Condition, Estimate, HeldBy, State
 
 GTZAN = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from headnod.estimate import Condition, Estimate, State
 from headnod.mqtt.ledger import Ledger
 from headnod.mqtt.link import Broker as Where
 from headnod.mqtt.outbox import LATE, Outbox
 from headnod.mqtt.payloads import InfoPayload
 from headnod.mqtt.publisher import Discovery, Mqtt
 from headnod.mqtt.topics import Topics
+from headnod.pipeline.estimate import Condition, Estimate, State
 from heard import GTZAN, estimate
 
 BEGAN = datetime(2026, 11, 22, 12, tzinfo=UTC)

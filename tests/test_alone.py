@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from doubles import Clock, FixedModel
-from headnod.classify import classify
 from headnod.features.frontend import Features
 from headnod.inference.manifest import Calibration
-from headnod.listener import ListenerSettings, listen
+from headnod.pipeline.classify import classify
+from headnod.pipeline.listener import ListenerSettings, listen
 from signals import music
 
 JAZZ, DOUBTFUL = (0.9, 0.1), (0.6, 0.4)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from doubles import SMALL, FixedModel
-from headnod.classify import classify
 from headnod.errors import AudioError
+from headnod.pipeline.classify import classify
 from signals import RATE, music, noise, sine
 
 WINDOW = SMALL.window_samples

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from front_ends import TAGGER
 from golden.make import noise
 from headnod.features.windows import FrameCache, Window
-from headnod.level import dbfs
+from headnod.pipeline.level import dbfs
 from headnod_train.tagger.hearing import FRONT_END, loudness
 from signals import music, scaled
 

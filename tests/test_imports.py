@@ -112,7 +112,7 @@ def test_the_front_end_imports_numpy_only(name, below):
     ("name", "allowed"),
     [
         ("headnod.errors", set()),
-        ("headnod.estimate", set()),
+        ("headnod.pipeline.estimate", set()),
         ("headnod.inference.manifest.bundle_files", {"headnod.errors"}),
         ("headnod.inference.manifest.fields", {"headnod.features.frontend"}),
         ("headnod.inference.manifest.labels", {"headnod.legible"}),
@@ -148,11 +148,11 @@ def test_the_front_end_imports_numpy_only(name, below):
             },
         ),
         ("headnod.features.windows", {"headnod.audio.blocks", "headnod.audio.recent", "headnod.features.frontend"}),
-        ("headnod.level", {"headnod.features.frontend"}),
-        ("headnod.smoothing", {"headnod.inference.model"}),
+        ("headnod.pipeline.level", {"headnod.features.frontend"}),
+        ("headnod.pipeline.smoothing", {"headnod.inference.model"}),
         ("headnod.address", set()),
         ("headnod.sections", {"headnod.address"}),
-        ("headnod.config", {"headnod.errors", "headnod.layers", "headnod.listener", "headnod.sections"}),
+        ("headnod.config", {"headnod.errors", "headnod.layers", "headnod.pipeline.listener", "headnod.sections"}),
     ],
 )
 def test_the_core_knows_only_what_stands_below_it(name, allowed):
@@ -161,7 +161,13 @@ def test_the_core_knows_only_what_stands_below_it(name, allowed):
 
 @pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.audio")])
 def test_a_source_knows_no_model_and_no_sink(name):
-    allowed = ("headnod.audio", "headnod.errors", "headnod.estimate", "headnod.extras", "headnod.features.frontend")
+    allowed = (
+        "headnod.audio",
+        "headnod.errors",
+        "headnod.pipeline.estimate",
+        "headnod.extras",
+        "headnod.features.frontend",
+    )
     assert all(any(inside(each, package) for package in allowed) for each in own(name))
 
 
@@ -189,10 +195,10 @@ def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
         "headnod.sinks",
         "headnod.clock",
         "headnod.errors",
-        "headnod.estimate",
+        "headnod.pipeline.estimate",
         "headnod.extras",
         "headnod.legible",
-        "headnod.songs",
+        "headnod.pipeline.songs",
         "headnod.history",
     )
     assert all(any(inside(each, package) for package in allowed) for each in own(name)), own(name)

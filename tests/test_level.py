@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.level import SILENT_DBFS, Meter, NoiseFloor, clipped_share, dbfs, is_dead
+from headnod.pipeline.level import SILENT_DBFS, Meter, NoiseFloor, clipped_share, dbfs, is_dead
 from signals import RATE, music, noise, scaled, sine
 
 WINDOW = 65_244

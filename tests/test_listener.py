@@ -8,10 +8,10 @@ import pytest
 
 from doubles import Clock, FixedModel
 from headnod.audio.blocks import Hole
-from headnod.estimate import Condition, Estimate, State
 from headnod.features.frontend import FrontEnd
-from headnod.level import dbfs
-from headnod.listener import ListenerSettings, listen
+from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.level import dbfs
+from headnod.pipeline.listener import ListenerSettings, listen
 from signals import music, noise, scaled, sine
 
 JAZZ, METAL = (0.9, 0.1), (0.1, 0.9)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from headnod.audio.file import audio_file
-from headnod.classify import classify
 from headnod.features.windows import FrameCache, windows
+from headnod.pipeline.classify import classify
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "gtzan"
 pytestmark = pytest.mark.skipif(not (DATA / "logmel.npz").is_file(), reason=f"the collection is not at {DATA}")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import signals
-from headnod.level import SILENT_DBFS
-from headnod.room import Room
+from headnod.pipeline.level import SILENT_DBFS
+from headnod.pipeline.level_meter import Room
 from signals import RATE
 
 

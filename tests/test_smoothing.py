@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.smoothing import Naming, Smoother, SongChange, mean_of
+from headnod.pipeline.smoothing import Naming, Smoother, SongChange, mean_of
 
 JAZZ, METAL = np.array([0.8, 0.2], np.float32), np.array([0.2, 0.8], np.float32)
 scores = st.lists(st.floats(0.001, 1.0), min_size=3, max_size=3).map(

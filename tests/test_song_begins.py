@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from doubles import Clock
-from headnod.level import dbfs
-from headnod.listener import ListenerSettings, listen
+from headnod.pipeline.level import dbfs
+from headnod.pipeline.listener import ListenerSettings, listen
 from signals import RATE, noise, scaled
 
 BEGINS = 7.4

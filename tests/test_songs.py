@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from headnod.estimate import SILENCE, UNKNOWN, Condition, State
-from headnod.smoothing import Smoother
-from headnod.songs import Song, Songs, SongSettings
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Condition, State
+from headnod.pipeline.smoothing import Smoother
+from headnod.pipeline.songs import Song, Songs, SongSettings
 from heard import estimate
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)

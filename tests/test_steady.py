@@ -6,7 +6,7 @@ import soxr
 
 from front_ends import TAGGER
 from headnod.features.frontend import FrontEnd
-from headnod.steady import SteadyNoise
+from headnod.pipeline.noise import SteadyNoise
 from signals import RATE, music, noise, scaled, sine
 
 FRONT_END = FrontEnd()

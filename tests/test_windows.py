@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.audio.blocks import Hole
-from headnod.estimate import State
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import FrameCache, windows
+from headnod.pipeline.estimate import State
 
 FRONT_END = FrontEnd(n_fft=256, hop=200, frames=6, n_mels=24, n_mfcc=12)
 SIZE = FRONT_END.window_samples

@@ -11,11 +11,11 @@ from headnod import threads  # noqa: F401 - before anything that imports numpy
 from headnod.errors import AudioError, ConfigError, HeadnodError, ManifestError, MissingExtraError
 
 if TYPE_CHECKING:
-    from headnod.estimate import Condition, Estimate, State
     from headnod.features.frontend import FrontEnd
     from headnod.inference.manifest import Manifest
     from headnod.inference.model import GenreModel
-    from headnod.listener import ListenerSettings, listen
+    from headnod.pipeline.estimate import Condition, Estimate, State
+    from headnod.pipeline.listener import ListenerSettings, listen
 
 __version__ = "0.1.0"
 
@@ -36,14 +36,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Condition": "estimate",
-    "Estimate": "estimate",
+    "Condition": "pipeline.estimate",
+    "Estimate": "pipeline.estimate",
     "FrontEnd": "features.frontend",
     "GenreModel": "inference.model",
-    "ListenerSettings": "listener",
+    "ListenerSettings": "pipeline.listener",
     "Manifest": "inference.manifest",
-    "State": "estimate",
-    "listen": "listener",
+    "State": "pipeline.estimate",
+    "listen": "pipeline.listener",
 }
 """Modules of the names that are imported when they are first used: numpy takes long, and `--help` needs none."""
 

@@ -17,7 +17,7 @@ import msgspec
 
 from headnod.errors import ConfigError, UsageError
 from headnod.layers import Layer, Value, decoded
-from headnod.listener import ListenerSettings
+from headnod.pipeline.listener import ListenerSettings
 from headnod.sections import (
     DashboardSection,
     HistorySection,

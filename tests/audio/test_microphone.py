@@ -17,7 +17,7 @@ from headnod.audio.blocks import Hole
 from headnod.audio.microphone import Capture, Patience, block_seconds, microphone_blocks
 from headnod.audio.stream import open_command
 from headnod.errors import AudioError
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from signals import RATE, sine
 
 SONG = (sine(440.0, 2.0) * 32767).astype("<i2").tobytes()

@@ -6,7 +6,7 @@ import pytest
 from doubles import Clock
 from headnod.audio.blocks import Hole
 from headnod.audio.paced import paced
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 
 
 def block(seconds):

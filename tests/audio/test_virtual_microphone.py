@@ -14,7 +14,7 @@ import virtual_microphone
 from headnod.audio.blocks import Hole
 from headnod.audio.devices import CAPTURE
 from headnod.audio.microphone import Capture, microphone_blocks
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from signals import RATE
 from virtual_microphone import VirtualMicrophone
 

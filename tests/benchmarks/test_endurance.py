@@ -10,7 +10,7 @@ from benchmarks.memory import garbage, passing
 from benchmarks.rows_of_daemon import shares
 from benchmarks.rows_of_endurance import rows
 from headnod import ListenerSettings, listen
-from headnod.estimate import utc_now
+from headnod.pipeline.estimate import utc_now
 
 
 @pytest.mark.parametrize("seconds", [2.9, 3.0, 6.1, 59.9, 61.3])

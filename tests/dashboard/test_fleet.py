@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from headnod.dashboard.ribbon import SPAN
-from headnod.estimate import HeldBy
 from headnod.mqtt.payloads import encode, of_estimate
+from headnod.pipeline.estimate import HeldBy
 from headnod.sinks.palette import colours, hexadecimal
 from heard import TAGS, other_labels, tagged
 from house import NOON

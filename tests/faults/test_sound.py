@@ -18,8 +18,8 @@ from headnod.audio.file import audio_file
 from headnod.audio.microphone import Capture, microphone_blocks
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
-from headnod.estimate import Estimate, State, utc_now
-from headnod.listener import ListenerSettings, listen
+from headnod.pipeline.estimate import Estimate, State, utc_now
+from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.shipped import demo_clip
 from signals import RATE
 

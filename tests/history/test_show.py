@@ -16,7 +16,7 @@ from headnod.errors import ConfigError
 from headnod.history import rows
 from headnod.history.file import DamagedHistoryError, HistoryError, HistoryFile
 from headnod.history.show import parse_since, print_history
-from headnod.songs import Song
+from headnod.pipeline.songs import Song
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 VIENNA = timezone(timedelta(hours=1))

@@ -13,11 +13,11 @@ from headnod.audio.centred import centred
 from headnod.audio.convert import OutputRate, Resampler
 from headnod.audio.paced import paced
 from headnod.audio.recent import RecentAudio
-from headnod.estimate import Estimate, State
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
 from headnod.inference.model import GenreModel
-from headnod.listener import ListenerSettings, listen
+from headnod.pipeline.estimate import Estimate, State
+from headnod.pipeline.listener import ListenerSettings, listen
 from signals import RATE, music, song
 
 OLD, NEW = 22_050, 16_000

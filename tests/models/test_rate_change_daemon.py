@@ -9,7 +9,7 @@ import soundfile
 from front_ends import TAGGER
 from headnod.app.daemon import Daemon
 from headnod.config import Config, ModelSection
-from headnod.listener import ListenerSettings
+from headnod.pipeline.listener import ListenerSettings
 from signals import music
 from signing import good, public, write
 

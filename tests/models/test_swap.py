@@ -5,10 +5,10 @@ import pytest
 
 from doubles import SMALL, FixedModel
 from headnod.audio.blocks import Hole
-from headnod.estimate import Condition, Estimate, State
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
-from headnod.listener import ListenerSettings, listen
+from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.listener import ListenerSettings, listen
 from signals import RATE
 
 LONG = FrontEnd(n_fft=1024, hop=512, frames=60, n_mels=16, n_mfcc=8)

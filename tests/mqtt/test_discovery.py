@@ -6,11 +6,11 @@ from fractions import Fraction
 import msgspec
 import pytest
 
-from headnod.estimate import State
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import discovery
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import Topics
+from headnod.pipeline.estimate import State
 from heard import GTZAN, estimate, other_labels, silence, tagged
 from home_assistant import SHORT, HomeAssistant, Refused
 from mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song

@@ -8,8 +8,8 @@ import pytest
 
 from arrived import PATIENCE, Arrived, all_of, decoded
 from broker import Broker, Heard
-from headnod.estimate import State
 from headnod.mqtt.delivery import FLYING
+from headnod.pipeline.estimate import State
 from proxy import Proxy
 from publishing import Ahead, condition, publisher, said, saves, sequences, until
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.estimate import HeldBy
 from headnod.mqtt.payloads import EstimatePayload, encode, latest, of_estimate, score_keys, scores
 from headnod.mqtt.schema import json_schema
+from headnod.pipeline.estimate import HeldBy
 from heard import TAGS, estimate, silence, tagged
 from mqtt_payloads import health, info, song
 

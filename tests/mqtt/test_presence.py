@@ -6,7 +6,7 @@ import msgspec
 
 from arrived import PATIENCE, decoded, online
 from broker import Broker, Heard
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from publishing import (
     TOPICS,
     condition,

@@ -8,11 +8,11 @@ import pytest
 
 from authority import Authority
 from broker import HOST, Broker, Heard, free_port, missing
-from headnod.estimate import utc_now
 from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.broker import Tls
 from headnod.mqtt.probe import probe
 from headnod.mqtt.topics import Topics
+from headnod.pipeline.estimate import utc_now
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

@@ -6,7 +6,7 @@ import time
 
 from arrived import PATIENCE, decoded, online
 from broker import Broker, Heard
-from headnod.estimate import SILENCE
+from headnod.pipeline.estimate import SILENCE
 from publishing import (
     BEGAN,
     EVERY,

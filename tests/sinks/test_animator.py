@@ -5,7 +5,7 @@ import time
 import pytest
 
 from headnod.errors import LedError
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from headnod.sinks import show_all
 from headnod.sinks.animator import Animated
 from heard import condition, estimate

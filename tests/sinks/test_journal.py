@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from doubles import Clock
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from headnod.sinks.journal import Journal
 from heard import condition, estimate, silence
 

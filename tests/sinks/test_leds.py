@@ -8,8 +8,8 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from denied import as_nobody
 from headnod.errors import HeadnodError, LedError
-from headnod.estimate import State
 from headnod.extras import how_to_install
+from headnod.pipeline.estimate import State
 from headnod.sinks.leds import PINS, Leds, LedSettings
 from headnod.sinks.lights import Lights
 from heard import GTZAN, condition, estimate, other_labels

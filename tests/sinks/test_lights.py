@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headnod.errors import LedError
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from headnod.sinks import show_all
 from headnod.sinks.lights import Lights
 from headnod.sinks.scene import one_each

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 
-from headnod.estimate import Condition, Estimate, HeldBy, State
+from headnod.pipeline.estimate import Condition, Estimate, HeldBy, State
 from headnod.sinks.lines import JsonLines, PlainLines
 from heard import condition, estimate, other_labels, silence
 

@@ -4,7 +4,7 @@ import time
 import msgspec
 import pytest
 
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from headnod.sinks.notify import Notify
 from heard import condition, estimate, silence
 

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from headnod.estimate import SILENCE, UNKNOWN
+from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from headnod.sinks.palette import GENRES, colour, colours, hexadecimal
 from heard import GTZAN
 

@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from headnod.estimate import UNKNOWN, State
+from headnod.pipeline.estimate import UNKNOWN, State
 from headnod.sinks.palette import GENRES, colour, colours
 from headnod.sinks.scene import Scene, bars, best, dark, mood, one_each, pattern
 from heard import condition, estimate, silence

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from headnod.errors import LedError
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from headnod.sinks import close_all, show_all
 from heard import condition, estimate
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from doubles import Clock
-from headnod.estimate import HeldBy, State
+from headnod.pipeline.estimate import HeldBy, State
 from headnod.sinks.palette import colours
 from headnod.sinks.terminal import Terminal
 from heard import GTZAN, condition, estimate, other_labels, silence, tagged

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from headnod.sinks.lights import Lights
 from headnod.sinks.palette import colour
 from headnod.sinks.scene import RELEASE, RELEASE_PAUSED, Light

@@ -20,14 +20,14 @@ from headnod.audio.channels import ChannelMixer
 from headnod.audio.convert import from_s16
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
-from headnod.estimate import utc_now
 from headnod.extras import how_to_install
 from headnod.inference.golden import chirp, prove
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import GOLDEN, read_checked
 from headnod.inference.model import GenreModel
 from headnod.machine import clock_is_kept
-from headnod.room import Room
+from headnod.pipeline.estimate import utc_now
+from headnod.pipeline.level_meter import Room
 from headnod.service import Service, readable_folder
 from headnod.shipped import configured_model
 from headnod.sinks.lights import Lamp

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from headnod.audio.blocks import Block, Hole, RateChange
 from headnod.config import Config
-from headnod.estimate import Condition, Now, State
 from headnod.inference.model import GenreModel
 from headnod.mqtt.payloads import HealthPayload, InfoPayload
+from headnod.pipeline.estimate import Condition, Now, State
 from headnod.shipped import find_model
 
 Change = Callable[[Config], Config]

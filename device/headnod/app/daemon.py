@@ -24,8 +24,8 @@ from headnod.audio.microphone import block_seconds
 from headnod.clock import Clock
 from headnod.config import Config
 from headnod.errors import HeadnodError
-from headnod.estimate import Condition, Estimate, State, utc_now
-from headnod.listener import listen
+from headnod.pipeline.estimate import Condition, Estimate, State, utc_now
+from headnod.pipeline.listener import listen
 from headnod.sinks import Sink, close_all, show_all
 from headnod.sinks.notify import Notify
 

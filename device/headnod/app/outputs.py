@@ -11,8 +11,8 @@ from pathlib import Path
 from headnod.address import split_address
 from headnod.config import Config, HistorySection, LedsSection
 from headnod.errors import ConfigError, LedError
-from headnod.estimate import utc_now
 from headnod.extras import how_to_install
+from headnod.pipeline.estimate import utc_now
 from headnod.service import HISTORY_FILE, Service
 from headnod.sinks import Sink, close_all
 from headnod.sinks.lights import Lamp
@@ -157,8 +157,8 @@ def history(section: HistorySection) -> list[Sink]:
     path = history_path(section)
     if path is None:
         return []
+    from headnod.pipeline.songs import Songs, SongSettings  # noqa: PLC0415
     from headnod.sinks.history import History, HistorySettings  # noqa: PLC0415
-    from headnod.songs import Songs, SongSettings  # noqa: PLC0415
 
     return [History(path, Songs(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
 

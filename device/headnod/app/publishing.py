@@ -22,7 +22,6 @@ from headnod.bundles.store import id_of, serial_of
 from headnod.clock import Clock
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
-from headnod.estimate import Estimate, State, utc_now
 from headnod.extras import how_to_install
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL, Manifest, read_manifest
@@ -43,6 +42,7 @@ from headnod.mqtt.payloads import (
     present,
 )
 from headnod.mqtt.topics import OFFLINE, Topics, channel
+from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.shipped import configured_model, models
 
 try:

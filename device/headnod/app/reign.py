@@ -20,8 +20,8 @@ from headnod.bundles.serials import Serials
 from headnod.bundles.store import Store, serial_of
 from headnod.config import Config
 from headnod.errors import BundleError, ManifestError
-from headnod.estimate import Condition, Estimate
 from headnod.inference.model import GenreModel
+from headnod.pipeline.estimate import Condition, Estimate
 from headnod.shipped import configured_model
 
 _log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from headnod.bundles.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowOrde
 from headnod.bundles.store import Store, id_of
 from headnod.durable import write_whole
 from headnod.errors import HeadnodError
-from headnod.estimate import Estimate
 from headnod.features.windows import Window
 from headnod.inference.model import GenreModel
+from headnod.pipeline.estimate import Estimate
 
 _log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headnod.estimate import State
 from headnod.features.frontend import Audio
+from headnod.pipeline.estimate import State
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from headnod.audio.devices import CAPTURE, Device, find, listing
 from headnod.audio.doubt import Doubt
 from headnod.audio.web_address import RefusedError
 from headnod.errors import AudioError
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 
 _FALLBACK_RATES = ("44100", "48000", "32000", "22050", "16000")
 _OPENING, _SILENT = 5.0, 2.0

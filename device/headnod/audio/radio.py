@@ -21,7 +21,7 @@ from headnod.audio.microphone import Capture
 from headnod.audio.paced import paced
 from headnod.audio.web_address import RefusedError, checked_address, shown
 from headnod.errors import AudioError
-from headnod.estimate import State
+from headnod.pipeline.estimate import State
 from headnod.retry import BackOff, Cause
 
 _TICK = 1.0

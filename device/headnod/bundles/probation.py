@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from headnod.estimate import Condition, Estimate, State
 from headnod.inference.manifest import Health
+from headnod.pipeline.estimate import Condition, Estimate, State
 
 LEAST = 3
 """Windows with music without which nothing is said of the answers."""

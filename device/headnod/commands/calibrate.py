@@ -38,9 +38,9 @@ def run(options: argparse.Namespace) -> int:
     from headnod.audio.blocks import Hole, RateChange  # noqa: PLC0415
     from headnod.audio.microphone import find_device  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
-    from headnod.estimate import State  # noqa: PLC0415
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
-    from headnod.room import Room  # noqa: PLC0415
+    from headnod.pipeline.estimate import State  # noqa: PLC0415
+    from headnod.pipeline.level_meter import Room  # noqa: PLC0415
 
     section = load_config(options, {("--device", "microphone", "device"): options.device}).config.microphone
     rate = FrontEnd().sample_rate

@@ -39,9 +39,9 @@ def run(options: argparse.Namespace) -> int:
     from headnod.audio.ctrl_c import ctrl_c_later, uninterrupted  # noqa: PLC0415
     from headnod.audio.file import audio_file  # noqa: PLC0415
     from headnod.audio.playlist import expanded  # noqa: PLC0415
-    from headnod.classify import classify  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
     from headnod.inference.model import GenreModel  # noqa: PLC0415
+    from headnod.pipeline.classify import classify  # noqa: PLC0415
     from headnod.shipped import configured_model  # noqa: PLC0415
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config

@@ -16,8 +16,8 @@ import msgspec
 
 from headnod.dashboard.reading import LABELS, EstimateReading, HealthReading, InfoReading, SongReading, line, name
 from headnod.dashboard.ribbon import Ribbon
-from headnod.estimate import SILENCE, UNKNOWN
 from headnod.mqtt.payloads import SCORE, score_keys
+from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from headnod.sinks.palette import colours, hexadecimal
 
 PARTS = ("status", "labels", "now", "ribbon", "songs", "health", "info")

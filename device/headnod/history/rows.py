@@ -16,10 +16,10 @@ import msgspec
 from msgspec.structs import replace
 
 from headnod.clock import Clock
-from headnod.estimate import Estimate
 from headnod.history import undated
 from headnod.history.file import PAGE, read_only
-from headnod.songs import Song
+from headnod.pipeline.estimate import Estimate
+from headnod.pipeline.songs import Song
 
 _log = logging.getLogger(__name__)
 

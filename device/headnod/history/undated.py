@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from headnod.clock import STEP, Clock
-from headnod.estimate import Estimate
-from headnod.songs import Song
+from headnod.pipeline.estimate import Estimate
+from headnod.pipeline.songs import Song
 
 STEPS = 2000
 """Rows of a kind that are dated anew at once: 200,000 would stop the listener for seconds."""

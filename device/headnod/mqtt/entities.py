@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from headnod.estimate import SILENCE, UNKNOWN, State
 from headnod.mqtt.payloads import InfoPayload, scores
 from headnod.mqtt.templates import an_object, attributes
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, State
 
 Entity = dict[str, Any]
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 import msgspec
 
 from headnod.clock import Clock
-from headnod.estimate import Condition, Estimate, Now
 from headnod.mqtt.announcer import Announcer, Discovery
 from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.delivery import RATE, Delivery
@@ -26,6 +25,7 @@ from headnod.mqtt.setlist import Setlist
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.mqtt.turns import Turns
 from headnod.mqtt.vitals import Vitals
+from headnod.pipeline.estimate import Condition, Estimate, Now
 
 __all__ = ["Discovery", "Mqtt"]
 

@@ -6,9 +6,9 @@ estimate that passed long before.
 
 from __future__ import annotations
 
-from headnod.estimate import Condition, Estimate
 from headnod.mqtt.payloads import SongPayload
-from headnod.songs import Song, Songs, SongSettings
+from headnod.pipeline.estimate import Condition, Estimate
+from headnod.pipeline.songs import Song, Songs, SongSettings
 
 
 class Setlist:

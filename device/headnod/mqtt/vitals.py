@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 
 from headnod import machine
-from headnod.estimate import Estimate, Now, State
 from headnod.mqtt.delivery import Delivery
 from headnod.mqtt.outbox import Counts
 from headnod.mqtt.payloads import HealthPayload
+from headnod.pipeline.estimate import Estimate, Now, State
 
 _CLOCK = {True: "synchronised", False: "unsynchronised", None: "unknown"}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from headnod.errors import HeadnodError
-from headnod.estimate import Condition, Estimate
+from headnod.pipeline.estimate import Condition, Estimate
 
 _log = logging.getLogger(__name__)
 

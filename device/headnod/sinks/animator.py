@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from headnod.estimate import Condition, Estimate
+from headnod.pipeline.estimate import Condition, Estimate
 from headnod.sinks import Sink
 
 

@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 
 from headnod.clock import Clock, Stepped
-from headnod.estimate import Condition, Estimate, Now
 from headnod.history import rows, undated
 from headnod.history.file import DamagedHistoryError, ForeignHistoryError, HistoryError, HistoryFile, move_aside
-from headnod.songs import Song, Songs
+from headnod.pipeline.estimate import Condition, Estimate, Now
+from headnod.pipeline.songs import Song, Songs
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from headnod.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Condition, Estimate, State
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from headnod.estimate import Condition, Estimate
+from headnod.pipeline.estimate import Condition, Estimate
 from headnod.sinks.scene import Layout, Light, Scene, dark
 
 

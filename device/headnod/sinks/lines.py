@@ -6,8 +6,8 @@ from typing import TextIO
 
 import msgspec
 
-from headnod.estimate import Condition, Estimate
 from headnod.legible import legible, padded
+from headnod.pipeline.estimate import Condition, Estimate
 
 _LEAST = 0.01
 """Least probability that is printed: two decimals."""

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 
-from headnod.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Condition, Estimate, State
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 
-from headnod.estimate import SILENCE, UNKNOWN
+from headnod.pipeline.estimate import SILENCE, UNKNOWN
 
 Colour = tuple[int, int, int]
 """Red, green and blue in sRGB, 0-255 each."""

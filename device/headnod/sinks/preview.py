@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, State
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Condition, Estimate, State
 from headnod.sinks.palette import GENRES
 from headnod.sinks.scene import Layout, Light, Scene
 

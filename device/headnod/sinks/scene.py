@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.estimate import SILENCE, Condition, Estimate, State
+from headnod.pipeline.estimate import SILENCE, Condition, Estimate, State
 from headnod.sinks.motion import Motion
 from headnod.sinks.palette import colours
 

@@ -20,8 +20,8 @@ from rich.style import Style
 from rich.text import Text
 
 from headnod.clock import local
-from headnod.estimate import Condition, Estimate, State
 from headnod.legible import legible
+from headnod.pipeline.estimate import Condition, Estimate, State
 from headnod.sinks.motion import Motion
 from headnod.sinks.palette import colours, hexadecimal
 

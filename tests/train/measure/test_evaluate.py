@@ -11,7 +11,7 @@ from doubles import FixedModel
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.inference.model import softmax
-from headnod.listener import ListenerSettings
+from headnod.pipeline.listener import ListenerSettings
 from headnod_train.archive import ArchiveError, read_archive
 from headnod_train.measure.answers import judge
 from headnod_train.measure.conditions import CONDITIONS

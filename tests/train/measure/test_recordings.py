@@ -45,7 +45,7 @@ def music():
 @pytest.fixture
 def said(model, music):
     """What the model calls that music."""
-    from headnod.classify import classify
+    from headnod.pipeline.classify import classify
 
     return classify("clip", [music], model).genre
 

@@ -11,9 +11,9 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.estimate import SILENCE, UNKNOWN, Estimate, State
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload
-from headnod.songs import Song, Songs, SongSettings
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State
+from headnod.pipeline.songs import Song, Songs, SongSettings
 
 LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 """What an imagined model can name."""

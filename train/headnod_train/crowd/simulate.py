@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headnod.errors import HeadnodError
-from headnod.estimate import Now, utc_now
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.link import Link
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
+from headnod.pipeline.estimate import Now, utc_now
 from headnod_train.crowd.imagined import Imagined
 
 CONNECTIONS = 4

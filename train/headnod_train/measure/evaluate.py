@@ -26,7 +26,7 @@ from headnod_train.measure.not_music import SECONDS, not_music
 from headnod_train.measure.sounds import clips_of
 
 HOW = (
-    "the file of the bundle through headnod.inference.model and headnod.smoothing; windows of 3 s every 3 s; "
+    "the file of the bundle through headnod.inference.model and headnod.pipeline.smoothing; windows of 3 s every 3 s; "
     "tracks by mean log score of their windows; stream after 12 s: every estimate from then on, smoothed as the "
     "listener does; ci95 by bootstrap over tracks"
 )

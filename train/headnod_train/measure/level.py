@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headnod.estimate import SILENCE, Estimate
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
+from headnod.pipeline.estimate import SILENCE, Estimate
 from headnod_train.measure.parts import Gain, Level
 from headnod_train.measure.sounds import estimates, recorded
 

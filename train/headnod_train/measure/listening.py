@@ -16,8 +16,8 @@ from rich.progress import track as shown
 
 from headnod.features.frontend import Features
 from headnod.inference.model import GenreModel, softmax
-from headnod.listener import ListenerSettings
-from headnod.smoothing import Naming, Said
+from headnod.pipeline.listener import ListenerSettings
+from headnod.pipeline.smoothing import Naming, Said
 from headnod_train.archive import SECONDS_APART, Archive, window_starts
 from headnod_train.measure.conditions import Condition
 from headnod_train.rooms.bands import Bands

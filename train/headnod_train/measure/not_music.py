@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from headnod.errors import AudioError
-from headnod.estimate import SILENCE, UNKNOWN
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
+from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from headnod_train.measure.parts import NotMusic, Refusal, Sound
 from headnod_train.measure.sounds import audio_files, estimates, read, recorded
 

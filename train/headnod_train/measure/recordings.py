@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.classify import judge
 from headnod.errors import AudioError
-from headnod.estimate import SILENCE, UNKNOWN
 from headnod.features.frontend import Audio, FrontEnd
 from headnod.inference.model import GenreModel
+from headnod.pipeline.classify import judge
+from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from headnod_train.collect.layouts import find_tracks
 from headnod_train.distillation.degradation import (
     coloured_noise,

@@ -18,10 +18,10 @@ from rich.console import Console
 
 from headnod.audio.file import audio_file
 from headnod.errors import AudioError
-from headnod.estimate import SILENCE, UNKNOWN, Estimate
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
-from headnod.listener import ListenerSettings, listen
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate
+from headnod.pipeline.listener import ListenerSettings, listen
 from headnod_train.measure.sounds import NEVER, estimates
 
 LONGEST = 180.0

@@ -15,10 +15,10 @@ import numpy as np
 from headnod.audio.blocks import Block, Hole
 from headnod.audio.file import audio_file
 from headnod.errors import AudioError
-from headnod.estimate import Estimate, State
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
-from headnod.listener import ListenerSettings, listen
+from headnod.pipeline.estimate import Estimate, State
+from headnod.pipeline.listener import ListenerSettings, listen
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".au"})
 

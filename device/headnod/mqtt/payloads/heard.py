@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from headnod.clock import Clock
-from headnod.estimate import SILENCE, Estimate
 from headnod.mqtt.payloads.written import SCHEMA, Time, present
 from headnod.mqtt.topics import slug
+from headnod.pipeline.estimate import SILENCE, Estimate
 
 SCORE = "scores_"
 """What the key of a label's score begins with, as in `scores_jazz`."""

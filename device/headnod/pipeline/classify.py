@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import AudioError
-from headnod.estimate import SILENCE
 from headnod.features.frontend import Audio, FrontEnd, Mel
 from headnod.features.windows import FrameCache, Window, repeated, windows
 from headnod.inference.model import GenreModel
-from headnod.level import dbfs
-from headnod.listener import ListenerSettings
-from headnod.smoothing import mean_of
-from headnod.steady import SteadyNoise
+from headnod.pipeline.estimate import SILENCE
+from headnod.pipeline.level import dbfs
+from headnod.pipeline.listener import ListenerSettings
+from headnod.pipeline.noise import SteadyNoise
+from headnod.pipeline.smoothing import mean_of
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

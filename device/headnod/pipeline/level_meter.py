@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from headnod.features.frontend import Audio
-from headnod.level import SILENT_DBFS, clipped_share, decibels, is_dead
+from headnod.pipeline.level import SILENT_DBFS, clipped_share, decibels, is_dead
 
 _PIECE = 1024
 _QUIET, _LOUD = 5.0, 95.0

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from headnod.audio.blocks import Block, Hole, RateChange
 from headnod.audio.recent import RecentAudio
 from headnod.clock import boottime
-from headnod.estimate import SILENCE, UNKNOWN, Condition, Estimate, HeldBy, Now, State
 from headnod.features.frontend import Mel
 from headnod.features.windows import FrameCache, Window, repeated, windows
 from headnod.inference.model import GenreModel
-from headnod.level import Loudness, Meter, NoiseFloor
-from headnod.smoothing import Naming, RunningMean
-from headnod.steady import SteadyNoise
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Condition, Estimate, HeldBy, Now, State
+from headnod.pipeline.level import Loudness, Meter, NoiseFloor
+from headnod.pipeline.noise import SteadyNoise
+from headnod.pipeline.smoothing import Naming, RunningMean
 
 _CLIPPING = 0.005
 """Share of samples at full scale that makes a window clipped: mastered music

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from headnod.estimate import SILENCE, Condition, Estimate, State
+from headnod.pipeline.estimate import SILENCE, Condition, Estimate, State
 
 _SLACK = 60.0
 """Seconds by which an estimate may be late after the one before it; a longer wait ends a song."""
