@@ -7,10 +7,10 @@ from msgspec import structs
 
 import heard
 from headnod.clock import Clock
-from headnod.history.rows import read_estimates
+from headnod.outputs.history.recorder import History, HistorySettings
+from headnod.outputs.history.records import read_estimates
 from headnod.pipeline.estimate import SILENCE
 from headnod.pipeline.songs import Songs, SongSettings
-from headnod.sinks.history import History, HistorySettings
 from heard import GTZAN
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import installed
 from broker import HOST, Broker
 from broker import missing as no_broker
 from bundles import copied
-from headnod.history.file import HistoryFile
+from headnod.outputs.history.database import HistoryFile
 from headnod.service import service_of
 
 pytestmark = pytest.mark.skipif(bool(installed.missing()), reason=f"not here: {installed.missing()}")

@@ -62,9 +62,9 @@ def libraries(name):
 
 
 def test_every_module_is_read():
-    assert {"headnod", "headnod.features.frontend", "headnod.sinks.terminal", "headnod.app"} <= TREES.keys()
+    assert {"headnod", "headnod.features.frontend", "headnod.outputs.terminal", "headnod.app"} <= TREES.keys()
     assert "headnod.inference.manifest" in IMPORTS["headnod.inference.model"]
-    assert "rich" in libraries("headnod.sinks.terminal")
+    assert "rich" in libraries("headnod.outputs.terminal")
 
 
 @pytest.fixture(scope="module")
@@ -176,11 +176,11 @@ def test_the_microphones_process_imports_nothing_of_headnod():
     assert libraries("headnod.audio.capture") == {"pyaudio"}
 
 
-SINKS = [name for name in TREES if inside(name, "headnod.sinks")]
+SINKS = [name for name in TREES if inside(name, "headnod.outputs")]
 SHOWING = [
     name
     for name in SINKS
-    if name != "headnod.sinks"
+    if name != "headnod.outputs"
     and any(
         {"show", "tell", "close"} <= {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
         for node in ast.walk(TREES[name])
@@ -192,14 +192,14 @@ SHOWING = [
 @pytest.mark.parametrize("name", SINKS)
 def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
     allowed = (
-        "headnod.sinks",
+        "headnod.outputs",
         "headnod.clock",
         "headnod.errors",
         "headnod.pipeline.estimate",
         "headnod.extras",
         "headnod.legible",
         "headnod.pipeline.songs",
-        "headnod.history",
+        "headnod.outputs.history",
     )
     assert all(any(inside(each, package) for package in allowed) for each in own(name)), own(name)
 

@@ -5,8 +5,8 @@ from msgspec.structs import replace
 
 from headnod.dashboard.ribbon import SPAN
 from headnod.mqtt.payloads import encode, of_estimate
+from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import HeldBy
-from headnod.sinks.palette import colours, hexadecimal
 from heard import TAGS, other_labels, tagged
 from house import NOON
 from watching import information, song, told

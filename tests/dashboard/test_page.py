@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from headnod.sinks.palette import colour
+from headnod.outputs.palette import colour
 from heard import GTZAN
 from looking import contrast, evening, luminance
 from seeing import card, expect, expect_shares, expect_text

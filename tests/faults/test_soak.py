@@ -13,13 +13,13 @@ import pytest
 import signals
 from doubles import Clock
 from headnod.audio.blocks import Hole
+from headnod.outputs import show_all
+from headnod.outputs.history.recorder import History, HistorySettings
+from headnod.outputs.journal import Journal
+from headnod.outputs.text import JsonLines
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.pipeline.songs import Songs, SongSettings
-from headnod.sinks import show_all
-from headnod.sinks.history import History, HistorySettings
-from headnod.sinks.journal import Journal
-from headnod.sinks.lines import JsonLines
 from listening import held
 from signals import RATE
 

@@ -13,9 +13,9 @@ from msgspec import structs
 
 import heard
 from headnod.errors import ConfigError
-from headnod.history import rows
-from headnod.history.file import DamagedHistoryError, HistoryError, HistoryFile
-from headnod.history.show import parse_since, print_history
+from headnod.outputs.history import records
+from headnod.outputs.history.database import DamagedHistoryError, HistoryError, HistoryFile
+from headnod.outputs.history.export import parse_since, print_history
 from headnod.pipeline.songs import Song
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -57,7 +57,7 @@ ESTIMATES = [
 
 def write(path, estimates=(), songs=()):
     with closing(HistoryFile(path)) as file, file.transaction() as db:
-        rows.write(db, estimates, songs)
+        records.write(db, estimates, songs)
 
 
 @pytest.fixture
@@ -148,13 +148,15 @@ def test_only_what_ended_since_then_is_shown(path):
 def test_more_rows_than_are_read_at_once_come_out_once_each_and_in_order(tmp_path):
     path = tmp_path / "history.db"
     write(path, [estimate(index, {"jazz": 1.0, "metal": 0.0}) for index in range(3500)])
-    assert [past.time for past in rows.read_estimates(path)] == [estimate(i, {"jazz": 1.0}).time for i in range(3500)]
+    assert [past.time for past in records.read_estimates(path)] == [
+        estimate(i, {"jazz": 1.0}).time for i in range(3500)
+    ]
 
 
 def test_a_reader_that_dawdles_sees_what_is_written_meanwhile_and_does_not_hinder_it(tmp_path):
     path = tmp_path / "history.db"
     write(path, [estimate(index, {"jazz": 1.0}) for index in range(1500)])
-    reading = rows.read_estimates(path)
+    reading = records.read_estimates(path)
     next(reading)
     write(path, [estimate(1500, {"jazz": 1.0})])
     with closing(sqlite3.connect(path)) as db:

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from headnod.errors import LedError
+from headnod.outputs import show_all
+from headnod.outputs.leds.animation import Animated
 from headnod.pipeline.estimate import State
-from headnod.sinks import show_all
-from headnod.sinks.animator import Animated
 from heard import condition, estimate
 
 SOON = 10.0

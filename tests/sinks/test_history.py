@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from headnod.history.file import HistoryFile
-from headnod.history.rows import read_estimates, read_songs, write
+from headnod.outputs.history.database import HistoryFile
+from headnod.outputs.history.records import read_estimates, read_songs, write
 from headnod.pipeline.estimate import SILENCE, Condition, State
 from heard import GTZAN
 from remembering import START, estimate, expected, listening, remember, times

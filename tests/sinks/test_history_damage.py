@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from headnod.history.file import HistoryError, move_aside
+from headnod.outputs.history.database import HistoryError, move_aside
 from remembering import estimate, expected, listening, remember, times
 
 

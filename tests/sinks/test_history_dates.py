@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from headnod.history.file import HistoryError, HistoryFile
-from headnod.history.rows import read_estimates, read_songs
-from headnod.history.show import print_history
+from headnod.outputs.history.database import HistoryError, HistoryFile
+from headnod.outputs.history.export import print_history
+from headnod.outputs.history.records import read_estimates, read_songs
 from remembering import START, estimate, expected, listening, remember, times
 
 BEHIND = timedelta(days=-68)

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from headnod.history.file import ForeignHistoryError
-from headnod.sinks.history import HELD
+from headnod.outputs.history.database import ForeignHistoryError
+from headnod.outputs.history.recorder import HELD
 from remembering import estimate, expected, listening, remember, times
 
 

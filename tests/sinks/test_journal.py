@@ -5,8 +5,8 @@ import msgspec
 import pytest
 
 from doubles import Clock
+from headnod.outputs.journal import Journal
 from headnod.pipeline.estimate import State
-from headnod.sinks.journal import Journal
 from heard import condition, estimate, silence
 
 

@@ -9,9 +9,9 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from denied import as_nobody
 from headnod.errors import HeadnodError, LedError
 from headnod.extras import how_to_install
+from headnod.outputs.leds.gpio import PINS, Leds, LedSettings
+from headnod.outputs.leds.lights import Lights
 from headnod.pipeline.estimate import State
-from headnod.sinks.leds import PINS, Leds, LedSettings
-from headnod.sinks.lights import Lights
 from heard import GTZAN, condition, estimate, other_labels
 
 
@@ -162,7 +162,7 @@ def run(script, **env):
 
 TRY = """
 from headnod.errors import LedError
-from headnod.sinks.leds import Leds, LedSettings
+from headnod.outputs.leds.gpio import Leds, LedSettings
 try:
     Leds(LedSettings())
 except LedError as error:
@@ -227,7 +227,7 @@ def test_the_environment_may_choose_the_pins_as_gpiozero_documents():
 
 def test_leds_are_not_imported_by_those_who_have_none():
     assert run(
-        "import sys, headnod.sinks.leds, headnod.sinks.strip\nprint({'gpiozero', 'spidev'} & set(sys.modules))"
+        "import sys, headnod.outputs.leds.gpio, headnod.outputs.leds.spi\nprint({'gpiozero', 'spidev'} & set(sys.modules))"
     ) == ("set()\n")
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from headnod.errors import LedError
+from headnod.outputs import show_all
+from headnod.outputs.leds.layouts import one_each
+from headnod.outputs.leds.lights import Lights
 from headnod.pipeline.estimate import State
-from headnod.sinks import show_all
-from headnod.sinks.lights import Lights
-from headnod.sinks.scene import one_each
 from heard import condition, estimate
 
 GENRES = ("jazz", "rock")

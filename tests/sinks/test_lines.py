@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 
+from headnod.outputs.text import JsonLines, PlainLines
 from headnod.pipeline.estimate import Condition, Estimate, HeldBy, State
-from headnod.sinks.lines import JsonLines, PlainLines
 from heard import condition, estimate, other_labels, silence
 
 

@@ -4,8 +4,8 @@ import time
 import msgspec
 import pytest
 
+from headnod.outputs.systemd import Notify
 from headnod.pipeline.estimate import State
-from headnod.sinks.notify import Notify
 from heard import condition, estimate, silence
 
 

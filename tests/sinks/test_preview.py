@@ -4,9 +4,9 @@ import zlib
 import numpy as np
 import pytest
 
-from headnod.sinks.palette import GENRES, colour, colours
-from headnod.sinks.preview import demonstration, png, write_preview
-from headnod.sinks.scene import Light, bars, best, mood, one_each
+from headnod.outputs.leds.layouts import Light, bars, best, mood, one_each
+from headnod.outputs.leds.preview import demonstration, png, write_preview
+from headnod.outputs.palette import GENRES, colour, colours
 
 
 def read_png(data):

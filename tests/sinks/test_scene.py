@@ -2,9 +2,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from headnod.outputs.leds.layouts import Scene, bars, best, dark, mood, one_each, pattern
+from headnod.outputs.palette import GENRES, colour, colours
 from headnod.pipeline.estimate import UNKNOWN, State
-from headnod.sinks.palette import GENRES, colour, colours
-from headnod.sinks.scene import Scene, bars, best, dark, mood, one_each, pattern
 from heard import condition, estimate, silence
 
 LONG = 60.0

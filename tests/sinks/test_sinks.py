@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from headnod.errors import LedError
+from headnod.outputs import close_all, show_all
 from headnod.pipeline.estimate import State
-from headnod.sinks import close_all, show_all
 from heard import condition, estimate
 
 

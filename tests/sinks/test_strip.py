@@ -11,10 +11,9 @@ import pytest
 from denied import as_nobody
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.sinks.lights import Lights
-from headnod.sinks.palette import colour
-from headnod.sinks.scene import Light
-from headnod.sinks.strip import (
+from headnod.outputs.leds.layouts import Light
+from headnod.outputs.leds.lights import Lights
+from headnod.outputs.leds.spi import (
     WS2812_HERTZ,
     Strip,
     StripSettings,
@@ -24,6 +23,7 @@ from headnod.sinks.strip import (
     reason,
     ws2812_frame,
 )
+from headnod.outputs.palette import colour
 from heard import estimate, silence
 
 
@@ -292,7 +292,7 @@ def test_without_spidev_the_error_says_what_to_install():
     script = """
 import sys; sys.modules['spidev'] = None
 from headnod.errors import LedError
-from headnod.sinks.strip import StripSettings, open_spi
+from headnod.outputs.leds.spi import StripSettings, open_spi
 try:
     open_spi(StripSettings())
 except LedError as error:

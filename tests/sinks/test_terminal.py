@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from doubles import Clock
+from headnod.outputs.palette import colours
+from headnod.outputs.terminal import Terminal
 from headnod.pipeline.estimate import HeldBy, State
-from headnod.sinks.palette import colours
-from headnod.sinks.terminal import Terminal
 from heard import GTZAN, condition, estimate, other_labels, silence, tagged
 
 JAZZ = estimate("jazz", jazz=0.8, blues=0.15, rock=0.05)

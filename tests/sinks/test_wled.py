@@ -5,11 +5,11 @@ import struct
 import numpy as np
 import pytest
 
+from headnod.outputs.leds.layouts import RELEASE, RELEASE_PAUSED, Light
+from headnod.outputs.leds.lights import Lights
+from headnod.outputs.leds.wled import Wled, WledSettings, ddp_packets, udp_to
+from headnod.outputs.palette import colour
 from headnod.pipeline.estimate import State
-from headnod.sinks.lights import Lights
-from headnod.sinks.palette import colour
-from headnod.sinks.scene import RELEASE, RELEASE_PAUSED, Light
-from headnod.sinks.wled import Wled, WledSettings, ddp_packets, udp_to
 from heard import condition, estimate, silence
 
 NOWHERE = "no-such-lamp.invalid"

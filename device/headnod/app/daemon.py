@@ -24,10 +24,10 @@ from headnod.audio.microphone import block_seconds
 from headnod.clock import Clock
 from headnod.config import Config
 from headnod.errors import HeadnodError
+from headnod.outputs import Sink, close_all, show_all
+from headnod.outputs.systemd import Notify
 from headnod.pipeline.estimate import Condition, Estimate, State, utc_now
 from headnod.pipeline.listener import listen
-from headnod.sinks import Sink, close_all, show_all
-from headnod.sinks.notify import Notify
 
 if TYPE_CHECKING:
     from headnod.app.controls import Controls

@@ -12,11 +12,11 @@ from headnod.address import split_address
 from headnod.config import Config, HistorySection, LedsSection
 from headnod.errors import ConfigError, LedError
 from headnod.extras import how_to_install
+from headnod.outputs import Sink, close_all
+from headnod.outputs.leds.layouts import LAYOUTS, Layout
+from headnod.outputs.leds.lights import Lamp
 from headnod.pipeline.estimate import utc_now
 from headnod.service import HISTORY_FILE, Service
-from headnod.sinks import Sink, close_all
-from headnod.sinks.lights import Lamp
-from headnod.sinks.scene import LAYOUTS, Layout
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ def view(kind: str, hearing: str) -> list[Sink]:
     Raises:
         ConfigError: The histogram's library is missing.
     """
-    from headnod.sinks.journal import Journal  # noqa: PLC0415
-    from headnod.sinks.lines import JsonLines, PlainLines  # noqa: PLC0415
+    from headnod.outputs.journal import Journal  # noqa: PLC0415
+    from headnod.outputs.text import JsonLines, PlainLines  # noqa: PLC0415
 
     if kind == "none":
         return [Journal()]
@@ -41,7 +41,7 @@ def view(kind: str, hearing: str) -> list[Sink]:
     if kind == "plain" or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return [PlainLines(sys.stdout)]
     try:
-        from headnod.sinks.terminal import Terminal  # noqa: PLC0415
+        from headnod.outputs.terminal import Terminal  # noqa: PLC0415
     except ImportError:
         message = f"the histogram needs rich: {how_to_install('device')}, or use --plain"
         raise ConfigError(message) from None
@@ -66,8 +66,8 @@ def leds(sections: Iterable[LedsSection]) -> list[Sink]:
 
 
 def _lights(section: LedsSection) -> list[Sink]:
-    from headnod.sinks.animator import Animated  # noqa: PLC0415
-    from headnod.sinks.lights import Lights  # noqa: PLC0415
+    from headnod.outputs.leds.animation import Animated  # noqa: PLC0415
+    from headnod.outputs.leds.lights import Lights  # noqa: PLC0415
 
     try:
         lit = lamp(section)
@@ -90,7 +90,7 @@ def lamp(section: LedsSection) -> Lamp:
     """
     match section.kind:
         case "pins":
-            from headnod.sinks.leds import PINS, Leds, LedSettings  # noqa: PLC0415
+            from headnod.outputs.leds.gpio import PINS, Leds, LedSettings  # noqa: PLC0415
 
             return Leds(
                 LedSettings(
@@ -101,7 +101,7 @@ def lamp(section: LedsSection) -> Lamp:
                 )
             )
         case "ws2812" | "apa102" as chip:
-            from headnod.sinks.strip import Strip, StripSettings, open_spi  # noqa: PLC0415
+            from headnod.outputs.leds.spi import Strip, StripSettings, open_spi  # noqa: PLC0415
 
             settings = StripSettings(
                 chip=chip,
@@ -116,7 +116,7 @@ def lamp(section: LedsSection) -> Lamp:
             )
             return Strip(settings, open_spi(settings))
         case "wled":
-            from headnod.sinks.wled import Wled, WledSettings  # noqa: PLC0415
+            from headnod.outputs.leds.wled import Wled, WledSettings  # noqa: PLC0415
 
             if not section.host:
                 message = "leds.host: is empty (write the name or address of the WLED lamp)"
@@ -139,7 +139,7 @@ def lamp(section: LedsSection) -> Lamp:
 def layout(section: LedsSection) -> tuple[Layout, int]:
     """How the configured lights show genres, and how many there are; nothing is opened."""
     if section.kind in {"none", "pins"}:
-        from headnod.sinks.leds import PINS, LedSettings, layout_of  # noqa: PLC0415
+        from headnod.outputs.leds.gpio import PINS, LedSettings, layout_of  # noqa: PLC0415
 
         settings = LedSettings(pins=section.pins or PINS)
         return layout_of(settings), len(settings.pins)
@@ -157,8 +157,8 @@ def history(section: HistorySection) -> list[Sink]:
     path = history_path(section)
     if path is None:
         return []
+    from headnod.outputs.history.recorder import History, HistorySettings  # noqa: PLC0415
     from headnod.pipeline.songs import Songs, SongSettings  # noqa: PLC0415
-    from headnod.sinks.history import History, HistorySettings  # noqa: PLC0415
 
     return [History(path, Songs(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
 

@@ -254,7 +254,7 @@ def _setting(name: str) -> Iterator[None]:
 
 
 def _history(config: Config, *, of_service: bool) -> None:
-    from headnod.history.file import check_kind  # noqa: PLC0415 - loads SQLite
+    from headnod.outputs.history.database import check_kind  # noqa: PLC0415 - loads SQLite
 
     if not config.history.path:
         return
@@ -317,7 +317,7 @@ def _check_pins(output: str, pins: Mapping[str, int], model: Path) -> None:
         names = ", ".join(f"'{name}'" for name, number in pins.items() if number == shared[0])
         message = f"{output}.pins: GPIO {shared[0]} is named more than once, by {names} (give each LED its own pin)"
         raise ConfigError(message)
-    from headnod.sinks.leds import LedSettings, layout_of  # noqa: PLC0415
+    from headnod.outputs.leds.gpio import LedSettings, layout_of  # noqa: PLC0415
 
     try:
         layout_of(LedSettings(pins=pins))

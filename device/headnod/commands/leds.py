@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headnod.commands.options import add_config, add_model, load_config
 
 if TYPE_CHECKING:
-    from headnod.sinks.scene import Light
+    from headnod.outputs.leds.layouts import Light
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,8 +33,8 @@ def run(options: argparse.Namespace) -> None:
     from headnod.app.outputs import layout  # noqa: PLC0415
     from headnod.errors import HeadnodError  # noqa: PLC0415
     from headnod.inference.manifest import read_manifest  # noqa: PLC0415
+    from headnod.outputs.leds.preview import demonstration, write_preview  # noqa: PLC0415
     from headnod.shipped import configured_model  # noqa: PLC0415
-    from headnod.sinks.preview import demonstration, write_preview  # noqa: PLC0415
 
     flags = {
         ("--kind", "leds", "kind"): options.kind,

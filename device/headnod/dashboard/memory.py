@@ -17,8 +17,8 @@ import msgspec
 from headnod.dashboard.reading import LABELS, EstimateReading, HealthReading, InfoReading, SongReading, line, name
 from headnod.dashboard.ribbon import Ribbon
 from headnod.mqtt.payloads import SCORE, score_keys
+from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
-from headnod.sinks.palette import colours, hexadecimal
 
 PARTS = ("status", "labels", "now", "ribbon", "songs", "health", "info")
 """What is told of a listener, each for itself."""

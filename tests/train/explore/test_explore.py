@@ -19,8 +19,8 @@ from tone_archive import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/setup train")
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")
-from headnod.sinks.palette import GENRES as KNOWN
-from headnod.sinks.palette import colours, hexadecimal
+from headnod.outputs.palette import GENRES as KNOWN
+from headnod.outputs.palette import colours, hexadecimal
 from headnod_train.explore.canvas import (
     CONTRAST,
     THEMES,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
-from headnod.sinks.palette import colours
+from headnod.outputs.palette import colours
 
 try:
     from matplotlib import font_manager, rcParams

@@ -16,8 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from headnod.clock import Clock
-from headnod.history import undated
-from headnod.history.file import PAGE, read_only
+from headnod.outputs.history import redating
+from headnod.outputs.history.database import PAGE, read_only
 from headnod.pipeline.estimate import Estimate
 from headnod.pipeline.songs import Song
 
@@ -93,7 +93,7 @@ def write(
     if clock is not None:
         estimates = [_dated(estimate, clock) for estimate in estimates]
         songs = [_dated_song(song, clock) for song in songs]
-        undated.note(db, estimates, songs, clock)
+        redating.note(db, estimates, songs, clock)
     models = {key: _model(db, *key) for key in {_model_of(estimate) for estimate in estimates}}
     db.executemany(
         "INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -131,7 +131,7 @@ def forget(db: sqlite3.Connection, *, before: datetime | None, size: int, step: 
     """
     step, room, limit = max(step, _STEP), size // PAGE, -1 if before is None else _number(before)
     pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
-    estimates, songs = undated.others(db)
+    estimates, songs = redating.others(db)
     if pages - free > room:
         limit = max(limit, _time_of_row(db, step, estimates, songs))
     db.execute(
@@ -144,7 +144,7 @@ def forget(db: sqlite3.Connection, *, before: datetime | None, size: int, step: 
         f"(SELECT ended, started FROM songs WHERE ended < ? AND {songs} ORDER BY ended, started LIMIT ?)",
         (limit, step),
     )
-    undated.forget(db)
+    redating.forget(db)
     # Freed pages are used again, so the file shrinks only when its room did.
     if pages > room + _SLACK:
         for _ in range(min(free, _SLACK)):
@@ -160,7 +160,7 @@ def read_songs(path: Path, *, since: datetime | None = None) -> Iterator[PastSon
     """
     query = """SELECT ended, started, genre, stability, estimates, {undated} FROM songs
         WHERE (ended, started) > (?, ?) ORDER BY ended, started LIMIT ?"""
-    return _rows(path, query, undated.SONGS, _song, since)
+    return _rows(path, query, redating.SONGS, _song, since)
 
 
 def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[PastEstimate]:
@@ -172,7 +172,7 @@ def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[Pas
     query = """SELECT time, sequence, genre, confidence, level, {undated}, name, labels, scores
         FROM estimates LEFT JOIN models ON models.id = estimates.model
         WHERE (time, sequence) > (?, ?) ORDER BY time, sequence LIMIT ?"""
-    return _rows(path, query, undated.ESTIMATES, _estimate, since)
+    return _rows(path, query, redating.ESTIMATES, _estimate, since)
 
 
 def read_labels(path: Path) -> list[str]:
@@ -190,7 +190,7 @@ def _rows(path: Path, query: str, doubt: str, unpack: Callable[..., Row], since:
     damaged = 0
     key = (-1 if since is None else _number(since), -1)
     with read_only(path) as db:
-        query = query.format(undated=doubt if undated.exist(db) else "0")
+        query = query.format(undated=doubt if redating.exist(db) else "0")
         # A read that lasted as long as a pager is open would keep the log from being cut.
         while rows := db.execute(query, (*key, _READ)).fetchall():
             key = rows[-1][:2]
@@ -261,7 +261,7 @@ def _thousandths(estimate: Estimate) -> str:
     return msgspec.json.encode([round(1000 * score) for score in estimate.scores.values()]).decode()
 
 
-_number = undated.number
+_number = redating.number
 
 
 def _moment(number: int) -> datetime:

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.outputs.leds.layouts import Layout, Light, Scene
+from headnod.outputs.palette import GENRES
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Condition, Estimate, State
-from headnod.sinks.palette import GENRES
-from headnod.sinks.scene import Layout, Light, Scene
 
 Picture = NDArray[np.float64]
 """Linear light, shape (height, width, 3), 0 and up."""

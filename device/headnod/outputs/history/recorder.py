@@ -16,8 +16,14 @@ from itertools import islice
 from pathlib import Path
 
 from headnod.clock import Clock, Stepped
-from headnod.history import rows, undated
-from headnod.history.file import DamagedHistoryError, ForeignHistoryError, HistoryError, HistoryFile, move_aside
+from headnod.outputs.history import records, redating
+from headnod.outputs.history.database import (
+    DamagedHistoryError,
+    ForeignHistoryError,
+    HistoryError,
+    HistoryFile,
+    move_aside,
+)
 from headnod.pipeline.estimate import Condition, Estimate, Now
 from headnod.pipeline.songs import Song, Songs
 
@@ -151,14 +157,14 @@ class History:
             self._checked = True
         if self._redated is not None:
             with self._file.transaction() as db:
-                self._redated = undated.redate(db, self._clock, self._redated)
+                self._redated = redating.redate(db, self._clock, self._redated)
         while self._estimates or self._ended:
             estimates, songs = list(islice(self._estimates, _BATCH)), list(islice(self._ended, _BATCH))
             with self._file.transaction() as db:
-                rows.write(db, estimates, songs, self._clock)
+                records.write(db, estimates, songs, self._clock)
                 believed = self._clock.synchronised()
                 before = self._clock.now() - timedelta(days=self._settings.days) if believed else None
-                rows.forget(db, before=before, size=self._settings.size << 20, step=2 * len(estimates))
+                records.forget(db, before=before, size=self._settings.size << 20, step=2 * len(estimates))
             for queue, written in ((self._estimates, estimates), (self._ended, songs)):
                 for _ in written:
                     queue.popleft()

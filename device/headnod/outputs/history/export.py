@@ -16,9 +16,9 @@ from typing import Literal, TextIO
 import msgspec
 
 from headnod.errors import ConfigError
-from headnod.history.file import require
-from headnod.history.rows import PastEstimate, PastSong, read_estimates, read_labels, read_songs
 from headnod.legible import legible, padded
+from headnod.outputs.history.database import require
+from headnod.outputs.history.records import PastEstimate, PastSong, read_estimates, read_labels, read_songs
 
 Form = Literal["table", "json", "csv"]
 Of = Literal["songs", "estimates"]

@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.outputs.leds.motion import Motion
+from headnod.outputs.palette import colours
 from headnod.pipeline.estimate import SILENCE, Condition, Estimate, State
-from headnod.sinks.motion import Motion
-from headnod.sinks.palette import colours
 
 Heights = Mapping[str, float]
 """How high the bar of every genre stands just now, 0-1."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headnod.sinks.scene import LAYOUTS, Layout, Light, Mode
+from headnod.outputs.leds.layouts import LAYOUTS, Layout, Light, Mode
 
 _log = logging.getLogger(__name__)
 

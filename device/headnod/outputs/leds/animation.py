@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from headnod.outputs import Sink
 from headnod.pipeline.estimate import Condition, Estimate
-from headnod.sinks import Sink
 
 
 class Drawing(Sink, Protocol):

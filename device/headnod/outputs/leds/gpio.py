@@ -18,7 +18,7 @@ from typing import Any
 from headnod.errors import LedError
 from headnod.extras import how_to_install
 from headnod.machine import permission_denied
-from headnod.sinks.scene import Heights, Layout, Light, best, one_each
+from headnod.outputs.leds.layouts import Heights, Layout, Light, best, one_each
 
 PINS: Mapping[str, int] = {
     "blues": 17,

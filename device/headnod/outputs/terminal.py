@@ -21,9 +21,9 @@ from rich.text import Text
 
 from headnod.clock import local
 from headnod.legible import legible
+from headnod.outputs.leds.motion import Motion
+from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import Condition, Estimate, State
-from headnod.sinks.motion import Motion
-from headnod.sinks.palette import colours, hexadecimal
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _QUIETEST = -60.0

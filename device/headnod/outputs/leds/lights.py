@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from headnod.outputs.leds.layouts import Layout, Light, Scene, dark
 from headnod.pipeline.estimate import Condition, Estimate
-from headnod.sinks.scene import Layout, Light, Scene, dark
 
 
 class Lamp(Protocol):

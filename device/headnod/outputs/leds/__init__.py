@@ -1,0 +1,1 @@
+"""LEDs and lamps: GPIO pins, SPI strips and WLED."""
