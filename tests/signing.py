@@ -13,12 +13,12 @@ from msgspec import structs
 
 import tiny_network
 from doubles import SMALL, manifest_of
-from headnod.bundles.archive import join
-from headnod.bundles.signature import encoded
 from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import chirp, write_golden
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest, manifest_bytes
 from headnod.inference.model import GenreModel
+from headnod.updates.bundle import join
+from headnod.updates.signature import encoded
 
 KEY, NEXT, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3))
 INPUT = (1, SMALL.frames, SMALL.n_mfcc)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import signing
 from headnod.app.publishing import LARGEST_BUNDLE, told
-from headnod.bundles.archive import split
-from headnod.bundles.intake import Intake
-from headnod.bundles.progress import Progress, Stage
 from headnod.errors import HeadnodError
 from headnod.mqtt.link import Broker as Where
 from headnod.mqtt.link import Link
 from headnod.mqtt.payloads import encode
 from headnod.mqtt.topics import Topics, channel
+from headnod.updates.bundle import split
+from headnod.updates.install_progress import Progress, Stage
+from headnod.updates.installer import Intake
 from publishing import info
 
 

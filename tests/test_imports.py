@@ -210,11 +210,11 @@ def test_a_sink_knows_no_other_sink(name):
     assert own(name) & set(SHOWING) == set()
 
 
-@pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.bundles")])
+@pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.updates")])
 def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
     allowed = {"clock", "errors", "estimate", "extras", "manifest", "model", "golden", "frontend", "durable", "bundles"}
     # A shadow model reads the stream's last seconds, which is no source.
-    stream = {"headnod.audio.recent", "headnod.features.windows"} if name == "headnod.bundles.shadow" else set()
+    stream = {"headnod.audio.recent", "headnod.features.windows"} if name == "headnod.updates.shadow" else set()
     assert {each.split(".")[1] for each in own(name) - stream} <= allowed
 
 
@@ -257,7 +257,7 @@ def test_nothing_but_the_program_and_its_app_reads_the_environment():
     elsewhere = {
         "headnod.audio.capture",
         "headnod.audio.decoder",
-        "headnod.bundles.selftest",
+        "headnod.updates.selftest",
         "headnod.clock",
         "headnod.command_line",
         "headnod.threads",

@@ -10,8 +10,8 @@ import soundfile
 
 import signing
 from broker import Broker, Heard
-from headnod.bundles.intake import Intake
 from headnod.shipped import demo_clip
+from headnod.updates.installer import Intake
 from listening import Listening
 from signing import good, public
 

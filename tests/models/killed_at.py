@@ -13,8 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
-from headnod.bundles.archive import read
-from headnod.bundles.intake import Intake
+from headnod.updates.bundle import read
+from headnod.updates.installer import Intake
 
 NAMES = {"os.rename", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chown", "os.truncate"}
 DONE = 0

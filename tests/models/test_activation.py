@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 import signing
-from headnod.app.reign import Reign
-from headnod.bundles.activation import ACTIVATION_FILE, Activation
-from headnod.bundles.archive import read
-from headnod.bundles.intake import Intake
-from headnod.bundles.progress import Stage
-from headnod.bundles.serials import Serials
-from headnod.bundles.store import Store
 from headnod.config import Config
 from headnod.errors import BundleError
 from headnod.inference.model import GenreModel
+from headnod.updates.activation import ACTIVATION_FILE, Activation
+from headnod.updates.bundle import read
+from headnod.updates.install_progress import Stage
+from headnod.updates.installer import Intake
+from headnod.updates.manager import Reign
+from headnod.updates.rollback_protection import Serials
+from headnod.updates.store import Store
 from signing import good
 
 KILLED_AT = Path(__file__).with_name("killed_at.py")

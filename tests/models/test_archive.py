@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import signing
-from headnod.bundles.archive import LIMITS, MAGIC, join, read, split
 from headnod.errors import BundleError
 from headnod.inference.manifest import CARD, MANIFEST, MODEL, SIGNATURE
+from headnod.updates.bundle import LIMITS, MAGIC, join, read, split
 
 
 @pytest.fixture(scope="module")

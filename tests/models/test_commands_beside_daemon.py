@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from broker import missing
-from headnod.bundles.store import Store
+from headnod.updates.store import Store
 from listening import STARTING, held, is_estimate
 from signing import sent
 from swapping import of_model, told

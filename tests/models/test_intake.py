@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 import signing
-from headnod.bundles.archive import split
-from headnod.bundles.intake import Intake
-from headnod.bundles.progress import Stage
-from headnod.bundles.serials import AHEAD, AHEAD_UNSET, SERIAL_FILE
-from headnod.bundles.signature import verify
 from headnod.clock import Clock
 from headnod.errors import BundleError, ConfigError, HeadnodError
 from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, SIGNATURE
+from headnod.updates.bundle import split
+from headnod.updates.install_progress import Stage
+from headnod.updates.installer import Intake
+from headnod.updates.rollback_protection import AHEAD, AHEAD_UNSET, SERIAL_FILE
+from headnod.updates.signature import verify
 from signing import KEY, NEXT, STRANGER, good, public
 
 
@@ -80,7 +80,7 @@ def test_a_key_that_is_none_is_a_fault_of_the_configuration(key):
 
 def test_verifying_is_all_that_loads_cryptography():
     program = (
-        "import sys; import headnod.bundles.intake, headnod.app; from headnod.bundles.signature import verify;"
+        "import sys; import headnod.updates.installer, headnod.app; from headnod.updates.signature import verify;"
         "before = 'cryptography' in sys.modules\n"
         "try: verify(b'', b'', ['{}'])\nexcept Exception: pass\n"
         "print(before, 'cryptography' in sys.modules)"
@@ -201,7 +201,7 @@ def test_models_are_bounded_in_number_and_the_way_back_stays(intake, store, acti
 def test_a_disk_that_takes_no_more_leaves_what_was_there(intake, store):
     intake.put_to_use(intake.take(good()))
     before = sorted(store.folder.rglob("*"))
-    full = ["bash", "-c", 'ulimit -f 1; exec "$0" -m headnod.bundles.intake', sys.executable]
+    full = ["bash", "-c", 'ulimit -f 1; exec "$0" -m headnod.updates.installer', sys.executable]
     ran = subprocess.run(
         full, input=order(store.state) + signing.sent(version="2.0.0", serial=2), capture_output=True, check=False
     )
@@ -218,7 +218,7 @@ def order(state):
 
 def test_an_intake_of_its_own_tells_each_step_on_a_line(state):
     ran = subprocess.run(
-        [sys.executable, "-m", "headnod.bundles.intake"],
+        [sys.executable, "-m", "headnod.updates.installer"],
         input=order(state) + signing.sent(),
         capture_output=True,
         check=True,

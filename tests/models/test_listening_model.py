@@ -7,8 +7,8 @@ from itertools import cycle, islice
 import pytest
 
 from bundles import copied, edited
-from headnod.app.reign import Reign
 from headnod.config import Config, ModelSection
+from headnod.updates.manager import Reign
 
 SWITCHES = 40
 

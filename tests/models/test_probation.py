@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from headnod.bundles.probation import Probation, entropy
 from headnod.inference.manifest import Health
 from headnod.pipeline.estimate import State
+from headnod.updates.probation import Probation, entropy
 from heard import condition, estimate, silence
 
 BOUNDS = Health(0.1, 0.9)

@@ -67,7 +67,7 @@ def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, intak
 
 
 def test_a_shadow_of_another_rate_is_compared(config, clip, intake, state, caplog):
-    from headnod.bundles.shadow import ShadowOrder, write_order
+    from headnod.updates.shadow import ShadowOrder, write_order
 
     caplog.set_level("INFO")
     taken = intake.take(good("2.0.0", serial=2, labels=("calm", "loud"), front_end=TAGGER))

@@ -7,10 +7,10 @@ import soxr
 from doubles import SMALL, FixedModel
 from front_ends import TAGGER
 from headnod.audio.recent import RecentAudio
-from headnod.bundles.shadow import Shadow, ShadowOrder, read_order, report, write_order
 from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
+from headnod.updates.shadow import Shadow, ShadowOrder, read_order, report, write_order
 from signals import song
 
 WINDOW = np.zeros(SMALL.window_samples, np.float32)

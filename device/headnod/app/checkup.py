@@ -14,7 +14,6 @@ import msgspec
 
 from headnod.app import outputs
 from headnod.app.broker import broker, client_id, topics
-from headnod.app.reign import Reign
 from headnod.app.sources import opener
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.convert import from_s16
@@ -31,6 +30,7 @@ from headnod.pipeline.estimate import utc_now
 from headnod.pipeline.level_meter import Room
 from headnod.service import Service, readable_folder
 from headnod.shipped import configured_model
+from headnod.updates.manager import Reign
 
 _SECONDS = 1.0
 _LIVELY_DB = 3.0

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from headnod.app import outputs
 from headnod.app.settings import KeptSettings
-from headnod.app.shadowing import Shadowing
 from headnod.app.sources import MICROPHONE, STANDARD_INPUT, source
-from headnod.app.updates import Updates
 from headnod.audio.blocks import Block
 from headnod.audio.convert import OutputRate
 from headnod.audio.microphone import block_seconds
@@ -28,6 +26,8 @@ from headnod.outputs import Sink, close_all, show_all
 from headnod.outputs.systemd import Notify
 from headnod.pipeline.estimate import Condition, Estimate, State, utc_now
 from headnod.pipeline.listener import listen
+from headnod.updates.remote_updates import Updates
+from headnod.updates.shadow_runner import Shadowing
 
 if TYPE_CHECKING:
     from headnod.app.controls import Controls

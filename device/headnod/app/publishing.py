@@ -16,9 +16,6 @@ from pathlib import Path
 from headnod import __version__, machine
 from headnod.app.broker import broker, client_id, topics
 from headnod.app.controls import Controls
-from headnod.bundles.progress import Progress, Stage
-from headnod.bundles.shadow import Agreement
-from headnod.bundles.store import id_of, serial_of
 from headnod.clock import Clock
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
@@ -44,6 +41,9 @@ from headnod.mqtt.payloads import (
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.shipped import configured_model, models
+from headnod.updates.install_progress import Progress, Stage
+from headnod.updates.shadow import Agreement
+from headnod.updates.store import id_of, serial_of
 
 try:
     from headnod.mqtt.link import Link, Message

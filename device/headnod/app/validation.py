@@ -278,7 +278,7 @@ def _history(config: Config, *, of_service: bool) -> None:
 
 def _keys(config: Config) -> None:
     if config.model.keys:
-        from headnod.bundles.signature import decoded  # noqa: PLC0415
+        from headnod.updates.signature import decoded  # noqa: PLC0415
 
         for key in config.model.keys:
             decoded(key)

@@ -45,10 +45,10 @@ def run_check(options: argparse.Namespace) -> int:
     import logging  # noqa: PLC0415
 
     from headnod.app import outputs  # noqa: PLC0415
-    from headnod.app.reign import Reign  # noqa: PLC0415
     from headnod.app.validation import doubts, refusals, service_refusals  # noqa: PLC0415
     from headnod.sandbox import Sandbox  # noqa: PLC0415
     from headnod.service import readable_folder  # noqa: PLC0415
+    from headnod.updates.manager import Reign  # noqa: PLC0415
 
     loaded, log = load_config(options), logging.getLogger(__name__)
     config, service = loaded.config, service_beside(options)

@@ -12,9 +12,9 @@ from headnod.commands.options import add_config, load_config, service_beside
 from headnod.legible import legible
 
 if TYPE_CHECKING:
-    from headnod.bundles.intake import Intake
-    from headnod.bundles.progress import Progress
     from headnod.config import Config
+    from headnod.updates.install_progress import Progress
+    from headnod.updates.installer import Intake
 
 _EXAMPLES = """\
 examples:
@@ -70,8 +70,8 @@ def run_list(options: argparse.Namespace) -> None:
     """Print models that were installed, and those that came with headnod."""
     import msgspec  # noqa: PLC0415
 
-    from headnod.bundles.store import Store, id_of, serial_of  # noqa: PLC0415
     from headnod.shipped import configured_model, models  # noqa: PLC0415
+    from headnod.updates.store import Store, id_of, serial_of  # noqa: PLC0415
 
     config = load_config(options).config
     store = Store(_state(options, config, reading=True))
@@ -90,9 +90,9 @@ def run_list(options: argparse.Namespace) -> None:
 
 def run_verify(options: argparse.Namespace) -> None:
     """Print what is well; what is not is an error on the way."""
-    from headnod.bundles.examine import examine  # noqa: PLC0415
-    from headnod.bundles.store import Store  # noqa: PLC0415
     from headnod.shipped import models  # noqa: PLC0415
+    from headnod.updates.inspection import examine  # noqa: PLC0415
+    from headnod.updates.store import Store  # noqa: PLC0415
 
     config = load_config(options).config
     store = Store(_state(options, config, reading=True))
@@ -105,8 +105,8 @@ def run_verify(options: argparse.Namespace) -> None:
 
 def run_install(options: argparse.Namespace) -> None:
     """Verify, store, try and activate."""
-    from headnod.bundles.archive import LARGEST, read, split  # noqa: PLC0415
     from headnod.errors import BundleError, ConfigError  # noqa: PLC0415
+    from headnod.updates.bundle import LARGEST, read, split  # noqa: PLC0415
 
     config = load_config(options).config
     if options.unsigned and config.model.keys:
@@ -132,8 +132,8 @@ def run_install(options: argparse.Namespace) -> None:
 
 def run_activate(options: argparse.Namespace) -> None:
     """Try it, and let it listen."""
-    from headnod.bundles.archive import read  # noqa: PLC0415
     from headnod.shipped import find_model  # noqa: PLC0415
+    from headnod.updates.bundle import read  # noqa: PLC0415
 
     intake = _intake(options, load_config(options).config)
     name = intake.store.find(options.model)
@@ -156,9 +156,9 @@ def run_prune(options: argparse.Namespace) -> None:
 
 def run_shadow(options: argparse.Namespace) -> None:
     """Begin, end or report it."""
-    from headnod.bundles.shadow import ShadowOrder, report, write_order  # noqa: PLC0415
-    from headnod.bundles.store import Store  # noqa: PLC0415
     from headnod.errors import ConfigError  # noqa: PLC0415
+    from headnod.updates.shadow import ShadowOrder, report, write_order  # noqa: PLC0415
+    from headnod.updates.store import Store  # noqa: PLC0415
 
     state = _state(options, load_config(options).config)
     if options.stop:
@@ -189,13 +189,13 @@ def _state(options: argparse.Namespace, config: Config, *, reading: bool = False
 
 
 def _budget(config: Config) -> float:
-    from headnod.app.updates import SHARE  # noqa: PLC0415
+    from headnod.updates.remote_updates import SHARE  # noqa: PLC0415
 
     return SHARE * config.listen.every
 
 
 def _intake(options: argparse.Namespace, config: Config) -> Intake:
-    from headnod.bundles.intake import Intake  # noqa: PLC0415
+    from headnod.updates.installer import Intake  # noqa: PLC0415
 
     def tell(progress: Progress) -> None:
         told = f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"

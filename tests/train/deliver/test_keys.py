@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from headnod.bundles.signature import verify
 from headnod.errors import BundleError
+from headnod.updates.signature import verify
 from headnod_train.deliver.keys import KeyFileError, generate, load, public_line
 from headnod_train.deliver.secret import new_passphrase, passphrase_from
 

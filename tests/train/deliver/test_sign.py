@@ -5,11 +5,11 @@ import json
 import pytest
 
 import signing
-from headnod.bundles.archive import read
-from headnod.bundles.signature import verify
 from headnod.errors import BundleError, ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health
+from headnod.updates.bundle import read
+from headnod.updates.signature import verify
 from headnod_train.__main__ import main
 from headnod_train.deliver.health import bounds
 from headnod_train.deliver.keys import generate

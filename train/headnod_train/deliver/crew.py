@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from headnod.bundles.progress import Stage
 from headnod.mqtt.topics import ONLINE
+from headnod.updates.install_progress import Stage
 
 GOOD = (Stage.KEPT, Stage.OFFERED)
 """What a listener may say in the end."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from rich.console import Console
 
-from headnod.bundles.probation import entropy
 from headnod.inference.manifest import Health
 from headnod.inference.model import GenreModel
+from headnod.updates.probation import entropy
 from headnod_train.archive import Archive
 from headnod_train.measure.listening import hear
 

@@ -14,8 +14,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from headnod.bundles.signature import encoded
 from headnod.errors import HeadnodError
+from headnod.updates.signature import encoded
 
 Passphrase = Callable[[], bytes]
 """Asks for the passphrase of a key."""

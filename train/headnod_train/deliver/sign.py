@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from headnod.bundles.archive import SUFFIX, join, read
-from headnod.bundles.signature import verify
 from headnod.durable import write_whole
 from headnod.errors import BundleError
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest, manifest_bytes, parse_manifest
 from headnod.inference.model import GenreModel
+from headnod.updates.bundle import SUFFIX, join, read
+from headnod.updates.signature import verify
 from headnod_train.deliver.keys import public_line
 
 

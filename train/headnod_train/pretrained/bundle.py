@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.bundles.probation import entropy
 from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import write_golden
 from headnod.inference.manifest import (
@@ -33,6 +32,7 @@ from headnod.inference.manifest import (
     manifest_bytes,
 )
 from headnod.inference.model import GenreModel, softmax
+from headnod.updates.probation import entropy
 from headnod_train.backend import tf
 from headnod_train.bundle.outputs import with_outputs
 from headnod_train.bundle.pack import free_folder, toolchain, write_files

@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 
 from headnod.audio.recent import RecentAudio
-from headnod.bundles.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowOrder, read_order
-from headnod.bundles.store import Store, id_of
 from headnod.durable import write_whole
 from headnod.errors import HeadnodError
 from headnod.features.windows import Window
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate
+from headnod.updates.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowOrder, read_order
+from headnod.updates.store import Store, id_of
 
 _log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The self-test: a model shows that it works here, in a process that may crash, hang or eat memory.
 
-    python -m headnod.bundles.selftest FOLDER SECONDS
+    python -m headnod.updates.selftest FOLDER SECONDS
 
 loads the bundle, recomputes its golden numbers, asks it of sounds that no training
 had, measures it, and prints a JSON object. `self_test` starts that process and
@@ -54,7 +54,7 @@ def self_test(folder: Path, *, budget: float, patience: float = PATIENCE) -> Out
     Raises:
         BundleError: It is not to be used; the message says why.
     """
-    command = [sys.executable, "-m", "headnod.bundles.selftest", str(folder), str(budget)]
+    command = [sys.executable, "-m", "headnod.updates.selftest", str(folder), str(budget)]
     try:
         ended = subprocess.run(  # noqa: S603 - it is our own
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience, check=False

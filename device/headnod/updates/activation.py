@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from headnod.bundles.progress import Progress, Stage, Tell
-from headnod.bundles.serials import Serials
-from headnod.bundles.store import Store, id_of, serial_of
 from headnod.durable import settle, write_whole
 from headnod.errors import BundleError
+from headnod.updates.install_progress import Progress, Stage, Tell
+from headnod.updates.rollback_protection import Serials
+from headnod.updates.store import Store, id_of, serial_of
 
 _log = logging.getLogger(__name__)
 

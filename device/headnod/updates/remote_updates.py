@@ -11,16 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.app.reign import Reign
-from headnod.bundles.progress import Progress
-from headnod.bundles.shadow import Agreement
 from headnod.config import Config
 from headnod.shipped import find_model
+from headnod.updates.install_progress import Progress
+from headnod.updates.manager import Reign
+from headnod.updates.shadow import Agreement
 
 if TYPE_CHECKING:
-    from headnod.app.porter import Porter
     from headnod.mqtt.link import Link
     from headnod.mqtt.publisher import Mqtt
+    from headnod.updates.install_worker import Porter
 
 _log = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ class Updates:
         self._order(bundle)
 
     def _order(self, bundle: bytes = b"", *, stored: str = "", shipped: str = "") -> None:
-        from headnod.app.porter import Porter  # noqa: PLC0415 - few listeners are ever sent a model
-        from headnod.bundles.intake import Order  # noqa: PLC0415
+        from headnod.updates.install_worker import Porter  # noqa: PLC0415 - few listeners are ever sent a model
+        from headnod.updates.installer import Order  # noqa: PLC0415
 
         config = self._config()
         if self._state is None:

@@ -15,8 +15,8 @@ import threading
 
 import msgspec
 
-from headnod.bundles.intake import Order
-from headnod.bundles.progress import Progress, Stage, Tell
+from headnod.updates.install_progress import Progress, Stage, Tell
+from headnod.updates.installer import Order
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Porter:
 
     def _carry_out(self, order: Order, bundle: bytes) -> bool:
         """One intake; true if it refused."""
-        command = [sys.executable, "-m", "headnod.bundles.intake"]
+        command = [sys.executable, "-m", "headnod.updates.installer"]
         last = Progress(stage=Stage.RECEIVED, message=f"{len(bundle)} bytes" if bundle else "asked for")
         self._tell(last)
         try:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from headnod.bundles.activation import Activation
-from headnod.bundles.probation import Probation
-from headnod.bundles.progress import Progress, Stage, Tell
-from headnod.bundles.serials import Serials
-from headnod.bundles.store import Store, serial_of
 from headnod.config import Config
 from headnod.errors import BundleError, ManifestError
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Condition, Estimate
 from headnod.shipped import configured_model
+from headnod.updates.activation import Activation
+from headnod.updates.install_progress import Progress, Stage, Tell
+from headnod.updates.probation import Probation
+from headnod.updates.rollback_protection import Serials
+from headnod.updates.store import Store, serial_of
 
 _log = logging.getLogger(__name__)
 

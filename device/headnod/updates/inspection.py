@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from headnod.bundles.archive import read
-from headnod.bundles.selftest import self_test
-from headnod.bundles.signature import verify
 from headnod.errors import BundleError
 from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, parse_manifest
+from headnod.updates.bundle import read
+from headnod.updates.selftest import self_test
+from headnod.updates.signature import verify
 
 
 def examine(path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable[Path]) -> Iterator[str]:

@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from headnod.bundles.archive import Files
 from headnod.durable import entrust, make_folder, settle, write_new
 from headnod.errors import BundleError
 from headnod.inference.manifest import MANIFEST, Manifest
+from headnod.updates.bundle import Files
 
 MODELS, CURRENT = "models", "current"
 """The folder in the state folder, and the link in it."""

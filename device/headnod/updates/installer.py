@@ -1,6 +1,6 @@
 """From bytes to a model that listens: verify, remember, store, try, activate.
 
-    python -m headnod.bundles.intake
+    python -m headnod.updates.installer
 
 does that for the listener in a process of its own, so that nothing of a stranger
 is read where music is heard: a line with an `Order` and then a bundle on stdin,
@@ -16,16 +16,16 @@ from pathlib import Path
 
 import msgspec
 
-from headnod.bundles.activation import Activation
-from headnod.bundles.archive import LARGEST, Files, read, split
-from headnod.bundles.progress import Progress, Stage, Tell
-from headnod.bundles.selftest import self_test
-from headnod.bundles.serials import Serials
-from headnod.bundles.signature import verify
-from headnod.bundles.store import MOST, Store, serial_of
 from headnod.clock import Clock
 from headnod.errors import BundleError, HeadnodError
 from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, Manifest, parse_manifest
+from headnod.updates.activation import Activation
+from headnod.updates.bundle import LARGEST, Files, read, split
+from headnod.updates.install_progress import Progress, Stage, Tell
+from headnod.updates.rollback_protection import Serials
+from headnod.updates.selftest import self_test
+from headnod.updates.signature import verify
+from headnod.updates.store import MOST, Store, serial_of
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
