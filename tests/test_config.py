@@ -3,8 +3,8 @@
 import pytest
 
 from headnod.config import SECTIONS, Config, load
+from headnod.config.layers import environment_layer, file_layer, flag_layer
 from headnod.errors import ConfigError
-from headnod.layers import environment_layer, file_layer, flag_layer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from headnod.config import SECTIONS, Config, load
-from headnod.layers import file_layer
+from headnod.config.layers import file_layer
 
 SHOWN = Path(__file__).parents[1] / "firmware_config" / "headnod.toml"
 LINES = SHOWN.read_text().splitlines()

@@ -151,8 +151,11 @@ def test_the_front_end_imports_numpy_only(name, below):
         ("headnod.pipeline.level", {"headnod.features.frontend"}),
         ("headnod.pipeline.smoothing", {"headnod.inference.model"}),
         ("headnod.address", set()),
-        ("headnod.sections", {"headnod.address"}),
-        ("headnod.config", {"headnod.errors", "headnod.layers", "headnod.pipeline.listener", "headnod.sections"}),
+        ("headnod.config.sections", {"headnod.address"}),
+        (
+            "headnod.config",
+            {"headnod.errors", "headnod.config.layers", "headnod.pipeline.listener", "headnod.config.sections"},
+        ),
     ],
 )
 def test_the_core_knows_only_what_stands_below_it(name, allowed):

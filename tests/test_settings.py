@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from headnod.app.settings import SETTINGS_FILE, KeptSettings, Settings
 from headnod.config import Config
+from headnod.saved_settings import SETTINGS_FILE, KeptSettings, Settings
 
 PLAIN = Config()
 CONFIGURED = replace(PLAIN, mqtt=replace(PLAIN.mqtt, host="broker.lan"))

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 import installed
 from bundles import copied, flipped
 from denied import as_nobody
-from headnod.app.validation import doubts, refusals, service_refusals
 from headnod.config import (
     Config,
     DashboardSection,
@@ -22,6 +21,7 @@ from headnod.config import (
     ModelSection,
     MqttSection,
 )
+from headnod.config.validation import doubts, refusals, service_refusals
 from headnod.inference.manifest import MODEL
 from headnod.sandbox import Sandbox
 from headnod.service import service_of

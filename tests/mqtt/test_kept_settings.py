@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from broker import Heard
 from headnod.app.daemon import Daemon
-from headnod.app.settings import KeptSettings
 from headnod.config import Config
+from headnod.saved_settings import KeptSettings
 from headnod.shipped import demo_clip
 from listening import STARTING
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from headnod.app import outputs
 from headnod.app.daemon import Daemon
 from headnod.app.sources import MICROPHONE, microphone_or_demo
-from headnod.app.validation import validate_listener
 from headnod.audio.web_address import is_address, shown
 from headnod.config import Config
+from headnod.config.validation import validate_listener
 
 
 def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace: str | None) -> None:

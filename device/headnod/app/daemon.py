@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from headnod.app import outputs
-from headnod.app.settings import KeptSettings
 from headnod.app.sources import MICROPHONE, STANDARD_INPUT, source
 from headnod.audio.blocks import Block
 from headnod.audio.convert import OutputRate
@@ -26,6 +25,7 @@ from headnod.outputs import Sink, close_all, show_all
 from headnod.outputs.systemd import Notify
 from headnod.pipeline.estimate import Condition, Estimate, State, utc_now
 from headnod.pipeline.listener import listen
+from headnod.saved_settings import KeptSettings
 from headnod.updates.remote_updates import Updates
 from headnod.updates.shadow_runner import Shadowing
 

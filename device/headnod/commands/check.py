@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415
 
     from headnod.app.checkup import Finding, checkup  # noqa: PLC0415
-    from headnod.app.validation import service_refusals  # noqa: PLC0415
+    from headnod.config.validation import service_refusals  # noqa: PLC0415
     from headnod.errors import AccessError  # noqa: PLC0415
 
     flags = {

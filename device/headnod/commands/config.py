@@ -45,7 +45,7 @@ def run_check(options: argparse.Namespace) -> int:
     import logging  # noqa: PLC0415
 
     from headnod.app import outputs  # noqa: PLC0415
-    from headnod.app.validation import doubts, refusals, service_refusals  # noqa: PLC0415
+    from headnod.config.validation import doubts, refusals, service_refusals  # noqa: PLC0415
     from headnod.sandbox import Sandbox  # noqa: PLC0415
     from headnod.service import readable_folder  # noqa: PLC0415
     from headnod.updates.manager import Reign  # noqa: PLC0415

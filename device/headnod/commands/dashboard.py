@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     import time  # noqa: PLC0415
 
     from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
-    from headnod.app.validation import validate_dashboard  # noqa: PLC0415
+    from headnod.config.validation import validate_dashboard  # noqa: PLC0415
     from headnod.dashboard.address import listen_at, url_of  # noqa: PLC0415
     from headnod.dashboard.fleet import Fleet  # noqa: PLC0415
     from headnod.dashboard.server import serve  # noqa: PLC0415

@@ -44,7 +44,7 @@ def run_test(options: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415
 
     from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
-    from headnod.app.validation import broker_refusals  # noqa: PLC0415
+    from headnod.config.validation import broker_refusals  # noqa: PLC0415
     from headnod.errors import MissingExtraError  # noqa: PLC0415
     from headnod.extras import how_to_install  # noqa: PLC0415
     from headnod.pipeline.estimate import utc_now  # noqa: PLC0415

@@ -45,7 +45,7 @@ def number_between(least: float, most: float) -> Callable[[str], float]:
 
 def service_beside(options: argparse.Namespace) -> Service | None:
     """The installed service whose configuration a command reads; None in the service itself, and for any other."""
-    from headnod.layers import CONFIG_FILE  # noqa: PLC0415
+    from headnod.config.layers import CONFIG_FILE  # noqa: PLC0415
     from headnod.service import service_of  # noqa: PLC0415
 
     # A listener that a person sets by variables keeps its state where those say.
@@ -78,7 +78,7 @@ def located(options: argparse.Namespace, error: Exception) -> str:
 
 def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None) -> Loaded:
     from headnod.config import load  # noqa: PLC0415
-    from headnod.layers import CONFIG_FILE, Value, environment_layer, file_layer, flag_layer  # noqa: PLC0415
+    from headnod.config.layers import CONFIG_FILE, Value, environment_layer, file_layer, flag_layer  # noqa: PLC0415
     from headnod.service import service_of  # noqa: PLC0415
 
     named = _named(options)

@@ -15,10 +15,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from headnod.errors import ConfigError, UsageError
-from headnod.layers import Layer, Value, decoded
-from headnod.pipeline.listener import ListenerSettings
-from headnod.sections import (
+from headnod.config.layers import Layer, Value, decoded
+from headnod.config.sections import (
     DashboardSection,
     HistorySection,
     LedsSection,
@@ -27,6 +25,8 @@ from headnod.sections import (
     ModelSection,
     MqttSection,
 )
+from headnod.errors import ConfigError, UsageError
+from headnod.pipeline.listener import ListenerSettings
 
 __all__ = [
     "SECTIONS",

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from headnod.address import split_address
-from headnod.app.credentials import password_file
 from headnod.config import Config, DashboardSection, load, named_outputs
+from headnod.config.credentials import password_file
+from headnod.config.layers import file_layer
 from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
 from headnod.inference.manifest import read_manifest
-from headnod.layers import file_layer
 from headnod.sandbox import UNITS, Sandbox
 from headnod.service import MAIN, Service, is_there
 from headnod.shipped import configured_model
