@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import signing
-from headnod.app.publishing import LARGEST_BUNDLE, told
 from headnod.errors import HeadnodError
+from headnod.factory.publisher_factory import LARGEST_BUNDLE, told
 from headnod.mqtt.link import Broker as Where
 from headnod.mqtt.link import Link
 from headnod.mqtt.payloads import encode

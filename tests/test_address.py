@@ -3,10 +3,10 @@
 import pytest
 
 from headnod.address import split_address
-from headnod.app.broker import broker, client_id
 from headnod.config import Config, MqttSection, load
 from headnod.config.layers import environment_layer, file_layer
 from headnod.errors import ConfigError
+from headnod.factory.broker_factory import broker, client_id
 from headnod.mqtt.topics import Topics
 
 

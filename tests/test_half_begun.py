@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from headnod.app.daemon import Daemon
 from headnod.config import Config, HistorySection, LedsSection, MicrophoneSection, MqttSection
 from headnod.errors import ConfigError
+from headnod.runtime import Daemon
 from listening import waits_until
 
 

@@ -62,7 +62,7 @@ def libraries(name):
 
 
 def test_every_module_is_read():
-    assert {"headnod", "headnod.features.frontend", "headnod.outputs.terminal", "headnod.app"} <= TREES.keys()
+    assert {"headnod", "headnod.features.frontend", "headnod.outputs.terminal", "headnod.factory"} <= TREES.keys()
     assert "headnod.inference.manifest" in IMPORTS["headnod.inference.model"]
     assert "rich" in libraries("headnod.outputs.terminal")
 
@@ -223,8 +223,8 @@ def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
 
 @pytest.mark.parametrize("name", TREES)
 def test_only_commands_know_the_listener_that_is_put_together(name):
-    knowing = any(inside(each, "headnod.app") for each in IMPORTS[name])
-    assert not knowing or inside(name, "headnod.app") or inside(name, "headnod.commands")
+    knowing = any(inside(each, "headnod.factory") for each in IMPORTS[name])
+    assert not knowing or inside(name, "headnod.factory") or inside(name, "headnod.commands")
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -266,6 +266,6 @@ def test_nothing_but_the_program_and_its_app_reads_the_environment():
         "headnod.threads",
     }
     reading = {name for name, tree in TREES.items() if reads_environment(tree)} - elsewhere
-    assert {name for name in reading if not inside(name, "headnod.app") and not inside(name, "headnod.commands")} <= {
-        "headnod.__main__"
-    }
+    assert {
+        name for name in reading if not inside(name, "headnod.factory") and not inside(name, "headnod.commands")
+    } <= {"headnod.__main__"}

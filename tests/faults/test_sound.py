@@ -13,11 +13,11 @@ import soundfile
 import soxr
 
 import signals
-from headnod.app.sources import MICROPHONE, source
 from headnod.audio.file import audio_file
 from headnod.audio.microphone import Capture, microphone_blocks
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
+from headnod.factory.source_factory import MICROPHONE, source
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.shipped import demo_clip

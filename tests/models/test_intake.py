@@ -80,7 +80,7 @@ def test_a_key_that_is_none_is_a_fault_of_the_configuration(key):
 
 def test_verifying_is_all_that_loads_cryptography():
     program = (
-        "import sys; import headnod.updates.installer, headnod.app; from headnod.updates.signature import verify;"
+        "import sys; import headnod.updates.installer, headnod.factory; from headnod.updates.signature import verify;"
         "before = 'cryptography' in sys.modules\n"
         "try: verify(b'', b'', ['{}'])\nexcept Exception: pass\n"
         "print(before, 'cryptography' in sys.modules)"

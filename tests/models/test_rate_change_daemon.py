@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 from front_ends import TAGGER
-from headnod.app.daemon import Daemon
 from headnod.config import Config, ModelSection
 from headnod.pipeline.listener import ListenerSettings
+from headnod.runtime import Daemon
 from signals import music
 from signing import good, public, write
 

@@ -6,8 +6,8 @@ import signal
 from msgspec.structs import replace
 
 from broker import Heard
-from headnod.app.daemon import Daemon
 from headnod.config import Config
+from headnod.runtime import Daemon
 from headnod.saved_settings import KeptSettings
 from headnod.shipped import demo_clip
 from listening import STARTING

@@ -6,7 +6,7 @@ import re
 import msgspec
 import pytest
 
-from headnod.app.publishing import LARGEST_BUNDLE
+from headnod.factory.publisher_factory import LARGEST_BUNDLE
 from headnod.mqtt.discovery import discovery
 from headnod_train.crowd.imagined import LABELS
 from kits import KITS, board, payload, points, queries

@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 
-from headnod.app.outputs import lamp, leds
 from headnod.config import LedsSection
 from headnod.errors import ConfigError
+from headnod.factory.output_factory import lamp, leds
 from headnod.outputs.leds.layouts import Light
 
 
@@ -55,7 +55,7 @@ def test_an_output_that_lacks_a_setting_closes_those_before_it(shelf):
 
 PINS = """
 import os, sys
-from headnod.app.outputs import lamp
+from headnod.factory.output_factory import lamp
 from headnod.config import LedsSection
 from headnod.outputs.leds.layouts import Light
 import numpy as np

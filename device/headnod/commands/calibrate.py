@@ -34,10 +34,10 @@ def run(options: argparse.Namespace) -> int:
     """Listen, then print what was heard and a piece of configuration."""
     import msgspec  # noqa: PLC0415
 
-    from headnod.app.sources import MICROPHONE, source  # noqa: PLC0415
     from headnod.audio.blocks import Hole, RateChange  # noqa: PLC0415
     from headnod.audio.microphone import find_device  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
+    from headnod.factory.source_factory import MICROPHONE, source  # noqa: PLC0415
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
     from headnod.pipeline.estimate import State  # noqa: PLC0415
     from headnod.pipeline.level_meter import Room  # noqa: PLC0415

@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> int:
     """Print a line for every part."""
     import msgspec  # noqa: PLC0415
 
-    from headnod.app.checkup import Finding, checkup  # noqa: PLC0415
     from headnod.config.validation import service_refusals  # noqa: PLC0415
+    from headnod.diagnostics import Finding, checkup  # noqa: PLC0415
     from headnod.errors import AccessError  # noqa: PLC0415
 
     flags = {

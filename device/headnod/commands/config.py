@@ -44,8 +44,8 @@ def run_check(options: argparse.Namespace) -> int:
     """Print every refusal, or that there is none."""
     import logging  # noqa: PLC0415
 
-    from headnod.app import outputs  # noqa: PLC0415
     from headnod.config.validation import doubts, refusals, service_refusals  # noqa: PLC0415
+    from headnod.factory import output_factory  # noqa: PLC0415
     from headnod.sandbox import Sandbox  # noqa: PLC0415
     from headnod.service import readable_folder  # noqa: PLC0415
     from headnod.updates.manager import Reign  # noqa: PLC0415
@@ -55,7 +55,7 @@ def run_check(options: argparse.Namespace) -> int:
 
     for doubt in doubts(config):
         log.warning("%s", loaded.located(doubt))
-    state = outputs.state_beside(config.history, service)
+    state = output_factory.state_beside(config.history, service)
     # Only LEDs on pins depend on which model was installed.
     asked = state is not None and readable_folder(state) and any(output.pins for output in config.leds)
     installed = Reign(state, lambda _progress: None).folder(config) if asked else None

@@ -25,12 +25,12 @@ def run(options: argparse.Namespace) -> None:
     import random  # noqa: PLC0415
     import time  # noqa: PLC0415
 
-    from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
     from headnod.config.validation import validate_dashboard  # noqa: PLC0415
     from headnod.dashboard.address import listen_at, url_of  # noqa: PLC0415
     from headnod.dashboard.fleet import Fleet  # noqa: PLC0415
     from headnod.dashboard.server import serve  # noqa: PLC0415
     from headnod.dashboard.stream import Stream  # noqa: PLC0415
+    from headnod.factory.broker_factory import broker, client_id, topics  # noqa: PLC0415
     from headnod.mqtt.link import Link  # noqa: PLC0415
 
     flags = {(f"--{key}", "dashboard", key): getattr(options, key) for key in ("host", "port")}

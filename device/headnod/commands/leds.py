@@ -30,8 +30,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> None:
     """Write the picture and say where it is."""
-    from headnod.app.outputs import layout  # noqa: PLC0415
     from headnod.errors import HeadnodError  # noqa: PLC0415
+    from headnod.factory.output_factory import layout  # noqa: PLC0415
     from headnod.inference.manifest import read_manifest  # noqa: PLC0415
     from headnod.outputs.leds.preview import demonstration, write_preview  # noqa: PLC0415
     from headnod.shipped import configured_model  # noqa: PLC0415

@@ -175,8 +175,8 @@ def run_shadow(options: argparse.Namespace) -> None:
 
 
 def _state(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:
-    from headnod.app.outputs import state_beside  # noqa: PLC0415
     from headnod.errors import ConfigError  # noqa: PLC0415
+    from headnod.factory.output_factory import state_beside  # noqa: PLC0415
     from headnod.service import MAIN, STATE, readable_folder  # noqa: PLC0415
 
     known: Path | None = options.state or state_beside(config.history, service_beside(options))

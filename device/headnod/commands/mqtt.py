@@ -43,14 +43,14 @@ def run_test(options: argparse.Namespace) -> int:
 
     import msgspec  # noqa: PLC0415
 
-    from headnod.app.broker import broker, client_id, topics  # noqa: PLC0415
     from headnod.config.validation import broker_refusals  # noqa: PLC0415
     from headnod.errors import MissingExtraError  # noqa: PLC0415
     from headnod.extras import how_to_install  # noqa: PLC0415
+    from headnod.factory.broker_factory import broker, client_id, topics  # noqa: PLC0415
     from headnod.pipeline.estimate import utc_now  # noqa: PLC0415
 
     try:
-        from headnod.app.publishing import example_messages  # noqa: PLC0415
+        from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415
         from headnod.mqtt.probe import Step, probe  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"

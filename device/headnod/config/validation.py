@@ -342,14 +342,14 @@ def _broker(config: Config) -> None:
 
 
 def _names(config: Config) -> None:
-    from headnod.app.broker import topics  # noqa: PLC0415 - MQTT is loaded where it is configured
+    from headnod.factory.broker_factory import topics  # noqa: PLC0415 - MQTT is loaded where it is configured
     from headnod.mqtt.discovery import check_prefix  # noqa: PLC0415
 
     check_prefix(config.mqtt.discovery_prefix, topics(config.mqtt))
 
 
 def _login(config: Config) -> None:
-    from headnod.app.broker import broker  # noqa: PLC0415
+    from headnod.factory.broker_factory import broker  # noqa: PLC0415
 
     reached = broker(config.mqtt, client_id="headnod")
     if reached.tls is not None:

@@ -51,7 +51,7 @@ class Updates:
         Raises:
             ConfigError: A setting of the broker cannot be used.
         """
-        from headnod.app.publishing import deliveries  # noqa: PLC0415 - MQTT is loaded where it is configured
+        from headnod.factory.publisher_factory import deliveries  # noqa: PLC0415 - MQTT is loaded where it is configured
 
         config, self._publisher = self._config(), publisher
         if self.reign.activation is not None:
@@ -87,8 +87,8 @@ class Updates:
     def compare(self, agreement: Agreement) -> None:
         """Tell how the shadow agrees."""
         if self._publisher is not None:
-            from headnod.app.broker import topics  # noqa: PLC0415
-            from headnod.app.publishing import compared  # noqa: PLC0415
+            from headnod.factory.broker_factory import topics  # noqa: PLC0415
+            from headnod.factory.publisher_factory import compared  # noqa: PLC0415
 
             where = topics(self._config().mqtt)
             self._publisher.keep(where.shadow, compared(agreement, where))
@@ -128,8 +128,8 @@ class Updates:
             self._untold = progress
             return
         self._untold = None
-        from headnod.app.broker import topics  # noqa: PLC0415
-        from headnod.app.publishing import told  # noqa: PLC0415
+        from headnod.factory.broker_factory import topics  # noqa: PLC0415
+        from headnod.factory.publisher_factory import told  # noqa: PLC0415
 
         where = topics(self._config().mqtt)
         # What a stranger sent must not stand where the state of a model does.

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
         say(install(options.ssh, signed.content, timeout=options.timeout))
         return
-    from headnod.app.broker import broker, topics  # noqa: PLC0415
+    from headnod.factory.broker_factory import broker, topics  # noqa: PLC0415
     from headnod_train.deliver.rollout import Plan, RolloutError, roll_out  # noqa: PLC0415
     from headnod_train.deliver.table import Board, summary  # noqa: PLC0415
 

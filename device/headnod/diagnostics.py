@@ -12,14 +12,14 @@ from typing import Literal
 
 import msgspec
 
-from headnod.app import outputs
-from headnod.app.broker import broker, client_id, topics
-from headnod.app.sources import opener
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.convert import from_s16
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
+from headnod.factory import output_factory
+from headnod.factory.broker_factory import broker, client_id, topics
+from headnod.factory.source_factory import opener
 from headnod.inference.golden import chirp, prove
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import GOLDEN, read_checked
@@ -59,7 +59,7 @@ def checkup(config: Config, service: Service | None = None, *, denied: Callable[
         service: The installed service that has it, if one has: its model and its state folder are looked at.
         denied: What a person does where access is denied.
     """
-    state = outputs.state_beside(config.history, service)
+    state = output_factory.state_beside(config.history, service)
     parts: tuple[tuple[str, Callable[[Config], Finding]], ...] = (
         ("runtime", _runtime),
         ("model", lambda config: _model(config, state)),
@@ -136,7 +136,7 @@ def _lights(config: Config) -> Finding:
         return Finding("lights", "none", "none are configured")
     opened: list[Lamp] = []
     try:
-        opened.extend(map(outputs.lamp, sections))
+        opened.extend(map(output_factory.lamp, sections))
     finally:
         for lamp in opened:
             lamp.close()
@@ -148,7 +148,7 @@ def _broker(config: Config) -> Finding:
     if not config.mqtt.host:
         return Finding("broker", "none", "none is configured")
     try:
-        from headnod.app.publishing import example_messages  # noqa: PLC0415 - loads MQTT
+        from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415 - loads MQTT
         from headnod.mqtt.probe import probe  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
@@ -164,7 +164,7 @@ def _broker(config: Config) -> Finding:
 
 
 def _disk(config: Config, state: Path | None) -> Finding:
-    path = outputs.history_path(config.history)
+    path = output_factory.history_path(config.history)
     folder = path.parent if path is not None else state
     if folder is None:
         return Finding("disk", "none", "no history is kept here (set history.path)")

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from headnod.app import outputs
-from headnod.app.sources import MICROPHONE, STANDARD_INPUT, source
 from headnod.audio.blocks import Block
 from headnod.audio.convert import OutputRate
 from headnod.audio.microphone import block_seconds
 from headnod.clock import Clock
 from headnod.config import Config
 from headnod.errors import HeadnodError
+from headnod.factory import output_factory
+from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, source
 from headnod.outputs import Sink, close_all, show_all
 from headnod.outputs.systemd import Notify
 from headnod.pipeline.estimate import Condition, Estimate, State, utc_now
@@ -30,9 +30,9 @@ from headnod.updates.remote_updates import Updates
 from headnod.updates.shadow_runner import Shadowing
 
 if TYPE_CHECKING:
-    from headnod.app.controls import Controls
     from headnod.mqtt.payloads import InfoPayload
     from headnod.mqtt.publisher import Mqtt
+    from headnod.remote_controls import Controls
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Daemon:
         self._mqtt: list[Sink] = []
         self._publisher: Mqtt | None = None
         self._controls: Controls | None = None
-        state = outputs.state_folder(config.history)
+        state = output_factory.state_folder(config.history)
         self._configured, self._kept = config, KeptSettings(state)
         self._config = config = self._kept.applied(config)
         self._sequence, self._dropped = 0, 0.0
@@ -72,8 +72,8 @@ class Daemon:
         try:
             self._blocks = self._open(config)
             self._said = self._listen_anew()
-            self._lights = outputs.leds(config.leds)
-            self._history = outputs.history(config.history)
+            self._lights = output_factory.leds(config.leds)
+            self._history = output_factory.history(config.history)
             address = os.environ.get("NOTIFY_SOCKET")
             self._notify = [Notify(address)] if address else []
             self._publish(config)
@@ -83,7 +83,7 @@ class Daemon:
 
     def add_views(self, view: str, hearing: str) -> None:
         """Take over the terminal, once nothing else can fail."""
-        self._views = outputs.view(view, hearing)
+        self._views = output_factory.view(view, hearing)
 
     @property
     def sinks(self) -> list[Sink]:
@@ -134,10 +134,10 @@ class Daemon:
         self._rate.wanted = model.front_end.sample_rate
         if new.leds != old.leds:
             close_all(self._lights)
-            self._lights = outputs.leds(new.leds)
+            self._lights = output_factory.leds(new.leds)
         if new.history != old.history:
             close_all(self._history)
-            self._history = outputs.history(new.history)
+            self._history = output_factory.history(new.history)
         if _reached_by(new) != _reached_by(old):
             self._publish(new)
         elif self._publisher is not None:
@@ -169,9 +169,9 @@ class Daemon:
         close_all(self._mqtt)
         self._mqtt, self._publisher, self._controls = [], None, None
         if config.mqtt.host:
-            from headnod.app.publishing import publisher  # noqa: PLC0415 - loads MQTT
+            from headnod.factory.publisher_factory import publisher  # noqa: PLC0415 - loads MQTT
 
-            state = outputs.state_folder(config.history)
+            state = output_factory.state_folder(config.history)
             activate = self._updates.activate if state is not None and config.model.installed else None
             self._publisher, self._controls = publisher(
                 config.mqtt,
@@ -186,7 +186,7 @@ class Daemon:
             self._updates.connect(self._publisher)
 
     def _info(self) -> InfoPayload:
-        from headnod.app.publishing import info_of  # noqa: PLC0415
+        from headnod.factory.publisher_factory import info_of  # noqa: PLC0415
 
         reign = self._reign
         model, serial = reign.listening
@@ -214,7 +214,7 @@ class Daemon:
     def _listen_anew(self) -> Iterator[Estimate | Condition]:
         self._made_of = (self._config.listen, self._blocks, self._paused)
         if self._paused:
-            from headnod.app.controls import hush  # noqa: PLC0415 - it was asked by MQTT
+            from headnod.remote_controls import hush  # noqa: PLC0415 - it was asked by MQTT
 
             return hush(self._blocks, rate=self._rate.delivered, every=self._config.listen.every, now=utc_now)
         return listen(

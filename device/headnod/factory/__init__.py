@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from headnod.app import outputs
-from headnod.app.daemon import Daemon
-from headnod.app.sources import MICROPHONE, microphone_or_demo
 from headnod.audio.web_address import is_address, shown
 from headnod.config import Config
 from headnod.config.validation import validate_listener
+from headnod.factory import output_factory
+from headnod.factory.source_factory import MICROPHONE, microphone_or_demo
+from headnod.runtime import Daemon
 
 
 def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace: str | None) -> None:
@@ -38,7 +38,7 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
     if is_address(hearing):
         hearing = shown(hearing)
     if audio is None:
-        audio = microphone_or_demo(config.microphone, recorded=outputs.recorded(config))
+        audio = microphone_or_demo(config.microphone, recorded=output_factory.recorded(config))
         if audio != MICROPHONE:
             pace, hearing = pace or "real", f"demo clip {Path(audio).name}: no microphone"
     with Daemon(config, audio, pace) as daemon, _hang_up() as hung_up:

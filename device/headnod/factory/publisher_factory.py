@@ -14,12 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headnod import __version__, machine
-from headnod.app.broker import broker, client_id, topics
-from headnod.app.controls import Controls
 from headnod.clock import Clock
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
+from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL, Manifest, read_manifest
 from headnod.mqtt.announcer import Takes
@@ -40,6 +39,7 @@ from headnod.mqtt.payloads import (
 )
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.pipeline.estimate import Estimate, State, utc_now
+from headnod.remote_controls import Controls
 from headnod.shipped import configured_model, models
 from headnod.updates.install_progress import Progress, Stage
 from headnod.updates.shadow import Agreement
