@@ -11,7 +11,7 @@ import soundfile
 
 from headnod.audio.file import audio_file
 from headnod.features.frontend import Audio
-from headnod.shipped import demo_clip, models
+from headnod.resources import demo_clip, models
 
 RATE = 22_050
 SECONDS = 3.0

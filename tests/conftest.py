@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from headnod.audio.file import audio_file
 from headnod.inference.model import GenreModel
-from headnod.shipped import demo_clip, find_model
+from headnod.resources import demo_clip, find_model
 
 # The machine may be a busy one, and how long an example takes is no property.
 settings.register_profile("headnod", deadline=None)

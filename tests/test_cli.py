@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headnod import __version__
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 from program import HEADNOD, fault, run, said, surroundings, write
 from signals import RATE, music
 

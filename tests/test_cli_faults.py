@@ -5,7 +5,7 @@ import pytest
 from audio.waves import wav
 from bundles import copied, edited, flipped
 from headnod.inference.manifest import MODEL
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 from program import fault, run, said, surroundings, write
 from signals import RATE, music
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 from listening import STARTING, Listening, is_estimate, is_waiting
 from program import run, said, surroundings
 from signals import RATE

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 from listening import STARTING
 from program import HEADNOD, run, surroundings, write
 from signals import music

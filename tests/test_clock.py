@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headnod.clock import SETTLED, STEP, Clock, Stepped, boot_id, boottime, local_zone
-from headnod.machine import clock_is_kept
+from headnod.system import clock_is_kept
 
 BOOTED = datetime(2026, 11, 27, 6, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ class Program(ctypes.Structure):
 libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(Program(len(steps), ctypes.addressof(code))), 0, 0) == 0
-from headnod.machine import clock_is_kept
+from headnod.system import clock_is_kept
 print(clock_is_kept(Path(sys.argv[2])))
 """
 

@@ -18,7 +18,7 @@ import headnod
 alone = sorted(sys.modules)
 import numpy as np
 from datetime import datetime, UTC
-from headnod.shipped import find_model
+from headnod.resources import find_model
 model = headnod.GenreModel.load(find_model("genre"))
 audio = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * model.front_end.sample_rate).astype(np.float32)
 said = list(headnod.listen([audio], model, headnod.ListenerSettings(), now=lambda: datetime.now(UTC)))
@@ -115,13 +115,13 @@ def test_the_front_end_imports_numpy_only(name, below):
         ("headnod.pipeline.estimate", set()),
         ("headnod.inference.manifest.bundle_files", {"headnod.errors"}),
         ("headnod.inference.manifest.fields", {"headnod.features.frontend"}),
-        ("headnod.inference.manifest.labels", {"headnod.legible"}),
+        ("headnod.inference.manifest.labels", {"headnod.escaping"}),
         (
             "headnod.inference.manifest.parsing",
             {
                 "headnod.errors",
                 "headnod.features.frontend",
-                "headnod.legible",
+                "headnod.escaping",
                 "headnod.inference.manifest.fields",
                 "headnod.inference.manifest.labels",
                 "headnod.inference.manifest.bundle_files",
@@ -200,7 +200,7 @@ def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
         "headnod.errors",
         "headnod.pipeline.estimate",
         "headnod.extras",
-        "headnod.legible",
+        "headnod.escaping",
         "headnod.pipeline.songs",
         "headnod.outputs.history",
     )
@@ -263,7 +263,7 @@ def test_nothing_but_the_program_and_its_app_reads_the_environment():
         "headnod.updates.selftest",
         "headnod.clock",
         "headnod.command_line",
-        "headnod.threads",
+        "headnod.blas_threads",
     }
     reading = {name for name, tree in TREES.items() if reads_environment(tree)} - elsewhere
     assert {

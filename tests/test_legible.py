@@ -7,7 +7,7 @@ import sys
 import pytest
 import soundfile
 
-from headnod.legible import columns, legible, padded
+from headnod.escaping import columns, legible, padded
 from headnod.log import formatter
 from program import run, surroundings
 from signals import RATE, music

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from denied import as_nobody
-from headnod.machine import permission_denied
+from headnod.system import permission_denied
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 GROUP = "audio"

@@ -21,7 +21,7 @@ from headnod.inference.golden import prove, write_golden
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, manifest_bytes, parse_manifest, read_manifest
 from headnod.inference.model import GenreModel, softmax
-from headnod.shipped import models
+from headnod.resources import models
 from several_outputs import EMBEDDING, ENERGY, LABELS, SIZES, TAGS, manifest_of_several, network, write
 from signals import music
 

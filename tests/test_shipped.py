@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from headnod.errors import ConfigError
-from headnod.shipped import demo_clip, find_model, shipped
+from headnod.resources import demo_clip, find_model, shipped
 
 
 def test_a_name_finds_the_shipped_model_with_its_version_and_without(bundle):

@@ -10,7 +10,7 @@ import pytest
 from golden.demo_clip import STORED, Overheard, answers
 from headnod.inference.golden import chirp
 from headnod.inference.manifest import GOLDEN
-from headnod.shipped import models
+from headnod.resources import models
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the numbers are those of x86-64; golden.npz has bounds for all others"

@@ -7,7 +7,7 @@ scores, scores become an estimate, and estimates are shown.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from headnod import threads  # noqa: F401 - before anything that imports numpy
+from headnod import blas_threads  # noqa: F401 - before anything that imports numpy
 from headnod.errors import AudioError, ConfigError, HeadnodError, ManifestError, MissingExtraError
 
 if TYPE_CHECKING:

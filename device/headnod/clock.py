@@ -16,8 +16,8 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
-from headnod.machine import clock_is_kept
 from headnod.pipeline.estimate import Now, utc_now
+from headnod.system import clock_is_kept
 
 SETTLED = 3600.0
 """Seconds after boot from which dates are believed where the system does not say whether its clock is synchronised:

@@ -24,12 +24,12 @@ from headnod.inference.golden import chirp, prove
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import GOLDEN, read_checked
 from headnod.inference.model import GenreModel
-from headnod.machine import clock_is_kept
 from headnod.outputs.leds.lights import Lamp
 from headnod.pipeline.estimate import utc_now
 from headnod.pipeline.level_meter import Room
+from headnod.resources import configured_model
 from headnod.service import Service, readable_folder
-from headnod.shipped import configured_model
+from headnod.system import clock_is_kept
 from headnod.updates.manager import Reign
 
 _SECONDS = 1.0

@@ -10,7 +10,7 @@ import logging
 import os
 from types import TracebackType
 
-from headnod.legible import legible
+from headnod.escaping import legible
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7

@@ -16,7 +16,7 @@ from headnod.config import Config
 from headnod.inference.model import GenreModel
 from headnod.mqtt.payloads import HealthPayload, InfoPayload
 from headnod.pipeline.estimate import Condition, Now, State
-from headnod.shipped import find_model
+from headnod.resources import find_model
 
 Change = Callable[[Config], Config]
 """Makes of the configuration in force the one that was asked for."""

@@ -15,7 +15,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from headnod.config import Config
-from headnod.durable import write_whole
+from headnod.files import write_whole
 
 SETTINGS_FILE = "settings.json"
 """What it is called in the state folder."""

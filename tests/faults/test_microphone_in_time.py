@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from headnod.shipped import DEFAULT_MODEL
+from headnod.resources import DEFAULT_MODEL
 from listening import STARTING, held, is_estimate, is_waiting, waits_until
 from losing import FOUND, LONG_WINDOW, LOST, MACHINE, find, hears_loud, lag, lose, measured
 from virtual_microphone import missing

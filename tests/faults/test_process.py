@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod.shipped import DEFAULT_MODEL
+from headnod.resources import DEFAULT_MODEL
 from listening import STARTING, children, is_estimate, is_waiting, waits_until
 from virtual_microphone import NAME, VirtualMicrophone, missing
 

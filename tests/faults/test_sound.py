@@ -20,7 +20,7 @@ from headnod.errors import AudioError
 from headnod.factory.source_factory import MICROPHONE, source
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.pipeline.listener import ListenerSettings, listen
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 from signals import RATE
 
 

@@ -20,7 +20,7 @@ from headnod.features.frontend import Features
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL, Manifest
 from headnod.inference.model import quantise
-from headnod.shipped import demo_clip, models
+from headnod.resources import demo_clip, models
 
 STORED = Path(__file__).with_suffix(".json")
 

@@ -10,7 +10,7 @@ import soundfile
 
 import signing
 from broker import Broker, Heard
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 from headnod.updates.installer import Intake
 from listening import Listening
 from signing import good, public

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import signing
-from headnod.shipped import models
+from headnod.resources import models
 from program import fault, run, surroundings
 from signing import good, public, sent
 

@@ -11,7 +11,7 @@ from authority import Authority
 from doubles import Clock
 from headnod.mqtt.link import Broker, Link
 from headnod.mqtt.outbox import Outbox
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 from listening import Listening
 from publishing import publisher
 

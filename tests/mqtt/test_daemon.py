@@ -13,7 +13,7 @@ import pytest
 
 from broker import Broker, Heard, free_port
 from headnod.mqtt.payloads import EstimatePayload
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 from listening import STARTING, Listening, children, is_estimate
 from publishing import TOPICS, sequences, until
 

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from broker import Heard
 from headnod.config import Config
+from headnod.resources import demo_clip
 from headnod.runtime import Daemon
 from headnod.saved_settings import KeptSettings
-from headnod.shipped import demo_clip
 from listening import STARTING
 
 NODE = "headnod/kitchen"

@@ -10,7 +10,7 @@ import pytest
 import debian_roots as roots
 from booted_machine import Machine
 from headnod.audio.file import audio_file
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 
 HERE = Path(__file__).parent
 RATE = 22_050

@@ -12,7 +12,7 @@ from headnod import __version__
 from headnod.command_line import Parser, survive_any_locale
 from headnod.commands import completion
 from headnod.errors import HeadnodError
-from headnod.legible import legible
+from headnod.escaping import legible
 from headnod_train import commands
 from headnod_train.commands.options import plain_console
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from headnod.errors import AudioError
 from headnod.extras import how_to_install
-from headnod.machine import permission_denied
+from headnod.system import permission_denied
 
 SYS_SOUND, PROC_CARDS = Path("/sys/class/sound"), Path("/proc/asound")
 CAPTURE = Path(__file__).with_name("capture.py")

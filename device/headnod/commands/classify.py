@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from headnod.commands.options import add_config, add_model, explained, load_config
-from headnod.legible import columns, legible, padded
+from headnod.escaping import columns, legible, padded
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from headnod.errors import AudioError  # noqa: PLC0415
     from headnod.inference.model import GenreModel  # noqa: PLC0415
     from headnod.pipeline.classify import classify  # noqa: PLC0415
-    from headnod.shipped import configured_model  # noqa: PLC0415
+    from headnod.resources import configured_model  # noqa: PLC0415
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config
     model = GenreModel.load(configured_model(config.model.name))

@@ -7,7 +7,7 @@ import json
 import logging
 from dataclasses import asdict
 
-from headnod.legible import legible
+from headnod.escaping import legible
 
 _log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     from headnod.factory.output_factory import layout  # noqa: PLC0415
     from headnod.inference.manifest import read_manifest  # noqa: PLC0415
     from headnod.outputs.leds.preview import demonstration, write_preview  # noqa: PLC0415
-    from headnod.shipped import configured_model  # noqa: PLC0415
+    from headnod.resources import configured_model  # noqa: PLC0415
 
     flags = {
         ("--kind", "leds", "kind"): options.kind,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from headnod.command_line import at_least
 from headnod.commands.options import add_config, load_config, service_beside
-from headnod.legible import legible
+from headnod.escaping import legible
 
 if TYPE_CHECKING:
     from headnod.config import Config
@@ -70,7 +70,7 @@ def run_list(options: argparse.Namespace) -> None:
     """Print models that were installed, and those that came with headnod."""
     import msgspec  # noqa: PLC0415
 
-    from headnod.shipped import configured_model, models  # noqa: PLC0415
+    from headnod.resources import configured_model, models  # noqa: PLC0415
     from headnod.updates.store import Store, id_of, serial_of  # noqa: PLC0415
 
     config = load_config(options).config
@@ -90,7 +90,7 @@ def run_list(options: argparse.Namespace) -> None:
 
 def run_verify(options: argparse.Namespace) -> None:
     """Print what is well; what is not is an error on the way."""
-    from headnod.shipped import models  # noqa: PLC0415
+    from headnod.resources import models  # noqa: PLC0415
     from headnod.updates.inspection import examine  # noqa: PLC0415
     from headnod.updates.store import Store  # noqa: PLC0415
 
@@ -132,7 +132,7 @@ def run_install(options: argparse.Namespace) -> None:
 
 def run_activate(options: argparse.Namespace) -> None:
     """Try it, and let it listen."""
-    from headnod.shipped import find_model  # noqa: PLC0415
+    from headnod.resources import find_model  # noqa: PLC0415
     from headnod.updates.bundle import read  # noqa: PLC0415
 
     intake = _intake(options, load_config(options).config)

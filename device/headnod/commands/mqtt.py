@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from headnod.commands.options import add_config, load_config, located, service_beside
-from headnod.legible import legible
+from headnod.escaping import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
 

@@ -24,9 +24,9 @@ from headnod.config.credentials import password_file
 from headnod.config.layers import file_layer
 from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
 from headnod.inference.manifest import read_manifest
+from headnod.resources import configured_model
 from headnod.sandbox import UNITS, Sandbox
 from headnod.service import MAIN, Service, is_there
-from headnod.shipped import configured_model
 
 if TYPE_CHECKING:
     from headnod.dashboard.access import Access

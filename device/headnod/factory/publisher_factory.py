@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from headnod import __version__, machine
+from headnod import __version__, system
 from headnod.clock import Clock
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
@@ -40,7 +40,7 @@ from headnod.mqtt.payloads import (
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import Controls
-from headnod.shipped import configured_model, models
+from headnod.resources import configured_model, models
 from headnod.updates.install_progress import Progress, Stage
 from headnod.updates.shadow import Agreement
 from headnod.updates.store import id_of, serial_of
@@ -219,7 +219,7 @@ def info_of(
         version=__version__,
         runtime=runtime_name(),
         python=platform.python_version(),
-        board=machine.board(),
+        board=system.board(),
         microphone=" ".join(config.microphone.command) or config.microphone.device,
         model=manifest.id,
         model_sha256=manifest.sha256[MODEL],

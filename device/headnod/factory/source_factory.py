@@ -21,7 +21,7 @@ from headnod.audio.stream import open_command
 from headnod.audio.web_address import checked_address, is_address
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
-from headnod.shipped import demo_clip
+from headnod.resources import demo_clip
 
 _log = logging.getLogger(__name__)
 

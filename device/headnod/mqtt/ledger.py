@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from headnod.durable import write_whole
+from headnod.files import write_whole
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from headnod.damaged import move_aside
 from headnod.errors import HeadnodError
+from headnod.quarantine import move_aside
 
 _VERSION = 1
 _TABLES = """

@@ -10,7 +10,7 @@ import re
 import ssl
 from datetime import UTC, datetime
 
-from headnod.legible import legible
+from headnod.escaping import legible
 from headnod.mqtt.messages import Ending
 from headnod.retry import Cause
 

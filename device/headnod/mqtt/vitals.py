@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from headnod import machine
+from headnod import system
 from headnod.mqtt.delivery import Delivery
 from headnod.mqtt.outbox import Counts
 from headnod.mqtt.payloads import HealthPayload
@@ -23,7 +23,7 @@ class Vitals:
     def __init__(self, node: str, *, now: Now, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Begin to count, by a wall clock and one in seconds that is never set."""
         self._node, self._now, self._monotonic = node, now, monotonic
-        self._processor, self._began = machine.Processor(monotonic), monotonic()
+        self._processor, self._began = system.Processor(monotonic), monotonic()
         self._estimates, self._dropped = 0, 0.0
         self._state, self._message = State.STARTING, ""
 
@@ -40,7 +40,7 @@ class Vitals:
 
     def report(self, waiting: Counts, delivery: Delivery) -> HealthPayload:
         """How it fares just now, with what waits for the broker and what it has taken."""
-        kept = machine.clock_is_kept()
+        kept = system.clock_is_kept()
         return HealthPayload(
             node=self._node,
             ts=self._now(),
@@ -55,9 +55,9 @@ class Vitals:
             published=delivery.published,
             refused=delivery.refused,
             reconnects=max(delivery.connections - 1, 0),
-            memory_mb=round(machine.memory(), 1),
+            memory_mb=round(system.memory(), 1),
             cpu_percent=round(self._processor.percent(), 1),
-            temperature_c=machine.temperature(),
+            temperature_c=system.temperature(),
             clock_synchronised=kept is True,
             clock=_CLOCK[kept],
         )

@@ -20,7 +20,7 @@ from rich.style import Style
 from rich.text import Text
 
 from headnod.clock import local
-from headnod.legible import legible
+from headnod.escaping import legible
 from headnod.outputs.leds.motion import Motion
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import Condition, Estimate, State

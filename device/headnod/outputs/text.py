@@ -6,7 +6,7 @@ from typing import TextIO
 
 import msgspec
 
-from headnod.legible import legible, padded
+from headnod.escaping import legible, padded
 from headnod.pipeline.estimate import Condition, Estimate
 
 _LEAST = 0.01

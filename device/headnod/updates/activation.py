@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from headnod.durable import settle, write_whole
 from headnod.errors import BundleError
+from headnod.files import settle, write_whole
 from headnod.updates.install_progress import Progress, Stage, Tell
 from headnod.updates.rollback_protection import Serials
 from headnod.updates.store import Store, id_of, serial_of

@@ -17,7 +17,7 @@ from headnod.config import Config
 from headnod.errors import BundleError, ManifestError
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Condition, Estimate
-from headnod.shipped import configured_model
+from headnod.resources import configured_model
 from headnod.updates.activation import Activation
 from headnod.updates.install_progress import Progress, Stage, Tell
 from headnod.updates.probation import Probation

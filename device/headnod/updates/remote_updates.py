@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headnod.config import Config
-from headnod.shipped import find_model
+from headnod.resources import find_model
 from headnod.updates.install_progress import Progress
 from headnod.updates.manager import Reign
 from headnod.updates.shadow import Agreement

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from headnod.durable import write_whole
 from headnod.errors import BundleError
+from headnod.files import write_whole
 
 SERIAL_FILE = "serial.json"
 

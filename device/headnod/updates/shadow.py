@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from headnod.audio.recent import MARGIN, RecentAudio
-from headnod.durable import write_whole
 from headnod.errors import BundleError
 from headnod.features.frontend import Audio
 from headnod.features.windows import Window
+from headnod.files import write_whole
 from headnod.inference.model import GenreModel
 
 SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from headnod.audio.recent import RecentAudio
-from headnod.durable import write_whole
 from headnod.errors import HeadnodError
 from headnod.features.windows import Window
+from headnod.files import write_whole
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate
 from headnod.updates.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowOrder, read_order

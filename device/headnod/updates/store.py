@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from headnod.durable import entrust, make_folder, settle, write_new
 from headnod.errors import BundleError
+from headnod.files import entrust, make_folder, settle, write_new
 from headnod.inference.manifest import MANIFEST, Manifest
 from headnod.updates.bundle import Files
 

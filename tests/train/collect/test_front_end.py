@@ -10,7 +10,7 @@ pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT br
 from front_ends import TAGGER
 from headnod.audio.file import audio_file
 from headnod.features.frontend import FrontEnd
-from headnod.shipped import find_model
+from headnod.resources import find_model
 from headnod_train.__main__ import main
 from headnod_train.archive import ArchiveError, heard_windows, read_archive
 from importing import TUNES, imported

@@ -5,7 +5,7 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import MODEL
-from headnod.shipped import models
+from headnod.resources import models
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 pytest.importorskip("ai_edge_litert", reason="only LiteRT tells its operators")

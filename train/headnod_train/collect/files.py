@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headnod.legible import legible
+from headnod.escaping import legible
 from headnod_train.collect.tracks import Skipped
 
 AUDIO = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from headnod.legible import legible
+from headnod.escaping import legible
 from headnod_train.collect.files import find_files
 from headnod_train.collect.tracks import Collection, CollectionError, Skipped, Track, unique
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
-from headnod.legible import legible
 from headnod_train.archive import Archive, read_archive
 from headnod_train.collect.assemble import Shares, assemble, describe
 from headnod_train.collect.crew import Answer

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from headnod.escaping import legible
 from headnod.inference.manifest import LONGEST, label_fault
-from headnod.legible import legible
 from headnod_train.collect.tracks import Collection, CollectionError
 
 _MOST_NAMED = 5

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
-from headnod.legible import legible
 from headnod_train.collect import fma, precomputed, table
 from headnod_train.collect.files import AUDIO, OTHER_AUDIO, find_files, text_of
 from headnod_train.collect.tracks import Collection, CollectionError, Skipped, Track, unique

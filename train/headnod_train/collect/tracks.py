@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headnod.errors import HeadnodError
-from headnod.legible import legible
+from headnod.escaping import legible
 
 SIDES = ("train", "valid", "test")
 """Sides that a track may be put on."""

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 def _bundles(options: argparse.Namespace, console: Console) -> list[GenreModel]:
     """The models that were named, or those shipped ones whose genres and front end fit."""
     from headnod.inference.model import GenreModel  # noqa: PLC0415
-    from headnod.shipped import find_model, models  # noqa: PLC0415
+    from headnod.resources import find_model, models  # noqa: PLC0415
     from headnod_train.archive import ArchiveError, read_archive  # noqa: PLC0415
     from headnod_train.measure.learned import learned_from  # noqa: PLC0415
 

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
     from headnod.inference.manifest import read_manifest  # noqa: PLC0415
-    from headnod.shipped import find_model  # noqa: PLC0415
+    from headnod.resources import find_model  # noqa: PLC0415
     from headnod_train.collect import cluster, crew  # noqa: PLC0415
     from headnod_train.collect.assemble import Shares  # noqa: PLC0415
     from headnod_train.collect.importing import import_music  # noqa: PLC0415

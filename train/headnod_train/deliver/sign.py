@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from headnod.durable import write_whole
 from headnod.errors import BundleError
+from headnod.files import write_whole
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest, manifest_bytes, parse_manifest
 from headnod.inference.model import GenreModel
 from headnod.updates.bundle import SUFFIX, join, read

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
+from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import label_fault
-from headnod.legible import legible
 from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive, windows_of
 from headnod_train.backend import keras, repeatable
 from headnod_train.learn import run_folder

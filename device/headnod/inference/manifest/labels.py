@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from headnod.legible import JOINERS
+from headnod.escaping import JOINERS
 
 NO_MUSIC = "unknown"
 """What the listener says to the answer behind the labels."""

@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 
 from headnod.errors import ManifestError
+from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest.bundle_files import HASHED, MANIFEST, read_part
 from headnod.inference.manifest.fields import FORMAT, FORMATS, Manifest
 from headnod.inference.manifest.labels import LONGEST, label_fault
-from headnod.legible import legible
 
 _NEW = ("outputs", "tags", "energy", "notice")
 _NEW_OF_FRONT_END = ("mel_scale", "mel_norm", "compression", "level", "level_db")

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headnod import damaged
+from headnod import quarantine
 from headnod.errors import AccessError, HeadnodError
 
 VERSION = 1
@@ -230,7 +230,7 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
 def move_aside(path: Path) -> Path:
     """Rename a damaged file so that it ends in `.bad`, in place of an older such file."""
     with _named(path):
-        return damaged.move_aside(path)
+        return quarantine.move_aside(path)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Literal, TextIO
 import msgspec
 
 from headnod.errors import ConfigError
-from headnod.legible import legible, padded
+from headnod.escaping import legible, padded
 from headnod.outputs.history.database import require
 from headnod.outputs.history.records import PastEstimate, PastSong, read_estimates, read_labels, read_songs
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.machine import permission_denied
 from headnod.outputs.leds.layouts import Heights, Layout, Light, best, one_each
+from headnod.system import permission_denied
 
 PINS: Mapping[str, int] = {
     "blues": 17,

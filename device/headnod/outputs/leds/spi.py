@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.machine import permission_denied
 from headnod.outputs.leds.layouts import LAYOUTS, Layout, Light, Mode
+from headnod.system import permission_denied
 
 Bytes = NDArray[np.uint8]
 Chip = Literal["ws2812", "apa102"]
