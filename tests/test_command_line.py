@@ -2,7 +2,7 @@
 
 import pytest
 
-from headnod.command_line import Parser
+from headnod.cli.parser import Parser
 
 
 def parser():

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from headnod.__main__ import command_parser
-from headnod.commands.examples import EXAMPLES, parsers
+from headnod.cli.examples import EXAMPLES, parsers
 from program import run, surroundings
 
 

@@ -224,13 +224,13 @@ def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
 @pytest.mark.parametrize("name", TREES)
 def test_only_commands_know_the_listener_that_is_put_together(name):
     knowing = any(inside(each, "headnod.factory") for each in IMPORTS[name])
-    assert not knowing or inside(name, "headnod.factory") or inside(name, "headnod.commands")
+    assert not knowing or inside(name, "headnod.factory") or inside(name, "headnod.cli")
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_only_the_program_knows_its_commands(name):
-    knowing = any(inside(each, "headnod.commands") for each in IMPORTS[name])
-    assert not knowing or name == "headnod.__main__" or inside(name, "headnod.commands")
+    knowing = any(inside(each, "headnod.cli") for each in IMPORTS[name])
+    assert not knowing or name == "headnod.__main__" or inside(name, "headnod.cli")
 
 
 def test_each_optional_library_is_imported_in_one_file():
@@ -262,10 +262,10 @@ def test_nothing_but_the_program_and_its_app_reads_the_environment():
         "headnod.audio.decoder",
         "headnod.updates.selftest",
         "headnod.clock",
-        "headnod.command_line",
+        "headnod.cli.parser",
         "headnod.blas_threads",
     }
     reading = {name for name, tree in TREES.items() if reads_environment(tree)} - elsewhere
-    assert {
-        name for name in reading if not inside(name, "headnod.factory") and not inside(name, "headnod.commands")
-    } <= {"headnod.__main__"}
+    assert {name for name in reading if not inside(name, "headnod.factory") and not inside(name, "headnod.cli")} <= {
+        "headnod.__main__"
+    }

@@ -15,11 +15,11 @@ import sys
 import threading
 from types import FrameType
 
-from headnod import __version__, commands
-from headnod.command_line import USAGE, Parser, survive_any_locale
-from headnod.commands import completion
-from headnod.commands.examples import add_examples
-from headnod.commands.options import located
+from headnod import __version__, cli
+from headnod.cli import completion_command
+from headnod.cli.examples import add_examples
+from headnod.cli.options import located
+from headnod.cli.parser import USAGE, Parser, survive_any_locale
 from headnod.errors import ConfigError, HeadnodError, UsageError
 from headnod.log import formatter
 
@@ -70,8 +70,8 @@ def command_parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = Parser(prog="headnod", description="Names the genre of the music in a room.")
     parser.add_argument("--version", action="version", version=f"headnod {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    commands.add_all(subparsers)
-    completion.add(subparsers, command_parser, program="headnod")
+    cli.add_all(subparsers)
+    completion_command.add(subparsers, command_parser, program="headnod")
     add_examples(parser)
     return parser
 

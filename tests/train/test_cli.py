@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from headnod import __version__
-from headnod.command_line import Parser
+from headnod.cli.parser import Parser
 from headnod.features.frontend import FrontEnd
 from headnod_train import commands
 from headnod_train.__main__ import command_parser, main

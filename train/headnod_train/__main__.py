@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from headnod import __version__
-from headnod.command_line import Parser, survive_any_locale
-from headnod.commands import completion
+from headnod.cli import completion_command
+from headnod.cli.parser import Parser, survive_any_locale
 from headnod.errors import HeadnodError
 from headnod.escaping import legible
 from headnod_train import commands
@@ -68,7 +68,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"headnod-train {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_all(subparsers)
-    completion.add(subparsers, command_parser, program="headnod-train")
+    completion_command.add(subparsers, command_parser, program="headnod-train")
     return parser
 
 

@@ -100,7 +100,7 @@ def _signed(options: argparse.Namespace) -> Signed:
 def _section(options: argparse.Namespace) -> MqttSection:
     from msgspec.structs import replace  # noqa: PLC0415
 
-    from headnod.commands.options import load_config  # noqa: PLC0415
+    from headnod.cli.options import load_config  # noqa: PLC0415
 
     section = load_config(options).config.mqtt
     if options.broker is None:

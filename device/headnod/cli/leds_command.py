@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.commands.options import add_config, add_model, load_config
+from headnod.cli.options import add_config, add_model, load_config
 
 if TYPE_CHECKING:
     from headnod.outputs.leds.layouts import Light

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from headnod.commands.options import add_config, load_config, located, service_beside, values_set
+from headnod.cli.options import add_config, load_config, located, service_beside, values_set
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from headnod.commands.options import add_config, add_model, load_config, service_beside, values_set, way_out_of_denial
+from headnod.cli.options import add_config, add_model, load_config, service_beside, values_set, way_out_of_denial
 from headnod.escaping import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from headnod.commands.options import add_config, load_config, located, service_beside
+from headnod.cli.options import add_config, load_config, located, service_beside
 from headnod.escaping import legible
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}

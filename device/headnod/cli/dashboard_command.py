@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from headnod.commands.options import add_config, load_config
+from headnod.cli.options import add_config, load_config
 
 _LARGEST = 16_384
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.command_line import at_least
-from headnod.commands.options import add_config, load_config, service_beside
+from headnod.cli.options import add_config, load_config, service_beside
+from headnod.cli.parser import at_least
 from headnod.escaping import legible
 
 if TYPE_CHECKING:

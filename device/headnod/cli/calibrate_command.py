@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from headnod.commands.options import add_config, load_config, number_between
+from headnod.cli.options import add_config, load_config, number_between
 
 BOUNDS = (1.0, 3600.0)
 """Seconds to listen: under one there is no telling loud moments from quiet ones."""

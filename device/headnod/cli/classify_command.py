@@ -8,7 +8,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from headnod.commands.options import add_config, add_model, explained, load_config
+from headnod.cli.options import add_config, add_model, explained, load_config
 from headnod.escaping import columns, legible, padded
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from headnod.commands.options import add_config, load_config, service_beside
+from headnod.cli.options import add_config, load_config, service_beside
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

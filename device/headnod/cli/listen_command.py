@@ -6,7 +6,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING
 
-from headnod.commands.options import add_config, add_model, load_config
+from headnod.cli.options import add_config, add_model, load_config
 
 if TYPE_CHECKING:
     from headnod.config import Config
