@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from headnod.mqtt.ledger import Ledger
-from headnod.mqtt.link import Broker as Where
-from headnod.mqtt.outbox import LATE, Outbox
+from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.payloads import InfoPayload
 from headnod.mqtt.publisher import Discovery, Mqtt
+from headnod.mqtt.queue import LATE, Outbox
+from headnod.mqtt.retained_topics import Ledger
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import Condition, Estimate, State
 from heard import GTZAN, estimate

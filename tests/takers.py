@@ -9,8 +9,8 @@ from pathlib import Path
 import signing
 from headnod.errors import HeadnodError
 from headnod.factory.publisher_factory import LARGEST_BUNDLE, told
-from headnod.mqtt.link import Broker as Where
-from headnod.mqtt.link import Link
+from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.client import Link
 from headnod.mqtt.payloads import encode
 from headnod.mqtt.topics import Topics, channel
 from headnod.updates.bundle import split

@@ -149,7 +149,7 @@ def _broker(config: Config) -> Finding:
         return Finding("broker", "none", "none is configured")
     try:
         from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415 - loads MQTT
-        from headnod.mqtt.probe import probe  # noqa: PLC0415
+        from headnod.mqtt.broker_test import probe  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error

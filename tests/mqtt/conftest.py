@@ -9,8 +9,8 @@ import pytest
 import broker as brokers
 from authority import Authority
 from doubles import Clock
-from headnod.mqtt.link import Broker, Link
-from headnod.mqtt.outbox import Outbox
+from headnod.mqtt.client import Broker, Link
+from headnod.mqtt.queue import Outbox
 from headnod.resources import demo_clip
 from listening import Listening
 from publishing import publisher

@@ -3,8 +3,8 @@
 import pytest
 
 from doubles import Clock
-from headnod.mqtt.announcer import SPREAD, Announcer
-from headnod.mqtt.ledger import PAUSE, Ledger
+from headnod.mqtt.discovery_publisher import SPREAD, Announcer
+from headnod.mqtt.retained_topics import PAUSE, Ledger
 
 CONFIG, OLD = "homeassistant/device/headnod_kitchen/config", "ha/device/headnod_kitchen/config"
 

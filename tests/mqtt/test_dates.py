@@ -7,7 +7,7 @@ import pytest
 
 from headnod.clock import Clock
 from headnod.mqtt.payloads import encode, of_estimate, redated
-from headnod.mqtt.setlist import Setlist
+from headnod.mqtt.song_reporter import Setlist
 from publishing import BEGAN, said
 
 BOOT = "737fc121"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headnod.mqtt.discovery import discovery
-from headnod.mqtt.ledger import Ledger
+from headnod.mqtt.retained_topics import Ledger
 from headnod.mqtt.topics import Topics
 from home_assistant import HomeAssistant
 from mqtt_payloads import KITCHEN, info

@@ -6,13 +6,13 @@ import pytest
 
 from arrived import decoded
 from broker import Broker, Heard
-from headnod.mqtt.announcer import Discovery
+from headnod.mqtt.broker_limits import Limits
+from headnod.mqtt.client import LOST
 from headnod.mqtt.discovery import discovery
-from headnod.mqtt.ledger import Ledger
-from headnod.mqtt.limits import Limits
-from headnod.mqtt.link import LOST
+from headnod.mqtt.discovery_publisher import Discovery
 from headnod.mqtt.messages import TOO_LARGE, Request
 from headnod.mqtt.payloads import ResponsePayload, encode
+from headnod.mqtt.retained_topics import Ledger
 from headnod.retry import QUIET
 from links import PATIENCE, Told, connected
 from links import until as until_link

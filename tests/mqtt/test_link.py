@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 
 from broker import Broker, Heard, free_port
-from headnod.mqtt.link import LOST, Link
-from headnod.mqtt.link import Broker as Where
+from headnod.mqtt.client import LOST, Link
+from headnod.mqtt.client import Broker as Where
 from links import PATIENCE, Told, connected, refused, until
 from proxy import Proxy
 

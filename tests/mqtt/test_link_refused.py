@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from broker import Broker
-from headnod.mqtt.link import Broker as Where
+from headnod.mqtt.client import Broker as Where
 from headnod.retry import BackOff, Cause
 from links import Told, connected, refused, until
 from proxy import Proxy

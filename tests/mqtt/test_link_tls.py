@@ -10,9 +10,9 @@ import pytest
 from authority import Authority
 from broker import Broker
 from headnod.errors import ConfigError
-from headnod.mqtt.link import _CLOCK_LOOK, Link, Tls
-from headnod.mqtt.link import Broker as Where
-from headnod.mqtt.reasons import unreachable
+from headnod.mqtt.client import _CLOCK_LOOK, Link, Tls
+from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.reason_codes import unreachable
 from headnod.retry import Cause
 from links import Told, connected, refused, until
 from proxy import Proxy

@@ -4,7 +4,7 @@ import random
 import shutil
 from itertools import pairwise
 
-from headnod.mqtt.outbox import HELD, LATE, SYNC
+from headnod.mqtt.queue import HELD, LATE, SYNC
 from queued import SONG, TOPIC, deliver, payloads, put, rows, taken
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from headnod.mqtt.outbox import Outbox
+from headnod.mqtt.queue import Outbox
 from queued import SONG, TOPIC, payloads, put, taken
 
 
@@ -132,7 +132,7 @@ def test_every_row_that_was_reported_as_on_disk_survives_a_kill(tmp_path):
 import sys
 from contextlib import closing
 from pathlib import Path
-from headnod.mqtt.outbox import Outbox
+from headnod.mqtt.queue import Outbox
 box = Outbox(Path(sys.argv[1]), bound=10000)
 number = 0
 while True:

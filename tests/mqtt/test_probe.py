@@ -10,7 +10,7 @@ from authority import Authority
 from broker import HOST, Broker, Heard, free_port, missing
 from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.broker import Tls
-from headnod.mqtt.probe import probe
+from headnod.mqtt.broker_test import probe
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import utc_now
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from doubles import Clock
-from headnod.mqtt.turns import Turns
+from headnod.mqtt.timers import Turns
 from publishing import until
 
 

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from headnod.dashboard.server import serve  # noqa: PLC0415
     from headnod.dashboard.stream import Stream  # noqa: PLC0415
     from headnod.factory.broker_factory import broker, client_id, topics  # noqa: PLC0415
-    from headnod.mqtt.link import Link  # noqa: PLC0415
+    from headnod.mqtt.client import Link  # noqa: PLC0415
 
     flags = {(f"--{key}", "dashboard", key): getattr(options, key) for key in ("host", "port")}
     config = load_config(options, flags).config

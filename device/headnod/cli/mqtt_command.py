@@ -51,7 +51,7 @@ def run_test(options: argparse.Namespace) -> int:
 
     try:
         from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415
-        from headnod.mqtt.probe import Step, probe  # noqa: PLC0415
+        from headnod.mqtt.broker_test import Step, probe  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error

@@ -21,11 +21,9 @@ from headnod.extras import how_to_install
 from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL, Manifest, read_manifest
-from headnod.mqtt.announcer import Takes
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import birth, check_prefix, discovery
-from headnod.mqtt.ledger import Ledger
-from headnod.mqtt.outbox import Outbox
+from headnod.mqtt.discovery_publisher import Takes
 from headnod.mqtt.payloads import (
     InfoPayload,
     ModelPayload,
@@ -37,6 +35,8 @@ from headnod.mqtt.payloads import (
     of_estimate,
     present,
 )
+from headnod.mqtt.queue import Outbox
+from headnod.mqtt.retained_topics import Ledger
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import Controls
@@ -46,7 +46,7 @@ from headnod.updates.shadow import Agreement
 from headnod.updates.store import id_of, serial_of
 
 try:
-    from headnod.mqtt.link import Link, Message
+    from headnod.mqtt.client import Link, Message
     from headnod.mqtt.publisher import Discovery, Mqtt
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "paho":

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from headnod.mqtt.limits import Limits
+from headnod.mqtt.broker_limits import Limits
 from headnod.mqtt.messages import LOST, TOO_LARGE, Message, Request
 from headnod.retry import Complaints
 

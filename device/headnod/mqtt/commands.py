@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import msgspec
 
 from headnod.errors import HeadnodError
+from headnod.mqtt.json_validation import RefusedError, flag, read, share, shown, transaction_of
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ResponsePayload, encode, present
-from headnod.mqtt.strict import RefusedError, flag, read, share, shown, transaction_of
 from headnod.mqtt.topics import Topics, is_name
 from headnod.retry import Complaints
 

@@ -12,9 +12,9 @@ import random
 import time
 from collections.abc import Callable
 
-from headnod.mqtt.link import Link
+from headnod.mqtt.client import Link
 from headnod.mqtt.messages import LOST, TOO_LARGE
-from headnod.mqtt.outbox import Outbox
+from headnod.mqtt.queue import Outbox
 from headnod.mqtt.queue_file import Item
 from headnod.retry import BackOff, Cause
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from headnod.retry import Cause
 
 if TYPE_CHECKING:
-    from headnod.mqtt.limits import Limits
+    from headnod.mqtt.broker_limits import Limits
 
 Acknowledged = Callable[[str | None], None]
 """Is called with None when the broker has the message, and else with why it has not: why

@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from headnod.mqtt.bell import Bell
 from headnod.mqtt.messages import Request
+from headnod.mqtt.wakeup import Bell
 
 
 class Outgoing:

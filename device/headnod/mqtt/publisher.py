@@ -15,16 +15,16 @@ from collections.abc import Callable
 import msgspec
 
 from headnod.clock import Clock
-from headnod.mqtt.announcer import Announcer, Discovery
+from headnod.mqtt.client import Broker, Link, Message
 from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.delivery import RATE, Delivery
-from headnod.mqtt.link import Broker, Link, Message
-from headnod.mqtt.outbox import Outbox
+from headnod.mqtt.discovery_publisher import Announcer, Discovery
+from headnod.mqtt.health import Vitals
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, of_estimate, redated
-from headnod.mqtt.setlist import Setlist
+from headnod.mqtt.queue import Outbox
+from headnod.mqtt.song_reporter import Setlist
+from headnod.mqtt.timers import Turns
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.mqtt.turns import Turns
-from headnod.mqtt.vitals import Vitals
 from headnod.pipeline.estimate import Condition, Estimate, Now
 
 __all__ = ["Discovery", "Mqtt"]

@@ -18,7 +18,7 @@ from headnod.updates.manager import Reign
 from headnod.updates.shadow import Agreement
 
 if TYPE_CHECKING:
-    from headnod.mqtt.link import Link
+    from headnod.mqtt.client import Link
     from headnod.mqtt.publisher import Mqtt
     from headnod.updates.install_worker import Porter
 

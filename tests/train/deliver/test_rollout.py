@@ -7,7 +7,7 @@ import pytest
 
 import signing
 from broker import Broker, Heard, missing
-from headnod.mqtt.link import Broker as Where
+from headnod.mqtt.client import Broker as Where
 from headnod_train.deliver.rollout import LARGEST, Plan, RolloutError, roll_out
 from headnod_train.deliver.sign import sign
 from takers import there

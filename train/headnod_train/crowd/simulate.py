@@ -20,7 +20,7 @@ import numpy as np
 
 from headnod.errors import HeadnodError
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.link import Link
+from headnod.mqtt.client import Link
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import Now, utc_now

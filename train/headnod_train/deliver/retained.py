@@ -17,7 +17,7 @@ from dataclasses import replace
 import msgspec
 
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.link import Link
+from headnod.mqtt.client import Link
 
 _PATIENCE = 2.0
 """Seconds that the broker may take to send back what was just published."""

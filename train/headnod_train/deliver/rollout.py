@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from headnod.errors import HeadnodError
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.link import Link
+from headnod.mqtt.client import Link
 from headnod.mqtt.topics import Topics, channel
 from headnod_train.deliver.crew import Crew, Member
 from headnod_train.deliver.retained import Retained

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from headnod.mqtt.ledger import PAUSE, Ledger
-from headnod.mqtt.link import Link
+from headnod.mqtt.client import Link
+from headnod.mqtt.retained_topics import PAUSE, Ledger
 
 Takes = Callable[[str, bytes], bool]
 """Whether the broker takes a retained message of this topic and payload."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from headnod import system
 from headnod.mqtt.delivery import Delivery
-from headnod.mqtt.outbox import Counts
 from headnod.mqtt.payloads import HealthPayload
+from headnod.mqtt.queue import Counts
 from headnod.pipeline.estimate import Estimate, Now, State
 
 _CLOCK = {True: "synchronised", False: "unsynchronised", None: "unknown"}

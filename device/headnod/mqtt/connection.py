@@ -23,11 +23,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from headnod.mqtt import reasons
-from headnod.mqtt.bell import Bell
+from headnod.mqtt import reason_codes
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.limits import Limits
+from headnod.mqtt.broker_limits import Limits
 from headnod.mqtt.messages import LOST, TOO_LARGE, Ending, Listener, Message, Request
+from headnod.mqtt.wakeup import Bell
 from headnod.retry import Cause
 
 _GREETING = 10.0
@@ -90,7 +90,7 @@ class Session:
         try:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive, properties=properties)
         except OSError as error:
-            self.ending = reasons.unreachable(error)
+            self.ending = reason_codes.unreachable(error)
         self._began = self._monotonic()
 
     def serve(self, bell: Bell, *, wait: float | None = None) -> None:
@@ -234,7 +234,7 @@ class Session:
         self._listener.up(self.limits)
 
     def _refused(self, code: ReasonCode, told: Properties | None) -> Ending:
-        words = reasons.worded(str(code), told)
+        words = reason_codes.worded(str(code), told)
         if self._will is not None and code.value == _NO_RETAIN and self.limits.retain_available:
             self.limits = replace(self.limits, retain_available=False)
             return Ending(Cause.NETWORK, f"it refuses a retained last will: {words} (the next is not retained)")
@@ -242,7 +242,7 @@ class Session:
             self.limits = replace(self.limits, maximum_qos=0)
             return Ending(Cause.NETWORK, f"it refuses a last will of QoS 1: {words} (the next has QoS 0)")
         will = self._will[0] if self._will is not None else ""
-        return reasons.refused(code.value, words, modern=self._broker.modern, will=will)
+        return reason_codes.refused(code.value, words, modern=self._broker.modern, will=will)
 
     def _wanted(self) -> Sequence[str]:
         """Filters to subscribe to, as far as the broker has such."""
@@ -261,10 +261,10 @@ class Session:
         if flags.is_disconnect_packet_from_server:
             if code.value == _TOO_LARGE and self._pending:
                 self.limits = self.limits.without(self.largest_pending)
-            words = reasons.worded(str(code), told)
-            self.ending = self.ending or reasons.sent_away(code.value, words, client_id=self._broker.client_id)
+            words = reason_codes.worded(str(code), told)
+            self.ending = self.ending or reason_codes.sent_away(code.value, words, client_id=self._broker.client_id)
         else:
-            self._lost(reasons.silence(code.value), unexplained=not reasons.was_silent(code.value))
+            self._lost(reason_codes.silence(code.value), unexplained=not reason_codes.was_silent(code.value))
 
     def _on_publish(
         self, _client: paho.Client, _data: object, number: int, code: ReasonCode, told: Properties | None
@@ -273,7 +273,7 @@ class Session:
         request, _ = self._pending.pop(number, (None, 0.0))
         if request is None:
             return
-        self._listener.settled(request, reasons.worded(str(code), told) if code.is_failure else None)
+        self._listener.settled(request, reason_codes.worded(str(code), told) if code.is_failure else None)
 
     def _on_message(self, _client: paho.Client, _data: object, message: MQTTMessage) -> None:
         self._listener.heard(Message(message.topic, bytes(message.payload), message.retain))
@@ -284,7 +284,7 @@ class Session:
         filter_ = self._asked.pop(number, "")
         for code in codes:
             if code.is_failure:
-                words = reasons.worded(str(code), told)
+                words = reason_codes.worded(str(code), told)
                 self._listener.doubtful(
                     f"subscribe {filter_}", f"the broker refuses to subscribe to {filter_}: {words}"
                 )
@@ -292,7 +292,7 @@ class Session:
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
         # The only place where paho says why a connection was lost, and when it speaks of itself: a ping, an answer.
         if level == LogLevel.MQTT_LOG_ERR:
-            self._complaint = reasons.complaint(text)
+            self._complaint = reason_codes.complaint(text)
         elif text.startswith("Sending"):
             self._said = self._monotonic()
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headnod.errors import HeadnodError
-from headnod.mqtt.lanes import Lanes
 from headnod.mqtt.queue_file import DamagedQueueError, Item, QueueFile, begin_anew
+from headnod.mqtt.queue_order import Lanes
 from headnod.retry import Complaints
 
 _log = logging.getLogger(__name__)

@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from headnod.errors import HeadnodError
-from headnod.mqtt import reasons
+from headnod.mqtt import reason_codes
 from headnod.mqtt.broker import Broker, Tls, speaks_older
+from headnod.mqtt.broker_limits import Limits
 from headnod.mqtt.callbacks import Callbacks
-from headnod.mqtt.limits import Limits
+from headnod.mqtt.client_id_conflict import Twin
+from headnod.mqtt.connection import Session
 from headnod.mqtt.messages import LOST, Acknowledged, Ending, Message, Request
 from headnod.mqtt.outgoing import Outgoing
-from headnod.mqtt.session import Session
-from headnod.mqtt.twin import Twin
 from headnod.retry import QUIET, BackOff, Cause, Complaints
 
 __all__ = ["LOST", "Acknowledged", "Broker", "Link", "Message", "Tls"]
@@ -240,7 +240,7 @@ class Link:
         """Why a broker that said nothing to MQTT 5 ended a connection: seldom asked, for it takes another."""
         if self._broker.modern and self._monotonic() >= self._asked_older + QUIET:
             self._asked_older, self._is_older = self._monotonic(), speaks_older(self._broker)
-        return Ending(Cause.REFUSED, reasons.OLDER) if self._is_older else ending
+        return Ending(Cause.REFUSED, reason_codes.OLDER) if self._is_older else ending
 
     def _lived(self, session: Session) -> Ending:
         session.open()

@@ -18,13 +18,13 @@ from typing import Literal
 
 import msgspec
 
-from headnod.mqtt.announcer import Takes
 from headnod.mqtt.broker import Broker, speaks_older
+from headnod.mqtt.client import Link, Message
 from headnod.mqtt.commands import command_topics
-from headnod.mqtt.link import Link, Message
+from headnod.mqtt.discovery_publisher import Takes
 from headnod.mqtt.messages import LOST, TOO_LARGE
-from headnod.mqtt.reach import Step, reach
-from headnod.mqtt.reasons import OLDER
+from headnod.mqtt.network_check import Step, reach
+from headnod.mqtt.reason_codes import OLDER
 from headnod.mqtt.topics import Topics
 
 __all__ = ["Step", "probe"]
