@@ -2,7 +2,7 @@ from base64 import b64encode
 
 import pytest
 
-from headnod.dashboard.access import LINES, TRIES, WHILE, Access, Verdict, is_local, password_from
+from headnod.dashboard.auth import LINES, TRIES, WHILE, Access, Verdict, is_local, password_from
 from headnod.errors import ConfigError
 
 SECRET = "correct horse"  # noqa: S105 - of an access that lives for a test

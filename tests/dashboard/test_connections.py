@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from headnod.dashboard.address import listen_at
 from headnod.dashboard.connections import PATIENCE, WAITING_OF_ONE
+from headnod.dashboard.server_address import listen_at
 
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: "
 

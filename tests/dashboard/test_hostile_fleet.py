@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.dashboard.fleet import LISTENERS
-from headnod.dashboard.reading import LABELS, LARGEST, scores
+from headnod.dashboard.payload_validation import LABELS, LARGEST, scores
 from house import NOON, House
 from watching import information, told
 

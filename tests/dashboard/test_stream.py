@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from headnod.dashboard.event_stream import BROWSERS, Stream
 from headnod.dashboard.fleet import Fleet
-from headnod.dashboard.stream import BROWSERS, Stream
 from watching import told
 
 NOON = 1_800_000_000.0

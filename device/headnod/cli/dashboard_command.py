@@ -26,10 +26,10 @@ def run(options: argparse.Namespace) -> None:
     import time  # noqa: PLC0415
 
     from headnod.config.validation import validate_dashboard  # noqa: PLC0415
-    from headnod.dashboard.address import listen_at, url_of  # noqa: PLC0415
+    from headnod.dashboard.event_stream import Stream  # noqa: PLC0415
     from headnod.dashboard.fleet import Fleet  # noqa: PLC0415
     from headnod.dashboard.server import serve  # noqa: PLC0415
-    from headnod.dashboard.stream import Stream  # noqa: PLC0415
+    from headnod.dashboard.server_address import listen_at, url_of  # noqa: PLC0415
     from headnod.factory.broker_factory import broker, client_id, topics  # noqa: PLC0415
     from headnod.mqtt.client import Link  # noqa: PLC0415
 

@@ -29,7 +29,7 @@ from headnod.sandbox import UNITS, Sandbox
 from headnod.service import MAIN, Service, is_there
 
 if TYPE_CHECKING:
-    from headnod.dashboard.access import Access
+    from headnod.dashboard.auth import Access
 
 DASHBOARD_PASSWORD = "dashboard_password"  # noqa: S105 - its name
 """The file and the credential of systemd that hold the page's password."""
@@ -219,7 +219,7 @@ def access(section: DashboardSection) -> Access:
     Raises:
         ConfigError: It would be open to others without a password, or the password cannot be used.
     """
-    from headnod.dashboard.access import Access, is_local, password_from  # noqa: PLC0415 - for the dashboard only
+    from headnod.dashboard.auth import Access, is_local, password_from  # noqa: PLC0415 - for the dashboard only
 
     path = password_file(DASHBOARD_PASSWORD, "dashboard.password_file", section.password_file)
     if path is None and not is_local(section.host):

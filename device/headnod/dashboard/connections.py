@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from headnod.dashboard.access import network
+from headnod.dashboard.auth import network
 
 PATIENCE = 10.0
 """Seconds within which a request has to be complete."""

@@ -16,8 +16,16 @@ from itertools import islice
 from typing import Any
 
 from headnod.clock import Stepped, boottime, local_zone
-from headnod.dashboard.memory import Memory
-from headnod.dashboard.reading import EstimateReading, HealthReading, InfoReading, SongReading, read, scores, tags
+from headnod.dashboard.listener_state import Memory
+from headnod.dashboard.payload_validation import (
+    EstimateReading,
+    HealthReading,
+    InfoReading,
+    SongReading,
+    read,
+    scores,
+    tags,
+)
 from headnod.errors import ConfigError
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 

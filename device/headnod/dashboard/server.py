@@ -30,10 +30,10 @@ except ImportError as error:
     message = f"the dashboard needs {error.name}: {how_to_install('dashboard')}"
     raise MissingExtraError(message) from None
 
-from headnod.dashboard.access import WHILE, Access, Verdict
-from headnod.dashboard.address import DashboardError
+from headnod.dashboard.auth import WHILE, Access, Verdict
 from headnod.dashboard.connections import Connection, Waiting
-from headnod.dashboard.stream import Browser, Stream
+from headnod.dashboard.event_stream import Browser, Stream
+from headnod.dashboard.server_address import DashboardError
 
 _log = logging.getLogger(__name__)
 

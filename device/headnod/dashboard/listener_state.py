@@ -14,8 +14,16 @@ from typing import Any
 
 import msgspec
 
-from headnod.dashboard.reading import LABELS, EstimateReading, HealthReading, InfoReading, SongReading, line, name
-from headnod.dashboard.ribbon import Ribbon
+from headnod.dashboard.payload_validation import (
+    LABELS,
+    EstimateReading,
+    HealthReading,
+    InfoReading,
+    SongReading,
+    line,
+    name,
+)
+from headnod.dashboard.timeline import Ribbon
 from headnod.mqtt.payloads import SCORE, score_keys
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
