@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import Audio
 from headnod.resources import demo_clip, models
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.inference.model import GenreModel
 from headnod.resources import demo_clip, find_model
 

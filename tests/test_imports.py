@@ -147,7 +147,10 @@ def test_the_front_end_imports_numpy_only(name, below):
                 "headnod.inference.interpreter",
             },
         ),
-        ("headnod.features.windows", {"headnod.audio.blocks", "headnod.audio.recent", "headnod.features.frontend"}),
+        (
+            "headnod.features.windows",
+            {"headnod.audio.blocks", "headnod.audio.recent_audio", "headnod.features.frontend"},
+        ),
         ("headnod.pipeline.level", {"headnod.features.frontend"}),
         ("headnod.pipeline.smoothing", {"headnod.inference.model"}),
         ("headnod.address", set()),
@@ -217,7 +220,7 @@ def test_a_sink_knows_no_other_sink(name):
 def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
     allowed = {"clock", "errors", "estimate", "extras", "manifest", "model", "golden", "frontend", "durable", "bundles"}
     # A shadow model reads the stream's last seconds, which is no source.
-    stream = {"headnod.audio.recent", "headnod.features.windows"} if name == "headnod.updates.shadow" else set()
+    stream = {"headnod.audio.recent_audio", "headnod.features.windows"} if name == "headnod.updates.shadow" else set()
     assert {each.split(".")[1] for each in own(name) - stream} <= allowed
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.features.windows import FrameCache, windows
 from headnod.pipeline.classify import classify
 

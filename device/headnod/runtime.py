@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from headnod.audio.blocks import Block
-from headnod.audio.convert import OutputRate
 from headnod.audio.microphone import block_seconds
+from headnod.audio.resampling import OutputRate
 from headnod.clock import Clock
 from headnod.config import Config
 from headnod.errors import HeadnodError

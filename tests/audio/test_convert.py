@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.audio.convert import Resampler, from_s16
+from headnod.audio.resampling import Resampler, from_s16
 from signals import RATE, noise
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.audio.ctrl_c import ctrl_c_later, uninterrupted
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
+from headnod.audio.interrupt import ctrl_c_later, uninterrupted
 from signals import RATE, music
 
 

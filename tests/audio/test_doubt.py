@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.audio.doubt import Doubt
+from headnod.audio.gaps import Doubt
 
 RATE = 48_000
 LUMP = RATE // 4

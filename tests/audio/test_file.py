@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audio.waves import FLOAT, wav
-from headnod.audio.centred import CONSTANT
+from headnod.audio.audio_file import audio_file, promised_seconds
 from headnod.audio.containers import READABLE, mp3_frame
+from headnod.audio.dc_removal import CONSTANT
 from headnod.audio.decoding import quiet_mpg123
-from headnod.audio.file import audio_file, promised_seconds
 from headnod.errors import AudioError
 from headnod.features.frontend import FrontEnd
 from signals import RATE, music

@@ -14,8 +14,8 @@ import soundfile
 
 from doubles import Clock
 from headnod.audio.blocks import Hole
+from headnod.audio.encoded_stream import open_command
 from headnod.audio.microphone import Capture, Patience, block_seconds, microphone_blocks
-from headnod.audio.stream import open_command
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
 from signals import RATE, sine

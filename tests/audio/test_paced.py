@@ -5,7 +5,7 @@ import pytest
 
 from doubles import Clock
 from headnod.audio.blocks import Hole
-from headnod.audio.paced import paced
+from headnod.audio.real_time import paced
 from headnod.pipeline.estimate import State
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from audio.waves import pitch, tone, wav
+from headnod.audio.audio_file import audio_file
 from headnod.audio.containers import READABLE
-from headnod.audio.file import audio_file
 from headnod.audio.parts import BEGINNINGS, StreamParts
 from headnod.errors import AudioError
 from signals import RATE

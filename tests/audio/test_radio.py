@@ -12,8 +12,8 @@ import pytest
 
 from audio.waves import pitch, tone
 from headnod.audio.blocks import Hole
-from headnod.audio.paced import paced
 from headnod.audio.radio import RadioLimits, radio_blocks
+from headnod.audio.real_time import paced
 from headnod.pipeline.estimate import State
 from program import HEADNOD, fault, run, surroundings
 from radio_server import answer, radio_server, redirect

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from audio.waves import wav
-from headnod.audio.raw import raw_blocks
+from headnod.audio.raw_samples import raw_blocks
 from signals import RATE, music, sine
 
 SONG = (music(2.0) * 32767).astype("<i2")

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 
 import signals
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.audio.microphone import Capture, microphone_blocks
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod import GenreModel, ListenerSettings, listen
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import Features
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL, Manifest

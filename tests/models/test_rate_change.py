@@ -9,10 +9,10 @@ import soxr
 from doubles import Clock, FixedModel
 from front_ends import TAGGER
 from headnod.audio.blocks import Hole, RateChange
-from headnod.audio.centred import centred
-from headnod.audio.convert import OutputRate, Resampler
-from headnod.audio.paced import paced
-from headnod.audio.recent import RecentAudio
+from headnod.audio.dc_removal import centred
+from headnod.audio.real_time import paced
+from headnod.audio.recent_audio import RecentAudio
+from headnod.audio.resampling import OutputRate, Resampler
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
 from headnod.inference.model import GenreModel

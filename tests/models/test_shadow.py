@@ -6,7 +6,7 @@ import soxr
 
 from doubles import SMALL, FixedModel
 from front_ends import TAGGER
-from headnod.audio.recent import RecentAudio
+from headnod.audio.recent_audio import RecentAudio
 from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows

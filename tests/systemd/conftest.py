@@ -9,7 +9,7 @@ import pytest
 
 import debian_roots as roots
 from booted_machine import Machine
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.resources import demo_clip
 
 HERE = Path(__file__).parent

@@ -23,9 +23,9 @@ from typing import Self
 from headnod.audio.blocks import Block, Hole
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, may_be_mpeg
-from headnod.audio.convert import OutputRate, Resampler, from_s16
 from headnod.audio.devices import CAPTURE, Device, find, listing
-from headnod.audio.doubt import Doubt
+from headnod.audio.gaps import Doubt
+from headnod.audio.resampling import OutputRate, Resampler, from_s16
 from headnod.audio.web_address import RefusedError
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from headnod.audio.blocks import Block, Hole
 from headnod.audio.channels import ChannelMixer
-from headnod.audio.convert import OutputRate, Resampler, from_s16
 from headnod.audio.microphone import Capture
-from headnod.audio.paced import paced
+from headnod.audio.real_time import paced
+from headnod.audio.resampling import OutputRate, Resampler, from_s16
 from headnod.audio.web_address import RefusedError, checked_address, shown
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State

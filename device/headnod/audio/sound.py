@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.audio.channels import ChannelMixer
-from headnod.audio.convert import Resampler
+from headnod.audio.resampling import Resampler
 from headnod.errors import AudioError
 
 

@@ -36,8 +36,8 @@ def run(options: argparse.Namespace) -> int:
     """Judge every file; one that cannot be heard is named and the others go on."""
     import msgspec  # noqa: PLC0415
 
-    from headnod.audio.ctrl_c import ctrl_c_later, uninterrupted  # noqa: PLC0415
-    from headnod.audio.file import audio_file  # noqa: PLC0415
+    from headnod.audio.audio_file import audio_file  # noqa: PLC0415
+    from headnod.audio.interrupt import ctrl_c_later, uninterrupted  # noqa: PLC0415
     from headnod.audio.playlist import expanded  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
     from headnod.inference.model import GenreModel  # noqa: PLC0415

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from headnod.audio.blocks import Block
-from headnod.audio.centred import CONSTANT, centred
-from headnod.audio.convert import OutputRate
+from headnod.audio.dc_removal import CONSTANT, centred
+from headnod.audio.encoded_stream import open_command
 from headnod.audio.microphone import SHORTEST, Capture, find_device, microphone_blocks, open_device
-from headnod.audio.paced import paced
-from headnod.audio.stream import open_command
+from headnod.audio.real_time import paced
+from headnod.audio.resampling import OutputRate
 from headnod.audio.web_address import checked_address, is_address
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
@@ -83,12 +83,12 @@ def source(
     with contextlib.ExitStack() as stack:
         stored: Iterator[Block]
         if audio == STANDARD_INPUT:
-            from headnod.audio.raw import raw_blocks  # noqa: PLC0415
+            from headnod.audio.raw_samples import raw_blocks  # noqa: PLC0415
 
             raw = raw_blocks(sys.stdin.fileno(), rate=section.rate, wanted=rate, channels=section.channels)
             stored = centred(raw, delivered)
         else:
-            from headnod.audio.file import retunable_file  # noqa: PLC0415 - libsndfile is for files only
+            from headnod.audio.audio_file import retunable_file  # noqa: PLC0415 - libsndfile is for files only
 
             stored = stack.enter_context(retunable_file(Path(audio), rate))
         yield paced(stored, delivered, monotonic=time.monotonic, sleep=time.sleep) if pace == "real" else stored

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headnod.audio.blocks import Block, Hole, RateChange
-from headnod.audio.recent import RecentAudio
+from headnod.audio.recent_audio import RecentAudio
 from headnod.features.frontend import Audio, Features, FrontEnd, Mel, Spectrograph
 
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from headnod.audio.blocks import Block, Hole, RateChange
-from headnod.audio.recent import RecentAudio
+from headnod.audio.recent_audio import RecentAudio
 from headnod.clock import boottime
 from headnod.features.frontend import Mel
 from headnod.features.windows import FrameCache, Window, repeated, windows

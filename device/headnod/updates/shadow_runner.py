@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from headnod.audio.recent import RecentAudio
+from headnod.audio.recent_audio import RecentAudio
 from headnod.errors import HeadnodError
 from headnod.features.windows import Window
 from headnod.files import write_whole

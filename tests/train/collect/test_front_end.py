@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
 
 from front_ends import TAGGER
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import FrontEnd
 from headnod.resources import find_model
 from headnod_train.__main__ import main

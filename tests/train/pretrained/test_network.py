@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.distillation.windows import GENRE

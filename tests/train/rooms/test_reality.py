@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import FrontEnd
 from headnod_train.rooms.bands import Bands
 from headnod_train.rooms.devices import Clip

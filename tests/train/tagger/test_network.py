@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod_train.tagger.errors import TaggerError
 from headnod_train.tagger.hearing import FRONT_END
 from headnod_train.tagger.names import TAGS

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.audio.file import audio_file, promised_seconds
+from headnod.audio.audio_file import audio_file, promised_seconds
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio, FrontEnd, LogMel
 from headnod_train.collect import precomputed

@@ -19,7 +19,7 @@ import soundfile
 from scipy.signal import fftconvolve
 from soxr import resample
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import Audio, FrontEnd
 from headnod_train.rooms.bands import Bands
 from headnod_train.rooms.devices import Device

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import LogMel
 from headnod_train.rooms.bands import Bands, Degradation, heard_through

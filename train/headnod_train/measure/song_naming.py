@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from headnod.audio.audio_file import audio_file
 from headnod.audio.blocks import Block, Hole
-from headnod.audio.file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from headnod.audio.file import audio_file
+from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import LogMel
 from headnod.features.windows import Window, windows

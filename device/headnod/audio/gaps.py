@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.audio.pace import FrameClock
+from headnod.audio.frame_clock import FrameClock
 
 _STALE = 1.0
 """Seconds by which frames may be late until they are too old to be heard."""

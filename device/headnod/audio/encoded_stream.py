@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from headnod.audio.blocks import Block
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.containers import kind_of
-from headnod.audio.convert import OutputRate, Resampler, from_s16
 from headnod.audio.forward import head_of
 from headnod.audio.microphone import Capture
+from headnod.audio.resampling import OutputRate, Resampler, from_s16
 from headnod.errors import AudioError
 
 _FOREVER = 3.0e6

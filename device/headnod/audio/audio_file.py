@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from headnod.audio.blocks import Block
-from headnod.audio.centred import CONSTANT, centred
 from headnod.audio.channels import ChannelMixer
-from headnod.audio.convert import OutputRate, Resampler
+from headnod.audio.dc_removal import CONSTANT, centred
 from headnod.audio.decoding import open_sound
+from headnod.audio.resampling import OutputRate, Resampler
 from headnod.audio.sound import Sound
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
@@ -45,7 +45,7 @@ def retunable_file(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Bloc
     delivered = rate.delivered if isinstance(rate, OutputRate) else rate
     try:
         if _is_pipe(path):
-            from headnod.audio.stream import stream_blocks  # noqa: PLC0415 - starts a process
+            from headnod.audio.encoded_stream import stream_blocks  # noqa: PLC0415 - starts a process
 
             pipe = os.open(path, os.O_RDONLY)
             try:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from headnod.audio.blocks import Block
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.containers import kind_of
-from headnod.audio.convert import OutputRate, Resampler, from_s16
-from headnod.audio.stream import decoded_blocks, first_bytes
+from headnod.audio.encoded_stream import decoded_blocks, first_bytes
+from headnod.audio.resampling import OutputRate, Resampler, from_s16
 
 _CHUNK = 16_384
 
