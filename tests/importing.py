@@ -4,7 +4,7 @@ import sys
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
-from headnod_train.archive import read_archive
+from headnod_train.dataset.archive import read_archive
 
 ARTISTS = {"folk": ("ann", "bob", "cy", "di"), "jazz": ("ann", "eve", "flo", "guy")}
 FILES = [f"{genre}/{artist}/{n}.wav" for genre, artists in ARTISTS.items() for artist in artists for n in (1, 2)]

@@ -11,9 +11,9 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import chirp
 from headnod.inference.manifest import CARD
 from headnod.inference.model import GenreModel
-from headnod_train.archive import ArchiveError, heard_windows, read_archive
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.pack import PackError, pack
+from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.run_folder import Quantised, Recipe, RunError, Settings, draft, runnable

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @pytest.fixture(scope="module")
 def archive(model):
-    archives = pytest.importorskip("headnod_train.archive")
+    archives = pytest.importorskip("headnod_train.dataset.archive")
     return archives.read_archive(DATA / "logmel.npz", model.front_end).subset("valid")
 
 
@@ -55,7 +55,7 @@ def first_samples():
 
 def archive_windows(archive, number, audio, front_end):
     """The archive's log-mel of each 3 s that the clip holds too, and its first frame."""
-    from headnod_train.archive import window_starts
+    from headnod_train.dataset.archive import window_starts
 
     inside = (audio.size - front_end.n_fft) // front_end.hop
     for start in window_starts(inside, front_end):

@@ -6,7 +6,7 @@ import numpy as np
 
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import Calibration
-from headnod_train.archive import heard_windows, read_archive
+from headnod_train.dataset.archive import heard_windows, read_archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.run_folder import Quantised, Recipe, Settings

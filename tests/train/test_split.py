@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod_train.archive import Archive
-from headnod_train.split import LeakError, SplitError, components, folds, refuse_leaks, split, split_segments
+from headnod_train.dataset.archive import Archive
+from headnod_train.dataset.split import LeakError, SplitError, components, folds, refuse_leaks, split, split_segments
 
 SIDES = st.sampled_from(["train", "valid", "test"])
 

@@ -10,10 +10,10 @@ from rich.console import Console
 from headnod.inference.manifest import CARD, MANIFEST
 from headnod.inference.model import GenreModel
 from headnod_train.__main__ import main
-from headnod_train.archive import read_archive
 from headnod_train.bundle.card import write_card
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.pack import PackError, pack
+from headnod_train.dataset.archive import read_archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.run_folder import Quantised, Recipe
 from headnod_train.measure.conditions import CONDITIONS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod_train.collect.files import AUDIO, OTHER_AUDIO, find_files, text_of
+from headnod_train.dataset.music_files import AUDIO, OTHER_AUDIO, find_files, text_of
 from importing import imported, refused
 
 

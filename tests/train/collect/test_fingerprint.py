@@ -10,8 +10,8 @@ import soundfile
 import soxr
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.collect.fingerprint import ALIKE, fingerprint, groups, pairs
-from headnod_train.collect.hear import as_levels
+from headnod_train.dataset.extraction import as_levels
+from headnod_train.dataset.fingerprint import ALIKE, fingerprint, groups, pairs
 
 from .conftest import RATE, tune
 

@@ -12,7 +12,7 @@ from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import FrontEnd
 from headnod.resources import find_model
 from headnod_train.__main__ import main
-from headnod_train.archive import ArchiveError, heard_windows, read_archive
+from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive
 from importing import TUNES, imported
 from several_outputs import write
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.collect.hear import Heard, Unheard, as_levels, hear, middle
+from headnod_train.dataset.extraction import Heard, Unheard, as_levels, hear, middle
 from importing import COMMAND
 
 from .conftest import RATE, tune

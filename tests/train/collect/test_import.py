@@ -8,7 +8,7 @@ import soundfile
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
-from headnod_train.archive import read_archive
+from headnod_train.dataset.archive import read_archive
 from importing import TUNES, imported, refused, work
 
 

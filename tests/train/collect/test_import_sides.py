@@ -5,9 +5,9 @@ import pytest
 import soundfile
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import read_archive
-from headnod_train.collect.summary import remarks
-from headnod_train.collect.tracks import Collection
+from headnod_train.dataset.archive import read_archive
+from headnod_train.dataset.import_summary import remarks
+from headnod_train.dataset.tracks import Collection
 from importing import TUNES, imported, refused
 from tone_archive import tone_arrays
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from headnod_train.collect.labels import labelled
-from headnod_train.collect.tracks import Collection, CollectionError, Track
+from headnod_train.dataset.label_names import labelled
+from headnod_train.dataset.tracks import Collection, CollectionError, Track
 from importing import imported, refused
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.collect.layouts import find_tracks, guess
-from headnod_train.collect.lists import read_lists, sides_of
-from headnod_train.collect.tracks import CollectionError
+from headnod_train.dataset.layouts import find_tracks, guess
+from headnod_train.dataset.split_lists import read_lists, sides_of
+from headnod_train.dataset.tracks import CollectionError
 
 FMA = """\
 ,album,album,artist,set,track

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from headnod_train.collect.pieces import remark, with_pieces
-from headnod_train.collect.tracks import Track
+from headnod_train.dataset.excerpts import remark, with_pieces
+from headnod_train.dataset.tracks import Track
 from importing import imported
 
 PATTERNS = [

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import Archive
+from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.recordings import RecordingError
 from headnod_train.distillation.student import (
     StudentBatches,

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from headnod_train.__main__ import main
-from headnod_train.archive import read_archive
 from headnod_train.baselines.summary import FRONT_END, track_summaries
 from headnod_train.commands.options import plain_console
+from headnod_train.dataset.archive import read_archive
 from tone_archive import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/setup train")

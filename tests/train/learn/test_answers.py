@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import read_archive
+from headnod_train.dataset.archive import read_archive
 from headnod_train.learn.answers import TagsError, labelled, with_opinions, with_tags
 from tone_archive import write_tones
 

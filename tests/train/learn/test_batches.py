@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import read_archive
+from headnod_train.dataset.archive import read_archive
 from headnod_train.learn.answers import labelled, not_music
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.batches import Batch, Batches, Source, mixed

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import ArchiveError, read_archive
+from headnod_train.dataset.archive import ArchiveError, read_archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.run_folder import RunError, Settings

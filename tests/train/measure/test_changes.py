@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod_train.archive import read_archive
+from headnod_train.dataset.archive import read_archive
 from headnod_train.measure.changes import _order, _wavering, song_changes
 from tone_archive import tone_arrays
 from tone_models import FRONT_END, Nearest

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import read_archive
+from headnod_train.dataset.archive import read_archive
 from headnod_train.measure.comparison import float_beside
 from headnod_train.measure.evaluate import evaluate
 from headnod_train.measure.figures import EvaluationError

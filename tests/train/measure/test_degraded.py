@@ -8,7 +8,7 @@ import soundfile
 from rich.console import Console
 
 from headnod.errors import AudioError
-from headnod_train.archive import read_archive
+from headnod_train.dataset.archive import read_archive
 from headnod_train.measure import calibrate
 from headnod_train.measure.conditions import CONDITIONS, SEED, Condition, recorded_rooms
 from headnod_train.measure.evaluate import evaluate

@@ -12,7 +12,7 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.inference.model import softmax
 from headnod.pipeline.listener import ListenerSettings
-from headnod_train.archive import ArchiveError, read_archive
+from headnod_train.dataset.archive import ArchiveError, read_archive
 from headnod_train.measure.answers import judge
 from headnod_train.measure.conditions import CONDITIONS
 from headnod_train.measure.evaluate import evaluate

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from headnod_train.archive import read_archive
+from headnod_train.dataset.archive import read_archive
 from headnod_train.measure.conditions import CONDITIONS
 from headnod_train.measure.evaluate import Sounds, evaluate
 from headnod_train.measure.figures import load

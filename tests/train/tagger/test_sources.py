@@ -2,7 +2,7 @@
 
 import pytest
 
-from headnod_train.collect.tracks import CollectionError
+from headnod_train.dataset.tracks import CollectionError
 from headnod_train.tagger.errors import TaggerError
 from headnod_train.tagger.sources import sources
 

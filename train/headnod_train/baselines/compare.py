@@ -18,13 +18,13 @@ from rich.table import Table
 
 from headnod.errors import HeadnodError
 from headnod.inference.model import GenreModel
-from headnod_train.archive import Archive
 from headnod_train.baselines import classical
 from headnod_train.baselines.summary import FRONT_END, window_summaries
+from headnod_train.dataset.archive import Archive
+from headnod_train.dataset.split import folds
 from headnod_train.measure.learned import learned_from
 from headnod_train.measure.listening import hear
 from headnod_train.measure.metrics import Share, by_track, share_right
-from headnod_train.split import folds
 
 LEAKY = "LEAKY: windows of the same tracks are on both sides, so these figures grade memory"
 HOW = (

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd, LogMel
 from headnod.inference.model import softmax
-from headnod_train.archive import Archive, window_starts
 from headnod_train.backend import keras
+from headnod_train.dataset.archive import Archive, window_starts
 
 layers = keras.layers
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import Features, FrontEnd
-from headnod_train.archive import Archive
+from headnod_train.dataset.archive import Archive
 
 Summaries = NDArray[np.float32]
 """Mean and covariance of MFCCs, shape (windows or tracks, numbers)."""

@@ -22,17 +22,17 @@ from headnod.inference.golden import write_golden
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version, manifest_bytes
 from headnod.inference.model import GenreModel
-from headnod_train.archive import read_archive
 from headnod_train.bundle import recipe as recipes
 from headnod_train.bundle.card import write_card
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.synthetic import golden_features
+from headnod_train.dataset.archive import read_archive
+from headnod_train.dataset.split import refuse_leaks
 from headnod_train.learn import run_folder
 from headnod_train.learn.run_folder import Quantised, Recipe, draft, runnable
 from headnod_train.measure.conditions import Condition
 from headnod_train.measure.evaluate import Sounds, evaluate
 from headnod_train.measure.figures import Evaluation
-from headnod_train.split import refuse_leaks
 
 _CURVES = frozenset({"curve", "moments", "seconds", "recipe"})
 """Parts of an evaluation that a manifest leaves out; its own recipe stands under `training`."""

@@ -47,10 +47,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Compare, and show a table."""
-    from headnod_train.archive import read_archive  # noqa: PLC0415
     from headnod_train.baselines.compare import as_json, compare, table  # noqa: PLC0415
     from headnod_train.baselines.summary import FRONT_END  # noqa: PLC0415
-    from headnod_train.split import refuse_leaks  # noqa: PLC0415
+    from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
+    from headnod_train.dataset.split import refuse_leaks  # noqa: PLC0415
 
     archive = read_archive(options.data, FRONT_END)
     refuse_leaks(archive)
@@ -78,7 +78,7 @@ def _bundles(options: argparse.Namespace, console: Console) -> list[GenreModel]:
     """The models that were named, or those shipped ones whose genres and front end fit."""
     from headnod.inference.model import GenreModel  # noqa: PLC0415
     from headnod.resources import find_model, models  # noqa: PLC0415
-    from headnod_train.archive import ArchiveError, read_archive  # noqa: PLC0415
+    from headnod_train.dataset.archive import ArchiveError, read_archive  # noqa: PLC0415
     from headnod_train.measure.learned import learned_from  # noqa: PLC0415
 
     fitting = []

@@ -12,7 +12,7 @@ from headnod_train.commands.options import add_data, add_split, plain_console
 
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
-    from headnod_train.archive import Archive
+    from headnod_train.dataset.archive import Archive
     from headnod_train.measure.evaluate import Sounds
 
 
@@ -93,14 +93,14 @@ def run(options: argparse.Namespace, console: Console) -> None:
         _run_on_recordings(options, console)
         return
     from headnod.inference.model import GenreModel  # noqa: PLC0415
-    from headnod_train.archive import read_archive  # noqa: PLC0415
+    from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
+    from headnod_train.dataset.split import refuse_leaks  # noqa: PLC0415
     from headnod_train.measure.comparison import float_beside  # noqa: PLC0415
     from headnod_train.measure.conditions import CONDITIONS, recorded_rooms  # noqa: PLC0415
     from headnod_train.measure.evaluate import evaluate  # noqa: PLC0415
     from headnod_train.measure.figures import save  # noqa: PLC0415
     from headnod_train.measure.tables import tables  # noqa: PLC0415
     from headnod_train.rooms.bands import Bands  # noqa: PLC0415
-    from headnod_train.split import refuse_leaks  # noqa: PLC0415
 
     model = GenreModel.load(options.bundle)
     archive = read_archive(options.data, model.front_end)

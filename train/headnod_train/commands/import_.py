@@ -42,8 +42,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--seconds", type=_seconds, default=30.0, metavar="S", help="middle of each piece that is kept (default 30)"
     )
     crew = parser.add_mutually_exclusive_group()
-    crew.add_argument("--jobs", type=_jobs, metavar="N", help="processes (all cores)")
-    crew.add_argument("--dask", metavar="tcp://HOST:PORT", help="hear the files on a Dask cluster instead")
+    parallel.add_argument("--jobs", type=_jobs, metavar="N", help="processes (all cores)")
+    parallel.add_argument("--dask", metavar="tcp://HOST:PORT", help="hear the files on a Dask cluster instead")
     parser.add_argument("--valid", type=_share, metavar="SHARE", help="share of the valid side (0.15)")
     parser.add_argument("--test", type=_share, metavar="SHARE", help="share of the test side (0.15)")
     parser.add_argument("--seed", type=whole, default=1, help="of the split (default %(default)s)")
@@ -88,10 +88,10 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
     from headnod.inference.manifest import read_manifest  # noqa: PLC0415
     from headnod.resources import find_model  # noqa: PLC0415
-    from headnod_train.collect import cluster, crew  # noqa: PLC0415
-    from headnod_train.collect.assemble import Shares  # noqa: PLC0415
-    from headnod_train.collect.importing import import_music  # noqa: PLC0415
-    from headnod_train.collect.summary import remarks, table  # noqa: PLC0415
+    from headnod_train.dataset import dask_backend, parallel  # noqa: PLC0415
+    from headnod_train.dataset.assemble import Shares  # noqa: PLC0415
+    from headnod_train.dataset.import_summary import remarks, table  # noqa: PLC0415
+    from headnod_train.dataset.importing import import_music  # noqa: PLC0415
 
     front_end, given = FrontEnd(), (options.valid, options.test)
     if options.front_end is not None:
@@ -101,9 +101,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
         valid, test = ((0.0 if share is None else share) if given != (None, None) else 0.15 for share in given)
         shares = Shares(valid, test, options.seed, options.leaky)
     if options.dask is not None:
-        hear_all = partial(cluster.hear_all, address=options.dask)
+        hear_all = partial(dask_backend.hear_all, address=options.dask)
     else:
-        hear_all = partial(crew.hear_all, jobs=options.jobs or len(os.sched_getaffinity(0)))
+        hear_all = partial(parallel.hear_all, jobs=options.jobs or len(os.sched_getaffinity(0)))
     archive, collection = import_music(
         options.sources,
         options.out,

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     key = load(options.key, lambda: passphrase_from(options.passphrase_file))
 
     def health(model: GenreModel) -> Health:
-        from headnod_train.archive import read_archive  # noqa: PLC0415
+        from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
         from headnod_train.deliver.health import measure  # noqa: PLC0415
 
         return measure(model, read_archive(options.data, model.front_end), split=options.split, console=console)

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     import numpy as np  # noqa: PLC0415
 
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
-    from headnod_train.archive import read_archive  # noqa: PLC0415
+    from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
     from headnod_train.distillation import student  # noqa: PLC0415 - TensorFlow takes seconds
     from headnod_train.distillation.targets import read_targets  # noqa: PLC0415
     from headnod_train.distillation.windows import read_windows  # noqa: PLC0415

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 def _stretches(data: Path) -> dict[str, tuple[float, float]]:
     """From which second to which of its file each track of an archive reaches."""
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
-    from headnod_train.archive import read_archive  # noqa: PLC0415
+    from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
 
     front_end = FrontEnd()
     archive = read_archive(data, front_end)

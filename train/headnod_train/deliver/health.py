@@ -11,7 +11,7 @@ from rich.console import Console
 from headnod.inference.manifest import Health
 from headnod.inference.model import GenreModel
 from headnod.updates.probation import entropy
-from headnod_train.archive import Archive
+from headnod_train.dataset.archive import Archive
 from headnod_train.measure.listening import hear
 
 _MARGIN = 0.25

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd, LogMel
-from headnod_train.archive import Archive
 from headnod_train.backend import keras, repeatable
+from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.recordings import Kind, RecordingError
 from headnod_train.distillation.windows import WindowSet
 from headnod_train.learn import run_folder

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import track as shown
 
 from headnod.features.frontend import Features, FrontEnd, LogMel
-from headnod_train.archive import Archive
 from headnod_train.baselines.summary import Summaries, track_summaries
+from headnod_train.dataset.archive import Archive
 
 BEFORE, AFTER = 8, 24
 """Frames that are drawn before and after an onset."""

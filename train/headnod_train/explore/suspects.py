@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headnod_train.archive import Archive
 from headnod_train.baselines.classical import cross_validated, neighbours
 from headnod_train.baselines.summary import Summaries
-from headnod_train.split import components, folds
+from headnod_train.dataset.archive import Archive
+from headnod_train.dataset.split import components, folds
 
 NEAR = 10
 """How many neighbours are asked."""

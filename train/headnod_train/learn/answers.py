@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import Archive
-from headnod_train.split import components
+from headnod_train.dataset.archive import Archive
+from headnod_train.dataset.split import components
 
 SOFT = 0.5
 """How much of a window's answer is somebody's opinion; the rest is its label."""

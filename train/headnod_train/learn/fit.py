@@ -13,8 +13,9 @@ from rich.console import Console
 from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import label_fault
-from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive, windows_of
 from headnod_train.backend import keras, repeatable
+from headnod_train.dataset.archive import Archive, ArchiveError, heard_windows, read_archive, windows_of
+from headnod_train.dataset.split import folds, refuse_leaks
 from headnod_train.learn import run_folder
 from headnod_train.learn.augment import Augmentation
 from headnod_train.learn.batches import Batches
@@ -24,7 +25,6 @@ from headnod_train.learn.network import build, multiply_adds, with_tag_head
 from headnod_train.learn.progress import Progress, TensorBoard
 from headnod_train.learn.run_folder import Recipe, RunError, Settings
 from headnod_train.learn.watched import Watched
-from headnod_train.split import folds, refuse_leaks
 
 _LABELS_ALONE = Lessons()
 

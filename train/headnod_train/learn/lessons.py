@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import Archive, read_archive
+from headnod_train.dataset.archive import Archive, read_archive
 from headnod_train.learn.answers import labelled, not_music, with_opinions, with_tags
 from headnod_train.learn.batches import Source
 from headnod_train.learn.teachers import opinions

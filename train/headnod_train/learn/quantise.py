@@ -13,16 +13,16 @@ from rich.console import Console
 
 from headnod.inference.manifest import Calibration
 from headnod.inference.model import GenreModel
-from headnod_train.archive import Archive, ArchiveError, heard_windows, read_archive
 from headnod_train.backend import keras, tf
 from headnod_train.bundle.outputs import with_outputs
+from headnod_train.dataset.archive import Archive, ArchiveError, heard_windows, read_archive
+from headnod_train.dataset.split import refuse_leaks
 from headnod_train.learn import run_folder
 from headnod_train.learn.convert import FORMS, Form, LayerError, converted, layer_errors
 from headnod_train.learn.network import load, multiply_adds
 from headnod_train.learn.run_folder import Quantised, Recipe, RunError, draft, runnable
 from headnod_train.measure.calibrate import calibrate
 from headnod_train.measure.listening import hear
-from headnod_train.split import refuse_leaks
 
 REPRESENTATIVE = 500
 """Windows that show the converter how large each tensor grows."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.inference.model import softmax
-from headnod_train.archive import Archive
+from headnod_train.dataset.archive import Archive
 from headnod_train.learn import run_folder
 from headnod_train.learn.network import load
 from headnod_train.learn.run_folder import Recipe, RunError

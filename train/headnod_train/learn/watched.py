@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import Features, FrontEnd
 from headnod.inference.model import softmax
-from headnod_train.archive import Archive, heard_windows
 from headnod_train.backend import keras
+from headnod_train.dataset.archive import Archive, heard_windows
 from headnod_train.measure.metrics import by_track
 
 _PARTS = 16

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.inference.manifest import Manifest
-from headnod_train.archive import SECONDS_APART
+from headnod_train.dataset.archive import SECONDS_APART
 from headnod_train.measure.listening import Heard
 from headnod_train.measure.metrics import (
     Chances,

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from headnod.inference.manifest import Calibration
 from headnod.inference.model import GenreModel
-from headnod_train.archive import Archive
+from headnod_train.dataset.archive import Archive
 from headnod_train.measure.conditions import Condition
 from headnod_train.measure.listening import Heard, hear
 from headnod_train.measure.metrics import Chances, sureness, surprise

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.inference.model import GenreModel
-from headnod_train.archive import Archive, window_starts
+from headnod_train.dataset.archive import Archive, window_starts
 from headnod_train.measure.listening import naming_of
 from headnod_train.measure.parts import Changes
 

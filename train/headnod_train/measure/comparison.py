@@ -12,8 +12,8 @@ from rich.console import Console
 from headnod.errors import ManifestError
 from headnod.inference.manifest import Manifest
 from headnod.inference.model import GenreModel
-from headnod_train.archive import Archive
 from headnod_train.bundle.outputs import with_outputs
+from headnod_train.dataset.archive import Archive
 from headnod_train.measure.answers import tracks_named, tracks_share, windows_right, windows_share
 from headnod_train.measure.figures import EvaluationError
 from headnod_train.measure.listening import Heard, hear

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from headnod.inference.model import GenreModel
-from headnod_train.archive import Archive
+from headnod_train.dataset.archive import Archive
 from headnod_train.measure.answers import reliability_of, stream_of, tracks_share, windows_share
 from headnod_train.measure.comparison import agreement, stated_agreement
 from headnod_train.measure.conditions import Condition

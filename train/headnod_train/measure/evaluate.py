@@ -13,7 +13,7 @@ from rich.console import Console
 
 from headnod.inference.manifest import MODEL
 from headnod.inference.model import GenreModel
-from headnod_train.archive import Archive
+from headnod_train.dataset.archive import Archive
 from headnod_train.measure import answers
 from headnod_train.measure.changes import song_changes
 from headnod_train.measure.comparison import against, floating, stated_agreement

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from headnod.inference.manifest import Manifest
-from headnod_train.archive import Archive
+from headnod_train.dataset.archive import Archive
 from headnod_train.measure.recordings import Clip
 
 _GTZAN = re.compile(r"[a-z]+\.\d{5}")

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from headnod_train.collect.files import AUDIO, find_files
-from headnod_train.collect.spreadsheet import file_of, read_spreadsheet
+from headnod_train.dataset.music_files import AUDIO, find_files
+from headnod_train.dataset.spreadsheet import file_of, read_spreadsheet
 from headnod_train.tagger.errors import TaggerError
 
 

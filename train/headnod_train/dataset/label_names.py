@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from headnod.escaping import legible
 from headnod.inference.manifest import LONGEST, label_fault
-from headnod_train.collect.tracks import Collection, CollectionError
+from headnod_train.dataset.tracks import Collection, CollectionError
 
 _MOST_NAMED = 5
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod_train.split import together
+from headnod_train.dataset.split import together
 
 ALIKE = 0.30
 """Most bits that may differ between copies of one recording.

@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from headnod_train.collect.tracks import CollectionError
+from headnod_train.dataset.tracks import CollectionError
 
 
 @dataclass(frozen=True)

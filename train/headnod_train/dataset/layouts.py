@@ -13,9 +13,9 @@ from pathlib import Path
 
 from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
-from headnod_train.collect import fma, precomputed, table
-from headnod_train.collect.files import AUDIO, OTHER_AUDIO, find_files, text_of
-from headnod_train.collect.tracks import Collection, CollectionError, Skipped, Track, unique
+from headnod_train.dataset import fma, precomputed, track_table
+from headnod_train.dataset.music_files import AUDIO, OTHER_AUDIO, find_files, text_of
+from headnod_train.dataset.tracks import Collection, CollectionError, Skipped, Track, unique
 
 _GTZAN = re.compile(r"([a-z]+)\.\d{5}(?:[\W_]\w*\d+)?")
 _MOST_NAMED = 5
@@ -161,7 +161,7 @@ _FINDERS: dict[str, Callable[[Path], Collection]] = {
     "gtzan": gtzan,
     "fma": fma.find,
     "folders": folders,
-    "csv": table.read,
+    "csv": track_table.read,
 }
 
 LAYOUTS = (*_FINDERS, "logmel")

@@ -1,7 +1,7 @@
 """An archive on disk, row by row: the same tracks give the same bytes.
 
 Alone because no more than a few rows are ever in memory, however many tracks
-there are; reading is `headnod_train.archive`.
+there are; reading is `headnod_train.dataset.archive`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod_train.archive import ARRAYS, Archive
-from headnod_train.collect.work import writing
+from headnod_train.dataset.archive import ARRAYS, Archive
+from headnod_train.dataset.work_folder import writing
 
 
 def write_archive(path: Path, archive: Archive, levels: Iterable[NDArray[np.uint8]]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from headnod_train.collect.spreadsheet import file_of, read_spreadsheet
-from headnod_train.collect.tracks import SIDES, Collection, CollectionError, Track, unique
-from headnod_train.split import UNUSED
+from headnod_train.dataset.split import UNUSED
+from headnod_train.dataset.spreadsheet import file_of, read_spreadsheet
+from headnod_train.dataset.tracks import SIDES, Collection, CollectionError, Track, unique
 
 _NEEDED = ("path", "genre")
 _OPTIONAL = ("artist", "album", "split")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headnod.escaping import legible
-from headnod_train.collect.tracks import Skipped
+from headnod_train.dataset.tracks import Skipped
 
 AUDIO = {
     ".3gp", ".aac", ".aif", ".aifc", ".aiff", ".asf", ".au", ".caf", ".flac", ".m4a", ".m4b", ".m4p", ".mka", ".mkv",

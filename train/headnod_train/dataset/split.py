@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
-from headnod_train.archive import UNKNOWN_ARTIST, Archive
+from headnod_train.dataset.archive import UNKNOWN_ARTIST, Archive
 
 UNUSED = "unused"
 """The side of tracks that are neither learned from nor graded on."""

@@ -14,7 +14,7 @@ from headnod.audio.interrupt import ctrl_c_later
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
 from headnod.features.frontend import FrontEnd
-from headnod_train.collect.hear import Heard, Unheard, hear
+from headnod_train.dataset.extraction import Heard, Unheard, hear
 
 Answer = tuple[int, Heard | Unheard]
 """The place of a file, and what was heard of it."""

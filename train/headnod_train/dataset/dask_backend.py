@@ -13,7 +13,7 @@ from pathlib import Path
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
 from headnod.features.frontend import FrontEnd
-from headnod_train.collect.crew import Answer, CrewError, hear_one
+from headnod_train.dataset.parallel import Answer, CrewError, hear_one
 
 _AHEAD = 4
 """Files under way for each thread of the cluster."""

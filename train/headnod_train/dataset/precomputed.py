@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from headnod.features.frontend import FrontEnd, LogMel
-from headnod_train.archive import Archive, read_archive
-from headnod_train.collect.tracks import Collection, CollectionError, Track, unique
+from headnod_train.dataset.archive import Archive, read_archive
+from headnod_train.dataset.tracks import Collection, CollectionError, Track, unique
 
 
 def read_track(path: Path, front_end: FrontEnd) -> LogMel:

@@ -19,9 +19,9 @@ import numpy as np
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import FrontEnd
-from headnod_train.collect.files import text_of
-from headnod_train.collect.hear import Heard
-from headnod_train.collect.tracks import Track
+from headnod_train.dataset.extraction import Heard
+from headnod_train.dataset.music_files import text_of
+from headnod_train.dataset.tracks import Track
 
 _FORMAT = 1
 

@@ -9,8 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import LEAKY, STEP, Archive, windows_of
-from headnod_train.collect.tracks import SIDES, Collection
+from headnod_train.dataset.archive import LEAKY, STEP, Archive, windows_of
+from headnod_train.dataset.tracks import SIDES, Collection
 
 _MOST_NAMED = 10
 

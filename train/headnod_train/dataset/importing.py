@@ -11,18 +11,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
-from headnod_train.archive import Archive, read_archive
-from headnod_train.collect.assemble import Shares, assemble, describe
-from headnod_train.collect.crew import Answer
-from headnod_train.collect.hear import Heard, Unheard
-from headnod_train.collect.labels import labelled
-from headnod_train.collect.layouts import find_tracks
-from headnod_train.collect.lists import read_lists, sides_of
-from headnod_train.collect.pieces import remark, with_pieces
-from headnod_train.collect.tracks import Collection, CollectionError, Skipped, Track
-from headnod_train.collect.work import Work, writing
-from headnod_train.collect.write import write_archive
-from headnod_train.split import refuse_leaks
+from headnod_train.dataset.archive import Archive, read_archive
+from headnod_train.dataset.archive_writer import write_archive
+from headnod_train.dataset.assemble import Shares, assemble, describe
+from headnod_train.dataset.excerpts import remark, with_pieces
+from headnod_train.dataset.extraction import Heard, Unheard
+from headnod_train.dataset.label_names import labelled
+from headnod_train.dataset.layouts import find_tracks
+from headnod_train.dataset.parallel import Answer
+from headnod_train.dataset.split import refuse_leaks
+from headnod_train.dataset.split_lists import read_lists, sides_of
+from headnod_train.dataset.tracks import Collection, CollectionError, Skipped, Track
+from headnod_train.dataset.work_folder import Work, writing
 
 HearAll = Callable[[list[Path], FrontEnd, float], Iterator[Answer]]
 """Whoever hears files: places in the list with what was heard, in any order."""

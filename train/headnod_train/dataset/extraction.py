@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from headnod.audio.audio_file import audio_file, promised_seconds
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio, FrontEnd, LogMel
-from headnod_train.collect import precomputed
-from headnod_train.collect.tracks import CollectionError
+from headnod_train.dataset import precomputed
+from headnod_train.dataset.tracks import CollectionError
 
 RANGE_DB = 80.0
 """How far under its loudest cell a track is kept, in 256 steps of 0.31 dB."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod_train.archive import Archive, window_starts
-from headnod_train.collect.fingerprint import Fingerprint, fingerprint, groups
-from headnod_train.collect.hear import Heard
-from headnod_train.collect.tracks import Track
-from headnod_train.collect.work import DiskError, Work
-from headnod_train.split import UNUSED, refuse_leaks, split, split_segments
+from headnod_train.dataset.archive import Archive, window_starts
+from headnod_train.dataset.extraction import Heard
+from headnod_train.dataset.fingerprint import Fingerprint, fingerprint, groups
+from headnod_train.dataset.split import UNUSED, refuse_leaks, split, split_segments
+from headnod_train.dataset.tracks import Track
+from headnod_train.dataset.work_folder import DiskError, Work
 
 
 @dataclass(frozen=True)

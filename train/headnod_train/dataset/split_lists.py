@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headnod_train.collect.files import AUDIO
-from headnod_train.collect.tracks import SIDES, CollectionError
-from headnod_train.split import UNUSED
+from headnod_train.dataset.music_files import AUDIO
+from headnod_train.dataset.split import UNUSED
+from headnod_train.dataset.tracks import SIDES, CollectionError
 
 
 def read_lists(folder: Path) -> dict[str, str]:

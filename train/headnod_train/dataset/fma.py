@@ -11,8 +11,8 @@ import csv
 from pathlib import Path
 
 from headnod.escaping import legible
-from headnod_train.collect.files import find_files
-from headnod_train.collect.tracks import Collection, CollectionError, Skipped, Track, unique
+from headnod_train.dataset.music_files import find_files
+from headnod_train.dataset.tracks import Collection, CollectionError, Skipped, Track, unique
 
 _SIDES = {"training": "train", "validation": "valid", "test": "test"}
 _WANTED = {

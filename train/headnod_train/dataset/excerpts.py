@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from headnod_train.collect.files import AUDIO
-from headnod_train.collect.tracks import Track
+from headnod_train.dataset.music_files import AUDIO
+from headnod_train.dataset.tracks import Track
 
 _WORDS = "chunk|fragment|frag|part|piece|segment|seg|slice|split"
 _WORD = re.compile(rf"(?P<name>.*[^\W_])[\W_]*(?:{_WORDS})[\W_]*(?P<number>\d{{1,6}})[)\]]?", re.IGNORECASE)
