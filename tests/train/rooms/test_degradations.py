@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.rooms.bands import Bands, heard_through, to_decibels, to_power
-from headnod_train.rooms.devices import Clip, Device
-from headnod_train.rooms.reverberation import MeasuredRooms, Room, gains_of
-from headnod_train.rooms.sounds import Hum, Noise
+from headnod_train.acoustics.bands import Bands, heard_through, to_decibels, to_power
+from headnod_train.acoustics.loudspeakers import Clip, Device
+from headnod_train.acoustics.noises import Hum, Noise
+from headnod_train.acoustics.reverberation import MeasuredRooms, Room, gains_of
 from signals import music
 
 FRONT_END = FrontEnd()

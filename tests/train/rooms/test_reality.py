@@ -11,10 +11,10 @@ import pytest
 
 from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import FrontEnd
-from headnod_train.rooms.bands import Bands
-from headnod_train.rooms.devices import Clip
-from headnod_train.rooms.reverberation import MeasuredRooms, gains_of
-from headnod_train.rooms.sounds import Noise
+from headnod_train.acoustics.bands import Bands
+from headnod_train.acoustics.loudspeakers import Clip
+from headnod_train.acoustics.noises import Noise
+from headnod_train.acoustics.reverberation import MeasuredRooms, gains_of
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not (DATA / "rooms").is_dir(), reason=f"no rooms and no music at {DATA}")

@@ -93,6 +93,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         _run_on_recordings(options, console)
         return
     from headnod.inference.model import GenreModel  # noqa: PLC0415
+    from headnod_train.acoustics.bands import Bands  # noqa: PLC0415
     from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
     from headnod_train.dataset.split import refuse_leaks  # noqa: PLC0415
     from headnod_train.measure.comparison import float_beside  # noqa: PLC0415
@@ -100,7 +101,6 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.measure.evaluate import evaluate  # noqa: PLC0415
     from headnod_train.measure.figures import save  # noqa: PLC0415
     from headnod_train.measure.tables import tables  # noqa: PLC0415
-    from headnod_train.rooms.bands import Bands  # noqa: PLC0415
 
     model = GenreModel.load(options.bundle)
     archive = read_archive(options.data, model.front_end)

@@ -1,6 +1,6 @@
 """What happens to a waveform between a recording and a microphone.
 
-The same effects as in `headnod_train.rooms`, but on samples: convolution with
+The same effects as in `headnod_train.acoustics`, but on samples: convolution with
 measured impulse responses, filters of loudspeakers and microphones, other
 sounds, clipping and lossy codecs. Slower, and exact where mel power is an
 approximation.
@@ -21,8 +21,8 @@ from soxr import resample
 
 from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import Audio, FrontEnd
-from headnod_train.rooms.bands import Bands
-from headnod_train.rooms.devices import Device
+from headnod_train.acoustics.bands import Bands
+from headnod_train.acoustics.loudspeakers import Device
 
 _TAPS = 1024
 _BLOCK = 16_384

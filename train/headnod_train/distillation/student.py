@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd, LogMel
+from headnod_train.acoustics.bands import Bands
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.recordings import Kind, RecordingError
@@ -29,7 +30,6 @@ from headnod_train.learn.loop import Loop
 from headnod_train.learn.network import build, multiply_adds, with_embedding, with_tag_head
 from headnod_train.learn.progress import Progress
 from headnod_train.learn.run_folder import Recipe, Settings
-from headnod_train.rooms.bands import Bands
 
 COEFFICIENTS = 64
 """Cepstral coefficients that the small network reads."""

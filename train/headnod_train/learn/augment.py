@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import LogMel
-from headnod_train.rooms.bands import Bands, Degradation
-from headnod_train.rooms.devices import Clip, Device
-from headnod_train.rooms.reverberation import Room
-from headnod_train.rooms.sounds import Hum, Noise
+from headnod_train.acoustics.bands import Bands, Degradation
+from headnod_train.acoustics.loudspeakers import Clip, Device
+from headnod_train.acoustics.noises import Hum, Noise
+from headnod_train.acoustics.reverberation import Room
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import Features, FrontEnd, LogMel
+from headnod_train.acoustics.bands import Bands
 from headnod_train.dataset.archive import Archive, window_starts
 from headnod_train.learn.answers import Answers
 from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
-from headnod_train.rooms.bands import Bands
 
 
 class Batch(NamedTuple):

@@ -17,13 +17,13 @@ from rich.console import Console
 
 from headnod.inference.manifest import Calibration
 from headnod.inference.model import GenreModel
+from headnod_train.acoustics.loudspeakers import Device
+from headnod_train.acoustics.noises import Noise
+from headnod_train.acoustics.reverberation import Room
 from headnod_train.dataset.archive import Archive
 from headnod_train.measure.conditions import Condition
 from headnod_train.measure.listening import Heard, hear
 from headnod_train.measure.metrics import Chances, sureness, surprise
-from headnod_train.rooms.devices import Device
-from headnod_train.rooms.reverberation import Room
-from headnod_train.rooms.sounds import Noise
 
 Said = Callable[[Heard, float], Chances]
 """Chances that follow from what was heard and a temperature: of the stream, or of single windows."""

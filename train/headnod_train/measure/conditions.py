@@ -1,6 +1,6 @@
 """The conditions under which a model is judged beside clean recordings.
 
-Training bends sound with the same structs (headnod_train.rooms) but with ranges
+Training bends sound with the same structs (headnod_train.acoustics) but with ranges
 and seeds of its own: nothing here may be imported there.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import LogMel
-from headnod_train.rooms.bands import Bands, Degradation, heard_through
-from headnod_train.rooms.devices import Clip, Device
-from headnod_train.rooms.reverberation import MeasuredRooms, Room, gains_of
-from headnod_train.rooms.sounds import Hum, Noise
+from headnod_train.acoustics.bands import Bands, Degradation, heard_through
+from headnod_train.acoustics.loudspeakers import Clip, Device
+from headnod_train.acoustics.noises import Hum, Noise
+from headnod_train.acoustics.reverberation import MeasuredRooms, Room, gains_of
 
 SEED = 20_261_122
 """Of every draw of an evaluation; training counts its seeds from 0."""

@@ -18,9 +18,9 @@ from headnod.features.frontend import Features
 from headnod.inference.model import GenreModel, softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.smoothing import Naming, Said
+from headnod_train.acoustics.bands import Bands
 from headnod_train.dataset.archive import SECONDS_APART, Archive, window_starts
 from headnod_train.measure.conditions import Condition
-from headnod_train.rooms.bands import Bands
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import LogMel
-from headnod_train.rooms.bands import Bands, drawn, to_decibels, to_power
+from headnod_train.acoustics.bands import Bands, drawn, to_decibels, to_power
 
 _DEAF = -50.0
 """Decibels that no filter of a device goes below: something always leaks."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import Audio, LogMel
-from headnod_train.rooms.bands import Bands, Power, drawn, to_decibels, to_power
+from headnod_train.acoustics.bands import Bands, Power, drawn, to_decibels, to_power
 
 _DECAY = 6.0 * np.log(10.0)
 """A power that falls by 60 dB has fallen by e to this."""

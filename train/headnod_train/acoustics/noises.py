@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import LogMel
-from headnod_train.rooms.bands import Bands, Power, drawn, to_decibels, to_power
+from headnod_train.acoustics.bands import Bands, Power, drawn, to_decibels, to_power
 
 Kind = Literal["white", "pink", "fan", "babble"]
 
