@@ -14,16 +14,16 @@ from headnod.inference.model import GenreModel
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.pack import PackError, pack
 from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive
-from headnod_train.learn import run_folder
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.run_folder import Quantised, Recipe, RunError, Settings, draft, runnable
 from headnod_train.measure.evaluate import evaluate
+from headnod_train.training import run_folder
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.run_folder import Quantised, Recipe, RunError, Settings, draft, runnable
 from tone_archive import GENRES, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.backend import keras
-from headnod_train.learn.fit import fit
-from headnod_train.learn.quantise import quantise
+from headnod_train.training.fit import fit
+from headnod_train.training.quantise import quantise
 
 # Keras 3.15 under numpy 2.4, while it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -7,9 +7,9 @@ import numpy as np
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import Calibration
 from headnod_train.dataset.archive import heard_windows, read_archive
-from headnod_train.learn import run_folder
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.run_folder import Quantised, Recipe, Settings
+from headnod_train.training import run_folder
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.run_folder import Quantised, Recipe, Settings
 from tiny_network import dense
 
 FRONT_END = FrontEnd(n_mfcc=20)

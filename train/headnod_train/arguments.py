@@ -9,7 +9,7 @@ import argparse
 
 from headnod.address import split_address
 from headnod.features.frontend import FrontEnd
-from headnod_train.learn.augment import Augmentation
+from headnod_train.training.augment import Augmentation
 
 _PORT = 1883
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 1e6

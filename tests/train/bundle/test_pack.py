@@ -14,11 +14,11 @@ from headnod_train.bundle.card import write_card
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.pack import PackError, pack
 from headnod_train.dataset.archive import read_archive
-from headnod_train.learn import run_folder
-from headnod_train.learn.run_folder import Quantised, Recipe
 from headnod_train.measure.conditions import CONDITIONS
 from headnod_train.measure.evaluate import Sounds, evaluate
 from headnod_train.measure.figures import load, save
+from headnod_train.training import run_folder
+from headnod_train.training.run_folder import Quantised, Recipe
 from tiny_run import FRONT_END, SINGLE, write_run
 from tone_archive import tone_arrays, write_tones
 

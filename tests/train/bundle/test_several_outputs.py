@@ -17,10 +17,10 @@ from headnod_train.bundle.outputs import with_outputs
 from headnod_train.bundle.pack import pack
 from headnod_train.bundle.synthetic import golden_features, untrained
 from headnod_train.dataset.archive import heard_windows, read_archive
-from headnod_train.learn import run_folder
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.convert import converted
-from headnod_train.learn.run_folder import Quantised, Recipe, Settings, draft, runnable
+from headnod_train.training import run_folder
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.conversion import converted
+from headnod_train.training.run_folder import Quantised, Recipe, Settings, draft, runnable
 from tiny_run import FRONT_END
 from tone_archive import GENRES, write_tones
 

@@ -18,8 +18,8 @@ from headnod_train.distillation.student import (
 )
 from headnod_train.distillation.windows import GENRE, SMALL, WindowSet
 from headnod_train.distillation.yamnet import CLASSES
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.run_folder import Settings
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.run_folder import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

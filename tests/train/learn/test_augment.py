@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.acoustics.bands import Bands
-from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
+from headnod_train.training.augment import LEAD, Augmentation, bend, in_rooms
 
 STILL = Augmentation(equalise=0.0, noise=(300.0, 300.0), masks=0, mixup=0.0, rooms=0.0)
 

@@ -5,9 +5,9 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.learn.answers import labelled, not_music
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.batches import Batch, Batches, Source, mixed
+from headnod_train.training.archive_batches import Batch, Batches, Source, mixed
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.soft_labels import labelled, not_music
 from tone_archive import write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)

@@ -9,16 +9,16 @@ from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import ArchiveError, read_archive
-from headnod_train.learn import run_folder
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.run_folder import RunError, Settings
+from headnod_train.training import run_folder
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.run_folder import RunError, Settings
 from tone_archive import tone_arrays, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
-from headnod_train.learn.fit import fit
-from headnod_train.learn.lessons import Lessons
-from headnod_train.learn.network import load
-from headnod_train.learn.teachers import opinions
+from headnod_train.training.fit import fit
+from headnod_train.training.genre_network import load
+from headnod_train.training.teacher_networks import opinions
+from headnod_train.training.training_targets import Lessons
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

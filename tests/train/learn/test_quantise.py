@@ -5,15 +5,15 @@ import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.learn import run_folder
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.run_folder import Quantised, RunError, Settings
+from headnod_train.training import run_folder
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.run_folder import Quantised, RunError, Settings
 from tone_archive import write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
-from headnod_train.learn.fit import fit
-from headnod_train.learn.quantise import losses, quantise
-from headnod_train.learn.tables import of_losses
+from headnod_train.training.fit import fit
+from headnod_train.training.quantisation_tables import of_losses
+from headnod_train.training.quantise import losses, quantise
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.learn import run_folder
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.run_folder import Recipe, RunError, Settings
+from headnod_train.training import run_folder
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.run_folder import Recipe, RunError, Settings
 
 RECIPE = Recipe(
     "tones.npz", 12, ("high", "low"), FrontEnd(n_mfcc=2), (0.0, 1.0), (1.0, 2.0), Augmentation(), Settings(epochs=3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headnod_train.learn.run_folder import Recipe, Settings
+from headnod_train.training.run_folder import Recipe, Settings
 
 Plain = str | int | float | bool
 

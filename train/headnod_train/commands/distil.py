@@ -49,12 +49,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
     from headnod_train.distillation.windows import read_windows  # noqa: PLC0415 - TensorFlow takes seconds
     from headnod_train.distillation.yamnet import read_classes  # noqa: PLC0415
-    from headnod_train.learn.run_folder import locked  # noqa: PLC0415
     from headnod_train.pretrained import run as steps  # noqa: PLC0415
     from headnod_train.pretrained.augmentation import Augmentation  # noqa: PLC0415
     from headnod_train.pretrained.batches import Distillation  # noqa: PLC0415
     from headnod_train.pretrained.head import choose_strength, fit_head, read_tags  # noqa: PLC0415
     from headnod_train.tagger.wheel import find_wheel, read_weights  # noqa: PLC0415
+    from headnod_train.training.run_folder import locked  # noqa: PLC0415
 
     folder, settings, band_step = options.folder, Distillation(steps=options.steps), 1
     with locked(folder):

@@ -82,10 +82,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(options: argparse.Namespace, console: Console) -> None:
     """Fit a network for each seed, and name the run folders."""
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
-    from headnod_train.learn.augment import Augmentation  # noqa: PLC0415
-    from headnod_train.learn.fit import fit  # noqa: PLC0415
-    from headnod_train.learn.lessons import Lessons  # noqa: PLC0415
-    from headnod_train.learn.run_folder import Settings, refuse_former, spread  # noqa: PLC0415
+    from headnod_train.training.augment import Augmentation  # noqa: PLC0415
+    from headnod_train.training.fit import fit  # noqa: PLC0415
+    from headnod_train.training.run_folder import Settings, refuse_former, spread  # noqa: PLC0415
+    from headnod_train.training.training_targets import Lessons  # noqa: PLC0415
 
     folders = [options.folder] if len(options.seed) == 1 else [options.folder / f"seed-{seed}" for seed in options.seed]
     if not (options.resume or options.force):

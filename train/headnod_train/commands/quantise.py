@@ -38,8 +38,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Quantise, and say how large and how sure the network is."""
-    from headnod_train.learn.quantise import losses, quantise  # noqa: PLC0415
-    from headnod_train.learn.run_folder import MODEL  # noqa: PLC0415
+    from headnod_train.training.quantise import losses, quantise  # noqa: PLC0415
+    from headnod_train.training.run_folder import MODEL  # noqa: PLC0415
 
     made = quantise(options.folder, options.data, sibling=options.sibling, console=console)
     file = options.folder / MODEL
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         f"temperature {made.temperature:g}, certainty {made.certainty:g}"
     )
     if options.losses:
-        from headnod_train.learn.tables import of_losses  # noqa: PLC0415
+        from headnod_train.training.quantisation_tables import of_losses  # noqa: PLC0415
 
         for table in of_losses(losses(options.folder, options.data, console=console)):
             plain_console().print(table)

@@ -48,9 +48,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.distillation import student  # noqa: PLC0415 - TensorFlow takes seconds
     from headnod_train.distillation.targets import read_targets  # noqa: PLC0415
     from headnod_train.distillation.windows import read_windows  # noqa: PLC0415
-    from headnod_train.learn.augment import Augmentation  # noqa: PLC0415
-    from headnod_train.learn.run_folder import Settings, locked, refuse_former  # noqa: PLC0415
     from headnod_train.tagger.names import TAGS  # noqa: PLC0415
+    from headnod_train.training.augment import Augmentation  # noqa: PLC0415
+    from headnod_train.training.run_folder import Settings, locked, refuse_former  # noqa: PLC0415
 
     front_end = FrontEnd(n_mfcc=student.COEFFICIENTS)
     learned = read_archive(options.data, front_end).subset("train")

@@ -22,14 +22,14 @@ from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.recordings import Kind, RecordingError
 from headnod_train.distillation.windows import WindowSet
-from headnod_train.learn import run_folder
-from headnod_train.learn.answers import labelled, with_tags
-from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
-from headnod_train.learn.batches import Batch, mixed
-from headnod_train.learn.loop import Loop
-from headnod_train.learn.network import build, multiply_adds, with_embedding, with_tag_head
-from headnod_train.learn.progress import Progress
-from headnod_train.learn.run_folder import Recipe, Settings
+from headnod_train.training import run_folder
+from headnod_train.training.archive_batches import Batch, mixed
+from headnod_train.training.augment import LEAD, Augmentation, bend, in_rooms
+from headnod_train.training.genre_network import build, multiply_adds, with_embedding, with_tag_head
+from headnod_train.training.loop import Loop
+from headnod_train.training.progress_bar import Progress
+from headnod_train.training.run_folder import Recipe, Settings
+from headnod_train.training.soft_labels import labelled, with_tags
 
 COEFFICIENTS = 64
 """Cepstral coefficients that the small network reads."""
@@ -115,7 +115,7 @@ def from_archive(
 
     Args:
         archive: The tracks that may be learned from.
-        tags: What the tagger said about them; see `headnod_train.learn.answers`.
+        tags: What the tagger said about them; see `headnod_train.training.soft_labels`.
         labels: Genres, in the order of the answers.
         front_end: The small network's front end.
         rng: Draws rooms and devices.

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from headnod_train.backend import keras, tf
 from headnod_train.distillation.windows import WindowSet
-from headnod_train.learn.progress import Progress
 from headnod_train.pretrained.augmentation import Augmentation
 from headnod_train.pretrained.batches import Batches, Distillation, Targets
 from headnod_train.pretrained.network import Tap, forward, plainly
 from headnod_train.pretrained.pruning import Parameters
 from headnod_train.pretrained.rounding import RoundedActivations, find_ranges, rounded_weight
+from headnod_train.training.progress_bar import Progress
 
 Watch = Callable[[Parameters], dict[str, float]]
 """Measures a network while it learns: shares of `windows` and `tracks` that are right."""

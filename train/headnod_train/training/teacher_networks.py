@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from headnod.inference.model import softmax
 from headnod_train.dataset.archive import Archive
-from headnod_train.learn import run_folder
-from headnod_train.learn.network import load
-from headnod_train.learn.run_folder import Recipe, RunError
+from headnod_train.training import run_folder
+from headnod_train.training.genre_network import load
+from headnod_train.training.run_folder import Recipe, RunError
 
 
 def opinions(teachers: Sequence[Path], archive: Archive, labels: tuple[str, ...], seconds: int) -> NDArray[np.float32]:

@@ -40,7 +40,7 @@ from headnod.inference.manifest import (
 from headnod.inference.model import GenreModel
 from headnod_train.bundle.outputs import with_outputs
 from headnod_train.dataset.archive import STEP
-from headnod_train.learn.augment import Augmentation
+from headnod_train.training.augment import Augmentation
 
 RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"
 MODEL, FLOAT, QUANTISED, LOSSES = "model.tflite", "float.tflite", "quantised.json", "losses.json"

@@ -17,12 +17,12 @@ from headnod_train.backend import keras, tf
 from headnod_train.bundle.outputs import with_outputs
 from headnod_train.dataset.archive import Archive, ArchiveError, heard_windows, read_archive
 from headnod_train.dataset.split import refuse_leaks
-from headnod_train.learn import run_folder
-from headnod_train.learn.convert import FORMS, Form, LayerError, converted, layer_errors
-from headnod_train.learn.network import load, multiply_adds
-from headnod_train.learn.run_folder import Quantised, Recipe, RunError, draft, runnable
 from headnod_train.measure.calibrate import calibrate
 from headnod_train.measure.listening import hear
+from headnod_train.training import run_folder
+from headnod_train.training.conversion import FORMS, Form, LayerError, converted, layer_errors
+from headnod_train.training.genre_network import load, multiply_adds
+from headnod_train.training.run_folder import Quantised, Recipe, RunError, draft, runnable
 
 REPRESENTATIVE = 500
 """Windows that show the converter how large each tensor grows."""

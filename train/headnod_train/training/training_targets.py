@@ -7,9 +7,9 @@ from pathlib import Path
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import Archive, read_archive
-from headnod_train.learn.answers import labelled, not_music, with_opinions, with_tags
-from headnod_train.learn.batches import Source
-from headnod_train.learn.teachers import opinions
+from headnod_train.training.archive_batches import Source
+from headnod_train.training.soft_labels import labelled, not_music, with_opinions, with_tags
+from headnod_train.training.teacher_networks import opinions
 
 NOT_MUSIC = 0.12
 """Windows of what is no music for each window of music."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from headnod_train.learn.quantise import Losses
+from headnod_train.training.quantise import Losses
 
 
 def of_losses(losses: Losses) -> tuple[Table, Table]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod_train.backend import keras, tf
-from headnod_train.learn.batches import Batch
-from headnod_train.learn.run_folder import RunError
+from headnod_train.training.archive_batches import Batch
+from headnod_train.training.run_folder import RunError
 
 TAGS_SHARE = 8.0
 """Weight of the tags' cross-entropy, a mean over tags, beside that of genres."""

@@ -16,15 +16,15 @@ from headnod.inference.manifest import label_fault
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive, ArchiveError, heard_windows, read_archive, windows_of
 from headnod_train.dataset.split import folds, refuse_leaks
-from headnod_train.learn import run_folder
-from headnod_train.learn.augment import Augmentation
-from headnod_train.learn.batches import Batches
-from headnod_train.learn.lessons import Lessons
-from headnod_train.learn.loop import Loop
-from headnod_train.learn.network import build, multiply_adds, with_tag_head
-from headnod_train.learn.progress import Progress, TensorBoard
-from headnod_train.learn.run_folder import Recipe, RunError, Settings
-from headnod_train.learn.watched import Watched
+from headnod_train.training import run_folder
+from headnod_train.training.archive_batches import Batches
+from headnod_train.training.augment import Augmentation
+from headnod_train.training.genre_network import build, multiply_adds, with_tag_head
+from headnod_train.training.held_out import Watched
+from headnod_train.training.loop import Loop
+from headnod_train.training.progress_bar import Progress, TensorBoard
+from headnod_train.training.run_folder import Recipe, RunError, Settings
+from headnod_train.training.training_targets import Lessons
 
 _LABELS_ALONE = Lessons()
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.backend import keras
-from headnod_train.learn.run_folder import RunError
+from headnod_train.training.run_folder import RunError
 
 layers = keras.layers
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from headnod.features.frontend import Features, FrontEnd, LogMel
 from headnod_train.acoustics.bands import Bands
 from headnod_train.dataset.archive import Archive, window_starts
-from headnod_train.learn.answers import Answers
-from headnod_train.learn.augment import LEAD, Augmentation, bend, in_rooms
+from headnod_train.training.augment import LEAD, Augmentation, bend, in_rooms
+from headnod_train.training.soft_labels import Answers
 
 
 class Batch(NamedTuple):
