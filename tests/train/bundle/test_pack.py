@@ -14,9 +14,9 @@ from headnod_train.bundle.card import write_card
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.pack import PackError, pack
 from headnod_train.dataset.archive import read_archive
-from headnod_train.measure.conditions import CONDITIONS
-from headnod_train.measure.evaluate import Sounds, evaluate
-from headnod_train.measure.figures import load, save
+from headnod_train.evaluation.conditions import CONDITIONS
+from headnod_train.evaluation.evaluate import Sounds, evaluate
+from headnod_train.evaluation.results import load, save
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe
 from tiny_run import FRONT_END, SINGLE, write_run

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from headnod.inference.model import softmax
 from headnod_train.dataset.archive import read_archive
-from headnod_train.measure.calibrate import REFUSED, calibrate, fit, fit_certainty, fit_temperature
-from headnod_train.measure.listening import Heard
+from headnod_train.evaluation.calibrate import REFUSED, calibrate, fit, fit_certainty, fit_temperature
+from headnod_train.evaluation.predictions import Heard
 from tone_archive import write_tones
 from tone_models import FRONT_END, Nearest
 

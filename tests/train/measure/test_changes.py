@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod_train.dataset.archive import read_archive
-from headnod_train.measure.changes import _order, _wavering, song_changes
+from headnod_train.evaluation.genre_changes import _order, _wavering, song_changes
 from tone_archive import tone_arrays
 from tone_models import FRONT_END, Nearest
 

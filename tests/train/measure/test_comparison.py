@@ -7,9 +7,9 @@ from rich.console import Console
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.measure.comparison import float_beside
-from headnod_train.measure.evaluate import evaluate
-from headnod_train.measure.figures import EvaluationError
+from headnod_train.evaluation.comparison import float_beside
+from headnod_train.evaluation.evaluate import evaluate
+from headnod_train.evaluation.results import EvaluationError
 from tone_archive import write_tones
 from tone_models import FRONT_END, Nearest
 

@@ -11,10 +11,10 @@ from headnod.errors import AudioError
 from headnod_train.acoustics.bands import Bands
 from headnod_train.acoustics.noises import Noise
 from headnod_train.dataset.archive import read_archive
-from headnod_train.measure import calibrate
-from headnod_train.measure.conditions import CONDITIONS, SEED, Condition, recorded_rooms
-from headnod_train.measure.evaluate import evaluate
-from headnod_train.measure.listening import hear
+from headnod_train.evaluation import calibrate
+from headnod_train.evaluation.conditions import CONDITIONS, SEED, Condition, recorded_rooms
+from headnod_train.evaluation.evaluate import evaluate
+from headnod_train.evaluation.predictions import hear
 from signals import noise
 from tone_archive import write_tones
 from tone_models import FRONT_END, Nearest

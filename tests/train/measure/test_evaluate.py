@@ -13,14 +13,14 @@ from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisat
 from headnod.inference.model import softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod_train.dataset.archive import ArchiveError, read_archive
-from headnod_train.measure.answers import judge
-from headnod_train.measure.conditions import CONDITIONS
-from headnod_train.measure.evaluate import evaluate
-from headnod_train.measure.figures import EvaluationError, load, save
-from headnod_train.measure.learned import learned_from
-from headnod_train.measure.listening import Heard
-from headnod_train.measure.sounds import estimates
-from headnod_train.measure.tables import LEAKY, LEARNED, warning
+from headnod_train.evaluation.answer_metrics import judge
+from headnod_train.evaluation.conditions import CONDITIONS
+from headnod_train.evaluation.evaluate import evaluate
+from headnod_train.evaluation.leakage import learned_from
+from headnod_train.evaluation.predictions import Heard
+from headnod_train.evaluation.result_tables import LEAKY, LEARNED, warning
+from headnod_train.evaluation.results import EvaluationError, load, save
+from headnod_train.evaluation.sound_sets import estimates
 from signals import RATE, music
 from tone_archive import GENRES, write_tones
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod_train.measure.metrics import (
+from headnod_train.evaluation.metrics import (
     by_track,
     calibration_error,
     confusion,

@@ -9,15 +9,10 @@ import soundfile
 from rich.console import Console
 
 from headnod.inference.model import GenreModel
-from headnod_train.measure.figures import EvaluationError
-from headnod_train.measure.learned import may_have_learned
-from headnod_train.measure.recordings import (
-    PLAYBACKS,
-    RecordingsEvaluation,
-    evaluate_clips,
-    find_clips,
-)
-from headnod_train.measure.recordings_tables import recordings_tables
+from headnod_train.evaluation.leakage import may_have_learned
+from headnod_train.evaluation.recordings_evaluation import PLAYBACKS, RecordingsEvaluation, evaluate_clips, find_clips
+from headnod_train.evaluation.recordings_tables import recordings_tables
+from headnod_train.evaluation.results import EvaluationError
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from headnod_train.dataset.archive import read_archive
-from headnod_train.measure.conditions import CONDITIONS
-from headnod_train.measure.evaluate import Sounds, evaluate
-from headnod_train.measure.figures import load
-from headnod_train.measure.report import write_report
-from headnod_train.measure.report.page import page
-from headnod_train.measure.tables import tables
+from headnod_train.evaluation.conditions import CONDITIONS
+from headnod_train.evaluation.evaluate import Sounds, evaluate
+from headnod_train.evaluation.result_tables import tables
+from headnod_train.evaluation.results import load
+from headnod_train.report import write_report
+from headnod_train.report.evaluation_page import page
 from tone_archive import write_tones
 from tone_models import FRONT_END, Nearest
 from watching import chromium, missing

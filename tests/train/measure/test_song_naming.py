@@ -5,7 +5,7 @@ import soundfile
 from rich.console import Console
 
 from doubles import FixedModel
-from headnod_train.measure.song_naming import SHORTEST, song_naming
+from headnod_train.evaluation.song_naming import SHORTEST, song_naming
 from signals import RATE, music
 
 QUIET = Console(quiet=True)

@@ -22,9 +22,9 @@ from headnod_train.baselines import classical
 from headnod_train.baselines.summary import FRONT_END, window_summaries
 from headnod_train.dataset.archive import Archive
 from headnod_train.dataset.split import folds
-from headnod_train.measure.learned import learned_from
-from headnod_train.measure.listening import hear
-from headnod_train.measure.metrics import Share, by_track, share_right
+from headnod_train.evaluation.leakage import learned_from
+from headnod_train.evaluation.metrics import Share, by_track, share_right
+from headnod_train.evaluation.predictions import hear
 
 LEAKY = "LEAKY: windows of the same tracks are on both sides, so these figures grade memory"
 HOW = (

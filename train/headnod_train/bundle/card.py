@@ -12,8 +12,8 @@ import numpy as np
 from headnod.inference.manifest import Manifest
 from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.recipe import command, differences, told
-from headnod_train.measure.figures import Evaluation
-from headnod_train.measure.tables import facts, headlines, interval, warning
+from headnod_train.evaluation.result_tables import facts, headlines, interval, warning
+from headnod_train.evaluation.results import Evaluation
 from headnod_train.training.run_folder import Quantised, Recipe
 
 

@@ -28,9 +28,9 @@ from headnod_train.bundle.collection import Collection
 from headnod_train.bundle.synthetic import golden_features
 from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.split import refuse_leaks
-from headnod_train.measure.conditions import Condition
-from headnod_train.measure.evaluate import Sounds, evaluate
-from headnod_train.measure.figures import Evaluation
+from headnod_train.evaluation.conditions import Condition
+from headnod_train.evaluation.evaluate import Sounds, evaluate
+from headnod_train.evaluation.results import Evaluation
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe, draft, runnable
 

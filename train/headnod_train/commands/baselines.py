@@ -79,7 +79,7 @@ def _bundles(options: argparse.Namespace, console: Console) -> list[GenreModel]:
     from headnod.inference.model import GenreModel  # noqa: PLC0415
     from headnod.resources import find_model, models  # noqa: PLC0415
     from headnod_train.dataset.archive import ArchiveError, read_archive  # noqa: PLC0415
-    from headnod_train.measure.learned import learned_from  # noqa: PLC0415
+    from headnod_train.evaluation.leakage import learned_from  # noqa: PLC0415
 
     fitting = []
     for folder in [find_model(bundle) for bundle in options.bundle] if options.bundle else models():

@@ -13,7 +13,7 @@ from headnod_train.commands.options import add_data, add_split, plain_console
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
     from headnod_train.dataset.archive import Archive
-    from headnod_train.measure.evaluate import Sounds
+    from headnod_train.evaluation.evaluate import Sounds
 
 
 _EXAMPLES = """\
@@ -96,11 +96,11 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.acoustics.bands import Bands  # noqa: PLC0415
     from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
     from headnod_train.dataset.split import refuse_leaks  # noqa: PLC0415
-    from headnod_train.measure.comparison import float_beside  # noqa: PLC0415
-    from headnod_train.measure.conditions import CONDITIONS, recorded_rooms  # noqa: PLC0415
-    from headnod_train.measure.evaluate import evaluate  # noqa: PLC0415
-    from headnod_train.measure.figures import save  # noqa: PLC0415
-    from headnod_train.measure.tables import tables  # noqa: PLC0415
+    from headnod_train.evaluation.comparison import float_beside  # noqa: PLC0415
+    from headnod_train.evaluation.conditions import CONDITIONS, recorded_rooms  # noqa: PLC0415
+    from headnod_train.evaluation.evaluate import evaluate  # noqa: PLC0415
+    from headnod_train.evaluation.result_tables import tables  # noqa: PLC0415
+    from headnod_train.evaluation.results import save  # noqa: PLC0415
 
     model = GenreModel.load(options.bundle)
     archive = read_archive(options.data, model.front_end)
@@ -127,7 +127,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if options.json is not None:
         save(found, options.json)
     if options.report is not None:
-        from headnod_train.measure.report import write_report  # noqa: PLC0415
+        from headnod_train.report import write_report  # noqa: PLC0415
 
         write_report(found, options.report)
 
@@ -137,10 +137,10 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     import msgspec  # noqa: PLC0415
 
     from headnod.inference.model import GenreModel  # noqa: PLC0415
-    from headnod_train.measure.figures import EvaluationError  # noqa: PLC0415
-    from headnod_train.measure.learned import may_have_learned  # noqa: PLC0415
-    from headnod_train.measure.recordings import evaluate_clips, find_clips  # noqa: PLC0415
-    from headnod_train.measure.recordings_tables import recordings_tables  # noqa: PLC0415
+    from headnod_train.evaluation.leakage import may_have_learned  # noqa: PLC0415
+    from headnod_train.evaluation.recordings_evaluation import evaluate_clips, find_clips  # noqa: PLC0415
+    from headnod_train.evaluation.recordings_tables import recordings_tables  # noqa: PLC0415
+    from headnod_train.evaluation.results import EvaluationError  # noqa: PLC0415
 
     if options.audio is None:
         message = "there is nothing to measure on (name an archive with --data, or audio files with --audio)"
@@ -174,8 +174,8 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
 
 def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreModel]) -> bool:
     """Whether a model learned from what it is to be measured on; refused unless that was asked for."""
-    from headnod_train.measure.figures import EvaluationError  # noqa: PLC0415
-    from headnod_train.measure.learned import learned_from, learned_sides  # noqa: PLC0415
+    from headnod_train.evaluation.leakage import learned_from, learned_sides  # noqa: PLC0415
+    from headnod_train.evaluation.results import EvaluationError  # noqa: PLC0415
 
     data, split = options.data.name, options.split
     learned = [each.manifest for each in models if learned_from(each.manifest, archive, data=data, split=split)]
@@ -190,7 +190,7 @@ def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreMo
 
 def sounds_of(options: argparse.Namespace) -> Sounds:
     """The folders that were named, or that stand beside the archive."""
-    from headnod_train.measure.evaluate import Sounds  # noqa: PLC0415
+    from headnod_train.evaluation.evaluate import Sounds  # noqa: PLC0415
 
     beside = options.data.parent / "audio"
     return Sounds(options.audio or (beside if beside.is_dir() else None), options.not_music)

@@ -49,9 +49,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
     """Pack, show what was measured, and name the bundle."""
     from headnod_train.bundle.collection import collection  # noqa: PLC0415
     from headnod_train.bundle.pack import pack  # noqa: PLC0415
-    from headnod_train.measure.conditions import CONDITIONS  # noqa: PLC0415
-    from headnod_train.measure.figures import load  # noqa: PLC0415
-    from headnod_train.measure.tables import tables  # noqa: PLC0415
+    from headnod_train.evaluation.conditions import CONDITIONS  # noqa: PLC0415
+    from headnod_train.evaluation.result_tables import tables  # noqa: PLC0415
+    from headnod_train.evaluation.results import load  # noqa: PLC0415
 
     folder, found = pack(
         options.folder,

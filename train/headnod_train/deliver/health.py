@@ -12,7 +12,7 @@ from headnod.inference.manifest import Health
 from headnod.inference.model import GenreModel
 from headnod.updates.probation import entropy
 from headnod_train.dataset.archive import Archive
-from headnod_train.measure.listening import hear
+from headnod_train.evaluation.predictions import hear
 
 _MARGIN = 0.25
 """What is left between the least of what was measured and what is a fault: a room is no archive."""

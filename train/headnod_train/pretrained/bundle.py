@@ -38,7 +38,7 @@ from headnod_train.bundle.outputs import with_outputs
 from headnod_train.bundle.pack import free_folder, toolchain, write_files
 from headnod_train.bundle.synthetic import golden_features
 from headnod_train.deliver.health import bounds
-from headnod_train.measure.metrics import calibration_error, share_right
+from headnod_train.evaluation.metrics import calibration_error, share_right
 from headnod_train.pretrained.augmentation import LEVEL
 from headnod_train.pretrained.calibration import Heard
 from headnod_train.pretrained.card import write_card

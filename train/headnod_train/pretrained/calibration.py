@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from headnod.inference.manifest import Calibration, Energy, Tags
 from headnod.inference.model import softmax
-from headnod_train.measure.calibrate import REFUSED
-from headnod_train.measure.metrics import sureness, surprise
+from headnod_train.evaluation.calibrate import REFUSED
+from headnod_train.evaluation.metrics import sureness, surprise
 from headnod_train.tagger.names import TAGS
 
 _TOGETHER = 4

@@ -11,7 +11,7 @@ from headnod.features.frontend import Features, FrontEnd
 from headnod.inference.model import softmax
 from headnod_train.backend import keras
 from headnod_train.dataset.archive import Archive, heard_windows
-from headnod_train.measure.metrics import by_track
+from headnod_train.evaluation.metrics import by_track
 
 _PARTS = 16
 """Batches that the watched windows are judged in; fewer where there are fewer windows."""

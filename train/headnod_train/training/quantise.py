@@ -17,8 +17,8 @@ from headnod_train.backend import keras, tf
 from headnod_train.bundle.outputs import with_outputs
 from headnod_train.dataset.archive import Archive, ArchiveError, heard_windows, read_archive
 from headnod_train.dataset.split import refuse_leaks
-from headnod_train.measure.calibrate import calibrate
-from headnod_train.measure.listening import hear
+from headnod_train.evaluation.calibrate import calibrate
+from headnod_train.evaluation.predictions import hear
 from headnod_train.training import run_folder
 from headnod_train.training.conversion import FORMS, Form, LayerError, converted, layer_errors
 from headnod_train.training.genre_network import load, multiply_adds

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headnod_train.measure.figures import Evaluation, save
-from headnod_train.measure.report.page import page
+from headnod_train.evaluation.results import Evaluation, save
+from headnod_train.report.evaluation_page import page
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> Path:

@@ -22,7 +22,7 @@ from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate
 from headnod.pipeline.listener import ListenerSettings, listen
-from headnod_train.measure.sounds import NEVER, estimates
+from headnod_train.evaluation.sound_sets import NEVER, estimates
 
 LONGEST = 180.0
 """Seconds of each file that are played."""

@@ -9,8 +9,8 @@ import numpy as np
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, Estimate
-from headnod_train.measure.parts import Gain, Level
-from headnod_train.measure.sounds import estimates, recorded
+from headnod_train.evaluation.result_parts import Gain, Level
+from headnod_train.evaluation.sound_sets import estimates, recorded
 
 GAINS = (-40.0, -30.0, -20.0, -12.0, -6.0, 6.0)
 """Decibels against the recording."""

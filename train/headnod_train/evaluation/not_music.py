@@ -16,8 +16,8 @@ from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
-from headnod_train.measure.parts import NotMusic, Refusal, Sound
-from headnod_train.measure.sounds import audio_files, estimates, read, recorded
+from headnod_train.evaluation.result_parts import NotMusic, Refusal, Sound
+from headnod_train.evaluation.sound_sets import audio_files, estimates, read, recorded
 
 SECONDS = 60
 """Of each sound that is made by a formula."""

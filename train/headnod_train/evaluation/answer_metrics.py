@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from headnod.inference.manifest import Manifest
 from headnod_train.dataset.archive import SECONDS_APART
-from headnod_train.measure.listening import Heard
-from headnod_train.measure.metrics import (
+from headnod_train.evaluation.metrics import (
     Chances,
     Share,
     by_track,
@@ -22,7 +21,8 @@ from headnod_train.measure.metrics import (
     sureness,
     surest,
 )
-from headnod_train.measure.parts import Confusion, Genre, Reliability, Settled, Stream, Unsaid
+from headnod_train.evaluation.predictions import Heard
+from headnod_train.evaluation.result_parts import Confusion, Genre, Reliability, Settled, Stream, Unsaid
 
 SETTLED = 12.0
 """Seconds after which the stream is judged: smoothing has little to add then."""

@@ -20,7 +20,7 @@ from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.smoothing import Naming, Said
 from headnod_train.acoustics.bands import Bands
 from headnod_train.dataset.archive import SECONDS_APART, Archive, window_starts
-from headnod_train.measure.conditions import Condition
+from headnod_train.evaluation.conditions import Condition
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive, window_starts
-from headnod_train.measure.listening import naming_of
-from headnod_train.measure.parts import Changes
+from headnod_train.evaluation.predictions import naming_of
+from headnod_train.evaluation.result_parts import Changes
 
 SONGS = 300
 """Most tracks that are played: enough for every figure, and they fit into memory."""

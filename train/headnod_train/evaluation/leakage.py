@@ -9,7 +9,7 @@ import numpy as np
 
 from headnod.inference.manifest import Manifest
 from headnod_train.dataset.archive import Archive
-from headnod_train.measure.recordings import Clip
+from headnod_train.evaluation.recordings_evaluation import Clip
 
 _GTZAN = re.compile(r"[a-z]+\.\d{5}")
 

@@ -14,11 +14,11 @@ from headnod.inference.manifest import Manifest
 from headnod.inference.model import GenreModel
 from headnod_train.bundle.outputs import with_outputs
 from headnod_train.dataset.archive import Archive
-from headnod_train.measure.answers import tracks_named, tracks_share, windows_right, windows_share
-from headnod_train.measure.figures import EvaluationError
-from headnod_train.measure.listening import Heard, hear
-from headnod_train.measure.metrics import exact_binomial
-from headnod_train.measure.parts import Against, Floating, Paired
+from headnod_train.evaluation.answer_metrics import tracks_named, tracks_share, windows_right, windows_share
+from headnod_train.evaluation.metrics import exact_binomial
+from headnod_train.evaluation.predictions import Heard, hear
+from headnod_train.evaluation.result_parts import Against, Floating, Paired
+from headnod_train.evaluation.results import EvaluationError
 
 
 def floating(heard: Heard, exact: Heard) -> Floating:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from headnod_train.measure.figures import Evaluation
-from headnod_train.measure.metrics import Share
-from headnod_train.measure.parts import Against, Changes, Degraded, Level, NotMusic
-from headnod_train.measure.report.charts import SHARES, Axis, bar, heat, histogram, lines, table
-from headnod_train.measure.tables import facts, interval, paired_rows, title, warning
+from headnod_train.evaluation.metrics import Share
+from headnod_train.evaluation.result_parts import Against, Changes, Degraded, Level, NotMusic
+from headnod_train.evaluation.result_tables import facts, interval, paired_rows, title, warning
+from headnod_train.evaluation.results import Evaluation
+from headnod_train.report.charts import SHARES, Axis, bar, heat, histogram, lines, table
 
 _STYLE = Path(__file__).with_name("style.css")
 _ALL = Axis("", 0.0, 1.0, SHARES)

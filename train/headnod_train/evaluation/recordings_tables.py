@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from headnod_train.measure.metrics import Share
-from headnod_train.measure.recordings import PairedClips, Played, RecordingsEvaluation, Refused
-from headnod_train.measure.song_naming import SongNaming
-from headnod_train.measure.tables import interval
+from headnod_train.evaluation.metrics import Share
+from headnod_train.evaluation.recordings_evaluation import PairedClips, Played, RecordingsEvaluation, Refused
+from headnod_train.evaluation.result_tables import interval
+from headnod_train.evaluation.song_naming import SongNaming
 
 
 def recordings_tables(found: RecordingsEvaluation) -> Iterator[Table]:

@@ -14,16 +14,16 @@ from rich.console import Console
 from headnod.inference.manifest import MODEL
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive
-from headnod_train.measure import answers
-from headnod_train.measure.changes import song_changes
-from headnod_train.measure.comparison import against, floating, stated_agreement
-from headnod_train.measure.conditions import Condition
-from headnod_train.measure.degraded import degraded
-from headnod_train.measure.figures import Evaluation
-from headnod_train.measure.level import level_flips
-from headnod_train.measure.listening import hear
-from headnod_train.measure.not_music import SECONDS, not_music
-from headnod_train.measure.sounds import clips_of
+from headnod_train.evaluation import answer_metrics
+from headnod_train.evaluation.comparison import against, floating, stated_agreement
+from headnod_train.evaluation.conditions import Condition
+from headnod_train.evaluation.degraded import degraded
+from headnod_train.evaluation.genre_changes import song_changes
+from headnod_train.evaluation.level_invariance import level_flips
+from headnod_train.evaluation.not_music import SECONDS, not_music
+from headnod_train.evaluation.predictions import hear
+from headnod_train.evaluation.results import Evaluation
+from headnod_train.evaluation.sound_sets import clips_of
 
 HOW = (
     "the file of the bundle through headnod.inference.model and headnod.pipeline.smoothing; windows of 3 s every 3 s; "
@@ -95,14 +95,14 @@ def evaluate(
         temperature=manifest.temperature,
         certainty=manifest.rejection.certainty,
         single=manifest.single,
-        windows=answers.windows_share([heard]),
-        tracks=answers.tracks_share([heard], manifest.temperature),
-        stream=answers.stream_of([heard], manifest),
-        calibration=answers.reliability_of([heard], manifest),
-        unsaid=answers.unsaid_of(heard, manifest),
-        genres=answers.genres_of(heard, labels, manifest.temperature),
-        confusion=answers.confusion_of(heard, labels, manifest.temperature),
-        changes=song_changes(model, played, named=answers.tracks_named(heard, manifest.temperature)[1]),
+        windows=answer_metrics.windows_share([heard]),
+        tracks=answer_metrics.tracks_share([heard], manifest.temperature),
+        stream=answer_metrics.stream_of([heard], manifest),
+        calibration=answer_metrics.reliability_of([heard], manifest),
+        unsaid=answer_metrics.unsaid_of(heard, manifest),
+        genres=answer_metrics.genres_of(heard, labels, manifest.temperature),
+        confusion=answer_metrics.confusion_of(heard, labels, manifest.temperature),
+        changes=song_changes(model, played, named=answer_metrics.tracks_named(heard, manifest.temperature)[1]),
         float_agreement=beside.agreement if beside else stated,
         float_agreement_of="measured here" if beside else _stated_by(manifest.id) if stated is not None else None,
         floating=beside,

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive
-from headnod_train.measure.answers import reliability_of, stream_of, tracks_share, windows_share
-from headnod_train.measure.comparison import agreement, stated_agreement
-from headnod_train.measure.conditions import Condition
-from headnod_train.measure.listening import Heard, hear
-from headnod_train.measure.parts import Degradation, Degraded, Loss
+from headnod_train.evaluation.answer_metrics import reliability_of, stream_of, tracks_share, windows_share
+from headnod_train.evaluation.comparison import agreement, stated_agreement
+from headnod_train.evaluation.conditions import Condition
+from headnod_train.evaluation.predictions import Heard, hear
+from headnod_train.evaluation.result_parts import Degradation, Degraded, Loss
 
 
 def degraded(

@@ -1,4 +1,4 @@
-"""The parts of an evaluation; headnod_train.measure.figures puts them together.
+"""The parts of an evaluation; headnod_train.evaluation.results puts them together.
 
 Shares lie between 0 and 1, points are hundredths of that. `null` is what could
 not be measured with what was given.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from headnod_train.measure.metrics import Bin, Share
+from headnod_train.evaluation.metrics import Bin, Share
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,8 +8,8 @@ import msgspec
 
 from headnod.errors import HeadnodError
 from headnod.inference.manifest import Calibration
-from headnod_train.measure.metrics import Share
-from headnod_train.measure.parts import (
+from headnod_train.evaluation.metrics import Share
+from headnod_train.evaluation.result_parts import (
     Against,
     Changes,
     Confusion,

@@ -21,9 +21,9 @@ from headnod_train.acoustics.loudspeakers import Device
 from headnod_train.acoustics.noises import Noise
 from headnod_train.acoustics.reverberation import Room
 from headnod_train.dataset.archive import Archive
-from headnod_train.measure.conditions import Condition
-from headnod_train.measure.listening import Heard, hear
-from headnod_train.measure.metrics import Chances, sureness, surprise
+from headnod_train.evaluation.conditions import Condition
+from headnod_train.evaluation.metrics import Chances, sureness, surprise
+from headnod_train.evaluation.predictions import Heard, hear
 
 Said = Callable[[Heard, float], Chances]
 """Chances that follow from what was heard and a temperature: of the stream, or of single windows."""

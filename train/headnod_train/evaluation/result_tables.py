@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from headnod_train.measure.figures import Evaluation
-from headnod_train.measure.metrics import Share
-from headnod_train.measure.parts import Degraded, Paired
+from headnod_train.evaluation.metrics import Share
+from headnod_train.evaluation.result_parts import Degraded, Paired
+from headnod_train.evaluation.results import Evaluation
 
 LEAKY = "LEAKY: windows of one track stand on several sides, no figure here says anything of other music"
 """What every output says of an archive that leaks."""

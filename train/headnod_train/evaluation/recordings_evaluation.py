@@ -30,10 +30,10 @@ from headnod_train.distillation.degradation import (
     through_codec,
     with_sound,
 )
-from headnod_train.measure.figures import EvaluationError
-from headnod_train.measure.metrics import Share, calibration_error, exact_binomial, share_right
-from headnod_train.measure.song_naming import SongNaming, song_naming
-from headnod_train.measure.sounds import audio_files, estimates
+from headnod_train.evaluation.metrics import Share, calibration_error, exact_binomial, share_right
+from headnod_train.evaluation.results import EvaluationError
+from headnod_train.evaluation.song_naming import SongNaming, song_naming
+from headnod_train.evaluation.sound_sets import audio_files, estimates
 
 _SEED = 20_261_127
 _AROUND = (3.0, 6.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from headnod_train.measure.metrics import Share
+from headnod_train.evaluation.metrics import Share
 
 _WIDTH, _HEIGHT = 360, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 18, 10, 40
