@@ -11,7 +11,7 @@ from front_ends import TAGGER
 from golden.make import noise
 from headnod.features.windows import FrameCache, Window
 from headnod.pipeline.level import dbfs
-from headnod_train.tagger.hearing import FRONT_END, loudness
+from headnod_train.tagger.tag_scores import FRONT_END, loudness
 from signals import music, scaled
 
 ALIKE = 1e-3

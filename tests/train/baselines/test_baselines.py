@@ -10,13 +10,13 @@ from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
-from headnod_train.baselines.summary import FRONT_END, summaries, track_summaries, window_summaries
+from headnod_train.baselines.mfcc_summary import FRONT_END, summaries, track_summaries, window_summaries
 from headnod_train.dataset.archive import Archive
 from tone_archive import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
 from headnod_train.baselines import classical
-from headnod_train.baselines.compare import Comparison, ComparisonError, Judge, as_json, compare, table
+from headnod_train.baselines.method_comparison import Comparison, ComparisonError, Judge, as_json, compare, table
 
 QUIET = Console(quiet=True)
 
@@ -168,14 +168,14 @@ def test_a_bundle_of_other_genres_that_was_asked_for_is_refused(path, bundle, ca
 
 def test_the_scripts_network_has_the_published_size():
     pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: scripts/setup train")
-    from headnod_train.baselines.script import PARAMETERS, build
+    from headnod_train.baselines.script_network import PARAMETERS, build
 
     assert build(10).count_params() == PARAMETERS == 104_294
 
 
 def test_the_script_sees_what_the_archive_has_and_lines_between():
     pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: scripts/setup train")
-    from headnod_train.baselines.script import FRAMES, HOP, images
+    from headnod_train.baselines.script_network import FRAMES, HOP, images
 
     front_end = FrontEnd()
     rising = np.broadcast_to(np.arange(38, dtype=np.float32)[:, None], (38, 128))[None]
@@ -188,7 +188,7 @@ def test_the_script_sees_what_the_archive_has_and_lines_between():
 
 def test_the_scripts_network_learns_and_answers(archive):
     pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: scripts/setup train")
-    from headnod_train.baselines.script import chances, train
+    from headnod_train.baselines.script_network import chances, train
 
     some = archive.chosen(np.arange(0, len(archive), 4))
     learned, passes = some.subset("train"), []

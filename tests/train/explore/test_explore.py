@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from headnod_train.__main__ import main
-from headnod_train.baselines.summary import FRONT_END, track_summaries
+from headnod_train.baselines.mfcc_summary import FRONT_END, track_summaries
 from headnod_train.commands.options import plain_console
 from headnod_train.dataset.archive import read_archive
 from tone_archive import GENRES, write_tones

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from headnod.audio.audio_file import audio_file
-from headnod_train.tagger.errors import TaggerError
-from headnod_train.tagger.hearing import FRONT_END
-from headnod_train.tagger.names import TAGS
+from headnod_train.tagger.tag_names import TAGS
+from headnod_train.tagger.tag_scores import FRONT_END
+from headnod_train.tagger.tagger_error import TaggerError
 
 pytest.importorskip("tensorflow", reason="the tagger needs tensorflow: scripts/setup train")
 from headnod_train.backend import tf
-from headnod_train.tagger.network import SHAPES, Tagger
+from headnod_train.tagger.tagger_network import SHAPES, Tagger
 from headnod_train.tagger.wheel import find_wheel, read_weights
 
 GTZAN = Path(__file__).resolve().parents[4] / "shared" / "data" / "gtzan"

@@ -3,8 +3,8 @@
 import pytest
 
 from headnod_train.dataset.tracks import CollectionError
-from headnod_train.tagger.errors import TaggerError
-from headnod_train.tagger.sources import sources
+from headnod_train.tagger.tag_sources import sources
+from headnod_train.tagger.tagger_error import TaggerError
 
 
 def touch(folder, *names):

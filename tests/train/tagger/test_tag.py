@@ -7,11 +7,11 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from headnod_train.tagger.answers import AnswerFile
-from headnod_train.tagger.errors import TaggerError
-from headnod_train.tagger.hearing import Answers
-from headnod_train.tagger.names import TAGS
-from headnod_train.tagger.tag import SAVED_EVERY, tag
+from headnod_train.tagger.tag_file import AnswerFile
+from headnod_train.tagger.tag_names import TAGS
+from headnod_train.tagger.tag_scores import Answers
+from headnod_train.tagger.tagger_error import TaggerError
+from headnod_train.tagger.tagging import SAVED_EVERY, tag
 
 QUIET = Console(quiet=True)
 RATE = 22_050

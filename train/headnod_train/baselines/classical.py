@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
 from headnod.inference.model import softmax
-from headnod_train.baselines.summary import Summaries
+from headnod_train.baselines.mfcc_summary import Summaries
 
 try:
     import joblib

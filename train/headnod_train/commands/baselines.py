@@ -47,8 +47,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Compare, and show a table."""
-    from headnod_train.baselines.compare import as_json, compare, table  # noqa: PLC0415
-    from headnod_train.baselines.summary import FRONT_END  # noqa: PLC0415
+    from headnod_train.baselines.method_comparison import as_json, compare, table  # noqa: PLC0415
+    from headnod_train.baselines.mfcc_summary import FRONT_END  # noqa: PLC0415
     from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
     from headnod_train.dataset.split import refuse_leaks  # noqa: PLC0415
 
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     )
     plain_console().print(table(found))
     if options.out is not None:
-        from headnod_train.baselines.picture import draw  # noqa: PLC0415 - matplotlib takes a second
+        from headnod_train.baselines.comparison_chart import draw  # noqa: PLC0415 - matplotlib takes a second
         from headnod_train.explore.canvas import write  # noqa: PLC0415
 
         options.out.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.distillation import student  # noqa: PLC0415 - TensorFlow takes seconds
     from headnod_train.distillation.targets import read_targets  # noqa: PLC0415
     from headnod_train.distillation.windows import read_windows  # noqa: PLC0415
-    from headnod_train.tagger.names import TAGS  # noqa: PLC0415
+    from headnod_train.tagger.tag_names import TAGS  # noqa: PLC0415
     from headnod_train.training.augment import Augmentation  # noqa: PLC0415
     from headnod_train.training.run_folder import Settings, locked, refuse_former  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod_train.baselines.summary import FRONT_END
+from headnod_train.baselines.mfcc_summary import FRONT_END
 from headnod_train.dataset.archive import Archive
 from headnod_train.explore import pictures, suspects
 from headnod_train.explore.canvas import Figure, Theme, draw_all, letters_without_glyphs, write

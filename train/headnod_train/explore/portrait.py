@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track as shown
 
 from headnod.features.frontend import Features, FrontEnd, LogMel
-from headnod_train.baselines.summary import Summaries, track_summaries
+from headnod_train.baselines.mfcc_summary import Summaries, track_summaries
 from headnod_train.dataset.archive import Archive
 
 BEFORE, AFTER = 8, 24

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install_package
-from headnod_train.baselines.summary import Summaries
+from headnod_train.baselines.mfcc_summary import Summaries
 
 Points = NDArray[np.float64]
 """Places of tracks, shape (tracks, 2)."""

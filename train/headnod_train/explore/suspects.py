@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headnod_train.baselines.classical import cross_validated, neighbours
-from headnod_train.baselines.summary import Summaries
+from headnod_train.baselines.mfcc_summary import Summaries
 from headnod_train.dataset.archive import Archive
 from headnod_train.dataset.split import components, folds
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod_train.backend import quiet, tf
-from headnod_train.tagger.errors import TaggerError
-from headnod_train.tagger.network import SHAPES
+from headnod_train.tagger.tagger_error import TaggerError
+from headnod_train.tagger.tagger_network import SHAPES
 
 Weights = dict[str, NDArray[np.float32]]
 """Arrays of the checkpoint by their names there."""

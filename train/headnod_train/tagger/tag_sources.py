@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headnod_train.dataset.music_files import AUDIO, find_files
 from headnod_train.dataset.spreadsheet import file_of, read_spreadsheet
-from headnod_train.tagger.errors import TaggerError
+from headnod_train.tagger.tagger_error import TaggerError
 
 
 def sources(place: Path, *, only: Collection[str] | None = None) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from rich.table import Table
 from headnod.errors import HeadnodError
 from headnod.inference.model import GenreModel
 from headnod_train.baselines import classical
-from headnod_train.baselines.summary import FRONT_END, window_summaries
+from headnod_train.baselines.mfcc_summary import FRONT_END, window_summaries
 from headnod_train.dataset.archive import Archive
 from headnod_train.dataset.split import folds
 from headnod_train.evaluation.leakage import learned_from
@@ -198,14 +198,14 @@ def _script(
     train: Archive, heard: Archive, judge: Judge, *, epochs: int, seed: int, progress: Progress,
     clock: Callable[[], float],
 ) -> Row:  # fmt: skip
-    from headnod_train.baselines import script  # noqa: PLC0415 - TensorFlow takes seconds
+    from headnod_train.baselines import script_network  # noqa: PLC0415 - TensorFlow takes seconds
 
     task, began = progress.add_task("the script's network", total=epochs), clock()
-    network = script.train(
+    network = script_network.train(
         train, train.targets(train.labels), FRONT_END, labels=len(train.labels), epochs=epochs, seed=seed,
         advance=lambda: progress.advance(task),
     )  # fmt: skip
-    said = script.chances(network, heard, FRONT_END)
+    said = script_network.chances(network, heard, FRONT_END)
     tracks = np.repeat(np.arange(len(heard)), [len(heard.windows(track, FRONT_END)) for track in range(len(heard))])
     settings: dict[str, int | float] = {"epochs": epochs, "parameters": network.count_params()}
     row = judge.row("the script's network", settings, said, tracks, clock() - began)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod_train.tagger.errors import TaggerError
-from headnod_train.tagger.names import TAGS
+from headnod_train.tagger.tag_names import TAGS
+from headnod_train.tagger.tagger_error import TaggerError
 
 Inner = Literal["none", "dense", "mean"]
 """Which inner layer is kept beside the tags."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headnod_train.baselines.compare import LEAKY, Comparison
+from headnod_train.baselines.method_comparison import LEAKY, Comparison
 from headnod_train.explore.canvas import Figure, Theme, draw_all, paper, plain
 
 NAME = "baselines"

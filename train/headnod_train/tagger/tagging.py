@@ -23,9 +23,9 @@ from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import LogMel
 from headnod.features.windows import Window, windows
-from headnod_train.tagger.answers import AnswerFile
-from headnod_train.tagger.errors import TaggerError
-from headnod_train.tagger.hearing import FRONT_END, Answers
+from headnod_train.tagger.tag_file import AnswerFile
+from headnod_train.tagger.tag_scores import FRONT_END, Answers
+from headnod_train.tagger.tagger_error import TaggerError
 
 SAVED_EVERY = 60.0
 """Seconds from one writing of the file to the next: so much is lost at most."""

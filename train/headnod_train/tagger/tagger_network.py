@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import LogMel
 from headnod_train.backend import tf
-from headnod_train.tagger.hearing import FRONT_END, Answers, loudness
+from headnod_train.tagger.tag_scores import FRONT_END, Answers, loudness
 
 _TIMBRES, _RHYTHMS = (38, 67), (128, 64, 32)
 _WIDE, _NARROW, _MIDDLE, _DENSE, _TAGS = 204, 51, 64, 200, 50
