@@ -11,10 +11,10 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import chirp
 from headnod.inference.manifest import CARD
 from headnod.inference.model import GenreModel
-from headnod_train.bundle.collection import Collection
-from headnod_train.bundle.pack import PackError, pack
 from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive
 from headnod_train.evaluation.evaluate import evaluate
+from headnod_train.packaging.dataset_info import Collection
+from headnod_train.packaging.pack import PackError, pack
 from headnod_train.training import run_folder
 from headnod_train.training.augment import Augmentation
 from headnod_train.training.run_folder import Quantised, Recipe, RunError, Settings, draft, runnable

@@ -10,13 +10,13 @@ from rich.console import Console
 from headnod.inference.manifest import CARD, MANIFEST
 from headnod.inference.model import GenreModel
 from headnod_train.__main__ import main
-from headnod_train.bundle.card import write_card
-from headnod_train.bundle.collection import Collection
-from headnod_train.bundle.pack import PackError, pack
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.conditions import CONDITIONS
 from headnod_train.evaluation.evaluate import Sounds, evaluate
 from headnod_train.evaluation.results import load, save
+from headnod_train.packaging.dataset_info import Collection
+from headnod_train.packaging.model_card import write_card
+from headnod_train.packaging.pack import PackError, pack
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe
 from tiny_run import FRONT_END, SINGLE, write_run

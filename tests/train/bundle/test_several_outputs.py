@@ -12,11 +12,11 @@ pytest.importorskip("tensorflow", reason="conversion needs tensorflow: pip insta
 from headnod.errors import ManifestError
 from headnod.inference.manifest import MANIFEST, Calibration, Energy, Tags, Tensor
 from headnod.inference.model import GenreModel
-from headnod_train.bundle.collection import Collection
-from headnod_train.bundle.outputs import with_outputs
-from headnod_train.bundle.pack import pack
-from headnod_train.bundle.synthetic import golden_features, untrained
 from headnod_train.dataset.archive import heard_windows, read_archive
+from headnod_train.packaging.dataset_info import Collection
+from headnod_train.packaging.output_tensors import with_outputs
+from headnod_train.packaging.pack import pack
+from headnod_train.packaging.synthetic_sounds import golden_features, untrained
 from headnod_train.training import run_folder
 from headnod_train.training.augment import Augmentation
 from headnod_train.training.conversion import converted

@@ -47,11 +47,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Pack, show what was measured, and name the bundle."""
-    from headnod_train.bundle.collection import collection  # noqa: PLC0415
-    from headnod_train.bundle.pack import pack  # noqa: PLC0415
     from headnod_train.evaluation.conditions import CONDITIONS  # noqa: PLC0415
     from headnod_train.evaluation.result_tables import tables  # noqa: PLC0415
     from headnod_train.evaluation.results import load  # noqa: PLC0415
+    from headnod_train.packaging.dataset_info import collection  # noqa: PLC0415
+    from headnod_train.packaging.pack import pack  # noqa: PLC0415
 
     folder, found = pack(
         options.folder,

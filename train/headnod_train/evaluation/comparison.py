@@ -12,13 +12,13 @@ from rich.console import Console
 from headnod.errors import ManifestError
 from headnod.inference.manifest import Manifest
 from headnod.inference.model import GenreModel
-from headnod_train.bundle.outputs import with_outputs
 from headnod_train.dataset.archive import Archive
 from headnod_train.evaluation.answer_metrics import tracks_named, tracks_share, windows_right, windows_share
 from headnod_train.evaluation.metrics import exact_binomial
 from headnod_train.evaluation.predictions import Heard, hear
 from headnod_train.evaluation.result_parts import Against, Floating, Paired
 from headnod_train.evaluation.results import EvaluationError
+from headnod_train.packaging.output_tensors import with_outputs
 
 
 def floating(heard: Heard, exact: Heard) -> Floating:

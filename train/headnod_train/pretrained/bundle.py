@@ -34,11 +34,11 @@ from headnod.inference.manifest import (
 from headnod.inference.model import GenreModel, softmax
 from headnod.updates.probation import entropy
 from headnod_train.backend import tf
-from headnod_train.bundle.outputs import with_outputs
-from headnod_train.bundle.pack import free_folder, toolchain, write_files
-from headnod_train.bundle.synthetic import golden_features
 from headnod_train.deliver.health import bounds
 from headnod_train.evaluation.metrics import calibration_error, share_right
+from headnod_train.packaging.output_tensors import with_outputs
+from headnod_train.packaging.pack import free_folder, toolchain, write_files
+from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.pretrained.augmentation import LEVEL
 from headnod_train.pretrained.calibration import Heard
 from headnod_train.pretrained.card import write_card

@@ -14,11 +14,11 @@ from rich.console import Console
 from headnod.inference.manifest import Calibration
 from headnod.inference.model import GenreModel
 from headnod_train.backend import keras, tf
-from headnod_train.bundle.outputs import with_outputs
 from headnod_train.dataset.archive import Archive, ArchiveError, heard_windows, read_archive
 from headnod_train.dataset.split import refuse_leaks
 from headnod_train.evaluation.calibrate import calibrate
 from headnod_train.evaluation.predictions import hear
+from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.training import run_folder
 from headnod_train.training.conversion import FORMS, Form, LayerError, converted, layer_errors
 from headnod_train.training.genre_network import load, multiply_adds

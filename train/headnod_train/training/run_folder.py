@@ -38,8 +38,8 @@ from headnod.inference.manifest import (
     Training,
 )
 from headnod.inference.model import GenreModel
-from headnod_train.bundle.outputs import with_outputs
 from headnod_train.dataset.archive import STEP
+from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.training.augment import Augmentation
 
 RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"

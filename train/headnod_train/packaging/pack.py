@@ -22,15 +22,15 @@ from headnod.inference.golden import write_golden
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version, manifest_bytes
 from headnod.inference.model import GenreModel
-from headnod_train.bundle import recipe as recipes
-from headnod_train.bundle.card import write_card
-from headnod_train.bundle.collection import Collection
-from headnod_train.bundle.synthetic import golden_features
 from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.split import refuse_leaks
 from headnod_train.evaluation.conditions import Condition
 from headnod_train.evaluation.evaluate import Sounds, evaluate
 from headnod_train.evaluation.results import Evaluation
+from headnod_train.packaging import provenance as recipes
+from headnod_train.packaging.dataset_info import Collection
+from headnod_train.packaging.model_card import write_card
+from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe, draft, runnable
 

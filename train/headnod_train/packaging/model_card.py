@@ -10,10 +10,10 @@ import re
 import numpy as np
 
 from headnod.inference.manifest import Manifest
-from headnod_train.bundle.collection import Collection
-from headnod_train.bundle.recipe import command, differences, told
 from headnod_train.evaluation.result_tables import facts, headlines, interval, warning
 from headnod_train.evaluation.results import Evaluation
+from headnod_train.packaging.dataset_info import Collection
+from headnod_train.packaging.provenance import command, differences, told
 from headnod_train.training.run_folder import Quantised, Recipe
 
 
