@@ -13,7 +13,7 @@ import numpy as np
 from broker import HOST, Broker, Heard, free_port
 from doubles import Clock
 from headnod.mqtt.payloads import encode, of_estimate
-from headnod_train.crowd.imagined import Imagined
+from headnod_train.simulator.simulated_listener import Imagined
 from mqtt_payloads import KITCHEN, health, info, song
 
 KITS = Path(__file__).parents[1] / "firmware_config"

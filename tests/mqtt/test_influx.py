@@ -13,7 +13,7 @@ from datetime import datetime
 import pytest
 
 from broker import HOST, free_port
-from headnod_train.crowd.imagined import LABELS
+from headnod_train.simulator.simulated_listener import LABELS
 from kits import board, points, queries
 
 pytestmark = [

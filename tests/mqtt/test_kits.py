@@ -8,7 +8,7 @@ import pytest
 
 from headnod.factory.publisher_factory import LARGEST_BUNDLE
 from headnod.mqtt.discovery import discovery
-from headnod_train.crowd.imagined import LABELS
+from headnod_train.simulator.simulated_listener import LABELS
 from kits import KITS, board, payload, points, queries
 from mqtt_payloads import KITCHEN, info
 

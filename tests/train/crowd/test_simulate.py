@@ -16,7 +16,7 @@ import pytest
 from broker import HOST, Broker, Heard, free_port, missing
 from doubles import Clock
 from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, of_estimate
-from headnod_train.crowd.imagined import LABELS, Imagined
+from headnod_train.simulator.simulated_listener import LABELS, Imagined
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

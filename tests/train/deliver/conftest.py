@@ -6,7 +6,7 @@ import pytest
 
 import signing
 from broker import Broker
-from headnod_train.deliver.sign import sign
+from headnod_train.deploy.signing import sign
 from takers import Listener
 
 

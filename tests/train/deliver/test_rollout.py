@@ -8,8 +8,8 @@ import pytest
 import signing
 from broker import Broker, Heard, missing
 from headnod.mqtt.client import Broker as Where
-from headnod_train.deliver.rollout import LARGEST, Plan, RolloutError, roll_out
-from headnod_train.deliver.sign import sign
+from headnod_train.deploy.rollout import LARGEST, Plan, RolloutError, roll_out
+from headnod_train.deploy.signing import sign
 from takers import there
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")

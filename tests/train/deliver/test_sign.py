@@ -11,9 +11,9 @@ from headnod.inference.manifest import MANIFEST, SIGNATURE, Health
 from headnod.updates.bundle import read
 from headnod.updates.signature import verify
 from headnod_train.__main__ import main
-from headnod_train.deliver.health import bounds
-from headnod_train.deliver.keys import generate
-from headnod_train.deliver.sign import opened, sign
+from headnod_train.deploy.health_bounds import bounds
+from headnod_train.deploy.signing import opened, sign
+from headnod_train.deploy.signing_key import generate
 from signing import KEY, STRANGER, good, public
 from tone_archive import GENRES, write_tones
 

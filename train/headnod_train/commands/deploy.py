@@ -14,7 +14,7 @@ from headnod_train.commands.options import add_key, add_passphrase_file, add_sup
 
 if TYPE_CHECKING:
     from headnod.config import MqttSection
-    from headnod_train.deliver.sign import Signed
+    from headnod_train.deploy.signing import Signed
 
 _EXAMPLES = """\
 examples:
@@ -61,13 +61,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
     signed = _signed(options)
     model = f"{signed.manifest.id} ({signed.manifest.serial})"
     if options.ssh is not None:
-        from headnod_train.deliver.remote import install  # noqa: PLC0415
+        from headnod_train.deploy.ssh import install  # noqa: PLC0415
 
         say(install(options.ssh, signed.content, timeout=options.timeout))
         return
     from headnod.factory.broker_factory import broker, topics  # noqa: PLC0415
-    from headnod_train.deliver.rollout import Plan, RolloutError, roll_out  # noqa: PLC0415
-    from headnod_train.deliver.table import Board, summary  # noqa: PLC0415
+    from headnod_train.deploy.rollout import Plan, RolloutError, roll_out  # noqa: PLC0415
+    from headnod_train.deploy.rollout_table import Board, summary  # noqa: PLC0415
 
     section = _section(options)
     plan = Plan(options.channel, tuple(dict.fromkeys(options.node)), options.canaries, options.timeout)
@@ -87,9 +87,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _signed(options: argparse.Namespace) -> Signed:
-    from headnod_train.deliver.keys import load  # noqa: PLC0415
-    from headnod_train.deliver.secret import passphrase_from  # noqa: PLC0415
-    from headnod_train.deliver.sign import opened, sign  # noqa: PLC0415
+    from headnod_train.deploy.passphrase import passphrase_from  # noqa: PLC0415
+    from headnod_train.deploy.signing import opened, sign  # noqa: PLC0415
+    from headnod_train.deploy.signing_key import load  # noqa: PLC0415
 
     if not options.bundle.is_dir() and not options.anew and not options.supersede:
         return opened(options.bundle)

@@ -30,8 +30,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Make it, and print its public half."""
-    from headnod_train.deliver.keys import generate  # noqa: PLC0415
-    from headnod_train.deliver.secret import new_passphrase  # noqa: PLC0415
+    from headnod_train.deploy.passphrase import new_passphrase  # noqa: PLC0415
+    from headnod_train.deploy.signing_key import generate  # noqa: PLC0415
 
     public = generate(options.key, new_passphrase() if options.passphrase else None)
     for line in (

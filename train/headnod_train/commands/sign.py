@@ -46,15 +46,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Sign, and name the file."""
-    from headnod_train.deliver.keys import load  # noqa: PLC0415
-    from headnod_train.deliver.secret import passphrase_from  # noqa: PLC0415
-    from headnod_train.deliver.sign import sign  # noqa: PLC0415
+    from headnod_train.deploy.passphrase import passphrase_from  # noqa: PLC0415
+    from headnod_train.deploy.signing import sign  # noqa: PLC0415
+    from headnod_train.deploy.signing_key import load  # noqa: PLC0415
 
     key = load(options.key, lambda: passphrase_from(options.passphrase_file))
 
     def health(model: GenreModel) -> Health:
         from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
-        from headnod_train.deliver.health import measure  # noqa: PLC0415
+        from headnod_train.deploy.health_bounds import measure  # noqa: PLC0415
 
         return measure(model, read_archive(options.data, model.front_end), split=options.split, console=console)
 

@@ -49,7 +49,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(options: argparse.Namespace, console: Console) -> None:
     """Simulate, and say how much arrived."""
     from headnod.mqtt.broker import Broker  # noqa: PLC0415
-    from headnod_train.crowd.simulate import SimulationError, simulate  # noqa: PLC0415
+    from headnod_train.simulator.simulation import SimulationError, simulate  # noqa: PLC0415
 
     # What its warnings say, the sum at the end says.
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)

@@ -34,7 +34,7 @@ from headnod.inference.manifest import (
 from headnod.inference.model import GenreModel, softmax
 from headnod.updates.probation import entropy
 from headnod_train.backend import tf
-from headnod_train.deliver.health import bounds
+from headnod_train.deploy.health_bounds import bounds
 from headnod_train.evaluation.metrics import calibration_error, share_right
 from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.packaging.pack import free_folder, toolchain, write_files

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from headnod_train.deliver.keys import KeyFileError
+from headnod_train.deploy.signing_key import KeyFileError
 
 _LEAST = 8
 

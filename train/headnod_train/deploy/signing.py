@@ -20,7 +20,7 @@ from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest, ma
 from headnod.inference.model import GenreModel
 from headnod.updates.bundle import SUFFIX, join, read
 from headnod.updates.signature import verify
-from headnod_train.deliver.keys import public_line
+from headnod_train.deploy.signing_key import public_line
 
 
 class Signed(msgspec.Struct, frozen=True):

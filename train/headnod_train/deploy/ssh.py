@@ -9,7 +9,7 @@ import re
 import subprocess
 
 from headnod.errors import ConfigError
-from headnod_train.deliver.rollout import RolloutError
+from headnod_train.deploy.rollout import RolloutError
 
 _HOST = re.compile(r"\A[A-Za-z0-9_.@:\[\]%][A-Za-z0-9_.@:\[\]%-]{0,253}\Z")
 

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from headnod_train.deliver.crew import Member
-from headnod_train.deliver.rollout import Outcome
+from headnod_train.deploy.rollout import Outcome
+from headnod_train.deploy.rollout_fleet import Member
 
 _COLOURS = {"kept": "green", "offered": "green", "refused": "red", "rolled_back": "red", "probation": "yellow"}
 _ROOM = 8

@@ -16,8 +16,8 @@ from headnod.errors import HeadnodError
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import Link
 from headnod.mqtt.topics import Topics, channel
-from headnod_train.deliver.crew import Crew, Member
-from headnod_train.deliver.retained import Retained
+from headnod_train.deploy.retained_messages import Retained
+from headnod_train.deploy.rollout_fleet import Crew, Member
 
 LARGEST = 1 << 20
 """Bytes that listeners take in one message."""

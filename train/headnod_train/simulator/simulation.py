@@ -24,7 +24,7 @@ from headnod.mqtt.client import Link
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import Now, utc_now
-from headnod_train.crowd.imagined import Imagined
+from headnod_train.simulator.simulated_listener import Imagined
 
 CONNECTIONS = 4
 
