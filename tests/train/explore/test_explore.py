@@ -21,7 +21,12 @@ pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/set
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")
 from headnod.outputs.palette import GENRES as KNOWN
 from headnod.outputs.palette import colours, hexadecimal
-from headnod_train.explore.canvas import (
+from headnod_train.explore.collection_statistics import AFTER, BEFORE, onsets, portrait
+from headnod_train.explore.exploration import explore
+from headnod_train.explore.explore_page import write_page
+from headnod_train.explore.label_errors import opinions
+from headnod_train.explore.pictures import scatter
+from headnod_train.explore.plotting import (
     CONTRAST,
     THEMES,
     PictureError,
@@ -31,12 +36,7 @@ from headnod_train.explore.canvas import (
     rgb,
     write,
 )
-from headnod_train.explore.explore import explore
-from headnod_train.explore.page import write_page
-from headnod_train.explore.pictures import scatter
-from headnod_train.explore.portrait import AFTER, BEFORE, onsets, portrait
-from headnod_train.explore.project import principal
-from headnod_train.explore.suspects import opinions
+from headnod_train.explore.projection import principal
 
 QUIET = Console(quiet=True)
 

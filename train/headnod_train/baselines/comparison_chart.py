@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headnod_train.baselines.method_comparison import LEAKY, Comparison
-from headnod_train.explore.canvas import Figure, Theme, draw_all, paper, plain
+from headnod_train.explore.plotting import Figure, Theme, draw_all, paper, plain
 
 NAME = "baselines"
 _WINDOWS, _TRACKS = 0.14, -0.14

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     plain_console().print(table(found))
     if options.out is not None:
         from headnod_train.baselines.comparison_chart import draw  # noqa: PLC0415 - matplotlib takes a second
-        from headnod_train.explore.canvas import write  # noqa: PLC0415
+        from headnod_train.explore.plotting import write  # noqa: PLC0415
 
         options.out.mkdir(parents=True, exist_ok=True)
         write(options.out / "baselines.json", as_json(found))

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     """Explore, and name the page and the most suspicious labels."""
     from headnod_train.baselines.mfcc_summary import FRONT_END  # noqa: PLC0415
     from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
-    from headnod_train.explore.explore import PAGE, explore  # noqa: PLC0415 - matplotlib and scikit-learn take seconds
+    from headnod_train.explore.exploration import PAGE, explore  # noqa: PLC0415 - matplotlib and scikit-learn take seconds
 
     archive = read_archive(options.data, FRONT_END)
     found = explore(

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd, mel_corners
-from headnod_train.explore.canvas import Axes, Figure, Theme, marks, paper, plain, small
-from headnod_train.explore.portrait import AFTER, BEFORE, Portrait
-from headnod_train.explore.project import Points
+from headnod_train.explore.collection_statistics import AFTER, BEFORE, Portrait
+from headnod_train.explore.plotting import Axes, Figure, Theme, marks, paper, plain, small
+from headnod_train.explore.projection import Points
 
 _HERTZ = {"x": (100, 1000, 8000), "y": (100, 500, 2000, 8000)}
 

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from headnod_train.baselines.mfcc_summary import FRONT_END
 from headnod_train.dataset.archive import Archive
-from headnod_train.explore import pictures, suspects
-from headnod_train.explore.canvas import Figure, Theme, draw_all, letters_without_glyphs, write
-from headnod_train.explore.page import Plate, write_page
-from headnod_train.explore.portrait import Portrait, portrait
-from headnod_train.explore.project import principal, umap
-from headnod_train.explore.suspects import Opinion
+from headnod_train.explore import label_errors, pictures
+from headnod_train.explore.collection_statistics import Portrait, portrait
+from headnod_train.explore.explore_page import Plate, write_page
+from headnod_train.explore.label_errors import Opinion
+from headnod_train.explore.plotting import Figure, Theme, draw_all, letters_without_glyphs, write
+from headnod_train.explore.projection import principal, umap
 
 PAGE, SUSPICIOUS = "index.html", "suspicious.csv"
 LEAKY = "Leaky: rows are segments of 3 s, and those of one track stand on several sides. Segments are counted here."
@@ -51,8 +51,8 @@ def explore(
     folder.mkdir(parents=True, exist_ok=True)
     seen = portrait(archive, FRONT_END, console=console)
     console.print("asking two judges about every label", highlight=False)
-    found = suspects.opinions(archive, seen.summaries, seed=seed)
-    write(folder / SUSPICIOUS, suspects.table(found).encode())
+    found = label_errors.opinions(archive, seen.summaries, seed=seed)
+    write(folder / SUSPICIOUS, label_errors.table(found).encode())
     doubtful = [opinion for opinion in found if opinion.suspicious]
     ringed = np.isin(archive.tracks, [opinion.track for opinion in doubtful])
     if lacking := letters_without_glyphs(archive.labels):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from headnod_train.explore.canvas import DARK, write
-from headnod_train.explore.suspects import NEAR, Opinion
+from headnod_train.explore.label_errors import NEAR, Opinion
+from headnod_train.explore.plotting import DARK, write
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #1b2a41; --soft: #5a6675; --line: #d9dee5; --card: #f6f8fa; }
