@@ -11,7 +11,7 @@ import pytest
 from headnod import __version__
 from headnod.cli.parser import Parser
 from headnod.features.frontend import FrontEnd
-from headnod_train import commands
+from headnod_train import cli
 from headnod_train.__main__ import command_parser, main
 from tone_archive import write_tones
 
@@ -121,7 +121,7 @@ def test_the_version_is_told(capsys):
 
 def test_every_command_shows_examples_that_can_be_typed():
     parser, subparsers = command_parser(), Parser().add_subparsers()
-    commands.add_all(subparsers)
+    cli.add_all(subparsers)
     for name, command in subparsers.choices.items():
         examples = [
             line

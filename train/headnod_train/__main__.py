@@ -13,8 +13,8 @@ from headnod.cli import completion_command
 from headnod.cli.parser import Parser, survive_any_locale
 from headnod.errors import HeadnodError
 from headnod.escaping import legible
-from headnod_train import commands
-from headnod_train.commands.options import plain_console
+from headnod_train import cli
+from headnod_train.cli.command_options import plain_console
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell has it."""
@@ -67,7 +67,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"headnod-train {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_all(subparsers)
+    cli.add_all(subparsers)
     completion_command.add(subparsers, command_parser, program="headnod-train")
     return parser
 

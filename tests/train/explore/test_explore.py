@@ -13,7 +13,7 @@ from rich.console import Console
 
 from headnod_train.__main__ import main
 from headnod_train.baselines.mfcc_summary import FRONT_END, track_summaries
-from headnod_train.commands.options import plain_console
+from headnod_train.cli.command_options import plain_console
 from headnod_train.dataset.archive import read_archive
 from tone_archive import GENRES, write_tones
 

@@ -8,8 +8,8 @@ import os
 
 from rich.console import Console
 
-from headnod_train.arguments import address, crowd, seconds, whole
-from headnod_train.commands.options import say
+from headnod_train.cli.arguments import address, crowd, seconds, whole
+from headnod_train.cli.command_options import say
 
 _EXAMPLES = """\
 examples:

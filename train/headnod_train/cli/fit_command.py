@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.arguments import bending, coefficients, fold, positive, seeds
-from headnod_train.commands.options import add_data, add_run, say
+from headnod_train.cli.arguments import bending, coefficients, fold, positive, seeds
+from headnod_train.cli.command_options import add_data, add_run, say
 
 _EXAMPLES = """\
 examples:

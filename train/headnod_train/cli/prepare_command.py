@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.arguments import processes, whole
-from headnod_train.commands.options import say
+from headnod_train.cli.arguments import processes, whole
+from headnod_train.cli.command_options import say
 
 _LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 

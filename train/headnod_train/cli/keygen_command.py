@@ -6,7 +6,7 @@ import argparse
 
 from rich.console import Console
 
-from headnod_train.commands.options import add_key, say
+from headnod_train.cli.command_options import add_key, say
 
 _EXAMPLES = """\
 examples:

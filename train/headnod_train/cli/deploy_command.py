@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.arguments import few, place, seconds
-from headnod_train.commands.options import add_key, add_passphrase_file, add_supersede, say
+from headnod_train.cli.arguments import few, place, seconds
+from headnod_train.cli.command_options import add_key, add_passphrase_file, add_supersede, say
 
 if TYPE_CHECKING:
     from headnod.config import MqttSection

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.commands.options import add_data, add_split, plain_console
+from headnod_train.cli.command_options import add_data, add_split, plain_console
 
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.arguments import serial
+from headnod_train.cli.arguments import serial
 
 
 def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

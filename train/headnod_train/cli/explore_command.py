@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.arguments import whole
-from headnod_train.commands.options import add_data, say
+from headnod_train.cli.arguments import whole
+from headnod_train.cli.command_options import add_data, say
 
 _EXAMPLES = """\
 examples:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.commands.options import add_data, add_run, plain_console, say
+from headnod_train.cli.command_options import add_data, add_run, plain_console, say
 
 _EXAMPLES = """\
 examples:

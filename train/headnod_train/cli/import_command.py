@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.arguments import amount, whole
-from headnod_train.commands.options import plain_console, say
+from headnod_train.cli.arguments import amount, whole
+from headnod_train.cli.command_options import plain_console, say
 
 _LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
 _MOST_SECONDS, _MOST_JOBS = 3600.0, 1024

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.commands.options import add_key, add_passphrase_file, add_split, add_supersede, say
+from headnod_train.cli.command_options import add_key, add_passphrase_file, add_split, add_supersede, say
 
 if TYPE_CHECKING:
     from headnod.inference.manifest import Health

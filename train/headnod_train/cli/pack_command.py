@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.commands.evaluate import add_sounds, sounds_of
-from headnod_train.commands.options import add_data, add_run, add_split, plain_console, say
+from headnod_train.cli.command_options import add_data, add_run, add_split, plain_console, say
+from headnod_train.cli.evaluate_command import add_sounds, sounds_of
 
 _EXAMPLES = """\
 examples:
