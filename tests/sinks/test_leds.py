@@ -227,7 +227,8 @@ def test_the_environment_may_choose_the_pins_as_gpiozero_documents():
 
 def test_leds_are_not_imported_by_those_who_have_none():
     assert run(
-        "import sys, headnod.outputs.leds.gpio, headnod.outputs.leds.spi\nprint({'gpiozero', 'spidev'} & set(sys.modules))"
+        "import sys, headnod.outputs.leds.gpio, headnod.outputs.leds.spi\n"
+        "print({'gpiozero', 'spidev'} & set(sys.modules))"
     ) == ("set()\n")
 
 

@@ -41,7 +41,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--seconds", type=_seconds, default=30.0, metavar="S", help="middle of each piece that is kept (default 30)"
     )
-    crew = parser.add_mutually_exclusive_group()
+    parallel = parser.add_mutually_exclusive_group()
     parallel.add_argument("--jobs", type=_jobs, metavar="N", help="processes (all cores)")
     parallel.add_argument("--dask", metavar="tcp://HOST:PORT", help="hear the files on a Dask cluster instead")
     parser.add_argument("--valid", type=_share, metavar="SHARE", help="share of the valid side (0.15)")
