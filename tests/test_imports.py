@@ -205,7 +205,7 @@ def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
         "headnod.extras",
         "headnod.escaping",
         "headnod.pipeline.songs",
-        "headnod.outputs.history",
+        "headnod.quarantine",
     )
     assert all(any(inside(each, package) for package in allowed) for each in own(name)), own(name)
 
@@ -216,18 +216,38 @@ def test_a_sink_knows_no_other_sink(name):
     assert own(name) & set(SHOWING) == set()
 
 
-@pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.updates")])
+JOINING = {
+    "headnod.updates.install_worker",
+    "headnod.updates.manager",
+    "headnod.updates.remote_updates",
+    "headnod.updates.shadow_runner",
+}
+"""What joins the stored models to the listener that runs."""
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.updates") and name not in JOINING])
 def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
-    allowed = {"clock", "errors", "estimate", "extras", "manifest", "model", "golden", "frontend", "durable", "bundles"}
+    allowed = (
+        "headnod.clock",
+        "headnod.errors",
+        "headnod.pipeline.estimate",
+        "headnod.extras",
+        "headnod.inference",
+        "headnod.features.frontend",
+        "headnod.files",
+        "headnod.updates",
+    )
     # A shadow model reads the stream's last seconds, which is no source.
     stream = {"headnod.audio.recent_audio", "headnod.features.windows"} if name == "headnod.updates.shadow" else set()
-    assert {each.split(".")[1] for each in own(name) - stream} <= allowed
+    assert all(any(inside(each, package) for package in allowed) for each in own(name) - stream), own(name)
+    assert own(name) & JOINING == set()
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_only_commands_know_the_listener_that_is_put_together(name):
-    knowing = any(inside(each, "headnod.factory") for each in IMPORTS[name])
-    assert not knowing or inside(name, "headnod.factory") or inside(name, "headnod.cli")
+def test_only_the_program_and_its_checks_know_the_listener_that_is_put_together(name):
+    knowing = any(inside(each, "headnod.factory") or each == "headnod.runtime" for each in IMPORTS[name])
+    allowed = ("headnod.factory", "headnod.cli", "headnod.runtime", "headnod.diagnostics", "headnod.config.validation")
+    assert not knowing or any(inside(name, each) for each in (*allowed, "headnod.updates.remote_updates"))
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -257,7 +277,7 @@ def reads_environment(tree):
     )
 
 
-def test_nothing_but_the_program_and_its_app_reads_the_environment():
+def test_nothing_but_the_program_and_its_configuration_reads_the_environment():
     # The microphone's process and the self-test are programs of their own, what numpy shall do must be said
     # before it is loaded, and TZ goes before the zone of the machine.
     elsewhere = {
@@ -269,6 +289,5 @@ def test_nothing_but_the_program_and_its_app_reads_the_environment():
         "headnod.blas_threads",
     }
     reading = {name for name, tree in TREES.items() if reads_environment(tree)} - elsewhere
-    assert {name for name in reading if not inside(name, "headnod.factory") and not inside(name, "headnod.cli")} <= {
-        "headnod.__main__"
-    }
+    program = ("headnod.factory", "headnod.cli", "headnod.config", "headnod.runtime", "headnod.__main__")
+    assert [name for name in reading if not any(inside(name, each) for each in program)] == []
