@@ -318,6 +318,44 @@ def test_what_the_service_may_not_see_or_do_is_refused(units, tmp_path):
     assert sandbox.refused_port(8137) == ""
 
 
+@pytest.mark.parametrize(
+    ("address", "more", "told"),
+    [
+        ("http://203.0.113.9:8000/live.mp3", "", "203.0.113.9 is outside of the house"),
+        ("https://me:secret@203.0.113.9/live", "", "203.0.113.9 is outside of the house"),
+        ("http://203.0.113.9/live", "IPAddressAllow=any\n", ""),
+        ("http://192.168.1.7/live", "", ""),
+        ("http://localhost/live", "", ""),
+        ("http://radio.invalid/live", "", ""),
+        ("rtsp://192.168.1.7/live", "", "only http:// and https:// can be played"),
+        ("mic", "", ""),
+    ],
+)
+def test_a_radio_that_the_service_may_not_reach_is_refused(units, address, more, told):
+    changes = units / "headnod.service.d"
+    changes.mkdir()
+    command = f"ExecStart=\nExecStart=/opt/headnod/bin/headnod listen --audio {address} --quiet\n"
+    (changes / "override.conf").write_text(f"[Service]\n{command}{more}")
+    found = of_service(Config(), units)
+    assert len(found) == bool(told)
+    for line in found:
+        assert told in line
+        assert line.startswith("--audio of headnod.service: ")
+        assert "secret" not in line
+
+
+def test_the_documented_change_lets_the_service_play_a_radio(units):
+    text = (Path(__file__).parents[1] / "systemd" / "README.md").read_text()
+    lines = re.findall(r"^      (\[Service\]|ExecStart=.*|IPAddressAllow=.*)$", text, re.MULTILINE)
+    changes = units / "headnod.service.d"
+    changes.mkdir()
+    (changes / "override.conf").write_text("\n".join(lines).replace("radio.example", "203.0.113.9"))
+    assert Sandbox("headnod.service", units=units).option("--audio") == "https://203.0.113.9/live.mp3"
+    assert of_service(Config(), units) == []
+    (changes / "override.conf").write_text("\n".join(lines[:-1]).replace("radio.example", "203.0.113.9"))
+    assert len(of_service(Config(), units)) == 1
+
+
 def test_a_service_needs_a_folder_for_its_history_that_it_may_write_to(units, open_folder):
     changes = units / "headnod.service.d"
     changes.mkdir()

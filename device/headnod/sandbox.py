@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grp
 import ipaddress
+import itertools
 import re
 from pathlib import Path
 
@@ -105,6 +106,11 @@ class Sandbox:
             f"{address} is outside of the house, where {self.unit} may not go ('sudo systemctl edit {self.unit}': "
             f"[Service], IPAddressAllow={address})"
         )
+
+    def option(self, name: str) -> str:
+        """The value of an option of the service's command line; empty where it has none."""
+        words = self._all("ExecStart")
+        return next((value for option, value in itertools.pairwise(words) if option == name), "")
 
     def refused_port(self, port: int) -> str:
         """Why the service may not listen at a port; empty if it may."""

@@ -1,7 +1,9 @@
 """Web radios from a real server: what plays, what is lost, and how it ends."""
 
 import itertools
+import json
 import random
+import re
 import signal
 import subprocess
 from contextlib import closing
@@ -216,6 +218,19 @@ def test_a_listener_ends_at_once_while_there_is_no_stream(server, tmp_path, when
                 assert "404" in listener.stdout.readline()
             listener.send_signal(number)
             listener.wait(timeout=4)
+        finally:
+            listener.kill()
+
+
+def test_the_command_of_the_readme_plays_a_radio(server, tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    words = re.search(r"headnod (listen --audio http\S+)", readme)[1].split()
+    server.on("/live.mp3", answer(tone(LOW, 9.0)))
+    words[-1] = words[-1].replace("http://radio.example:8000", server.url)
+    command = [*HEADNOD, *words, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=surroundings(tmp_path), text=True) as listener:
+        try:
+            assert json.loads(listener.stdout.readline())["genre"]
         finally:
             listener.kill()
 

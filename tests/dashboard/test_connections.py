@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from headnod.dashboard.connections import PATIENCE, WAITING_OF_ONE
+from headnod.dashboard.connections import PATIENCE, WAITING, WAITING_OF_ONE
 from headnod.dashboard.server_address import listen_at
 
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: "
@@ -14,8 +14,8 @@ HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: "
 def connect(dashboard):
     made = []
 
-    def connected(sent=HALF):
-        made.append(socket.create_connection(("127.0.0.1", dashboard.port)))
+    def connected(sent=HALF, *, source="127.0.0.1"):
+        made.append(socket.create_connection(("127.0.0.1", dashboard.port), source_address=(source, 0)))
         made[-1].settimeout(3 * PATIENCE)
         made[-1].sendall(sent)
         return made[-1]
@@ -45,9 +45,33 @@ def test_the_oldest_unfinished_request_makes_room_for_the_next(dashboard, connec
     first, *others = [connect() for _ in range(WAITING_OF_ONE)]
     assert dashboard.get("/").status == 200
     connect()
-    assert is_closed(first)
-    others[-1].sendall(b"b\r\n\r\n")
-    assert others[-1].recv(15) == b"HTTP/1.1 200 OK"
+    assert is_closed_early(first)
+    assert is_answered(others[-1])
+
+
+def test_the_oldest_unfinished_request_of_all_addresses_makes_room_for_the_next(connect):
+    sources = [f"127.0.0.{2 + number}" for number in range(WAITING // WAITING_OF_ONE)]
+    first, second, third, *_ = [connect(source=source) for source in sources for _ in range(WAITING_OF_ONE)]
+    assert is_answered(first), "so many may wait"
+    for source in ("127.0.1.1", "127.0.1.2"):
+        connect(source=source)
+    assert is_closed_early(second), "one more than may wait"
+    assert is_answered(third)
+
+
+def is_answered(connection):
+    """Whether an unfinished request is answered once it is finished."""
+    try:
+        connection.sendall(b"b\r\n\r\n")
+        return connection.recv(15) == b"HTTP/1.1 200 OK"
+    except OSError:
+        return False
+
+
+def is_closed_early(connection):
+    """Whether a connection is closed long before its time is over."""
+    connection.settimeout(PATIENCE / 2)
+    return is_closed(connection)
 
 
 @pytest.mark.parametrize("sent", [b"", HALF], ids=["silent", "half"])

@@ -2,6 +2,8 @@
 
 import os
 import random
+import shutil
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -9,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from headnod.mqtt.queue import Outbox
-from queued import SONG, TOPIC, payloads, put, taken
+from queued import SONG, TOPIC, payloads, put, rows, taken
 
 
 def test_a_full_queue_takes_the_room_that_was_planned(boxes, tmp_path):
@@ -160,3 +162,67 @@ def test_a_place_for_a_damaged_file_that_is_taken_is_told_and_memory_holds_the_q
     put(box, 1, 2, 3)
     assert payloads(taken(box)) == [1, 2, 3]
     assert "mqtt.sqlite: is a directory" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@pytest.mark.parametrize("clock_says", ["2027-01-01", "1970-01-02"])
+def test_what_is_queued_while_the_file_cannot_be_opened_goes_out_after_its_rows_whatever_the_clock_says(
+    tmp_path, clock_says
+):
+    faketime = shutil.which("faketime") or pytest.skip("faketime is not installed")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = """
+import subprocess, sys
+from pathlib import Path
+from doubles import Clock
+from headnod.mqtt.queue import Outbox
+from queued import payloads, put, taken
+
+disk, clock = Path(sys.argv[1]), Clock()
+box = Outbox(disk / "mqtt.sqlite", bound=1000, monotonic=clock.monotonic)
+put(box, *range(100, 200))
+first = box.take()
+box.settle(first.number, delivered=False)
+subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+clock.seconds += 120.0
+box.save()
+assert box.counts == (200, 200, 0), box.counts
+print(payloads(taken(box)) == list(range(200)))
+box.close()
+"""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
+    try:
+        # As an earlier version numbered its rows: by the wall clock, in microseconds.
+        with closing(Outbox(disk / "mqtt.sqlite", bound=1000)) as box:
+            put(box, *range(100))
+        with closing(sqlite3.connect(disk / "mqtt.sqlite")) as db, db:
+            db.execute("UPDATE queue SET number = number + 1800000000000000")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        ended = subprocess.run(
+            [faketime, clock_says, sys.executable, "-c", script, disk],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.stdout == "True\n", ended.stderr
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_two_starts_without_the_file_never_share_a_number(boxes, tmp_path):
+    path, away = tmp_path / "mqtt.sqlite", tmp_path / "away"
+    for start in range(3):
+        path.mkdir()
+        box = boxes()
+        put(box, *range(10 * start, 10 * start + 10))
+        path.rmdir()
+        if away.exists():
+            away.rename(path)
+        box.save()
+        box.close()
+        path.rename(away)
+    away.rename(path)
+    assert rows(tmp_path) == list(range(30))
+    assert payloads(taken(boxes())) == list(range(30))

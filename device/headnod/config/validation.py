@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from headnod.address import split_address
+from headnod.audio.web_address import checked_address, is_address, shown
 from headnod.config import Config, DashboardSection, load, named_outputs
 from headnod.config.credentials import password_file
 from headnod.config.layers import file_layer
-from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
+from headnod.errors import AccessError, AudioError, ConfigAccessError, ConfigError, HeadnodError
 from headnod.inference.manifest import read_manifest
 from headnod.resources import configured_model
 from headnod.sandbox import UNITS, Sandbox
@@ -125,13 +126,18 @@ def broker_refusals(config: Config, service: Service, *, units: Path = UNITS) ->
         return []
     found = [each for each in service_refusals(config, service, units=units) if str(each).startswith("mqtt.")]
     host, _ = split_address(config.mqtt.host)
-    with contextlib.suppress(OSError):
+    if not sandbox.unreachable(host):
+        found += _refusal("mqtt.host", host, _unreachable_name(host, sandbox))
+    return found
+
+
+def _unreachable_name(host: str, sandbox: Sandbox) -> str:
+    """Why the service may talk to none of the addresses of a name; empty if it may, and where the name is unknown."""
+    with contextlib.suppress(OSError, UnicodeError):
         addresses = {str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
         faults = [sandbox.unreachable(address) for address in sorted(addresses)]
-        # A listener tries every address of a name.
-        if host not in addresses and all(faults):
-            found += _refusal("mqtt.host", host, faults[0])
-    return found
+        return faults[0] if all(faults) else ""
+    return ""
 
 
 def _listener_rights(config: Config, service: Service, sandbox: Sandbox) -> Iterator[HeadnodError]:
@@ -139,6 +145,7 @@ def _listener_rights(config: Config, service: Service, sandbox: Sandbox) -> Iter
     yield from _rights("the configuration", str(service.configuration), sandbox.unusable)
     yield from _rights("model.name", config.model.name, sandbox.unusable)
     yield from _rights("microphone.command", command[0] if command else "", sandbox.unusable)
+    yield from _radio_rights(sandbox)
     if history:
         try:
             yield from _refusal("history.path", history, sandbox.unwritable(Path(history), service.state))
@@ -148,6 +155,20 @@ def _listener_rights(config: Config, service: Service, sandbox: Sandbox) -> Iter
         yield from _refusal("mqtt.host", mqtt.host, sandbox.unreachable(split_address(mqtt.host)[0]))
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
             yield from _rights(f"mqtt.{key}", getattr(mqtt, key), sandbox.unreadable)
+
+
+def _radio_rights(sandbox: Sandbox) -> Iterator[HeadnodError]:
+    """What keeps the service from the web radio that its command line names."""
+    audio = sandbox.option("--audio")
+    if not is_address(audio):
+        return
+    setting = f"--audio of {sandbox.unit}"
+    try:
+        host = checked_address(audio).hostname or ""
+    except AudioError as error:
+        yield from _refusal(setting, shown(audio), str(error).removeprefix(f"{shown(audio)}: "))
+    else:
+        yield from _refusal(setting, shown(audio), _unreachable_name(host, sandbox))
 
 
 def _rights(setting: str, name: str, reason: Callable[[Path], str]) -> Iterator[HeadnodError]:

@@ -78,8 +78,9 @@ class Outbox:
         self._stored = self._discarded = self._untold = 0
         self._unsynced, self._synced = 0, -math.inf
         self._file: QueueFile | None = None
-        # Numbers go on where the file ends; where it cannot be read, they are surely larger.
-        self._next = time.time_ns() // 1000
+        # Independent of the file and of the wall clock: the file may be read much later, and adds its own offset.
+        self._next = 1
+        self._offset: int | None = None
         self._after = monotonic()
         self._reopen()
 
@@ -214,7 +215,7 @@ class Outbox:
         if self._path is None:
             return
         try:
-            file = QueueFile(self._path)
+            file = QueueFile(self._path, self._offset)
         except DamagedQueueError as error:
             self._begin_anew(error)
             return
@@ -224,8 +225,7 @@ class Outbox:
         with self._lock:
             self._file, self._stored = file, file.count
             self._discarded = file.discarded + self._untold
-            if not self._unsaved and not self._flying:
-                self._next = max(file.last, 0) + 1
+            self._offset = file.offset
             self._lanes.found(file.topics)
 
     def _begin_anew(self, error: HeadnodError) -> None:

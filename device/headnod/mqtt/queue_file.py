@@ -34,7 +34,7 @@ class Item(NamedTuple):
     """What shall be published."""
 
     number: int
-    """Its place in the queue."""
+    """Its place in the queue: 1 is the first item of this process, earlier ones have 0 and less."""
 
     topic: str
     """Where."""
@@ -61,8 +61,13 @@ class QueueFile:
     is full, read-only, failing or absent, or another listener has the file).
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or begin one that only its owner may read."""
+    def __init__(self, path: Path, offset: int | None = None) -> None:
+        """Open the file, or begin one that only its owner may read.
+
+        Args:
+            path: The file.
+            offset: Added to the number of an item to get the number of its row; None counts on from the last row.
+        """
         self._path = path
         with _named(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,6 +75,8 @@ class QueueFile:
             self._db = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
+                last = int(self._one("SELECT coalesce(max(number), 0) FROM queue"))
+                self.offset = max(last, 0) if offset is None else offset
             except BaseException:
                 self._db.close()
                 raise
@@ -99,12 +106,6 @@ class QueueFile:
             return int(self._one("SELECT count(*) FROM queue"))
 
     @property
-    def last(self) -> int:
-        """The largest number in the file, 0 if it is empty."""
-        with _named(self._path):
-            return int(self._one("SELECT coalesce(max(number), 0) FROM queue"))
-
-    @property
     def topics(self) -> list[str]:
         """Topics that something waits for."""
         with _named(self._path):
@@ -120,8 +121,8 @@ class QueueFile:
         """The next rows of a topic."""
         query = "SELECT number, topic, payload FROM queue WHERE number > ? AND topic = ? ORDER BY number LIMIT ?"
         with _named(self._path):
-            rows = self._db.execute(query, (number, topic, limit)).fetchall()
-        return [Item(number, topic, payload) for number, topic, payload in rows]
+            rows = self._db.execute(query, (number + self.offset, topic, limit)).fetchall()
+            return [Item(row - self.offset, topic, payload) for row, topic, payload in rows]
 
     def write(
         self,
@@ -149,12 +150,13 @@ class QueueFile:
         with _named(self._path), self._db as db:
             db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
-            db.executemany("INSERT OR REPLACE INTO queue VALUES (?, ?, ?)", (item[:3] for item in items))
-            db.executemany("DELETE FROM queue WHERE number = ?", ((number,) for number in delete))
+            new = ((item.number + self.offset, item.topic, item.payload) for item in items)
+            db.executemany("INSERT OR REPLACE INTO queue VALUES (?, ?, ?)", new)
+            db.executemany("DELETE FROM queue WHERE number = ?", ((number + self.offset,) for number in delete))
             excess = max(int(self._one("SELECT count(*) FROM queue")) - bound, 0)
             oldest = db.execute("SELECT number FROM queue ORDER BY number LIMIT ?", (excess + len(spare),)).fetchall()
-            gone = [number for (number,) in oldest if number not in spare][:excess]
-            db.executemany("DELETE FROM queue WHERE number = ?", ((number,) for number in gone))
+            gone = [row - self.offset for (row,) in oldest if row - self.offset not in spare][:excess]
+            db.executemany("DELETE FROM queue WHERE number = ?", ((number + self.offset,) for number in gone))
             lost = len(gone) + discarded
             if lost or sync:
                 # SQLite syncs only what has changed something.

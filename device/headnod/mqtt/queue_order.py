@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from headnod.mqtt.queue_file import Item
 
+_BEFORE_ALL = -(1 << 62)
+"""A number before that of every row."""
+
 
 class _Lane:
     """Items of one topic that are not on their way: those read ahead, then those on disk, then the fresh ones."""
@@ -63,7 +66,8 @@ class Lanes:
     def unread(self, held: Collection[str]) -> tuple[str, int] | None:
         """A topic whose oldest item is on disk, and the number after which to read; None where there is none."""
         for topic, lane in self._lanes.items():
-            if topic not in held and lane.stored and not lane.ahead:
+            # Items read ahead are not beyond the cursor; one that came back before the file was opened is.
+            if topic not in held and lane.stored and (not lane.ahead or lane.ahead[0].number > lane.cursor):
                 return topic, lane.cursor
         return None
 
@@ -93,7 +97,7 @@ class Lanes:
         """These are on disk, to be read from the beginning."""
         for topic in topics:
             lane = self._lanes.setdefault(topic, _Lane())
-            lane.cursor, lane.stored = 0, True
+            lane.cursor, lane.stored = _BEFORE_ALL, True
 
     def cut_off(self) -> None:
         """Nothing is on disk any more."""
