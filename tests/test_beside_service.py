@@ -70,7 +70,7 @@ def test_the_history_of_a_configuration_elsewhere_is_not_taken_for_the_state_fol
 @pytest.mark.usefixtures("history", "model")
 @pytest.mark.parametrize(
     "words",
-    [("history",), ("models", "list"), ("models", "rollback"), ("models", "verify", "genre"), ("models", "prune")],
+    [("history",), ("models", "rollback"), ("models", "prune")],
 )
 def test_another_user_is_told_to_use_sudo_in_one_line(machine, words):
     ended = machine.run(*words, root=False)
@@ -79,6 +79,28 @@ def test_another_user_is_told_to_use_sudo_in_one_line(machine, words):
     assert "/var/lib/headnod" in line
     assert "permission denied (sudo " in line
     assert line.endswith(f"headnod {' '.join(words)})")
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize("closed", ["/var/lib/headnod", "/var/lib/headnod/models"])
+def test_another_user_sees_the_shipped_models_and_one_line_with_sudo(machine, closed):
+    if closed.endswith("models"):
+        machine.state.parent.chmod(0o755)
+        machine.state.chmod(0o755)
+        (machine.state / "models").chmod(0o700)
+        os.chown(machine.state / "models", 65_534, 65_534)
+    ended = machine.run("models", "list", "--json", root=False)
+    rows = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert {(row["origin"], row["listens"]) for row in rows} == {("shipped", None)}
+    assert "genre-2.0.0" in {row["model"] for row in rows}
+    plain, verified = machine.run("models", "list", root=False), machine.run("models", "verify", "genre", root=False)
+    assert "*" not in plain.stdout
+    assert [line.split()[0] for line in verified.stdout.splitlines()] == ["trusted", "whole", "works"]
+    for each, words in ((plain, "list"), (verified, "verify genre")):
+        assert each.returncode == 1
+        (line,) = each.stderr.splitlines()
+        assert f"installed models are left out: {closed}: permission denied (sudo " in line
+        assert line.endswith(f"headnod models {words})")
 
 
 @pytest.mark.usefixtures("history", "model")

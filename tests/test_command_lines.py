@@ -154,7 +154,7 @@ def test_bash_completes_commands_and_options(program, tmp_path):
     assert "completion" in said.stdout.split(), said
 
 
-@pytest.mark.parametrize("shell", ["zsh", "tcsh"])
+@pytest.mark.parametrize("shell", ["zsh", "fish", "tcsh"])
 def test_other_shells_get_a_script_of_their_own(shell):
     pytest.importorskip("shtab")
     out = io.StringIO()

@@ -4,6 +4,7 @@ import os
 import pty
 import shutil
 import subprocess
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -71,3 +72,26 @@ def test_shellcheck_finds_nothing(script):
         check=False,
     )
     assert ended.stdout == ""
+
+
+COMPLETIONS = """
+cd "$1" && mkdir "$2/environment" "$2/environment/bin" "$2/bash" "$2/fish"
+ln -s "$3" "$2/environment/bin/headnod"
+source scripts/install --help 3>/dev/null
+environment=$2/environment
+completions=("bash:$2/bash/headnod" "zsh:$2/zsh/_headnod" "fish:$2/fish/headnod.fish")
+install_completions; changed=; install_completions; echo "changed: '$changed'"
+"""
+
+
+def test_completions_are_installed_once_and_only_where_the_folder_of_their_shell_exists(tmp_path):
+    pytest.importorskip("shtab")
+    headnod = tmp_path / "headnod"
+    headnod.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headnod "$@"\n')
+    headnod.chmod(0o755)
+    ended = bash(COMPLETIONS, ROOT, tmp_path, headnod, capture_output=True)
+    assert ended.stderr.count("install: wrote") == 2
+    assert ended.stderr.endswith("changed: ''\n")
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.glob("*sh/*")}
+    assert made == {"bash/headnod", "fish/headnod.fish"}
+    assert all("classify" in (tmp_path / name).read_text() for name in made)

@@ -27,7 +27,7 @@ def add(
         epilog=f"examples:\n  {program} completion bash | sudo tee /etc/bash_completion.d/{program}\n"
         f"  {program} completion zsh > ~/.zfunc/_{program}",
     )
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="for this shell")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh"), help="for this shell")
     parser.set_defaults(run=lambda options, *_: run(options, whole()))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, load_config, service_beside
+from headnod.cli.options import add_config, explained, load_config, service_beside
 from headnod.cli.parser import at_least
 from headnod.escaping import legible
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from headnod.config import Config
     from headnod.updates.install_progress import Progress
     from headnod.updates.installer import Intake
+    from headnod.updates.store import Store
+
+_log = logging.getLogger(__name__)
 
 _EXAMPLES = """\
 examples:
@@ -66,41 +70,50 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         add_config(verb)
 
 
-def run_list(options: argparse.Namespace) -> None:
-    """Print models that were installed, and those that came with headnod."""
+def run_list(options: argparse.Namespace) -> int:
+    """Print installed and shipped models; exit status 1 if this user may not see the installed ones."""
     import msgspec  # noqa: PLC0415
 
     from headnod.resources import configured_model, models  # noqa: PLC0415
-    from headnod.updates.store import Store, id_of, serial_of  # noqa: PLC0415
+    from headnod.updates.store import id_of, serial_of  # noqa: PLC0415
 
     config = load_config(options).config
-    store = Store(_state(options, config, reading=True))
-    current = store.current if config.model.installed else None
-    listens = store.path(current) if current else configured_model(config.model.name)
-    rows = [(store.path(name), id_of(name), serial_of(name), "installed") for name in store.names()]
+    store = _readable_store(options, config)
+    current = store.current if store is not None and config.model.installed else None
+    active: Path | None
+    if store is not None and current:
+        active = store.path(current)
+    elif store is None and config.model.installed:
+        # The active model may be an installed one.
+        active = None
+    else:
+        active = configured_model(config.model.name)
+    names = [] if store is None else [(store, name) for name in store.names()]
+    rows = [(there.path(name), id_of(name), serial_of(name), "installed") for there, name in names]
     rows += [(folder, folder.name, 0, "shipped") for folder in models()]
     for folder, model, serial, origin in rows:
-        mark = folder == listens
+        mark = None if active is None else folder == active
         if options.json:
             row = {"model": model, "serial": serial, "origin": origin, "listens": mark, "folder": str(folder)}
             print(msgspec.json.encode(row).decode())  # noqa: T201
         else:
             print(legible(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}"))  # noqa: T201
+    return int(store is None)
 
 
-def run_verify(options: argparse.Namespace) -> None:
-    """Print what is well; what is not is an error on the way."""
+def run_verify(options: argparse.Namespace) -> int:
+    """Print what is in order and raise what is not; exit status 1 if an installed model may have been left out."""
     from headnod.resources import models  # noqa: PLC0415
     from headnod.updates.inspection import examine  # noqa: PLC0415
-    from headnod.updates.store import Store  # noqa: PLC0415
 
     config = load_config(options).config
-    store = Store(_state(options, config, reading=True))
-    stored = store.find(options.bundle)
+    store = _readable_store(options, config)
+    stored = store.find(options.bundle) if store is not None else None
     named = {name: folder for folder in models() for name in (folder.name, folder.name.rpartition("-")[0])}
-    path = store.path(stored) if stored else named.get(options.bundle, Path(options.bundle))
+    path = store.path(stored) if store is not None and stored else named.get(options.bundle, Path(options.bundle))
     for line in examine(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
         print(legible(line), flush=True)  # noqa: T201
+    return int(store is None)
 
 
 def run_install(options: argparse.Namespace) -> None:
@@ -186,6 +199,21 @@ def _state(options: argparse.Namespace, config: Config, *, reading: bool = False
         message = f"{place}: is no folder (name the listener's state directory with --state)"
         raise ConfigError(message)
     return place
+
+
+def _readable_store(options: argparse.Namespace, config: Config) -> Store | None:
+    """The installed models; None, and one warning, if this user may not see them."""
+    from headnod.errors import AccessError  # noqa: PLC0415
+    from headnod.service import readable_folder  # noqa: PLC0415
+    from headnod.updates.store import Store  # noqa: PLC0415
+
+    try:
+        store = Store(_state(options, config, reading=True))
+        readable_folder(store.folder)
+    except AccessError as error:
+        _log.warning("installed models are left out: %s", explained(error))
+        return None
+    return store
 
 
 def _budget(config: Config) -> float:
