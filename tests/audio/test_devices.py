@@ -3,13 +3,16 @@
 import errno
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from headnod.audio.devices import CAPTURE, Device, devices, find, listing
+from headnod.audio.devices import CAPTURE, Device, devices, find, listing, opened_card
+from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
+from headnod.factory.source_factory import opener
 
 
 @pytest.fixture
@@ -197,3 +200,63 @@ def test_every_name_of_a_card_is_one_identity(sound, tmp_path, name):
     found = devices(sound=sound, capture=listing_program(tmp_path, "Mic (hw:1,0)", "Mic (hw:1,1)"))
     assert find(name, found).identity == "hw-1-0"
     assert found[1].identity == "hw-1-1"
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    """A program that has the node of card 3 open, as arecord has, behind a shell."""
+    node = tmp_path / "pcmC3D1c"
+    node.touch()
+    inner = f"import sys; node = open({str(node)!r}); print(flush=True); sys.stdin.read()"
+    command = ["sh", "-c", f'"{sys.executable}" -c "$0"; true', inner]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"\n"
+        yield child.pid
+        child.stdin.close()
+
+
+def test_the_card_that_is_open_is_seen_whatever_it_was_called(tmp_path, recorder):
+    assert opened_card(recorder, nodes=tmp_path) == "hw-3-1"
+    # A file of the same name elsewhere is no card.
+    assert opened_card(recorder) == ""
+    assert opened_card(2**31) == ""
+
+
+def recording(node):
+    """A command that gives sound and has a node open until it is killed."""
+    program = "import signal, sys; node = open(sys.argv[1]); sys.stdout.buffer.write(bytes(64_000)); signal.pause()"
+    return (sys.executable, "-c", program, str(node))
+
+
+def test_two_names_of_one_card_are_one_claim(tmp_path):
+    node = tmp_path / "pcmC3D0c"
+    node.touch()
+    claimed = []
+    for name in ("plughw:3", "default"):
+        section = MicrophoneSection(command=(*recording(node), name))
+        with opener(section, claim=claimed.append, nodes=tmp_path)() as capture:
+            assert capture.read(5.0)
+    assert [each for each in claimed if each.startswith("hw")] == ["hw-3-0", "hw-3-0"]
+
+
+def test_a_card_that_another_listener_has_is_let_go(tmp_path):
+    node = tmp_path / "pcmC3D0c"
+    node.touch()
+
+    def claim(identity):
+        if identity == "hw-3-0":
+            message = "another headnod listens to it"
+            raise AudioError(message)
+
+    section = MicrophoneSection(command=recording(node))
+    with pytest.raises(AudioError, match="another headnod"):
+        opener(section, claim=claim, nodes=tmp_path)()
+    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(node) in read(path)]
+    assert running == []
+
+
+def read(path):
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

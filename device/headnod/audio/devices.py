@@ -7,6 +7,7 @@ is plugged into, or the id that ALSA gives a card.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import re
@@ -25,6 +26,8 @@ SYS_SOUND, PROC_CARDS = Path("/sys/class/sound"), Path("/proc/asound")
 CAPTURE = Path(__file__).with_name("capture.py")
 _PATIENCE = 10.0
 _GROUP = "audio"
+NODES = Path("/dev/snd")
+_NODE = re.compile(r"pcmC(\d+)D(\d+)c")
 _CARD = re.compile(r"\(hw:(\d+),(\d+)\)")
 
 
@@ -129,6 +132,26 @@ def _holder(name: str, cards: Path) -> str:
         if owner is not None:
             return f"{_text(Path('/proc', owner[1], 'comm')).strip() or 'a program'} (process {owner[1]})"
     return ""
+
+
+def opened_card(process: int, *, nodes: Path = NODES) -> str:
+    """The identity of the card that a process or one of its children records from, whatever name it was opened by.
+
+    Args:
+        process: The process.
+        nodes: Where the nodes of sound cards are.
+
+    Returns:
+        As `Device.identity`; empty where it has no card open, as with a sound server.
+    """
+    for link in sorted(Path(f"/proc/{process}/fd").glob("*")):
+        with contextlib.suppress(OSError):
+            target = link.readlink()
+            match = _NODE.fullmatch(target.name)
+            if match and target.parent == nodes:
+                return f"hw-{match[1]}-{match[2]}"
+    children = _text(Path(f"/proc/{process}/task/{process}/children")).split()
+    return next(filter(None, (opened_card(int(child), nodes=nodes) for child in children)), "")
 
 
 def find(wanted: str, among: list[Device], closed: Sequence[Closed] = ()) -> Device:

@@ -134,6 +134,11 @@ class Capture:
             message = f"cannot open the microphone: {why} (is it held by another program, or under 16 kHz?)"
             raise AudioError(message)
 
+    @property
+    def process(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
     def fileno(self) -> int:
         """The pipe that sound comes by, for whoever waits for several."""
         return self._pipe

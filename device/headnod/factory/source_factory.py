@@ -14,6 +14,7 @@ from typing import IO
 
 from headnod.audio.blocks import Block
 from headnod.audio.dc_removal import CONSTANT, centred
+from headnod.audio.devices import NODES, opened_card
 from headnod.audio.encoded_stream import open_command
 from headnod.audio.microphone import SHORTEST, Capture, find_device, microphone_blocks, open_device
 from headnod.audio.real_time import paced
@@ -95,14 +96,20 @@ def source(
 
 
 def opener(
-    section: MicrophoneSection, block: float = SHORTEST, *, claim: Callable[[str], None] = lambda _identity: None
+    section: MicrophoneSection,
+    block: float = SHORTEST,
+    *,
+    claim: Callable[[str], None] = lambda _identity: None,
+    nodes: Path = NODES,
 ) -> Callable[[], Capture]:
     """What opens the microphone of a configuration, to give so many seconds of sound at once.
 
     Args:
         section: Which microphone.
         block: Seconds of sound that come at once.
-        claim: Raises AudioError where another headnod has the microphone of that identity.
+        claim: Raises AudioError where another headnod has the microphone of that identity. It is called again with the
+            card once that is open, because two names may lead to one card.
+        nodes: Where the nodes of sound cards are.
 
     Raises:
         AudioError: Another headnod has it now.
@@ -110,7 +117,7 @@ def opener(
     if section.command:
         command, rate, channels = list(section.command), section.rate, section.channels
         claim(" ".join(command))
-        return lambda: open_command(command, rate, channels)
+        return lambda: _claimed(open_command(command, rate, channels), claim, nodes)
     try:
         first = [find_device(section.device)]
     except AudioError:
@@ -122,9 +129,20 @@ def opener(
     def start() -> Capture:
         device = first.pop() if first else find_device(section.device)
         claim(device.identity)
-        return open_device(device, block)
+        return _claimed(open_device(device, block), claim, nodes)
 
     return start
+
+
+def _claimed(capture: Capture, claim: Callable[[str], None], nodes: Path) -> Capture:
+    """The same capture, after a claim to the card that it opened: `default` and other names may lead to any."""
+    try:
+        if card := opened_card(capture.process, nodes=nodes):
+            claim(card)
+    except BaseException:
+        capture.close()
+        raise
+    return capture
 
 
 class _Claim:
