@@ -7,7 +7,11 @@ import pytest
 from doubles import Clock
 from headnod.outputs.journal import Journal
 from headnod.pipeline.estimate import State
+from headnod.pipeline.level import dbfs
+from headnod.pipeline.level_meter import TOO_SOFT, Room
+from headnod.pipeline.quiet import CREST
 from heard import condition, estimate, silence
+from signals import RATE
 
 
 @pytest.fixture
@@ -94,3 +98,64 @@ def test_a_loose_plug_does_not_fill_the_journal(lines):
         journal.show(estimate("jazz", jazz=0.81))
         clock.seconds += 6.0
     assert sum(level == "WARNING" for level, _ in lines()) == 1
+
+
+def played(journal, clock, level, *, seconds=60, genre="jazz", every=3):
+    """A piece of music, an estimate every so many seconds, after what was played before."""
+    for _ in range(seconds // every):
+        clock.seconds += every
+        heard = estimate(genre, jazz=0.81)
+        journal.show(msgspec.structs.replace(heard, level=level, seconds=float(clock.seconds)))
+
+
+QUIET = TOO_SOFT - CREST
+
+
+@pytest.mark.parametrize(("level", "told"), [(QUIET - 0.1, 1), (QUIET, 0), (QUIET + 0.1, 0)])
+def test_music_that_stays_too_quiet_is_one_warning(lines, level, told):
+    clock = Clock()
+    played(Journal(monotonic=clock.monotonic), clock, level)
+    warnings = [text for kind, text in lines() if kind == "WARNING"]
+    assert len(warnings) == told
+    for text in warnings:
+        assert text.startswith("too quiet: music is recorded at -48 dBFS (raise the microphone's gain by about 23 dB")
+
+
+def test_one_loud_passage_is_enough(lines):
+    clock = Clock()
+    journal = Journal(monotonic=clock.monotonic)
+    for _ in range(20):
+        played(journal, clock, -55.0, seconds=27)
+        played(journal, clock, QUIET + 1.0, seconds=3)
+    assert [kind for kind, _ in lines() if kind == "WARNING"] == []
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(30, 0), (33, 1)])
+def test_thirty_seconds_of_music_are_needed(lines, seconds, told):
+    clock = Clock()
+    played(Journal(monotonic=clock.monotonic), clock, -55.0, seconds=seconds)
+    assert len([kind for kind, _ in lines() if kind == "WARNING"]) == told
+
+
+@pytest.mark.parametrize("genre", ["silence", "unknown", "not music"])
+def test_a_quiet_room_without_music_is_no_trouble(lines, genre):
+    clock = Clock()
+    played(Journal(monotonic=clock.monotonic), clock, -55.0, genre=genre, seconds=600)
+    assert [kind for kind, _ in lines() if kind == "WARNING"] == []
+
+
+def test_music_that_stays_too_quiet_is_told_again_after_an_hour(lines):
+    clock = Clock()
+    journal = Journal(monotonic=clock.monotonic)
+    played(journal, clock, -55.0, seconds=3_630)
+    assert len([kind for kind, _ in lines() if kind == "WARNING"]) == 1
+    played(journal, clock, -55.0, seconds=6)
+    assert len([kind for kind, _ in lines() if kind == "WARNING"]) == 2
+
+
+def test_the_level_of_real_music_is_within_the_crest_of_its_loud_moments(demo):
+    for start in range(0, demo.size - 3 * RATE, RATE):
+        window = demo[start : start + 3 * RATE]
+        room = Room(RATE)
+        room.hear(window)
+        assert 0.0 < room.report().loud - dbfs(window) < CREST

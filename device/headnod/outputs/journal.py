@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable
 
 from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.quiet import QuietMusic
 
 _log = logging.getLogger(__name__)
 
 AGAIN = 300.0
 """Seconds after which the same trouble is worth another line."""
+
+QUIET_AGAIN = 3_600.0
+"""Seconds after which quiet music is worth another line: it plays on, and its genre is named."""
 
 _TROUBLES = {
     State.DEAF: "the microphone sends nothing but zeros (is it muted, or its switch off?)",
@@ -32,6 +36,8 @@ class Journal:
         self._genre = ""
         self._warned = False
         self._told: dict[State, float] = {}
+        self._quiet = QuietMusic()
+        self._quiet_told: float | None = None
 
     def show(self, estimate: Estimate) -> None:
         """Tell of a new genre, and of a microphone that needs a hand."""
@@ -40,6 +46,8 @@ class Journal:
         elif self._warned:
             _log.info("the microphone is heard again")
             self._warned = False
+        if (missing := self._quiet.update(estimate)) is not None:
+            self._warn_quiet(estimate, missing)
         if estimate.genre != self._genre:
             self._genre = estimate.genre
             _log.info("%s (%.2f) at %.0f dBFS", estimate.genre, estimate.confidence, estimate.level)
@@ -57,3 +65,14 @@ class Journal:
         if told is None or now - told >= AGAIN:
             _log.warning("%s: %s", state.replace("_", " "), message)
             self._told[state], self._warned, self._genre = now, True, ""
+
+    def _warn_quiet(self, estimate: Estimate, missing: float) -> None:
+        now = self._monotonic()
+        if self._quiet_told is None or now - self._quiet_told >= QUIET_AGAIN:
+            _log.warning(
+                "too quiet: music is recorded at %.0f dBFS (raise the microphone's gain by about %.0f dB "
+                "with alsamixer; 'headnod calibrate' measures it)",
+                estimate.level,
+                missing,
+            )
+            self._quiet_told = now

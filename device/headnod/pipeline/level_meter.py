@@ -16,7 +16,7 @@ _PIECE = 1024
 _QUIET, _LOUD = 5.0, 95.0
 _ABOVE_FLOOR = 6.0
 _SHARE_CLIPPED = 0.001
-_TOO_LOUD, _TOO_SOFT, _WELL = -3.0, -42.0, -20.0
+TOO_LOUD, TOO_SOFT, SUITABLE = -3.0, -42.0, -20.0
 """Loud moments above the first clip, below the second drown in the sound card's own noise; the third is about right."""
 _LEAST_SILENCE, _NO_ROOM = -80.0, -40.0
 
@@ -57,10 +57,10 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
         """Proposed change of the microphone's gain in decibels, 0 if it suits."""
         if self.dead:
             return 0.0
-        if self.clipped > _SHARE_CLIPPED or self.loud > _TOO_LOUD:
-            return float(min(-6.0, np.floor(_WELL - self.loud)))
-        if self.loud < _TOO_SOFT:
-            return float(np.ceil(_WELL - self.loud))
+        if self.clipped > _SHARE_CLIPPED or self.loud > TOO_LOUD:
+            return float(min(-6.0, np.floor(SUITABLE - self.loud)))
+        if self.loud < TOO_SOFT:
+            return float(np.ceil(SUITABLE - self.loud))
         return 0.0
 
 
