@@ -4,12 +4,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from doubles import Clock, FixedModel
 from headnod.features.frontend import Features
 from headnod.inference.manifest import Calibration
 from headnod.pipeline.classify import classify
 from headnod.pipeline.listener import ListenerSettings, listen
-from signals import music
+from support.doubles import Clock, FixedModel
+from support.signals import music
 
 JAZZ, DOUBTFUL = (0.9, 0.1), (0.6, 0.4)
 SINGLE = Calibration(2.0, 0.7)

@@ -6,14 +6,14 @@ import shutil
 
 import pytest
 
-import installed
-from broker import HOST, Broker
-from broker import missing as no_broker
-from bundles import copied
 from headnod.outputs.history.database import HistoryFile
 from headnod.service import service_of
+from support import installed_service
+from support.bundle_files import copied
+from support.mqtt_broker import HOST, Broker
+from support.mqtt_broker import missing as no_broker
 
-pytestmark = pytest.mark.skipif(bool(installed.missing()), reason=f"not here: {installed.missing()}")
+pytestmark = pytest.mark.skipif(bool(installed_service.missing()), reason=f"not here: {installed_service.missing()}")
 
 SECRET = "a-secret-of-the-kitchen"  # noqa: S105 - of this test's broker alone
 
@@ -21,7 +21,7 @@ SECRET = "a-secret-of-the-kitchen"  # noqa: S105 - of this test's broker alone
 @pytest.fixture
 def machine(tmp_path):
     # Another user must get as far as the folder that is closed to him.
-    return installed.Installed(tmp_path / "machine")
+    return installed_service.Installed(tmp_path / "machine")
 
 
 @pytest.fixture

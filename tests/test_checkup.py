@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-import signals
-from broker import Broker
-from bundles import copied, flipped
 from headnod.inference.manifest import MODEL
-from listening import HEADNOD
-from signals import RATE
-from virtual_microphone import NAME, VirtualMicrophone, missing
+from support import signals
+from support.bundle_files import copied, flipped
+from support.listener_process import HEADNOD
+from support.mqtt_broker import Broker
+from support.pulseaudio import NAME, VirtualMicrophone, missing
+from support.signals import RATE
 
 needs_sound = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 BAD_CONFIGURATION = 78

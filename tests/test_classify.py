@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from doubles import SMALL, FixedModel
 from headnod.errors import AudioError
 from headnod.pipeline.classify import classify
-from signals import RATE, music, noise, sine
+from support.doubles import SMALL, FixedModel
+from support.signals import RATE, music, noise, sine
 
 WINDOW = SMALL.window_samples
 JAZZ, METAL = (0.8, 0.2), (0.2, 0.8)

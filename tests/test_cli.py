@@ -10,8 +10,8 @@ import pytest
 
 from headnod import __version__
 from headnod.resources import demo_clip
-from program import HEADNOD, fault, run, said, surroundings, write
-from signals import RATE, music
+from support.command_line import HEADNOD, fault, run, said, surroundings, write
+from support.signals import RATE, music
 
 
 @pytest.fixture

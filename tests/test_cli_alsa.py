@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soxr
 
-from alsa_microphone import RATE, alsa_microphone
-from listening import STARTING, Listening, is_estimate, is_waiting
-from program import fault, run
-from signals import music, noise
+from support.alsa_microphone import RATE, alsa_microphone
+from support.command_line import fault, run
+from support.listener_process import STARTING, Listening, is_estimate, is_waiting
+from support.signals import music, noise
 
 pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
 SONG = soxr.resample(music(10.0), 22_050, RATE)

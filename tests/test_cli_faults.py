@@ -2,12 +2,12 @@
 
 import pytest
 
-from audio.waves import wav
-from bundles import copied, edited, flipped
 from headnod.inference.manifest import MODEL
 from headnod.resources import demo_clip
-from program import fault, run, said, surroundings, write
-from signals import RATE, music
+from support.bundle_files import copied, edited, flipped
+from support.command_line import fault, run, said, surroundings, write
+from support.signals import RATE, music
+from support.wav_files import wav
 
 
 @pytest.fixture

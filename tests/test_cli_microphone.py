@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 from headnod.resources import demo_clip
-from listening import STARTING, Listening, is_estimate, is_waiting
-from program import run, said, surroundings
-from signals import RATE
-from virtual_microphone import NAME, VirtualMicrophone, missing
+from support.command_line import run, said, surroundings
+from support.listener_process import STARTING, Listening, is_estimate, is_waiting
+from support.pulseaudio import NAME, VirtualMicrophone, missing
+from support.signals import RATE
 
 pytest.importorskip("pyaudio", reason="PyAudio is not installed: scripts/setup device")
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")

@@ -14,9 +14,9 @@ import time
 import pytest
 
 from headnod.resources import demo_clip
-from listening import STARTING
-from program import HEADNOD, run, surroundings, write
-from signals import music
+from support.command_line import HEADNOD, run, surroundings, write
+from support.listener_process import STARTING
+from support.signals import music
 
 
 @pytest.fixture

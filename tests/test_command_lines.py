@@ -11,7 +11,7 @@ import pytest
 
 from headnod.__main__ import command_parser
 from headnod.cli.examples import EXAMPLES, parsers
-from program import run, surroundings
+from support.command_line import run, surroundings
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-import signing
-from broker import Broker, Heard, missing
 from headnod.features.frontend import FrontEnd
-from listening import STARTING, Listening, is_estimate
-from tone_archive import GENRES, tone, write_tones
+from support import signed_bundles
+from support.listener_process import STARTING, Listening, is_estimate
+from support.mqtt_broker import Broker, Heard, missing
+from support.tone_archive import GENRES, tone, write_tones
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -32,7 +32,7 @@ def test_what_was_retrained_is_heard_by_a_listener_that_never_stopped(tmp_path):
     (tmp_path / "played.raw").write_bytes((32767 * np.clip(played, -1, 1)).astype("<i2").tobytes())
     key = tmp_path / "signing.key"
     public = train("keygen", "--key", key).strip()
-    former = signing.write(signing.good("0.1.0", serial=0, key=None), tmp_path / "former")
+    former = signed_bundles.write(signed_bundles.good("0.1.0", serial=0, key=None), tmp_path / "former")
     with Broker(tmp_path / "broker", durable=False) as broker, Heard(broker) as heard:
         (tmp_path / "headnod.toml").write_text(
             f'[model]\nname = "{former}"\nprobation = 5\n{public}\n[listen]\nevery = 1.0\n'

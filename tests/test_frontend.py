@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from golden.make import FRONT_ENDS, SIGNALS, STORED, noise, witness
 from headnod.features.frontend import FrontEnd, Spectrograph, mel_corners
 from headnod.inference.golden import chirp
-from signals import music, scaled
+from support.signals import music, scaled
 
 DEFAULT = FrontEnd()
 ALIKE = 1e-3

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from front_ends import TAGGER
 from golden.make import noise
 from headnod.features.windows import FrameCache, Window
 from headnod.pipeline.level import dbfs
 from headnod_train.tagger.tag_scores import FRONT_END, loudness
-from signals import music, scaled
+from support.front_ends import TAGGER
+from support.signals import music, scaled
 
 ALIKE = 1e-3
 WHOLE = dataclasses.replace(TAGGER, n_mfcc=TAGGER.n_mels)

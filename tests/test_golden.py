@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from bundles import copied, flipped, replaced
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import FEATURES_TOLERANCE, SCORES_TOLERANCE, chirp, prove, write_golden
 from headnod.inference.manifest import GOLDEN, HASHED, Standardisation
 from headnod.inference.model import GenreModel
+from support.bundle_files import copied, flipped, replaced
 
 
 @pytest.fixture(scope="module")

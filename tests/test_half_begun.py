@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from headnod.config import Config, HistorySection, LedsSection, MicrophoneSection, MqttSection
 from headnod.errors import ConfigError
 from headnod.runtime import Daemon
-from listening import waits_until
+from support.listener_process import waits_until
 
 
 def opened():

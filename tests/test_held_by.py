@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from doubles import Clock, FixedModel
-from front_ends import TAGGER
 from headnod.audio.blocks import Hole
 from headnod.features.frontend import FrontEnd
 from headnod.inference.model import Prediction
 from headnod.pipeline.estimate import HeldBy, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from signals import music, noise, scaled
+from support.doubles import Clock, FixedModel
+from support.front_ends import TAGGER
+from support.signals import music, noise, scaled
 
 JAZZ, METAL, SPEECH = (0.8, 0.15, 0.05), (0.15, 0.8, 0.05), (0.1, 0.1, 0.8)
 WINDOW = 10_240

@@ -9,8 +9,8 @@ import soundfile
 
 from headnod.escaping import columns, legible, padded
 from headnod.log import formatter
-from program import run, surroundings
-from signals import RATE, music
+from support.command_line import run, surroundings
+from support.signals import RATE, music
 
 CLEARING = "jazz\x1b[2J.wav"
 SPELLED = r"jazz\x1b[2J.wav"

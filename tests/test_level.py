@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod.pipeline.level import SILENT_DBFS, Meter, NoiseFloor, clipped_share, dbfs, is_dead
-from signals import RATE, music, noise, scaled, sine
+from support.signals import RATE, music, noise, scaled, sine
 
 WINDOW = 65_244
 

@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from doubles import Clock, FixedModel
 from headnod.audio.blocks import Hole
 from headnod.features.frontend import FrontEnd
 from headnod.pipeline.estimate import Condition, Estimate, State
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings, listen
-from signals import music, noise, scaled, sine
+from support.doubles import Clock, FixedModel
+from support.signals import music, noise, scaled, sine
 
 JAZZ, METAL = (0.9, 0.1), (0.1, 0.9)
 WINDOW = 10_240

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from headnod.log import formatter
-from program import HEADNOD, surroundings
+from support.command_line import HEADNOD, surroundings
 
 WRONG = {"HEADNOD_LOG__LEVEL": "loud"}
 

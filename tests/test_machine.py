@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from denied import as_nobody
 from headnod.system import permission_denied
+from support.unprivileged import as_nobody
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 GROUP = "audio"

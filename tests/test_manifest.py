@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundles import edited, flipped, replaced
-from doubles import manifest_of
 from headnod.errors import ManifestError
 from headnod.inference.manifest import (
     CARD,
@@ -23,6 +21,8 @@ from headnod.inference.manifest import (
     read_checked,
     read_manifest,
 )
+from support.bundle_files import edited, flipped, replaced
+from support.doubles import manifest_of
 
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Manifest))
 

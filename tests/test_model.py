@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundles import copied, flipped, replaced
-from doubles import SMALL, manifest_of
 from headnod.errors import ManifestError
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL, Standardisation
 from headnod.inference.model import GenreModel, quantise, softmax
-from signals import music, scaled
+from support.bundle_files import copied, flipped, replaced
+from support.doubles import SMALL, manifest_of
+from support.signals import music, scaled
 
 RAMP = np.arange(80, dtype=np.float32).reshape(10, 8)
 SHAPE = (1, 10, 8)
@@ -23,9 +23,9 @@ SHAPE = (1, 10, 8)
 @pytest.fixture(scope="module")
 def dense():
     pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
-    import tiny_network
+    from support import tflite_writer
 
-    return tiny_network.dense
+    return tflite_writer.dense
 
 
 def picking(*places):

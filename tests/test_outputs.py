@@ -13,17 +13,17 @@ from msgspec import structs
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
 
-from bundles import edited, replaced
-from doubles import SMALL, manifest_of
-from front_ends import SMALL_POWER
 from headnod.errors import ManifestError
 from headnod.inference.golden import prove, write_golden
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, manifest_bytes, parse_manifest, read_manifest
 from headnod.inference.model import GenreModel, softmax
 from headnod.resources import models
-from several_outputs import EMBEDDING, ENERGY, LABELS, SIZES, TAGS, manifest_of_several, network, write
-from signals import music
+from support.bundle_files import edited, replaced
+from support.doubles import SMALL, manifest_of
+from support.front_ends import SMALL_POWER
+from support.multi_output_bundle import EMBEDDING, ENERGY, LABELS, SIZES, TAGS, manifest_of_several, network, write
+from support.signals import music
 
 FEATURES = SMALL_POWER.mfcc(music(1.0)[: SMALL_POWER.window_samples])
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-import signals
 from headnod.pipeline.level import SILENT_DBFS
 from headnod.pipeline.level_meter import Room
-from signals import RATE
+from support import signals
+from support.signals import RATE
 
 
 def heard(*sounds):

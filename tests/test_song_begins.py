@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from doubles import Clock
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings, listen
-from signals import RATE, noise, scaled
+from support.doubles import Clock
+from support.signals import RATE, noise, scaled
 
 BEGINS = 7.4
 """Seconds of silence: 1.4 s into a window, so half of it sounds."""

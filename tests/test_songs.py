@@ -10,7 +10,7 @@ from msgspec import structs
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Condition, State
 from headnod.pipeline.smoothing import Smoother
 from headnod.pipeline.songs import Song, Songs, SongSettings
-from heard import estimate
+from support.estimates import estimate
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LABELS = ("blues", "jazz", "metal")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import soxr
 
-from front_ends import TAGGER
 from headnod.features.frontend import FrontEnd
 from headnod.pipeline.noise import SteadyNoise
-from signals import RATE, music, noise, scaled, sine
+from support.front_ends import TAGGER
+from support.signals import RATE, music, noise, scaled, sine
 
 FRONT_END = FrontEnd()
 

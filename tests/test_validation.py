@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-import installed
-from bundles import copied, flipped
-from denied import as_nobody
 from headnod.config import (
     Config,
     DashboardSection,
@@ -25,7 +22,10 @@ from headnod.config.validation import doubts, refusals, service_refusals
 from headnod.inference.manifest import MODEL
 from headnod.sandbox import Sandbox
 from headnod.service import service_of
-from remembering import remember
+from support import installed_service
+from support.bundle_files import copied, flipped
+from support.history_database import remember
+from support.unprivileged import as_nobody
 
 BROKER = MqttSection(host="127.0.0.1", node="kitchen")
 BAD_CONFIGURATION = 78
@@ -138,7 +138,7 @@ def test_a_folder_or_file_that_this_user_may_not_write_is_refused_unless_a_servi
 def test_a_listener_leaves_a_file_that_is_not_a_history_alone(tmp_path, content):
     path = tmp_path / "passwd"
     path.write_bytes(content)
-    listened = installed.headnod(
+    listened = installed_service.headnod(
         "listen", "--config", "/dev/null", "--audio", "-", "--plain", HEADNOD_HISTORY__PATH=str(path)
     )
     assert listened.returncode == 1
@@ -180,7 +180,7 @@ CASES = [
 
 
 def run(*words, **variables):
-    return installed.headnod(*words, HEADNOD_MQTT__HOST="127.0.0.1", HEADNOD_MQTT__PORT="1", **variables)
+    return installed_service.headnod(*words, HEADNOD_MQTT__HOST="127.0.0.1", HEADNOD_MQTT__PORT="1", **variables)
 
 
 @pytest.mark.parametrize(("variables", "status"), CASES, ids=str)
@@ -214,14 +214,14 @@ def test_config_check_ends_as_the_listener_does(variables, status):
 def test_a_refused_value_has_its_file_and_line(tmp_path, words, lines, line, fault):
     path = tmp_path / "headnod.toml"
     path.write_text(lines + "\n")
-    ended = installed.headnod(*words, "--config", path)
+    ended = installed_service.headnod(*words, "--config", path)
     assert ended.returncode == BAD_CONFIGURATION, ended.stderr
     assert f"{path}:{line}: {fault}" in ended.stderr
 
 
 def test_config_check_counts_in_plain_words():
     for variables, words in (({}, "0 values set"), ({"HEADNOD_LOG__LEVEL": "info"}, "1 value set")):
-        ended = installed.headnod("config", "check", "--config", "/dev/null", **variables)
+        ended = installed_service.headnod("config", "check", "--config", "/dev/null", **variables)
         assert re.fullmatch(rf"the configuration is valid \({words}, \d+ defaults\)\n", ended.stdout)
 
 
@@ -235,7 +235,7 @@ def test_config_check_ends_as_the_dashboard_does():
 def test_config_check_shows_every_refusal_with_its_line(tmp_path):
     path = tmp_path / "headnod.toml"
     path.write_text('[mqtt]\nhost = "broker.lan"\nnode = "a b"\n[leds]\nkind = "wled"\n[model]\nname = "gener"\n')
-    ended = installed.headnod("config", "check", "--config", path)
+    ended = installed_service.headnod("config", "check", "--config", path)
     assert ended.returncode == BAD_CONFIGURATION
     assert [line.split(": ")[1:3] for line in ended.stderr.splitlines()] == [
         [f"{path}:7", "model.name"],
@@ -250,7 +250,7 @@ def units(tmp_path):
     """The units as they are shipped, where scripts/install puts them."""
     folder = tmp_path / "units"
     folder.mkdir()
-    for unit in (installed.CHECKOUT / "systemd").glob("*.service"):
+    for unit in (installed_service.CHECKOUT / "systemd").glob("*.service"):
         (folder / unit.name).write_text(unit.read_text())
     return folder
 

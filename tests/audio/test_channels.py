@@ -12,7 +12,7 @@ from headnod.audio.channels import (
     STEADY_DB,
     ChannelMixer,
 )
-from signals import RATE, music, noise, scaled, sine
+from support.signals import RATE, music, noise, scaled, sine
 
 SONG = music(20.0)
 OTHER = music(20.0, seed=7)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.audio.resampling import Resampler, from_s16
-from signals import RATE, noise
+from support.signals import RATE, noise
 
 
 def resampled(audio, rate, wanted=RATE, *, cuts=()):

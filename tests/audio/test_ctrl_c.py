@@ -12,7 +12,7 @@ import soundfile
 
 from headnod.audio.audio_file import audio_file
 from headnod.audio.interrupt import ctrl_c_later, uninterrupted
-from signals import RATE, music
+from support.signals import RATE, music
 
 
 class Interrupting(io.FileIO):

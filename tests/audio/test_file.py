@@ -14,14 +14,14 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio.waves import FLOAT, wav
 from headnod.audio.audio_file import audio_file, promised_seconds
 from headnod.audio.containers import READABLE, mp3_frame
 from headnod.audio.dc_removal import CONSTANT
 from headnod.audio.decoding import quiet_mpg123
 from headnod.errors import AudioError
 from headnod.features.frontend import FrontEnd
-from signals import RATE, music
+from support.signals import RATE, music
+from support.wav_files import FLOAT, wav
 
 SONG = music(3.0)
 SONG_16 = (SONG * 32767).astype("<i2").tobytes()

@@ -7,7 +7,7 @@ import pytest
 from headnod.audio.http_stream import open_stream
 from headnod.audio.web_address import RefusedError, is_address, shown
 from headnod.errors import AudioError
-from radio_server import answer, radio_server, redirect
+from support.radio_server import answer, radio_server, redirect
 
 TIMEOUT = 5.0
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from doubles import Clock
 from headnod.audio.blocks import Hole
 from headnod.audio.encoded_stream import open_command
 from headnod.audio.microphone import Capture, Patience, block_seconds, microphone_blocks
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
-from signals import RATE, sine
+from support.doubles import Clock
+from support.signals import RATE, sine
 
 SONG = (sine(440.0, 2.0) * 32767).astype("<i2").tobytes()
 HEADER = '{"device": "mic", "rate": 48000, "channels": 2}'

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from doubles import Clock
 from headnod.audio.blocks import Hole
 from headnod.audio.real_time import paced
 from headnod.pipeline.estimate import State
+from support.doubles import Clock
 
 
 def block(seconds):

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.waves import pitch, tone, wav
 from headnod.audio.audio_file import audio_file
 from headnod.audio.containers import READABLE
 from headnod.audio.parts import BEGINNINGS, StreamParts
 from headnod.errors import AudioError
-from signals import RATE
+from support.signals import RATE
+from support.wav_files import pitch, tone, wav
 
 LOW, HIGH = 440.0, 1_760.0
 KINDS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")]

@@ -3,8 +3,8 @@
 import pytest
 
 from headnod.audio.playlist import expanded
-from program import run, said, surroundings, write
-from signals import music
+from support.command_line import run, said, surroundings, write
+from support.signals import music
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.waves import pitch, tone
 from headnod.audio.blocks import Hole
 from headnod.audio.radio import RadioLimits, radio_blocks
 from headnod.audio.real_time import paced
 from headnod.pipeline.estimate import State
-from program import HEADNOD, fault, run, surroundings
-from radio_server import answer, radio_server, redirect
-from signals import RATE
+from support.command_line import HEADNOD, fault, run, surroundings
+from support.radio_server import answer, radio_server, redirect
+from support.signals import RATE
+from support.wav_files import pitch, tone
 
 LOW, HIGH = 440.0, 1_760.0
 QUICK = RadioLimits(answer=5.0, silent=5.0)

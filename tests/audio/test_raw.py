@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.waves import wav
 from headnod.audio.raw_samples import raw_blocks
-from signals import RATE, music, sine
+from support.signals import RATE, music, sine
+from support.wav_files import wav
 
 SONG = (music(2.0) * 32767).astype("<i2")
 

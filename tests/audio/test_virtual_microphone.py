@@ -10,18 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 
-import virtual_microphone
 from headnod.audio.blocks import Hole
 from headnod.audio.devices import CAPTURE
 from headnod.audio.microphone import Capture, microphone_blocks
 from headnod.pipeline.estimate import State
-from signals import RATE
-from virtual_microphone import VirtualMicrophone
+from support import pulseaudio
+from support.pulseaudio import VirtualMicrophone
+from support.signals import RATE
 
 pytest.importorskip("pyaudio", reason="PyAudio is not installed: scripts/setup device")
-pytestmark = pytest.mark.skipif(
-    bool(virtual_microphone.missing()), reason=f"not installed: {virtual_microphone.missing()}"
-)
+pytestmark = pytest.mark.skipif(bool(pulseaudio.missing()), reason=f"not installed: {pulseaudio.missing()}")
 
 NOTICED = 2.5
 """Seconds in which a microphone that fails must be noticed."""
@@ -118,4 +116,4 @@ def test_the_virtual_microphone_is_listed_by_its_stable_name(microphone):
     command = [sys.executable, "-m", "headnod", "devices"]
     ended = subprocess.run(command, env=microphone.environment, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert f" {virtual_microphone.NAME} " in ended.stdout
+    assert f" {pulseaudio.NAME} " in ended.stdout

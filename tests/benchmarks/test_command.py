@@ -11,7 +11,7 @@ import pytest
 from benchmarks.__main__ import main, unwritable
 from benchmarks.processes import ROOT, environment
 from benchmarks.rows import Row, unmeasured
-from listening import waits_until
+from support.listener_process import waits_until
 
 FOUND = Row("memory", "MiB", 60.0, 470.0, "the script")
 

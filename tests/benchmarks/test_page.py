@@ -2,7 +2,7 @@
 
 from benchmarks import document
 from benchmarks.document import page
-from made_up_rows import rows
+from support.benchmark_rows import rows
 
 
 def said(figures):

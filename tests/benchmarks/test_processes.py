@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.processes import end, ending, family, proportional_memory, run, start, voluntary_switches
-from listening import waits_until
+from support.listener_process import waits_until
 
 SLEEPER = """
 import threading, time

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.reach import TARGETS, Target, Verdict, verdicts
-from made_up_rows import rows
+from support.benchmark_rows import rows
 
 
 def test_every_target_has_its_figure_in_the_rows():

@@ -2,10 +2,10 @@
 
 import pytest
 
-from broker import Broker
-from broker import missing as missing_broker
-from house import House
-from watching import PATIENCE, Dashboard, Speaker, chromium
+from support.browser import PATIENCE, Dashboard, Speaker, chromium
+from support.dashboard_fleet import House
+from support.mqtt_broker import Broker
+from support.mqtt_broker import missing as missing_broker
 
 
 @pytest.fixture(scope="session")

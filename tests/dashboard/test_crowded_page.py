@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from broker import Broker
-from heard import GTZAN
-from looking import longest, resident
-from watching import Dashboard, Speaker, information, missing, told
+from support.browser import Dashboard, Speaker, information, missing, told
+from support.estimates import GTZAN
+from support.mqtt_broker import Broker
+from support.page_measurements import longest, resident
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
 

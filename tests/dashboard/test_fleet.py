@@ -7,9 +7,9 @@ from headnod.dashboard.timeline import SPAN
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import HeldBy
-from heard import TAGS, other_labels, tagged
-from house import NOON
-from watching import information, song, told
+from support.browser import information, song, told
+from support.dashboard_fleet import NOON
+from support.estimates import TAGS, other_labels, tagged
 
 
 def test_it_subscribes_to_what_listeners_tell_and_to_nothing_else(house):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from headnod.dashboard.fleet import LISTENERS
 from headnod.dashboard.payload_validation import LABELS, LARGEST, scores
-from house import NOON, House
-from watching import information, told
+from support.browser import information, told
+from support.dashboard_fleet import NOON, House
 
 HOSTILE = [
     b"",

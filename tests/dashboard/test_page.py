@@ -7,10 +7,10 @@ import time
 import pytest
 
 from headnod.outputs.palette import colour
-from heard import GTZAN
-from looking import contrast, evening, luminance
-from seeing import card, expect, expect_shares, expect_text
-from watching import PATIENCE, Dashboard, Speaker, information, missing, place_for, song, told
+from support.browser import PATIENCE, Dashboard, Speaker, information, missing, place_for, song, told
+from support.estimates import GTZAN
+from support.page import card, expect, expect_shares, expect_text
+from support.page_measurements import contrast, evening, luminance
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
 

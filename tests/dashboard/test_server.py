@@ -3,8 +3,8 @@ import stat
 
 import pytest
 
-from broker import free_port
-from watching import Dashboard, song, told
+from support.browser import Dashboard, song, told
+from support.mqtt_broker import free_port
 
 SECRET = "correct horse"  # noqa: S105 - of a dashboard that lives for a test
 
@@ -159,7 +159,7 @@ def test_asked_to_end_it_ends_at_once_though_browsers_look(broker):
 
 
 def test_the_password_of_the_broker_reaches_no_browser(tmp_path):
-    from broker import Broker
+    from support.mqtt_broker import Broker
 
     file = tmp_path / "mqtt"
     file.write_text("hush-hush-hush\n")

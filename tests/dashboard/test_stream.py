@@ -5,7 +5,7 @@ import pytest
 
 from headnod.dashboard.event_stream import BROWSERS, Stream
 from headnod.dashboard.fleet import Fleet
-from watching import told
+from support.browser import told
 
 NOON = 1_800_000_000.0
 

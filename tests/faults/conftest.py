@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import brief_bundle
-from listening import Listening
-from losing import LOUD, tone
-from virtual_microphone import NAME, VirtualMicrophone
+from support import short_window_bundle
+from support.listener_process import Listening
+from support.pulseaudio import NAME, VirtualMicrophone
+from support.sound_loss import LOUD, tone
 
 ROOM_NOISE = Path(__file__).with_name("room_noise.py")
 
@@ -66,7 +66,7 @@ def start(tmp_path):
     with ExitStack() as stack:
 
         def start(environment, *, model=None, every=0.2):
-            model = model or brief_bundle.write(tmp_path / "model")
+            model = model or short_window_bundle.write(tmp_path / "model")
             listening = Listening(
                 *("--audio", "mic", "--device", NAME, "--model", str(model), "--every", str(every)),
                 environment=environment,

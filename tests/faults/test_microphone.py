@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from listening import STARTING, is_estimate, is_waiting, waits_until
-from losing import BETWEEN, FOUND, LOST, LOUD, MACHINE, SOFT, find, hears_loud, lose, measured, tone
-from virtual_microphone import VirtualMicrophone, missing
+from support.listener_process import STARTING, is_estimate, is_waiting, waits_until
+from support.pulseaudio import VirtualMicrophone, missing
+from support.sound_loss import BETWEEN, FOUND, LOST, LOUD, MACHINE, SOFT, find, hears_loud, lose, measured, tone
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

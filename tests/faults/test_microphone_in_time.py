@@ -6,9 +6,9 @@ import time
 import pytest
 
 from headnod.resources import DEFAULT_MODEL
-from listening import STARTING, held, is_estimate, is_waiting, waits_until
-from losing import FOUND, LONG_WINDOW, LOST, MACHINE, find, hears_loud, lag, lose, measured
-from virtual_microphone import missing
+from support.listener_process import STARTING, held, is_estimate, is_waiting, waits_until
+from support.pulseaudio import missing
+from support.sound_loss import FOUND, LONG_WINDOW, LOST, MACHINE, find, hears_loud, lag, lose, measured
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from headnod.resources import DEFAULT_MODEL
-from listening import STARTING, children, is_estimate, is_waiting, waits_until
-from virtual_microphone import NAME, VirtualMicrophone, missing
+from support.listener_process import STARTING, children, is_estimate, is_waiting, waits_until
+from support.pulseaudio import NAME, VirtualMicrophone, missing
 
 PROCESSOR = Path("/sys/fs/cgroup/cpu")
 

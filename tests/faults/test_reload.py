@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from listening import STARTING, held, is_estimate, waits_until
+from support.listener_process import STARTING, held, is_estimate, waits_until
 
 AGAIN, OLD = "the configuration was read again", "the old configuration stays in force"
 MOCK_PINS = {"GPIOZERO_PIN_FACTORY": "mock", "GPIOZERO_MOCK_PIN_CLASS": "mockpwmpin"}

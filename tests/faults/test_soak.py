@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import signals
-from doubles import Clock
 from headnod.audio.blocks import Hole
 from headnod.outputs import show_all
 from headnod.outputs.history.recorder import History, HistorySettings
@@ -20,8 +18,10 @@ from headnod.outputs.text import JsonLines
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.pipeline.songs import Songs, SongSettings
-from listening import held
-from signals import RATE
+from support import signals
+from support.doubles import Clock
+from support.listener_process import held
+from support.signals import RATE
 
 DAY = 28_800
 """Windows of three seconds in 24 hours."""

@@ -12,7 +12,6 @@ import pytest
 import soundfile
 import soxr
 
-import signals
 from headnod.audio.audio_file import audio_file
 from headnod.audio.microphone import Capture, microphone_blocks
 from headnod.config import MicrophoneSection
@@ -21,7 +20,8 @@ from headnod.factory.source_factory import MICROPHONE, source
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.resources import demo_clip
-from signals import RATE
+from support import signals
+from support.signals import RATE
 
 
 @pytest.fixture

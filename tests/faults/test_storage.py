@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from listening import STARTING, is_estimate
+from support.listener_process import STARTING, is_estimate
 
 
 @pytest.fixture

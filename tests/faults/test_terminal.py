@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from listening import HEADNOD, children
+from support.listener_process import HEADNOD, children
 
 
 @pytest.mark.parametrize("form", ["", "--plain", "--quiet"])

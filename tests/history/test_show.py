@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-import heard
 from headnod.errors import ConfigError
 from headnod.outputs.history import records
 from headnod.outputs.history.database import DamagedHistoryError, HistoryError, HistoryFile
 from headnod.outputs.history.export import parse_since, print_history
 from headnod.pipeline.songs import Song
+from support import estimates
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 VIENNA = timezone(timedelta(hours=1))
@@ -39,7 +39,7 @@ SONGS = [
 
 def estimate(index, scores, model="genre-0.1.0"):
     return structs.replace(
-        heard.estimate(max(scores, key=scores.get)),
+        estimates.estimate(max(scores, key=scores.get)),
         sequence=index,
         time=ago(minutes=10) + timedelta(seconds=3 * index),
         confidence=max(scores.values()),

@@ -8,12 +8,12 @@ import sys
 import pytest
 import soundfile
 
-import signing
-from broker import Broker, Heard
 from headnod.resources import demo_clip
 from headnod.updates.installer import Intake
-from listening import Listening
-from signing import good, public
+from support import signed_bundles
+from support.listener_process import Listening
+from support.mqtt_broker import Broker, Heard
+from support.signed_bundles import good, public
 
 EVERY = 0.5
 HEADNOD = (sys.executable, "-m", "headnod")
@@ -29,8 +29,8 @@ def state(tmp_path):
 def kept(tmp_path_factory):
     """A state folder with one model that has stood its probation; copied, not used."""
     state = tmp_path_factory.mktemp("kept")
-    intake = Intake(state, [signing.public()], lambda _: None, budget=1.0, windows=4)
-    intake.put_to_use(intake.take(signing.good("1.0.0", serial=1)))
+    intake = Intake(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
+    intake.put_to_use(intake.take(signed_bundles.good("1.0.0", serial=1)))
     intake.activation.keep()
     return state
 
@@ -40,8 +40,8 @@ def tried(kept, tmp_path_factory):
     """The same with another on probation."""
     state = tmp_path_factory.mktemp("tried") / "state"
     shutil.copytree(kept, state, symlinks=True)
-    intake = Intake(state, [signing.public()], lambda _: None, budget=1.0, windows=4)
-    intake.put_to_use(intake.take(signing.good("2.0.0", serial=2)))
+    intake = Intake(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
+    intake.put_to_use(intake.take(signed_bundles.good("2.0.0", serial=2)))
     return state
 
 
@@ -53,7 +53,7 @@ def said():
 
 @pytest.fixture
 def intake(state, said):
-    return Intake(state, [signing.public()], said.append, budget=EVERY / 2, windows=4)
+    return Intake(state, [signed_bundles.public()], said.append, budget=EVERY / 2, windows=4)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def music(tmp_path):
 @pytest.fixture
 def configured(tmp_path, broker):
     """Writes the configuration of a listener that takes signed models."""
-    base = signing.write(good("0.1.0", serial=0, key=None, labels=("calm", "loud")), tmp_path / "base")
+    base = signed_bundles.write(good("0.1.0", serial=0, key=None, labels=("calm", "loud")), tmp_path / "base")
 
     def configured(more="", every=0.25, probation=4):
         path = tmp_path / "headnod.toml"

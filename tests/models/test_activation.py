@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import signing
 from headnod.config import Config
 from headnod.errors import BundleError
 from headnod.inference.model import GenreModel
@@ -21,7 +20,8 @@ from headnod.updates.installer import Intake
 from headnod.updates.manager import Reign
 from headnod.updates.rollback_protection import Serials
 from headnod.updates.store import Store
-from signing import good
+from support import signed_bundles
+from support.signed_bundles import good
 
 KILLED_AT = Path(__file__).with_name("killed_at.py")
 
@@ -124,7 +124,7 @@ def test_a_link_to_anything_else_is_no_model(store, target):
 
 def ends(what, state, bundle, times=1):
     """Copies of a state folder after a kill at every step, in order, the last after no kill."""
-    command = [sys.executable, KILLED_AT, what, state, signing.public(), bundle, str(times)]
+    command = [sys.executable, KILLED_AT, what, state, signed_bundles.public(), bundle, str(times)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     told = [line.split() for line in ran.stdout.splitlines()]
     assert [how for _, how in told] == ["killed"] * (len(told) - times) + ["done"] * times
@@ -141,7 +141,7 @@ def listens(state):
 @pytest.fixture
 def bundle(tmp_path):
     path = tmp_path / "two.bundle"
-    path.write_bytes(signing.sent(version="2.0.0", serial=2, seed=2))
+    path.write_bytes(signed_bundles.sent(version="2.0.0", serial=2, seed=2))
     return path
 
 
@@ -172,7 +172,7 @@ def test_after_a_kill_at_any_step_of_going_back_one_of_both_listens(state, bundl
 @pytest.mark.usefixtures("one")
 def test_what_was_interrupted_goes_through_when_it_comes_again(state, bundle):
     middle = ends("take", state, bundle)[9]
-    again = Intake(middle, [signing.public()], lambda _: None, budget=1.0, windows=4)
+    again = Intake(middle, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
     again.put_to_use(again.take(read(bundle)))
     assert listens(middle).version == "2.0.0"
 

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-import signing
 from headnod.errors import BundleError
 from headnod.inference.manifest import CARD, MANIFEST, MODEL, SIGNATURE
 from headnod.updates.bundle import LIMITS, MAGIC, join, read, split
+from support import signed_bundles
 
 
 @pytest.fixture(scope="module")
 def files():
-    return signing.good()
+    return signed_bundles.good()
 
 
 @pytest.fixture
 def folder(files, tmp_path):
-    return signing.write(files, tmp_path / "bundle")
+    return signed_bundles.write(files, tmp_path / "bundle")
 
 
 def refused(path):
@@ -32,7 +32,7 @@ def test_what_is_joined_is_split_again(files):
 
 
 def test_an_unsigned_bundle_has_no_signature_afterwards():
-    assert SIGNATURE not in split(join(signing.good(key=None)))
+    assert SIGNATURE not in split(join(signed_bundles.good(key=None)))
 
 
 def test_a_folder_and_its_file_hold_the_same(files, folder, tmp_path):

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-import signing
 from headnod.resources import models
-from program import fault, run, surroundings
-from signing import good, public, sent
+from support import signed_bundles
+from support.command_line import fault, run, surroundings
+from support.signed_bundles import good, public, sent
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_file_is_installed_listed_and_sent_back(headnod, bundle):
 
 
 def test_a_bundle_comes_from_a_folder_or_from_stdin_as_well(headnod, bundle, tmp_path):
-    folder = signing.write(good("3.0.0", serial=8), tmp_path / "fixed-3.0.0")
+    folder = signed_bundles.write(good("3.0.0", serial=8), tmp_path / "fixed-3.0.0")
     assert headnod("install", "-", "--keep-current", stdin=bundle.read_bytes()).returncode == 0
     assert headnod("install", folder).returncode == 0
     assert [row["model"] for row in listed(headnod) if row["origin"] == "installed"] == ["fixed-2.0.0", "fixed-3.0.0"]
@@ -80,7 +80,7 @@ def test_a_bundle_is_examined_without_being_stored(headnod, bundle, state, what)
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (sent(key=signing.STRANGER), "by none of the 1 keys"),
+        (sent(key=signed_bundles.STRANGER), "by none of the 1 keys"),
         (sent(key=None), "is not signed"),
         (sent()[:-1], "bytes are missing"),
         (b"", "is no headnod bundle"),

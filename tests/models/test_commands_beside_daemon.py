@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from broker import missing
 from headnod.updates.store import Store
-from listening import STARTING, held, is_estimate
-from signing import sent
-from swapping import of_model, told
+from support.listener_process import STARTING, held, is_estimate
+from support.model_changes import of_model, told
+from support.mqtt_broker import missing
+from support.signed_bundles import sent
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

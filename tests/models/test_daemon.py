@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-import signing
-from broker import missing
-from listening import STARTING, held, is_estimate
-from signing import good, sent
-from swapping import OWN, STABLE, of_model, stages, told, until_stage
+from support import signed_bundles
+from support.listener_process import STARTING, held, is_estimate
+from support.model_changes import OWN, STABLE, of_model, stages, told, until_stage
+from support.mqtt_broker import missing
+from support.signed_bundles import good, sent
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -60,10 +60,10 @@ def test_what_was_retained_is_taken_at_the_start_and_a_restart_changes_nothing(h
 @pytest.mark.parametrize(
     ("bundle", "why"),
     [
-        (signing.join(good("2.0.0", key=signing.STRANGER)), "by none of the 1 keys"),
-        pytest.param(signing.join(good("2.0.0", key=None)), "is not signed", marks=pytest.mark.long),
+        (signed_bundles.join(good("2.0.0", key=signed_bundles.STRANGER)), "by none of the 1 keys"),
+        pytest.param(signed_bundles.join(good("2.0.0", key=None)), "is not signed", marks=pytest.mark.long),
         pytest.param(b"\0" * 5000, "is no headnod bundle", marks=pytest.mark.long),
-        (signing.join(signing.bad("nan")), "nan"),
+        (signed_bundles.join(signed_bundles.bad("nan")), "nan"),
     ],
 )
 def test_what_is_refused_is_told_and_the_listener_goes_on(heard, listening, bundle, why):
@@ -82,7 +82,7 @@ def test_what_is_refused_is_told_and_the_listener_goes_on(heard, listening, bund
 def test_a_model_whose_answers_collapse_gives_way_to_the_former(heard, listening, state):
     listener = listening()
     listener.until(is_estimate, STARTING)
-    heard.publish(STABLE, signing.join(signing.collapsed(serial=3)), retain=True)
+    heard.publish(STABLE, signed_bundles.join(signed_bundles.collapsed(serial=3)), retain=True)
     listener.until(of_model("6.6.6"), 30.0)
     back = until_stage(heard, "rolled_back", "fixed-6.6.6")
     assert "its answers have collapsed" in back["message"]
@@ -140,7 +140,7 @@ def test_ten_thousand_damaged_messages_leave_the_listener_as_it_was(heard, liste
     listener = listening()
     listener.until(is_estimate, STARTING)
     before = held(listener.pid)
-    damaged = signing.mutations(sent(version="2.0.0", serial=7), 10_000, seed=1)
+    damaged = signed_bundles.mutations(sent(version="2.0.0", serial=7), 10_000, seed=1)
     heard.publish_all((STABLE, each) for each in damaged)
     listener.forget()
     assert listener.until(is_estimate, 10.0)["model"] == "fixed-0.1.0"

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-import signing
 from headnod.clock import Clock
 from headnod.errors import BundleError, ConfigError, HeadnodError
 from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, SIGNATURE
@@ -19,7 +18,8 @@ from headnod.updates.install_progress import Stage
 from headnod.updates.installer import Intake
 from headnod.updates.rollback_protection import AHEAD, AHEAD_UNSET, SERIAL_FILE
 from headnod.updates.signature import verify
-from signing import KEY, NEXT, STRANGER, good, public
+from support import signed_bundles
+from support.signed_bundles import KEY, NEXT, STRANGER, good, public
 
 
 def stages(said):
@@ -154,9 +154,9 @@ class TestSerials:
 
     def test_a_bundle_that_failed_is_not_tried_for_ever(self, intake):
         with pytest.raises(BundleError):
-            intake.take(signing.bad("labels", serial=3))
+            intake.take(signed_bundles.bad("labels", serial=3))
         with pytest.raises(BundleError, match="it was here and failed"):
-            intake.take(signing.bad("labels", serial=3))
+            intake.take(signed_bundles.bad("labels", serial=3))
 
 
 REASONS = {
@@ -179,7 +179,7 @@ def test_a_validly_signed_bundle_that_does_not_work_is_never_put_to_use(state, s
     intake = Intake(state, [public()], said.append, budget=0.0005 if fault == "slow" else 0.25, windows=4)
     intake.put_to_use(intake.take(good()))
     with pytest.raises(BundleError, match=why):
-        intake.take(signing.bad(fault, serial=2))
+        intake.take(signed_bundles.bad(fault, serial=2))
     assert intake.store.current == "fixed-1.0.0.1"
     assert intake.store.names() == ["fixed-1.0.0.1"], "and nothing of it stays"
 
@@ -193,7 +193,7 @@ def test_models_are_bounded_in_number_and_the_way_back_stays(intake, store, acti
         files = good(f"0.0.{serial}", serial=serial)
         with store.changing():
             intake._make_room(f"fixed-0.0.{serial}.{serial}")  # noqa: SLF001 - without twelve self-tests
-            store.add(files, msgspec.json.decode(files[MANIFEST], type=type(signing.promise())))
+            store.add(files, msgspec.json.decode(files[MANIFEST], type=type(signed_bundles.promise())))
     assert len(store.names()) == 8
     assert {first, "fixed-0.0.2.2"} <= set(store.names())
 
@@ -203,7 +203,10 @@ def test_a_disk_that_takes_no_more_leaves_what_was_there(intake, store):
     before = sorted(store.folder.rglob("*"))
     full = ["bash", "-c", 'ulimit -f 1; exec "$0" -m headnod.updates.installer', sys.executable]
     ran = subprocess.run(
-        full, input=order(store.state) + signing.sent(version="2.0.0", serial=2), capture_output=True, check=False
+        full,
+        input=order(store.state) + signed_bundles.sent(version="2.0.0", serial=2),
+        capture_output=True,
+        check=False,
     )
     assert json.loads(ran.stdout.splitlines()[-1])["stage"] == "refused"
     assert b"file too large" in ran.stdout
@@ -219,7 +222,7 @@ def order(state):
 def test_an_intake_of_its_own_tells_each_step_on_a_line(state):
     ran = subprocess.run(
         [sys.executable, "-m", "headnod.updates.installer"],
-        input=order(state) + signing.sent(),
+        input=order(state) + signed_bundles.sent(),
         capture_output=True,
         check=True,
     )
@@ -229,7 +232,7 @@ def test_an_intake_of_its_own_tells_each_step_on_a_line(state):
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.long)])
 def test_no_mutation_of_manifest_signature_model_or_archive_is_taken(intake, store, count):
     tried = 0
-    for damaged in signing.mutations(signing.sent(), count, seed=count):
+    for damaged in signed_bundles.mutations(signed_bundles.sent(), count, seed=count):
         with pytest.raises(HeadnodError):
             intake.take(split(damaged))
         tried += 1
@@ -244,11 +247,11 @@ def test_a_validly_signed_network_with_a_damaged_file_is_refused_or_answers_as_i
     network = good()[MODEL]
     golden = good()[GOLDEN]
     refused = 0
-    for serial, damaged in enumerate(signing.mutations(network, count, seed=7), 1):
+    for serial, damaged in enumerate(signed_bundles.mutations(network, count, seed=7), 1):
         intake = Intake(state / str(serial), [public()], lambda _: None, budget=1.0, windows=4)
         (state / str(serial)).mkdir()
         try:
-            intake.take(signing.files_of(signing.promise(serial=serial), damaged, golden))
+            intake.take(signed_bundles.files_of(signed_bundles.promise(serial=serial), damaged, golden))
         except BundleError:
             refused += 1
             assert intake.store.names() == []

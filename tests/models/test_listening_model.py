@@ -6,9 +6,9 @@ from itertools import cycle, islice
 
 import pytest
 
-from bundles import copied, edited
 from headnod.config import Config, ModelSection
 from headnod.updates.manager import Reign
+from support.bundle_files import copied, edited
 
 SWITCHES = 40
 

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import soxr
 
-from doubles import Clock, FixedModel
-from front_ends import TAGGER
 from headnod.audio.blocks import Hole, RateChange
 from headnod.audio.dc_removal import centred
 from headnod.audio.real_time import paced
@@ -18,7 +16,9 @@ from headnod.features.windows import Window, windows
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from signals import RATE, music, song
+from support.doubles import Clock, FixedModel
+from support.front_ends import TAGGER
+from support.signals import RATE, music, song
 
 OLD, NEW = 22_050, 16_000
 ALIKE = 2e-4
@@ -184,7 +184,7 @@ def test_a_listener_that_begins_while_the_rate_changes_hears_with_the_new_model_
 
 def test_real_models_of_both_rates_take_turns(model, tmp_path):
     pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
-    from several_outputs import write
+    from support.multi_output_bundle import write
 
     other = GenreModel.load(write(tmp_path / "fixed-1.0.0", TAGGER, labels=("calm", "loud")), golden=True)
     models, output, turns = [model, other], OutputRate(OLD), itertools.count()

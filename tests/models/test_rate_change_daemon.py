@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from front_ends import TAGGER
 from headnod.config import Config, ModelSection
 from headnod.pipeline.listener import ListenerSettings
 from headnod.runtime import Daemon
-from signals import music
-from signing import good, public, write
+from support.front_ends import TAGGER
+from support.signals import music
+from support.signed_bundles import good, public, write
 
 EVERY = 0.5
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import soxr
 
-from doubles import SMALL, FixedModel
-from front_ends import TAGGER
 from headnod.audio.recent_audio import RecentAudio
 from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
 from headnod.updates.shadow import Shadow, ShadowOrder, read_order, report, write_order
-from signals import song
+from support.doubles import SMALL, FixedModel
+from support.front_ends import TAGGER
+from support.signals import song
 
 WINDOW = np.zeros(SMALL.window_samples, np.float32)
 

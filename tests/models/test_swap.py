@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from doubles import SMALL, FixedModel
 from headnod.audio.blocks import Hole
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
 from headnod.pipeline.estimate import Condition, Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from signals import RATE
+from support.doubles import SMALL, FixedModel
+from support.signals import RATE
 
 LONG = FrontEnd(n_fft=1024, hop=512, frames=60, n_mels=16, n_mfcc=8)
 SHORT = FrontEnd(n_fft=512, hop=512, frames=4, n_mels=16, n_mfcc=8)
@@ -35,7 +35,7 @@ def music(seconds, rng):
 
 @pytest.fixture
 def clock():
-    from doubles import Clock
+    from support.doubles import Clock
 
     return Clock()
 

@@ -6,14 +6,14 @@ from contextlib import ExitStack
 
 import pytest
 
-import broker as brokers
-from authority import Authority
-from doubles import Clock
 from headnod.mqtt.client import Broker, Link
 from headnod.mqtt.queue import Outbox
 from headnod.resources import demo_clip
-from listening import Listening
-from publishing import publisher
+from support import mqtt_broker as brokers
+from support.certificates import Authority
+from support.doubles import Clock
+from support.listener_process import Listening
+from support.mqtt_publisher import publisher
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import pytest
 
-from doubles import Clock
 from headnod.mqtt.discovery_publisher import SPREAD, Announcer
 from headnod.mqtt.retained_topics import PAUSE, Ledger
+from support.doubles import Clock
 
 CONFIG, OLD = "homeassistant/device/headnod_kitchen/config", "ha/device/headnod_kitchen/config"
 

@@ -6,11 +6,11 @@ from contextlib import closing
 
 import pytest
 
-from broker import HOST, Broker, missing
 from headnod.mqtt.discovery import birth, discovery
 from headnod.mqtt.topics import Topics, channel
-from kits import KITS, Kit
-from mqtt_payloads import KITCHEN, info
+from support.firmware_kits import KITS, Kit
+from support.mqtt_broker import HOST, Broker, missing
+from support.mqtt_payloads import KITCHEN, info
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

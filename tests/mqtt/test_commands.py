@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headnod.mqtt.commands import Commands
-from mqtt_payloads import KITCHEN, Obedient, Sent, unwilling
+from support.mqtt_payloads import KITCHEN, Obedient, Sent, unwilling
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from broker import Broker
 from headnod.mqtt.commands import Commands
-from hostile import hostile
-from mqtt_payloads import KITCHEN, Obedient
+from support.hostile_commands import hostile
+from support.mqtt_broker import Broker
+from support.mqtt_payloads import KITCHEN, Obedient
 
 PATIENCE = 10.0
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from arrived import PATIENCE, all_of
-from broker import Broker, Heard
-from publishing import publisher, said, until
+from support.mqtt_broker import Broker, Heard
+from support.mqtt_estimates import PATIENCE, all_of
+from support.mqtt_publisher import publisher, said, until
 
 
 @pytest.mark.long

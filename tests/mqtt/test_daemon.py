@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker import Broker, Heard, free_port
 from headnod.mqtt.payloads import EstimatePayload
 from headnod.resources import demo_clip
-from listening import STARTING, Listening, children, is_estimate
-from publishing import TOPICS, sequences, until
+from support.listener_process import STARTING, Listening, children, is_estimate
+from support.mqtt_broker import Broker, Heard, free_port
+from support.mqtt_publisher import TOPICS, sequences, until
 
 NODE = "headnod/kitchen"
 

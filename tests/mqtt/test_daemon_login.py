@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from broker import Broker, Heard, free_port
-from listening import STARTING
+from support.listener_process import STARTING
+from support.mqtt_broker import Broker, Heard, free_port
 
 HEADNOD = (sys.executable, "-m", "headnod")
 

@@ -8,7 +8,7 @@ import pytest
 from headnod.clock import Clock
 from headnod.mqtt.payloads import encode, of_estimate, redated
 from headnod.mqtt.song_reporter import Setlist
-from publishing import BEGAN, said
+from support.mqtt_publisher import BEGAN, said
 
 BOOT = "737fc121"
 WRONG = timedelta(days=-68)

@@ -11,9 +11,9 @@ from headnod.mqtt.discovery import discovery
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import State
-from heard import GTZAN, estimate, other_labels, silence, tagged
-from home_assistant import SHORT, HomeAssistant, Refused
-from mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
+from support.estimates import GTZAN, estimate, other_labels, silence, tagged
+from support.home_assistant import SHORT, HomeAssistant, Refused
+from support.mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
 
 FORMS = ("device", "component")
 

@@ -5,8 +5,8 @@ import pytest
 from headnod.errors import ConfigError
 from headnod.mqtt.discovery import birth, discovery
 from headnod.mqtt.topics import Topics
-from home_assistant import HomeAssistant
-from mqtt_payloads import KITCHEN, info
+from support.home_assistant import HomeAssistant
+from support.mqtt_payloads import KITCHEN, info
 
 
 def test_two_listeners_do_not_meet():

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doubles import Clock
 from headnod.mqtt.commands import Commands
-from hostile import VERBS, hostile
-from mqtt_payloads import KITCHEN, Obedient, Sent
+from support.doubles import Clock
+from support.hostile_commands import VERBS, hostile
+from support.mqtt_payloads import KITCHEN, Obedient, Sent
 
 
 def test_ten_thousand_hostile_payloads_change_nothing_and_the_next_good_command_works(clock, caplog):

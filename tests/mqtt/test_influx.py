@@ -12,9 +12,9 @@ from datetime import datetime
 
 import pytest
 
-from broker import HOST, free_port
 from headnod_train.simulator.simulated_listener import LABELS
-from kits import board, points, queries
+from support.firmware_kits import board, points, queries
+from support.mqtt_broker import HOST, free_port
 
 pytestmark = [
     pytest.mark.long,

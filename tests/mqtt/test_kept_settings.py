@@ -5,12 +5,12 @@ import signal
 
 from msgspec.structs import replace
 
-from broker import Heard
 from headnod.config import Config
 from headnod.resources import demo_clip
 from headnod.runtime import Daemon
 from headnod.saved_settings import KeptSettings
-from listening import STARTING
+from support.listener_process import STARTING
+from support.mqtt_broker import Heard
 
 NODE = "headnod/kitchen"
 SETTINGS = {"threshold": ("certainty", 0.9), "brightness": ("brightness", 0.25), "pause": ("paused", True)}

@@ -9,8 +9,8 @@ import pytest
 from headnod.factory.publisher_factory import LARGEST_BUNDLE
 from headnod.mqtt.discovery import discovery
 from headnod_train.simulator.simulated_listener import LABELS
-from kits import KITS, board, payload, points, queries
-from mqtt_payloads import KITCHEN, info
+from support.firmware_kits import KITS, board, payload, points, queries
+from support.mqtt_payloads import KITCHEN, info
 
 ENTITY = re.compile(r"\b(?:sensor|binary_sensor|number|switch|update)\.\w+")
 ATTRIBUTE = re.compile(r"state_attr\('([\w.]+)', '(\w+)'\)")

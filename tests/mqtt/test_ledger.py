@@ -7,8 +7,8 @@ import pytest
 from headnod.mqtt.discovery import discovery
 from headnod.mqtt.retained_topics import Ledger
 from headnod.mqtt.topics import Topics
-from home_assistant import HomeAssistant
-from mqtt_payloads import KITCHEN, info
+from support.home_assistant import HomeAssistant
+from support.mqtt_payloads import KITCHEN, info
 
 
 class Retained(dict):

@@ -4,8 +4,6 @@ import logging
 
 import pytest
 
-from arrived import decoded
-from broker import Broker, Heard
 from headnod.mqtt.broker_limits import Limits
 from headnod.mqtt.client import LOST
 from headnod.mqtt.discovery import discovery
@@ -14,10 +12,12 @@ from headnod.mqtt.messages import TOO_LARGE, Request
 from headnod.mqtt.payloads import ResponsePayload, encode
 from headnod.mqtt.retained_topics import Ledger
 from headnod.retry import QUIET
-from links import PATIENCE, Told, connected
-from links import until as until_link
-from publishing import TOPICS, Ahead, info, publisher, said, sequences, until, without_repeats
-from strict_broker import StrictBroker
+from support.limiting_broker import StrictBroker
+from support.mqtt_broker import Broker, Heard
+from support.mqtt_connection import PATIENCE, Told, connected
+from support.mqtt_connection import until as until_link
+from support.mqtt_estimates import decoded
+from support.mqtt_publisher import TOPICS, Ahead, info, publisher, said, sequences, until, without_repeats
 
 REASON = "quota of this house"
 ENTITIES = len(discovery(info(), TOPICS, form="component"))

@@ -10,11 +10,11 @@ from contextlib import suppress
 
 import pytest
 
-from broker import Broker, Heard, free_port
 from headnod.mqtt.client import LOST, Link
 from headnod.mqtt.client import Broker as Where
-from links import PATIENCE, Told, connected, refused, until
-from proxy import Proxy
+from support.mqtt_broker import Broker, Heard, free_port
+from support.mqtt_connection import PATIENCE, Told, connected, refused, until
+from support.tcp_proxy import Proxy
 
 CONNACK = bytes.fromhex("2003000000")
 """Of MQTT 5: success."""

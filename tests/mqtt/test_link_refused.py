@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from broker import Broker
 from headnod.mqtt.client import Broker as Where
 from headnod.retry import BackOff, Cause
-from links import Told, connected, refused, until
-from proxy import Proxy
-from strict_broker import StrictBroker
+from support.limiting_broker import StrictBroker
+from support.mqtt_broker import Broker
+from support.mqtt_connection import Told, connected, refused, until
+from support.tcp_proxy import Proxy
 
 CONNACK, TAKEN_OVER = bytes.fromhex("2003000000"), bytes.fromhex("e0028e00")
 """Of MQTT 5: success, and DISCONNECT with reason 0x8E."""

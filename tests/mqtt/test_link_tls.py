@@ -7,15 +7,15 @@ import time
 
 import pytest
 
-from authority import Authority
-from broker import Broker
 from headnod.errors import ConfigError
 from headnod.mqtt.client import _CLOCK_LOOK, Link, Tls
 from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.reason_codes import unreachable
 from headnod.retry import Cause
-from links import Told, connected, refused, until
-from proxy import Proxy
+from support.certificates import Authority
+from support.mqtt_broker import Broker
+from support.mqtt_connection import Told, connected, refused, until
+from support.tcp_proxy import Proxy
 
 
 @pytest.fixture

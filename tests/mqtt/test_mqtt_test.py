@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from broker import HOST, Broker, Heard, missing
-from strict_broker import StrictBroker
+from support.limiting_broker import StrictBroker
+from support.mqtt_broker import HOST, Broker, Heard, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

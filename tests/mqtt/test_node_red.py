@@ -10,10 +10,10 @@ import threading
 
 import pytest
 
-from broker import HOST, free_port, missing
 from headnod.mqtt.payloads import encode
-from kits import KITS, Kit, estimate
-from mqtt_payloads import KITCHEN, song
+from support.firmware_kits import KITS, Kit, estimate
+from support.mqtt_broker import HOST, free_port, missing
+from support.mqtt_payloads import KITCHEN, song
 
 pytestmark = [
     pytest.mark.long,

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from arrived import PATIENCE, Arrived, all_of, decoded
-from broker import Broker, Heard
 from headnod.mqtt.delivery import FLYING
 from headnod.pipeline.estimate import State
-from proxy import Proxy
-from publishing import Ahead, condition, publisher, said, saves, sequences, until
+from support.mqtt_broker import Broker, Heard
+from support.mqtt_estimates import PATIENCE, Arrived, all_of, decoded
+from support.mqtt_publisher import Ahead, condition, publisher, said, saves, sequences, until
+from support.tcp_proxy import Proxy
 
 
 @pytest.fixture

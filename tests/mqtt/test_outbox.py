@@ -5,7 +5,7 @@ import shutil
 from itertools import pairwise
 
 from headnod.mqtt.queue import HELD, LATE, SYNC
-from queued import SONG, TOPIC, deliver, payloads, put, rows, taken
+from support.mqtt_queue import SONG, TOPIC, deliver, payloads, put, rows, taken
 
 
 def test_items_come_out_in_order(boxes):

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from headnod.mqtt.queue import Outbox
-from queued import SONG, TOPIC, payloads, put, rows, taken
+from support.mqtt_queue import SONG, TOPIC, payloads, put, rows, taken
 
 
 def test_a_full_queue_takes_the_room_that_was_planned(boxes, tmp_path):
@@ -175,9 +175,9 @@ def test_what_is_queued_while_the_file_cannot_be_opened_goes_out_after_its_rows_
     script = """
 import subprocess, sys
 from pathlib import Path
-from doubles import Clock
+from support.doubles import Clock
 from headnod.mqtt.queue import Outbox
-from queued import payloads, put, taken
+from support.mqtt_queue import payloads, put, taken
 
 disk, clock = Path(sys.argv[1]), Clock()
 box = Outbox(disk / "mqtt.sqlite", bound=1000, monotonic=clock.monotonic)

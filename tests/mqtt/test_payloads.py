@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from headnod.mqtt.payloads import EstimatePayload, encode, latest, of_estimate, score_keys, scores
 from headnod.mqtt.schema import json_schema
 from headnod.pipeline.estimate import HeldBy
-from heard import TAGS, estimate, silence, tagged
-from mqtt_payloads import health, info, song
+from support.estimates import TAGS, estimate, silence, tagged
+from support.mqtt_payloads import health, info, song
 
 
 def told(heard, **changes):

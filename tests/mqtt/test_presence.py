@@ -4,10 +4,10 @@ import time
 
 import msgspec
 
-from arrived import PATIENCE, decoded, online
-from broker import Broker, Heard
 from headnod.pipeline.estimate import State
-from publishing import (
+from support.mqtt_broker import Broker, Heard
+from support.mqtt_estimates import PATIENCE, decoded, online
+from support.mqtt_publisher import (
     TOPICS,
     condition,
     info,

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from authority import Authority
-from broker import HOST, Broker, Heard, free_port, missing
 from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.broker import Tls
 from headnod.mqtt.broker_test import probe
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import utc_now
+from support.certificates import Authority
+from support.mqtt_broker import HOST, Broker, Heard, free_port, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

@@ -4,10 +4,10 @@ import statistics
 import threading
 import time
 
-from arrived import PATIENCE, decoded, online
-from broker import Broker, Heard
 from headnod.pipeline.estimate import SILENCE
-from publishing import (
+from support.mqtt_broker import Broker, Heard
+from support.mqtt_estimates import PATIENCE, decoded, online
+from support.mqtt_publisher import (
     BEGAN,
     EVERY,
     TOPICS,

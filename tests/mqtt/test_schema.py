@@ -14,8 +14,8 @@ from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import discovery
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.schema import PAYLOADS, documented, field_docs, json_schema
-from heard import estimate, silence
-from mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
+from support.estimates import estimate, silence
+from support.mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
 
 ROOT = Path(__file__).parents[2]
 FROZEN = json.loads((Path(__file__).parent / "contract.json").read_text(encoding="utf-8"))

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from doubles import Clock
 from headnod.mqtt.timers import Turns
-from publishing import until
+from support.doubles import Clock
+from support.mqtt_publisher import until
 
 
 class Work:

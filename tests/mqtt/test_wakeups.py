@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from arrived import PATIENCE, online
-from broker import Heard
-from links import connected
-from links import until as until_link
-from publishing import said, until
+from support.mqtt_broker import Heard
+from support.mqtt_connection import connected
+from support.mqtt_connection import until as until_link
+from support.mqtt_estimates import PATIENCE, online
+from support.mqtt_publisher import said, until
 
 ESTIMATES = 10
 

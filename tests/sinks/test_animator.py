@@ -8,7 +8,7 @@ from headnod.errors import LedError
 from headnod.outputs import show_all
 from headnod.outputs.leds.animation import Animated
 from headnod.pipeline.estimate import State
-from heard import condition, estimate
+from support.estimates import condition, estimate
 
 SOON = 10.0
 

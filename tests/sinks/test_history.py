@@ -14,8 +14,8 @@ import pytest
 from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.records import read_estimates, read_songs, write
 from headnod.pipeline.estimate import SILENCE, Condition, State
-from heard import GTZAN
-from remembering import START, estimate, expected, listening, remember, times
+from support.estimates import GTZAN
+from support.history_database import START, estimate, expected, listening, remember, times
 
 
 @pytest.fixture

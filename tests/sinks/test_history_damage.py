@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headnod.outputs.history.database import HistoryError, move_aside
-from remembering import estimate, expected, listening, remember, times
+from support.history_database import estimate, expected, listening, remember, times
 
 
 @pytest.fixture

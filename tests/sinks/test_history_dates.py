@@ -11,7 +11,7 @@ import pytest
 from headnod.outputs.history.database import HistoryError, HistoryFile
 from headnod.outputs.history.export import print_history
 from headnod.outputs.history.records import read_estimates, read_songs
-from remembering import START, estimate, expected, listening, remember, times
+from support.history_database import START, estimate, expected, listening, remember, times
 
 BEHIND = timedelta(days=-68)
 

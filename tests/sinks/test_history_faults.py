@@ -11,7 +11,7 @@ import pytest
 
 from headnod.outputs.history.database import ForeignHistoryError
 from headnod.outputs.history.recorder import HELD
-from remembering import estimate, expected, listening, remember, times
+from support.history_database import estimate, expected, listening, remember, times
 
 
 @pytest.fixture

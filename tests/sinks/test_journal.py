@@ -4,14 +4,14 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from doubles import Clock
 from headnod.outputs.journal import Journal
 from headnod.pipeline.estimate import State
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.level_meter import TOO_SOFT, Room
 from headnod.pipeline.quiet import CREST
-from heard import condition, estimate, silence
-from signals import RATE
+from support.doubles import Clock
+from support.estimates import condition, estimate, silence
+from support.signals import RATE
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from denied import as_nobody
 from headnod.errors import HeadnodError, LedError
 from headnod.extras import how_to_install
 from headnod.outputs.leds.gpio import PINS, Leds, LedSettings
 from headnod.outputs.leds.lights import Lights
 from headnod.pipeline.estimate import State
-from heard import GTZAN, condition, estimate, other_labels
+from support.estimates import GTZAN, condition, estimate, other_labels
+from support.unprivileged import as_nobody
 
 
 class CountingPin(MockPWMPin):

@@ -6,7 +6,7 @@ from headnod.outputs import show_all
 from headnod.outputs.leds.layouts import one_each
 from headnod.outputs.leds.lights import Lights
 from headnod.pipeline.estimate import State
-from heard import condition, estimate
+from support.estimates import condition, estimate
 
 GENRES = ("jazz", "rock")
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from headnod.outputs.text import JsonLines, PlainLines
 from headnod.pipeline.estimate import Condition, Estimate, HeldBy, State
-from heard import condition, estimate, other_labels, silence
+from support.estimates import condition, estimate, other_labels, silence
 
 
 def plain(*heard):

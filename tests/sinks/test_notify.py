@@ -6,7 +6,7 @@ import pytest
 
 from headnod.outputs.systemd import Notify
 from headnod.pipeline.estimate import State
-from heard import condition, estimate, silence
+from support.estimates import condition, estimate, silence
 
 
 class Manager:

@@ -8,7 +8,7 @@ import pytest
 
 from headnod.outputs.palette import GENRES, colour, colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
-from heard import GTZAN
+from support.estimates import GTZAN
 
 # Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color
 # Vision Deficiency" (2009), severity 1.0, on linear sRGB.

@@ -5,7 +5,7 @@ import pytest
 from headnod.outputs.leds.layouts import Scene, bars, best, dark, mood, one_each, pattern
 from headnod.outputs.palette import GENRES, colour, colours
 from headnod.pipeline.estimate import UNKNOWN, State
-from heard import condition, estimate, silence
+from support.estimates import condition, estimate, silence
 
 LONG = 60.0
 

@@ -7,7 +7,7 @@ import pytest
 from headnod.errors import LedError
 from headnod.outputs import close_all, show_all
 from headnod.pipeline.estimate import State
-from heard import condition, estimate
+from support.estimates import condition, estimate
 
 
 class Kept:

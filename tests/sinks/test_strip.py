@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from denied import as_nobody
 from headnod.errors import LedError
 from headnod.extras import how_to_install
 from headnod.outputs.leds.layouts import Light
@@ -24,7 +23,8 @@ from headnod.outputs.leds.spi import (
     ws2812_frame,
 )
 from headnod.outputs.palette import colour
-from heard import estimate, silence
+from support.estimates import estimate, silence
+from support.unprivileged import as_nobody
 
 
 class Wire:

@@ -10,11 +10,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from doubles import Clock
 from headnod.outputs.palette import colours
 from headnod.outputs.terminal import Terminal
 from headnod.pipeline.estimate import HeldBy, State
-from heard import GTZAN, condition, estimate, other_labels, silence, tagged
+from support.doubles import Clock
+from support.estimates import GTZAN, condition, estimate, other_labels, silence, tagged
 
 JAZZ = estimate("jazz", jazz=0.8, blues=0.15, rock=0.05)
 

@@ -10,7 +10,7 @@ from headnod.outputs.leds.lights import Lights
 from headnod.outputs.leds.wled import Wled, WledSettings, ddp_packets, udp_to
 from headnod.outputs.palette import colour
 from headnod.pipeline.estimate import State
-from heard import condition, estimate, silence
+from support.estimates import condition, estimate, silence
 
 NOWHERE = "no-such-lamp.invalid"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import debian_roots as roots
-from booted_machine import Machine
 from headnod.audio.audio_file import audio_file
 from headnod.resources import demo_clip
+from support import debian_roots as roots
+from support.booted_system import Machine
 
 HERE = Path(__file__).parent
 RATE = 22_050

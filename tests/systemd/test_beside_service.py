@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from booted_machine import Service
-from broker import Broker
-from broker import missing as no_broker
+from support.booted_system import Service
+from support.mqtt_broker import Broker
+from support.mqtt_broker import missing as no_broker
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(no_broker()), reason=f"not installed: {no_broker()}")]
 

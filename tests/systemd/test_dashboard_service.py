@@ -2,7 +2,7 @@
 
 import pytest
 
-from booted_machine import Service
+from support.booted_system import Service
 
 pytestmark = pytest.mark.long
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import debian_roots as roots
+from support import debian_roots as roots
 
 pytestmark = pytest.mark.long
 

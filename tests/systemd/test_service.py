@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-import debian_roots as roots
-from booted_machine import Service
+from support import debian_roots as roots
+from support.booted_system import Service
 
 pytestmark = pytest.mark.long
 

@@ -7,7 +7,7 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive, window_starts
-from tone_archive import GENRES, tone, tone_arrays, write_tones
+from support.tone_archive import GENRES, tone, tone_arrays, write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
 

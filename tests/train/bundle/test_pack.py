@@ -19,8 +19,8 @@ from headnod_train.packaging.model_card import write_card
 from headnod_train.packaging.pack import PackError, pack
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe
-from tiny_run import FRONT_END, SINGLE, write_run
-from tone_archive import tone_arrays, write_tones
+from support.tone_archive import tone_arrays, write_tones
+from support.training_run import FRONT_END, SINGLE, write_run
 
 QUIET = Console(quiet=True)
 TONES = Collection("tones", "Made by a formula: nobody's.")

@@ -21,8 +21,8 @@ from headnod_train.training import run_folder
 from headnod_train.training.augment import Augmentation
 from headnod_train.training.conversion import converted
 from headnod_train.training.run_folder import Quantised, Recipe, Settings, draft, runnable
-from tiny_run import FRONT_END
-from tone_archive import GENRES, write_tones
+from support.tone_archive import GENRES, write_tones
+from support.training_run import FRONT_END
 
 NAMES = ("mellow", "loud", "guitar", "Hip-Hop", "sad", "happy", "House")
 TAGS = Tags(NAMES, (0.5,) * len(NAMES), (-0.25,) * len(NAMES))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headnod_train.dataset.music_files import AUDIO, OTHER_AUDIO, find_files, text_of
-from importing import imported, refused
+from support.dataset_import import imported, refused
 
 
 def lay(folder, *names):

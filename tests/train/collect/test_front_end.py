@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
 
-from front_ends import TAGGER
 from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import FrontEnd
 from headnod.resources import find_model
 from headnod_train.__main__ import main
 from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive
-from importing import TUNES, imported
-from several_outputs import write
+from support.dataset_import import TUNES, imported
+from support.front_ends import TAGGER
+from support.multi_output_bundle import write
 
 
 @pytest.fixture(scope="module")

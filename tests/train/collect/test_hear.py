@@ -8,7 +8,7 @@ import soundfile
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.extraction import Heard, Unheard, as_levels, hear, middle
-from importing import COMMAND
+from support.dataset_import import COMMAND
 
 from .conftest import RATE, tune
 

@@ -9,7 +9,7 @@ import soundfile
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.dataset.archive import read_archive
-from importing import TUNES, imported, refused, work
+from support.dataset_import import TUNES, imported, refused, work
 
 
 def test_a_collection_becomes_an_archive_that_does_not_leak(music, out, capsys):

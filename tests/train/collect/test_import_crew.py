@@ -15,7 +15,7 @@ import pytest
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.dataset.parallel import hear_one
-from importing import COMMAND, TUNES, imported, work
+from support.dataset_import import COMMAND, TUNES, imported, work
 
 
 class Interrupting(io.FileIO):

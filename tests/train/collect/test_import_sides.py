@@ -8,8 +8,8 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.import_summary import remarks
 from headnod_train.dataset.tracks import Collection
-from importing import TUNES, imported, refused
-from tone_archive import tone_arrays
+from support.dataset_import import TUNES, imported, refused
+from support.tone_archive import tone_arrays
 
 from .conftest import RATE, tune
 

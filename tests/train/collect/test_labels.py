@@ -6,7 +6,7 @@ import pytest
 
 from headnod_train.dataset.label_names import labelled
 from headnod_train.dataset.tracks import Collection, CollectionError, Track
-from importing import imported, refused
+from support.dataset_import import imported, refused
 
 
 def collection(*genres):

@@ -6,7 +6,7 @@ import pytest
 
 from headnod_train.dataset.excerpts import remark, with_pieces
 from headnod_train.dataset.tracks import Track
-from importing import imported
+from support.dataset_import import imported
 
 PATTERNS = [
     "{genre}.{track:05d}.{piece}",

@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from broker import HOST, Broker, Heard, free_port, missing
-from doubles import Clock
 from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, of_estimate
 from headnod_train.simulator.simulated_listener import LABELS, Imagined
+from support.doubles import Clock
+from support.mqtt_broker import HOST, Broker, Heard, free_port, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

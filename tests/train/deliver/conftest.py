@@ -4,10 +4,10 @@ from contextlib import ExitStack
 
 import pytest
 
-import signing
-from broker import Broker
 from headnod_train.deploy.signing import sign
-from takers import Listener
+from support import signed_bundles
+from support.mqtt_broker import Broker
+from support.rollout_listeners import Listener
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def broker(running):
 
 @pytest.fixture
 def signed(tmp_path):
-    folder = signing.write(signing.good("2.0.0", serial=0, key=None), tmp_path / "fixed-2.0.0")
-    return sign(folder, signing.KEY)
+    folder = signed_bundles.write(signed_bundles.good("2.0.0", serial=0, key=None), tmp_path / "fixed-2.0.0")
+    return sign(folder, signed_bundles.KEY)
 
 
 @pytest.fixture

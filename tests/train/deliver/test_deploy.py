@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-import signing
-from broker import free_port, missing
-from takers import there
+from support import signed_bundles
+from support.mqtt_broker import free_port, missing
+from support.rollout_listeners import there
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -44,7 +44,7 @@ def test_the_command_signs_a_folder_with_the_key(broker, listener, tmp_path):
     )
     assert made.stdout.startswith('keys = ["ed25519:')
     there(listener("room"))
-    folder = signing.write(signing.good("3.0.0", serial=0, key=None), tmp_path / "fixed-3.0.0")
+    folder = signed_bundles.write(signed_bundles.good("3.0.0", serial=0, key=None), tmp_path / "fixed-3.0.0")
     ended = deploy(folder, "--key", tmp_path / "k", broker=broker)
     assert ended.returncode == 1
     assert "its signature is by none of the 1 keys" in ended.stdout + ended.stderr
@@ -79,7 +79,7 @@ def ssh(tmp_path):
     for each in (tmp_path / "bin").iterdir():
         each.chmod(0o755)
     (tmp_path / "state").mkdir()
-    (tmp_path / "headnod.toml").write_text(f'[model]\nkeys = ["{signing.public()}"]\n')
+    (tmp_path / "headnod.toml").write_text(f'[model]\nkeys = ["{signed_bundles.public()}"]\n')
     return {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "STATE_DIRECTORY": str(tmp_path / "state"),
@@ -95,7 +95,7 @@ def test_by_ssh_one_machine_installs_and_activates_it(signed, ssh, tmp_path):
 
 
 def test_by_ssh_a_refusal_there_is_a_fault_here(tmp_path, ssh):
-    (tmp_path / "other.bundle").write_bytes(signing.sent(key=signing.STRANGER))
+    (tmp_path / "other.bundle").write_bytes(signed_bundles.sent(key=signed_bundles.STRANGER))
     ended = deploy(tmp_path / "other.bundle", "--ssh", "pi@kitchen", **ssh)
     assert ended.returncode == 1
     assert "by none of the 1 keys" in ended.stderr

@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-import signing
-from broker import Broker, Heard, missing
 from headnod.mqtt.client import Broker as Where
 from headnod_train.deploy.rollout import LARGEST, Plan, RolloutError, roll_out
 from headnod_train.deploy.signing import sign
-from takers import there
+from support import signed_bundles
+from support.mqtt_broker import Broker, Heard, missing
+from support.rollout_listeners import there
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -139,8 +139,8 @@ def test_a_broker_that_refuses_it_is_named(tmp_path, signed):
 @pytest.fixture
 def another(tmp_path):
     """A bundle that somebody else rolls out meanwhile."""
-    folder = signing.write(signing.good("3.0.0", serial=0, key=None, seed=3), tmp_path / "fixed-3.0.0")
-    return sign(folder, signing.KEY).content
+    folder = signed_bundles.write(signed_bundles.good("3.0.0", serial=0, key=None, seed=3), tmp_path / "fixed-3.0.0")
+    return sign(folder, signed_bundles.KEY).content
 
 
 def held(broker, topic):

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-import signing
 from headnod.errors import BundleError, ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health
@@ -14,15 +13,16 @@ from headnod_train.__main__ import main
 from headnod_train.deploy.health_bounds import bounds
 from headnod_train.deploy.signing import opened, sign
 from headnod_train.deploy.signing_key import generate
-from signing import KEY, STRANGER, good, public
-from tone_archive import GENRES, write_tones
+from support import signed_bundles
+from support.signed_bundles import KEY, STRANGER, good, public
+from support.tone_archive import GENRES, write_tones
 
 NOON = 1_800_000_000
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return signing.write(good("1.2.3", serial=0, key=None), tmp_path / "fixed-1.2.3")
+    return signed_bundles.write(good("1.2.3", serial=0, key=None), tmp_path / "fixed-1.2.3")
 
 
 def test_the_file_has_everything_of_the_folder_a_serial_and_a_signature(folder):
@@ -86,7 +86,7 @@ def test_health_is_measured_on_an_archive(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     generate(tmp_path / "key", None)
     bundle = good("1.0.0", serial=0, key=None, labels=GENRES, front_end=FrontEnd())
-    folder = signing.write(bundle, tmp_path / "fixed-1.0.0")
+    folder = signed_bundles.write(bundle, tmp_path / "fixed-1.0.0")
     assert main(["sign", str(folder), "--key", "key", "--data", str(archive)]) == 0, capsys.readouterr().err
     health = opened(tmp_path / "fixed-1.0.0.bundle").manifest.health
     assert 0.0 <= health.entropy_low < health.entropy_high <= 1.0
@@ -120,6 +120,6 @@ def test_a_file_of_somebody_else_is_not_replaced(folder):
 
 
 def test_a_file_without_signature_is_not_deployed(tmp_path):
-    (tmp_path / "plain.bundle").write_bytes(signing.sent(key=None))
+    (tmp_path / "plain.bundle").write_bytes(signed_bundles.sent(key=None))
     with pytest.raises(BundleError, match="is not signed"):
         opened(tmp_path / "plain.bundle")

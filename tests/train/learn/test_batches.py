@@ -8,7 +8,7 @@ from headnod_train.dataset.archive import read_archive
 from headnod_train.training.archive_batches import Batch, Batches, Source, mixed
 from headnod_train.training.augment import Augmentation
 from headnod_train.training.soft_labels import labelled, not_music
-from tone_archive import write_tones
+from support.tone_archive import write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
 SPREAD = np.zeros(20, np.float32), np.full(20, 30, np.float32)

@@ -8,7 +8,7 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.training import run_folder
 from headnod_train.training.augment import Augmentation
 from headnod_train.training.run_folder import Quantised, RunError, Settings
-from tone_archive import write_tones
+from support.tone_archive import write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.training.fit import fit

@@ -8,8 +8,8 @@ from headnod.inference.model import softmax
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.calibrate import REFUSED, calibrate, fit, fit_certainty, fit_temperature
 from headnod_train.evaluation.predictions import Heard
-from tone_archive import write_tones
-from tone_models import FRONT_END, Nearest
+from support.tone_archive import write_tones
+from support.tone_models import FRONT_END, Nearest
 
 QUIET = Console(quiet=True)
 

@@ -10,8 +10,8 @@ from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.comparison import float_beside
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.evaluation.results import EvaluationError
-from tone_archive import write_tones
-from tone_models import FRONT_END, Nearest
+from support.tone_archive import write_tones
+from support.tone_models import FRONT_END, Nearest
 
 QUIET = Console(quiet=True)
 

@@ -15,9 +15,9 @@ from headnod_train.evaluation import calibrate
 from headnod_train.evaluation.conditions import CONDITIONS, SEED, Condition, recorded_rooms
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.evaluation.predictions import hear
-from signals import noise
-from tone_archive import write_tones
-from tone_models import FRONT_END, Nearest
+from support.signals import noise
+from support.tone_archive import write_tones
+from support.tone_models import FRONT_END, Nearest
 
 QUIET = Console(quiet=True)
 BANDS = Bands(FRONT_END)

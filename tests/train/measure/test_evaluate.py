@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from doubles import FixedModel
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.inference.model import softmax
@@ -21,8 +20,9 @@ from headnod_train.evaluation.predictions import Heard
 from headnod_train.evaluation.result_tables import LEAKY, LEARNED, warning
 from headnod_train.evaluation.results import EvaluationError, load, save
 from headnod_train.evaluation.sound_sets import estimates
-from signals import RATE, music
-from tone_archive import GENRES, write_tones
+from support.doubles import FixedModel
+from support.signals import RATE, music
+from support.tone_archive import GENRES, write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
 QUIET = Console(quiet=True)

@@ -15,9 +15,9 @@ from headnod_train.evaluation.result_tables import tables
 from headnod_train.evaluation.results import load
 from headnod_train.report import write_report
 from headnod_train.report.evaluation_page import page
-from tone_archive import write_tones
-from tone_models import FRONT_END, Nearest
-from watching import chromium, missing
+from support.browser import chromium, missing
+from support.tone_archive import write_tones
+from support.tone_models import FRONT_END, Nearest
 
 QUIET = Console(quiet=True)
 VOID = {"meta"}

@@ -4,9 +4,9 @@ import numpy as np
 import soundfile
 from rich.console import Console
 
-from doubles import FixedModel
 from headnod_train.evaluation.song_naming import SHORTEST, song_naming
-from signals import RATE, music
+from support.doubles import FixedModel
+from support.signals import RATE, music
 
 QUIET = Console(quiet=True)
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from doubles import FixedModel, manifest_of
 from headnod.errors import AudioError
 from headnod.inference.model import Prediction, softmax
 from headnod_train.evaluation.level_invariance import level_flips
 from headnod_train.evaluation.not_music import not_music
 from headnod_train.evaluation.sound_sets import CLIPS, clips_of, estimates
-from signals import RATE, music, noise, scaled
+from support.doubles import FixedModel, manifest_of
+from support.signals import RATE, music, noise, scaled
 
 JAZZ, METAL = (0.9, 0.1), (0.1, 0.9)
 

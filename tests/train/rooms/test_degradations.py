@@ -8,7 +8,7 @@ from headnod_train.acoustics.bands import Bands, heard_through, to_decibels, to_
 from headnod_train.acoustics.loudspeakers import Clip, Device
 from headnod_train.acoustics.noises import Hum, Noise
 from headnod_train.acoustics.reverberation import MeasuredRooms, Room, gains_of
-from signals import music
+from support.signals import music
 
 FRONT_END = FrontEnd()
 BANDS = Bands(FRONT_END)

@@ -10,7 +10,7 @@ from headnod_train.dataset.archive import heard_windows, read_archive
 from headnod_train.training import run_folder
 from headnod_train.training.augment import Augmentation
 from headnod_train.training.run_folder import Quantised, Recipe, Settings
-from tiny_network import dense
+from support.tflite_writer import dense
 
 FRONT_END = FrontEnd(n_mfcc=20)
 SINGLE = Calibration(1.5, 0.3)

@@ -11,14 +11,14 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
 
-import tiny_network
-from doubles import SMALL, manifest_of
 from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import chirp, write_golden
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest, manifest_bytes
 from headnod.inference.model import GenreModel
 from headnod.updates.bundle import join
 from headnod.updates.signature import encoded
+from support import tflite_writer
+from support.doubles import SMALL, manifest_of
 
 KEY, NEXT, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3))
 INPUT = (1, SMALL.frames, SMALL.n_mfcc)
@@ -92,7 +92,7 @@ def good(
     """A bundle that works; its window is half a second."""
     manifest = promise(version, serial=serial, labels=labels, front_end=front_end, health=health, supersedes=supersedes)
     spread = np.random.default_rng(seed).standard_normal((len(labels), front_end.frames * front_end.n_features)) / 100.0
-    network = tiny_network.dense(spread, (1, front_end.frames, front_end.n_features))
+    network = tflite_writer.dense(spread, (1, front_end.frames, front_end.n_features))
     return files_of(manifest, network, golden_of(network, manifest), key=key)
 
 
@@ -104,19 +104,19 @@ def sent(**how) -> bytes:
 def bad(fault: str, *, serial: int = 1) -> dict[str, bytes]:
     """A bundle that is validly signed and does not work."""
     plain = promise(serial=serial)
-    network = tiny_network.dense(weights(), INPUT)
+    network = tflite_writer.dense(weights(), INPUT)
     golden, forged = golden_of(network, plain), forged_golden(plain)
     infinite = np.array([[1e38], [-1e38]]) * np.ones(80)
-    slow = tiny_network.deep(750, layers=10, shape=INPUT)
+    slow = tflite_writer.deep(750, layers=10, shape=INPUT)
     faults = {
         "labels": (promise(serial=serial, labels=("jazz", "metal", "pop")), network, golden),
-        "shape": (plain, tiny_network.dense(np.zeros((2, 90)), (1, SMALL.frames, SMALL.n_mfcc + 1)), golden),
-        "type": (plain, tiny_network.dense(np.ones((2, 80)), INPUT, taken=(0.1, 0), given=(0.1, 0)), golden),
-        "nan": (plain, tiny_network.dense(np.full((2, 80), np.nan), INPUT), forged),
-        "huge numbers": (plain, tiny_network.dense(infinite, INPUT), forged),
+        "shape": (plain, tflite_writer.dense(np.zeros((2, 90)), (1, SMALL.frames, SMALL.n_mfcc + 1)), golden),
+        "type": (plain, tflite_writer.dense(np.ones((2, 80)), INPUT, taken=(0.1, 0), given=(0.1, 0)), golden),
+        "nan": (plain, tflite_writer.dense(np.full((2, 80), np.nan), INPUT), forged),
+        "huge numbers": (plain, tflite_writer.dense(infinite, INPUT), forged),
         "slow": (plain, slow, golden_of(slow, plain)),
-        "hungry": (plain, tiny_network.deep(1000, layers=1500, shape=INPUT), forged),
-        "other answers": (plain, tiny_network.dense(weights(seed=9), INPUT), golden),
+        "hungry": (plain, tflite_writer.deep(1000, layers=1500, shape=INPUT), forged),
+        "other answers": (plain, tflite_writer.dense(weights(seed=9), INPUT), golden),
         "no network": (plain, b"TFL3" * 100, golden),
         "no golden numbers": (plain, network, b""),
     }
@@ -126,7 +126,7 @@ def bad(fault: str, *, serial: int = 1) -> dict[str, bytes]:
 def collapsed(*, serial: int = 1, version: str = "6.6.6") -> dict[str, bytes]:
     """A bundle that works as it was measured, and knows nothing."""
     manifest = promise(version, serial=serial, health=Health(0.05, 0.95))
-    network = tiny_network.dense(np.zeros((2, 80)), INPUT)
+    network = tflite_writer.dense(np.zeros((2, 80)), INPUT)
     return files_of(manifest, network, golden_of(network, manifest))
 
 

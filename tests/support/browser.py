@@ -19,9 +19,9 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker import Broker, at_once, free_port
 from headnod.mqtt.payloads import encode, of_estimate
-from heard import estimate
+from support.estimates import estimate
+from support.mqtt_broker import Broker, at_once, free_port
 
 CHROMIUM = shutil.which("chromium")
 PATIENCE = 15.0

@@ -2,7 +2,7 @@
 
 import json
 
-from listening import is_estimate
+from support.listener_process import is_estimate
 
 STABLE, OWN = "headnod/deploy/stable", "headnod/kitchen/deploy"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "benchmarks" / "paced_microphone.c"
+SOURCE = Path(__file__).parents[2] / "benchmarks" / "paced_microphone.c"
 RATE = 48_000
 
 

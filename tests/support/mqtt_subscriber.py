@@ -15,7 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 if TYPE_CHECKING:
-    from broker import Broker
+    from support.mqtt_broker import Broker
 
 STARTING = 10.0
 """Seconds that a busy machine may take to start a broker, or to answer."""

@@ -15,8 +15,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
-from authority import Certificate
-from subscriber import STARTING, Heard, at_once
+from support.certificates import Certificate
+from support.mqtt_subscriber import STARTING, Heard, at_once
 
 __all__ = ["HOST", "STARTING", "Broker", "Heard", "at_once", "free_port", "missing"]
 

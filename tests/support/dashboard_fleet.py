@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from headnod.dashboard.fleet import Fleet
-from watching import told
+from support.browser import told
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 

@@ -2,7 +2,7 @@
 
 import time
 
-from watching import PATIENCE
+from support.browser import PATIENCE
 
 
 def card(page, node):

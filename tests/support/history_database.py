@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import structs
 
-import heard
 from headnod.clock import Clock
 from headnod.outputs.history.recorder import History, HistorySettings
 from headnod.outputs.history.records import read_estimates
 from headnod.pipeline.estimate import SILENCE
 from headnod.pipeline.songs import Songs, SongSettings
-from heard import GTZAN
+from support import estimates
+from support.estimates import GTZAN
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 UP = 5000.0
@@ -23,7 +23,7 @@ def estimate(index, *, genre=None, model="genre-0.1.0", labels=GTZAN):
     genre = labels[index // 60 % len(labels)] if genre is None else genre
     rest = 0.0 if genre == SILENCE else 0.18 / (len(labels) - 1)
     return structs.replace(
-        heard.estimate(genre),
+        estimates.estimate(genre),
         sequence=index,
         time=START + timedelta(seconds=3 * index, milliseconds=index % 7),
         seconds=3.0 * index,

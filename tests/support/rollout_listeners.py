@@ -6,7 +6,6 @@ import random
 import threading
 from pathlib import Path
 
-import signing
 from headnod.errors import HeadnodError
 from headnod.factory.publisher_factory import LARGEST_BUNDLE, told
 from headnod.mqtt.client import Broker as Where
@@ -16,7 +15,8 @@ from headnod.mqtt.topics import Topics, channel
 from headnod.updates.bundle import split
 from headnod.updates.install_progress import Progress, Stage
 from headnod.updates.installer import Intake
-from publishing import info
+from support import signed_bundles
+from support.mqtt_publisher import info
 
 
 class Untried(Intake):
@@ -45,7 +45,7 @@ class Listener:
         state.mkdir(parents=True)
         self.heard: list[str] = []
         kind = Intake if tried else Untried
-        self.intake = kind(state, [signing.public()], self._tell, budget=1.0, windows=4)
+        self.intake = kind(state, [signed_bundles.public()], self._tell, budget=1.0, windows=4)
         self._link = Link(
             Where(broker.host, broker.port, f"sim-{node}"),
             will=(self.topics.status, b"offline"),

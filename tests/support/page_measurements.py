@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from heard import GTZAN
-from watching import information, song, told
+from support.browser import information, song, told
+from support.estimates import GTZAN
 
 
 def longest(trace):

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from headnod.mqtt.topics import Topics
-from mqtt_payloads import Sent
+from support.mqtt_payloads import Sent
 
 LONGEST = 2048
 

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from home_assistant_words import (
+from support.home_assistant_schema import (
     CLASSES,
     DEVICE,
     ENTITY_ID,

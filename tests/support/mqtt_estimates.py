@@ -2,7 +2,7 @@
 
 import msgspec
 
-from publishing import TOPICS, sequences, until
+from support.mqtt_publisher import TOPICS, sequences, until
 
 PATIENCE = 15.0
 """Seconds within which something has to come."""

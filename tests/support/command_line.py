@@ -12,7 +12,7 @@ from pathlib import Path
 import soundfile
 
 from headnod.features.frontend import Audio
-from signals import RATE
+from support.signals import RATE
 
 HEADNOD = (sys.executable, "-m", "headnod")
 PATIENCE = 60.0

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from broker import HOST, Broker, Heard, free_port
-from doubles import Clock
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod_train.simulator.simulated_listener import Imagined
-from mqtt_payloads import KITCHEN, health, info, song
+from support.doubles import Clock
+from support.mqtt_broker import HOST, Broker, Heard, free_port
+from support.mqtt_payloads import KITCHEN, health, info, song
 
-KITS = Path(__file__).parents[1] / "firmware_config"
+KITS = Path(__file__).parents[2] / "firmware_config"
 KIT = KITS / "mosquitto"
 
 

@@ -5,7 +5,7 @@ import socket
 import threading
 from typing import Self
 
-from broker import HOST
+from support.mqtt_broker import HOST
 
 
 class Proxy:

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import soundfile
 
-from signals import RATE, sine
+from support.signals import RATE, sine
 
 PCM, FLOAT = 1, 3
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import soundfile
 
-import signals
-from brief_bundle import WINDOW
-from listening import STARTING, is_estimate, is_waiting
+from support import signals
+from support.listener_process import STARTING, is_estimate, is_waiting
+from support.short_window_bundle import WINDOW
 
 LOST, RETURN = 2.25, 5.0
 FOUND = WINDOW + RETURN

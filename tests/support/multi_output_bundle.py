@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 from msgspec import structs
 
-import tiny_network
-from doubles import manifest_of
-from front_ends import SMALL_POWER
 from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import write_golden
 from headnod.inference.manifest import (
@@ -26,6 +23,9 @@ from headnod.inference.manifest import (
     manifest_bytes,
 )
 from headnod.inference.model import GenreModel
+from support import tflite_writer
+from support.doubles import manifest_of
+from support.front_ends import SMALL_POWER
 
 LABELS = ("jazz", "metal")
 TAGS = ("mellow", "loud", "guitar", "Hip-Hop", "80s", "female vocalists", "sad")
@@ -56,9 +56,9 @@ def network(front_end: FrontEnd = SMALL_POWER, *, kind: str = "int8", labels: tu
     shape = (1, front_end.frames, front_end.n_features)
     matrices = [rng.integers(-9, 10, (size, inputs)) for size in sizes.values()]
     if kind == "float32":
-        return tiny_network.heads([0.02 * matrix for matrix in matrices], shape)
+        return tflite_writer.heads([0.02 * matrix for matrix in matrices], shape)
     given = [(0.05, 3), (0.1, -4), (0.08, 0)]
-    return tiny_network.heads(matrices, shape, taken=(0.02, -10), given=given, weight_scale=0.02)
+    return tflite_writer.heads(matrices, shape, taken=(0.02, -10), given=given, weight_scale=0.02)
 
 
 def write(folder: Path, front_end: FrontEnd = SMALL_POWER, *, kind: str = "int8", labels: tuple = LABELS) -> Path:

@@ -6,7 +6,7 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.inference.model import softmax
 from headnod_train.dataset.archive import heard_windows
-from tone_archive import GENRES
+from support.tone_archive import GENRES
 
 FRONT_END = FrontEnd(n_mfcc=20)
 

@@ -17,7 +17,7 @@ from headnod.mqtt.queue import LATE, Outbox
 from headnod.mqtt.retained_topics import Ledger
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import Condition, Estimate, State
-from heard import GTZAN, estimate
+from support.estimates import GTZAN, estimate
 
 BEGAN = datetime(2026, 11, 22, 12, tzinfo=UTC)
 EVERY = 3.0

@@ -1,0 +1,1 @@
+"""What the tests share: servers, machines, sounds and small bundles, one module for each."""
