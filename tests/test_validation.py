@@ -321,8 +321,8 @@ def test_what_the_service_may_not_see_or_do_is_refused(units, tmp_path):
 @pytest.mark.parametrize(
     ("address", "more", "told"),
     [
-        ("http://203.0.113.9:8000/live.mp3", "", "203.0.113.9 is outside of the house"),
-        ("https://me:secret@203.0.113.9/live", "", "203.0.113.9 is outside of the house"),
+        ("http://203.0.113.9:8000/live.mp3", "", "203.0.113.9 is outside of the local network"),
+        ("https://me:secret@203.0.113.9/live", "", "203.0.113.9 is outside of the local network"),
         ("http://203.0.113.9/live", "IPAddressAllow=any\n", ""),
         ("http://192.168.1.7/live", "", ""),
         ("http://localhost/live", "", ""),

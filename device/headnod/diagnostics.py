@@ -97,7 +97,7 @@ def _model(config: Config, state: Path | None) -> Finding:
     return Finding(
         "model",
         "well",
-        f"{model.manifest.id}: {len(model.labels)} genres, golden numbers agree, {took:.1f} ms a window",
+        f"{model.manifest.id}: {len(model.labels)} genres, golden numbers agree, {took:.1f} ms per window",
     )
 
 
@@ -108,7 +108,7 @@ def _microphone(config: Config) -> Finding:
         while room.seconds < _SECONDS:
             samples = capture.read(max(deadline - time.monotonic(), 0.0))
             if not samples:
-                message = "it opened, but no sound came (is it hung, or held by another program?)"
+                message = "the microphone opened, but it delivered no sound (does another program use it?)"
                 raise AudioError(message)
             room.hear(mixer.mix(from_s16(samples, capture.channels)))
         heard, rate = room.report(), capture.rate
@@ -160,17 +160,17 @@ def _broker(config: Config) -> Finding:
         if step.verdict == "fault":
             # The listener goes on without its broker, and keeps what it heard for it.
             return Finding("broker", "warning", f"{step.step}: {step.message}")
-    return Finding("broker", "well", f"{config.mqtt.host} takes and gives back what {ours.node} says")
+    return Finding("broker", "well", f"{config.mqtt.host} accepts and returns the messages of {ours.node}")
 
 
 def _disk(config: Config, state: Path | None) -> Finding:
     path = output_factory.history_path(config.history)
     folder = path.parent if path is not None else state
     if folder is None:
-        return Finding("disk", "none", "no history is kept here (set history.path)")
+        return Finding("disk", "none", "no history is kept (set history.path)")
     own = state is None or folder != state or not state.is_symlink()
     if own and not os.access(folder, os.W_OK):
-        return Finding("disk", "warning", f"{folder} cannot be written to, so nothing is remembered (check its owner)")
+        return Finding("disk", "warning", f"{folder} is not writable, so nothing is stored (check its owner)")
     # The service's folder is a link into one that only root may enter, on the same file system.
     free = shutil.disk_usage(folder if own else folder.parent).free
     verdict: Literal["well", "warning"] = "well" if free > _LEAST_FREE else "warning"
@@ -181,5 +181,5 @@ def _clock(_config: Config) -> Finding:
     kept = clock_is_kept()
     if kept:
         return Finding("clock", "well", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
-    what = "is not synchronised yet" if kept is False else "may not be synchronised: the system does not say"
-    return Finding("clock", "warning", f"{what}, and the dates of estimates may be wrong (timedatectl)")
+    what = "is not synchronised yet" if kept is False else "may not be synchronised (the system does not report it)"
+    return Finding("clock", "warning", f"the clock {what}, so the dates of estimates may be wrong (see timedatectl)")

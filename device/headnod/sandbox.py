@@ -103,8 +103,8 @@ class Sandbox:
         if "any" in allowed or any(ip in ipaddress.ip_network(each, strict=False) for each in networks):
             return ""
         return (
-            f"{address} is outside of the house, where {self.unit} may not go ('sudo systemctl edit {self.unit}': "
-            f"[Service], IPAddressAllow={address})"
+            f"{address} is outside of the local network, which {self.unit} may not leave "
+            f"('sudo systemctl edit {self.unit}': [Service], IPAddressAllow={address})"
         )
 
     def option(self, name: str) -> str:

@@ -44,7 +44,7 @@ def test_without_a_state_folder_there_are_the_shipped_models(tmp_path):
         return run("models", *words, environment=surroundings(tmp_path))
 
     assert {row["origin"] for row in listed(headnod)} == {"shipped"}
-    assert "no/where: is no folder" in fault(headnod("list", "--state", "no/where"), 78)
+    assert "no/where: is not a folder" in fault(headnod("list", "--state", "no/where"), 78)
 
 
 @pytest.mark.parametrize("name", [models()[-1].name, models()[-1].name.rpartition("-")[0]])
@@ -110,7 +110,7 @@ def test_without_a_key_only_a_person_who_says_so_installs_anything(headnod, bund
         (("shadow", "nothing"), 78, "there is no installed model 'nothing'"),
         (("shadow",), 1, "no shadow has heard music here yet"),
         (("install", "/nowhere"), 1, "/nowhere: no such file or directory"),
-        (("list", "--state", "/nowhere"), 78, "/nowhere: is no folder"),
+        (("list", "--state", "/nowhere"), 78, "/nowhere: is not a folder"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(headnod, words, status, why):

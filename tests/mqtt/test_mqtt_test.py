@@ -107,7 +107,7 @@ def test_limits_and_what_does_not_fit_are_told():
 def test_no_right_is_claimed_where_nothing_is_acknowledged():
     with StrictBroker(maximum_qos=0) as strict:
         ended = headnod(host=HOST, port=strict.port, node="kitchen")
-    assert "warning  rights       at QoS 0 the broker does not tell what it refuses" in ended.stdout
+    assert "warning  rights       at QoS 0 the broker does not report what it refuses" in ended.stdout
     assert "may be written" not in ended.stdout
     assert {each.qos for each in strict.published} == {0}
 

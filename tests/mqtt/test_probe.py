@@ -75,7 +75,7 @@ def test_all_is_well_with_tls_and_the_end_of_the_certificate_is_told(tmp_path, a
     with secured(tmp_path, authority.issue("good")) as broker:
         steps = walk(address(broker, host="localhost", tls=Tls(authority.file)))
     assert {step.verdict for step in steps} == {"well"}
-    assert steps[2].message.startswith("TLSv1.3, good until 2099-12-31 (")
+    assert steps[2].message.startswith("TLSv1.3, valid until 2099-12-31 (")
 
 
 def test_a_certificate_that_is_about_to_expire_is_warned_of_and_the_walk_goes_on(tmp_path, authority):
@@ -144,7 +144,7 @@ def test_a_broker_that_wants_our_certificate_says_so(tmp_path, authority):
         message = stopped("certificate", address(broker, host="localhost", tls=Tls(authority.file)))
         own = authority.issue("kitchen")
         steps = walk(address(broker, host="localhost", tls=Tls(authority.file, own.file, own.key)))
-    assert "it does not take our certificate" in message
+    assert "it rejects our certificate" in message
     assert "mqtt.cert_file" in message
     assert steps[-1].verdict == "well"
 

@@ -14,12 +14,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Teach the parser this command."""
     parser = subparsers.add_parser(
         "check",
-        help="look at every part and say what helps",
+        help="test every part and say how to fix faults",
         description="Look at configuration, runtime, model, microphone, lights, broker, disk and clock. "
-        "Exit status: 0 if headnod can work, 1 if something keeps it from it, 78 for the configuration.",
+        "Exit status: 0 if headnod can work, 1 if a fault prevents it, 78 for an invalid configuration.",
         allow_abbrev=False,
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
     add_model(parser)
     add_config(parser)

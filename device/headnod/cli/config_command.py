@@ -12,9 +12,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser("config", help="show or check the configuration", allow_abbrev=False)
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     show = verbs.add_parser("show", help="print every value and where it came from", allow_abbrev=False)
-    show.add_argument("--json", action="store_true", help="print a JSON object")
+    show.add_argument("--json", action="store_true", help="print it as JSON")
     show.set_defaults(run=run_show)
-    check = verbs.add_parser("check", help="say whether the configuration can be used", allow_abbrev=False)
+    check = verbs.add_parser("check", help="check that the configuration is valid", allow_abbrev=False)
     check.set_defaults(run=run_check)
     for verb in (show, check):
         add_config(verb)

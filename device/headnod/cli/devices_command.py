@@ -17,7 +17,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser(
         "devices",
         help="list microphones by their stable names",
-        description="List microphones. The first name of each stays the same across boots and plugs: "
+        description="List microphones. The first name of each stays the same after a reboot and at another USB port: "
         "put it into the configuration as microphone.device, or give it to 'headnod listen --device'.",
         allow_abbrev=False,
     )
@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     usual = find("", found, there.closed)
     for device in found:
         mark = "*" if device is usual else " "
+        channels = "channel" if device.channels == 1 else "channels"
         also = f"  also {', '.join(device.others)}" if device.others else ""
-        print(legible(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} channels{also}"))  # noqa: T201
-    print("* is taken when none is named")  # noqa: T201
+        print(legible(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} {channels}{also}"))  # noqa: T201
+    print("* is used if none is named")  # noqa: T201
     return 0

@@ -9,7 +9,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "headnod": (
         "headnod listen                             watch the bars move",
         "headnod classify song.mp3                  name the genre of a file",
-        "headnod check                              look at every part and say what helps",
+        "headnod check                              test every part and say how to fix faults",
     ),
     "headnod listen": (
         "headnod listen                             watch the bars move",

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
-    parser = subparsers.add_parser("leds", help="see what the lights will show", allow_abbrev=False)
+    parser = subparsers.add_parser("leds", help="preview what the lights show", allow_abbrev=False)
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     preview = verbs.add_parser(
         "preview", help="draw the configured lights at several moments into a PNG", allow_abbrev=False
     )
-    preview.add_argument("picture", metavar="FILE", type=Path, nargs="?", default=Path("leds.png"), help="leds.png")
+    preview.add_argument(
+        "picture", metavar="FILE", type=Path, nargs="?", default=Path("leds.png"), help="write it here (leds.png)"
+    )
     preview.add_argument("--kind", choices=("pins", "ws2812", "apa102", "wled"), help="draw these lights")
     preview.add_argument("--count", metavar="N", type=int, help="LEDs of the strip or lamp")
     preview.add_argument("--mode", choices=("bars", "mood"), help="how a strip shows genres")

@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 _EXAMPLES = """\
 examples:
   headnod models install genre-0.2.0.bundle     verify, try, store and activate it
-  headnod models rollback                       the former model listens again
-  headnod models shadow genre-0.2.0 --every 5   let it hear along and compare
+  headnod models rollback                       return to the previous model
+  headnod models shadow genre-0.2.0 --every 5   run it beside the active model and compare
 """
 
 
@@ -33,36 +33,38 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser(
         "models",
         help="install, try, activate and take back models",
-        description="Install, try, activate and take back models. A listener that runs changes over by itself.",
+        description="Install, try, activate and take back models. A running listener changes over by itself.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    listed = verbs.add_parser("list", help="print every model that is here", allow_abbrev=False)
-    listed.add_argument("--json", action="store_true", help="print a JSON object a line")
+    listed = verbs.add_parser("list", help="list installed and shipped models", allow_abbrev=False)
+    listed.add_argument("--json", action="store_true", help="print one JSON object per line")
     listed.set_defaults(run=run_list)
-    verify = verbs.add_parser("verify", help="say whether a bundle is signed, whole and works here", allow_abbrev=False)
-    verify.add_argument("bundle", metavar="FILE|FOLDER|NAME", help="a bundle, or a model that is here")
+    verify = verbs.add_parser(
+        "verify", help="check the signature, the files and the results of a bundle", allow_abbrev=False
+    )
+    verify.add_argument("bundle", metavar="FILE|FOLDER|NAME", help="a bundle, or an installed or shipped model")
     verify.set_defaults(run=run_verify)
     install = verbs.add_parser("install", help="verify, try, store and activate a bundle", allow_abbrev=False)
     install.add_argument("bundle", metavar="FILE|FOLDER|-", help="a signed bundle; - reads it from stdin")
     install.add_argument("--unsigned", action="store_true", help="take one without a signature, where no key is set")
     install.add_argument("--keep-current", action="store_true", help="store it and do not activate it")
     install.set_defaults(run=run_install)
-    activate = verbs.add_parser("activate", help="let a model listen, on probation", allow_abbrev=False)
+    activate = verbs.add_parser("activate", help="activate a model, on probation", allow_abbrev=False)
     activate.add_argument("model", metavar="NAME", help="as 'headnod models list' names it")
     activate.set_defaults(run=run_activate)
-    rollback = verbs.add_parser("rollback", help="let the former model listen again", allow_abbrev=False)
+    rollback = verbs.add_parser("rollback", help="return to the previous model", allow_abbrev=False)
     rollback.set_defaults(run=run_rollback)
     prune = verbs.add_parser("prune", help="remove the oldest models", allow_abbrev=False)
     prune.add_argument(
-        "--keep", type=at_least(0), default=2, metavar="N", help="keep so many (2); those in use stay anyway"
+        "--keep", type=at_least(0), default=2, metavar="N", help="keep the N newest (2); models in use are always kept"
     )
     prune.set_defaults(run=run_prune)
-    shadow = verbs.add_parser("shadow", help="let a second model hear along and compare", allow_abbrev=False)
+    shadow = verbs.add_parser("shadow", help="run a second model beside the active one and compare", allow_abbrev=False)
     shadow.add_argument("model", nargs="?", metavar="NAME", help="the second model; without it, print how they agree")
-    shadow.add_argument("--every", type=at_least(1), default=5, metavar="N", help="each so many windows with music (5)")
+    shadow.add_argument("--every", type=at_least(1), default=5, metavar="N", help="every N-th window with music (5)")
     shadow.add_argument("--stop", action="store_true", help="end it")
     shadow.set_defaults(run=run_shadow)
     for verb in (listed, verify, install, activate, rollback, prune, shadow):
@@ -184,7 +186,7 @@ def run_shadow(options: argparse.Namespace) -> None:
             message = f"there is no installed model '{options.model}' (install it with --keep-current)"
             raise ConfigError(message)
         write_order(state, ShadowOrder(name, options.every))
-        print(f"{options.model} hears along: 'headnod models shadow' tells how they agree")  # noqa: T201
+        print(f"{options.model} runs as the shadow: 'headnod models shadow' shows how often they agree")  # noqa: T201
 
 
 def _state(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:
@@ -196,7 +198,7 @@ def _state(options: argparse.Namespace, config: Config, *, reading: bool = False
     place = known or STATE / MAIN
     # Before the service was installed there is nothing in its folder, which is for reading enough to know.
     if not readable_folder(place) and not (reading and known is None):
-        message = f"{place}: is no folder (name the listener's state directory with --state)"
+        message = f"{place}: is not a folder (name the listener's state directory with --state)"
         raise ConfigError(message)
     return place
 

@@ -14,18 +14,18 @@ _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser this command."""
     parser = subparsers.add_parser(
-        "mqtt", help="test the way to the broker, show what is published", allow_abbrev=False
+        "mqtt", help="test the connection to the broker, describe its messages", allow_abbrev=False
     )
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     test = verbs.add_parser(
         "test",
-        help="walk to the broker and say where the way ends",
+        help="test each step of the connection to the broker",
         description="Try the broker's name, its port, its certificate, the login, the right to publish and the way "
         "back, under another client id than the listener's. Exit status: 0 if all of it works, 1 if not, 78 for "
         "the configuration.",
         allow_abbrev=False,
     )
-    test.add_argument("--json", action="store_true", help="print a JSON object a line")
+    test.add_argument("--json", action="store_true", help="print one JSON object per line")
     add_config(test)
     test.set_defaults(run=run_test)
     schema = verbs.add_parser("schema", help="print the JSON Schema of every payload", allow_abbrev=False)

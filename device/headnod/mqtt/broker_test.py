@@ -128,7 +128,9 @@ class _Trial:
             pass
         if not self._connected.is_set():
             return [Step("login", "fault", self._unanswered())]
-        who = f"as '{self._broker.username}'" if self._broker.username else "as nobody in particular (mqtt.username)"
+        who = (
+            f"as '{self._broker.username}'" if self._broker.username else "without a user name (mqtt.username is empty)"
+        )
         return [Step("login", "well", f"MQTT {'5' if self._broker.modern else '3.1.1'}, {who}")]
 
     def limits(self) -> list[Step]:
@@ -153,9 +155,9 @@ class _Trial:
             step for (foreign, refusal), names in refused.items() for step in self._refused(foreign, refusal, names)
         ]
         if not self._broker.modern:
-            steps.append(Step("rights", "warning", "MQTT 3.1.1 does not tell what a broker refuses (mqtt.protocol)"))
+            steps.append(Step("rights", "warning", "MQTT 3.1.1 does not report what a broker refuses (mqtt.protocol)"))
         elif self._link.limits.maximum_qos == 0:
-            steps.append(Step("rights", "warning", "at QoS 0 the broker does not tell what it refuses"))
+            steps.append(Step("rights", "warning", "at QoS 0 the broker does not report what it refuses"))
         return steps or [Step("rights", "well", f"{len(written)} topics may be written")]
 
     def sizes(self) -> list[Step]:
@@ -197,7 +199,7 @@ class _Trial:
         return _by_topic("rights", "fault", topics, " may not be written: ", f"{refusal} ({hint})")
 
     def _unanswered(self) -> str:
-        silent = f"{self._broker}: it does not answer within {self._patience:g} s (is it a broker, and is it well?)"
+        silent = f"{self._broker}: it does not answer within {self._patience:g} s (is it an MQTT broker?)"
         reason = silent if self._trying() else self._link.reason
         hung_up = "lost" in reason or "reset" in reason
         if (self._trying() or hung_up) and self._broker.modern and speaks_older(self._broker, self._patience):
@@ -211,12 +213,14 @@ class _Trial:
             return Step("round trip", "warning", f"not tried, since {topic} may not be written: {refusal}")
         if not self._returned.wait(self._patience):
             heard = f"{self._user} must read {self._topics.settings} and {self._topics.requests}"
-            return Step("round trip", "fault", f"{topic} was sent and did not come back: no command would ({heard})")
+            return Step(
+                "round trip", "fault", f"{topic} was sent and did not come back, so no command would arrive ({heard})"
+            )
         return Step("round trip", "well", f"{topic} came back after {1e3 * (time.monotonic() - began):.0f} ms")
 
     @property
     def _user(self) -> str:
-        return f"user '{self._broker.username}'" if self._broker.username else "whoever gives no name"
+        return f"user '{self._broker.username}'" if self._broker.username else "a client without a user name"
 
     def _trying(self) -> bool:
         return not self._link.reason or self._link.reason.endswith(": connecting")

@@ -107,11 +107,11 @@ def _certificate(broker: Broker, tls: Tls, connection: socket.socket, now: Calla
     except (ssl.SSLError, OSError) as error:
         return Step("certificate", "fault", f"{broker}: {_no_tls(error)}")
     if tls.insecure:
-        return Step("certificate", "warning", f"{version}, but anybody could be the broker (mqtt.insecure)")
+        return Step("certificate", "warning", f"{version}, and the broker is not verified (mqtt.insecure)")
     end = _date(shown, "notAfter")
     days = (end - now()).days
     verdict: Literal["well", "warning"] = "well" if days >= _SOON else "warning"
-    return Step("certificate", verdict, f"{version}, good until {end:%Y-%m-%d} ({days} days)")
+    return Step("certificate", verdict, f"{version}, valid until {end:%Y-%m-%d} ({days} days)")
 
 
 def _await_alert(secure: ssl.SSLSocket) -> None:
@@ -157,7 +157,7 @@ def _shown_anyway(broker: Broker, tls: Tls) -> dict[str, Any]:
 def _no_tls(error: OSError) -> str:
     reason = str(getattr(error, "reason", None) or error.strerror or error or "it hung up").replace("_", " ").lower()
     if "certificate" in reason or "unknown ca" in reason:
-        return f"it does not take our certificate: {reason} (see mqtt.cert_file and mqtt.key_file)"
+        return f"it rejects our certificate: {reason} (see mqtt.cert_file and mqtt.key_file)"
     return f"no TLS: {reason} (8883 is the usual port with TLS, 1883 without; see mqtt.port and mqtt.cert_file)"
 
 

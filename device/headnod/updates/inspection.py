@@ -32,14 +32,14 @@ def examine(path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable
     """
     files = read(path)
     if any(_same(folder / MANIFEST, files[MANIFEST]) for folder in shipped):
-        yield "trusted    it came with headnod"
+        yield "trusted    shipped with headnod"
     else:
         verify(files[MANIFEST], files.get(SIGNATURE), keys)
-        yield "trusted    its signature is by a key of model.keys"
+        yield "trusted    signed with a key of model.keys"
     manifest = parse_manifest(files[MANIFEST], path / MANIFEST)
     for file in HASHED:
         if hashlib.sha256(files[file]).hexdigest() != manifest.sha256[file]:
-            message = f"{path}: {file}: is not what the manifest promises (the bundle is damaged: copy it again)"
+            message = f"{path}: {file}: does not match the manifest (the bundle is damaged: copy it again)"
             raise BundleError(message)
     yield f"whole      {manifest.id}, serial {manifest.serial or 'none'}, {len(manifest.labels)} labels"
     with TemporaryDirectory() as beside:
@@ -47,7 +47,7 @@ def examine(path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable
         for file, content in files.items():
             Path(beside, file).write_bytes(content)
         outcome = self_test(Path(beside), budget=budget)
-    yield f"works      golden numbers agree, {outcome.milliseconds:g} ms a window"
+    yield f"works      golden numbers agree, {outcome.milliseconds:g} ms per window"
 
 
 def _same(path: Path, content: bytes) -> bool:
