@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from headnod.config import Config, HistorySection, LedsSection, MicrophoneSection, MqttSection
 from headnod.errors import ConfigError
-from headnod.runtime import Daemon
+from headnod.runtime import Runtime
 from support.listener_process import waits_until
 
 
@@ -45,10 +45,10 @@ def config(tmp_path):
 def test_a_listener_that_cannot_begin_closes_what_it_opened(config, changed, fault):
     files, threads = opened(), threading.active_count()
     with pytest.raises(ConfigError, match=fault):
-        Daemon(replace(config, **changed), "mic", None)
+        Runtime(replace(config, **changed), "mic", None)
     assert opened() == files
     assert waits_until(lambda: threading.active_count() == threads, 2.0)
     # The lock of the microphone is free again, and so is the history.
-    with Daemon(config, "mic", None):
+    with Runtime(config, "mic", None):
         assert len(opened()) > len(files)
     assert opened() == files

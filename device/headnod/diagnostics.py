@@ -30,7 +30,7 @@ from headnod.pipeline.level_meter import Room
 from headnod.resources import configured_model
 from headnod.service import Service, readable_folder
 from headnod.system import clock_is_kept
-from headnod.updates.manager import Reign
+from headnod.updates.manager import ModelManager
 
 _SECONDS = 1.0
 _LIVELY_DB = 3.0
@@ -87,8 +87,8 @@ def _runtime(_config: Config) -> Finding:
 def _model(config: Config, state: Path | None) -> Finding:
     # The link to the installed model is in it.
     reachable = state is not None and config.model.installed and readable_folder(state)
-    reigning = Reign(state if reachable else None, lambda _progress: None).folder(config)
-    folder = reigning or configured_model(config.model.name)
+    installed_folder = ModelManager(state if reachable else None, lambda _progress: None).folder(config)
+    folder = installed_folder or configured_model(config.model.name)
     model = GenreModel.load(folder)
     prove(model, read_checked(folder, GOLDEN, model.manifest))
     began = time.perf_counter()

@@ -9,25 +9,30 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
 from headnod.audio.resampling import OutputRate
+from headnod.audio.web_address import is_address, shown
 from headnod.clock import Clock
 from headnod.config import Config
+from headnod.config.validation import validate_listener
 from headnod.errors import HeadnodError
 from headnod.factory import output_factory
-from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, source
+from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
 from headnod.outputs import Sink, close_all, show_all
 from headnod.outputs.systemd import Notify
 from headnod.pipeline.estimate import Condition, Estimate, State, utc_now
 from headnod.pipeline.listener import listen
-from headnod.saved_settings import KeptSettings
-from headnod.updates.remote_updates import Updates
-from headnod.updates.shadow_runner import Shadowing
+from headnod.saved_settings import SavedSettings
+from headnod.updates.remote_updates import RemoteUpdates
+from headnod.updates.shadow_runner import ShadowRunner
 
 if TYPE_CHECKING:
     from headnod.mqtt.payloads import InfoPayload
@@ -37,7 +42,59 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Daemon:
+def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace: str | None) -> None:
+    """Listen until the audio ends, or for ever; SIGHUP reads the configuration again.
+
+    Args:
+        read_config: Reads the configuration.
+        audio: `mic`, a file, the address of a web radio, `-` for raw samples on stdin, or None: then the
+            microphone; the demo clip where there is none, none was named and nothing records it.
+        view: `auto`, `plain`, `json` or `none`.
+        pace: `real` or `fast` for files; None leaves files fast and the demo real.
+
+    Raises:
+        HeadnodError: The model, the audio or a setting cannot be used.
+    """
+    config = validate_listener(read_config())
+    hearing = audio or ""
+    if is_address(hearing):
+        hearing = shown(hearing)
+    if audio is None:
+        audio = microphone_or_demo(config.microphone, recorded=output_factory.recorded(config))
+        if audio != MICROPHONE:
+            pace, hearing = pace or "real", f"demo clip {Path(audio).name}: no microphone"
+    with Runtime(config, audio, pace) as daemon, _hang_up() as hung_up:
+        daemon.add_views(view, hearing)
+        watched = sys.stdout.isatty()
+        while daemon.listen(until=hung_up) and daemon.sinks:
+            if watched and not sys.stdout.isatty():
+                # It was the terminal that hung up: nobody asked for anything to be read again.
+                break
+            daemon.reload(lambda: validate_listener(read_config()))
+
+
+@contextlib.contextmanager
+def _hang_up() -> Iterator[Callable[[], bool]]:
+    """Tells, once each, whether SIGHUP came since it was last asked."""
+    came = False
+
+    def note(_signal: int, _frame: object) -> None:
+        nonlocal came
+        came = True
+
+    def ask() -> bool:
+        nonlocal came
+        was, came = came, False
+        return was
+
+    former = signal.signal(signal.SIGHUP, note)
+    try:
+        yield ask
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+class Runtime:
     """The parts of a running listener, each replaced alone when its section changes."""
 
     def __init__(self, config: Config, audio: str, pace: str | None) -> None:
@@ -61,14 +118,14 @@ class Daemon:
         self._publisher: Mqtt | None = None
         self._controls: Controls | None = None
         state = output_factory.state_folder(config.history)
-        self._configured, self._kept = config, KeptSettings(state)
+        self._configured, self._kept = config, SavedSettings(state)
         self._config = config = self._kept.applied(config)
         self._sequence, self._dropped = 0, 0.0
         self._paused = self._kept.settings.paused and bool(config.mqtt.host)
-        self._updates = Updates(state, lambda: self._config)
-        self._reign = self._updates.reign
-        self._model = self._reign.begin(config)
-        self._shadowing = Shadowing(state, lambda: self._model, self._updates.compare)
+        self._updates = RemoteUpdates(state, lambda: self._config)
+        self._manager = self._updates.manager
+        self._model = self._manager.begin(config)
+        self._shadowing = ShadowRunner(state, lambda: self._model, self._updates.compare)
         try:
             self._blocks = self._open(config)
             self._said = self._listen_anew()
@@ -98,7 +155,7 @@ class Daemon:
             self._show(each)
             if isinstance(each, Estimate):
                 self._sequence, self._dropped = each.sequence + 1, each.dropped
-            self._reign.watch(each)
+            self._manager.watch(each)
             self._obey()
             self._succeed()
             if until() or not self.sinks:
@@ -126,7 +183,7 @@ class Daemon:
 
     def _become(self, new: Config) -> None:
         """Replace the parts whose settings differ from those in force."""
-        model = self._model if new.model == self._config.model else self._reign.reloaded(new)
+        model = self._model if new.model == self._config.model else self._manager.reloaded(new)
         old, self._config, self._model = self._config, new, model
         if _opened_for(new, self._audio) != _opened_for(old, self._audio):
             self._source.close()
@@ -152,7 +209,7 @@ class Daemon:
     def _succeed(self) -> None:
         """Let another model listen, if one was activated or the present one failed."""
         try:
-            model = self._reign.look(self._config)
+            model = self._manager.look(self._config)
         except HeadnodError as error:
             _log.error("%s; the former model goes on", error)
             return
@@ -188,9 +245,11 @@ class Daemon:
     def _info(self) -> InfoPayload:
         from headnod.factory.publisher_factory import info_of  # noqa: PLC0415
 
-        reign = self._reign
-        model, serial = reign.listening
-        return info_of(self._config, model.manifest, serial, reign.stored, offered=reign.offered, paused=self._paused)
+        manager = self._manager
+        model, serial = manager.listening
+        return info_of(
+            self._config, model.manifest, serial, manager.stored, offered=manager.offered, paused=self._paused
+        )
 
     def _obey(self) -> None:
         """Do what was asked by MQTT."""
@@ -255,7 +314,7 @@ class Daemon:
     ) -> None:
         """Lights first: whoever stopped it looks at them."""
         if error is None or isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not error.code):
-            self._reign.end()
+            self._manager.end()
         self._tell(State.STOPPING, "asked to end")
         self._close()
 

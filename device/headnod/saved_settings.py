@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
-class Changed(msgspec.Struct, frozen=True):
+class ChangedValue(msgspec.Struct, frozen=True):
     """A value that was set by MQTT."""
 
     value: Share
@@ -41,14 +41,14 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     paused: bool = False
     """No estimates are made."""
 
-    certainty: Changed | None = None
+    certainty: ChangedValue | None = None
     """`listen.certainty`."""
 
-    brightness: Changed | None = None
+    brightness: ChangedValue | None = None
     """`leds.brightness`."""
 
 
-class KeptSettings:
+class SavedSettings:
     """The settings, in a file that is replaced as a whole."""
 
     def __init__(self, state: Path | None) -> None:
@@ -85,8 +85,8 @@ class KeptSettings:
             _log.warning("%s: %s (what was set by MQTT is lost at the end)", self._path, error.strerror)
 
 
-def _changed(configured: float, in_force: float) -> Changed | None:
-    return None if in_force == configured else Changed(in_force, configured)
+def _changed(configured: float, in_force: float) -> ChangedValue | None:
+    return None if in_force == configured else ChangedValue(in_force, configured)
 
 
 def _read(path: Path) -> Settings:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from headnod.resources import demo_clip
-from headnod.updates.installer import Intake
+from headnod.updates.installer import Installer
 from support import signed_bundles
 from support.listener_process import Listening
 from support.mqtt_broker import Broker, Heard
@@ -29,9 +29,9 @@ def state(tmp_path):
 def kept(tmp_path_factory):
     """A state folder with one model that has stood its probation; copied, not used."""
     state = tmp_path_factory.mktemp("kept")
-    intake = Intake(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
-    intake.put_to_use(intake.take(signed_bundles.good("1.0.0", serial=1)))
-    intake.activation.keep()
+    installer = Installer(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
+    installer.start_probation(installer.take(signed_bundles.good("1.0.0", serial=1)))
+    installer.activation.keep()
     return state
 
 
@@ -40,8 +40,8 @@ def tried(kept, tmp_path_factory):
     """The same with another on probation."""
     state = tmp_path_factory.mktemp("tried") / "state"
     shutil.copytree(kept, state, symlinks=True)
-    intake = Intake(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
-    intake.put_to_use(intake.take(signed_bundles.good("2.0.0", serial=2)))
+    installer = Installer(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
+    installer.start_probation(installer.take(signed_bundles.good("2.0.0", serial=2)))
     return state
 
 
@@ -52,18 +52,18 @@ def said():
 
 
 @pytest.fixture
-def intake(state, said):
-    return Intake(state, [signed_bundles.public()], said.append, budget=EVERY / 2, windows=4)
+def installer(state, said):
+    return Installer(state, [signed_bundles.public()], said.append, budget=EVERY / 2, windows=4)
 
 
 @pytest.fixture
-def activation(intake):
-    return intake.activation
+def activation(installer):
+    return installer.activation
 
 
 @pytest.fixture
-def store(intake):
-    return intake.store
+def store(installer):
+    return installer.store
 
 
 @pytest.fixture

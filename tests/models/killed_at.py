@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 from headnod.updates.bundle import read
-from headnod.updates.installer import Intake
+from headnod.updates.installer import Installer
 
 NAMES = {"os.rename", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chown", "os.truncate"}
 DONE = 0
 
 
-class Untried(Intake):
+class TrustingInstaller(Installer):
     """An intake that believes."""
 
     def _try(self, name):
@@ -57,11 +57,11 @@ while not done:
         child = os.fork()
         if not child:
             killed_before(number, copy)
-            intake = Untried(Path(copy), [key], lambda _: None, budget=1.0, windows=4)
+            installer = TrustingInstaller(Path(copy), [key], lambda _: None, budget=1.0, windows=4)
             if what == "take":
-                intake.put_to_use(intake.take(read(Path(bundle))))
+                installer.start_probation(installer.take(read(Path(bundle))))
             else:
-                intake.activation.roll_back("its answers have collapsed")
+                installer.activation.roll_back("its answers have collapsed")
             os._exit(DONE)
         _, status = os.waitpid(child, 0)
         done = os.waitstatus_to_exitcode(status) == DONE

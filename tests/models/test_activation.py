@@ -16,9 +16,9 @@ from headnod.inference.model import GenreModel
 from headnod.updates.activation import ACTIVATION_FILE, Activation
 from headnod.updates.bundle import read
 from headnod.updates.install_progress import Stage
-from headnod.updates.installer import Intake
-from headnod.updates.manager import Reign
-from headnod.updates.rollback_protection import Serials
+from headnod.updates.installer import Installer
+from headnod.updates.manager import ModelManager
+from headnod.updates.rollback_protection import RollbackProtection
 from headnod.updates.store import Store
 from support import signed_bundles
 from support.signed_bundles import good
@@ -48,21 +48,21 @@ def test_a_model_that_fails_gives_way_to_the_one_before_it_and_is_gone(two, acti
 
 
 @pytest.mark.usefixtures("two")
-def test_a_model_that_was_sent_back_is_not_taken_again(activation, intake):
+def test_a_model_that_was_sent_back_is_not_taken_again(activation, installer):
     activation.roll_back("its answers have collapsed")
     with pytest.raises(BundleError, match="it was here and failed: its answers have collapsed"):
-        intake.take(good("2.0.0", serial=2))
+        installer.take(good("2.0.0", serial=2))
 
 
-def test_a_person_goes_back_and_the_model_stays_to_be_chosen(two, activation, store, intake):
+def test_a_person_goes_back_and_the_model_stays_to_be_chosen(two, activation, store, installer):
     assert activation.roll_back("") == two[0]
     assert store.names() == list(two)
-    intake.activate(two[1])
+    installer.activate(two[1])
     assert store.current == two[1]
 
 
-def test_the_first_model_gives_way_to_the_one_of_the_configuration(intake, activation, store):
-    intake.put_to_use(intake.take(good()))
+def test_the_first_model_gives_way_to_the_one_of_the_configuration(installer, activation, store):
+    installer.start_probation(installer.take(good()))
     assert activation.roll_back("it runs behind") is None
     assert store.current is None
 
@@ -72,8 +72,8 @@ def test_there_is_no_way_back_from_the_model_of_the_configuration(activation):
         activation.roll_back("")
 
 
-def test_the_way_back_leads_past_a_model_that_never_stood_its_probation(two, intake, activation):
-    intake.put_to_use(intake.take(good("3.0.0", serial=3)))
+def test_the_way_back_leads_past_a_model_that_never_stood_its_probation(two, installer, activation):
+    installer.start_probation(installer.take(good("3.0.0", serial=3)))
     assert activation.roll_back("it is no good either") == two[0]
 
 
@@ -99,9 +99,9 @@ def test_a_model_that_was_kept_is_not_taken_back_for_crashes(two, activation, st
     assert store.current == two[1]
 
 
-def test_pruning_keeps_what_listens_and_the_way_back(two, intake, activation, store):
+def test_pruning_keeps_what_listens_and_the_way_back(two, installer, activation, store):
     for serial in (3, 4):
-        intake.take(good(f"{serial}.0.0", serial=serial))
+        installer.take(good(f"{serial}.0.0", serial=serial))
     assert activation.prune(0) == ["fixed-3.0.0.3", "fixed-4.0.0.4"]
     assert store.names() == list(two)
 
@@ -111,7 +111,7 @@ def test_a_damaged_record_leaves_the_model_in_use(two, activation, state, record
     (state / "activation.json").write_bytes(record)
     activation.begin()
     assert store.current == two[1]
-    assert activation.trial is None
+    assert activation.record is None
 
 
 @pytest.mark.parametrize("target", ["../../etc", "/etc", "fixed-2.0.0", "nowhere", ".new-fixed-2.0.0.2"])
@@ -133,7 +133,7 @@ def ends(what, state, bundle, times=1):
 
 def listens(state):
     """The model that a listener would begin with, proven once more."""
-    activation = Activation(Store(state), Serials(state), lambda _: None)
+    activation = Activation(Store(state), RollbackProtection(state), lambda _: None)
     activation.begin()
     return GenreModel.load(activation.store.path(activation.store.current), golden=True).manifest
 
@@ -151,7 +151,7 @@ def test_after_a_kill_at_any_step_the_old_model_or_the_new_one_is_whole(state, b
     found = []
     for copy in ends("take", state, bundle, times):
         manifest = listens(copy)
-        assert Serials(copy).seen().serial in {1, 2}
+        assert RollbackProtection(copy).seen().serial in {1, 2}
         found.append(manifest.version)
         # What was begun is swept away.
         with Store(copy).changing():
@@ -172,15 +172,15 @@ def test_after_a_kill_at_any_step_of_going_back_one_of_both_listens(state, bundl
 @pytest.mark.usefixtures("one")
 def test_what_was_interrupted_goes_through_when_it_comes_again(state, bundle):
     middle = ends("take", state, bundle)[9]
-    again = Intake(middle, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
-    again.put_to_use(again.take(read(bundle)))
+    again = Installer(middle, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
+    again.start_probation(again.take(read(bundle)))
     assert listens(middle).version == "2.0.0"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for somebody else")
-def test_what_root_installs_belongs_to_the_owner_of_the_state_folder(intake, state):
+def test_what_root_installs_belongs_to_the_owner_of_the_state_folder(installer, state):
     os.chown(state, 1234, 1234)
-    intake.put_to_use(intake.take(good()))
+    installer.start_probation(installer.take(good()))
     owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in state.rglob("*")}
     assert owners == {(1234, 1234)}
 
@@ -196,7 +196,7 @@ def test_two_processes_do_not_change_the_models_at_once(state):
 
 def test_a_probation_waits_for_who_activates_and_then_leaves_the_new_model_alone(two, state, store, activation):
     """What was watched was the model before."""
-    listener = Activation(Store(state), Serials(state), lambda _: None)
+    listener = Activation(Store(state), RollbackProtection(state), lambda _: None)
     kept = []
     with store.changing():
         waiting = threading.Thread(target=lambda: kept.append(listener.keep(two[1])))
@@ -207,7 +207,7 @@ def test_a_probation_waits_for_who_activates_and_then_leaves_the_new_model_alone
         (state / ACTIVATION_FILE).write_text(json.dumps({"model": two[0], "former": two[1], "manifest": "", "left": 4}))
     waiting.join(10.0)
     assert kept == [False]
-    assert (activation.trial.model, activation.trial.left) == (two[0], 4)
+    assert (activation.record.model, activation.record.left) == (two[0], 4)
 
 
 def test_a_verdict_on_a_model_that_no_longer_listens_sends_nothing_back(two, activation, store, said):
@@ -219,20 +219,20 @@ def test_a_verdict_on_a_model_that_no_longer_listens_sends_nothing_back(two, act
 
 def test_a_probation_that_is_stood_is_kept(two, activation):
     assert activation.keep(two[1])
-    assert activation.trial.left == 0
+    assert activation.record.left == 0
 
 
 class TestOffered:
     @pytest.mark.usefixtures("one")
-    def test_what_was_signed_later_is_offered_whatever_its_version_or_name(self, intake, activation):
+    def test_what_was_signed_later_is_offered_whatever_its_version_or_name(self, installer, activation):
         for files in (good("1.0.0", serial=3, seed=3), good("0.9.0", serial=4)):
-            name = intake.take(files)
+            name = installer.take(files)
             assert activation.offered() == name
 
     @pytest.mark.usefixtures("one")
-    def test_what_listens_is_no_offer_and_nor_is_what_came_before_it(self, activation, intake):
+    def test_what_listens_is_no_offer_and_nor_is_what_came_before_it(self, activation, installer):
         assert activation.offered() is None
-        intake.put_to_use(intake.take(good("2.0.0", serial=2)))
+        installer.start_probation(installer.take(good("2.0.0", serial=2)))
         assert activation.offered() is None
 
     @pytest.mark.usefixtures("two")
@@ -241,8 +241,8 @@ class TestOffered:
         assert activation.offered() is None
 
     @pytest.mark.usefixtures("one")
-    def test_what_was_declared_void_is_not_offered(self, state, activation, intake):
-        intake.take(good("3.0.0", serial=9))
+    def test_what_was_declared_void_is_not_offered(self, state, activation, installer):
+        installer.take(good("3.0.0", serial=9))
         (state / "serial.json").write_text(json.dumps({"serial": 5, "manifest": ""}))
         assert activation.offered() is None
 
@@ -258,17 +258,17 @@ class TestRecovery:
 
     @pytest.mark.usefixtures("stuck")
     def test_one_that_fails_is_tried_once_and_not_with_each_estimate(self, state, caplog):
-        reign, config = Reign(state, lambda _: None), Config()
-        first = reign.begin(config)
+        manager, config = ModelManager(state, lambda _: None), Config()
+        first = manager.begin(config)
         told = len(caplog.records)
-        assert [reign.look(config) for _ in range(5)] == [None] * 5
-        assert reign.listening == (first, 0)
+        assert [manager.look(config) for _ in range(5)] == [None] * 5
+        assert manager.listening == (first, 0)
         assert len(caplog.records) == told
 
     def test_it_is_tried_again_with_a_reload_and_with_another_model(self, state, stuck, store):
-        reign, config = Reign(state, lambda _: None), Config()
-        reign.begin(config)
+        manager, config = ModelManager(state, lambda _: None), Config()
+        manager.begin(config)
         (state / "models" / ".lock").rmdir()
-        assert reign.look(config) is None
-        assert reign.reloaded(config).manifest.id == "fixed-1.0.0"
+        assert manager.look(config) is None
+        assert manager.reloaded(config).manifest.id == "fixed-1.0.0"
         assert store.current == stuck[0]

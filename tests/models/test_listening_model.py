@@ -7,33 +7,33 @@ from itertools import cycle, islice
 import pytest
 
 from headnod.config import Config, ModelSection
-from headnod.updates.manager import Reign
+from headnod.updates.manager import ModelManager
 from support.bundle_files import copied, edited
 
 SWITCHES = 40
 
 
 @pytest.fixture
-def reign(kept, tmp_path):
-    return Reign(shutil.copytree(kept, tmp_path / "state", symlinks=True), lambda _: None)
+def manager(kept, tmp_path):
+    return ModelManager(shutil.copytree(kept, tmp_path / "state", symlinks=True), lambda _: None)
 
 
-def test_name_and_serial_are_of_one_model_while_another_takes_over(reign, brief, tmp_path):
+def test_name_and_serial_are_of_one_model_while_another_takes_over(manager, brief, tmp_path):
     shipped = edited(copied(brief, tmp_path), lambda manifest: manifest.update(version="0.1.0"))
     configs = [Config(model=ModelSection(name=str(shipped), installed=installed)) for installed in (True, False)]
-    reign.begin(configs[0])
+    manager.begin(configs[0])
     seen, over = set(), threading.Event()
 
     def look():
         while not over.is_set():
-            model, serial = reign.listening
+            model, serial = manager.listening
             seen.add((model.manifest.id, serial))
 
     reader = threading.Thread(target=look)
     reader.start()
     try:
         for config in islice(cycle(reversed(configs)), SWITCHES):
-            assert reign.look(config) is not None
+            assert manager.look(config) is not None
     finally:
         over.set()
         reader.join()

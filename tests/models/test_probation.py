@@ -15,8 +15,8 @@ def probation(windows=6, health=BOUNDS):
     return Probation(health, windows=windows, every=3.0)
 
 
-def watched(trial, *estimates):
-    return [fault for each in estimates if (fault := trial.watch(each))]
+def watched(record, *estimates):
+    return [fault for each in estimates if (fault := record.watch(each))]
 
 
 def lively(number):
@@ -24,10 +24,10 @@ def lively(number):
 
 
 def test_a_model_that_answers_as_it_promised_stands_it():
-    trial = probation()
-    assert watched(trial, *map(lively, range(6))) == []
-    assert trial.over
-    assert trial.heard == 6
+    record = probation()
+    assert watched(record, *map(lively, range(6))) == []
+    assert record.over
+    assert record.heard == 6
 
 
 @pytest.mark.parametrize(
@@ -66,16 +66,16 @@ def test_one_slow_window_is_forgiven():
 
 
 def test_sound_that_is_lost_again_and_again_is_a_fault():
-    trial = probation()
-    assert [trial.interrupted(condition(State.BEHIND)) for _ in range(3)][-1].startswith("it runs behind")
+    record = probation()
+    assert [record.interrupted(condition(State.BEHIND)) for _ in range(3)][-1].startswith("it runs behind")
     assert not probation().interrupted(condition(State.WAITING))
 
 
 def test_in_silence_it_ends_and_nothing_is_said_of_answers():
-    trial = probation()
-    assert watched(trial, *[silence()] * 6) == []
-    assert trial.over
-    assert trial.heard == 0
+    record = probation()
+    assert watched(record, *[silence()] * 6) == []
+    assert record.over
+    assert record.heard == 0
 
 
 def test_entropy_is_a_share_of_the_greatest():

@@ -8,7 +8,7 @@ import soundfile
 
 from headnod.config import Config, ModelSection
 from headnod.pipeline.listener import ListenerSettings
-from headnod.runtime import Daemon
+from headnod.runtime import Runtime
 from support.front_ends import TAGGER
 from support.signals import music
 from support.signed_bundles import good, public, write
@@ -34,7 +34,7 @@ def config(tmp_path, state, monkeypatch):
     )
 
 
-def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, intake, capsys):
+def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, installer, capsys):
     """The source is neither closed nor opened again: the file would begin anew."""
     passed = 0
 
@@ -42,12 +42,13 @@ def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, intak
         nonlocal passed
         passed += 1
         if passed == 10:
-            intake.put_to_use(intake.take(good("2.0.0", serial=2, labels=("jazz", "metal", "pop"), front_end=TAGGER)))
+            other = good("2.0.0", serial=2, labels=("jazz", "metal", "pop"), front_end=TAGGER)
+            installer.start_probation(installer.take(other))
         elif passed == 30:
-            intake.activation.roll_back("somebody asked for it")
+            installer.activation.roll_back("somebody asked for it")
         return False
 
-    with Daemon(config, str(clip), None) as daemon:
+    with Runtime(config, str(clip), None) as daemon:
         daemon.add_views("json", "")
         assert not daemon.listen(until=until)
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -66,13 +67,13 @@ def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, intak
     assert ends[-1] == pytest.approx(30.0, abs=EVERY + 0.05)
 
 
-def test_a_shadow_of_another_rate_is_compared(config, clip, intake, state, caplog):
-    from headnod.updates.shadow import ShadowOrder, write_order
+def test_a_shadow_of_another_rate_is_compared(config, clip, installer, state, caplog):
+    from headnod.updates.shadow import ShadowRequest, write_request
 
     caplog.set_level("INFO")
-    taken = intake.take(good("2.0.0", serial=2, labels=("calm", "loud"), front_end=TAGGER))
-    write_order(state, ShadowOrder(taken, 1))
-    with Daemon(config, str(clip), None) as daemon:
+    taken = installer.take(good("2.0.0", serial=2, labels=("calm", "loud"), front_end=TAGGER))
+    write_request(state, ShadowRequest(taken, 1))
+    with Runtime(config, str(clip), None) as daemon:
         daemon.listen(until=lambda: False)
     assert "fixed-2.0.0 agrees with fixed-0.1.0 on " in caplog.text
     assert "there is no shadow" not in caplog.text

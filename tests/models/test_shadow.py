@@ -8,7 +8,7 @@ from headnod.audio.recent_audio import RecentAudio
 from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
-from headnod.updates.shadow import Shadow, ShadowOrder, read_order, report, write_order
+from headnod.updates.shadow import Shadow, ShadowRequest, read_request, report, write_request
 from support.doubles import SMALL, FixedModel
 from support.front_ends import TAGGER
 from support.signals import song
@@ -71,17 +71,17 @@ def test_a_shadow_of_the_same_windows_is_given_those_and_nothing_is_kept():
 
 
 def test_an_order_is_written_read_and_ended(state):
-    assert read_order(state) is None
-    write_order(state, ShadowOrder("fixed-2.0.0.7", 3))
-    assert read_order(state) == ShadowOrder("fixed-2.0.0.7", 3)
-    write_order(state, None)
-    assert read_order(state) is None
+    assert read_request(state) is None
+    write_request(state, ShadowRequest("fixed-2.0.0.7", 3))
+    assert read_request(state) == ShadowRequest("fixed-2.0.0.7", 3)
+    write_request(state, None)
+    assert read_request(state) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"model": 3}'])
 def test_a_damaged_order_is_none(state, content):
     (state / "shadow.json").write_bytes(content)
-    assert read_order(state) is None
+    assert read_request(state) is None
 
 
 def test_before_anything_was_heard_there_is_nothing_to_report(state):

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from headnod.config import Config
 from headnod.resources import demo_clip
-from headnod.runtime import Daemon
-from headnod.saved_settings import KeptSettings
+from headnod.runtime import Runtime
+from headnod.saved_settings import SavedSettings
 from support.listener_process import STARTING
 from support.mqtt_broker import Heard
 
@@ -51,8 +51,8 @@ def configured(state, host):
 
 def test_a_pause_outlives_a_reload_and_ends_where_there_is_no_broker_any_more(tmp_path, caplog, capsys):
     config = configured(tmp_path, "127.0.0.1")
-    KeptSettings(tmp_path).keep(config, config, paused=True)
-    with Daemon(config, str(demo_clip()), None) as daemon:
+    SavedSettings(tmp_path).keep(config, config, paused=True)
+    with Runtime(config, str(demo_clip()), None) as daemon:
         daemon.add_views("json", "")
         for host, paused in (("127.0.0.1", True), ("localhost", True), ("", False)):
             daemon.reload(lambda host=host: configured(tmp_path, host))

@@ -14,12 +14,12 @@ from headnod.mqtt.payloads import encode
 from headnod.mqtt.topics import Topics, channel
 from headnod.updates.bundle import split
 from headnod.updates.install_progress import Progress, Stage
-from headnod.updates.installer import Intake
+from headnod.updates.installer import Installer
 from support import signed_bundles
 from support.mqtt_publisher import info
 
 
-class Untried(Intake):
+class TrustingInstaller(Installer):
     """An intake that believes: fifty self-tests at once are no matter of a rollout."""
 
     def _try(self, _name):
@@ -44,8 +44,8 @@ class Listener:
         )
         state.mkdir(parents=True)
         self.heard: list[str] = []
-        kind = Intake if tried else Untried
-        self.intake = kind(state, [signed_bundles.public()], self._tell, budget=1.0, windows=4)
+        kind = Installer if tried else TrustingInstaller
+        self.installer = kind(state, [signed_bundles.public()], self._tell, budget=1.0, windows=4)
         self._link = Link(
             Where(broker.host, broker.port, f"sim-{node}"),
             will=(self.topics.status, b"offline"),
@@ -61,7 +61,7 @@ class Listener:
 
     @property
     def current(self):
-        return self.intake.store.current
+        return self.installer.store.current
 
     def _arrive(self):
         self._publish(self.topics.status, b"online")
@@ -80,14 +80,14 @@ class Listener:
         if not message.payload:
             return
         try:
-            self.intake.put_to_use(self.intake.take(split(message.payload)))
+            self.installer.start_probation(self.installer.take(split(message.payload)))
             if self._fails:
-                self.intake.activation.roll_back(self._fails)
+                self.installer.activation.roll_back(self._fails)
             else:
-                self.intake.activation.keep()
-                self.intake.tell(Stage.KEPT, "all well")
+                self.installer.activation.keep()
+                self.installer.tell(Stage.KEPT, "all well")
         except HeadnodError as error:
-            self.intake.tell(Stage.REFUSED, str(error))
+            self.installer.tell(Stage.REFUSED, str(error))
 
     def close(self):
         self._link.close(last=[(self.topics.status, b"offline")])

@@ -48,7 +48,7 @@ def run_check(options: argparse.Namespace) -> int:
     from headnod.factory import output_factory  # noqa: PLC0415
     from headnod.sandbox import Sandbox  # noqa: PLC0415
     from headnod.service import readable_folder  # noqa: PLC0415
-    from headnod.updates.manager import Reign  # noqa: PLC0415
+    from headnod.updates.manager import ModelManager  # noqa: PLC0415
 
     loaded, log = load_config(options), logging.getLogger(__name__)
     config, service = loaded.config, service_beside(options)
@@ -58,7 +58,7 @@ def run_check(options: argparse.Namespace) -> int:
     state = output_factory.state_beside(config.history, service)
     # Only LEDs on pins depend on which model was installed.
     asked = state is not None and readable_folder(state) and any(output.pins for output in config.leds)
-    installed = Reign(state, lambda _progress: None).folder(config) if asked else None
+    installed = ModelManager(state, lambda _progress: None).folder(config) if asked else None
     found = refusals(config, installed, of_service=service is not None and Sandbox(service.unit).installed)
     found += service_refusals(config, service) if service is not None else []
     lines = dict.fromkeys(located(options, refusal) for refusal in found)

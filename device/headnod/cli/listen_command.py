@@ -54,7 +54,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> None:
     """Listen until the audio ends or somebody stops it."""
-    from headnod import factory  # noqa: PLC0415
+    from headnod import runtime  # noqa: PLC0415
 
     flags = {
         ("--model", "model", "name"): options.model,
@@ -71,4 +71,4 @@ def run(options: argparse.Namespace) -> None:
         logging.getLogger().setLevel(config.log.level.upper())
         return config
 
-    factory.run(read_config, audio=options.audio, view=options.view, pace=options.pace)
+    runtime.run(read_config, audio=options.audio, view=options.view, pace=options.pace)

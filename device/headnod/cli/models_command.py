@@ -15,7 +15,7 @@ from headnod.escaping import legible
 if TYPE_CHECKING:
     from headnod.config import Config
     from headnod.updates.install_progress import Progress
-    from headnod.updates.installer import Intake
+    from headnod.updates.installer import Installer
     from headnod.updates.store import Store
 
 _log = logging.getLogger(__name__)
@@ -106,14 +106,14 @@ def run_list(options: argparse.Namespace) -> int:
 def run_verify(options: argparse.Namespace) -> int:
     """Print what is in order and raise what is not; exit status 1 if an installed model may have been left out."""
     from headnod.resources import models  # noqa: PLC0415
-    from headnod.updates.inspection import examine  # noqa: PLC0415
+    from headnod.updates.inspection import inspect_bundle  # noqa: PLC0415
 
     config = load_config(options).config
     store = _readable_store(options, config)
     stored = store.find(options.bundle) if store is not None else None
     named = {name: folder for folder in models() for name in (folder.name, folder.name.rpartition("-")[0])}
     path = store.path(stored) if store is not None and stored else named.get(options.bundle, Path(options.bundle))
-    for line in examine(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
+    for line in inspect_bundle(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
         print(legible(line), flush=True)  # noqa: T201
     return int(store is None)
 
@@ -135,14 +135,14 @@ def run_install(options: argparse.Namespace) -> None:
         raise ConfigError(message)
     piped = options.bundle == "-"
     files = split(sys.stdin.buffer.read(LARGEST + 1)) if piped else read(Path(options.bundle))
-    intake = _intake(options, config)
+    installer = _installer(options, config)
     try:
-        name = intake.take(files, trusted=options.unsigned)
+        name = installer.take(files, trusted=options.unsigned)
     except BundleError as error:
         message = f"{options.bundle}: {error}"
         raise BundleError(message) from error
     if not options.keep_current:
-        intake.put_to_use(name)
+        installer.start_probation(name)
 
 
 def run_activate(options: argparse.Namespace) -> None:
@@ -150,34 +150,34 @@ def run_activate(options: argparse.Namespace) -> None:
     from headnod.resources import find_model  # noqa: PLC0415
     from headnod.updates.bundle import read  # noqa: PLC0415
 
-    intake = _intake(options, load_config(options).config)
-    name = intake.store.find(options.model)
+    installer = _installer(options, load_config(options).config)
+    name = installer.store.find(options.model)
     if name is None:
-        intake.put_to_use(intake.take(read(find_model(options.model)), trusted=True))
+        installer.start_probation(installer.take(read(find_model(options.model)), trusted=True))
     else:
-        intake.activate(name)
+        installer.activate(name)
 
 
 def run_rollback(options: argparse.Namespace) -> None:
     """Go back."""
-    _intake(options, load_config(options).config).activation.roll_back("")
+    _installer(options, load_config(options).config).activation.roll_back("")
 
 
 def run_prune(options: argparse.Namespace) -> None:
     """Print what was removed."""
-    for name in _intake(options, load_config(options).config).activation.prune(options.keep):
+    for name in _installer(options, load_config(options).config).activation.prune(options.keep):
         print(f"removed {name}")  # noqa: T201
 
 
 def run_shadow(options: argparse.Namespace) -> None:
     """Begin, end or report it."""
     from headnod.errors import ConfigError  # noqa: PLC0415
-    from headnod.updates.shadow import ShadowOrder, report, write_order  # noqa: PLC0415
+    from headnod.updates.shadow import ShadowRequest, report, write_request  # noqa: PLC0415
     from headnod.updates.store import Store  # noqa: PLC0415
 
     state = _state(options, load_config(options).config)
     if options.stop:
-        write_order(state, None)
+        write_request(state, None)
     elif options.model is None:
         print(report(state))  # noqa: T201
     else:
@@ -185,7 +185,7 @@ def run_shadow(options: argparse.Namespace) -> None:
         if name is None:
             message = f"there is no installed model '{options.model}' (install it with --keep-current)"
             raise ConfigError(message)
-        write_order(state, ShadowOrder(name, options.every))
+        write_request(state, ShadowRequest(name, options.every))
         print(f"{options.model} runs as the shadow: 'headnod models shadow' shows how often they agree")  # noqa: T201
 
 
@@ -224,12 +224,12 @@ def _budget(config: Config) -> float:
     return SHARE * config.listen.every
 
 
-def _intake(options: argparse.Namespace, config: Config) -> Intake:
-    from headnod.updates.installer import Intake  # noqa: PLC0415
+def _installer(options: argparse.Namespace, config: Config) -> Installer:
+    from headnod.updates.installer import Installer  # noqa: PLC0415
 
     def tell(progress: Progress) -> None:
         told = f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"
         print(legible(told), flush=True)  # noqa: T201
 
     model = config.model
-    return Intake(_state(options, config), model.keys, tell, budget=_budget(config), windows=model.probation)
+    return Installer(_state(options, config), model.keys, tell, budget=_budget(config), windows=model.probation)

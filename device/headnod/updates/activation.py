@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from headnod.errors import BundleError
 from headnod.files import settle, write_whole
 from headnod.updates.install_progress import Progress, Stage, Tell
-from headnod.updates.rollback_protection import Serials
+from headnod.updates.rollback_protection import RollbackProtection
 from headnod.updates.store import Store, id_of, serial_of
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ CRASHES = 2
 """Bad ends of the listener while a model is on probation, after which that model is taken back."""
 
 
-class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ActiveModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The model in use, and the way back."""
 
     model: str
@@ -53,7 +53,7 @@ class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Activation:
     """Which model listens, how it came to that, and what it replaced."""
 
-    def __init__(self, store: Store, serials: Serials, tell: Tell) -> None:
+    def __init__(self, store: Store, serials: RollbackProtection, tell: Tell) -> None:
         """Decide over this store.
 
         Args:
@@ -61,21 +61,21 @@ class Activation:
             serials: What was seen.
             tell: Is told each step.
         """
-        self.store, self._serials, self._tell = store, serials, tell
+        self.store, self._protection, self._tell = store, serials, tell
         self._path = store.state / ACTIVATION_FILE
 
     @property
-    def trial(self) -> Trial | None:
+    def record(self) -> ActiveModel | None:
         """The record of the model in use; None if it was never activated here or is no longer in use."""
         try:
-            trial = msgspec.json.decode(self._path.read_bytes(), type=Trial)
+            record = msgspec.json.decode(self._path.read_bytes(), type=ActiveModel)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             _log.warning("%s: %s; there is no way back to the former model", self._path, error)
             return None
         # Power failed between record and link, or somebody went on without us.
-        return trial if trial.model == self.store.current else None
+        return record if record.model == self.store.current else None
 
     def activate(self, name: str, manifest: str, *, windows: int) -> None:
         """Let a stored model listen, on probation for so many windows; it was tried before.
@@ -86,18 +86,18 @@ class Activation:
         with self.store.changing():
             if name == self.store.current:
                 return
-            trial = self.trial
+            record = self.record
             # The way back leads to a model that has stood its probation.
-            former = trial.former if trial is not None and trial.left else self.store.current
-            self._write(Trial(name, former, manifest, left=windows))
+            former = record.former if record is not None and record.left else self.store.current
+            self._write(ActiveModel(name, former, manifest, left=windows))
             self.store.switch(name)
 
-    def roll_back(self, why: str, *, condemn: bool = True, model: str | None = None) -> str | None:
+    def roll_back(self, why: str, *, mark_failed: bool = True, model: str | None = None) -> str | None:
         """Let the former model listen again.
 
         Args:
             why: What a probation found; empty if a person wants it.
-            condemn: Do not take this bundle again.
+            mark_failed: Do not take this bundle again.
             model: The model that this was found of: if another one was activated since, nothing is done.
 
         Returns:
@@ -107,17 +107,17 @@ class Activation:
             BundleError: There is no former model, or the folder cannot be written.
         """
         with self.store.changing():
-            failed, trial = self.store.current, self.trial
+            failed, record = self.store.current, self.record
             if model is not None and failed != model:
                 return failed
-            if failed is None or (trial is None and not why):
+            if failed is None or (record is None and not why):
                 raise BundleError("no model is known that listened before this one (name one: headnod models activate)")
-            former = trial.former if trial is not None else None
+            former = record.former if record is not None else None
             former = former if former is not None and self.store.path(former).is_dir() else None
-            manifest = trial.manifest if trial is not None else ""
+            manifest = record.manifest if record is not None else ""
             # Before the link: else a listener that ends in between would try it again.
-            if condemn:
-                self._serials.condemn(serial_of(failed), manifest, why or "it was sent back by hand")
+            if mark_failed:
+                self._protection.mark_failed(serial_of(failed), manifest, why or "it was sent back by hand")
             self.store.switch(former)
             self._forget()
             if why:
@@ -135,12 +135,12 @@ class Activation:
 
     def present(self) -> Progress:
         """How far the model in use has come."""
-        name, trial = self.store.current, self.trial
+        name, record = self.store.current, self.record
         return Progress(
-            stage=Stage.PROBATION if trial is not None and trial.left else Stage.KEPT,
+            stage=Stage.PROBATION if record is not None and record.left else Stage.KEPT,
             model=id_of(name) if name else "",
             serial=serial_of(name) if name else 0,
-            manifest=trial.manifest if trial is not None else "",
+            manifest=record.manifest if record is not None else "",
         )
 
     def begin(self) -> None:
@@ -149,10 +149,10 @@ class Activation:
         Raises:
             BundleError: The folder cannot be written.
         """
-        trial = self._amend(lambda trial: replace(trial, crashes=trial.crashes + trial.running, running=True))
-        if trial is not None and trial.left and trial.crashes >= CRASHES:
-            why = f"the listener ended badly {trial.crashes} times while it was on probation"
-            self.roll_back(why, model=trial.model)
+        record = self._amend(lambda record: replace(record, crashes=record.crashes + record.running, running=True))
+        if record is not None and record.left and record.crashes >= CRASHES:
+            why = f"the listener ended badly {record.crashes} times while it was on probation"
+            self.roll_back(why, model=record.model)
 
     def end(self) -> None:
         """A listener ends as it should.
@@ -160,7 +160,7 @@ class Activation:
         Raises:
             BundleError: The folder cannot be written.
         """
-        self._amend(lambda trial: replace(trial, running=False))
+        self._amend(lambda record: replace(record, running=False))
 
     def keep(self, model: str | None = None) -> bool:
         """The model in use has stood its probation.
@@ -174,16 +174,16 @@ class Activation:
         Raises:
             BundleError: The folder cannot be written.
         """
-        kept = self._amend(lambda trial: replace(trial, left=0, crashes=0, running=False), model)
+        kept = self._amend(lambda record: replace(record, left=0, crashes=0, running=False), model)
         return kept is not None and not kept.left
 
-    def taken_up(self) -> None:
+    def changed_over(self) -> None:
         """A listener that was running has changed over to the model in use.
 
         Raises:
             BundleError: The folder cannot be written.
         """
-        self._amend(lambda trial: replace(trial, running=True))
+        self._amend(lambda record: replace(record, running=True))
 
     def offered(self) -> str | None:
         """The newest stored bundle, if it was signed after the one in use and did not fail; None if there is none.
@@ -192,7 +192,7 @@ class Activation:
         """
         current = self.store.current
         try:
-            seen = self._serials.seen()
+            seen = self._protection.seen()
         except BundleError:
             return None
         newer = [
@@ -209,30 +209,30 @@ class Activation:
             BundleError: The folder cannot be written.
         """
         with self.store.changing():
-            trial = self.trial
-            return self.store.prune(keep, needed={trial.former} if trial is not None and trial.former else set())
+            record = self.record
+            return self.store.prune(keep, needed={record.former} if record is not None and record.former else set())
 
-    def _amend(self, change: Callable[[Trial], Trial], model: str | None = None) -> Trial | None:
+    def _amend(self, change: Callable[[ActiveModel], ActiveModel], model: str | None = None) -> ActiveModel | None:
         """Change the record of a probation that is under way, while nobody else does.
 
         Returns:
             The record as it is then; None if there is none, or it is another model's.
         """
         # The lock makes a folder, and most listeners never had a model to activate.
-        if self.trial is None:
+        if self.record is None:
             return None
         with self.store.changing():
-            trial = self.trial
-            if trial is None or model not in {None, trial.model}:
+            record = self.record
+            if record is None or model not in {None, record.model}:
                 return None
-            if trial.left and (changed := change(trial)) != trial:
+            if record.left and (changed := change(record)) != record:
                 self._write(changed)
                 return changed
-            return trial
+            return record
 
-    def _write(self, trial: Trial) -> None:
+    def _write(self, record: ActiveModel) -> None:
         try:
-            write_whole(self._path, msgspec.json.encode(trial))
+            write_whole(self._path, msgspec.json.encode(record))
         except OSError as error:
             message = f"{self._path}: {(error.strerror or str(error)).lower()}"
             raise BundleError(message) from error

@@ -14,7 +14,7 @@ from headnod.updates.selftest import self_test
 from headnod.updates.signature import verify
 
 
-def examine(path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable[Path]) -> Iterator[str]:
+def inspect_bundle(path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable[Path]) -> Iterator[str]:
     """Look at a bundle.
 
     Args:

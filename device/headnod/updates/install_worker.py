@@ -16,7 +16,7 @@ import threading
 import msgspec
 
 from headnod.updates.install_progress import Progress, Stage, Tell
-from headnod.updates.installer import Order
+from headnod.updates.installer import InstallRequest
 
 _log = logging.getLogger(__name__)
 
@@ -27,20 +27,20 @@ _REST, _LONGEST_REST = 1.0, 60.0
 """Seconds of rest after a refusal: the first, and in the long run."""
 
 
-class Porter:
+class InstallWorker:
     """A thread with an intake at a time."""
 
     def __init__(self, tell: Tell) -> None:
         """Report each step here; it is called on the porter's thread."""
         self._tell = tell
         self._news = threading.Condition()
-        self._next: tuple[Order, bytes] | None = None
+        self._next: tuple[InstallRequest, bytes] | None = None
         self._done = ""
-        self._intake: subprocess.Popen[bytes] | None = None
+        self._installer: subprocess.Popen[bytes] | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="porter", daemon=True)
 
-    def bring(self, order: Order, bundle: bytes = b"") -> None:
+    def bring(self, order: InstallRequest, bundle: bytes = b"") -> None:
         """Carry out an order as soon as may be; returns at once.
 
         Args:
@@ -57,8 +57,8 @@ class Porter:
         """Stop what is under way; what it began is swept away by the next."""
         with self._news:
             self._closing = True
-            if self._intake is not None:
-                self._intake.kill()
+            if self._installer is not None:
+                self._installer.kill()
             self._news.notify()
         if self._thread.ident is not None:
             self._thread.join(5.0)
@@ -75,49 +75,49 @@ class Porter:
                 self._done = digest
             rest = min(2 * rest or _REST, _LONGEST_REST) if refused else 0.0
 
-    def _taken(self, rest: float) -> tuple[Order, bytes] | None:
+    def _taken(self, rest: float) -> tuple[InstallRequest, bytes] | None:
         with self._news:
             self._news.wait_for(lambda: self._closing, rest)
             self._news.wait_for(lambda: self._next is not None or self._closing)
             job, self._next = self._next, None
             return None if self._closing else job
 
-    def _carry_out(self, order: Order, bundle: bytes) -> bool:
+    def _carry_out(self, order: InstallRequest, bundle: bytes) -> bool:
         """One intake; true if it refused."""
         command = [sys.executable, "-m", "headnod.updates.installer"]
         last = Progress(stage=Stage.RECEIVED, message=f"{len(bundle)} bytes" if bundle else "asked for")
         self._tell(last)
         try:
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as intake:  # noqa: S603 - it is our own
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as installer:  # noqa: S603 - it is our own
                 with self._news:
-                    self._intake = intake
+                    self._installer = installer
                     if self._closing:
-                        intake.kill()
-                watch = threading.Timer(_PATIENCE, intake.kill)
+                        installer.kill()
+                watch = threading.Timer(_PATIENCE, installer.kill)
                 watch.start()
                 try:
-                    last = self._followed(intake, order, bundle) or last
+                    last = self._followed(installer, order, bundle) or last
                 finally:
                     watch.cancel()
         except OSError as error:
             self._tell(Progress(stage=Stage.REFUSED, message=f"no process could be started: {error.strerror}"))
             return True
-        if intake.returncode and not self._closing:
-            fault = f"the intake ended with status {intake.returncode}"
+        if installer.returncode and not self._closing:
+            fault = f"the intake ended with status {installer.returncode}"
             self._tell(msgspec.structs.replace(last, stage=Stage.REFUSED, message=fault))
             return True
         return last.stage is Stage.REFUSED
 
-    def _followed(self, intake: subprocess.Popen[bytes], order: Order, bundle: bytes) -> Progress | None:
-        assert intake.stdin is not None  # noqa: S101 - it is a pipe
-        assert intake.stdout is not None  # noqa: S101
+    def _followed(self, installer: subprocess.Popen[bytes], order: InstallRequest, bundle: bytes) -> Progress | None:
+        assert installer.stdin is not None  # noqa: S101 - it is a pipe
+        assert installer.stdout is not None  # noqa: S101
         last = None
         try:
-            intake.stdin.write(msgspec.json.encode(order) + b"\n" + bundle)
-            intake.stdin.close()
+            installer.stdin.write(msgspec.json.encode(order) + b"\n" + bundle)
+            installer.stdin.close()
         except BrokenPipeError:
             _log.debug("the intake ended before it had read all")
-        for line in intake.stdout:
+        for line in installer.stdout:
             try:
                 last = msgspec.json.decode(line, type=Progress)
             except msgspec.MsgspecError:

@@ -3,7 +3,7 @@
     python -m headnod.updates.installer
 
 does that for the listener in a process of its own, so that nothing of a stranger
-is read where music is heard: a line with an `Order` and then a bundle on stdin,
+is read where music is heard: a line with an `InstallRequest` and then a bundle on stdin,
 a `Progress` a line on stdout. The command line calls the same functions.
 """
 
@@ -22,13 +22,13 @@ from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, Manifest, pa
 from headnod.updates.activation import Activation
 from headnod.updates.bundle import LARGEST, Files, read, split
 from headnod.updates.install_progress import Progress, Stage, Tell
-from headnod.updates.rollback_protection import Serials
+from headnod.updates.rollback_protection import RollbackProtection
 from headnod.updates.selftest import self_test
 from headnod.updates.signature import verify
 from headnod.updates.store import MOST, Store, serial_of
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class InstallRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the listener wants of an intake."""
 
     state: str
@@ -53,7 +53,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Store and activate this bundle, which came with headnod."""
 
 
-class Intake:
+class Installer:
     """Takes bundles into a store."""
 
     def __init__(
@@ -77,8 +77,8 @@ class Intake:
             clock: The clocks; the machine's own if absent.
         """
         self._clock = clock or Clock()
-        self.store, self._serials = Store(state), Serials(state)
-        self.activation = Activation(self.store, self._serials, tell)
+        self.store, self._protection = Store(state), RollbackProtection(state)
+        self.activation = Activation(self.store, self._protection, tell)
         self._keys, self._tell, self._budget, self._windows = keys, tell, budget, windows
         self._about = Progress(stage=Stage.RECEIVED)
 
@@ -108,7 +108,7 @@ class Intake:
         with self.store.changing():
             if not trusted:
                 # Inside, so that of two intakes at once the older cannot come second.
-                self._serials.admit(
+                self._protection.accept(
                     manifest.serial,
                     self._about.manifest,
                     now=self._clock.now(),
@@ -130,20 +130,20 @@ class Intake:
         """
         self._read(read(self.store.path(name))[MANIFEST])
         self._try(name)
-        self.put_to_use(name)
+        self.start_probation(name)
 
-    def put_to_use(self, name: str) -> None:
+    def start_probation(self, name: str) -> None:
         """Let a model listen that was just tried, on probation.
 
         Raises:
             BundleError: The folder cannot be written.
         """
         self.activation.activate(name, self._about.manifest, windows=self._windows)
-        trial = self.activation.trial
-        if trial is None or not trial.left:
+        record = self.activation.record
+        if record is None or not record.left:
             self.tell(Stage.KEPT, "it listens already")
         else:
-            self.tell(Stage.PROBATION, f"on probation for {trial.left} windows")
+            self.tell(Stage.PROBATION, f"on probation for {record.left} windows")
 
     def tell(self, stage: Stage, message: str) -> None:
         """Tell a step of the model that was last taken or activated."""
@@ -156,15 +156,15 @@ class Intake:
 
     def _make_room(self, name: str) -> None:
         if name not in self.store.names():
-            trial = self.activation.trial
-            self.store.prune(MOST - 1, needed={trial.former} if trial is not None and trial.former else set())
+            record = self.activation.record
+            self.store.prune(MOST - 1, needed={record.former} if record is not None and record.former else set())
 
     def _try(self, name: str) -> None:
         try:
             outcome = self_test(self.store.path(name), budget=self._budget)
         except BundleError as error:
             if name != self.store.current:
-                self._serials.condemn(serial_of(name), self._about.manifest, str(error))
+                self._protection.mark_failed(serial_of(name), self._about.manifest, str(error))
                 with self.store.changing():
                     self.store.remove(name)
             raise
@@ -176,25 +176,25 @@ def _say(progress: Progress) -> None:
     sys.stdout.buffer.flush()
 
 
-def _carry_out(order: Order, intake: Intake) -> None:
+def _carry_out(order: InstallRequest, installer: Installer) -> None:
     if order.stored:
-        intake.activate(order.stored)
+        installer.activate(order.stored)
         return
     files = read(Path(order.shipped)) if order.shipped else split(sys.stdin.buffer.read(LARGEST + 1))
-    name = intake.take(files, trusted=bool(order.shipped))
-    if order.activate or name == intake.store.current:
-        intake.put_to_use(name)
+    name = installer.take(files, trusted=bool(order.shipped))
+    if order.activate or name == installer.store.current:
+        installer.start_probation(name)
     else:
-        intake.tell(Stage.OFFERED, "ready to be activated")
+        installer.tell(Stage.OFFERED, "ready to be activated")
 
 
 def _main() -> None:
-    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
-    intake = Intake(Path(order.state), order.keys, _say, budget=order.budget, windows=order.windows)
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=InstallRequest)
+    installer = Installer(Path(order.state), order.keys, _say, budget=order.budget, windows=order.windows)
     try:
-        _carry_out(order, intake)
+        _carry_out(order, installer)
     except HeadnodError as error:
-        intake.tell(Stage.REFUSED, str(error))
+        installer.tell(Stage.REFUSED, str(error))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from headnod.resources import configured_model
 from headnod.updates.activation import Activation
 from headnod.updates.install_progress import Progress, Stage, Tell
 from headnod.updates.probation import Probation
-from headnod.updates.rollback_protection import Serials
+from headnod.updates.rollback_protection import RollbackProtection
 from headnod.updates.store import Store, serial_of
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _PATIENCE = 1.0
 """Seconds to wait for the command line, while sound is kept for two."""
 
 
-class Reign:
+class ModelManager:
     """The model that listens, and whether it may go on."""
 
     def __init__(self, state: Path | None, tell: Tell) -> None:
@@ -45,7 +45,7 @@ class Reign:
         self._tell_others = tell
         self.activation: Activation | None = None
         if state is not None:
-            self.activation = Activation(Store(state, patience=_PATIENCE), Serials(state), self.tell)
+            self.activation = Activation(Store(state, patience=_PATIENCE), RollbackProtection(state), self.tell)
         self._name: str | None = None
         self._stuck: str | None = None
         self._listening: tuple[GenreModel, str | None] | None = None
@@ -89,7 +89,7 @@ class Reign:
             return None
         model = self._load(config)
         if self.activation is not None and self._name is not None:
-            self._guarded(self.activation.taken_up)
+            self._guarded(self.activation.changed_over)
         _log.info("%s listens", model.manifest.id)
         return model
 
@@ -150,16 +150,16 @@ class Reign:
                 _log.error("%s", error)
                 try:
                     # Not for good: a card may have lost what was sent in good order.
-                    activation.roll_back("it cannot be loaded", condemn=False)
+                    activation.roll_back("it cannot be loaded", mark_failed=False)
                 except BundleError as error:
                     # Not tried again with each estimate: a new attempt comes with a reload, a start or another model.
                     self._stuck = name
                     _log.error("%s; the model of the configuration listens", error)
                 continue
-            trial, self._name = activation.trial, name
-            if trial is not None and trial.left:
+            record, self._name = activation.record, name
+            if record is not None and record.left:
                 health = model.manifest.health
-                self._probation = Probation(health, windows=trial.left, every=config.listen.every)
+                self._probation = Probation(health, windows=record.left, every=config.listen.every)
             self._listening = model, name
             return model
         self._name = None

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from headnod.config import Config
 from headnod.resources import find_model
 from headnod.updates.install_progress import Progress
-from headnod.updates.manager import Reign
+from headnod.updates.manager import ModelManager
 from headnod.updates.shadow import Agreement
 
 if TYPE_CHECKING:
     from headnod.mqtt.client import Link
     from headnod.mqtt.publisher import Mqtt
-    from headnod.updates.install_worker import Porter
+    from headnod.updates.install_worker import InstallWorker
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ SHARE = 0.5
 """Of the time between two windows that a model may take for one."""
 
 
-class Updates:
+class RemoteUpdates:
     """What is sent, asked for and told of models."""
 
     def __init__(self, state: Path | None, config: Callable[[], Config]) -> None:
@@ -39,10 +39,10 @@ class Updates:
             config: The configuration in force.
         """
         self._state, self._config = state, config
-        self.reign = Reign(state, self._pass_on)
+        self.manager = ModelManager(state, self._pass_on)
         self._untold: Progress | None = None
         self._publisher: Mqtt | None = None
-        self._porter: Porter | None = None
+        self._worker: InstallWorker | None = None
         self._link: Link | None = None
 
     def connect(self, publisher: Mqtt) -> None:
@@ -54,9 +54,9 @@ class Updates:
         from headnod.factory.publisher_factory import deliveries  # noqa: PLC0415 - MQTT is loaded where it is configured
 
         config, self._publisher = self._config(), publisher
-        if self.reign.activation is not None:
+        if self.manager.activation is not None:
             # What happened at the start, before there was anybody to tell, goes before how things are.
-            self._pass_on(self._untold or self.reign.activation.present())
+            self._pass_on(self._untold or self.manager.activation.present())
         if not config.model.keys or not config.model.installed:
             return
         if self._state is None:
@@ -77,7 +77,7 @@ class Updates:
         Raises:
             ConfigError: There is none of that name.
         """
-        activation = self.reign.activation
+        activation = self.manager.activation
         stored = activation.store.find(model) if activation is not None else None
         if stored is not None:
             self._order(stored=stored)
@@ -96,22 +96,22 @@ class Updates:
     def close(self) -> None:
         """Stop what is under way; may be called twice."""
         self.disconnect()
-        if self._porter is not None:
-            self._porter.close()
+        if self._worker is not None:
+            self._worker.close()
 
     def _bring(self, bundle: bytes) -> None:
         self._order(bundle)
 
     def _order(self, bundle: bytes = b"", *, stored: str = "", shipped: str = "") -> None:
-        from headnod.updates.install_worker import Porter  # noqa: PLC0415 - few listeners are ever sent a model
-        from headnod.updates.installer import Order  # noqa: PLC0415
+        from headnod.updates.install_worker import InstallWorker  # noqa: PLC0415 - few listeners are ever sent a model
+        from headnod.updates.installer import InstallRequest  # noqa: PLC0415
 
         config = self._config()
         if self._state is None:
             return
-        if self._porter is None:
-            self._porter = Porter(self.reign.tell)
-        order = Order(
+        if self._worker is None:
+            self._worker = InstallWorker(self.manager.tell)
+        order = InstallRequest(
             state=str(self._state),
             keys=config.model.keys,
             budget=SHARE * config.listen.every,
@@ -120,7 +120,7 @@ class Updates:
             stored=stored,
             shipped=shipped,
         )
-        self._porter.bring(order, bundle)
+        self._worker.bring(order, bundle)
 
     def _pass_on(self, progress: Progress) -> None:
         publisher = self._publisher

@@ -24,7 +24,7 @@ AHEAD_UNSET = 366 * 86_400
 """The same of a clock that is not: a device without a battery for its clock has the date of its last shutdown."""
 
 
-class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NewestSerial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The newest bundle that was ever verified here."""
 
     serial: int = 0
@@ -43,28 +43,28 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return serial < self.serial or not self.serial
 
 
-class Serials:
+class RollbackProtection:
     """The memory, in a file of the state folder."""
 
     def __init__(self, state: Path) -> None:
         """Remember in this folder."""
         self._path = state / SERIAL_FILE
 
-    def seen(self) -> Seen:
+    def seen(self) -> NewestSerial:
         """What is remembered.
 
         Raises:
             BundleError: The file cannot be read. It counts as no memory only where there is none.
         """
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Seen)
+            return msgspec.json.decode(self._path.read_bytes(), type=NewestSerial)
         except FileNotFoundError:
-            return Seen()
+            return NewestSerial()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             message = f"{self._path}: {error}; no model is taken until it is mended (or deleted, to begin anew)"
             raise BundleError(message) from error
 
-    def admit(self, serial: int, manifest: str, *, now: datetime, synchronised: bool, supersedes: int = 0) -> None:
+    def accept(self, serial: int, manifest: str, *, now: datetime, synchronised: bool, supersedes: int = 0) -> None:
         """Remember a verified bundle, or refuse it.
 
         Args:
@@ -101,14 +101,14 @@ class Serials:
                 message = f"it was here and failed: {seen.verdict} (sign it anew to try it again)"
                 raise BundleError(message)
             return
-        self._write(Seen(serial, manifest))
+        self._write(NewestSerial(serial, manifest))
 
-    def condemn(self, serial: int, manifest: str, verdict: str) -> None:
+    def mark_failed(self, serial: int, manifest: str, verdict: str) -> None:
         """Remember that a bundle failed, so that it is not tried for ever."""
         if serial and (seen := self.seen()).serial == serial and seen.manifest == manifest:
             self._write(msgspec.structs.replace(seen, verdict=verdict))
 
-    def _write(self, seen: Seen) -> None:
+    def _write(self, seen: NewestSerial) -> None:
         try:
             write_whole(self._path, msgspec.json.encode(seen))
         except OSError as error:

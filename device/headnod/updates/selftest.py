@@ -33,7 +33,7 @@ MEMORY = 128 << 20
 _TIMED = 5
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class SelfTestResult(msgspec.Struct, frozen=True):
     """What the process says of itself."""
 
     milliseconds: float = 0.0
@@ -43,7 +43,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """Why it is not to be used; empty if it may be."""
 
 
-def self_test(folder: Path, *, budget: float, patience: float = PATIENCE) -> Outcome:
+def self_test(folder: Path, *, budget: float, patience: float = PATIENCE) -> SelfTestResult:
     """Try a bundle.
 
     Args:
@@ -65,9 +65,9 @@ def self_test(folder: Path, *, budget: float, patience: float = PATIENCE) -> Out
     if ended.returncode:
         raise BundleError(_epitaph(ended.returncode, ended.stderr))
     try:
-        outcome = msgspec.json.decode(ended.stdout, type=Outcome)
+        outcome = msgspec.json.decode(ended.stdout, type=SelfTestResult)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        outcome = Outcome(fault="the self-test answered nonsense")
+        outcome = SelfTestResult(fault="the self-test answered nonsense")
     if outcome.fault:
         raise BundleError(outcome.fault)
     return outcome
@@ -92,7 +92,7 @@ def _bounded() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _try(folder: Path, budget: float) -> Outcome:
+def _try(folder: Path, budget: float) -> SelfTestResult:
     import numpy as np  # noqa: PLC0415 - loaded before the limits count, and in this process alone
 
     from headnod.inference.golden import chirp  # noqa: PLC0415
@@ -106,7 +106,7 @@ def _try(folder: Path, budget: float) -> Outcome:
     for sound in (np.zeros(size, np.float32), noise, np.sign(noise), chirp(front_end)):
         for name, values in model.predict(front_end.mfcc(sound))._asdict().items():
             if values is not None and not np.isfinite(values).all():
-                return Outcome(fault=f"it gives {name} that are not finite")
+                return SelfTestResult(fault=f"it gives {name} that are not finite")
     took = []
     for _ in range(_TIMED):
         began = time.perf_counter()
@@ -114,17 +114,17 @@ def _try(folder: Path, budget: float) -> Outcome:
         took.append(time.perf_counter() - began)
     middle = sorted(took)[_TIMED // 2]
     if middle > budget:
-        return Outcome(1e3 * middle, f"it takes {middle:.2f} s a window here, {budget:.2f} s are allowed")
-    return Outcome(round(1e3 * middle, 2))
+        return SelfTestResult(1e3 * middle, f"it takes {middle:.2f} s a window here, {budget:.2f} s are allowed")
+    return SelfTestResult(round(1e3 * middle, 2))
 
 
 def _main(folder: str, budget: str) -> None:
     try:
         outcome = _try(Path(folder), float(budget))
     except HeadnodError as error:
-        outcome = Outcome(fault=str(error).removeprefix(f"{folder}/"))
+        outcome = SelfTestResult(fault=str(error).removeprefix(f"{folder}/"))
     except MemoryError:
-        outcome = Outcome(fault=f"it needs more than {MEMORY >> 20} MiB of memory")
+        outcome = SelfTestResult(fault=f"it needs more than {MEMORY >> 20} MiB of memory")
     sys.stdout.buffer.write(msgspec.json.encode(outcome))
 
 

@@ -23,7 +23,7 @@ from headnod.inference.model import GenreModel
 SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"
 
 
-class ShadowOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ShadowRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which model is a shadow, and how often."""
 
     model: str
@@ -116,10 +116,10 @@ class Shadow:
         return True
 
 
-def read_order(state: Path) -> ShadowOrder | None:
+def read_request(state: Path) -> ShadowRequest | None:
     """Which model is wanted as a shadow; None if there is none, or the file says nothing that can be done."""
     try:
-        return msgspec.json.decode((state / SHADOW_FILE).read_bytes(), type=ShadowOrder)
+        return msgspec.json.decode((state / SHADOW_FILE).read_bytes(), type=ShadowRequest)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
@@ -142,7 +142,7 @@ def report(state: Path) -> str:
     )
 
 
-def write_order(state: Path, order: ShadowOrder | None) -> None:
+def write_request(state: Path, order: ShadowRequest | None) -> None:
     """Want another shadow, or none.
 
     Raises:

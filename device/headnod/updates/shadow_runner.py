@@ -18,7 +18,7 @@ from headnod.features.windows import Window
 from headnod.files import write_whole
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate
-from headnod.updates.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowOrder, read_order
+from headnod.updates.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowRequest, read_request
 from headnod.updates.store import Store, id_of
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ REPORT = 20
 """Windows that both have heard, between two reports: the card is written so often."""
 
 
-class Shadowing:
+class ShadowRunner:
     """Lets a second model hear along, if one is wanted."""
 
     def __init__(self, state: Path | None, beside: Callable[[], GenreModel], tell: Callable[[Agreement], None]) -> None:
@@ -41,7 +41,7 @@ class Shadowing:
         self._state, self._beside, self._tell = state, beside, tell
         self.recent = RecentAudio()
         """The last seconds of the stream, kept for a shadow whose windows are others."""
-        self._order: ShadowOrder | None = None
+        self._order: ShadowRequest | None = None
         self._shadow: Shadow | None = None
         self._of: GenreModel | None = None
 
@@ -63,7 +63,7 @@ class Shadowing:
             self._report(self._state, self._shadow.agreement)
 
     def _follow(self, state: Path) -> None:
-        order, beside = read_order(state), self._beside()
+        order, beside = read_request(state), self._beside()
         if (order, beside) == (self._order, self._of):
             return
         self._order, self._of, self._shadow = order, beside, None

@@ -107,7 +107,7 @@ def test_a_second_rollout_of_the_same_bundle_changes_nothing(listener, rolled_ou
     rolled_out()
     outcome, _ = rolled_out()
     assert nodes(outcome.took) == ["room"]
-    assert room.intake.store.names() == [room.current]
+    assert room.installer.store.names() == [room.current]
 
 
 def test_a_channel_that_nobody_hears_is_a_fault(rolled_out):
