@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 import headnod
-from headnod.features.frontend import FrontEnd, Spectrograph
+from headnod.features.frontend import FrontEnd, MelSpectrogram
 from headnod.features.windows import FrameCache, Window
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL
 from headnod.pipeline.estimate import utc_now
-from headnod.pipeline.level import Meter
-from headnod.pipeline.noise import SteadyNoise
+from headnod.pipeline.level import LoudnessMeter
+from headnod.pipeline.noise import SteadyNoiseDetector
 from headnod.pipeline.smoothing import Smoother
 
 _BLOCK = 5512
@@ -42,20 +42,24 @@ def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], objec
     blocks = itertools.cycle(audio[at : at + _BLOCK] for at in range(0, audio.size, _BLOCK))
     network = _taken_by_xnnpack(file)
     # By our own front end with the script's hop: librosa's costs more.
-    often = Spectrograph(FrontEnd(hop=512, frames=124))
+    often = MelSpectrogram(FrontEnd(hop=512, frames=124))
     drawn = np.empty((124, 128), np.float32)
-    smoother, meter, steady = Smoother(seconds=12.0, every=3.0), Meter(window.size), SteadyNoise(front_end)
+    smoother, meter, steady = (
+        Smoother(seconds=12.0, every=3.0),
+        LoudnessMeter(window.size),
+        SteadyNoiseDetector(front_end),
+    )
     return {
         "listener": lambda: headnod.listen(blocks, model, headnod.ListenerSettings(), now=utc_now).__next__,
         "network": lambda: network.invoke,
         "log-mel": lambda: lambda: cache.mel(Window(window, next(places))),
         "FFT": lambda: lambda: np.fft.rfft(frames, axis=1, norm="forward"),
-        "spectrogram of the script": lambda: lambda: often.draw(window, drawn),
+        "spectrogram of the script": lambda: lambda: often.compute(window, drawn),
         "cepstra": lambda: lambda: front_end.cepstra(log_mel),
         "scores": lambda: lambda: model.scores(features),
         "smoothing": lambda: lambda: smoother.update(scores),
         "level": lambda: lambda: meter.read(window),
-        "steady noise": lambda: lambda: steady.fills(log_mel),
+        "steady noise": lambda: lambda: steady.detect(log_mel),
     }
 
 

@@ -14,8 +14,8 @@ from benchmarks.material import RATE, bundles, endless, music
 from headnod import GenreModel, ListenerSettings, listen
 from headnod.features.windows import FrameCache, Window
 from headnod.pipeline.estimate import utc_now
-from headnod.pipeline.level import Meter
-from headnod.pipeline.noise import SteadyNoise
+from headnod.pipeline.level import LoudnessMeter
+from headnod.pipeline.noise import SteadyNoiseDetector
 from headnod.pipeline.smoothing import Smoother
 
 _SETTLED, _TURNS = 100, 5
@@ -83,7 +83,7 @@ def steps(model: GenreModel) -> dict[str, Callable[[], object]]:
     front_end = model.front_end
     window = music()[10 * RATE : 10 * RATE + front_end.window_samples].copy()
     cache, places = FrameCache(front_end), itertools.count(1, front_end.hop + 1)
-    meter, steady = Meter(window.size), SteadyNoise(front_end)
+    meter, steady = LoudnessMeter(window.size), SteadyNoiseDetector(front_end)
     smoother = Smoother(seconds=12.0, every=3.0)
     log_mel = cache.mel(Window(window, 0)).copy()
     features = front_end.cepstra(log_mel)
@@ -91,7 +91,7 @@ def steps(model: GenreModel) -> dict[str, Callable[[], object]]:
     return {
         "level": lambda: meter.read(window),
         "log-mel": lambda: cache.mel(Window(window, next(places))),
-        "steady noise": lambda: steady.fills(log_mel),
+        "steady noise": lambda: steady.detect(log_mel),
         "cepstra": lambda: front_end.cepstra(log_mel),
         "scores": lambda: model.scores(features),
         "smoothing": lambda: smoother.update(scores),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.make import FRONT_ENDS, SIGNALS, STORED, noise, witness
-from headnod.features.frontend import FrontEnd, Spectrograph, mel_corners
+from headnod.features.frontend import FrontEnd, MelSpectrogram, mel_corners
 from headnod.inference.golden import chirp
 from support.signals import music, scaled
 
@@ -94,9 +94,9 @@ def test_a_frame_does_not_depend_on_how_many_are_drawn_at_once(count):
 
 
 def test_a_spectrograph_keeps_nothing_of_what_it_drew_before():
-    spectrograph, drawn = Spectrograph(DEFAULT), np.empty((38, DEFAULT.n_mels), np.float32)
+    spectrogram, drawn = MelSpectrogram(DEFAULT), np.empty((38, DEFAULT.n_mels), np.float32)
     for audio in (noise(DEFAULT), chirp(DEFAULT), np.zeros(DEFAULT.window_samples, np.float32)):
-        spectrograph.draw(audio, drawn)
+        spectrogram.compute(audio, drawn)
         assert np.array_equal(drawn, DEFAULT.log_mel(audio))
 
 

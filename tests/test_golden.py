@@ -9,7 +9,7 @@ import pytest
 
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
-from headnod.inference.golden import FEATURES_TOLERANCE, SCORES_TOLERANCE, chirp, prove, write_golden
+from headnod.inference.golden import FEATURES_TOLERANCE, SCORES_TOLERANCE, check_golden, chirp, write_golden
 from headnod.inference.manifest import GOLDEN, HASHED, Standardisation
 from headnod.inference.model import GenreModel
 from support.bundle_files import copied, flipped, replaced
@@ -37,7 +37,7 @@ def test_the_shipped_bundle_is_proven(bundle):
 
 def test_what_is_written_is_proven(model, rng):
     windows = rng.normal(0.0, 30.0, (3, model.front_end.frames, model.front_end.n_mfcc))
-    prove(model, write_golden(model, windows))
+    check_golden(model, write_golden(model, windows))
 
 
 def test_the_chirp_sweeps_the_hearing_range():
@@ -56,7 +56,7 @@ def test_numbers_that_come_out_otherwise_are_refused(model, golden, name, tolera
     arrays = arrays_of(golden)
     arrays[name].flat[7] += 3 * tolerance
     with pytest.raises(ManifestError, match=rf"golden\.npz: {name}: this machine differs by .*do not use it"):
-        prove(model, stored(**arrays))
+        check_golden(model, stored(**arrays))
 
 
 @pytest.mark.parametrize("name", ["chirp_features", "features", "scores"])
@@ -64,7 +64,7 @@ def test_a_number_that_is_none_is_refused(model, golden, name):
     arrays = arrays_of(golden)
     arrays[name].flat[7] = np.nan
     with pytest.raises(ManifestError, match=rf"golden\.npz: {name}: holds a number that is not finite"):
-        prove(model, stored(**arrays))
+        check_golden(model, stored(**arrays))
 
 
 @pytest.mark.parametrize("name", ["chirp_features", "features", "scores"])
@@ -72,26 +72,26 @@ def test_other_shapes_are_refused(model, golden, name):
     arrays = arrays_of(golden)
     arrays[name] = arrays[name][..., :-1]
     with pytest.raises(ManifestError, match=rf"golden\.npz: {name}: shape is .*, the manifest makes it"):
-        prove(model, stored(**arrays))
+        check_golden(model, stored(**arrays))
 
 
 def test_a_golden_file_without_a_window_proves_nothing(model, golden):
     arrays = {name: array if name == "chirp_features" else array[:0] for name, array in arrays_of(golden).items()}
     with pytest.raises(ManifestError, match="holds no window"):
-        prove(model, stored(**arrays))
+        check_golden(model, stored(**arrays))
 
 
 @pytest.mark.parametrize("left_out", ["chirp_features", "features", "scores"])
 def test_a_missing_array_is_refused(model, golden, left_out):
     arrays = {name: array for name, array in arrays_of(golden).items() if name != left_out}
     with pytest.raises(ManifestError, match=rf"golden\.npz: cannot be read: .*{left_out}"):
-        prove(model, stored(**arrays))
+        check_golden(model, stored(**arrays))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + b"\0" * 18, b"no zip at all"])
 def test_what_is_no_golden_file_is_refused(model, content):
     with pytest.raises(ManifestError, match=r"golden\.npz: cannot be read: .*reinstall"):
-        prove(model, content)
+        check_golden(model, content)
 
 
 class Harm:
@@ -108,7 +108,7 @@ def test_pickled_objects_are_never_unpacked(model, golden, tmp_path):
     harm = tmp_path / "harm"
     arrays = arrays_of(golden) | {"features": np.array([Harm(harm)], dtype=object)}
     with pytest.raises(ManifestError, match=r"golden\.npz: cannot be read"):
-        prove(model, stored(**arrays))
+        check_golden(model, stored(**arrays))
     assert not harm.exists()
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_unpacks_without_end_is_refused(model, golden):
     arrays = arrays_of(golden) | {"more": np.zeros(1 << 22)}
     assert len(stored(**arrays)) < 1 << 20
     with pytest.raises(ManifestError, match=r"golden\.npz: unpacks to \d+ bytes, \d+ are allowed"):
-        prove(model, stored(**arrays))
+        check_golden(model, stored(**arrays))
 
 
 def test_damage_is_refused_or_harmless_and_never_another_error(model, golden, rng):
@@ -125,7 +125,7 @@ def test_damage_is_refused_or_harmless_and_never_another_error(model, golden, rn
         damaged = bytearray(golden)
         damaged[place] ^= 0xFF
         try:
-            prove(model, bytes(damaged))
+            check_golden(model, bytes(damaged))
         except ManifestError:
             refused += 1
     assert refused > 90
@@ -136,7 +136,7 @@ def test_a_front_end_that_drifted_is_found_by_the_chirp(model, golden, bundle):
     drifted = msgspec.structs.replace(model.manifest, front_end=other)
     changed = GenreModel(drifted, (bundle / "model.tflite").read_bytes())
     with pytest.raises(ManifestError, match="chirp_features: this machine differs"):
-        prove(changed, golden)
+        check_golden(changed, golden)
 
 
 def test_standardisation_that_drifted_is_found_by_the_scores(model, golden, bundle):
@@ -145,7 +145,7 @@ def test_standardisation_that_drifted_is_found_by_the_scores(model, golden, bund
         model.manifest, standardisation=Standardisation(said.mean, tuple(1.5 * value for value in said.deviation))
     )
     with pytest.raises(ManifestError, match="scores: this machine differs"):
-        prove(GenreModel(drifted, (bundle / "model.tflite").read_bytes()), golden)
+        check_golden(GenreModel(drifted, (bundle / "model.tflite").read_bytes()), golden)
 
 
 def test_loading_with_golden_numbers_wants_their_hash_and_their_truth(bundle, tmp_path, golden):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.features.frontend import FrontEnd
 from headnod.inference.model import Prediction
 from headnod.pipeline.estimate import HeldBy, State
@@ -111,7 +111,7 @@ def test_the_five_surest_tags_are_said_the_surest_first():
 def test_tags_are_averaged_as_the_genre_is_and_forgotten_with_it():
     calm, loud = np.eye(7)[0], np.eye(7)[1]
     model = Tagging(JAZZ, tags=[calm, loud, loud])
-    gap = Hole(State.WAITING, "away", 1.0)
+    gap = Gap(State.WAITING, "away", 1.0)
     first, second, _, third = heard([windows(1), windows(1), gap, windows(1)], model, smoothing=60.0)
     assert first.tags["mellow"] == 1.0
     assert second.tags == pytest.approx({"loud": 0.504, "mellow": 0.496, "guitar": 0, "Hip-Hop": 0, "80s": 0}, abs=0.01)

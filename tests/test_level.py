@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.pipeline.level import SILENT_DBFS, Meter, NoiseFloor, clipped_share, dbfs, is_dead
+from headnod.pipeline.level import SILENT_DBFS, LoudnessMeter, NoiseFloor, clipped_share, dbfs, is_dead
 from support.signals import RATE, music, noise, scaled, sine
 
 WINDOW = 65_244
@@ -49,7 +49,7 @@ def test_only_samples_that_never_change_are_dead():
     ids=["hiss", "clipped", "beside zero", "stuck", "silent"],
 )
 def test_the_meter_reads_what_each_measure_says_alone(audio):
-    meter = Meter(audio.size)
+    meter = LoudnessMeter(audio.size)
     meter.read(noise(3.0, dbfs=-3)[:WINDOW])
     said = meter.read(audio)
     assert said.level == pytest.approx(dbfs(audio), abs=0.001)
@@ -61,13 +61,13 @@ def test_the_meter_reads_what_each_measure_says_alone(audio):
 def test_a_piece_that_is_stuck_beside_the_mean_is_no_quiet_moment():
     audio = noise(3.0, dbfs=-40)[:WINDOW]
     audio[20_000:40_000] = 0.5
-    assert Meter(WINDOW).read(audio).quietest == pytest.approx(-40, abs=0.5)
+    assert LoudnessMeter(WINDOW).read(audio).quietest == pytest.approx(-40, abs=0.5)
 
 
 def floor_after(windows, *, every=3.0):
     noise_floor = NoiseFloor(every=every)
     for window in windows:
-        noise_floor.update(Meter(window.size).read(window).quietest)
+        noise_floor.update(LoudnessMeter(window.size).read(window).quietest)
     return noise_floor.floor
 
 
@@ -120,23 +120,23 @@ def test_a_gain_moves_the_floor_as_far():
 def test_a_meter_finds_where_sound_begins_at_any_level(begins, gain):
     audio = noise(3.0, dbfs=-60)[:WINDOW]
     audio[begins * 1708 :] += sine(440.0, 3.0)[: WINDOW - begins * 1708]
-    hush = Meter(WINDOW).read(scaled(audio, gain)).hush
-    assert max(begins - 1, 0) * 1708 <= hush <= begins * 1708
+    onset = LoudnessMeter(WINDOW).read(scaled(audio, gain)).onset
+    assert max(begins - 1, 0) * 1708 <= onset <= begins * 1708
 
 
 @pytest.mark.parametrize("last", [1, 100, 1000])
 def test_even_the_newest_samples_are_heard(last):
     audio = noise(3.0, dbfs=-90)[:WINDOW]
     audio[-last:] += 0.9 * (-1.0) ** np.arange(last)
-    assert Meter(WINDOW).read(audio).hush == WINDOW - 1708
+    assert LoudnessMeter(WINDOW).read(audio).onset == WINDOW - 1708
 
 
 @pytest.mark.parametrize("audio", [np.zeros(WINDOW, np.float32), noise(3.0, dbfs=-30)[:WINDOW]])
 def test_what_is_alike_throughout_begins_at_once(audio):
-    assert Meter(WINDOW).read(audio).hush == 0
+    assert LoudnessMeter(WINDOW).read(audio).onset == 0
 
 
 def test_sound_that_is_over_has_no_beginning():
     audio = np.zeros(WINDOW, np.float32)
     audio[10 * 1708 : 20 * 1708] = sine(440.0, 1.0)[: 10 * 1708]
-    assert Meter(WINDOW).read(audio).hush == 0
+    assert LoudnessMeter(WINDOW).read(audio).onset == 0

@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.features.frontend import FrontEnd
-from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings, listen
 from support.doubles import Clock, FixedModel
@@ -20,7 +20,7 @@ EVERY = WINDOW / 22_050
 TONE = sine(440.0, 1.0)[:WINDOW]
 HUSH = np.zeros(WINDOW, np.float32)
 AT_NOON = Clock().now
-GAP = Hole(State.WAITING, "the microphone went away", 2.0)
+GAP = Gap(State.WAITING, "the microphone went away", 2.0)
 ALONE = ListenerSettings(every=EVERY, smoothing=0.0)
 """A window is judged by itself, and shares no sample with the next."""
 
@@ -205,7 +205,7 @@ def test_a_hole_is_told_at_once_and_forgets_the_last_genre():
     settings = ListenerSettings(every=EVERY, smoothing=60.0)
     said = heard([TONE, TONE, TONE[:5_000], GAP, TONE], FixedModel(JAZZ, JAZZ, METAL), settings, now=clock.now)
     assert genres(said) == ["jazz", "jazz", State.WAITING, "metal"]
-    assert said[2] == Condition(time=clock.now(), state=State.WAITING, message="the microphone went away")
+    assert said[2] == StatusEvent(time=clock.now(), state=State.WAITING, message="the microphone went away")
     assert said[3].scores == {"jazz": 0.1, "metal": 0.9}
 
 

@@ -14,7 +14,7 @@ from msgspec import structs
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
 
 from headnod.errors import ManifestError
-from headnod.inference.golden import prove, write_golden
+from headnod.inference.golden import check_golden, write_golden
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, manifest_bytes, parse_manifest, read_manifest
 from headnod.inference.model import GenreModel, softmax
@@ -236,25 +236,25 @@ def test_no_damage_to_a_manifest_escapes_as_another_error(tmp_path_factory, data
 def test_golden_numbers_cover_every_output(copy, name):
     golden = (copy / GOLDEN).read_bytes()
     model = GenreModel.load(copy)
-    prove(model, golden)
+    check_golden(model, golden)
     with np.load(io.BytesIO(golden)) as arrays:
         changed = dict(arrays)
     changed[name] = changed[name] + np.float32(0.2 * np.abs(changed[name]).max())
     file = io.BytesIO()
     np.savez_compressed(file, **changed)
     with pytest.raises(ManifestError, match=rf"golden\.npz: {name}: this machine differs by"):
-        prove(model, file.getvalue())
+        check_golden(model, file.getvalue())
     file = io.BytesIO()
     np.savez_compressed(file, **{each: array for each, array in changed.items() if each != name})
     with pytest.raises(ManifestError, match=rf"golden\.npz: cannot be read: .*{name}"):
-        prove(model, file.getvalue())
+        check_golden(model, file.getvalue())
 
 
 def test_a_front_end_of_another_level_is_found_by_the_chirp(copy):
     golden = (copy / GOLDEN).read_bytes()
     edited(copy, put(-5.0, "front_end", "level_db"))
     with pytest.raises(ManifestError, match=r"golden\.npz: chirp_features: this machine differs"):
-        prove(GenreModel.load(copy), golden)
+        check_golden(GenreModel.load(copy), golden)
 
 
 def test_golden_numbers_of_another_network_are_refused(copy):

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from headnod.pipeline.level import SILENT_DBFS
-from headnod.pipeline.level_meter import Room
+from headnod.pipeline.level_meter import LevelMeter
 from support import signals
 from support.signals import RATE
 
 
 def heard(*sounds):
-    room = Room(RATE)
+    room = LevelMeter(RATE)
     for sound in sounds:
-        room.hear(sound)
+        room.update(sound)
     return room.report()
 
 

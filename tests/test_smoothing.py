@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.pipeline.smoothing import Naming, Smoother, SongChange, mean_of
+from headnod.pipeline.smoothing import GenreTracker, Smoother, SongChangeDetector, log_mean
 
 JAZZ, METAL = np.array([0.8, 0.2], np.float32), np.array([0.2, 0.8], np.float32)
 scores = st.lists(st.floats(0.001, 1.0), min_size=3, max_size=3).map(
@@ -70,7 +70,7 @@ def test_no_smoothing_says_each_window_as_it_is():
 def test_forgetting_starts_anew():
     smoother = Smoother(seconds=12.0, every=3.0)
     after([JAZZ] * 10, smoother)
-    smoother.forget()
+    smoother.reset()
     assert smoother.update(METAL) == pytest.approx(METAL, abs=1e-6)
 
 
@@ -84,8 +84,8 @@ def test_a_chance_of_nothing_is_evidence_but_not_for_ever():
 def test_the_mean_of_a_file_weighs_every_window_alike():
     windows = [JAZZ, METAL, METAL]
     expected = np.exp(np.log(windows).mean(axis=0))
-    assert mean_of(windows) == pytest.approx(expected / expected.sum(), abs=1e-6)
-    assert mean_of(windows[::-1]) == pytest.approx(mean_of(windows), abs=1e-6)
+    assert log_mean(windows) == pytest.approx(expected / expected.sum(), abs=1e-6)
+    assert log_mean(windows[::-1]) == pytest.approx(log_mean(windows), abs=1e-6)
 
 
 def embedding(distance):
@@ -94,11 +94,11 @@ def embedding(distance):
 
 
 def naming(every=3.0, **settings):
-    return Naming(**({"seconds": 12.0, "every": every, "lead": 0.35, "certainty": 0.0} | settings))
+    return GenreTracker(**({"seconds": 12.0, "every": every, "lead": 0.35, "certainty": 0.0} | settings))
 
 
 def answers(one, *windows):
-    return [one.hear(scores, embedding).answer for scores, embedding in windows]
+    return [one.update(scores, embedding).answer for scores, embedding in windows]
 
 
 SAME, OTHER = embedding(0.0), embedding(1.0)
@@ -106,20 +106,20 @@ SAME, OTHER = embedding(0.0), embedding(1.0)
 
 @pytest.mark.parametrize(("distance", "begins"), [(0.23, False), (0.27, True)])
 def test_two_far_windows_in_a_row_are_a_new_song(distance, begins):
-    change = SongChange(seconds=120.0, every=3.0)
+    change = SongChangeDetector(seconds=120.0, every=3.0)
     assert not any(change.update(SAME) for _ in range(10))
     assert not change.update(embedding(distance))
     assert change.update(embedding(distance)) is begins
 
 
 def test_one_far_window_is_part_of_its_song():
-    change = SongChange(seconds=120.0, every=3.0)
+    change = SongChangeDetector(seconds=120.0, every=3.0)
     assert not any(change.update(each) for each in [SAME, SAME, SAME, OTHER] * 5)
 
 
 @pytest.mark.parametrize(("every", "windows"), [(10.0, 2), (3.0, 2), (2.9, 3), (1.0, 4), (0.1, 31)])
 def test_windows_must_stay_far_until_the_last_shares_no_sound_with_the_first(every, windows):
-    change = SongChange(seconds=120.0, every=every)
+    change = SongChangeDetector(seconds=120.0, every=every)
     for _ in range(40):
         change.update(SAME)
     assert [change.update(OTHER) for _ in range(windows)] == [False] * (windows - 1) + [True]
@@ -127,7 +127,7 @@ def test_windows_must_stay_far_until_the_last_shares_no_sound_with_the_first(eve
 
 
 def test_an_embedding_without_length_changes_no_song():
-    change = SongChange(seconds=120.0, every=3.0)
+    change = SongChangeDetector(seconds=120.0, every=3.0)
     assert not any(change.update(np.zeros(2, np.float32)) for _ in range(5))
 
 
@@ -144,7 +144,7 @@ def test_a_new_song_is_named_with_its_second_window():
     one = naming()
     answers(one, *[(JAZZ, SAME)] * 40)
     assert answers(one, (METAL, OTHER), (METAL, OTHER)) == [0, 1]
-    assert one.hear(METAL, OTHER).scores == pytest.approx(METAL, abs=1e-5)
+    assert one.update(METAL, OTHER).scores == pytest.approx(METAL, abs=1e-5)
 
 
 def test_a_new_song_needs_no_lead():
@@ -156,7 +156,7 @@ def test_a_new_song_needs_no_lead():
 def test_the_memory_of_a_song_is_ten_times_the_smoothing():
     one, smoother = naming(seconds=6.0), Smoother(seconds=60.0, every=3.0)
     windows = [JAZZ, METAL, METAL, JAZZ]
-    assert [one.hear(each, SAME).scores.tolist() for each in windows] == [
+    assert [one.update(each, SAME).scores.tolist() for each in windows] == [
         smoother.update(each).tolist() for each in windows
     ]
 
@@ -168,7 +168,7 @@ def test_no_smoothing_names_each_window_with_an_embedding_too():
 def test_forgetting_forgets_the_song():
     one = naming()
     answers(one, *[(JAZZ, SAME)] * 10)
-    one.forget()
-    assert one.anew
+    one.reset()
+    assert one.empty
     assert answers(one, (METAL, OTHER), (JAZZ, SAME), (JAZZ, SAME)) == [1, 1, 1]
-    assert not one.anew
+    assert not one.empty

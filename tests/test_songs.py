@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Condition, State
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, State, StatusEvent
 from headnod.pipeline.smoothing import Smoother
-from headnod.pipeline.songs import Song, Songs, SongSettings
+from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 from support.estimates import estimate
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ def heard(genre, index, **other):
 def songs(*runs, settings=None):
     """What is told of runs of (genre, estimates), and what was still going on."""
     genres = [genre for genre, count in runs for _ in range(count)]
-    cutter = Songs(settings or SongSettings())
+    cutter = SongSegmenter(settings or SongSettings())
     told = [cutter.update(heard(genre, index)) for index, genre in enumerate(genres)]
     return [song for song in [*told, cutter.finish()] if song]
 
@@ -56,7 +56,7 @@ def test_a_new_song_begins_where_the_new_genre_was_first_named():
 
 
 def test_a_song_is_told_as_soon_as_the_next_has_held():
-    cutter = Songs(SongSettings(hold=8.0))
+    cutter = SongSegmenter(SongSettings(hold=8.0))
     told = [cutter.update(heard(genre, index)) for index, genre in enumerate(["jazz"] * 10 + ["metal"] * 10)]
     assert [index for index, song in enumerate(told) if song] == [13]
 
@@ -104,17 +104,17 @@ def test_a_short_song_is_not_told():
 
 
 def test_a_lost_microphone_ends_a_song_and_dropped_samples_do_not():
-    cutter = Songs(SongSettings())
+    cutter = SongSegmenter(SongSettings())
     for index in range(10):
         cutter.update(heard("jazz", index))
-    assert cutter.interrupt(Condition(time=START, state=State.BEHIND, message="")) is None
-    assert cutter.interrupt(Condition(time=START, state=State.WAITING, message="")).estimates == 10
-    assert cutter.interrupt(Condition(time=START, state=State.WAITING, message="")) is None
+    assert cutter.interrupt(StatusEvent(time=START, state=State.BEHIND, message="")) is None
+    assert cutter.interrupt(StatusEvent(time=START, state=State.WAITING, message="")).estimates == 10
+    assert cutter.interrupt(StatusEvent(time=START, state=State.WAITING, message="")) is None
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=68), timedelta(seconds=50), -timedelta(hours=1)])
 def test_a_clock_that_is_set_neither_ends_a_song_nor_changes_its_length(jump):
-    cutter = Songs(SongSettings())
+    cutter = SongSegmenter(SongSettings())
     for index in range(20):
         set_by = jump if index >= 10 else timedelta(0)
         assert cutter.update(heard("jazz", index, time=START + timedelta(seconds=3 * index) + set_by)) is None
@@ -125,7 +125,7 @@ def test_a_clock_that_is_set_neither_ends_a_song_nor_changes_its_length(jump):
 
 @pytest.mark.parametrize(("late", "songs_told"), [(60.0, 1), (60.1, 2), (-3.1, 2)])
 def test_a_song_does_not_reach_across_a_minute_that_nobody_listened_to(late, songs_told):
-    cutter = Songs(SongSettings())
+    cutter = SongSegmenter(SongSettings())
     told = [
         cutter.update(heard("jazz", index, monotonic=100 + 3.0 * index + (late if index >= 10 else 0.0)))
         for index in range(20)
@@ -135,14 +135,14 @@ def test_a_song_does_not_reach_across_a_minute_that_nobody_listened_to(late, son
 
 @pytest.mark.parametrize("from_", [5, 20])
 def test_the_dates_of_a_song_are_believed_if_the_clock_was_right_at_its_end(from_):
-    cutter = Songs(SongSettings())
+    cutter = SongSegmenter(SongSettings())
     for index in range(10):
         cutter.update(heard("jazz", index, clock_synchronised=index >= from_))
     assert cutter.finish().clock_synchronised is (from_ == 5)
 
 
 def test_lengths_are_those_of_the_audio_when_a_file_is_heard_in_a_blink():
-    cutter = Songs(SongSettings())
+    cutter = SongSegmenter(SongSettings())
     blink = ({"time": START + timedelta(milliseconds=each), "monotonic": 100 + each / 1000} for each in range(10))
     hurried = (heard("jazz", index, **times) for index, times in enumerate(blink))
     assert [cutter.update(quick) for quick in hurried] == [None] * 10
@@ -153,7 +153,7 @@ def test_lengths_are_those_of_the_audio_when_a_file_is_heard_in_a_blink():
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_minutes_of_doubtful_windows_split_a_song_at_most_twice(seed):
     rng = np.random.default_rng(seed)
-    smoother, cutter = Smoother(seconds=12.0, every=3.0), Songs(SongSettings())
+    smoother, cutter = Smoother(seconds=12.0, every=3.0), SongSegmenter(SongSettings())
     told, wrong = [], 0
     for index in range(200):
         scores = rng.dirichlet((1.0, 2.5, 1.0)).astype(np.float32)
@@ -198,7 +198,7 @@ def test_a_song_begins_and_ends_where_its_genre_was_named_and_counts_what_is_bet
     )
 )
 def test_no_clock_makes_a_song_end_before_it_begins(all_heard):
-    cutter = Songs(SongSettings(shortest=0.0))
+    cutter = SongSegmenter(SongSettings(shortest=0.0))
     told = [
         cutter.update(heard(genre, index, time=time, seconds=seconds, monotonic=monotonic))
         for index, (genre, time, seconds, monotonic) in enumerate(all_heard)

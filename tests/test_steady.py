@@ -5,7 +5,7 @@ import pytest
 import soxr
 
 from headnod.features.frontend import FrontEnd
-from headnod.pipeline.noise import SteadyNoise
+from headnod.pipeline.noise import SteadyNoiseDetector
 from support.front_ends import TAGGER
 from support.signals import RATE, music, noise, scaled, sine
 
@@ -13,16 +13,16 @@ FRONT_END = FrontEnd()
 
 
 @pytest.fixture(params=[FRONT_END, TAGGER], ids=["decibels", "power"], scope="module")
-def fills(request):
-    """Whether steady noise fills the first window of sound at 22,050 Hz, by either kind of front end."""
-    front_end, steady = request.param, SteadyNoise(request.param)
+def detect(request):
+    """Whether steady noise detect the first window of sound at 22,050 Hz, by either kind of front end."""
+    front_end, steady = request.param, SteadyNoiseDetector(request.param)
 
-    def fills(audio):
+    def detect(audio):
         if front_end.sample_rate != RATE:
             audio = soxr.resample(audio.astype(np.float32), RATE, front_end.sample_rate)
-        return steady.fills(front_end.mel(audio[: front_end.window_samples]))
+        return steady.detect(front_end.mel(audio[: front_end.window_samples]))
 
-    return fills
+    return detect
 
 
 def coloured(slope, seed):
@@ -34,40 +34,40 @@ def coloured(slope, seed):
 
 @pytest.mark.parametrize("slope", [-3, 0, 3, 6])
 @pytest.mark.parametrize("seed", range(10))
-def test_noise_of_any_colour_is_noise(fills, slope, seed):
-    assert fills(coloured(slope, seed))
+def test_noise_of_any_colour_is_noise(detect, slope, seed):
+    assert detect(coloured(slope, seed))
 
 
 @pytest.mark.parametrize("mains", [50.0, 60.0])
 @pytest.mark.parametrize("hiss", [-90, -60])
-def test_the_hum_of_the_mains_is_noise(fills, mains, hiss):
+def test_the_hum_of_the_mains_is_noise(detect, mains, hiss):
     tones = sum(sine(mains * number, 4.0) / number for number in range(1, 25))
-    assert fills(scaled(tones, -30) + noise(4.0, dbfs=hiss))
+    assert detect(scaled(tones, -30) + noise(4.0, dbfs=hiss))
 
 
-def test_a_bass_line_is_not_hum(fills):
+def test_a_bass_line_is_not_hum(detect):
     notes = np.concatenate([sine(pitch, 0.5) for pitch in (55.0, 65.4, 73.4, 82.4, 55.0, 98.0, 110.0, 82.4)])
-    assert not fills(notes)
+    assert not detect(notes)
 
 
 @pytest.mark.parametrize("level", [-60, -30, 0])
-def test_its_level_does_not_matter(fills, level):
-    assert fills(scaled(noise(4.0, dbfs=-10), level))
+def test_its_level_does_not_matter(detect, level):
+    assert detect(scaled(noise(4.0, dbfs=-10), level))
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_music_is_not_noise(fills, seed):
-    assert not fills(music(4.0, seed=seed))
+def test_music_is_not_noise(detect, seed):
+    assert not detect(music(4.0, seed=seed))
 
 
-def test_music_ten_decibels_over_noise_is_not_noise(fills):
+def test_music_ten_decibels_over_noise_is_not_noise(detect):
     song = music(4.0)
-    assert not fills(song + noise(4.0, dbfs=20 * np.log10(song.std()) - 10))
+    assert not detect(song + noise(4.0, dbfs=20 * np.log10(song.std()) - 10))
 
 
-def test_a_held_tone_is_not_noise(fills):
-    assert not fills(sine(440.0, 4.0))
+def test_a_held_tone_is_not_noise(detect):
+    assert not detect(sine(440.0, 4.0))
 
 
-def test_digital_silence_is_not_called_noise(fills):
-    assert not fills(np.zeros(FRONT_END.window_samples, np.float32))
+def test_digital_silence_is_not_called_noise(detect):
+    assert not detect(np.zeros(FRONT_END.window_samples, np.float32))

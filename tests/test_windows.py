@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import FrameCache, windows
 from headnod.pipeline.estimate import State
@@ -13,7 +13,7 @@ from headnod.pipeline.estimate import State
 FRONT_END = FrontEnd(n_fft=256, hop=200, frames=6, n_mels=24, n_mfcc=12)
 SIZE = FRONT_END.window_samples
 STREAM = np.random.default_rng(0).uniform(-0.5, 0.5, 9_000).astype(np.float32)
-GAP = Hole(State.BEHIND, "something was lost", 0.5)
+GAP = Gap(State.BEHIND, "something was lost", 0.5)
 
 
 def pieces(stream, cuts):
@@ -24,7 +24,7 @@ def pieces(stream, cuts):
 def starts(blocks, *, size=SIZE, every, grid=1):
     found = []
     for window in windows(blocks, size, every, grid=grid):
-        if isinstance(window, Hole):
+        if isinstance(window, Gap):
             found.append("hole")
         else:
             assert window.end - window.start == size

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from headnod.features.frontend import FrontEnd
     from headnod.inference.manifest import Manifest
     from headnod.inference.model import GenreModel
-    from headnod.pipeline.estimate import Condition, Estimate, State
+    from headnod.pipeline.estimate import Estimate, State, StatusEvent
     from headnod.pipeline.listener import ListenerSettings, listen
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AudioError",
-    "Condition",
     "ConfigError",
     "Estimate",
     "FrontEnd",
@@ -32,11 +31,12 @@ __all__ = [
     "ManifestError",
     "MissingExtraError",
     "State",
+    "StatusEvent",
     "listen",
 ]
 
 _MODULES = {
-    "Condition": "pipeline.estimate",
+    "StatusEvent": "pipeline.estimate",
     "Estimate": "pipeline.estimate",
     "FrontEnd": "features.frontend",
     "GenreModel": "inference.model",

@@ -20,13 +20,13 @@ from headnod.extras import how_to_install
 from headnod.factory import output_factory
 from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.source_factory import opener
-from headnod.inference.golden import chirp, prove
+from headnod.inference.golden import check_golden, chirp
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import GOLDEN, read_checked
 from headnod.inference.model import GenreModel
 from headnod.outputs.leds.lights import Lamp
 from headnod.pipeline.estimate import utc_now
-from headnod.pipeline.level_meter import Room
+from headnod.pipeline.level_meter import LevelMeter
 from headnod.resources import configured_model
 from headnod.service import Service, readable_folder
 from headnod.system import clock_is_kept
@@ -90,7 +90,7 @@ def _model(config: Config, state: Path | None) -> Finding:
     installed_folder = ModelManager(state if reachable else None, lambda _progress: None).folder(config)
     folder = installed_folder or configured_model(config.model.name)
     model = GenreModel.load(folder)
-    prove(model, read_checked(folder, GOLDEN, model.manifest))
+    check_golden(model, read_checked(folder, GOLDEN, model.manifest))
     began = time.perf_counter()
     model.scores(model.front_end.mfcc(chirp(model.front_end)))
     took = (time.perf_counter() - began) * 1e3
@@ -103,15 +103,15 @@ def _model(config: Config, state: Path | None) -> Finding:
 
 def _microphone(config: Config) -> Finding:
     with opener(config.microphone)() as capture:
-        room, deadline = Room(capture.rate), time.monotonic() + 5.0 * _SECONDS
+        meter, deadline = LevelMeter(capture.rate), time.monotonic() + 5.0 * _SECONDS
         mixer = ChannelMixer(capture.rate, capture.channels)
-        while room.seconds < _SECONDS:
+        while meter.seconds < _SECONDS:
             samples = capture.read(max(deadline - time.monotonic(), 0.0))
             if not samples:
                 message = "the microphone opened, but it delivered no sound (does another program use it?)"
                 raise AudioError(message)
-            room.hear(mixer.mix(from_s16(samples, capture.channels)))
-        heard, rate = room.report(), capture.rate
+            meter.update(mixer.mix(from_s16(samples, capture.channels)))
+        heard, rate = meter.report(), capture.rate
     only = ", ".join(str(1 + channel) for channel in mixer.used)
     told = (
         f"{rate} Hz, level {heard.loud:.0f} dBFS, noise floor {heard.noise_floor:.0f} dBFS, peak {heard.peak:.0f} dBFS"

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from headnod.audio.blocks import Block, Hole, RateChange
+from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.config import Config
 from headnod.inference.model import GenreModel
 from headnod.mqtt.payloads import HealthPayload, InfoPayload
-from headnod.pipeline.estimate import Condition, Now, State
+from headnod.pipeline.estimate import Now, State, StatusEvent
 from headnod.resources import find_model
 
 Change = Callable[[Config], Config]
@@ -89,7 +89,7 @@ class Controls:
         self._asked.put(change)
 
 
-def hush(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Iterator[Condition]:
+def hush(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Iterator[StatusEvent]:
     """Let sound go by unheard.
 
     Args:
@@ -100,13 +100,13 @@ def hush(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Itera
     """
     passed = due = 0
     for block in blocks:
-        if isinstance(block, Hole):
-            yield Condition(time=now(), state=block.state, message=block.message)
+        if isinstance(block, Gap):
+            yield StatusEvent(time=now(), state=block.state, message=block.message)
             continue
         if isinstance(block, RateChange):
             passed, due, rate = block.place(passed) - block.repeated, block.place(due), block.rate
             continue
         if passed >= due:
             due += round(every * rate)
-            yield Condition(time=now(), state=State.PAUSED, message="asked to be quiet")
+            yield StatusEvent(time=now(), state=State.PAUSED, message="asked to be quiet")
         passed += block.size

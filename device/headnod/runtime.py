@@ -28,7 +28,7 @@ from headnod.factory import output_factory
 from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
 from headnod.outputs import Sink, close_all, show_all
 from headnod.outputs.systemd import Notify
-from headnod.pipeline.estimate import Condition, Estimate, State, utc_now
+from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
 from headnod.saved_settings import SavedSettings
 from headnod.updates.remote_updates import RemoteUpdates
@@ -270,7 +270,7 @@ class Runtime:
         if self._controls is not None:
             self._kept.keep(self._configured, self._config, paused=self._paused)
 
-    def _listen_anew(self) -> Iterator[Estimate | Condition]:
+    def _listen_anew(self) -> Iterator[Estimate | StatusEvent]:
         self._made_of = (self._config.listen, self._blocks, self._paused)
         if self._paused:
             from headnod.remote_controls import hush  # noqa: PLC0415 - it was asked by MQTT
@@ -293,9 +293,9 @@ class Runtime:
 
     def _tell(self, state: State, message: str) -> None:
         # Not the views: what they print is what was heard, from the first line to the last.
-        self._show(Condition(time=utc_now(), state=state, message=message))
+        self._show(StatusEvent(time=utc_now(), state=state, message=message))
 
-    def _show(self, said: Estimate | Condition) -> None:
+    def _show(self, said: Estimate | StatusEvent) -> None:
         self._lights, self._history, self._notify, self._mqtt = (
             show_all(group, said) for group in (self._lights, self._history, self._notify, self._mqtt)
         )

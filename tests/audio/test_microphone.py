@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.audio.encoded_stream import open_command
 from headnod.audio.microphone import Capture, Patience, block_seconds, microphone_blocks
 from headnod.errors import AudioError
@@ -171,13 +171,13 @@ def heard(clock, starts, count, **others):
 
 
 def seconds_of(blocks):
-    return sum(block.size for block in blocks if not isinstance(block, Hole)) / RATE
+    return sum(block.size for block in blocks if not isinstance(block, Gap)) / RATE
 
 
 def test_steady_sound_comes_through_without_a_hole():
     clock = Clock()
     found = heard(clock, [FakeCapture(clock, steady(60.0))], 240)
-    assert not any(isinstance(block, Hole) for block in found)
+    assert not any(isinstance(block, Gap) for block in found)
     assert seconds_of(found) == pytest.approx(60.0, abs=0.01)
     assert found[7] == pytest.approx(1_000 / 32_768)
 
@@ -214,8 +214,8 @@ def test_a_microphone_that_went_away_is_told_closed_and_opened_again():
     first, second = FakeCapture(clock, steady(1.0)), FakeCapture(clock, steady(1.0))
     found = heard(clock, [first, second], 6)
     assert first.closed
-    assert found[4] == Hole(State.WAITING, "the microphone went away (unplugged, or the sound server ended)")
-    assert not isinstance(found[5], Hole)
+    assert found[4] == Gap(State.WAITING, "the microphone went away (unplugged, or the sound server ended)")
+    assert not isinstance(found[5], Gap)
 
 
 def test_a_microphone_that_hangs_for_two_seconds_is_replaced():
@@ -225,14 +225,14 @@ def test_a_microphone_that_hangs_for_two_seconds_is_replaced():
     assert first.closed
     assert found[4].state is State.WAITING
     assert found[4].message.startswith("no sound came from the microphone for 2 s")
-    assert not isinstance(found[5], Hole)
+    assert not isinstance(found[5], Gap)
 
 
 def test_lost_sound_is_a_hole_as_long_as_what_was_lost_and_left_while_it_settled():
     clock = Clock()
     readings = [*steady(5.0), (1.25, frames(0.25)), *steady(5.0)]
     found = heard(clock, [FakeCapture(clock, readings)], 36)
-    holes = [block for block in found if isinstance(block, Hole)]
+    holes = [block for block in found if isinstance(block, Gap)]
     assert [hole.state for hole in holes] == [State.BEHIND]
     assert holes[0].lost == pytest.approx(2.0, abs=0.3)
     assert holes[0].lost + seconds_of(found) == pytest.approx(clock.seconds, abs=0.3)
@@ -243,10 +243,10 @@ def test_of_a_stale_backlog_the_newest_sound_wins():
     backlog = [(4.0, frames(0.25, value=1)), *[(0.001, frames(0.25, value=1))] * 11]
     readings = [*steady(5.0), *backlog, *[(0.001, frames(0.25))] * 4, *steady(5.0)]
     found = heard(clock, [FakeCapture(clock, readings)], 30)
-    (hole,) = (block for block in found if isinstance(block, Hole))
+    (hole,) = (block for block in found if isinstance(block, Gap))
     assert hole.state is State.BEHIND
     assert hole.lost == pytest.approx(3.0, abs=0.3)
-    assert not any((block == 1 / 32_768).any() for block in found if not isinstance(block, Hole))
+    assert not any((block == 1 / 32_768).any() for block in found if not isinstance(block, Gap))
 
 
 def test_a_real_program_that_stops_sending_is_replaced_within_two_and_a_half_seconds(song):
@@ -256,7 +256,7 @@ def test_a_real_program_that_stops_sending_is_replaced_within_two_and_a_half_sec
         heard += next(blocks).size
     began = time.monotonic()
     hole = next(blocks)
-    assert isinstance(hole, Hole)
+    assert isinstance(hole, Gap)
     assert time.monotonic() - began < 2.5
     blocks.close()
 

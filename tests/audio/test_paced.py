@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.audio.real_time import paced
 from headnod.pipeline.estimate import State
 from support.doubles import Clock
@@ -38,5 +38,5 @@ def test_who_is_late_catches_up_without_a_pause():
 
 
 def test_holes_take_no_time():
-    hole = Hole(State.WAITING, "nothing is there")
+    hole = Gap(State.WAITING, "nothing is there")
     assert pulled(Clock(), [hole, block(1.0), hole]) == pytest.approx([0.0, 1.0, 1.0])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.audio.radio import RadioLimits, radio_blocks
 from headnod.audio.real_time import paced
 from headnod.pipeline.estimate import State
@@ -45,17 +45,17 @@ def blocks(address, count=10_000, *, limits=QUICK, waits=None):
     with closing(radio_blocks(address, RATE, limits=limits, rng=random.Random(0), sleep=sleep)) as coming:
         for block in itertools.islice(coming, count):
             found.append(block)
-            if isinstance(block, Hole) and any(not isinstance(each, Hole) for each in found[:-1]):
+            if isinstance(block, Gap) and any(not isinstance(each, Gap) for each in found[:-1]):
                 break
     return found
 
 
 def sound(found):
-    return np.concatenate([np.zeros(0, np.float32), *(block for block in found if not isinstance(block, Hole))])
+    return np.concatenate([np.zeros(0, np.float32), *(block for block in found if not isinstance(block, Gap))])
 
 
 def reasons(found):
-    return [block.message for block in found if isinstance(block, Hole)]
+    return [block.message for block in found if isinstance(block, Gap)]
 
 
 @pytest.mark.parametrize("kind", ["MP3", "OGG", "FLAC", "WAV"])
@@ -65,7 +65,7 @@ def test_a_stream_is_played(server, kind):
     assert sound(found).size / RATE == pytest.approx(6.0, abs=0.2)
     assert pitch(sound(found)) == pytest.approx(LOW, abs=2.0)
     assert reasons(found) == [f"{address}: the stream ended"]
-    assert {block.state for block in found if isinstance(block, Hole)} == {State.WAITING}
+    assert {block.state for block in found if isinstance(block, Gap)} == {State.WAITING}
 
 
 @pytest.mark.parametrize(("codec", "form"), [("aac", "adts"), ("libopus", "webm")])
@@ -109,8 +109,8 @@ def test_a_lost_connection_is_a_gap_and_then_the_stream_goes_on(server):
     address = server.on("/live", low[: len(low) // 2], answer(tone(HIGH, 4.0)))
     waits = Waits()
     with closing(radio_blocks(address, RATE, limits=QUICK, rng=random.Random(0), sleep=waits)) as coming:
-        found = list(itertools.takewhile(lambda block: not isinstance(block, Hole), coming))
-        again = list(itertools.takewhile(lambda block: not isinstance(block, Hole), _after_holes(coming)))
+        found = list(itertools.takewhile(lambda block: not isinstance(block, Gap), coming))
+        again = list(itertools.takewhile(lambda block: not isinstance(block, Gap), _after_holes(coming)))
     assert sound(found).size / RATE == pytest.approx(4.0, abs=0.5)
     assert pitch(sound(found)) == pytest.approx(LOW, abs=2.0)
     assert pitch(sound(again)) == pytest.approx(HIGH, abs=2.0)
@@ -118,7 +118,7 @@ def test_a_lost_connection_is_a_gap_and_then_the_stream_goes_on(server):
 
 
 def _after_holes(coming):
-    first = next(block for block in coming if not isinstance(block, Hole))
+    first = next(block for block in coming if not isinstance(block, Gap))
     return itertools.chain([first], coming)
 
 
@@ -159,7 +159,7 @@ def test_a_file_is_held_back_to_the_pace_of_music(server):
     address = server.on("/song.mp3", answer(tone(LOW, 60.0)))
     limits = RadioLimits(answer=5.0)
     with closing(radio_blocks(address, RATE, limits=limits, monotonic=lambda: 0.0, sleep=waits)) as coming:
-        list(itertools.takewhile(lambda block: not isinstance(block, Hole), coming))
+        list(itertools.takewhile(lambda block: not isinstance(block, Gap), coming))
     # With a clock that stands still the last block waits for its end, less the lead.
     assert max(waits) == pytest.approx(60.0 - limits.lead, abs=1.5)
 
@@ -174,7 +174,7 @@ def test_sound_within_the_lead_is_not_held_back():
 def test_a_login_is_on_no_command_line_but_the_persons_own(server):
     address = server.on("/live", answer(tone(LOW, 6.0)), stalled=True).replace("://", "://me:secret@")
     with closing(radio_blocks(address, RATE, limits=QUICK, sleep=Waits())) as coming:
-        assert not isinstance(next(coming), Hole)
+        assert not isinstance(next(coming), Gap)
         lines = [_text(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert any("headnod.audio.radio_decoder" in line for line in lines)
     assert not [line for line in lines if "radio_decoder" in line and "secret" in line]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.audio.devices import CAPTURE
 from headnod.audio.microphone import Capture, microphone_blocks
 from headnod.pipeline.estimate import State
@@ -51,7 +51,7 @@ def listened(blocks, seconds):
     heard, count, deadline = [], 0, time.monotonic() + 10.0 * seconds
     while count < seconds * RATE:
         block = next(blocks)
-        if isinstance(block, Hole):
+        if isinstance(block, Gap):
             assert block.state is State.BEHIND, block
             assert time.monotonic() < deadline, block
             heard, count = [], 0
@@ -105,8 +105,8 @@ def test_the_microphone_hears_what_the_file_holds(microphone, blocks, demo, tmp_
 def test_a_sound_server_that_dies_is_noticed_and_waited_for(microphone, blocks):
     listened(blocks, 1.0)
     microphone.kill_server()
-    assert until(blocks, Hole, within=NOTICED).state is State.WAITING
-    assert isinstance(next(blocks), Hole)
+    assert until(blocks, Gap, within=NOTICED).state is State.WAITING
+    assert isinstance(next(blocks), Gap)
     microphone.start()
     until(blocks, np.ndarray, within=10.0)
     listened(blocks, 1.0)

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.outputs import show_all
 from headnod.outputs.history.recorder import History, HistorySettings
 from headnod.outputs.journal import Journal
 from headnod.outputs.text import JsonLines
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from headnod.pipeline.songs import Songs, SongSettings
+from headnod.pipeline.songs import SongSegmenter, SongSettings
 from support import signals
 from support.doubles import Clock
 from support.listener_process import held
@@ -40,7 +40,7 @@ def day(demo, clock):
         count += 1
         if count % 14_400 == 0:
             clock.seconds += 5.0
-            yield Hole(State.WAITING, "the microphone went away", 0.0)
+            yield Gap(State.WAITING, "the microphone went away", 0.0)
         yield whole[count % len(whole)]
 
 
@@ -49,7 +49,7 @@ def test_a_day_of_listening_grows_nothing(model, demo, tmp_path, caplog):
     # Else pytest itself would keep a day's log in memory.
     caplog.set_level(logging.CRITICAL, "headnod")
     clock, began = Clock(), time.monotonic()
-    history = History(tmp_path / "history.sqlite", Songs(SongSettings()), HistorySettings(), now=clock.now)
+    history = History(tmp_path / "history.sqlite", SongSegmenter(SongSettings()), HistorySettings(), now=clock.now)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, ExitStack() as stack:
         sinks = [stack.enter_context(closing(sink)) for sink in (history, JsonLines(nowhere), Journal())]
         first, estimates = None, 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soxr
 
-from headnod.audio.blocks import Hole, RateChange
+from headnod.audio.blocks import Gap, RateChange
 from headnod.audio.dc_removal import centred
 from headnod.audio.real_time import paced
 from headnod.audio.recent_audio import RecentAudio
@@ -163,7 +163,7 @@ def test_a_hole_while_the_rate_changes_is_told_and_the_change_comes_with_the_nex
     def stream():
         yield from Resampler(48_000, output).blocks(song(2.0, 48_000))
         current[0], output.wanted = second, NEW
-        yield Hole(State.WAITING, "the microphone went away", 1.0)
+        yield Gap(State.WAITING, "the microphone went away", 1.0)
         yield from Resampler(48_000, output).blocks(song(4.0, 48_000))
 
     said = list(listen(stream(), first, SETTINGS, now=Clock().now, newer=lambda: current[0]))

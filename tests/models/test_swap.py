@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Hole
+from headnod.audio.blocks import Gap
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
-from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.listener import ListenerSettings, listen
 from support.doubles import SMALL, FixedModel
 from support.signals import RATE
@@ -116,7 +116,7 @@ def test_a_window_after_a_change_holds_the_sound_of_its_place(cuts):
 
 def test_a_change_while_nothing_is_heard_counts_from_the_next_sound():
     sound = np.arange(1000, dtype=np.float32)
-    hole = Hole(State.WAITING, "away", 0.0)
+    hole = Gap(State.WAITING, "away", 0.0)
     wanted = [(100, 1)]
     said = []
     for each in windows([sound[:150], hole, sound[150:500]], 100, 100, recut=lambda: wanted[0]):
@@ -139,7 +139,7 @@ def test_what_hears_along_is_given_every_window_with_music_and_no_silence(rng, c
 
 
 def test_a_condition_is_passed_on_as_before(rng, clock):
-    hole = Hole(State.WAITING, "away", 0.5)
+    hole = Gap(State.WAITING, "away", 0.5)
     said = heard([music(2.0, rng), hole, music(2.0, rng)], [Model("a", "b"), Model("c", "d")], clock)
-    assert [type(each) for each in said].count(Condition) == 1
+    assert [type(each) for each in said].count(StatusEvent) == 1
     assert [each.sequence for each in said if isinstance(each, Estimate)] == list(range(len(said) - 1))

@@ -13,7 +13,7 @@ import pytest
 
 from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.records import read_estimates, read_songs, write
-from headnod.pipeline.estimate import SILENCE, Condition, State
+from headnod.pipeline.estimate import SILENCE, State, StatusEvent
 from support.estimates import GTZAN
 from support.history_database import START, estimate, expected, listening, remember, times
 
@@ -24,7 +24,7 @@ def path(tmp_path):
 
 
 def lost(index):
-    return Condition(time=START + timedelta(seconds=3 * index), state=State.WAITING, message="no microphone")
+    return StatusEvent(time=START + timedelta(seconds=3 * index), state=State.WAITING, message="no microphone")
 
 
 def test_what_was_heard_is_remembered(path):

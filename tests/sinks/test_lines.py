@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from headnod.outputs.text import JsonLines, PlainLines
-from headnod.pipeline.estimate import Condition, Estimate, HeldBy, State
+from headnod.pipeline.estimate import Estimate, HeldBy, State, StatusEvent
 from support.estimates import condition, estimate, other_labels, silence
 
 
@@ -74,7 +74,7 @@ def test_json_can_be_read_back(heard):
 
 def test_an_estimate_and_a_condition_can_be_told_apart():
     assert "message" not in Estimate.__struct_fields__
-    assert "genre" not in Condition.__struct_fields__
+    assert "genre" not in StatusEvent.__struct_fields__
 
 
 @pytest.mark.parametrize("label", ["Música", "日本", "R&B", "🎸", "\u0645\u06cc\u200c\u0631"])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from headnod.pipeline.estimate import SILENCE, Condition, Estimate, HeldBy, State
+from headnod.pipeline.estimate import SILENCE, Estimate, HeldBy, State, StatusEvent
 
 GTZAN = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
@@ -47,6 +47,6 @@ def silence() -> Estimate:
     return msgspec.structs.replace(estimate(SILENCE), held_by=HeldBy.SILENCE)
 
 
-def condition(state: State) -> Condition:
+def condition(state: State) -> StatusEvent:
     """Why nothing is heard."""
-    return Condition(time=datetime(2026, 11, 22, tzinfo=UTC), state=state, message=f"the state is {state}")
+    return StatusEvent(time=datetime(2026, 11, 22, tzinfo=UTC), state=state, message=f"the state is {state}")

@@ -9,7 +9,7 @@ from headnod.clock import Clock
 from headnod.outputs.history.recorder import History, HistorySettings
 from headnod.outputs.history.records import read_estimates
 from headnod.pipeline.estimate import SILENCE
-from headnod.pipeline.songs import Songs, SongSettings
+from headnod.pipeline.songs import SongSegmenter, SongSettings
 from support import estimates
 from support.estimates import GTZAN
 
@@ -41,7 +41,7 @@ class Remembering(History):
     def __init__(self, path, *, kept=True, boot="b1", **settings):
         self.up, self.set_by, self.kept = UP, timedelta(0), kept
         clock = Clock(now=self.now, monotonic=lambda: self.up, kept=lambda: self.kept, boot=boot)
-        super().__init__(path, Songs(SongSettings()), HistorySettings(**settings), now=self.now, clock=clock)
+        super().__init__(path, SongSegmenter(SongSettings()), HistorySettings(**settings), now=self.now, clock=clock)
 
     def now(self):
         return START + timedelta(seconds=self.up - UP) + self.set_by

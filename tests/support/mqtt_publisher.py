@@ -16,7 +16,7 @@ from headnod.mqtt.publisher import Discovery, Mqtt
 from headnod.mqtt.queue import LATE, Outbox
 from headnod.mqtt.retained_topics import Ledger
 from headnod.mqtt.topics import Topics
-from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from support.estimates import GTZAN, estimate
 
 BEGAN = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -35,8 +35,8 @@ def said(number: int, genre: str = "jazz") -> Estimate:
     )
 
 
-def condition(state: State, message: str = "something") -> Condition:
-    return Condition(time=BEGAN, state=state, message=message)
+def condition(state: State, message: str = "something") -> StatusEvent:
+    return StatusEvent(time=BEGAN, state=state, message=message)
 
 
 def info(**how) -> InfoPayload:

@@ -9,7 +9,7 @@ from headnod.pipeline.estimate import State
 
 
 @dataclass(frozen=True)
-class Hole:
+class Gap:
     """Sound is missing here: what came before never mixes with what comes after.
 
     A source that waits gives one at least every second, so that whoever pulls
@@ -44,5 +44,5 @@ class RateChange:
         return round(place * self.rate / self.former)
 
 
-Block = Audio | Hole | RateChange
+Block = Audio | Gap | RateChange
 """Mono samples in [-1, 1], shape (n,) for any n, or a hole, or a change of the rate."""

@@ -12,7 +12,7 @@ from typing import overload
 
 import numpy as np
 
-from headnod.audio.blocks import Block, Hole, RateChange
+from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.features.frontend import Audio
 
 MEMORY = 10.0
@@ -43,7 +43,7 @@ def centred(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iterat
     """
     seen, mean, power, shifted = 0, 0.0, 0.0, least <= 0.0
     for block in blocks:
-        if isinstance(block, Hole):
+        if isinstance(block, Gap):
             yield block
             continue
         if isinstance(block, RateChange):

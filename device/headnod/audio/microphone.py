@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from headnod.audio.blocks import Block, Hole
+from headnod.audio.blocks import Block, Gap
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, may_be_mpeg
 from headnod.audio.devices import CAPTURE, Device, find, listing
@@ -285,7 +285,7 @@ def microphone_blocks(
         left = pause
         pause = min(2.0 * pause, patience.most)
         while left > 0.0:
-            yield Hole(State.WAITING, reason)
+            yield Gap(State.WAITING, reason)
             sleep(min(left, patience.longest_tick))
             left -= patience.longest_tick
 
@@ -299,7 +299,7 @@ def _hear(capture: Capture, wanted: int | OutputRate, monotonic: Callable[[], fl
         missing, sound = doubt.hear(from_s16(samples, capture.channels), monotonic())
         if missing:
             resampler = Resampler(capture.rate, wanted)
-            yield Hole(State.BEHIND, f"{missing:.2f} s of sound were lost on the way from the microphone", missing)
+            yield Gap(State.BEHIND, f"{missing:.2f} s of sound were lost on the way from the microphone", missing)
         for frames in sound:
             yield from resampler.blocks(mixer.mix(frames))
     if samples is None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from headnod.audio.blocks import Block, Hole
+from headnod.audio.blocks import Block, Gap
 from headnod.audio.channels import ChannelMixer
 from headnod.audio.microphone import Capture
 from headnod.audio.real_time import paced
@@ -92,7 +92,7 @@ def radio_blocks(
             reason = str(error)
         left = back_off.after(cause)
         while left > 0.0:
-            yield Hole(State.WAITING, reason)
+            yield Gap(State.WAITING, reason)
             sleep(min(left, _TICK))
             left -= _TICK
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from headnod.audio.blocks import Block, Hole, RateChange
+from headnod.audio.blocks import Block, Gap, RateChange
 
 
 def paced(
@@ -20,7 +20,7 @@ def paced(
     for block in blocks:
         if isinstance(block, RateChange):
             heard, rate = block.place(heard) - block.repeated, block.rate
-        elif not isinstance(block, Hole):
+        elif not isinstance(block, Gap):
             heard += block.size
             sleep(max(began + heard / rate - lead - monotonic(), 0.0))
         yield block

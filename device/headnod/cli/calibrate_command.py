@@ -34,31 +34,31 @@ def run(options: argparse.Namespace) -> int:
     """Listen, then print what was heard and a piece of configuration."""
     import msgspec  # noqa: PLC0415
 
-    from headnod.audio.blocks import Hole, RateChange  # noqa: PLC0415
+    from headnod.audio.blocks import Gap, RateChange  # noqa: PLC0415
     from headnod.audio.microphone import find_device  # noqa: PLC0415
     from headnod.errors import AudioError  # noqa: PLC0415
     from headnod.factory.source_factory import MICROPHONE, source  # noqa: PLC0415
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
     from headnod.pipeline.estimate import State  # noqa: PLC0415
-    from headnod.pipeline.level_meter import Room  # noqa: PLC0415
+    from headnod.pipeline.level_meter import LevelMeter  # noqa: PLC0415
 
     section = load_config(options, {("--device", "microphone", "device"): options.device}).config.microphone
     rate = FrontEnd().sample_rate
     device = ""
     if options.audio == MICROPHONE and not section.command:
         device = find_device(section.device).name
-    room = Room(rate)
+    meter = LevelMeter(rate)
     with source(options.audio, section, rate, None) as blocks:
         for block in blocks:
-            if isinstance(block, RateChange) or (isinstance(block, Hole) and block.state is State.BEHIND):
+            if isinstance(block, RateChange) or (isinstance(block, Gap) and block.state is State.BEHIND):
                 continue
-            if isinstance(block, Hole):
+            if isinstance(block, Gap):
                 raise AudioError(block.message)
-            room.hear(block)
-            _show_progress(room.seconds, options.seconds)
-            if room.seconds >= options.seconds:
+            meter.update(block)
+            _show_progress(meter.seconds, options.seconds)
+            if meter.seconds >= options.seconds:
                 break
-    heard = room.report()
+    heard = meter.report()
     if options.json:
         proposal = {"device": device, "silence": heard.silence, "gain": heard.gain}
         print(msgspec.json.encode({"heard": heard, "proposal": proposal}).decode())  # noqa: T201

@@ -158,9 +158,9 @@ def history(section: HistorySection) -> list[Sink]:
     if path is None:
         return []
     from headnod.outputs.history.recorder import History, HistorySettings  # noqa: PLC0415
-    from headnod.pipeline.songs import Songs, SongSettings  # noqa: PLC0415
+    from headnod.pipeline.songs import SongSegmenter, SongSettings  # noqa: PLC0415
 
-    return [History(path, Songs(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
+    return [History(path, SongSegmenter(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
 
 
 def given_state() -> Path | None:

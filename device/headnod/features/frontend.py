@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.mel import MelNorm, MelScale, mel_corners
-from headnod.features.spectrogram import Spectrograph
+from headnod.features.spectrogram import MelSpectrogram
 
-__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Mel", "Spectrograph", "mel_corners", "to_decibels"]
+__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Mel", "MelSpectrogram", "mel_corners", "to_decibels"]
 
 Audio = NDArray[np.float32]
 """Mono samples in [-1, 1], shape (n,)."""
@@ -179,7 +179,7 @@ class FrontEnd:
             message = f"audio of shape {audio.shape} does not fill a frame of {self.n_fft} samples"
             raise ValueError(message)
         mel = np.empty((1 + (audio.size - self.n_fft) // self.hop, self.n_mels), np.float32)
-        Spectrograph(self).draw(audio, mel)
+        MelSpectrogram(self).compute(audio, mel)
         return mel
 
     def log_mel(self, audio: Audio) -> LogMel:

@@ -27,13 +27,13 @@ many rows they have, and a frame must not depend on its neighbours. Models of de
 were measured with the first pair; the second is quicker for short frames."""
 
 
-class Spectrograph:
+class MelSpectrogram:
     """Computes the mel power of frames in buffers of its own, for one thread.
 
     >>> from headnod.features.frontend import FrontEnd
     >>> front_end = FrontEnd()
-    >>> spectrograph, mel = Spectrograph(front_end), np.empty((38, 128), np.float32)
-    >>> spectrograph.draw(np.zeros(front_end.window_samples, np.float32), mel)
+    >>> spectrogram, mel = MelSpectrogram(front_end), np.empty((38, 128), np.float32)
+    >>> spectrogram.compute(np.zeros(front_end.window_samples, np.float32), mel)
     >>> float(mel.max())
     -120.0
     """
@@ -61,7 +61,7 @@ class Spectrograph:
         self._power, self._imaginary = np.zeros((2, self._at_once, bins), np.float32)
         self._mel = np.zeros((self._at_once, front_end.n_mels), np.float32)
 
-    def draw(self, audio: Audio, mel: Mel) -> None:
+    def compute(self, audio: Audio, mel: Mel) -> None:
         """Write the mel power of audio, as `FrontEnd.mel` describes it.
 
         Args:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headnod.audio.blocks import Block, Hole, RateChange
+from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.audio.recent_audio import RecentAudio
-from headnod.features.frontend import Audio, Features, FrontEnd, Mel, Spectrograph
+from headnod.features.frontend import Audio, Features, FrontEnd, Mel, MelSpectrogram
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def windows(
     rate: int = 0,
     recut: Callable[[], tuple[int, int]] | None = None,
     recent: RecentAudio | None = None,
-) -> Iterator[Window | Hole | RateChange]:
+) -> Iterator[Window | Gap | RateChange]:
     """Cut a stream into windows that start every so often.
 
     Args:
@@ -68,7 +68,7 @@ def windows(
     filled, place, count, first = 0, 0, 0, 0
     start, recent = 0, recent or RecentAudio()
     for block in blocks:
-        if isinstance(block, Hole):
+        if isinstance(block, Gap):
             filled, count, first = 0, 0, place
             start = first
             recent.clear()
@@ -133,7 +133,7 @@ class FrameCache:
     def __init__(self, front_end: FrontEnd) -> None:
         """Start with nothing known."""
         self._front_end = front_end
-        self._spectrograph = Spectrograph(front_end)
+        self._spectrogram = MelSpectrogram(front_end)
         self._mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
         self._start: int | None = None
 
@@ -156,6 +156,6 @@ class FrameCache:
                 self._mel[:kept] = self._mel[moved:]
         if kept < front_end.frames:
             fresh = window.samples[kept * front_end.hop : front_end.window_samples]
-            self._spectrograph.draw(fresh, self._mel[kept:])
+            self._spectrogram.compute(fresh, self._mel[kept:])
         self._start = window.start
         return self._mel

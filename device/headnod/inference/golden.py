@@ -70,7 +70,7 @@ def _outputs(model: GenreModel, features: Features) -> dict[str, np.ndarray]:
     return {name: np.stack(values) for name, values in arrays.items() if values[0] is not None}
 
 
-def prove(model: GenreModel, golden: bytes) -> None:
+def check_golden(model: GenreModel, golden: bytes) -> None:
     """Recompute the golden numbers.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headnod.errors import HeadnodError, ManifestError
-from headnod.inference.golden import prove
+from headnod.inference.golden import check_golden
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import GOLDEN, MODEL, NO_MUSIC, Manifest, Tensor, read_checked, read_manifest
 
@@ -104,7 +104,7 @@ class GenreModel:
         try:
             model = cls(manifest, checked[MODEL])
             if golden:
-                prove(model, checked[GOLDEN])
+                check_golden(model, checked[GOLDEN])
         except ManifestError as error:
             message = f"{folder}/{error}"
             raise ManifestError(message) from error

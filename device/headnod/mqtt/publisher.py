@@ -25,7 +25,7 @@ from headnod.mqtt.queue import Outbox
 from headnod.mqtt.song_reporter import Setlist
 from headnod.mqtt.timers import Turns
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.pipeline.estimate import Condition, Estimate, Now
+from headnod.pipeline.estimate import Estimate, Now, StatusEvent
 
 __all__ = ["Discovery", "Mqtt"]
 
@@ -135,7 +135,7 @@ class Mqtt:
         if not self._link.publish(self._topics.state, self._state, retain=True):
             self._turns.rouse()
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """Publish why nothing is heard."""
         ended = self._queue(self._setlist.interrupt(condition))
         if self._vitals.become(condition.state, condition.message):

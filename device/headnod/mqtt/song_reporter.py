@@ -7,8 +7,8 @@ estimate that passed long before.
 from __future__ import annotations
 
 from headnod.mqtt.payloads import SongPayload
-from headnod.pipeline.estimate import Condition, Estimate
-from headnod.pipeline.songs import Song, Songs, SongSettings
+from headnod.pipeline.estimate import Estimate, StatusEvent
+from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 
 
 class Setlist:
@@ -17,13 +17,13 @@ class Setlist:
     def __init__(self, node: str, boot: str, boot_id: str = "") -> None:
         """Name songs by the listener, by this run of it and of the machine."""
         self._node, self._boot, self._boot_id = node, boot, boot_id
-        self._songs = Songs(SongSettings())
+        self._songs = SongSegmenter(SongSettings())
 
     def update(self, estimate: Estimate) -> SongPayload | None:
         """This was heard."""
         return self._told(self._songs.update(estimate))
 
-    def interrupt(self, condition: Condition) -> SongPayload | None:
+    def interrupt(self, condition: StatusEvent) -> SongPayload | None:
         """Nothing is heard, for this reason."""
         return self._told(self._songs.interrupt(condition))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from headnod.errors import HeadnodError
-from headnod.pipeline.estimate import Condition, Estimate
+from headnod.pipeline.estimate import Estimate, StatusEvent
 
 _log = logging.getLogger(__name__)
 
@@ -22,14 +22,14 @@ class Sink(Protocol):
     def show(self, estimate: Estimate) -> None:
         """Show what was heard."""
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """Show why nothing is heard: what was shown before is no longer true."""
 
     def close(self) -> None:
         """Leave nothing lit and nothing unsent; may be called twice."""
 
 
-def show_all(sinks: Iterable[Sink], heard: Estimate | Condition) -> list[Sink]:
+def show_all(sinks: Iterable[Sink], heard: Estimate | StatusEvent) -> list[Sink]:
     """Show it everywhere; a broken sink does not silence the others.
 
     Returns:

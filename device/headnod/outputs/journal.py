@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.quiet import QuietMusic
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Journal:
             self._genre = estimate.genre
             _log.info("%s (%.2f) at %.0f dBFS", estimate.genre, estimate.confidence, estimate.level)
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """Tell why nothing is heard."""
         self._warn(condition.state, condition.message)
 

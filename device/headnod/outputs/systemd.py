@@ -12,7 +12,7 @@ import os
 import socket
 import time
 
-from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Notify:
         state = "" if estimate.state is State.LISTENING else f", microphone is {estimate.state}"
         self._alive(f"hears {estimate.genre}{sure} at {estimate.level:.0f} dBFS{state}")
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """Ready and alive too: a listener that waits for its microphone works as it should."""
         if condition.state in {State.STARTING, State.STOPPING}:
             self._send(f"STATUS={condition.message}")

@@ -23,7 +23,7 @@ from headnod.clock import local
 from headnod.escaping import legible
 from headnod.outputs.leds.motion import Motion
 from headnod.outputs.palette import colours, hexadecimal
-from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _QUIETEST = -60.0
@@ -49,7 +49,7 @@ class _Shown:
     since: float
     """Since when its genre plays."""
 
-    condition: Condition | None = None
+    condition: StatusEvent | None = None
     """Why nothing is heard now."""
 
 
@@ -79,7 +79,7 @@ class Terminal:
         self._console = console or Console()
         self._hearing = legible(hearing)
         self._monotonic = monotonic
-        self._shown: _Shown | Condition | None = None
+        self._shown: _Shown | StatusEvent | None = None
         self._moved = monotonic()
         self._live = Live(
             get_renderable=lambda: self,
@@ -100,7 +100,7 @@ class Terminal:
         self._shown = _Shown(estimate, motion, last.since if last and continues else estimate.monotonic)
         self._live.refresh()
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """Drop the bars and say why nothing is heard."""
         last = self._shown
         self._shown = replace(last, condition=condition) if isinstance(last, _Shown) else condition
@@ -128,7 +128,7 @@ class Terminal:
             yield from Segment.adjust_line_length(safe, width, pad=False)
             yield Segment.line()
 
-    def _title(self, shown: _Shown | Condition | None, width: int) -> list[Segment]:
+    def _title(self, shown: _Shown | StatusEvent | None, width: int) -> list[Segment]:
         if not isinstance(shown, _Shown):
             return [Segment("headnod", _BOLD)]
         estimate = shown.estimate
@@ -165,7 +165,9 @@ class Terminal:
         return lines
 
 
-def _status(shown: _Shown | Condition | None, console: Console, width: int, *, ascii_only: bool) -> list[list[Segment]]:
+def _status(
+    shown: _Shown | StatusEvent | None, console: Console, width: int, *, ascii_only: bool
+) -> list[list[Segment]]:
     """What is playing or why nothing is, in as many lines as the width needs."""
     condition = shown.condition if isinstance(shown, _Shown) else shown
     if condition is not None:
@@ -208,7 +210,7 @@ def _tags(shown: _Shown) -> list[list[Segment]]:
 
 
 def _cramped(
-    shown: _Shown | Condition | None, lines: list[list[Segment]], status: list[list[Segment]], room: int
+    shown: _Shown | StatusEvent | None, lines: list[list[Segment]], status: list[list[Segment]], room: int
 ) -> list[list[Segment]]:
     """The most important lines: the status, then the best bars, then the title."""
     title, *bars = lines

@@ -7,7 +7,7 @@ from typing import TextIO
 import msgspec
 
 from headnod.escaping import legible, padded
-from headnod.pipeline.estimate import Condition, Estimate
+from headnod.pipeline.estimate import Estimate, StatusEvent
 
 _LEAST = 0.01
 """Least probability that is printed: two decimals."""
@@ -32,7 +32,7 @@ class PlainLines:
         line = f"{minutes:3d}:{seconds:02d}  {genre} {sure}  {estimate.level:6.1f} dBFS  {rest}"
         self._write(line.rstrip())
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """One line: the state and its reason."""
         self._write(f"        {condition.state}: {condition.message}")
 
@@ -55,13 +55,13 @@ class JsonLines:
         """The estimate, every field under its own name."""
         self._write(estimate)
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """The condition: it has a `message` and no `genre`."""
         self._write(condition)
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _write(self, said: Estimate | Condition) -> None:
+    def _write(self, said: Estimate | StatusEvent) -> None:
         self._out.write(msgspec.json.encode(said).decode() + "\n")
         self._out.flush()

@@ -17,11 +17,11 @@ from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings
-from headnod.pipeline.noise import SteadyNoise
-from headnod.pipeline.smoothing import mean_of
+from headnod.pipeline.noise import SteadyNoiseDetector
+from headnod.pipeline.smoothing import log_mean
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class FileResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a file is."""
 
     file: str
@@ -43,7 +43,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """It is shorter than a window, and was heard as its own repetition."""
 
 
-class Judged(NamedTuple):
+class FileScores(NamedTuple):
     """Scores of a file, window by window."""
 
     scores: list[NDArray[np.float32]]
@@ -56,7 +56,7 @@ class Judged(NamedTuple):
     """Length of the file at the model's sample rate."""
 
 
-def judge(file: str, blocks: Iterable[Audio], model: GenreModel) -> Judged:
+def score_file(file: str, blocks: Iterable[Audio], model: GenreModel) -> FileScores:
     """Ask the model about each window of a file, and take the mean of their log scores.
 
     Args:
@@ -70,12 +70,12 @@ def judge(file: str, blocks: Iterable[Audio], model: GenreModel) -> Judged:
     front_end, settings = model.front_end, ListenerSettings()
     cache, heard = FrameCache(front_end), _Tail(blocks, front_end.window_samples)
     every = round(settings.every * front_end.sample_rate)
-    steady, scores, covered = SteadyNoise(front_end), [], 0
+    steady, scores, covered = SteadyNoiseDetector(front_end), [], 0
     for window in windows(heard, front_end.window_samples, every, grid=front_end.hop):
         assert isinstance(window, Window)  # noqa: S101 - a file has no holes
         covered = window.end
         mel = cache.mel(window)
-        if dbfs(window.samples) >= settings.silence and not steady.fills(mel):
+        if dbfs(window.samples) >= settings.silence and not steady.detect(mel):
             features = front_end.features(mel)
             scores.append(model.scores(features))
     if not heard.count:
@@ -85,16 +85,16 @@ def judge(file: str, blocks: Iterable[Audio], model: GenreModel) -> Judged:
     uncovered = not covered or heard.count - covered > front_end.sample_rate // 2
     if uncovered and dbfs(rest) >= settings.silence:
         mel = _filled(rest, front_end)
-        if not steady.fills(mel):
+        if not steady.detect(mel):
             features = front_end.features(mel)
             scores.append(model.scores(features))
-    whole = mean_of(scores) if scores else np.zeros(len(model.answers), np.float32)
+    whole = log_mean(scores) if scores else np.zeros(len(model.answers), np.float32)
     if len(scores) == 1 and model.manifest.single is not None:
         whole = model.alone(features)
-    return Judged(scores, whole, heard.count)
+    return FileScores(scores, whole, heard.count)
 
 
-def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
+def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> FileResult:
     """Judge a file by the mean of its windows' log scores.
 
     Args:
@@ -105,8 +105,8 @@ def classify(file: str, blocks: Iterable[Audio], model: GenreModel) -> Verdict:
     Raises:
         AudioError: It holds no sound at all, or ends badly.
     """
-    scores, whole, samples = judge(file, blocks, model)
-    return Verdict(
+    scores, whole, samples = score_file(file, blocks, model)
+    return FileResult(
         file=file,
         genre=model.answers[int(whole.argmax())] if scores else SILENCE,
         confidence=round(float(whole.max()), 4),

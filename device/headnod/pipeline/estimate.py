@@ -159,7 +159,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         return sorted(self.scores.items(), key=lambda score: -score[1])
 
 
-class Condition(msgspec.Struct, frozen=True, kw_only=True):
+class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Why nothing is heard just now."""
 
     time: datetime

@@ -65,14 +65,14 @@ class Loudness(NamedTuple):
     quietest: float | None
     """Level of the quietest moment, in dBFS; None if no moment was alive."""
 
-    hush: int
+    onset: int
     """Samples before sound begins, where it lasts to the end of the window; 0 elsewhere."""
 
 
-class Meter:
+class LoudnessMeter:
     """Measures windows of one length in one pass, in memory that is made once.
 
-    >>> meter = Meter(1708)
+    >>> meter = LoudnessMeter(1708)
     >>> round(meter.read(np.tile([0.5, -0.5], 854).astype(np.float32)).level, 3)
     -6.021
     """
@@ -100,7 +100,7 @@ class Meter:
             clipped=clipped_share(audio) if peak >= _FULL_SCALE else 0.0,
             dead=lowest == highest,
             quietest=_quietest(pieces, powers),
-            hush=_hush(powers, self._rest, self._piece),
+            onset=_hush(powers, self._rest, self._piece),
         )
 
 

@@ -21,7 +21,7 @@ TOO_LOUD, TOO_SOFT, SUITABLE = -3.0, -42.0, -20.0
 _LEAST_SILENCE, _NO_ROOM = -80.0, -40.0
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
+class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a room was like."""
 
     seconds: float
@@ -64,7 +64,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
         return 0.0
 
 
-class Room:
+class LevelMeter:
     """Listens, and tells afterwards."""
 
     def __init__(self, sample_rate: int) -> None:
@@ -80,7 +80,7 @@ class Room:
         """How long it has listened."""
         return self._samples / self._rate
 
-    def hear(self, audio: Audio) -> None:
+    def update(self, audio: Audio) -> None:
         """Listen to a block of any length."""
         if not audio.size:
             return
@@ -93,10 +93,10 @@ class Room:
         self._rest = whole[used:]
         self._levels.extend(whole[:used].reshape(-1, _PIECE).std(axis=1).tolist())
 
-    def report(self) -> Heard:
+    def report(self) -> LevelReport:
         """What was heard so far."""
         levels = np.array(self._levels or [0.0])
-        return Heard(
+        return LevelReport(
             seconds=round(self.seconds, 1),
             noise_floor=round(decibels(float(np.percentile(levels, _QUIET))), 1),
             loud=round(decibels(float(np.percentile(levels, _LOUD))), 1),

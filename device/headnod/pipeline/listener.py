@@ -14,16 +14,16 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from headnod.audio.blocks import Block, Hole, RateChange
+from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.audio.recent_audio import RecentAudio
 from headnod.clock import boottime
 from headnod.features.frontend import Mel
 from headnod.features.windows import FrameCache, Window, repeated, windows
 from headnod.inference.model import GenreModel
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Condition, Estimate, HeldBy, Now, State
-from headnod.pipeline.level import Loudness, Meter, NoiseFloor
-from headnod.pipeline.noise import SteadyNoise
-from headnod.pipeline.smoothing import Naming, RunningMean
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, HeldBy, Now, State, StatusEvent
+from headnod.pipeline.level import Loudness, LoudnessMeter, NoiseFloor
+from headnod.pipeline.noise import SteadyNoiseDetector
+from headnod.pipeline.smoothing import GenreTracker, RunningMean
 
 _CLIPPING = 0.005
 """Share of samples at full scale that makes a window clipped: mastered music
@@ -76,7 +76,7 @@ def listen(
     newer: Callable[[], GenreModel] | None = None,
     beside: Callable[[Window, Estimate], None] | None = None,
     recent: RecentAudio | None = None,
-) -> Iterator[Estimate | Condition]:
+) -> Iterator[Estimate | StatusEvent]:
     """Name the genre of a stream of audio.
 
     Args:
@@ -100,59 +100,63 @@ def listen(
     Yields:
         An estimate for every window, and a condition for every hole.
     """
-    front_end, judge = model.front_end, _Judge(model, settings)
+    front_end, classifier = model.front_end, WindowClassifier(model, settings)
     rate = rate or front_end.sample_rate
     size, every = round(front_end.window_samples * rate / front_end.sample_rate), round(settings.every * rate)
     sequence, dropped = first, lost
 
     def recut() -> tuple[int, int]:
-        nonlocal judge
-        other = judge.model if newer is None else newer()
-        if other is not judge.model and other.front_end.sample_rate == rate:
-            judge = judge.succeeded_by(other)
-        return judge.model.front_end.window_samples, judge.model.front_end.hop
+        nonlocal classifier
+        other = classifier.model if newer is None else newer()
+        if other is not classifier.model and other.front_end.sample_rate == rate:
+            classifier = classifier.succeeded_by(other)
+        return classifier.model.front_end.window_samples, classifier.model.front_end.hop
 
     cut = windows(blocks, size, every, grid=front_end.hop, rate=rate, recut=recut, recent=recent)
     for window in cut:
         if isinstance(window, RateChange):
             rate = window.rate
             continue
-        if isinstance(window, Hole):
-            judge.forget()
+        if isinstance(window, Gap):
+            classifier.reset()
             dropped += window.lost
-            yield Condition(time=now(), state=window.state, message=window.message)
+            yield StatusEvent(time=now(), state=window.state, message=window.message)
             continue
         began = monotonic()
-        judgement = judge.hear(window)
+        result = classifier.classify(window)
         made = monotonic()
         estimate = Estimate(
             sequence=sequence,
             time=now(),
             monotonic=round(made, 3),
             seconds=round(window.end / rate, 3),
-            genre=judgement.genre,
-            confidence=_rounded(judgement.confidence),
-            raw_genre=judgement.raw_genre,
-            raw_confidence=_rounded(judgement.raw_confidence),
-            scores={label: _rounded(score) for label, score in zip(judge.model.labels, judgement.scores, strict=True)},
-            level=round(judgement.loudness.level, 1),
-            peak=round(judgement.loudness.peak, 1),
+            genre=result.genre,
+            confidence=_rounded(result.confidence),
+            raw_genre=result.raw_genre,
+            raw_confidence=_rounded(result.raw_confidence),
+            scores={
+                label: _rounded(score) for label, score in zip(classifier.model.labels, result.scores, strict=True)
+            },
+            level=round(result.loudness.level, 1),
+            peak=round(result.loudness.peak, 1),
             dropped=round(dropped, 2),
             latency=round(1e3 * (made - began), 2),
             clock_synchronised=synchronised(),
-            state=_state(judgement.loudness),
-            held_by=judgement.held_by,
-            tags=judgement.tags,
-            energy=judgement.energy,
-            model=judge.model.manifest.id,
+            state=_state(result.loudness),
+            held_by=result.held_by,
+            tags=result.tags,
+            energy=result.energy,
+            model=classifier.model.manifest.id,
         )
         yield estimate
-        if beside is not None and judgement.genre != SILENCE:
+        if beside is not None and result.genre != SILENCE:
             beside(window, estimate)
         sequence += 1
 
 
-class _Judgement(NamedTuple):
+class WindowResult(NamedTuple):
+    """Classification of one window, before it becomes an `Estimate`."""
+
     genre: str
     confidence: np.float32
     scores: NDArray[np.float32]
@@ -164,7 +168,7 @@ class _Judgement(NamedTuple):
     energy: float | None
 
 
-class _Judge:
+class WindowClassifier:
     """What a window is, given those before it."""
 
     def __init__(self, model: GenreModel, settings: ListenerSettings) -> None:
@@ -172,32 +176,35 @@ class _Judge:
         single = None if settings.smoothing else model.manifest.single
         self._single = single is not None
         certainty = settings.certainty or (single or model.manifest.rejection).certainty
-        self._naming = Naming(seconds=settings.smoothing, every=settings.every, lead=settings.lead, certainty=certainty)
+        self._tracker = GenreTracker(
+            seconds=settings.smoothing, every=settings.every, lead=settings.lead, certainty=certainty
+        )
         self._tags = RunningMean(seconds=settings.smoothing, every=settings.every)
         self._noise, self._cache = NoiseFloor(every=settings.every), FrameCache(model.front_end)
-        self._meter = Meter(model.front_end.window_samples, model.front_end.sample_rate)
-        self._steady = SteadyNoise(model.front_end)
+        self._meter = LoudnessMeter(model.front_end.window_samples, model.front_end.sample_rate)
+        self._steady = SteadyNoiseDetector(model.front_end)
 
-    def hear(self, window: Window) -> _Judgement:
+    def classify(self, window: Window) -> WindowResult:
+        """Classify the next window."""
         loudness = self._meter.read(window.samples)
         if loudness.level < self._settings.silence:
             self._noise.update(loudness.quietest)
             return self._silence(loudness, HeldBy.SILENCE)
         mel = self._cache.mel(window)
-        if self._steady.fills(mel):
+        if self._steady.detect(mel):
             self._noise.update(loudness.quietest)
             return self._silence(loudness, HeldBy.STEADY_NOISE)
         # Only silence and steady noise are the room: steady music would be taken for its own noise floor.
         if loudness.level < self._noise.floor + self._settings.above_noise:
             return self._silence(loudness, HeldBy.SILENCE)
-        sound = self._sound(mel, loudness.hush)
+        sound = self._sound(mel, loudness.onset)
         if isinstance(sound, HeldBy):
             return self._silence(loudness, sound)
         said = self.model.predict(self.model.front_end.features(sound), single=self._single)
-        scores, chosen, sure = self._naming.hear(said.scores, said.embedding)
+        scores, chosen, sure = self._tracker.update(said.scores, said.embedding)
         genre = self.model.answers[chosen] if sure else UNKNOWN
         genres = scores[: len(self.model.labels)]
-        return _Judgement(
+        return WindowResult(
             genre=genre,
             confidence=genres.max() if genre == UNKNOWN else scores[chosen],
             scores=genres,
@@ -209,13 +216,14 @@ class _Judge:
             energy=None if said.energy is None else round(said.energy, 3),
         )
 
-    def forget(self) -> None:
-        self._naming.forget()
-        self._tags.forget()
+    def reset(self) -> None:
+        """Discard the smoothed scores."""
+        self._tracker.reset()
+        self._tags.reset()
 
-    def succeeded_by(self, model: GenreModel) -> _Judge:
-        """Another model's judge, who knows the room and nothing of what this one's model said."""
-        successor = _Judge(model, self._settings)
+    def succeeded_by(self, model: GenreModel) -> WindowClassifier:
+        """Another model's classifier, who knows the room and nothing of what this one's model said."""
+        successor = WindowClassifier(model, self._settings)
         successor._noise = self._noise
         return successor
 
@@ -233,26 +241,26 @@ class _Judge:
         best = np.argsort(-averaged, kind="stable")[:_TAGS]
         return {self.model.tags[place]: round(float(averaged[place]), 3) for place in best}
 
-    def _sound(self, mel: Mel, hush: int) -> Mel | HeldBy:
+    def _sound(self, mel: Mel, onset: int) -> Mel | HeldBy:
         """The sound to name, shape (frames, n_mels); what holds a genre back where it is too short by now.
 
         Sound that begins within a window is heard as its own repetition, as a short file is.
         """
-        frames, first, held = len(mel), hush // self.model.front_end.hop, HeldBy.STARTING
+        frames, first, held = len(mel), onset // self.model.front_end.hop, HeldBy.STARTING
         if not first:
             return mel
         if frames - first >= _ENOUGH * frames:
             begun = repeated(mel[first:], frames)
-            if not self._steady.fills(begun):
+            if not self._steady.detect(begun):
                 return begun
             held = HeldBy.STEADY_NOISE
         # What is far softer than a sudden bang may be music too, where music was heard before.
-        return held if self._naming.anew else mel
+        return held if self._tracker.empty else mel
 
-    def _silence(self, loudness: Loudness, held_by: HeldBy) -> _Judgement:
-        self.forget()
+    def _silence(self, loudness: Loudness, held_by: HeldBy) -> WindowResult:
+        self.reset()
         zero, nothing = np.float32(0.0), np.zeros(len(self.model.labels), np.float32)
-        return _Judgement(SILENCE, zero, nothing, SILENCE, zero, loudness, held_by, {}, None)
+        return WindowResult(SILENCE, zero, nothing, SILENCE, zero, loudness, held_by, {}, None)
 
 
 def _state(loudness: Loudness) -> State:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headnod.features.frontend import FrontEnd, LogMel, Mel, Spectrograph, to_decibels
+from headnod.features.frontend import FrontEnd, LogMel, Mel, MelSpectrogram, to_decibels
 
 ENOUGH = 0.9
 """Share of bands from which a window is called noise. White, pink and brown
@@ -27,12 +27,12 @@ _EXAMPLES = 20
 _BANDS = 32
 
 
-class SteadyNoise:
+class SteadyNoiseDetector:
     """Tells whether a window holds nothing but steady noise.
 
     >>> front_end = FrontEnd()
     >>> hiss = np.random.default_rng(1).normal(0.0, 0.1, front_end.window_samples).astype(np.float32)
-    >>> SteadyNoise(front_end).fills(front_end.mel(hiss))
+    >>> SteadyNoiseDetector(front_end).detect(front_end.mel(hiss))
     True
     """
 
@@ -53,17 +53,17 @@ class SteadyNoise:
             self._widths = np.ones(len(centres), np.float32)
         self._bass = int(np.searchsorted(centres, _BASS))
         rng = np.random.default_rng(0)
-        spectrograph = Spectrograph(front_end)
+        spectrogram = MelSpectrogram(front_end)
         mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
         scatter = []
         for _ in range(_EXAMPLES):
             # Sums of so many samples are Gaussian whatever the samples are, and these are made four times as quickly.
-            spectrograph.draw(rng.random(front_end.window_samples, np.float32) - np.float32(0.5), mel)
+            spectrogram.compute(rng.random(front_end.window_samples, np.float32) - np.float32(0.5), mel)
             scatter.append(self._decibels(mel).std(axis=0))
         # A band without a bin does not scatter at all.
         self._scatter = np.maximum(np.mean(scatter, axis=0), 1e-6)
 
-    def fills(self, mel: Mel) -> bool:
+    def detect(self, mel: Mel) -> bool:
         """Whether nearly every band scatters as noise does, or none scatters more and most of it is bass.
 
         Args:

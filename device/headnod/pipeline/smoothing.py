@@ -26,7 +26,7 @@ _APART = 3.0
 """Seconds for which windows must stay that far, so that the last shares no sound with the first."""
 
 
-def mean_of(scores: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def log_mean(scores: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """The mean of scores in the log domain, shape (labels,), summing to 1."""
     return softmax(_evidence(np.stack(scores)).mean(axis=0))
 
@@ -55,7 +55,7 @@ class Smoother:
         self._weight = 0.0
 
     @property
-    def anew(self) -> bool:
+    def empty(self) -> bool:
         """Nothing was heard yet, or since it last forgot."""
         return self._weight == 0.0
 
@@ -65,7 +65,7 @@ class Smoother:
         self._weight = self._keep * self._weight + 1.0
         return softmax(np.asarray(self._sum / self._weight, np.float32))
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start anew: what comes next has nothing to do with what was."""
         self._sum = 0.0
         self._weight = 0.0
@@ -91,20 +91,20 @@ class RunningMean:
         self._weight = self._keep * self._weight + 1.0
         return np.asarray(self._sum / self._weight, np.float32)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start anew."""
         self._sum = 0.0
         self._weight = 0.0
 
 
-class Choice:
+class Hysteresis:
     """The likeliest answer, kept until another is clearly ahead of it.
 
     A threshold with hysteresis, as in a Schmitt trigger: between two genres that
     are nearly as likely the display would change every few seconds.
 
-    >>> choice = Choice(lead=0.3)
-    >>> [choice.of(np.array(scores)) for scores in ([0.6, 0.4], [0.4, 0.6], [0.3, 0.7])]
+    >>> hysteresis = Hysteresis(lead=0.3)
+    >>> [hysteresis.of(np.array(scores)) for scores in ([0.6, 0.4], [0.4, 0.6], [0.3, 0.7])]
     [0, 0, 1]
     """
 
@@ -120,15 +120,15 @@ class Choice:
             self._kept = best
         return self._kept
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """The next answer is the likeliest one."""
         self._kept = None
 
 
-class SongChange:
+class SongChangeDetector:
     """Detects that another song has begun, by the embeddings of windows.
 
-    >>> change = SongChange(seconds=120.0, every=3.0)
+    >>> change = SongChangeDetector(seconds=120.0, every=3.0)
     >>> [change.update(np.array(window)) for window in ([1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9])]
     [False, False, False, True]
     """
@@ -158,7 +158,7 @@ class SongChange:
         self._far.clear()
         return True
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start anew."""
         self._far.clear()
         self._sum, self._count = None, 0
@@ -169,7 +169,7 @@ class SongChange:
         return length > 0 and 1.0 - float(unit @ mean) / length > _FAR
 
 
-class Said(NamedTuple):
+class Decision(NamedTuple):
     """What stands after a window, given those before it."""
 
     scores: NDArray[np.float32]
@@ -182,52 +182,52 @@ class Said(NamedTuple):
     """Some answer is certain enough."""
 
 
-class Naming:
+class GenreTracker:
     """How one answer comes of many windows: smoothed, kept, and said only when certain enough.
 
     Listener and evaluation share it, so a figure of the one is a figure of the other.
 
-    >>> naming = Naming(seconds=12.0, every=3.0, lead=0.3, certainty=0.5)
-    >>> [naming.hear(np.array(scores, np.float32)).answer for scores in ([0.8, 0.2], [0.4, 0.6], [0.1, 0.9])]
+    >>> tracker = GenreTracker(seconds=12.0, every=3.0, lead=0.3, certainty=0.5)
+    >>> [tracker.update(np.array(scores, np.float32)).answer for scores in ([0.8, 0.2], [0.4, 0.6], [0.1, 0.9])]
     [0, 0, 1]
     """
 
     def __init__(self, *, seconds: float, every: float, lead: float, certainty: float) -> None:
-        """Start with nothing heard; see `Smoother` and `Choice`."""
-        self._smoother, self._choice = Smoother(seconds=seconds, every=every), Choice(lead=lead)
+        """Start with nothing heard; see `Smoother` and `Hysteresis`."""
+        self._smoother, self._hysteresis = Smoother(seconds=seconds, every=every), Hysteresis(lead=lead)
         self._song = Smoother(seconds=_SONG * seconds, every=every)
-        self._change = SongChange(seconds=_SONG * seconds, every=every)
+        self._change = SongChangeDetector(seconds=_SONG * seconds, every=every)
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=self._change.windows)
         self._certainty = certainty
 
     @property
-    def anew(self) -> bool:
+    def empty(self) -> bool:
         """Nothing was heard yet, or since it last forgot."""
-        return self._smoother.anew and self._song.anew
+        return self._smoother.empty and self._song.empty
 
-    def hear(self, scores: NDArray[np.float32], embedding: NDArray[np.float32] | None = None) -> Said:
+    def update(self, scores: NDArray[np.float32], embedding: NDArray[np.float32] | None = None) -> Decision:
         """What stands now that a window has these scores, shape (answers,).
 
         With an embedding a new song is detected, so scores are averaged over more of each song.
         """
         smoothed = self._smoother.update(scores) if embedding is None else self._within_song(scores, embedding)
-        return Said(smoothed, self._choice.of(smoothed), bool(smoothed.max() >= self._certainty))
+        return Decision(smoothed, self._hysteresis.of(smoothed), bool(smoothed.max() >= self._certainty))
 
     def _within_song(self, scores: NDArray[np.float32], embedding: NDArray[np.float32]) -> NDArray[np.float32]:
         self._recent.append(scores)
         if not self._change.update(embedding):
             return self._song.update(scores)
-        self._song.forget()
-        self._choice.forget()
+        self._song.reset()
+        self._hysteresis.reset()
         return [self._song.update(each) for each in self._recent][-1]
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """What comes next has nothing to do with what was."""
-        self._smoother.forget()
-        self._song.forget()
-        self._change.forget()
+        self._smoother.reset()
+        self._song.reset()
+        self._change.reset()
         self._recent.clear()
-        self._choice.forget()
+        self._hysteresis.reset()
 
 
 def _evidence(scores: NDArray[np.float32]) -> NDArray[np.float32]:

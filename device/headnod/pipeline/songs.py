@@ -1,6 +1,6 @@
 """Songs: estimates that belong together, cut where the genre changes.
 
-Alone because history keeps songs and MQTT tells them: each feeds its own `Songs`
+Alone because history keeps songs and MQTT tells them: each feeds its own `SongSegmenter`
 with the same estimates and comes to the same songs.
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from headnod.pipeline.estimate import SILENCE, Condition, Estimate, State
+from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
 
 _SLACK = 60.0
 """Seconds by which an estimate may be late after the one before it; a longer wait ends a song."""
@@ -87,7 +87,7 @@ class _Run:
         return self.last.seconds - self.first.seconds
 
 
-class Songs:
+class SongSegmenter:
     """Cuts a stream of estimates into songs.
 
     Lengths are measured in seconds of audio and never by the wall clock. A
@@ -119,7 +119,7 @@ class Songs:
             self._name(estimate)
         return self._overtaken(estimate) or ended
 
-    def interrupt(self, condition: Condition) -> Song | None:
+    def interrupt(self, condition: StatusEvent) -> Song | None:
         """Hear that nothing is heard: gives the song that this ended, if any; a few dropped samples end none."""
         return None if condition.state is State.BEHIND else self.finish()
 

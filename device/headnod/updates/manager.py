@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from headnod.config import Config
 from headnod.errors import BundleError, ManifestError
 from headnod.inference.model import GenreModel
-from headnod.pipeline.estimate import Condition, Estimate
+from headnod.pipeline.estimate import Estimate, StatusEvent
 from headnod.resources import configured_model
 from headnod.updates.activation import Activation
 from headnod.updates.install_progress import Progress, Stage, Tell
@@ -108,7 +108,7 @@ class ModelManager:
         name = self._wanted(config)
         return self.activation.store.path(name) if self.activation is not None and name is not None else None
 
-    def watch(self, said: Estimate | Condition) -> None:
+    def watch(self, said: Estimate | StatusEvent) -> None:
         """See what the listener said: while a model is on probation, that is judged."""
         probation, activation, name = self._probation, self.activation, self._name
         if probation is None or activation is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from headnod.inference.manifest import Health
-from headnod.pipeline.estimate import Condition, Estimate, State
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 
 LEAST = 3
 """Windows with music without which nothing is said of the answers."""
@@ -59,7 +59,7 @@ class Probation:
             return ""
         return self._too_slow() or (self._collapsed() if self.over else "")
 
-    def interrupted(self, condition: Condition) -> str:
+    def interrupted(self, condition: StatusEvent) -> str:
         """See why nothing was heard; gives what is wrong with the model, or nothing."""
         self._behind += condition.state is State.BEHIND
         return "it runs behind: sound was lost again and again" if self._behind >= LEAST else ""

@@ -17,7 +17,7 @@ from rich.progress import track as shown
 from headnod.features.frontend import Features
 from headnod.inference.model import GenreModel, softmax
 from headnod.pipeline.listener import ListenerSettings
-from headnod.pipeline.smoothing import Naming, Said
+from headnod.pipeline.smoothing import Decision, GenreTracker
 from headnod_train.acoustics.bands import Bands
 from headnod_train.dataset.archive import SECONDS_APART, Archive, window_starts
 from headnod_train.evaluation.conditions import Condition
@@ -72,13 +72,13 @@ class Heard:
         stood = [(said.answer, int(said.scores[: self.labels].argmax())) for said in self._said(temperature)]
         return np.array([answer if answer < self.labels else best for answer, best in stood], np.intp)
 
-    def _said(self, temperature: float, certainty: float = 0.0) -> Iterator[Said]:
+    def _said(self, temperature: float, certainty: float = 0.0) -> Iterator[Decision]:
         naming, former = naming_of(certainty), None
         for window, track in zip(self._answers(temperature), self.tracks, strict=True):
             if track != former:
-                naming.forget()
+                naming.reset()
                 former = track
-            yield naming.hear(window)
+            yield naming.update(window)
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -88,10 +88,10 @@ class Heard:
         return np.asarray((since + 1) * SECONDS_APART, np.float64)
 
 
-def naming_of(certainty: float) -> Naming:
+def naming_of(certainty: float) -> GenreTracker:
     """The listener's own way from scores to a name, as it comes, with a window every 3 s."""
     settings = ListenerSettings()
-    return Naming(seconds=settings.smoothing, every=SECONDS_APART, lead=settings.lead, certainty=certainty)
+    return GenreTracker(seconds=settings.smoothing, every=SECONDS_APART, lead=settings.lead, certainty=certainty)
 
 
 def hear(model: GenreModel, archive: Archive, *, through: Condition | None = None, console: Console) -> Heard:

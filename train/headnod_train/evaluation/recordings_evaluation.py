@@ -19,7 +19,7 @@ from rich.console import Console
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio, FrontEnd
 from headnod.inference.model import GenreModel
-from headnod.pipeline.classify import judge
+from headnod.pipeline.classify import score_file
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from headnod_train.dataset.layouts import find_tracks
 from headnod_train.distillation.degradation import (
@@ -262,7 +262,7 @@ def _played(model: GenreModel, sounds: Mapping[Clip, Audio], playback: Playback,
     rng, labels = np.random.default_rng(_SEED), model.labels
     right, files, whole, refused = [], [], [], []
     for place, (clip, audio) in enumerate(sounds.items()):
-        scores, mean, _ = judge(clip.path.name, [_through(audio, playback, place, responses, model, rng)], model)
+        scores, mean, _ = score_file(clip.path.name, [_through(audio, playback, place, responses, model, rng)], model)
         target = labels.index(clip.genre)
         guesses = [int(each.argmax()) for each in scores]
         right += [guess == target for guess in guesses]
@@ -342,7 +342,7 @@ def _against(model: GenreModel, other: GenreModel, sounds: Mapping[Clip, Audio],
 
 
 def _clips_right(model: GenreModel, sounds: Mapping[Clip, Audio]) -> NDArray[np.bool_]:
-    said = [judge(clip.path.name, [audio], model).whole[: len(model.labels)] for clip, audio in sounds.items()]
+    said = [score_file(clip.path.name, [audio], model).whole[: len(model.labels)] for clip, audio in sounds.items()]
     return np.array(
         [each.any() and model.labels[int(each.argmax())] == clip.genre for each, clip in zip(said, sounds, strict=True)]
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from headnod.audio.audio_file import audio_file
-from headnod.audio.blocks import Block, Hole
+from headnod.audio.blocks import Block, Gap
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
@@ -67,7 +67,7 @@ def recorded(audio: Audio) -> Audio:
 def _apart(pieces: Iterable[Audio]) -> Iterator[Block]:
     for piece in pieces:
         yield piece
-        yield Hole(State.LISTENING, "the next piece")
+        yield Gap(State.LISTENING, "the next piece")
 
 
 def clips_of(folder: Path, tracks: Collection[str], model: GenreModel) -> list[Audio]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State
-from headnod.pipeline.songs import Song, Songs, SongSettings
+from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 
 LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 """What an imagined model can name."""
@@ -44,7 +44,7 @@ class Imagined:
         self._scores: NDArray[np.float64] = np.full(len(LABELS), 1 / len(LABELS))
         self._genre = int(rng.integers(len(LABELS)))
         self._left, self._silent = int(rng.integers(1, _SONG[1])), 0
-        self._songs = Songs(SongSettings())
+        self._songs = SongSegmenter(SongSettings())
         self._numbers: dict[datetime, int] = {}
         self._next = 0
 

@@ -24,8 +24,8 @@ from headnod.outputs.history.database import (
     HistoryFile,
     move_aside,
 )
-from headnod.pipeline.estimate import Condition, Estimate, Now
-from headnod.pipeline.songs import Song, Songs
+from headnod.pipeline.estimate import Estimate, Now, StatusEvent
+from headnod.pipeline.songs import Song, SongSegmenter
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class History:
     """Writes estimates and songs to a history file, about once a minute."""
 
     def __init__(
-        self, path: Path, songs: Songs, settings: HistorySettings, *, now: Now, clock: Clock | None = None
+        self, path: Path, songs: SongSegmenter, settings: HistorySettings, *, now: Now, clock: Clock | None = None
     ) -> None:
         """Open the file, or begin one; if the disk does not let us, go on without and try again.
 
@@ -91,7 +91,7 @@ class History:
         self._estimates.append(estimate)
         self._write_when_due()
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """Remember the song that ended because nothing is heard."""
         self._remember(self._songs.interrupt(condition))
         self._write_when_due()

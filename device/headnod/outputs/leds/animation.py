@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from headnod.outputs import Sink
-from headnod.pipeline.estimate import Condition, Estimate
+from headnod.pipeline.estimate import Estimate, StatusEvent
 
 
 class Drawing(Sink, Protocol):
@@ -51,7 +51,7 @@ class Animated:
         self._check()
         self._drawing.show(estimate)
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """Show why nothing is heard.
 
         Raises:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headnod.outputs.leds.motion import Motion
 from headnod.outputs.palette import colours
-from headnod.pipeline.estimate import SILENCE, Condition, Estimate, State
+from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
 
 Heights = Mapping[str, float]
 """How high the bar of every genre stands just now, 0-1."""
@@ -123,11 +123,11 @@ class Scene:
         self._rise, self._fall = rise, fall
         self._labels: tuple[str, ...] = ()
         self._motion = Motion(0)
-        self._heard: Estimate | Condition | None = None
-        self._shown: Estimate | Condition | None = None
+        self._heard: Estimate | StatusEvent | None = None
+        self._shown: Estimate | StatusEvent | None = None
         self._age = self._idle = 0.0
 
-    def hear(self, heard: Estimate | Condition) -> None:
+    def hear(self, heard: Estimate | StatusEvent) -> None:
         """Show this from now on. Another thread may be asking for lights meanwhile."""
         self._heard = heard
 
@@ -188,13 +188,13 @@ def _targets(estimate: Estimate) -> NDArray[np.float64]:
     return np.array(list(estimate.scores.values())) * (1.0 if estimate.named else _DOUBT)
 
 
-def _is_music(heard: Estimate | Condition | None) -> bool:
+def _is_music(heard: Estimate | StatusEvent | None) -> bool:
     return isinstance(heard, Estimate) and heard.genre != SILENCE
 
 
-def _same(one: Estimate | Condition | None, other: Estimate | Condition | None) -> bool:
+def _same(one: Estimate | StatusEvent | None, other: Estimate | StatusEvent | None) -> bool:
     # A condition that is told again must not start its pattern anew.
-    return isinstance(one, Condition) and isinstance(other, Condition) and one.state is other.state
+    return isinstance(one, StatusEvent) and isinstance(other, StatusEvent) and one.state is other.state
 
 
 def _colours(labels: Iterable[str], heights: Heights) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from headnod.outputs.leds.layouts import Layout, Light, Scene, dark
-from headnod.pipeline.estimate import Condition, Estimate
+from headnod.pipeline.estimate import Estimate, StatusEvent
 
 
 class Lamp(Protocol):
@@ -47,7 +47,7 @@ class Lights:
         """Let the bars move towards what was heard."""
         self._scene.hear(estimate)
 
-    def tell(self, condition: Condition) -> None:
+    def tell(self, condition: StatusEvent) -> None:
         """Drop all bars and show the pattern of the condition."""
         self._scene.hear(condition)
 

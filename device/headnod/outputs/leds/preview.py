@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from headnod.outputs.leds.layouts import Layout, Light, Scene
 from headnod.outputs.palette import GENRES
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Condition, Estimate, State
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, StatusEvent
 
 Picture = NDArray[np.float64]
 """Linear light, shape (height, width, 3), 0 and up."""
@@ -137,7 +137,7 @@ def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
     return (picture.clip(0, 1) ** (1 / _GAMMA) * 255).round().astype(np.uint8)
 
 
-def _settled(layout: Layout, size: int, heard: Estimate | Condition, seconds: float = 5.0) -> Light:
+def _settled(layout: Layout, size: int, heard: Estimate | StatusEvent, seconds: float = 5.0) -> Light:
     scene = Scene(layout, size)
     scene.hear(heard)
     scene.after(0.0)
@@ -169,8 +169,8 @@ def _estimate(genre: str, heard: Mapping[str, float], labels: Sequence[str]) -> 
     )
 
 
-def _condition(state: State) -> Condition:
-    return Condition(time=datetime.fromtimestamp(0, UTC), state=state, message="")
+def _condition(state: State) -> StatusEvent:
+    return StatusEvent(time=datetime.fromtimestamp(0, UTC), state=state, message="")
 
 
 # Five rows of three dots, each row an octal digit.
