@@ -23,9 +23,10 @@ _WHAT = "AArch64 instructions of a window of 3 s, the whole listener with its ne
 _SCRIPT = (
     "from benchmarks.script_path import network, tflite; import sys; open(sys.argv[1], 'wb').write(tflite(network()))"
 )
-_DEVICE_TESTS = tuple(
-    f"tests/test_{name}.py"
-    for name in ("frontend", "windows", "level", "steady", "smoothing", "model", "golden", "manifest", "songs")
+_DEVICE_TESTS = (
+    *(f"tests/features/test_{name}.py" for name in ("frontend", "windows")),
+    *(f"tests/inference/test_{name}.py" for name in ("model", "golden", "manifest")),
+    *(f"tests/pipeline/test_{name}.py" for name in ("level", "noise", "smoothing", "songs")),
 )
 """Those of what computes: emulation is twenty times slower, and what starts programs or waits for them is too slow."""
 

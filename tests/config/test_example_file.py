@@ -10,7 +10,7 @@ import pytest
 from headnod.config import SECTIONS, Config, load
 from headnod.config.layers import file_layer
 
-SHOWN = Path(__file__).parents[1] / "firmware_config" / "headnod.toml"
+SHOWN = Path(__file__).parents[2] / "firmware_config" / "headnod.toml"
 LINES = SHOWN.read_text().splitlines()
 KEYS = [(section, key) for section, keys in SECTIONS.items() for key in keys]
 

@@ -345,7 +345,7 @@ def test_a_radio_that_the_service_may_not_reach_is_refused(units, address, more,
 
 
 def test_the_documented_change_lets_the_service_play_a_radio(units):
-    text = (Path(__file__).parents[1] / "systemd" / "README.md").read_text()
+    text = (Path(__file__).parents[2] / "systemd" / "README.md").read_text()
     lines = re.findall(r"^      (\[Service\]|ExecStart=.*|IPAddressAllow=.*)$", text, re.MULTILINE)
     changes = units / "headnod.service.d"
     changes.mkdir()
