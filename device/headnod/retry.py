@@ -1,4 +1,4 @@
-"""Back-off between attempts, and warnings that are logged at most once per cause and five minutes."""
+"""Exponential back-off between attempts, and rate-limited warnings."""
 
 from __future__ import annotations
 
@@ -8,74 +8,74 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
+REPEAT_SECONDS = 300.0
+"""Seconds between two log lines of one cause."""
+
+_MAXIMUM_CAUSES = 100
+
 
 class Cause(Enum):
-    """Why there is no connection: seconds before the second attempt, and in the long run."""
+    """Why an attempt failed: seconds before the second attempt, and the longest wait."""
 
     NETWORK = (1.0, 4.0)
-    """It is away: a restart takes seconds, and somebody waits for it."""
+    """The other side is not reachable; a restart takes seconds."""
 
     REFUSED = (10.0, 300.0)
-    """It is there and will not have us: a person has to change something."""
+    """The other side refuses; only a person can change that."""
 
     CLOCK = (5.0, 300.0)
-    """Its certificate is not valid at the time that our clock says: that may mend itself."""
+    """A certificate is not valid at the time of the system clock, which may be corrected."""
 
     TAKEN_OVER = (60.0, 60.0)
-    """Another client has our id: coming back at once would throw it out in turn."""
+    """Another client uses our client id: reconnecting at once would disconnect it in turn."""
 
 
-class BackOff:
-    """Doubles the wait as long as the cause stays the same."""
+class Backoff:
+    """Doubles the wait for as long as the cause stays the same.
+
+    Adds up to 20 % random jitter so that many devices do not reconnect at once.
+    """
 
     def __init__(self, rng: random.Random) -> None:
-        """Waits are up to a fifth longer than they need be, by chance, so that a house does not knock at once."""
         self._rng = rng
         self._cause: Cause | None = None
-        self._tries = 0
+        self._attempts = 0
 
     def after(self, cause: Cause) -> float:
-        """Seconds to wait, now that this has happened."""
-        self._tries = self._tries + 1 if cause is self._cause else 0
+        """Seconds to wait after a failure with this cause."""
+        self._attempts = self._attempts + 1 if cause is self._cause else 0
         self._cause = cause
-        first, most = cause.value
-        return min(first * 2.0 ** min(self._tries, 16), most) * self._rng.uniform(1.0, 1.2)
+        first, longest = cause.value
+        return min(first * 2.0 ** min(self._attempts, 16), longest) * self._rng.uniform(1.0, 1.2)
 
-    def forget(self) -> None:
-        """All was well for long enough."""
+    def reset(self) -> None:
+        """Start again at the shortest wait."""
         self._cause = None
 
 
-class Complaints:
-    """Says each thing once, and again only when it is still so after five minutes."""
+class RateLimitedLogger:
+    """Logs a warning at most once per cause and `REPEAT_SECONDS`."""
 
     def __init__(self, log: logging.Logger, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Complain to a log."""
         self._log, self._monotonic = log, monotonic
-        self._said: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
 
     def warn(self, cause: str, message: str, *, error: Exception | None = None) -> bool:
-        """Log a warning, unless one of the same cause was logged shortly before.
+        """Log a warning unless one of the same cause was logged less than `REPEAT_SECONDS` ago.
 
         Args:
-            cause: What tells this from other complaints.
-            message: One line for a person.
-            error: A bug, whose traceback shall be seen.
+            cause: Distinguishes this warning from others.
+            message: One line.
+            error: An exception whose traceback is logged.
 
         Returns:
-            It was logged.
+            Whether it was logged.
         """
-        now, last = self._monotonic(), self._said.get(cause)
-        if last is not None and now - last < QUIET:
+        now, last = self._monotonic(), self._logged.get(cause)
+        if last is not None and now - last < REPEAT_SECONDS:
             return False
-        if len(self._said) >= _MOST:
-            del self._said[next(iter(self._said))]
-        self._said[cause] = now
+        if len(self._logged) >= _MAXIMUM_CAUSES:
+            del self._logged[next(iter(self._logged))]
+        self._logged[cause] = now
         self._log.warning("%s", message, exc_info=error)
         return True
-
-
-QUIET = 300.0
-"""Seconds between two lines of one cause."""
-
-_MOST = 100

@@ -36,7 +36,7 @@ from headnod.updates.shadow_runner import ShadowRunner
 
 if TYPE_CHECKING:
     from headnod.mqtt.payloads import InfoPayload
-    from headnod.mqtt.publisher import Mqtt
+    from headnod.mqtt.publisher import MqttPublisher
     from headnod.remote_controls import Controls
 
 _log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Runtime:
         self._history: list[Sink] = []
         self._notify: list[Sink] = []
         self._mqtt: list[Sink] = []
-        self._publisher: Mqtt | None = None
+        self._publisher: MqttPublisher | None = None
         self._controls: Controls | None = None
         state = output_factory.state_folder(config.history)
         self._configured, self._kept = config, SavedSettings(state)

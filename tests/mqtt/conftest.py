@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from headnod.mqtt.client import Broker, Link
-from headnod.mqtt.queue import Outbox
+from headnod.mqtt.client import Broker, MqttClient
+from headnod.mqtt.queue import MessageQueue
 from headnod.resources import demo_clip
 from support import mqtt_broker as brokers
 from support.certificates import Authority
@@ -51,7 +51,7 @@ def linked(opened):
         to, *, port=None, client_id="kitchen", keepalive=15, protocol=5, username="", password="", tls=None, **how
     ):
         where = Broker(to.host, port or to.port, client_id, username, password, tls, keepalive, protocol)
-        made = Link(where, rng=random.Random(1), **how)
+        made = MqttClient(where, rng=random.Random(1), **how)
         opened.callback(made.close)
         made.start()
         return made
@@ -71,7 +71,7 @@ def boxes(tmp_path, clock):
     with ExitStack() as made:
 
         def make(*, bound=1000, path=tmp_path / "mqtt.sqlite"):
-            box = Outbox(path, bound=bound, monotonic=clock.monotonic)
+            box = MessageQueue(path, bound=bound, monotonic=clock.monotonic)
             made.callback(box.close)
             return box
 

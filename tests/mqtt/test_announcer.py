@@ -2,14 +2,14 @@
 
 import pytest
 
-from headnod.mqtt.discovery_publisher import SPREAD, Announcer
-from headnod.mqtt.retained_topics import PAUSE, Ledger
+from headnod.mqtt.discovery_publisher import SPREAD, DiscoveryPublisher
+from headnod.mqtt.retained_topics import PAUSE, RetainedTopics
 from support.doubles import Clock
 
 CONFIG, OLD = "homeassistant/device/headnod_kitchen/config", "ha/device/headnod_kitchen/config"
 
 
-class Link:
+class MqttClient:
     """Takes everything and acknowledges it at once, while it is connected."""
 
     def __init__(self):
@@ -32,10 +32,10 @@ class House:
     """An announcer, and what became of it."""
 
     def __init__(self, wanted, *before):
-        self.clock, self.link, self.wanted, self.introduced = Clock(), Link(), wanted, []
-        self.ledger = Ledger(None)
+        self.clock, self.link, self.wanted, self.introduced = Clock(), MqttClient(), wanted, []
+        self.ledger = RetainedTopics(None)
         self.ledger.settle(before)
-        self.announcer = Announcer(
+        self.announcer = DiscoveryPublisher(
             lambda: self.wanted,
             self.ledger,
             self.link,

@@ -7,7 +7,7 @@ import pytest
 
 from headnod.clock import Clock
 from headnod.mqtt.payloads import encode, of_estimate, redated
-from headnod.mqtt.song_reporter import Setlist
+from headnod.mqtt.song_reporter import SongReporter
 from support.mqtt_publisher import BEGAN, said
 
 BOOT = "737fc121"
@@ -64,7 +64,7 @@ def test_what_is_queued_gets_its_right_date_when_the_clock_is_set(kept):
 
 
 def test_a_song_gets_both_of_its_dates():
-    machine, setlist = Machine(kept=True), Setlist("kitchen", "b007", BOOT)
+    machine, setlist = Machine(kept=True), SongReporter("kitchen", "b007", BOOT)
     for number in range(10):
         setlist.update(estimate(number))
     song = published(setlist.finish())

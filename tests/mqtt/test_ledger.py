@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headnod.mqtt.discovery import discovery
-from headnod.mqtt.retained_topics import Ledger
+from headnod.mqtt.retained_topics import RetainedTopics
 from headnod.mqtt.topics import Topics
 from support.home_assistant import HomeAssistant
 from support.mqtt_payloads import KITCHEN, info
@@ -40,13 +40,13 @@ def path(tmp_path):
 
 def test_the_first_time_there_is_nothing_to_remove(path):
     wanted = discovery(info(), KITCHEN)
-    assert Ledger(path).plan(wanted) == [wanted]
+    assert RetainedTopics(path).plan(wanted) == [wanted]
 
 
 def test_the_same_again_is_one_step(path, broker):
     wanted = discovery(info(), KITCHEN)
-    broker.follow(Ledger(path), wanted)
-    assert Ledger(path).plan(wanted) == [wanted]
+    broker.follow(RetainedTopics(path), wanted)
+    assert RetainedTopics(path).plan(wanted) == [wanted]
 
 
 @pytest.mark.parametrize(
@@ -64,36 +64,36 @@ def test_after_a_change_only_what_is_wanted_is_left(path, broker, topics, option
     broker.home = HomeAssistant(options.get("prefix", "homeassistant"))
     first = discovery(info(), KITCHEN)
     broker.update(first)
-    Ledger(path).plan(first)
+    RetainedTopics(path).plan(first)
     wanted = discovery(info(node=topics.node), topics, **options)
-    for step in Ledger(path).plan(wanted):
+    for step in RetainedTopics(path).plan(wanted):
         broker.update(step)
     assert {topic: payload for topic, payload in broker.items() if payload} == wanted
 
 
 def test_old_topics_are_emptied_before_new_ones_are_told(path):
-    Ledger(path).plan(discovery(info(), KITCHEN))
+    RetainedTopics(path).plan(discovery(info(), KITCHEN))
     wanted = discovery(info(node="cellar"), Topics("headnod", "cellar"))
-    assert Ledger(path).plan(wanted) == [{"homeassistant/device/headnod_kitchen/config": b""}, wanted]
+    assert RetainedTopics(path).plan(wanted) == [{"homeassistant/device/headnod_kitchen/config": b""}, wanted]
 
 
 @pytest.mark.parametrize("forms", [("device", "component"), ("component", "device")])
 def test_a_change_of_form_moves_the_entities_instead_of_removing_them(path, broker, forms):
     before, after = (discovery(info(), KITCHEN, form=form) for form in forms)
-    broker.follow(Ledger(path), before)
+    broker.follow(RetainedTopics(path), before)
     entities = broker.home.entities.keys()
-    marked, told, emptied = Ledger(path).plan(after)
+    marked, told, emptied = RetainedTopics(path).plan(after)
     assert marked.keys() == before.keys()
     assert {json.dumps(json.loads(mark)) for mark in marked.values()} == {'{"migrate_discovery": true}'}
     assert told == after
     assert emptied == dict.fromkeys(sorted(before), b"")
-    broker.follow(Ledger(path), after)
+    broker.follow(RetainedTopics(path), after)
     assert broker == after
     assert broker.home.entities.keys() == entities
 
 
 def test_other_labels_change_the_options_and_no_topic(path, broker):
-    ledger = Ledger(path)
+    ledger = RetainedTopics(path)
     broker.follow(ledger, discovery(info(labels=("jazz", "metal")), KITCHEN))
     wanted = discovery(info(labels=("tango", "jazz")), KITCHEN)
     assert ledger.plan(wanted) == [wanted]
@@ -102,21 +102,21 @@ def test_other_labels_change_the_options_and_no_topic(path, broker):
 
 
 def test_discovery_that_is_switched_off_leaves_nothing(path, broker):
-    broker.follow(Ledger(path), discovery(info(), KITCHEN, form="component"))
-    broker.follow(Ledger(path), {})
+    broker.follow(RetainedTopics(path), discovery(info(), KITCHEN, form="component"))
+    broker.follow(RetainedTopics(path), {})
     assert broker == {}
-    assert Ledger(path).plan({}) == []
+    assert RetainedTopics(path).plan({}) == []
 
 
 def test_what_the_broker_did_not_acknowledge_is_removed_the_next_time(path):
-    Ledger(path).plan(discovery(info(), KITCHEN))
+    RetainedTopics(path).plan(discovery(info(), KITCHEN))
     cellar = discovery(info(node="cellar"), Topics("headnod", "cellar"))
-    Ledger(path).plan(cellar)
-    assert Ledger(path).plan(cellar)[0] == {"homeassistant/device/headnod_kitchen/config": b""}
+    RetainedTopics(path).plan(cellar)
+    assert RetainedTopics(path).plan(cellar)[0] == {"homeassistant/device/headnod_kitchen/config": b""}
 
 
 def test_without_a_file_it_remembers_as_long_as_it_lives(broker):
-    ledger = Ledger(None)
+    ledger = RetainedTopics(None)
     broker.follow(ledger, discovery(info(), KITCHEN))
     broker.follow(ledger, {})
     assert broker == {}
@@ -127,42 +127,42 @@ def test_a_damaged_file_is_told_of_and_begun_anew(path, caplog, content):
     path.parent.mkdir()
     path.write_bytes(content)
     wanted = discovery(info(), KITCHEN)
-    assert Ledger(path).plan(wanted) == [wanted]
+    assert RetainedTopics(path).plan(wanted) == [wanted]
     assert str(path) in caplog.text
-    assert Ledger(path).topics == wanted.keys()
+    assert RetainedTopics(path).topics == wanted.keys()
 
 
 def test_a_ledger_that_cannot_be_written_stops_nothing(tmp_path, caplog):
     (tmp_path / "file").touch()
     wanted = discovery(info(), KITCHEN)
-    ledger = Ledger(tmp_path / "file" / "discovery.json")
+    ledger = RetainedTopics(tmp_path / "file" / "discovery.json")
     assert ledger.plan(wanted) == [wanted]
     assert "under an old name may stay" in caplog.text
 
 
 def test_no_half_written_file_is_ever_in_its_place(path, broker):
-    broker.follow(Ledger(path), discovery(info(), KITCHEN))
+    broker.follow(RetainedTopics(path), discovery(info(), KITCHEN))
     assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("topics", [Topics("headnod", "lounge"), Topics("house/one", "kitchen")], ids=["node", "base"])
 def test_after_a_rename_everything_that_was_retained_is_emptied_and_nothing_of_the_new_name(path, topics):
-    Ledger(path, own=KITCHEN.retained).plan({})
-    (emptied,) = Ledger(path, own=topics.retained).plan({})
+    RetainedTopics(path, own=KITCHEN.retained).plan({})
+    (emptied,) = RetainedTopics(path, own=topics.retained).plan({})
     assert emptied == dict.fromkeys(sorted(KITCHEN.retained), b"")
-    assert Ledger(path, own=topics.retained).topics == {*KITCHEN.retained, *topics.retained}
+    assert RetainedTopics(path, own=topics.retained).topics == {*KITCHEN.retained, *topics.retained}
 
 
 def test_what_is_retained_under_the_present_name_is_never_emptied(path):
-    ledger = Ledger(path, own=KITCHEN.retained)
+    ledger = RetainedTopics(path, own=KITCHEN.retained)
     wanted = discovery(info(), KITCHEN)
     assert ledger.plan(wanted) == [wanted]
     ledger.settle(wanted)
-    assert Ledger(path, own=KITCHEN.retained).plan({}) == [dict.fromkeys(wanted, b"")]
+    assert RetainedTopics(path, own=KITCHEN.retained).plan({}) == [dict.fromkeys(wanted, b"")]
 
 
 def test_a_name_that_comes_back_is_no_longer_emptied(path):
-    Ledger(path, own=KITCHEN.retained).plan({})
-    lounge = Ledger(path, own=Topics("headnod", "lounge").retained)
+    RetainedTopics(path, own=KITCHEN.retained).plan({})
+    lounge = RetainedTopics(path, own=Topics("headnod", "lounge").retained)
     lounge.plan({})
-    assert KITCHEN.retained[0] not in Ledger(path, own=KITCHEN.retained).plan({})[0]
+    assert KITCHEN.retained[0] not in RetainedTopics(path, own=KITCHEN.retained).plan({})[0]

@@ -10,8 +10,8 @@ from headnod.mqtt.discovery import discovery
 from headnod.mqtt.discovery_publisher import Discovery
 from headnod.mqtt.messages import TOO_LARGE, Request
 from headnod.mqtt.payloads import ResponsePayload, encode
-from headnod.mqtt.retained_topics import Ledger
-from headnod.retry import QUIET
+from headnod.mqtt.retained_topics import RetainedTopics
+from headnod.retry import REPEAT_SECONDS
 from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker, Heard
 from support.mqtt_connection import PATIENCE, Told, connected
@@ -35,7 +35,7 @@ def strict(opened):
 
 def announced(form="device"):
     return Discovery(
-        lambda takes: discovery(info(), TOPICS, form=form, takes=takes), Ledger(None), "homeassistant/status"
+        lambda takes: discovery(info(), TOPICS, form=form, takes=takes), RetainedTopics(None), "homeassistant/status"
     )
 
 
@@ -199,7 +199,7 @@ def test_a_refusal_that_lasts_is_named_again_after_five_minutes(strict, linked, 
     ahead = Ahead()
     broker, told = strict(refused={"a/b": 0x97}), Told()
     link = until_link(linked(broker, monotonic=ahead), connected)
-    for count, seconds in enumerate((0.0, QUIET - 1.0, 2.0), 1):
+    for count, seconds in enumerate((0.0, REPEAT_SECONDS - 1.0, 2.0), 1):
         ahead.seconds += seconds
         until_link(link, connected)
         link.publish("a/b", b"", acknowledged=told)

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from headnod.mqtt.client import LOST, Link
+from headnod.mqtt.client import LOST, MqttClient
 from headnod.mqtt.client import Broker as Where
 from support.mqtt_broker import Broker, Heard, free_port
 from support.mqtt_connection import PATIENCE, Told, connected, refused, until
@@ -60,7 +60,9 @@ def test_a_broker_that_comes_late_is_found_within_five_seconds(tmp_path, linked)
 def test_the_will_is_published_within_a_second_of_a_kill(broker, heard):
     child = os.fork()
     if child == 0:
-        link = Link(Where(broker.host, broker.port, "doomed"), will=("doomed/status", b"offline"), rng=random.Random(1))
+        link = MqttClient(
+            Where(broker.host, broker.port, "doomed"), will=("doomed/status", b"offline"), rng=random.Random(1)
+        )
         link.start()
         until(link, connected)
         os.kill(os.getpid(), 9)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from headnod.mqtt.client import Broker as Where
-from headnod.retry import BackOff, Cause
+from headnod.retry import Backoff, Cause
 from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker
 from support.mqtt_connection import Told, connected, refused, until
@@ -41,7 +41,7 @@ def test_a_wrong_login_is_tried_seldom_and_told_once(login, tmp_path, linked, ca
 
 
 def test_a_refusal_is_tried_at_most_twelve_times_in_ten_minutes():
-    back_off, passed, tries = BackOff(random.Random(1)), 0.0, 0
+    back_off, passed, tries = Backoff(random.Random(1)), 0.0, 0
     while passed < 600.0:
         tries += 1
         passed += back_off.after(Cause.REFUSED)
@@ -49,14 +49,14 @@ def test_a_refusal_is_tried_at_most_twelve_times_in_ten_minutes():
 
 
 def test_a_broker_that_is_away_is_looked_for_every_few_seconds():
-    back_off = BackOff(random.Random(1))
+    back_off = Backoff(random.Random(1))
     waits = [back_off.after(Cause.NETWORK) for _ in range(6)]
     assert waits[0] < 1.3
     assert max(waits) <= 4.8
 
 
 def test_a_taken_over_client_id_waits_a_minute():
-    back_off = BackOff(random.Random(1))
+    back_off = Backoff(random.Random(1))
     assert all(60.0 <= back_off.after(Cause.TAKEN_OVER) <= 72.0 for _ in range(4))
 
 
@@ -106,7 +106,7 @@ def test_no_other_client_is_named_where_the_broker_gave_a_reason(opened, linked,
         broker.until(lambda broker, count=count: len(broker.sent_away) == count)
     until(link, refused)
     assert "receive maximum exceeded" in link.reason
-    assert "client" not in caplog.text
+    assert not any("client" in each for each in caplog.messages)
 
 
 def test_another_client_is_a_possibility_and_no_cause_where_the_broker_gave_none(opened, linked, caplog):
@@ -114,7 +114,7 @@ def test_another_client_is_a_possibility_and_no_cause_where_the_broker_gave_none
     link = linked(broker)
     for count in (1, 2):
         until(link, lambda link, count=count: link.connected and len(broker.connects) == count)
-        assert "client" not in caplog.text
+        assert not any("client" in each for each in caplog.messages)
         broker.cut()
         until(link, refused)
     assert (

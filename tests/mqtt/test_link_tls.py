@@ -8,7 +8,7 @@ import time
 import pytest
 
 from headnod.errors import ConfigError
-from headnod.mqtt.client import _CLOCK_LOOK, Link, Tls
+from headnod.mqtt.client import _CLOCK_LOOK, MqttClient, Tls
 from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.reason_codes import unreachable
 from headnod.retry import Cause
@@ -108,7 +108,7 @@ def test_a_certificate_file_that_is_none_is_named(content, tmp_path):
         file.write_text(content)
     where = Where("localhost", 8883, "kitchen", tls=Tls(ca=file))
     with pytest.raises(ConfigError, match=r"mqtt\.ca_file: .*ca\.crt"):
-        Link(where, rng=random.Random(1))
+        MqttClient(where, rng=random.Random(1))
 
 
 def test_a_certificate_that_our_clock_finds_invalid_is_tried_again_once_the_clock_is_set(secured, authority, linked):

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from headnod.mqtt.queue import Outbox
+from headnod.mqtt.queue import MessageQueue
 from support.mqtt_queue import SONG, TOPIC, payloads, put, rows, taken
 
 
@@ -54,7 +54,7 @@ def test_a_disk_that_fails_costs_nothing_but_memory_and_is_used_again(fault, tmp
     try:
         if fault == "read-only":
             subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        box = Outbox(disk / "mqtt.sqlite", bound=1000, monotonic=clock.monotonic)
+        box = MessageQueue(disk / "mqtt.sqlite", bound=1000, monotonic=clock.monotonic)
         put(box, *range(10))
         box.save()
         if fault == "full":
@@ -134,8 +134,8 @@ def test_every_row_that_was_reported_as_on_disk_survives_a_kill(tmp_path):
 import sys
 from contextlib import closing
 from pathlib import Path
-from headnod.mqtt.queue import Outbox
-box = Outbox(Path(sys.argv[1]), bound=10000)
+from headnod.mqtt.queue import MessageQueue
+box = MessageQueue(Path(sys.argv[1]), bound=10000)
 number = 0
 while True:
     for _ in range(7):
@@ -151,7 +151,7 @@ while True:
                 told = int(child.stdout.readline())
             child.kill()
             told = max([told, *map(int, child.stdout.read().split(b"\n")[:-1])])
-        with closing(Outbox(path, bound=10_000)) as box:
+        with closing(MessageQueue(path, bound=10_000)) as box:
             assert len(taken(box)) >= told
 
 
@@ -176,11 +176,11 @@ def test_what_is_queued_while_the_file_cannot_be_opened_goes_out_after_its_rows_
 import subprocess, sys
 from pathlib import Path
 from support.doubles import Clock
-from headnod.mqtt.queue import Outbox
+from headnod.mqtt.queue import MessageQueue
 from support.mqtt_queue import payloads, put, taken
 
 disk, clock = Path(sys.argv[1]), Clock()
-box = Outbox(disk / "mqtt.sqlite", bound=1000, monotonic=clock.monotonic)
+box = MessageQueue(disk / "mqtt.sqlite", bound=1000, monotonic=clock.monotonic)
 put(box, *range(100, 200))
 first = box.take()
 box.settle(first.number, delivered=False)
@@ -194,7 +194,7 @@ box.close()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
     try:
         # As an earlier version numbered its rows: by the wall clock, in microseconds.
-        with closing(Outbox(disk / "mqtt.sqlite", bound=1000)) as box:
+        with closing(MessageQueue(disk / "mqtt.sqlite", bound=1000)) as box:
             put(box, *range(100))
         with closing(sqlite3.connect(disk / "mqtt.sqlite")) as db, db:
             db.execute("UPDATE queue SET number = number + 1800000000000000")

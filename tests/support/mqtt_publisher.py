@@ -12,9 +12,9 @@ import msgspec
 
 from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.payloads import InfoPayload
-from headnod.mqtt.publisher import Discovery, Mqtt
-from headnod.mqtt.queue import LATE, Outbox
-from headnod.mqtt.retained_topics import Ledger
+from headnod.mqtt.publisher import Discovery, MqttPublisher
+from headnod.mqtt.queue import LATE, MessageQueue
+from headnod.mqtt.retained_topics import RetainedTopics
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from support.estimates import GTZAN, estimate
@@ -60,7 +60,7 @@ class Ahead:
 
 def publisher(
     broker, path=None, *, port=None, bound=28_800, keepalive=15, discovery=None, wanted=None, ahead=None, **how
-) -> Mqtt:
+) -> MqttPublisher:
     """A publisher that is not started yet.
 
     Args:
@@ -72,14 +72,14 @@ def publisher(
         discovery: How Home Assistant is told.
         wanted: What Home Assistant is told, with a ledger that is not kept.
         ahead: The clock of its queue.
-        how: Anything else of `Mqtt`.
+        how: Anything else of `MqttPublisher`.
     """
     login = {key: how.pop(key) for key in ("username", "password") if key in how}
-    told = Discovery(lambda _takes: wanted(), Ledger(None), "homeassistant/status") if wanted else discovery
+    told = Discovery(lambda _takes: wanted(), RetainedTopics(None), "homeassistant/status") if wanted else discovery
     settings = {"boot": "b007", "rng": random.Random(1), "now": lambda: datetime.now(UTC), "discovery": told, **how}
     where = Where(broker.host, port or broker.port, "headnod-kitchen", keepalive=keepalive, **login)
-    outbox = Outbox(path, bound=bound, monotonic=ahead or time.monotonic)
-    return Mqtt(where, TOPICS, outbox, settings.pop("info", info), **settings)
+    outbox = MessageQueue(path, bound=bound, monotonic=ahead or time.monotonic)
+    return MqttPublisher(where, TOPICS, outbox, settings.pop("info", info), **settings)
 
 
 def saves(mqtt, ahead, count):

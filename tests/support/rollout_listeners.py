@@ -9,7 +9,7 @@ from pathlib import Path
 from headnod.errors import HeadnodError
 from headnod.factory.publisher_factory import LARGEST_BUNDLE, told
 from headnod.mqtt.client import Broker as Where
-from headnod.mqtt.client import Link
+from headnod.mqtt.client import MqttClient
 from headnod.mqtt.payloads import encode
 from headnod.mqtt.topics import Topics, channel
 from headnod.updates.bundle import split
@@ -46,7 +46,7 @@ class Listener:
         self.heard: list[str] = []
         kind = Installer if tried else TrustingInstaller
         self.installer = kind(state, [signed_bundles.public()], self._tell, budget=1.0, windows=4)
-        self._link = Link(
+        self._link = MqttClient(
             Where(broker.host, broker.port, f"sim-{node}"),
             will=(self.topics.status, b"offline"),
             subscriptions=(channel("headnod", channel_), self.topics.deploy),

@@ -22,7 +22,7 @@ from headnod.audio.resampling import OutputRate, Resampler, from_s16
 from headnod.audio.web_address import RefusedError, checked_address, shown
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
-from headnod.retry import BackOff, Cause
+from headnod.retry import Backoff, Cause
 
 _TICK = 1.0
 """Seconds of waiting after which the caller hears of it again."""
@@ -74,7 +74,7 @@ def radio_blocks(
     """
     checked_address(address)
     limits = limits or RadioLimits()
-    back_off = BackOff(rng or random.Random())  # noqa: S311 - spreads attempts, hides nothing
+    back_off = Backoff(rng or random.Random())  # noqa: S311 - spreads attempts, hides nothing
     while True:
         cause, reason = Cause.NETWORK, f"{shown(address)}: the stream ended"
         delivered = wanted.delivered if isinstance(wanted, OutputRate) else wanted
@@ -84,7 +84,7 @@ def radio_blocks(
                 blocks = _sound(capture, wanted, limits.silent, shown(address))
                 for block in paced(blocks, delivered, monotonic=monotonic, sleep=sleep, lead=limits.lead):
                     if monotonic() - began > _STEADY:
-                        back_off.forget()
+                        back_off.reset()
                     yield block
         except RefusedError as error:
             cause, reason = Cause.REFUSED, str(error)

@@ -31,14 +31,14 @@ def run(options: argparse.Namespace) -> None:
     from headnod.dashboard.server import serve  # noqa: PLC0415
     from headnod.dashboard.server_address import listen_at, url_of  # noqa: PLC0415
     from headnod.factory.broker_factory import broker, client_id, topics  # noqa: PLC0415
-    from headnod.mqtt.client import Link  # noqa: PLC0415
+    from headnod.mqtt.client import MqttClient  # noqa: PLC0415
 
     flags = {(f"--{key}", "dashboard", key): getattr(options, key) for key in ("host", "port")}
     config = load_config(options, flags).config
     logging.getLogger().setLevel(config.log.level.upper())
     access = validate_dashboard(config)
     fleet = Fleet(config.mqtt.base)
-    link = Link(
+    link = MqttClient(
         broker(config.mqtt, client_id=client_id(topics(config.mqtt), f"dashboard-{config.dashboard.port}")),
         subscriptions=fleet.subscriptions,
         # In a burst the broker drops what is asked for at QoS 0.

@@ -35,8 +35,8 @@ from headnod.mqtt.payloads import (
     of_estimate,
     present,
 )
-from headnod.mqtt.queue import Outbox
-from headnod.mqtt.retained_topics import Ledger
+from headnod.mqtt.queue import MessageQueue
+from headnod.mqtt.retained_topics import RetainedTopics
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import Controls
@@ -46,8 +46,8 @@ from headnod.updates.shadow import Agreement
 from headnod.updates.store import id_of, serial_of
 
 try:
-    from headnod.mqtt.client import Link, Message
-    from headnod.mqtt.publisher import Discovery, Mqtt
+    from headnod.mqtt.client import Message, MqttClient
+    from headnod.mqtt.publisher import Discovery, MqttPublisher
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "paho":
         raise
@@ -81,7 +81,7 @@ def publisher(
     clock: Clock,
     configured: Callable[[], Config],
     paused: bool,
-) -> tuple[Mqtt, Controls]:
+) -> tuple[MqttPublisher, Controls]:
     """What publishes, begun, and what was asked of it from afar.
 
     Args:
@@ -100,10 +100,10 @@ def publisher(
     if state is None:
         _log.warning("there is no place for what MQTT queues: it is lost at the end (set history.path)")
     reached = broker(section, client_id=client_id(where))
-    announced = _discovery(section, where, info, Ledger(state and state / LEDGER_FILE, own=where.retained))
-    outbox = Outbox(state and state / QUEUE_FILE, bound=section.queue)
+    announced = _discovery(section, where, info, RetainedTopics(state and state / LEDGER_FILE, own=where.retained))
+    outbox = MessageQueue(state and state / QUEUE_FILE, bound=section.queue)
     try:
-        mqtt = Mqtt(
+        mqtt = MqttPublisher(
             reached,
             where,
             outbox,
@@ -123,7 +123,9 @@ def publisher(
     return mqtt, controls
 
 
-def _discovery(section: MqttSection, where: Topics, info: Callable[[], InfoPayload], ledger: Ledger) -> Discovery:
+def _discovery(
+    section: MqttSection, where: Topics, info: Callable[[], InfoPayload], ledger: RetainedTopics
+) -> Discovery:
     prefix, form = section.discovery_prefix, section.discovery_form
     check_prefix(prefix, where)
     if not section.discovery:
@@ -136,7 +138,7 @@ def _discovery(section: MqttSection, where: Topics, info: Callable[[], InfoPaylo
     )
 
 
-def deliveries(config: Config, bring: Callable[[bytes], None]) -> Link:
+def deliveries(config: Config, bring: Callable[[bytes], None]) -> MqttClient:
     """What hears of new models, begun: a connection of its own, so that commands stay small.
 
     Args:
@@ -153,7 +155,7 @@ def deliveries(config: Config, bring: Callable[[bytes], None]) -> Link:
         if message.payload:
             bring(message.payload)
 
-    link = Link(
+    link = MqttClient(
         broker(config.mqtt, client_id=client_id(where, "deploy")),
         subscriptions=(channel(where.base, config.model.channel), where.deploy),
         qos=1,

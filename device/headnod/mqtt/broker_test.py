@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 
 from headnod.mqtt.broker import Broker, speaks_older
-from headnod.mqtt.client import Link, Message
+from headnod.mqtt.client import Message, MqttClient
 from headnod.mqtt.commands import command_topics
 from headnod.mqtt.discovery_publisher import Takes
 from headnod.mqtt.messages import LOST, TOO_LARGE
@@ -108,7 +108,7 @@ class _Trial:
         discovered = [
             topic for takes in (_anything, _nothing) for topic in self._written(takes) if self._foreign(topic)
         ]
-        self._link = Link(
+        self._link = MqttClient(
             broker,
             subscriptions=(topics.settings, topics.requests, topics.status, *discovered),
             plain=(*command_topics(topics), topics.request(_VERB), topics.status, *discovered),

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from headnod.mqtt.broker_limits import Limits
 from headnod.mqtt.messages import LOST, TOO_LARGE, Message, Request
-from headnod.retry import Complaints
+from headnod.retry import RateLimitedLogger
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Callbacks:
         on_message: Callable[[Message], None] | None,
         *,
         largest: int,
-        complaints: Complaints,
+        complaints: RateLimitedLogger,
     ) -> None:
         """Tell of a connection that has begun, and of messages of so many bytes at most."""
         self.up, self._on_message, self._largest, self._complaints = up, on_message, largest, complaints

@@ -20,12 +20,12 @@ from headnod.mqtt.broker import Broker, Tls, speaks_older
 from headnod.mqtt.broker_limits import Limits
 from headnod.mqtt.callbacks import Callbacks
 from headnod.mqtt.client_id_conflict import Twin
-from headnod.mqtt.connection import Session
+from headnod.mqtt.connection import Connection
 from headnod.mqtt.messages import LOST, Acknowledged, Ending, Message, Request
 from headnod.mqtt.outgoing import Outgoing
-from headnod.retry import QUIET, BackOff, Cause, Complaints
+from headnod.retry import REPEAT_SECONDS, Backoff, Cause, RateLimitedLogger
 
-__all__ = ["LOST", "Acknowledged", "Broker", "Link", "Message", "Tls"]
+__all__ = ["LOST", "Acknowledged", "Broker", "Message", "MqttClient", "Tls"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _GOODBYE = 0.25
 """Seconds that DISCONNECT and the end of the thread may take."""
 
 
-class Link:
+class MqttClient:
     """A connection to a broker that comes back by itself.
 
     Callbacks are called on the link's thread; one that raises is logged, once a
@@ -93,12 +93,12 @@ class Link:
         self._plain, self._qos = tuple(plain), qos
         self._on_connected, self._between = on_connected, between
         self._monotonic, self._wall, self._largest = monotonic, wall, largest
-        self._back_off, self._twin = BackOff(rng), Twin(broker)
-        self._complaints, self._complained = Complaints(_log, monotonic=monotonic), True
+        self._back_off, self._twin = Backoff(rng), Twin(broker)
+        self._complaints, self._complained = RateLimitedLogger(_log, monotonic=monotonic), True
         self._callbacks = Callbacks(self._up, on_message, largest=largest, complaints=self._complaints)
         self._outgoing, self._reason = Outgoing(), "not started"
         self._closing, self._deadline = False, 0.0
-        self._session: Session | None = None
+        self._session: Connection | None = None
         self._asked_older, self._is_older = -math.inf, False
         self._limits, self._effects = Limits(), list[str]()
         self._last: Sequence[tuple[str, bytes]] = ()
@@ -196,7 +196,7 @@ class Link:
                     )
                 self._reason = f"{self._broker}: {ending.reason}"
                 if greeted and not self._twin.possible:
-                    self._back_off.forget()
+                    self._back_off.reset()
                 if not self._closing:
                     pause = self._back_off.after(ending.cause)
                     complaint = f"MQTT: no connection to {self._broker}: {ending.reason}"
@@ -207,10 +207,10 @@ class Link:
 
     def _live(self) -> tuple[Ending, bool]:
         """One connection; why it ended, and whether it ever was one."""
-        session: Session | None = None
+        session: Connection | None = None
         self._pending = 0
         try:
-            session = Session(
+            session = Connection(
                 self._broker,
                 self._callbacks,
                 will=self._will,
@@ -238,11 +238,11 @@ class Link:
 
     def _older(self, ending: Ending) -> Ending:
         """Why a broker that said nothing to MQTT 5 ended a connection: seldom asked, for it takes another."""
-        if self._broker.modern and self._monotonic() >= self._asked_older + QUIET:
+        if self._broker.modern and self._monotonic() >= self._asked_older + REPEAT_SECONDS:
             self._asked_older, self._is_older = self._monotonic(), speaks_older(self._broker)
         return Ending(Cause.REFUSED, reason_codes.OLDER) if self._is_older else ending
 
-    def _lived(self, session: Session) -> Ending:
+    def _lived(self, session: Connection) -> Ending:
         session.open()
         wait = None
         while session.ending is None and not self._closing:
@@ -253,7 +253,7 @@ class Link:
             self._farewell(session)
         return session.ending or Ending(Cause.NETWORK, "closed")
 
-    def _farewell(self, session: Session) -> None:
+    def _farewell(self, session: Connection) -> None:
         session.send([*self._outgoing.take(), *(Request(topic, payload, retain=True) for topic, payload in self._last)])
         while not session.settled and session.ending is None:
             left = self._deadline - self._monotonic()
@@ -269,7 +269,7 @@ class Link:
         while not self._closing and (left := end - self._monotonic()) > 0:
             self._outgoing.bell.rest(left if offset is None else min(left, _CLOCK_LOOK))
             if offset is not None and abs(self._wall() - self._monotonic() - offset) > _CLOCK_STEP:
-                self._back_off.forget()
+                self._back_off.reset()
                 return
 
     def _down(self, reason: str) -> None:

@@ -19,7 +19,7 @@ from headnod.errors import HeadnodError
 from headnod.mqtt.json_validation import RefusedError, flag, read, share, shown, transaction_of
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ResponsePayload, encode, present
 from headnod.mqtt.topics import Topics, is_name
-from headnod.retry import Complaints
+from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Commands:
         self._topics, self._controls, self._monotonic = topics, controls, monotonic
         self._tokens, self._filled_at, self._hurried = float(BURST), monotonic(), False
         # Causes are our own words and few: a stranger cannot fill the memory with them.
-        self._complaints = Complaints(_log, monotonic=monotonic)
+        self._complaints = RateLimitedLogger(_log, monotonic=monotonic)
 
     def handle(self, message: Received) -> list[tuple[str, bytes]]:
         """Obey one message.

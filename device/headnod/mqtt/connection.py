@@ -50,7 +50,7 @@ _HAIR = 0.05
 """Seconds after which what is due is surely due: paho's clock and ours are read one after the other."""
 
 
-class Session:
+class Connection:
     """A connection. Everything is called, and calls back, on one thread."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Session:
         limits: Limits,
         monotonic: Callable[[], float],
     ) -> None:
-        """Prepare a connection; the arguments are those of `Link`, and `limits` those of the connection before."""
+        """Prepare a connection; the arguments are those of `MqttClient`; `limits` are the last ones known."""
         self._broker, self._listener, self._subscriptions, self._qos = broker, listener, subscriptions, qos
         self._plain, self._asked, self._will = plain, dict[int | None, str](), will
         self.limits = replace(limits, modern=broker.modern)

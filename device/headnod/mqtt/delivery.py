@@ -12,11 +12,11 @@ import random
 import time
 from collections.abc import Callable
 
-from headnod.mqtt.client import Link
+from headnod.mqtt.client import MqttClient
 from headnod.mqtt.messages import LOST, TOO_LARGE
-from headnod.mqtt.queue import Outbox
+from headnod.mqtt.queue import MessageQueue
 from headnod.mqtt.queue_file import Item
-from headnod.retry import BackOff, Cause
+from headnod.retry import Backoff, Cause
 
 FLYING = 20
 """Messages that may wait for an acknowledgement at once: mosquitto's own bound."""
@@ -32,7 +32,7 @@ class _Hold:
     """A topic that the broker refused: the oldest message of it is tried again now and then."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.until, self._back_off = 0.0, BackOff(rng)
+        self.until, self._back_off = 0.0, Backoff(rng)
 
     def refused(self, now: float) -> None:
         if self.until == math.inf or self.until <= now:
@@ -44,8 +44,8 @@ class Delivery:
 
     def __init__(
         self,
-        outbox: Outbox,
-        link: Link,
+        outbox: MessageQueue,
+        link: MqttClient,
         *,
         wake: Callable[[], None],
         rng: random.Random,

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from headnod.mqtt.client import Link
-from headnod.mqtt.retained_topics import PAUSE, Ledger
+from headnod.mqtt.client import MqttClient
+from headnod.mqtt.retained_topics import PAUSE, RetainedTopics
 
 Takes = Callable[[str, bytes], bool]
 """Whether the broker takes a retained message of this topic and payload."""
@@ -31,21 +31,21 @@ class Discovery:
     wanted: Callable[[Takes], Mapping[str, bytes]]
     """Payloads by topic of all that it shall know, within what the broker takes."""
 
-    ledger: Ledger
+    ledger: RetainedTopics
     """What it was told before."""
 
     birth: str
     """Where it says that it has started; empty if nobody listens to that."""
 
 
-class Announcer:
+class DiscoveryPublisher:
     """Publishes discovery, and remembers in the ledger what it has published."""
 
     def __init__(
         self,
         wanted: Callable[[], Mapping[str, bytes]],
-        ledger: Ledger,
-        link: Link,
+        ledger: RetainedTopics,
+        link: MqttClient,
         *,
         introduced: Callable[[], None],
         rng: random.Random,

@@ -17,7 +17,7 @@ from headnod.pipeline.estimate import Estimate, Now, State
 _CLOCK = {True: "synchronised", False: "unsynchronised", None: "unknown"}
 
 
-class Vitals:
+class HealthReporter:
     """What was estimated and lost since the listener began, and its present state."""
 
     def __init__(self, node: str, *, now: Now, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -15,19 +15,19 @@ from collections.abc import Callable
 import msgspec
 
 from headnod.clock import Clock
-from headnod.mqtt.client import Broker, Link, Message
+from headnod.mqtt.client import Broker, Message, MqttClient
 from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.delivery import RATE, Delivery
-from headnod.mqtt.discovery_publisher import Announcer, Discovery
-from headnod.mqtt.health import Vitals
+from headnod.mqtt.discovery_publisher import Discovery, DiscoveryPublisher
+from headnod.mqtt.health import HealthReporter
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, of_estimate, redated
-from headnod.mqtt.queue import Outbox
-from headnod.mqtt.song_reporter import Setlist
+from headnod.mqtt.queue import MessageQueue
+from headnod.mqtt.song_reporter import SongReporter
 from headnod.mqtt.timers import Turns
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import Estimate, Now, StatusEvent
 
-__all__ = ["Discovery", "Mqtt"]
+__all__ = ["Discovery", "MqttPublisher"]
 
 _FLUSH, _GOODBYE, _LAST_WRITE = 0.5, 0.75, 5.0
 """Seconds at the end: for what still waits, for the broker's acknowledgement of it, for the disk."""
@@ -39,14 +39,14 @@ Obey = Callable[[Message], list[tuple[str, bytes]]]
 """Hears a command, and gives topics and payloads of the answer."""
 
 
-class Mqtt:
+class MqttPublisher:
     """Publishes estimates and songs, the present state, and how the listener fares."""
 
     def __init__(
         self,
         broker: Broker,
         topics: Topics,
-        outbox: Outbox,
+        outbox: MessageQueue,
         info: Callable[[], InfoPayload],
         *,
         boot: str,
@@ -81,7 +81,7 @@ class Mqtt:
         self._health_every, self._monotonic = health_every, monotonic
         self._birth = discovery.birth if discovery else ""
         self._turns = Turns(self._work, self._finish, quick=self._quick, nudge=self._nudge, monotonic=monotonic)
-        self._link = Link(
+        self._link = MqttClient(
             broker,
             will=(topics.status, OFFLINE.encode()),
             subscriptions=(topics.settings, topics.requests, *([self._birth] if self._birth else [])),
@@ -94,7 +94,7 @@ class Mqtt:
         )
         self._delivery = Delivery(outbox, self._link, wake=self._turns.wake, rng=rng, rate=rate, monotonic=monotonic)
         self._announcer = (
-            Announcer(
+            DiscoveryPublisher(
                 lambda: discovery.wanted(self._link.limits.takes),
                 discovery.ledger,
                 self._link,
@@ -107,8 +107,8 @@ class Mqtt:
         )
         self._obey: Obey | None = None
         self._clock = clock or Clock(now=now)
-        self._setlist = Setlist(topics.node, boot, self._clock.boot)
-        self._vitals = Vitals(topics.node, now=now, monotonic=monotonic)
+        self._setlist = SongReporter(topics.node, boot, self._clock.boot)
+        self._vitals = HealthReporter(topics.node, now=now, monotonic=monotonic)
         self._state = b""
         self._kept: dict[str, bytes] = {}
         self._stale = self._report = True

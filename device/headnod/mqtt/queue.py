@@ -19,7 +19,7 @@ from typing import NamedTuple
 from headnod.errors import HeadnodError
 from headnod.mqtt.queue_file import DamagedQueueError, Item, QueueFile, begin_anew
 from headnod.mqtt.queue_order import Lanes
-from headnod.retry import Complaints
+from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Counts(NamedTuple):
     """Items that were lost because the queue was full, since its file was made."""
 
 
-class Outbox:
+class MessageQueue:
     """A bounded queue of messages, each topic in order.
 
     `put` and `settle` never wait for the disk, and any thread may call them; `take`,
@@ -69,7 +69,7 @@ class Outbox:
             monotonic: A clock in seconds that is never set.
         """
         self._path, self._bound, self._monotonic = path, bound, monotonic
-        self._complaints = Complaints(_log, monotonic=monotonic)
+        self._complaints = RateLimitedLogger(_log, monotonic=monotonic)
         self._lock = threading.Lock()
         self._lanes = Lanes()
         self._unsaved: dict[int, tuple[Item, float]] = {}

@@ -28,7 +28,7 @@ _DEVICE = re.compile(r"\A(?P<prefix>.+)/device/(?P<object>[^/]+)/config\Z")
 _COMPONENT = re.compile(r"\A(?P<prefix>.+)/[^/]+/(?P<object>[^/]+)/[^/]+/config\Z")
 
 
-class Ledger:
+class RetainedTopics:
     """Topics of discovery, and of the listener itself under any name that it had."""
 
     def __init__(self, path: Path | None, *, own: Iterable[str] = ()) -> None:

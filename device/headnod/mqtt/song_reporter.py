@@ -11,7 +11,7 @@ from headnod.pipeline.estimate import Estimate, StatusEvent
 from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 
 
-class Setlist:
+class SongReporter:
     """Makes estimates into songs; each method gives the song that has ended with it, if one has."""
 
     def __init__(self, node: str, boot: str, boot_id: str = "") -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from headnod.retry import Complaints
+from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Turns:
             monotonic: A clock in seconds that is never set.
         """
         self._work, self._finish, self._quick, self._nudge = work, finish, quick, nudge
-        self._complaints = Complaints(_log, monotonic=monotonic)
+        self._complaints = RateLimitedLogger(_log, monotonic=monotonic)
         self._turn, self._news, self._woken = threading.Lock(), threading.Condition(), False
         self.ending = False
         self._thread = threading.Thread(target=self._run, name="MQTT", daemon=True)

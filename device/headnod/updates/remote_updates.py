@@ -18,8 +18,8 @@ from headnod.updates.manager import ModelManager
 from headnod.updates.shadow import Agreement
 
 if TYPE_CHECKING:
-    from headnod.mqtt.client import Link
-    from headnod.mqtt.publisher import Mqtt
+    from headnod.mqtt.client import MqttClient
+    from headnod.mqtt.publisher import MqttPublisher
     from headnod.updates.install_worker import InstallWorker
 
 _log = logging.getLogger(__name__)
@@ -41,11 +41,11 @@ class RemoteUpdates:
         self._state, self._config = state, config
         self.manager = ModelManager(state, self._pass_on)
         self._untold: Progress | None = None
-        self._publisher: Mqtt | None = None
+        self._publisher: MqttPublisher | None = None
         self._worker: InstallWorker | None = None
-        self._link: Link | None = None
+        self._link: MqttClient | None = None
 
-    def connect(self, publisher: Mqtt) -> None:
+    def connect(self, publisher: MqttPublisher) -> None:
         """Tell this broker, and hear of models there if there is a key to verify them by.
 
         Raises:

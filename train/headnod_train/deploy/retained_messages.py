@@ -17,7 +17,7 @@ from dataclasses import replace
 import msgspec
 
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.client import Link
+from headnod.mqtt.client import MqttClient
 
 _PATIENCE = 2.0
 """Seconds that the broker may take to send back what was just published."""
@@ -51,7 +51,7 @@ class Retained:
         self._others: dict[str, _Mark] = {}
         self._echoed = 0
         self._news = threading.Condition()
-        self._link = Link(
+        self._link = MqttClient(
             replace(broker, client_id=f"{broker.client_id}-watch"),
             will=(self._mark, b""),
             subscriptions=(f"{self._channels}+", f"{base}/+/deploy"),

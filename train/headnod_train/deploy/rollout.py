@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from headnod.errors import HeadnodError
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.client import Link
+from headnod.mqtt.client import MqttClient
 from headnod.mqtt.topics import Topics, channel
 from headnod_train.deploy.retained_messages import Retained
 from headnod_train.deploy.rollout_fleet import Crew, Member
@@ -126,7 +126,7 @@ class _Rollout:
         self._retained = Retained(broker, base, model, self._own, largest=LARGEST + _INFO)
         self.notes: list[str] = []
         self._crew = Crew(base, digest)
-        self._link = Link(
+        self._link = MqttClient(
             broker,
             subscriptions=self._crew.subscriptions,
             qos=1,

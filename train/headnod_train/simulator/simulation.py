@@ -20,7 +20,7 @@ import numpy as np
 
 from headnod.errors import HeadnodError
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.client import Link
+from headnod.mqtt.client import MqttClient
 from headnod.mqtt.payloads import encode, of_estimate
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import Now, utc_now
@@ -172,7 +172,7 @@ class _Post:
         self.lost: Counter[str] = Counter()
         self._news = threading.Condition()
         self._links = [
-            Link(
+            MqttClient(
                 replace(broker, client_id=f"{broker.client_id}-{number}"),
                 on_connected=self._connected,
                 rng=random.Random(seed + number),  # noqa: S311 - spreads attempts, hides nothing
