@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from headnod.dashboard.timeline import SPAN
-from headnod.mqtt.payloads import encode, of_estimate
+from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import HeldBy
 from support.browser import information, song, told
@@ -32,7 +32,9 @@ def test_what_plays_is_told_with_its_bars_in_the_colours_of_the_palette(house):
 
 
 def test_tags_and_what_holds_a_genre_back_are_told(house):
-    payload = of_estimate(replace(tagged("unknown", jazz=0.4), held_by=HeldBy.THRESHOLD), node="kitchen", boot="b1")
+    payload = estimate_payload(
+        replace(tagged("unknown", jazz=0.4), held_by=HeldBy.THRESHOLD), node="kitchen", boot="b1"
+    )
     house.say("estimate", encode(payload | {"time_unix": NOON}))
     assert house.kitchen["now"]["tags"] == list(TAGS)
     assert house.kitchen["now"]["held_by"] == "threshold"
@@ -79,7 +81,7 @@ def test_what_plays_has_played_since_its_run_began(house):
 def test_labels_in_any_script_stand_beside_their_own_bars(house):
     scores = {"R&B": 0.1, "r-b": 0.2, "日本": 0.6, "b" * 64: 0.1}
     house.say("info", information(*scores))
-    payload = of_estimate(other_labels("日本", scores), node="kitchen", boot="b1")
+    payload = estimate_payload(other_labels("日本", scores), node="kitchen", boot="b1")
     house.say("estimate", encode(payload | {"time_unix": NOON}))
     kitchen = house.kitchen
     names = [kitchen["labels"]["names"][place][0] for place in kitchen["labels"]["order"]]

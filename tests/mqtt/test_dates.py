@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from headnod.clock import Clock
-from headnod.mqtt.payloads import encode, of_estimate, redated
+from headnod.mqtt.payloads import encode, estimate_payload, redated
 from headnod.mqtt.song_reporter import SongReporter
 from support.mqtt_publisher import BEGAN, said
 
@@ -37,7 +37,7 @@ def published(payload):
 
 
 def queued(number, **changes):
-    return published(encode(of_estimate(estimate(number, **changes), node="kitchen", boot="b007", boot_id=BOOT)))
+    return published(encode(estimate_payload(estimate(number, **changes), node="kitchen", boot="b007", boot_id=BOOT)))
 
 
 def moment(told, key="ts"):
@@ -88,7 +88,7 @@ def test_a_machine_without_a_boot_id_dates_nothing_anew():
 
 def test_the_date_of_a_synchronised_clock_is_left_alone():
     machine = Machine(kept=True)
-    told = published(encode(of_estimate(said(3), node="kitchen", boot="b007", boot_id=BOOT)))
+    told = published(encode(estimate_payload(said(3), node="kitchen", boot="b007", boot_id=BOOT)))
     assert redated(told, machine.clock) == told
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import discovery
-from headnod.mqtt.payloads import encode, of_estimate
+from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import State
 from support.estimates import GTZAN, estimate, other_labels, silence, tagged
@@ -31,7 +31,7 @@ def entities(request):
 
 
 def published(heard):
-    return encode(of_estimate(heard, node="kitchen", boot="b1"))
+    return encode(estimate_payload(heard, node="kitchen", boot="b1"))
 
 
 JAZZ = published(estimate("jazz", jazz=0.734, blues=0.2))

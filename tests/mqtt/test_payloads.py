@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.mqtt.payloads import EstimatePayload, encode, latest, of_estimate, score_keys, scores
+from headnod.mqtt.payloads import EstimatePayload, encode, estimate_payload, latest, score_keys, scores
 from headnod.mqtt.schema import json_schema
 from headnod.pipeline.estimate import HeldBy
 from support.estimates import TAGS, estimate, silence, tagged
@@ -17,7 +17,7 @@ from support.mqtt_payloads import health, info, song
 
 
 def told(heard, **changes):
-    return json.loads(encode(of_estimate(msgspec.structs.replace(heard, **changes), node="kitchen", boot="b1")))
+    return json.loads(encode(estimate_payload(msgspec.structs.replace(heard, **changes), node="kitchen", boot="b1")))
 
 
 def test_an_estimate_is_told_with_all_that_is_known_of_it():
@@ -76,7 +76,7 @@ def test_silence_has_no_genre_and_no_runner_up():
 
 
 def test_a_reader_of_the_struct_leaves_alone_what_it_does_not_know():
-    wire = encode(of_estimate(estimate("jazz", jazz=1.0), node="kitchen", boot="b1"))
+    wire = encode(estimate_payload(estimate("jazz", jazz=1.0), node="kitchen", boot="b1"))
     assert msgspec.json.decode(wire, type=EstimatePayload).genre == "jazz"
 
 

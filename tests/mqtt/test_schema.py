@@ -12,7 +12,7 @@ from headnod.__main__ import main
 from headnod.mqtt import schema
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery import discovery
-from headnod.mqtt.payloads import encode, of_estimate
+from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.schema import PAYLOADS, documented, field_docs, json_schema
 from support.estimates import estimate, silence
 from support.mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
@@ -89,8 +89,8 @@ def answer(topic, payload=b""):
 @pytest.mark.parametrize(
     ("topic", "payload"),
     [
-        ("estimate", encode(of_estimate(estimate("jazz", jazz=0.7, pop=0.3), node="kitchen", boot="b1"))),
-        ("state", encode(of_estimate(silence(), node="kitchen", boot="b1"))),
+        ("estimate", encode(estimate_payload(estimate("jazz", jazz=0.7, pop=0.3), node="kitchen", boot="b1"))),
+        ("state", encode(estimate_payload(silence(), node="kitchen", boot="b1"))),
         ("song", encode(song())),
         ("health", encode(health())),
         ("health", encode(health(temperature_c=None))),

@@ -19,7 +19,7 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from headnod.mqtt.payloads import encode, of_estimate
+from headnod.mqtt.payloads import encode, estimate_payload
 from support.estimates import estimate
 from support.mqtt_broker import Broker, at_once, free_port
 
@@ -43,7 +43,7 @@ def told(genre: str, *, node: str = "kitchen", at: float | None = None, replayed
     """An estimate as it is published: heard now, or at a time in seconds since 1970."""
     time_unix = time.time() if at is None else at
     scores = scores or ({} if genre == "silence" else {genre: 0.75, "blues": 0.05})
-    payload = of_estimate(estimate(genre, **scores), node=node, boot="b1")
+    payload = estimate_payload(estimate(genre, **scores), node=node, boot="b1")
     return encode(payload | {"time_unix": time_unix, "replayed": replayed, "id": f"{node}-b1-{time_unix}"})
 
 

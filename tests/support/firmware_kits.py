@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headnod.mqtt.payloads import encode, of_estimate
+from headnod.mqtt.payloads import encode, estimate_payload
 from headnod_train.simulator.simulated_listener import Imagined
 from support.doubles import Clock
 from support.mqtt_broker import HOST, Broker, Heard, free_port
@@ -89,7 +89,7 @@ def estimate():
     clock = Clock()
     listener = Imagined("kitchen", boot="b1", every=3.0, rng=np.random.default_rng(1))
     heard, _ = listener.hear(clock.now(), 0.0)
-    return of_estimate(heard, node="kitchen", boot="b1")
+    return estimate_payload(heard, node="kitchen", boot="b1")
 
 
 def payload(topic):

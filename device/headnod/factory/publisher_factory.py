@@ -31,8 +31,8 @@ from headnod.mqtt.payloads import (
     ShadowPayload,
     SongPayload,
     encode,
+    estimate_payload,
     latest,
-    of_estimate,
     present,
 )
 from headnod.mqtt.queue import MessageQueue
@@ -276,7 +276,7 @@ def examples(config: Config, manifest: Manifest, takes: Takes) -> dict[str, byte
         model=info.model,
         raw_genre=info.labels[0],
     )
-    heard = encode(of_estimate(estimate, node=where.node, boot=BOOT))
+    heard = encode(estimate_payload(estimate, node=where.node, boot=BOOT))
     answer = encode(ResponsePayload(status="ok", data=present(info)))
     song = SongPayload(
         id=f"{where.node}-{BOOT}-1000000",

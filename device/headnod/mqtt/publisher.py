@@ -20,7 +20,7 @@ from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.delivery import RATE, Delivery
 from headnod.mqtt.discovery_publisher import Discovery, DiscoveryPublisher
 from headnod.mqtt.health import HealthReporter
-from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, of_estimate, redated
+from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, estimate_payload, redated
 from headnod.mqtt.queue import MessageQueue
 from headnod.mqtt.song_reporter import SongReporter
 from headnod.mqtt.timers import Turns
@@ -127,7 +127,9 @@ class MqttPublisher:
     def show(self, estimate: Estimate) -> None:
         """Publish what was heard, now or when the broker is back."""
         self._queue(self._setlist.update(estimate))
-        self._state = encode(of_estimate(estimate, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot))
+        self._state = encode(
+            estimate_payload(estimate, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot)
+        )
         self._outbox.put(self._topics.estimate, self._state, connection=self._delivery.connection)
         if self._vitals.count(estimate):
             self._report = True

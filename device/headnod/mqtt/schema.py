@@ -1,7 +1,6 @@
-"""The contract written out: JSON Schema and the tables of docs/mqtt.md, from the structs.
+"""JSON Schema and the tables of docs/mqtt.md, generated from the payload structs.
 
-What a field means is said once, in its docstring, and read from the source
-here; so no document can say anything else.
+The description of a field is its docstring, read from the source.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ _SECTION = re.compile(r"(<!-- (?P<name>\w+): .*? -->\n).*?(<!-- end -->)", re.DO
 
 
 def json_schema() -> dict[str, Any]:
-    """A JSON Schema (2020-12) of an object that has a payload by each topic's name."""
+    """A JSON Schema (2020-12) of an object with one payload per topic name."""
     _, structs = msgspec.json.schema_components(dict.fromkeys(PAYLOADS.values()), ref_template=_REF)
     for name, struct in structs.items():
-        said = field_docs(name)
+        docs = field_docs(name)
         fields = {field: _published(of) for field, of in struct["properties"].items()}
-        # What has a default is published all the same; what is None is left out.
+        # A field with a default is always published; only None is left out.
         struct["required"] = [field for field, of in struct["properties"].items() if of is fields[field]]
-        struct["properties"] = {field: {**of, "description": said[field]} for field, of in fields.items()}
+        struct["properties"] = {field: {**of, "description": docs[field]} for field, of in fields.items()}
         struct["description"] = inspect.getdoc(getattr(payloads, name))
     score = {"type": "number", "minimum": 0, "maximum": 1, "description": "Smoothed probability of one label (0-1)."}
     structs[EstimatePayload.__name__]["patternProperties"] = {f"^{SCORE}[a-z0-9_]+$": score}
@@ -65,21 +64,15 @@ def json_schema() -> dict[str, Any]:
 
 
 def field_docs(struct: str) -> dict[str, str]:
-    """What the docstring under each field of a payload says."""
-    body = next(
-        node.body
-        for node in ast.parse(inspect.getsource(getattr(payloads, struct))).body
-        if isinstance(node, ast.ClassDef)
-    )
-    return {
-        field.target.id: " ".join(said.value.value.split())
-        for field, said in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(said, ast.Expr)
-        and isinstance(said.value, ast.Constant)
-        and isinstance(said.value.value, str)
-    }
+    """The docstring under each field of a payload, by field."""
+    docs: dict[str, str] = {}
+    for base in (payloads.Payload, getattr(payloads, struct)):
+        (node,) = ast.parse(inspect.getsource(base)).body
+        assert isinstance(node, ast.ClassDef)  # noqa: S101
+        for field, doc in itertools.pairwise(node.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(doc, ast.Expr):
+                docs[field.target.id] = " ".join(ast.literal_eval(doc.value).split())
+    return docs
 
 
 def tables() -> dict[str, str]:
@@ -89,7 +82,7 @@ def tables() -> dict[str, str]:
 
 
 def documented(text: str) -> str:
-    """A document with every table between `<!-- Name: ... -->` and `<!-- end -->` made anew."""
+    """A document in which every table between `<!-- Name: ... -->` and `<!-- end -->` is generated again."""
     made = tables()
     return _SECTION.sub(lambda found: f"{found[1]}\n{made[found['name']]}\n\n{found[3]}", text)
 
@@ -106,7 +99,7 @@ def _table(struct: dict[str, Any]) -> str:
 
 
 def _published(of: dict[str, Any]) -> dict[str, Any]:
-    """A field as it comes: it is there with a value, or it is not there."""
+    """The type of a field where it is present."""
     for choice in of.get("anyOf", ()):
         if choice.get("type") != "null":
             return dict(choice)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, of_estimate
+from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, estimate_payload
 from headnod_train.simulator.simulated_listener import LABELS, Imagined
 from support.doubles import Clock
 from support.mqtt_broker import HOST, Broker, Heard, free_port, missing
@@ -148,7 +148,7 @@ def test_songs_end_and_carry_the_id_of_their_first_estimate():
     heard = list(heard_of(4, 500))
     songs = [song for _, song in heard if song is not None]
     assert len(songs) > 5
-    ids = {of_estimate(estimate, node="sim", boot="b")["id"]: estimate for estimate, _ in heard}
+    ids = {estimate_payload(estimate, node="sim", boot="b")["id"]: estimate for estimate, _ in heard}
     assert all(ids[song.id].genre == song.genre and ids[song.id].time == song.start for song in songs)
     assert all(encode(song) for song in songs)
 

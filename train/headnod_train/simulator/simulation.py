@@ -21,7 +21,7 @@ import numpy as np
 from headnod.errors import HeadnodError
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import MqttClient
-from headnod.mqtt.payloads import encode, of_estimate
+from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import Now, utc_now
 from headnod_train.simulator.simulated_listener import Imagined
@@ -149,7 +149,7 @@ class _Member:
 
     def speak(self, post: _Post, now: Now, monotonic: float) -> None:
         estimate, song = self._listener.hear(now(), monotonic)
-        payload = encode(of_estimate(estimate, node=self._topics.node, boot=self._boot))
+        payload = encode(estimate_payload(estimate, node=self._topics.node, boot=self._boot))
         post.send(self._topics.estimate, payload)
         post.send(self._topics.state, payload, retain=True)
         if song is not None:
