@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 import headnod
-from headnod.features.frontend import FrontEnd, MelSpectrogram
+from headnod.features.frontend import FrontEnd
+from headnod.features.mel import MelSpectrogram
 from headnod.features.windows import FrameCache, Window
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL

@@ -9,10 +9,9 @@ import soxr
 from headnod.audio.blocks import Gap, RateChange
 from headnod.audio.dc_removal import centred
 from headnod.audio.real_time import paced
-from headnod.audio.recent_audio import RecentAudio
 from headnod.audio.resampling import OutputRate, Resampler
 from headnod.features.frontend import FrontEnd
-from headnod.features.windows import Window, windows
+from headnod.features.windows import RecentAudio, Window, windows
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import soxr
 
-from headnod.audio.recent_audio import RecentAudio
 from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
-from headnod.features.windows import Window, windows
+from headnod.features.windows import RecentAudio, Window, windows
 from headnod.updates.shadow import Shadow, ShadowRequest, read_request, report, write_request
 from support.doubles import SMALL, FixedModel
 from support.front_ends import TAGGER

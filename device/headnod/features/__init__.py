@@ -1,1 +1,1 @@
-"""Feature extraction: audio windows become MFCC or log-mel frames."""
+"""Feature extraction: windows of audio become MFCC or log-mel frames."""

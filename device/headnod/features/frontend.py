@@ -1,8 +1,7 @@
 """The feature front end: mono audio in, MFCC or log-mel frames out.
 
 Training and the device both compute features here and nowhere else, so a model
-always sees on the Pi what it saw on the workstation. Numpy only, because this
-file is loaded by everything.
+gets the same numbers on the Pi as on the workstation. Needs numpy only.
 """
 
 from __future__ import annotations
@@ -15,20 +14,19 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.features.mel import MelNorm, MelScale, mel_corners
-from headnod.features.spectrogram import MelSpectrogram
+from headnod.features.mel import MelNorm, MelScale, MelSpectrogram, mel_corners
 
-__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Mel", "MelSpectrogram", "mel_corners", "to_decibels"]
+__all__ = ["Audio", "Features", "FrontEnd", "LogMel", "Mel", "to_decibels"]
 
 Audio = NDArray[np.float32]
 """Mono samples in [-1, 1], shape (n,)."""
 LogMel = NDArray[np.float32]
 """Mel power in decibels, shape (frames, n_mels)."""
 Mel = NDArray[np.float32]
-"""Mel power before the level is set, shape (frames, n_mels): in decibels where
-the compression is `db`, as plain power where it is `log10`."""
+"""Mel power before level normalisation, shape (frames, n_mels): decibels for the
+compression `db`, plain power for `log10`."""
 Features = NDArray[np.float32]
-"""What a network receives, shape (frames, n_features)."""
+"""Input of a network, shape (frames, n_features)."""
 
 Compression = Literal["db", "log10"]
 Level = Literal["mean", "power"]
@@ -38,13 +36,13 @@ _GAIN, _PER_DECADE = np.float32(10_000.0), np.float32(1.0 / math.log(10.0))
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """How audio becomes features; every number that matters is a field.
+    """The parameters of feature extraction, and the extraction itself.
 
     >>> front_end = FrontEnd()
     >>> front_end.mfcc(np.zeros(front_end.window_samples, np.float32)).shape
     (38, 40)
 
-    The front end of the MusiCNN tagger, with its level set:
+    The front end of the MusiCNN tagger, with level normalisation:
 
     >>> tagger = FrontEnd(16_000, 512, 256, 187, 96, f_max=8_000.0, n_mfcc=0, floor_db=-100.0,
     ...                   compression="log10", level="power", level_db=-6.0)
@@ -56,16 +54,16 @@ class FrontEnd:
     """Samples per second of the audio."""
 
     n_fft: int = 2048
-    """Samples in a frame, weighted by a periodic Hann window."""
+    """Samples per frame, weighted by a periodic Hann window."""
 
     hop: int = 1708
     """Samples from the start of one frame to the start of the next."""
 
     frames: int = 38
-    """Frames in the window that a model hears at once."""
+    """Frames per window, the input of one inference."""
 
     n_mels: int = 128
-    """Mel bands; `mel_scale` and `mel_norm` say which."""
+    """Number of mel bands, placed by `mel_scale` and scaled by `mel_norm`."""
 
     f_min: float = 0.0
     """Lower edge of the lowest band, in Hz."""
@@ -74,18 +72,17 @@ class FrontEnd:
     """Upper edge of the highest band, in Hz."""
 
     n_mfcc: int = 40
-    """Cepstral coefficients kept, at most n_mels: n_mels keeps all of the invertible
-    transform. 0 leaves the transform out, and the compressed mel bands are the features."""
+    """Cepstral coefficients kept, at most n_mels (which makes the transform invertible).
+    0 omits the transform: the compressed mel bands are the features."""
 
     floor_db: float = -120.0
-    """Mel power under this is raised to it: the one fixed floor, in decibels."""
+    """Lower limit of mel power, in decibels."""
 
     range_db: float = 60.0
-    """Cells further than this under the loudest of a window are raised to that limit,
-    in decibels; `db` only."""
+    """Dynamic range of a window below its loudest cell, in decibels; `db` only."""
 
     mel_scale: MelScale = "slaney"
-    """Where the bands lie: Slaney's scale or HTK's."""
+    """Mel scale: Slaney's or HTK's."""
 
     mel_norm: MelNorm = "area"
     """`area` gives each triangle an area of 1 Hz, `none` a height of 1."""
@@ -94,17 +91,17 @@ class FrontEnd:
     """`db` is 10 log10(x); `log10` is log10(1 + 10000 x), for mel power x."""
 
     level: Level = "mean"
-    """What makes features independent of gain: `mean` subtracts the mean of the window's
-    compressed cells, `power` sets the window's mean mel power before the compression."""
+    """Level normalisation, which makes features independent of gain: `mean` subtracts the mean of the
+    window's compressed cells, `power` scales the window to a mean mel power of `level_db` before compression."""
 
     level_db: float = -6.0
-    """The mean mel power that `power` sets, in decibels."""
+    """Mean mel power for the normalisation `power`, in decibels."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no front end.
+        """Validate the fields.
 
         Raises:
-            ValueError: A field has a value that it cannot have.
+            ValueError: A field is out of its range.
         """
         bounds = (
             ("sample_rate", 8_000, 192_000),
@@ -136,21 +133,21 @@ class FrontEnd:
 
     @property
     def window_samples(self) -> int:
-        """Samples that give exactly `frames` frames."""
+        """Length of a window of `frames` frames, in samples."""
         return (self.frames - 1) * self.hop + self.n_fft
 
     @property
     def n_features(self) -> int:
-        """Numbers in a frame of features: n_mfcc, or n_mels where n_mfcc is 0."""
+        """Features per frame: n_mfcc, or n_mels if n_mfcc is 0."""
         return self.n_mfcc or self.n_mels
 
     @property
     def corners(self) -> NDArray[np.float64]:
-        """Corners of the overlapping mel bands in Hz, shape (n_mels + 2,)."""
+        """Corner frequencies of the mel bands in Hz, shape (n_mels + 2,)."""
         return mel_corners(self.n_mels, self.f_min, self.f_max, self.mel_scale)
 
     def mfcc(self, audio: Audio) -> Features:
-        """Features of one window of audio: MFCCs, or log-mel where n_mfcc is 0.
+        """Features of one window of audio: MFCCs, or log-mel if n_mfcc is 0.
 
         Args:
             audio: Mono samples in [-1, 1], shape (n,).
@@ -162,15 +159,15 @@ class FrontEnd:
         return self.features(self.mel(audio))
 
     def mel(self, audio: Audio) -> Mel:
-        """Mel power of audio before the level is set, as frames of a stream share it.
+        """Mel power of audio before level normalisation.
 
         Args:
             audio: Mono samples in [-1, 1], shape (n,), n >= n_fft.
 
         Returns:
             Decibels or power (see `Mel`), shape (1 + (n - n_fft) // hop, n_mels),
-            not under `floor_db`. Frame t depends on samples t * hop and the
-            n_fft - 1 that follow, and on nothing else.
+            at least `floor_db`. Frame t depends on the n_fft samples from
+            t * hop on and on nothing else.
 
         Raises:
             ValueError: The audio is shorter than one frame.
@@ -183,32 +180,31 @@ class FrontEnd:
         return mel
 
     def log_mel(self, audio: Audio) -> LogMel:
-        """Mel power of audio in decibels, whatever the compression: 0 dB at a mel power of 1; see `mel`."""
+        """Mel power of audio in decibels (0 dB at a mel power of 1), for any compression; see `mel`."""
         return self.decibels(self.mel(audio))
 
     def decibels(self, mel: Mel) -> LogMel:
-        """Mel power in decibels, shape (..., t, n_mels): `mel` itself where the compression is `db`."""
+        """Mel power in decibels, shape (..., t, n_mels); returns `mel` itself for the compression `db`."""
         return mel if self.compression == "db" else to_decibels(mel)
 
     def cepstra(self, log_mel: LogMel) -> Features:
-        """Features of decibels, as an archive keeps them; see `features`."""
+        """Features of mel power in decibels, the format of the training archive; see `features`."""
         if self.compression == "db":
             return self.features(log_mel)
         floored = np.maximum(log_mel, np.float32(self.floor_db))
         return self.features(np.power(np.float32(10.0), floored / np.float32(10.0)))
 
     def features(self, mel: Mel, out: Features | None = None) -> Features:
-        """Features of one window, free of its absolute level.
+        """Features of mel power, independent of its absolute level.
 
-        Here the training archive and the device meet. With `db`, cells more than
-        `range_db` under the window's loudest are raised to that limit. `level`
-        then makes a gain change nothing. Frames alone stay comparable across
-        windows, because no limit acts on them before this point.
+        All steps that depend on a whole window are here: the limit of the dynamic
+        range (`db` only), the compression and the level normalisation. So frames of
+        overlapping windows can be shared up to this point.
 
         Args:
-            mel: Shape (..., t, n_mels), for any t >= 1: one window, or many
+            mel: Shape (..., t, n_mels), for any t >= 1: one window, or a batch
                 along the leading axes.
-            out: Receives the features, shape (..., t, n_features); a new array otherwise.
+            out: Receives the features, shape (..., t, n_features); a new array by default.
 
         Returns:
             Compressed mel bands, or their orthonormal DCT-II, shape (..., t, n_features).
@@ -242,7 +238,7 @@ class FrontEnd:
 
     @cached_property
     def _dct(self) -> NDArray[np.float32]:
-        """The orthonormal DCT-II, shape (n_mels, n_mfcc)."""
+        """Matrix of the orthonormal DCT-II, shape (n_mels, n_mfcc)."""
         place = (np.arange(self.n_mels)[:, None] + 0.5) * np.pi / self.n_mels
         basis = np.cos(place * np.arange(self.n_mfcc)) * np.sqrt(2.0 / self.n_mels)
         basis[:, 0] /= np.sqrt(2.0)
@@ -250,7 +246,7 @@ class FrontEnd:
 
 
 def to_decibels(power: Mel) -> LogMel:
-    """Power in decibels, of the same shape."""
+    """Power in decibels, same shape."""
     # The natural logarithm is vectorised in float32, log10 is not.
     decibels = np.log(power)
     decibels *= np.float32(10.0) * _PER_DECADE

@@ -1,38 +1,102 @@
-"""Blocks of any length in, windows of one length out.
+"""Splits a stream of blocks into overlapping windows, and shares mel frames between them.
 
-Alone because it is the one place that knows where in the stream a sample was:
-everything after it may forget how the audio arrived.
+Positions in the stream are counted in samples here; later stages only get windows.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from headnod.audio.blocks import Block, Gap, RateChange
-from headnod.audio.recent_audio import RecentAudio
-from headnod.features.frontend import Audio, Features, FrontEnd, Mel, MelSpectrogram
+from headnod.features.frontend import Audio, Features, FrontEnd, Mel
+from headnod.features.mel import MelSpectrogram
+
+MARGIN = 0.05
+"""Seconds at each end of an excerpt that a resampling filter needs, with a reserve."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of audio that a model hears at once."""
+    """The audio of one inference."""
 
     samples: Audio
     """Mono samples, shape (size,): a view that the next window overwrites."""
 
     start: int
-    """Place of the first sample in the stream, in samples."""
+    """Position of the first sample in the stream, in samples."""
 
     rate: int = 0
-    """Samples per second, where the stream has one."""
+    """Samples per second; 0 if unknown."""
 
     @property
     def end(self) -> int:
-        """Place just past the last sample, in samples."""
+        """Position after the last sample, in samples."""
         return self.start + self.samples.size
+
+
+class RecentAudio:
+    """The last seconds of a stream, for a second model with another rate or window length.
+
+    Nothing is kept until `seconds` is set.
+
+    >>> recent = RecentAudio()
+    >>> recent.seconds = 1.0
+    >>> recent.add(np.arange(4, dtype=np.float32), 100, 22_050)
+    >>> recent.until(103, 2, 22_050).tolist()
+    [1.0, 2.0]
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.seconds = 0.0
+        """Seconds of audio to keep."""
+        self._blocks: deque[tuple[int, Audio]] = deque()
+        self._rate = 0
+
+    def add(self, block: Audio, position: int, rate: int) -> None:
+        """Keep a block that starts at a position in the stream, in samples at `rate`."""
+        if not self.seconds:
+            return
+        self._rate = rate
+        self._blocks.append((position, block))
+        first = position + block.size - self.seconds * rate
+        while self._blocks[0][0] + self._blocks[0][1].size <= first:
+            self._blocks.popleft()
+
+    def clear(self) -> None:
+        """Discard all audio, at a gap or a change of the sample rate."""
+        self._blocks.clear()
+
+    def until(self, end: int, count: int, rate: int) -> Audio | None:
+        """The last samples before a position, shape (count,); None if some are not kept.
+
+        Args:
+            end: Position in the stream, in samples at the rate of the stream.
+            count: Number of samples at `rate`.
+            rate: Sample rate of the result. If it is not the rate of the stream, the
+                excerpt ends `MARGIN` seconds earlier, because the filter needs the rest.
+        """
+        if not self._blocks:
+            return None
+        first, whole = self._blocks[0][0], np.concatenate([block for _, block in self._blocks])
+        if rate == self._rate:
+            start = end - count - first
+            return whole[start : start + count] if 0 <= start <= whole.size - count else None
+        margin, step = math.ceil(MARGIN * rate), self._rate // math.gcd(self._rate, rate)
+        # Only multiples of `step` are at a whole position at the other rate.
+        start = (end - math.ceil((count + 2 * margin) * self._rate / rate)) // step * step
+        if start < first:
+            return None
+        from headnod.audio.resampling import resampled  # noqa: PLC0415 - most listeners have one rate and need no soxr
+
+        converted = resampled(whole[start - first : end - first], self._rate, rate)
+        last = end * rate // self._rate - start * rate // self._rate - margin
+        return converted[last - count : last]
 
 
 def windows(
@@ -45,31 +109,31 @@ def windows(
     recut: Callable[[], tuple[int, int]] | None = None,
     recent: RecentAudio | None = None,
 ) -> Iterator[Window | Gap | RateChange]:
-    """Cut a stream into windows that start every so often.
+    """Split a stream into windows at regular intervals.
 
     Args:
-        blocks: Mono audio in pieces of any length, with holes: what came before a
-            hole and what comes after it never share a window.
-        size: Samples in a window.
-        every: Samples from one window's start to the next, on average.
-        grid: Starts are rounded down to a multiple of this, so windows that
-            overlap can share their frames.
-        rate: Samples per second, for windows and `recent` to know.
-        recut: Gives `size` and `grid` anew after each window, hole and change of
-            the rate. Another size ends the next window where it would have ended
-            anyway, or as soon as there is sound enough for it.
-        recent: Keeps the last seconds of the stream.
+        blocks: Mono audio in pieces of any length, and gaps. No window contains
+            audio from both sides of a gap.
+        size: Samples per window.
+        every: Mean interval between the starts of successive windows, in samples.
+        grid: Starts are rounded down to a multiple of this number of samples, so
+            that overlapping windows can share their frames.
+        rate: Samples per second, passed on to the windows and to `recent`.
+        recut: Called after each window, gap and rate change; returns the current
+            `size` and `grid`. If they changed, the next window still ends where it
+            would have ended, or as soon as there is enough audio.
+        recent: Receives every block.
 
     Yields:
-        Each window as soon as its last sample is there, and each hole and change
-        of the rate where it came.
+        Each window as soon as its last sample is available, and each gap and rate
+        change in its place.
     """
     kept = np.empty(size, np.float32)
-    filled, place, count, first = 0, 0, 0, 0
+    filled, position, count, first = 0, 0, 0, 0
     start, recent = 0, recent or RecentAudio()
     for block in blocks:
         if isinstance(block, Gap):
-            filled, count, first = 0, 0, place
+            filled, count, first = 0, 0, position
             start = first
             recent.clear()
             yield block
@@ -78,24 +142,24 @@ def windows(
                 kept = np.empty(size, np.float32)
             continue
         if isinstance(block, RateChange):
-            end, place = block.place(start + size), block.place(place) - block.repeated
+            end, position = block.place(start + size), block.place(position) - block.repeated
             every, rate = block.place(every), block.rate
             recent.clear()
             yield block
             if recut is not None:
                 size, grid = recut()
             kept, filled, count = np.empty(size, np.float32), 0, 0
-            start = first = max(end - size, place)
+            start = first = max(end - size, position)
             continue
-        recent.add(block, place, rate)
+        recent.add(block, position, rate)
         used = 0
         while used < block.size:
-            skipped = min(max(start - place, 0), block.size - used)
+            skipped = min(max(start - position, 0), block.size - used)
             taken = min(block.size - used - skipped, size - filled)
             kept[filled : filled + taken] = block[used + skipped : used + skipped + taken]
             filled += taken
             used += skipped + taken
-            place += skipped + taken
+            position += skipped + taken
             if filled < size:
                 continue
             yield Window(kept, start, rate)
@@ -103,8 +167,8 @@ def windows(
             following = first + (count * every) // grid * grid
             if recut is not None and recut() != (size, grid):
                 former, (size, grid) = kept, recut()
-                start = first = max(following + former.size - size, place - former.size)
-                kept, filled, count = np.empty(size, np.float32), max(place - start, 0), 0
+                start = first = max(following + former.size - size, position - former.size)
+                kept, filled, count = np.empty(size, np.float32), max(position - start, 0), 0
                 kept[:filled] = former[former.size - filled :]
                 continue
             filled = max(size - (following - start), 0)
@@ -113,25 +177,26 @@ def windows(
 
 
 def repeated(mel: Mel, frames: int) -> Mel:
-    """So many frames, of fewer again and again: shape (frames, n_mels).
+    """The frames of `mel`, repeated to shape (frames, n_mels).
 
-    Sound that is shorter than a window is repeated: beside silence a network takes it for a bang or a word.
+    Used for sound that is shorter than a window: with silence around it, a network
+    classifies it as a bang or a word.
     """
     return mel[np.arange(frames) % len(mel)]
 
 
 class FrameCache:
-    """Features of successive windows, each mel frame computed once.
+    """Mel frames of successive windows, each computed once.
 
     >>> front_end = FrontEnd()
     >>> cache = FrameCache(front_end)
-    >>> hush = np.zeros(front_end.window_samples, np.float32)
-    >>> cache.features(Window(hush, start=0)).shape
+    >>> silence = np.zeros(front_end.window_samples, np.float32)
+    >>> cache.features(Window(silence, start=0)).shape
     (38, 40)
     """
 
     def __init__(self, front_end: FrontEnd) -> None:
-        """Start with nothing known."""
+        """Allocate the buffers."""
         self._front_end = front_end
         self._spectrogram = MelSpectrogram(front_end)
         self._mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
@@ -142,20 +207,20 @@ class FrameCache:
         return self._front_end.features(self.mel(window))
 
     def mel(self, window: Window) -> Mel:
-        """Mel power of a window before its level is set, shape (frames, n_mels), valid until the next one.
+        """Mel power of a window, shape (frames, n_mels), valid until the next call.
 
-        Frames that the window shares with the one before it are copied;
-        the result is the same, to the bit, as without them.
+        Frames shared with the previous window are copied; the result is the same
+        to the bit as `FrontEnd.mel`.
         """
-        front_end = self._front_end
+        hop, frames = self._front_end.hop, self._front_end.frames
         kept = 0
         if self._start is not None:
-            moved, off_grid = divmod(window.start - self._start, front_end.hop)
-            if not off_grid and 0 <= moved < front_end.frames:
-                kept = front_end.frames - moved
+            moved, off_grid = divmod(window.start - self._start, hop)
+            if not off_grid and 0 <= moved < frames:
+                kept = frames - moved
                 self._mel[:kept] = self._mel[moved:]
-        if kept < front_end.frames:
-            fresh = window.samples[kept * front_end.hop : front_end.window_samples]
+        if kept < frames:
+            fresh = window.samples[kept * hop : self._front_end.window_samples]
             self._spectrogram.compute(fresh, self._mel[kept:])
         self._start = window.start
         return self._mel

@@ -15,10 +15,9 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from headnod.audio.blocks import Block, Gap, RateChange
-from headnod.audio.recent_audio import RecentAudio
 from headnod.clock import boottime
 from headnod.features.frontend import Mel
-from headnod.features.windows import FrameCache, Window, repeated, windows
+from headnod.features.windows import FrameCache, RecentAudio, Window, repeated, windows
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, HeldBy, Now, State, StatusEvent
 from headnod.pipeline.level import Loudness, LoudnessMeter, NoiseFloor

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headnod.features.frontend import FrontEnd, LogMel, Mel, MelSpectrogram, to_decibels
+from headnod.features.frontend import FrontEnd, LogMel, Mel, to_decibels
+from headnod.features.mel import MelSpectrogram
 
 ENOUGH = 0.9
 """Share of bands from which a window is called noise. White, pink and brown

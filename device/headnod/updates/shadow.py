@@ -13,10 +13,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from headnod.audio.recent_audio import MARGIN, RecentAudio
 from headnod.errors import BundleError
 from headnod.features.frontend import Audio
-from headnod.features.windows import Window
+from headnod.features.windows import MARGIN, RecentAudio, Window
 from headnod.files import write_whole
 from headnod.inference.model import GenreModel
 
@@ -78,7 +77,7 @@ class Shadow:
     def audio_of(self, window: Window, recent: RecentAudio) -> Audio | None:
         """This model's window that ends where another model's ends, (window_samples,).
 
-        With another sample rate it ends `headnod.audio.recent_audio.MARGIN` earlier. None
+        With another sample rate it ends `headnod.features.windows.MARGIN` earlier. None
         where the stream is not kept for as long yet.
         """
         front_end = self._model.front_end

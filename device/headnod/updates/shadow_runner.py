@@ -12,9 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from headnod.audio.recent_audio import RecentAudio
 from headnod.errors import HeadnodError
-from headnod.features.windows import Window
+from headnod.features.windows import RecentAudio, Window
 from headnod.files import write_whole
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.features.frontend import FrontEnd, mel_corners
+from headnod.features.frontend import FrontEnd
+from headnod.features.mel import mel_corners
 from headnod_train.explore.collection_statistics import AFTER, BEFORE, Portrait
 from headnod_train.explore.plotting import Axes, Figure, Theme, marks, paper, plain, small
 from headnod_train.explore.projection import Points
