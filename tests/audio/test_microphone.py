@@ -17,7 +17,7 @@ from headnod.audio.encoded_stream import open_command
 from headnod.audio.microphone import Capture, Patience, block_seconds, microphone_blocks
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
-from support.doubles import Clock
+from headnod.testing import ManualClock
 from support.signals import RATE, sine
 
 SONG = (sine(440.0, 2.0) * 32767).astype("<i2").tobytes()
@@ -175,7 +175,7 @@ def seconds_of(blocks):
 
 
 def test_steady_sound_comes_through_without_a_hole():
-    clock = Clock()
+    clock = ManualClock()
     found = heard(clock, [FakeCapture(clock, steady(60.0))], 240)
     assert not any(isinstance(block, Gap) for block in found)
     assert seconds_of(found) == pytest.approx(60.0, abs=0.01)
@@ -183,7 +183,7 @@ def test_steady_sound_comes_through_without_a_hole():
 
 
 def test_another_rate_and_two_channels_become_what_the_model_hears():
-    clock = Clock()
+    clock = ManualClock()
     capture = FakeCapture(clock, steady(10.0, rate=48_000, channels=2), rate=48_000, channels=2)
     found = heard(clock, [capture], 40)
     assert seconds_of(found) == pytest.approx(10.0, abs=0.1)
@@ -191,7 +191,7 @@ def test_another_rate_and_two_channels_become_what_the_model_hears():
 
 
 def test_an_absent_microphone_is_looked_for_ever_more_rarely_and_told_every_second():
-    clock = Clock()
+    clock = ManualClock()
     absent = [AudioError(f"not there, attempt {number}") for number in range(9)]
     found = heard(clock, absent, 12)
     assert [block.message[-1] for block in found] == list("011222333444")
@@ -201,7 +201,7 @@ def test_an_absent_microphone_is_looked_for_ever_more_rarely_and_told_every_seco
 
 
 def test_patience_starts_anew_once_sound_came():
-    clock = Clock()
+    clock = ManualClock()
     absent = AudioError("not there")
     starts = [absent, absent, absent, FakeCapture(clock, steady(1.0)), absent, absent]
     found = heard(clock, starts, 3 + 4 + 3, patience=Patience(first=1.0, most=8.0, longest_tick=10.0))
@@ -210,7 +210,7 @@ def test_patience_starts_anew_once_sound_came():
 
 
 def test_a_microphone_that_went_away_is_told_closed_and_opened_again():
-    clock = Clock()
+    clock = ManualClock()
     first, second = FakeCapture(clock, steady(1.0)), FakeCapture(clock, steady(1.0))
     found = heard(clock, [first, second], 6)
     assert first.closed
@@ -219,7 +219,7 @@ def test_a_microphone_that_went_away_is_told_closed_and_opened_again():
 
 
 def test_a_microphone_that_hangs_for_two_seconds_is_replaced():
-    clock = Clock()
+    clock = ManualClock()
     first = FakeCapture(clock, [*steady(1.0), (0.0, None)])
     found = heard(clock, [first, FakeCapture(clock, steady(1.0))], 6)
     assert first.closed
@@ -229,7 +229,7 @@ def test_a_microphone_that_hangs_for_two_seconds_is_replaced():
 
 
 def test_lost_sound_is_a_hole_as_long_as_what_was_lost_and_left_while_it_settled():
-    clock = Clock()
+    clock = ManualClock()
     readings = [*steady(5.0), (1.25, frames(0.25)), *steady(5.0)]
     found = heard(clock, [FakeCapture(clock, readings)], 36)
     holes = [block for block in found if isinstance(block, Gap)]
@@ -239,7 +239,7 @@ def test_lost_sound_is_a_hole_as_long_as_what_was_lost_and_left_while_it_settled
 
 
 def test_of_a_stale_backlog_the_newest_sound_wins():
-    clock = Clock()
+    clock = ManualClock()
     backlog = [(4.0, frames(0.25, value=1)), *[(0.001, frames(0.25, value=1))] * 11]
     readings = [*steady(5.0), *backlog, *[(0.001, frames(0.25))] * 4, *steady(5.0)]
     found = heard(clock, [FakeCapture(clock, readings)], 30)

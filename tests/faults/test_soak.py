@@ -18,8 +18,8 @@ from headnod.outputs.text import JsonLines
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.pipeline.songs import SongSegmenter, SongSettings
+from headnod.testing import ManualClock
 from support import signals
-from support.doubles import Clock
 from support.listener_process import held
 from support.signals import RATE
 
@@ -48,7 +48,7 @@ def day(demo, clock):
 def test_a_day_of_listening_grows_nothing(model, demo, tmp_path, caplog):
     # Else pytest itself would keep a day's log in memory.
     caplog.set_level(logging.CRITICAL, "headnod")
-    clock, began = Clock(), time.monotonic()
+    clock, began = ManualClock(), time.monotonic()
     history = History(tmp_path / "history.sqlite", SongSegmenter(SongSettings()), HistorySettings(), now=clock.now)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, ExitStack() as stack:
         sinks = [stack.enter_context(closing(sink)) for sink in (history, JsonLines(nowhere), Journal())]

@@ -21,8 +21,8 @@ from headnod.inference.manifest import (
     read_checked,
     read_manifest,
 )
+from headnod.testing import fixed_manifest
 from support.bundle_files import edited, flipped, replaced
-from support.doubles import manifest_of
 
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Manifest))
 
@@ -30,7 +30,7 @@ FIELDS = tuple(field.name for field in msgspec.structs.fields(Manifest))
 @pytest.fixture
 def folder(tmp_path):
     """A bundle that keeps its promises, as far as anybody looks without a runtime."""
-    (tmp_path / MANIFEST).write_bytes(msgspec.json.encode(manifest_of()))
+    (tmp_path / MANIFEST).write_bytes(msgspec.json.encode(fixed_manifest()))
     for name in HASHED:
         replaced(tmp_path, name, name.encode() * 200)
     return tmp_path
@@ -54,7 +54,7 @@ def test_the_shipped_manifest_is_read(bundle):
 
 
 def test_what_is_written_is_read_as_it_was(tmp_path):
-    manifest = manifest_of()
+    manifest = fixed_manifest()
     (tmp_path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     assert read_manifest(tmp_path) == manifest
 
@@ -128,7 +128,7 @@ def test_a_missing_key_is_named(folder, field):
     assert f"`{field}`" in refusal(edited(folder, lambda content: content.pop(field)))
 
 
-@pytest.mark.parametrize("field", json.loads(manifest_bytes(manifest_of()))["front_end"])
+@pytest.mark.parametrize("field", json.loads(manifest_bytes(fixed_manifest()))["front_end"])
 def test_a_missing_key_of_the_front_end_is_named(folder, field):
     change = lambda content: content["front_end"].pop(field)  # noqa: E731 - shorter than its name
     assert f"front_end: '{field}' is missing" in refusal(edited(folder, change))

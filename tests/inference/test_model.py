@@ -12,8 +12,8 @@ from headnod.errors import ManifestError
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL, Standardisation
 from headnod.inference.model import GenreModel, quantise, softmax
+from headnod.testing import SMALL_FRONT_END, fixed_manifest
 from support.bundle_files import copied, flipped, replaced
-from support.doubles import SMALL, manifest_of
 from support.signals import music, scaled
 
 RAMP = np.arange(80, dtype=np.float32).reshape(10, 8)
@@ -63,18 +63,18 @@ def test_softmax_is_safe_for_any_logits():
 
 def test_a_float_network_gets_the_standardised_features(dense):
     spread = Standardisation((1.0,) * 8, (4.0,) * 8)
-    manifest = msgspec.structs.replace(manifest_of(kind="float32"), standardisation=spread)
+    manifest = msgspec.structs.replace(fixed_manifest(kind="float32"), standardisation=spread)
     model = GenreModel(manifest, dense(picking(3, 79), SHAPE))
     assert model.logits(RAMP).tolist() == [0.5, 19.5]
 
 
 def test_an_int8_network_gets_them_by_the_scales_of_its_tensors(dense):
-    model = GenreModel(manifest_of(), dense(picking(3, 70), SHAPE, taken=(0.5, -20), given=(0.75, 4)))
+    model = GenreModel(fixed_manifest(), dense(picking(3, 70), SHAPE, taken=(0.5, -20), given=(0.75, 4)))
     assert model.logits(RAMP).tolist() == [3.0, 69.75]
 
 
 def test_a_feature_out_of_range_is_the_largest_and_never_the_smallest(dense):
-    model = GenreModel(manifest_of(), dense(picking(0, 1), SHAPE, taken=(1.0, 0), given=(1.0, 0)))
+    model = GenreModel(fixed_manifest(), dense(picking(0, 1), SHAPE, taken=(1.0, 0), given=(1.0, 0)))
     loud = RAMP.copy()
     loud[0, :2] = 200.0, -200.0
     assert model.logits(loud).tolist() == [127.0, -128.0]
@@ -83,21 +83,21 @@ def test_a_feature_out_of_range_is_the_largest_and_never_the_smallest(dense):
 def test_an_answer_is_read_by_its_own_scale(dense):
     weights = -20 * picking(1, 2)
     network = dense(weights, SHAPE, taken=(1.0, 0), given=(0.5, 100), weight_scale=1.0)
-    assert GenreModel(manifest_of(), network).logits(RAMP).tolist() == [-20.0, -40.0]
+    assert GenreModel(fixed_manifest(), network).logits(RAMP).tolist() == [-20.0, -40.0]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_scores_are_the_softmax_of_cooled_logits(dense, temperature):
-    manifest = manifest_of(kind="float32", temperature=temperature)
+    manifest = fixed_manifest(kind="float32", temperature=temperature)
     model = GenreModel(manifest, dense(picking(2, 4), SHAPE))
     assert model.scores(RAMP) == pytest.approx(softmax(np.array([2.0, 4.0]) / temperature), abs=1e-6)
 
 
 def test_the_best_genre_of_a_window_is_the_likeliest(dense):
     network = dense(np.stack([np.ones(80), -np.ones(80)]), SHAPE)
-    model = GenreModel(manifest_of(kind="float32"), network)
-    audio = music(1.0)[: SMALL.window_samples]
-    expected = "jazz" if SMALL.mfcc(audio).sum() > 0 else "metal"
+    model = GenreModel(fixed_manifest(kind="float32"), network)
+    audio = music(1.0)[: SMALL_FRONT_END.window_samples]
+    expected = "jazz" if SMALL_FRONT_END.mfcc(audio).sum() > 0 else "metal"
     assert model.best(audio) == expected
 
 
@@ -112,14 +112,14 @@ def test_the_best_genre_of_a_window_is_the_likeliest(dense):
 def test_another_network_than_the_promised_one_is_refused(dense, changed, complaint):
     made = {"weights": picking(0, 1), "shape": SHAPE, "taken": (1.0, 0), "given": (1.0, 0)} | changed
     with pytest.raises(ManifestError) as caught:
-        GenreModel(manifest_of(), dense(**made))
+        GenreModel(fixed_manifest(), dense(**made))
     assert str(caught.value).startswith(f"{MODEL}: {complaint}")
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_an_int8_input_without_a_scale_is_refused(dense):
     with pytest.raises(ManifestError, match=rf"^{MODEL}: .*scale"):
-        GenreModel(manifest_of(), dense(picking(0, 1), SHAPE, taken=(0.0, 0), given=(1.0, 0)))
+        GenreModel(fixed_manifest(), dense(picking(0, 1), SHAPE, taken=(0.0, 0), given=(1.0, 0)))
 
 
 @pytest.mark.parametrize(

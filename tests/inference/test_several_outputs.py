@@ -19,8 +19,8 @@ from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, manifest_bytes, parse_manifest, read_manifest
 from headnod.inference.model import GenreModel, softmax
 from headnod.resources import models
+from headnod.testing import SMALL_FRONT_END, fixed_manifest
 from support.bundle_files import edited, replaced
-from support.doubles import SMALL, manifest_of
 from support.front_ends import SMALL_POWER
 from support.multi_output_bundle import EMBEDDING, ENERGY, LABELS, SIZES, TAGS, manifest_of_several, network, write
 from support.signals import music
@@ -121,9 +121,9 @@ def test_a_manifest_is_written_in_the_oldest_format_that_holds_it():
 def test_a_manifest_with_new_fields_is_written_in_format_2_and_read_as_it_was(tmp_path):
     for manifest in (
         manifest_of_several(),
-        structs.replace(manifest_of(SMALL_POWER), notice="Copyright Somebody"),
-        manifest_of(SMALL_POWER),
-        manifest_of(dataclasses.replace(SMALL, n_mfcc=0)),
+        structs.replace(fixed_manifest(SMALL_POWER), notice="Copyright Somebody"),
+        fixed_manifest(SMALL_POWER),
+        fixed_manifest(dataclasses.replace(SMALL_FRONT_END, n_mfcc=0)),
     ):
         read = parse_manifest(manifest_bytes(manifest), tmp_path)
         assert read == structs.replace(manifest, format=2, outputs=manifest.tensors)
@@ -210,14 +210,14 @@ def test_energy_without_tags_is_refused(copy):
 @pytest.mark.parametrize("key", ["compression", "level", "mel_scale", "mel_norm"])
 def test_a_front_end_that_format_1_has_no_words_for_is_refused_in_it(tmp_path, key):
     other = {"compression": "log10", "level": "power", "mel_scale": "htk", "mel_norm": "none"}[key]
-    content = json.loads(manifest_bytes(manifest_of()))
+    content = json.loads(manifest_bytes(fixed_manifest()))
     content["front_end"][key] = other
     with pytest.raises(ManifestError, match=f"format: is 1, which has no 'front_end.{key}'"):
         parse_manifest(json.dumps(content).encode(), tmp_path)
 
 
 def test_log_mel_as_features_is_refused_in_format_1(tmp_path):
-    content = json.loads(manifest_bytes(manifest_of()))
+    content = json.loads(manifest_bytes(fixed_manifest()))
     content["front_end"]["n_mfcc"] = 0
     with pytest.raises(ManifestError, match=r"front_end\.n_mfcc: is 0, format 1 needs 1 or more"):
         parse_manifest(json.dumps(content).encode(), tmp_path)

@@ -9,9 +9,9 @@ import pytest
 from headnod.mqtt.client import Broker, MqttClient
 from headnod.mqtt.queue import MessageQueue
 from headnod.resources import demo_clip
+from headnod.testing import ManualClock
 from support import mqtt_broker as brokers
 from support.certificates import Authority
-from support.doubles import Clock
 from support.listener_process import Listening
 from support.mqtt_publisher import publisher
 
@@ -61,7 +61,7 @@ def linked(opened):
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return ManualClock()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from headnod.mqtt.discovery_publisher import SPREAD, DiscoveryPublisher
 from headnod.mqtt.retained_topics import PAUSE, RetainedTopics
-from support.doubles import Clock
+from headnod.testing import ManualClock
 
 CONFIG, OLD = "homeassistant/device/headnod_kitchen/config", "ha/device/headnod_kitchen/config"
 
@@ -32,7 +32,7 @@ class House:
     """An announcer, and what became of it."""
 
     def __init__(self, wanted, *before):
-        self.clock, self.link, self.wanted, self.introduced = Clock(), MqttClient(), wanted, []
+        self.clock, self.link, self.wanted, self.introduced = ManualClock(), MqttClient(), wanted, []
         self.ledger = RetainedTopics(None)
         self.ledger.settle(before)
         self.announcer = DiscoveryPublisher(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headnod.mqtt.commands import Commands
-from support.doubles import Clock
+from headnod.testing import ManualClock
 from support.hostile_commands import VERBS, hostile
 from support.mqtt_payloads import KITCHEN, Obedient, Sent
 
@@ -58,7 +58,7 @@ payloads = (
 
 def check_that_only_a_good_value_is_set(kind, verb, payload):
     controls = Obedient()
-    commands = Commands(KITCHEN, controls, monotonic=Clock().monotonic)
+    commands = Commands(KITCHEN, controls, monotonic=ManualClock().monotonic)
     ((_, answer),) = commands.handle(Sent(f"headnod/kitchen/{kind}/{verb}", payload))
     assert json.loads(answer)["status"] in {"ok", "error"}
     for key, value in controls.did:

@@ -175,11 +175,11 @@ def test_what_is_queued_while_the_file_cannot_be_opened_goes_out_after_its_rows_
     script = """
 import subprocess, sys
 from pathlib import Path
-from support.doubles import Clock
+from headnod.testing import Clock
 from headnod.mqtt.queue import MessageQueue
 from support.mqtt_queue import payloads, put, taken
 
-disk, clock = Path(sys.argv[1]), Clock()
+disk, clock = Path(sys.argv[1]), ManualClock()
 box = MessageQueue(disk / "mqtt.sqlite", bound=1000, monotonic=clock.monotonic)
 put(box, *range(100, 200))
 first = box.take()

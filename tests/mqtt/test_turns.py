@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from headnod.mqtt.timers import Turns
-from support.doubles import Clock
+from headnod.testing import ManualClock
 from support.mqtt_publisher import until
 
 
@@ -35,7 +35,9 @@ def work():
 
 @pytest.fixture
 def turns(work, opened):
-    made = Turns(work, work.finish, quick=lambda: work.quick, nudge=lambda: work.awake, monotonic=Clock().monotonic)
+    made = Turns(
+        work, work.finish, quick=lambda: work.quick, nudge=lambda: work.awake, monotonic=ManualClock().monotonic
+    )
     opened.callback(made.end, 5.0)
     opened.callback(work.free.set)
     made.start()

@@ -7,9 +7,9 @@ import pytest
 from headnod.outputs.journal import Journal
 from headnod.pipeline.estimate import State
 from headnod.pipeline.level import dbfs
-from headnod.pipeline.level_meter import TOO_SOFT, Room
+from headnod.pipeline.level_meter import TOO_SOFT, LevelMeter
 from headnod.pipeline.quiet import CREST
-from support.doubles import Clock
+from headnod.testing import ManualClock
 from support.estimates import condition, estimate, silence
 from support.signals import RATE
 
@@ -41,7 +41,7 @@ def test_a_change_of_genre_is_a_line_and_silence_is_one_too(lines):
 
 @pytest.mark.parametrize("set_by", [timedelta(0), timedelta(hours=-2), timedelta(days=68)])
 def test_the_same_trouble_is_told_again_after_five_minutes_whatever_the_wall_clock_says(lines, set_by):
-    clock = Clock()
+    clock = ManualClock()
     journal = Journal(monotonic=clock.monotonic)
     trouble = condition(State.WAITING)
     journal.tell(trouble)
@@ -91,7 +91,7 @@ def test_after_a_gap_the_genre_is_told_anew(lines):
 
 
 def test_a_loose_plug_does_not_fill_the_journal(lines):
-    clock = Clock()
+    clock = ManualClock()
     journal = Journal(monotonic=clock.monotonic)
     for _ in range(40):
         journal.tell(condition(State.WAITING))
@@ -113,7 +113,7 @@ QUIET = TOO_SOFT - CREST
 
 @pytest.mark.parametrize(("level", "told"), [(QUIET - 0.1, 1), (QUIET, 0), (QUIET + 0.1, 0)])
 def test_music_that_stays_too_quiet_is_one_warning(lines, level, told):
-    clock = Clock()
+    clock = ManualClock()
     played(Journal(monotonic=clock.monotonic), clock, level)
     warnings = [text for kind, text in lines() if kind == "WARNING"]
     assert len(warnings) == told
@@ -122,7 +122,7 @@ def test_music_that_stays_too_quiet_is_one_warning(lines, level, told):
 
 
 def test_one_loud_passage_is_enough(lines):
-    clock = Clock()
+    clock = ManualClock()
     journal = Journal(monotonic=clock.monotonic)
     for _ in range(20):
         played(journal, clock, -55.0, seconds=27)
@@ -132,20 +132,20 @@ def test_one_loud_passage_is_enough(lines):
 
 @pytest.mark.parametrize(("seconds", "told"), [(30, 0), (33, 1)])
 def test_thirty_seconds_of_music_are_needed(lines, seconds, told):
-    clock = Clock()
+    clock = ManualClock()
     played(Journal(monotonic=clock.monotonic), clock, -55.0, seconds=seconds)
     assert len([kind for kind, _ in lines() if kind == "WARNING"]) == told
 
 
 @pytest.mark.parametrize("genre", ["silence", "unknown", "not music"])
 def test_a_quiet_room_without_music_is_no_trouble(lines, genre):
-    clock = Clock()
+    clock = ManualClock()
     played(Journal(monotonic=clock.monotonic), clock, -55.0, genre=genre, seconds=600)
     assert [kind for kind, _ in lines() if kind == "WARNING"] == []
 
 
 def test_music_that_stays_too_quiet_is_told_again_after_an_hour(lines):
-    clock = Clock()
+    clock = ManualClock()
     journal = Journal(monotonic=clock.monotonic)
     played(journal, clock, -55.0, seconds=3_630)
     assert len([kind for kind, _ in lines() if kind == "WARNING"]) == 1
@@ -156,6 +156,6 @@ def test_music_that_stays_too_quiet_is_told_again_after_an_hour(lines):
 def test_the_level_of_real_music_is_within_the_crest_of_its_loud_moments(demo):
     for start in range(0, demo.size - 3 * RATE, RATE):
         window = demo[start : start + 3 * RATE]
-        room = Room(RATE)
-        room.hear(window)
+        room = LevelMeter(RATE)
+        room.update(window)
         assert 0.0 < room.report().loud - dbfs(window) < CREST

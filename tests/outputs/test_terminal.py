@@ -13,7 +13,7 @@ from rich.text import Text
 from headnod.outputs.palette import colours
 from headnod.outputs.terminal import Terminal
 from headnod.pipeline.estimate import HeldBy, State
-from support.doubles import Clock
+from headnod.testing import ManualClock
 from support.estimates import GTZAN, condition, estimate, other_labels, silence, tagged
 
 JAZZ = estimate("jazz", jazz=0.8, blues=0.15, rock=0.05)
@@ -32,7 +32,7 @@ class Screen:
             color_system="truecolor",
             legacy_windows=False,
         )
-        self.clock = Clock()
+        self.clock = ManualClock()
         self.terminal = Terminal(self.console, hearing=hearing, monotonic=self.clock.monotonic, animated=False)
 
     def lines(self):

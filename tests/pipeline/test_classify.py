@@ -5,7 +5,8 @@ import pytest
 
 from headnod.errors import AudioError
 from headnod.pipeline.classify import classify
-from support.doubles import SMALL, FixedModel
+from headnod.testing import SMALL_FRONT_END as SMALL
+from headnod.testing import FixedModel
 from support.signals import RATE, music, noise, sine
 
 WINDOW = SMALL.window_samples
@@ -19,7 +20,7 @@ def judged(audio, *answers, pieces=1):
 
 def test_a_file_is_the_mean_of_its_windows():
     verdict, model = judged(music(10.0)[: round(9.6 * RATE)], JAZZ, METAL, METAL)
-    assert len(model.heard) == 4
+    assert len(model.received) == 4
     expected = np.exp(np.log([JAZZ, METAL, METAL, METAL]).mean(axis=0))
     assert list(verdict.scores.values()) == pytest.approx(expected / expected.sum(), abs=1e-3)
     assert (verdict.genre, verdict.seconds, verdict.short) == ("metal", 9.6, False)
@@ -30,7 +31,7 @@ def test_windows_start_every_three_seconds_and_the_rest_is_heard_too():
     audio = music(8.0)
     _, model = judged(audio)
     starts = [0, 3 * RATE // 1024 * 1024, 6 * RATE // 1024 * 1024, audio.size - WINDOW]
-    for start, features in zip(starts, model.heard, strict=True):
+    for start, features in zip(starts, model.received, strict=True):
         assert np.array_equal(features, SMALL.mfcc(audio[start : start + WINDOW]))
 
 
@@ -40,7 +41,7 @@ def test_how_a_file_is_decoded_makes_no_difference(pieces):
     whole, heard = judged(audio)
     cut, again = judged(audio, pieces=pieces)
     assert cut == whole
-    assert all(np.array_equal(one, other) for one, other in zip(heard.heard, again.heard, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(heard.received, again.received, strict=True))
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.04, 0.1, 0.3, 0.46])
@@ -48,7 +49,7 @@ def test_a_short_clip_is_heard_as_its_frames_repeated_and_marked(seconds):
     audio = music(1.0)[: round(seconds * RATE)]
     verdict, model = judged(audio, METAL)
     assert (verdict.genre, verdict.short, verdict.seconds) == ("metal", True, seconds)
-    (features,) = model.heard
+    (features,) = model.received
     log_mel = SMALL.log_mel(audio if audio.size >= SMALL.n_fft else np.resize(audio, SMALL.n_fft))
     assert np.array_equal(features, SMALL.cepstra(np.resize(log_mel, (SMALL.frames, SMALL.n_mels))))
 
@@ -56,21 +57,21 @@ def test_a_short_clip_is_heard_as_its_frames_repeated_and_marked(seconds):
 def test_a_clip_of_one_window_is_not_short():
     verdict, model = judged(music(1.0)[:WINDOW])
     assert not verdict.short
-    assert len(model.heard) == 1
+    assert len(model.received) == 1
 
 
 def test_silent_windows_have_no_say():
     hush = np.zeros(9 * RATE, np.float32)
     verdict, model = judged(np.concatenate([hush, music(3.0)]), METAL)
     assert verdict.genre == "metal"
-    assert 1 <= len(model.heard) <= 2
+    assert 1 <= len(model.received) <= 2
 
 
 @pytest.mark.parametrize("audio", [np.zeros(5 * RATE, np.float32), noise(5.0, dbfs=-75), np.zeros(100, np.float32)])
 def test_a_silent_file_is_silence(audio):
     verdict, model = judged(audio)
     assert (verdict.genre, verdict.confidence, verdict.scores) == ("silence", 0.0, {"jazz": 0.0, "metal": 0.0})
-    assert model.heard == []
+    assert model.received == []
 
 
 @pytest.mark.parametrize("blocks", [[], [np.zeros(0, np.float32)] * 3])

@@ -9,7 +9,7 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.model import Prediction
 from headnod.pipeline.estimate import HeldBy, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from support.doubles import Clock, FixedModel
+from headnod.testing import FixedModel, ManualClock
 from support.front_ends import TAGGER
 from support.signals import music, noise, scaled
 
@@ -36,7 +36,7 @@ class Tagging(FixedModel):
 
 
 def heard(blocks, model, **settings):
-    return list(listen(blocks, model, ListenerSettings(every=EVERY, **settings), now=Clock().now))
+    return list(listen(blocks, model, ListenerSettings(every=EVERY, **settings), now=ManualClock().now))
 
 
 def held(blocks, *answers, model=None, **settings):
@@ -64,7 +64,7 @@ def test_steady_noise_is_named():
     model.manifest = replace(model.manifest, front_end=FrontEnd(n_mfcc=20))
     said = held([noise(6.2, dbfs=-20)], model=model, silence=-60.0)
     assert set(said) == {("silence", HeldBy.STEADY_NOISE)}
-    assert model.heard == []
+    assert model.received == []
 
 
 def test_a_sound_that_is_no_music_is_named():
@@ -161,9 +161,9 @@ def test_a_song_that_begins_within_a_window_is_repeated_by_the_tagger_s_front_en
     window = noise(4.0, dbfs=-75)[:size]
     sounding = round(share * size)
     window[size - sounding :] += music(4.0)[:sounding]
-    (said,) = listen([window], model, ListenerSettings(every=EVERY), now=Clock().now)
+    (said,) = listen([window], model, ListenerSettings(every=EVERY), now=ManualClock().now)
     assert (said.genre, said.held_by) == ("jazz", HeldBy.NONE)
-    (features,) = model.heard
+    (features,) = model.received
     # Moments are as long as at 22,050 Hz, and end where the window does.
     moment = round(1708 * 16_000 / 22_050)
     first = (size - moment * -(-sounding // moment)) // TAGGER.hop
@@ -182,6 +182,6 @@ def test_silence_and_noise_are_told_by_the_tagger_s_front_end_too():
         ([rain[:size]], HeldBy.STEADY_NOISE),
         ([begun], HeldBy.STARTING),
     ):
-        (said,) = listen(blocks, model, ListenerSettings(), now=Clock().now)
+        (said,) = listen(blocks, model, ListenerSettings(), now=ManualClock().now)
         assert said.held_by == expected
-    assert model.heard == []
+    assert model.received == []

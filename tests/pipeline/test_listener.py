@@ -11,7 +11,7 @@ from headnod.features.frontend import FrontEnd
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings, listen
-from support.doubles import Clock, FixedModel
+from headnod.testing import FixedModel, ManualClock
 from support.signals import music, noise, scaled, sine
 
 JAZZ, METAL = (0.9, 0.1), (0.1, 0.9)
@@ -19,7 +19,7 @@ WINDOW = 10_240
 EVERY = WINDOW / 22_050
 TONE = sine(440.0, 1.0)[:WINDOW]
 HUSH = np.zeros(WINDOW, np.float32)
-AT_NOON = Clock().now
+AT_NOON = ManualClock().now
 GAP = Gap(State.WAITING, "the microphone went away", 2.0)
 ALONE = ListenerSettings(every=EVERY, smoothing=0.0)
 """A window is judged by itself, and shares no sample with the next."""
@@ -38,7 +38,7 @@ def test_every_window_gets_the_likeliest_genre():
 
 
 def test_an_estimate_carries_all_that_is_known():
-    clock = Clock()
+    clock = ManualClock()
     clock.seconds = 5.0
     (said,) = heard([TONE], FixedModel(JAZZ), now=clock.now, monotonic=clock.monotonic)
     assert said == Estimate(
@@ -59,7 +59,7 @@ def test_what_the_window_alone_says_stands_beside_what_is_smoothed():
 
 
 def test_time_is_that_of_the_clock_when_the_window_ended():
-    clock = Clock()
+    clock = ManualClock()
 
     def blocks():
         for _ in range(3):
@@ -67,7 +67,7 @@ def test_time_is_that_of_the_clock_when_the_window_ended():
             yield TONE
 
     said = heard(blocks(), FixedModel(JAZZ), now=clock.now)
-    began = Clock().now()
+    began = ManualClock().now()
     assert [(each.time - began).total_seconds() for each in said] == pytest.approx([EVERY, 2 * EVERY, 3 * EVERY])
 
 
@@ -75,7 +75,7 @@ def test_the_model_hears_the_features_of_the_window():
     model = FixedModel(JAZZ)
     audio = music(2.0)
     heard([audio], model)
-    for count, features in enumerate(model.heard):
+    for count, features in enumerate(model.received):
         window = audio[count * WINDOW : (count + 1) * WINDOW]
         assert np.array_equal(features, model.front_end.mfcc(window))
 
@@ -102,7 +102,7 @@ def test_silence_is_no_genre_and_forgets_the_last_one():
 def test_the_model_is_not_asked_about_silence():
     model = FixedModel(JAZZ)
     heard([HUSH] * 5, model)
-    assert model.heard == []
+    assert model.received == []
 
 
 def test_an_answer_under_the_certainty_is_unknown_and_keeps_its_scores():
@@ -156,7 +156,7 @@ def begun(share, *, room=-75):
 def test_a_song_that_begins_within_a_window_is_heard_as_its_own_repetition(room):
     model, window = FixedModel(JAZZ), begun(0.6, room=room)
     assert genres(heard([window], model)) == ["jazz"]
-    (features,) = model.heard
+    (features,) = model.received
     log_mel = model.front_end.log_mel(window)
     # The meter's moments are as long as a frame of the shipped models, and end where the window does.
     moments = -(-round(0.6 * WINDOW) // 1708)
@@ -170,7 +170,7 @@ def test_of_sound_that_begins_after_the_last_frame_nothing_is_asked():
     assert close.window_samples == WINDOW
     model.manifest = msgspec.structs.replace(model.manifest, front_end=close)
     assert genres(heard([begun(0.1)], model)) == ["silence"]
-    assert model.heard == []
+    assert model.received == []
 
 
 def test_a_loud_moment_makes_no_silence_of_soft_music():
@@ -178,13 +178,13 @@ def test_a_loud_moment_makes_no_silence_of_soft_music():
     loud = soft[WINDOW : 2 * WINDOW].copy()
     loud[-WINDOW // 8 :] *= 30
     assert genres(heard([soft[:WINDOW], loud], model)) == ["jazz", "jazz"]
-    assert np.array_equal(model.heard[1], model.front_end.mfcc(loud))
+    assert np.array_equal(model.received[1], model.front_end.mfcc(loud))
 
 
 def test_a_word_in_silence_is_no_beginning():
     model, word = FixedModel(JAZZ), begun(0.6)[::-1].copy()
     heard([word], model)
-    assert np.array_equal(model.heard[0], model.front_end.mfcc(word))
+    assert np.array_equal(model.received[0], model.front_end.mfcc(word))
 
 
 def test_what_is_no_music_is_unknown_and_its_chance_is_missing_from_the_scores():
@@ -201,7 +201,7 @@ def test_one_strange_window_does_not_change_the_genre():
 
 
 def test_a_hole_is_told_at_once_and_forgets_the_last_genre():
-    clock = Clock()
+    clock = ManualClock()
     settings = ListenerSettings(every=EVERY, smoothing=60.0)
     said = heard([TONE, TONE, TONE[:5_000], GAP, TONE], FixedModel(JAZZ, JAZZ, METAL), settings, now=clock.now)
     assert genres(said) == ["jazz", "jazz", State.WAITING, "metal"]
@@ -299,4 +299,4 @@ def test_nothing_is_heard_before_it_is_asked_for():
         yield TONE
         pytest.fail("the listener ran ahead of whoever pulls it")
 
-    assert next(iter(listen(blocks(), FixedModel(JAZZ), ALONE, now=Clock().now))).genre == "jazz"
+    assert next(iter(listen(blocks(), FixedModel(JAZZ), ALONE, now=ManualClock().now))).genre == "jazz"

@@ -8,7 +8,7 @@ from headnod.features.frontend import Features
 from headnod.inference.manifest import Calibration
 from headnod.pipeline.classify import classify
 from headnod.pipeline.listener import ListenerSettings, listen
-from support.doubles import Clock, FixedModel
+from headnod.testing import FixedModel, ManualClock
 from support.signals import music
 
 JAZZ, DOUBTFUL = (0.9, 0.1), (0.6, 0.4)
@@ -17,7 +17,7 @@ ONE_WINDOW, MANY = 0.47, 5.0
 
 
 def genres(model, settings):
-    said = listen([music(MANY)], model, settings, now=Clock().now)
+    said = listen([music(MANY)], model, settings, now=ManualClock().now)
     return {each.genre for each in said}
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings, listen
-from support.doubles import Clock
+from headnod.testing import ManualClock
 from support.signals import RATE, noise, scaled
 
 BEGINS = 7.4
@@ -13,7 +13,7 @@ BEGINS = 7.4
 
 
 def heard(model, sound, *, every=3.0):
-    return list(listen([sound], model, ListenerSettings(every=every), now=Clock().now))
+    return list(listen([sound], model, ListenerSettings(every=every), now=ManualClock().now))
 
 
 def after_silence(sound, *, room=-75, seconds=BEGINS):

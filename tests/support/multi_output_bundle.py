@@ -23,8 +23,8 @@ from headnod.inference.manifest import (
     manifest_bytes,
 )
 from headnod.inference.model import GenreModel
+from headnod.testing import fixed_manifest
 from support import tflite_writer
-from support.doubles import manifest_of
 from support.front_ends import SMALL_POWER
 
 LABELS = ("jazz", "metal")
@@ -39,7 +39,7 @@ def manifest_of_several(front_end: FrontEnd = SMALL_POWER, *, kind: str = "int8"
     """What a bundle with all three outputs promises."""
     sizes = SIZES | {"answers": len(labels)}
     return structs.replace(
-        manifest_of(front_end, labels, kind=kind),
+        fixed_manifest(front_end, labels, kind=kind),
         format=2,
         output=Tensor((1, len(labels)), kind),
         outputs=tuple(Output((1, size), kind, role) for role, size in sizes.items()),

@@ -15,10 +15,11 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import chirp, write_golden
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest, manifest_bytes
 from headnod.inference.model import GenreModel
+from headnod.testing import SMALL_FRONT_END as SMALL
+from headnod.testing import fixed_manifest
 from headnod.updates.bundle import join
 from headnod.updates.signature import encoded
 from support import tflite_writer
-from support.doubles import SMALL, manifest_of
 
 KEY, NEXT, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3))
 INPUT = (1, SMALL.frames, SMALL.n_mfcc)
@@ -43,7 +44,7 @@ def promise(
     supersedes: int = 0,
 ) -> Manifest:
     """A manifest without the hashes of its files."""
-    plain = manifest_of(front_end, labels, kind="float32")
+    plain = fixed_manifest(front_end, labels, kind="float32")
     return structs.replace(plain, name="fixed", version=version, serial=serial, health=health, supersedes=supersedes)
 
 
@@ -110,7 +111,11 @@ def bad(fault: str, *, serial: int = 1) -> dict[str, bytes]:
     slow = tflite_writer.deep(750, layers=10, shape=INPUT)
     faults = {
         "labels": (promise(serial=serial, labels=("jazz", "metal", "pop")), network, golden),
-        "shape": (plain, tflite_writer.dense(np.zeros((2, 90)), (1, SMALL.frames, SMALL.n_mfcc + 1)), golden),
+        "shape": (
+            plain,
+            tflite_writer.dense(np.zeros((2, 90)), (1, SMALL.frames, SMALL.n_mfcc + 1)),
+            golden,
+        ),
         "type": (plain, tflite_writer.dense(np.ones((2, 80)), INPUT, taken=(0.1, 0), given=(0.1, 0)), golden),
         "nan": (plain, tflite_writer.dense(np.full((2, 80), np.nan), INPUT), forged),
         "huge numbers": (plain, tflite_writer.dense(infinite, INPUT), forged),

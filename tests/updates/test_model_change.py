@@ -8,7 +8,7 @@ from headnod.features.frontend import FrontEnd
 from headnod.features.windows import Window, windows
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.listener import ListenerSettings, listen
-from support.doubles import SMALL, FixedModel
+from headnod.testing import SMALL_FRONT_END, FixedModel
 from support.signals import RATE
 
 LONG = FrontEnd(n_fft=1024, hop=512, frames=60, n_mels=16, n_mfcc=8)
@@ -19,7 +19,7 @@ EVERY = 0.5
 class Model(FixedModel):
     """A model of its own front end that always says the same."""
 
-    def __init__(self, *labels, front_end=SMALL):
+    def __init__(self, *labels, front_end=SMALL_FRONT_END):
         super().__init__(np.eye(len(labels))[0], labels=labels)
         self._front_end = front_end
 
@@ -35,9 +35,9 @@ def music(seconds, rng):
 
 @pytest.fixture
 def clock():
-    from support.doubles import Clock
+    from headnod.testing import ManualClock
 
-    return Clock()
+    return ManualClock()
 
 
 def heard(blocks, models, clock, beside=None):
@@ -63,7 +63,7 @@ def test_a_hundred_swaps_lose_no_window_and_mix_no_labels(rng, clock):
     assert len(said) > 100
     assert [each.sequence for each in said] == list(range(len(said)))
     steps = np.diff([each.seconds for each in said])
-    assert steps.max() <= EVERY + SMALL.hop / RATE + 1e-3
+    assert steps.max() <= EVERY + SMALL_FRONT_END.hop / RATE + 1e-3
     assert {tuple(each.scores) for each in said[::2]} == {("jazz", "metal")}
     assert {tuple(each.scores) for each in said[1::2]} == {("high", "low", "noisy")}
     assert {each.genre for each in said} <= {"jazz", "high", "silence"}
@@ -89,13 +89,13 @@ def test_another_length_of_window_goes_on_where_the_first_ended(rng, clock, othe
         ends.append(each.seconds)
         if each.sequence == 6:
             current[0] = second
-    assert second.heard
+    assert second.received
     steps = np.diff(ends)
     # A longer window is full as soon as there is sound enough; a shorter one at once.
-    late = max((other.window_samples - SMALL.window_samples) / RATE - EVERY, 0.0)
-    assert steps[6] <= EVERY + late + SMALL.hop / RATE
+    late = max((other.window_samples - SMALL_FRONT_END.window_samples) / RATE - EVERY, 0.0)
+    assert steps[6] <= EVERY + late + SMALL_FRONT_END.hop / RATE
     assert steps[7:].max() <= EVERY + other.hop / RATE + 1e-3
-    assert second.heard[0].shape == (other.frames, other.n_mfcc)
+    assert second.received[0].shape == (other.frames, other.n_mfcc)
 
 
 @pytest.mark.parametrize("cuts", [(1, 7), (512,), (4000, 11)])

@@ -15,7 +15,7 @@ from headnod.features.windows import RecentAudio, Window, windows
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from support.doubles import Clock, FixedModel
+from headnod.testing import FixedModel, ManualClock
 from support.front_ends import TAGGER
 from support.signals import RATE, music, song
 
@@ -104,7 +104,7 @@ def test_a_switch_in_the_midst_of_a_stream_loses_no_window_and_no_sample(block):
     sound, output, current = song(14.0, 48_000), OutputRate(OLD), [first]
     said = []
     for each in listen(
-        delivered(sound, 48_000, output, size=block), first, SETTINGS, now=Clock().now, newer=lambda: current[0]
+        delivered(sound, 48_000, output, size=block), first, SETTINGS, now=ManualClock().now, newer=lambda: current[0]
     ):
         said.append(each)
         if each.sequence == 12:
@@ -120,7 +120,7 @@ def test_a_switch_in_the_midst_of_a_stream_loses_no_window_and_no_sample(block):
     assert names == ["first"] * turned + ["second"] * (len(names) - turned)
     # What a block holds beside the window is still at the former rate.
     assert turned <= 13 + block / 48_000 / EVERY
-    for each, features in zip(said, [*first.heard, *second.heard], strict=True):
+    for each, features in zip(said, [*first.received, *second.received], strict=True):
         front_end = (first if "first" in each.scores else second).front_end
         rate = front_end.sample_rate
         # Three decimals of a second do not name a sample, so the neighbours are tried.
@@ -165,7 +165,7 @@ def test_a_hole_while_the_rate_changes_is_told_and_the_change_comes_with_the_nex
         yield Gap(State.WAITING, "the microphone went away", 1.0)
         yield from Resampler(48_000, output).blocks(song(4.0, 48_000))
 
-    said = list(listen(stream(), first, SETTINGS, now=Clock().now, newer=lambda: current[0]))
+    said = list(listen(stream(), first, SETTINGS, now=ManualClock().now, newer=lambda: current[0]))
     assert [type(each) for each in said].count(Estimate) == len(said) - 1
     assert next(iter(said[-1].scores)) == "second"
     assert said[-1].dropped == 1.0
@@ -175,7 +175,9 @@ def test_a_listener_that_begins_while_the_rate_changes_hears_with_the_new_model_
     second, output = Model("second", TAGGER), OutputRate(OLD)
     output.wanted = NEW
     said = list(
-        listen(delivered(song(8.0, 48_000), 48_000, output), second, SETTINGS, now=Clock().now, rate=output.delivered)
+        listen(
+            delivered(song(8.0, 48_000), 48_000, output), second, SETTINGS, now=ManualClock().now, rate=output.delivered
+        )
     )
     assert {next(iter(each.scores)) for each in said} == {"second"}
     assert np.diff([each.seconds for each in said]) == pytest.approx(EVERY, abs=TAGGER.hop / NEW + 1e-3)
@@ -190,7 +192,9 @@ def test_real_models_of_both_rates_take_turns(model, tmp_path):
     current = [model]
     sound, said = np.tile(music(20.0), 2), []
     settings = ListenerSettings(every=EVERY)
-    for each in listen(delivered(sound, RATE, output), model, settings, now=Clock().now, newer=lambda: current[0]):
+    for each in listen(
+        delivered(sound, RATE, output), model, settings, now=ManualClock().now, newer=lambda: current[0]
+    ):
         said.append(each)
         if each.sequence % 5 == 4:
             current[0] = models[next(turns) % 2 ^ 1]
@@ -219,7 +223,7 @@ def test_sound_about_zero_stays_so_over_a_change():
 
 
 def test_the_pace_is_that_of_the_sound_and_not_of_what_is_repeated():
-    clock, output = Clock(), OutputRate(OLD)
+    clock, output = ManualClock(), OutputRate(OLD)
 
     def before(number):
         output.wanted = NEW if number >= 40 else OLD

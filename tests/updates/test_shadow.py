@@ -7,12 +7,12 @@ import soxr
 from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import RecentAudio, Window, windows
+from headnod.testing import SMALL_FRONT_END, FixedModel
 from headnod.updates.shadow import Shadow, ShadowRequest, read_request, report, write_request
-from support.doubles import SMALL, FixedModel
 from support.front_ends import TAGGER
 from support.signals import song
 
-WINDOW = np.zeros(SMALL.window_samples, np.float32)
+WINDOW = np.zeros(SMALL_FRONT_END.window_samples, np.float32)
 
 
 class Longer(FixedModel):
@@ -40,7 +40,7 @@ def test_it_hears_each_so_many_windows():
     shadow = Shadow(model, FixedModel([1.0, 0.0]), name="x", every=5)
     turns = [shadow.hear(WINDOW, "jazz", 0.6) for _ in range(12)]
     assert [number for number, turn in enumerate(turns, 1) if turn] == [5, 10]
-    assert len(model.heard) == 2
+    assert len(model.received) == 2
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd(), TAGGER])
@@ -65,7 +65,7 @@ def test_a_shadow_of_another_rate_or_length_hears_a_whole_window_of_its_own(fron
 
 def test_a_shadow_of_the_same_windows_is_given_those_and_nothing_is_kept():
     shadow, recent = Shadow(FixedModel([0.5, 0.5]), FixedModel([0.5, 0.5]), name="x", every=1), RecentAudio()
-    assert shadow.audio_of(Window(WINDOW, 0, SMALL.sample_rate), recent) is WINDOW
+    assert shadow.audio_of(Window(WINDOW, 0, SMALL_FRONT_END.sample_rate), recent) is WINDOW
     assert recent.seconds == 0.0
 
 

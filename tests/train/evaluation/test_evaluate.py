@@ -11,6 +11,7 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.inference.model import softmax
 from headnod.pipeline.listener import ListenerSettings
+from headnod.testing import FixedModel
 from headnod_train.dataset.archive import ArchiveError, read_archive
 from headnod_train.evaluation.answer_metrics import judge
 from headnod_train.evaluation.conditions import CONDITIONS
@@ -20,7 +21,6 @@ from headnod_train.evaluation.predictions import Heard
 from headnod_train.evaluation.result_tables import LEAKY, LEARNED, warning
 from headnod_train.evaluation.results import EvaluationError, load, save
 from headnod_train.evaluation.sound_sets import estimates
-from support.doubles import FixedModel
 from support.signals import RATE, music
 from support.tone_archive import GENRES, write_tones
 

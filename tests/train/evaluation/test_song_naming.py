@@ -4,8 +4,8 @@ import numpy as np
 import soundfile
 from rich.console import Console
 
+from headnod.testing import FixedModel
 from headnod_train.evaluation.song_naming import SHORTEST, song_naming
-from support.doubles import FixedModel
 from support.signals import RATE, music
 
 QUIET = Console(quiet=True)

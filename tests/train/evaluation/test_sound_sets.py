@@ -6,10 +6,10 @@ import soundfile
 
 from headnod.errors import AudioError
 from headnod.inference.model import Prediction, softmax
+from headnod.testing import FixedModel, fixed_manifest
 from headnod_train.evaluation.level_invariance import level_flips
 from headnod_train.evaluation.not_music import not_music
 from headnod_train.evaluation.sound_sets import CLIPS, clips_of, estimates
-from support.doubles import FixedModel, manifest_of
 from support.signals import RATE, music, noise, scaled
 
 JAZZ, METAL = (0.9, 0.1), (0.1, 0.9)
@@ -20,7 +20,7 @@ class LevelBound:
 
     def __init__(self, decibels):
         self._decibels = decibels
-        self.manifest = manifest_of()
+        self.manifest = fixed_manifest()
         self.labels = self.answers = self.manifest.labels
         self.front_end = LevelFrontEnd()
 
@@ -35,7 +35,7 @@ class LevelFrontEnd:
     """The front end of the doubles, but for taking the level away."""
 
     def __init__(self):
-        self._real = manifest_of().front_end
+        self._real = fixed_manifest().front_end
 
     def __getattr__(self, name):
         return getattr(self._real, name)
@@ -61,7 +61,7 @@ def test_a_model_that_is_free_of_level_never_flips(model):
 
 def test_a_model_that_hears_the_level_flips():
     clip = scaled(music(4.0), -12)
-    found = level_flips(LevelBound(manifest_of().front_end.log_mel(clip).mean() - 12), [clip])
+    found = level_flips(LevelBound(fixed_manifest().front_end.log_mel(clip).mean() - 12), [clip])
     flips = {gain.decibels: gain.flips for gain in found.gains}
     assert flips[-20.0] > 0
     assert flips[6.0] == 0
