@@ -2,8 +2,8 @@
 
 import pytest
 
-from headnod.mqtt.discovery_publisher import SPREAD, DiscoveryPublisher
-from headnod.mqtt.retained_topics import PAUSE, RetainedTopics
+from headnod.mqtt.broker_limits import Limits
+from headnod.mqtt.discovery_publisher import PAUSE, SPREAD, Discovery, DiscoveryPublisher, RetainedTopics
 from headnod.testing import ManualClock
 
 CONFIG, OLD = "homeassistant/device/headnod_kitchen/config", "ha/device/headnod_kitchen/config"
@@ -13,7 +13,7 @@ class MqttClient:
     """Takes everything and acknowledges it at once, while it is connected."""
 
     def __init__(self):
-        self.connected, self.published = True, []
+        self.connected, self.published, self.limits = True, [], Limits()
 
     def publish(self, topic, payload, *, retain, acknowledged):
         assert retain
@@ -34,12 +34,11 @@ class House:
     def __init__(self, wanted, *before):
         self.clock, self.link, self.wanted, self.introduced = ManualClock(), MqttClient(), wanted, []
         self.ledger = RetainedTopics(None)
-        self.ledger.settle(before)
+        self.ledger.complete(before)
         self.announcer = DiscoveryPublisher(
-            lambda: self.wanted,
-            self.ledger,
+            Discovery(lambda _fits: self.wanted, self.ledger, "homeassistant/status"),
             self.link,
-            introduced=lambda: self.introduced.append(self.clock.seconds),
+            on_announced=lambda: self.introduced.append(self.clock.seconds),
             rng=Late(),
             monotonic=self.clock.monotonic,
         )
@@ -64,7 +63,7 @@ def test_nothing_is_told_before_somebody_says_so(house):
 
 
 def test_home_assistant_is_introduced_once_it_had_time_to_subscribe(house):
-    house.announcer.soon()
+    house.announcer.publish_soon()
     assert house.announcer.run() == PAUSE
     assert (house.link.published, house.introduced) == ([(CONFIG, b"{}")], [])
     assert house.pass_time(100.0) is None
@@ -72,7 +71,7 @@ def test_home_assistant_is_introduced_once_it_had_time_to_subscribe(house):
 
 
 def test_after_a_birth_it_is_told_again_and_introduced_again(house):
-    house.announcer.after_birth()
+    house.announcer.publish_after_birth()
     house.pass_time(SPREAD - 0.1)
     assert house.link.published == []
     house.pass_time(100.0)
@@ -82,7 +81,7 @@ def test_after_a_birth_it_is_told_again_and_introduced_again(house):
 
 def test_it_is_introduced_after_the_last_of_several_steps():
     house = House({CONFIG: b"{}"}, OLD)
-    house.announcer.soon()
+    house.announcer.publish_soon()
     house.pass_time(100.0)
     assert house.link.published == [(OLD, b""), (CONFIG, b"{}")]
     assert house.introduced == [2 * PAUSE]
@@ -90,7 +89,7 @@ def test_it_is_introduced_after_the_last_of_several_steps():
 
 def test_where_nothing_is_wanted_what_was_told_is_taken_back_and_nobody_is_introduced():
     house = House({}, CONFIG)
-    house.announcer.soon()
+    house.announcer.publish_soon()
     assert house.pass_time(100.0) is None
     assert house.link.published == [(CONFIG, b"")]
     assert house.ledger.topics == frozenset()
@@ -98,7 +97,7 @@ def test_where_nothing_is_wanted_what_was_told_is_taken_back_and_nobody_is_intro
 
 
 def test_what_is_not_connected_waits(house):
-    house.announcer.soon()
+    house.announcer.publish_soon()
     house.link.connected = False
     assert house.pass_time(100.0) is None
     house.link.connected = True

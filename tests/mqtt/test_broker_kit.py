@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from headnod.mqtt.discovery import birth, discovery
+from headnod.mqtt.homeassistant import birth, discovery
 from headnod.mqtt.topics import Topics, channel
 from support.firmware_kits import KITS, Kit
 from support.mqtt_broker import HOST, Broker, missing

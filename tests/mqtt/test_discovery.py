@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from headnod.mqtt.commands import Commands
-from headnod.mqtt.discovery import discovery
+from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import State

@@ -3,7 +3,7 @@
 import pytest
 
 from headnod.errors import ConfigError
-from headnod.mqtt.discovery import birth, discovery
+from headnod.mqtt.homeassistant import birth, discovery
 from headnod.mqtt.topics import Topics
 from support.home_assistant import HomeAssistant
 from support.mqtt_payloads import KITCHEN, info

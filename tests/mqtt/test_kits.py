@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from headnod.factory.publisher_factory import LARGEST_BUNDLE
-from headnod.mqtt.discovery import discovery
+from headnod.mqtt.homeassistant import discovery
 from headnod_train.simulator.simulated_listener import LABELS
 from support.firmware_kits import KITS, board, payload, points, queries
 from support.mqtt_payloads import KITCHEN, info

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from headnod.mqtt.discovery import discovery
-from headnod.mqtt.retained_topics import RetainedTopics
+from headnod.mqtt.discovery_publisher import RetainedTopics
+from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.topics import Topics
 from support.home_assistant import HomeAssistant
 from support.mqtt_payloads import KITCHEN, info
@@ -25,7 +25,7 @@ class Retained(dict):
                 self[topic] = payload
                 if not payload:
                     del self[topic]
-        ledger.settle(wanted)
+        ledger.complete(wanted)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_ledger_that_cannot_be_written_stops_nothing(tmp_path, caplog):
     wanted = discovery(info(), KITCHEN)
     ledger = RetainedTopics(tmp_path / "file" / "discovery.json")
     assert ledger.plan(wanted) == [wanted]
-    assert "under an old name may stay" in caplog.text
+    assert "retained under a former name may remain" in caplog.text
 
 
 def test_no_half_written_file_is_ever_in_its_place(path, broker):
@@ -157,7 +157,7 @@ def test_what_is_retained_under_the_present_name_is_never_emptied(path):
     ledger = RetainedTopics(path, own=KITCHEN.retained)
     wanted = discovery(info(), KITCHEN)
     assert ledger.plan(wanted) == [wanted]
-    ledger.settle(wanted)
+    ledger.complete(wanted)
     assert RetainedTopics(path, own=KITCHEN.retained).plan({}) == [dict.fromkeys(wanted, b"")]
 
 

@@ -6,11 +6,10 @@ import pytest
 
 from headnod.mqtt.broker_limits import Limits
 from headnod.mqtt.client import LOST
-from headnod.mqtt.discovery import discovery
-from headnod.mqtt.discovery_publisher import Discovery
+from headnod.mqtt.discovery_publisher import Discovery, RetainedTopics
+from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.messages import TOO_LARGE, Request
 from headnod.mqtt.payloads import ResponsePayload, encode
-from headnod.mqtt.retained_topics import RetainedTopics
 from headnod.retry import REPEAT_SECONDS
 from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker, Heard
@@ -35,7 +34,7 @@ def strict(opened):
 
 def announced(form="device"):
     return Discovery(
-        lambda takes: discovery(info(), TOPICS, form=form, takes=takes), RetainedTopics(None), "homeassistant/status"
+        lambda fits: discovery(info(), TOPICS, form=form, fits=fits), RetainedTopics(None), "homeassistant/status"
     )
 
 

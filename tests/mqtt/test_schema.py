@@ -11,7 +11,7 @@ import pytest
 from headnod.__main__ import main
 from headnod.mqtt import schema
 from headnod.mqtt.commands import Commands
-from headnod.mqtt.discovery import discovery
+from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.schema import PAYLOADS, documented, field_docs, json_schema
 from support.estimates import estimate, silence

@@ -364,7 +364,7 @@ def _broker(config: Config) -> None:
 
 def _names(config: Config) -> None:
     from headnod.factory.broker_factory import topics  # noqa: PLC0415 - MQTT is loaded where it is configured
-    from headnod.mqtt.discovery import check_prefix  # noqa: PLC0415
+    from headnod.mqtt.homeassistant import check_prefix  # noqa: PLC0415
 
     check_prefix(config.mqtt.discovery_prefix, topics(config.mqtt))
 

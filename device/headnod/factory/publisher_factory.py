@@ -22,8 +22,8 @@ from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL, Manifest, read_manifest
 from headnod.mqtt.commands import Commands
-from headnod.mqtt.discovery import birth, check_prefix, discovery
-from headnod.mqtt.discovery_publisher import Takes
+from headnod.mqtt.discovery_publisher import RetainedTopics
+from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery
 from headnod.mqtt.payloads import (
     InfoPayload,
     ModelPayload,
@@ -36,7 +36,6 @@ from headnod.mqtt.payloads import (
     present,
 )
 from headnod.mqtt.queue import MessageQueue
-from headnod.mqtt.retained_topics import RetainedTopics
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import Controls
@@ -130,10 +129,10 @@ def _discovery(
     check_prefix(prefix, where)
     if not section.discovery:
         # What it was told before must be taken back, or its entities would stay there for ever.
-        return Discovery(wanted=lambda _takes: {}, ledger=ledger, birth="")
+        return Discovery(messages=lambda _fits: {}, retained=ledger, birth="")
     return Discovery(
-        wanted=lambda takes: discovery(info(), where, prefix=prefix, form=form, takes=takes),
-        ledger=ledger,
+        messages=lambda fits: discovery(info(), where, prefix=prefix, form=form, fits=fits),
+        retained=ledger,
         birth=birth(prefix),
     )
 
@@ -242,7 +241,7 @@ def info_of(
     )
 
 
-def example_messages(config: Config) -> Callable[[Takes], dict[str, bytes]]:
+def example_messages(config: Config) -> Callable[[Fits], dict[str, bytes]]:
     """`examples` with the model of the configuration.
 
     Raises:
@@ -252,13 +251,13 @@ def example_messages(config: Config) -> Callable[[Takes], dict[str, bytes]]:
     return functools.partial(examples, config, read_manifest(configured_model(config.model.name)))
 
 
-def examples(config: Config, manifest: Manifest, takes: Takes) -> dict[str, bytes]:
+def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]:
     """A payload of the usual size for every topic that the listener publishes, discovery as it is published.
 
     Args:
         config: The configuration.
         manifest: That of the model that listens.
-        takes: Whether the broker takes a topic with its payload.
+        fits: Whether the broker accepts a topic with its payload.
     """
     where = topics(config.mqtt)
     info = info_of(config, manifest, 0, (), offered=None, paused=False)
@@ -299,5 +298,5 @@ def examples(config: Config, manifest: Manifest, takes: Takes) -> dict[str, byte
         **dict.fromkeys(
             map(where.response, ("info", "health", "activate", "threshold", "pause", "brightness")), answer
         ),
-        **(discovery(info, where, prefix=prefix, form=form, takes=takes) if config.mqtt.discovery else {}),
+        **(discovery(info, where, prefix=prefix, form=form, fits=fits) if config.mqtt.discovery else {}),
     }

@@ -86,7 +86,7 @@ class Limits:
         """Bytes of the largest packet that may be sent."""
         return min(self.maximum_packet_size, self.refused_size - 1)
 
-    def takes(self, topic: str, payload: bytes) -> bool:
+    def fits(self, topic: str, payload: bytes) -> bool:
         """A retained message of this topic and payload is not too large."""
         return self.size(self.fit(Request(topic, payload, retain=True))) <= self.largest
 

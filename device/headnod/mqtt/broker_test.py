@@ -21,7 +21,7 @@ import msgspec
 from headnod.mqtt.broker import Broker, speaks_older
 from headnod.mqtt.client import Message, MqttClient
 from headnod.mqtt.commands import command_topics
-from headnod.mqtt.discovery_publisher import Takes
+from headnod.mqtt.homeassistant import Fits
 from headnod.mqtt.messages import LOST, TOO_LARGE
 from headnod.mqtt.network_check import Step, reach
 from headnod.mqtt.reason_codes import OLDER
@@ -44,7 +44,7 @@ def probe(
     broker: Broker,
     topics: Topics,
     *,
-    written: Callable[[Takes], Mapping[str, bytes]] | None = None,
+    written: Callable[[Fits], Mapping[str, bytes]] | None = None,
     rng: random.Random,
     now: Callable[[], datetime],
     patience: float = 5.0,
@@ -96,7 +96,7 @@ class _Trial:
         self,
         broker: Broker,
         topics: Topics,
-        written: Callable[[Takes], Mapping[str, bytes]] | None,
+        written: Callable[[Fits], Mapping[str, bytes]] | None,
         rng: random.Random,
         patience: float,
     ) -> None:
@@ -105,9 +105,7 @@ class _Trial:
         self._token = secrets.token_hex(8)
         self._connected, self._returned = threading.Event(), threading.Event()
         self._retained: dict[str, bytes] = {}
-        discovered = [
-            topic for takes in (_anything, _nothing) for topic in self._written(takes) if self._foreign(topic)
-        ]
+        discovered = [topic for fits in (_anything, _nothing) for topic in self._written(fits) if self._foreign(topic)]
         self._link = MqttClient(
             broker,
             subscriptions=(topics.settings, topics.requests, topics.status, *discovered),
@@ -140,7 +138,7 @@ class _Trial:
     def rights(self) -> list[Step]:
         # What is retained comes before this: then it is known what may be published again.
         self._round_trip_ended = self._round_trip()
-        written = self._written(self._link.limits.takes)
+        written = self._written(self._link.limits.fits)
         refused: dict[tuple[bool, str], list[str]] = {}
         for topic, payload in sorted(written.items(), key=lambda item: (self._foreign(item[0]), item[0])):
             if self._foreign(topic):
@@ -162,14 +160,14 @@ class _Trial:
 
     def sizes(self) -> list[Step]:
         """Whether messages arrive that are as large as those of the listener."""
-        limits, written = self._link.limits, self._written(self._link.limits.takes)
-        large = [topic for topic, payload in written.items() if not limits.takes(topic, payload)]
+        limits, written = self._link.limits, self._written(self._link.limits.fits)
+        large = [topic for topic, payload in written.items() if not limits.fits(topic, payload)]
         if large:
             fault = any(not self._foreign(topic) for topic in large)
             reason = f"larger than the {limits.largest} bytes that the broker accepts, so not published"
             return _by_topic("sizes", "fault" if fault else "warning", sorted(large), ": ", reason)
         topic, size = self._topics.response(_VERB), max(map(len, written.values()), default=0)
-        while not limits.takes(topic, b" " * size):
+        while not limits.fits(topic, b" " * size):
             size -= 1
         refusal = self._published(topic, b" " * size) if size else None
         if refusal is None or not (refusal.startswith(LOST) or TOO_LARGE in refusal):

@@ -1,22 +1,23 @@
-"""What may be done from afar: the whole list, and nothing beside it.
+"""The remote commands: a fixed list, strictly validated.
 
-`set/threshold`, `set/pause`, `set/brightness`, `request/health`,
-`request/info`, `request/activate`, `request/reset`. Whoever may write to the broker may write
-here, so a payload is short, strict and refused for any doubt; no path and no
-command is ever taken from one. Alone because this is where strangers speak.
+`set/threshold`, `set/pause`, `set/brightness`, `request/health`, `request/info`,
+`request/activate`, `request/reset`. Anyone with write access to the broker can send
+these, so a payload is small, flat JSON that is refused when it is ambiguous; no path
+and no program is ever taken from one.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
 from headnod.errors import HeadnodError
-from headnod.mqtt.json_validation import RefusedError, flag, read, share, shown, transaction_of
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ResponsePayload, encode, present
 from headnod.mqtt.topics import Topics, is_name
 from headnod.retry import RateLimitedLogger
@@ -24,160 +25,161 @@ from headnod.retry import RateLimitedLogger
 _log = logging.getLogger(__name__)
 
 RATE, BURST = 5.0, 10
-"""Commands a second that are heard, and how many at once after a pause."""
+"""Commands per second that are applied, and how many at once after a pause."""
+
+MAXIMUM_BYTES = 2048
+"""Size of a payload; the broker is asked to send no more, too."""
 
 UNKNOWN_VERB = "unknown"
-"""Where a command is answered whose name no topic should have."""
+"""Where a command is answered whose name is not allowed in a topic."""
 
-_LONGEST_ERROR = 240
+_ERROR_LENGTH = 240
+_SHOWN_LENGTH = 40
+_TRANSACTION_LENGTH = 64
+_MAXIMUM_DIGITS = 20
 _SET, _REQUEST = "set", "request"
-_KNOWN = {_SET: ("threshold", "pause", "brightness"), _REQUEST: ("health", "info", "activate", "reset")}
-_SWITCHED = {b"ON": True, b"OFF": False}
+_COMMANDS = {_SET: ("threshold", "pause", "brightness"), _REQUEST: ("health", "info", "activate", "reset")}
+_SWITCH = {b"ON": True, b"OFF": False}
 
 
-def command_topics(topics: Topics) -> tuple[str, ...]:
-    """Every topic that is a command, without wildcards."""
-    return (*map(topics.setting, _KNOWN[_SET]), *map(topics.request, _KNOWN[_REQUEST]))
-
-
-def shortened(answer: bytes, size: int) -> bytes:
-    """An answer without its data, which the broker does not take.
-
-    Args:
-        answer: What would be published on `response/`.
-        size: Bytes of a packet that the broker takes.
-    """
-    said = msgspec.json.decode(answer, type=ResponsePayload)
-    error = f"the answer has {len(answer)} bytes, and the broker takes packets of up to {size}"
-    return encode(ResponsePayload(status="error", error=error, transaction=said.transaction))
+class RefusedError(HeadnodError, ValueError):
+    """A command is not valid."""
 
 
 class Received(Protocol):
-    """A message as the link gives it."""
+    """A received message."""
 
     @property
     def topic(self) -> str:
-        """Where it was published."""
+        """Its topic."""
 
     @property
     def payload(self) -> bytes:
-        """What it says."""
+        """Its payload."""
 
     @property
     def retained(self) -> bool:
-        """It was said before we listened."""
+        """It was published before we subscribed."""
 
 
 class Controls(Protocol):
-    """What a command may do.
+    """What commands can do.
 
-    Each is called on the link's thread and returns at once: what takes time is
-    noted and done elsewhere. A `HeadnodError` refuses, and its message is sent
-    to whoever asked.
+    Each method is called on the MQTT client's thread and returns at once; slow work is
+    queued for another thread. A `HeadnodError` refuses, and its message is the answer.
     """
 
     def info(self) -> InfoPayload:
         """What the listener is."""
 
     def health(self) -> HealthPayload:
-        """How it fares."""
+        """The health report."""
 
     def threshold(self, certainty: float) -> None:
-        """Name a genre from this probability on (0-1); 0 takes the model's own."""
+        """Set the least probability of a named genre (0-1); 0 restores the model's own."""
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001 - the word of the topic, and its only value
-        """Be quiet, or no longer."""
+        """Pause, or resume."""
 
     def brightness(self, level: float) -> None:
-        """Light the LEDs so brightly (0-1)."""
+        """Set the brightness of the LEDs (0-1)."""
 
     def reset(self) -> None:
-        """Go back to threshold and brightness of the configuration, and end a pause."""
+        """Restore threshold and brightness of the configuration, and resume."""
 
     def activate(self, model: str) -> None:
-        """Listen with this model, which is one of `info().models`."""
+        """Switch to this model, one of `info().models`."""
+
+
+def command_topics(topics: Topics) -> tuple[str, ...]:
+    """The topic of every command, without wildcards."""
+    return (*map(topics.setting, _COMMANDS[_SET]), *map(topics.request, _COMMANDS[_REQUEST]))
+
+
+def shortened(answer: bytes, size: int) -> bytes:
+    """An error in place of an answer that is larger than the broker accepts.
+
+    Args:
+        answer: The payload for `response/`.
+        size: Bytes of the largest packet that the broker accepts.
+    """
+    transaction = msgspec.json.decode(answer, type=ResponsePayload).transaction
+    error = f"the answer has {len(answer)} bytes, the broker accepts packets of up to {size}"
+    return encode(ResponsePayload(status="error", error=error, transaction=transaction))
 
 
 class Commands:
-    """Reads commands, lets the controls obey, and words the answers.
+    """Validates commands, applies them to the controls and makes the answers.
 
-    Whatever is sent, nothing is raised, nothing is logged more than once a
-    cause and five minutes, and the next good command is obeyed.
+    Nothing is raised, whatever is received. A cause is logged once in five minutes.
     """
 
     def __init__(self, topics: Topics, controls: Controls, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Obey what is published under these topics.
-
-        Args:
-            topics: The topics of this listener.
-            controls: What commands may do.
-            monotonic: A clock in seconds that is never set.
-        """
         self._topics, self._controls, self._monotonic = topics, controls, monotonic
-        self._tokens, self._filled_at, self._hurried = float(BURST), monotonic(), False
-        # Causes are our own words and few: a stranger cannot fill the memory with them.
-        self._complaints = RateLimitedLogger(_log, monotonic=monotonic)
+        self._tokens, self._filled_at, self._limited = float(BURST), monotonic(), False
+        # Causes are few and our own words: a sender cannot fill the memory with them.
+        self._warnings = RateLimitedLogger(_log, monotonic=monotonic)
 
     def handle(self, message: Received) -> list[tuple[str, bytes]]:
-        """Obey one message.
+        """Apply one message.
 
-        A retained message is left alone: it was said some time ago, and to somebody
-        else. Of those that come too fast the first is answered and none is obeyed.
+        A retained message is ignored: it was published earlier and not for this run. Of
+        commands over the rate limit the first is answered and none is applied.
 
         Returns:
-            Topics and payloads to publish in answer; none if it was no command.
+            Topics and payloads of the answer; empty if the message was no command.
         """
         try:
-            place = self._place(message.topic)
-            if place is None or message.retained:
+            command = self._parse_topic(message.topic)
+            if command is None or message.retained:
                 return []
-            answer = self._obey(*place, message.payload) if self._in_time() else self._hurry()
+            answer = self._apply(*command, message.payload) if self._within_rate() else self._rate_exceeded()
             if answer is None:
                 return []
-            verb = place[1] if is_name(place[1]) else UNKNOWN_VERB
+            verb = command[1] if is_name(command[1]) else UNKNOWN_VERB
             return [(self._topics.response(verb), encode(answer))]
         except Exception as error:
-            self._complaints.warn("handling", "a command by MQTT could not be handled", error=error)
+            self._warnings.warn("handling", "an MQTT command could not be handled", error=error)
             return []
 
-    def _place(self, topic: str) -> tuple[str, str] | None:
-        """Kind and verb of a command, or None for anything else."""
+    def _parse_topic(self, topic: str) -> tuple[str, str] | None:
+        """Kind and verb of a command; None for any other topic."""
         for kind, stem in ((_SET, self._topics.setting("")), (_REQUEST, self._topics.request(""))):
             if topic.startswith(stem):
                 return kind, topic.removeprefix(stem)
         return None
 
-    def _obey(self, kind: str, verb: str, payload: bytes) -> ResponsePayload:
+    def _apply(self, kind: str, verb: str, payload: bytes) -> ResponsePayload:
         transaction = None
         try:
-            if verb not in _KNOWN[kind]:
-                message = f"there is no {kind}/{shown(verb)[1:-1]} (there is {', '.join(_KNOWN[kind])})"
+            if verb not in _COMMANDS[kind]:
+                message = f"there is no {kind}/{shown(verb)[1:-1]} (there is {', '.join(_COMMANDS[kind])})"
                 raise RefusedError(message)
-            said = _SWITCHED[payload] if verb == "pause" and payload in _SWITCHED else read(payload or b"{}")
-            transaction = transaction_of(said)
-            data = self._set(verb, said) if kind == _SET else self._ask(verb, said)
+            value = _SWITCH[payload] if verb == "pause" and payload in _SWITCH else parse(payload or b"{}")
+            transaction = transaction_of(value)
+            data = self._set(verb, value) if kind == _SET else self._request(verb, value)
         except HeadnodError as error:
-            cause = f"{kind}/{verb}" if verb in _KNOWN[kind] else "an unknown command"
-            self._complaints.warn(cause, f"{cause} by MQTT was refused: {error}")
-            return ResponsePayload(status="error", error=str(error)[:_LONGEST_ERROR], transaction=transaction)
+            cause = f"{kind}/{verb}" if verb in _COMMANDS[kind] else "an unknown command"
+            self._warnings.warn(cause, f"{cause} by MQTT was refused: {error}")
+            return ResponsePayload(status="error", error=str(error)[:_ERROR_LENGTH], transaction=transaction)
         except Exception as error:
-            self._complaints.warn(f"{kind}/{verb} failed", f"{kind}/{verb} by MQTT failed", error=error)
+            self._warnings.warn(f"{kind}/{verb} failed", f"{kind}/{verb} by MQTT failed", error=error)
             return ResponsePayload(status="error", error="it failed: see headnod's log", transaction=transaction)
         return ResponsePayload(status="ok", data=data, transaction=transaction)
 
-    def _set(self, key: str, said: object) -> dict[str, Any]:
-        value = _only(said, "value")["value"] if isinstance(said, dict) else said
+    def _set(self, key: str, value: object) -> dict[str, Any]:
+        value = _fields(value, "value")["value"] if isinstance(value, dict) else value
         match key:
             case "threshold":
-                self._controls.threshold(value := share(value))
+                self._controls.threshold(value := probability(value))
             case "brightness":
-                self._controls.brightness(value := share(value))
+                self._controls.brightness(value := probability(value))
             case _:
-                self._controls.pause(value := flag(value))
+                self._controls.pause(value := boolean(value))
         return {key: value}
 
-    def _ask(self, verb: str, said: object) -> dict[str, Any]:
-        asked = _only(said, *(("model",) if verb == "activate" else ()))
+    def _request(self, verb: str, value: object) -> dict[str, Any]:
+        fields = _fields(value, *(("model",) if verb == "activate" else ()))
         if verb == "health":
             return present(self._controls.health())
         if verb == "reset":
@@ -186,44 +188,158 @@ class Commands:
         info = self._controls.info()
         if verb == "info":
             return present(info)
-        if asked["model"] not in info.models:
-            message = f"there is no model {shown(asked['model'])} (there is {', '.join(info.models)})"
+        if fields["model"] not in info.models:
+            message = f"there is no model {shown(fields['model'])} (there is {', '.join(info.models)})"
             raise RefusedError(message)
-        self._controls.activate(asked["model"])
-        return {"model": asked["model"]}
+        self._controls.activate(fields["model"])
+        return {"model": fields["model"]}
 
-    def _in_time(self) -> bool:
+    def _within_rate(self) -> bool:
         now = self._monotonic()
         self._tokens = min(BURST, self._tokens + RATE * (now - self._filled_at))
         self._filled_at = now
         if self._tokens < 1:
             return False
         self._tokens -= 1
-        self._hurried = False
+        self._limited = False
         return True
 
-    def _hurry(self) -> ResponsePayload | None:
-        if self._hurried:
+    def _rate_exceeded(self) -> ResponsePayload | None:
+        if self._limited:
             return None
-        self._hurried = True
-        self._complaints.warn("hurry", f"commands by MQTT come too fast: more than {RATE:g} a second are left out")
-        return ResponsePayload(status="error", error=f"too many commands: up to {RATE:g} a second are heard")
+        self._limited = True
+        self._warnings.warn("rate", f"too many MQTT commands: more than {RATE:g} per second are ignored")
+        return ResponsePayload(status="error", error=f"too many commands: at most {RATE:g} per second are applied")
 
 
-def _only(said: object, *needed: str) -> dict[str, Any]:
-    """An object with these keys, and perhaps a transaction.
+def parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
+    """One JSON scalar, or an object of scalars.
+
+    Python's and msgspec's parsers take the last of two equal keys, make infinity of
+    1e999, and accept numbers of any length and strings that cannot be encoded again.
 
     Raises:
-        RefusedError: It is no object, or has more or fewer.
+        RefusedError: It is longer than `MAXIMUM_BYTES`, not UTF-8, not JSON, nested, or has a duplicate key, a
+            number that is not finite or has more than 20 digits, or half of a surrogate pair.
     """
-    if not isinstance(said, dict):
-        message = f"is {shown(said)} (an object)"
+    if len(payload) > MAXIMUM_BYTES:
+        message = f"is longer than {MAXIMUM_BYTES} bytes"
         raise RefusedError(message)
-    for key in sorted(said.keys() - {*needed, "transaction"}):
+    try:
+        value = json.loads(
+            payload.decode(),
+            object_pairs_hook=_unique_keys,
+            parse_float=_finite,
+            parse_int=_short,
+            parse_constant=_no_constant,
+        )
+    except UnicodeDecodeError:
+        raise RefusedError("is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        message = f"is not JSON: {error}"
+        raise RefusedError(message) from None
+    except RecursionError:
+        raise RefusedError("is nested") from None
+    for part in value.values() if isinstance(value, dict) else [value]:
+        _check_scalar(part)
+    return value
+
+
+def probability(value: object) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        RefusedError: It is something else, a boolean included.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        message = f"is {shown(value)} (a number from 0 to 1)"
+        raise RefusedError(message)
+    return float(value)
+
+
+def boolean(value: object) -> bool:
+    """True or false.
+
+    Raises:
+        RefusedError: It is something else, a number included.
+    """
+    if not isinstance(value, bool):
+        message = f"is {shown(value)} (ON, OFF, true or false)"
+        raise RefusedError(message)
+    return value
+
+
+def transaction_of(value: object) -> str | None:
+    """The id that the answer repeats; None if the command has none.
+
+    Raises:
+        RefusedError: It is not a text of 1 to 64 characters.
+    """
+    transaction = value.get("transaction") if isinstance(value, dict) else None
+    if transaction is None:
+        return None
+    if not isinstance(transaction, str) or not 0 < len(transaction) <= _TRANSACTION_LENGTH:
+        message = f"transaction: is {shown(transaction)} (a text of up to {_TRANSACTION_LENGTH} characters)"
+        raise RefusedError(message)
+    return transaction
+
+
+def shown(value: object) -> str:
+    """A received value for a log or an answer: short, and in ASCII without control characters."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
+
+
+def _fields(value: object, *needed: str) -> dict[str, Any]:
+    """An object with exactly these keys, and optionally a transaction."""
+    if not isinstance(value, dict):
+        message = f"is {shown(value)} (an object)"
+        raise RefusedError(message)
+    for key in sorted(value.keys() - {*needed, "transaction"}):
         message = f"there is no key {shown(key)}"
         raise RefusedError(message)
     for key in needed:
-        if key not in said:
+        if key not in value:
             message = f"'{key}' is missing"
             raise RefusedError(message)
-    return said
+    return value
+
+
+def _check_scalar(value: object) -> None:
+    if isinstance(value, dict | list):
+        raise RefusedError("is nested")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise RefusedError("has half of a surrogate pair") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in unique:
+            message = f"has {shown(key)} twice"
+            raise RefusedError(message)
+        unique[key] = value
+    return unique
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        message = f"{shown(digits)} is not finite"
+        raise RefusedError(message)
+    return value
+
+
+def _short(digits: str) -> int:
+    if len(digits) > _MAXIMUM_DIGITS:
+        message = f"has a number of {len(digits)} digits"
+        raise RefusedError(message)
+    return int(digits)
+
+
+def _no_constant(name: str) -> NoReturn:
+    message = f"{name} is not finite"
+    raise RefusedError(message)

@@ -1,120 +1,204 @@
-"""When Home Assistant is told what there is: at every connection, after its own start, after a change.
+"""Publishes Home Assistant discovery, and empties the retained topics of former settings.
 
-Alone because it is a matter of seconds: steps with a pause between them, a random
-delay after Home Assistant's birth, so that a house full of listeners does not talk
-at once, and a moment after the last word, when it has subscribed to what it was
-told of.
+Discovery is published at every connection, after a start of Home Assistant and after a
+change, in steps with a pause between them. A broker keeps a retained message for ever,
+and Home Assistant its entity; after a change of node, base, discovery prefix or form the
+former topics are emptied.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import random
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
+
+from headnod.files import write_whole
 from headnod.mqtt.client import MqttClient
-from headnod.mqtt.retained_topics import PAUSE, RetainedTopics
+from headnod.mqtt.homeassistant import Fits
 
-Takes = Callable[[str, bytes], bool]
-"""Whether the broker takes a retained message of this topic and payload."""
+_log = logging.getLogger(__name__)
+
+MIGRATE = b'{"migrate_discovery": true}'
+"""Announces to Home Assistant that an entity moves to another topic and keeps its settings."""
+
+PAUSE = 2.0
+"""Seconds that Home Assistant needs to remove an entity; announced again at once, it is skipped."""
 
 SPREAD = 30.0
-"""Seconds within which a listener speaks after Home Assistant's birth."""
+"""Seconds over which listeners spread their announcements after a start of Home Assistant."""
+
+_DEVICE = re.compile(r"\A(?P<prefix>.+)/device/(?P<object>[^/]+)/config\Z")
+_COMPONENT = re.compile(r"\A(?P<prefix>.+)/[^/]+/(?P<object>[^/]+)/[^/]+/config\Z")
+
+
+class RetainedTopics:
+    """The topics of discovery, and of the listener itself under any name it had."""
+
+    def __init__(self, path: Path | None, *, own: Iterable[str] = ()) -> None:
+        """Read the topics.
+
+        Args:
+            path: Their file; None keeps them in memory, so a change of name between two runs leaves topics behind.
+            own: Topics retained under the present name by other parts; they are in no plan.
+        """
+        self._path, self._own = path, frozenset(own)
+        self._topics = set(self._read())
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """All that was published and not removed."""
+        return frozenset(self._topics)
+
+    def plan(self, wanted: Mapping[str, bytes]) -> list[dict[str, bytes]]:
+        """What to publish so that exactly `wanted` remains.
+
+        Topics that are no longer wanted are emptied first. If only the form of discovery
+        changed, they are first marked as moving and emptied last, so that Home Assistant
+        keeps the user's changes to the entities.
+
+        Returns:
+            Steps of payloads by topic, all to be retained, with `PAUSE` between them; usually one.
+        """
+        outdated = sorted(self._topics - wanted.keys() - self._own)
+        self._save(self._topics | wanted.keys() | self._own)
+        owners = {_owner(topic) for topic in wanted}
+        moving = [topic for topic in outdated if _owner(topic) in owners]
+        steps = (
+            {topic: MIGRATE if topic in moving else b"" for topic in outdated},
+            dict(wanted),
+            dict.fromkeys(moving, b""),
+        )
+        return [step for step in steps if step]
+
+    def complete(self, wanted: Iterable[str]) -> None:
+        """Drop the removed topics, now that the broker has acknowledged the whole plan."""
+        self._save(set(wanted) | self._own)
+
+    def _save(self, topics: set[str]) -> None:
+        if topics == self._topics:
+            return
+        self._topics = topics
+        if self._path is None:
+            return
+        try:
+            write_whole(self._path, msgspec.json.encode(sorted(topics)))
+        except OSError as error:
+            message = "%s: %s; messages retained under a former name may remain at the broker"
+            _log.warning(message, self._path, error.strerror)
+
+    def _read(self) -> list[str]:
+        if self._path is None:
+            return []
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=list[str])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            _log.warning("%s: cannot be read (%s) and is replaced", self._path, error)
+            return []
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """How Home Assistant is told."""
+    """What to announce to Home Assistant."""
 
-    wanted: Callable[[Takes], Mapping[str, bytes]]
-    """Payloads by topic of all that it shall know, within what the broker takes."""
+    messages: Callable[[Fits], Mapping[str, bytes]]
+    """Payloads by topic, within the limits of the broker; empty removes what was announced before."""
 
-    ledger: RetainedTopics
-    """What it was told before."""
+    retained: RetainedTopics
+    """What was announced before."""
 
     birth: str
-    """Where it says that it has started; empty if nobody listens to that."""
+    """The topic of Home Assistant's birth message; empty if discovery is off."""
 
 
 class DiscoveryPublisher:
-    """Publishes discovery, and remembers in the ledger what it has published."""
+    """Publishes discovery step by step."""
 
     def __init__(
         self,
-        wanted: Callable[[], Mapping[str, bytes]],
-        ledger: RetainedTopics,
-        link: MqttClient,
+        discovery: Discovery,
+        client: MqttClient,
         *,
-        introduced: Callable[[], None],
+        on_announced: Callable[[], None],
         rng: random.Random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Announce over a link.
+        """Prepare to publish.
 
         Args:
-            wanted: Payloads by topic of all that Home Assistant shall know; where
-                there are none, what it was told before is taken back.
-            ledger: What it was told before.
-            link: The way to it.
-            introduced: Is called when Home Assistant listens to what it was told
-                of, and knows nothing yet of what is not retained.
-            rng: Spreads announcements after a birth.
-            monotonic: A clock in seconds that is never set.
+            discovery: What to announce.
+            client: The connection to the broker.
+            on_announced: Called once Home Assistant has had time to subscribe to the announced topics.
+            rng: Spreads announcements after Home Assistant's birth message.
+            monotonic: Monotonic clock, in seconds.
         """
-        self._wanted, self._ledger, self._link = wanted, ledger, link
-        self._introduced, self._rng, self._monotonic = introduced, rng, monotonic
+        self._discovery, self._client, self._on_announced = discovery, client, on_announced
+        self._rng, self._monotonic = rng, monotonic
         self._due: float | None = None
         self._subscribed: float | None = None
         self._steps: list[dict[str, bytes]] = []
-        self._told: dict[str, bytes] = {}
-        self._missing = self._plans = 0
+        self._published: dict[str, bytes] = {}
+        self._unacknowledged = self._plans = 0
 
-    def soon(self) -> None:
-        """Announce at the next turn."""
+    def publish_soon(self) -> None:
+        """Publish at the next `run`."""
         self._due = self._monotonic()
         self._steps = []
 
-    def if_changed(self) -> None:
-        """Announce at the next turn if what Home Assistant shall know is no longer what it was told."""
-        if self._wanted() != self._told:
-            self.soon()
+    def publish_if_changed(self) -> None:
+        """Publish at the next `run` if the messages have changed."""
+        if self._messages() != self._published:
+            self.publish_soon()
 
-    def after_birth(self) -> None:
-        """Home Assistant has just started."""
+    def publish_after_birth(self) -> None:
+        """Publish within `SPREAD` seconds: Home Assistant has started."""
         if self._due is None:
             self._due = self._monotonic() + self._rng.uniform(0.0, SPREAD)
 
     def run(self) -> float | None:
-        """Publish what is due; gives the seconds until more is, or None."""
-        if not self._link.connected:
+        """Publish what is due; returns the seconds until more is, or None."""
+        if not self._client.connected:
             return None
         now = self._monotonic()
         if self._subscribed is not None and self._subscribed <= now:
             self._subscribed = None
-            self._introduced()
+            self._on_announced()
         if self._due is not None and self._due <= now:
-            self._take_step(now)
-        dates = [date - now for date in (self._due, self._subscribed) if date is not None]
-        return min(dates, default=None)
+            self._publish_step(now)
+        return min((date - now for date in (self._due, self._subscribed) if date is not None), default=None)
 
-    def _take_step(self, now: float) -> None:
+    def _messages(self) -> dict[str, bytes]:
+        return dict(self._discovery.messages(self._client.limits.fits))
+
+    def _publish_step(self, now: float) -> None:
         if not self._steps:
-            wanted = dict(self._wanted())
-            self._steps, self._told = self._ledger.plan(wanted), wanted
-            self._missing = sum(len(step) for step in self._steps)
+            self._published = self._messages()
+            self._steps = self._discovery.retained.plan(self._published)
+            self._unacknowledged = sum(len(step) for step in self._steps)
             self._plans += 1
         step, *self._steps = self._steps or [{}]
         self._due = now + PAUSE if self._steps else None
-        self._subscribed = now + PAUSE if self._told and not self._steps else None
+        self._subscribed = now + PAUSE if self._published and not self._steps else None
         for topic, payload in step.items():
-            self._link.publish(
-                topic, payload, retain=True, acknowledged=functools.partial(self._acknowledged, self._plans)
-            )
+            acknowledged = functools.partial(self._acknowledged, self._plans)
+            self._client.publish(topic, payload, retain=True, acknowledged=acknowledged)
 
     def _acknowledged(self, plan: int, refusal: str | None) -> None:
         if refusal is None and plan == self._plans:
-            self._missing -= 1
-            if not self._missing and not self._steps:
-                self._ledger.settle(self._told)
+            self._unacknowledged -= 1
+            if not self._unacknowledged and not self._steps:
+                self._discovery.retained.complete(self._published)
+
+
+def _owner(topic: str) -> tuple[str, str]:
+    """Prefix and listener of a discovery topic of either form."""
+    found = _DEVICE.match(topic) or _COMPONENT.match(topic)
+    return (found["prefix"], found["object"]) if found else ("", topic)

@@ -95,10 +95,9 @@ class MqttPublisher:
         self._delivery = Delivery(outbox, self._link, wake=self._turns.wake, rng=rng, rate=rate, monotonic=monotonic)
         self._announcer = (
             DiscoveryPublisher(
-                lambda: discovery.wanted(self._link.limits.takes),
-                discovery.ledger,
+                discovery,
                 self._link,
-                introduced=self._present,
+                on_announced=self._present,
                 rng=rng,
                 monotonic=monotonic,
             )
@@ -182,7 +181,7 @@ class MqttPublisher:
         if self._link.limits.retain_available:
             self._restate()
         if self._announcer is not None:
-            self._announcer.soon()
+            self._announcer.publish_soon()
         self._present()
 
     def _restate(self) -> None:
@@ -204,13 +203,13 @@ class MqttPublisher:
     def _heard(self, message: Message) -> None:
         if message.topic == self._birth:
             if self._announcer is not None and message.payload == ONLINE.encode() and not message.retained:
-                self._announcer.after_birth()
+                self._announcer.publish_after_birth()
                 self._present()
         elif self._obey is not None:
             for topic, payload in self._obey(message):
                 limits = self._link.limits
                 self._link.publish(
-                    topic, payload if limits.takes(topic, payload) else shortened(payload, limits.largest)
+                    topic, payload if limits.fits(topic, payload) else shortened(payload, limits.largest)
                 )
 
     def _nudge(self) -> bool:
@@ -224,7 +223,7 @@ class MqttPublisher:
             self._stale = False
             self._link.publish(self._topics.info, encode(self._info()), retain=True)
             if self._announcer is not None:
-                self._announcer.if_changed()
+                self._announcer.publish_if_changed()
         if self._report or self._monotonic() >= self._next_report:
             self._report, self._next_report = False, self._monotonic() + self._health_every
             if self._link.connected:

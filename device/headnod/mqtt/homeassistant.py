@@ -1,0 +1,294 @@
+"""Home Assistant's MQTT discovery: the messages that make a listener appear there, and its entities.
+
+One message with the whole device, or one per entity for installations from before
+2024.11. Both give an entity the same id, so a change of form keeps it. Each entity is a
+mapping of Home Assistant's own option names.
+https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from headnod.errors import ConfigError
+from headnod.mqtt.payloads import InfoPayload, scores
+from headnod.mqtt.topics import OFFLINE, ONLINE, Topics, is_base, slug
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, State
+
+Form = Literal["device", "component"]
+"""One message per listener, or one per entity."""
+
+Fits = Callable[[str, bytes], bool]
+"""Whether the broker accepts a retained message of this topic and payload."""
+
+PREFIX = "homeassistant"
+"""Home Assistant's default discovery prefix."""
+
+Entity = dict[str, Any]
+
+_MISSED_REPORTS = 4.5
+"""Reports that may be missing before an entity becomes unavailable."""
+
+_DIAGNOSTIC = {"entity_category": "diagnostic"}
+_DISABLED = {**_DIAGNOSTIC, "enabled_by_default": False}
+_MEASURED = {"state_class": "measurement"}
+_COUNTED = {"state_class": "total_increasing"}
+_WHOLE = {"suggested_display_precision": 0}
+_SECONDS = {"device_class": "duration", "unit_of_measurement": "s", **_WHOLE, **_COUNTED, **_DISABLED}
+_MICROPHONE_PROBLEMS = (State.WAITING, State.DEAF, State.CLIPPING)
+
+
+def discovery(
+    info: InfoPayload,
+    topics: Topics,
+    *,
+    prefix: str = PREFIX,
+    form: Form = "device",
+    fits: Fits = lambda _topic, _payload: True,
+) -> dict[str, bytes]:
+    """The discovery messages of a listener.
+
+    Args:
+        info: Labels, models and intervals of the entities.
+        topics: The topics of the listener.
+        prefix: The discovery prefix.
+        form: One message for the device, or one for each entity.
+        fits: Whether the broker accepts a message; a device that is too large is published by entity.
+
+    Returns:
+        Payloads by topic, to be retained.
+
+    Raises:
+        ConfigError: The prefix is not a valid topic, or the listener's topics lie inside it.
+    """
+    check_prefix(prefix, topics)
+    shared = _shared(info, topics)
+    components = {key: _component(key, entity, topics) for key, entity in entities(info, topics).items()}
+    if form == "device":
+        topic = f"{prefix}/device/{object_id(topics)}/config"
+        payload = msgspec.json.encode({**shared, "components": components})
+        if fits(topic, payload):
+            return {topic: payload}
+    return {
+        f"{prefix}/{entity.pop('platform')}/{object_id(topics)}/{key}/config": msgspec.json.encode(shared | entity)
+        for key, entity in components.items()
+    }
+
+
+def object_id(topics: Topics) -> str:
+    """Home Assistant's id of a listener: base and node, as in `headnod_kitchen`."""
+    return f"{topics.base.replace('/', '_')}_{topics.node}"
+
+
+def birth(prefix: str = PREFIX) -> str:
+    """The topic on which Home Assistant publishes `online` after its start."""
+    return f"{prefix}/status"
+
+
+def check_prefix(prefix: str, topics: Topics) -> None:
+    """Check a discovery prefix.
+
+    Raises:
+        ConfigError: It is not a valid topic, or the listener's topics lie inside it.
+    """
+    if not is_base(prefix):
+        message = f"mqtt.discovery_prefix: '{prefix}' (letters, digits, hyphens and underscores, levels separated by /)"
+        raise ConfigError(message)
+    if f"{topics.base}/".startswith(f"{prefix}/"):
+        message = f"mqtt.base: '{topics.base}' lies inside mqtt.discovery_prefix '{prefix}' (choose another)"
+        raise ConfigError(message)
+
+
+def entities(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
+    """Every entity by its key, with its platform and without the options that all share."""
+    return {**_estimates(info, topics), **_health(info, topics), **_info(topics), **_controls(info, topics)}
+
+
+def json_template(values: dict[str, str]) -> str:
+    """A template (Jinja) that makes one JSON object of these expressions.
+
+    >>> json_template({"genre": "value_json.genre"})
+    "{{ { 'genre': value_json.genre } | to_json }}"
+    """
+    inside = ", ".join(f"'{key}': {value}" for key, value in values.items())
+    return f"{{{{ {{ {inside} }} | to_json }}}}"
+
+
+def _shared(info: InfoPayload, topics: Topics) -> dict[str, Any]:
+    return {
+        "device": {
+            "identifiers": [object_id(topics)],
+            "name": topics.node,
+            "manufacturer": "headnod",
+            "model": "Music genre listener",
+            "hw_version": info.board or "unknown board",
+            "sw_version": info.version,
+        },
+        "origin": {"name": "headnod", "sw_version": info.version},
+        # A list, so that one entity may override it: Home Assistant refuses list and single topic together.
+        "availability": [
+            {"topic": topics.status, "payload_available": ONLINE, "payload_not_available": OFFLINE},
+        ],
+        "qos": 1,
+    }
+
+
+def _component(key: str, entity: Entity, topics: Topics) -> Entity:
+    node = slug(topics.node).strip("_") or "headnod"
+    return {
+        **entity,
+        "unique_id": f"{object_id(topics)}_{key}",
+        "default_entity_id": f"{entity['platform']}.{node}_{key}",
+    }
+
+
+def _entity(platform: str, name: str | None, template: str, **options: Any) -> Entity:  # noqa: ANN401 - of any type
+    return {"platform": platform, "name": name, "value_template": template, **options}
+
+
+def _sensor(name: str | None, expression: str, **options: Any) -> Entity:  # noqa: ANN401 - of any type
+    return _entity("sensor", name, f"{{{{ {expression} }}}}", **options)
+
+
+def _binary_sensor(name: str, condition: str, **options: Any) -> Entity:  # noqa: ANN401 - of any type
+    return _entity("binary_sensor", name, f"{{{{ 'ON' if {condition} else 'OFF' }}}}", **options)
+
+
+def _attributes(topic: str, *fields: str, **expressions: str) -> dict[str, str]:
+    """Options that add these fields of the payload, or null, and these expressions as attributes."""
+    values = {field: f"value_json.get('{field}')" for field in fields} | expressions
+    return {"json_attributes_topic": topic, "json_attributes_template": json_template(values)}
+
+
+def _unit(unit: str, **options: str) -> dict[str, Any]:
+    return {"unit_of_measurement": unit, **options, **_WHOLE, **_MEASURED}
+
+
+def _estimates(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
+    live = {"state_topic": topics.state, "expire_after": math.ceil(_MISSED_REPORTS * info.every_s)}
+    # Home Assistant's database gets a row whenever an attribute changes: the genre has few that seldom change,
+    # names of tags without their scores, and one decimal.
+    seldom = _attributes(
+        *(topics.state, "runner_up", "state", "model", "held_by"),
+        tags="value_json.get('tags', {}) | list | sort",
+        energy="value_json.energy | round(1) if 'energy' in value_json else none",
+    )
+    genre = {"icon": "mdi:music", "device_class": "enum", "options": [*info.labels, SILENCE, UNKNOWN]}
+    song = {"icon": "mdi:playlist-music", "device_class": "enum", "options": [*info.labels]}
+    every_score = _attributes(topics.state, *scores(dict.fromkeys(info.labels, 0.0)))
+    confidence = "(value_json.confidence * 100) | round(1)"
+    latency = _unit("ms", device_class="duration")
+    return {
+        "genre": _sensor(None, "value_json.genre", **genre, **seldom, **live),
+        "confidence": _sensor("Confidence", confidence, **_unit("%", icon="mdi:percent"), **every_score, **live),
+        "level": _sensor("Level", "value_json.level_dbfs", **_unit("dBFS", icon="mdi:volume-high"), **live),
+        "music": _binary_sensor("Music", "value_json.music", device_class="sound", **live),
+        "song": _sensor(
+            "Last song",
+            "value_json.genre",
+            state_topic=topics.song,
+            **song,
+            **_attributes(topics.song, "start", "end", "duration_s", "stability"),
+        ),
+        "latency": _sensor("Latency", "value_json.latency_ms", **latency, **_DISABLED, **live),
+    }
+
+
+def _health(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
+    live = {"state_topic": topics.health, "expire_after": math.ceil(_MISSED_REPORTS * info.health_every_s)}
+    shown = {**_DIAGNOSTIC, **live}
+    problems = ", ".join(f"'{state}'" for state in _MICROPHONE_PROBLEMS)
+    state = {"device_class": "enum", "options": [str(state) for state in State]}
+    memory = _unit("MiB", device_class="data_size")
+    # Home Assistant takes the text None for an unknown value.
+    temperature, celsius = "value_json.get('temperature_c')", _unit("°C", device_class="temperature")
+    return {
+        "microphone": _binary_sensor(
+            "Microphone",
+            f"value_json.state in [{problems}]",
+            device_class="problem",
+            **_attributes(topics.health, "message"),
+            **shown,
+        ),
+        "state": _sensor("State", "value_json.state", **state, **shown),
+        "queue": _sensor("Queue", "value_json.queued", icon="mdi:tray-full", **_MEASURED, **shown),
+        "discarded": _sensor("Discarded", "value_json.discarded", icon="mdi:tray-remove", **_COUNTED, **shown),
+        "dropped": _sensor("Dropped sound", "value_json.dropped_s", **_SECONDS, **live),
+        "uptime": _sensor("Uptime", "value_json.uptime_s", **_SECONDS, **live),
+        "memory": _sensor("Memory", "value_json.memory_mb", **memory, **_DISABLED, **live),
+        "temperature": _sensor("Temperature", temperature, **celsius, **shown),
+    }
+
+
+def _info(topics: Topics) -> dict[str, Entity]:
+    static = {"state_topic": topics.info, **_DIAGNOSTIC}
+    return {
+        "connectivity": {
+            "platform": "binary_sensor",
+            "name": "Connectivity",
+            "device_class": "connectivity",
+            "state_topic": topics.status,
+            "payload_on": ONLINE,
+            "payload_off": OFFLINE,
+            # The only entity that stays available while the listener is away.
+            "availability": [],
+            **_DIAGNOSTIC,
+        },
+        "version": _sensor("Version", "value_json.version", icon="mdi:tag", **static),
+        "model": _sensor("Model", "value_json.model", icon="mdi:brain", **static),
+    }
+
+
+def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
+    changeable = {"state_topic": topics.info, "entity_category": "config"}
+    percent = {"min": 0, "max": 100, "step": 1, "unit_of_measurement": "%", "command_template": "{{ value / 100 }}"}
+    # A version with its serial is text that Home Assistant cannot order: any other version is an update.
+    version = "(value_json.{}.split('-') | last)"
+    serial = "(' (' ~ value_json.{0} ~ ')' if value_json.get('{0}') else '')"
+    same_name = "value_json.latest_model.rpartition('-')[0] == value_json.model.rpartition('-')[0]"
+    renamed = f"{version.format('latest_model')} if {same_name} else value_json.latest_model"
+    versions = {
+        "installed_version": f"{version.format('model')} ~ {serial.format('serial')}",
+        "latest_version": f"({renamed}) ~ {serial.format('latest_serial')}",
+        "title": f"'{info.model.rpartition('-')[0]}'",
+    }
+    return {
+        "threshold": _entity(
+            "number",
+            "Certainty",
+            "{{ (value_json.certainty * 100) | round(0) }}",
+            icon="mdi:tune",
+            command_topic=topics.setting("threshold"),
+            **percent,
+            **changeable,
+        ),
+        "brightness": _entity(
+            "number",
+            "Brightness",
+            "{{ (value_json.brightness * 100) | round(0) }}",
+            icon="mdi:brightness-6",
+            command_topic=topics.setting("brightness"),
+            **percent,
+            **changeable,
+        ),
+        "pause": _entity(
+            "switch",
+            "Pause",
+            "{{ 'ON' if value_json.paused else 'OFF' }}",
+            icon="mdi:pause",
+            command_topic=topics.setting("pause"),
+            **changeable,
+        ),
+        "update": _entity(
+            "update",
+            "Model",
+            json_template(versions),
+            command_topic=topics.request("activate"),
+            payload_install=msgspec.json.encode({"model": info.latest_model}).decode(),
+            **changeable,
+        ),
+    }
