@@ -11,13 +11,13 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.golden import chirp
 from headnod.inference.manifest import CARD
 from headnod.inference.model import GenreModel
-from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive
+from headnod_train.dataset.archive import ArchiveError, read_archive, window_features
 from headnod_train.evaluation.evaluate import evaluate
-from headnod_train.packaging.dataset_info import Collection
+from headnod_train.packaging.dataset_info import DatasetInfo
 from headnod_train.packaging.pack import PackError, pack
 from headnod_train.training import run_folder
-from headnod_train.training.augment import Augmentation
-from headnod_train.training.run_folder import Quantised, Recipe, RunError, Settings, draft, runnable
+from headnod_train.training.augment import MelAugmentation
+from headnod_train.training.run_folder import Quantised, Recipe, RunError, TrainingSettings, draft, runnable
 from support.tone_archive import GENRES, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 FRONT_END = FrontEnd(n_mfcc=20)
 QUIET = Console(quiet=True)
-TONES = Collection("tones", "Made by a formula: nobody's.")
+TONES = DatasetInfo("tones", "Made by a formula: nobody's.")
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def archive(tmp_path_factory):
 def run(tmp_path_factory, archive):
     run = tmp_path_factory.mktemp("run")
     fit(
-        archive, run, Settings(epochs=6, batch=4, width=8),
-        front_end=FRONT_END, augmentation=Augmentation(), console=QUIET,
+        archive, run, TrainingSettings(epochs=6, batch=4, width=8),
+        front_end=FRONT_END, augmentation=MelAugmentation(), console=QUIET,
     )  # fmt: skip
     quantise(run, archive, console=QUIET)
     return run
@@ -69,7 +69,7 @@ def test_the_device_loads_the_bundle_and_proves_its_golden_numbers(bundle):
 
 def test_the_device_gives_the_scores_that_training_gave(bundle, run, archive):
     recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
-    features, _ = heard_windows(read_archive(archive, FRONT_END).subset("valid"), FRONT_END)
+    features, _ = window_features(read_archive(archive, FRONT_END).subset("valid"), FRONT_END)
     network = keras.models.load_model(run / run_folder.WEIGHTS, compile=False)
     standard = (features - np.array(recipe.mean, np.float32)) / np.array(recipe.deviation, np.float32)
     trained = network.predict(standard, verbose=0)
@@ -131,7 +131,7 @@ def test_the_same_bundle_measured_from_the_command_line_needs_no_tensorflow(bund
 def test_nothing_of_the_collection_is_in_the_bundle(bundle, archive):
     with np.load(bundle / "golden.npz") as golden:
         windows, heard = golden["features"], golden["chirp_features"]
-    features, _ = heard_windows(read_archive(archive, FRONT_END), FRONT_END)
+    features, _ = window_features(read_archive(archive, FRONT_END), FRONT_END)
     nearest = min(np.abs(window - feature).mean() for window in windows for feature in features)
     assert nearest > 1.0
     assert np.allclose(heard, FRONT_END.mfcc(chirp(FRONT_END)), atol=1e-3)

@@ -12,7 +12,7 @@ import numpy as np
 
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.testing import ManualClock
-from headnod_train.simulator.simulated_listener import Imagined
+from headnod_train.simulator.simulated_listener import SimulatedListener
 from support.mqtt_broker import HOST, Broker, Heard, free_port
 from support.mqtt_payloads import KITCHEN, health, info, song
 
@@ -87,8 +87,8 @@ class Kit(Broker):
 
 def estimate():
     clock = ManualClock()
-    listener = Imagined("kitchen", boot="b1", every=3.0, rng=np.random.default_rng(1))
-    heard, _ = listener.hear(clock.now(), 0.0)
+    listener = SimulatedListener("kitchen", boot="b1", every=3.0, rng=np.random.default_rng(1))
+    heard, _ = listener.next_estimate(clock.now(), 0.0)
     return estimate_payload(heard, node="kitchen", boot="b1")
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
 from headnod.inference.model import softmax
-from headnod_train.dataset.archive import heard_windows
+from headnod_train.dataset.archive import window_features
 from support.tone_archive import GENRES
 
 FRONT_END = FrontEnd(n_mfcc=20)
@@ -26,7 +26,7 @@ class Nearest:
     def __init__(self, archive, *, certainty=0.0, front_end=FRONT_END):
         self.manifest = manifest_of(certainty=certainty, front_end=front_end)
         self.labels, self.front_end = GENRES, front_end
-        features, tracks = heard_windows(archive.subset("train"), front_end)
+        features, tracks = window_features(archive.subset("train"), front_end)
         genres = archive.subset("train").targets(GENRES)[tracks]
         self._centres = np.stack([features[genres == genre].mean(axis=(0, 1)) for genre in range(len(GENRES))])
 

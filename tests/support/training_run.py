@@ -6,10 +6,10 @@ import numpy as np
 
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import Calibration
-from headnod_train.dataset.archive import heard_windows, read_archive
+from headnod_train.dataset.archive import read_archive, window_features
 from headnod_train.training import run_folder
-from headnod_train.training.augment import Augmentation
-from headnod_train.training.run_folder import Quantised, Recipe, Settings
+from headnod_train.training.augment import MelAugmentation
+from headnod_train.training.run_folder import Quantised, Recipe, TrainingSettings
 from support.tflite_writer import dense
 
 FRONT_END = FrontEnd(n_mfcc=20)
@@ -20,7 +20,7 @@ def write_run(run: Path, archive: Path, *, sides: tuple[str, ...] = ("train",), 
     """Each genre's score is its likeness to the mean of its training windows."""
     played = read_archive(archive, FRONT_END)
     learning = played.chosen(np.isin(played.splits, sides))
-    features, tracks = heard_windows(learning, FRONT_END)
+    features, tracks = window_features(learning, FRONT_END)
     mean, deviation = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), 1e-3)
     standard = ((features - mean) / deviation).reshape(len(features), -1)
     labels = learning.labels
@@ -29,7 +29,7 @@ def write_run(run: Path, archive: Path, *, sides: tuple[str, ...] = ("train",), 
     weights = np.rint(centres * (100.0 / np.abs(centres).max()))
     recipe = Recipe(
         archive.name, len(learning), labels, FRONT_END, tuple(map(float, mean)), tuple(map(float, deviation)),
-        Augmentation(), Settings(epochs=1, seed=seed, sides=sides),
+        MelAugmentation(), TrainingSettings(epochs=1, seed=seed, sides=sides),
     )  # fmt: skip
     run_folder.start(run, recipe, [str(track) for track in learning.tracks])
     shape, scale = (1, FRONT_END.frames, FRONT_END.n_mfcc), 1e-4

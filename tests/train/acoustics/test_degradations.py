@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.acoustics.bands import Bands, heard_through, to_decibels, to_power
-from headnod_train.acoustics.loudspeakers import Clip, Device
+from headnod_train.acoustics.bands import Bands, apply_all, to_decibels, to_power
+from headnod_train.acoustics.loudspeakers import Clipping, Transducer
 from headnod_train.acoustics.noises import Hum, Noise
-from headnod_train.acoustics.reverberation import MeasuredRooms, Room, gains_of
+from headnod_train.acoustics.reverberation import MeasuredRooms, Reverberation, gains_of
 from support.signals import music
 
 FRONT_END = FrontEnd()
@@ -15,13 +15,13 @@ BANDS = Bands(FRONT_END)
 LOUD = FRONT_END.log_mel(music(8.0))[None]
 
 STEPS = [
-    Room(), Device(), Clip(), Hum(), Noise("white"), Noise("pink"), Noise("fan"), Noise("babble"),
+    Reverberation(), Transducer(), Clipping(), Hum(), Noise("white"), Noise("pink"), Noise("fan"), Noise("babble"),
     MeasuredRooms((np.full((3, FRONT_END.n_mels), 0.3, np.float32),)),
 ]  # fmt: skip
 
 
 def bent(step, log_mel=LOUD, seed=0):
-    return step.bend(log_mel, BANDS, np.random.default_rng(seed))
+    return step.apply(log_mel, BANDS, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
@@ -45,17 +45,17 @@ def test_rows_are_changed_each_in_its_own_way(step):
 
 
 def test_sound_goes_through_one_thing_after_another():
-    steps = (Room(), Noise("pink", (10.0, 10.0)))
+    steps = (Reverberation(), Noise("pink", (10.0, 10.0)))
     rng = np.random.default_rng(0)
-    expected = steps[1].bend(steps[0].bend(LOUD, BANDS, rng), BANDS, rng)
-    assert np.array_equal(heard_through(steps, LOUD, BANDS, np.random.default_rng(0)), expected)
+    expected = steps[1].apply(steps[0].apply(LOUD, BANDS, rng), BANDS, rng)
+    assert np.array_equal(apply_all(steps, LOUD, BANDS, np.random.default_rng(0)), expected)
 
 
 @pytest.mark.parametrize("decay", [0.4, 1.2])
 def test_a_clap_dies_away_at_the_rate_of_the_room(decay):
     clap = np.full((200, 20, FRONT_END.n_mels), -100.0, np.float32)
     clap[:, 2] = 0.0
-    room = Room(decay=(decay, decay), direct=(0.0, 0.0), damping=(1.0, 1.0))
+    room = Reverberation(decay=(decay, decay), direct=(0.0, 0.0), damping=(1.0, 1.0))
     tail = to_decibels(to_power(bent(room, clap)).mean(axis=(0, 2)))
     frames = round(0.3 / BANDS.seconds)
     fallen = tail[4] - tail[4 + frames]
@@ -65,7 +65,7 @@ def test_a_clap_dies_away_at_the_rate_of_the_room(decay):
 def test_high_tones_die_away_sooner():
     clap = np.full((200, 12, FRONT_END.n_mels), -100.0, np.float32)
     clap[:, 2] = 0.0
-    late = to_decibels(to_power(bent(Room((0.8, 0.8), (0.0, 0.0), (0.5, 0.5)), clap))[:, 8].mean(axis=0))
+    late = to_decibels(to_power(bent(Reverberation((0.8, 0.8), (0.0, 0.0), (0.5, 0.5)), clap))[:, 8].mean(axis=0))
     low, high = late[BANDS.centres < 1000].mean(), late[BANDS.centres > 6000].mean()
     assert low > high + 10
 
@@ -73,7 +73,7 @@ def test_high_tones_die_away_sooner():
 @pytest.mark.parametrize("direct", [-3.0, 6.0])
 def test_direct_sound_stands_over_the_rest_as_asked(direct):
     steady = np.zeros((40, 40, FRONT_END.n_mels), np.float32)
-    room = Room(decay=(0.5, 0.5), direct=(direct, direct))
+    room = Reverberation(decay=(0.5, 0.5), direct=(direct, direct))
     power = to_power(bent(room, steady))[:, 25:].mean()
     assert power == pytest.approx(1 + 10 ** (-direct / 10), rel=0.05)
 
@@ -117,7 +117,7 @@ def test_hum_stands_in_the_lowest_bands():
 
 
 def test_a_device_lets_half_the_power_through_at_its_ends():
-    plain = Device(low=(200.0, 200.0), high=(4000.0, 4000.0), order=(4, 4), resonances=0)
+    plain = Transducer(low=(200.0, 200.0), high=(4000.0, 4000.0), order=(4, 4), resonances=0)
     response = plain.responses(1, BANDS, np.random.default_rng(0))[0]
     assert np.interp([200.0, 900.0, 4000.0], BANDS.centres, response) == pytest.approx([-3, 0, -3], abs=0.3)
     assert np.interp(8000.0, BANDS.centres, response) == pytest.approx(-24, abs=0.3)
@@ -131,7 +131,7 @@ def test_clipping_of_coloured_noise_is_what_clipping_its_samples_gives():
     noise = (0.1 * noise / noise.std()).astype(np.float32)
     limit = 0.1 * 10 ** (3 / 20)
     before, real = FRONT_END.log_mel(noise), FRONT_END.log_mel(np.clip(noise, -limit, limit))
-    said = bent(Clip((3.0, 3.0)), before[None])[0]
+    said = bent(Clipping((3.0, 3.0)), before[None])[0]
     change, told = (to_power(real).mean(axis=0), to_power(said).mean(axis=0))
     gap = np.abs(to_decibels(told) - to_decibels(change))
     # Distortion of a higher order than the fifth is counted to the fifth.
@@ -141,4 +141,4 @@ def test_clipping_of_coloured_noise_is_what_clipping_its_samples_gives():
 
 
 def test_much_headroom_clips_nothing():
-    assert bent(Clip((40.0, 40.0))) == pytest.approx(LOUD, abs=1e-3)
+    assert bent(Clipping((40.0, 40.0))) == pytest.approx(LOUD, abs=1e-3)

@@ -12,7 +12,7 @@ import pytest
 from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import FrontEnd
 from headnod_train.acoustics.bands import Bands
-from headnod_train.acoustics.loudspeakers import Clip
+from headnod_train.acoustics.loudspeakers import Clipping
 from headnod_train.acoustics.noises import Noise
 from headnod_train.acoustics.reverberation import MeasuredRooms, gains_of
 
@@ -56,7 +56,7 @@ def test_rooms(clips):
             size = 1 << (clip.size + response.size).bit_length()
             wet = np.fft.irfft(np.fft.rfft(clip, size) * np.fft.rfft(response, size), size)[peak : peak + clip.size]
             dry, real = FRONT_END.log_mel(clip), FRONT_END.log_mel(wet.astype(np.float32))
-            residuals.append(residual(real, room.bend(dry[None], BANDS, np.random.default_rng(0))[0]))
+            residuals.append(residual(real, room.apply(dry[None], BANDS, np.random.default_rng(0))[0]))
             before.append(residual(real, dry))
     found, was = told("rooms", residuals, before)
     assert found < 2.6 < was + 0.4
@@ -67,7 +67,7 @@ def test_noise(clips):
     for clip in clips:
         noise = rng.standard_normal(clip.size) * clip.std() * 10 ** (-10 / 20)
         dry, real = FRONT_END.log_mel(clip), FRONT_END.log_mel((clip + noise).astype(np.float32))
-        said = Noise("white", (10.0, 10.0)).bend(dry[None], BANDS, np.random.default_rng(1))[0]
+        said = Noise("white", (10.0, 10.0)).apply(dry[None], BANDS, np.random.default_rng(1))[0]
         residuals.append(residual(real, said))
         before.append(residual(real, dry))
     found, was = told("white noise at 10 dB", residuals, before)
@@ -79,7 +79,7 @@ def test_clipping(clips):
     for clip in clips:
         limit = clip.std() * 10 ** (3 / 20)
         dry, real = FRONT_END.log_mel(clip), FRONT_END.log_mel(np.clip(clip, -limit, limit))
-        residuals.append(residual(real, Clip((3.0, 3.0)).bend(dry[None], BANDS, np.random.default_rng(0))[0]))
+        residuals.append(residual(real, Clipping((3.0, 3.0)).apply(dry[None], BANDS, np.random.default_rng(0))[0]))
         before.append(residual(real, dry))
     found, was = told("clipped 3 dB over the root mean square", residuals, before)
     assert found < was

@@ -16,7 +16,7 @@ from support.tone_archive import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
 from headnod_train.baselines import classical
-from headnod_train.baselines.method_comparison import Comparison, ComparisonError, Judge, as_json, compare, table
+from headnod_train.baselines.method_comparison import Comparison, ComparisonError, Scorer, as_json, compare, table
 
 QUIET = Console(quiet=True)
 
@@ -85,12 +85,14 @@ def test_chances_sum_to_one_and_none_is_impossible_for_neighbours(archive, metho
     targets = archive.subset("train").targets(GENRES)[tracks]
     half = np.arange(len(windows)) % 2 == 0
     grid = {name: values[:1] for name, values in method.grid.items()}
-    told = classical.learn(dataclasses.replace(method, grid=grid), windows, targets, [(half, ~half)], labels=4, jobs=1)
-    chances = told.chances(windows)
-    assert chances.shape == (len(windows), 4)
-    assert np.allclose(chances.sum(axis=1), 1.0, atol=0.06)
-    assert (chances[:, :3] > 0).all()
-    assert (chances.argmax(axis=1) == targets).mean() > 0.9
+    told = classical.fit_method(
+        dataclasses.replace(method, grid=grid), windows, targets, [(half, ~half)], labels=4, jobs=1
+    )
+    probabilities = told.probabilities(windows)
+    assert probabilities.shape == (len(windows), 4)
+    assert np.allclose(probabilities.sum(axis=1), 1.0, atol=0.06)
+    assert (probabilities[:, :3] > 0).all()
+    assert (probabilities.argmax(axis=1) == targets).mean() > 0.9
 
 
 def test_the_better_setting_is_chosen():
@@ -99,8 +101,8 @@ def test_the_better_setting_is_chosen():
     points = rng.normal(size=(200, 6)).astype(np.float32)
     points[:, 0] += 1.2 * targets
     half = np.arange(200) < 100
-    method = dataclasses.replace(classical.NEIGHBOURS, grid={"pca": (5,), "last__n_neighbors": (1, 25)})
-    told = classical.learn(method, points, targets, [(half, ~half), (~half, half)], labels=2, jobs=1)
+    method = dataclasses.replace(classical.NEAREST_NEIGHBOURS, grid={"pca": (5,), "last__n_neighbors": (1, 25)})
+    told = classical.fit_method(method, points, targets, [(half, ~half), (~half, half)], labels=2, jobs=1)
     assert told.settings["last__n_neighbors"] == 25
 
 
@@ -109,7 +111,7 @@ def test_progress_counts_every_fit(archive):
     targets = archive.subset("train").targets(GENRES)[tracks]
     half = np.arange(len(windows)) % 2 == 0
     totals = []
-    classical.learn(
+    classical.fit_method(
         classical.REGRESSION, windows, targets, [(half, ~half), (~half, half)], labels=3, jobs=1, advance=totals.append
     )
     # Only one size of PCA fits into half of 72 windows; three strengths, two folds.
@@ -120,7 +122,7 @@ def test_tracks_are_judged_by_all_their_windows(archive):
     heard = archive.subset("valid")
     said = np.tile(np.array([0.1, 0.5, 0.4], np.float32), (2 * len(heard), 1))
     said[::2] = (0.1, 0.05, 0.85)
-    row = Judge(heard, GENRES).row("some", {}, said, np.repeat(np.arange(len(heard)), 2), 1.0)
+    row = Scorer(heard, GENRES).row("some", {}, said, np.repeat(np.arange(len(heard)), 2), 1.0)
     # Half the windows of every track say noisy, the others say low; all in all each track is called noisy.
     assert row.windows.accuracy == pytest.approx(1 / 3, abs=1e-3)
     assert row.tracks.accuracy == pytest.approx(1 / 3, abs=1e-3)
@@ -188,14 +190,14 @@ def test_the_script_sees_what_the_archive_has_and_lines_between():
 
 def test_the_scripts_network_learns_and_answers(archive):
     pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: scripts/setup train")
-    from headnod_train.baselines.script_network import chances, train
+    from headnod_train.baselines.script_network import probabilities, train
 
     some = archive.chosen(np.arange(0, len(archive), 4))
     learned, passes = some.subset("train"), []
     network = train(
         learned, learned.targets(GENRES), FRONT_END, labels=3, epochs=2, seed=1, advance=lambda: passes.append(1)
     )
-    said = chances(network, some.subset("valid"), FRONT_END)
+    said = probabilities(network, some.subset("valid"), FRONT_END)
     assert len(passes) == 2
     assert said.shape == (3 * len(some.subset("valid")), 3)
     assert np.allclose(said.sum(axis=1), 1.0, atol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive, window_starts
+from headnod_train.dataset.archive import ArchiveError, read_archive, window_features, window_starts
 from support.tone_archive import GENRES, tone, tone_arrays, write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
@@ -41,7 +41,7 @@ def test_windows_start_every_three_seconds_and_end_inside_the_track():
 
 def test_every_window_knows_its_track(path):
     valid = read_archive(path, FRONT_END).subset("valid")
-    features, tracks = heard_windows(valid, FRONT_END)
+    features, tracks = window_features(valid, FRONT_END)
     assert features.shape == (24, FRONT_END.frames, FRONT_END.n_mfcc)
     assert tracks.tolist() == np.repeat(np.arange(6), 4).tolist()
 
@@ -69,7 +69,7 @@ def test_padding_is_no_part_of_a_track(tmp_path):
 
 def test_windows_are_heard_as_far_as_each_track_goes(tmp_path):
     archive = read_archive(write_tones(tmp_path / "tones.npz", FRONT_END, frames=FRAMES), FRONT_END)
-    _, tracks = heard_windows(archive, FRONT_END)
+    _, tracks = window_features(archive, FRONT_END)
     assert np.bincount(tracks).tolist() == [1, 1] + [4] * 16
 
 
@@ -77,7 +77,7 @@ def test_a_track_that_fills_no_window_is_named_instead_of_left_out(path):
     archive = read_archive(path, FRONT_END)
     short = dataclasses.replace(archive, frames=np.full(18, 37, np.int32))
     with pytest.raises(ArchiveError, match=r"track high\.0 has 37 frames, a window needs 38"):
-        heard_windows(short, FRONT_END)
+        window_features(short, FRONT_END)
 
 
 def test_what_an_archive_does_not_say_has_its_plain_meaning(path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod_train.dataset.excerpts import remark, with_pieces
+from headnod_train.dataset.excerpts import excerpts_note, mark_excerpts
 from headnod_train.dataset.tracks import Track
 from support.dataset_import import imported
 
@@ -25,7 +25,7 @@ def tracks(names, genre="rock", **known):
 
 
 def wholes(found):
-    return [track.whole for track in with_pieces(found)]
+    return [track.excerpt_of for track in mark_excerpts(found)]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -77,12 +77,12 @@ def test_a_collection_that_names_artists_or_albums_is_believed():
 
 
 def test_the_same_name_in_two_genres_is_two_tracks():
-    found = with_pieces([*tracks(["a_1", "a_2", "b", "c"]), *tracks(["a_1", "a_2", "b", "c"], "jazz")])
-    assert {track.whole for track in found} == {"", "rock/a", "jazz/a"}
+    found = mark_excerpts([*tracks(["a_1", "a_2", "b", "c"]), *tracks(["a_1", "a_2", "b", "c"], "jazz")])
+    assert {track.excerpt_of for track in found} == {"", "rock/a", "jazz/a"}
 
 
 def test_nothing_is_told_where_there_are_no_pieces():
-    assert remark(with_pieces(tracks(["a", "b"]))) is None
+    assert excerpts_note(mark_excerpts(tracks(["a", "b"]))) is None
 
 
 @pytest.mark.parametrize("seed", range(3))

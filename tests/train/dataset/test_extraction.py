@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset.extraction import Heard, Unheard, as_levels, hear, middle
+from headnod_train.dataset.extraction import Rejected, TrackFeatures, as_levels, extract, middle
 from support.dataset_import import COMMAND
 
 from .conftest import RATE, tune
@@ -21,7 +21,7 @@ def decibels(heard):
 
 def test_levels_are_the_front_ends_decibels_to_a_sixth(music):
     folder = music({"a.wav": 1})
-    heard = hear(folder / "a.wav", FRONT_END, 30.0)
+    heard = extract(folder / "a.wav", FRONT_END, 30.0)
     audio, _ = soundfile.read(folder / "a.wav", dtype="float32")
     exact = FRONT_END.log_mel(audio)
     shown = exact > exact.max() - 80
@@ -41,7 +41,7 @@ def test_another_rate_and_another_codec_give_nearly_the_same_levels(music, tmp_p
     folder = music({"a.wav": 1}, rate=44_100)
     audio, _ = soundfile.read(folder / "a.wav", dtype="float32")
     soundfile.write(tmp_path / "a.mp3", np.stack([audio, audio], axis=1), 44_100)
-    plain, packed = (hear(path, FRONT_END, 4.0) for path in (folder / "a.wav", tmp_path / "a.mp3"))
+    plain, packed = (extract(path, FRONT_END, 4.0) for path in (folder / "a.wav", tmp_path / "a.mp3"))
     # The quietest cells are what an MP3 leaves out.
     heard = plain.levels > 128
     assert np.median(np.abs(plain.levels.astype(int) - packed.levels)[heard]) <= 2
@@ -81,8 +81,8 @@ def spoilt(folder, kind):
     ],
 )
 def test_a_file_that_gives_no_row_says_why(tmp_path, kind, reason):
-    answer = hear(spoilt(tmp_path, kind), FRONT_END, 30.0)
-    assert isinstance(answer, Unheard)
+    answer = extract(spoilt(tmp_path, kind), FRONT_END, 30.0)
+    assert isinstance(answer, Rejected)
     assert reason in answer.reason
     assert str(tmp_path) not in answer.reason
 
@@ -91,7 +91,8 @@ def test_log_mel_that_was_computed_before_is_kept_as_it_is(tmp_path):
     log_mel = FRONT_END.log_mel(tune(1))
     np.savez(tmp_path / "a.npz", log_mel=log_mel)
     assert (
-        np.abs(decibels(hear(tmp_path / "a.npz", FRONT_END, 4.0)) - log_mel)[log_mel > log_mel.max() - 80].max() < 0.16
+        np.abs(decibels(extract(tmp_path / "a.npz", FRONT_END, 4.0)) - log_mel)[log_mel > log_mel.max() - 80].max()
+        < 0.16
     )
 
 
@@ -107,13 +108,13 @@ def test_log_mel_that_was_computed_before_is_kept_as_it_is(tmp_path):
 )
 def test_log_mel_that_does_not_fit_says_why(tmp_path, arrays, reason):
     np.savez(tmp_path / "a.npz", **arrays)
-    answer = hear(tmp_path / "a.npz", FRONT_END, 30.0)
-    assert isinstance(answer, Unheard)
+    answer = extract(tmp_path / "a.npz", FRONT_END, 30.0)
+    assert isinstance(answer, Rejected)
     assert reason in answer.reason
 
 
 def test_a_file_that_is_whole_is_heard(tmp_path):
-    assert isinstance(hear(spoilt(tmp_path, "whole"), FRONT_END, 30.0), Heard)
+    assert isinstance(extract(spoilt(tmp_path, "whole"), FRONT_END, 30.0), TrackFeatures)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

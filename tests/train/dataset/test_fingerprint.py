@@ -11,7 +11,7 @@ import soxr
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.extraction import as_levels
-from headnod_train.dataset.fingerprint import ALIKE, fingerprint, groups, pairs
+from headnod_train.dataset.fingerprint import MOST_DIFFERENT_BITS, duplicate_groups, fingerprint, near_duplicates
 
 from .conftest import RATE, tune
 
@@ -58,19 +58,19 @@ def known():
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_copy_is_found_among_other_tracks(known, change):
-    found = pairs([*known, printed(CHANGES[change](tune(3, 12.0)))])
+    found = near_duplicates([*known, printed(CHANGES[change](tune(3, 12.0)))])
     assert [(one, other) for one, other, _ in found] == [(3, len(known))]
-    assert found[0][2] <= ALIKE
+    assert found[0][2] <= MOST_DIFFERENT_BITS
 
 
 def test_tracks_that_are_unlike_have_no_group(known):
-    assert groups(known).tolist() == [-1] * len(known)
+    assert duplicate_groups(known).tolist() == [-1] * len(known)
 
 
 def test_copies_of_copies_are_one_group_and_groups_count_from_0():
     tunes = [tune(seed, 20.0) for seed in range(4)]
     rows = [tunes[2], tunes[0], tunes[2][3 * RATE :], tunes[3], tunes[0], tunes[2][6 * RATE :]]
-    assert groups([printed(audio) for audio in rows]).tolist() == [0, 1, 0, -1, 1, 0]
+    assert duplicate_groups([printed(audio) for audio in rows]).tolist() == [0, 1, 0, -1, 1, 0]
 
 
 @pytest.mark.parametrize("dull", ["a tone", "noise", "mostly silence"])
@@ -83,19 +83,19 @@ def test_dull_sound_is_not_taken_for_a_recording_that_is_known(dull):
             return 0.1 * rng.standard_normal(10 * RATE)
         return np.concatenate([tune(seed, 1.0), np.zeros(9 * RATE)])
 
-    assert pairs([printed(sound(seed)) for seed in range(12)]) == []
+    assert near_duplicates([printed(sound(seed)) for seed in range(12)]) == []
 
 
 def test_nothing_and_one_track_have_no_duplicates():
-    assert groups([]).tolist() == []
-    assert groups([printed(tune(1))]).tolist() == [-1]
+    assert duplicate_groups([]).tolist() == []
+    assert duplicate_groups([printed(tune(1))]).tolist() == [-1]
 
 
 @real
 def test_no_two_tracks_of_the_filtered_gtzan_are_the_same_recording():
     with np.load(DATA / "logmel.npz") as archive:
         prints = [fingerprint(levels) for levels in archive["levels"]]
-    assert pairs(prints) == []
+    assert near_duplicates(prints) == []
 
 
 @real
@@ -108,7 +108,7 @@ def test_clips_of_gtzan_are_known_again_among_all_tracks():
     clips = {name: audio for name, audio in clips.items() if audio.size > 14 * RATE}
     for change, changed in CHANGES.items():
         copies = list(clips)
-        found = pairs([*prints, *(printed(changed(clips[name])) for name in copies)])
+        found = near_duplicates([*prints, *(printed(changed(clips[name])) for name in copies)])
         right = {(names.index(name), len(names) + place) for place, name in enumerate(copies)}
         met = {(one, other) for one, other, _ in found}
         _log.info("%s: %d of %d found, %d wrong", change, len(met & right), len(right), len(met - right))

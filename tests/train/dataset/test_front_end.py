@@ -11,7 +11,7 @@ from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import FrontEnd
 from headnod.resources import find_model
 from headnod_train.__main__ import main
-from headnod_train.dataset.archive import ArchiveError, heard_windows, read_archive
+from headnod_train.dataset.archive import ArchiveError, read_archive, window_features
 from support.dataset_import import TUNES, imported
 from support.front_ends import TAGGER
 from support.multi_output_bundle import write
@@ -34,7 +34,7 @@ def test_windows_of_the_archive_are_those_that_the_model_hears(archive):
     folder, out = archive
     read = read_archive(out, TAGGER)
     assert read.front_end == TAGGER
-    features, tracks = heard_windows(read, TAGGER)
+    features, tracks = window_features(read, TAGGER)
     assert features.shape[1:] == (187, 96)
     name = str(read.tracks[tracks[0]]).removesuffix(".wav")
     (path,) = (each for each in folder.rglob("*.wav") if str(each.with_suffix("")).endswith(name))

@@ -14,7 +14,7 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
-from headnod_train.dataset.parallel import hear_one
+from headnod_train.dataset.parallel import extract_one
 from support.dataset_import import COMMAND, TUNES, imported, work
 
 
@@ -34,7 +34,7 @@ class InterruptingPath(type(Path())):
 def test_ctrl_c_is_not_lost_while_a_file_is_decoded(music):
     path = InterruptingPath(music({"jazz/1.wav": 1}) / "jazz" / "1.wav")
     with pytest.raises(KeyboardInterrupt):
-        hear_one(0, path, FrontEnd(), 4.0)
+        extract_one(0, path, FrontEnd(), 4.0)
 
 
 def test_a_damaged_row_of_the_work_folder_is_named_and_then_heard_again(music, out, capsys):

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from headnod.mqtt.client import Broker as Where
-from headnod_train.deploy.rollout import LARGEST, Plan, RolloutError, roll_out
+from headnod_train.deploy.rollout import LARGEST, RolloutError, RolloutPlan, roll_out
 from headnod_train.deploy.signing import sign
 from support import signed_bundles
 from support.mqtt_broker import Broker, Heard, missing
@@ -24,7 +24,7 @@ def rolled_out(broker, signed):
             signed.digest,
             Where(broker.host, broker.port, "deploy"),
             "headnod",
-            Plan(**{"channel": "stable", "timeout": 30.0, "quiet": 0.3, **plan}),
+            RolloutPlan(**{"channel": "stable", "timeout": 30.0, "quiet": 0.3, **plan}),
             lambda members, summary: shown.append((len(members), summary)),
         )
         return outcome, shown
@@ -117,7 +117,7 @@ def test_a_channel_that_nobody_hears_is_a_fault(rolled_out):
 
 def test_a_bundle_of_more_than_a_mebibyte_is_refused_before_anything_is_sent():
     with pytest.raises(RolloutError, match="listeners take 1048576 by MQTT"):
-        roll_out(bytes(LARGEST + 1), "", Where("nowhere.invalid", 1, "x"), "headnod", Plan("stable"), print)
+        roll_out(bytes(LARGEST + 1), "", Where("nowhere.invalid", 1, "x"), "headnod", RolloutPlan("stable"), print)
 
 
 def test_a_broker_that_refuses_it_is_named(tmp_path, signed):
@@ -131,7 +131,7 @@ def test_a_broker_that_refuses_it_is_named(tmp_path, signed):
                 signed.digest,
                 Where(strict.host, strict.port, "deploy"),
                 "headnod",
-                Plan("stable", ("room",), quiet=0.3),
+                RolloutPlan("stable", ("room",), quiet=0.3),
                 lambda *_: None,
             )
 

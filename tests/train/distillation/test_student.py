@@ -18,8 +18,8 @@ from headnod_train.distillation.student import (
 )
 from headnod_train.distillation.windows import GENRE, SMALL, WindowSet
 from headnod_train.distillation.yamnet import CLASSES
-from headnod_train.training.augment import Augmentation
-from headnod_train.training.run_folder import Settings
+from headnod_train.training.augment import MelAugmentation
+from headnod_train.training.run_folder import TrainingSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -73,7 +73,7 @@ def batches(windows, music):
     spread = np.zeros(16, np.float32), np.ones(16, np.float32)
     return StudentBatches(
         from_windows(windows, answers(music)), front_end=front_end, spread=spread,
-        augmentation=Augmentation(mixup=0.0), settings=Settings(epochs=1, batch=len(windows), seed=3),
+        augmentation=MelAugmentation(mixup=0.0), settings=TrainingSettings(epochs=1, batch=len(windows), seed=3),
     )  # fmt: skip
 
 
@@ -131,12 +131,12 @@ def test_windows_without_music_alone_are_refused():
 
 
 def test_a_tiny_student_learns_and_writes_its_run(tmp_path):
-    settings = Settings(epochs=2, batch=5, width=3, seed=1)
+    settings = TrainingSettings(epochs=2, batch=5, width=3, seed=1)
     network = fit_student(
         from_windows(window_set(), answers([1, 1, 0, 0, 0])), tmp_path,
         data="music.npz", labels=("x", "y", "z"),
         tag_names=tuple(map(str, range(50))), front_end=FrontEnd(n_mfcc=16), settings=settings,
-        augmentation=Augmentation(), console=Console(quiet=True),
+        augmentation=MelAugmentation(), console=Console(quiet=True),
     )  # fmt: skip
     genres, tags, embedding = network(np.zeros((1, 38, 16), np.float32))
     assert (genres.shape[1], tags.shape[1]) == (4, 50)

@@ -7,7 +7,7 @@ from rich.console import Console
 from headnod.inference.model import softmax
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.calibrate import REFUSED, calibrate, fit, fit_certainty, fit_temperature
-from headnod_train.evaluation.predictions import Heard
+from headnod_train.evaluation.predictions import Predictions
 from support.tone_archive import write_tones
 from support.tone_models import FRONT_END, Nearest
 
@@ -19,10 +19,10 @@ def overconfident(temperature, tracks=1500, seed=0):
     rng = np.random.default_rng(seed)
     honest = rng.normal(0, 1.5, (tracks, 4)).astype(np.float32)
     targets = (softmax(honest).cumsum(axis=1) > rng.uniform(size=(tracks, 1))).argmax(axis=1)
-    return Heard(honest * np.float32(temperature), np.arange(tracks), targets, 4)
+    return Predictions(honest * np.float32(temperature), np.arange(tracks), targets, 4)
 
 
-@pytest.mark.parametrize("said", [Heard.stream, Heard.scores])
+@pytest.mark.parametrize("said", [Predictions.stream, Predictions.scores])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_temperature_that_spoilt_the_chances_is_found_again(temperature, said):
     assert fit_temperature(overconfident(temperature), [], said) == pytest.approx(temperature, rel=0.12)
@@ -30,17 +30,17 @@ def test_the_temperature_that_spoilt_the_chances_is_found_again(temperature, sai
 
 def test_clean_and_degraded_music_weigh_the_same():
     clean, arrived = overconfident(1.0), [overconfident(4.0, seed=seed) for seed in (1, 2, 3)]
-    alone = fit_temperature(clean, arrived[:1], Heard.scores)
+    alone = fit_temperature(clean, arrived[:1], Predictions.scores)
     assert 1.2 < alone < 3.8
-    assert fit_temperature(clean, arrived, Heard.scores) == pytest.approx(alone, rel=0.12)
+    assert fit_temperature(clean, arrived, Predictions.scores) == pytest.approx(alone, rel=0.12)
 
 
 def test_a_mean_of_windows_may_be_surer_than_each():
     rng = np.random.default_rng(0)
     targets = np.repeat(rng.integers(4, size=200), 6)
     logits = (np.eye(4)[targets] + rng.normal(0, 1.0, (1200, 4))).astype(np.float32)
-    heard = Heard(logits, np.repeat(np.arange(200), 6), targets, 4)
-    assert fit_temperature(heard, [], Heard.stream) < 0.7 * fit_temperature(heard, [], Heard.scores)
+    heard = Predictions(logits, np.repeat(np.arange(200), 6), targets, 4)
+    assert fit_temperature(heard, [], Predictions.stream) < 0.7 * fit_temperature(heard, [], Predictions.scores)
 
 
 def test_the_certainty_leaves_as_much_unnamed_as_it_may():
@@ -51,7 +51,7 @@ def test_the_certainty_leaves_as_much_unnamed_as_it_may():
 
 def test_the_certainty_is_that_of_music_in_noise():
     clean, noisy = overconfident(5.0), overconfident(0.3)
-    found = fit(clean, [], [noisy], Heard.scores)
+    found = fit(clean, [], [noisy], Predictions.scores)
     refused = noisy.scores(found.temperature).max(axis=1) < found.certainty
     assert refused.mean() <= REFUSED
 
@@ -73,5 +73,5 @@ def test_music_that_is_taken_for_none_counts_as_refused(taken, certain):
     logits = np.zeros((1000, 5), np.float32)
     logits[:, 1] = 2.0
     logits[: round(taken * REFUSED * 1000), 4] = 9.0
-    heard = Heard(logits, np.arange(1000), np.ones(1000, np.intp), 4)
-    assert (fit(heard, [], [heard], Heard.scores).certainty > 0.2) == certain
+    heard = Predictions(logits, np.arange(1000), np.ones(1000, np.intp), 4)
+    assert (fit(heard, [], [heard], Predictions.scores).certainty > 0.2) == certain

@@ -12,16 +12,16 @@ from headnod_train.acoustics.bands import Bands
 from headnod_train.acoustics.noises import Noise
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation import calibrate
-from headnod_train.evaluation.conditions import CONDITIONS, SEED, Condition, recorded_rooms
+from headnod_train.evaluation.conditions import CONDITIONS, SEED, AcousticCondition, recorded_rooms
 from headnod_train.evaluation.evaluate import evaluate
-from headnod_train.evaluation.predictions import hear
+from headnod_train.evaluation.predictions import predict
 from support.signals import noise
 from support.tone_archive import write_tones
 from support.tone_models import FRONT_END, Nearest
 
 QUIET = Console(quiet=True)
 BANDS = Bands(FRONT_END)
-BURIED = Condition("buried", (Noise("white", (-30.0, -30.0)),))
+BURIED = AcousticCondition("buried", (Noise("white", (-30.0, -30.0)),))
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +39,21 @@ def test_a_track_arrives_the_same_in_any_archive(archive):
     alone = archive.chosen(np.array([7]))
     name = str(alone.tracks[0])
     for condition in CONDITIONS:
-        one, other = (condition.bend(held.log_mel(row), name, BANDS) for held, row in ((archive, 7), (alone, 0)))
+        one, other = (condition.apply(held.log_mel(row), name, BANDS) for held, row in ((archive, 7), (alone, 0)))
         assert np.array_equal(one, other)
 
 
 def test_every_condition_changes_what_arrives(archive):
     dry = archive.log_mel(0)
     for condition in CONDITIONS:
-        assert np.abs(condition.bend(dry, "a", BANDS) - dry).mean() > 0.01, condition.name
+        assert np.abs(condition.apply(dry, "a", BANDS) - dry).mean() > 0.01, condition.name
 
 
 def test_tracks_and_conditions_draw_apart(archive):
     condition, dry = CONDITIONS[0], archive.log_mel(0)
-    assert not np.array_equal(condition.bend(dry, "a", BANDS), condition.bend(dry, "b", BANDS))
+    assert not np.array_equal(condition.apply(dry, "a", BANDS), condition.apply(dry, "b", BANDS))
     renamed = dataclasses.replace(condition, name="another")
-    assert not np.array_equal(condition.bend(dry, "a", BANDS), renamed.bend(dry, "a", BANDS))
+    assert not np.array_equal(condition.apply(dry, "a", BANDS), renamed.apply(dry, "a", BANDS))
 
 
 def test_no_seed_is_shared_with_training_or_calibration():
@@ -99,7 +99,7 @@ def test_rooms_of_a_folder_are_one_condition(archive, tmp_path):
     soundfile.write(tmp_path / "hall.wav", response, 22050)
     condition = recorded_rooms(tmp_path, BANDS)
     assert condition.name == "1 recorded rooms"
-    heard = hear(Nearest(archive), archive.subset("valid"), through=condition, console=QUIET)
+    heard = predict(Nearest(archive), archive.subset("valid"), through=condition, console=QUIET)
     assert len(heard.logits) == 24
 
 

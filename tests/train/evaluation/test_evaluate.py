@@ -13,11 +13,11 @@ from headnod.inference.model import softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod.testing import FixedModel
 from headnod_train.dataset.archive import ArchiveError, read_archive
-from headnod_train.evaluation.answer_metrics import judge
+from headnod_train.evaluation.answer_metrics import stream_accuracy
 from headnod_train.evaluation.conditions import CONDITIONS
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.evaluation.leakage import learned_from
-from headnod_train.evaluation.predictions import Heard
+from headnod_train.evaluation.predictions import Predictions
 from headnod_train.evaluation.result_tables import LEAKY, LEARNED, warning
 from headnod_train.evaluation.results import EvaluationError, load, save
 from headnod_train.evaluation.sound_sets import estimates
@@ -75,13 +75,13 @@ def test_its_calibration_error_is_its_confidence_less_a_third(archive):
 
 def said(scores, tracks, *, labels):
     """A hearing of windows with these scores."""
-    return Heard(np.log(np.array(scores, np.float32)), np.array(tracks), np.zeros(len(tracks), np.intp), labels)
+    return Predictions(np.log(np.array(scores, np.float32)), np.array(tracks), np.zeros(len(tracks), np.intp), labels)
 
 
 @pytest.mark.parametrize(("certainty", "named"), [(0.7, 1.0), (0.8, 0.0)])
 def test_only_estimates_as_certain_as_the_bundle_wants_are_named(certainty, named):
     heard = said([[0.75, 0.25]] * 4, range(4), labels=2)
-    settled = judge(heard.kept(1.0), heard.shown(1.0, certainty), np.array([0, 0, 0, 1]), np.arange(4))
+    settled = stream_accuracy(heard.kept(1.0), heard.shown(1.0, certainty), np.array([0, 0, 0, 1]), np.arange(4))
     assert (settled.accuracy, settled.named) == (0.75, named)
     assert settled.accuracy_of_named == 0.75 * named
 
@@ -203,11 +203,11 @@ def test_figures_on_what_a_model_learned_from_are_labelled(archive):
 def test_the_stream_starts_anew_with_every_track():
     logits = np.array([[5, 0], [0, 1], [0, 1], [5, 0]], np.float32)
     tracks = np.array([0, 0, 1, 1])
-    stream = Heard(logits, tracks, np.array([0, 0, 1, 1]), 2).stream(1.0)
+    stream = Predictions(logits, tracks, np.array([0, 0, 1, 1]), 2).stream(1.0)
     assert np.allclose(stream[[0, 2]], softmax(logits[[0, 2]]), atol=1e-6)
     assert stream[1].argmax() == 0
 
 
 def test_seconds_count_from_the_start_of_each_track():
-    heard = Heard(np.zeros((5, 2), np.float32), np.array([0, 0, 0, 1, 1]), np.zeros(5, np.intp), 2)
+    heard = Predictions(np.zeros((5, 2), np.float32), np.array([0, 0, 0, 1, 1]), np.zeros(5, np.intp), 2)
     assert heard.seconds.tolist() == [3, 6, 9, 3, 6]

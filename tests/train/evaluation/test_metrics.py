@@ -8,12 +8,12 @@ from headnod_train.evaluation.metrics import (
     calibration_error,
     confusion,
     exact_binomial,
-    honest_error,
+    most_confident,
+    negative_log_likelihood,
+    noise_floor,
     reliability,
     share_right,
-    sureness,
-    surest,
-    surprise,
+    top_confidence,
 )
 
 
@@ -46,14 +46,14 @@ def test_confusion_counts_what_was_played_by_row():
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
-    chances = np.array([[0.8, 0.2]] * 10, np.float32)
-    assert calibration_error(chances, np.array([0] * 8 + [1] * 2)) == pytest.approx(0.0, abs=1e-6)
-    assert calibration_error(chances, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.3, abs=1e-6)
+    probabilities = np.array([[0.8, 0.2]] * 10, np.float32)
+    assert calibration_error(probabilities, np.array([0] * 8 + [1] * 2)) == pytest.approx(0.0, abs=1e-6)
+    assert calibration_error(probabilities, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.3, abs=1e-6)
 
 
 def test_gaps_of_different_bins_do_not_cancel():
-    chances = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
-    assert calibration_error(chances, np.array([1, 0])) == pytest.approx((0.9 + 0.4) / 2, abs=1e-6)
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
+    assert calibration_error(probabilities, np.array([1, 0])) == pytest.approx((0.9 + 0.4) / 2, abs=1e-6)
 
 
 def test_full_confidence_falls_into_the_last_bin():
@@ -61,13 +61,13 @@ def test_full_confidence_falls_into_the_last_bin():
 
 
 def test_surprise_is_the_mean_negative_log_likelihood():
-    chances = np.array([[0.5, 0.5], [0.25, 0.75]], np.float32)
-    assert surprise(chances, np.array([0, 0])) == pytest.approx((np.log(2) + np.log(4)) / 2)
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]], np.float32)
+    assert negative_log_likelihood(probabilities, np.array([0, 0])) == pytest.approx((np.log(2) + np.log(4)) / 2)
 
 
 def test_a_track_is_judged_by_the_mean_log_score_of_its_windows():
-    chances = np.array([[0.6, 0.4], [0.6, 0.4], [0.01, 0.99], [0.9, 0.1]], np.float32)
-    scores = by_track(chances, np.array([0, 0, 0, 1]))
+    probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.01, 0.99], [0.9, 0.1]], np.float32)
+    scores = by_track(probabilities, np.array([0, 0, 0, 1]))
     assert scores.argmax(axis=1).tolist() == [1, 0]
     assert scores[0, 0] == pytest.approx((2 * np.log(0.6) + np.log(0.01)) / 3, abs=1e-5)
 
@@ -86,26 +86,26 @@ def test_thousands_of_answers_do_not_overflow():
 
 def test_bins_of_reliability_add_up_to_the_calibration_error():
     rng = np.random.default_rng(0)
-    chances = rng.dirichlet(np.ones(4), 500).astype(np.float32)
+    probabilities = rng.dirichlet(np.ones(4), 500).astype(np.float32)
     targets = rng.integers(4, size=500)
-    bins = reliability(chances, targets)
+    bins = reliability(probabilities, targets)
     assert sum(each.count for each in bins) == 500
     error = sum(each.count * abs(each.confidence - each.accuracy) for each in bins) / 500
-    assert error == pytest.approx(calibration_error(chances, targets), abs=1e-4)
+    assert error == pytest.approx(calibration_error(probabilities, targets), abs=1e-4)
 
 
 def test_the_surest_are_kept_and_ties_keep_their_order():
     confidence = np.array([0.2, 0.9, 0.5, 0.9, 0.1], np.float32)
-    assert surest(confidence, 0.6).tolist() == [1, 3, 2]
-    assert surest(confidence, 0.0).tolist() == [1]
+    assert most_confident(confidence, 0.6).tolist() == [1, 3, 2]
+    assert most_confident(confidence, 0.0).tolist() == [1]
 
 
 def test_no_music_leaves_nothing_sure():
-    chances = np.array([[0.7, 0.2], [0.3, 0.1], [0.5, 0.5]], np.float32)
-    assert sureness(chances).tolist() == pytest.approx([0.7, 0.0, 0.5])
+    probabilities = np.array([[0.7, 0.2], [0.3, 0.1], [0.5, 0.5]], np.float32)
+    assert top_confidence(probabilities).tolist() == pytest.approx([0.7, 0.0, 0.5])
 
 
 def test_true_chances_of_many_tracks_show_no_error_and_those_of_few_do():
-    chances = np.repeat(np.random.default_rng(0).dirichlet(np.ones(3), 40).astype(np.float32), 100, axis=0)
-    assert honest_error(chances, np.arange(4000)) < 0.03
-    assert honest_error(chances, np.arange(4000) // 100) > 0.1
+    probabilities = np.repeat(np.random.default_rng(0).dirichlet(np.ones(3), 40).astype(np.float32), 100, axis=0)
+    assert noise_floor(probabilities, np.arange(4000)) < 0.03
+    assert noise_floor(probabilities, np.arange(4000) // 100) > 0.1

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.conditions import CONDITIONS
-from headnod_train.evaluation.evaluate import Sounds, evaluate
+from headnod_train.evaluation.evaluate import SoundFolders, evaluate
 from headnod_train.evaluation.result_tables import tables
 from headnod_train.evaluation.results import load
 from headnod_train.report import write_report
@@ -51,7 +51,7 @@ def archive(tmp_path_factory):
 def found(archive):
     return evaluate(
         Nearest(archive), archive, data="tones.npz", split="valid", console=QUIET, conditions=CONDITIONS[:3],
-        other=Nearest(archive), sounds=Sounds(seconds=7),
+        other=Nearest(archive), sounds=SoundFolders(seconds=7),
     )  # fmt: skip
 
 

@@ -21,18 +21,18 @@ pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/set
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")
 from headnod.outputs.palette import GENRES as KNOWN
 from headnod.outputs.palette import colours, hexadecimal
-from headnod_train.explore.collection_statistics import AFTER, BEFORE, onsets, portrait
+from headnod_train.explore.collection_statistics import AFTER, BEFORE, collection_statistics, onsets
 from headnod_train.explore.exploration import explore
 from headnod_train.explore.explore_page import write_page
-from headnod_train.explore.label_errors import opinions
+from headnod_train.explore.label_errors import check_labels
 from headnod_train.explore.pictures import scatter
 from headnod_train.explore.plotting import (
     CONTRAST,
     THEMES,
     PictureError,
     contrast,
+    genre_marks,
     letters_without_glyphs,
-    marks,
     rgb,
     write,
 )
@@ -120,7 +120,7 @@ def test_a_wrong_label_is_suspicious_and_named_with_what_it_sounds_like(archive,
     wrong = int(np.flatnonzero(more.genres == "noisy")[4])
     genres = more.genres.copy()
     genres[wrong] = "low"
-    found = opinions(dataclasses.replace(more, genres=genres), summaries, seed=1)
+    found = check_labels(dataclasses.replace(more, genres=genres), summaries, seed=1)
     suspicious = [(each.track, each.genre, each.other) for each in found if each.suspicious]
     assert suspicious == [(more.tracks[wrong], "low", "noisy")]
     assert found[0].suspicious
@@ -134,16 +134,16 @@ def test_only_other_artists_are_asked(archive, rng):
     genres, artists = more.genres.copy(), more.artists.copy()
     genres[artist], artists[artist] = "low", 999
     renamed = dataclasses.replace(more, genres=genres, artists=artists)
-    found = {each.track: each for each in opinions(renamed, summaries, seed=1)}
+    found = {each.track: each for each in check_labels(renamed, summaries, seed=1)}
     assert {found[track].own_near for track in more.tracks[artist]} == {0}
     assert {found[track].other for track in more.tracks[artist]} == {"noisy"}
 
 
 def test_one_genre_or_one_artist_is_no_ground_for_doubt(archive):
     alone = archive.chosen(archive.genres == "low")
-    assert opinions(alone, track_summaries(alone), seed=1) == []
+    assert check_labels(alone, track_summaries(alone), seed=1) == []
     together = dataclasses.replace(archive, artists=np.zeros(len(archive), np.int32))
-    assert opinions(together, track_summaries(together), seed=1) == []
+    assert check_labels(together, track_summaries(together), seed=1) == []
 
 
 def test_a_single_track_can_be_looked_at(archive, tmp_path):
@@ -168,7 +168,7 @@ def test_onsets_are_where_the_sound_begins():
 
 def test_a_louder_copy_differs_in_loudness_alone(archive):
     louder = dataclasses.replace(archive, floor_db=archive.floor_db + 12)
-    one, other = (portrait(each, FRONT_END, console=QUIET) for each in (archive, louder))
+    one, other = (collection_statistics(each, FRONT_END, console=QUIET) for each in (archive, louder))
     assert np.allclose(other.loudness - one.loudness, 12, atol=1e-3)
     assert np.allclose(other.spectrograms, one.spectrograms, atol=1e-3)
     assert np.allclose(other.summaries, one.summaries, atol=1e-2, rtol=1e-3)
@@ -187,7 +187,7 @@ def test_the_plane_shows_the_directions_that_vary_most(rng):
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.suffix or "light")
 def test_twenty_genres_have_visible_and_different_marks(theme):
     labels = [*KNOWN, *(f"style {number}" for number in range(10))]
-    drawn = marks(labels, theme)
+    drawn = genre_marks(labels, theme)
     assert all(contrast(rgb(mark.colour), rgb(theme.ground)) >= CONTRAST - 0.05 for mark in drawn.values())
     assert len({(mark.colour, mark.shape) for mark in drawn.values()}) == 20
     assert len({mark.colour for mark in drawn.values()}) >= 19
@@ -198,7 +198,7 @@ def test_twenty_genres_have_visible_and_different_marks(theme):
 @pytest.mark.parametrize("theme", THEMES)
 def test_labels_have_the_colours_of_lights_wherever_those_can_be_seen(theme):
     labels = ["jazz", "punk", "techno", "Música", *KNOWN[:6]]
-    for label, mark in marks(labels, theme).items():
+    for label, mark in genre_marks(labels, theme).items():
         light = np.array(colours(labels)[label]) / 255
         if contrast(light, rgb(theme.ground)) >= CONTRAST:
             assert mark.colour == hexadecimal(colours(labels)[label])
@@ -224,7 +224,7 @@ def test_letters_that_no_font_has_are_found():
 
 def test_a_label_that_begins_with_an_underscore_is_in_the_legend(archive):
     other = dataclasses.replace(archive, genres=np.char.add("_", archive.genres))
-    seen = portrait(other, FRONT_END, console=QUIET)
+    seen = collection_statistics(other, FRONT_END, console=QUIET)
     figure = scatter(THEMES[0], seen, seen.summaries[:, :2], ("", ""), np.zeros(len(other), bool))
     assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["_high", "_low", "_noisy"]
 

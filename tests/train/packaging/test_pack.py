@@ -12,9 +12,9 @@ from headnod.inference.model import GenreModel
 from headnod_train.__main__ import main
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.conditions import CONDITIONS
-from headnod_train.evaluation.evaluate import Sounds, evaluate
+from headnod_train.evaluation.evaluate import SoundFolders, evaluate
 from headnod_train.evaluation.results import load, save
-from headnod_train.packaging.dataset_info import Collection
+from headnod_train.packaging.dataset_info import DatasetInfo
 from headnod_train.packaging.model_card import write_card
 from headnod_train.packaging.pack import PackError, pack
 from headnod_train.training import run_folder
@@ -23,7 +23,7 @@ from support.tone_archive import tone_arrays, write_tones
 from support.training_run import FRONT_END, SINGLE, write_run
 
 QUIET = Console(quiet=True)
-TONES = Collection("tones", "Made by a formula: nobody's.")
+TONES = DatasetInfo("tones", "Made by a formula: nobody's.")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,9 @@ def packed(run, archive, models, **others):
 @pytest.fixture(scope="module")
 def measured(run, archive, tmp_path_factory):
     """A bundle with everything measured, and what was."""
-    return packed(run, archive, tmp_path_factory.mktemp("models"), conditions=CONDITIONS[:2], sounds=Sounds(seconds=7))
+    return packed(
+        run, archive, tmp_path_factory.mktemp("models"), conditions=CONDITIONS[:2], sounds=SoundFolders(seconds=7)
+    )
 
 
 @pytest.fixture(scope="module")

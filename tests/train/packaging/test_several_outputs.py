@@ -12,15 +12,15 @@ pytest.importorskip("tensorflow", reason="conversion needs tensorflow: pip insta
 from headnod.errors import ManifestError
 from headnod.inference.manifest import MANIFEST, Calibration, Energy, Tags, Tensor
 from headnod.inference.model import GenreModel
-from headnod_train.dataset.archive import heard_windows, read_archive
-from headnod_train.packaging.dataset_info import Collection
+from headnod_train.dataset.archive import read_archive, window_features
+from headnod_train.packaging.dataset_info import DatasetInfo
 from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.packaging.pack import pack
 from headnod_train.packaging.synthetic_sounds import golden_features, untrained
 from headnod_train.training import run_folder
-from headnod_train.training.augment import Augmentation
+from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.conversion import converted
-from headnod_train.training.run_folder import Quantised, Recipe, Settings, draft, runnable
+from headnod_train.training.run_folder import Quantised, Recipe, TrainingSettings, draft, runnable
 from support.tone_archive import GENRES, write_tones
 from support.training_run import FRONT_END
 
@@ -39,11 +39,11 @@ def run(tmp_path_factory, archive):
     """A quantised run of a network with random weights."""
     run, played = tmp_path_factory.mktemp("run"), read_archive(archive, FRONT_END)
     learning = played.subset("train")
-    features, _ = heard_windows(learning, FRONT_END)
+    features, _ = window_features(learning, FRONT_END)
     mean, deviation = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), 1e-3)
     recipe = Recipe(
         archive.name, len(learning), GENRES, FRONT_END, tuple(map(float, mean)), tuple(map(float, deviation)),
-        Augmentation(), Settings(epochs=1), tag_names=NAMES,
+        MelAugmentation(), TrainingSettings(epochs=1), tag_names=NAMES,
     )  # fmt: skip
     run_folder.start(run, recipe, [str(track) for track in learning.tracks])
     network = untrained(FRONT_END, answers=len(GENRES), tags=len(NAMES), embedding=12)
@@ -61,7 +61,7 @@ def test_int8_says_nearly_what_the_float_network_says(run, archive):
         runnable(run, name, structs.replace(draft(recipe, kind), tags=TAGS, energy=ENERGY))
         for name, kind in ((run_folder.MODEL, "int8"), (run_folder.FLOAT, "float32"))
     ]
-    features, _ = heard_windows(read_archive(archive, FRONT_END).subset("train"), FRONT_END)
+    features, _ = window_features(read_archive(archive, FRONT_END).subset("train"), FRONT_END)
     for window in features[:20]:
         stored, exact = (model.predict(window) for model in models)
         assert np.abs(stored.scores - exact.scores).max() < 0.05
@@ -72,7 +72,7 @@ def test_int8_says_nearly_what_the_float_network_says(run, archive):
 
 def test_the_outputs_of_a_packed_bundle_are_found_by_their_sizes(run, archive, tmp_path):
     folder, found = pack(
-        run, archive, tmp_path, name="tones", version="2.0.0", collection=Collection("tones", "nobody's"),
+        run, archive, tmp_path, name="tones", version="2.0.0", collection=DatasetInfo("tones", "nobody's"),
         console=Console(quiet=True),
     )  # fmt: skip
     written = json.loads((folder / MANIFEST).read_bytes())

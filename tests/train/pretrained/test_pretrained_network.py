@@ -87,7 +87,7 @@ def plain(log_mel, parameters):
 
 def test_the_live_filters_give_the_tags_of_all(weights, power):
     parameters, log_mel = prune(weights), 10 * np.log10(power)
-    wanted = Tagger(weights).answers(log_mel)
+    wanted = Tagger(weights).predict(log_mel)
     found = evaluated(parameters, plain(log_mel, parameters))
     assert parameters["front.scale"].size == sum(LIVE[:5])
     spread = logits(wanted.tags).std(axis=0).mean()
@@ -135,7 +135,7 @@ def test_the_published_weights_are_mostly_dead(real_weights):
     assert 130e6 < multiply_adds(parameters) < 140e6
     error = np.abs(
         1 / (1 + np.exp(-evaluated(parameters, plain(log_mel, parameters))["tags"]))
-        - Tagger(real_weights).answers(log_mel).tags
+        - Tagger(real_weights).predict(log_mel).tags
     )
     # Constants of dead filters are folded into a bias, which three frames at either end do not wholly see.
     assert error.mean() < 2e-5

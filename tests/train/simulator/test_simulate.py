@@ -15,7 +15,7 @@ import pytest
 
 from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, estimate_payload
 from headnod.testing import ManualClock
-from headnod_train.simulator.simulated_listener import LABELS, Imagined
+from headnod_train.simulator.simulated_listener import LABELS, SimulatedListener
 from support.mqtt_broker import HOST, Broker, Heard, free_port, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
@@ -55,9 +55,9 @@ def numbers(line):
 
 def heard_of(seed, estimates):
     """What one listener says, by a clock that passes at once."""
-    clock, listener = ManualClock(), Imagined("sim", boot="b", every=3.0, rng=np.random.default_rng(seed))
+    clock, listener = ManualClock(), SimulatedListener("sim", boot="b", every=3.0, rng=np.random.default_rng(seed))
     for _ in range(estimates):
-        yield listener.hear(clock.now(), clock.monotonic())
+        yield listener.next_estimate(clock.now(), clock.monotonic())
         clock.sleep(3.0)
 
 

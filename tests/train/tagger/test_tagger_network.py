@@ -61,7 +61,7 @@ def by_hand(weights, loudness):
 
 def test_the_network_is_that_of_the_paper(weights, rng):
     power = rng.uniform(0, 20, (1, 187, 96))
-    said = Tagger(weights).answers(10 * np.log10(power).astype(np.float32))
+    said = Tagger(weights).predict(10 * np.log10(power).astype(np.float32))
     for found, wanted in zip(
         (said.tags, said.dense, said.mean), by_hand(weights, np.log10(10_000 * power[0] + 1)), strict=True
     ):
@@ -71,7 +71,7 @@ def test_the_network_is_that_of_the_paper(weights, rng):
 def test_windows_do_not_depend_on_their_neighbours(weights, rng):
     log_mel = rng.uniform(-60, 20, (3, 187, 96)).astype(np.float32)
     tagger = Tagger(weights)
-    assert np.allclose(tagger.answers(log_mel).tags[1:2], tagger.answers(log_mel[1:2]).tags, atol=1e-5)
+    assert np.allclose(tagger.predict(log_mel).tags[1:2], tagger.answers(log_mel[1:2]).tags, atol=1e-5)
 
 
 def test_there_are_fifty_different_tags():
@@ -130,7 +130,7 @@ def test_the_real_weights_say_of_a_clip_what_they_said_of_its_track(tmp_path):
         audio = np.concatenate([np.zeros(256, np.float32), *blocks])
     # The stored answers lie 61 frames of 16 ms apart, and the clip begins with its track.
     starts = range(0, audio.size - FRONT_END.window_samples, 61 * 256)
-    said = Tagger(read_weights(wheel)).answers(
+    said = Tagger(read_weights(wheel)).predict(
         np.stack([FRONT_END.log_mel(audio[start : start + FRONT_END.window_samples]) for start in starts])
     )
     with np.load(GTZAN / "tags_train.npz") as stored:

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from headnod_train.tagger.tag_file import AnswerFile
+from headnod_train.tagger.tag_file import TagFile
 from headnod_train.tagger.tag_names import TAGS
-from headnod_train.tagger.tag_scores import Answers
+from headnod_train.tagger.tag_scores import TaggerOutput
 from headnod_train.tagger.tagger_error import TaggerError
 from headnod_train.tagger.tagging import SAVED_EVERY, tag
 
@@ -29,14 +29,14 @@ class Echo:
     def __init__(self):
         self.batches = []
 
-    def answers(self, log_mel):
+    def predict(self, log_mel):
         self.batches.append(len(log_mel))
         loudness = log_mel.mean(axis=(1, 2))[:, None]
-        return Answers(*(np.repeat(loudness, size, axis=1) / 1000 for size in (50, 200, 753)))
+        return TaggerOutput(*(np.repeat(loudness, size, axis=1) / 1000 for size in (50, 200, 753)))
 
 
 def tagged(out, tracks, teacher=None, *, every=1.0, layer="none", console=QUIET, clock=lambda: 0.0):
-    file = AnswerFile(out, every=every, layer=layer)
+    file = TagFile(out, every=every, layer=layer)
     return tag(tracks, teacher or Echo(), file, every=every, layer=layer, console=console, clock=clock)
 
 
@@ -71,7 +71,7 @@ def test_of_a_stretch_times_count_from_its_start(out, tmp_path):
     loud = np.concatenate([np.zeros(10 * RATE), np.full(6 * RATE, 0.5), np.zeros(10 * RATE)])
     loud[::2] *= -1
     soundfile.write(tmp_path / "long.wav", loud, RATE)
-    file = AnswerFile(out, every=1.0, layer="none")
+    file = TagFile(out, every=1.0, layer="none")
     tag({"long": tmp_path / "long.wav"}, Echo(), file, every=1.0, layer="none",
         stretches={"long": (10.0, 16.0)}, console=QUIET)  # fmt: skip
     with np.load(out) as said:
@@ -124,10 +124,10 @@ def test_a_second_start_hears_only_what_is_new(out, songs):
 class Interrupted(Echo):
     """Is stopped by Ctrl-C in its second file."""
 
-    def answers(self, log_mel):
+    def predict(self, log_mel):
         if self.batches:
             raise KeyboardInterrupt
-        return super().answers(log_mel)
+        return super().predict(log_mel)
 
 
 def test_an_interrupted_run_keeps_what_was_done(out, songs):
@@ -142,9 +142,9 @@ def test_a_long_run_is_saved_once_a_minute(out, songs):
     present = []
 
     class Looking(Echo):
-        def answers(self, log_mel):
+        def predict(self, log_mel):
             present.append(out.exists())
-            return super().answers(log_mel)
+            return super().predict(log_mel)
 
     tagged(out, {"one": songs["one"], "two": songs["two"]}, Looking(), clock=lambda: float(next(seconds)))
     assert present == [False, True]
@@ -159,16 +159,16 @@ def test_nothing_to_keep_is_an_error_and_leaves_no_file(out, tmp_path):
 def test_other_settings_do_not_mix_with_former_answers(out, songs):
     tagged(out, songs)
     with pytest.raises(TaggerError, match=r"tags\.npz: was made with --every 1 and inner layer none, not 2 and none"):
-        AnswerFile(out, every=2.0, layer="none")
+        TagFile(out, every=2.0, layer="none")
     with pytest.raises(TaggerError, match="not 1 and dense"):
-        AnswerFile(out, every=1.0, layer="dense")
+        TagFile(out, every=1.0, layer="dense")
 
 
 @pytest.mark.parametrize("content", [b"", b"tags", b"PK\x03\x04 and no more"])
 def test_a_file_of_something_else_is_refused_and_left_alone(out, content):
     out.write_bytes(content)
     with pytest.raises(TaggerError, match=r"tags\.npz: holds no answers of a tagger"):
-        AnswerFile(out, every=1.0, layer="none")
+        TagFile(out, every=1.0, layer="none")
     assert out.read_bytes() == content
 
 

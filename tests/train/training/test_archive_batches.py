@@ -5,8 +5,8 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.training.archive_batches import Batch, Batches, Source, mixed
-from headnod_train.training.augment import Augmentation
+from headnod_train.training.archive_batches import ArchiveBatches, TrainingBatch, WindowSource, mixup_batch
+from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.soft_labels import labelled, not_music
 from support.tone_archive import write_tones
 
@@ -21,9 +21,9 @@ def train(tmp_path_factory):
 
 
 def batches(train, seed, *more):
-    first = Source(train, labelled(train, train.labels, FRONT_END, other=bool(more)))
-    return Batches(
-        [first, *more], front_end=FRONT_END, spread=SPREAD, augmentation=Augmentation(), batch=8, seed=seed
+    first = WindowSource(train, labelled(train, train.labels, FRONT_END, other=bool(more)))
+    return ArchiveBatches(
+        [first, *more], front_end=FRONT_END, spread=SPREAD, augmentation=MelAugmentation(), batch=8, seed=seed
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_a_batch_holds_standardised_features_and_probabilities(train):
 
 
 def test_what_is_no_music_comes_beside_the_music_in_its_share(train):
-    noises = Source(train, not_music(train, train.labels, FRONT_END, 0), share=0.25)
+    noises = WindowSource(train, not_music(train, train.labels, FRONT_END, 0), share=0.25)
     batch = next(batches(train, 0, noises).epoch(1))
     assert batch.genres.shape == (10, 4)
     assert 0.0 < batch.genres[:, 3].sum() <= 4.0
@@ -72,9 +72,9 @@ def test_short_tracks_give_only_what_is_real_of_them(train):
     short = train.chosen(np.arange(len(train)))
     short.frames[:] = FRONT_END.frames
     short.levels[:, FRONT_END.frames :] = 255
-    still = Augmentation(equalise=0, noise=(300, 300), masks=0, mixup=0, rooms=0)
-    source = Source(short, labelled(short, short.labels, FRONT_END))
-    one = Batches([source], front_end=FRONT_END, spread=SPREAD, augmentation=still, batch=4, seed=0)
+    still = MelAugmentation(equalise=0, noise=(300, 300), masks=0, mixup=0, rooms=0)
+    source = WindowSource(short, labelled(short, short.labels, FRONT_END))
+    one = ArchiveBatches([source], front_end=FRONT_END, spread=SPREAD, augmentation=still, batch=4, seed=0)
     loudest = (short.floor_db + short.range_db).max() * np.sqrt(128)
     for batch in one.epoch(1):
         assert (np.abs(batch.features[..., 0] * 30) < np.abs(loudest) + 400).all()
@@ -86,7 +86,9 @@ def test_mixing_keeps_answers_probabilities_and_the_own_genre_ahead():
     rng = np.random.default_rng(0)
     features = rng.standard_normal((16, 4, 3)).astype(np.float32)
     answers = np.eye(4, dtype=np.float32)[np.arange(16) % 4]
-    blended = mixed(Batch(features, answers, np.zeros((16, 0), np.float32), np.ones(16, np.float32)), 0.5, rng)
+    blended = mixup_batch(
+        TrainingBatch(features, answers, np.zeros((16, 0), np.float32), np.ones(16, np.float32)), 0.5, rng
+    )
     assert blended.features.shape == features.shape
     assert np.allclose(blended.genres.sum(axis=1), 1.0)
     assert (blended.genres[np.arange(16), np.arange(16) % 4] >= 0.5).all()

@@ -10,20 +10,20 @@ from rich.console import Console
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import ArchiveError, read_archive
 from headnod_train.training import run_folder
-from headnod_train.training.augment import Augmentation
-from headnod_train.training.run_folder import RunError, Settings
+from headnod_train.training.augment import MelAugmentation
+from headnod_train.training.run_folder import RunError, TrainingSettings
 from support.tone_archive import tone_arrays, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.training.fit import fit
 from headnod_train.training.genre_network import load
-from headnod_train.training.teacher_networks import opinions
-from headnod_train.training.training_targets import Lessons
+from headnod_train.training.teacher_networks import teacher_scores
+from headnod_train.training.training_targets import ExtraTargets
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 FRONT_END = FrontEnd(n_mfcc=20)
-SETTINGS = Settings(epochs=3, batch=8, width=4)
+SETTINGS = TrainingSettings(epochs=3, batch=8, width=4)
 
 
 class StoppedConsole(Console):
@@ -42,7 +42,7 @@ def archive(tmp_path_factory):
 
 def train(archive, run, settings=SETTINGS, console=None, **more):
     quiet = console or Console(quiet=True)
-    return fit(archive, run, settings, front_end=FRONT_END, augmentation=Augmentation(), console=quiet, **more)
+    return fit(archive, run, settings, front_end=FRONT_END, augmentation=MelAugmentation(), console=quiet, **more)
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +67,16 @@ def test_an_interrupted_training_goes_on_to_the_very_same_weights(archive, whole
 
 def test_a_run_of_another_recipe_is_not_gone_on_with(archive, whole):
     with pytest.raises(RunError, match="was begun with another recipe"):
-        train(archive, whole, Settings(epochs=4, batch=8, width=4), resume=True)
+        train(archive, whole, TrainingSettings(epochs=4, batch=8, width=4), resume=True)
 
 
 def test_a_pupil_learns_from_a_former_run_and_says_so(archive, whole, tmp_path):
     recipe = train(
-        archive, tmp_path, Settings(epochs=1, batch=8, width=4), lessons=Lessons(teachers=(whole,)), tensorboard=True
+        archive,
+        tmp_path,
+        TrainingSettings(epochs=1, batch=8, width=4),
+        lessons=ExtraTargets(teachers=(whole,)),
+        tensorboard=True,
     )
     assert recipe.teachers == (whole.name,)
     assert list((tmp_path / "tensorboard").iterdir())
@@ -80,13 +84,13 @@ def test_a_pupil_learns_from_a_former_run_and_says_so(archive, whole, tmp_path):
 
 @pytest.mark.long
 def test_a_teacher_is_not_asked_about_tracks_it_learned_from_where_another_can_answer(archive, whole, tmp_path):
-    settings = Settings(epochs=1, batch=8, width=4, fold=(1, 2))
+    settings = TrainingSettings(epochs=1, batch=8, width=4, fold=(1, 2))
     train(archive, tmp_path, settings)
-    learned = run_folder.learned(tmp_path)
+    learned = run_folder.training_tracks(tmp_path)
     music = read_archive(archive, FRONT_END).subset("train")
     assert set(learned) < set(music.tracks)
-    alone = opinions([tmp_path], music, music.labels, 10)
-    both = opinions([whole, tmp_path], music, music.labels, 10)
+    alone = teacher_scores([tmp_path], music, music.labels, 10)
+    both = teacher_scores([whole, tmp_path], music, music.labels, 10)
     strange = ~np.isin(music.tracks, learned)
     assert strange.any()
     assert np.allclose(both[strange], alone[strange])
@@ -97,17 +101,17 @@ def test_a_teacher_is_not_asked_about_tracks_it_learned_from_where_another_can_a
 def test_a_teacher_of_other_genres_is_refused(archive, whole):
     music = read_archive(archive, FRONT_END)
     with pytest.raises(RunError, match="its genres are high, low, noisy, the pupil's high, low"):
-        opinions([whole], music, ("high", "low"), 10)
+        teacher_scores([whole], music, ("high", "low"), 10)
 
 
 def test_what_is_no_music_gets_an_answer_of_its_own(archive, tmp_path):
-    train(archive, tmp_path, Settings(epochs=1, batch=8, width=4), lessons=Lessons(other=archive))
+    train(archive, tmp_path, TrainingSettings(epochs=1, batch=8, width=4), lessons=ExtraTargets(other=archive))
     assert load(tmp_path / run_folder.WEIGHTS).output_shape == (None, 4)
 
 
 @pytest.mark.long
 def test_patience_stops_a_training_that_no_longer_rises_and_keeps_its_best(archive, tmp_path):
-    train(archive, tmp_path, Settings(epochs=40, batch=8, width=4, patience=2))
+    train(archive, tmp_path, TrainingSettings(epochs=40, batch=8, width=4, patience=2))
     reached = [epoch["windows"] for epoch in json.loads((tmp_path / run_folder.HISTORY).read_text())]
     assert len(reached) < 40
     assert max(reached[-2:]) <= max(reached[:-2])
@@ -125,7 +129,7 @@ def part_of(tmp_path, chosen):
 def test_a_training_may_watch_fewer_windows_than_it_judges_batches(tmp_path):
     data = part_of(tmp_path, lambda _genre, split: (split == "train") | (np.cumsum(split == "valid") == 1))
     told = io.StringIO()
-    train(data, tmp_path / "run", Settings(epochs=1, batch=64, width=4), console=Console(file=told, width=200))
+    train(data, tmp_path / "run", TrainingSettings(epochs=1, batch=64, width=4), console=Console(file=told, width=200))
     (epoch,) = json.loads((tmp_path / "run" / run_folder.HISTORY).read_text())
     assert 0.0 <= epoch["windows"] <= 1.0
     assert "48 windows of 3 s to learn from, fewer than one training step takes (64)" in told.getvalue()
@@ -134,7 +138,7 @@ def test_a_training_may_watch_fewer_windows_than_it_judges_batches(tmp_path):
 
 def test_what_quantise_will_lack_is_said_before_training(tmp_path):
     data, told = part_of(tmp_path, lambda _genre, split: split == "train"), io.StringIO()
-    train(data, tmp_path / "run", Settings(epochs=1, batch=48, width=4), console=Console(file=told, width=200))
+    train(data, tmp_path / "run", TrainingSettings(epochs=1, batch=48, width=4), console=Console(file=told, width=200))
     assert "nothing is watched: quantise will need --sibling" in told.getvalue()
     assert "fewer than" not in told.getvalue()
 
@@ -158,7 +162,7 @@ def test_a_run_is_replaced_by_force_alone(archive, tmp_path):
     with pytest.raises(RunError, match=r"holds a run already \(--resume goes on with it, --force replaces it"):
         train(archive, tmp_path)
     assert (tmp_path / run_folder.WEIGHTS).read_bytes() == b"former"
-    train(archive, tmp_path, Settings(epochs=1, batch=64, width=4), force=True)
+    train(archive, tmp_path, TrainingSettings(epochs=1, batch=64, width=4), force=True)
     assert (tmp_path / run_folder.WEIGHTS).read_bytes() != b"former"
 
 

@@ -6,14 +6,14 @@ from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.training import run_folder
-from headnod_train.training.augment import Augmentation
-from headnod_train.training.run_folder import Quantised, RunError, Settings
+from headnod_train.training.augment import MelAugmentation
+from headnod_train.training.run_folder import Quantised, RunError, TrainingSettings
 from support.tone_archive import write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.training.fit import fit
-from headnod_train.training.quantisation_tables import of_losses
-from headnod_train.training.quantise import losses, quantise
+from headnod_train.training.quantisation_tables import quantisation_tables
+from headnod_train.training.quantise import quantisation_report, quantise
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -27,14 +27,14 @@ def archive(tmp_path_factory):
 
 
 def trained(archive, run, **settings):
-    how = Settings(epochs=1, batch=8, width=4, **settings)
-    fit(archive, run, how, front_end=FRONT_END, augmentation=Augmentation(), console=QUIET)
+    how = TrainingSettings(epochs=1, batch=8, width=4, **settings)
+    fit(archive, run, how, front_end=FRONT_END, augmentation=MelAugmentation(), console=QUIET)
     return run
 
 
 @pytest.mark.long
 def test_losses_are_told_for_every_form_and_every_layer(archive, tmp_path):
-    found = losses(trained(archive, tmp_path), archive, console=QUIET)
+    found = quantisation_report(trained(archive, tmp_path), archive, console=QUIET)
     sizes = {form.form: form.size for form in found.forms}
     assert list(sizes) == ["float32", "float16", "dynamic", "int8"]
     assert sizes["float32"] > sizes["float16"] > sizes["int8"]
@@ -43,7 +43,7 @@ def test_losses_are_told_for_every_form_and_every_layer(archive, tmp_path):
     assert all(0.0 <= layer.error < 3.0 for layer in found.layers)
     assert (tmp_path / "losses.json").is_file()
     console = Console(record=True, width=100)
-    for table in of_losses(found):
+    for table in quantisation_tables(found):
         console.print(table)
     assert "float16" in console.export_text()
 

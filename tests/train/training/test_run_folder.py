@@ -5,11 +5,18 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.training import run_folder
-from headnod_train.training.augment import Augmentation
-from headnod_train.training.run_folder import Recipe, RunError, Settings
+from headnod_train.training.augment import MelAugmentation
+from headnod_train.training.run_folder import Recipe, RunError, TrainingSettings
 
 RECIPE = Recipe(
-    "tones.npz", 12, ("high", "low"), FrontEnd(n_mfcc=2), (0.0, 1.0), (1.0, 2.0), Augmentation(), Settings(epochs=3)
+    "tones.npz",
+    12,
+    ("high", "low"),
+    FrontEnd(n_mfcc=2),
+    (0.0, 1.0),
+    (1.0, 2.0),
+    MelAugmentation(),
+    TrainingSettings(epochs=3),
 )
 
 
@@ -31,12 +38,12 @@ def test_a_new_run_takes_away_what_a_former_one_left_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("former")
     run_folder.start(tmp_path, RECIPE, ["low.0", "high.1"])
     assert {path.name for path in tmp_path.iterdir()} == {"recipe.json", "tracks.txt", "notes.txt"}
-    assert run_folder.learned(tmp_path) == ["low.0", "high.1"]
+    assert run_folder.training_tracks(tmp_path) == ["low.0", "high.1"]
 
 
 def test_tracks_with_separators_of_lines_in_their_names_are_read_as_they_were_written(tmp_path):
     run_folder.start(tmp_path, RECIPE, ["日本/é.wav", "a\u2028b", "c\x85d"])
-    assert run_folder.learned(tmp_path) == ["日本/é.wav", "a\u2028b", "c\x85d"]
+    assert run_folder.training_tracks(tmp_path) == ["日本/é.wav", "a\u2028b", "c\x85d"]
 
 
 def test_a_folder_is_locked_by_one_at_a_time_and_free_again_afterwards(tmp_path):

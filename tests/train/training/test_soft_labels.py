@@ -5,7 +5,7 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.training.soft_labels import TagsError, labelled, with_opinions, with_tags
+from headnod_train.training.soft_labels import TagsError, labelled, with_tags, with_teacher_scores
 from support.tone_archive import write_tones
 
 pytest.importorskip("sklearn", reason="learning from tags needs scikit-learn: scripts/setup train")
@@ -63,8 +63,8 @@ def test_what_tags_say_of_genre_softens_the_label_and_never_outvotes_it(train, t
 
 def test_opinions_of_teachers_count_half(train):
     answers = labelled(train, train.labels, FRONT_END)
-    opinions = np.full_like(answers.genres, 1 / 3)
-    blended = with_opinions(answers, opinions).genres[0, 0]
+    teacher_scores = np.full_like(answers.genres, 1 / 3)
+    blended = with_teacher_scores(answers, teacher_scores).genres[0, 0]
     assert blended == pytest.approx([2 / 3, 1 / 6, 1 / 6], abs=1e-5)
 
 

@@ -110,10 +110,10 @@ class Bands:
         return ((lobes @ self.weights) / self.hertz[1]).astype(np.float32)
 
 
-class Degradation(Protocol):
+class Transform(Protocol):
     """Something that happens to sound on its way."""
 
-    def bend(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
+    def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
         """Each row as it arrives, in its own way.
 
         Args:
@@ -127,10 +127,10 @@ class Degradation(Protocol):
         ...
 
 
-def heard_through(steps: Sequence[Degradation], log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-    """Sound after one thing after another happened to it, shapes as in `Degradation.bend`."""
+def apply_all(steps: Sequence[Transform], log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
+    """Sound after one thing after another happened to it, shapes as in `Transform.apply`."""
     for step in steps:
-        log_mel = step.bend(log_mel, bands, rng)
+        log_mel = step.apply(log_mel, bands, rng)
     return log_mel
 
 

@@ -19,7 +19,7 @@ _GRID = 256
 
 
 @dataclass(frozen=True)
-class Device:
+class Transducer:
     """Loudspeakers or microphones drawn at random, one for each row."""
 
     low: tuple[float, float] = (60.0, 120.0)
@@ -37,8 +37,8 @@ class Device:
     height: float = 3.0
     """Standard deviation of those, in decibels."""
 
-    def bend(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-        """Each row through its own device; see `Degradation.bend`."""
+    def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
+        """Each row through its own device; see `Transform.apply`."""
         return np.asarray(log_mel + self.responses(len(log_mel), bands, rng)[:, None], np.float32)
 
     def responses(self, rows: int, bands: Bands, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -57,7 +57,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Clip:
+class Clipping:
     """An input that is driven too hard, its peaks cut off.
 
     A frame is taken for Gaussian noise of its own spectrum and level: then what
@@ -68,8 +68,8 @@ class Clip:
     headroom: tuple[float, float] = (3.0, 9.0)
     """Where peaks are cut, in decibels over the row's root mean square, uniformly."""
 
-    def bend(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-        """Each row clipped at its own level; see `Degradation.bend`."""
+    def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
+        """Each row clipped at its own level; see `Transform.apply`."""
         power = to_power(log_mel)
         loudness = np.maximum(bands.loudness(power), np.float32(1e-30))
         limit = loudness.mean(axis=1, keepdims=True) * 10.0 ** (drawn(self.headroom, len(power), rng)[..., 0] / 10.0)

@@ -32,8 +32,8 @@ class Noise:
     snr: tuple[float, float] = (20.0, 20.0)
     """Music's mean power over the noise's, in decibels, uniformly."""
 
-    def bend(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-        """Each row with its own noise; see `Degradation.bend`."""
+    def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
+        """Each row with its own noise; see `Transform.apply`."""
         return _joined(log_mel, _KINDS[self.kind](len(log_mel), log_mel.shape[1], bands, rng), self.snr, bands, rng)
 
 
@@ -47,8 +47,8 @@ class Hum:
     overtones: int = 24
     """How many tones; each octave is 3 to 9 dB weaker."""
 
-    def bend(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-        """Each row with its own hum; see `Degradation.bend`."""
+    def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
+        """Each row with its own hum; see `Transform.apply`."""
         rows, number = len(log_mel), np.arange(1, self.overtones + 1)
         mains = rng.integers(2, size=rows)
         falling = rng.uniform(3.0, 9.0, (rows, 1)) * np.log2(number)

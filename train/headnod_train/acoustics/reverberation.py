@@ -23,7 +23,7 @@ _KNEE = 1000.0
 
 
 @dataclass(frozen=True)
-class Room:
+class Reverberation:
     """Rooms drawn at random, one for each row."""
 
     decay: tuple[float, float] = (0.3, 0.7)
@@ -35,8 +35,8 @@ class Room:
     damping: tuple[float, float] = (0.5, 0.9)
     """What is left of the decay's seconds at 8 kHz, uniformly."""
 
-    def bend(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-        """Each row in its own room; see `Degradation.bend`."""
+    def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
+        """Each row in its own room; see `Transform.apply`."""
         rows = len(log_mel)
         octaves = np.maximum(np.log2(np.maximum(bands.centres, 1.0) / _KNEE), 0.0).astype(np.float32)
         seconds = drawn(self.decay, rows, rng) * drawn(self.damping, rows, rng) ** (octaves / 3.0)
@@ -58,8 +58,8 @@ class MeasuredRooms:
     rooms: tuple[NDArray[np.float32], ...]
     """Gains of each, shape (taps, mels): see `gains_of`."""
 
-    def bend(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-        """Each row in one of the rooms; see `Degradation.bend`."""
+    def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
+        """Each row in one of the rooms; see `Transform.apply`."""
         power = to_power(log_mel)
         chosen = rng.integers(len(self.rooms), size=len(power))
         rows = [_tailed(row[None], self.rooms[room][None], bands, rng) for row, room in zip(power, chosen, strict=True)]

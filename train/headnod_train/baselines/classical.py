@@ -53,7 +53,7 @@ class Method:
     """Settings to choose from."""
 
 
-NEIGHBOURS = Method(
+NEAREST_NEIGHBOURS = Method(
     "k nearest neighbours",
     KNeighborsClassifier(metric="euclidean"),
     {"pca": (10, 20, 60), "last__n_neighbors": (5, 15, 40, 80)},
@@ -62,12 +62,12 @@ REGRESSION = Method(
     "logistic regression", LogisticRegression(max_iter=500), {"pca": (40, 100, 200), "last__C": (0.003, 0.03, 0.3)}
 )
 SUPPORT = Method("support vectors, RBF", SVC(), {"pca": (40, 100), "last__C": (0.3, 1.0, 3.0)})
-METHODS = (NEIGHBOURS, REGRESSION, SUPPORT)
+METHODS = (NEAREST_NEIGHBOURS, REGRESSION, SUPPORT)
 """All of them, the simplest first."""
 
 
 @dataclass(frozen=True)
-class Learned:
+class FittedMethod:
     """A method that has learned."""
 
     pipeline: Pipeline
@@ -79,7 +79,7 @@ class Learned:
     labels: int
     """How many genres there are."""
 
-    def chances(self, summaries: Summaries) -> NDArray[np.float32]:
+    def probabilities(self, summaries: Summaries) -> NDArray[np.float32]:
         """How likely each genre is, shape (windows, labels)."""
         last = self.pipeline.named_steps["last"]
         if isinstance(last, SVC):
@@ -90,12 +90,12 @@ class Learned:
         if isinstance(last, KNeighborsClassifier):
             # A genre that none of the neighbours has is unlikely, not impossible.
             said = (said * last.n_neighbors + 1 / self.labels) / (last.n_neighbors + 1)
-        chances = np.zeros((len(summaries), self.labels), np.float32)
-        chances[:, last.classes_] = said
-        return chances
+        probabilities = np.zeros((len(summaries), self.labels), np.float32)
+        probabilities[:, last.classes_] = said
+        return probabilities
 
 
-def learn(
+def fit_method(
     method: Method,
     summaries: Summaries,
     targets: NDArray[np.intp],
@@ -104,7 +104,7 @@ def learn(
     labels: int,
     jobs: int,
     advance: Advance = lambda _: None,
-) -> Learned:
+) -> FittedMethod:
     """Choose the settings by cross-validation, then learn with them from everything.
 
     Args:
@@ -120,7 +120,7 @@ def learn(
     grid = _possible(method.grid, pca=min(fewest - 1, summaries.shape[1]), last__n_neighbors=fewest)
     asked = [(settings, train, valid) for settings in grid for train, valid in folds]
     graded = joblib.Parallel(n_jobs=jobs, return_as="generator")(
-        joblib.delayed(_grade)(_told(method, settings), summaries, targets, train, valid)
+        joblib.delayed(_grade)(_pipeline(method, settings), summaries, targets, train, valid)
         for settings, train, valid in asked
     )
     right = np.zeros(len(grid))
@@ -128,23 +128,23 @@ def learn(
         right[place // len(folds)] += share
         advance(len(asked))
     settings = grid[int(right.argmax())]
-    return Learned(_fitted(_told(method, settings), summaries, targets), settings, labels)
+    return FittedMethod(_fitted(_pipeline(method, settings), summaries, targets), settings, labels)
 
 
 def cross_validated(
     summaries: Summaries, targets: NDArray[np.intp], folds: Folds, *, labels: int
 ) -> NDArray[np.float32]:
     """What a logistic regression says of each row after learning from other artists, shape (rows, labels)."""
-    chances = np.zeros((len(summaries), labels), np.float32)
+    probabilities = np.zeros((len(summaries), labels), np.float32)
     pca = min(40, min(int(train.sum()) for train, _ in folds) - 1, summaries.shape[1])
     for train, valid in folds:
         present = np.unique(targets[train])
         if len(present) == 1:
-            chances[valid, present[0]] = 1.0
+            probabilities[valid, present[0]] = 1.0
             continue
-        told = _fitted(_told(REGRESSION, {"pca": pca, "last__C": 0.03}), summaries[train], targets[train])
-        chances[np.ix_(valid, present)] = told.predict_proba(summaries[valid])
-    return chances
+        told = _fitted(_pipeline(REGRESSION, {"pca": pca, "last__C": 0.03}), summaries[train], targets[train])
+        probabilities[np.ix_(valid, present)] = told.predict_proba(summaries[valid])
+    return probabilities
 
 
 def neighbours(summaries: Summaries, groups: NDArray[np.intp], count: int) -> NDArray[np.intp]:
@@ -165,7 +165,7 @@ def _possible(grid: dict[str, tuple[int | float, ...]], **most: int) -> list[Set
     return [dict(settings) for settings in ParameterGrid(bounded)]
 
 
-def _told(method: Method, settings: Settings) -> Pipeline:
+def _pipeline(method: Method, settings: Settings) -> Pipeline:
     rest = {name: value for name, value in settings.items() if name != "pca"}
     steps = [
         ("standard", StandardScaler()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headnod_train.baselines.method_comparison import LEAKY, Comparison
-from headnod_train.explore.plotting import Figure, Theme, draw_all, paper, plain
+from headnod_train.explore.plotting import Figure, Theme, draw_all, new_figure, style_axes
 
 NAME = "baselines"
 _WINDOWS, _TRACKS = 0.14, -0.14
@@ -22,8 +22,8 @@ def draw(comparison: Comparison, folder: Path) -> Path:
 
 def _draw(theme: Theme, comparison: Comparison) -> Figure:
     rows = comparison.rows
-    figure = paper(theme, 8.0, 1.5 + 0.5 * len(rows))
-    axes = plain(figure.subplots(), theme, grid="x")
+    figure = new_figure(theme, 8.0, 1.5 + 0.5 * len(rows))
+    axes = style_axes(figure.subplots(), theme, grid="x")
     for shift, unit, shape in ((_TRACKS, "tracks", "o"), (_WINDOWS, "windows of 3 s", "D")):
         shares = [row.tracks if unit == "tracks" else row.windows for row in rows]
         colour = theme.ink if unit == "tracks" else theme.middle

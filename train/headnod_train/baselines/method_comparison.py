@@ -24,7 +24,7 @@ from headnod_train.dataset.archive import Archive
 from headnod_train.dataset.split import folds
 from headnod_train.evaluation.leakage import learned_from
 from headnod_train.evaluation.metrics import Share, by_track, share_right
-from headnod_train.evaluation.predictions import hear
+from headnod_train.evaluation.predictions import predict
 
 LEAKY = "LEAKY: windows of the same tracks are on both sides, so these figures grade memory"
 HOW = (
@@ -79,7 +79,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One a method."""
 
 
-class Judge:
+class Scorer:
     """The side that methods are measured on."""
 
     def __init__(self, archive: Archive, labels: tuple[str, ...]) -> None:
@@ -133,7 +133,7 @@ def compare(
     if len(labels) < 2:  # noqa: PLR2004
         message = f"{data}: the train side has one genre, {labels[0]}: there is nothing to tell apart"
         raise ComparisonError(message)
-    judge, rows = Judge(heard, labels), []
+    judge, rows = Scorer(heard, labels), []
     with _progress(console) as progress:
         rows += _classical(train, heard, judge, seed=seed, jobs=jobs, progress=progress, clock=clock)
         if epochs:
@@ -172,7 +172,7 @@ def _cell(share: Share) -> str:
 
 
 def _classical(
-    train: Archive, heard: Archive, judge: Judge, *, seed: int, jobs: int, progress: Progress,
+    train: Archive, heard: Archive, judge: Scorer, *, seed: int, jobs: int, progress: Progress,
     clock: Callable[[], float],
 ) -> list[Row]:  # fmt: skip
     learned, of_tracks = window_summaries(train)
@@ -186,8 +186,10 @@ def _classical(
         def advance(total: int, task: TaskID = task) -> None:
             progress.update(task, total=total, advance=1)
 
-        told = classical.learn(method, learned, targets, divided, labels=len(train.labels), jobs=jobs, advance=advance)
-        said = told.chances(asked)
+        told = classical.fit_method(
+            method, learned, targets, divided, labels=len(train.labels), jobs=jobs, advance=advance
+        )
+        said = told.probabilities(asked)
         settings: dict[str, int | float] = {name.rpartition("__")[2]: value for name, value in told.settings.items()}
         rows.append(judge.row(method.name, settings, said, tracks, clock() - began))
         _done(progress, task, rows[-1])
@@ -195,7 +197,7 @@ def _classical(
 
 
 def _script(
-    train: Archive, heard: Archive, judge: Judge, *, epochs: int, seed: int, progress: Progress,
+    train: Archive, heard: Archive, judge: Scorer, *, epochs: int, seed: int, progress: Progress,
     clock: Callable[[], float],
 ) -> Row:  # fmt: skip
     from headnod_train.baselines import script_network  # noqa: PLC0415 - TensorFlow takes seconds
@@ -205,7 +207,7 @@ def _script(
         train, train.targets(train.labels), FRONT_END, labels=len(train.labels), epochs=epochs, seed=seed,
         advance=lambda: progress.advance(task),
     )  # fmt: skip
-    said = script_network.chances(network, heard, FRONT_END)
+    said = script_network.probabilities(network, heard, FRONT_END)
     tracks = np.repeat(np.arange(len(heard)), [len(heard.windows(track, FRONT_END)) for track in range(len(heard))])
     settings: dict[str, int | float] = {"epochs": epochs, "parameters": network.count_params()}
     row = judge.row("the script's network", settings, said, tracks, clock() - began)
@@ -215,10 +217,10 @@ def _script(
 
 def _bundle(model: GenreModel, heard: Archive, *, learned: bool, console: Console, clock: Callable[[], float]) -> Row:
     began = clock()
-    answers = hear(model, heard, console=console)
+    answers = predict(model, heard, console=console)
     scores = answers.scores(model.manifest.temperature)
     method = f"{model.manifest.id} (int8)" + (", LEAKY: it learned from these tracks" if learned else "")
-    return Judge(heard, model.labels).row(method, {}, scores, answers.tracks, clock() - began)
+    return Scorer(heard, model.labels).row(method, {}, scores, answers.tracks, clock() - began)
 
 
 def _progress(console: Console) -> Progress:

@@ -116,7 +116,7 @@ def train(
     return network
 
 
-def chances(network: keras.Model, archive: Archive, front_end: FrontEnd) -> NDArray[np.float32]:
+def probabilities(network: keras.Model, archive: Archive, front_end: FrontEnd) -> NDArray[np.float32]:
     """How likely each genre is for each window of each track, in order, shape (windows, labels)."""
     said = [
         np.asarray(network(images(archive.windows(track, front_end), front_end), training=False))

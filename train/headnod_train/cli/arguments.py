@@ -9,7 +9,7 @@ import argparse
 
 from headnod.address import split_address
 from headnod.features.frontend import FrontEnd
-from headnod_train.training.augment import Augmentation
+from headnod_train.training.augment import MelAugmentation
 
 _PORT = 1883
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 1e6
@@ -50,7 +50,7 @@ def seeds(text: str) -> list[int]:
 def bending(text: str) -> tuple[str, float | int | tuple[float, float]]:
     """One strength of the augmentation: NAME=NUMBER, or NAME=LOW,HIGH."""
     name, _, value = text.partition("=")
-    known = vars(Augmentation())
+    known = vars(MelAugmentation())
     try:
         numbers = [float(number) for number in value.split(",")]
     except ValueError:
@@ -67,7 +67,7 @@ def bending(text: str) -> tuple[str, float | int | tuple[float, float]]:
     return name, type(wanted)(numbers[0])
 
 
-def crowd(text: str) -> int:
+def listener_count(text: str) -> int:
     """How many listeners."""
     return _between(text, 1, 9999)
 

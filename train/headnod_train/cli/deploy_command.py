@@ -66,13 +66,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
         say(install(options.ssh, signed.content, timeout=options.timeout))
         return
     from headnod.factory.broker_factory import broker, topics  # noqa: PLC0415
-    from headnod_train.deploy.rollout import Plan, RolloutError, roll_out  # noqa: PLC0415
-    from headnod_train.deploy.rollout_table import Board, summary  # noqa: PLC0415
+    from headnod_train.deploy.rollout import RolloutError, RolloutPlan, roll_out  # noqa: PLC0415
+    from headnod_train.deploy.rollout_table import RolloutDisplay, summary  # noqa: PLC0415
 
     section = _section(options)
-    plan = Plan(options.channel, tuple(dict.fromkeys(options.node)), options.canaries, options.timeout)
+    plan = RolloutPlan(options.channel, tuple(dict.fromkeys(options.node)), options.canaries, options.timeout)
     where = broker(section, client_id=f"headnod.deploy-{secrets.token_hex(4)}")
-    with Board(console, model) as board:
+    with RolloutDisplay(console, model) as board:
         base = topics(section).base
         outcome = roll_out(signed.content, signed.digest, where, base, plan, board.show, model=model)
     for note in outcome.notes:

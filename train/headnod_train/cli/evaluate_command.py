@@ -13,7 +13,7 @@ from headnod_train.cli.command_options import add_data, add_split, plain_console
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
     from headnod_train.dataset.archive import Archive
-    from headnod_train.evaluation.evaluate import Sounds
+    from headnod_train.evaluation.evaluate import SoundFolders
 
 
 _EXAMPLES = """\
@@ -188,9 +188,9 @@ def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreMo
     return bool(learned)
 
 
-def sounds_of(options: argparse.Namespace) -> Sounds:
+def sounds_of(options: argparse.Namespace) -> SoundFolders:
     """The folders that were named, or that stand beside the archive."""
-    from headnod_train.evaluation.evaluate import Sounds  # noqa: PLC0415
+    from headnod_train.evaluation.evaluate import SoundFolders  # noqa: PLC0415
 
     beside = options.data.parent / "audio"
-    return Sounds(options.audio or (beside if beside.is_dir() else None), options.not_music)
+    return SoundFolders(options.audio or (beside if beside.is_dir() else None), options.not_music)

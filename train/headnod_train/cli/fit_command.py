@@ -82,10 +82,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(options: argparse.Namespace, console: Console) -> None:
     """Fit a network for each seed, and name the run folders."""
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
-    from headnod_train.training.augment import Augmentation  # noqa: PLC0415
+    from headnod_train.training.augment import MelAugmentation  # noqa: PLC0415
     from headnod_train.training.fit import fit  # noqa: PLC0415
-    from headnod_train.training.run_folder import Settings, refuse_former, spread  # noqa: PLC0415
-    from headnod_train.training.training_targets import Lessons  # noqa: PLC0415
+    from headnod_train.training.run_folder import TrainingSettings, refuse_former, spread  # noqa: PLC0415
+    from headnod_train.training.training_targets import ExtraTargets  # noqa: PLC0415
 
     folders = [options.folder] if len(options.seed) == 1 else [options.folder / f"seed-{seed}" for seed in options.seed]
     if not (options.resume or options.force):
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         fit(
             options.data,
             folder,
-            Settings(
+            TrainingSettings(
                 epochs=options.epochs,
                 width=options.width,
                 seed=seed,
@@ -104,8 +104,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
                 patience=options.patience,
             ),
             front_end=FrontEnd(n_mfcc=options.n_mfcc),
-            augmentation=Augmentation(**dict(options.augment)),
-            lessons=Lessons(options.tags, options.not_music, tuple(options.teacher)),
+            augmentation=MelAugmentation(**dict(options.augment)),
+            lessons=ExtraTargets(options.tags, options.not_music, tuple(options.teacher)),
             resume=options.resume,
             force=options.force,
             tensorboard=options.tensorboard,

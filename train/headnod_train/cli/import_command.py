@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod.inference.manifest import read_manifest  # noqa: PLC0415
     from headnod.resources import find_model  # noqa: PLC0415
     from headnod_train.dataset import dask_backend, parallel  # noqa: PLC0415
-    from headnod_train.dataset.assemble import Shares  # noqa: PLC0415
+    from headnod_train.dataset.assemble import SplitShares  # noqa: PLC0415
     from headnod_train.dataset.import_summary import remarks, table  # noqa: PLC0415
     from headnod_train.dataset.importing import import_music  # noqa: PLC0415
 
@@ -99,18 +99,18 @@ def run(options: argparse.Namespace, console: Console) -> None:
     shares = None
     if options.leaky or given != (None, None):
         valid, test = ((0.0 if share is None else share) if given != (None, None) else 0.15 for share in given)
-        shares = Shares(valid, test, options.seed, options.leaky)
+        shares = SplitShares(valid, test, options.seed, options.leaky)
     if options.dask is not None:
-        hear_all = partial(dask_backend.hear_all, address=options.dask)
+        extract_all = partial(dask_backend.extract_all, address=options.dask)
     else:
-        hear_all = partial(parallel.hear_all, jobs=options.jobs or len(os.sched_getaffinity(0)))
+        extract_all = partial(parallel.extract_all, jobs=options.jobs or len(os.sched_getaffinity(0)))
     archive, collection = import_music(
         options.sources,
         options.out,
         layout=options.layout,
         seconds=options.seconds,
         front_end=front_end,
-        hear_all=hear_all,
+        extract_all=extract_all,
         shares=shares,
         lists=options.lists,
         renames=options.rename,

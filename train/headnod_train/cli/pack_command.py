@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.evaluation.conditions import CONDITIONS  # noqa: PLC0415
     from headnod_train.evaluation.result_tables import tables  # noqa: PLC0415
     from headnod_train.evaluation.results import load  # noqa: PLC0415
-    from headnod_train.packaging.dataset_info import collection  # noqa: PLC0415
+    from headnod_train.packaging.dataset_info import dataset_info  # noqa: PLC0415
     from headnod_train.packaging.pack import pack  # noqa: PLC0415
 
     folder, found = pack(
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         options.models,
         name=options.name,
         version=options.version,
-        collection=collection(options.collection, options.licence),
+        collection=dataset_info(options.collection, options.licence),
         split=options.split,
         replace=options.replace,
         conditions=CONDITIONS,

@@ -38,7 +38,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Quantise, and say how large and how sure the network is."""
-    from headnod_train.training.quantise import losses, quantise  # noqa: PLC0415
+    from headnod_train.training.quantise import quantisation_report, quantise  # noqa: PLC0415
     from headnod_train.training.run_folder import MODEL  # noqa: PLC0415
 
     made = quantise(options.folder, options.data, sibling=options.sibling, console=console)
@@ -47,8 +47,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
         f"{file}: {file.stat().st_size / 1000:.0f} kB, {made.multiply_adds / 1e6:.1f} M multiply-adds, "
         f"temperature {made.temperature:g}, certainty {made.certainty:g}"
     )
-    if options.losses:
-        from headnod_train.training.quantisation_tables import of_losses  # noqa: PLC0415
+    if options.quantisation_report:
+        from headnod_train.training.quantisation_tables import quantisation_tables  # noqa: PLC0415
 
-        for table in of_losses(losses(options.folder, options.data, console=console)):
+        for table in quantisation_tables(quantisation_report(options.folder, options.data, console=console)):
             plain_console().print(table)

@@ -8,7 +8,7 @@ import os
 
 from rich.console import Console
 
-from headnod_train.cli.arguments import address, crowd, seconds, whole
+from headnod_train.cli.arguments import address, listener_count, seconds, whole
 from headnod_train.cli.command_options import say
 
 _EXAMPLES = """\
@@ -27,7 +27,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "back at the end. Exit status 1 if a message was lost.",
         epilog=_EXAMPLES,
     )
-    parser.add_argument("count", type=crowd, metavar="N", help="how many listeners")
+    parser.add_argument("count", type=listener_count, metavar="N", help="how many listeners")
     parser.add_argument(
         "--broker", type=address, default=("localhost", 1883), metavar="HOST[:PORT]", help="where to (localhost:1883)"
     )

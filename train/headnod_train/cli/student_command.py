@@ -49,8 +49,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.distillation.targets import read_targets  # noqa: PLC0415
     from headnod_train.distillation.windows import read_windows  # noqa: PLC0415
     from headnod_train.tagger.tag_names import TAGS  # noqa: PLC0415
-    from headnod_train.training.augment import Augmentation  # noqa: PLC0415
-    from headnod_train.training.run_folder import Settings, locked, refuse_former  # noqa: PLC0415
+    from headnod_train.training.augment import MelAugmentation  # noqa: PLC0415
+    from headnod_train.training.run_folder import TrainingSettings, locked, refuse_former  # noqa: PLC0415
 
     front_end = FrontEnd(n_mfcc=student.COEFFICIENTS)
     learned = read_archive(options.data, front_end).subset("train")
@@ -71,9 +71,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
             labels=labels,
             tag_names=TAGS,
             front_end=front_end,
-            settings=Settings(epochs=options.epochs, width=options.width, seed=options.seed),
+            settings=TrainingSettings(epochs=options.epochs, width=options.width, seed=options.seed),
             # Rooms are in the windows already.
-            augmentation=Augmentation(rooms=0.0, mixup=0.2, equalise=3.0),
+            augmentation=MelAugmentation(rooms=0.0, mixup=0.2, equalise=3.0),
             console=console,
         )
     say(f"{options.folder}: trained; next: headnod-train quantise --run {options.folder} --data {options.data}")

@@ -62,12 +62,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Tag, and say how it went."""
-    from headnod_train.tagger.tag_file import AnswerFile  # noqa: PLC0415
+    from headnod_train.tagger.tag_file import TagFile  # noqa: PLC0415
     from headnod_train.tagger.tag_sources import sources  # noqa: PLC0415
 
     stretches = _stretches(options.data) if options.data else None
     tracks = sources(options.audio, only=stretches)
-    file = AnswerFile(options.out, every=options.every, layer=options.inner)
+    file = TagFile(options.out, every=options.every, layer=options.inner)
 
     from headnod_train.tagger.tagger_network import Tagger  # noqa: PLC0415 - TensorFlow takes seconds
     from headnod_train.tagger.tagging import tag  # noqa: PLC0415

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from headnod.errors import HeadnodError
 from headnod.features.frontend import Features, FrontEnd, LogMel
 
-SECONDS_APART = 3.0
+WINDOW_STEP_SECONDS = 3.0
 """Seconds from one evaluated window of a track to the next."""
 
-STEP = 64
+BATCH_SIZE = 64
 """Windows in a training step."""
 
 UNKNOWN_ARTIST = -1
@@ -151,18 +151,18 @@ class Archive:
 
 def window_starts(frames: int, front_end: FrontEnd) -> list[int]:
     """First frames of the windows that start every 3 s in a track of so many frames."""
-    apart = SECONDS_APART * front_end.sample_rate / front_end.hop
+    apart = WINDOW_STEP_SECONDS * front_end.sample_rate / front_end.hop
     last = frames - front_end.frames
     starts = (round(place * apart) for place in range(1 + int(last / apart + 0.5)))
     return [start for start in starts if start <= last]
 
 
-def windows_of(archive: Archive, front_end: FrontEnd) -> int:
+def count_windows(archive: Archive, front_end: FrontEnd) -> int:
     """How many windows a listener hears of all tracks."""
     return sum(len(window_starts(int(frames), front_end)) for frames in archive.frames)
 
 
-def heard_windows(archive: Archive, front_end: FrontEnd) -> tuple[Features, NDArray[np.intp]]:
+def window_features(archive: Archive, front_end: FrontEnd) -> tuple[Features, NDArray[np.intp]]:
     """Every window that a listener hears of every track, unbent.
 
     Returns:

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod_train.dataset.archive import Archive, window_starts
-from headnod_train.dataset.extraction import Heard
-from headnod_train.dataset.fingerprint import Fingerprint, fingerprint, groups
+from headnod_train.dataset.extraction import TrackFeatures
+from headnod_train.dataset.fingerprint import Fingerprint, duplicate_groups, fingerprint
 from headnod_train.dataset.split import UNUSED, refuse_leaks, split, split_segments
 from headnod_train.dataset.tracks import Track
-from headnod_train.dataset.work_folder import DiskError, Work
+from headnod_train.dataset.work_folder import DiskError, WorkFolder
 
 
 @dataclass(frozen=True)
-class Shares:
+class SplitShares:
     """How much music each side is to have."""
 
     valid: float = 0.15
@@ -50,7 +50,7 @@ class _Known:
 
 
 def assemble(
-    tracks: list[Track], files: list[Path], work: Work, shares: Shares | None
+    tracks: list[Track], files: list[Path], work: WorkFolder, shares: SplitShares | None
 ) -> tuple[Archive, Iterator[NDArray[np.uint8]]]:
     """The archive of tracks that were heard.
 
@@ -94,14 +94,14 @@ def describe(tracks: list[Track], known: list[_Known] | None = None, *, mels: in
         splits=np.array([track.split or UNUSED for track in tracks], np.str_),
         artists=_numbered([track.artist for track in tracks]),
         frames=np.array([len(each.first_samples) for each in known], np.int32),
-        albums=_numbered([track.album or track.whole for track in tracks]),
-        groups=groups([each.print for each in known]),
+        albums=_numbered([track.album or track.excerpt_of for track in tracks]),
+        groups=duplicate_groups([each.print for each in known]),
         first_samples=np.stack([_continued(each.first_samples, longest, hop) for each in known]),
     )
 
 
 def _segments(
-    archive: Archive, files: list[Path], work: Work, shares: Shares
+    archive: Archive, files: list[Path], work: WorkFolder, shares: SplitShares
 ) -> tuple[Archive, Iterator[NDArray[np.uint8]]]:
     """Every window that a listener hears of every track as a row of its own, scattered over the sides."""
     frames = work.front_end.frames
@@ -119,18 +119,18 @@ def _segments(
     return cut, _cut(files, work)
 
 
-def _cut(files: list[Path], work: Work) -> Iterator[NDArray[np.uint8]]:
+def _cut(files: list[Path], work: WorkFolder) -> Iterator[NDArray[np.uint8]]:
     for file in files:
         levels = _again(work, file).levels
         for start in window_starts(len(levels), work.front_end):
             yield levels[start : start + work.front_end.frames]
 
 
-def _known(heard: Heard) -> _Known:
+def _known(heard: TrackFeatures) -> _Known:
     return _Known(heard.floor_db, heard.range_db, heard.first_samples, fingerprint(heard.levels))
 
 
-def _again(work: Work, file: Path) -> Heard:
+def _again(work: WorkFolder, file: Path) -> TrackFeatures:
     heard = work.load(file)
     if heard is None:
         message = f"{file}: is gone or damaged (start again: only what is missing is heard)"

@@ -13,7 +13,7 @@ from pathlib import Path
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset.parallel import Answer, CrewError, hear_one
+from headnod_train.dataset.parallel import Extraction, WorkerError, extract_one
 
 _AHEAD = 4
 """Files under way for each thread of the cluster."""
@@ -21,7 +21,7 @@ _PATIENCE = 10.0
 """Seconds until a scheduler that does not answer is given up."""
 
 
-def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, address: str) -> Iterator[Answer]:
+def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, address: str) -> Iterator[Extraction]:
     """Hear files on a cluster, and give each as it is done.
 
     Raises:
@@ -37,17 +37,17 @@ def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, address:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         message = f"{address}: no Dask scheduler answers there ({error}; start one with 'dask scheduler')"
-        raise CrewError(message) from error
+        raise WorkerError(message) from error
     with client:
         threads = sum(client.nthreads().values())
         if not threads:
             message = f"{address}: the Dask scheduler has no workers (start them with 'dask worker {address}')"
-            raise CrewError(message)
+            raise WorkerError(message)
         waiting = enumerate(paths)
         taken = [next(waiting, None) for _ in range(_AHEAD * threads)]
 
         def submit(place: int, path: Path) -> object:
-            return client.submit(hear_one, place, path, front_end, seconds, pure=False)
+            return client.submit(extract_one, place, path, front_end, seconds, pure=False)
 
         under_way = as_completed([submit(*each) for each in taken if each is not None], loop=client.loop)
         for done in under_way:
@@ -58,7 +58,7 @@ def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, address:
                 yield done.result()
             except ImportError as error:
                 message = f"{address}: a worker cannot load what it needs: {error} (install headnod[train] there)"
-                raise CrewError(message) from error
+                raise WorkerError(message) from error
             except (KilledWorker, CancelledError) as error:
                 message = f"{address}: the cluster went away: {error} (start again: what was heard is kept)"
-                raise CrewError(message) from error
+                raise WorkerError(message) from error

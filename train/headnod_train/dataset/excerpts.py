@@ -21,8 +21,8 @@ _WORD = re.compile(rf"(?P<name>.*[^\W_])[\W_]*(?:{_WORDS})[\W_]*(?P<number>\d{{1
 _NUMBER = re.compile(r"(?P<name>.*[^\W_])[\W_]+(?P<number>\d{1,6})[)\]]?")
 
 
-def with_pieces(tracks: Sequence[Track]) -> list[Track]:
-    """Tracks, where those that look like pieces of one have its name as `whole`.
+def mark_excerpts(tracks: Sequence[Track]) -> list[Track]:
+    """Tracks, where those that look like pieces of one have its name as `excerpt_of`.
 
     Where a collection names artist or album it has said itself what belongs together.
     """
@@ -41,7 +41,7 @@ def with_pieces(tracks: Sequence[Track]) -> list[Track]:
         if _are_pieces([number for number, _ in found], genres[genre], word=word)
         for _, track in found
     }
-    return [replace(track, whole=wholes.get(track.name, "")) for track in tracks]
+    return [replace(track, excerpt_of=wholes.get(track.name, "")) for track in tracks]
 
 
 def _are_pieces(numbers: list[int], of_genre: int, *, word: bool) -> bool:
@@ -51,12 +51,12 @@ def _are_pieces(numbers: list[int], of_genre: int, *, word: bool) -> bool:
     return count > 1 and running and (word or 2 * count <= of_genre)
 
 
-def remark(tracks: Sequence[Track]) -> str | None:
+def excerpts_note(tracks: Sequence[Track]) -> str | None:
     """What is told of pieces that were found."""
     wholes: dict[str, list[str]] = defaultdict(list)
     for track in tracks:
-        if track.whole:
-            wholes[track.whole].append(track.name)
+        if track.excerpt_of:
+            wholes[track.excerpt_of].append(track.name)
     if not wholes:
         return None
     first = next(iter(wholes.values()))

@@ -23,7 +23,7 @@ RANGE_DB = 80.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class TrackFeatures:
     """A row of an archive."""
 
     levels: NDArray[np.uint8]
@@ -40,14 +40,14 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Unheard:
+class Rejected:
     """A file that gives no row."""
 
     reason: str
     """Why, in words for a person, without the file's name."""
 
 
-def hear(path: Path, front_end: FrontEnd, seconds: float) -> Heard | Unheard:
+def extract(path: Path, front_end: FrontEnd, seconds: float) -> TrackFeatures | Rejected:
     """The middle of a piece of music, as an archive keeps it.
 
     Args:
@@ -63,15 +63,15 @@ def hear(path: Path, front_end: FrontEnd, seconds: float) -> Heard | Unheard:
             first_sample, audio = middle(path, front_end.sample_rate, seconds)
             if audio.size < front_end.window_samples:
                 window = front_end.window_samples / front_end.sample_rate
-                return Unheard(f"lasts {audio.size / front_end.sample_rate:.1f} s, a window needs {window:.1f} s")
+                return Rejected(f"lasts {audio.size / front_end.sample_rate:.1f} s, a window needs {window:.1f} s")
             log_mel = front_end.log_mel(audio)
     except (AudioError, CollectionError) as error:
-        return Unheard(str(error).removeprefix(f"{path}: "))
+        return Rejected(str(error).removeprefix(f"{path}: "))
     if log_mel.max() <= front_end.floor_db:
-        return Unheard("holds nothing but silence")
+        return Rejected("holds nothing but silence")
     levels, floor_db = as_levels(log_mel)
     starts = first_sample + front_end.hop * np.arange(len(levels), dtype=np.int32)
-    return Heard(levels, floor_db, RANGE_DB, starts)
+    return TrackFeatures(levels, floor_db, RANGE_DB, starts)
 
 
 def middle(path: Path, rate: int, seconds: float) -> tuple[int, Audio]:

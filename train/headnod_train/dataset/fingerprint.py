@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod_train.dataset.split import together
+from headnod_train.dataset.split import connected_groups
 
-ALIKE = 0.30
+MOST_DIFFERENT_BITS = 0.30
 """Most bits that may differ between copies of one recording.
 
 Haitsma and Kalker allow 0.35. Copies that were measured differ in 0.27 at most;
@@ -85,7 +85,7 @@ def fingerprint(levels: NDArray[np.uint8]) -> Fingerprint:
     return Fingerprint(_packed(unusual > 0), _packed(np.abs(unusual) >= _FAINT))
 
 
-def unlike(one: Fingerprint, other: Fingerprint, lag: int) -> float:
+def bit_error_rate(one: Fingerprint, other: Fingerprint, lag: int) -> float:
     """Share of known bits that differ where frame t + lag of one is held against frame t of the other.
 
     Returns:
@@ -102,19 +102,19 @@ def unlike(one: Fingerprint, other: Fingerprint, lag: int) -> float:
     return float(np.bitwise_count((one.bits[here] ^ other.bits[there]) & known).sum() / both)
 
 
-def pairs(prints: list[Fingerprint]) -> list[tuple[int, int, float]]:
+def near_duplicates(prints: list[Fingerprint]) -> list[tuple[int, int, float]]:
     """Near-duplicates: places of two tracks, the earlier first, and the share of bits that differ."""
     found: dict[tuple[int, int], float] = {}
     for one, other, lag in _candidates(prints):
-        share = min(unlike(prints[one], prints[other], lag + nearby) for nearby in (-1, 0, 1))
-        if share <= min(ALIKE, found.get((one, other), 1.0)):
+        share = min(bit_error_rate(prints[one], prints[other], lag + nearby) for nearby in (-1, 0, 1))
+        if share <= min(MOST_DIFFERENT_BITS, found.get((one, other), 1.0)):
             found[one, other] = share
     return [(one, other, share) for (one, other), share in sorted(found.items())]
 
 
-def groups(prints: list[Fingerprint]) -> NDArray[np.int32]:
+def duplicate_groups(prints: list[Fingerprint]) -> NDArray[np.int32]:
     """A number for each track, the same for near-duplicates, -1 for those that have none."""
-    tied = together(len(prints), [(one, other) for one, other, _ in pairs(prints)])
+    tied = connected_groups(len(prints), [(one, other) for one, other, _ in near_duplicates(prints)])
     roots, placed, sizes = np.unique(tied, return_inverse=True, return_counts=True)
     numbers = np.full(len(roots), -1, np.int32)
     numbers[sizes > 1] = np.arange((sizes > 1).sum())

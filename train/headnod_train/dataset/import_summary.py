@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset.archive import LEAKY, STEP, Archive, windows_of
+from headnod_train.dataset.archive import BATCH_SIZE, LEAKY, Archive, count_windows
 from headnod_train.dataset.tracks import SIDES, Collection
 
 _MOST_NAMED = 10
@@ -47,9 +47,9 @@ def remarks(archive: Archive, collection: Collection, front_end: FrontEnd) -> It
             yield f"no track stands on side {side}: {without} (add music, or split anew with --valid 0.15)"
         elif absent := sorted(set(genres) - {str(genre) for genre in archive.genres[there]}):
             yield f"side {side} has no track of {', '.join(absent[:_MOST_NAMED])}: {lost}"
-    windows = windows_of(archive.chosen(archive.splits == "train"), front_end)
-    if 0 < windows < STEP:
-        yield f"side train has {windows} windows of 3 s, fewer than one training step takes ({STEP}): add music"
+    windows = count_windows(archive.chosen(archive.splits == "train"), front_end)
+    if 0 < windows < BATCH_SIZE:
+        yield f"side train has {windows} windows of 3 s, fewer than one training step takes ({BATCH_SIZE}): add music"
 
 
 def _duplicates(archive: Archive) -> Iterator[str]:

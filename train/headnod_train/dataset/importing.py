@@ -13,18 +13,18 @@ from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import Archive, read_archive
 from headnod_train.dataset.archive_writer import write_archive
-from headnod_train.dataset.assemble import Shares, assemble, describe
-from headnod_train.dataset.excerpts import remark, with_pieces
-from headnod_train.dataset.extraction import Heard, Unheard
+from headnod_train.dataset.assemble import SplitShares, assemble, describe
+from headnod_train.dataset.excerpts import excerpts_note, mark_excerpts
+from headnod_train.dataset.extraction import Rejected, TrackFeatures
 from headnod_train.dataset.label_names import labelled
 from headnod_train.dataset.layouts import find_tracks
-from headnod_train.dataset.parallel import Answer
+from headnod_train.dataset.parallel import Extraction
 from headnod_train.dataset.split import refuse_leaks
 from headnod_train.dataset.split_lists import read_lists, sides_of
 from headnod_train.dataset.tracks import Collection, CollectionError, Skipped, Track
-from headnod_train.dataset.work_folder import Work, writing
+from headnod_train.dataset.work_folder import WorkFolder, writing
 
-HearAll = Callable[[list[Path], FrontEnd, float], Iterator[Answer]]
+ExtractAll = Callable[[list[Path], FrontEnd, float], Iterator[Extraction]]
 """Whoever hears files: places in the list with what was heard, in any order."""
 
 
@@ -35,8 +35,8 @@ def import_music(
     layout: str | None,
     seconds: float,
     front_end: FrontEnd,
-    hear_all: HearAll,
-    shares: Shares | None,
+    extract_all: ExtractAll,
+    shares: SplitShares | None,
     lists: Path | None,
     renames: Sequence[str] = (),
     console: Console,
@@ -49,7 +49,7 @@ def import_music(
         layout: How it lies there, or None to guess.
         seconds: How much of each piece of music is kept.
         front_end: What makes the features.
-        hear_all: Who hears the files.
+        extract_all: Who hears the files.
         shares: How to split. None: as the collection says itself, and by default shares where it says nothing.
         lists: Folder of lists that say which track stands on which side.
         renames: `old=new` for genres that are to be called otherwise.
@@ -72,17 +72,17 @@ def import_music(
     if lists is not None:
         collection = _listed(collection, lists)
     if shares is None and not any(track.split for track in collection.tracks):
-        shares = Shares()
+        shares = SplitShares()
     if shares is None:
         # What can be refused before hours of decoding is refused before.
         refuse_leaks(describe(list(collection.tracks)))
     elif not shares.leaky:
         collection = _in_pieces(collection)
     _tell(console, collection)
-    work = Work(out.with_name(f"{out.name}.work"), front_end, seconds)
+    work = WorkFolder(out.with_name(f"{out.name}.work"), front_end, seconds)
     with writing(work.folder / ".part", "name another file with --out"):
         work.folder.mkdir(parents=True, exist_ok=True)
-    heard, skipped = _heard(collection.tracks, work, hear_all, console)
+    heard, skipped = _heard(collection.tracks, work, extract_all, console)
     collection = replace(collection, skipped=(*collection.skipped, *skipped))
     if not heard:
         message = f"{sources[0]}: none of its {len(collection.tracks)} tracks can be used (each is named above)"
@@ -93,8 +93,8 @@ def import_music(
 
 
 def _in_pieces(collection: Collection) -> Collection:
-    tracks = with_pieces(collection.tracks)
-    told = remark(tracks)
+    tracks = mark_excerpts(collection.tracks)
+    told = excerpts_note(tracks)
     return replace(collection, tracks=tuple(tracks), notes=(*collection.notes, *([told] if told else [])))
 
 
@@ -113,7 +113,7 @@ def _tell(console: Console, collection: Collection) -> None:
 
 
 def _heard(
-    tracks: tuple[Track, ...], work: Work, hear_all: HearAll, console: Console
+    tracks: tuple[Track, ...], work: WorkFolder, extract_all: ExtractAll, console: Console
 ) -> tuple[list[tuple[Track, Path]], list[Skipped]]:
     """Every track that has a row in the work folder in the end, and those that cannot."""
     files, skipped, missing = {}, [], []
@@ -137,9 +137,9 @@ def _heard(
     missing = [track for track in missing if not _is_archive(track)]
     with _progress(console) as progress:
         task = progress.add_task("heard", total=total, completed=total - len(missing))
-        for place, answer in hear_all([track.path for track in missing], work.front_end, work.seconds):
+        for place, answer in extract_all([track.path for track in missing], work.front_end, work.seconds):
             track = missing[place]
-            if isinstance(answer, Unheard):
+            if isinstance(answer, Rejected):
                 skipped.append(_skip(track, answer.reason, console))
                 del files[track]
             else:
@@ -152,9 +152,9 @@ def _is_archive(track: Track) -> bool:
     return track.row >= 0
 
 
-def _row(archive: Archive, row: int) -> Heard:
+def _row(archive: Archive, row: int) -> TrackFeatures:
     real = archive.frames[row]
-    return Heard(
+    return TrackFeatures(
         archive.levels[row, :real],
         float(archive.floor_db[row]),
         float(archive.range_db[row]),

@@ -14,17 +14,17 @@ from headnod.audio.interrupt import ctrl_c_later
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset.extraction import Heard, Unheard, hear
+from headnod_train.dataset.extraction import Rejected, TrackFeatures, extract
 
-Answer = tuple[int, Heard | Unheard]
+Extraction = tuple[int, TrackFeatures | Rejected]
 """The place of a file, and what was heard of it."""
 
 
-class CrewError(HeadnodError, RuntimeError):
+class WorkerError(HeadnodError, RuntimeError):
     """Those who were to hear files are gone."""
 
 
-def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: int) -> Iterator[Answer]:
+def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: int) -> Iterator[Extraction]:
     """Hear files in so many processes, and give each as it is done.
 
     No more than a few files a process are under way, so memory does not grow
@@ -44,7 +44,7 @@ def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: in
     with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
         with _without_ctrl_c():
             answers = Parallel(return_as="generator_unordered", batch_size=_BATCH if jobs > 1 else 1)(
-                delayed(hear_one)(place, path, front_end, seconds, own) for place, path in enumerate(paths)
+                delayed(extract_one)(place, path, front_end, seconds, own) for place, path in enumerate(paths)
             )
         try:
             with warnings.catch_warnings(), closing(answers):
@@ -54,17 +54,17 @@ def hear_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: in
         except TerminatedWorkerError as error:
             message = "a process died while it heard a file, by a lack of memory or by a file that crashes its decoder"
             message += " (start again: what was heard is kept; with --jobs 1 the last file named is the one)"
-            raise CrewError(message) from error
+            raise WorkerError(message) from error
 
 
-def hear_one(place: int, path: Path, front_end: FrontEnd, seconds: float, caller: int = 0) -> Answer:
+def extract_one(place: int, path: Path, front_end: FrontEnd, seconds: float, caller: int = 0) -> Extraction:
     """Hear a file, in whatever process this is."""
     if caller and os.getpid() != caller:
         # Ctrl-C reaches the whole group; only the caller has something to say about it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return place, hear(path, front_end, seconds)
+        return place, extract(path, front_end, seconds)
     with ctrl_c_later():
-        return place, hear(path, front_end, seconds)
+        return place, extract(path, front_end, seconds)
 
 
 @contextmanager

@@ -68,10 +68,10 @@ def components(archive: Archive) -> NDArray[np.intp]:
         keys = [("track", str(archive.tracks[row]))]
         keys += [(kind, str(numbers[row])) for kind, numbers in _ties(archive) if numbers[row] != UNKNOWN_ARTIST]
         ties += [(first.setdefault(key, row), row) for key in keys]
-    return together(len(archive), ties)
+    return connected_groups(len(archive), ties)
 
 
-def together(count: int, ties: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
+def connected_groups(count: int, ties: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
     """Which of so many things are tied, through others too: a number for each, counting from 0 by first places."""
     parent = list(range(count))
 

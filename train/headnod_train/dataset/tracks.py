@@ -42,7 +42,7 @@ class Track:
     split: str = ""
     """The side that its collection puts it on; empty where it says nothing."""
 
-    whole: str = ""
+    excerpt_of: str = ""
     """The track that it is a piece of; empty where it is whole, or nothing says so."""
 
     row: int = -1

@@ -19,7 +19,7 @@ import numpy as np
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset.extraction import Heard
+from headnod_train.dataset.extraction import TrackFeatures
 from headnod_train.dataset.music_files import text_of
 from headnod_train.dataset.tracks import Track
 
@@ -31,7 +31,7 @@ class DiskError(HeadnodError, OSError):
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkFolder:
     """Rows on disk."""
 
     folder: Path
@@ -66,7 +66,7 @@ class Work:
         ]
         return self.folder / f"{hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:32]}.npz"
 
-    def save(self, file: Path, heard: Heard) -> None:
+    def save(self, file: Path, heard: TrackFeatures) -> None:
         """Keep a row; it is whole or not there.
 
         Raises:
@@ -78,11 +78,13 @@ class Work:
                 np.savez(stream, **vars(heard))
             unfinished.replace(file)
 
-    def load(self, file: Path) -> Heard | None:
+    def load(self, file: Path) -> TrackFeatures | None:
         """A row, or None where it is not there or damaged and must be heard again."""
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-                return Heard(kept["levels"], float(kept["floor_db"]), float(kept["range_db"]), kept["first_samples"])
+                return TrackFeatures(
+                    kept["levels"], float(kept["floor_db"]), float(kept["range_db"]), kept["first_samples"]
+                )
         except FileNotFoundError:
             return None
         except Exception:  # a damaged file: zipfile, zlib and numpy raise a dozen kinds

@@ -12,7 +12,7 @@ from headnod.inference.manifest import Health
 from headnod.inference.model import GenreModel
 from headnod.updates.probation import entropy
 from headnod_train.dataset.archive import Archive
-from headnod_train.evaluation.predictions import hear
+from headnod_train.evaluation.predictions import predict
 
 _MARGIN = 0.25
 """What is left between the least of what was measured and what is a fault: a room is no archive."""
@@ -30,7 +30,7 @@ def measure(model: GenreModel, archive: Archive, *, split: str, console: Console
     Raises:
         ArchiveError: The split is empty, or a genre is none of the model's.
     """
-    heard = hear(model, archive.subset(split), console=console)
+    heard = predict(model, archive.subset(split), console=console)
     shown = heard.stream(model.manifest.temperature)
     spread = np.array([entropy(tuple(map(float, scores))) for scores in shown])
     return bounds([float(spread[heard.tracks == track].mean()) for track in np.unique(heard.tracks)])

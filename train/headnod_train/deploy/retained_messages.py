@@ -31,7 +31,7 @@ class _Mark(msgspec.Struct):
     step: int = 0
 
 
-class Retained:
+class RetainedModels:
     """Follows every topic for bundles under one base; needs to read what a rollout may write."""
 
     def __init__(self, broker: Broker, base: str, model: str, own: str, *, largest: int) -> None:

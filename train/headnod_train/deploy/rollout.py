@@ -16,8 +16,8 @@ from headnod.errors import HeadnodError
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.topics import Topics, channel
-from headnod_train.deploy.retained_messages import Retained
-from headnod_train.deploy.rollout_fleet import Crew, Member
+from headnod_train.deploy.retained_messages import RetainedModels
+from headnod_train.deploy.rollout_fleet import FleetListener, RolloutFleet
 
 LARGEST = 1 << 20
 """Bytes that listeners take in one message."""
@@ -36,7 +36,7 @@ class RolloutError(HeadnodError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class RolloutPlan:
     """Who shall have a model."""
 
     channel: str
@@ -56,22 +56,22 @@ class Plan:
 
 
 @dataclass
-class Outcome:
+class RolloutResult:
     """What came of it."""
 
-    took: list[Member] = field(default_factory=list)
+    took: list[FleetListener] = field(default_factory=list)
     """They have it."""
 
-    failed: list[Member] = field(default_factory=list)
+    failed: list[FleetListener] = field(default_factory=list)
     """They refused it or went back."""
 
-    silent: list[Member] = field(default_factory=list)
+    silent: list[FleetListener] = field(default_factory=list)
     """They were there and did not end in time."""
 
-    away: list[Member] = field(default_factory=list)
+    away: list[FleetListener] = field(default_factory=list)
     """They were not there, and find it when they come back."""
 
-    spared: list[Member] = field(default_factory=list)
+    spared: list[FleetListener] = field(default_factory=list)
     """They were never sent it, because the rollout stopped."""
 
     stopped: str = ""
@@ -81,13 +81,13 @@ class Outcome:
     """What a person should know of other rollouts."""
 
 
-Show = Callable[[Sequence[Member], str], None]
+Show = Callable[[Sequence[FleetListener], str], None]
 """Is shown everybody who is concerned and what is waited for, again and again."""
 
 
 def roll_out(
-    bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, show: Show, *, model: str = "a model"
-) -> Outcome:
+    bundle: bytes, digest: str, broker: Broker, base: str, plan: RolloutPlan, show: Show, *, model: str = "a model"
+) -> RolloutResult:
     """Send a signed bundle, and wait until everybody who is there has tried it.
 
     Args:
@@ -119,18 +119,18 @@ def roll_out(
 
 class _Rollout:
     def __init__(
-        self, bundle: bytes, digest: str, broker: Broker, base: str, plan: Plan, show: Show, model: str
+        self, bundle: bytes, digest: str, broker: Broker, base: str, plan: RolloutPlan, show: Show, model: str
     ) -> None:
         self._bundle, self._base, self._plan, self._show = bundle, base, plan, show
         self._own = hashlib.sha256(bundle).hexdigest()
-        self._retained = Retained(broker, base, model, self._own, largest=LARGEST + _INFO)
+        self._retained = RetainedModels(broker, base, model, self._own, largest=LARGEST + _INFO)
         self.notes: list[str] = []
-        self._crew = Crew(base, digest)
+        self._fleet = RolloutFleet(base, digest)
         self._link = MqttClient(
             broker,
-            subscriptions=self._crew.subscriptions,
+            subscriptions=self._fleet.subscriptions,
             qos=1,
-            on_message=lambda heard: self._crew.hear(heard.topic, heard.payload),
+            on_message=lambda heard: self._fleet.update(heard.topic, heard.payload),
             rng=random.Random(),  # noqa: S311 - it spreads attempts over time
             largest=_INFO,
         )
@@ -141,7 +141,7 @@ class _Rollout:
         self._link.start()
         deadline = self._monotonic() + _DOOR
         while not self._link.connected and not self._refused and self._monotonic() < deadline:
-            self._crew.wait(lambda: self._link.connected, _LOOK)
+            self._fleet.wait(lambda: self._link.connected, _LOOK)
         if not self._link.connected:
             message = f"no connection: {self._link.reason}"
             raise RolloutError(message)
@@ -149,9 +149,9 @@ class _Rollout:
             self.notes.append(f"other rollouts cannot be seen (may this user read {self._base}/deploy/+?)")
         self.notes += [f"another rollout is under way: {other}" for other in self._retained.others]
         deadline, before = self._monotonic() + _ROLL_CALL, -1
-        while before != self._crew.count and self._monotonic() < deadline:
-            before = self._crew.count
-            self._crew.wait(lambda: False, self._plan.quiet)
+        while before != self._fleet.count and self._monotonic() < deadline:
+            before = self._fleet.count
+            self._fleet.wait(lambda: False, self._plan.quiet)
 
     @property
     def _refused(self) -> bool:
@@ -161,12 +161,12 @@ class _Rollout:
         self._retained.close()
         self._link.close()
 
-    def run(self) -> Outcome:
+    def run(self) -> RolloutResult:
         plan = self._plan
         if plan.nodes:
-            targets = [self._crew.member(node) for node in plan.nodes]
+            targets = [self._fleet.member(node) for node in plan.nodes]
             return self._carry_out(targets, [self._topics(each.node).deploy for each in targets])
-        everybody = [each for each in self._crew.members if each.channel and each.updates != "none"]
+        everybody = [each for each in self._fleet.members if each.channel and each.updates != "none"]
         canaries = [each for each in everybody if each.channel == "canary"]
         targets = [each for each in everybody if each.channel == plan.channel]
         if not targets:
@@ -190,20 +190,20 @@ class _Rollout:
         self._take_back([self._topics(each.node).deploy for each in chosen])
         return outcome
 
-    def _chosen(self, canaries: Sequence[Member], targets: Sequence[Member]) -> list[Member]:
+    def _chosen(self, canaries: Sequence[FleetListener], targets: Sequence[FleetListener]) -> list[FleetListener]:
         there = sum(each.online for each in canaries)
         return [each for each in targets if each.online][: max(self._plan.canaries - there, 0)]
 
     def _topics(self, node: str) -> Topics:
         return Topics(self._base, node)
 
-    def _carry_out(self, targets: Sequence[Member], topics: Sequence[str]) -> Outcome:
+    def _carry_out(self, targets: Sequence[FleetListener], topics: Sequence[str]) -> RolloutResult:
         for topic in topics:
             self._publish(topic, self._bundle)
             self._sent.append(topic)
         self._await(targets, topics)
         there = [each for each in targets if each.online or each.ended]
-        return Outcome(
+        return RolloutResult(
             stopped=self._replaced(topics),
             took=[each for each in there if each.well],
             failed=[each for each in there if each.ended and not each.well],
@@ -211,16 +211,16 @@ class _Rollout:
             away=[each for each in targets if each not in there],
         )
 
-    def _await(self, targets: Sequence[Member], topics: Sequence[str]) -> None:
+    def _await(self, targets: Sequence[FleetListener], topics: Sequence[str]) -> None:
         deadline = self._monotonic() + self._plan.timeout
         while True:
             waiting = [each for each in targets if each.online and not each.ended]
             self._show(targets, f"{len(waiting)} of {len(targets)} under way")
             if not waiting or self._monotonic() > deadline or self._replaced(topics):
                 return
-            self._crew.wait_for_news(_LOOK)
+            self._fleet.wait_for_news(_LOOK)
 
-    def _stopped(self, outcome: Outcome, spared: list[Member]) -> Outcome:
+    def _stopped(self, outcome: RolloutResult, spared: list[FleetListener]) -> RolloutResult:
         self._take_back(self._sent)
         failed = [*outcome.failed, *outcome.silent]
         why = outcome.stopped or (
@@ -250,7 +250,7 @@ class _Rollout:
         self._link.publish(topic, payload, retain=True, acknowledged=answers.append)
         deadline = self._monotonic() + _SENT
         while not answers and self._monotonic() < deadline:
-            self._crew.wait(lambda: bool(answers), _LOOK)
+            self._fleet.wait(lambda: bool(answers), _LOOK)
         refusal = answers[0] if answers else f"no answer within {_SENT:g} s"
         if refusal is not None:
             message = (

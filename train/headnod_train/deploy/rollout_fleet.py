@@ -34,7 +34,7 @@ class _Model(msgspec.Struct):
 
 
 @dataclass
-class Member:
+class FleetListener:
     """A listener."""
 
     node: str
@@ -69,7 +69,7 @@ class Member:
         return self.stage in GOOD
 
 
-class Crew:
+class RolloutFleet:
     """All listeners under one base topic."""
 
     def __init__(self, base: str, digest: str) -> None:
@@ -80,7 +80,7 @@ class Crew:
             digest: SHA-256 of the manifest that is sent.
         """
         self._base, self._digest = base, digest
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, FleetListener] = {}
         self._news = threading.Condition()
         self.count = 0
         """Messages that were heard."""
@@ -91,23 +91,23 @@ class Crew:
         return tuple(f"{self._base}/+/{topic}" for topic in _TOPICS)
 
     @property
-    def members(self) -> list[Member]:
+    def members(self) -> list[FleetListener]:
         """Everybody, by name."""
         with self._news:
             return [self._members[node] for node in sorted(self._members)]
 
-    def member(self, node: str) -> Member:
+    def member(self, node: str) -> FleetListener:
         """One of them, also if it was never heard of."""
         with self._news:
-            return self._members.setdefault(node, Member(node))
+            return self._members.setdefault(node, FleetListener(node))
 
-    def hear(self, topic: str, payload: bytes) -> None:
+    def update(self, topic: str, payload: bytes) -> None:
         """Eat a message; what no listener says is left alone."""
         node, _, kind = topic.removeprefix(f"{self._base}/").partition("/")
         if kind not in _TOPICS:
             return
         with self._news:
-            member = self._members.setdefault(node, Member(node))
+            member = self._members.setdefault(node, FleetListener(node))
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
                 self._understand(member, kind, payload)
             self.count += 1
@@ -123,7 +123,7 @@ class Crew:
         seen = self.count
         self.wait(lambda: self.count != seen, seconds)
 
-    def _understand(self, member: Member, kind: str, payload: bytes) -> None:
+    def _understand(self, member: FleetListener, kind: str, payload: bytes) -> None:
         if kind == "status":
             member.online = payload == ONLINE.encode()
         elif kind == "info" and payload:

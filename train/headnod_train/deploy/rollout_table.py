@@ -12,15 +12,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from headnod_train.deploy.rollout import Outcome
-from headnod_train.deploy.rollout_fleet import Member
+from headnod_train.deploy.rollout import RolloutResult
+from headnod_train.deploy.rollout_fleet import FleetListener
 
 _COLOURS = {"kept": "green", "offered": "green", "refused": "red", "rolled_back": "red", "probation": "yellow"}
 _ROOM = 8
 """Lines of the terminal that are not the table's."""
 
 
-class Board:
+class RolloutDisplay:
     """Shows who has come how far."""
 
     def __init__(self, console: Console, model: str) -> None:
@@ -29,7 +29,7 @@ class Board:
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
         self._told: dict[str, str] = {}
 
-    def show(self, members: Sequence[Member], summary: str) -> None:
+    def show(self, members: Sequence[FleetListener], summary: str) -> None:
         """Show everybody, those who are under way first."""
         if self._live is not None:
             self._live.update(self._table(members, summary))
@@ -51,7 +51,7 @@ class Board:
         if self._live is not None:
             self._live.stop()
 
-    def _table(self, members: Sequence[Member], summary: str) -> Table:
+    def _table(self, members: Sequence[FleetListener], summary: str) -> Table:
         table = Table(title=f"{self._model}: {summary}", title_justify="left")
         for heading in ("listener", "channel", "had", "stage", "what it says"):
             table.add_column(heading, no_wrap=True, overflow="ellipsis")
@@ -68,7 +68,7 @@ class Board:
         return table
 
 
-def summary(outcome: Outcome, model: str) -> str:
+def summary(outcome: RolloutResult, model: str) -> str:
     """The end of a rollout in a few lines."""
     lines = [f"{model}: {len(outcome.took)} have it"]
     for members, what in (

@@ -22,7 +22,7 @@ from soxr import resample
 from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import Audio, FrontEnd
 from headnod_train.acoustics.bands import Bands
-from headnod_train.acoustics.loudspeakers import Device
+from headnod_train.acoustics.loudspeakers import Transducer
 
 _TAPS = 1024
 _BLOCK = 16_384
@@ -87,13 +87,15 @@ class Degrader:
         chances, size = self._chances, audio.size
         if rng.uniform() < chances.codec:
             audio = through_codec(audio, self._rate, rng)
-        speaker = Device(low=(60.0, 300.0), high=(4000.0, 10_500.0), order=(1, 4), height=3.0)
+        speaker = Transducer(low=(60.0, 300.0), high=(4000.0, 10_500.0), order=(1, 4), height=3.0)
         audio = self._filtered(audio, speaker, rng)
         if rng.uniform() < chances.room:
             audio = in_room(audio, self._room(rng))
         if rng.uniform() < chances.noise:
             audio = with_sound(audio, self.sound(size, rng), rng.uniform(*chances.snr))
-        audio = self._filtered(audio, Device(low=(30.0, 150.0), high=(6000.0, 11_000.0), order=(1, 3), height=2.0), rng)
+        audio = self._filtered(
+            audio, Transducer(low=(30.0, 150.0), high=(6000.0, 11_000.0), order=(1, 3), height=2.0), rng
+        )
         audio = audio / max(float(np.abs(audio).max()), _LEAST)
         if rng.uniform() < chances.clip:
             audio = np.clip(audio * rng.uniform(1.5, 4.0), -1.0, 1.0)
@@ -114,7 +116,7 @@ class Degrader:
             return np.resize(np.roll(recorded, -int(rng.integers(recorded.size))), size)
         return coloured_noise(size, float(rng.uniform(0.0, 9.0)), rng)
 
-    def _filtered(self, audio: Audio, device: Device, rng: np.random.Generator) -> Audio:
+    def _filtered(self, audio: Audio, device: Transducer, rng: np.random.Generator) -> Audio:
         decibels = device.responses(1, self._bands, rng)[0]
         hertz = np.linspace(0.0, self._rate / 2, _TAPS // 2 + 1)
         gains = 10.0 ** (np.interp(hertz, self._bands.centres, decibels) / 20.0)

@@ -23,12 +23,12 @@ from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.recordings import Kind, RecordingError
 from headnod_train.distillation.windows import WindowSet
 from headnod_train.training import run_folder
-from headnod_train.training.archive_batches import Batch, mixed
-from headnod_train.training.augment import LEAD, Augmentation, bend, in_rooms
+from headnod_train.training.archive_batches import TrainingBatch, mixup_batch
+from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
 from headnod_train.training.genre_network import build, multiply_adds, with_embedding, with_tag_head
-from headnod_train.training.loop import Loop
-from headnod_train.training.progress_bar import Progress
-from headnod_train.training.run_folder import Recipe, Settings
+from headnod_train.training.loop import TrainingLoop
+from headnod_train.training.progress_bar import TrainingProgress
+from headnod_train.training.run_folder import Recipe, TrainingSettings
 from headnod_train.training.soft_labels import labelled, with_tags
 
 COEFFICIENTS = 64
@@ -126,13 +126,13 @@ def from_archive(
     known = with_tags(labelled(archive, labels, front_end, other=True), archive, tags)
     every = round(_ARCHIVE_EVERY * front_end.sample_rate / front_end.hop)
     clean, degraded, rows, starts = [], [], [], []
-    rooms, bands = Augmentation(rooms=1.0), Bands(front_end)
+    rooms, bands = MelAugmentation(rooms=1.0), Bands(front_end)
     for track in range(len(archive)):
         log_mel = archive.log_mel(track)
         first = np.arange(0, len(log_mel) - front_end.frames + 1, every)
         places = np.clip(first[:, None] + np.arange(-LEAD, front_end.frames), 0, None)
         clean.append(log_mel[places[:, LEAD:]].astype(np.float16))
-        degraded.append(in_rooms(log_mel[places], rooms, bands, rng).astype(np.float16))
+        degraded.append(through_rooms(log_mel[places], rooms, bands, rng).astype(np.float16))
         rows.append(np.full(len(first), track))
         starts.append(first)
     genres, likely, _ = known.at(np.concatenate(rows), np.concatenate(starts), front_end)
@@ -185,8 +185,8 @@ class StudentBatches:
         *,
         front_end: FrontEnd,
         spread: tuple[NDArray[np.float32], NDArray[np.float32]],
-        augmentation: Augmentation,
-        settings: Settings,
+        augmentation: MelAugmentation,
+        settings: TrainingSettings,
     ) -> None:
         """Draw from windows.
 
@@ -213,7 +213,7 @@ class StudentBatches:
         """Steps in an epoch."""
         return self._steps
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[TrainingBatch]:
         """The batches of one epoch; the next is made while the last is learned from."""
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self._made, number, 0)
@@ -223,18 +223,18 @@ class StudentBatches:
                     coming = ahead.submit(self._made, number, step + 1)
                 yield batch
 
-    def _made(self, number: int, step: int) -> Batch:
+    def _made(self, number: int, step: int) -> TrainingBatch:
         rng = np.random.default_rng((self._settings.seed, number, step))
         rows = np.concatenate([rng.choice(found, self._counts[kind]) for kind, found in self._rows.items()])
         log_mel = _shown(self._windows, rows, rng.random(len(rows)) < _DEGRADED)
-        features = self._front_end.cepstra(bend(log_mel, self._augmentation, rng))
-        batch = Batch(
+        features = self._front_end.cepstra(augment(log_mel, self._augmentation, rng))
+        batch = TrainingBatch(
             ((features - self._mean) / self._deviation).astype(np.float32),
             self._windows.answers[rows],
             self._windows.tags[rows],
             np.ones(len(rows), np.float32),
         )
-        return mixed(batch, self._augmentation.mixup, rng)
+        return mixup_batch(batch, self._augmentation.mixup, rng)
 
 
 def fit_student(
@@ -245,8 +245,8 @@ def fit_student(
     labels: tuple[str, ...],
     tag_names: tuple[str, ...],
     front_end: FrontEnd,
-    settings: Settings,
-    augmentation: Augmentation,
+    settings: TrainingSettings,
+    augmentation: MelAugmentation,
     console: Console,
 ) -> keras.Model:
     """Train the small network and write its run folder.
@@ -282,11 +282,11 @@ def fit_student(
         highlight=False,
     )
     taught = with_tag_head(network, windows.tags.shape[1])
-    loop = Loop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
+    loop = TrainingLoop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
     average = keras.models.clone_model(taught)
     described = with_embedding(average)
     reached = []
-    with Progress(console, settings.epochs) as progress:
+    with TrainingProgress(console, settings.epochs) as progress:
         for epoch in range(1, settings.epochs + 1):
             losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
             average.set_weights(loop.averaged(taught))

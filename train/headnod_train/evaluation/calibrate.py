@@ -17,15 +17,15 @@ from rich.console import Console
 
 from headnod.inference.manifest import Calibration
 from headnod.inference.model import GenreModel
-from headnod_train.acoustics.loudspeakers import Device
+from headnod_train.acoustics.loudspeakers import Transducer
 from headnod_train.acoustics.noises import Noise
-from headnod_train.acoustics.reverberation import Room
+from headnod_train.acoustics.reverberation import Reverberation
 from headnod_train.dataset.archive import Archive
-from headnod_train.evaluation.conditions import Condition
-from headnod_train.evaluation.metrics import Chances, sureness, surprise
-from headnod_train.evaluation.predictions import Heard, hear
+from headnod_train.evaluation.conditions import AcousticCondition
+from headnod_train.evaluation.metrics import Probabilities, negative_log_likelihood, top_confidence
+from headnod_train.evaluation.predictions import Predictions, predict
 
-Said = Callable[[Heard, float], Chances]
+Said = Callable[[Predictions, float], Probabilities]
 """Chances that follow from what was heard and a temperature: of the stream, or of single windows."""
 
 REFUSED = 0.01
@@ -33,16 +33,16 @@ REFUSED = 0.01
 aimed at with every other reason to stay silent, and what is no music has an answer of its own."""
 
 _SEED = 7_031_971
-_LOUDSPEAKER = Device(low=(50.0, 250.0), high=(6000.0, 14_000.0), order=(1, 4), resonances=4, height=3.0)
+_LOUDSPEAKER = Transducer(low=(50.0, 250.0), high=(6000.0, 14_000.0), order=(1, 4), resonances=4, height=3.0)
 _ARRIVALS = (
-    Condition("in a room", (_LOUDSPEAKER, Room((0.25, 0.9), (-4.0, 8.0))), _SEED),
-    Condition("in noise", (_LOUDSPEAKER, Noise("pink", (10.0, 25.0))), _SEED),
-    Condition("among voices", (Room((0.25, 0.9), (-4.0, 8.0)), Noise("babble", (10.0, 25.0))), _SEED),
+    AcousticCondition("in a room", (_LOUDSPEAKER, Reverberation((0.25, 0.9), (-4.0, 8.0))), _SEED),
+    AcousticCondition("in noise", (_LOUDSPEAKER, Noise("pink", (10.0, 25.0))), _SEED),
+    AcousticCondition("among voices", (Reverberation((0.25, 0.9), (-4.0, 8.0)), Noise("babble", (10.0, 25.0))), _SEED),
 )
 _NOISY = (
-    Condition("noise at 20 dB", (Noise("pink", (20.0, 20.0)),), _SEED),
-    Condition("voices at 20 dB", (Noise("babble", (20.0, 20.0)),), _SEED),
-    Condition("fan at 20 dB", (Noise("fan", (20.0, 20.0)),), _SEED),
+    AcousticCondition("noise at 20 dB", (Noise("pink", (20.0, 20.0)),), _SEED),
+    AcousticCondition("voices at 20 dB", (Noise("babble", (20.0, 20.0)),), _SEED),
+    AcousticCondition("fan at 20 dB", (Noise("fan", (20.0, 20.0)),), _SEED),
 )
 
 
@@ -57,15 +57,15 @@ def calibrate(model: GenreModel, valid: Archive, *, console: Console) -> tuple[C
     Returns:
         Those of the smoothed stream, and those of single windows.
     """
-    clean = hear(model, valid, console=console)
+    clean = predict(model, valid, console=console)
     arrived, noisy = (
-        [hear(model, valid, through=condition, console=console) for condition in conditions]
+        [predict(model, valid, through=condition, console=console) for condition in conditions]
         for conditions in (_ARRIVALS, _NOISY)
     )
-    return fit(clean, arrived, noisy, Heard.stream), fit(clean, arrived, noisy, Heard.scores)
+    return fit(clean, arrived, noisy, Predictions.stream), fit(clean, arrived, noisy, Predictions.scores)
 
 
-def fit(clean: Heard, arrived: Sequence[Heard], noisy: Sequence[Heard], said: Said) -> Calibration:
+def fit(clean: Predictions, arrived: Sequence[Predictions], noisy: Sequence[Predictions], said: Said) -> Calibration:
     """Temperature and certainty of one kind of answer.
 
     Args:
@@ -75,11 +75,11 @@ def fit(clean: Heard, arrived: Sequence[Heard], noisy: Sequence[Heard], said: Sa
         said: How chances follow from that and a temperature.
     """
     temperature = fit_temperature(clean, arrived, said)
-    confidence = np.concatenate([sureness(said(heard, temperature)) for heard in noisy])
+    confidence = np.concatenate([top_confidence(said(heard, temperature)) for heard in noisy])
     return Calibration(temperature, fit_certainty(confidence))
 
 
-def fit_temperature(clean: Heard, arrived: Sequence[Heard], said: Said) -> float:
+def fit_temperature(clean: Predictions, arrived: Sequence[Predictions], said: Said) -> float:
     """The softmax temperature under which answers are least surprised by what was played.
 
     Temperature scaling (Guo and others, 2017): one number, so it cannot
@@ -88,7 +88,7 @@ def fit_temperature(clean: Heard, arrived: Sequence[Heard], said: Said) -> float
     """
 
     def surprised(temperature: float) -> float:
-        lost = [surprise(said(heard, temperature), heard.targets) for heard in (clean, *arrived)]
+        lost = [negative_log_likelihood(said(heard, temperature), heard.targets) for heard in (clean, *arrived)]
         return lost[0] + float(np.mean(lost[1:] or lost))
 
     low, high = 0.1, 10.0
@@ -105,7 +105,7 @@ def fit_certainty(confidence: NDArray[np.float32]) -> float:
     The higher it is, the less of what is no music gets a genre.
 
     Args:
-        confidence: `sureness` of each estimate on music at 20 dB over noise, shape (n,).
+        confidence: `top_confidence` of each estimate on music at 20 dB over noise, shape (n,).
     """
     highest = np.sort(confidence)[int(REFUSED * len(confidence))]
     return math.floor(float(highest) * 1000) / 1000

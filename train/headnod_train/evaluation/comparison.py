@@ -15,23 +15,23 @@ from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive
 from headnod_train.evaluation.answer_metrics import tracks_named, tracks_share, windows_right, windows_share
 from headnod_train.evaluation.metrics import exact_binomial
-from headnod_train.evaluation.predictions import Heard, hear
-from headnod_train.evaluation.result_parts import Against, Floating, Paired
+from headnod_train.evaluation.predictions import Predictions, predict
+from headnod_train.evaluation.result_parts import FloatComparison, ModelComparison, PairedTest
 from headnod_train.evaluation.results import EvaluationError
 from headnod_train.packaging.output_tensors import with_outputs
 
 
-def floating(heard: Heard, exact: Heard) -> Floating:
+def compare_to_float(heard: Predictions, exact: Predictions) -> FloatComparison:
     """What int8 changes: the same music through both networks."""
     share = windows_share([exact])
-    return Floating(
+    return FloatComparison(
         agreement=agreement(heard, exact),
         float_windows=share,
         lost_points=round(100.0 * float(windows_right(exact).mean() - windows_right(heard).mean()), 2),
     )
 
 
-def agreement(heard: Heard, exact: Heard) -> float:
+def agreement(heard: Predictions, exact: Predictions) -> float:
     """Share of windows on which both name the same genre."""
     return round(float((exact.guesses == heard.guesses).mean()), 4)
 
@@ -43,7 +43,9 @@ def stated_agreement(manifest: Manifest, *, degraded: bool = False) -> float | N
     return float(found) if isinstance(found, int | float) else None
 
 
-def against(model: GenreModel, heard: Heard, played: Archive, other: GenreModel, *, console: Console) -> Against:
+def against(
+    model: GenreModel, heard: Predictions, played: Archive, other: GenreModel, *, console: Console
+) -> ModelComparison:
     """McNemar's test, by tracks and by windows.
 
     Raises:
@@ -56,14 +58,14 @@ def against(model: GenreModel, heard: Heard, played: Archive, other: GenreModel,
             f"{ours.frames} of {ours.n_mels} (compare models that hear the same windows)"
         )
         raise EvaluationError(message)
-    second = hear(other, played, console=console)
+    second = predict(other, played, console=console)
     windows = windows_right(heard), windows_right(second)
     tracks = (
         np.equal(*tracks_named(heard, model.manifest.temperature)),
         np.equal(*tracks_named(second, other.manifest.temperature)),
     )
     counts = [np.bincount(heard.tracks, weights=right) for right in windows]
-    return Against(
+    return ModelComparison(
         model=other.manifest.id,
         windows=windows_share([second]),
         tracks=tracks_share([second], other.manifest.temperature),
@@ -73,9 +75,9 @@ def against(model: GenreModel, heard: Heard, played: Archive, other: GenreModel,
     )
 
 
-def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Paired:
+def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
     one, other = int((first & ~second).sum()), int((second & ~first).sum())
-    return Paired(this_only=one, other_only=other, p=float(f"{exact_binomial(one, other):.3g}"))
+    return PairedTest(this_only=one, other_only=other, p=float(f"{exact_binomial(one, other):.3g}"))
 
 
 def float_beside(model: GenreModel, file: Path) -> GenreModel:

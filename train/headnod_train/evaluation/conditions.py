@@ -15,29 +15,29 @@ import numpy as np
 from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import LogMel
-from headnod_train.acoustics.bands import Bands, Degradation, heard_through
-from headnod_train.acoustics.loudspeakers import Clip, Device
+from headnod_train.acoustics.bands import Bands, Transform, apply_all
+from headnod_train.acoustics.loudspeakers import Clipping, Transducer
 from headnod_train.acoustics.noises import Hum, Noise
-from headnod_train.acoustics.reverberation import MeasuredRooms, Room, gains_of
+from headnod_train.acoustics.reverberation import MeasuredRooms, Reverberation, gains_of
 
 SEED = 20_261_122
 """Of every draw of an evaluation; training counts its seeds from 0."""
 
 
 @dataclass(frozen=True)
-class Condition:
+class AcousticCondition:
     """A way for music to arrive."""
 
     name: str
     """What it is called in tables."""
 
-    steps: tuple[Degradation, ...]
+    steps: tuple[Transform, ...]
     """What happens to sound, in order."""
 
     seed: int = SEED
     """Of its draws."""
 
-    def bend(self, log_mel: LogMel, track: str, bands: Bands) -> LogMel:
+    def apply(self, log_mel: LogMel, track: str, bands: Bands) -> LogMel:
         """One track as it arrives: the same for the same track wherever it stands.
 
         Args:
@@ -46,7 +46,7 @@ class Condition:
             bands: What the mels are.
         """
         rng = np.random.default_rng((self.seed, zlib.crc32(self.name.encode()), zlib.crc32(track.encode())))
-        return heard_through(self.steps, log_mel[None], bands, rng)[0]
+        return apply_all(self.steps, log_mel[None], bands, rng)[0]
 
     @property
     def how(self) -> str:
@@ -54,32 +54,39 @@ class Condition:
         return ", then ".join(map(str, self.steps))
 
 
-SMALL_SPEAKER = Device(low=(160.0, 350.0), high=(7000.0, 12_000.0), order=(2, 4), resonances=5, height=4.0)
-MICROPHONE = Device(low=(70.0, 140.0), high=(6000.0, 10_000.0), order=(1, 2), resonances=6, height=4.0)
-_LIVING_ROOM, _HALL = Room(decay=(0.3, 0.6), direct=(0.0, 6.0)), Room(decay=(0.8, 1.4), direct=(-6.0, 0.0))
+SMALL_SPEAKER = Transducer(low=(160.0, 350.0), high=(7000.0, 12_000.0), order=(2, 4), resonances=5, height=4.0)
+MICROPHONE = Transducer(low=(70.0, 140.0), high=(6000.0, 10_000.0), order=(1, 2), resonances=6, height=4.0)
+_LIVING_ROOM, _HALL = (
+    Reverberation(decay=(0.3, 0.6), direct=(0.0, 6.0)),
+    Reverberation(decay=(0.8, 1.4), direct=(-6.0, 0.0)),
+)
 
 CONDITIONS = (
-    Condition("living room", (_LIVING_ROOM,)),
-    Condition("hall", (_HALL,)),
-    Condition("small loudspeaker", (SMALL_SPEAKER,)),
-    Condition("poor microphone", (MICROPHONE,)),
-    Condition("telephone", (Device(low=(280.0, 340.0), high=(3000.0, 3600.0), order=(6, 8), resonances=2),)),
-    Condition("4 kHz band limit", (Device(low=(10.0, 20.0), high=(3800.0, 4200.0), order=(8, 8), resonances=0),)),
-    Condition("pink noise, 20 dB", (Noise("pink", (20.0, 20.0)),)),
-    Condition("pink noise, 10 dB", (Noise("pink", (10.0, 10.0)),)),
-    Condition("voices, 20 dB", (Noise("babble", (20.0, 20.0)),)),
-    Condition("voices, 10 dB", (Noise("babble", (10.0, 10.0)),)),
-    Condition("fan, 20 dB", (Noise("fan", (20.0, 20.0)),)),
-    Condition("fan, 10 dB", (Noise("fan", (10.0, 10.0)),)),
-    Condition("mains hum", (Hum((10.0, 20.0)),)),
-    Condition("clipping", (Clip((3.0, 6.0)),)),
-    Condition("across a room", (SMALL_SPEAKER, _LIVING_ROOM, Noise("babble", (20.0, 20.0)), MICROPHONE)),
-    Condition("across a noisy room", (SMALL_SPEAKER, _LIVING_ROOM, Noise("babble", (10.0, 10.0)), MICROPHONE)),
+    AcousticCondition("living room", (_LIVING_ROOM,)),
+    AcousticCondition("hall", (_HALL,)),
+    AcousticCondition("small loudspeaker", (SMALL_SPEAKER,)),
+    AcousticCondition("poor microphone", (MICROPHONE,)),
+    AcousticCondition(
+        "telephone", (Transducer(low=(280.0, 340.0), high=(3000.0, 3600.0), order=(6, 8), resonances=2),)
+    ),
+    AcousticCondition(
+        "4 kHz band limit", (Transducer(low=(10.0, 20.0), high=(3800.0, 4200.0), order=(8, 8), resonances=0),)
+    ),
+    AcousticCondition("pink noise, 20 dB", (Noise("pink", (20.0, 20.0)),)),
+    AcousticCondition("pink noise, 10 dB", (Noise("pink", (10.0, 10.0)),)),
+    AcousticCondition("voices, 20 dB", (Noise("babble", (20.0, 20.0)),)),
+    AcousticCondition("voices, 10 dB", (Noise("babble", (10.0, 10.0)),)),
+    AcousticCondition("fan, 20 dB", (Noise("fan", (20.0, 20.0)),)),
+    AcousticCondition("fan, 10 dB", (Noise("fan", (10.0, 10.0)),)),
+    AcousticCondition("mains hum", (Hum((10.0, 20.0)),)),
+    AcousticCondition("clipping", (Clipping((3.0, 6.0)),)),
+    AcousticCondition("across a room", (SMALL_SPEAKER, _LIVING_ROOM, Noise("babble", (20.0, 20.0)), MICROPHONE)),
+    AcousticCondition("across a noisy room", (SMALL_SPEAKER, _LIVING_ROOM, Noise("babble", (10.0, 10.0)), MICROPHONE)),
 )
 """What A5 of the targets lists, each alone, and two chains of them."""
 
 
-def recorded_rooms(folder: Path, bands: Bands) -> Condition:
+def recorded_rooms(folder: Path, bands: Bands) -> AcousticCondition:
     """Rooms whose impulse responses lie in a folder.
 
     Raises:
@@ -97,4 +104,4 @@ def recorded_rooms(folder: Path, bands: Bands) -> Condition:
             message = f"{path}: is silent, so it is no impulse response"
             raise AudioError(message)
         rooms.append(gains_of(response, bands))
-    return Condition(f"{len(rooms)} recorded rooms", (MeasuredRooms(tuple(rooms)),))
+    return AcousticCondition(f"{len(rooms)} recorded rooms", (MeasuredRooms(tuple(rooms)),))

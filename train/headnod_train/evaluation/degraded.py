@@ -10,20 +10,20 @@ from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive
 from headnod_train.evaluation.answer_metrics import reliability_of, stream_of, tracks_share, windows_share
 from headnod_train.evaluation.comparison import agreement, stated_agreement
-from headnod_train.evaluation.conditions import Condition
-from headnod_train.evaluation.predictions import Heard, hear
-from headnod_train.evaluation.result_parts import Degradation, Degraded, Loss
+from headnod_train.evaluation.conditions import AcousticCondition
+from headnod_train.evaluation.predictions import Predictions, predict
+from headnod_train.evaluation.result_parts import ConditionLoss, ConditionResult, DegradedResult
 
 
 def degraded(
     model: GenreModel,
     played: Archive,
-    clean: Heard,
-    conditions: Sequence[Condition],
+    clean: Predictions,
+    conditions: Sequence[AcousticCondition],
     *,
     float_model: GenreModel | None,
     console: Console,
-) -> Degraded:
+) -> DegradedResult:
     """Hear the same tracks under each condition.
 
     Args:
@@ -36,16 +36,16 @@ def degraded(
     """
     hearings, rows, agreeing = [], [], []
     for condition in conditions:
-        heard = hear(model, played, through=condition, console=console)
+        heard = predict(model, played, through=condition, console=console)
         agrees = None
         if float_model is not None:
-            agrees = agreement(heard, hear(float_model, played, through=condition, console=console))
+            agrees = agreement(heard, predict(float_model, played, through=condition, console=console))
             agreeing.append(agrees)
         hearings.append(heard)
         rows.append(_row(model, heard, clean, condition, agrees))
     worst = max(rows, key=lambda row: row.loss_points.windows)
     temperature = model.manifest.temperature
-    return Degraded(
+    return DegradedResult(
         windows=windows_share(hearings),
         tracks=tracks_share(hearings, temperature),
         stream=stream_of(hearings, model.manifest),
@@ -60,10 +60,12 @@ def degraded(
     )
 
 
-def _row(model: GenreModel, heard: Heard, clean: Heard, condition: Condition, agrees: float | None) -> Degradation:
+def _row(
+    model: GenreModel, heard: Predictions, clean: Predictions, condition: AcousticCondition, agrees: float | None
+) -> ConditionResult:
     manifest = model.manifest
     shown = heard.shown(manifest.temperature, manifest.rejection.certainty)
-    return Degradation(
+    return ConditionResult(
         name=condition.name,
         how=condition.how,
         windows=windows_share([heard]),
@@ -76,11 +78,11 @@ def _row(model: GenreModel, heard: Heard, clean: Heard, condition: Condition, ag
     )
 
 
-def _loss(model: GenreModel, hearings: Sequence[Heard], clean: Heard) -> Loss:
+def _loss(model: GenreModel, hearings: Sequence[Predictions], clean: Predictions) -> ConditionLoss:
     """Every condition has as many answers, so the loss of all is the mean of each."""
     manifest = model.manifest
     before, after = stream_of([clean], manifest).after_12s, stream_of(hearings, manifest).after_12s
-    return Loss(
+    return ConditionLoss(
         windows=_points(windows_share([clean]).accuracy - windows_share(hearings).accuracy),
         tracks=_points(
             tracks_share([clean], manifest.temperature).accuracy - tracks_share(hearings, manifest.temperature).accuracy

@@ -15,13 +15,13 @@ from headnod.inference.manifest import MODEL
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive
 from headnod_train.evaluation import answer_metrics
-from headnod_train.evaluation.comparison import against, floating, stated_agreement
-from headnod_train.evaluation.conditions import Condition
+from headnod_train.evaluation.comparison import against, compare_to_float, stated_agreement
+from headnod_train.evaluation.conditions import AcousticCondition
 from headnod_train.evaluation.degraded import degraded
 from headnod_train.evaluation.genre_changes import song_changes
 from headnod_train.evaluation.level_invariance import level_flips
 from headnod_train.evaluation.not_music import SECONDS, not_music
-from headnod_train.evaluation.predictions import hear
+from headnod_train.evaluation.predictions import predict
 from headnod_train.evaluation.results import Evaluation
 from headnod_train.evaluation.sound_sets import clips_of
 
@@ -33,7 +33,7 @@ HOW = (
 
 
 @dataclass(frozen=True)
-class Sounds:
+class SoundFolders:
     """Folders of audio."""
 
     music: Path | None = None
@@ -53,10 +53,10 @@ def evaluate(
     data: str,
     split: str,
     console: Console,
-    conditions: Sequence[Condition] = (),
+    conditions: Sequence[AcousticCondition] = (),
     float_model: GenreModel | None = None,
     other: GenreModel | None = None,
-    sounds: Sounds | None = None,
+    sounds: SoundFolders | None = None,
     learned: bool = False,
 ) -> Evaluation:
     """Measure a model.
@@ -79,8 +79,8 @@ def evaluate(
         AudioError: A folder of sounds holds nothing that fits, or a file that cannot be read.
     """
     played, manifest, labels = archive.subset(split), model.manifest, model.labels
-    heard = hear(model, played, console=console)
-    beside = floating(heard, hear(float_model, played, console=console)) if float_model else None
+    heard = predict(model, played, console=console)
+    beside = compare_to_float(heard, predict(float_model, played, console=console)) if float_model else None
     stated = None if beside else stated_agreement(manifest)
     clips = clips_of(sounds.music, set(map(str, played.tracks)), model) if sounds and sounds.music else []
     return Evaluation(
@@ -99,7 +99,7 @@ def evaluate(
         tracks=answer_metrics.tracks_share([heard], manifest.temperature),
         stream=answer_metrics.stream_of([heard], manifest),
         calibration=answer_metrics.reliability_of([heard], manifest),
-        unsaid=answer_metrics.unsaid_of(heard, manifest),
+        unsaid=answer_metrics.risk_coverage(heard, manifest),
         genres=answer_metrics.genres_of(heard, labels, manifest.temperature),
         confusion=answer_metrics.confusion_of(heard, labels, manifest.temperature),
         changes=song_changes(model, played, named=answer_metrics.tracks_named(heard, manifest.temperature)[1]),

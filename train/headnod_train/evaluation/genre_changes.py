@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive, window_starts
 from headnod_train.evaluation.predictions import naming_of
-from headnod_train.evaluation.result_parts import Changes
+from headnod_train.evaluation.result_parts import GenreChanges
 
 SONGS = 300
 """Most tracks that are played: enough for every figure, and they fit into memory."""
@@ -19,7 +19,7 @@ SONGS = 300
 _SEED = 20_261_122
 
 
-def song_changes(model: GenreModel, played: Archive, *, named: NDArray[np.intp]) -> Changes | None:
+def song_changes(model: GenreModel, played: Archive, *, named: NDArray[np.intp]) -> GenreChanges | None:
     """Play tracks of ever another genre as one stream, through the listener's smoothing and certainty.
 
     Args:
@@ -50,7 +50,7 @@ def song_changes(model: GenreModel, played: Archive, *, named: NDArray[np.intp])
             delays.append(delay)
         wavering += _wavering(before, [shown[each] for each in during])
     found = sorted(delay for delay in delays if np.isfinite(delay))
-    return Changes(
+    return GenreChanges(
         changes=len(delays),
         median_seconds=_median(delays),
         median_seconds_of_all=_median(all_delays),

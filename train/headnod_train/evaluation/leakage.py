@@ -9,7 +9,7 @@ import numpy as np
 
 from headnod.inference.manifest import Manifest
 from headnod_train.dataset.archive import Archive
-from headnod_train.evaluation.recordings_evaluation import Clip
+from headnod_train.evaluation.recordings_evaluation import LabelledFile
 
 _GTZAN = re.compile(r"[a-z]+\.\d{5}")
 
@@ -30,6 +30,6 @@ def learned_from(manifest: Manifest, archive: Archive, *, data: str, split: str)
     return same and split in sides
 
 
-def may_have_learned(manifest: Manifest, clips: Iterable[Clip]) -> bool:
+def may_have_learned(manifest: Manifest, clips: Iterable[LabelledFile]) -> bool:
     """Whether audio files are called as tracks of GTZAN, and the model learned from some of its tracks."""
     return "GTZAN" in manifest.training.data and any(_GTZAN.fullmatch(clip.path.stem) for clip in clips)

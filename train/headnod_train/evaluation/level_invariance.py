@@ -10,7 +10,7 @@ from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, Estimate
 from headnod_train.evaluation.result_parts import Gain, Level
-from headnod_train.evaluation.sound_sets import estimates, recorded
+from headnod_train.evaluation.sound_sets import as_16_bit, estimates
 
 GAINS = (-40.0, -30.0, -20.0, -12.0, -6.0, 6.0)
 """Decibels against the recording."""
@@ -22,7 +22,7 @@ def level_flips(model: GenreModel, clips: Sequence[Audio]) -> Level:
     A window counts where neither level clips it nor makes it silent.
     """
     exact = estimates(model, clips)
-    stepped = estimates(model, map(recorded, clips))
+    stepped = estimates(model, map(as_16_bit, clips))
     return Level(clips=len(clips), gains=tuple(_gain(model, clips, exact, stepped, decibels) for decibels in GAINS))
 
 
@@ -32,7 +32,7 @@ def _gain(
     factor = np.float32(10.0 ** (decibels / 20.0))
     pairs = list(zip(exact, estimates(model, (clip * factor for clip in clips)), strict=True))
     counted = [pair for pair in pairs if _comparable(*pair)]
-    rough = zip(stepped, estimates(model, (recorded(clip * factor) for clip in clips)), strict=True)
+    rough = zip(stepped, estimates(model, (as_16_bit(clip * factor) for clip in clips)), strict=True)
     return Gain(
         decibels=decibels,
         windows=len(counted),

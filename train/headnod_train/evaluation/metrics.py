@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Labels = NDArray[np.intp]
 """Places in the list of genres, one an answer."""
-Chances = NDArray[np.float32]
+Probabilities = NDArray[np.float32]
 """Probabilities, shape (answers, labels); less than 1 in sum where a network also knows of no music."""
 
 RESAMPLES = 4000
@@ -72,20 +72,20 @@ def confusion(targets: Labels, guesses: Labels, labels: int) -> NDArray[np.intp]
     return counts
 
 
-def calibration_error(chances: Chances, targets: Labels, *, bins: int = 15) -> float:
+def calibration_error(probabilities: Probabilities, targets: Labels, *, bins: int = 15) -> float:
     """Expected calibration error (Guo and others, 2017).
 
     The gap between mean confidence and accuracy in each of so many equal bins
     of confidence, weighted by how many answers fall into it.
     """
-    confidence = chances.max(axis=1)
-    right = chances.argmax(axis=1) == targets
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == targets
     place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
     gaps = np.bincount(place, weights=right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(targets))
 
 
-def honest_error(chances: Chances, tracks: NDArray[np.intp], *, draws: int = 50, seed: int = 0) -> float:
+def noise_floor(probabilities: Probabilities, tracks: NDArray[np.intp], *, draws: int = 50, seed: int = 0) -> float:
     """The calibration error that these chances would show if each of them were true.
 
     It is no 0: estimates of one track are right or wrong together, so a bin
@@ -93,22 +93,22 @@ def honest_error(chances: Chances, tracks: NDArray[np.intp], *, draws: int = 50,
     with one throw of the dice a track, and the mean error of many draws taken.
 
     Args:
-        chances: One row an answer.
+        probabilities: One row an answer.
         tracks: The track of each answer, shape (answers,).
         draws: How often.
         seed: Of the draws.
     """
     names, place = np.unique(tracks, return_inverse=True)
-    reached = chances.cumsum(axis=1) / chances.sum(axis=1, keepdims=True)
+    reached = probabilities.cumsum(axis=1) / probabilities.sum(axis=1, keepdims=True)
     rng = np.random.default_rng(seed)
     throws = rng.uniform(size=(draws, len(names), 1))[:, place]
-    return float(np.mean([calibration_error(chances, (reached > throw).argmax(axis=1)) for throw in throws]))
+    return float(np.mean([calibration_error(probabilities, (reached > throw).argmax(axis=1)) for throw in throws]))
 
 
-def reliability(chances: Chances, targets: Labels, *, bins: int = 15) -> tuple[Bin, ...]:
+def reliability(probabilities: Probabilities, targets: Labels, *, bins: int = 15) -> tuple[Bin, ...]:
     """Answers by how sure they were, in the bins of `calibration_error`; empty bins are left out."""
-    confidence = chances.max(axis=1)
-    right = chances.argmax(axis=1) == targets
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == targets
     place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
     return tuple(
         Bin(
@@ -120,20 +120,20 @@ def reliability(chances: Chances, targets: Labels, *, bins: int = 15) -> tuple[B
     )
 
 
-def sureness(chances: Chances) -> NDArray[np.float32]:
+def top_confidence(probabilities: Probabilities) -> NDArray[np.float32]:
     """What an estimate's certainty is held against, shape (answers,).
 
     Args:
-        chances: Of the labels. What is missing to 1 is the chance of no music at all.
+        probabilities: Of the labels. What is missing to 1 is the chance of no music at all.
 
     Returns:
         The highest chance of a label; 0 where no music is likelier, because then none is named.
     """
-    highest = chances.max(axis=1)
-    return np.where(highest >= 1.0 - chances.sum(axis=1), highest, np.float32(0.0))
+    highest = probabilities.max(axis=1)
+    return np.where(highest >= 1.0 - probabilities.sum(axis=1), highest, np.float32(0.0))
 
 
-def surest(confidence: NDArray[np.float32], share: float) -> NDArray[np.intp]:
+def most_confident(confidence: NDArray[np.float32], share: float) -> NDArray[np.intp]:
     """Places of that share of answers that are surest, at least one, the surest first."""
     return np.argsort(-confidence, kind="stable")[: max(round(share * len(confidence)), 1)]
 
@@ -154,21 +154,21 @@ def exact_binomial(one: int, other: int) -> float:
     return 2 * whole / 2**together
 
 
-def surprise(chances: Chances, targets: Labels) -> float:
+def negative_log_likelihood(probabilities: Probabilities, targets: Labels) -> float:
     """Mean negative log-likelihood of what was played, in nats."""
-    given = chances[np.arange(len(targets)), targets]
+    given = probabilities[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(given, _LEAST)).mean())
 
 
-def by_track(chances: Chances, tracks: NDArray[np.intp]) -> NDArray[np.float64]:
+def by_track(probabilities: Probabilities, tracks: NDArray[np.intp]) -> NDArray[np.float64]:
     """Mean log probability over the windows of each track, shape (tracks, labels).
 
     Args:
-        chances: One row a window.
+        probabilities: One row a window.
         tracks: The track of each window, counted from 0 without a gap.
     """
-    evidence = np.log(np.maximum(chances, np.float32(_LEAST))).astype(np.float64)
-    sums = np.zeros((int(tracks.max()) + 1, chances.shape[1]))
+    evidence = np.log(np.maximum(probabilities, np.float32(_LEAST))).astype(np.float64)
+    sums = np.zeros((int(tracks.max()) + 1, probabilities.shape[1]))
     np.add.at(sums, tracks, evidence)
     return sums / np.bincount(tracks)[:, None]
 

@@ -16,8 +16,8 @@ from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
-from headnod_train.evaluation.result_parts import NotMusic, Refusal, Sound
-from headnod_train.evaluation.sound_sets import audio_files, estimates, read, recorded
+from headnod_train.evaluation.result_parts import NotMusic, Refusal, SoundResult
+from headnod_train.evaluation.sound_sets import as_16_bit, audio_files, estimates, read
 
 SECONDS = 60
 """Of each sound that is made by a formula."""
@@ -45,7 +45,7 @@ def not_music(model: GenreModel, folder: Path | None, clips: Sequence[Audio], *,
     """
     found = _kinds(model, folder) if folder else {}
     rate = model.front_end.sample_rate
-    made = {name: recorded(make(rate, seconds * rate)) for name, make in _FORMULAS.items()}
+    made = {name: as_16_bit(make(rate, seconds * rate)) for name, make in _FORMULAS.items()}
     sounds = tuple(_sound(model, name, audio) for name, audio in {**made, **found}.items())
     heard = sum(sound.windows for sound in sounds)
     noises = [made["pink noise"], made["fan"], *found.values()]
@@ -70,9 +70,9 @@ def _kinds(model: GenreModel, folder: Path) -> dict[str, Audio]:
     return joined
 
 
-def _sound(model: GenreModel, name: str, audio: Audio) -> Sound:
+def _sound(model: GenreModel, name: str, audio: Audio) -> SoundResult:
     said = estimates(model, [audio])
-    return Sound(name=name, windows=len(said), named=sum(each.genre not in {SILENCE, UNKNOWN} for each in said))
+    return SoundResult(name=name, windows=len(said), named=sum(each.genre not in {SILENCE, UNKNOWN} for each in said))
 
 
 def _refused(model: GenreModel, clips: Sequence[Audio], noises: Sequence[Audio], snr: float | None) -> Refusal:
@@ -83,10 +83,10 @@ def _refused(model: GenreModel, clips: Sequence[Audio], noises: Sequence[Audio],
 
 def _noisy(clip: Audio, noise: Audio, snr: float | None) -> Audio:
     if snr is None or not clip.std():
-        return recorded(clip)
+        return as_16_bit(clip)
     laid = np.resize(noise, clip.size)
     mixed = clip + laid * np.float32(clip.std() / max(float(laid.std()), 1e-9) * 10.0 ** (-snr / 20.0))
-    return recorded(np.asarray(mixed / max(float(np.abs(mixed).max()), 1.0), np.float32))
+    return as_16_bit(np.asarray(mixed / max(float(np.abs(mixed).max()), 1.0), np.float32))
 
 
 def _coloured(falling: float) -> Formula:

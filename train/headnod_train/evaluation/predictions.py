@@ -19,12 +19,12 @@ from headnod.inference.model import GenreModel, softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.smoothing import Decision, GenreTracker
 from headnod_train.acoustics.bands import Bands
-from headnod_train.dataset.archive import SECONDS_APART, Archive, window_starts
-from headnod_train.evaluation.conditions import Condition
+from headnod_train.dataset.archive import WINDOW_STEP_SECONDS, Archive, window_starts
+from headnod_train.evaluation.conditions import AcousticCondition
 
 
 @dataclass(frozen=True)
-class Heard:
+class Predictions:
     """What a model said of the tracks of an archive."""
 
     logits: NDArray[np.float32]
@@ -85,16 +85,18 @@ class Heard:
         """How much of its track was heard by the end of each window."""
         first = np.flatnonzero(np.diff(self.tracks, prepend=-1))
         since = np.arange(len(self.tracks)) - np.repeat(first, np.diff(first, append=len(self.tracks)))
-        return np.asarray((since + 1) * SECONDS_APART, np.float64)
+        return np.asarray((since + 1) * WINDOW_STEP_SECONDS, np.float64)
 
 
 def naming_of(certainty: float) -> GenreTracker:
     """The listener's own way from scores to a name, as it comes, with a window every 3 s."""
     settings = ListenerSettings()
-    return GenreTracker(seconds=settings.smoothing, every=SECONDS_APART, lead=settings.lead, certainty=certainty)
+    return GenreTracker(seconds=settings.smoothing, every=WINDOW_STEP_SECONDS, lead=settings.lead, certainty=certainty)
 
 
-def hear(model: GenreModel, archive: Archive, *, through: Condition | None = None, console: Console) -> Heard:
+def predict(
+    model: GenreModel, archive: Archive, *, through: AcousticCondition | None = None, console: Console
+) -> Predictions:
     """Let a model answer every window that a listener hears of every track.
 
     Args:
@@ -122,13 +124,15 @@ def hear(model: GenreModel, archive: Archive, *, through: Condition | None = Non
         logits.extend(model.logits(window) for window in windows)
         tracks.extend([track] * len(windows))
     places = np.array(tracks, np.intp)
-    return Heard(np.stack(logits), places, targets[places], len(model.labels))
+    return Predictions(np.stack(logits), places, targets[places], len(model.labels))
 
 
-def _features(model: GenreModel, archive: Archive, track: int, through: Condition | None, bands: Bands) -> Features:
+def _features(
+    model: GenreModel, archive: Archive, track: int, through: AcousticCondition | None, bands: Bands
+) -> Features:
     front_end = model.front_end
     if through is None:
         return front_end.cepstra(archive.windows(track, front_end))
-    log_mel = through.bend(archive.log_mel(track), str(archive.tracks[track]), bands)
+    log_mel = through.apply(archive.log_mel(track), str(archive.tracks[track]), bands)
     starts = window_starts(len(log_mel), front_end)
     return front_end.cepstra(np.stack([log_mel[start : start + front_end.frames] for start in starts]))

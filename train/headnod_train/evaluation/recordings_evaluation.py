@@ -43,7 +43,7 @@ _QUIET = 1.5e-4
 
 
 @dataclass(frozen=True)
-class Clip:
+class LabelledFile:
     """An audio file of known genre."""
 
     path: Path
@@ -172,7 +172,7 @@ class RecordingsEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     """Files played whole, alone and one after another."""
 
 
-def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) -> list[Clip]:
+def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) -> list[LabelledFile]:
     """Audio files of known genre in a folder or a CSV list.
 
     Args:
@@ -186,7 +186,7 @@ def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) 
     """
     wanted = set(only.read_text("utf-8").split()) if only else None
     found = [
-        Clip(track.path, track.genre, track.artist)
+        LabelledFile(track.path, track.genre, track.artist)
         for track in find_tracks([place], None, FrontEnd()).tracks
         if track.genre in labels and (wanted is None or track.path.stem in wanted)
     ]
@@ -198,7 +198,7 @@ def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) 
 
 def evaluate_clips(
     model: GenreModel,
-    clips: Sequence[Clip],
+    clips: Sequence[LabelledFile],
     *,
     data: str,
     rooms: Path | None = None,
@@ -245,7 +245,7 @@ def evaluate_clips(
     )
 
 
-def _read(clips: Iterable[Clip], rate: int, console: Console) -> dict[Clip, Audio]:
+def _read(clips: Iterable[LabelledFile], rate: int, console: Console) -> dict[LabelledFile, Audio]:
     sounds = {}
     for clip in clips:
         try:
@@ -258,7 +258,9 @@ def _read(clips: Iterable[Clip], rate: int, console: Console) -> dict[Clip, Audi
     return sounds
 
 
-def _played(model: GenreModel, sounds: Mapping[Clip, Audio], playback: Playback, responses: Sequence[Audio]) -> Played:
+def _played(
+    model: GenreModel, sounds: Mapping[LabelledFile, Audio], playback: Playback, responses: Sequence[Audio]
+) -> Played:
     rng, labels = np.random.default_rng(_SEED), model.labels
     right, files, whole, refused = [], [], [], []
     for place, (clip, audio) in enumerate(sounds.items()):
@@ -328,7 +330,9 @@ def _refused(model: GenreModel, folder: Path) -> tuple[Refused, ...]:
     )
 
 
-def _against(model: GenreModel, other: GenreModel, sounds: Mapping[Clip, Audio], console: Console) -> PairedClips:
+def _against(
+    model: GenreModel, other: GenreModel, sounds: Mapping[LabelledFile, Audio], console: Console
+) -> PairedClips:
     theirs = _read(sounds, other.front_end.sample_rate, console)
     first, second = _clips_right(model, sounds), _clips_right(other, theirs)
     one, two = int((first & ~second).sum()), int((second & ~first).sum())
@@ -341,7 +345,7 @@ def _against(model: GenreModel, other: GenreModel, sounds: Mapping[Clip, Audio],
     )
 
 
-def _clips_right(model: GenreModel, sounds: Mapping[Clip, Audio]) -> NDArray[np.bool_]:
+def _clips_right(model: GenreModel, sounds: Mapping[LabelledFile, Audio]) -> NDArray[np.bool_]:
     said = [score_file(clip.path.name, [audio], model).whole[: len(model.labels)] for clip, audio in sounds.items()]
     return np.array(
         [each.any() and model.labels[int(each.argmax())] == clip.genre for each, clip in zip(said, sounds, strict=True)]

@@ -11,11 +11,11 @@ import msgspec
 from headnod_train.evaluation.metrics import Bin, Share
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResultPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all parts of an evaluation are."""
 
 
-class Settled(Share, frozen=True, forbid_unknown_fields=True):
+class StreamAccuracy(Share, frozen=True, forbid_unknown_fields=True):
     """The stream once it has heard enough."""
 
     named: float
@@ -25,19 +25,19 @@ class Settled(Share, frozen=True, forbid_unknown_fields=True):
     """How often those were right."""
 
 
-class Stream(Figures, frozen=True, kw_only=True):
+class StreamResult(ResultPart, frozen=True, kw_only=True):
     """What the listener would show while a track plays, from so many seconds of it on."""
 
-    after_3s: Settled | None = None
-    after_6s: Settled | None = None
-    after_12s: Settled | None = None
+    after_3s: StreamAccuracy | None = None
+    after_6s: StreamAccuracy | None = None
+    after_12s: StreamAccuracy | None = None
     """`null` where no track is long enough."""
 
     moments: tuple[tuple[float, float], ...] = ()
     """Seconds heard, and the share of estimates made just then that were right."""
 
 
-class Reliability(Figures, frozen=True, kw_only=True):
+class CalibrationResult(ResultPart, frozen=True, kw_only=True):
     """How far scores are from chances."""
 
     ece: float
@@ -53,7 +53,7 @@ class Reliability(Figures, frozen=True, kw_only=True):
     """The stream's estimates by how sure they were."""
 
 
-class Unsaid(Figures, frozen=True, kw_only=True):
+class RiskCoverage(ResultPart, frozen=True, kw_only=True):
     """The stream after 12 s when the least certain estimates are left unsaid."""
 
     accuracy_of_80: Share | None
@@ -63,7 +63,7 @@ class Unsaid(Figures, frozen=True, kw_only=True):
     """Share said, and how often that was right."""
 
 
-class Genre(Figures, frozen=True, kw_only=True):
+class GenreResult(ResultPart, frozen=True, kw_only=True):
     """One genre."""
 
     label: str
@@ -77,7 +77,7 @@ class Genre(Figures, frozen=True, kw_only=True):
     """Tracks played."""
 
 
-class Confusion(Figures, frozen=True, kw_only=True):
+class Confusion(ResultPart, frozen=True, kw_only=True):
     """Counts by what was played (rows) and what was said (columns)."""
 
     labels: tuple[str, ...]
@@ -90,7 +90,7 @@ class Confusion(Figures, frozen=True, kw_only=True):
     """Whole tracks."""
 
 
-class Loss(Figures, frozen=True, kw_only=True):
+class ConditionLoss(ResultPart, frozen=True, kw_only=True):
     """What a condition costs against clean music, in points."""
 
     windows: float
@@ -98,7 +98,7 @@ class Loss(Figures, frozen=True, kw_only=True):
     stream_after_12s: float | None
 
 
-class Degradation(Figures, frozen=True, kw_only=True):
+class ConditionResult(ResultPart, frozen=True, kw_only=True):
     """One condition."""
 
     name: str
@@ -107,32 +107,32 @@ class Degradation(Figures, frozen=True, kw_only=True):
 
     windows: Share
     tracks: Share
-    stream: Stream
-    calibration: Reliability
-    loss_points: Loss
+    stream: StreamResult
+    calibration: CalibrationResult
+    loss_points: ConditionLoss
     refused: float
     """Share of all the stream's estimates that stayed under the certainty."""
 
     float_agreement: float | None = None
 
 
-class Degraded(Figures, frozen=True, kw_only=True):
+class DegradedResult(ResultPart, frozen=True, kw_only=True):
     """All conditions together: what a clean evaluation has, and what it loses."""
 
     windows: Share
     tracks: Share
-    stream: Stream
-    calibration: Reliability
+    stream: StreamResult
+    calibration: CalibrationResult
     float_agreement: float | None
-    mean_loss_points: Loss
-    worst_loss_points: Loss
+    mean_loss_points: ConditionLoss
+    worst_loss_points: ConditionLoss
     worst: str
     """The condition that costs most windows."""
 
-    conditions: tuple[Degradation, ...]
+    conditions: tuple[ConditionResult, ...]
 
 
-class Paired(Figures, frozen=True, kw_only=True):
+class PairedTest(ResultPart, frozen=True, kw_only=True):
     """Where two models differ on the same music (McNemar, 1947), exact binomial."""
 
     this_only: int
@@ -145,23 +145,23 @@ class Paired(Figures, frozen=True, kw_only=True):
     """Chance of a difference as large if both were equally good."""
 
 
-class Against(Figures, frozen=True, kw_only=True):
+class ModelComparison(ResultPart, frozen=True, kw_only=True):
     """A second model on the same music."""
 
     model: str
     windows: Share
     tracks: Share
-    by_tracks: Paired
+    by_tracks: PairedTest
     """Whole tracks, one answer each."""
 
-    by_windows_of_tracks: Paired
+    by_windows_of_tracks: PairedTest
     """Tracks of which one model had more windows right than the other (sign test)."""
 
-    by_windows: Paired
+    by_windows: PairedTest
     """Windows. They are not independent, so this p is too small: do not decide by it."""
 
 
-class Floating(Figures, frozen=True, kw_only=True):
+class FloatComparison(ResultPart, frozen=True, kw_only=True):
     """The int8 file beside the float network that it was made of."""
 
     agreement: float
@@ -174,7 +174,7 @@ class Floating(Figures, frozen=True, kw_only=True):
     """What int8 costs on windows."""
 
 
-class Changes(Figures, frozen=True, kw_only=True):
+class GenreChanges(ResultPart, frozen=True, kw_only=True):
     """One song after another, of another genre."""
 
     changes: int
@@ -196,7 +196,7 @@ class Changes(Figures, frozen=True, kw_only=True):
     """Changes of the genre shown beyond the one that each song made."""
 
 
-class Gain(Figures, frozen=True, kw_only=True):
+class Gain(ResultPart, frozen=True, kw_only=True):
     """Clips played louder or softer."""
 
     decibels: float
@@ -213,14 +213,14 @@ class Gain(Figures, frozen=True, kw_only=True):
     """Windows that became too soft for the listener."""
 
 
-class Level(Figures, frozen=True, kw_only=True):
+class Level(ResultPart, frozen=True, kw_only=True):
     """Whether loudness matters."""
 
     clips: int
     gains: tuple[Gain, ...]
 
 
-class Sound(Figures, frozen=True, kw_only=True):
+class SoundResult(ResultPart, frozen=True, kw_only=True):
     """One kind of sound that is no music."""
 
     name: str
@@ -229,7 +229,7 @@ class Sound(Figures, frozen=True, kw_only=True):
     """Estimates that gave it a genre."""
 
 
-class Refusal(Figures, frozen=True, kw_only=True):
+class Refusal(ResultPart, frozen=True, kw_only=True):
     """Music in noise that got no genre."""
 
     snr: float | None
@@ -243,12 +243,12 @@ class Refusal(Figures, frozen=True, kw_only=True):
     """How many of them were too soft, or too much like steady noise, for the network to be asked."""
 
 
-class NotMusic(Figures, frozen=True, kw_only=True):
+class NotMusic(ResultPart, frozen=True, kw_only=True):
     """What the whole listener makes of sounds that are no music."""
 
     named: float
     """Share of all those windows that got a genre."""
 
-    sounds: tuple[Sound, ...]
+    sounds: tuple[SoundResult, ...]
     music: tuple[Refusal, ...] = ()
     """Real clips in noise; empty without clips."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from headnod_train.evaluation.metrics import Share
-from headnod_train.evaluation.result_parts import Degraded, Paired
+from headnod_train.evaluation.result_parts import DegradedResult, PairedTest
 from headnod_train.evaluation.results import Evaluation
 
 LEAKY = "LEAKY: windows of one track stand on several sides, no figure here says anything of other music"
@@ -144,7 +144,7 @@ def _genres(evaluation: Evaluation) -> Table:
     return shown
 
 
-def _degraded(evaluation: Evaluation, degraded: Degraded) -> Table:
+def _degraded(evaluation: Evaluation, degraded: DegradedResult) -> Table:
     name = "as it arrives" + (", LEAKY" if evaluation.leaky else "") + " (loss in points against clean)"
     shown = _table(name, "", "windows", "loss", "tracks", "loss", "error", "refused")
     for row in degraded.conditions:
@@ -177,7 +177,9 @@ def _against(evaluation: Evaluation) -> Table:
     return shown
 
 
-def paired_rows(by_tracks: Paired, by_windows_of_tracks: Paired, by_windows: Paired) -> list[tuple[str, Paired]]:
+def paired_rows(
+    by_tracks: PairedTest, by_windows_of_tracks: PairedTest, by_windows: PairedTest
+) -> list[tuple[str, PairedTest]]:
     """Each test with its name."""
     return [
         ("whole tracks", by_tracks),

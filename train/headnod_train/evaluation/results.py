@@ -10,18 +10,18 @@ from headnod.errors import HeadnodError
 from headnod.inference.manifest import Calibration
 from headnod_train.evaluation.metrics import Share
 from headnod_train.evaluation.result_parts import (
-    Against,
-    Changes,
+    CalibrationResult,
     Confusion,
-    Degraded,
-    Figures,
-    Floating,
-    Genre,
+    DegradedResult,
+    FloatComparison,
+    GenreChanges,
+    GenreResult,
     Level,
+    ModelComparison,
     NotMusic,
-    Reliability,
-    Stream,
-    Unsaid,
+    ResultPart,
+    RiskCoverage,
+    StreamResult,
 )
 
 
@@ -29,7 +29,7 @@ class EvaluationError(HeadnodError, ValueError):
     """An evaluation cannot be made or read as asked."""
 
 
-class Evaluation(Figures, frozen=True, kw_only=True):
+class Evaluation(ResultPart, frozen=True, kw_only=True):
     """What was measured, of what, on what, and how."""
 
     model: str
@@ -60,12 +60,12 @@ class Evaluation(Figures, frozen=True, kw_only=True):
 
     windows: Share
     tracks: Share
-    stream: Stream
-    calibration: Reliability
-    unsaid: Unsaid
-    genres: tuple[Genre, ...]
+    stream: StreamResult
+    calibration: CalibrationResult
+    unsaid: RiskCoverage
+    genres: tuple[GenreResult, ...]
     confusion: Confusion
-    changes: Changes | None
+    changes: GenreChanges | None
     """`null` where there are not two genres."""
 
     float_agreement: float | None
@@ -77,9 +77,9 @@ class Evaluation(Figures, frozen=True, kw_only=True):
     learned: bool = False
     """The model, or the one that it is compared with, learned from the tracks that it was measured on."""
 
-    floating: Floating | None = None
-    degraded: Degraded | None = None
-    against: Against | None = None
+    floating: FloatComparison | None = None
+    degraded: DegradedResult | None = None
+    against: ModelComparison | None = None
     level: Level | None = None
     not_music: NotMusic | None = None
 

@@ -59,7 +59,7 @@ def estimates(
     return [each for each in said if isinstance(each, Estimate)]
 
 
-def recorded(audio: Audio) -> Audio:
+def as_16_bit(audio: Audio) -> Audio:
     """Sound as a microphone of 16 bits gives it: in steps, and cut off at full scale."""
     return (np.clip(np.rint(audio * np.float32(32_768.0)), -32_768, 32_767) / np.float32(32_768.0)).astype(np.float32)
 

@@ -19,7 +19,7 @@ _ONSETS = 12
 
 
 @dataclass(frozen=True)
-class Portrait:
+class CollectionStatistics:
     """What a collection sounds like, in arrays of tracks and of genres."""
 
     labels: tuple[str, ...]
@@ -53,7 +53,7 @@ class Portrait:
     """Covariance of MFCCs within windows, in units of their deviation in the collection, (labels, n_mfcc, n_mfcc)."""
 
 
-def portrait(archive: Archive, front_end: FrontEnd, *, console: Console) -> Portrait:
+def collection_statistics(archive: Archive, front_end: FrontEnd, *, console: Console) -> CollectionStatistics:
     """Measure every track of an archive."""
     labels, tracks = archive.labels, range(len(archive))
     targets = archive.targets(labels)
@@ -70,7 +70,7 @@ def portrait(archive: Archive, front_end: FrontEnd, *, console: Console) -> Port
         around.append(_around_onsets(heard))
     summaries = track_summaries(archive, front_end)
     spectrograms = _by_genre(np.stack(around), targets)
-    return Portrait(
+    return CollectionStatistics(
         labels,
         targets,
         np.array(seconds),

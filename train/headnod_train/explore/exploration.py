@@ -13,9 +13,9 @@ from rich.console import Console
 from headnod_train.baselines.mfcc_summary import FRONT_END
 from headnod_train.dataset.archive import Archive
 from headnod_train.explore import label_errors, pictures
-from headnod_train.explore.collection_statistics import Portrait, portrait
-from headnod_train.explore.explore_page import Plate, write_page
-from headnod_train.explore.label_errors import Opinion
+from headnod_train.explore.collection_statistics import CollectionStatistics, collection_statistics
+from headnod_train.explore.explore_page import PagePicture, write_page
+from headnod_train.explore.label_errors import LabelCheck
 from headnod_train.explore.plotting import Figure, Theme, draw_all, letters_without_glyphs, write
 from headnod_train.explore.projection import principal, umap
 
@@ -30,7 +30,7 @@ _Drawing = tuple[str, str, str, Callable[[Theme], Figure]]
 
 def explore(
     archive: Archive, folder: Path, *, data: str, with_umap: bool, seed: int, console: Console
-) -> list[Opinion]:
+) -> list[LabelCheck]:
     """Draw a collection.
 
     Args:
@@ -49,9 +49,9 @@ def explore(
         PictureError: The folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    seen = portrait(archive, FRONT_END, console=console)
+    seen = collection_statistics(archive, FRONT_END, console=console)
     console.print("asking two judges about every label", highlight=False)
-    found = label_errors.opinions(archive, seen.summaries, seed=seed)
+    found = label_errors.check_labels(archive, seen.summaries, seed=seed)
     write(folder / SUSPICIOUS, label_errors.table(found).encode())
     doubtful = [opinion for opinion in found if opinion.suspicious]
     ringed = np.isin(archive.tracks, [opinion.track for opinion in doubtful])
@@ -63,7 +63,7 @@ def explore(
     plates = []
     for name, title, caption, draw in drawings:
         console.print(f"drawing {name}", highlight=False)
-        plates.append(Plate(draw_all(folder, name, draw), title, caption))
+        plates.append(PagePicture(draw_all(folder, name, draw), title, caption))
     write_page(
         folder / PAGE,
         title=f"What {data} sounds like",
@@ -76,7 +76,7 @@ def explore(
     return found
 
 
-def _facts(archive: Archive, seen: Portrait, doubtful: int) -> list[tuple[str, str]]:
+def _facts(archive: Archive, seen: CollectionStatistics, doubtful: int) -> list[tuple[str, str]]:
     known = archive.artists[archive.artists >= 0]
     return [
         (f"{len(archive):,}", "segments" if archive.leaky else "tracks"),
@@ -90,7 +90,7 @@ def _facts(archive: Archive, seen: Portrait, doubtful: int) -> list[tuple[str, s
     ]
 
 
-def _drawings(archive: Archive, seen: Portrait) -> Iterator[_Drawing]:
+def _drawings(archive: Archive, seen: CollectionStatistics) -> Iterator[_Drawing]:
     yield (
         "balance", "Class balance", _balance(archive),
         lambda theme: pictures.balance(theme, seen, archive.splits),
@@ -130,7 +130,9 @@ def _drawings(archive: Archive, seen: Portrait) -> Iterator[_Drawing]:
     )  # fmt: skip
 
 
-def _scatters(seen: Portrait, ringed: NDArray[np.bool_], *, with_umap: bool, seed: int) -> Iterator[_Drawing]:
+def _scatters(
+    seen: CollectionStatistics, ringed: NDArray[np.bool_], *, with_umap: bool, seed: int
+) -> Iterator[_Drawing]:
     points, shares = principal(seen.summaries)
     words = f"first component ({shares[0]:.0%} of the variance)", f"second component ({shares[1]:.0%})"
     yield (
@@ -157,6 +159,6 @@ def _balance(archive: Archive) -> str:
     )
 
 
-def _lengths(seen: Portrait) -> str:
+def _lengths(seen: CollectionStatistics) -> str:
     least, middle, most = np.percentile(seen.seconds, (0, 50, 100))
     return f"From {least:.0f} s to {most:.0f} s, half of them over {middle:.0f} s."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from headnod_train.explore.label_errors import NEAR, Opinion
+from headnod_train.explore.label_errors import NEAR, LabelCheck
 from headnod_train.explore.plotting import DARK, write
 
 _STYLE = """
@@ -40,7 +40,7 @@ a { color: inherit; }
 
 
 @dataclass(frozen=True)
-class Plate:
+class PagePicture:
     """A picture with its words."""
 
     file: str
@@ -59,8 +59,8 @@ def write_page(
     title: str,
     warning: str,
     facts: Sequence[tuple[str, str]],
-    plates: Sequence[Plate],
-    opinions: Sequence[Opinion],
+    plates: Sequence[PagePicture],
+    opinions: Sequence[LabelCheck],
     most: int,
 ) -> None:
     """Write the page.
@@ -90,7 +90,7 @@ def write_page(
     write(path, "".join(parts).encode())
 
 
-def _plate(plate: Plate) -> str:
+def _plate(plate: PagePicture) -> str:
     dark = f"{plate.file.removesuffix('.png')}{DARK.suffix}.png"
     return (
         f'<section id="{_anchor(plate)}">\n<h2>{escape(plate.title)}</h2>\n<p>{escape(plate.caption)}</p>\n'
@@ -99,7 +99,7 @@ def _plate(plate: Plate) -> str:
     )
 
 
-def _labels(opinions: Sequence[Opinion], most: int) -> str:
+def _labels(opinions: Sequence[LabelCheck], most: int) -> str:
     head = '<section id="labels">\n<h2>Suspicious labels</h2>\n'
     if not opinions:
         return f"{head}<p>No track sounds clearly like another genre to both judges.</p>\n</section>\n"
@@ -121,5 +121,5 @@ def _labels(opinions: Sequence[Opinion], most: int) -> str:
     )
 
 
-def _anchor(plate: Plate) -> str:
+def _anchor(plate: PagePicture) -> str:
     return plate.file.removesuffix(".png")

@@ -36,7 +36,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Opinion:
+class LabelCheck:
     """What the judges say of one track."""
 
     track: str
@@ -76,7 +76,7 @@ class Opinion:
         return self.other_chance - self.own_chance + (self.other_near - self.own_near) / NEAR
 
 
-def opinions(archive: Archive, summaries: Summaries, *, seed: int) -> list[Opinion]:
+def check_labels(archive: Archive, summaries: Summaries, *, seed: int) -> list[LabelCheck]:
     """What the judges say of each track, the most doubtful first.
 
     Args:
@@ -93,20 +93,22 @@ def opinions(archive: Archive, summaries: Summaries, *, seed: int) -> list[Opini
     if len(labels) < 2 or count < 2:  # noqa: PLR2004
         return []
     targets = archive.targets(labels)
-    chances = cross_validated(summaries, targets, folds(archive, min(_FOLDS, count), seed=seed), labels=len(labels))
+    probabilities = cross_validated(
+        summaries, targets, folds(archive, min(_FOLDS, count), seed=seed), labels=len(labels)
+    )
     near = neighbours(summaries, groups, NEAR)
     votes = np.stack([np.bincount(targets[row[row >= 0]], minlength=len(labels)) for row in near])
     found = []
     for track, own in enumerate(targets):
-        rest = np.where(np.arange(len(labels)) == own, -1.0, chances[track])
+        rest = np.where(np.arange(len(labels)) == own, -1.0, probabilities[track])
         other = int(rest.argmax())
         found.append(
-            Opinion(
+            LabelCheck(
                 str(archive.tracks[track]),
                 labels[own],
                 labels[other],
-                float(chances[track, own]),
-                float(chances[track, other]),
+                float(probabilities[track, own]),
+                float(probabilities[track, other]),
                 int(votes[track, own]),
                 int(votes[track, other]),
             )
@@ -114,7 +116,7 @@ def opinions(archive: Archive, summaries: Summaries, *, seed: int) -> list[Opini
     return sorted(found, key=lambda opinion: (not opinion.suspicious, -opinion.doubt, opinion.track))
 
 
-def table(found: list[Opinion]) -> str:
+def table(found: list[LabelCheck]) -> str:
     """Every opinion as CSV, in their order."""
     text = io.StringIO()
     rows = csv.writer(text)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd
 from headnod.features.mel import mel_corners
-from headnod_train.explore.collection_statistics import AFTER, BEFORE, Portrait
-from headnod_train.explore.plotting import Axes, Figure, Theme, marks, paper, plain, small
+from headnod_train.explore.collection_statistics import AFTER, BEFORE, CollectionStatistics
+from headnod_train.explore.plotting import Axes, Figure, Theme, genre_marks, new_figure, small_multiples, style_axes
 from headnod_train.explore.projection import Points
 
 _HERTZ = {"x": (100, 1000, 8000), "y": (100, 500, 2000, 8000)}
@@ -17,12 +17,12 @@ _SIDES = "train valid test"
 """The order in which sides are drawn; others come after them."""
 
 
-def balance(theme: Theme, portrait: Portrait, splits: NDArray[np.str_]) -> Figure:
+def balance(theme: Theme, portrait: CollectionStatistics, splits: NDArray[np.str_]) -> Figure:
     """Tracks of each genre, by the side of the split that they stand on."""
     sides = sorted({str(side) for side in splits}, key=lambda side: (side not in _SIDES, _SIDES.find(side), side))
-    labels, drawn = portrait.labels, marks(portrait.labels, theme)
-    figure = paper(theme, 8.0, 1.0 + 0.3 * len(labels))
-    axes = plain(figure.subplots(), theme, grid="x")
+    labels, drawn = portrait.labels, genre_marks(portrait.labels, theme)
+    figure = new_figure(theme, 8.0, 1.0 + 0.3 * len(labels))
+    axes = style_axes(figure.subplots(), theme, grid="x")
     left = np.zeros(len(labels))
     for place, side in enumerate(sides):
         counts = np.bincount(portrait.targets[splits == side], minlength=len(labels))
@@ -39,10 +39,10 @@ def balance(theme: Theme, portrait: Portrait, splits: NDArray[np.str_]) -> Figur
     return figure
 
 
-def durations(theme: Theme, portrait: Portrait) -> Figure:
+def durations(theme: Theme, portrait: CollectionStatistics) -> Figure:
     """How many tracks have which length."""
-    figure = paper(theme, 8.0, 2.6)
-    axes = plain(figure.subplots(), theme, grid="y")
+    figure = new_figure(theme, 8.0, 2.6)
+    axes = style_axes(figure.subplots(), theme, grid="y")
     least, most = float(portrait.seconds.min()), float(portrait.seconds.max())
     edges = np.linspace(max(least - 0.5, 0.0), most + 0.5, 41).tolist()
     axes.hist(portrait.seconds, edges, color=theme.ink, alpha=0.75)
@@ -51,15 +51,15 @@ def durations(theme: Theme, portrait: Portrait) -> Figure:
     return figure
 
 
-def loudness(theme: Theme, portrait: Portrait) -> Figure:
+def loudness(theme: Theme, portrait: CollectionStatistics) -> Figure:
     """How loud the tracks of each genre are, and how far their loudness swings."""
-    labels, drawn = portrait.labels, marks(portrait.labels, theme)
-    figure = paper(theme, 8.0, 1.0 + 0.34 * len(labels))
+    labels, drawn = portrait.labels, genre_marks(portrait.labels, theme)
+    figure = new_figure(theme, 8.0, 1.0 + 0.34 * len(labels))
     for axes, values, words in zip(
         figure.subplots(1, 2, sharey=True), (portrait.loudness, portrait.swing),
         ("mean mel power (dB)", "swing: quiet to loud tenth (dB)"), strict=True,
     ):  # fmt: skip
-        plain(axes, theme, grid="x")
+        style_axes(axes, theme, grid="x")
         boxes = axes.boxplot(
             [values[portrait.targets == genre] for genre in range(len(labels))], orientation="horizontal",
             tick_labels=labels, widths=0.6, patch_artist=True, flierprops={"marker": ".", "markeredgecolor": theme.ink},
@@ -74,10 +74,10 @@ def loudness(theme: Theme, portrait: Portrait) -> Figure:
     return figure
 
 
-def bands(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figure:
+def bands(theme: Theme, portrait: CollectionStatistics, front_end: FrontEnd) -> Figure:
     """The mean level of each band, with what half of the tracks keep within."""
-    drawn = marks(portrait.labels, theme)
-    figure, grid = small(theme, portrait.labels, width=1.8, height=1.5)
+    drawn = genre_marks(portrait.labels, theme)
+    figure, grid = small_multiples(theme, portrait.labels, width=1.8, height=1.5)
     places = np.arange(portrait.bands.shape[1])
     everything = portrait.bands.mean(axis=0)
     for genre, (axes, label) in enumerate(zip(grid, portrait.labels, strict=True)):
@@ -90,9 +90,9 @@ def bands(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figure:
     return figure
 
 
-def spectrograms(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figure:
+def spectrograms(theme: Theme, portrait: CollectionStatistics, front_end: FrontEnd) -> Figure:
     """The mean spectrogram of each genre around its onsets."""
-    figure, grid = small(theme, portrait.labels, width=1.8, height=1.7)
+    figure, grid = small_multiples(theme, portrait.labels, width=1.8, height=1.7)
     low, high = np.percentile(portrait.spectrograms, (1, 99.5))
     for axes, picture in zip(grid, portrait.spectrograms, strict=True):
         shown = axes.imshow(
@@ -110,9 +110,9 @@ def spectrograms(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figur
     return figure
 
 
-def mfccs(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figure:
+def mfccs(theme: Theme, portrait: CollectionStatistics, front_end: FrontEnd) -> Figure:
     """The MFCC image of each genre around its onsets: what sets it apart from the mean of all."""
-    figure, grid = small(theme, portrait.labels, width=1.8, height=1.7)
+    figure, grid = small_multiples(theme, portrait.labels, width=1.8, height=1.7)
     centre = portrait.images.mean(axis=(0, 1))
     spread = np.maximum(portrait.images.std(axis=(0, 1)), 1e-6)
     for axes, picture in zip(grid, (portrait.images - centre) / spread, strict=True):
@@ -125,9 +125,9 @@ def mfccs(theme: Theme, portrait: Portrait, front_end: FrontEnd) -> Figure:
     return figure
 
 
-def covariances(theme: Theme, portrait: Portrait) -> Figure:
+def covariances(theme: Theme, portrait: CollectionStatistics) -> Figure:
     """Which MFCCs rise and fall together in each genre."""
-    figure, grid = small(theme, portrait.labels, width=1.8, height=1.8)
+    figure, grid = small_multiples(theme, portrait.labels, width=1.8, height=1.8)
     for axes, matrix in zip(grid, portrait.covariances, strict=True):
         shown = axes.imshow(matrix, cmap="RdBu_r", vmin=-1.0, vmax=1.0)
     _bar(figure, grid, shown, theme, "covariance")
@@ -136,12 +136,12 @@ def covariances(theme: Theme, portrait: Portrait) -> Figure:
 
 
 def scatter(
-    theme: Theme, portrait: Portrait, points: Points, axes_words: tuple[str, str], ringed: NDArray[np.bool_]
+    theme: Theme, portrait: CollectionStatistics, points: Points, axes_words: tuple[str, str], ringed: NDArray[np.bool_]
 ) -> Figure:
     """Tracks as points, with a ring around those whose label is suspicious."""
-    drawn = marks(portrait.labels, theme)
-    figure = paper(theme, 8.0, 6.2)
-    axes = plain(figure.subplots(), theme)
+    drawn = genre_marks(portrait.labels, theme)
+    figure = new_figure(theme, 8.0, 6.2)
+    axes = style_axes(figure.subplots(), theme)
     for genre, label in enumerate(portrait.labels):
         across, up = points[portrait.targets == genre].T
         axes.scatter(

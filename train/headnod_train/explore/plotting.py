@@ -28,8 +28,24 @@ except ImportError as error:
     raise MissingExtraError(_MESSAGE) from error
 
 __all__ = [
-    "CONTRAST", "DARK", "LIGHT", "THEMES", "Axes", "Figure", "Mark", "PictureError", "Theme",
-    "contrast", "draw_all", "letters_without_glyphs", "marks", "paper", "plain", "rgb", "small", "write",
+    "CONTRAST",
+    "DARK",
+    "LIGHT",
+    "THEMES",
+    "Axes",
+    "Figure",
+    "Mark",
+    "PictureError",
+    "Theme",
+    "contrast",
+    "draw_all",
+    "genre_marks",
+    "letters_without_glyphs",
+    "new_figure",
+    "rgb",
+    "small_multiples",
+    "style_axes",
+    "write",
 ]  # fmt: skip
 
 _FONTS = (
@@ -89,7 +105,7 @@ class Mark:
     """Its shape, a matplotlib marker: for eyes that do not tell the colours apart."""
 
 
-def marks(labels: Sequence[str], theme: Theme) -> dict[str, Mark]:
+def genre_marks(labels: Sequence[str], theme: Theme) -> dict[str, Mark]:
     """A mark for each label, all of them visible on the ground.
 
     Colours are those of the listener's lights. One with too little contrast is
@@ -119,12 +135,12 @@ def rgb(hexadecimal: str) -> NDArray[np.float64]:
     return np.array([int(hexadecimal[place : place + 2], 16) for place in (1, 3, 5)]) / 255
 
 
-def paper(theme: Theme, width: float, height: float) -> Figure:
+def new_figure(theme: Theme, width: float, height: float) -> Figure:
     """An empty picture, so many inches wide and high."""
     return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor=theme.ground)
 
 
-def plain(axes: Axes, theme: Theme, *, grid: str = "") -> Axes:
+def style_axes(axes: Axes, theme: Theme, *, grid: str = "") -> Axes:
     """Axes in the theme's colours, with a grid along `x`, `y` or neither."""
     axes.set_facecolor(theme.ground)
     axes.tick_params(colors=theme.ink, length=0, labelsize=9)
@@ -138,14 +154,14 @@ def plain(axes: Axes, theme: Theme, *, grid: str = "") -> Axes:
     return axes
 
 
-def small(theme: Theme, labels: Sequence[str], *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def small_multiples(theme: Theme, labels: Sequence[str], *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A picture with a small one for each label, at most five in a row."""
     columns = min(5, len(labels))
     rows = -(-len(labels) // columns)
-    figure = paper(theme, max(columns * width, 4.0), rows * height + 0.6)
+    figure = new_figure(theme, max(columns * width, 4.0), rows * height + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, label in zip(grid, labels, strict=False):
-        plain(axes, theme).set_title(label, fontsize=10)
+        style_axes(axes, theme).set_title(label, fontsize=10)
     for axes in grid[len(labels) :]:
         axes.set_axis_off()
     return figure, list(grid[: len(labels)])

@@ -12,7 +12,7 @@ from headnod.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Collection:
+class DatasetInfo:
     """A body of music with genres."""
 
     name: str
@@ -25,7 +25,7 @@ class Collection:
     """What is wrong with it, a sentence each."""
 
 
-GTZAN = Collection(
+GTZAN = DatasetInfo(
     "GTZAN genre collection (Tzanetakis and Cook, 2002), fault-filtered and artist-aware split "
     "(Kereliuk, Sturm and Larsen, 2015)",
     "GTZAN has no licence: its recordings belong to others and were collected for research. "
@@ -39,7 +39,7 @@ GTZAN = Collection(
 _KNOWN = {"gtzan": GTZAN}
 
 
-def collection(name: str, licence: str | None) -> Collection:
+def dataset_info(name: str, licence: str | None) -> DatasetInfo:
     """A known collection by its short name, or another one with its licence.
 
     Raises:
@@ -51,4 +51,4 @@ def collection(name: str, licence: str | None) -> Collection:
     if not licence:
         message = f"--collection: the licence of '{name}' is not known (say it with --licence; known: gtzan)"
         raise ConfigError(message)
-    return Collection(name, licence)
+    return DatasetInfo(name, licence)

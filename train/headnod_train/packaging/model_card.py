@@ -12,8 +12,8 @@ import numpy as np
 from headnod.inference.manifest import Manifest
 from headnod_train.evaluation.result_tables import facts, headlines, interval, warning
 from headnod_train.evaluation.results import Evaluation
-from headnod_train.packaging.dataset_info import Collection
-from headnod_train.packaging.provenance import command, differences, told
+from headnod_train.packaging.dataset_info import DatasetInfo
+from headnod_train.packaging.provenance import command, differences, manifest_recipe
 from headnod_train.training.run_folder import Quantised, Recipe
 
 
@@ -24,7 +24,7 @@ def write_card(
     recipe: Recipe,
     quantised: Quantised,
     size: int,
-    collection: Collection,
+    collection: DatasetInfo,
     of_sibling: bool = False,
 ) -> str:
     """The card as Markdown.
@@ -66,7 +66,7 @@ a window. It hears {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {f
 smoothed score of {manifest.rejection.certainty:g} on.{alone}"""
 
 
-def _learned(recipe: Recipe, quantised: Quantised, collection: Collection) -> str:
+def _learned(recipe: Recipe, quantised: Quantised, collection: DatasetInfo) -> str:
     settings = recipe.settings
     fold = f", all but fold {settings.fold[0]} of {settings.fold[1]}" if settings.fold else ""
     beside = [
@@ -124,7 +124,7 @@ def _whose(evaluation: Evaluation, recipe: Recipe) -> str:
     learned = evaluation.recipe.get("tracks", "other")
     unlike = "".join(
         f"{'; ' if place else ' but for '}{name} {_or_none(theirs)}, here {_or_none(ours)}"
-        for place, (name, (theirs, ours)) in enumerate(differences(evaluation.recipe, told(recipe)).items())
+        for place, (name, (theirs, ours)) in enumerate(differences(evaluation.recipe, manifest_recipe(recipe)).items())
     )
     return (
         f"**These figures are not of this file.** It learned from all {recipe.tracks} tracks, those that figures are "
@@ -199,7 +199,7 @@ def _confused(evaluation: Evaluation) -> str:
     )
 
 
-def _limits(manifest: Manifest, evaluation: Evaluation, collection: Collection) -> str:
+def _limits(manifest: Manifest, evaluation: Evaluation, collection: DatasetInfo) -> str:
     limits = [
         f"It knows {len(manifest.labels)} genres and calls all music one of them, or nothing.",
         *collection.limits,

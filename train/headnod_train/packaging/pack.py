@@ -24,11 +24,11 @@ from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, 
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.split import refuse_leaks
-from headnod_train.evaluation.conditions import Condition
-from headnod_train.evaluation.evaluate import Sounds, evaluate
+from headnod_train.evaluation.conditions import AcousticCondition
+from headnod_train.evaluation.evaluate import SoundFolders, evaluate
 from headnod_train.evaluation.results import Evaluation
 from headnod_train.packaging import provenance as recipes
-from headnod_train.packaging.dataset_info import Collection
+from headnod_train.packaging.dataset_info import DatasetInfo
 from headnod_train.packaging.model_card import write_card
 from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.training import run_folder
@@ -49,11 +49,11 @@ def pack(
     *,
     name: str,
     version: str,
-    collection: Collection,
+    collection: DatasetInfo,
     split: str = "valid",
     replace: bool = False,
-    conditions: Sequence[Condition] = (),
-    sounds: Sounds | None = None,
+    conditions: Sequence[AcousticCondition] = (),
+    sounds: SoundFolders | None = None,
     sibling: Evaluation | None = None,
     console: Console,
 ) -> tuple[Path, Evaluation]:
@@ -93,7 +93,9 @@ def pack(
         name=name,
         version=version,
         single=quantised.single,
-        training=Training(f"{collection.name}: {recipe.tracks} tracks", collection.licence, recipes.told(recipe)),
+        training=Training(
+            f"{collection.name}: {recipe.tracks} tracks", collection.licence, recipes.manifest_recipe(recipe)
+        ),
         toolchain=toolchain(quantised.converter),
         tags=quantised.tags or drafted.tags,
         energy=quantised.energy,
@@ -155,13 +157,13 @@ def _measure(
     manifest: Manifest,
     split: str,
     *,
-    conditions: Sequence[Condition],
-    sounds: Sounds | None,
+    conditions: Sequence[AcousticCondition],
+    sounds: SoundFolders | None,
     console: Console,
 ) -> Evaluation:
     archive = read_archive(data, manifest.front_end)
     refuse_leaks(archive)
-    both = sorted(set(run_folder.learned(run)) & set(map(str, archive.subset(split).tracks)))
+    both = sorted(set(run_folder.training_tracks(run)) & set(map(str, archive.subset(split).tracks)))
     if both and not archive.leaky:
         message = (
             f"{run}: learned from {len(both)} tracks of the {split} side, such as {both[0]}, and cannot be measured on "

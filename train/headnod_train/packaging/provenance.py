@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headnod_train.training.run_folder import Recipe, Settings
+from headnod_train.training.run_folder import Recipe, TrainingSettings
 
 Plain = str | int | float | bool
 
@@ -22,7 +22,7 @@ _ELSEWHERE = frozenset({"labels", "front_end", "mean", "deviation", "tag_names"}
 _WORDS = {"epochs": "--epochs", "width": "--width", "patience": "--patience", "seed": "--seed"}
 
 
-def told(recipe: Recipe) -> dict[str, Plain]:
+def manifest_recipe(recipe: Recipe) -> dict[str, Plain]:
     """What a manifest says of a recipe; what stands elsewhere in it, or was not used, is left out."""
     whole = {name: getattr(recipe, name) for name in recipe.__struct_fields__ if name not in _ELSEWHERE}
     settings = msgspec.structs.asdict(whole.pop("settings"))
@@ -42,7 +42,7 @@ def command(recipe: Recipe) -> str:
 
 
 def _words(recipe: Recipe) -> Iterator[str]:
-    settings, usual = recipe.settings, Settings()
+    settings, usual = recipe.settings, TrainingSettings()
     for name, word in _WORDS.items():
         value = getattr(settings, name)
         if value != getattr(usual, name) or name in {"epochs", "seed"}:

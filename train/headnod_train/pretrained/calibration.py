@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headnod.inference.manifest import Calibration, Energy, Tags
 from headnod.inference.model import softmax
 from headnod_train.evaluation.calibrate import REFUSED
-from headnod_train.evaluation.metrics import sureness, surprise
+from headnod_train.evaluation.metrics import negative_log_likelihood, top_confidence
 from headnod_train.tagger.tag_names import TAGS
 
 _TOGETHER = 4
@@ -39,7 +39,7 @@ def fit_temperature(heard: list[Heard]) -> float:
     """The softmax temperature under which answers are least surprised; all conditions weigh the same."""
 
     def lost(temperature: float) -> float:
-        each = [surprise(softmax(one.answers / temperature)[:, :-1], one.genres) for one in heard]
+        each = [negative_log_likelihood(softmax(one.answers / temperature)[:, :-1], one.genres) for one in heard]
         return float(np.mean(each))
 
     return _least(lost)
@@ -55,7 +55,7 @@ def fit_calibration(heard: list[Heard]) -> tuple[Calibration, Calibration]:
     for together in (_TOGETHER, 1):
         grouped = [_means(one, together) for one in heard]
         temperature = round(fit_temperature(grouped), 4)
-        sure = np.concatenate([sureness(softmax(one.answers / temperature)[:, :-1]) for one in grouped])
+        sure = np.concatenate([top_confidence(softmax(one.answers / temperature)[:, :-1]) for one in grouped])
         lowest = np.sort(sure[sure > 0])[int(REFUSED * np.count_nonzero(sure))]
         pairs.append(Calibration(temperature, float(np.floor(lowest * 1000) / 1000)))
     return pairs[0], pairs[1]

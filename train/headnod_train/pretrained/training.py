@@ -22,7 +22,7 @@ from headnod_train.pretrained.batches import Batches, Distillation, Targets
 from headnod_train.pretrained.network import Tap, forward, plainly
 from headnod_train.pretrained.pruning import Parameters
 from headnod_train.pretrained.rounding import RoundedActivations, find_ranges, rounded_weight
-from headnod_train.training.progress_bar import Progress
+from headnod_train.training.progress_bar import TrainingProgress
 
 Watch = Callable[[Parameters], dict[str, float]]
 """Measures a network while it learns: shares of `windows` and `tracks` that are right."""
@@ -73,7 +73,7 @@ def distil(
     learn = state.learner(band_step, calibration if state.step >= state.rounds_at else None)
     saved = clock()
     epochs = -(-settings.steps // settings.epoch)
-    with Progress(console, epochs, state.step // settings.epoch) as progress:
+    with TrainingProgress(console, epochs, state.step // settings.epoch) as progress:
         while state.step < settings.steps:
             count = min(settings.epoch - state.step % settings.epoch, settings.steps - state.step)
             losses = []

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from headnod_train.evaluation.metrics import Share
-from headnod_train.evaluation.result_parts import Against, Changes, Degraded, Level, NotMusic
+from headnod_train.evaluation.result_parts import DegradedResult, GenreChanges, Level, ModelComparison, NotMusic
 from headnod_train.evaluation.result_tables import facts, interval, paired_rows, title, warning
 from headnod_train.evaluation.results import Evaluation
 from headnod_train.report.charts import SHARES, Axis, bar, heat, histogram, lines, table
@@ -118,7 +118,7 @@ def _growth(evaluation: Evaluation) -> str:
     )
 
 
-def _degraded(evaluation: Evaluation, degraded: Degraded) -> str:
+def _degraded(evaluation: Evaluation, degraded: DegradedResult) -> str:
     clean = evaluation.windows.accuracy
     rows = [bar("clean", evaluation.windows, text=f"{clean:.1%} of windows", mark=clean, kind=2)]
     rows += [
@@ -155,7 +155,7 @@ def _degraded(evaluation: Evaluation, degraded: Degraded) -> str:
     return _section("As it arrives", note, "".join(rows) + table(headings, figures) + more, full=True)
 
 
-def _changes(changes: Changes) -> str:
+def _changes(changes: GenreChanges) -> str:
     across = Axis("seconds after the change", 0.0, 30.0, (0.0, 6.0, 12.0, 18.0, 24.0, 30.0), percent=False)
     median = f"{changes.median_seconds:.1f} s in the median" if changes.median_seconds is not None else "mostly never"
     note = (
@@ -166,7 +166,7 @@ def _changes(changes: Changes) -> str:
     return _section("When the song changes", note, histogram("Delays", across, changes.seconds, 1.5))
 
 
-def _against(model: str, other: Against) -> str:
+def _against(model: str, other: ModelComparison) -> str:
     rows = [
         (name, f"{pair.this_only:,}", f"{pair.other_only:,}", f"{pair.p:.3g}")
         for name, pair in paired_rows(other.by_tracks, other.by_windows_of_tracks, other.by_windows)

@@ -28,7 +28,7 @@ _INERTIA = 0.7
 """Share of the last scores in the next ones."""
 
 
-class Imagined:
+class SimulatedListener:
     """One listener. The same seed hears the same music."""
 
     def __init__(self, node: str, *, boot: str, every: float, rng: np.random.Generator) -> None:
@@ -48,7 +48,7 @@ class Imagined:
         self._numbers: dict[datetime, int] = {}
         self._next = 0
 
-    def hear(self, now: datetime, monotonic: float) -> tuple[Estimate, SongPayload | None]:
+    def next_estimate(self, now: datetime, monotonic: float) -> tuple[Estimate, SongPayload | None]:
         """The next estimate, and the song that it ended, if it did."""
         raw = self._music()
         self._scores = _INERTIA * self._scores + (1 - _INERTIA) * raw if raw.any() else raw

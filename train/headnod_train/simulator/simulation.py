@@ -24,7 +24,7 @@ from headnod.mqtt.client import MqttClient
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import Now, utc_now
-from headnod_train.simulator.simulated_listener import Imagined
+from headnod_train.simulator.simulated_listener import SimulatedListener
 
 CONNECTIONS = 4
 
@@ -43,7 +43,7 @@ class SimulationError(HeadnodError):
 
 
 @dataclass(frozen=True)
-class Told:
+class SimulationResult:
     """What came of a simulation."""
 
     listeners: int
@@ -87,7 +87,7 @@ def simulate(
     now: Now = utc_now,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Told:
+) -> SimulationResult:
     """Let so many listeners speak, and take back all that the broker retained of them.
 
     Args:
@@ -133,7 +133,7 @@ def simulate(
             post.settle()
     finally:
         post.close()
-    return Told(count, took, made, post.published, post.acknowledged, post.lost, late)
+    return SimulationResult(count, took, made, post.published, post.acknowledged, post.lost, late)
 
 
 class _Member:
@@ -141,14 +141,14 @@ class _Member:
 
     def __init__(self, topics: Topics, boot: str, every: float, rng: np.random.Generator) -> None:
         self._topics, self._boot, self._spoken = topics, boot, 0
-        self._listener = Imagined(topics.node, boot=boot, every=every, rng=rng)
+        self._listener = SimulatedListener(topics.node, boot=boot, every=every, rng=rng)
 
     def arrive(self, post: _Post) -> None:
         post.send(self._topics.status, ONLINE.encode(), retain=True)
         post.send(self._topics.info, encode(self._listener.info()), retain=True)
 
     def speak(self, post: _Post, now: Now, monotonic: float) -> None:
-        estimate, song = self._listener.hear(now(), monotonic)
+        estimate, song = self._listener.next_estimate(now(), monotonic)
         payload = encode(estimate_payload(estimate, node=self._topics.node, boot=self._boot))
         post.send(self._topics.estimate, payload)
         post.send(self._topics.state, payload, retain=True)

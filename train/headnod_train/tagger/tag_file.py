@@ -19,7 +19,7 @@ Inner = Literal["none", "dense", "mean"]
 """Which inner layer is kept beside the tags."""
 
 
-class AnswerFile:
+class TagFile:
     """Answers that grow track by track.
 
     tags   float16 (windows, 50)   how likely each tag is, 0-1

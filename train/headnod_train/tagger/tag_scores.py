@@ -21,7 +21,7 @@ def loudness(log_mel: LogMel) -> Features:
 
 
 @dataclass(frozen=True)
-class Answers:
+class TaggerOutput:
     """What the tagger says of some windows of 3 s."""
 
     tags: NDArray[np.float32]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import LogMel
 from headnod_train.backend import tf
-from headnod_train.tagger.tag_scores import FRONT_END, Answers, loudness
+from headnod_train.tagger.tag_scores import FRONT_END, TaggerOutput, loudness
 
 _TIMBRES, _RHYTHMS = (38, 67), (128, 64, 32)
 _WIDE, _NARROW, _MIDDLE, _DENSE, _TAGS = 204, 51, 64, 200, 50
@@ -56,7 +56,7 @@ class Tagger:
     """The network with its weights.
 
     >>> tagger = Tagger({name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()})
-    >>> tagger.answers(np.zeros((1, 187, 96), np.float32)).tags.shape
+    >>> tagger.predict(np.zeros((1, 187, 96), np.float32)).tags.shape
     (1, 50)
     """
 
@@ -66,13 +66,13 @@ class Tagger:
         heard = tf.TensorSpec((None, FRONT_END.frames, FRONT_END.n_mels), tf.float32)
         self._graph = tf.function(self._forward, input_signature=[heard])
 
-    def answers(self, log_mel: LogMel) -> Answers:
+    def predict(self, log_mel: LogMel) -> TaggerOutput:
         """What the tagger says.
 
         Args:
             log_mel: Decibels of windows as `FRONT_END` makes them, shape (windows, 187, 96).
         """
-        return Answers(*(each.numpy() for each in self._graph(loudness(log_mel))))
+        return TaggerOutput(*(each.numpy() for each in self._graph(loudness(log_mel))))
 
     def _forward(self, loudness: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         x = self._normal(loudness[..., None], 0)

@@ -23,8 +23,8 @@ from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import LogMel
 from headnod.features.windows import Window, windows
-from headnod_train.tagger.tag_file import AnswerFile
-from headnod_train.tagger.tag_scores import FRONT_END, Answers
+from headnod_train.tagger.tag_file import TagFile
+from headnod_train.tagger.tag_scores import FRONT_END, TaggerOutput
 from headnod_train.tagger.tagger_error import TaggerError
 
 SAVED_EVERY = 60.0
@@ -32,15 +32,15 @@ SAVED_EVERY = 60.0
 _BATCH = 8
 
 
-class Teacher(Protocol):
+class TagModel(Protocol):
     """Anything that answers as the tagger does."""
 
-    def answers(self, log_mel: LogMel) -> Answers:
+    def predict(self, log_mel: LogMel) -> TaggerOutput:
         """What it says of windows, shape (windows, 187, 96) in decibels."""
 
 
 @dataclass
-class Told:
+class TaggingResult:
     """How a tagging went."""
 
     tagged: int = 0
@@ -55,15 +55,15 @@ class Told:
 
 def tag(
     tracks: Mapping[str, Path],
-    teacher: Teacher,
-    file: AnswerFile,
+    teacher: TagModel,
+    file: TagFile,
     *,
     every: float,
     layer: str,
     stretches: Mapping[str, tuple[float, float]] | None = None,
     console: Console,
     clock: Callable[[], float] = time.monotonic,
-) -> Told:
+) -> TaggingResult:
     """Tag tracks; what is done is kept, however it ends.
 
     Args:
@@ -80,7 +80,7 @@ def tag(
     Raises:
         TaggerError: Nothing could be tagged, or the file not be written.
     """
-    told = Told(kept=len(tracks.keys() & file.tracks))
+    told = TaggingResult(kept=len(tracks.keys() & file.tracks))
     fresh = {name: path for name, path in tracks.items() if name not in file.tracks}
     saved = clock()
     with _progress(console) as progress:
@@ -112,20 +112,20 @@ def tag(
 
 
 def _heard(
-    path: Path, teacher: Teacher, every: float, stretch: tuple[float, float]
-) -> tuple[NDArray[np.float32], Answers]:
+    path: Path, teacher: TagModel, every: float, stretch: tuple[float, float]
+) -> tuple[NDArray[np.float32], TaggerOutput]:
     times: list[float] = []
-    heard: list[Answers] = []
+    heard: list[TaggerOutput] = []
     with audio_file(path, FRONT_END.sample_rate) as blocks:
         stream = _windows(_between(blocks, *stretch), every)
         while some := list(islice(stream, _BATCH)):
             times += [start for start, _ in some]
-            heard.append(teacher.answers(np.stack([log_mel for _, log_mel in some])))
+            heard.append(teacher.predict(np.stack([log_mel for _, log_mel in some])))
     if not heard:
         message = f"{path}: is shorter than 3 s, which the tagger hears at once"
         raise AudioError(message)
     layers = zip(*((each.tags, each.dense, each.mean) for each in heard), strict=True)
-    return np.array(times, np.float32), Answers(*(np.concatenate(parts) for parts in layers))
+    return np.array(times, np.float32), TaggerOutput(*(np.concatenate(parts) for parts in layers))
 
 
 def _between(blocks: Iterable[NDArray[np.float32]], since: float, until: float) -> Iterator[NDArray[np.float32]]:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from headnod.features.frontend import Features, FrontEnd, LogMel
 from headnod_train.acoustics.bands import Bands
 from headnod_train.dataset.archive import Archive, window_starts
-from headnod_train.training.augment import LEAD, Augmentation, bend, in_rooms
-from headnod_train.training.soft_labels import Answers
+from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
+from headnod_train.training.soft_labels import SoftTargets
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Windows, and what they shall be answered."""
 
     features: Features
@@ -34,20 +34,20 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class WindowSource:
     """An archive to cut windows from, with what they shall be answered."""
 
     archive: Archive
     """The tracks."""
 
-    answers: Answers
+    answers: SoftTargets
     """What is known of each of their seconds."""
 
     share: float = 1.0
     """Windows in a batch for each that the first source gives; the first's own is not asked."""
 
 
-class Batches:
+class ArchiveBatches:
     """Windows cut at random places of random tracks.
 
     An epoch draws as many windows of each track of the first source as an
@@ -58,11 +58,11 @@ class Batches:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[WindowSource],
         *,
         front_end: FrontEnd,
         spread: tuple[NDArray[np.float32], NDArray[np.float32]],
-        augmentation: Augmentation,
+        augmentation: MelAugmentation,
         batch: int,
         seed: int,
     ) -> None:
@@ -77,7 +77,7 @@ class Batches:
         """Steps in an epoch."""
         return max(len(self._rows) // self._batch, 1)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[TrainingBatch]:
         """The batches of one epoch, the next always made while the last is learned from."""
         rows = np.random.default_rng((self._seed, number)).permutation(self._rows)
         with ThreadPoolExecutor(1) as ahead:
@@ -88,7 +88,7 @@ class Batches:
                     coming = ahead.submit(self._made, rows, number, step + 1)
                 yield batch
 
-    def _made(self, shuffled: NDArray[np.intp], number: int, step: int) -> Batch:
+    def _made(self, shuffled: NDArray[np.intp], number: int, step: int) -> TrainingBatch:
         rng = np.random.default_rng((self._seed, number, step))
         first = shuffled[step * self._batch : (step + 1) * self._batch]
         parts = [self._cut(self._sources[0], first, rng)]
@@ -96,12 +96,12 @@ class Batches:
             rows = rng.integers(len(source.archive), size=round(self._batch * source.share))
             parts.append(self._cut(source, rows, rng))
         crops, genres, tags, tagged = (np.concatenate(part) for part in zip(*parts, strict=True))
-        bent = bend(in_rooms(crops, self._augmentation, self._bands, rng), self._augmentation, rng)
+        bent = augment(through_rooms(crops, self._augmentation, self._bands, rng), self._augmentation, rng)
         features = (self._front_end.cepstra(bent) - self._mean) / self._deviation
-        return mixed(Batch(features, genres, tags, tagged), self._augmentation.mixup, rng)
+        return mixup_batch(TrainingBatch(features, genres, tags, tagged), self._augmentation.mixup, rng)
 
     def _cut(
-        self, source: Source, rows: NDArray[np.intp], rng: np.random.Generator
+        self, source: WindowSource, rows: NDArray[np.intp], rng: np.random.Generator
     ) -> tuple[LogMel, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Windows in decibels with what was heard just before, (n, LEAD + frames, mels), and their answers."""
         archive, frames = source.archive, source.archive.frames[rows, None]
@@ -113,7 +113,7 @@ class Batches:
         return crops, *source.answers.at(rows, starts, self._front_end)
 
 
-def mixed(batch: Batch, shape: float, rng: np.random.Generator) -> Batch:
+def mixup_batch(batch: TrainingBatch, shape: float, rng: np.random.Generator) -> TrainingBatch:
     """Mixup (Zhang and others, 2018): blend each row with another, answers too.
 
     Args:
@@ -131,4 +131,4 @@ def mixed(batch: Batch, shape: float, rng: np.random.Generator) -> Batch:
         share = weight.reshape(-1, *[1] * (one.ndim - 1))
         return one * share + one[other] * (1.0 - share)
 
-    return Batch(*map(blend, batch))
+    return TrainingBatch(*map(blend, batch))

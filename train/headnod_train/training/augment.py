@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import LogMel
-from headnod_train.acoustics.bands import Bands, Degradation
-from headnod_train.acoustics.loudspeakers import Clip, Device
+from headnod_train.acoustics.bands import Bands, Transform
+from headnod_train.acoustics.loudspeakers import Clipping, Transducer
 from headnod_train.acoustics.noises import Hum, Noise
-from headnod_train.acoustics.reverberation import Room
+from headnod_train.acoustics.reverberation import Reverberation
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class MelAugmentation:
     """How far training windows are bent."""
 
     equalise: float = 4.0
@@ -53,20 +53,20 @@ class Augmentation:
 LEAD = 8
 """Frames before a window that its room still echoes."""
 
-_IN_ROOMS: tuple[tuple[float, Degradation], ...] = (
-    (0.6, Device(low=(40.0, 400.0), high=(3500.0, 16000.0), height=4.0)),
-    (0.8, Room(decay=(0.15, 0.9), direct=(-6.0, 12.0), damping=(0.4, 1.0))),
+_IN_ROOMS: tuple[tuple[float, Transform], ...] = (
+    (0.6, Transducer(low=(40.0, 400.0), high=(3500.0, 16000.0), height=4.0)),
+    (0.8, Reverberation(decay=(0.15, 0.9), direct=(-6.0, 12.0), damping=(0.4, 1.0))),
     (0.15, Noise("pink", (5.0, 35.0))),
     (0.15, Noise("fan", (5.0, 35.0))),
     (0.15, Noise("babble", (5.0, 35.0))),
     (0.1, Hum((5.0, 30.0))),
-    (0.1, Clip((2.0, 12.0))),
-    (0.5, Device(low=(40.0, 200.0), high=(6000.0, 16000.0))),
+    (0.1, Clipping((2.0, 12.0))),
+    (0.5, Transducer(low=(40.0, 200.0), high=(6000.0, 16000.0))),
 )
 """What happens to a window on its way through a room, each with its chance."""
 
 
-def in_rooms(windows: LogMel, how: Augmentation, bands: Bands, rng: np.random.Generator) -> LogMel:
+def through_rooms(windows: LogMel, how: MelAugmentation, bands: Bands, rng: np.random.Generator) -> LogMel:
     """Send some windows through a loudspeaker, a room and a microphone.
 
     Args:
@@ -82,11 +82,11 @@ def in_rooms(windows: LogMel, how: Augmentation, bands: Bands, rng: np.random.Ge
     for chance, step in _IN_ROOMS:
         chosen = np.flatnonzero(away & (rng.random(len(windows)) < chance))
         if len(chosen):
-            windows[chosen] = step.bend(windows[chosen], bands, rng)
+            windows[chosen] = step.apply(windows[chosen], bands, rng)
     return windows[:, LEAD:]
 
 
-def bend(windows: LogMel, how: Augmentation, rng: np.random.Generator) -> LogMel:
+def augment(windows: LogMel, how: MelAugmentation, rng: np.random.Generator) -> LogMel:
     """Equalise, bury in noise and mask each window in its own way.
 
     Args:
@@ -126,7 +126,7 @@ def _curves(count: int, mels: int, deviation: float, rng: np.random.Generator) -
     return heights @ basis * deviation / np.sqrt(0.5 * (1.0 / waves).sum())
 
 
-def _mask(windows: NDArray[np.float64], how: Augmentation, rng: np.random.Generator) -> None:
+def _mask(windows: NDArray[np.float64], how: MelAugmentation, rng: np.random.Generator) -> None:
     """SpecAugment (Park and others, 2019): put stretches at each window's mean, in place."""
     for window in windows:
         mean = window.mean()

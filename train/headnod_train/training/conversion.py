@@ -60,7 +60,7 @@ def converted(network: keras.Model, form: Form, windows: NDArray[np.float32]) ->
         windows: Standardised windows, (n, frames, n_mfcc), that show how large
             each tensor of an int8 file grows.
     """
-    with _hushed():
+    with _quiet_conversion():
         converter = _converter(network)
         if form != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -80,7 +80,7 @@ def layer_errors(network: keras.Model, windows: NDArray[np.float32]) -> list[Lay
         network: With float weights.
         windows: Standardised windows, (n, frames, n_mfcc), to try.
     """
-    with _hushed():
+    with _quiet_conversion():
         converter = _converter(network)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         _in_int8(converter, windows)
@@ -103,7 +103,7 @@ def layer_errors(network: keras.Model, windows: NDArray[np.float32]) -> list[Lay
 
 
 @contextlib.contextmanager
-def _hushed() -> Iterator[None]:
+def _quiet_conversion() -> Iterator[None]:
     with quiet(), warnings.catch_warnings():
         # It looks for ranges in the graph before it looks at the windows.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")

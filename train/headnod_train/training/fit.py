@@ -14,29 +14,29 @@ from headnod.escaping import legible
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import label_fault
 from headnod_train.backend import keras, repeatable
-from headnod_train.dataset.archive import Archive, ArchiveError, heard_windows, read_archive, windows_of
+from headnod_train.dataset.archive import Archive, ArchiveError, count_windows, read_archive, window_features
 from headnod_train.dataset.split import folds, refuse_leaks
 from headnod_train.training import run_folder
-from headnod_train.training.archive_batches import Batches
-from headnod_train.training.augment import Augmentation
+from headnod_train.training.archive_batches import ArchiveBatches
+from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.genre_network import build, multiply_adds, with_tag_head
-from headnod_train.training.held_out import Watched
-from headnod_train.training.loop import Loop
-from headnod_train.training.progress_bar import Progress, TensorBoard
-from headnod_train.training.run_folder import Recipe, RunError, Settings
-from headnod_train.training.training_targets import Lessons
+from headnod_train.training.held_out import HeldOut
+from headnod_train.training.loop import TrainingLoop
+from headnod_train.training.progress_bar import TensorBoard, TrainingProgress
+from headnod_train.training.run_folder import Recipe, RunError, TrainingSettings
+from headnod_train.training.training_targets import ExtraTargets
 
-_LABELS_ALONE = Lessons()
+_LABELS_ALONE = ExtraTargets()
 
 
 def fit(
     data: Path,
     run: Path,
-    settings: Settings,
+    settings: TrainingSettings,
     *,
     front_end: FrontEnd,
-    augmentation: Augmentation,
-    lessons: Lessons = _LABELS_ALONE,
+    augmentation: MelAugmentation,
+    lessons: ExtraTargets = _LABELS_ALONE,
     resume: bool = False,
     force: bool = False,
     tensorboard: bool = False,
@@ -47,7 +47,7 @@ def fit(
     What is kept is the moving average of the weights after the last epoch,
     whatever the watched side said on the way. Picking the best epoch by its
     figures on some 200 tracks picks noise (3 points either way) and then reports
-    it. `Settings.patience` does so for who has the tracks for it.
+    it. `TrainingSettings.patience` does so for who has the tracks for it.
 
     Args:
         data: The log-mel archive.
@@ -80,11 +80,11 @@ def fit(
 def _fit(
     data: Path,
     run: Path,
-    settings: Settings,
+    settings: TrainingSettings,
     *,
     front_end: FrontEnd,
-    augmentation: Augmentation,
-    lessons: Lessons,
+    augmentation: MelAugmentation,
+    lessons: ExtraTargets,
     resume: bool,
     tensorboard: bool,
     console: Console,
@@ -101,7 +101,7 @@ def _fit(
     if len(labels) == 1:
         message = f"{data}: its sides {', '.join(settings.sides)} have one genre, {labels[0]}: a model needs two"
         raise ArchiveError(message)
-    features, _ = heard_windows(learning, front_end)
+    features, _ = window_features(learning, front_end)
     spread = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), 1e-3)
     recipe = Recipe(
         data.name, len(learning), labels, front_end,
@@ -115,7 +115,7 @@ def _fit(
     else:
         run_folder.start(run, recipe, [str(track) for track in learning.tracks])
     sources = lessons.sources(learning, labels, front_end)
-    batches = Batches(
+    batches = ArchiveBatches(
         sources, front_end=front_end, spread=spread, augmentation=augmentation,
         batch=settings.batch, seed=settings.seed,
     )  # fmt: skip
@@ -128,14 +128,14 @@ def _fit(
     )
     for warning in _warnings(learning, watching, front_end, settings):
         console.print(warning, markup=False, highlight=False, soft_wrap=True)
-    watched = Watched.of(watching, labels, front_end, spread) if watching else None
+    watched = HeldOut.of(watching, labels, front_end, spread) if watching else None
     taught = with_tag_head(network, tags) if tags else network
-    loop = Loop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
+    loop = TrainingLoop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
     _train(loop, network, batches, watched, settings, run=run, resume=resume, tensorboard=tensorboard, console=console)
     return recipe
 
 
-def _parted(archive: Archive, settings: Settings) -> tuple[Archive, Archive | None]:
+def _parted(archive: Archive, settings: TrainingSettings) -> tuple[Archive, Archive | None]:
     """What is learned from, and what is watched."""
     learning = archive.chosen(np.isin(archive.splits, settings.sides))
     for side in settings.sides:
@@ -149,8 +149,10 @@ def _parted(archive: Archive, settings: Settings) -> tuple[Archive, Archive | No
     return learning, archive.subset("valid")
 
 
-def _warnings(learning: Archive, watching: Archive | None, front_end: FrontEnd, settings: Settings) -> Iterator[str]:
-    windows, step = windows_of(learning, front_end), settings.batch
+def _warnings(
+    learning: Archive, watching: Archive | None, front_end: FrontEnd, settings: TrainingSettings
+) -> Iterator[str]:
+    windows, step = count_windows(learning, front_end), settings.batch
     if windows < step:
         yield f"{windows} windows of 3 s to learn from, fewer than one training step takes ({step}): add music"
     if watching is None:
@@ -168,11 +170,11 @@ def _refuse_another(run: Path, recipe: Recipe) -> None:
 
 
 def _train(
-    loop: Loop,
+    loop: TrainingLoop,
     network: keras.Model,
-    batches: Batches,
-    watched: Watched | None,
-    settings: Settings,
+    batches: ArchiveBatches,
+    watched: HeldOut | None,
+    settings: TrainingSettings,
     *,
     run: Path,
     resume: bool,
@@ -181,11 +183,14 @@ def _train(
 ) -> None:
     done, reached = (loop.restore(run / run_folder.STATE), _history(run)) if resume else (0, [])
     average = keras.models.clone_model(network)
-    with Progress(console, settings.epochs, done) as progress, TensorBoard(run if tensorboard else None) as board:
+    with (
+        TrainingProgress(console, settings.epochs, done) as progress,
+        TensorBoard(run if tensorboard else None) as board,
+    ):
         for epoch in range(done + 1, settings.epochs + 1):
             losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
             average.set_weights(loop.averaged(network))
-            figures = {"loss": float(np.mean(losses)), **(watched.judge(average) if watched else {})}
+            figures = {"loss": float(np.mean(losses)), **(watched.evaluate(average) if watched else {})}
             reached.append({"epoch": epoch, **{name: round(value, 5) for name, value in figures.items()}})
             if _worth_keeping(reached, settings):
                 _keep(average, run)
@@ -211,11 +216,11 @@ def _best(reached: list[dict[str, float]]) -> int:
     return 1 + int(np.argmax([epoch["windows"] for epoch in reached]))
 
 
-def _worth_keeping(reached: list[dict[str, float]], settings: Settings) -> bool:
+def _worth_keeping(reached: list[dict[str, float]], settings: TrainingSettings) -> bool:
     return settings.patience is None or "windows" not in reached[-1] or _best(reached) == len(reached)
 
 
-def _tired(reached: list[dict[str, float]], settings: Settings) -> bool:
+def _tired(reached: list[dict[str, float]], settings: TrainingSettings) -> bool:
     return (
         settings.patience is not None
         and "windows" in reached[-1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headnod.features.frontend import Features, FrontEnd
 from headnod.inference.model import softmax
 from headnod_train.backend import keras
-from headnod_train.dataset.archive import Archive, heard_windows
+from headnod_train.dataset.archive import Archive, window_features
 from headnod_train.evaluation.metrics import by_track
 
 _PARTS = 16
@@ -18,7 +18,7 @@ _PARTS = 16
 
 
 @dataclass(frozen=True)
-class Watched:
+class HeldOut:
     """Windows that nothing is learned from."""
 
     features: Features
@@ -36,12 +36,12 @@ class Watched:
     @classmethod
     def of(
         cls, archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, spread: tuple[np.ndarray, np.ndarray]
-    ) -> Watched:
+    ) -> HeldOut:
         """Every window that a listener would hear of an archive."""
-        features, tracks = heard_windows(archive, front_end)
+        features, tracks = window_features(archive, front_end)
         return cls((features - spread[0]) / spread[1], archive.targets(labels)[tracks], tracks, len(labels))
 
-    def judge(self, network: keras.Model) -> dict[str, float]:
+    def evaluate(self, network: keras.Model) -> dict[str, float]:
         """Share of windows and of tracks that a network names rightly, and its mean cross-entropy."""
         count = min(_PARTS, len(self.features))
         parts = [np.asarray(network(part)) for part in np.array_split(self.features, count)]

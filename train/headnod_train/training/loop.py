@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod_train.backend import keras, tf
-from headnod_train.training.archive_batches import Batch
+from headnod_train.training.archive_batches import TrainingBatch
 from headnod_train.training.run_folder import RunError
 
 TAGS_SHARE = 8.0
 """Weight of the tags' cross-entropy, a mean over tags, beside that of genres."""
 
 
-class Loop:
+class TrainingLoop:
     """A network, what moves its weights, and the average of where they were."""
 
     def __init__(self, network: keras.Model, *, steps: int, rate: float, decay: float) -> None:
@@ -47,7 +47,7 @@ class Loop:
         self._average = [tf.Variable(variable) for variable in network.weights]
         self._step = tf.function(self._learn)
 
-    def learn(self, batch: Batch) -> float:
+    def learn(self, batch: TrainingBatch) -> float:
         """One step on one batch; returns the loss."""
         return float(self._step(*map(tf.constant, batch)))
 

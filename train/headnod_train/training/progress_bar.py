@@ -16,7 +16,7 @@ from headnod_train.backend import tf
 _Batch = TypeVar("_Batch")
 
 
-class Progress:
+class TrainingProgress:
     """A bar that moves with every step, and says after every epoch what was reached."""
 
     def __init__(

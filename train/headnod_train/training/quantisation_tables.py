@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from headnod_train.training.quantise import Losses
+from headnod_train.training.quantise import QuantisationReport
 
 
-def of_losses(losses: Losses) -> tuple[Table, Table]:
+def quantisation_tables(losses: QuantisationReport) -> tuple[Table, Table]:
     """Every form beside float32, and every layer of the int8 file."""
     forms = Table("form", "kB", "same genre as float32", title="what each form loses", title_justify="left")
     for form in losses.forms:

@@ -14,10 +14,10 @@ from rich.console import Console
 from headnod.inference.manifest import Calibration
 from headnod.inference.model import GenreModel
 from headnod_train.backend import keras, tf
-from headnod_train.dataset.archive import Archive, ArchiveError, heard_windows, read_archive
+from headnod_train.dataset.archive import Archive, ArchiveError, read_archive, window_features
 from headnod_train.dataset.split import refuse_leaks
 from headnod_train.evaluation.calibrate import calibrate
-from headnod_train.evaluation.predictions import hear
+from headnod_train.evaluation.predictions import predict
 from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.training import run_folder
 from headnod_train.training.conversion import FORMS, Form, LayerError, converted, layer_errors
@@ -28,7 +28,7 @@ REPRESENTATIVE = 500
 """Windows that show the converter how large each tensor grows."""
 
 
-class FormMeasured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FormatResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A TFLite file in one of the forms, beside the float one."""
 
     form: Form
@@ -41,10 +41,10 @@ class FormMeasured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of windows on which it names the genre that float32 names."""
 
 
-class Losses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class QuantisationReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What quantising costs, and where."""
 
-    forms: list[FormMeasured]
+    forms: list[FormatResult]
     """Every form, the exact one first."""
 
     layers: list[LayerError]
@@ -92,7 +92,7 @@ def _quantise(run: Path, data: Path, recipe: Recipe, *, sibling: Path | None, co
     return quantised
 
 
-def losses(run: Path, data: Path, *, console: Console) -> Losses:
+def quantisation_report(run: Path, data: Path, *, console: Console) -> QuantisationReport:
     """Measure what quantising a run costs: every form beside float32, and every layer in int8.
 
     Args:
@@ -112,10 +112,10 @@ def losses(run: Path, data: Path, *, console: Console) -> Losses:
         content = converted(network, form, windows)
         kind: Literal["int8", "float32"] = "int8" if form == "int8" else "float32"
         model = GenreModel(with_outputs(draft(recipe, kind), content), content)
-        named = hear(model, heard, console=console).guesses
+        named = predict(model, heard, console=console).guesses
         exact = named if exact is None else exact
-        forms.append(FormMeasured(form, len(content), round(float((named == exact).mean()), 4)))
-    found = Losses(forms, layer_errors(network, windows[::5]))
+        forms.append(FormatResult(form, len(content), round(float((named == exact).mean()), 4)))
+    found = QuantisationReport(forms, layer_errors(network, windows[::5]))
     run_folder.save(run, run_folder.LOSSES, found)
     return found
 
@@ -124,7 +124,7 @@ def _parted(run: Path, data: Path, recipe: Recipe) -> tuple[Archive, Archive]:
     """The tracks that a run learned from, and those of the train and valid sides that it did not."""
     archive = read_archive(data, recipe.front_end)
     refuse_leaks(archive)
-    learned = np.isin(archive.tracks, run_folder.learned(run))
+    learned = np.isin(archive.tracks, run_folder.training_tracks(run))
     if learned.sum() != recipe.tracks or archive.chosen(learned).labels != recipe.labels:
         message = f"{data}: has {learned.sum()} of the {recipe.tracks} tracks that it learned from (name its archive)"
         raise ArchiveError(message)
@@ -149,7 +149,7 @@ def _calibration(
 
 def _representative(train: Archive, recipe: Recipe) -> NDArray[np.float32]:
     """Standardised windows spread evenly over the training tracks, (n, frames, n_mfcc)."""
-    features, _ = heard_windows(train, recipe.front_end)
+    features, _ = window_features(train, recipe.front_end)
     chosen = np.linspace(0, len(features) - 1, min(REPRESENTATIVE, len(features))).astype(np.intp)
     spread = np.array(recipe.mean, np.float32), np.array(recipe.deviation, np.float32)
     return (features[chosen] - spread[0]) / spread[1]

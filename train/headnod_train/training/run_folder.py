@@ -38,9 +38,9 @@ from headnod.inference.manifest import (
     Training,
 )
 from headnod.inference.model import GenreModel
-from headnod_train.dataset.archive import STEP
+from headnod_train.dataset.archive import BATCH_SIZE
 from headnod_train.packaging.output_tensors import with_outputs
-from headnod_train.training.augment import Augmentation
+from headnod_train.training.augment import MelAugmentation
 
 RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"
 MODEL, FLOAT, QUANTISED, LOSSES = "model.tflite", "float.tflite", "quantised.json", "losses.json"
@@ -53,13 +53,13 @@ class RunError(HeadnodError, ValueError):
     """A run folder lacks something, or holds something else."""
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a person may choose of a training."""
 
     epochs: int = 50
     """Passes over the training tracks."""
 
-    batch: int = STEP
+    batch: int = BATCH_SIZE
     """Windows in a step."""
 
     rate: float = 2e-3
@@ -105,10 +105,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deviation: tuple[float, ...]
     """Standard deviation of each coefficient over the same."""
 
-    augmentation: Augmentation
+    augmentation: MelAugmentation
     """How far windows were bent."""
 
-    settings: Settings
+    settings: TrainingSettings
     """How it was trained."""
 
     tags: str = ""
@@ -198,7 +198,7 @@ def refuse_former(run: Path) -> None:
     raise RunError(message)
 
 
-def learned(run: Path) -> list[str]:
+def training_tracks(run: Path) -> list[str]:
     """The tracks that a run learned from.
 
     Raises:

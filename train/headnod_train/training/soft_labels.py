@@ -29,7 +29,7 @@ class TagsError(HeadnodError, ValueError):
 
 
 @dataclass(frozen=True)
-class Answers:
+class SoftTargets:
     """What is known of every second of every track."""
 
     genres: NDArray[np.float32]
@@ -51,28 +51,28 @@ class Answers:
         return self.genres[rows, second], self.tags[rows, second], self.tagged[rows, second]
 
 
-def labelled(archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, *, other: bool = False) -> Answers:
+def labelled(archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, *, other: bool = False) -> SoftTargets:
     """Nothing but the label of each track; `other` leaves room for the answer that it is no music."""
     seconds = 1 + int(archive.levels.shape[1] * front_end.hop / front_end.sample_rate)
     sure = np.eye(len(labels) + other, dtype=np.float32)[archive.targets(labels)]
-    return Answers(
+    return SoftTargets(
         np.repeat(sure[:, None], seconds, axis=1),
         np.zeros((len(archive), seconds, 0), np.float32),
         np.zeros((len(archive), seconds), np.float32),
     )
 
 
-def not_music(archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, tags: int) -> Answers:
+def not_music(archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, tags: int) -> SoftTargets:
     """That nothing in an archive is music: the answer behind the labels."""
     seconds = 1 + int(archive.levels.shape[1] * front_end.hop / front_end.sample_rate)
     genres = np.zeros((len(archive), seconds, len(labels) + 1), np.float32)
     genres[..., -1] = 1.0
-    return Answers(
+    return SoftTargets(
         genres, np.zeros((len(archive), seconds, tags), np.float32), np.zeros((len(archive), seconds), np.float32)
     )
 
 
-def with_tags(answers: Answers, archive: Archive, path: Path) -> Answers:
+def with_tags(answers: SoftTargets, archive: Archive, path: Path) -> SoftTargets:
     """Add a tagger's answers, and blend what they say of genre into the labels.
 
     Args:
@@ -89,18 +89,20 @@ def with_tags(answers: Answers, archive: Archive, path: Path) -> Answers:
     tagged = np.zeros_like(answers.tagged)
     all_tags[rows, seconds], tagged[rows, seconds] = tags, 1.0
     sure = answers.genres[:, 0].argmax(axis=1)
-    opinions = np.zeros_like(answers.genres)
-    opinions[rows, seconds] = _genres_by_tags(tags, sure[rows], components(archive)[rows], answers.genres.shape[2])
+    teacher_scores = np.zeros_like(answers.genres)
+    teacher_scores[rows, seconds] = _genres_by_tags(
+        tags, sure[rows], components(archive)[rows], answers.genres.shape[2]
+    )
     share = SOFT * tagged[..., None]
-    return Answers(answers.genres * (1 - share) + opinions * share, all_tags, tagged)
+    return SoftTargets(answers.genres * (1 - share) + teacher_scores * share, all_tags, tagged)
 
 
-def with_opinions(answers: Answers, opinions: NDArray[np.float32]) -> Answers:
+def with_teacher_scores(answers: SoftTargets, teacher_scores: NDArray[np.float32]) -> SoftTargets:
     """Blend the scores of other networks, (tracks, seconds, labels), into the answers."""
     # Music is music, whatever else the pupil may answer.
-    more = answers.genres.shape[2] - opinions.shape[2]
-    opinions = np.pad(opinions, ((0, 0), (0, 0), (0, more)))
-    return Answers(answers.genres * (1 - SOFT) + opinions * SOFT, answers.tags, answers.tagged)
+    more = answers.genres.shape[2] - teacher_scores.shape[2]
+    teacher_scores = np.pad(teacher_scores, ((0, 0), (0, 0), (0, more)))
+    return SoftTargets(answers.genres * (1 - SOFT) + teacher_scores * SOFT, answers.tags, answers.tagged)
 
 
 def _read_tags(
@@ -151,8 +153,8 @@ def _genres_by_tags(
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
     scaled = StandardScaler().fit_transform(tags)
-    opinions = np.zeros((len(tags), labels), np.float32)
+    teacher_scores = np.zeros((len(tags), labels), np.float32)
     for learned, asked in GroupKFold(min(5, len(np.unique(groups)))).split(scaled, targets, groups):
         regression = LogisticRegression(C=0.01, max_iter=300).fit(scaled[learned], targets[learned])
-        opinions[np.ix_(asked, regression.classes_)] = regression.predict_proba(scaled[asked])
-    return opinions
+        teacher_scores[np.ix_(asked, regression.classes_)] = regression.predict_proba(scaled[asked])
+    return teacher_scores

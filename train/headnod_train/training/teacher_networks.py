@@ -21,7 +21,9 @@ from headnod_train.training.genre_network import load
 from headnod_train.training.run_folder import Recipe, RunError
 
 
-def opinions(teachers: Sequence[Path], archive: Archive, labels: tuple[str, ...], seconds: int) -> NDArray[np.float32]:
+def teacher_scores(
+    teachers: Sequence[Path], archive: Archive, labels: tuple[str, ...], seconds: int
+) -> NDArray[np.float32]:
     """Mean scores of teachers for the window that starts in each second of each track.
 
     Args:
@@ -44,7 +46,7 @@ def opinions(teachers: Sequence[Path], archive: Archive, labels: tuple[str, ...]
             message = f"{run}: its genres are {', '.join(recipe.labels)}, the pupil's {', '.join(labels)}"
             raise RunError(message)
         said[place] = _said(run, recipe, archive, seconds, len(labels))
-        strange[place] = ~np.isin(archive.tracks, run_folder.learned(run))
+        strange[place] = ~np.isin(archive.tracks, run_folder.training_tracks(run))
     strange |= ~strange.any(axis=0)
     weight = strange[..., None, None].astype(np.float32)
     return (said * weight).sum(axis=0) / weight.sum(axis=0)

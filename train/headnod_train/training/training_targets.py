@@ -7,16 +7,16 @@ from pathlib import Path
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import Archive, read_archive
-from headnod_train.training.archive_batches import Source
-from headnod_train.training.soft_labels import labelled, not_music, with_opinions, with_tags
-from headnod_train.training.teacher_networks import opinions
+from headnod_train.training.archive_batches import WindowSource
+from headnod_train.training.soft_labels import labelled, not_music, with_tags, with_teacher_scores
+from headnod_train.training.teacher_networks import teacher_scores
 
 NOT_MUSIC = 0.12
 """Windows of what is no music for each window of music."""
 
 
 @dataclass(frozen=True)
-class Lessons:
+class ExtraTargets:
     """Where more than labels comes from; nothing of it is needed."""
 
     tags: Path | None = None
@@ -29,7 +29,7 @@ class Lessons:
     teachers: tuple[Path, ...] = ()
     """Folders of former runs."""
 
-    def sources(self, learning: Archive, labels: tuple[str, ...], front_end: FrontEnd) -> list[Source]:
+    def sources(self, learning: Archive, labels: tuple[str, ...], front_end: FrontEnd) -> list[WindowSource]:
         """What to cut windows from, the music first.
 
         Raises:
@@ -41,9 +41,11 @@ class Lessons:
         if self.tags is not None:
             answers = with_tags(answers, learning, self.tags)
         if self.teachers:
-            answers = with_opinions(answers, opinions(self.teachers, learning, labels, answers.tagged.shape[1]))
-        sources = [Source(learning, answers)]
+            answers = with_teacher_scores(
+                answers, teacher_scores(self.teachers, learning, labels, answers.tagged.shape[1])
+            )
+        sources = [WindowSource(learning, answers)]
         if self.other is not None:
             noises = read_archive(self.other, front_end)
-            sources.append(Source(noises, not_music(noises, labels, front_end, answers.tags.shape[2]), NOT_MUSIC))
+            sources.append(WindowSource(noises, not_music(noises, labels, front_end, answers.tags.shape[2]), NOT_MUSIC))
         return sources
