@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from headnod.clock import SETTLED, STEP, Clock, Stepped, boot_id, boottime, local_zone
-from headnod.system import clock_is_kept
+from headnod.clock import SETTLED, STEP, Clock, ClockStepDetector, boot_id, boottime, local_zone
+from headnod.system import clock_is_synchronised
 
 BOOTED = datetime(2026, 11, 27, 6, tzinfo=UTC)
 
@@ -34,8 +34,8 @@ class Program(ctypes.Structure):
 libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(Program(len(steps), ctypes.addressof(code))), 0, 0) == 0
-from headnod.system import clock_is_kept
-print(clock_is_kept(Path(sys.argv[2])))
+from headnod.system import clock_is_synchronised
+print(clock_is_synchronised(Path(sys.argv[2])))
 """
 
 
@@ -63,8 +63,8 @@ def test_where_the_kernel_refuses_the_question_only_the_flag_of_the_time_daemon_
 
 def test_the_flag_of_the_time_daemon_is_believed_where_the_kernel_says_no(tmp_path):
     (tmp_path / "synchronized").touch()
-    assert clock_is_kept(tmp_path / "synchronized") is True
-    assert clock_is_kept(tmp_path / "absent") in {True, False, None}
+    assert clock_is_synchronised(tmp_path / "synchronized") is True
+    assert clock_is_synchronised(tmp_path / "absent") in {True, False, None}
 
 
 def test_a_date_is_believed_from_the_first_synchronisation_to_the_end_of_the_boot():
@@ -98,7 +98,7 @@ def test_a_moment_gets_its_right_date_when_the_clock_is_set():
 @pytest.mark.parametrize(("seconds", "told"), [(STEP - 0.01, False), (STEP + 0.01, True), (1e7, True)])
 def test_a_step_of_the_clock_is_told_once_and_a_slew_is_not(seconds, told, way):
     machine = Machine()
-    stepped = Stepped(lambda: machine.now().timestamp(), machine.clock.monotonic)
+    stepped = ClockStepDetector(lambda: machine.now().timestamp(), machine.clock.monotonic)
     machine.up += 1000.0
     assert stepped.by() == 0.0
     machine.wrong = timedelta(seconds=way * seconds)
@@ -108,7 +108,7 @@ def test_a_step_of_the_clock_is_told_once_and_a_slew_is_not(seconds, told, way):
 
 def test_slews_add_up_until_they_are_as_long_as_a_step():
     machine = Machine()
-    stepped = Stepped(lambda: machine.now().timestamp(), machine.clock.monotonic)
+    stepped = ClockStepDetector(lambda: machine.now().timestamp(), machine.clock.monotonic)
     steps = []
     for tenth in range(1, 21):
         machine.wrong = timedelta(seconds=tenth / 10)

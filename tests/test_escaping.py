@@ -7,7 +7,7 @@ import sys
 import pytest
 import soundfile
 
-from headnod.escaping import columns, legible, padded
+from headnod.escaping import columns, padded, printable
 from headnod.log import formatter
 from support.command_line import run, surroundings
 from support.signals import RATE, music
@@ -18,19 +18,19 @@ SPELLED = r"jazz\x1b[2J.wav"
 
 @pytest.mark.parametrize("text", ["jazz.wav", "Für Elise (live).ogg", "夜.flac", "", "a b"])
 def test_what_can_be_printed_stays_as_it_is(text):
-    assert legible(text) == text
+    assert printable(text) == text
 
 
 @pytest.mark.parametrize("code", [*range(0x20), 0x7F, *range(0x80, 0xA0), 0x202E, 0x2028, 0xDC80])
 def test_what_a_terminal_could_obey_is_spelled_out(code):
-    shown = legible(f"a{chr(code)}b")
+    shown = printable(f"a{chr(code)}b")
     assert shown.isprintable()
     assert shown.startswith("a\\")
     assert shown.endswith("b")
 
 
 def test_joiners_within_words_and_emoji_stay():
-    assert legible("\u0645\u06cc\u200c\u0631 👩\u200d🎤") == "\u0645\u06cc\u200c\u0631 👩\u200d🎤"
+    assert printable("\u0645\u06cc\u200c\u0631 👩\u200d🎤") == "\u0645\u06cc\u200c\u0631 👩\u200d🎤"
 
 
 @pytest.mark.parametrize(

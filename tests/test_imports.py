@@ -196,7 +196,7 @@ SHOWING = [
     for name in SINKS
     if name != "headnod.outputs"
     and any(
-        {"show", "tell", "close"} <= {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+        {"show", "show_status", "close"} <= {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
         for node in ast.walk(TREES[name])
         if isinstance(node, ast.ClassDef)
     )

@@ -19,7 +19,7 @@ from headnod import __version__, cli
 from headnod.cli import completion_command
 from headnod.cli.examples import add_examples
 from headnod.cli.options import located
-from headnod.cli.parser import USAGE, Parser, survive_any_locale
+from headnod.cli.parser import USAGE, Parser, tolerate_any_locale
 from headnod.errors import ConfigError, HeadnodError, UsageError
 from headnod.log import formatter
 
@@ -39,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    survive_any_locale()
+    tolerate_any_locale()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(_STDERR, os.environ.get("JOURNAL_STREAM", "")))
     logging.basicConfig(handlers=[handler], level=logging.INFO)

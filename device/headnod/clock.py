@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headnod.pipeline.estimate import Now, utc_now
-from headnod.system import clock_is_kept
+from headnod.system import clock_is_synchronised
 
 SETTLED = 3600.0
 """Seconds after boot from which dates are believed where the system does not say whether its clock is synchronised:
@@ -55,7 +55,7 @@ class Clock:
         *,
         now: Now = utc_now,
         monotonic: Callable[[], float] = boottime,
-        kept: Callable[[], bool | None] = clock_is_kept,
+        kept: Callable[[], bool | None] = clock_is_synchronised,
         boot: str | None = None,
     ) -> None:
         """Read these clocks.
@@ -86,7 +86,7 @@ class Clock:
         return self.now() - timedelta(seconds=self.monotonic() - monotonic)
 
 
-class Stepped:
+class ClockStepDetector:
     """Detects that the wall clock was set, from its distance to a monotonic clock."""
 
     def __init__(self, now: Callable[[], float], monotonic: Callable[[], float]) -> None:

@@ -29,7 +29,7 @@ from headnod.pipeline.estimate import utc_now
 from headnod.pipeline.level_meter import LevelMeter
 from headnod.resources import configured_model
 from headnod.service import Service, readable_folder
-from headnod.system import clock_is_kept
+from headnod.system import clock_is_synchronised
 from headnod.updates.manager import ModelManager
 
 _SECONDS = 1.0
@@ -38,7 +38,7 @@ _LIVELY_DB = 3.0
 _LEAST_FREE = 50 << 20
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """What was found of one part."""
 
     part: str
@@ -51,7 +51,7 @@ class Finding(msgspec.Struct, frozen=True):
     """One line: what was found and, if need be, what helps."""
 
 
-def checkup(config: Config, service: Service | None = None, *, denied: Callable[[], str]) -> Iterator[Finding]:
+def run_checks(config: Config, service: Service | None = None, *, denied: Callable[[], str]) -> Iterator[CheckResult]:
     """Look at each part in turn; a broken one does not hide the others.
 
     Args:
@@ -60,7 +60,7 @@ def checkup(config: Config, service: Service | None = None, *, denied: Callable[
         denied: What a person does where access is denied.
     """
     state = output_factory.state_beside(config.history, service)
-    parts: tuple[tuple[str, Callable[[Config], Finding]], ...] = (
+    parts: tuple[tuple[str, Callable[[Config], CheckResult]], ...] = (
         ("runtime", _runtime),
         ("model", lambda config: _model(config, state)),
         ("microphone", _microphone),
@@ -74,17 +74,17 @@ def checkup(config: Config, service: Service | None = None, *, denied: Callable[
         try:
             yield look(config)
         except AccessError as error:
-            yield Finding(part, "warning", f"{error} ({f'as for the {first}' if first else denied()})")
+            yield CheckResult(part, "warning", f"{error} ({f'as for the {first}' if first else denied()})")
             first = first or part
         except (HeadnodError, OSError) as error:
-            yield Finding(part, "fault", str(error))
+            yield CheckResult(part, "fault", str(error))
 
 
-def _runtime(_config: Config) -> Finding:
-    return Finding("runtime", "well", runtime_name())
+def _runtime(_config: Config) -> CheckResult:
+    return CheckResult("runtime", "well", runtime_name())
 
 
-def _model(config: Config, state: Path | None) -> Finding:
+def _model(config: Config, state: Path | None) -> CheckResult:
     # The link to the installed model is in it.
     reachable = state is not None and config.model.installed and readable_folder(state)
     installed_folder = ModelManager(state if reachable else None, lambda _progress: None).folder(config)
@@ -94,14 +94,14 @@ def _model(config: Config, state: Path | None) -> Finding:
     began = time.perf_counter()
     model.scores(model.front_end.mfcc(chirp(model.front_end)))
     took = (time.perf_counter() - began) * 1e3
-    return Finding(
+    return CheckResult(
         "model",
         "well",
         f"{model.manifest.id}: {len(model.labels)} genres, golden numbers agree, {took:.1f} ms per window",
     )
 
 
-def _microphone(config: Config) -> Finding:
+def _microphone(config: Config) -> CheckResult:
     with opener(config.microphone)() as capture:
         meter, deadline = LevelMeter(capture.rate), time.monotonic() + 5.0 * _SECONDS
         mixer = ChannelMixer(capture.rate, capture.channels)
@@ -119,21 +119,21 @@ def _microphone(config: Config) -> Finding:
     if len(mixer.used) < mixer.channels:
         told += f", sound on channel {only} of {mixer.channels} only"
     if heard.dead:
-        return Finding("microphone", "warning", f"{told}: nothing but zeros (is it muted?)")
+        return CheckResult("microphone", "warning", f"{told}: nothing but zeros (is it muted?)")
     if heard.gain < 0:
-        return Finding("microphone", "warning", f"{told}: overdriven, {heard.clipped:.1%} clipped (lower the gain)")
+        return CheckResult("microphone", "warning", f"{told}: overdriven, {heard.clipped:.1%} clipped (lower the gain)")
     if heard.gain > 0 and heard.loud - heard.noise_floor > _LIVELY_DB:
         # In a quiet room the level stands still: then nothing is known of the gain.
-        return Finding(
+        return CheckResult(
             "microphone", "warning", f"{told}: quiet (if that was music, raise the gain by about {heard.gain:.0f} dB)"
         )
-    return Finding("microphone", "well", told)
+    return CheckResult("microphone", "well", told)
 
 
-def _lights(config: Config) -> Finding:
+def _lights(config: Config) -> CheckResult:
     sections = [section for section in config.leds if section.kind != "none"]
     if not sections:
-        return Finding("lights", "none", "none are configured")
+        return CheckResult("lights", "none", "none are configured")
     opened: list[Lamp] = []
     try:
         opened.extend(map(output_factory.lamp, sections))
@@ -141,12 +141,12 @@ def _lights(config: Config) -> Finding:
         for lamp in opened:
             lamp.close()
     told = [f"{section.kind}: {lamp.size} lights" for section, lamp in zip(sections, opened, strict=True)]
-    return Finding("lights", "well", "; ".join(told))
+    return CheckResult("lights", "well", "; ".join(told))
 
 
-def _broker(config: Config) -> Finding:
+def _broker(config: Config) -> CheckResult:
     if not config.mqtt.host:
-        return Finding("broker", "none", "none is configured")
+        return CheckResult("broker", "none", "none is configured")
     try:
         from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415 - loads MQTT
         from headnod.mqtt.broker_test import probe  # noqa: PLC0415
@@ -159,27 +159,29 @@ def _broker(config: Config) -> Finding:
     for step in probe(reached, ours, written=written, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
         if step.verdict == "fault":
             # The listener goes on without its broker, and keeps what it heard for it.
-            return Finding("broker", "warning", f"{step.step}: {step.message}")
-    return Finding("broker", "well", f"{config.mqtt.host} accepts and returns the messages of {ours.node}")
+            return CheckResult("broker", "warning", f"{step.step}: {step.message}")
+    return CheckResult("broker", "well", f"{config.mqtt.host} accepts and returns the messages of {ours.node}")
 
 
-def _disk(config: Config, state: Path | None) -> Finding:
+def _disk(config: Config, state: Path | None) -> CheckResult:
     path = output_factory.history_path(config.history)
     folder = path.parent if path is not None else state
     if folder is None:
-        return Finding("disk", "none", "no history is kept (set history.path)")
+        return CheckResult("disk", "none", "no history is kept (set history.path)")
     own = state is None or folder != state or not state.is_symlink()
     if own and not os.access(folder, os.W_OK):
-        return Finding("disk", "warning", f"{folder} is not writable, so nothing is stored (check its owner)")
+        return CheckResult("disk", "warning", f"{folder} is not writable, so nothing is stored (check its owner)")
     # The service's folder is a link into one that only root may enter, on the same file system.
     free = shutil.disk_usage(folder if own else folder.parent).free
     verdict: Literal["well", "warning"] = "well" if free > _LEAST_FREE else "warning"
-    return Finding("disk", verdict, f"{free >> 20} MiB free at {folder}")
+    return CheckResult("disk", verdict, f"{free >> 20} MiB free at {folder}")
 
 
-def _clock(_config: Config) -> Finding:
-    kept = clock_is_kept()
+def _clock(_config: Config) -> CheckResult:
+    kept = clock_is_synchronised()
     if kept:
-        return Finding("clock", "well", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+        return CheckResult("clock", "well", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
     what = "is not synchronised yet" if kept is False else "may not be synchronised (the system does not report it)"
-    return Finding("clock", "warning", f"the clock {what}, so the dates of estimates may be wrong (see timedatectl)")
+    return CheckResult(
+        "clock", "warning", f"the clock {what}, so the dates of estimates may be wrong (see timedatectl)"
+    )

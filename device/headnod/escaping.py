@@ -12,10 +12,10 @@ JOINERS = "\u200c\u200d"
 """Zero-width joiners: invisible, but part of words in Persian and Hindi, and of emoji."""
 
 
-def legible(text: str) -> str:
+def printable(text: str) -> str:
     r"""Text in one line, in which whatever is not printable is spelled out.
 
-    >>> print(legible("jazz\x1b[2J.wav"))
+    >>> print(printable("jazz\x1b[2J.wav"))
     jazz\x1b[2J.wav
     """
     if text.isprintable():

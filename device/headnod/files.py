@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file, in a folder that is made if need be.
 
     Raises:
@@ -19,18 +19,18 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     make_folder(path.parent)
     new = path.with_name(f"{path.name}.new")
-    write_new(new, content)
+    write_synced(new, content)
     new.replace(path)
-    settle(path.parent)
+    sync_folder(path.parent)
 
 
-def write_new(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has its content; its name comes with `settle`."""
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until the disk has its content; its name comes with `sync_folder`."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    entrust(path)
+    inherit_owner(path)
 
 
 def make_folder(path: Path) -> None:
@@ -39,11 +39,11 @@ def make_folder(path: Path) -> None:
         return
     make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    entrust(path)
-    settle(path.parent)
+    inherit_owner(path)
+    sync_folder(path.parent)
 
 
-def settle(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Wait until the disk has the names in a folder."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -52,7 +52,7 @@ def settle(folder: Path) -> None:
         os.close(opened)
 
 
-def entrust(path: Path) -> None:
+def inherit_owner(path: Path) -> None:
     """Let what root writes belong to the owner of its folder, who has to read it."""
     if os.geteuid() == 0:
         above = path.parent.stat()

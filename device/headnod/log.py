@@ -10,7 +10,7 @@ import logging
 import os
 from types import TracebackType
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7
@@ -38,10 +38,10 @@ class _Legible(logging.Formatter):
     """A message is one line, whatever the names in it hold; a traceback keeps its lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        return legible(super().formatMessage(record))
+        return printable(super().formatMessage(record))
 
     def formatException(self, ei: _Raised) -> str:  # noqa: N802 - the library's name
-        return "\n".join(map(legible, super().formatException(ei).split("\n")))
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 class _ForAPerson(_Legible):

@@ -27,7 +27,7 @@ from headnod.errors import HeadnodError
 from headnod.factory import output_factory
 from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
 from headnod.outputs import Sink, close_all, show_all
-from headnod.outputs.systemd import Notify
+from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
 from headnod.saved_settings import SavedSettings
@@ -132,7 +132,7 @@ class Runtime:
             self._lights = output_factory.leds(config.leds)
             self._history = output_factory.history(config.history)
             address = os.environ.get("NOTIFY_SOCKET")
-            self._notify = [Notify(address)] if address else []
+            self._notify = [SystemdNotifier(address)] if address else []
             self._publish(config)
         except BaseException:
             self._close()
@@ -168,7 +168,7 @@ class Runtime:
     def reload(self, read_config: Callable[[], Config]) -> None:
         """Read the configuration again, and keep the old one if the new one is wrong."""
         for notify in self._notify:
-            if isinstance(notify, Notify):
+            if isinstance(notify, SystemdNotifier):
                 notify.reloading()
         old, was = self._config, self._configured
         try:

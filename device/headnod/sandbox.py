@@ -12,7 +12,7 @@ import itertools
 import re
 from pathlib import Path
 
-from headnod.service import denied, is_there
+from headnod.service import denied, path_exists
 
 UNITS = Path("/etc/systemd/system")
 """Where scripts/install puts units, and `systemctl edit` changes to them."""
@@ -81,7 +81,7 @@ class Sandbox:
                 f"{self.unit}': [Service], ReadWritePaths={folder}, and let every user write there)"
             )
         for path in (file, folder):
-            if is_there(path) and not self._may_write(path):
+            if path_exists(path) and not self._may_write(path):
                 return (
                     f"the user of {self.unit} may not write to {path} "
                     f"(sudo chmod a+w {path}, or leave history.path empty)"

@@ -15,7 +15,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from headnod.config import Config
-from headnod.files import write_whole
+from headnod.files import write_atomically
 
 SETTINGS_FILE = "settings.json"
 """What it is called in the state folder."""
@@ -80,7 +80,7 @@ class SavedSettings:
         if self._path is None:
             return
         try:
-            write_whole(self._path, msgspec.json.encode(settings) + b"\n")
+            write_atomically(self._path, msgspec.json.encode(settings) + b"\n")
         except OSError as error:
             _log.warning("%s: %s (what was set by MQTT is lost at the end)", self._path, error.strerror)
 

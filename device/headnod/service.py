@@ -74,7 +74,7 @@ def service_of(configuration: Path, *, folder: Path = CONFIGURATION, state: Path
     return Service(name, path, state / (MAIN if name == MAIN else f"{MAIN}-{name}"))
 
 
-def is_there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether a file or folder exists.
 
     Raises:

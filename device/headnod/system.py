@@ -48,7 +48,7 @@ def board() -> str:
     return ""
 
 
-def clock_is_kept(flag: Path = _SYNCHRONISED) -> bool | None:
+def clock_is_synchronised(flag: Path = _SYNCHRONISED) -> bool | None:
     """The wall clock is synchronised, as by NTP; None where the system does not say.
 
     A sandbox with `ProtectClock=yes` refuses adjtimex(2), so there only systemd-timesyncd's flag answers.
@@ -91,7 +91,7 @@ def _members(group: str) -> list[str] | None:
         return None
 
 
-class Processor:
+class CpuMeter:
     """How much of a core this process takes."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -30,7 +30,7 @@ from headnod.inference.manifest import (
     Training,
 )
 from headnod.inference.model import Prediction
-from headnod.outputs.leds.layouts import Layout, Light, bars
+from headnod.outputs.leds.layouts import Layout, LedFrame, bars
 
 __all__ = [
     "SMALL_FRONT_END",
@@ -168,15 +168,15 @@ class ManualClock:
 
 
 class MockLamp:
-    """A lamp of any size that keeps what it is asked to paint; goes into `headnod.outputs.leds.lights.Lights`."""
+    """A lamp of any size that keeps what it is asked to paint; goes into `headnod.outputs.leds.lights.LedSink`."""
 
     def __init__(self, size: int = 10, layout: Layout = bars) -> None:
         """A lamp with `size` lights, all dark."""
         self.size, self.layout = size, layout
-        self.painted: list[Light] = []
+        self.painted: list[LedFrame] = []
         self.closed = False
 
-    def paint(self, light: Light, seconds: float) -> None:  # noqa: ARG002 - a real lamp fades by it
+    def paint(self, light: LedFrame, seconds: float) -> None:  # noqa: ARG002 - a real lamp fades by it
         """Keep a frame."""
         self.painted.append(light)
 

@@ -18,7 +18,7 @@ from headnod.config import (
     ModelSection,
     MqttSection,
 )
-from headnod.config.validation import doubts, refusals, service_refusals
+from headnod.config.validation import config_errors, ineffective_settings, service_errors
 from headnod.inference.manifest import MODEL
 from headnod.sandbox import Sandbox
 from headnod.service import service_of
@@ -68,7 +68,7 @@ BAD_CONFIGURATION = 78
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_key_and_value(changed, refusal):
-    found = [str(error) for error in refusals(replace(Config(), **changed))]
+    found = [str(error) for error in config_errors(replace(Config(), **changed))]
     assert any(refusal in each for each in found), found
     assert all("\n" not in each for each in found)
 
@@ -89,11 +89,11 @@ def test_what_cannot_be_used_is_refused_with_its_key_and_value(changed, refusal)
     ids=str,
 )
 def test_what_can_be_used_is_not_refused(changed):
-    assert refusals(replace(Config(), **changed)) == []
+    assert config_errors(replace(Config(), **changed)) == []
 
 
 def of_history(path, **options):
-    return [str(error) for error in refusals(Config(history=HistorySection(path=str(path))), **options)]
+    return [str(error) for error in config_errors(Config(history=HistorySection(path=str(path))), **options)]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"SQLite for", b"SQLite format 3\0", bytes(3 * 4096)])
@@ -149,7 +149,7 @@ def test_a_listener_leaves_a_file_that_is_not_a_history_alone(tmp_path, content)
 def test_a_damaged_model_is_refused(bundle, tmp_path):
     folder = copied(bundle, tmp_path)
     flipped(folder / MODEL, 1000)
-    (refusal,) = refusals(replace(Config(), model=ModelSection(name=str(folder))))
+    (refusal,) = config_errors(replace(Config(), model=ModelSection(name=str(folder))))
     assert MODEL in str(refusal)
 
 
@@ -164,9 +164,9 @@ def test_a_damaged_model_is_refused(bundle, tmp_path):
     ],
 )
 def test_a_setting_without_effect_is_mentioned(changed, doubt):
-    (found,) = doubts(replace(Config(), **changed))
+    (found,) = ineffective_settings(replace(Config(), **changed))
     assert found.startswith(doubt)
-    assert doubts(Config()) == []
+    assert ineffective_settings(Config()) == []
 
 
 CASES = [
@@ -264,7 +264,7 @@ def secret(open_folder):
 
 
 def of_service(config, units, name="headnod"):
-    return [str(each) for each in service_refusals(config, service_of(Path(f"/etc/headnod/{name}.toml")), units=units)]
+    return [str(each) for each in service_errors(config, service_of(Path(f"/etc/headnod/{name}.toml")), units=units)]
 
 
 def test_a_file_of_root_is_refused_until_systemd_hands_it_over(units, secret):

@@ -2,7 +2,7 @@ from base64 import b64encode
 
 import pytest
 
-from headnod.dashboard.auth import LINES, TRIES, WHILE, Access, Verdict, is_local, password_from
+from headnod.dashboard.auth import LINES, TRIES, WHILE, Authenticator, AuthResult, is_local, password_from
 from headnod.errors import ConfigError
 
 SECRET = "correct horse"  # noqa: S105 - of an access that lives for a test
@@ -24,28 +24,28 @@ def basic(password, user="me"):
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-def judge(access, *, host="localhost", authorization="", address="10.0.0.7"):
-    return access.judge(host=host, authorization=authorization, address=address)
+def authorize(access, *, host="localhost", authorization="", address="10.0.0.7"):
+    return access.authorize(host=host, authorization=authorization, address=address)
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8137", "LOCALHOST", "127.0.0.1:8137", "[::1]:8137", "localhost."]
 )
 def test_without_a_password_this_machine_may_look(clock, host):
-    assert judge(Access(None, monotonic=clock), host=host) is Verdict.WELCOME
+    assert authorize(Authenticator(None, monotonic=clock), host=host) is AuthResult.ALLOWED
 
 
 @pytest.mark.parametrize(
     "host", ["", "evil.example", "evil.example:8137", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]"]
 )
 def test_without_a_password_a_foreign_name_for_this_machine_is_refused(clock, host):
-    assert judge(Access(None, monotonic=clock), host=host) is Verdict.WRONG_HOST
+    assert authorize(Authenticator(None, monotonic=clock), host=host) is AuthResult.WRONG_HOST
 
 
 def test_with_a_password_any_name_will_do_and_any_user(clock):
-    access = Access(SECRET, monotonic=clock)
-    assert judge(access, host="dash.lan", authorization=basic(SECRET)) is Verdict.WELCOME
-    assert judge(access, host="dash.lan", authorization=basic(SECRET, user="")) is Verdict.WELCOME
+    access = Authenticator(SECRET, monotonic=clock)
+    assert authorize(access, host="dash.lan", authorization=basic(SECRET)) is AuthResult.ALLOWED
+    assert authorize(access, host="dash.lan", authorization=basic(SECRET, user="")) is AuthResult.ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -63,42 +63,44 @@ def test_with_a_password_any_name_will_do_and_any_user(clock):
     ],
 )
 def test_anything_but_the_password_is_asked_for_it(clock, authorization):
-    assert judge(Access(SECRET, monotonic=clock), authorization=authorization) is Verdict.NO_PASSWORD
+    assert authorize(Authenticator(SECRET, monotonic=clock), authorization=authorization) is AuthResult.NO_PASSWORD
 
 
 def test_a_password_may_have_colons_and_umlauts(clock):
-    assert judge(Access("a:b:grün!", monotonic=clock), authorization=basic("a:b:grün!")) is Verdict.WELCOME
+    assert (
+        authorize(Authenticator("a:b:grün!", monotonic=clock), authorization=basic("a:b:grün!")) is AuthResult.ALLOWED
+    )
 
 
 def test_whoever_guesses_waits_and_the_right_password_is_not_told_apart(clock):
-    access = Access(SECRET, monotonic=clock)
+    access = Authenticator(SECRET, monotonic=clock)
     for _ in range(TRIES):
-        assert judge(access, authorization=basic("wrong")) is Verdict.NO_PASSWORD
-    assert judge(access, authorization=basic(SECRET)) is Verdict.TOO_MANY
+        assert authorize(access, authorization=basic("wrong")) is AuthResult.NO_PASSWORD
+    assert authorize(access, authorization=basic(SECRET)) is AuthResult.TOO_MANY
     clock.now = WHILE
-    assert judge(access, authorization=basic(SECRET)) is Verdict.WELCOME
+    assert authorize(access, authorization=basic(SECRET)) is AuthResult.ALLOWED
 
 
 def test_one_who_guesses_does_not_lock_out_another(clock):
-    access = Access(SECRET, monotonic=clock)
+    access = Authenticator(SECRET, monotonic=clock)
     for _ in range(TRIES + 1):
-        judge(access, authorization=basic("wrong"), address="10.0.0.66")
-    assert judge(access, authorization=basic(SECRET), address="10.0.0.7") is Verdict.WELCOME
+        authorize(access, authorization=basic("wrong"), address="10.0.0.66")
+    assert authorize(access, authorization=basic(SECRET), address="10.0.0.7") is AuthResult.ALLOWED
 
 
 def test_a_house_of_ipv6_is_one_guesser(clock):
-    access = Access(SECRET, monotonic=clock)
+    access = Authenticator(SECRET, monotonic=clock)
     for number in range(TRIES):
-        judge(access, authorization=basic("wrong"), address=f"fd00::1:{number}")
-    assert judge(access, authorization=basic(SECRET), address="fd00::ffff") is Verdict.TOO_MANY
-    assert judge(access, authorization=basic(SECRET), address="fd00:0:0:1::1") is Verdict.WELCOME
+        authorize(access, authorization=basic("wrong"), address=f"fd00::1:{number}")
+    assert authorize(access, authorization=basic(SECRET), address="fd00::ffff") is AuthResult.TOO_MANY
+    assert authorize(access, authorization=basic(SECRET), address="fd00:0:0:1::1") is AuthResult.ALLOWED
 
 
 def test_asking_without_a_password_is_no_guess(clock):
-    access = Access(SECRET, monotonic=clock)
+    access = Authenticator(SECRET, monotonic=clock)
     for _ in range(10 * TRIES):
-        judge(access)
-    assert judge(access, authorization=basic(SECRET)) is Verdict.WELCOME
+        authorize(access)
+    assert authorize(access, authorization=basic(SECRET)) is AuthResult.ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -143,36 +145,36 @@ def test_a_password_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_a_wrong_password_is_logged_with_its_address_and_without_itself(clock, caplog):
-    access = Access(SECRET, monotonic=clock)
-    judge(access, authorization=basic("hunter2secret", user="mallory"), address="192.0.2.7")
+    access = Authenticator(SECRET, monotonic=clock)
+    authorize(access, authorization=basic("hunter2secret", user="mallory"), address="192.0.2.7")
     assert "wrong password from 192.0.2.7" in caplog.text
     assert "hunter2secret" not in caplog.text
     assert "mallory" not in caplog.text
 
 
 def test_the_right_password_and_a_browser_that_has_none_yet_are_not_logged(clock, caplog):
-    access = Access(SECRET, monotonic=clock)
-    judge(access)
-    judge(access, authorization=basic(SECRET))
+    access = Authenticator(SECRET, monotonic=clock)
+    authorize(access)
+    authorize(access, authorization=basic(SECRET))
     assert caplog.records == []
 
 
 def test_the_line_of_the_last_try_says_that_the_address_has_to_wait(clock, caplog):
-    access = Access(SECRET, monotonic=clock)
+    access = Authenticator(SECRET, monotonic=clock)
     for _ in range(TRIES + 3):
-        judge(access, authorization=basic("wrong"))
+        authorize(access, authorization=basic("wrong"))
     lines = [record.getMessage() for record in caplog.records]
     assert [("refused" in line) for line in lines] == [False] * (TRIES - 1) + [True]
 
 
 def test_guesses_from_everywhere_are_few_lines_a_minute(clock, caplog):
-    access = Access(SECRET, monotonic=clock)
+    access = Authenticator(SECRET, monotonic=clock)
     for host in range(200):
-        judge(access, authorization=basic("wrong"), address=f"192.0.2.{host}")
+        authorize(access, authorization=basic("wrong"), address=f"192.0.2.{host}")
     assert len(caplog.records) == LINES
     clock.now = WHILE - 0.01
-    judge(access, authorization=basic("wrong"), address="198.51.100.1")
+    authorize(access, authorization=basic("wrong"), address="198.51.100.1")
     assert len(caplog.records) == LINES
     clock.now = WHILE
-    judge(access, authorization=basic("wrong"), address="198.51.100.2")
+    authorize(access, authorization=basic("wrong"), address="198.51.100.2")
     assert len(caplog.records) == LINES + 1

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from headnod.dashboard.event_stream import BROWSERS, Stream
+from headnod.dashboard.event_stream import BROWSERS, EventStream
 from headnod.dashboard.fleet import Fleet
 from support.browser import told
 
@@ -17,7 +17,7 @@ class Scene:
         self.reason = ""
         self.set_by = 0.0
         self.fleet = Fleet("headnod", now=lambda: NOON + self.set_by, monotonic=lambda: NOON)
-        self.stream = Stream(self.fleet, lambda: self.reason, now=lambda: NOON)
+        self.stream = EventStream(self.fleet, lambda: self.reason, now=lambda: NOON)
 
     def hears(self, genre, node="kitchen", at=NOON):
         self.fleet.hear(f"headnod/{node}/estimate", told(genre, node=node, at=at), retained=False)

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.dashboard.timeline import RUNS, SPAN, Ribbon
+from headnod.dashboard.timeline import RUNS, SPAN, Timeline
 
 JAZZ, METAL = 2, 3
 NOON = 1_800_000_000
@@ -23,7 +23,7 @@ def runs(ribbon):
 
 
 def test_what_is_heard_on_and_on_is_one_run():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     for end in range(3, 31, 3):
         ribbon.hear(end - 3, end, JAZZ)
     assert runs(ribbon) == [(0, 30, JAZZ)]
@@ -31,7 +31,7 @@ def test_what_is_heard_on_and_on_is_one_run():
 
 
 def test_another_genre_begins_another_run():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     ribbon.hear(0, 3, JAZZ)
     ribbon.hear(3, 6, METAL)
     assert runs(ribbon) == [(0, 3, JAZZ), (3, 6, METAL)]
@@ -39,7 +39,7 @@ def test_another_genre_begins_another_run():
 
 
 def test_a_short_hole_does_not_part_a_run_and_a_long_one_does():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     ribbon.hear(0, 3, JAZZ, slack=10)
     ribbon.hear(13, 16, JAZZ, slack=10)
     ribbon.hear(27, 30, JAZZ, slack=10)
@@ -47,7 +47,7 @@ def test_a_short_hole_does_not_part_a_run_and_a_long_one_does():
 
 
 def test_what_comes_late_takes_its_place_and_closes_the_hole():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     ribbon.hear(0, 3, JAZZ)
     ribbon.hear(9, 12, JAZZ)
     assert ribbon.hear(3, 6, METAL)
@@ -56,7 +56,7 @@ def test_what_comes_late_takes_its_place_and_closes_the_hole():
 
 
 def test_what_comes_twice_changes_nothing():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     ribbon.hear(0, 3, JAZZ)
     before = runs(ribbon)
     assert not ribbon.hear(0, 3, METAL)
@@ -65,7 +65,7 @@ def test_what_comes_twice_changes_nothing():
 
 @given(st.lists(spans, max_size=60))
 def test_runs_are_in_order_and_never_overlap(heard):
-    ribbon = Ribbon()
+    ribbon = Timeline()
     for start, length, genre in heard:
         ribbon.hear(start, start + length, genre, slack=5)
     told = runs(ribbon)
@@ -76,7 +76,7 @@ def test_runs_are_in_order_and_never_overlap(heard):
 @given(st.lists(spans, max_size=60), st.randoms(use_true_random=False))
 def test_without_disagreement_the_order_of_arrival_does_not_matter(heard, random):
     cells = {start: genre for start, _, genre in heard}
-    in_order, shuffled = Ribbon(), Ribbon()
+    in_order, shuffled = Timeline(), Timeline()
     for start in sorted(cells):
         in_order.hear(start, start + 1, cells[start])
     for start in random.sample(sorted(cells), len(cells)):
@@ -85,7 +85,7 @@ def test_without_disagreement_the_order_of_arrival_does_not_matter(heard, random
 
 
 def test_a_listener_that_flickers_for_hours_stays_within_bounds():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     for step in range(7200):
         ribbon.hear(3 * step, 3 * step + 3, step % 2 + 2)
     told = runs(ribbon)
@@ -95,7 +95,7 @@ def test_a_listener_that_flickers_for_hours_stays_within_bounds():
 
 
 def test_the_latest_run_is_never_swallowed():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     for step in range(RUNS + 50):
         ribbon.hear(100 * step, 100 * step + 99, step % 2 + 2)
     ribbon.hear(90_000, 90_001, JAZZ)
@@ -103,7 +103,7 @@ def test_the_latest_run_is_never_swallowed():
 
 
 def test_what_is_older_than_the_ribbon_is_forgotten():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     ribbon.hear(NOON - SPAN - 100, NOON - SPAN - 50, JAZZ)
     ribbon.hear(NOON - SPAN - 10, NOON - SPAN + 10, METAL)
     ribbon.forget(NOON)
@@ -111,7 +111,7 @@ def test_what_is_older_than_the_ribbon_is_forgotten():
 
 
 def test_a_clock_that_was_set_back_leaves_no_future():
-    ribbon = Ribbon()
+    ribbon = Timeline()
     ribbon.hear(NOON + 5000, NOON + 5003, JAZZ)
     ribbon.forget(NOON)
     assert len(ribbon) == 0

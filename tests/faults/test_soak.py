@@ -12,7 +12,7 @@ import pytest
 
 from headnod.audio.blocks import Gap
 from headnod.outputs import show_all
-from headnod.outputs.history.recorder import History, HistorySettings
+from headnod.outputs.history.recorder import HistoryRecorder, HistorySettings
 from headnod.outputs.journal import Journal
 from headnod.outputs.text import JsonLines
 from headnod.pipeline.estimate import Estimate, State
@@ -49,7 +49,9 @@ def test_a_day_of_listening_grows_nothing(model, demo, tmp_path, caplog):
     # Else pytest itself would keep a day's log in memory.
     caplog.set_level(logging.CRITICAL, "headnod")
     clock, began = ManualClock(), time.monotonic()
-    history = History(tmp_path / "history.sqlite", SongSegmenter(SongSettings()), HistorySettings(), now=clock.now)
+    history = HistoryRecorder(
+        tmp_path / "history.sqlite", SongSegmenter(SongSettings()), HistorySettings(), now=clock.now
+    )
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, ExitStack() as stack:
         sinks = [stack.enter_context(closing(sink)) for sink in (history, JsonLines(nowhere), Journal())]
         first, estimates = None, 0

@@ -203,8 +203,8 @@ def test_a_refusal_that_lasts_is_named_again_after_five_minutes(strict, linked, 
         until_link(link, connected)
         link.publish("a/b", b"", acknowledged=told)
         told.until(count)
-    refusals = [each for each in told.said if not each.startswith(LOST)]
-    assert refusals == ["quota exceeded"] * 3
+    config_errors = [each for each in told.said if not each.startswith(LOST)]
+    assert config_errors == ["quota exceeded"] * 3
     assert sum("refuses a/b: quota exceeded" in each for each in caplog.messages) == 2
 
 

@@ -148,7 +148,7 @@ def hour_offline(broker, heard, mqtt, ahead, within):
     while len(heard.on("/estimate")) < 1200 and time.monotonic() - began < within:
         # The audio loop goes on while the backlog drains.
         before = time.perf_counter()
-        mqtt.tell(condition(State.BEHIND))
+        mqtt.show_status(condition(State.BEHIND))
         late.append(time.perf_counter() - before)
         threading.Event().wait(0.1)
     took = time.monotonic() - began

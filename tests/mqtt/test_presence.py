@@ -33,8 +33,8 @@ def test_who_comes_late_sees_status_state_and_info(broker, heard, started):
 def test_health_is_told_at_every_change_of_state_and_now_and_then(heard, started):
     mqtt = started(health_every=1.0)
     online(heard)
-    mqtt.tell(condition(State.WAITING, "no microphone is plugged in"))
-    mqtt.tell(condition(State.WAITING, "no microphone is plugged in"))
+    mqtt.show_status(condition(State.WAITING, "no microphone is plugged in"))
+    mqtt.show_status(condition(State.WAITING, "no microphone is plugged in"))
     waiting = heard.until(lambda message: b"waiting_for_microphone" in message.payload, PATIENCE)
     assert decoded([waiting.payload])[0]["message"] == "no microphone is plugged in"
     mqtt.show(said(0))

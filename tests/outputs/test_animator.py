@@ -6,7 +6,7 @@ import pytest
 
 from headnod.errors import LedError
 from headnod.outputs import show_all
-from headnod.outputs.leds.animation import Animated
+from headnod.outputs.leds.animation import AnimatedSink
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate
 
@@ -22,7 +22,7 @@ class Flipbook:
     def show(self, estimate):
         self.heard.append(estimate)
 
-    def tell(self, condition):
+    def show_status(self, condition):
         self.heard.append(condition)
 
     def frame(self, seconds):
@@ -43,7 +43,7 @@ def animated():
     made = []
 
     def animate(drawing, **options):
-        made.append(Animated(drawing, rate=200.0, **options))
+        made.append(AnimatedSink(drawing, rate=200.0, **options))
         return made[-1]
 
     yield animate
@@ -91,7 +91,7 @@ def test_a_dead_animation_is_noticed_by_a_condition_too(animated):
     sink = animated(Flipbook(broken=True))
     assert ended(frames_of_flipbooks())
     with pytest.raises(LedError, match="the wire came off"):
-        sink.tell(condition(State.DEAF))
+        sink.show_status(condition(State.DEAF))
 
 
 def test_no_frame_comes_after_the_end(animated):

@@ -12,7 +12,7 @@ import pytest
 from headnod.config import LedsSection
 from headnod.errors import ConfigError
 from headnod.factory.output_factory import lamp, leds
-from headnod.outputs.leds.layouts import Light
+from headnod.outputs.leds.layouts import LedFrame
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def shelf():
 def test_a_lamp_listens_at_the_port_of_its_host_and_gets_the_gamma_of_its_section(shelf):
     host = f"127.0.0.1:{shelf.getsockname()[1]}"
     opened = lamp(LedsSection(kind="wled", host=host, count=1, brightness=1.0, gamma=1.0))
-    opened.paint(Light(np.array([0.5]), np.ones((1, 3))), 0.0)
+    opened.paint(LedFrame(np.array([0.5]), np.ones((1, 3))), 0.0)
     assert shelf.recv(2048)[10:] == bytes([128, 128, 128])
     opened.close()
 
@@ -57,10 +57,10 @@ PINS = """
 import os, sys
 from headnod.factory.output_factory import lamp
 from headnod.config import LedsSection
-from headnod.outputs.leds.layouts import Light
+from headnod.outputs.leds.layouts import LedFrame
 import numpy as np
 lit = lamp(LedsSection(kind="pins", pins={"1": 17}, brightness=1.0, gamma=1.0, active_low=sys.argv[1] == "low"))
-lit.paint(Light(np.array([0.2]), np.ones((1, 3))), 0.0)
+lit.paint(LedFrame(np.array([0.2]), np.ones((1, 3))), 0.0)
 from gpiozero import Device
 print(round(Device.pin_factory.pin(17).state, 2))
 """

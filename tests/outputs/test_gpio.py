@@ -4,7 +4,7 @@ import pytest
 from headnod.errors import LedError
 from headnod.outputs import show_all
 from headnod.outputs.leds.layouts import one_each
-from headnod.outputs.leds.lights import Lights
+from headnod.outputs.leds.lights import LedSink
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate
 
@@ -32,7 +32,7 @@ class UnpluggedBoard(Board):
 
 
 def test_bars_grow_frame_by_frame():
-    lights = Lights(board := Board(), rise=0.15, fall=0.9)
+    lights = LedSink(board := Board(), rise=0.15, fall=0.9)
     lights.show(estimate("jazz", jazz=1.0))
     for _ in range(3):
         lights.frame(0.1)
@@ -40,14 +40,14 @@ def test_bars_grow_frame_by_frame():
 
 
 def test_nothing_is_painted_before_a_frame_is_due():
-    lights = Lights(board := Board())
+    lights = LedSink(board := Board())
     lights.show(estimate("jazz", jazz=1.0))
-    lights.tell(condition(State.DEAF))
+    lights.show_status(condition(State.DEAF))
     assert board.painted == []
 
 
 def test_lights_are_dark_in_the_end_and_closed_once():
-    lights = Lights(board := Board())
+    lights = LedSink(board := Board())
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(1.0)
     lights.close()
@@ -59,7 +59,7 @@ def test_lights_are_dark_in_the_end_and_closed_once():
 
 
 def test_a_board_that_went_away_is_let_go_of_all_the_same():
-    lights = Lights(board := UnpluggedBoard())
+    lights = LedSink(board := UnpluggedBoard())
     with pytest.raises(LedError):
         lights.close()
     assert board.closed == 1
@@ -67,7 +67,7 @@ def test_a_board_that_went_away_is_let_go_of_all_the_same():
 
 
 def test_a_condition_is_shown_like_an_estimate():
-    lights = Lights(board := Board())
+    lights = LedSink(board := Board())
     assert show_all([lights], condition(State.DEAF)) == [lights]
     lights.frame(0.0)
     lights.frame(0.5)

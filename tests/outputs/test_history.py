@@ -48,7 +48,7 @@ def test_a_lost_microphone_ends_the_song_in_history_too(path):
     with listening(path) as history:
         for number in range(20):
             history.show(estimate(number))
-        history.tell(lost(20))
+        history.show_status(lost(20))
         for number in range(20, 40):
             history.show(estimate(number))
     assert [song.estimates for song in read_songs(path)] == [20, 20]
@@ -101,7 +101,7 @@ def test_nothing_is_written_while_nothing_is_heard(path):
     with listening(path) as history, closing(sqlite3.connect(path)) as witness:
         version = witness.execute("PRAGMA data_version").fetchone()
         for number in range(1000):
-            history.tell(lost(number))
+            history.show_status(lost(number))
         assert witness.execute("PRAGMA data_version").fetchone() == version
 
 

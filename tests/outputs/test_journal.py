@@ -44,22 +44,22 @@ def test_the_same_trouble_is_told_again_after_five_minutes_whatever_the_wall_clo
     clock = ManualClock()
     journal = Journal(monotonic=clock.monotonic)
     trouble = condition(State.WAITING)
-    journal.tell(trouble)
+    journal.show_status(trouble)
     trouble = msgspec.structs.replace(trouble, time=trouble.time + set_by)
     for _ in range(299):
         clock.seconds += 1.0
-        journal.tell(trouble)
+        journal.show_status(trouble)
     assert lines() == [("WARNING", "waiting for microphone: the state is waiting_for_microphone")]
     for _ in range(2):
         clock.seconds += 1.0
-        journal.tell(trouble)
+        journal.show_status(trouble)
         assert len(lines()) == 2
 
 
 def test_another_trouble_is_told_at_once(lines):
     journal = Journal()
-    journal.tell(condition(State.WAITING))
-    journal.tell(condition(State.BEHIND))
+    journal.show_status(condition(State.WAITING))
+    journal.show_status(condition(State.BEHIND))
     assert [text.partition(":")[0] for _, text in lines()] == ["waiting for microphone", "behind"]
 
 
@@ -77,7 +77,7 @@ def test_an_overdriven_microphone_is_a_warning_that_says_what_helps(lines):
 
 def test_a_recovery_is_told(lines):
     journal = Journal()
-    journal.tell(condition(State.WAITING))
+    journal.show_status(condition(State.WAITING))
     journal.show(estimate("jazz", jazz=0.81))
     assert lines()[1:] == [("INFO", "the microphone is heard again"), ("INFO", "jazz (0.81) at -20 dBFS")]
 
@@ -85,7 +85,7 @@ def test_a_recovery_is_told(lines):
 def test_after_a_gap_the_genre_is_told_anew(lines):
     journal = Journal()
     journal.show(estimate("jazz", jazz=0.81))
-    journal.tell(condition(State.WAITING))
+    journal.show_status(condition(State.WAITING))
     journal.show(estimate("jazz", jazz=0.81))
     assert [text for _, text in lines()].count("jazz (0.81) at -20 dBFS") == 2
 
@@ -94,7 +94,7 @@ def test_a_loose_plug_does_not_fill_the_journal(lines):
     clock = ManualClock()
     journal = Journal(monotonic=clock.monotonic)
     for _ in range(40):
-        journal.tell(condition(State.WAITING))
+        journal.show_status(condition(State.WAITING))
         journal.show(estimate("jazz", jazz=0.81))
         clock.seconds += 6.0
     assert sum(level == "WARNING" for level, _ in lines()) == 1

@@ -4,7 +4,7 @@ import time
 import msgspec
 import pytest
 
-from headnod.outputs.systemd import Notify
+from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate, silence
 
@@ -38,13 +38,13 @@ def manager(tmp_path):
 
 @pytest.fixture
 def notify(manager):
-    made = Notify(manager.address)
+    made = SystemdNotifier(manager.address)
     yield made
     made.close()
 
 
 def test_nothing_is_ready_before_something_was_heard(manager):
-    notify = Notify(manager.address)
+    notify = SystemdNotifier(manager.address)
     assert manager.heard() == []
     notify.close()
 
@@ -55,7 +55,7 @@ def test_the_first_estimate_is_ready_and_says_what_plays(manager, notify):
 
 
 def test_a_known_lack_of_a_microphone_is_ready_too(manager, notify):
-    notify.tell(condition(State.WAITING))
+    notify.show_status(condition(State.WAITING))
     assert manager.heard() == [
         {
             "WATCHDOG": "1",
@@ -74,7 +74,7 @@ def test_ready_is_said_once(manager, notify):
 def test_every_estimate_and_every_condition_feeds_the_watchdog(manager, notify):
     for _ in range(2):
         notify.show(silence())
-        notify.tell(condition(State.WAITING))
+        notify.show_status(condition(State.WAITING))
     assert [message["WATCHDOG"] for message in manager.heard()] == ["1"] * 4
 
 
@@ -96,7 +96,7 @@ def test_a_status_is_sent_when_it_is_new(manager, notify):
 
 
 def test_a_message_of_several_lines_becomes_a_status_of_one(manager, notify):
-    notify.tell(msgspec.structs.replace(condition(State.WAITING), message="busy\nMAINPID=1"))
+    notify.show_status(msgspec.structs.replace(condition(State.WAITING), message="busy\nMAINPID=1"))
     assert [message["STATUS"] for message in manager.heard()] == ["waiting for microphone: busy MAINPID=1"]
 
 
@@ -120,7 +120,7 @@ def test_the_end_is_told_once(manager, notify):
 
 def test_a_name_in_the_abstract_namespace_is_found():
     manager = Manager("@headnod-test-notify")
-    notify = Notify("@headnod-test-notify")
+    notify = SystemdNotifier("@headnod-test-notify")
     notify.show(silence())
     assert manager.heard()[0]["READY"] == "1"
     notify.close()

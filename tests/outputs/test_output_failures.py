@@ -22,7 +22,7 @@ class Kept:
         if self._error:
             raise self._error
 
-    def tell(self, why):
+    def show_status(self, why):
         self.told.append(why)
         if self._error:
             raise self._error

@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import pytest
 
-from headnod.outputs.leds.layouts import Light, bars, best, mood, one_each
+from headnod.outputs.leds.layouts import LedFrame, bars, best, mood, one_each
 from headnod.outputs.leds.preview import demonstration, png, write_preview
 from headnod.outputs.palette import GENRES, colour, colours
 
@@ -43,7 +43,7 @@ def test_a_png_opens_in_a_program_that_knows_png(tmp_path):
 
 
 def test_a_lit_light_glows_in_its_colour_and_a_dark_one_does_not(tmp_path):
-    light = Light(np.array([1.0, 0.0, 0.0]), np.array([colour("metal")] * 3) / 255)
+    light = LedFrame(np.array([1.0, 0.0, 0.0]), np.array([colour("metal")] * 3) / 255)
     write_preview(tmp_path / "lights.png", {"": light})
     picture = read_png((tmp_path / "lights.png").read_bytes()).astype(int)
     lit, dark = picture[40:54, 25:50], picture[40:54, 95:118]

@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from headnod.outputs.leds.layouts import Scene, bars, best, dark, mood, one_each, pattern
+from headnod.outputs.leds.layouts import Animation, bars, best, dark, mood, one_each, pattern
 from headnod.outputs.palette import GENRES, colour, colours
 from headnod.pipeline.estimate import UNKNOWN, State
 from support.estimates import condition, estimate, silence
@@ -11,10 +11,10 @@ LONG = 60.0
 
 
 def settled(layout, size, *heard):
-    scene = Scene(layout, size)
+    scene = Animation(layout, size)
     for each in heard:
-        scene.hear(each)
-        light = scene.after(LONG)
+        scene.show(each)
+        light = scene.frame(LONG)
     return light
 
 
@@ -59,11 +59,11 @@ def test_the_mood_is_the_colour_of_the_genre_that_is_heard():
 
 
 def test_the_mood_survives_hours_of_silence():
-    scene = Scene(mood, 5)
-    scene.hear(estimate("jazz", jazz=0.8))
-    scene.after(1.0)
-    scene.hear(silence())
-    assert all(np.isfinite(scene.after(5.0).pixels()).all() for _ in range(300))
+    scene = Animation(mood, 5)
+    scene.show(estimate("jazz", jazz=0.8))
+    scene.frame(1.0)
+    scene.show(silence())
+    assert all(np.isfinite(scene.frame(5.0).pixels()).all() for _ in range(300))
 
 
 @pytest.mark.parametrize("layout", [bars, best, mood, one_each(GENRES)])
@@ -79,11 +79,11 @@ def test_what_is_not_sure_is_dimmer_but_seen(layout):
 
 
 def test_bars_move_smoothly_between_estimates():
-    scene = Scene(one_each(["jazz"]), 1, rise=0.15, fall=0.9)
-    scene.hear(estimate("jazz", jazz=1.0))
-    rising = [float(scene.after(0.03).levels[0]) for _ in range(20)]
-    scene.hear(silence())
-    falling = [float(scene.after(0.03).levels[0]) for _ in range(20)]
+    scene = Animation(one_each(["jazz"]), 1, rise=0.15, fall=0.9)
+    scene.show(estimate("jazz", jazz=1.0))
+    rising = [float(scene.frame(0.03).levels[0]) for _ in range(20)]
+    scene.show(silence())
+    falling = [float(scene.frame(0.03).levels[0]) for _ in range(20)]
     assert rising == sorted(rising)
     assert falling == sorted(falling, reverse=True)
     assert rising[-1] > 0.97
@@ -91,18 +91,18 @@ def test_bars_move_smoothly_between_estimates():
 
 
 def test_a_lost_microphone_drops_every_bar_at_once():
-    scene = Scene(one_each(GENRES), 10)
-    scene.hear(estimate("jazz", **dict.fromkeys(GENRES, 1.0)))
-    scene.after(LONG)
-    scene.hear(condition(State.WAITING))
-    assert np.array_equal(scene.after(0.01).levels, pattern(State.WAITING, 10, 0.0).levels)
-    scene.hear(estimate("jazz", jazz=1.0))
-    assert scene.after(0.0).levels.max() == 0
+    scene = Animation(one_each(GENRES), 10)
+    scene.show(estimate("jazz", **dict.fromkeys(GENRES, 1.0)))
+    scene.frame(LONG)
+    scene.show(condition(State.WAITING))
+    assert np.array_equal(scene.frame(0.01).levels, pattern(State.WAITING, 10, 0.0).levels)
+    scene.show(estimate("jazz", jazz=1.0))
+    assert scene.frame(0.0).levels.max() == 0
 
 
 def test_lights_breathe_before_anything_was_heard():
-    scene = Scene(bars, 10)
-    seen = [float(scene.after(0.25).levels.max()) for _ in range(16)]
+    scene = Animation(bars, 10)
+    seen = [float(scene.frame(0.25).levels.max()) for _ in range(16)]
     assert min(seen) < 0.02
     assert 0.2 < max(seen) < 0.4
 
@@ -121,12 +121,12 @@ def test_a_deaf_microphone_does_not_look_like_one_that_is_waited_for():
 
 
 def test_a_condition_that_is_told_again_does_not_start_its_pattern_anew():
-    scene = Scene(bars, 10)
-    scene.hear(condition(State.WAITING))
-    scene.after(0.0)
-    scene.after(1.0)
-    scene.hear(condition(State.WAITING))
-    assert np.array_equal(scene.after(0.5).levels, pattern(State.WAITING, 10, 1.5).levels)
+    scene = Animation(bars, 10)
+    scene.show(condition(State.WAITING))
+    scene.frame(0.0)
+    scene.frame(1.0)
+    scene.show(condition(State.WAITING))
+    assert np.array_equal(scene.frame(0.5).levels, pattern(State.WAITING, 10, 1.5).levels)
 
 
 def test_stopping_is_dark():

@@ -10,11 +10,11 @@ import pytest
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.outputs.leds.layouts import Light
-from headnod.outputs.leds.lights import Lights
+from headnod.outputs.leds.layouts import LedFrame
+from headnod.outputs.leds.lights import LedSink
 from headnod.outputs.leds.spi import (
     WS2812_HERTZ,
-    Strip,
+    SpiStrip,
     StripSettings,
     apa102_frame,
     limited,
@@ -136,8 +136,8 @@ def test_the_last_apa102_gets_its_clocks_and_its_clones_their_reset(count):
 @pytest.mark.parametrize(("chip", "order", "sent"), [("ws2812", "RGB", [2, 1, 3]), ("apa102", "RGB", [3, 2, 1])])
 def test_a_strip_with_another_order_of_colours_gets_it(chip, order, sent):
     spi = Wire()
-    strip = Strip(StripSettings(chip=chip, count=1, order=order, brightness=1.0, gamma=1.0), spi)
-    strip.paint(Light(np.ones(1), np.array([[1, 2, 3]]) / 255), 0.0)
+    strip = SpiStrip(StripSettings(chip=chip, count=1, order=order, brightness=1.0, gamma=1.0), spi)
+    strip.paint(LedFrame(np.ones(1), np.array([[1, 2, 3]]) / 255), 0.0)
     read = read_ws2812(spi.frames[0])[0] if chip == "ws2812" else read_apa102(spi.frames[0])[0][0][1]
     assert read == sent
 
@@ -154,19 +154,19 @@ def read_rgbw(frame):
     [([255, 255, 255], [0, 0, 0, 255]), ([255, 100, 50], [205, 50, 0, 50]), ([0, 0, 9], [0, 0, 9, 0])],
 )
 def test_leds_with_a_white_one_show_with_it_what_is_white_in_a_colour(colour_shown, sent):
-    strip = Strip(StripSettings(count=2, rgbw=True, brightness=1.0, gamma=1.0), spi := Wire())
-    strip.paint(Light(np.ones(2), np.array([colour_shown] * 2) / 255), 0.0)
+    strip = SpiStrip(StripSettings(count=2, rgbw=True, brightness=1.0, gamma=1.0), spi := Wire())
+    strip.paint(LedFrame(np.ones(2), np.array([colour_shown] * 2) / 255), 0.0)
     assert read_rgbw(spi.frames[0]) == [sent] * 2
 
 
 def test_the_white_led_counts_in_the_current():
-    strip = Strip(StripSettings(count=300, rgbw=True, brightness=1.0, milliamps=1500), spi := Wire())
-    strip.paint(Light(np.ones(300), np.ones((300, 3))), 0.0)
+    strip = SpiStrip(StripSettings(count=300, rgbw=True, brightness=1.0, milliamps=1500), spi := Wire())
+    strip.paint(LedFrame(np.ones(300), np.ones((300, 3))), 0.0)
     assert 1300 < 20 * np.sum(read_rgbw(spi.frames[0])) / 255 < 1600
 
 
 def test_a_strip_shows_bars_in_the_colours_of_genres():
-    lights = Lights(Strip(StripSettings(count=20, brightness=1.0, gamma=1.0), spi := Wire()))
+    lights = LedSink(SpiStrip(StripSettings(count=20, brightness=1.0, gamma=1.0), spi := Wire()))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     shown = read_ws2812(spi.frames[-1])
@@ -177,18 +177,18 @@ def test_a_strip_shows_bars_in_the_colours_of_genres():
 @pytest.mark.parametrize("chip", ["ws2812", "apa102"])
 def test_half_a_bar_is_gamma_corrected(chip):
     spi = Wire()
-    Strip(StripSettings(chip=chip, count=1, brightness=1.0, gamma=2.2), spi).paint(
-        Light(np.array([0.5]), np.ones((1, 3))), 0
+    SpiStrip(StripSettings(chip=chip, count=1, brightness=1.0, gamma=2.2), spi).paint(
+        LedFrame(np.array([0.5]), np.ones((1, 3))), 0
     )
     shown = read_ws2812(spi.frames[0])[0] if chip == "ws2812" else read_apa102(spi.frames[0])[0][0][1]
     assert shown == [round(255 * 0.5**2.2)] * 3
 
 
 def test_brightness_dims_ws2812_by_colour_and_apa102_by_its_own_five_bits():
-    white = Light(np.ones(1), np.ones((1, 3)))
+    white = LedFrame(np.ones(1), np.ones((1, 3)))
     for chip in ("ws2812", "apa102"):
         spi = Wire()
-        Strip(StripSettings(chip=chip, count=1, brightness=0.2), spi).paint(white, 0.0)
+        SpiStrip(StripSettings(chip=chip, count=1, brightness=0.2), spi).paint(white, 0.0)
         if chip == "ws2812":
             assert read_ws2812(spi.frames[0]) == [[51, 51, 51]]
         else:
@@ -200,7 +200,7 @@ def test_brightness_dims_ws2812_by_colour_and_apa102_by_its_own_five_bits():
 def test_a_strip_never_draws_more_than_its_supply_gives(chip, brightness):
     spi = Wire()
     settings = StripSettings(chip=chip, count=300, brightness=brightness, milliamps=1500)
-    Strip(settings, spi).paint(Light(np.ones(300), np.ones((300, 3))), 0.0)
+    SpiStrip(settings, spi).paint(LedFrame(np.ones(300), np.ones((300, 3))), 0.0)
     if chip == "ws2812":
         full = np.sum(read_ws2812(spi.frames[0])) / 255
     else:
@@ -214,7 +214,7 @@ def test_little_light_is_not_dimmed():
 
 
 def test_a_strip_is_dark_and_its_bus_free_in_the_end():
-    lights = Lights(Strip(StripSettings(count=10), spi := Wire()))
+    lights = LedSink(SpiStrip(StripSettings(count=10), spi := Wire()))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     assert any(any(led) for led in read_ws2812(spi.frames[-1]))
@@ -224,7 +224,7 @@ def test_a_strip_is_dark_and_its_bus_free_in_the_end():
 
 
 def test_mood_lights_the_whole_strip():
-    lights = Lights(Strip(StripSettings(count=7, mode="mood", brightness=1.0, gamma=1.0), spi := Wire()))
+    lights = LedSink(SpiStrip(StripSettings(count=7, mode="mood", brightness=1.0, gamma=1.0), spi := Wire()))
     lights.show(estimate("disco", disco=1.0))
     lights.frame(60.0)
     assert read_ws2812(spi.frames[-1]) == [list(colour("disco"))] * 7
@@ -234,9 +234,9 @@ def test_mood_lights_the_whole_strip():
 
 
 def test_a_bus_that_went_away_is_named():
-    strip = Strip(StripSettings(count=1, spi="1.2"), CutWire())
+    strip = SpiStrip(StripSettings(count=1, spi="1.2"), CutWire())
     with pytest.raises(LedError, match=r"strip on SPI 1\.2: No such device"):
-        strip.paint(Light(np.ones(1), np.ones((1, 3))), 0.0)
+        strip.paint(LedFrame(np.ones(1), np.ones((1, 3))), 0.0)
 
 
 @pytest.mark.skipif(Path("/dev/spidev0.0").exists(), reason="this machine has SPI")

@@ -134,7 +134,7 @@ def test_since_when_stays_while_the_genre_does(screen):
 
 def test_a_condition_drops_the_bars_and_says_why(screen):
     screen.terminal.show(JAZZ)
-    screen.terminal.tell(condition(State.WAITING))
+    screen.terminal.show_status(condition(State.WAITING))
     lines = screen.lines()
     assert not any("█" in line for line in lines)
     assert lines[-1] == "waiting for microphone: the state is waiting_for_microphone"
@@ -157,7 +157,7 @@ def test_a_narrow_terminal_shows_the_whole_reason_of_a_condition(width, begun, e
     screen = Screen(width, 24, encoding=encoding)
     if begun:
         screen.terminal.show(JAZZ)
-    screen.terminal.tell(msgspec.structs.replace(condition(State.WAITING), message=WAITING))
+    screen.terminal.show_status(msgspec.structs.replace(condition(State.WAITING), message=WAITING))
     lines = screen.lines()
     assert all(cell_len(line) < width for line in lines)
     assert " ".join(lines).endswith(f"waiting for microphone: {WAITING}")
@@ -167,7 +167,7 @@ def test_a_narrow_terminal_shows_the_whole_reason_of_a_condition(width, begun, e
 def test_a_reason_without_spaces_or_with_wide_letters_is_wrapped_too():
     screen = Screen(30)
     reason = "/home/someone/" + "録音" * 20
-    screen.terminal.tell(msgspec.structs.replace(condition(State.WAITING), message=reason))
+    screen.terminal.show_status(msgspec.structs.replace(condition(State.WAITING), message=reason))
     lines = screen.lines()
     assert all(cell_len(line) < 30 for line in lines)
     assert "".join(lines).endswith(reason)
@@ -177,7 +177,7 @@ def test_a_reason_without_spaces_or_with_wide_letters_is_wrapped_too():
 def test_where_lines_are_few_the_reason_goes_before_the_bars():
     screen = Screen(30, 7)
     screen.terminal.show(JAZZ)
-    screen.terminal.tell(msgspec.structs.replace(condition(State.WAITING), message=WAITING))
+    screen.terminal.show_status(msgspec.structs.replace(condition(State.WAITING), message=WAITING))
     assert " ".join(screen.lines()).endswith(WAITING)
     screen.terminal.close()
 
@@ -210,7 +210,7 @@ def test_names_that_the_terminal_would_obey_are_spelled_out():
     title = screen.lines()[0]
     assert title.startswith(r"headnod  genre\x1b]0;title\x07-1.0.0  a\x1b[2Jb.ogg")
     assert "  -20 dBFS |||" in title
-    screen.terminal.tell(msgspec.structs.replace(condition(State.WAITING), message="no 'mic\x1b[5m'"))
+    screen.terminal.show_status(msgspec.structs.replace(condition(State.WAITING), message="no 'mic\x1b[5m'"))
     assert r"no 'mic\x1b[5m'" in screen.lines()[-1]
     screen.terminal.close()
 
@@ -235,12 +235,12 @@ def test_the_picture_fits_into_any_room(width, height):
         assert all(len(line) <= width for line in lines)
 
     fits()
-    screen.terminal.tell(condition(State.WAITING))
+    screen.terminal.show_status(condition(State.WAITING))
     fits()
     for heard in (JAZZ, silence()):
         screen.terminal.show(heard)
         fits()
-    screen.terminal.tell(condition(State.BEHIND))
+    screen.terminal.show_status(condition(State.BEHIND))
     fits()
     screen.terminal.close()
 
@@ -307,7 +307,7 @@ def test_letters_have_the_terminals_own_colour_and_strength():
     for show in (
         lambda: screen.terminal.show(JAZZ),
         lambda: screen.terminal.show(overdriven),
-        lambda: screen.terminal.tell(condition(State.WAITING)),
+        lambda: screen.terminal.show_status(condition(State.WAITING)),
     ):
         show()
         screen.clock.seconds += 60.0
@@ -353,7 +353,7 @@ def test_the_picture_that_is_left_while_nothing_is_heard_has_no_bars():
     screen = Screen()
     screen.terminal.show(JAZZ)
     screen.lines()
-    screen.terminal.tell(condition(State.STOPPING))
+    screen.terminal.show_status(condition(State.STOPPING))
     screen.terminal.close()
     assert not any("█" in line for line in picture_left_behind(screen))
 
@@ -392,7 +392,7 @@ def test_another_thread_may_draw_while_a_model_of_other_labels_takes_over():
     drawing.start()
     for _ in range(150):
         screen.terminal.show(JAZZ)
-        screen.terminal.tell(condition(State.WAITING))
+        screen.terminal.show_status(condition(State.WAITING))
         screen.terminal.show(three)
     done.set()
     drawing.join()

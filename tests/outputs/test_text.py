@@ -16,7 +16,7 @@ def plain(*heard):
     out = io.StringIO()
     sink = PlainLines(out)
     for each in heard:
-        (sink.show if isinstance(each, Estimate) else sink.tell)(each)
+        (sink.show if isinstance(each, Estimate) else sink.show_status)(each)
     sink.close()
     return out.getvalue().splitlines()
 
@@ -64,7 +64,7 @@ def test_an_evening_of_hours_keeps_its_minutes():
 def test_json_can_be_read_back(heard):
     out = io.StringIO()
     sink = JsonLines(out)
-    (sink.show if isinstance(heard, Estimate) else sink.tell)(heard)
+    (sink.show if isinstance(heard, Estimate) else sink.show_status)(heard)
     sink.close()
     assert out.getvalue().endswith("\n")
     assert out.getvalue().count("\n") == 1

@@ -5,9 +5,9 @@ import struct
 import numpy as np
 import pytest
 
-from headnod.outputs.leds.layouts import RELEASE, RELEASE_PAUSED, Light
-from headnod.outputs.leds.lights import Lights
-from headnod.outputs.leds.wled import Wled, WledSettings, ddp_packets, udp_to
+from headnod.outputs.leds.layouts import RELEASE, RELEASE_PAUSED, LedFrame
+from headnod.outputs.leds.lights import LedSink
+from headnod.outputs.leds.wled import WledLamp, WledSettings, ddp_packets, udp_to
 from headnod.outputs.palette import colour
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate, silence
@@ -91,7 +91,7 @@ def wled():
     made = []
 
     def connect(host="127.0.0.1", clock=None, **settings):
-        made.append(Wled(WledSettings(host=host, **settings), clock=clock or Clock()))
+        made.append(WledLamp(WledSettings(host=host, **settings), clock=clock or Clock()))
         return made[-1]
 
     yield connect
@@ -100,11 +100,11 @@ def wled():
 
 
 def lit(count, level=1.0):
-    return Light(np.full(count, level), np.ones((count, 3)))
+    return LedFrame(np.full(count, level), np.ones((count, 3)))
 
 
 def test_a_lamp_shows_bars_in_the_colours_of_genres(lamp, wled):
-    lights = Lights(wled(port=lamp.port, count=20, gamma=1.0))
+    lights = LedSink(wled(port=lamp.port, count=20, gamma=1.0))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     shown = lamp.frame()
@@ -155,7 +155,7 @@ def test_a_frame_that_is_not_new_is_sent_again_only_to_keep_the_lamp(lamp, wled)
 
 
 def test_the_lamp_is_dark_in_the_end(lamp, wled):
-    lights = Lights(wled(port=lamp.port, count=2))
+    lights = LedSink(wled(port=lamp.port, count=2))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     lamp.frame()
@@ -172,7 +172,7 @@ def test_a_lamp_that_nobody_knows_is_a_warning_that_names_it(wled, caplog):
 
 
 def test_a_lost_lamp_is_one_warning_in_five_minutes(book, caplog):
-    strip = Wled(WledSettings(host=NOWHERE, count=1), clock=(clock := Clock()), connect=book)
+    strip = WledLamp(WledSettings(host=NOWHERE, count=1), clock=(clock := Clock()), connect=book)
     with caplog.at_level(logging.WARNING):
         for clock.now in range(0, 299, 10):
             strip.paint(lit(1), 10.0)
@@ -183,7 +183,7 @@ def test_a_lost_lamp_is_one_warning_in_five_minutes(book, caplog):
 
 
 def test_a_name_is_asked_for_again_only_after_a_while(book):
-    strip = Wled(WledSettings(host=NOWHERE, count=1), clock=(clock := Clock()), connect=book)
+    strip = WledLamp(WledSettings(host=NOWHERE, count=1), clock=(clock := Clock()), connect=book)
     for clock.now, asked in [(0.0, 1), (9.9, 1), (10.0, 2), (19.9, 2), (20.0, 3)]:
         strip.paint(lit(1), 0.0)
         assert len(book.asked) == asked
@@ -206,13 +206,13 @@ def test_a_lamp_that_was_off_is_lit_when_it_is_back(lamp, wled, caplog):
 
 
 def test_the_end_asks_for_no_name(book):
-    lights = Lights(Wled(WledSettings(host=NOWHERE, count=1), clock=Clock(), connect=book))
+    lights = LedSink(WledLamp(WledSettings(host=NOWHERE, count=1), clock=Clock(), connect=book))
     lights.close()
     assert book.asked == []
 
 
 def test_a_closed_lamp_is_not_looked_for(book):
-    strip = Wled(WledSettings(host=NOWHERE, count=1), clock=Clock(), connect=book)
+    strip = WledLamp(WledSettings(host=NOWHERE, count=1), clock=Clock(), connect=book)
     strip.close()
     strip.paint(lit(1), 9.0)
     assert book.asked == []
@@ -233,7 +233,7 @@ def closed_port():
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_lamp_that_answers_at_one_of_its_addresses_is_lit(lamp, closed_port, caplog, order):
     connect = to(*[closed_port, lamp.port][::order])
-    strip = Wled(WledSettings(host="127.0.0.1", count=1, gamma=1.0), clock=Clock(), connect=connect)
+    strip = WledLamp(WledSettings(host="127.0.0.1", count=1, gamma=1.0), clock=Clock(), connect=connect)
     for step in range(1, 31):
         strip.paint(lit(1, step / 30), 0.0)
         assert lamp.frame() == [[round(255 * step / 30)] * 3]
@@ -242,7 +242,7 @@ def test_a_lamp_that_answers_at_one_of_its_addresses_is_lit(lamp, closed_port, c
 
 
 def test_an_address_that_failed_is_tried_again_after_a_while(lamp, closed_port):
-    strip = Wled(
+    strip = WledLamp(
         WledSettings(host="127.0.0.1", count=1, gamma=1.0), clock=(clock := Clock()), connect=to(closed_port, lamp.port)
     )
     for step in range(1, 5):
@@ -257,7 +257,7 @@ def test_an_address_that_failed_is_tried_again_after_a_while(lamp, closed_port):
 
 
 def test_a_lamp_that_answers_at_no_address_is_lost(closed_port, caplog):
-    strip = Wled(
+    strip = WledLamp(
         WledSettings(host="127.0.0.1", count=1), clock=Clock(), connect=to(closed_port, closed_port, closed_port)
     )
     for step in range(1, 5):
@@ -281,12 +281,12 @@ def lights(lamp, wled):
 
     class Evening:
         def __init__(self):
-            self.lights = Lights(wled(port=lamp.port, count=1, mode="mood", gamma=1.0))
+            self.lights = LedSink(wled(port=lamp.port, count=1, mode="mood", gamma=1.0))
             self.show(estimate("jazz", jazz=1.0), 3.0)
 
         def show(self, heard, seconds):
             """Every frame that the lamp got, a tenth of a second apart."""
-            (self.lights.show if hasattr(heard, "genre") else self.lights.tell)(heard)
+            (self.lights.show if hasattr(heard, "genre") else self.lights.show_status)(heard)
             for _ in range(round(10 * seconds)):
                 self.lights.frame(0.1)
             frames = []

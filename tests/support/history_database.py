@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import structs
 
 from headnod.clock import Clock
-from headnod.outputs.history.recorder import History, HistorySettings
+from headnod.outputs.history.recorder import HistoryRecorder, HistorySettings
 from headnod.outputs.history.records import read_estimates
 from headnod.pipeline.estimate import SILENCE
 from headnod.pipeline.songs import SongSegmenter, SongSettings
@@ -35,7 +35,7 @@ def estimate(index, *, genre=None, model="genre-0.1.0", labels=GTZAN):
     )
 
 
-class Remembering(History):
+class Remembering(HistoryRecorder):
     """A history whose clocks show when what it is shown was made, and whose wall clock may be set."""
 
     def __init__(self, path, *, kept=True, boot="b1", **settings):
@@ -50,9 +50,9 @@ class Remembering(History):
         self.up = estimate.monotonic
         super().show(estimate)
 
-    def tell(self, condition):
+    def show_status(self, condition):
         self.up = UP + (condition.time - START).total_seconds()
-        super().tell(condition)
+        super().show_status(condition)
 
     def hear(self, number):
         """Show an estimate as the listener would make it by this clock."""

@@ -36,7 +36,7 @@ def install(system, *words):
     return ended.stderr
 
 
-def is_there(system, name):
+def path_exists(system, name):
     path = Path(system, name)
     return path.exists() or path.is_symlink()
 
@@ -56,9 +56,9 @@ def make_old(system):
 
 def test_everything_is_in_its_place(installed):
     system, _ = installed
-    assert {name for name in MADE if is_there(system, name)} == MADE
+    assert {name for name in MADE if path_exists(system, name)} == MADE
     for service in SERVICES:
-        assert is_there(system, f"etc/systemd/system/multi-user.target.wants/{service}")
+        assert path_exists(system, f"etc/systemd/system/multi-user.target.wants/{service}")
 
 
 def test_the_installer_says_what_it_did(installed):
@@ -138,7 +138,7 @@ def test_uninstalling_keeps_configuration_and_history(system):
     history.parent.mkdir(parents=True)
     history.touch()
     install(system, "--uninstall")
-    assert {name for name in MADE if is_there(system, name)} == {"etc/headnod/headnod.toml"}
+    assert {name for name in MADE if path_exists(system, name)} == {"etc/headnod/headnod.toml"}
     assert history.exists()
     assert names(system) == []
 
@@ -162,13 +162,13 @@ def test_a_dashboard_that_was_switched_off_stays_so_and_is_brought_up_to_date(sy
     unit.write_text("[Unit]\n")
     install(system)
     assert "headnod dashboard" in unit.read_text()
-    assert not is_there(system, enabled)
+    assert not path_exists(system, enabled)
 
 
 def test_there_is_no_dashboard_where_nobody_asked_for_one(system):
     install(system, "--uninstall", "--purge")
     said = install(system)
-    assert {name for name in MADE if not is_there(system, name)} == {"etc/systemd/system/headnod-dashboard.service"}
+    assert {name for name in MADE if not path_exists(system, name)} == {"etc/systemd/system/headnod-dashboard.service"}
     assert "dashboard" not in said
     ended = roots.run(system, "headnod", "dashboard")
     assert f"sudo {INSTALL} --dashboard" in ended.stderr

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from headnod import __version__
 from headnod.cli import completion_command
-from headnod.cli.parser import Parser, survive_any_locale
+from headnod.cli.parser import Parser, tolerate_any_locale
 from headnod.errors import HeadnodError
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod_train import cli
 from headnod_train.cli.command_options import plain_console
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    survive_any_locale()
+    tolerate_any_locale()
     options = command_parser().parse_args(arguments)
     log = plain_console(stderr=True)
     try:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(log: Console, text: str) -> None:
-    log.print(legible(f"headnod-train: {text}"), soft_wrap=True)
+    log.print(printable(f"headnod-train: {text}"), soft_wrap=True)
 
 
 def command_parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from headnod.cli.options import add_config, add_model, load_config, service_beside, values_set, way_out_of_denial
-from headnod.escaping import legible
+from headnod.escaping import printable
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
 
@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> int:
     """Print a line for every part."""
     import msgspec  # noqa: PLC0415
 
-    from headnod.config.validation import service_refusals  # noqa: PLC0415
-    from headnod.diagnostics import Finding, checkup  # noqa: PLC0415
+    from headnod.config.validation import service_errors  # noqa: PLC0415
+    from headnod.diagnostics import CheckResult, run_checks  # noqa: PLC0415
     from headnod.errors import AccessError  # noqa: PLC0415
 
     flags = {
@@ -42,21 +42,21 @@ def run(options: argparse.Namespace) -> int:
     loaded = load_config(options, flags)
     worst = 0
 
-    def tell(finding: Finding) -> None:
+    def tell(finding: CheckResult) -> None:
         finding = msgspec.structs.replace(finding, message=loaded.located(finding.message))
         if options.json:
             print(msgspec.json.encode(finding).decode(), flush=True)  # noqa: T201
         else:
-            print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {legible(finding.message)}", flush=True)  # noqa: T201
+            print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {printable(finding.message)}", flush=True)  # noqa: T201
 
-    tell(Finding("configuration", "well", values_set(loaded)))
+    tell(CheckResult("configuration", "well", values_set(loaded)))
     service = service_beside(options)
-    for refusal in service_refusals(loaded.config, service) if service is not None else []:
+    for refusal in service_errors(loaded.config, service) if service is not None else []:
         # Access that is denied here is told by the part that needs it.
         if not isinstance(refusal, AccessError):
-            tell(Finding("service", "fault", str(refusal)))
+            tell(CheckResult("service", "fault", str(refusal)))
             worst = 1
-    for finding in checkup(loaded.config, service, denied=way_out_of_denial):
+    for finding in run_checks(loaded.config, service, denied=way_out_of_denial):
         tell(finding)
         worst = max(worst, finding.verdict == "fault")
     return worst

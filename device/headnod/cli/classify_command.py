@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from headnod.cli.options import add_config, add_model, explained, load_config
-from headnod.escaping import columns, legible, padded
+from headnod.escaping import columns, padded, printable
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
             print(msgspec.json.encode(verdict).decode(), flush=True)  # noqa: T201
         else:
             short = "  short" if verdict.short else ""
-            name, genre = padded(_shown(file), width), padded(legible(verdict.genre), 10)
+            name, genre = padded(_shown(file), width), padded(printable(verdict.genre), 10)
             print(f"{name}  {genre} {verdict.confidence:.2f}{short}", flush=True)  # noqa: T201
     return 1 if failed else 0
 
@@ -78,4 +78,4 @@ def _named(file: str) -> str:
 
 
 def _shown(file: str) -> str:
-    return legible(_named(file))
+    return printable(_named(file))

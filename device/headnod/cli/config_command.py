@@ -44,7 +44,7 @@ def run_check(options: argparse.Namespace) -> int:
     """Print every refusal, or that there is none."""
     import logging  # noqa: PLC0415
 
-    from headnod.config.validation import doubts, refusals, service_refusals  # noqa: PLC0415
+    from headnod.config.validation import config_errors, ineffective_settings, service_errors  # noqa: PLC0415
     from headnod.factory import output_factory  # noqa: PLC0415
     from headnod.sandbox import Sandbox  # noqa: PLC0415
     from headnod.service import readable_folder  # noqa: PLC0415
@@ -53,14 +53,14 @@ def run_check(options: argparse.Namespace) -> int:
     loaded, log = load_config(options), logging.getLogger(__name__)
     config, service = loaded.config, service_beside(options)
 
-    for doubt in doubts(config):
+    for doubt in ineffective_settings(config):
         log.warning("%s", loaded.located(doubt))
     state = output_factory.state_beside(config.history, service)
     # Only LEDs on pins depend on which model was installed.
     asked = state is not None and readable_folder(state) and any(output.pins for output in config.leds)
     installed = ModelManager(state, lambda _progress: None).folder(config) if asked else None
-    found = refusals(config, installed, of_service=service is not None and Sandbox(service.unit).installed)
-    found += service_refusals(config, service) if service is not None else []
+    found = config_errors(config, installed, of_service=service is not None and Sandbox(service.unit).installed)
+    found += service_errors(config, service) if service is not None else []
     lines = dict.fromkeys(located(options, refusal) for refusal in found)
     for line in lines:
         log.error("%s", line)

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     import time  # noqa: PLC0415
 
     from headnod.config.validation import validate_dashboard  # noqa: PLC0415
-    from headnod.dashboard.event_stream import Stream  # noqa: PLC0415
+    from headnod.dashboard.event_stream import EventStream  # noqa: PLC0415
     from headnod.dashboard.fleet import Fleet  # noqa: PLC0415
     from headnod.dashboard.server import serve  # noqa: PLC0415
     from headnod.dashboard.server_address import listen_at, url_of  # noqa: PLC0415
@@ -54,6 +54,6 @@ def run(options: argparse.Namespace) -> None:
         link.start()
         try:
             logging.getLogger(__name__).info("the dashboard is at %s", url_of(listening[0]))
-            serve(Stream(fleet, lambda: link.reason, now=time.time), access, listening)
+            serve(EventStream(fleet, lambda: link.reason, now=time.time), access, listening)
         finally:
             link.close()

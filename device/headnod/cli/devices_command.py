@@ -7,7 +7,7 @@ import json
 import logging
 from dataclasses import asdict
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     there = listing()
     found = there.devices
     for shut in there.closed:
-        _log.warning("%s", legible(f"{shut.names[0]} {shut.reason}"))
+        _log.warning("%s", printable(f"{shut.names[0]} {shut.reason}"))
     if options.json:
         print(json.dumps([asdict(device) for device in found]))  # noqa: T201
         return 0 if found else 1
@@ -41,6 +41,6 @@ def run(options: argparse.Namespace) -> int:
         mark = "*" if device is usual else " "
         channels = "channel" if device.channels == 1 else "channels"
         also = f"  also {', '.join(device.others)}" if device.others else ""
-        print(legible(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} {channels}{also}"))  # noqa: T201
+        print(printable(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} {channels}{also}"))  # noqa: T201
     print("* is used if none is named")  # noqa: T201
     return 0

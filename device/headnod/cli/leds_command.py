@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headnod.cli.options import add_config, add_model, load_config
 
 if TYPE_CHECKING:
-    from headnod.outputs.leds.layouts import Light
+    from headnod.outputs.leds.layouts import LedFrame
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     }
     config = load_config(options, flags).config
     labels = read_manifest(configured_model(config.model.name)).labels
-    moments: dict[str, Light] = {}
+    moments: dict[str, LedFrame] = {}
     for number, section in enumerate(config.leds, 1):
         lights, size = layout(section)
         output = f"{number} {section.kind}: " if len(config.leds) > 1 else ""

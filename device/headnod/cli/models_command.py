@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headnod.cli.options import add_config, explained, load_config, service_beside
 from headnod.cli.parser import at_least
-from headnod.escaping import legible
+from headnod.escaping import printable
 
 if TYPE_CHECKING:
     from headnod.config import Config
@@ -99,7 +99,7 @@ def run_list(options: argparse.Namespace) -> int:
             row = {"model": model, "serial": serial, "origin": origin, "listens": mark, "folder": str(folder)}
             print(msgspec.json.encode(row).decode())  # noqa: T201
         else:
-            print(legible(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}"))  # noqa: T201
+            print(printable(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}"))  # noqa: T201
     return int(store is None)
 
 
@@ -114,7 +114,7 @@ def run_verify(options: argparse.Namespace) -> int:
     named = {name: folder for folder in models() for name in (folder.name, folder.name.rpartition("-")[0])}
     path = store.path(stored) if store is not None and stored else named.get(options.bundle, Path(options.bundle))
     for line in inspect_bundle(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
-        print(legible(line), flush=True)  # noqa: T201
+        print(printable(line), flush=True)  # noqa: T201
     return int(store is None)
 
 
@@ -229,7 +229,7 @@ def _installer(options: argparse.Namespace, config: Config) -> Installer:
 
     def tell(progress: Progress) -> None:
         told = f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"
-        print(legible(told), flush=True)  # noqa: T201
+        print(printable(told), flush=True)  # noqa: T201
 
     model = config.model
     return Installer(_state(options, config), model.keys, tell, budget=_budget(config), windows=model.probation)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from headnod.cli.options import add_config, load_config, located, service_beside
-from headnod.escaping import legible
+from headnod.escaping import printable
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
 
@@ -43,7 +43,7 @@ def run_test(options: argparse.Namespace) -> int:
 
     import msgspec  # noqa: PLC0415
 
-    from headnod.config.validation import broker_refusals  # noqa: PLC0415
+    from headnod.config.validation import broker_errors  # noqa: PLC0415
     from headnod.errors import MissingExtraError  # noqa: PLC0415
     from headnod.extras import how_to_install  # noqa: PLC0415
     from headnod.factory.broker_factory import broker, client_id, topics  # noqa: PLC0415
@@ -62,13 +62,13 @@ def run_test(options: argparse.Namespace) -> int:
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
     worst = 0
     reached = broker(section, client_id=client_id(ours))
-    refused = broker_refusals(config, service) if service is not None else []
+    refused = broker_errors(config, service) if service is not None else []
     steps = probe(reached, ours, written=example_messages(config), rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
     for step in itertools.chain(steps, (Step("service", "fault", located(options, each)) for each in refused)):
         if options.json:
             print(msgspec.json.encode(step).decode(), flush=True)  # noqa: T201
         else:
-            print(f"{_MARKS[step.verdict]:<8} {step.step:<12} {legible(step.message)}", flush=True)  # noqa: T201
+            print(f"{_MARKS[step.verdict]:<8} {step.step:<12} {printable(step.message)}", flush=True)  # noqa: T201
         worst = max(worst, step.verdict == "fault")
     return worst
 

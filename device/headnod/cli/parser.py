@@ -66,7 +66,7 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def survive_any_locale() -> None:
+def tolerate_any_locale() -> None:
     """Print what the terminal's alphabet lacks as question marks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

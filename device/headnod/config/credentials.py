@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from headnod.errors import AccessError, ConfigAccessError, ConfigError
-from headnod.service import is_there
+from headnod.service import path_exists
 
 _FOLDER = "CREDENTIALS_DIRECTORY"
 
@@ -33,10 +33,10 @@ def readable_file(setting: str, name: str) -> Path | None:
     path = Path(name)
     if os.access(path, os.R_OK):
         return path
-    if (credential := handed_over(path.name)) is not None:
+    if (credential := systemd_credential(path.name)) is not None:
         return credential
     try:
-        there = is_there(path)
+        there = path_exists(path)
     except AccessError:
         there = True
     if not there:
@@ -51,7 +51,7 @@ def readable_file(setting: str, name: str) -> Path | None:
     raise ConfigAccessError(message)
 
 
-def handed_over(*names: str) -> Path | None:
+def systemd_credential(*names: str) -> Path | None:
     """The first of these credentials that systemd handed over and that is not empty."""
     folder = os.environ.get(_FOLDER)
     for name in names if folder else ():
@@ -76,4 +76,4 @@ def password_file(kind: str, setting: str, name: str) -> Path | None:
     Raises:
         ConfigError: This process may not read it.
     """
-    return readable_file(setting, name) or handed_over(kind, f"headnod.{kind}")
+    return readable_file(setting, name) or systemd_credential(kind, f"headnod.{kind}")

@@ -27,10 +27,10 @@ from headnod.errors import AccessError, AudioError, ConfigAccessError, ConfigErr
 from headnod.inference.manifest import read_manifest
 from headnod.resources import configured_model
 from headnod.sandbox import UNITS, Sandbox
-from headnod.service import MAIN, Service, is_there
+from headnod.service import MAIN, Service, path_exists
 
 if TYPE_CHECKING:
-    from headnod.dashboard.auth import Access
+    from headnod.dashboard.auth import Authenticator
 
 DASHBOARD_PASSWORD = "dashboard_password"  # noqa: S105 - its name
 """The file and the credential of systemd that hold the page's password."""
@@ -52,7 +52,7 @@ def validate_listener(config: Config) -> Config:
     return config
 
 
-def validate_dashboard(config: Config) -> Access:
+def validate_dashboard(config: Config) -> Authenticator:
     """The rule of access to the page, if `headnod dashboard` may serve it with this configuration.
 
     Raises:
@@ -64,7 +64,9 @@ def validate_dashboard(config: Config) -> Access:
     return access(config.dashboard)
 
 
-def refusals(config: Config, installed_model: Path | None = None, *, of_service: bool = False) -> list[HeadnodError]:
+def config_errors(
+    config: Config, installed_model: Path | None = None, *, of_service: bool = False
+) -> list[HeadnodError]:
     """Everything that this configuration is refused for; empty if it can be used.
 
     Args:
@@ -93,7 +95,7 @@ def refusals(config: Config, installed_model: Path | None = None, *, of_service:
     return found
 
 
-def service_refusals(config: Config, service: Service, *, units: Path = UNITS) -> list[HeadnodError]:
+def service_errors(config: Config, service: Service, *, units: Path = UNITS) -> list[HeadnodError]:
     """Everything that a service may not use of a configuration, though the person who checks it may.
 
     Args:
@@ -116,15 +118,15 @@ def service_refusals(config: Config, service: Service, *, units: Path = UNITS) -
     return found
 
 
-def broker_refusals(config: Config, service: Service, *, units: Path = UNITS) -> list[HeadnodError]:
+def broker_errors(config: Config, service: Service, *, units: Path = UNITS) -> list[HeadnodError]:
     """What keeps a service from the broker, though the person who tests the way there may go it.
 
-    Unlike `service_refusals`, the broker's name is looked up.
+    Unlike `service_errors`, the broker's name is looked up.
     """
     sandbox = Sandbox(service.unit, units=units)
     if not sandbox.installed:
         return []
-    found = [each for each in service_refusals(config, service, units=units) if str(each).startswith("mqtt.")]
+    found = [each for each in service_errors(config, service, units=units) if str(each).startswith("mqtt.")]
     host, _ = split_address(config.mqtt.host)
     if not sandbox.unreachable(host):
         found += _refusal("mqtt.host", host, _unreachable_name(host, sandbox))
@@ -175,7 +177,7 @@ def _rights(setting: str, name: str, reason: Callable[[Path], str]) -> Iterator[
     path = Path(name)
     try:
         # A file that is absent is refused with or without a service.
-        if name and path.is_absolute() and is_there(path):
+        if name and path.is_absolute() and path_exists(path):
             yield from _refusal(setting, path, reason(path))
     except AccessError as error:
         yield ConfigAccessError(f"{setting}: {error}")
@@ -216,7 +218,7 @@ def _shared(config: Config, other: Path) -> Iterator[HeadnodError]:
         yield ConfigError(message)
 
 
-def doubts(config: Config) -> list[str]:
+def ineffective_settings(config: Config) -> list[str]:
     """Settings that have no effect beside the others, a line each."""
     mqtt, microphone, told = config.mqtt, config.microphone, []
     if mqtt.host and not mqtt.tls:
@@ -234,13 +236,13 @@ def doubts(config: Config) -> list[str]:
     return told
 
 
-def access(section: DashboardSection) -> Access:
+def access(section: DashboardSection) -> Authenticator:
     """Who may look at the page.
 
     Raises:
         ConfigError: It would be open to others without a password, or the password cannot be used.
     """
-    from headnod.dashboard.auth import Access, is_local, password_from  # noqa: PLC0415 - for the dashboard only
+    from headnod.dashboard.auth import Authenticator, is_local, password_from  # noqa: PLC0415 - for the dashboard only
 
     path = password_file(DASHBOARD_PASSWORD, "dashboard.password_file", section.password_file)
     if path is None and not is_local(section.host):
@@ -250,7 +252,7 @@ def access(section: DashboardSection) -> Access:
             "or serve at 127.0.0.1)"
         )
         raise ConfigError(message)
-    return Access(None if path is None else password_from(path), monotonic=time.monotonic)
+    return Authenticator(None if path is None else password_from(path), monotonic=time.monotonic)
 
 
 def _model(config: Config) -> None:
@@ -282,7 +284,7 @@ def _history(config: Config, *, of_service: bool) -> None:
     path = Path(config.history.path)
     folder, fault = path.parent, ""
     with _setting("history.path"):
-        if not is_there(folder):
+        if not path_exists(folder):
             fault = f"there is no folder {folder} (make it with mkdir -p, or set another history.path)"
         elif not folder.is_dir():
             fault = f"{folder} is not a folder (set another history.path)"
@@ -290,7 +292,7 @@ def _history(config: Config, *, of_service: bool) -> None:
             fault = f"this user may not write into {folder} (change its owner or mode, or set another history.path)"
         else:
             check_kind(path)
-            if not of_service and is_there(path) and not os.access(path, os.W_OK):
+            if not of_service and path_exists(path) and not os.access(path, os.W_OK):
                 fault = "this user may not write to it (change its owner or mode, or set another history.path)"
         if fault:
             message = f"{path}: {fault}"

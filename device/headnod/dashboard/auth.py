@@ -39,16 +39,16 @@ _ADDRESSES = 1024
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-class Verdict(Enum):
+class AuthResult(Enum):
     """What becomes of a request."""
 
-    WELCOME = 200
+    ALLOWED = 200
     NO_PASSWORD = 401
     WRONG_HOST = 421
     TOO_MANY = 429
 
 
-class Access:
+class Authenticator:
     """Judges requests."""
 
     def __init__(self, password: str | None, *, monotonic: Callable[[], float]) -> None:
@@ -58,7 +58,7 @@ class Access:
         self._told: deque[float] = deque(maxlen=LINES)
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def judge(self, *, host: str, authorization: str, address: str) -> Verdict:
+    def authorize(self, *, host: str, authorization: str, address: str) -> AuthResult:
         """Whether a request may be answered.
 
         Args:
@@ -67,22 +67,22 @@ class Access:
             address: Where it comes from.
         """
         if self._secret is None:
-            return Verdict.WELCOME if _name_of(host) in _LOCAL_NAMES else Verdict.WRONG_HOST
+            return AuthResult.ALLOWED if _name_of(host) in _LOCAL_NAMES else AuthResult.WRONG_HOST
         source = network(address)
         if self._is_guessing(source):
-            return Verdict.TOO_MANY
+            return AuthResult.TOO_MANY
         if not authorization:
-            return Verdict.NO_PASSWORD
+            return AuthResult.NO_PASSWORD
         if hmac.compare_digest(_hash(_password_of(authorization)), self._secret):
             self._wrong.pop(source, None)
-            return Verdict.WELCOME
+            return AuthResult.ALLOWED
         wrong = self._wrong.setdefault(source, deque(maxlen=TRIES))
         wrong.append(self._monotonic())
         self._tell(address, blocked=self._is_guessing(source))
         self._wrong.move_to_end(source)
         while len(self._wrong) > _ADDRESSES:
             self._wrong.popitem(last=False)
-        return Verdict.NO_PASSWORD
+        return AuthResult.NO_PASSWORD
 
     def _tell(self, address: str, *, blocked: bool) -> None:
         """Log a wrong password; never the password, and not more than `LINES` in `WHILE`."""

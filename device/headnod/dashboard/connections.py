@@ -24,14 +24,14 @@ WAITING_OF_ONE = 16
 """The same of one address, or of one IPv6 network."""
 
 
-class Waiting:
+class PendingConnections:
     """Connections without a request, the one that has waited longest first."""
 
     def __init__(self) -> None:
         """None are waiting."""
-        self._networks: dict[Connection, str] = {}
+        self._networks: dict[TimedConnection, str] = {}
 
-    def add(self, connection: Connection, source: str) -> None:
+    def add(self, connection: TimedConnection, source: str) -> None:
         """Count a connection; close the oldest one where there are too many now."""
         self._networks[connection] = source
         if Counter(self._networks.values())[source] > WAITING_OF_ONE:
@@ -39,15 +39,15 @@ class Waiting:
         elif len(self._networks) > WAITING:
             next(iter(self._networks)).drop()
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: TimedConnection) -> None:
         """A connection has sent its request, or is closed."""
         self._networks.pop(connection, None)
 
 
-class Connection(H11Protocol):
+class TimedConnection(H11Protocol):
     """A connection that is closed if its request does not come in time."""
 
-    def __init__(self, *args: Any, waiting: Waiting, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
+    def __init__(self, *args: Any, waiting: PendingConnections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
         """Take what uvicorn gives."""
         super().__init__(*args, **more)
         self._waiting = waiting

@@ -35,7 +35,7 @@ Link = Callable[[], str]
 """Why the broker is not there; empty if it is."""
 
 
-class Browser:
+class Subscriber:
     """One page that is open somewhere."""
 
     def __init__(self, beginning: Iterator[bytes]) -> None:
@@ -71,22 +71,22 @@ class Browser:
                 yield self._waiting.popleft() if self._waiting else b":\n\n"
 
 
-class Stream:
+class EventStream:
     """Tells every browser what changed in the fleet."""
 
     def __init__(self, fleet: Fleet, link: Link, *, now: Callable[[], float]) -> None:
         """Tell nobody yet."""
         self._fleet, self._link, self._now = fleet, link, now
-        self._browsers: set[Browser] = set()
+        self._browsers: set[Subscriber] = set()
         self._reason, self._steps = link(), fleet.steps
 
     @contextlib.contextmanager
-    def browser(self) -> Iterator[Browser | None]:
+    def browser(self) -> Iterator[Subscriber | None]:
         """A browser that is told everything while the context lasts; None if there are too many."""
         if len(self._browsers) >= BROWSERS:
             yield None
             return
-        browser = Browser(self._beginning())
+        browser = Subscriber(self._beginning())
         self._browsers.add(browser)
         try:
             yield browser

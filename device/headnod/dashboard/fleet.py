@@ -15,13 +15,13 @@ from datetime import datetime, tzinfo
 from itertools import islice
 from typing import Any
 
-from headnod.clock import Stepped, boottime, local_zone
-from headnod.dashboard.listener_state import Memory
+from headnod.clock import ClockStepDetector, boottime, local_zone
+from headnod.dashboard.listener_state import ListenerState
 from headnod.dashboard.payload_validation import (
-    EstimateReading,
-    HealthReading,
-    InfoReading,
-    SongReading,
+    EstimateFields,
+    HealthFields,
+    InfoFields,
+    SongFields,
     read,
     scores,
     tags,
@@ -60,8 +60,8 @@ class Fleet:
             zone: Where a day begins at midnight; if None the machine's own, and a change of that is followed.
         """
         self._base, self._now, self._monotonic, self._zone = base, now, monotonic, zone
-        self._stepped = Stepped(now, monotonic)
-        self._listeners: dict[str, Memory] = {}
+        self._stepped = ClockStepDetector(now, monotonic)
+        self._listeners: dict[str, ListenerState] = {}
         self._changed: dict[str, None] = {}
         self._gone: set[str] = set()
         self._ribbons: dict[str, float] = {}
@@ -96,7 +96,7 @@ class Fleet:
                 return
             self._follow_clock()
             now = int(self._now())
-            listener = self._listeners.get(node) or Memory(node)
+            listener = self._listeners.get(node) or ListenerState(node)
             if not self._understood(listener, kind, payload, now, retained=retained):
                 self._complain(f"{topic[:80]!a}: {len(payload)} bytes that no listener sends are left alone")
             elif self._has_room(node):
@@ -127,29 +127,29 @@ class Fleet:
             gone, self._gone = sorted(self._gone), set()
             return told, gone
 
-    def _understood(self, listener: Memory, kind: str, payload: bytes, now: int, *, retained: bool) -> bool:
+    def _understood(self, listener: ListenerState, kind: str, payload: bytes, now: int, *, retained: bool) -> bool:
         if kind == "status":
             if payload not in {ONLINE.encode(), OFFLINE.encode()}:
                 return False
             listener.status(online=payload == ONLINE.encode(), now=now, retained=retained)
             return True
         if kind in {"estimate", "state"}:
-            if (found := read(payload, EstimateReading)) is None:
+            if (found := read(payload, EstimateFields)) is None:
                 return False
             listener.estimate(found[0], scores(found[1]), tags(found[1]), now=now, retained=retained)
             return True
         return self._minor(listener, kind, payload, now)
 
-    def _minor(self, listener: Memory, kind: str, payload: bytes, now: int) -> bool:
+    def _minor(self, listener: ListenerState, kind: str, payload: bytes, now: int) -> bool:
         match kind:
-            case "song" if song := read(payload, SongReading):
+            case "song" if song := read(payload, SongFields):
                 # One that has just ended by a clock that was never set is of today.
                 unset = not song[0].clock_synchronised and not song[0].replayed
                 if unset or self._date(song[0].end.timestamp()) == self._date(now):
                     listener.song(song[0])
-            case "info" if info := read(payload, InfoReading):
+            case "info" if info := read(payload, InfoFields):
                 listener.info(info[0])
-            case "health" if health := read(payload, HealthReading):
+            case "health" if health := read(payload, HealthFields):
                 listener.health(health[0], now=now)
             case _:
                 return False
@@ -178,7 +178,7 @@ class Fleet:
             self._ribbons.pop(node, None)
             self._gone.add(node)
 
-    def _due(self, listener: Memory) -> set[str]:
+    def _due(self, listener: ListenerState) -> set[str]:
         # A broker that returns replays hours at once, and a whole ribbon is the longest part.
         now, last = self._monotonic(), self._ribbons.get(listener.node)
         held = {"ribbon"} if last is not None and now - last < _RIBBON_EVERY else set()

@@ -16,14 +16,14 @@ import msgspec
 
 from headnod.dashboard.payload_validation import (
     LABELS,
-    EstimateReading,
-    HealthReading,
-    InfoReading,
-    SongReading,
+    EstimateFields,
+    HealthFields,
+    InfoFields,
+    SongFields,
     line,
     name,
 )
-from headnod.dashboard.timeline import Ribbon
+from headnod.dashboard.timeline import Timeline
 from headnod.mqtt.payloads import SCORE, score_keys
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
@@ -36,7 +36,7 @@ _SLACK = 10
 _REMEMBERED = 64
 
 
-class Memory:
+class ListenerState:
     """One listener: what it hears, what it heard, how it fares.
 
     Genres are told as places in `labels`, which only grows: 0 is silence, 1 unknown.
@@ -53,14 +53,14 @@ class Memory:
         """Parts that changed since somebody took them."""
         self._labels = [SILENCE, UNKNOWN]
         self._order: list[int] = []
-        self._ribbon = Ribbon()
+        self._ribbon = Timeline()
         self._status: dict[str, Any] = {"online": None, "since": None}
         self._now: dict[str, Any] | None = None
         self._time_unix = 0.0
         self._songs: dict[int, list[int]] = {}
         self._song_ids: deque[str] = deque(maxlen=_REMEMBERED)
-        self._health, self._health_at = HealthReading(), 0
-        self._info = InfoReading()
+        self._health, self._health_at = HealthFields(), 0
+        self._info = InfoFields()
 
     def status(self, *, online: bool, now: int, retained: bool) -> None:
         """It came or went; a retained word does not say when."""
@@ -72,7 +72,7 @@ class Memory:
 
     def estimate(
         self,
-        reading: EstimateReading,
+        reading: EstimateFields,
         scores: dict[str, float],
         tags: Sequence[str] = (),
         *,
@@ -95,7 +95,7 @@ class Memory:
             self._time_unix = reading.time_unix
             self._present(reading, scores, tags, genre, when)
 
-    def song(self, reading: SongReading) -> None:
+    def song(self, reading: SongFields) -> None:
         """One of today's songs ended."""
         identity = reading.id[:160]
         if identity in self._song_ids:
@@ -112,12 +112,12 @@ class Memory:
             self._songs = {}
             self.changed.add("songs")
 
-    def health(self, reading: HealthReading, *, now: int) -> None:
+    def health(self, reading: HealthFields, *, now: int) -> None:
         """It said how it fares."""
         self._health, self._health_at = reading, now
         self.changed.add("health")
 
-    def info(self, reading: InfoReading) -> None:
+    def info(self, reading: InfoFields) -> None:
         """It said what it is."""
         if reading.labels != self._info.labels:
             # Colours are those of all labels together, so that old ones may change too.
@@ -168,7 +168,7 @@ class Memory:
         return told
 
     def _present(
-        self, reading: EstimateReading, scores: dict[str, float], tags: Sequence[str], genre: int, when: int
+        self, reading: EstimateFields, scores: dict[str, float], tags: Sequence[str], genre: int, when: int
     ) -> None:
         labels = self._info.labels[:LABELS]
         known = dict(zip(score_keys(labels), labels, strict=True))

@@ -43,7 +43,7 @@ Count = Annotated[int, Meta(ge=0, le=10**12)]
 Reading = TypeVar("Reading", bound=msgspec.Struct)
 
 
-class EstimateReading(msgspec.Struct, frozen=True):
+class EstimateFields(msgspec.Struct, frozen=True):
     """What the dashboard takes from an estimate."""
 
     time_unix: Seconds
@@ -56,7 +56,7 @@ class EstimateReading(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-class SongReading(msgspec.Struct, frozen=True):
+class SongFields(msgspec.Struct, frozen=True):
     """What the dashboard takes from a song."""
 
     id: str
@@ -67,7 +67,7 @@ class SongReading(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-class InfoReading(msgspec.Struct, frozen=True):
+class InfoFields(msgspec.Struct, frozen=True):
     """What the dashboard takes from what a listener is."""
 
     labels: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class InfoReading(msgspec.Struct, frozen=True):
     paused: bool = False
 
 
-class HealthReading(msgspec.Struct, frozen=True):
+class HealthFields(msgspec.Struct, frozen=True):
     """What the dashboard takes from how a listener fares."""
 
     state: str = ""

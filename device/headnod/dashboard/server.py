@@ -30,9 +30,9 @@ except ImportError as error:
     message = f"the dashboard needs {error.name}: {how_to_install('dashboard')}"
     raise MissingExtraError(message) from None
 
-from headnod.dashboard.auth import WHILE, Access, Verdict
-from headnod.dashboard.connections import Connection, Waiting
-from headnod.dashboard.event_stream import Browser, Stream
+from headnod.dashboard.auth import WHILE, Authenticator, AuthResult
+from headnod.dashboard.connections import PendingConnections, TimedConnection
+from headnod.dashboard.event_stream import EventStream, Subscriber
 from headnod.dashboard.server_address import DashboardError
 
 _log = logging.getLogger(__name__)
@@ -59,16 +59,16 @@ _TYPES = {
 }
 
 _REFUSALS = {
-    Verdict.NO_PASSWORD: ("A password is needed.", {"WWW-Authenticate": 'Basic realm="headnod", charset="UTF-8"'}),
-    Verdict.WRONG_HOST: ("Without a password this page is for this machine alone: open http://localhost.", {}),
-    Verdict.TOO_MANY: ("Too many wrong passwords.", {"Retry-After": str(round(WHILE))}),
+    AuthResult.NO_PASSWORD: ("A password is needed.", {"WWW-Authenticate": 'Basic realm="headnod", charset="UTF-8"'}),
+    AuthResult.WRONG_HOST: ("Without a password this page is for this machine alone: open http://localhost.", {}),
+    AuthResult.TOO_MANY: ("Too many wrong passwords.", {"Retry-After": str(round(WHILE))}),
 }
 
 _CONNECTIONS = 128
 _FAREWELL = 1
 
 
-def serve(stream: Stream, access: Access, listening: list[socket.socket]) -> None:
+def serve(stream: EventStream, access: Authenticator, listening: list[socket.socket]) -> None:
     """Serve the page until told to end.
 
     Args:
@@ -85,7 +85,7 @@ def serve(stream: Stream, access: Access, listening: list[socket.socket]) -> Non
 class _Server(uvicorn.Server):
     """Lets its browsers go when it is told to end, and ends when the stream breaks."""
 
-    def __init__(self, stream: Stream, access: Access) -> None:
+    def __init__(self, stream: EventStream, access: Authenticator) -> None:
         self._stream = stream
         self._broken = False
         routes = [Route("/events", _Events(stream), methods=["GET"])]
@@ -94,7 +94,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http=partial(Connection, waiting=Waiting()),  # type: ignore[arg-type]
+            http=partial(TimedConnection, waiting=PendingConnections()),  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             log_level="warning",
@@ -147,7 +147,7 @@ class _Page:
 class _Events:
     """The event stream of one browser after the other."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: EventStream) -> None:
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -159,7 +159,7 @@ class _Events:
                 await self._attend(browser, receive, send)
 
     @staticmethod
-    async def _attend(browser: Browser, receive: Receive, send: Send) -> None:
+    async def _attend(browser: Subscriber, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
         # A proxy in front of us must not gather what is told live.
         headers.append((b"x-accel-buffering", b"no"))
@@ -176,7 +176,7 @@ class _Events:
             await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _FAREWELL)
 
 
-async def _tell(browser: Browser, send: Send) -> None:
+async def _tell(browser: Subscriber, send: Send) -> None:
     async for event in browser.events():
         await send({"type": "http.response.body", "body": event, "more_body": True})
 
@@ -186,14 +186,14 @@ async def _leaves(receive: Receive) -> None:
         pass
 
 
-async def _let_go(browser: Browser) -> None:
+async def _let_go(browser: Subscriber) -> None:
     await browser.gone.wait()
 
 
 class _Guard:
     """Lets in whom access lets in, and gives every answer its headers."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Authenticator) -> None:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -207,19 +207,19 @@ class _Guard:
             await send(message)
 
         verdict = self._judge(scope)
-        app = self._app if verdict is Verdict.WELCOME else _refusal(verdict)
+        app = self._app if verdict is AuthResult.ALLOWED else _refusal(verdict)
         await app(scope, receive, send_guarded)
 
-    def _judge(self, scope: Scope) -> Verdict:
+    def _judge(self, scope: Scope) -> AuthResult:
         headers = Headers(scope=scope)
-        return self._access.judge(
+        return self._access.authorize(
             host=headers.get("host", ""),
             authorization=headers.get("authorization", ""),
             address=(scope.get("client") or ("",))[0],
         )
 
 
-def _refusal(verdict: Verdict) -> ASGIApp:
+def _refusal(verdict: AuthResult) -> ASGIApp:
     text, headers = _REFUSALS[verdict]
     return PlainTextResponse(text, verdict.value, headers)
 

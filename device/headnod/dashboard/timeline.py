@@ -19,7 +19,7 @@ SPAN = HOURS * 3600
 """The same in seconds."""
 
 
-class Ribbon:
+class Timeline:
     """Runs of one genre in the order of time; they never overlap.
 
     Times are whole seconds since 1970, genres are numbers that the owner gave.

@@ -66,13 +66,13 @@ def leds(sections: Iterable[LedsSection]) -> list[Sink]:
 
 
 def _lights(section: LedsSection) -> list[Sink]:
-    from headnod.outputs.leds.animation import Animated  # noqa: PLC0415
-    from headnod.outputs.leds.lights import Lights  # noqa: PLC0415
+    from headnod.outputs.leds.animation import AnimatedSink  # noqa: PLC0415
+    from headnod.outputs.leds.lights import LedSink  # noqa: PLC0415
 
     try:
         lit = lamp(section)
         try:
-            return [Animated(Lights(lit))]
+            return [AnimatedSink(LedSink(lit))]
         except BaseException:
             lit.close()
             raise
@@ -90,9 +90,9 @@ def lamp(section: LedsSection) -> Lamp:
     """
     match section.kind:
         case "pins":
-            from headnod.outputs.leds.gpio import PINS, Leds, LedSettings  # noqa: PLC0415
+            from headnod.outputs.leds.gpio import PINS, GpioLeds, LedSettings  # noqa: PLC0415
 
-            return Leds(
+            return GpioLeds(
                 LedSettings(
                     pins=section.pins or PINS,
                     brightness=section.brightness,
@@ -101,7 +101,7 @@ def lamp(section: LedsSection) -> Lamp:
                 )
             )
         case "ws2812" | "apa102" as chip:
-            from headnod.outputs.leds.spi import Strip, StripSettings, open_spi  # noqa: PLC0415
+            from headnod.outputs.leds.spi import SpiStrip, StripSettings, open_spi  # noqa: PLC0415
 
             settings = StripSettings(
                 chip=chip,
@@ -114,15 +114,15 @@ def lamp(section: LedsSection) -> Lamp:
                 gamma=section.gamma,
                 milliamps=section.milliamps,
             )
-            return Strip(settings, open_spi(settings))
+            return SpiStrip(settings, open_spi(settings))
         case "wled":
-            from headnod.outputs.leds.wled import Wled, WledSettings  # noqa: PLC0415
+            from headnod.outputs.leds.wled import WledLamp, WledSettings  # noqa: PLC0415
 
             if not section.host:
                 message = "leds.host: is empty (write the name or address of the WLED lamp)"
                 raise ConfigError(message)
             host, port = split_address(section.host)
-            return Wled(
+            return WledLamp(
                 WledSettings(
                     host=host,
                     port=port or WledSettings.port,
@@ -157,10 +157,14 @@ def history(section: HistorySection) -> list[Sink]:
     path = history_path(section)
     if path is None:
         return []
-    from headnod.outputs.history.recorder import History, HistorySettings  # noqa: PLC0415
+    from headnod.outputs.history.recorder import HistoryRecorder, HistorySettings  # noqa: PLC0415
     from headnod.pipeline.songs import SongSegmenter, SongSettings  # noqa: PLC0415
 
-    return [History(path, SongSegmenter(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now)]
+    return [
+        HistoryRecorder(
+            path, SongSegmenter(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now
+        )
+    ]
 
 
 def given_state() -> Path | None:

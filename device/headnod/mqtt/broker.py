@@ -97,7 +97,7 @@ class Broker:
         return f"{self.host}:{self.port}"
 
 
-def is_there(broker: Broker) -> bool:
+def path_exists(broker: Broker) -> bool:
     """Somebody takes connections at its port."""
     try:
         with socket.create_connection((broker.host, broker.port), timeout=1.0):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from headnod.mqtt.broker import Broker, is_there
+from headnod.mqtt.broker import Broker, path_exists
 from headnod.mqtt.messages import Ending
 from headnod.retry import Cause
 
@@ -49,7 +49,7 @@ class Twin:
             pending: Bytes of the largest message that was not acknowledged.
         """
         former, self._pending, self.too_large = self._pending, 0, 0
-        if not (ending.unexplained and is_there(self._broker)):
+        if not (ending.unexplained and path_exists(self._broker)):
             self._brief = 0
             return ending
         if brief and pending >= _LARGE:

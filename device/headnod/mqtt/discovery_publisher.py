@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from headnod.files import write_whole
+from headnod.files import write_atomically
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.homeassistant import Fits
 
@@ -88,7 +88,7 @@ class RetainedTopics:
         if self._path is None:
             return
         try:
-            write_whole(self._path, msgspec.json.encode(sorted(topics)))
+            write_atomically(self._path, msgspec.json.encode(sorted(topics)))
         except OSError as error:
             message = "%s: %s; messages retained under a former name may remain at the broker"
             _log.warning(message, self._path, error.strerror)

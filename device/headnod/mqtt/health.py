@@ -23,7 +23,7 @@ class HealthReporter:
     def __init__(self, node: str, *, now: Now, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Begin to count, by a wall clock and one in seconds that is never set."""
         self._node, self._now, self._monotonic = node, now, monotonic
-        self._processor, self._began = system.Processor(monotonic), monotonic()
+        self._processor, self._began = system.CpuMeter(monotonic), monotonic()
         self._estimates, self._dropped = 0, 0.0
         self._state, self._message = State.STARTING, ""
 
@@ -40,7 +40,7 @@ class HealthReporter:
 
     def report(self, waiting: Counts, delivery: Delivery) -> HealthPayload:
         """How it fares just now, with what waits for the broker and what it has taken."""
-        kept = system.clock_is_kept()
+        kept = system.clock_is_synchronised()
         return HealthPayload(
             node=self._node,
             ts=self._now(),

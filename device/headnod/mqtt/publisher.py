@@ -136,7 +136,7 @@ class MqttPublisher:
         if not self._link.publish(self._topics.state, self._state, retain=True):
             self._turns.rouse()
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """Publish why nothing is heard."""
         ended = self._queue(self._setlist.interrupt(condition))
         if self._vitals.become(condition.state, condition.message):

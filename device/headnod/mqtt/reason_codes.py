@@ -10,7 +10,7 @@ import re
 import ssl
 from datetime import UTC, datetime
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod.mqtt.messages import Ending
 from headnod.retry import Cause
 
@@ -48,8 +48,8 @@ def unreachable(error: OSError) -> Ending:
 
 def worded(words: str, properties: object) -> str:
     """A reason code's words, and what the broker added in its own."""
-    own = legible(str(getattr(properties, "ReasonString", "")))[:_LONGEST]
-    other = legible(str(getattr(properties, "ServerReference", "")))[:_LONGEST]
+    own = printable(str(getattr(properties, "ReasonString", "")))[:_LONGEST]
+    other = printable(str(getattr(properties, "ServerReference", "")))[:_LONGEST]
     return words.lower() + (f": {own}" if own else "") + (f" (it names {other})" if other else "")
 
 

@@ -22,7 +22,7 @@ class Sink(Protocol):
     def show(self, estimate: Estimate) -> None:
         """Show what was heard."""
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """Show why nothing is heard: what was shown before is no longer true."""
 
     def close(self) -> None:
@@ -41,7 +41,7 @@ def show_all(sinks: Iterable[Sink], heard: Estimate | StatusEvent) -> list[Sink]
             if isinstance(heard, Estimate):
                 sink.show(heard)
             else:
-                sink.tell(heard)
+                sink.show_status(heard)
         except BrokenPipeError:
             # The reader of a pipe went away, as `| head -1` does: its wish, no fault.
             close_all([sink])

@@ -52,7 +52,7 @@ class Journal:
             self._genre = estimate.genre
             _log.info("%s (%.2f) at %.0f dBFS", estimate.genre, estimate.confidence, estimate.level)
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """Tell why nothing is heard."""
         self._warn(condition.state, condition.message)
 

@@ -17,7 +17,7 @@ from headnod.pipeline.estimate import Estimate, State, StatusEvent
 _log = logging.getLogger(__name__)
 
 
-class Notify:
+class SystemdNotifier:
     """The service manager as a sink."""
 
     def __init__(self, address: str) -> None:
@@ -39,7 +39,7 @@ class Notify:
         state = "" if estimate.state is State.LISTENING else f", microphone is {estimate.state}"
         self._alive(f"hears {estimate.genre}{sure} at {estimate.level:.0f} dBFS{state}")
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """Ready and alive too: a listener that waits for its microphone works as it should."""
         if condition.state in {State.STARTING, State.STOPPING}:
             self._send(f"STATUS={condition.message}")

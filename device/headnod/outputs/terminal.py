@@ -20,8 +20,8 @@ from rich.style import Style
 from rich.text import Text
 
 from headnod.clock import local
-from headnod.escaping import legible
-from headnod.outputs.leds.motion import Motion
+from headnod.escaping import printable
+from headnod.outputs.leds.motion import EnvelopeFollower
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 
@@ -43,7 +43,7 @@ class _Shown:
     estimate: Estimate
     """The latest estimate."""
 
-    motion: Motion
+    motion: EnvelopeFollower
     """A bar for each of its labels."""
 
     since: float
@@ -77,7 +77,7 @@ class Terminal:
             animated: Redraw ten times a second, not only when told something.
         """
         self._console = console or Console()
-        self._hearing = legible(hearing)
+        self._hearing = printable(hearing)
         self._monotonic = monotonic
         self._shown: _Shown | StatusEvent | None = None
         self._moved = monotonic()
@@ -95,12 +95,12 @@ class Terminal:
         """Send the bars to their new places."""
         last = self._shown if isinstance(self._shown, _Shown) else None
         same_labels = last is not None and last.estimate.scores.keys() == estimate.scores.keys()
-        motion = last.motion if last and same_labels else Motion(len(estimate.scores))
+        motion = last.motion if last and same_labels else EnvelopeFollower(len(estimate.scores))
         continues = last is not None and last.estimate.genre == estimate.genre and last.condition is None
         self._shown = _Shown(estimate, motion, last.since if last and continues else estimate.monotonic)
         self._live.refresh()
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """Drop the bars and say why nothing is heard."""
         last = self._shown
         self._shown = replace(last, condition=condition) if isinstance(last, _Shown) else condition
@@ -124,7 +124,7 @@ class Terminal:
         if isinstance(shown, _Shown) and width >= _WIDE and len(lines) < room:
             lines.extend(_tags(shown))
         for line in lines if len(lines) <= room else _cramped(shown, lines[: len(bars) + 1], status, room):
-            safe = [Segment(legible(text), style) for text, style, _ in line]
+            safe = [Segment(printable(text), style) for text, style, _ in line]
             yield from Segment.adjust_line_length(safe, width, pad=False)
             yield Segment.line()
 
@@ -134,7 +134,7 @@ class Terminal:
         estimate = shown.estimate
         level = "" if shown.condition else f"  {estimate.level:.0f} dBFS {_meter(estimate.level)}"
         room = width - len("headnod") - len(level)
-        about = _kept_end(f"  {legible(estimate.model)}  ", self._hearing, room)
+        about = _kept_end(f"  {printable(estimate.model)}  ", self._hearing, room)
         return [
             Segment("headnod", _BOLD),
             Segment(about),
@@ -145,10 +145,10 @@ class Terminal:
         now = self._monotonic()
         scores = shown.estimate.scores
         targets = [0.0 if shown.condition else score for score in scores.values()]
-        heights = shown.motion.move(targets, now - self._moved)
+        heights = shown.motion.update(targets, now - self._moved)
         self._moved = now
         chosen = colours(scores)
-        names = [legible(label) for label in scores]
+        names = [printable(label) for label in scores]
         label_width = min(max(map(cell_len, names), default=0) + 1, max(width // 3, min(width // 2, _NARROWEST)))
         room, ellipsis = max(width - label_width - len(" 0.00 "), 1), "..." if ascii_only else "…"
         lines = []
@@ -176,7 +176,7 @@ def _status(
         return _wrapped(console, "listening for the first three seconds", width)
     # By the clock as it is set now, which may not be what it was then.
     since = local(shown.estimate.time - timedelta(seconds=shown.estimate.monotonic - shown.since))
-    genre = legible(shown.estimate.genre)
+    genre = printable(shown.estimate.genre)
     genre_width = min(cell_len(genre) + 1, max(width - _SINCE, 1))
     line = [
         Segment(_fitted(genre, genre_width, ellipsis="..." if ascii_only else "…"), _BOLD),
@@ -196,7 +196,7 @@ def _status(
 
 def _wrapped(console: Console, text: str, width: int, style: Style | None = None) -> list[list[Segment]]:
     """Text in lines of at most `width` columns, broken at spaces; a longer word is broken anywhere."""
-    lines = Text(legible(text)).wrap(console, width)
+    lines = Text(printable(text)).wrap(console, width)
     return [[Segment(line.plain.rstrip(), style)] for line in lines]
 
 

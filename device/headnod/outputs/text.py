@@ -6,7 +6,7 @@ from typing import TextIO
 
 import msgspec
 
-from headnod.escaping import legible, padded
+from headnod.escaping import padded, printable
 from headnod.pipeline.estimate import Estimate, StatusEvent
 
 _LEAST = 0.01
@@ -32,7 +32,7 @@ class PlainLines:
         line = f"{minutes:3d}:{seconds:02d}  {genre} {sure}  {estimate.level:6.1f} dBFS  {rest}"
         self._write(line.rstrip())
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """One line: the state and its reason."""
         self._write(f"        {condition.state}: {condition.message}")
 
@@ -40,7 +40,7 @@ class PlainLines:
         """Nothing is open."""
 
     def _write(self, line: str) -> None:
-        self._out.write(legible(line) + "\n")
+        self._out.write(printable(line) + "\n")
         self._out.flush()
 
 
@@ -55,7 +55,7 @@ class JsonLines:
         """The estimate, every field under its own name."""
         self._write(estimate)
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """The condition: it has a `message` and no `genre`."""
         self._write(condition)
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from headnod.errors import BundleError
-from headnod.files import settle, write_whole
+from headnod.files import sync_folder, write_atomically
 from headnod.updates.install_progress import Progress, Stage, Tell
 from headnod.updates.rollback_protection import RollbackProtection
 from headnod.updates.store import Store, id_of, serial_of
@@ -232,11 +232,11 @@ class Activation:
 
     def _write(self, record: ActiveModel) -> None:
         try:
-            write_whole(self._path, msgspec.json.encode(record))
+            write_atomically(self._path, msgspec.json.encode(record))
         except OSError as error:
             message = f"{self._path}: {(error.strerror or str(error)).lower()}"
             raise BundleError(message) from error
 
     def _forget(self) -> None:
         self._path.unlink(missing_ok=True)
-        settle(Path(self._path).parent)
+        sync_folder(Path(self._path).parent)

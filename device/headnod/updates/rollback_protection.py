@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from headnod.errors import BundleError
-from headnod.files import write_whole
+from headnod.files import write_atomically
 
 SERIAL_FILE = "serial.json"
 
@@ -110,7 +110,7 @@ class RollbackProtection:
 
     def _write(self, seen: NewestSerial) -> None:
         try:
-            write_whole(self._path, msgspec.json.encode(seen))
+            write_atomically(self._path, msgspec.json.encode(seen))
         except OSError as error:
             message = f"{self._path}: {(error.strerror or str(error)).lower()} (no model is taken without a memory)"
             raise BundleError(message) from error

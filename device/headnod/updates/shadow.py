@@ -16,7 +16,7 @@ import numpy as np
 from headnod.errors import BundleError
 from headnod.features.frontend import Audio
 from headnod.features.windows import MARGIN, RecentAudio, Window
-from headnod.files import write_whole
+from headnod.files import write_atomically
 from headnod.inference.model import GenreModel
 
 SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"
@@ -152,7 +152,7 @@ def write_request(state: Path, order: ShadowRequest | None) -> None:
         if order is None:
             path.unlink(missing_ok=True)
         else:
-            write_whole(path, msgspec.json.encode(order))
+            write_atomically(path, msgspec.json.encode(order))
     except OSError as error:
         message = f"{path}: {(error.strerror or str(error)).lower()}"
         raise BundleError(message) from error

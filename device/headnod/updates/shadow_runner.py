@@ -14,7 +14,7 @@ import msgspec
 
 from headnod.errors import HeadnodError
 from headnod.features.windows import RecentAudio, Window
-from headnod.files import write_whole
+from headnod.files import write_atomically
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate
 from headnod.updates.shadow import AGREEMENT_FILE, Agreement, Shadow, ShadowRequest, read_request
@@ -85,7 +85,7 @@ class ShadowRunner:
             agreement.windows,
         )
         try:
-            write_whole(state / AGREEMENT_FILE, msgspec.json.encode(agreement))
+            write_atomically(state / AGREEMENT_FILE, msgspec.json.encode(agreement))
         except OSError as error:
             _log.warning("%s: %s", state / AGREEMENT_FILE, error.strerror)
         self._tell(agreement)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headnod.errors import BundleError
-from headnod.files import entrust, make_folder, settle, write_new
+from headnod.files import inherit_owner, make_folder, sync_folder, write_synced
 from headnod.inference.manifest import MANIFEST, Manifest
 from headnod.updates.bundle import Files
 
@@ -79,7 +79,7 @@ class Store:
         try:
             make_folder(self.folder)
             with (self.folder / _LOCK).open("a+") as lock:
-                entrust(self.folder / _LOCK)
+                inherit_owner(self.folder / _LOCK)
                 self._lock(lock.fileno())
                 self._sweep()
                 try:
@@ -121,15 +121,15 @@ class Store:
         if all(_same(place / file, content) for file, content in files.items()):
             return name
         new.mkdir()
-        entrust(new)
+        inherit_owner(new)
         for file, content in files.items():
-            write_new(new / file, content)
-        settle(new)
+            write_synced(new / file, content)
+        sync_folder(new)
         if place.is_dir():
             # The same manifest over damaged files.
             place.rename(self.folder / f"{_OLD}{name}")
         new.rename(place)
-        settle(self.folder)
+        sync_folder(self.folder)
         _discard(self.folder / f"{_OLD}{name}")
         return name
 
@@ -145,9 +145,9 @@ class Store:
         else:
             new = self.folder / f"{_NEW}{CURRENT}"
             new.symlink_to(name)
-            entrust(new)
+            inherit_owner(new)
             new.replace(link)
-        settle(self.folder)
+        sync_folder(self.folder)
 
     def remove(self, name: str) -> None:
         """Forget a model that does not listen. Inside `changing`."""
@@ -155,7 +155,7 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             self.path(name).rename(gone)
         _discard(gone)
-        settle(self.folder)
+        sync_folder(self.folder)
 
     def prune(self, keep: int, *, needed: set[str]) -> list[str]:
         """Remove the oldest but so many, and none of those that are needed. Inside `changing`.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod_train.dataset.music_files import find_files
 from headnod_train.dataset.tracks import Collection, CollectionError, Skipped, Track, unique
 
@@ -44,7 +44,9 @@ def find(source: Path) -> Collection:
     files = find_files(source)
     tracks, skipped = [], list(files.skipped)
     strange = [path for path in files.music if not path.stem.isdecimal()]
-    skipped += [Skipped(legible(str(path)), "is not named as FMA's files are, such as 000002.mp3") for path in strange]
+    skipped += [
+        Skipped(printable(str(path)), "is not named as FMA's files are, such as 000002.mp3") for path in strange
+    ]
     for path in (path for path in files.music if path.stem.isdecimal()):
         row = rows.get(int(path.stem))
         if row is None:

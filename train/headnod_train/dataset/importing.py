@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import Archive, read_archive
 from headnod_train.dataset.archive_writer import write_archive
@@ -168,7 +168,7 @@ def _skip(track: Track, reason: str, console: Console) -> Skipped:
 
 
 def _line(console: Console, text: str) -> None:
-    console.print(legible(text), markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress(console: Console) -> Progress:

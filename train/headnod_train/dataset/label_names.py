@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod.inference.manifest import LONGEST, label_fault
 from headnod_train.dataset.tracks import Collection, CollectionError
 
@@ -50,7 +50,7 @@ def _parted(rename: str, genres: dict[str, str]) -> tuple[str, str, str]:
     old = rename.partition("=")[0]
     near = difflib.get_close_matches(old, genres, 1, 0.5) or sorted(genres)[:_MOST_NAMED]
     message = (
-        f"--rename {_quoted(rename)}: there is no genre '{legible(old)}' (there is {', '.join(map(legible, near))})"
+        f"--rename {_quoted(rename)}: there is no genre '{printable(old)}' (there is {', '.join(map(printable, near))})"
     )
     raise CollectionError(message)
 
@@ -58,7 +58,7 @@ def _parted(rename: str, genres: dict[str, str]) -> tuple[str, str, str]:
 def _refuse(collection: Collection, new: dict[str, str]) -> None:
     first = {track.genre: track.path for track in reversed(collection.tracks)}
     faults = [
-        f"{legible(str(first[genre]))}: genre '{legible(label)}' {fault} (call it otherwise: {_advice(genre)})"
+        f"{printable(str(first[genre]))}: genre '{printable(label)}' {fault} (call it otherwise: {_advice(genre)})"
         for genre, label in new.items()
         if (fault := label_fault(label))
     ]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset import fma, precomputed, track_table
 from headnod_train.dataset.music_files import AUDIO, OTHER_AUDIO, find_files, text_of
@@ -83,7 +83,7 @@ def gtzan(source: Path) -> Collection:
         if named:
             tracks.append(Track(path.stem, named[1], path))
         else:
-            strange.append(Skipped(legible(str(path)), "is not named as GTZAN's files are, such as jazz.00054"))
+            strange.append(Skipped(printable(str(path)), "is not named as GTZAN's files are, such as jazz.00054"))
     return unique(tracks, skipped=[*found.skipped, *strange], notes=_passed_over(root, found.others))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod_train.dataset.tracks import Skipped
 
 AUDIO = {
@@ -42,13 +42,13 @@ def find_files(folder: Path, endings: Iterable[str] = AUDIO, *, genre: str = "")
     found, seen, wanted = Files(), set(), set(endings)
 
     def refused(error: OSError) -> None:
-        found.skipped.append(Skipped(legible(str(error.filename)), (error.strerror or str(error)).lower(), genre))
+        found.skipped.append(Skipped(printable(str(error.filename)), (error.strerror or str(error)).lower(), genre))
 
     for root, folders, names in os.walk(folder, onerror=refused, followlinks=True):
         status = Path(root).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
-            found.skipped.append(Skipped(legible(root), "is a link to a folder that is read already", genre))
+            found.skipped.append(Skipped(printable(root), "is a link to a folder that is read already", genre))
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -66,10 +66,10 @@ def _sort_in(path: Path, wanted: set[str], found: Files, genre: str) -> None:
             found.music.append(path)
         else:
             reason = "is a link to nothing" if path.is_symlink() and not path.exists() else "is not a plain file"
-            found.skipped.append(Skipped(legible(str(path)), reason, genre))
+            found.skipped.append(Skipped(printable(str(path)), reason, genre))
     elif ending in OTHER_AUDIO and wanted >= AUDIO:
         reason = f"{ending} is not decoded (convert it: ffmpeg -i FILE{ending} FILE.flac)"
-        found.skipped.append(Skipped(legible(str(path)), reason, genre))
+        found.skipped.append(Skipped(printable(str(path)), reason, genre))
     else:
         found.others[ending or "no ending"] += 1
 
@@ -80,4 +80,4 @@ def text_of(path: Path) -> str:
     >>> print(text_of(Path("caf\udce9.wav")))
     caf\xe9.wav
     """
-    return legible(os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace"))
+    return printable(os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace"))

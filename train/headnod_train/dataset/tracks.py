@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headnod.errors import HeadnodError
-from headnod.escaping import legible
+from headnod.escaping import printable
 
 SIDES = ("train", "valid", "test")
 """Sides that a track may be put on."""
@@ -84,7 +84,7 @@ def unique(tracks: list[Track], *, skipped: Sequence[Skipped] = (), notes: tuple
     for track in sorted(tracks, key=lambda track: (track.name, str(track.path))):
         if track.name in kept:
             reason = f"another file of {track.name} is used: {kept[track.name].path}"
-            twice.append(Skipped(legible(str(track.path)), reason, track.genre))
+            twice.append(Skipped(printable(str(track.path)), reason, track.genre))
         else:
             kept[track.name] = track
     return Collection(tuple(kept.values()), (*skipped, *twice), notes)

@@ -15,7 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from headnod.errors import BundleError
-from headnod.files import write_whole
+from headnod.files import write_atomically
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest, manifest_bytes, parse_manifest
 from headnod.inference.model import GenreModel
 from headnod.updates.bundle import SUFFIX, join, read
@@ -89,7 +89,7 @@ def sign(
         raise BundleError(message)
     manifest = msgspec.structs.replace(plain, serial=serial, supersedes=supersede)
     raw = manifest_bytes(manifest)
-    write_whole(place, join({**files, MANIFEST: raw, SIGNATURE: key.sign(raw)}))
+    write_atomically(place, join({**files, MANIFEST: raw, SIGNATURE: key.sign(raw)}))
     return opened(place)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import label_fault
 from headnod_train.backend import keras, repeatable
@@ -96,7 +96,7 @@ def _fit(
     labels = learning.labels
     for label in labels:
         if fault := label_fault(label):
-            message = f"{data}: genre '{legible(label)}' {fault} (import {data} again with --rename)"
+            message = f"{data}: genre '{printable(label)}' {fault} (import {data} again with --rename)"
             raise ArchiveError(message)
     if len(labels) == 1:
         message = f"{data}: its sides {', '.join(settings.sides)} have one genre, {labels[0]}: a model needs two"

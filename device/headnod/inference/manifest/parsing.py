@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from headnod.errors import ManifestError
-from headnod.escaping import legible
+from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest.bundle_files import HASHED, MANIFEST, read_part
 from headnod.inference.manifest.fields import FORMAT, FORMATS, Manifest
@@ -141,7 +141,7 @@ def _agrees_with_itself(manifest: Manifest, path: Path) -> None:
     features = (1, front_end.frames, width)
     outputs = (1, len(manifest.labels) + manifest.rejection.not_music)
     faults = ((label, label_fault(label)) for label in manifest.labels)
-    fault = next((f"'{legible(label[:LONGEST])}' {fault}" for label, fault in faults if fault), None)
+    fault = next((f"'{printable(label[:LONGEST])}' {fault}" for label, fault in faults if fault), None)
     numbers = (manifest.temperature, *spread.mean, *spread.deviation)
     promises = (
         (

@@ -16,7 +16,7 @@ from typing import Literal, TextIO
 import msgspec
 
 from headnod.errors import ConfigError
-from headnod.escaping import legible, padded
+from headnod.escaping import padded, printable
 from headnod.outputs.history.database import require
 from headnod.outputs.history.records import PastEstimate, PastSong, read_estimates, read_labels, read_songs
 
@@ -106,7 +106,7 @@ def _table(rows: Iterable[PastSong | PastEstimate], of: Of, zone: tzinfo | None)
     else:
         yield f"{'time':19}  {'genre':16}  confidence   level  model"
     for row in rows:
-        genre = padded(legible(row.genre), 16)
+        genre = padded(printable(row.genre), 16)
         if isinstance(row, PastSong):
             start, end = row.start.astimezone(zone), row.end.astimezone(zone)
             yield (

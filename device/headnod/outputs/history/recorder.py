@@ -15,7 +15,7 @@ from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
-from headnod.clock import Clock, Stepped
+from headnod.clock import Clock, ClockStepDetector
 from headnod.outputs.history import records, redating
 from headnod.outputs.history.database import (
     DamagedHistoryError,
@@ -48,7 +48,7 @@ class HistorySettings:
     """MiB that the file may have: over it the oldest rows are forgotten."""
 
 
-class History:
+class HistoryRecorder:
     """Writes estimates and songs to a history file, about once a minute."""
 
     def __init__(
@@ -68,7 +68,7 @@ class History:
         """
         self._path, self._songs, self._settings = path, songs, settings
         self._clock = clock or Clock(now=now)
-        self._stepped = Stepped(lambda: self._clock.now().timestamp(), self._clock.monotonic)
+        self._stepped = ClockStepDetector(lambda: self._clock.now().timestamp(), self._clock.monotonic)
         self._believed = self._clock.synchronised()
         self._redated: int | None = -1
         self._estimates: deque[Estimate] = deque()
@@ -91,7 +91,7 @@ class History:
         self._estimates.append(estimate)
         self._write_when_due()
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """Remember the song that ended because nothing is heard."""
         self._remember(self._songs.interrupt(condition))
         self._write_when_due()

@@ -16,17 +16,17 @@ from headnod.outputs import Sink
 from headnod.pipeline.estimate import Estimate, StatusEvent
 
 
-class Drawing(Sink, Protocol):
+class FrameSink(Sink, Protocol):
     """A sink that can draw what it shows at any moment."""
 
     def frame(self, seconds: float) -> None:
         """Draw what is due so many seconds after the last frame."""
 
 
-class Animated:
+class AnimatedSink:
     """A sink that moves by itself."""
 
-    def __init__(self, drawing: Drawing, *, rate: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, drawing: FrameSink, *, rate: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
         """Ask for so many frames a second until it is closed.
 
         Args:
@@ -51,14 +51,14 @@ class Animated:
         self._check()
         self._drawing.show(estimate)
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """Show why nothing is heard.
 
         Raises:
             Exception: Whatever stopped the motion since.
         """
         self._check()
-        self._drawing.tell(condition)
+        self._drawing.show_status(condition)
 
     def close(self) -> None:
         """Stop moving, within a second even when the lamp hangs, and close what was drawn."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.outputs.leds.layouts import Heights, Layout, Light, best, one_each
+from headnod.outputs.leds.layouts import Heights, Layout, LedFrame, best, one_each
 from headnod.system import permission_denied
 
 PINS: Mapping[str, int] = {
@@ -55,13 +55,13 @@ class LedSettings:
     """A pin that is high lights its LED; false for LEDs between 3.3 V and the pin."""
 
 
-class Leds:
+class GpioLeds:
     """A row of LEDs, each on a pin of its own.
 
     >>> from gpiozero.pins.mock import MockFactory, MockPWMPin
     >>> import numpy as np
-    >>> leds = Leds(LedSettings(pins={"1": 17, "2": 27}), pin_factory=MockFactory(pin_class=MockPWMPin))
-    >>> leds.paint(Light(np.array([1.0, 0.5]), np.ones((2, 3))), 0.04)
+    >>> leds = GpioLeds(LedSettings(pins={"1": 17, "2": 27}), pin_factory=MockFactory(pin_class=MockPWMPin))
+    >>> leds.paint(LedFrame(np.array([1.0, 0.5]), np.ones((2, 3))), 0.04)
     >>> [round(duty, 2) for duty in leds.duties]
     [1.0, 0.22]
     >>> leds.close()
@@ -109,7 +109,7 @@ class Leds:
         """The duty cycle of every LED just now, 0-1."""
         return [float(led.value) for led in self._leds]
 
-    def paint(self, light: Light, seconds: float) -> None:  # noqa: ARG002 - every lamp is told
+    def paint(self, light: LedFrame, seconds: float) -> None:  # noqa: ARG002 - every lamp is told
         """Dim every LED to its level; its colour is its own."""
         duties = self._settings.brightness * light.levels.clip(0.0, 1.0) ** self._settings.gamma
         # 8 bits are finer than an eye, and a pulse that stays as it is costs nothing.
@@ -130,7 +130,7 @@ def layout_of(settings: LedSettings) -> Layout:
     if not all(map(_is_number, places)):
         return genres
 
-    def layout(heights: Heights, size: int) -> Light:
+    def layout(heights: Heights, size: int) -> LedFrame:
         # Genres may be called 1980 and 1990, too: the model's labels decide.
         return (genres if heights.keys() >= set(places) else best)(heights, size)
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.outputs.leds.motion import Motion
+from headnod.outputs.leds.motion import EnvelopeFollower
 from headnod.outputs.palette import colours
 from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
 
@@ -22,7 +22,7 @@ Heights = Mapping[str, float]
 """How high the bar of every genre stands just now, 0-1."""
 
 
-class Light(NamedTuple):
+class LedFrame(NamedTuple):
     """What a row of lights shows at one moment, as an eye sees it."""
 
     levels: NDArray[np.float64]
@@ -39,7 +39,7 @@ class Light(NamedTuple):
         return self.levels[:, np.newaxis] * self.colours
 
 
-Layout = Callable[[Heights, int], Light]
+Layout = Callable[[Heights, int], LedFrame]
 """Puts the bars of all genres on so many lights."""
 
 RELEASE = 60.0
@@ -52,7 +52,7 @@ Mode = Literal["bars", "mood"]
 """How a strip shows genres: a bar for each, or all of it in the colour of the one that is heard."""
 
 
-def bars(heights: Heights, size: int) -> Light:
+def bars(heights: Heights, size: int) -> LedFrame:
     """Every genre has an equal stretch and lights as much of it as it is likely.
 
     The last light of a bar glows by the fraction that is left; lights that do
@@ -69,7 +69,7 @@ def bars(heights: Heights, size: int) -> Light:
     return light
 
 
-def best(heights: Heights, size: int) -> Light:
+def best(heights: Heights, size: int) -> LedFrame:
     """The likeliest genres, highest first, one light each."""
     ranked = sorted(heights, key=lambda label: -heights[label])[:size]
     light = dark(size)
@@ -78,7 +78,7 @@ def best(heights: Heights, size: int) -> Light:
     return light
 
 
-def mood(heights: Heights, size: int) -> Light:
+def mood(heights: Heights, size: int) -> LedFrame:
     """All lights together in the mixture of what is heard: mostly the colour of one genre."""
     light = dark(size)
     if any(heights.values()):
@@ -92,7 +92,7 @@ def mood(heights: Heights, size: int) -> Light:
 def one_each(labels: Sequence[str]) -> Layout:
     """A layout that gives every one of these genres its own light, in this order."""
 
-    def layout(heights: Heights, size: int) -> Light:
+    def layout(heights: Heights, size: int) -> LedFrame:
         light = dark(size)
         light.levels[: len(labels)] = [_level(heights.get(label, 0.0)) for label in labels]
         light.colours[: len(labels)] = _colours(labels, heights)
@@ -105,12 +105,12 @@ LAYOUTS: dict[Mode, Layout] = {"bars": bars, "mood": mood}
 """The layout of every mode."""
 
 
-def dark(size: int) -> Light:
+def dark(size: int) -> LedFrame:
     """So many lights, all off."""
-    return Light(np.zeros(size), np.ones((size, 3)))
+    return LedFrame(np.zeros(size), np.ones((size, 3)))
 
 
-class Scene:
+class Animation:
     """What one row of lights shows, from what was heard and the time that passes.
 
     Bars of genres while the listener hears, dimmed while it names none, dark in
@@ -118,20 +118,20 @@ class Scene:
     """
 
     def __init__(self, layout: Layout, size: int, *, rise: float = 0.15, fall: float = 0.9) -> None:
-        """Show on so many lights; `rise` and `fall` are those of `Motion`."""
+        """Show on so many lights; `rise` and `fall` are those of `EnvelopeFollower`."""
         self._layout, self._size = layout, size
         self._rise, self._fall = rise, fall
         self._labels: tuple[str, ...] = ()
-        self._motion = Motion(0)
+        self._motion = EnvelopeFollower(0)
         self._heard: Estimate | StatusEvent | None = None
         self._shown: Estimate | StatusEvent | None = None
         self._age = self._idle = 0.0
 
-    def hear(self, heard: Estimate | StatusEvent) -> None:
+    def show(self, heard: Estimate | StatusEvent) -> None:
         """Show this from now on. Another thread may be asking for lights meanwhile."""
         self._heard = heard
 
-    def after(self, seconds: float) -> Light:
+    def frame(self, seconds: float) -> LedFrame:
         """What the lights show when so much time has passed since the last call."""
         heard = self._heard
         self._age = self._age + seconds if heard is self._shown or _same(heard, self._shown) else 0.0
@@ -141,7 +141,7 @@ class Scene:
             light = self._layout(self._heights(heard, seconds), self._size)
             return light._replace(needed=self._idle < RELEASE)
         # What was heard before is no longer true: no bar may linger.
-        self._motion.drop()
+        self._motion.reset()
         state = heard.state if heard else State.STARTING
         paused = state is State.PAUSED and self._age >= RELEASE_PAUSED
         return pattern(state, self._size, self._age)._replace(needed=self._idle < RELEASE and not paused)
@@ -149,12 +149,12 @@ class Scene:
     def _heights(self, estimate: Estimate, seconds: float) -> dict[str, float]:
         labels = tuple(estimate.scores)
         if labels != self._labels:
-            self._labels, self._motion = labels, Motion(len(labels), rise=self._rise, fall=self._fall)
-        heights = self._motion.move(_targets(estimate), seconds)
+            self._labels, self._motion = labels, EnvelopeFollower(len(labels), rise=self._rise, fall=self._fall)
+        heights = self._motion.update(_targets(estimate), seconds)
         return dict(zip(labels, heights.tolist(), strict=True))
 
 
-def pattern(state: State, size: int, seconds: float) -> Light:
+def pattern(state: State, size: int, seconds: float) -> LedFrame:
     """What lights show while nothing is heard: no bar of a genre looks like it.
 
     Starting, all breathe faintly in white; waiting for a microphone, one amber

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from headnod.outputs.leds.layouts import Layout, Light, Scene, dark
+from headnod.outputs.leds.layouts import Animation, Layout, LedFrame, dark
 from headnod.pipeline.estimate import Estimate, StatusEvent
 
 
@@ -23,7 +23,7 @@ class Lamp(Protocol):
     def layout(self) -> Layout:
         """How genres are put on its lights."""
 
-    def paint(self, light: Light, seconds: float) -> None:
+    def paint(self, light: LedFrame, seconds: float) -> None:
         """Show this, so many seconds after the last call.
 
         Raises:
@@ -34,22 +34,22 @@ class Lamp(Protocol):
         """Let go of the lights; may be called twice."""
 
 
-class Lights:
+class LedSink:
     """A lamp as a sink. It moves only when it is asked for a frame."""
 
     def __init__(self, lamp: Lamp, *, rise: float = 0.15, fall: float = 0.9) -> None:
-        """Show estimates on a lamp; `rise` and `fall` are those of `Motion`."""
+        """Show estimates on a lamp; `rise` and `fall` are those of `EnvelopeFollower`."""
         self._lamp = lamp
-        self._scene = Scene(lamp.layout, lamp.size, rise=rise, fall=fall)
+        self._scene = Animation(lamp.layout, lamp.size, rise=rise, fall=fall)
         self._open = True
 
     def show(self, estimate: Estimate) -> None:
         """Let the bars move towards what was heard."""
-        self._scene.hear(estimate)
+        self._scene.show(estimate)
 
-    def tell(self, condition: StatusEvent) -> None:
+    def show_status(self, condition: StatusEvent) -> None:
         """Drop all bars and show the pattern of the condition."""
-        self._scene.hear(condition)
+        self._scene.show(condition)
 
     def frame(self, seconds: float) -> None:
         """Show what is due so many seconds after the last frame.
@@ -58,7 +58,7 @@ class Lights:
             LedError: The lights went away.
         """
         if self._open:
-            self._lamp.paint(self._scene.after(seconds), seconds)
+            self._lamp.paint(self._scene.frame(seconds), seconds)
 
     def close(self) -> None:
         """Go dark, and let go of the lamp."""

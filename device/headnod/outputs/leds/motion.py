@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-class Motion:
+class EnvelopeFollower:
     """Heights that approach their targets exponentially.
 
     How often it is asked makes no difference: two halves of a second move the
     bars exactly as far as one whole.
 
-    >>> motion = Motion(2, rise=0.15, fall=0.9)
-    >>> motion.move([1.0, 0.0], 0.3).round(2).tolist()
+    >>> motion = EnvelopeFollower(2, rise=0.15, fall=0.9)
+    >>> motion.update([1.0, 0.0], 0.3).round(2).tolist()
     [0.86, 0.0]
-    >>> motion.move([0.0, 0.0], 0.3).round(2).tolist()
+    >>> motion.update([0.0, 0.0], 0.3).round(2).tolist()
     [0.62, 0.0]
     """
 
@@ -41,7 +41,7 @@ class Motion:
         """Where the bars are, shape (size,)."""
         return self._heights.copy()
 
-    def move(self, targets: ArrayLike, seconds: float) -> NDArray[np.float64]:
+    def update(self, targets: ArrayLike, seconds: float) -> NDArray[np.float64]:
         """Let time pass, and say where the bars are then.
 
         Args:
@@ -56,7 +56,7 @@ class Motion:
         self._heights = self._heights + (goals - self._heights) * share
         return self.heights
 
-    def drop(self) -> None:
+    def reset(self) -> None:
         """Put every bar down at once."""
         self._heights = np.zeros_like(self._heights)
 

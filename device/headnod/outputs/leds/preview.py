@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.outputs.leds.layouts import Layout, Light, Scene
+from headnod.outputs.leds.layouts import Animation, Layout, LedFrame
 from headnod.outputs.palette import GENRES
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, StatusEvent
 
@@ -29,7 +29,7 @@ _ROW, _LEGEND, _MARGIN = 58, 18, 20
 _BOARD, _OFF, _INK = (0.006, 0.008, 0.011), (0.017, 0.019, 0.024), (0.32, 0.34, 0.38)
 
 
-def write_preview(path: Path, moments: Mapping[str, Light]) -> None:
+def write_preview(path: Path, moments: Mapping[str, LedFrame]) -> None:
     """Write a picture of lights at some moments, one above the other.
 
     Args:
@@ -46,7 +46,7 @@ def write_preview(path: Path, moments: Mapping[str, Light]) -> None:
     path.write_bytes(png(_eight_bits(np.concatenate(padded))))
 
 
-def demonstration(layout: Layout, size: int, labels: Sequence[str] = GENRES) -> dict[str, Light]:
+def demonstration(layout: Layout, size: int, labels: Sequence[str] = GENRES) -> dict[str, LedFrame]:
     """Moments that show everything these lights can say, for `write_preview`.
 
     Args:
@@ -55,7 +55,7 @@ def demonstration(layout: Layout, size: int, labels: Sequence[str] = GENRES) -> 
         labels: The model's labels.
     """
     named = _cast(labels)
-    sure = Scene(layout, size)
+    sure = Animation(layout, size)
 
     def estimate(genre: str, **heard: float) -> Estimate:
         return _estimate(named.get(genre, genre), {named[label]: score for label, score in heard.items()}, labels)
@@ -70,10 +70,10 @@ def demonstration(layout: Layout, size: int, labels: Sequence[str] = GENRES) -> 
         f"{named['jazz']} 0.80": _settled(layout, size, estimate("jazz", classical=0.05, blues=0.12, jazz=0.8)),
         f"{named['disco']} 0.55, {named['pop']} close": _settled(layout, size, estimate("disco", pop=0.35, disco=0.55)),
     }
-    sure.hear(estimate("metal", rock=0.1, metal=0.9))
-    sure.after(5.0)
-    sure.hear(estimate("reggae", hiphop=0.3, reggae=0.7))
-    return moments | {f"0.3 s after {named['metal']} gave way to {named['reggae']}": sure.after(0.3)}
+    sure.show(estimate("metal", rock=0.1, metal=0.9))
+    sure.frame(5.0)
+    sure.show(estimate("reggae", hiphop=0.3, reggae=0.7))
+    return moments | {f"0.3 s after {named['metal']} gave way to {named['reggae']}": sure.frame(0.3)}
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -97,7 +97,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _row(name: str, light: Light, width: int) -> Picture:
+def _row(name: str, light: LedFrame, width: int) -> Picture:
     picture: Picture = np.broadcast_to(_BOARD, (_LEGEND + _ROW, width, 3)).copy()
     _write(picture, name)
     pitch = _pitch(len(light.levels))
@@ -137,11 +137,11 @@ def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
     return (picture.clip(0, 1) ** (1 / _GAMMA) * 255).round().astype(np.uint8)
 
 
-def _settled(layout: Layout, size: int, heard: Estimate | StatusEvent, seconds: float = 5.0) -> Light:
-    scene = Scene(layout, size)
-    scene.hear(heard)
-    scene.after(0.0)
-    return scene.after(seconds)
+def _settled(layout: Layout, size: int, heard: Estimate | StatusEvent, seconds: float = 5.0) -> LedFrame:
+    scene = Animation(layout, size)
+    scene.show(heard)
+    scene.frame(0.0)
+    return scene.frame(seconds)
 
 
 def _cast(labels: Sequence[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.outputs.leds.layouts import LAYOUTS, Layout, Light, Mode
+from headnod.outputs.leds.layouts import LAYOUTS, Layout, LedFrame, Mode
 from headnod.system import permission_denied
 
 Bytes = NDArray[np.uint8]
@@ -78,7 +78,7 @@ class SpiDevice(Protocol):
         """Let go of the bus."""
 
 
-class Strip:
+class SpiStrip:
     """A strip of addressable LEDs."""
 
     def __init__(self, settings: StripSettings, spi: SpiDevice) -> None:
@@ -95,7 +95,7 @@ class Strip:
         """Bars or mood."""
         return LAYOUTS[self._settings.mode]
 
-    def paint(self, light: Light, seconds: float) -> None:  # noqa: ARG002 - every lamp is told
+    def paint(self, light: LedFrame, seconds: float) -> None:  # noqa: ARG002 - every lamp is told
         """Send a frame.
 
         Raises:

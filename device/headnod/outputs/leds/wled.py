@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headnod.outputs.leds.layouts import LAYOUTS, Layout, Light, Mode
+from headnod.outputs.leds.layouts import LAYOUTS, Layout, LedFrame, Mode
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class WledSettings:
     """What makes half a bar look half as bright; 1 if the lamp is set to correct realtime colours itself."""
 
 
-class Wled:
+class WledLamp:
     """A lamp on the network: it may come and go, and is looked for until it is there."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Wled:
         """Bars or mood."""
         return LAYOUTS[self._settings.mode]
 
-    def paint(self, light: Light, seconds: float) -> None:
+    def paint(self, light: LedFrame, seconds: float) -> None:
         """Send a frame if it differs from the last one, or to keep the lamp in its realtime mode.
 
         Nothing is sent while the light is not needed. A lamp that cannot be
