@@ -18,6 +18,7 @@ import headnod
 from headnod.features.frontend import FrontEnd
 from headnod.features.mel import MelSpectrogram
 from headnod.features.windows import FrameCache, Window
+from headnod.inference.golden import load_checked
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL
 from headnod.pipeline.estimate import utc_now
@@ -82,7 +83,7 @@ def main(part: str, bundle: str, file: str, count: str) -> None:
 def answer(bundle: str, questions: str, answers: str) -> None:
     """What the network says of each of many windows of features, as it leaves the runtime."""
     _taken_by_xnnpack(Path(bundle) / MODEL)
-    model = headnod.GenreModel.load(Path(bundle), golden=True)
+    model = load_checked(Path(bundle))
     np.save(answers, np.stack([model.logits(features) for features in np.load(questions)]))
 
 

@@ -12,8 +12,9 @@ from benchmarks import script_path
 from benchmarks.material import bundles
 from benchmarks.processes import ROOT, run
 from benchmarks.rows import Row, unmeasured
+from headnod.inference.bundle_files import read_manifest
 from headnod.inference.interpreter import interpreter
-from headnod.inference.manifest import MODEL, read_manifest
+from headnod.inference.manifest import MODEL
 
 _ENVIRONMENT = "installed size of the device's environment, made by scripts/setup"
 _SCRIPT_ENVIRONMENT_MB = 1800.0

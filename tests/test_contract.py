@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
-from headnod.inference.golden import chirp
+from headnod.inference.golden import chirp, load_checked
 from headnod.inference.manifest import CARD
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import ArchiveError, read_archive, window_features
@@ -60,7 +60,7 @@ def packed(run, archive, models, **others):
 
 
 def test_the_device_loads_the_bundle_and_proves_its_golden_numbers(bundle):
-    model = GenreModel.load(bundle, golden=True)
+    model = load_checked(bundle)
     assert model.labels == GENRES
     assert model.front_end == FRONT_END
     assert model.manifest.id == bundle.name == "tones-1.0.0"
@@ -143,7 +143,7 @@ def test_a_bundle_is_not_overwritten_unless_asked(bundle, run, archive):
         packed(run, archive, bundle.parent)
     assert (bundle / "manifest.json").read_bytes() == before
     packed(run, archive, bundle.parent, replace=True)
-    assert GenreModel.load(bundle, golden=True).labels == GENRES
+    assert load_checked(bundle).labels == GENRES
     assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]
 
 

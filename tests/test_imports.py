@@ -113,38 +113,32 @@ def test_the_front_end_imports_numpy_only(name, below):
     [
         ("headnod.errors", set()),
         ("headnod.pipeline.estimate", set()),
-        ("headnod.inference.manifest.bundle_files", {"headnod.errors"}),
-        ("headnod.inference.manifest.fields", {"headnod.features.frontend"}),
-        ("headnod.inference.manifest.labels", {"headnod.escaping"}),
+        ("headnod.inference.manifest", {"headnod.features.frontend", "headnod.escaping"}),
         (
-            "headnod.inference.manifest.parsing",
-            {
-                "headnod.errors",
-                "headnod.features.frontend",
-                "headnod.escaping",
-                "headnod.inference.manifest.fields",
-                "headnod.inference.manifest.labels",
-                "headnod.inference.manifest.bundle_files",
-            },
-        ),
-        (
-            "headnod.inference.manifest",
-            {
-                "headnod.inference.manifest.fields",
-                "headnod.inference.manifest.labels",
-                "headnod.inference.manifest.bundle_files",
-                "headnod.inference.manifest.parsing",
-            },
+            "headnod.inference.bundle_files",
+            {"headnod.errors", "headnod.escaping", "headnod.features.frontend", "headnod.inference.manifest"},
         ),
         ("headnod.inference.interpreter", {"headnod.errors", "headnod.extras"}),
+        ("headnod.inference.prediction", {"headnod.features.frontend", "headnod.inference.manifest"}),
         (
             "headnod.inference.model",
             {
                 "headnod.errors",
                 "headnod.features.frontend",
-                "headnod.inference.golden",
-                "headnod.inference.manifest",
+                "headnod.inference.bundle_files",
                 "headnod.inference.interpreter",
+                "headnod.inference.manifest",
+                "headnod.inference.prediction",
+            },
+        ),
+        (
+            "headnod.inference.golden",
+            {
+                "headnod.errors",
+                "headnod.features.frontend",
+                "headnod.inference.bundle_files",
+                "headnod.inference.manifest",
+                "headnod.inference.model",
             },
         ),
         (
@@ -157,7 +151,7 @@ def test_the_front_end_imports_numpy_only(name, below):
             },
         ),
         ("headnod.pipeline.level", {"headnod.features.frontend"}),
-        ("headnod.pipeline.smoothing", {"headnod.inference.model"}),
+        ("headnod.pipeline.smoothing", {"headnod.inference.prediction"}),
         ("headnod.address", set()),
         ("headnod.config.sections", {"headnod.address"}),
         (

@@ -20,9 +20,10 @@ from headnod.extras import how_to_install
 from headnod.factory import output_factory
 from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.source_factory import opener
+from headnod.inference.bundle_files import read_checked
 from headnod.inference.golden import check_golden, chirp
 from headnod.inference.interpreter import runtime_name
-from headnod.inference.manifest import GOLDEN, read_checked
+from headnod.inference.manifest import GOLDEN
 from headnod.inference.model import GenreModel
 from headnod.outputs.leds.lights import Lamp
 from headnod.pipeline.estimate import utc_now

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.config import Config
-from headnod.inference.model import GenreModel
+from headnod.inference.golden import load_checked
 from headnod.mqtt.payloads import HealthPayload, InfoPayload
 from headnod.pipeline.estimate import Now, State, StatusEvent
 from headnod.resources import find_model
@@ -83,7 +83,7 @@ class Controls:
             return
 
         def change(config: Config) -> Config:
-            GenreModel.load(find_model(model), golden=True)
+            load_checked(find_model(model))
             return replace(config, model=replace(config.model, name=model))
 
         self._asked.put(change)

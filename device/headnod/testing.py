@@ -29,7 +29,7 @@ from headnod.inference.manifest import (
     Tensor,
     Training,
 )
-from headnod.inference.model import Prediction
+from headnod.inference.prediction import Prediction
 from headnod.outputs.leds.layouts import Layout, LedFrame, bars
 
 __all__ = [

@@ -9,7 +9,14 @@ import pytest
 
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
-from headnod.inference.golden import FEATURES_TOLERANCE, SCORES_TOLERANCE, check_golden, chirp, write_golden
+from headnod.inference.golden import (
+    FEATURES_TOLERANCE,
+    SCORES_TOLERANCE,
+    check_golden,
+    chirp,
+    load_checked,
+    write_golden,
+)
 from headnod.inference.manifest import GOLDEN, HASHED, Standardisation
 from headnod.inference.model import GenreModel
 from support.bundle_files import copied, flipped, replaced
@@ -32,7 +39,7 @@ def stored(**arrays):
 
 
 def test_the_shipped_bundle_is_proven(bundle):
-    assert GenreModel.load(bundle, golden=True).manifest.id == bundle.name
+    assert load_checked(bundle).manifest.id == bundle.name
 
 
 def test_what_is_written_is_proven(model, rng):
@@ -153,11 +160,11 @@ def test_loading_with_golden_numbers_wants_their_hash_and_their_truth(bundle, tm
     flipped(folder / GOLDEN, 100)
     assert GenreModel.load(folder)
     with pytest.raises(ManifestError, match=r"golden\.npz: sha256"):
-        GenreModel.load(folder, golden=True)
+        load_checked(folder)
     arrays = arrays_of(golden)
     replaced(folder, GOLDEN, stored(**arrays | {"scores": arrays["scores"][:, ::-1]}))
     with pytest.raises(ManifestError, match=r"golden\.npz: scores: this machine differs") as caught:
-        GenreModel.load(folder, golden=True)
+        load_checked(folder)
     assert str(caught.value).startswith(f"{folder / GOLDEN}: ")
 
 
@@ -166,7 +173,7 @@ def test_loading_with_golden_numbers_checks_every_file(bundle, tmp_path, name):
     folder = copied(bundle, tmp_path)
     flipped(folder / name, -1)
     with pytest.raises(ManifestError, match=rf"{name}: sha256 is"):
-        GenreModel.load(folder, golden=True)
+        load_checked(folder)
     (folder / name).unlink()
     with pytest.raises(ManifestError, match=rf"{name}: there is no such file"):
-        GenreModel.load(folder, golden=True)
+        load_checked(folder)

@@ -10,17 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.errors import ManifestError
-from headnod.inference.manifest import (
-    CARD,
-    GOLDEN,
-    HASHED,
-    MANIFEST,
-    MODEL,
-    Manifest,
-    manifest_bytes,
-    read_checked,
-    read_manifest,
-)
+from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest
+from headnod.inference.manifest import CARD, GOLDEN, HASHED, MANIFEST, MODEL, Manifest
 from headnod.testing import fixed_manifest
 from support.bundle_files import edited, flipped, replaced
 
@@ -87,7 +78,7 @@ def put(value, *path):
         (put("F" * 64, "sha256", MODEL), "at `$.sha256[...]`"),
         (put([], "labels"), "labels: there must be two or more"),
         (put(["jazz"], "labels"), "labels: there must be two or more"),
-        (put("jazz", "labels", 1), "labels: one stands there twice"),
+        (put("jazz", "labels", 1), "labels: contain a duplicate"),
         (put("silence", "labels", 1), "labels: 'silence' is reserved"),
         (put("Unknown", "labels", 1), "labels: 'Unknown' is reserved"),
         (put("", "labels", 1), "labels: '' is empty"),

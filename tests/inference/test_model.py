@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from headnod.errors import ManifestError
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL, Standardisation
-from headnod.inference.model import GenreModel, quantise, softmax
+from headnod.inference.model import GenreModel, quantise
+from headnod.inference.prediction import softmax
 from headnod.testing import SMALL_FRONT_END, fixed_manifest
 from support.bundle_files import copied, flipped, replaced
 from support.signals import music, scaled

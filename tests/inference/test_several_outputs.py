@@ -14,10 +14,12 @@ from msgspec import structs
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
 
 from headnod.errors import ManifestError
-from headnod.inference.golden import check_golden, write_golden
+from headnod.inference.bundle_files import manifest_bytes, parse_manifest, read_manifest
+from headnod.inference.golden import check_golden, load_checked, write_golden
 from headnod.inference.interpreter import interpreter
-from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, manifest_bytes, parse_manifest, read_manifest
-from headnod.inference.model import GenreModel, softmax
+from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL
+from headnod.inference.model import GenreModel
+from headnod.inference.prediction import softmax
 from headnod.resources import models
 from headnod.testing import SMALL_FRONT_END, fixed_manifest
 from support.bundle_files import edited, replaced
@@ -82,7 +84,7 @@ def test_energy_is_safe_for_any_logits():
 
 
 def test_an_embedding_outlives_the_next_inference(folder):
-    model = GenreModel.load(folder, golden=True)
+    model = load_checked(folder)
     first = model.predict(FEATURES)
     kept = first.embedding.copy(), first.tags.copy(), first.scores.copy()
     model.predict(FEATURES[::-1].copy())
@@ -154,7 +156,7 @@ def gone(*path):
         (put(1, "format"), "format: is 1, which has no 'outputs'"),
         (put([], "outputs"), "outputs: there must be one or more"),
         (gone("outputs"), "outputs: there must be one or more"),
-        (put("answers", "outputs", 0, "role"), "outputs: a role stands there twice"),
+        (put("answers", "outputs", 0, "role"), "outputs: contain a duplicate role"),
         (put("logits", "outputs", 0, "role"), "at `$.outputs[0].role`"),
         (put([1, 3], "outputs", 1, "shape"), "outputs: that of role 'answers' is not the manifest's 'output'"),
         (put([1, 6], "outputs", 2, "shape"), "outputs: that of role 'tags' is (1, 6), the tags need (1, 7)"),
@@ -163,7 +165,7 @@ def gone(*path):
         (put([5], "outputs", 0, "shape"), "outputs: that of role 'embedding' is (5,)"),
         (put("int4", "outputs", 0, "type"), "at `$.outputs[0].type`"),
         (put(None, "tags"), "outputs: that of role 'tags' is (1, 7), the tags need (1, 0)"),
-        (put("guitar", "tags", "names", 0), "tags.names: is empty, or one stands there twice"),
+        (put("guitar", "tags", "names", 0), "tags.names: is empty or contains a duplicate"),
         (put("\x1b[2Jmellow", "tags", "names", 0), "at `$.tags.names[0]`"),
         (put("", "tags", "names", 0), "at `$.tags.names[0]`"),
         (put("x" * 40, "tags", "names", 0), "at `$.tags.names[0]`"),
@@ -203,7 +205,7 @@ def test_energy_without_tags_is_refused(copy):
         content["outputs"].pop()
         content["tags"] = None
 
-    with pytest.raises(ManifestError, match="energy: is of tags, and there are none"):
+    with pytest.raises(ManifestError, match="energy: needs tags, and there are none"):
         read_manifest(edited(copy, change))
 
 
@@ -261,7 +263,7 @@ def test_golden_numbers_of_another_network_are_refused(copy):
     other = GenreModel(manifest_of_several(), network(seed=4))
     replaced(copy, GOLDEN, write_golden(other, FEATURES[None]))
     with pytest.raises(ManifestError, match=r"golden\.npz: (scores|tags)"):
-        GenreModel.load(copy, golden=True)
+        load_checked(copy)
 
 
 def test_labels_are_those_of_the_answers(folder):

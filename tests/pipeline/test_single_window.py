@@ -60,10 +60,10 @@ def test_a_model_divides_its_logits_by_the_temperature_of_single_windows(model):
     former, plain = model.manifest, model.scores(features)
     try:
         model.manifest = msgspec.structs.replace(former, single=None)
-        assert np.array_equal(model.alone(features), plain)
+        assert np.array_equal(model.predict(features, single=True).scores, plain)
         model.manifest = msgspec.structs.replace(former, single=Calibration(4 * former.temperature, 0.1))
-        assert model.alone(features).max() < plain.max()
-        assert model.alone(features).argmax() == plain.argmax()
+        assert model.predict(features, single=True).scores.max() < plain.max()
+        assert model.predict(features, single=True).scores.argmax() == plain.argmax()
         assert np.array_equal(model.scores(features), plain)
     finally:
         model.manifest = former

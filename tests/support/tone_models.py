@@ -4,7 +4,7 @@ import numpy as np
 
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
-from headnod.inference.model import softmax
+from headnod.inference.prediction import softmax
 from headnod_train.dataset.archive import window_features
 from support.tone_archive import GENRES
 

@@ -12,7 +12,7 @@ import pytest
 
 from headnod.config import Config
 from headnod.errors import BundleError
-from headnod.inference.model import GenreModel
+from headnod.inference.golden import load_checked
 from headnod.updates.activation import ACTIVATION_FILE, Activation
 from headnod.updates.bundle import read
 from headnod.updates.install_progress import Stage
@@ -135,7 +135,7 @@ def listens(state):
     """The model that a listener would begin with, proven once more."""
     activation = Activation(Store(state), RollbackProtection(state), lambda _: None)
     activation.begin()
-    return GenreModel.load(activation.store.path(activation.store.current), golden=True).manifest
+    return load_checked(activation.store.path(activation.store.current)).manifest
 
 
 @pytest.fixture

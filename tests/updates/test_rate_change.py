@@ -12,7 +12,7 @@ from headnod.audio.real_time import paced
 from headnod.audio.resampling import OutputRate, Resampler
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import RecentAudio, Window, windows
-from headnod.inference.model import GenreModel
+from headnod.inference.golden import load_checked
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.testing import FixedModel, ManualClock
@@ -187,7 +187,7 @@ def test_real_models_of_both_rates_take_turns(model, tmp_path):
     pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
     from support.multi_output_bundle import write
 
-    other = GenreModel.load(write(tmp_path / "fixed-1.0.0", TAGGER, labels=("calm", "loud")), golden=True)
+    other = load_checked(write(tmp_path / "fixed-1.0.0", TAGGER, labels=("calm", "loud")))
     models, output, turns = [model, other], OutputRate(OLD), itertools.count()
     current = [model]
     sound, said = np.tile(music(20.0), 2), []

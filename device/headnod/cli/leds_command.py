@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the picture and say where it is."""
     from headnod.errors import HeadnodError  # noqa: PLC0415
     from headnod.factory.output_factory import layout  # noqa: PLC0415
-    from headnod.inference.manifest import read_manifest  # noqa: PLC0415
+    from headnod.inference.bundle_files import read_manifest  # noqa: PLC0415
     from headnod.outputs.leds.preview import demonstration, write_preview  # noqa: PLC0415
     from headnod.resources import configured_model  # noqa: PLC0415
 

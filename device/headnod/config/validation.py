@@ -24,7 +24,7 @@ from headnod.config import Config, DashboardSection, load, named_outputs
 from headnod.config.credentials import password_file
 from headnod.config.layers import file_layer
 from headnod.errors import AccessError, AudioError, ConfigAccessError, ConfigError, HeadnodError
-from headnod.inference.manifest import read_manifest
+from headnod.inference.bundle_files import read_manifest
 from headnod.resources import configured_model
 from headnod.sandbox import UNITS, Sandbox
 from headnod.service import MAIN, Service, path_exists

@@ -19,8 +19,9 @@ from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
 from headnod.factory.broker_factory import broker, client_id, topics
+from headnod.inference.bundle_files import read_manifest
 from headnod.inference.interpreter import runtime_name
-from headnod.inference.manifest import MODEL, Manifest, read_manifest
+from headnod.inference.manifest import MODEL, Manifest
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.discovery_publisher import RetainedTopics
 from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery

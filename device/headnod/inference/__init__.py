@@ -1,1 +1,1 @@
-"""Model bundles: their manifest, the network and the numbers that prove it."""
+"""Model bundles: manifest, network and golden values."""

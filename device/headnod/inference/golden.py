@@ -1,57 +1,55 @@
-"""Golden numbers: what a model must answer, computed again where it will run.
+"""Golden values: reference outputs of a model, recomputed on the machine where it will run.
 
-A bundle carries a few windows of features with the outputs they must give, and
-the features that a synthetic chirp must give. Recomputing both on the device
-shows that front end, quantisation and runtime there do what they did on the
-workstation, so the two cannot drift apart unseen.
+A bundle contains a few windows of features with the outputs of the network for them, and
+the features of a synthetic chirp. Recomputing both on the device checks front end,
+quantisation and runtime against the workstation that made the bundle.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headnod.errors import ManifestError
+from headnod.inference.bundle_files import read_checked, read_manifest
+from headnod.inference.manifest import GOLDEN, MODEL
+from headnod.inference.model import GenreModel
 
 if TYPE_CHECKING:
     from headnod.features.frontend import Audio, Features, FrontEnd
-    from headnod.inference.model import GenreModel, Prediction
 
 FEATURES_TOLERANCE = 0.05
-"""Decibels: float32 FFTs of different builds differ by a thousandth of this."""
+"""Decibels. float32 FFTs of different builds differ by a thousandth of this."""
 DECADES_TOLERANCE = 0.005
-"""The same in decades, which the compression `log10` counts in."""
+"""Decades, the unit of the compression `log10`."""
 SCORES_TOLERANCE = 0.02
-"""Probability: one int8 step of a logit moves a score by no more."""
+"""Probability. One int8 step of a logit changes a score by at most this."""
 TAGS_TOLERANCE = 0.05
-"""Score of a tag, and energy: their logits have coarser steps, and a calibration widens them."""
+"""Score of a tag, and energy. Their logits have coarser steps, which the calibration scales up."""
 EMBEDDING_TOLERANCE = 0.02
-"""Share of the largest number of all golden embeddings: two steps of int8, or more."""
+"""Share of the largest absolute value of all golden embeddings: at least two int8 steps."""
 
 _UNPACKED_LIMIT = 8 << 20
 
 
 def chirp(front_end: FrontEnd) -> Audio:
-    """A linear sweep through the hearing range, as long as a window.
-
-    Returns:
-        Amplitude 0.5, from 50 Hz to 45 % of the sample rate, (window_samples,).
-    """
+    """A linear sine sweep from 50 Hz to 45 % of the sample rate with amplitude 0.5, shape (window_samples,)."""
     seconds = np.arange(front_end.window_samples) / front_end.sample_rate
     low, high = 50.0, 0.45 * front_end.sample_rate
-    turns = low * seconds + (high - low) * seconds**2 / (2.0 * seconds[-1])
-    return (0.5 * np.sin(2.0 * np.pi * turns)).astype(np.float32)
+    cycles = low * seconds + (high - low) * seconds**2 / (2.0 * seconds[-1])
+    return (0.5 * np.sin(2.0 * np.pi * cycles)).astype(np.float32)
 
 
 def write_golden(model: GenreModel, features: Features) -> bytes:
     """The golden file of a model.
 
     Args:
-        model: The model, as the device will run it.
-        features: Windows that it shall be tried on, (n, frames, n_features).
+        model: The model, as it will run on the device.
+        features: Windows to record the outputs of, shape (n, frames, n_features).
     """
     file = io.BytesIO()
     np.savez_compressed(
@@ -64,17 +62,39 @@ def write_golden(model: GenreModel, features: Features) -> bytes:
 
 
 def _outputs(model: GenreModel, features: Features) -> dict[str, np.ndarray]:
-    """All that the model says of windows, by the names of the arrays in the file."""
-    said: list[Prediction] = [model.predict(window) for window in features]
-    arrays = {name: [getattr(each, name) for each in said] for name in said[0]._fields}
+    """Outputs of the model for the windows, by the names of the arrays in the file."""
+    predictions = [model.predict(window) for window in features]
+    arrays = {name: [getattr(each, name) for each in predictions] for name in predictions[0]._fields}
     return {name: np.stack(values) for name, values in arrays.items() if values[0] is not None}
 
 
-def check_golden(model: GenreModel, golden: bytes) -> None:
-    """Recompute the golden numbers.
+def load_checked(folder: Path) -> GenreModel:
+    """Load a bundle, check the hash of every file and recompute its golden values.
 
     Raises:
-        ManifestError: The file is malformed, or the numbers come out otherwise.
+        ManifestError: The bundle is damaged, or the model gives other outputs on this machine.
+        MissingExtraError: No TensorFlow Lite runtime is installed.
+    """
+    manifest = read_manifest(folder)
+    content = {name: read_checked(folder, name, manifest) for name in manifest.sha256}
+    try:
+        model = GenreModel(manifest, content[MODEL])
+        check_golden(model, content[GOLDEN])
+    except ManifestError as error:
+        message = f"{folder}/{error}"
+        raise ManifestError(message) from error
+    return model
+
+
+def check_golden(model: GenreModel, golden: bytes) -> None:
+    """Recompute the golden values of a model.
+
+    Args:
+        model: The model.
+        golden: Content of the golden file.
+
+    Raises:
+        ManifestError: The file is malformed, or an output differs by more than its tolerance.
     """
     front_end = model.front_end
     sizes = _sizes(model)
@@ -96,16 +116,14 @@ def check_golden(model: GenreModel, golden: bytes) -> None:
         "energy": TAGS_TOLERANCE,
         "embedding": EMBEDDING_TOLERANCE * float(np.abs(expected.get("embedding", 0.0)).max()),
     }
-    heard = front_end.mfcc(chirp(front_end))
-    _close(
-        "chirp_features", heard, expected["chirp_features"], FEATURES_TOLERANCE if in_decibels else DECADES_TOLERANCE
-    )
+    tolerance = FEATURES_TOLERANCE if in_decibels else DECADES_TOLERANCE
+    _compare("chirp_features", front_end.mfcc(chirp(front_end)), expected["chirp_features"], tolerance)
     for name, found in _outputs(model, expected["features"]).items():
-        _close(name, found, expected[name], tolerances[name])
+        _compare(name, found, expected[name], tolerances[name])
 
 
 def _sizes(model: GenreModel) -> dict[str, tuple[int, ...]]:
-    """Shape of each output of one window, as the manifest makes it."""
+    """Shape of each output for one window, according to the manifest."""
     manifest = model.manifest
     sizes: dict[str, tuple[int, ...]] = {"scores": (len(model.answers),)}
     if manifest.tags is not None:
@@ -118,7 +136,7 @@ def _sizes(model: GenreModel) -> dict[str, tuple[int, ...]]:
     return sizes
 
 
-def _close(name: str, found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+def _compare(name: str, found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
     worst = float(np.abs(found - expected).max())
     # Written so that a NaN on either side fails too.
     if not worst <= tolerance:
@@ -130,7 +148,7 @@ def _close(name: str, found: np.ndarray, expected: np.ndarray, tolerance: float)
 
 
 def _read(golden: bytes, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-    import zipfile  # noqa: PLC0415 - 1 MB, for those who prove a model
+    import zipfile  # noqa: PLC0415 - 1 MB, needed for this check only
 
     try:
         with zipfile.ZipFile(io.BytesIO(golden)) as archive:

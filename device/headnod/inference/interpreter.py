@@ -1,7 +1,7 @@
-"""The one place that knows which TensorFlow Lite runtime is installed.
+"""Selects the installed TensorFlow Lite runtime.
 
 LiteRT where it has a wheel, tflite-runtime on boards where it has none. Both
-offer the same Interpreter over the same files and give the same int8 scores.
+have the same `Interpreter`, read the same files and give the same int8 scores.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def interpreter(model: bytes, *, threads: int = 1) -> Any:  # noqa: ANN401 - the two runtimes share no type
-    """An interpreter with its tensors allocated, ready to run the model.
+    """An interpreter for a model, with its tensors allocated.
 
     Args:
-        model: A TFLite file's bytes, already checked against their hash: this
-            library does not notice corruption, and may crash on it.
-        threads: Threads that one inference may use.
+        model: Content of a TFLite file whose hash was checked: the runtime does
+            not detect corruption and may crash on it.
+        threads: Maximum number of threads per inference.
 
     Raises:
         MissingExtraError: No runtime is installed.
-        Exception: Whatever the runtime raises for a file it cannot read.
+        Exception: The runtime cannot read the file.
     """
     library = _library()
     with _quiet_stderr():
@@ -40,9 +40,9 @@ def interpreter(model: bytes, *, threads: int = 1) -> Any:  # noqa: ANN401 - the
 
 
 def runtime_name() -> str:
-    """The runtime in use and its version, such as `ai-edge-litert 2.3.0`."""
+    """Name and version of the runtime, such as `ai-edge-litert 2.3.0`."""
     package = _library().__name__.partition(".")[0]
-    # Not by importlib.metadata, which costs 3 MB for as long as a listener lives.
+    # importlib.metadata would need 3 MB of memory for as long as the listener runs.
     return f"{package.replace('_', '-')} {sys.modules[package].__version__}"
 
 
@@ -60,7 +60,7 @@ def _library() -> ModuleType:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    # The delegate announces itself from C++ on stderr, which is the log.
+    # The delegate prints a line from C++ to stderr, which is the log.
     saved = os.dup(2)
     try:
         with Path(os.devnull).open("wb") as nothing:

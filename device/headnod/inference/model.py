@@ -1,65 +1,59 @@
-"""A model bundle that runs: features in, scores out.
+"""A runnable model bundle: features in, scores out.
 
-Scale and zero point come from the tensors and everything else from the
-manifest, so nothing about a network is known twice.
+Scale and zero point are read from the tensors, everything else from the manifest.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headnod.errors import HeadnodError, ManifestError
-from headnod.inference.golden import check_golden
+from headnod.inference.bundle_files import read_checked, read_manifest
 from headnod.inference.interpreter import interpreter
-from headnod.inference.manifest import GOLDEN, MODEL, NO_MUSIC, Manifest, Tensor, read_checked, read_manifest
+from headnod.inference.manifest import MODEL, NO_MUSIC, Manifest, Tensor
+from headnod.inference.prediction import Prediction, sigmoid, softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from headnod.features.frontend import Audio, Features, FrontEnd
-
-
-class Prediction(NamedTuple):
-    """All that a network says of one window."""
-
-    scores: NDArray[np.float32]
-    """Probabilities of the answers, shape (answers,), which sum to 1: see `GenreModel.answers`."""
-
-    tags: NDArray[np.float32] | None = None
-    """Score of each tag (0-1), shape (tags,); None where the model has no tags."""
-
-    energy: float | None = None
-    """How energetic the sound is (0-1); None where the model does not say."""
-
-    embedding: NDArray[np.float32] | None = None
-    """Numbers that describe the sound, near each other for similar sounds; None where the model has none."""
+    from headnod.features.frontend import Audio, Features
 
 
 class GenreModel:
-    """The network of a bundle, with all that its manifest says of it.
+    """The network of a bundle with its manifest; not thread-safe.
 
-    >>> model = GenreModel.load(Path("models/genre-0.1.0"))
+    >>> from headnod.resources import find_model
+    >>> model = GenreModel.load(find_model("genre-0.1.0"))
     >>> model.labels[:3]
     ('blues', 'classical', 'country')
-    >>> hush = np.zeros(model.front_end.window_samples, np.float32)
-    >>> float(model.scores(model.front_end.mfcc(hush)).sum().round(3))
+    >>> silence = np.zeros(model.front_end.window_samples, np.float32)
+    >>> float(model.scores(model.front_end.mfcc(silence)).sum().round(3))
     1.0
     """
 
     def __init__(self, manifest: Manifest, model: bytes) -> None:
-        """Make the network ready to run.
+        """Allocate the network.
 
         Args:
-            manifest: What the bundle promises.
+            manifest: Manifest of the bundle.
             model: The TFLite file, whose hash was checked.
 
         Raises:
-            ManifestError: The file is no network, or not the promised one.
+            ManifestError: The file is not a network or does not fit the manifest.
+            MissingExtraError: No TensorFlow Lite runtime is installed.
         """
         self.manifest = manifest
+        self.front_end = manifest.front_end
+        """Parameters of feature extraction for this model."""
+        self.labels = manifest.labels
+        """Genres, in the order of the scores."""
+        self.tags = manifest.tags.names if manifest.tags else ()
+        """Names of the tags, in the order of their scores; empty if the model has none."""
+        self.answers = (*manifest.labels, NO_MUSIC) if manifest.rejection.not_music else manifest.labels
+        """Meaning of each score: the labels, then `unknown` if the network has a not-music output."""
         self._mean = np.array(manifest.standardisation.mean, np.float32)
         self._deviation = np.array(manifest.standardisation.deviation, np.float32)
         try:
@@ -71,14 +65,15 @@ class GenreModel:
         except Exception as error:  # the runtime raises a handful of kinds, and not all are ValueError
             message = f"{MODEL}: the runtime refuses it: {_first_line(error)}"
             raise ManifestError(message) from error
-        _fits("input", self._input, manifest.input)
+        _check_tensor("input", self._input, manifest.input)
         tensors = manifest.tensors
         if len(outputs) != len(tensors):
             message = f"{MODEL}: has {len(outputs)} outputs, the manifest names {len(tensors)} (repack the model)"
             raise ManifestError(message)
-        for place, (found, promised) in enumerate(zip(outputs, tensors, strict=True)):
-            _fits("output" if len(outputs) == 1 else f"output {place}, {promised.role},", found, promised)
-        self._outputs: dict[str, Any] = {promised.role: found for found, promised in zip(outputs, tensors, strict=True)}
+        self._outputs: dict[str, Any] = {}
+        for place, (found, declared) in enumerate(zip(outputs, tensors, strict=True)):
+            _check_tensor("output" if len(outputs) == 1 else f"output {place}, {declared.role},", found, declared)
+            self._outputs[declared.role] = found
         if manifest.tags is not None:
             self._scale = np.array(manifest.tags.scale, np.float32)
             self._offset = np.array(manifest.tags.offset, np.float32)
@@ -88,74 +83,50 @@ class GenreModel:
         self._standard = np.empty(manifest.input.shape[1:], np.float32)
 
     @classmethod
-    def load(cls, folder: Path, *, golden: bool = False) -> GenreModel:
-        """The model of a bundle.
+    def load(cls, folder: Path) -> GenreModel:
+        """Load a bundle; `headnod.inference.golden.load_checked` also tests the network.
 
         Args:
             folder: The bundle.
-            golden: Check every file and recompute the golden numbers before giving the model out.
 
         Raises:
-            ManifestError: The bundle does not keep its promise.
+            ManifestError: The bundle is damaged or inconsistent.
             MissingExtraError: No TensorFlow Lite runtime is installed.
         """
         manifest = read_manifest(folder)
-        checked = {name: read_checked(folder, name, manifest) for name in (manifest.sha256 if golden else [MODEL])}
+        content = read_checked(folder, MODEL, manifest)
         try:
-            model = cls(manifest, checked[MODEL])
-            if golden:
-                check_golden(model, checked[GOLDEN])
+            return cls(manifest, content)
         except ManifestError as error:
             message = f"{folder}/{error}"
             raise ManifestError(message) from error
-        return model
-
-    @property
-    def front_end(self) -> FrontEnd:
-        """How this model wants audio to become features."""
-        return self.manifest.front_end
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Genres, in the order of the scores."""
-        return self.manifest.labels
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Names of the tags, in the order of their scores; none where the model has no tags."""
-        return self.manifest.tags.names if self.manifest.tags else ()
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """What each score stands for: the labels, and `unknown` behind them where no music has a score of its own."""
-        return (*self.labels, NO_MUSIC) if self.manifest.rejection.not_music else self.labels
 
     def logits(self, features: Features) -> NDArray[np.float32]:
-        """Run the network once and read its answers, before temperature and softmax.
+        """Run the network and return the logits of the answers, before temperature and softmax.
 
         Args:
             features: Features of one window, shape (frames, n_features).
 
         Returns:
-            One number an answer, shape (answers,).
+            Logits, shape (answers,).
         """
         standard = np.subtract(features, self._mean, out=self._standard)
         standard /= self._deviation
         if self._input["dtype"] is np.int8:
             scale, zero = self._input["quantization"]
-            _quantised(standard, scale, zero)
-        # The view must be gone before the runtime runs, so it has no name.
+            _quantise(standard, scale, zero)
+        # The runtime refuses to run while a view of the tensor exists, so the view gets no name.
         self._tensor()[0] = standard
         self._interpreter.invoke()
         return self._read("answers")
 
     def predict(self, features: Features, *, single: bool = False) -> Prediction:
-        """Run the network once and read all of its outputs.
+        """Run the network and return all of its outputs.
 
         Args:
             features: Features of one window, shape (frames, n_features).
-            single: The window is not averaged with others, so it is calibrated
-                as `single` of the manifest says, where that is there.
+            single: The scores will not be averaged with those of other windows; use the
+                calibration `single` of the manifest, if it has one.
         """
         manifest = self.manifest
         calibration = manifest.single if single and manifest.single else manifest
@@ -169,38 +140,36 @@ class GenreModel:
         return Prediction(scores, tags, energy, self._read("embedding") if "embedding" in self._outputs else None)
 
     def scores(self, features: Features) -> NDArray[np.float32]:
-        """Probabilities of the answers to one window that others will be averaged with, shape (answers,)."""
+        """Probabilities of the answers for one window, to be averaged over windows, shape (answers,)."""
         return self.predict(features).scores
 
-    def alone(self, features: Features) -> NDArray[np.float32]:
-        """Probabilities of the answers to a window that is the only one: its trust is calibrated for that."""
-        return self.predict(features, single=True).scores
+    def best(self, audio: Audio) -> str:
+        """The most probable answer for one window of audio, shape (window_samples,)."""
+        return self.answers[int(self.scores(self.front_end.mfcc(audio)).argmax())]
 
     def _read(self, role: str) -> NDArray[np.float32]:
-        """An output of the latest inference in real numbers, shape (n,)."""
+        """An output of the latest inference, dequantised, shape (n,)."""
         output = self._outputs[role]
-        given = self._interpreter.get_tensor(output["index"])[0]
-        if given.dtype == np.int8:
+        stored = self._interpreter.get_tensor(output["index"])[0]
+        if stored.dtype == np.int8:
             scale, zero = output["quantization"]
-            given = (given.astype(np.float32) - zero) * np.float32(scale)
-        return np.asarray(given, np.float32)
-
-    def best(self, audio: Audio) -> str:
-        """The likeliest answer to one window of audio, (window_samples,)."""
-        return self.answers[int(self.scores(self.front_end.mfcc(audio)).argmax())]
+            stored = (stored.astype(np.float32) - zero) * np.float32(scale)
+        return np.asarray(stored, np.float32)
 
 
 def quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.int8]:
-    """Real numbers as int8: round, clip, then cast, which alone would wrap.
+    """Real numbers as int8, rounded and clipped.
 
     Source: the affine scheme of the TensorFlow Lite 8-bit specification,
     real = scale * (stored - zero).
+
+    >>> quantise(np.array([0.5, -200.0, 200.0], np.float32), 0.5, 3).tolist()
+    [4, -128, 127]
     """
-    return _quantised(np.array(values), scale, zero).astype(np.int8)
+    return _quantise(np.array(values), scale, zero).astype(np.int8)
 
 
-def _quantised(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.float32]:
-    """The same in place, before the cast."""
+def _quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.float32]:
     values /= np.float32(scale)
     np.rint(values, out=values)
     values += zero
@@ -208,27 +177,16 @@ def _quantised(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[
     return np.minimum(values, 127.0, out=values)
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities along the last axis, safe for any finite logits."""
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logistic function, safe for any finite logits."""
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), np.float32)
-
-
-def _fits(end: str, found: dict[str, Any], promised: Tensor) -> None:
+def _check_tensor(name: str, found: dict[str, Any], declared: Tensor) -> None:
     shape, kind = tuple(int(size) for size in found["shape"]), np.dtype(found["dtype"]).name
-    if shape != promised.shape:
-        message = f"{MODEL}: {end} is {shape}, the manifest says {promised.shape} (repack the model)"
+    if shape != declared.shape:
+        message = f"{MODEL}: {name} is {shape}, the manifest says {declared.shape} (repack the model)"
         raise ManifestError(message)
-    if kind != promised.type:
-        message = f"{MODEL}: {end} is {kind}, the manifest says {promised.type} (repack the model)"
+    if kind != declared.type:
+        message = f"{MODEL}: {name} is {kind}, the manifest says {declared.type} (repack the model)"
         raise ManifestError(message)
     if kind == "int8" and not found["quantization"][0] > 0:
-        message = f"{MODEL}: {end} has no scale (quantise the model again)"
+        message = f"{MODEL}: {name} has no scale (quantise the model again)"
         raise ManifestError(message)
 
 

@@ -90,7 +90,7 @@ def score_file(file: str, blocks: Iterable[Audio], model: GenreModel) -> FileSco
             scores.append(model.scores(features))
     whole = log_mean(scores) if scores else np.zeros(len(model.answers), np.float32)
     if len(scores) == 1 and model.manifest.single is not None:
-        whole = model.alone(features)
+        whole = model.predict(features, single=True).scores
     return FileScores(scores, whole, heard.count)
 
 

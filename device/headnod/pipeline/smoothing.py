@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headnod.inference.model import softmax
+from headnod.inference.prediction import softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

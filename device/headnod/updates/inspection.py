@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from headnod.errors import BundleError
-from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, parse_manifest
+from headnod.inference.bundle_files import parse_manifest
+from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE
 from headnod.updates.bundle import read
 from headnod.updates.selftest import self_test
 from headnod.updates.signature import verify

@@ -18,7 +18,8 @@ import msgspec
 
 from headnod.clock import Clock
 from headnod.errors import BundleError, HeadnodError
-from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, Manifest, parse_manifest
+from headnod.inference.bundle_files import parse_manifest
+from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, Manifest
 from headnod.updates.activation import Activation
 from headnod.updates.bundle import LARGEST, Files, read, split
 from headnod.updates.install_progress import Progress, Stage, Tell

@@ -95,11 +95,10 @@ def _bounded() -> None:
 def _try(folder: Path, budget: float) -> SelfTestResult:
     import numpy as np  # noqa: PLC0415 - loaded before the limits count, and in this process alone
 
-    from headnod.inference.golden import chirp  # noqa: PLC0415
-    from headnod.inference.model import GenreModel  # noqa: PLC0415
+    from headnod.inference.golden import chirp, load_checked  # noqa: PLC0415
 
     _bounded()
-    model = GenreModel.load(folder, golden=True)
+    model = load_checked(folder)
     front_end = model.front_end
     size = front_end.window_samples
     noise = np.random.default_rng(0).uniform(-1.0, 1.0, size).astype(np.float32)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
-from headnod.inference.model import softmax
+from headnod.inference.prediction import softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod.testing import FixedModel
 from headnod_train.dataset.archive import ArchiveError, read_archive

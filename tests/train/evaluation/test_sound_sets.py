@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from headnod.errors import AudioError
-from headnod.inference.model import Prediction, softmax
+from headnod.inference.prediction import Prediction, softmax
 from headnod.testing import FixedModel, fixed_manifest
 from headnod_train.evaluation.level_invariance import level_flips
 from headnod_train.evaluation.not_music import not_music

@@ -10,8 +10,8 @@ from rich.console import Console
 pytest.importorskip("tensorflow", reason="conversion needs tensorflow: pip install 'headnod[train]'")
 
 from headnod.errors import ManifestError
+from headnod.inference.golden import load_checked
 from headnod.inference.manifest import MANIFEST, Calibration, Energy, Tags, Tensor
-from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import read_archive, window_features
 from headnod_train.packaging.dataset_info import DatasetInfo
 from headnod_train.packaging.output_tensors import with_outputs
@@ -82,7 +82,7 @@ def test_the_outputs_of_a_packed_bundle_are_found_by_their_sizes(run, archive, t
         ("embedding", 12),
         ("tags", len(NAMES)),
     ]
-    model = GenreModel.load(folder, golden=True)
+    model = load_checked(folder)
     assert model.manifest.tags == TAGS
     assert model.manifest.energy == ENERGY
     assert model.manifest.notice == "Copyright Somebody"

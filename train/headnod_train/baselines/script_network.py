@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd, LogMel
-from headnod.inference.model import softmax
+from headnod.inference.prediction import softmax
 from headnod_train.backend import keras
 from headnod_train.dataset.archive import Archive, window_starts
 

@@ -86,7 +86,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     import os  # noqa: PLC0415
 
     from headnod.features.frontend import FrontEnd  # noqa: PLC0415
-    from headnod.inference.manifest import read_manifest  # noqa: PLC0415
+    from headnod.inference.bundle_files import read_manifest  # noqa: PLC0415
     from headnod.resources import find_model  # noqa: PLC0415
     from headnod_train.dataset import dask_backend, parallel  # noqa: PLC0415
     from headnod_train.dataset.assemble import SplitShares  # noqa: PLC0415

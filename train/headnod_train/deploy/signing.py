@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from headnod.errors import BundleError
 from headnod.files import write_atomically
-from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest, manifest_bytes, parse_manifest
+from headnod.inference.bundle_files import manifest_bytes, parse_manifest
+from headnod.inference.golden import load_checked
+from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest
 from headnod.inference.model import GenreModel
 from headnod.updates.bundle import SUFFIX, join, read
 from headnod.updates.signature import verify
@@ -70,7 +72,7 @@ def sign(
     if not folder.is_dir():
         message = f"{folder}: is no folder of a bundle (signing begins with the folder)"
         raise BundleError(message)
-    model = GenreModel.load(folder, golden=True)
+    model = load_checked(folder)
     files = read(folder)
     plain = parse_manifest(files[MANIFEST], folder / MANIFEST)
     place = out or folder.with_name(f"{folder.name}{SUFFIX}")

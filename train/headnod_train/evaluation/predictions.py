@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track as shown
 
 from headnod.features.frontend import Features
-from headnod.inference.model import GenreModel, softmax
+from headnod.inference.model import GenreModel
+from headnod.inference.prediction import softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.smoothing import Decision, GenreTracker
 from headnod_train.acoustics.bands import Bands

@@ -18,10 +18,10 @@ import msgspec
 from rich.console import Console
 
 from headnod.errors import HeadnodError
-from headnod.inference.golden import write_golden
+from headnod.inference.bundle_files import manifest_bytes
+from headnod.inference.golden import load_checked, write_golden
 from headnod.inference.interpreter import runtime_name
-from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version, manifest_bytes
-from headnod.inference.model import GenreModel
+from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version
 from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.split import refuse_leaks
 from headnod_train.evaluation.conditions import AcousticCondition
@@ -240,7 +240,7 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
     try:
         for file, held in files.items():
             (unproven / file).write_bytes(held)
-        GenreModel.load(unproven, golden=True)
+        load_checked(unproven)
         if folder.exists():
             folder.rename(former)
         unproven.rename(folder)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd
+from headnod.inference.bundle_files import manifest_bytes
 from headnod.inference.golden import write_golden
 from headnod.inference.manifest import (
     CARD,
@@ -29,9 +30,9 @@ from headnod.inference.manifest import (
     Tags,
     Tensor,
     Training,
-    manifest_bytes,
 )
-from headnod.inference.model import GenreModel, softmax
+from headnod.inference.model import GenreModel
+from headnod.inference.prediction import softmax
 from headnod.updates.probation import entropy
 from headnod_train.backend import tf
 from headnod_train.deploy.health_bounds import bounds

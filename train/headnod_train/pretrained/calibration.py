@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.inference.manifest import Calibration, Energy, Tags
-from headnod.inference.model import softmax
+from headnod.inference.prediction import softmax
 from headnod_train.evaluation.calibrate import REFUSED
 from headnod_train.evaluation.metrics import negative_log_likelihood, top_confidence
 from headnod_train.tagger.tag_names import TAGS

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.inference.model import softmax
+from headnod.inference.prediction import softmax
 from headnod_train.dataset.archive import Archive
 from headnod_train.training import run_folder
 from headnod_train.training.genre_network import load
