@@ -220,16 +220,11 @@ def test_a_sink_knows_no_other_sink(name):
     assert own(name) & set(SHOWING) == set()
 
 
-JOINING = {
-    "headnod.updates.install_worker",
-    "headnod.updates.manager",
-    "headnod.updates.remote_updates",
-    "headnod.updates.shadow_runner",
-}
-"""What joins the stored models to the listener that runs."""
+MANAGER = "headnod.updates.manager"
+"""Joins the stored models to the listener that runs."""
 
 
-@pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.updates") and name not in JOINING])
+@pytest.mark.parametrize("name", [name for name in TREES if inside(name, "headnod.updates") and name != MANAGER])
 def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
     allowed = (
         "headnod.clock",
@@ -244,14 +239,14 @@ def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
     # A shadow model reads the stream's last seconds, which is no source.
     stream = {"headnod.features.windows"} if name == "headnod.updates.shadow" else set()
     assert all(any(inside(each, package) for package in allowed) for each in own(name) - stream), own(name)
-    assert own(name) & JOINING == set()
+    assert MANAGER not in own(name)
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_only_the_program_and_its_checks_know_the_listener_that_is_put_together(name):
     knowing = any(inside(each, "headnod.factory") or each == "headnod.runtime" for each in IMPORTS[name])
     allowed = ("headnod.factory", "headnod.cli", "headnod.runtime", "headnod.diagnostics", "headnod.config.validation")
-    assert not knowing or any(inside(name, each) for each in (*allowed, "headnod.updates.remote_updates"))
+    assert not knowing or any(inside(name, each) for each in allowed)
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -31,7 +31,7 @@ from headnod.pipeline.level_meter import LevelMeter
 from headnod.resources import configured_model
 from headnod.service import Service, readable_folder
 from headnod.system import clock_is_synchronised
-from headnod.updates.manager import ModelManager
+from headnod.updates.store import Store
 
 _SECONDS = 1.0
 _LIVELY_DB = 3.0
@@ -88,7 +88,7 @@ def _runtime(_config: Config) -> CheckResult:
 def _model(config: Config, state: Path | None) -> CheckResult:
     # The link to the installed model is in it.
     reachable = state is not None and config.model.installed and readable_folder(state)
-    installed_folder = ModelManager(state if reachable else None, lambda _progress: None).folder(config)
+    installed_folder = Store(state).active_folder() if state is not None and reachable else None
     folder = installed_folder or configured_model(config.model.name)
     model = GenreModel.load(folder)
     check_golden(model, read_checked(folder, GOLDEN, model.manifest))

@@ -31,10 +31,12 @@ from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
 from headnod.saved_settings import SavedSettings
-from headnod.updates.remote_updates import RemoteUpdates
-from headnod.updates.shadow_runner import ShadowRunner
+from headnod.updates.manager import ModelManager
+from headnod.updates.shadow import ShadowRunner
+from headnod.updates.state import Agreement, UpdateProgress
 
 if TYPE_CHECKING:
+    from headnod.mqtt.client import MqttClient
     from headnod.mqtt.payloads import InfoPayload
     from headnod.mqtt.publisher import MqttPublisher
     from headnod.remote_controls import Controls
@@ -116,16 +118,17 @@ class Runtime:
         self._notify: list[Sink] = []
         self._mqtt: list[Sink] = []
         self._publisher: MqttPublisher | None = None
+        self._bundles: MqttClient | None = None
         self._controls: Controls | None = None
         state = output_factory.state_folder(config.history)
         self._configured, self._kept = config, SavedSettings(state)
         self._config = config = self._kept.applied(config)
         self._sequence, self._dropped = 0, 0.0
         self._paused = self._kept.settings.paused and bool(config.mqtt.host)
-        self._updates = RemoteUpdates(state, lambda: self._config)
-        self._manager = self._updates.manager
-        self._model = self._manager.begin(config)
-        self._shadowing = ShadowRunner(state, lambda: self._model, self._updates.compare)
+        self._manager = ModelManager(state, lambda: self._config)
+        self._manager.start()
+        self._model = self._manager.load(config)
+        self._shadow = ShadowRunner(self._manager.store, lambda: self._model, self._publish_agreement)
         try:
             self._blocks = self._open(config)
             self._said = self._listen_anew()
@@ -155,7 +158,7 @@ class Runtime:
             self._show(each)
             if isinstance(each, Estimate):
                 self._sequence, self._dropped = each.sequence + 1, each.dropped
-            self._manager.watch(each)
+            self._manager.observe(each)
             self._obey()
             self._succeed()
             if until() or not self.sinks:
@@ -183,7 +186,7 @@ class Runtime:
 
     def _become(self, new: Config) -> None:
         """Replace the parts whose settings differ from those in force."""
-        model = self._model if new.model == self._config.model else self._manager.reloaded(new)
+        model = self._model if new.model == self._config.model else self._manager.load(new)
         old, self._config, self._model = self._config, new, model
         if _opened_for(new, self._audio) != _opened_for(old, self._audio):
             self._source.close()
@@ -209,7 +212,7 @@ class Runtime:
     def _succeed(self) -> None:
         """Let another model listen, if one was activated or the present one failed."""
         try:
-            model = self._manager.look(self._config)
+            model = self._manager.poll(self._config)
         except HeadnodError as error:
             _log.error("%s; the former model goes on", error)
             return
@@ -222,14 +225,13 @@ class Runtime:
             self._publisher.changed()
 
     def _publish(self, config: Config) -> None:
-        self._updates.disconnect()
-        close_all(self._mqtt)
+        self._disconnect()
         self._mqtt, self._publisher, self._controls = [], None, None
         if config.mqtt.host:
             from headnod.factory.publisher_factory import publisher  # noqa: PLC0415 - loads MQTT
 
             state = output_factory.state_folder(config.history)
-            activate = self._updates.activate if state is not None and config.model.installed else None
+            activate = self._manager.activate if state is not None and config.model.installed else None
             self._publisher, self._controls = publisher(
                 config.mqtt,
                 self._info,
@@ -240,16 +242,50 @@ class Runtime:
                 paused=self._paused,
             )
             self._mqtt = [self._publisher]
-            self._updates.connect(self._publisher)
+            self._manager.connect(self._publish_progress)
+            self._receive_bundles(config)
+
+    def _receive_bundles(self, config: Config) -> None:
+        from headnod.factory.publisher_factory import bundle_client  # noqa: PLC0415 - loads MQTT
+
+        if not config.model.keys or not config.model.installed:
+            return
+        if self._manager.store is None:
+            _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
+        else:
+            self._bundles = bundle_client(config, self._manager.install)
+
+    def _disconnect(self) -> None:
+        self._manager.connect(None)
+        if self._bundles is not None:
+            self._bundles.close()
+            self._bundles = None
+        close_all(self._mqtt)
+
+    def _publish_progress(self, progress: UpdateProgress) -> None:
+        from headnod.factory.broker_factory import topics  # noqa: PLC0415
+        from headnod.factory.publisher_factory import progress_payload  # noqa: PLC0415
+
+        publisher, where = self._publisher, topics(self._config.mqtt)
+        if publisher is not None:
+            # A message about an unverified bundle must not replace the retained state of a model.
+            publish = publisher.keep if progress.model or not progress.manifest else publisher.mention
+            publish(where.model, progress_payload(progress, where))
+            # The list of models may have changed.
+            publisher.changed()
+
+    def _publish_agreement(self, agreement: Agreement) -> None:
+        if self._publisher is not None:
+            from headnod.factory.broker_factory import topics  # noqa: PLC0415
+            from headnod.factory.publisher_factory import agreement_payload  # noqa: PLC0415
+
+            where = topics(self._config.mqtt)
+            self._publisher.keep(where.shadow, agreement_payload(agreement, where))
 
     def _info(self) -> InfoPayload:
         from headnod.factory.publisher_factory import info_of  # noqa: PLC0415
 
-        manager = self._manager
-        model, serial = manager.listening
-        return info_of(
-            self._config, model.manifest, serial, manager.stored, offered=manager.offered, paused=self._paused
-        )
+        return info_of(self._config, self._manager.snapshot(), paused=self._paused)
 
     def _obey(self) -> None:
         """Do what was asked by MQTT."""
@@ -287,8 +323,8 @@ class Runtime:
             lost=self._dropped,
             rate=self._rate.delivered,
             newer=lambda: self._model,
-            beside=self._shadowing.hear,
-            recent=self._shadowing.recent,
+            beside=self._shadow.compare,
+            recent=self._shadow.recent,
         )
 
     def _tell(self, state: State, message: str) -> None:
@@ -314,13 +350,15 @@ class Runtime:
     ) -> None:
         """Lights first: whoever stopped it looks at them."""
         if error is None or isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not error.code):
-            self._manager.end()
+            self._manager.stop()
         self._tell(State.STOPPING, "asked to end")
         self._close()
 
     def _close(self) -> None:
-        self._updates.close()
-        close_all([*self._lights, *self._views, *self._mqtt, *self._history, *self._notify])
+        close_all([*self._lights, *self._views])
+        self._disconnect()
+        self._manager.close()
+        close_all([*self._history, *self._notify])
         self._source.close()
 
 

@@ -7,14 +7,14 @@ import threading
 from pathlib import Path
 
 from headnod.errors import HeadnodError
-from headnod.factory.publisher_factory import LARGEST_BUNDLE, told
+from headnod.factory.publisher_factory import LARGEST_BUNDLE, progress_payload
 from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.payloads import encode
 from headnod.mqtt.topics import Topics, channel
 from headnod.updates.bundle import split
-from headnod.updates.install_progress import Progress, Stage
 from headnod.updates.installer import Installer
+from headnod.updates.state import Stage, UpdateProgress
 from support import signed_bundles
 from support.mqtt_publisher import info
 
@@ -22,8 +22,8 @@ from support.mqtt_publisher import info
 class TrustingInstaller(Installer):
     """An intake that believes: fifty self-tests at once are no matter of a rollout."""
 
-    def _try(self, _name):
-        self.tell(Stage.TESTED, "believed")
+    def _test(self, _name):
+        self.report(Stage.TESTED, "believed")
 
 
 class Listener:
@@ -71,23 +71,23 @@ class Listener:
     def _publish(self, topic, payload, then=lambda: None):
         self._link.publish(topic, payload, retain=True, acknowledged=lambda _: then())
 
-    def _tell(self, progress: Progress):
+    def _tell(self, progress: UpdateProgress):
         if not (self._deaf and progress.stage is not Stage.VERIFIED):
-            self._publish(self.topics.model, told(progress, self.topics))
+            self._publish(self.topics.model, progress_payload(progress, self.topics))
 
     def _take(self, message):
         self.heard.append(message.topic)
         if not message.payload:
             return
         try:
-            self.installer.start_probation(self.installer.take(split(message.payload)))
+            self.installer.start_probation(self.installer.install(split(message.payload)))
             if self._fails:
                 self.installer.activation.roll_back(self._fails)
             else:
                 self.installer.activation.keep()
-                self.installer.tell(Stage.KEPT, "all well")
+                self.installer.report(Stage.KEPT, "all well")
         except HeadnodError as error:
-            self.installer.tell(Stage.REFUSED, str(error))
+            self.installer.report(Stage.REFUSED, str(error))
 
     def close(self):
         self._link.close(last=[(self.topics.status, b"offline")])

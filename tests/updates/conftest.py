@@ -27,10 +27,10 @@ def state(tmp_path):
 
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory):
-    """A state folder with one model that has stood its probation; copied, not used."""
+    """A state folder with one model that has passed its probation; copied, not used."""
     state = tmp_path_factory.mktemp("kept")
     installer = Installer(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
-    installer.start_probation(installer.take(signed_bundles.good("1.0.0", serial=1)))
+    installer.start_probation(installer.install(signed_bundles.good("1.0.0", serial=1)))
     installer.activation.keep()
     return state
 
@@ -41,7 +41,7 @@ def tried(kept, tmp_path_factory):
     state = tmp_path_factory.mktemp("tried") / "state"
     shutil.copytree(kept, state, symlinks=True)
     installer = Installer(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
-    installer.start_probation(installer.take(signed_bundles.good("2.0.0", serial=2)))
+    installer.start_probation(installer.install(signed_bundles.good("2.0.0", serial=2)))
     return state
 
 

@@ -1,6 +1,6 @@
 """Does something to copies of a state folder, each time killed just before another of its changes on the disk.
 
-python killed_at.py take|back STATE KEY BUNDLE TIMES
+python killed_at.py install|back|migrate STATE KEY BUNDLE TIMES
 
 Every change of names and every file opened for writing counts, as Python's own
 audit events tell them. Prints a line for each copy: its folder, and `killed` or
@@ -23,7 +23,7 @@ DONE = 0
 class TrustingInstaller(Installer):
     """An intake that believes."""
 
-    def _try(self, name):
+    def _test(self, name):
         """Nothing is on the disk for it."""
 
 
@@ -58,8 +58,10 @@ while not done:
         if not child:
             killed_before(number, copy)
             installer = TrustingInstaller(Path(copy), [key], lambda _: None, budget=1.0, windows=4)
-            if what == "take":
-                installer.start_probation(installer.take(read(Path(bundle))))
+            if what == "install":
+                installer.start_probation(installer.install(read(Path(bundle))))
+            elif what == "migrate":
+                installer.store.change(lambda state: state)
             else:
                 installer.activation.roll_back("its answers have collapsed")
             os._exit(DONE)

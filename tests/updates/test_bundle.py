@@ -47,7 +47,7 @@ def test_a_piece_that_is_cut_off_is_refused(files, cut):
 
 
 def test_what_stands_after_the_end_is_refused(files):
-    with pytest.raises(BundleError, match="1 bytes stand after its end"):
+    with pytest.raises(BundleError, match="1 bytes follow its end"):
         split(join(files) + b"\0")
 
 
@@ -59,7 +59,7 @@ def test_a_length_over_the_limit_is_refused_before_anything_is_read():
 @pytest.mark.parametrize("name", ["../evil", "model.tflite.bak", ".hidden"])
 def test_a_file_that_no_bundle_has_is_refused(folder, name):
     (folder / name.replace("/", "_")).write_bytes(b"")
-    assert "is no file of a bundle" in refused(folder)
+    assert "is not a file of a bundle" in refused(folder)
 
 
 def test_a_missing_file_is_named(folder):
@@ -76,11 +76,11 @@ def test_a_link_in_a_bundle_is_refused(folder, tmp_path):
 def test_a_pipe_in_a_bundle_is_refused_and_not_waited_for(folder):
     (folder / MODEL).unlink()
     os.mkfifo(folder / MODEL)
-    assert "is no plain file" in refused(folder)
+    assert "is not a regular file" in refused(folder)
 
 
 def test_a_device_is_no_bundle():
-    assert "is no plain file" in refused(Path("/dev/zero"))
+    assert "is not a regular file" in refused(Path("/dev/zero"))
 
 
 def test_a_file_of_a_gigabyte_is_refused_after_what_it_may_have(folder):

@@ -73,7 +73,7 @@ def test_a_bundle_comes_from_a_folder_or_from_stdin_as_well(headnod, bundle, tmp
 def test_a_bundle_is_examined_without_being_stored(headnod, bundle, state, what):
     name = {"shipped": models()[-1].name, "file": bundle}[what]
     told = headnod("verify", name).stdout.splitlines()
-    assert [line.split()[0] for line in told] == ["trusted", "whole", "works"]
+    assert [line.split()[0] for line in told] == ["trusted", "complete", "works"]
     assert not (state / "models").exists()
 
 
@@ -83,7 +83,7 @@ def test_a_bundle_is_examined_without_being_stored(headnod, bundle, state, what)
         (sent(key=signed_bundles.STRANGER), "by none of the 1 keys"),
         (sent(key=None), "is not signed"),
         (sent()[:-1], "bytes are missing"),
-        (b"", "is no headnod bundle"),
+        (b"", "is not a headnod bundle"),
     ],
 )
 @pytest.mark.parametrize("verb", ["install", "verify"])
@@ -106,9 +106,9 @@ def test_without_a_key_only_a_person_who_says_so_installs_anything(headnod, bund
     [
         (("activate", "nothing"), 78, "there is no model 'nothing'"),
         (("activate", "../etc"), 78, "there is no model '../etc'"),
-        (("rollback",), 1, "no model is known that listened before"),
+        (("rollback",), 1, "the previous model is not known"),
         (("shadow", "nothing"), 78, "there is no installed model 'nothing'"),
-        (("shadow",), 1, "no shadow has heard music here yet"),
+        (("shadow",), 1, "no shadow was compared on music yet"),
         (("install", "/nowhere"), 1, "/nowhere: no such file or directory"),
         (("list", "--state", "/nowhere"), 78, "/nowhere: is not a folder"),
     ],
@@ -119,7 +119,7 @@ def test_what_cannot_be_done_is_told_in_one_line(headnod, words, status, why):
 
 def test_a_key_that_is_none_is_a_fault_of_the_configuration(headnod, bundle, tmp_path):
     (tmp_path / "headnod.toml").write_text('[model]\nkeys = ["ssh-ed25519 AAAA"]\n')
-    assert "is no public key" in fault(headnod("install", bundle), 78)
+    assert "is not a public key" in fault(headnod("install", bundle), 78)
 
 
 def test_three_keys_are_one_too_many(headnod, tmp_path):

@@ -21,7 +21,7 @@ def test_a_command_beside_it_changes_the_model_of_the_listener_that_runs(listeni
     listener.until(is_estimate, STARTING)
     assert "probation" in headnod("install", tmp_path / "two.bundle")
     listener.until(of_model("2.0.0"), 10.0)
-    listener.logged("has stood its probation", 10.0)
+    listener.logged("has passed its probation", 10.0)
     headnod("rollback")
     listener.until(of_model("0.1.0"), 10.0)
 
@@ -31,7 +31,7 @@ def test_a_shadow_hears_along_and_tells_how_it_agrees(heard, listening, headnod,
     (tmp_path / "two.bundle").write_bytes(sent(version="2.0.0", serial=7, labels=("calm", "loud")))
     listener = listening()
     listener.until(is_estimate, STARTING)
-    assert "no shadow has heard music here yet" in headnod("shadow", status=1)
+    assert "no shadow was compared on music yet" in headnod("shadow", status=1)
     headnod("install", tmp_path / "two.bundle", "--keep-current")
     headnod("shadow", "fixed-2.0.0", "--every", "1")
     said = told(heard.until(lambda message: message.topic == "headnod/kitchen/shadow", 15.0))
@@ -51,7 +51,7 @@ def test_swaps_while_listening_lose_no_window_and_leak_nothing(listening, headno
     store, sizes, began = Store(state), [], time.monotonic()
     for turn in range(swaps):
         name = ("fixed-2.0.0.7", "fixed-3.0.0.8")[turn % 2]
-        with store.changing():
+        with store.lock():
             store.switch(name)
         said += listener.everything_until(of_model(name.partition("-")[2][:5]), 20.0)
         if turn >= 4:

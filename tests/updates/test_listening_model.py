@@ -15,25 +15,25 @@ SWITCHES = 40
 
 @pytest.fixture
 def manager(kept, tmp_path):
-    return ModelManager(shutil.copytree(kept, tmp_path / "state", symlinks=True), lambda _: None)
+    return ModelManager(shutil.copytree(kept, tmp_path / "state", symlinks=True), Config)
 
 
 def test_name_and_serial_are_of_one_model_while_another_takes_over(manager, brief, tmp_path):
     shipped = edited(copied(brief, tmp_path), lambda manifest: manifest.update(version="0.1.0"))
     configs = [Config(model=ModelSection(name=str(shipped), installed=installed)) for installed in (True, False)]
-    manager.begin(configs[0])
+    manager.load(configs[0])
     seen, over = set(), threading.Event()
 
     def look():
         while not over.is_set():
-            model, serial = manager.listening
-            seen.add((model.manifest.id, serial))
+            snapshot = manager.snapshot()
+            seen.add((snapshot.manifest.id, snapshot.serial))
 
     reader = threading.Thread(target=look)
     reader.start()
     try:
         for config in islice(cycle(reversed(configs)), SWITCHES):
-            assert manager.look(config) is not None
+            assert manager.poll(config) is not None
     finally:
         over.set()
         reader.join()

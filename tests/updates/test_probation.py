@@ -16,7 +16,7 @@ def probation(windows=6, health=BOUNDS):
 
 
 def watched(record, *estimates):
-    return [fault for each in estimates if (fault := record.watch(each))]
+    return [fault for each in estimates if (fault := record.check(each))]
 
 
 def lively(number):
@@ -27,7 +27,7 @@ def test_a_model_that_answers_as_it_promised_stands_it():
     record = probation()
     assert watched(record, *map(lively, range(6))) == []
     assert record.over
-    assert record.heard == 6
+    assert record.windows == 6
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_answers_that_are_always_sure_or_never_are_a_collapse(scores, why):
 
 def test_one_answer_to_all_is_a_collapse_also_without_a_promise():
     (fault,) = watched(probation(6, None), *[lively(1)] * 6)
-    assert fault == "its answers have collapsed: 6 windows of music, one answer to all"
+    assert fault == "its answers have collapsed: the same scores for 6 windows of music"
 
 
 def test_scores_that_are_not_finite_end_it_at_once():
@@ -58,7 +58,7 @@ def test_scores_that_are_not_finite_end_it_at_once():
 
 def test_a_model_that_takes_longer_than_a_window_runs_behind():
     (fault, *_) = watched(probation(), *(replace(lively(number), latency=3500.0) for number in range(4)))
-    assert fault == "it runs behind: 3.50 s for a window each 3 s"
+    assert fault == "it runs behind: 3.50 s per window every 3 s"
 
 
 def test_one_slow_window_is_forgiven():
@@ -67,15 +67,15 @@ def test_one_slow_window_is_forgiven():
 
 def test_sound_that_is_lost_again_and_again_is_a_fault():
     record = probation()
-    assert [record.interrupted(condition(State.BEHIND)) for _ in range(3)][-1].startswith("it runs behind")
-    assert not probation().interrupted(condition(State.WAITING))
+    assert [record.check_event(condition(State.BEHIND)) for _ in range(3)][-1].startswith("it runs behind")
+    assert not probation().check_event(condition(State.WAITING))
 
 
 def test_in_silence_it_ends_and_nothing_is_said_of_answers():
     record = probation()
     assert watched(record, *[silence()] * 6) == []
     assert record.over
-    assert record.heard == 0
+    assert record.windows == 0
 
 
 def test_entropy_is_a_share_of_the_greatest():

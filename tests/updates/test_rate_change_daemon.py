@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from msgspec.structs import replace
 
 from headnod.config import Config, ModelSection
 from headnod.pipeline.listener import ListenerSettings
 from headnod.runtime import Runtime
+from headnod.updates.state import ShadowRequest
 from support.front_ends import TAGGER
 from support.signals import music
 from support.signed_bundles import good, public, write
@@ -43,7 +45,7 @@ def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, insta
         passed += 1
         if passed == 10:
             other = good("2.0.0", serial=2, labels=("jazz", "metal", "pop"), front_end=TAGGER)
-            installer.start_probation(installer.take(other))
+            installer.start_probation(installer.install(other))
         elif passed == 30:
             installer.activation.roll_back("somebody asked for it")
         return False
@@ -67,14 +69,13 @@ def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, insta
     assert ends[-1] == pytest.approx(30.0, abs=EVERY + 0.05)
 
 
-def test_a_shadow_of_another_rate_is_compared(config, clip, installer, state, caplog):
-    from headnod.updates.shadow import ShadowRequest, write_request
+def test_a_shadow_of_another_rate_is_compared(config, clip, installer, caplog):
 
     caplog.set_level("INFO")
-    taken = installer.take(good("2.0.0", serial=2, labels=("calm", "loud"), front_end=TAGGER))
-    write_request(state, ShadowRequest(taken, 1))
+    taken = installer.install(good("2.0.0", serial=2, labels=("calm", "loud"), front_end=TAGGER))
+    installer.store.change(lambda each: replace(each, shadow=ShadowRequest(taken, 1)))
     with Runtime(config, str(clip), None) as daemon:
         daemon.listen(until=lambda: False)
     assert "fixed-2.0.0 agrees with fixed-0.1.0 on " in caplog.text
-    assert "there is no shadow" not in caplog.text
-    assert "the shadow broke" not in caplog.text
+    assert "no shadow runs" not in caplog.text
+    assert "the shadow failed" not in caplog.text

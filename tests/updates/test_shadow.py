@@ -1,14 +1,20 @@
 """A shadow: a second model that is compared, and changes nothing."""
 
+import shutil
+
 import numpy as np
 import pytest
 import soxr
+from msgspec.structs import replace
 
 from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import RecentAudio, Window, windows
 from headnod.testing import SMALL_FRONT_END, FixedModel
-from headnod.updates.shadow import Shadow, ShadowRequest, read_request, report, write_request
+from headnod.updates.shadow import Shadow, ShadowRunner, agreement_text
+from headnod.updates.state import Agreement, ShadowRequest
+from headnod.updates.store import Store
+from support.estimates import estimate
 from support.front_ends import TAGGER
 from support.signals import song
 
@@ -28,17 +34,17 @@ class Longer(FixedModel):
 def test_it_tells_how_often_both_had_the_same_likeliest_label():
     shadow = Shadow(FixedModel([0.9, 0.1], [0.2, 0.8]), FixedModel([1.0, 0.0]), name="fixed-2.0.0", every=1)
     for _ in range(2):
-        assert shadow.hear(WINDOW, "jazz", 0.6)
+        assert shadow.compare(WINDOW, "jazz", 0.6)
     agreement = shadow.agreement
     assert (agreement.windows, agreement.agreed, agreement.share) == (2, 1, 0.5)
-    assert agreement.surer == pytest.approx((0.3 + 0.2) / 2)
+    assert agreement.gain == pytest.approx((0.3 + 0.2) / 2)
     assert agreement.last == ("jazz", "metal")
 
 
 def test_it_hears_each_so_many_windows():
     model = FixedModel([0.9, 0.1])
     shadow = Shadow(model, FixedModel([1.0, 0.0]), name="x", every=5)
-    turns = [shadow.hear(WINDOW, "jazz", 0.6) for _ in range(12)]
+    turns = [shadow.compare(WINDOW, "jazz", 0.6) for _ in range(12)]
     assert [number for number, turn in enumerate(turns, 1) if turn] == [5, 10]
     assert len(model.received) == 2
 
@@ -69,20 +75,48 @@ def test_a_shadow_of_the_same_windows_is_given_those_and_nothing_is_kept():
     assert recent.seconds == 0.0
 
 
-def test_an_order_is_written_read_and_ended(state):
-    assert read_request(state) is None
-    write_request(state, ShadowRequest("fixed-2.0.0.7", 3))
-    assert read_request(state) == ShadowRequest("fixed-2.0.0.7", 3)
-    write_request(state, None)
-    assert read_request(state) is None
+def test_before_anything_was_compared_there_is_nothing_to_report(state):
+    with pytest.raises(BundleError, match="no shadow was compared on music yet"):
+        agreement_text(Store(state))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"model": 3}'])
-def test_a_damaged_order_is_none(state, content):
-    (state / "shadow.json").write_bytes(content)
-    assert read_request(state) is None
+def test_the_stored_agreement_is_one_line(store):
+    agreement = Agreement("fixed-2.0.0", "fixed-1.0.0", windows=40, agreed=30, gain=-0.021)
+    store.change(lambda state: replace(state, agreement=agreement))
+    assert agreement_text(store) == (
+        "fixed-2.0.0 agrees with fixed-1.0.0 on 30 of 40 windows (75%), its top probability differs by -2.1 points"
+    )
 
 
-def test_before_anything_was_heard_there_is_nothing_to_report(state):
-    with pytest.raises(BundleError, match="no shadow has heard music here yet"):
-        report(state)
+class TestRunner:
+    @pytest.fixture
+    def reported(self):
+        return []
+
+    @pytest.fixture
+    def runner(self, store, kept, state, reported):
+        shutil.copytree(kept, state, symlinks=True, dirs_exist_ok=True)
+        active = FixedModel([0.9, 0.1])
+        return ShadowRunner(store, lambda: active, reported.append)
+
+    def test_a_request_is_followed_while_the_listener_runs_until_it_is_withdrawn(self, runner, store, reported):
+        window, given = Window(WINDOW, 0, SMALL_FRONT_END.sample_rate), estimate("jazz", jazz=0.6, metal=0.4)
+        runner.compare(window, given)
+        assert not reported
+        store.change(lambda state: replace(state, shadow=ShadowRequest("fixed-1.0.0.1", 1)))
+        runner.compare(window, given)
+        runner.compare(window, given)
+        (agreement,) = reported
+        assert (agreement.model, agreement.windows) == ("fixed-1.0.0", 1)
+        assert store.read().agreement == agreement
+        store.change(lambda state: replace(state, shadow=None, agreement=None))
+        runner.compare(window, given)
+        assert store.read().agreement is None
+
+    def test_a_shadow_that_cannot_be_loaded_is_one_warning(self, runner, store, reported, caplog):
+        store.change(lambda state: replace(state, shadow=ShadowRequest("fixed-9.0.0.9", 1)))
+        for _ in range(3):
+            runner.compare(Window(WINDOW, 0, SMALL_FRONT_END.sample_rate), estimate("jazz", jazz=0.6, metal=0.4))
+        (record,) = caplog.records
+        assert "no shadow runs" in record.message
+        assert not reported

@@ -62,7 +62,7 @@ def test_what_was_retained_is_taken_at_the_start_and_a_restart_changes_nothing(h
     [
         (signed_bundles.join(good("2.0.0", key=signed_bundles.STRANGER)), "by none of the 1 keys"),
         pytest.param(signed_bundles.join(good("2.0.0", key=None)), "is not signed", marks=pytest.mark.long),
-        pytest.param(b"\0" * 5000, "is no headnod bundle", marks=pytest.mark.long),
+        pytest.param(b"\0" * 5000, "is not a headnod bundle", marks=pytest.mark.long),
         (signed_bundles.join(signed_bundles.bad("nan")), "nan"),
     ],
 )
@@ -145,5 +145,5 @@ def test_ten_thousand_damaged_messages_leave_the_listener_as_it_was(heard, liste
     listener.forget()
     assert listener.until(is_estimate, 10.0)["model"] == "fixed-0.1.0"
     assert listener.process.poll() is None
-    assert not (state / "serial.json").exists()
+    assert not (state / "models.json").exists()
     assert held(listener.pid).mebibytes - before.mebibytes < 15.0

@@ -48,7 +48,7 @@ def run_check(options: argparse.Namespace) -> int:
     from headnod.factory import output_factory  # noqa: PLC0415
     from headnod.sandbox import Sandbox  # noqa: PLC0415
     from headnod.service import readable_folder  # noqa: PLC0415
-    from headnod.updates.manager import ModelManager  # noqa: PLC0415
+    from headnod.updates.store import Store  # noqa: PLC0415
 
     loaded, log = load_config(options), logging.getLogger(__name__)
     config, service = loaded.config, service_beside(options)
@@ -57,8 +57,8 @@ def run_check(options: argparse.Namespace) -> int:
         log.warning("%s", loaded.located(doubt))
     state = output_factory.state_beside(config.history, service)
     # Only LEDs on pins depend on which model was installed.
-    asked = state is not None and readable_folder(state) and any(output.pins for output in config.leds)
-    installed = ModelManager(state, lambda _progress: None).folder(config) if asked else None
+    asked = config.model.installed and any(output.pins for output in config.leds)
+    installed = Store(state).active_folder() if asked and state is not None and readable_folder(state) else None
     found = config_errors(config, installed, of_service=service is not None and Sandbox(service.unit).installed)
     found += service_errors(config, service) if service is not None else []
     lines = dict.fromkeys(located(options, refusal) for refusal in found)

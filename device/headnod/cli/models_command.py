@@ -14,8 +14,8 @@ from headnod.escaping import printable
 
 if TYPE_CHECKING:
     from headnod.config import Config
-    from headnod.updates.install_progress import Progress
     from headnod.updates.installer import Installer
+    from headnod.updates.state import UpdateProgress
     from headnod.updates.store import Store
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def run_list(options: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415
 
     from headnod.resources import configured_model, models  # noqa: PLC0415
-    from headnod.updates.store import id_of, serial_of  # noqa: PLC0415
+    from headnod.updates.state import id_of, serial_of  # noqa: PLC0415
 
     config = load_config(options).config
     store = _readable_store(options, config)
@@ -106,7 +106,7 @@ def run_list(options: argparse.Namespace) -> int:
 def run_verify(options: argparse.Namespace) -> int:
     """Print what is in order and raise what is not; exit status 1 if an installed model may have been left out."""
     from headnod.resources import models  # noqa: PLC0415
-    from headnod.updates.inspection import inspect_bundle  # noqa: PLC0415
+    from headnod.updates.installer import inspect_bundle  # noqa: PLC0415
 
     config = load_config(options).config
     store = _readable_store(options, config)
@@ -137,7 +137,7 @@ def run_install(options: argparse.Namespace) -> None:
     files = split(sys.stdin.buffer.read(LARGEST + 1)) if piped else read(Path(options.bundle))
     installer = _installer(options, config)
     try:
-        name = installer.take(files, trusted=options.unsigned)
+        name = installer.install(files, trusted=options.unsigned)
     except BundleError as error:
         message = f"{options.bundle}: {error}"
         raise BundleError(message) from error
@@ -153,7 +153,7 @@ def run_activate(options: argparse.Namespace) -> None:
     installer = _installer(options, load_config(options).config)
     name = installer.store.find(options.model)
     if name is None:
-        installer.start_probation(installer.take(read(find_model(options.model)), trusted=True))
+        installer.start_probation(installer.install(read(find_model(options.model)), trusted=True))
     else:
         installer.activate(name)
 
@@ -165,27 +165,31 @@ def run_rollback(options: argparse.Namespace) -> None:
 
 def run_prune(options: argparse.Namespace) -> None:
     """Print what was removed."""
-    for name in _installer(options, load_config(options).config).activation.prune(options.keep):
+    for name in _installer(options, load_config(options).config).store.prune(options.keep):
         print(f"removed {name}")  # noqa: T201
 
 
 def run_shadow(options: argparse.Namespace) -> None:
-    """Begin, end or report it."""
+    """Start, stop or report the shadow."""
+    from msgspec.structs import replace  # noqa: PLC0415
+
     from headnod.errors import ConfigError  # noqa: PLC0415
-    from headnod.updates.shadow import ShadowRequest, report, write_request  # noqa: PLC0415
+    from headnod.updates.shadow import agreement_text  # noqa: PLC0415
+    from headnod.updates.state import ShadowRequest  # noqa: PLC0415
     from headnod.updates.store import Store  # noqa: PLC0415
 
-    state = _state(options, load_config(options).config)
+    store = Store(_state(options, load_config(options).config))
     if options.stop:
-        write_request(state, None)
+        store.change(lambda state: replace(state, shadow=None))
     elif options.model is None:
-        print(report(state))  # noqa: T201
+        print(agreement_text(store))  # noqa: T201
     else:
-        name = Store(state).find(options.model)
+        name = store.find(options.model)
         if name is None:
             message = f"there is no installed model '{options.model}' (install it with --keep-current)"
             raise ConfigError(message)
-        write_request(state, ShadowRequest(name, options.every))
+        request = ShadowRequest(name, options.every)
+        store.change(lambda state: replace(state, shadow=request))
         print(f"{options.model} runs as the shadow: 'headnod models shadow' shows how often they agree")  # noqa: T201
 
 
@@ -212,6 +216,7 @@ def _readable_store(options: argparse.Namespace, config: Config) -> Store | None
     try:
         store = Store(_state(options, config, reading=True))
         readable_folder(store.folder)
+        store.read()
     except AccessError as error:
         _log.warning("installed models are left out: %s", explained(error))
         return None
@@ -219,15 +224,15 @@ def _readable_store(options: argparse.Namespace, config: Config) -> Store | None
 
 
 def _budget(config: Config) -> float:
-    from headnod.updates.remote_updates import SHARE  # noqa: PLC0415
+    from headnod.updates.manager import WINDOW_SHARE  # noqa: PLC0415
 
-    return SHARE * config.listen.every
+    return WINDOW_SHARE * config.listen.every
 
 
 def _installer(options: argparse.Namespace, config: Config) -> Installer:
     from headnod.updates.installer import Installer  # noqa: PLC0415
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: UpdateProgress) -> None:
         told = f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"
         print(printable(told), flush=True)  # noqa: T201
 

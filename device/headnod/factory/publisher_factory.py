@@ -10,7 +10,7 @@ import logging
 import platform
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from headnod import __version__, system
@@ -41,9 +41,8 @@ from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import Controls
 from headnod.resources import configured_model, models
-from headnod.updates.install_progress import Progress, Stage
-from headnod.updates.shadow import Agreement
-from headnod.updates.store import id_of, serial_of
+from headnod.updates.manager import ModelSnapshot
+from headnod.updates.state import Agreement, Stage, UpdateProgress, id_of, serial_of
 
 try:
     from headnod.mqtt.client import Message, MqttClient
@@ -138,12 +137,12 @@ def _discovery(
     )
 
 
-def deliveries(config: Config, bring: Callable[[bytes], None]) -> MqttClient:
-    """What hears of new models, begun: a connection of its own, so that commands stay small.
+def bundle_client(config: Config, install: Callable[[bytes], None]) -> MqttClient:
+    """A started client that receives bundles; it has a connection of its own, so that commands stay small.
 
     Args:
         config: Where the broker is, and whose models are taken.
-        bring: Is given what was sent, on the link's thread.
+        install: Called with each bundle, on the client's thread.
 
     Raises:
         ConfigError: A name or a file of the section cannot be used.
@@ -151,9 +150,9 @@ def deliveries(config: Config, bring: Callable[[bytes], None]) -> MqttClient:
     where = topics(config.mqtt)
 
     def heard(message: Message) -> None:
-        # An empty one takes a retained one back.
+        # An empty message removes a retained one.
         if message.payload:
-            bring(message.payload)
+            install(message.payload)
 
     link = MqttClient(
         broker(config.mqtt, client_id=client_id(where, "deploy")),
@@ -167,7 +166,7 @@ def deliveries(config: Config, bring: Callable[[bytes], None]) -> MqttClient:
     return link
 
 
-def told(progress: Progress, where: Topics) -> bytes:
+def progress_payload(progress: UpdateProgress, where: Topics) -> bytes:
     """A step of a new model, as it is published."""
     return encode(
         ModelPayload(
@@ -182,34 +181,30 @@ def told(progress: Progress, where: Topics) -> bytes:
     )
 
 
-def compared(agreement: Agreement, where: Topics) -> bytes:
+def agreement_payload(agreement: Agreement, where: Topics) -> bytes:
     """How two models agree, as it is published."""
     return encode(
         ShadowPayload(
             node=where.node,
             ts=utc_now(),
             shadow=agreement.model,
-            model=agreement.beside,
+            model=agreement.reference,
             windows=agreement.windows,
             agreed=agreement.agreed,
-            surer=agreement.surer,
+            surer=agreement.gain,
         )
     )
 
 
-def info_of(
-    config: Config, manifest: Manifest, serial: int, stored: Sequence[str], *, offered: str | None, paused: bool
-) -> InfoPayload:
-    """What the listener is.
+def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool) -> InfoPayload:
+    """The payload of `info`.
 
     Args:
         config: The configuration in force.
-        manifest: That of the model that listens.
-        serial: Its serial; 0 if it came with headnod.
-        stored: Names of the installed models, the one with the greatest serial last.
-        offered: The stored model, by its name in the store, that waits to be activated; None if there is none.
-        paused: The listener makes no estimates.
+        snapshot: Active and stored models.
+        paused: No estimates are made.
     """
+    manifest, serial, stored, offered = snapshot
     front_end = manifest.front_end
     shipped_here = [folder.name for folder in models()]
     there = tuple(dict.fromkeys([*shipped_here, *map(id_of, stored)]))
@@ -261,7 +256,7 @@ def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]
         fits: Whether the broker accepts a topic with its payload.
     """
     where = topics(config.mqtt)
-    info = info_of(config, manifest, 0, (), offered=None, paused=False)
+    info = info_of(config, ModelSnapshot(manifest, 0, (), None), paused=False)
     estimate = Estimate(
         sequence=1_000_000,
         time=utc_now(),
@@ -287,7 +282,7 @@ def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]
         genre=info.labels[0],
         stability=0.123,
     )
-    step = Progress(stage=Stage.KEPT, model=info.model, manifest="0" * 64, message="x" * _LONGEST)
+    step = UpdateProgress(stage=Stage.KEPT, model=info.model, manifest="0" * 64, message="x" * _LONGEST)
     prefix, form = config.mqtt.discovery_prefix, config.mqtt.discovery_form
     return {
         **dict.fromkeys((where.estimate, where.state), heard),
@@ -295,7 +290,7 @@ def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]
         where.info: encode(info),
         where.health: answer,
         where.song: encode(song),
-        **dict.fromkeys((where.model, where.shadow), told(step, where)),
+        **dict.fromkeys((where.model, where.shadow), progress_payload(step, where)),
         **dict.fromkeys(
             map(where.response, ("info", "health", "activate", "threshold", "pause", "brightness")), answer
         ),

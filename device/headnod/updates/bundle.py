@@ -1,11 +1,10 @@
-r"""A bundle in one file, as it is copied and sent by MQTT.
+r"""A bundle in one file, as it is copied and sent by MQTT, or in a folder.
 
     headnod-bundle-1\n
     manifest.json  manifest.sig  model.tflite  golden.npz  CARD.md
 
-each as its length (four bytes, the least first) and its content, in this order,
-and nothing after. There is no name and no path in it, so none can be taken from
-it. Alone because this is read before anything is verified.
+each as its length (32 bits, little-endian) and its content, in this order, and nothing after. The file has no names and
+no paths, so an attacker can choose none. All of this is read before the signature is verified.
 """
 
 from __future__ import annotations
@@ -21,34 +20,34 @@ from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE
 
 MAGIC = b"headnod-bundle-1\n"
 SUFFIX = ".bundle"
-"""What the file is called after."""
+"""Suffix of the file name."""
 
 LIMITS = {MANIFEST: 1 << 20, SIGNATURE: 64, MODEL: 16 << 20, GOLDEN: 1 << 20, CARD: 1 << 20}
-"""Bytes that each file may have, in the order in which they stand."""
+"""Maximum size of each file in bytes, in the order of the files."""
 
 LARGEST = len(MAGIC) + sum(4 + limit for limit in LIMITS.values())
-"""Bytes that the whole may have."""
+"""Maximum size of a bundle in bytes."""
 
 Files = Mapping[str, bytes]
-"""The files of a bundle by name; without `manifest.sig` it is not signed."""
+"""The files of a bundle by name; an unsigned bundle has no `manifest.sig`."""
 
 _LENGTH = struct.Struct("<I")
 
 
 def join(files: Files) -> bytes:
-    """A bundle in one piece; a missing signature is an empty one."""
+    """Join files to one bundle; a missing signature is written as an empty one."""
     pieces = [files.get(name, b"") if name == SIGNATURE else files[name] for name in LIMITS]
     return MAGIC + b"".join(_LENGTH.pack(len(piece)) + piece for piece in pieces)
 
 
 def split(content: bytes) -> dict[str, bytes]:
-    """The files of a bundle in one piece.
+    """Split a bundle into its files.
 
     Raises:
-        BundleError: It is none, is cut off, or has too much of anything.
+        BundleError: It is not a bundle, is cut off, or a file is too large.
     """
     if not content.startswith(MAGIC):
-        message = f"is no headnod bundle: it begins with {ascii(content[:16])[1:]}"
+        message = f"is not a headnod bundle: it begins with {ascii(content[:16])[1:]}"
         raise BundleError(message)
     files, place = {}, len(MAGIC)
     for name, limit in LIMITS.items():
@@ -63,7 +62,7 @@ def split(content: bytes) -> dict[str, bytes]:
         place += length
     if place != len(content):
         missing = place - len(content)
-        fault = f"{missing} bytes are missing" if missing > 0 else f"{-missing} bytes stand after its end"
+        fault = f"{missing} bytes are missing" if missing > 0 else f"{-missing} bytes follow its end"
         message = f"{fault} (the bundle is damaged: copy it again)"
         raise BundleError(message)
     if not files[SIGNATURE]:
@@ -72,10 +71,10 @@ def split(content: bytes) -> dict[str, bytes]:
 
 
 def read(path: Path) -> dict[str, bytes]:
-    """The files of a bundle, from its folder or from one file.
+    """Read the files of a bundle from its folder or from one file.
 
     Raises:
-        BundleError: It cannot be read, or is no bundle.
+        BundleError: It cannot be read, or is not a bundle.
     """
     if path.is_dir():
         return _read_folder(path)
@@ -89,7 +88,7 @@ def read(path: Path) -> dict[str, bytes]:
 def _read_folder(folder: Path) -> dict[str, bytes]:
     found = {entry.name for entry in os.scandir(folder)}
     for odd in sorted(found - LIMITS.keys()):
-        message = f"{folder}: '{odd[:40]}' is no file of a bundle (there is {', '.join(LIMITS)})"
+        message = f"{folder}: '{odd[:40]}' is not a file of a bundle (its files are {', '.join(LIMITS)})"
         raise BundleError(message)
     for name in LIMITS.keys() - found - {SIGNATURE}:
         message = f"{folder}: {name} is missing (a bundle is a folder with {', '.join(LIMITS)})"
@@ -106,18 +105,18 @@ def _read_named(path: Path, limit: int) -> bytes:
 
 
 def _read_plain(path: Path, limit: int, *, follow: bool) -> bytes:
-    # Not blocking, so that a pipe in its place is refused and not waited for.
+    # Non-blocking: opening a pipe would wait for its writer.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
         opened = os.open(path, flags)
     except OSError as error:
-        fault = "is a link, which no bundle has" if path.is_symlink() else (error.strerror or str(error)).lower()
+        fault = "is a link (a bundle has none)" if path.is_symlink() else (error.strerror or str(error)).lower()
         raise BundleError(fault) from error
-    with open(opened, "rb") as file:  # noqa: PTH123 - it is open already
+    with open(opened, "rb") as file:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise BundleError("is no plain file")
+            raise BundleError("is not a regular file")
         content = file.read(limit + 1)
     if len(content) > limit:
-        message = f"is larger than {limit} bytes (this is no headnod bundle)"
+        message = f"is larger than {limit} bytes (this is not a headnod bundle)"
         raise BundleError(message)
     return content

@@ -1,8 +1,7 @@
-"""Takes models in, in processes of their own, one at a time.
+"""Runs installations one at a time, each in a subprocess, for a listener that must not wait.
 
-Alone because it stands between MQTT, which must not wait, and an intake, which
-takes seconds. Whoever may write to the broker may send anything here, so what
-was refused is followed by a rest that doubles, and only the newest waits.
+Anyone who may publish to the broker may send a bundle. After a refusal the next installation therefore waits, and the
+wait doubles; of the requests that arrive meanwhile only the newest is run.
 """
 
 from __future__ import annotations
@@ -14,114 +13,118 @@ import sys
 import threading
 
 import msgspec
+from msgspec.structs import replace
 
-from headnod.updates.install_progress import Progress, Stage, Tell
 from headnod.updates.installer import InstallRequest
+from headnod.updates.state import Report, Stage, UpdateProgress
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE = 180.0
-"""Seconds that an intake may take: a self-test and a slow card."""
+_TIMEOUT = 180.0
+"""Seconds for one installation: a self-test and a slow card."""
 
-_REST, _LONGEST_REST = 1.0, 60.0
-"""Seconds of rest after a refusal: the first, and in the long run."""
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+"""Seconds to wait after a refusal: at first, and at most."""
 
 
 class InstallWorker:
-    """A thread with an intake at a time."""
+    """A thread that runs installer processes."""
 
-    def __init__(self, tell: Tell) -> None:
-        """Report each step here; it is called on the porter's thread."""
-        self._tell = tell
-        self._news = threading.Condition()
+    def __init__(self, report: Report) -> None:
+        """Report each step; `report` is called on the worker's thread."""
+        self._report = report
+        self._changed = threading.Condition()
         self._next: tuple[InstallRequest, bytes] | None = None
-        self._done = ""
-        self._installer: subprocess.Popen[bytes] | None = None
+        self._installed = ""
+        self._process: subprocess.Popen[bytes] | None = None
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="porter", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="install", daemon=True)
 
-    def bring(self, order: InstallRequest, bundle: bytes = b"") -> None:
-        """Carry out an order as soon as may be; returns at once.
+    def submit(self, request: InstallRequest, bundle: bytes = b"") -> None:
+        """Run an installation as soon as possible; returns at once.
 
         Args:
-            order: What is wanted.
-            bundle: What was sent. The same again, as a broker retains it, changes nothing.
+            request: What to do.
+            bundle: The bundle. The one that was installed last, as a broker retains it, is not installed again.
         """
-        with self._news:
-            self._next = order, bundle
-            self._news.notify()
+        with self._changed:
+            self._next = request, bundle
+            self._changed.notify()
             if self._thread.ident is None and not self._closing:
                 self._thread.start()
 
     def close(self) -> None:
-        """Stop what is under way; what it began is swept away by the next."""
-        with self._news:
+        """Stop the running installation; the next one removes its leftovers."""
+        with self._changed:
             self._closing = True
-            if self._installer is not None:
-                self._installer.kill()
-            self._news.notify()
+            if self._process is not None:
+                self._process.kill()
+            self._changed.notify()
         if self._thread.ident is not None:
             self._thread.join(5.0)
 
     def _run(self) -> None:
-        rest = 0.0
-        while (job := self._taken(rest)) is not None:
-            order, bundle = job
+        wait = 0.0
+        while (job := self._next_job(wait)) is not None:
+            request, bundle = job
             digest = hashlib.sha256(bundle).hexdigest() if bundle else ""
-            if bundle and digest == self._done:
+            if bundle and digest == self._installed:
                 continue
-            refused = self._carry_out(order, bundle)
-            if not refused:
-                self._done = digest
-            rest = min(2 * rest or _REST, _LONGEST_REST) if refused else 0.0
+            if self._install(request, bundle):
+                self._installed, wait = digest, 0.0
+            else:
+                wait = min(2 * wait or _FIRST_WAIT, _LONGEST_WAIT)
 
-    def _taken(self, rest: float) -> tuple[InstallRequest, bytes] | None:
-        with self._news:
-            self._news.wait_for(lambda: self._closing, rest)
-            self._news.wait_for(lambda: self._next is not None or self._closing)
+    def _next_job(self, wait: float) -> tuple[InstallRequest, bytes] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, wait)
+            self._changed.wait_for(lambda: self._next is not None or self._closing)
             job, self._next = self._next, None
             return None if self._closing else job
 
-    def _carry_out(self, order: InstallRequest, bundle: bytes) -> bool:
-        """One intake; true if it refused."""
+    def _install(self, request: InstallRequest, bundle: bytes) -> bool:
+        """Run one installation; false if it was refused."""
+        last = UpdateProgress(stage=Stage.RECEIVED, message=f"{len(bundle)} bytes" if bundle else "requested")
+        self._report(last)
         command = [sys.executable, "-m", "headnod.updates.installer"]
-        last = Progress(stage=Stage.RECEIVED, message=f"{len(bundle)} bytes" if bundle else "asked for")
-        self._tell(last)
         try:
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as installer:  # noqa: S603 - it is our own
-                with self._news:
-                    self._installer = installer
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own program
+                with self._changed:
+                    self._process = process
                     if self._closing:
-                        installer.kill()
-                watch = threading.Timer(_PATIENCE, installer.kill)
-                watch.start()
+                        process.kill()
+                timeout = threading.Timer(_TIMEOUT, process.kill)
+                timeout.start()
                 try:
-                    last = self._followed(installer, order, bundle) or last
+                    last = self._follow(process, request, bundle) or last
                 finally:
-                    watch.cancel()
+                    timeout.cancel()
         except OSError as error:
-            self._tell(Progress(stage=Stage.REFUSED, message=f"no process could be started: {error.strerror}"))
-            return True
-        if installer.returncode and not self._closing:
-            fault = f"the intake ended with status {installer.returncode}"
-            self._tell(msgspec.structs.replace(last, stage=Stage.REFUSED, message=fault))
-            return True
-        return last.stage is Stage.REFUSED
+            self._report(replace(last, stage=Stage.REFUSED, message=f"no process could be started: {error.strerror}"))
+            return False
+        if process.returncode and not self._closing:
+            message = f"the installer ended with status {process.returncode}"
+            self._report(replace(last, stage=Stage.REFUSED, message=message))
+            return False
+        return last.stage is not Stage.REFUSED
 
-    def _followed(self, installer: subprocess.Popen[bytes], order: InstallRequest, bundle: bytes) -> Progress | None:
-        assert installer.stdin is not None  # noqa: S101 - it is a pipe
-        assert installer.stdout is not None  # noqa: S101
+    def _follow(
+        self, process: subprocess.Popen[bytes], request: InstallRequest, bundle: bytes
+    ) -> UpdateProgress | None:
+        """Report the steps of an installer process; gives the last one."""
+        assert process.stdin is not None  # noqa: S101 - it is a pipe
+        assert process.stdout is not None  # noqa: S101
         last = None
         try:
-            installer.stdin.write(msgspec.json.encode(order) + b"\n" + bundle)
-            installer.stdin.close()
+            process.stdin.write(msgspec.json.encode(request) + b"\n" + bundle)
+            process.stdin.close()
         except BrokenPipeError:
-            _log.debug("the intake ended before it had read all")
-        for line in installer.stdout:
+            _log.debug("the installer ended before it had read the whole bundle")
+        for line in process.stdout:
             try:
-                last = msgspec.json.decode(line, type=Progress)
+                last = msgspec.json.decode(line, type=UpdateProgress)
             except msgspec.MsgspecError:
-                # Cut off: its exit status says more.
+                # The line is cut off; the exit status gives the reason.
                 break
-            self._tell(last)
+            self._report(last)
         return last

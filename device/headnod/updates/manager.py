@@ -1,8 +1,7 @@
-"""Which model listens: the one that was activated, or the one of the configuration.
+"""Which model listens: the active one of the store, or the one of the configuration.
 
-Alone because it joins the store on the disk to the listener that runs. What is
-activated by the command line, by MQTT or by Home Assistant changes the store; the
-listener looks there after each estimate, and a link is read in microseconds.
+The command line, MQTT and Home Assistant change the store; the listener asks the manager after each estimate whether
+another model is active.
 """
 
 from __future__ import annotations
@@ -10,166 +9,262 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from headnod.config import Config
-from headnod.errors import BundleError, ManifestError
+from headnod.errors import BundleError, HeadnodError, ManifestError
+from headnod.inference.manifest import Manifest
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate, StatusEvent
-from headnod.resources import configured_model
+from headnod.resources import configured_model, find_model
 from headnod.updates.activation import Activation
-from headnod.updates.install_progress import Progress, Stage, Tell
 from headnod.updates.probation import Probation
-from headnod.updates.rollback_protection import RollbackProtection
-from headnod.updates.store import Store, serial_of
+from headnod.updates.state import ActiveModel, Report, Stage, UpdateProgress, serial_of
+from headnod.updates.store import Store
+
+if TYPE_CHECKING:
+    from headnod.updates.install_worker import InstallWorker
+
+WINDOW_SHARE = 0.5
+"""Share of the time between two windows that a model may take for one."""
+
+_LOCK_TIMEOUT = 1.0
+"""Seconds to wait for another process; the microphone's buffer holds two."""
 
 _log = logging.getLogger(__name__)
 
-_LOUD = (Stage.REFUSED, Stage.ROLLED_BACK)
 
-_PATIENCE = 1.0
-"""Seconds to wait for the command line, while sound is kept for two."""
+class ModelSnapshot(NamedTuple):
+    """Active and stored models at one moment."""
+
+    manifest: Manifest
+    """Manifest of the model that listens."""
+
+    serial: int
+    """Its serial; 0 if it came with headnod."""
+
+    stored: tuple[str, ...]
+    """Names of all stored models, the one with the greatest serial last."""
+
+    offered: str | None
+    """Name of the newest stored model that waits to be activated; None if there is none."""
 
 
 class ModelManager:
-    """The model that listens, and whether it may go on."""
+    """Loads the model that listens, supervises its probation, and runs installations.
 
-    def __init__(self, state: Path | None, tell: Tell) -> None:
-        """Look after the models of a state folder.
+    `snapshot`, `install` and `activate` may be called on any thread, the rest on the one that listens.
+    """
+
+    def __init__(self, state_folder: Path | None, config: Callable[[], Config]) -> None:
+        """Manage the models of a state folder.
 
         Args:
-            state: The state folder; None has no models, and leaves all to the configuration.
-            tell: Is told each step of a new model, after the log.
+            state_folder: The state folder; without one the model of the configuration listens.
+            config: Gives the configuration in force.
         """
-        self._tell_others = tell
-        self.activation: Activation | None = None
-        if state is not None:
-            self.activation = Activation(Store(state, patience=_PATIENCE), RollbackProtection(state), self.tell)
-        self._name: str | None = None
-        self._stuck: str | None = None
-        self._listening: tuple[GenreModel, str | None] | None = None
+        self._config = config
+        self.store = Store(state_folder, lock_timeout=_LOCK_TIMEOUT) if state_folder is not None else None
+        self._activation = Activation(self.store, self.report) if self.store is not None else None
+        # Model and name in one reference: another thread may read between two.
+        self._active: tuple[GenreModel, str | None] | None = None
         self._probation: Probation | None = None
+        self._broken: str | None = None
+        self._state_error = ""
+        self._publish: Report | None = None
+        self._unpublished: UpdateProgress | None = None
+        self._worker: InstallWorker | None = None
 
-    @property
-    def listening(self) -> tuple[GenreModel, int]:
-        """The model that listens, and its serial (0 if it came with headnod): one snapshot, for any thread."""
-        # One reference is read once: model and serial set one after the other could be read in between.
-        assert self._listening is not None  # noqa: S101 - `begin` comes first
-        model, name = self._listening
-        return model, serial_of(name) if name else 0
+    def start(self) -> None:
+        """Note that a listener starts; a model on probation whose listeners crashed is rolled back."""
+        if self._config().model.installed:
+            self._change("abnormal ends are not counted", Activation.record_start)
 
-    @property
-    def offered(self) -> str | None:
-        """The stored model that was signed after the present one and waits to be activated; None if there is none."""
-        return self.activation.offered() if self.activation is not None else None
+    def stop(self) -> None:
+        """Note that the listener ends normally."""
+        self._change("this end is counted as abnormal", Activation.record_stop)
 
-    @property
-    def stored(self) -> list[str]:
-        """Every stored model, the one with the greatest serial last."""
-        return self.activation.store.names() if self.activation is not None else []
+    def close(self) -> None:
+        """Stop a running installation; may be called twice."""
+        if self._worker is not None:
+            self._worker.close()
 
-    def begin(self, config: Config) -> GenreModel:
-        """The model to begin with.
+    def snapshot(self) -> ModelSnapshot:
+        """Active and stored models now.
+
+        The active model is the loaded one, the rest is read from the store.
+        """
+        assert self._active is not None  # noqa: S101 - `load` comes first
+        (model, name), store = self._active, self.store
+        serial = serial_of(name) if name is not None else 0
+        try:
+            state = store.read() if store is not None else None
+        except HeadnodError:
+            state = None
+        if store is None or state is None:
+            return ModelSnapshot(model.manifest, serial, (), None)
+        return ModelSnapshot(model.manifest, serial, tuple(store.names()), store.offered(state))
+
+    def load(self, config: Config) -> GenreModel:
+        """Load the model that a configuration and the store name; one that failed before is tried again.
 
         Raises:
-            ConfigError: The configuration names none.
-            ManifestError: The one that it names cannot be used.
+            ConfigError: The configuration names no model.
+            ManifestError: The model of the configuration cannot be used.
         """
-        if self.activation is not None and config.model.installed:
-            try:
-                self.activation.begin()
-            except BundleError as error:
-                _log.warning("%s; who ended badly is not counted", error)
+        self._broken = None
         return self._load(config)
 
-    def look(self, config: Config) -> GenreModel | None:
-        """Another model, if another one shall listen from now on."""
-        if self._wanted(config) == self._name:
+    def poll(self, config: Config) -> GenreModel | None:
+        """Load the active model if it is another one than that which listens; None if it is the same.
+
+        Raises:
+            ConfigError: The configuration names no model.
+            ManifestError: The model of the configuration cannot be used.
+        """
+        assert self._active is not None  # noqa: S101 - `load` comes first
+        active = self._active_record(config)
+        if (active.name if active is not None else None) == self._active[1]:
             return None
         model = self._load(config)
-        if self.activation is not None and self._name is not None:
-            self._guarded(self.activation.changed_over)
-        _log.info("%s listens", model.manifest.id)
+        if self._active[1] is not None:
+            self._change("a crash would not be counted", Activation.record_change)
+        _log.info("%s is active", model.manifest.id)
         return model
 
-    def reloaded(self, config: Config) -> GenreModel:
-        """The model of a configuration that was read again.
-
-        Raises:
-            ConfigError: It names none.
-            ManifestError: The one that it names cannot be used.
-        """
-        self._stuck = None
-        return self._load(config)
-
-    def folder(self, config: Config) -> Path | None:
-        """The folder of the activated model; None leaves it to the configuration."""
-        name = self._wanted(config)
-        return self.activation.store.path(name) if self.activation is not None and name is not None else None
-
-    def watch(self, said: Estimate | StatusEvent) -> None:
-        """See what the listener said: while a model is on probation, that is judged."""
-        probation, activation, name = self._probation, self.activation, self._name
-        if probation is None or activation is None:
+    def observe(self, event: Estimate | StatusEvent) -> None:
+        """Check what the listener gives while the model is on probation, and roll it back if it fails."""
+        if self._probation is None or self._active is None:
             return
-        fault = probation.watch(said) if isinstance(said, Estimate) else probation.interrupted(said)
-        if fault:
+        probation, name = self._probation, self._active[1]
+        failure = probation.check(event) if isinstance(event, Estimate) else probation.check_event(event)
+        if failure:
             self._probation = None
-            self._guarded(lambda: activation.roll_back(fault, model=name))
+            self._change(
+                "the rollback is tried again at the next start", lambda each: each.roll_back(failure, model=name)
+            )
         elif probation.over:
             self._probation = None
-            if self._guarded(lambda: activation.keep(name)):
-                heard = f"{probation.heard} windows with music"
-                self.tell(replace(activation.present(), message=f"has stood its probation: {heard}, all well"))
+            if self._change("the probation starts again at the next start", lambda each: each.keep(name)):
+                assert self.store is not None  # noqa: S101 - it was changed
+                message = f"has passed its probation: {probation.windows} windows with music"
+                self.report(replace(self.store.read().progress(), message=message))
 
-    def end(self) -> None:
-        """The listener ends as it should."""
-        if self.activation is not None:
-            self._guarded(self.activation.end)
+    def report(self, progress: UpdateProgress) -> None:
+        """Log and publish a step of an update."""
+        loud = progress.stage in {Stage.REFUSED, Stage.ROLLED_BACK}
+        name = f"{progress.model} ({progress.serial})" if progress.model else "a model"
+        stage = progress.stage.replace("_", " ")
+        _log.log(logging.WARNING if loud else logging.INFO, "%s: %s: %s", name, stage, progress.message)
+        publish = self._publish
+        if publish is None:
+            self._unpublished = progress
+        else:
+            self._unpublished = None
+            publish(progress)
 
-    def tell(self, progress: Progress) -> None:
-        """Tell a step: in the log, and to the others."""
-        level = logging.WARNING if progress.stage in _LOUD else logging.INFO
-        what = f"{progress.model} ({progress.serial})" if progress.model else "a model"
-        _log.log(level, "%s: %s: %s", what, progress.stage.replace("_", " "), progress.message)
-        self._tell_others(progress)
+    def connect(self, publish: Report | None) -> None:
+        """Publish each step by this function from now on, beginning with the present stage; None ends that."""
+        self._publish = publish
+        if publish is None or self.store is None:
+            return
+        # What happened while nothing was connected comes before the present stage.
+        progress, self._unpublished = self._unpublished, None
+        if progress is None:
+            try:
+                progress = self.store.read().progress()
+            except HeadnodError:
+                # It was logged when the model was loaded.
+                return
+        publish(progress)
 
-    def _wanted(self, config: Config) -> str | None:
-        if self.activation is None or not config.model.installed:
+    def install(self, bundle: bytes) -> None:
+        """Install a bundle that was received; returns at once."""
+        self._submit(bundle)
+
+    def activate(self, model: str) -> None:
+        """Activate a stored or shipped model by its name, after a self-test; returns at once.
+
+        Raises:
+            ConfigError: There is no such model.
+        """
+        stored = self.store.find(model) if self.store is not None else None
+        if stored is not None:
+            self._submit(stored=stored)
+        else:
+            self._submit(shipped=str(find_model(model)))
+
+    def _submit(self, bundle: bytes = b"", *, stored: str = "", shipped: str = "") -> None:
+        from headnod.updates.install_worker import InstallWorker  # noqa: PLC0415 - most listeners install nothing
+        from headnod.updates.installer import InstallRequest  # noqa: PLC0415
+
+        if self.store is None:
+            return
+        config = self._config()
+        if self._worker is None:
+            self._worker = InstallWorker(self.report)
+        request = InstallRequest(
+            state=str(self.store.state_folder),
+            keys=config.model.keys,
+            budget=WINDOW_SHARE * config.listen.every,
+            windows=config.model.probation,
+            activate=config.model.updates == "activate",
+            stored=stored,
+            shipped=shipped,
+        )
+        self._worker.submit(request, bundle)
+
+    def _active_record(self, config: Config) -> ActiveModel | None:
+        """The record of the active model that can be loaded; None is the model of the configuration."""
+        if self.store is None or not config.model.installed:
             return None
-        current = self.activation.store.current
-        return None if current == self._stuck else current
+        try:
+            active = self.store.read().active
+            self._state_error = ""
+        except HeadnodError as error:
+            if str(error) != self._state_error:
+                self._state_error = str(error)
+                _log.error("%s", error)
+            linked = self.store.linked
+            active = ActiveModel(linked) if linked is not None else None
+        return None if active is None or active.name == self._broken else active
 
     def _load(self, config: Config) -> GenreModel:
-        activation, self._probation = self.activation, None
-        while activation is not None and (name := self._wanted(config)) is not None:
+        self._probation = None
+        while self.store is not None and (active := self._active_record(config)) is not None:
             try:
-                model = GenreModel.load(activation.store.path(name))
+                model = GenreModel.load(self.store.path(active.name))
             except ManifestError as error:
                 _log.error("%s", error)
-                try:
-                    # Not for good: a card may have lost what was sent in good order.
-                    activation.roll_back("it cannot be loaded", mark_failed=False)
-                except BundleError as error:
-                    # Not tried again with each estimate: a new attempt comes with a reload, a start or another model.
-                    self._stuck = name
-                    _log.error("%s; the model of the configuration listens", error)
+                self._drop(active.name)
                 continue
-            record, self._name = activation.record, name
-            if record is not None and record.left:
-                health = model.manifest.health
-                self._probation = Probation(health, windows=record.left, every=config.listen.every)
-            self._listening = model, name
+            if active.windows_left:
+                health, every = model.manifest.health, config.listen.every
+                self._probation = Probation(health, windows=active.windows_left, every=every)
+            self._active = model, active.name
             return model
-        self._name = None
         model = GenreModel.load(configured_model(config.model.name))
-        self._listening = model, None
+        self._active = model, None
         return model
 
-    def _guarded(self, change: Callable[[], object]) -> object:
+    def _drop(self, name: str) -> None:
+        """Roll back a model that cannot be loaded."""
+        assert self._activation is not None  # noqa: S101 - it is in the store
         try:
-            return change()
+            # The bundle may be installed again: the card may have damaged it here.
+            self._activation.roll_back("it cannot be loaded", mark_failed=False, model=name)
         except BundleError as error:
-            _log.error("%s; it is tried again when the listener starts", error)
+            # Tried again after a reload, a restart or an activation, not with each estimate.
+            self._broken = name
+            _log.error("%s; the model of the configuration listens", error)
+
+    def _change(self, consequence: str, change: Callable[[Activation], object]) -> object:
+        if self._activation is None:
+            return None
+        try:
+            return change(self._activation)
+        except HeadnodError as error:
+            _log.error("%s; %s", error, consequence)
             return None

@@ -1,7 +1,4 @@
-"""The probation of a model: does it listen as well as it promised, in this room, on this board?
-
-Alone because it sees nothing but estimates, so it can be tried without a model.
-"""
+"""The probation of a model: its estimates are checked for failures in this room, on this board."""
 
 from __future__ import annotations
 
@@ -10,42 +7,39 @@ import math
 from headnod.inference.manifest import Health
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 
-LEAST = 3
-"""Windows with music without which nothing is said of the answers."""
-
-WINDOWS = 10
-"""Windows of a probation, unless the configuration says otherwise."""
+MIN_WINDOWS = 3
+"""Windows with music that a verdict needs."""
 
 
 class Probation:
-    """Watches the estimates of one model."""
+    """Checks the estimates of one model."""
 
     def __init__(self, health: Health | None, *, windows: int, every: float) -> None:
-        """Watch so many windows.
+        """Check a number of windows.
 
         Args:
-            health: What the manifest promises of the answers; None promises nothing.
-            windows: How many.
-            every: Seconds from one to the next.
+            health: The entropy that the manifest promises; None promises nothing.
+            windows: Number of windows.
+            every: Seconds from one window to the next.
         """
         self._health, self._left, self._every = health, windows, every
         self._entropies: list[float] = []
         self._answers: set[tuple[float, ...]] = set()
         self._latencies: list[float] = []
-        self._behind = 0
+        self._overruns = 0
 
     @property
     def over(self) -> bool:
-        """Every window was seen."""
+        """Whether all windows were checked."""
         return self._left <= 0
 
     @property
-    def heard(self) -> int:
+    def windows(self) -> int:
         """Windows with music so far."""
         return len(self._entropies)
 
-    def watch(self, estimate: Estimate) -> str:
-        """See an estimate; gives what is wrong with the model, or nothing."""
+    def check(self, estimate: Estimate) -> str:
+        """Check an estimate; gives what is wrong with the model, or an empty text."""
         self._left -= 1
         if estimate.confidence == 0.0:
             return ""
@@ -55,22 +49,22 @@ class Probation:
         self._entropies.append(entropy(scores))
         self._answers.add(scores)
         self._latencies.append(estimate.latency / 1e3)
-        if self.heard < LEAST:
+        if self.windows < MIN_WINDOWS:
             return ""
         return self._too_slow() or (self._collapsed() if self.over else "")
 
-    def interrupted(self, condition: StatusEvent) -> str:
-        """See why nothing was heard; gives what is wrong with the model, or nothing."""
-        self._behind += condition.state is State.BEHIND
-        return "it runs behind: sound was lost again and again" if self._behind >= LEAST else ""
+    def check_event(self, event: StatusEvent) -> str:
+        """Check a status event; gives what is wrong with the model, or an empty text."""
+        self._overruns += event.state is State.BEHIND
+        return "it runs behind: audio was lost repeatedly" if self._overruns >= MIN_WINDOWS else ""
 
     def _too_slow(self) -> str:
-        middle = sorted(self._latencies[-LEAST:])[LEAST // 2]
-        return f"it runs behind: {middle:.2f} s for a window each {self._every:g} s" if middle > self._every else ""
+        median = sorted(self._latencies[-MIN_WINDOWS:])[MIN_WINDOWS // 2]
+        return f"it runs behind: {median:.2f} s per window every {self._every:g} s" if median > self._every else ""
 
     def _collapsed(self) -> str:
-        if len(self._answers) == 1 and self.heard >= 2 * LEAST:
-            return f"its answers have collapsed: {self.heard} windows of music, one answer to all"
+        if len(self._answers) == 1 and self.windows >= 2 * MIN_WINDOWS:
+            return f"its answers have collapsed: the same scores for {self.windows} windows of music"
         mean, health = math.fsum(self._entropies) / len(self._entropies), self._health
         if health is not None and not health.entropy_low <= mean <= health.entropy_high:
             bounds = f"{health.entropy_low:g} to {health.entropy_high:g}"
@@ -79,6 +73,6 @@ class Probation:
 
 
 def entropy(scores: tuple[float, ...]) -> float:
-    """Shannon's entropy as a share of the greatest possible (0-1)."""
-    spread = -sum(score * math.log(score) for score in scores if score > 0)
-    return min(max(spread / math.log(len(scores)), 0.0), 1.0)
+    """Shannon entropy of probabilities as a share of its maximum (0-1)."""
+    total = -sum(score * math.log(score) for score in scores if score > 0)
+    return min(max(total / math.log(len(scores)), 0.0), 1.0)

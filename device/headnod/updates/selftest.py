@@ -1,11 +1,9 @@
-"""The self-test: a model shows that it works here, in a process that may crash, hang or eat memory.
+"""The self-test of a model, in a process with limits, because it may crash, hang or exhaust the memory.
 
     python -m headnod.updates.selftest FOLDER SECONDS
 
-loads the bundle, recomputes its golden numbers, asks it of sounds that no training
-had, measures it, and prints a JSON object. `self_test` starts that process and
-judges what became of it. Alone because a TFLite file is a program: the process
-that runs it first must be one that nobody misses.
+loads the bundle, recomputes its golden numbers, checks its outputs for extreme sounds, measures its time, and prints a
+JSON object. `self_test` starts that process and evaluates its result.
 """
 
 from __future__ import annotations
@@ -22,58 +20,58 @@ import msgspec
 from headnod.errors import BundleError, HeadnodError
 
 SECONDS = 5
-"""Processor time that it may take, once Python's libraries are loaded."""
+"""Limit of processor time in seconds, after the libraries are loaded."""
 
-PATIENCE = 60.0
-"""Seconds by the clock, libraries and a busy board included."""
+TIMEOUT = 60.0
+"""Limit of wall-clock time in seconds; it includes the libraries and a busy board."""
 
 MEMORY = 128 << 20
-"""Bytes of memory of its own: twice what the shipped model takes, and a listener's MemoryMax holds both."""
+"""Limit of private memory in bytes: twice what the shipped model takes; the MemoryMax of the service holds both."""
 
-_TIMED = 5
+_RUNS = 5
 
 
 class SelfTestResult(msgspec.Struct, frozen=True):
-    """What the process says of itself."""
+    """Output of the process."""
 
     milliseconds: float = 0.0
-    """What a window takes here, features and network: the middle one of five."""
+    """Time per window here, features and network: the median of five."""
 
     fault: str = ""
-    """Why it is not to be used; empty if it may be."""
+    """Why the model cannot be used; empty if it can."""
 
 
-def self_test(folder: Path, *, budget: float, patience: float = PATIENCE) -> SelfTestResult:
-    """Try a bundle.
+def self_test(folder: Path, *, budget: float, timeout: float = TIMEOUT) -> SelfTestResult:
+    """Test a bundle.
 
     Args:
         folder: The bundle, whose signature was verified.
-        budget: Seconds that a window may take.
-        patience: Seconds that the whole may take.
+        budget: Seconds that one window may take.
+        timeout: Limit of wall-clock time in seconds.
 
     Raises:
-        BundleError: It is not to be used; the message says why.
+        BundleError: It cannot be used; the message gives the reason.
     """
     command = [sys.executable, "-m", "headnod.updates.selftest", str(folder), str(budget)]
     try:
-        ended = subprocess.run(  # noqa: S603 - it is our own
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience, check=False
+        process = subprocess.run(  # noqa: S603 - our own program
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
-        message = f"the self-test did not end within {patience:g} s"
+        message = f"the self-test did not end within {timeout:g} s"
         raise BundleError(message) from None
-    if ended.returncode:
-        raise BundleError(_epitaph(ended.returncode, ended.stderr))
+    if process.returncode:
+        raise BundleError(_exit_reason(process.returncode, process.stderr))
     try:
-        outcome = msgspec.json.decode(ended.stdout, type=SelfTestResult)
+        result = msgspec.json.decode(process.stdout, type=SelfTestResult)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        outcome = SelfTestResult(fault="the self-test answered nonsense")
-    if outcome.fault:
-        raise BundleError(outcome.fault)
-    return outcome
+        result = SelfTestResult(fault="the self-test printed no result")
+    if result.fault:
+        raise BundleError(result.fault)
+    return result
 
 
-def _epitaph(status: int, log: bytes) -> str:
+def _exit_reason(status: int, log: bytes) -> str:
     if status == -signal.SIGXCPU:
         return f"the self-test took more than {SECONDS} s of processor time"
     if status < 0:
@@ -82,9 +80,9 @@ def _epitaph(status: int, log: bytes) -> str:
     return f"the self-test failed: {last[:200]}"
 
 
-def _bounded() -> None:
+def _set_limits() -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    # The hard limit a second later, for who ignores the signal.
+    # The hard limit is a second later, in case the signal is ignored.
     seconds = int(used.ru_utime + used.ru_stime) + SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
@@ -92,12 +90,12 @@ def _bounded() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _try(folder: Path, budget: float) -> SelfTestResult:
-    import numpy as np  # noqa: PLC0415 - loaded before the limits count, and in this process alone
+def _run(folder: Path, budget: float) -> SelfTestResult:
+    import numpy as np  # noqa: PLC0415 - loaded before the limits are set
 
     from headnod.inference.golden import chirp, load_checked  # noqa: PLC0415
 
-    _bounded()
+    _set_limits()
     model = load_checked(folder)
     front_end = model.front_end
     size = front_end.window_samples
@@ -106,25 +104,25 @@ def _try(folder: Path, budget: float) -> SelfTestResult:
         for name, values in model.predict(front_end.mfcc(sound))._asdict().items():
             if values is not None and not np.isfinite(values).all():
                 return SelfTestResult(fault=f"it gives {name} that are not finite")
-    took = []
-    for _ in range(_TIMED):
+    seconds = []
+    for _ in range(_RUNS):
         began = time.perf_counter()
         model.predict(front_end.mfcc(noise))
-        took.append(time.perf_counter() - began)
-    middle = sorted(took)[_TIMED // 2]
-    if middle > budget:
-        return SelfTestResult(1e3 * middle, f"it takes {middle:.2f} s a window here, {budget:.2f} s are allowed")
-    return SelfTestResult(round(1e3 * middle, 2))
+        seconds.append(time.perf_counter() - began)
+    median = sorted(seconds)[_RUNS // 2]
+    if median > budget:
+        return SelfTestResult(1e3 * median, f"it takes {median:.2f} s a window here, {budget:.2f} s are allowed")
+    return SelfTestResult(round(1e3 * median, 2))
 
 
 def _main(folder: str, budget: str) -> None:
     try:
-        outcome = _try(Path(folder), float(budget))
+        result = _run(Path(folder), float(budget))
     except HeadnodError as error:
-        outcome = SelfTestResult(fault=str(error).removeprefix(f"{folder}/"))
+        result = SelfTestResult(fault=str(error).removeprefix(f"{folder}/"))
     except MemoryError:
-        outcome = SelfTestResult(fault=f"it needs more than {MEMORY >> 20} MiB of memory")
-    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+        result = SelfTestResult(fault=f"it needs more than {MEMORY >> 20} MiB of memory")
+    sys.stdout.buffer.write(msgspec.json.encode(result))
 
 
 if __name__ == "__main__":

@@ -1,84 +1,52 @@
-"""A second model that hears what the first hears, and whose answers nobody sees but who compares.
+"""The shadow: a second model that is compared with the active one and changes nothing.
 
     headnod models shadow genre-0.2.0 --every 5
 
-Alone because it must not be able to disturb: it hears a copy of every n-th
-window after the estimate was shown.
+It gets a copy of every n-th window with music, after the estimate was shown, and no error of it reaches the listener.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import logging
+from collections.abc import Callable
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
-from headnod.errors import BundleError
+from headnod.errors import BundleError, HeadnodError
 from headnod.features.frontend import Audio
 from headnod.features.windows import MARGIN, RecentAudio, Window
-from headnod.files import write_atomically
 from headnod.inference.model import GenreModel
+from headnod.pipeline.estimate import Estimate
+from headnod.updates.state import Agreement, ShadowRequest, id_of
+from headnod.updates.store import Store
 
-SHADOW_FILE, AGREEMENT_FILE = "shadow.json", "agreement.json"
+REPORT_INTERVAL = 20
+"""Compared windows between two reports; each is one write to the card."""
 
-
-class ShadowRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which model is a shadow, and how often."""
-
-    model: str
-    """Its name in the store."""
-
-    every: int
-    """Each so many windows with music."""
-
-
-class Agreement(msgspec.Struct, frozen=True):
-    """How two models agree."""
-
-    model: str
-    """The shadow."""
-
-    beside: str
-    """The model that listens."""
-
-    windows: int = 0
-    """Windows that both heard."""
-
-    agreed: int = 0
-    """Those for which both had the same likeliest label."""
-
-    surer: float = 0.0
-    """Mean of the shadow's best probability less the other's."""
-
-    last: tuple[str, str] = ("", "")
-    """Labels of the last window: the listener's, the shadow's."""
-
-    @property
-    def share(self) -> float:
-        """Of the windows (0-1)."""
-        return self.agreed / self.windows if self.windows else 0.0
+_log = logging.getLogger(__name__)
 
 
 class Shadow:
-    """A model that hears along."""
+    """A model that is compared with the active one."""
 
-    def __init__(self, model: GenreModel, beside: GenreModel, *, name: str, every: int) -> None:
+    def __init__(self, model: GenreModel, reference: GenreModel, *, name: str, every: int) -> None:
         """Compare two models.
 
         Args:
             model: The shadow.
-            beside: The model that listens.
-            name: The shadow's name in the store.
-            every: Hear each so many windows.
+            reference: The active model.
+            name: Name and version of the shadow.
+            every: Compare every n-th window.
         """
-        self._model, self._every, self._passed = model, every, 0
-        self.agreement = Agreement(model=name, beside=beside.manifest.id)
+        self._model, self._every, self._windows = model, every, 0
+        self.agreement = Agreement(model=name, reference=reference.manifest.id)
 
     def audio_of(self, window: Window, recent: RecentAudio) -> Audio | None:
-        """This model's window that ends where another model's ends, (window_samples,).
+        """The shadow's own window that ends where a window of the active model ends, shape (window_samples,).
 
-        With another sample rate it ends `headnod.features.windows.MARGIN` earlier. None
-        where the stream is not kept for as long yet.
+        With another sample rate it ends `headnod.features.windows.MARGIN` earlier. None while `recent` does not
+        hold enough of the stream.
         """
         front_end = self._model.front_end
         if (window.rate, window.samples.size) == (front_end.sample_rate, front_end.window_samples):
@@ -88,71 +56,112 @@ class Shadow:
         recent.seconds = max(recent.seconds, seconds + 1.0 + 4.0 * MARGIN)
         return recent.until(window.end, front_end.window_samples, front_end.sample_rate)
 
-    def hear(self, audio: Audio, answer: str, probability: float) -> bool:
-        """Hear a window that the other model called so; true if it was this one's turn.
+    def compare(self, audio: Audio, label: str, probability: float) -> bool:
+        """Compare the models on a window; false if the window is skipped.
 
         Args:
-            audio: The window as `audio_of` gives it, (window_samples,).
-            answer: The other's likeliest label of this window alone.
-            probability: That label's probability (0-1).
+            audio: The window from `audio_of`, shape (window_samples,).
+            label: The active model's likeliest label of this window alone.
+            probability: Its probability (0-1).
         """
-        self._passed += 1
-        if self._passed % self._every:
+        self._windows += 1
+        if self._windows % self._every:
             return False
         scores = self._model.scores(self._model.front_end.mfcc(audio))
         best = int(np.argmax(scores))
-        label, before = self._model.answers[best], self.agreement
+        own, before = self._model.answers[best], self.agreement
         windows = before.windows + 1
-        gained = float(scores[best]) - probability
-        self.agreement = Agreement(
-            model=before.model,
-            beside=before.beside,
+        gain = float(scores[best]) - probability
+        self.agreement = replace(
+            before,
             windows=windows,
-            agreed=before.agreed + (label == answer),
-            surer=round(before.surer + (gained - before.surer) / windows, 4),
-            last=(answer, label),
+            agreed=before.agreed + (own == label),
+            gain=round(before.gain + (gain - before.gain) / windows, 4),
+            last=(label, own),
         )
         return True
 
 
-def read_request(state: Path) -> ShadowRequest | None:
-    """Which model is wanted as a shadow; None if there is none, or the file says nothing that can be done."""
-    try:
-        return msgspec.json.decode((state / SHADOW_FILE).read_bytes(), type=ShadowRequest)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+class ShadowRunner:
+    """Runs the shadow that the state file requests, beside the listener."""
+
+    def __init__(
+        self, store: Store | None, reference: Callable[[], GenreModel], report: Callable[[Agreement], None]
+    ) -> None:
+        """Follow the requests in a store.
+
+        Args:
+            store: The stored models; None has no requests.
+            reference: Gives the active model.
+            report: Called with the agreement, after the first compared window and each 20 further ones.
+        """
+        self._store, self._reference, self._report = store, reference, report
+        self.recent = RecentAudio()
+        """The last seconds of the stream, for a shadow with other windows."""
+        self._running: tuple[ShadowRequest | None, GenreModel] | None = None
+        self._shadow: Shadow | None = None
+
+    def compare(self, window: Window, estimate: Estimate) -> None:
+        """Compare the models on a window with music, after its estimate was shown."""
+        if self._store is None:
+            return
+        self._follow(self._store)
+        if self._shadow is None:
+            return
+        try:
+            audio = self._shadow.audio_of(window, self.recent)
+            compared = audio is not None and self._shadow.compare(audio, estimate.raw_genre, estimate.raw_confidence)
+        except Exception:
+            _log.exception("the shadow failed and is stopped")
+            self._shadow = None
+            return
+        windows = self._shadow.agreement.windows
+        if compared and (windows == 1 or windows % REPORT_INTERVAL == 0):
+            self._save(self._store, self._shadow.agreement)
+
+    def _follow(self, store: Store) -> None:
+        try:
+            request = store.read().shadow
+        except HeadnodError:
+            request = None
+        wanted = request, self._reference()
+        if wanted == self._running:
+            return
+        self._running, self._shadow = wanted, None
+        self.recent.seconds = 0.0
+        self.recent.clear()
+        if request is None:
+            return
+        try:
+            model = GenreModel.load(store.path(request.model))
+            self._shadow = Shadow(model, wanted[1], name=id_of(request.model), every=request.every)
+        except HeadnodError as error:
+            _log.warning("%s; no shadow runs", error)
+
+    def _save(self, store: Store, agreement: Agreement) -> None:
+        _log.info("%s", _share(agreement))
+        try:
+            store.change(lambda state: replace(state, agreement=agreement))
+        except HeadnodError as error:
+            _log.warning("%s; the agreement is not stored", error)
+        self._report(agreement)
 
 
-def report(state: Path) -> str:
-    """How the two agreed when the listener last told, in one line.
+def agreement_text(store: Store) -> str:
+    """How often shadow and active model agree, in one line.
 
     Raises:
-        BundleError: It never did.
+        BundleError: Nothing was compared yet.
     """
-    path = state / AGREEMENT_FILE
-    try:
-        told = msgspec.json.decode(path.read_bytes(), type=Agreement)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"{path}: no shadow has heard music here yet (headnod models shadow NAME)"
-        raise BundleError(message) from error
+    agreement = store.read().agreement
+    if agreement is None:
+        message = f"{store.state_folder}: no shadow was compared on music yet (headnod models shadow NAME)"
+        raise BundleError(message)
     return (
-        f"{told.model} agrees with {told.beside} on {told.agreed} of {told.windows} windows ({told.share:.0%}), "
-        f"its best probability is {100 * told.surer:+.1f} points"
+        f"{_share(agreement)} ({agreement.share:.0%}), its top probability differs by "
+        f"{100 * agreement.gain:+.1f} points"
     )
 
 
-def write_request(state: Path, order: ShadowRequest | None) -> None:
-    """Want another shadow, or none.
-
-    Raises:
-        BundleError: It cannot be written.
-    """
-    path = state / SHADOW_FILE
-    try:
-        if order is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_atomically(path, msgspec.json.encode(order))
-    except OSError as error:
-        message = f"{path}: {(error.strerror or str(error)).lower()}"
-        raise BundleError(message) from error
+def _share(agreement: Agreement) -> str:
+    return f"{agreement.model} agrees with {agreement.reference} on {agreement.agreed} of {agreement.windows} windows"

@@ -1,7 +1,6 @@
 """Signatures: ed25519 (RFC 8032) over the exact bytes of a manifest, which holds every other file's hash.
 
-The one file of the device that imports `cryptography`, and only when there is
-something to verify.
+The only file of the device that imports `cryptography`, and only when there is a signature to verify.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ _BYTES = 32
 
 
 def verify(manifest: bytes, signature: bytes | None, keys: Sequence[str]) -> None:
-    """Refuse a manifest that was signed by nobody who is trusted.
+    """Verify the signature of a manifest.
 
     Args:
-        manifest: Its bytes, as they are.
-        signature: 64 bytes, or None if it has none.
-        keys: Public keys as `headnod-train keygen` writes them; one is enough.
+        manifest: The exact bytes of the file.
+        signature: 64 bytes; None if the bundle is not signed.
+        keys: Trusted public keys as `headnod-train keygen` writes them; a signature by one of them is enough.
 
     Raises:
-        BundleError: It has no signature, or one of somebody else or for something else.
-        ConfigError: A key is none.
+        BundleError: The signature is missing, or is not one of these keys for this manifest.
+        ConfigError: A key is malformed.
         MissingExtraError: `cryptography` is not installed.
     """
     trusted = [decoded(key) for key in keys]
@@ -53,14 +52,14 @@ def decoded(key: str) -> bytes:
     """The 32 bytes of a public key.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is malformed.
     """
     try:
         content = base64.b64decode(key.removeprefix(_KIND), validate=True)
     except (binascii.Error, ValueError):
         content = b""
     if not key.startswith(_KIND) or len(content) != _BYTES:
-        message = f"model.keys: '{key[:60]}' is no public key (copy the line that 'headnod-train keygen' printed)"
+        message = f"model.keys: '{key[:60]}' is not a public key (copy the line that 'headnod-train keygen' printed)"
         raise ConfigError(message)
     return content
 

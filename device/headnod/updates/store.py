@@ -1,8 +1,8 @@
-"""The store: models that came from elsewhere, and which of them listens.
+"""The stored models of one device, and their state file.
 
-A folder a model, and a link `current` to one of them that is replaced in one
-step. A model has its name only when all of it is on the disk, so power may fail
-at any moment: there is the old model or the new one, and each is whole.
+Each model is a folder that gets its name only when all of it is on the disk; the state file says which one is active.
+Every change holds one lock, so the listener, the command line and an installation never write over each other, and
+power may fail at any step: the old model or the new one is active, and is complete.
 """
 
 from __future__ import annotations
@@ -10,101 +10,153 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from headnod.errors import BundleError
-from headnod.files import inherit_owner, make_folder, sync_folder, write_synced
+from headnod.files import inherit_owner, make_folder, sync_folder, write_atomically, write_synced
 from headnod.inference.manifest import MANIFEST, Manifest
+from headnod.updates import migration
 from headnod.updates.bundle import Files
+from headnod.updates.state import STATE_FILE, UpdateState, id_of, is_stored_name, read_state, serial_of
 
-MODELS, CURRENT = "models", "current"
-"""The folder in the state folder, and the link in it."""
-
-MOST = 8
+CAPACITY = 8
 """Models that are kept; the oldest make room."""
 
-_STORED = re.compile(r"\A(?P<id>[a-z0-9][a-z0-9-]{0,31}-\d{1,4}\.\d{1,4}\.\d{1,4})\.(?P<serial>\d{1,16})\Z")
 _NEW, _OLD, _LOCK = ".new-", ".old-", ".lock"
-_LOOK = 0.02
+_POLL_SECONDS = 0.02
 
 
 class Store:
-    """The models of one device."""
+    """Models, state file and lock in one state folder."""
 
-    def __init__(self, state: Path, *, patience: float = 30.0) -> None:
-        """Keep them in this state folder; nothing is made before it is needed.
+    def __init__(self, state_folder: Path, *, lock_timeout: float = 30.0) -> None:
+        """Use a state folder; nothing is created before the first change.
 
         Args:
-            state: The state folder.
-            patience: Seconds to wait for another process that changes something.
+            state_folder: The state folder.
+            lock_timeout: Seconds to wait for another process that changes something.
         """
-        self.state, self.folder, self._patience = state, state / MODELS, patience
+        self.state_folder, self.folder, self._lock_timeout = state_folder, state_folder / "models", lock_timeout
+        self._state_file = state_folder / STATE_FILE
+
+    def read(self) -> UpdateState:
+        """The present state; what an older headnod left if nothing was changed since.
+
+        Raises:
+            BundleError: The state file is damaged.
+            AccessError: This user may not read it.
+        """
+        state = read_state(self._state_file)
+        return migration.old_state(self.state_folder) if state is None else state
 
     @property
     def current(self) -> str | None:
-        """The model that shall listen; None leaves it to the configuration."""
-        try:
-            name = str((self.folder / CURRENT).readlink())
-        except OSError:
-            return None
-        return name if _STORED.match(name) else None
+        """Name of the active model; None is the model of the configuration.
+
+        Raises:
+            BundleError: The state file is damaged.
+            AccessError: This user may not read it.
+        """
+        active = self.read().active
+        return active.name if active is not None else None
+
+    @property
+    def linked(self) -> str | None:
+        """Name of the active model as the link `models/current` gives it, for when the state file is damaged."""
+        return migration.linked_model(self.state_folder)
 
     def names(self) -> list[str]:
-        """Every stored model, the one with the greatest serial last."""
+        """Names of all stored models, the one with the greatest serial last."""
         try:
             found = [entry.name for entry in os.scandir(self.folder) if entry.is_dir(follow_symlinks=False)]
         except OSError:
             return []
-        return sorted((name for name in found if _STORED.match(name)), key=lambda name: (serial_of(name), name))
+        return sorted(filter(is_stored_name, found), key=lambda name: (serial_of(name), name))
 
     def path(self, name: str) -> Path:
         """The folder of a stored model."""
         return self.folder / name
 
-    def find(self, wanted: str) -> str | None:
-        """The newest stored model that a person means: with its serial, its version, or its bare name."""
-        meant = [name for name in self.names() if wanted in {name, id_of(name), id_of(name).rpartition("-")[0]}]
-        return meant[-1] if meant else None
-
-    @contextlib.contextmanager
-    def changing(self) -> Iterator[None]:
-        """Nobody else changes anything meanwhile, and what was begun and never ended is swept away.
+    def active_folder(self) -> Path | None:
+        """The folder of the active model; None is the model of the configuration.
 
         Raises:
-            BundleError: The folder cannot be written, or another process changes it all the time.
+            BundleError: The state file is damaged.
+            AccessError: This user may not read it.
+        """
+        return self.path(self.current) if self.current is not None else None
+
+    def find(self, wanted: str) -> str | None:
+        """The newest stored model with this name, given with version and serial, with version, or alone."""
+        fitting = [name for name in self.names() if wanted in {name, id_of(name), id_of(name).rpartition("-")[0]}]
+        return fitting[-1] if fitting else None
+
+    def offered(self, state: UpdateState) -> str | None:
+        """The newest stored model that was signed after the active one and did not fail; None if there is none.
+
+        Serials give the order, whatever the names and versions are.
+        """
+        active, protection = state.active, state.protection
+        if protection is None:
+            return None
+        serial = serial_of(active.name) if active is not None else 0
+        newer = [name for name in self.names() if serial_of(name) > serial and protection.allows(serial_of(name))]
+        return newer[-1] if newer else None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the lock; leftovers of interrupted changes are removed and old files migrated first.
+
+        Raises:
+            BundleError: The folder cannot be written, another process holds the lock too long, or the state file is
+                damaged.
         """
         try:
             make_folder(self.folder)
-            with (self.folder / _LOCK).open("a+") as lock:
+            with (self.folder / _LOCK).open("a+") as file:
                 inherit_owner(self.folder / _LOCK)
-                self._lock(lock.fileno())
-                self._sweep()
+                self._wait_for_lock(file.fileno())
+                self._clean()
+                self._migrate()
                 try:
                     yield
                 finally:
-                    self._sweep()
+                    self._clean()
         except OSError as error:
             message = f"{error.filename or self.folder}: {(error.strerror or str(error)).lower()}"
             raise BundleError(message) from error
 
-    def _lock(self, lock: int) -> None:
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    message = f"{self.folder}: another headnod is changing the models (try again when it has ended)"
-                    raise BundleError(message) from None
-                time.sleep(_LOOK)
-            else:
-                return
+    def change(self, edit: Callable[[UpdateState], UpdateState]) -> UpdateState:
+        """Change the state under the lock.
+
+        Returns:
+            The new state.
+
+        Raises:
+            BundleError: The state cannot be read or written.
+        """
+        with self.lock():
+            return self.write(edit(self.read()))
+
+    def write(self, state: UpdateState) -> UpdateState:
+        """Write the state; only under the lock. An unchanged state is not written again.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        if state != read_state(self._state_file):
+            write_atomically(self._state_file, msgspec.json.encode(state) + b"\n")
+        # The state file first: what comes after it is made good by the next change.
+        self._link(state.active.name if state.active is not None else None)
+        migration.retire(self.state_folder)
+        return state
 
     def add(self, files: Files, manifest: Manifest) -> str:
-        """Store a bundle, whose hashes were checked; call it inside `changing`.
+        """Store a bundle whose hashes were checked; only under the lock. The oldest models make room.
 
         Returns:
             Its name in the store.
@@ -115,82 +167,106 @@ class Store:
         """
         name = f"{manifest.id}.{manifest.serial}"
         place, new = self.path(name), self.folder / f"{_NEW}{name}"
-        if place.is_dir() and not _same(place / MANIFEST, files[MANIFEST]):
-            message = f"{place}: another {manifest.id} is there (give one of them another version)"
+        if place.is_dir() and not _has_content(place / MANIFEST, files[MANIFEST]):
+            message = f"{place}: another {manifest.id} is stored (give one of them another version)"
             raise BundleError(message)
-        if all(_same(place / file, content) for file, content in files.items()):
+        if all(_has_content(place / file, content) for file, content in files.items()):
             return name
+        if not place.is_dir():
+            self._prune(CAPACITY - 1)
         new.mkdir()
         inherit_owner(new)
         for file, content in files.items():
             write_synced(new / file, content)
         sync_folder(new)
         if place.is_dir():
-            # The same manifest over damaged files.
+            # The same manifest with damaged files.
             place.rename(self.folder / f"{_OLD}{name}")
         new.rename(place)
         sync_folder(self.folder)
-        _discard(self.folder / f"{_OLD}{name}")
+        _delete(self.folder / f"{_OLD}{name}")
         return name
 
-    def _sweep(self) -> None:
-        for left in (*self.folder.glob(f"{_NEW}*"), *self.folder.glob(f"{_OLD}*")):
-            _discard(left)
-
-    def switch(self, name: str | None) -> None:
-        """Let this model listen, in one step; None leaves it to the configuration. Inside `changing`."""
-        link = self.folder / CURRENT
-        if name is None:
-            link.unlink(missing_ok=True)
-        else:
-            new = self.folder / f"{_NEW}{CURRENT}"
-            new.symlink_to(name)
-            inherit_owner(new)
-            new.replace(link)
-        sync_folder(self.folder)
-
     def remove(self, name: str) -> None:
-        """Forget a model that does not listen. Inside `changing`."""
-        gone = self.folder / f"{_OLD}{name}"
+        """Delete a model that is not active; only under the lock."""
+        removed = self.folder / f"{_OLD}{name}"
         with contextlib.suppress(FileNotFoundError):
-            self.path(name).rename(gone)
-        _discard(gone)
+            self.path(name).rename(removed)
+        _delete(removed)
         sync_folder(self.folder)
 
-    def prune(self, keep: int, *, needed: set[str]) -> list[str]:
-        """Remove the oldest but so many, and none of those that are needed. Inside `changing`.
+    def prune(self, keep: int) -> list[str]:
+        """Delete the oldest models except `keep`; the active one and the previous one are always kept.
 
         Returns:
-            The names of what was removed.
+            Names of the deleted models.
+
+        Raises:
+            BundleError: The folder cannot be written.
         """
-        spare = [name for name in self.names() if name not in needed | {self.current}]
-        room = max(keep - (len(self.names()) - len(spare)), 0)
+        with self.lock():
+            return self._prune(keep)
+
+    def _prune(self, keep: int) -> list[str]:
+        active, names = self.read().active, self.names()
+        needed = {active.name, active.previous} if active is not None else set()
+        spare = [name for name in names if name not in needed]
+        room = max(keep - (len(names) - len(spare)), 0)
         removed = spare[: max(len(spare) - room, 0)]
         for name in removed:
             self.remove(name)
         return removed
 
+    def _wait_for_lock(self, lock: int) -> None:
+        deadline = time.monotonic() + self._lock_timeout
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    message = f"{self.folder}: another headnod is changing the models (try again when it has ended)"
+                    raise BundleError(message) from None
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
 
-def id_of(name: str) -> str:
-    """Name and version of a stored model, without its serial."""
-    return name.rpartition(".")[0]
+    def _clean(self) -> None:
+        for leftover in (*self.folder.glob(f"{_NEW}*"), *self.folder.glob(f"{_OLD}*")):
+            _delete(leftover)
+
+    def _migrate(self) -> None:
+        if migration.pending(self.state_folder):
+            state = read_state(self._state_file)
+            if state is None:
+                state = migration.old_state(self.state_folder)
+            else:
+                state = migration.merged(state, self.state_folder)
+            self.write(state)
+
+    def _link(self, name: str | None) -> None:
+        link = self.state_folder / migration.LINK
+        if name == self.linked:
+            return
+        if name is None:
+            link.unlink(missing_ok=True)
+        else:
+            new = self.folder / f"{_NEW}{link.name}"
+            new.symlink_to(name)
+            inherit_owner(new)
+            new.replace(link)
+        sync_folder(self.folder)
 
 
-def serial_of(name: str) -> int:
-    """The serial of a stored model."""
-    return int(name.rpartition(".")[2])
-
-
-def _same(path: Path, content: bytes) -> bool:
+def _has_content(path: Path, content: bytes) -> bool:
     try:
         return path.read_bytes() == content
     except OSError:
         return False
 
 
-def _discard(path: Path) -> None:
+def _delete(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        import shutil  # noqa: PLC0415 - brings every compressor, for what is seldom done
+        import shutil  # noqa: PLC0415 - imports all compression modules, and is rarely needed
 
         shutil.rmtree(path, ignore_errors=True)
     else:

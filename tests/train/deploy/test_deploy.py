@@ -54,7 +54,7 @@ def test_the_command_signs_a_folder_with_the_key(broker, listener, tmp_path):
     ("words", "why"),
     [
         (("/nowhere/genre-1.0.0",), "/nowhere/genre-1.0.0"),
-        ((os.devnull,), "is no plain file"),
+        ((os.devnull,), "is not a regular file"),
     ],
 )
 def test_what_cannot_be_deployed_is_one_line(words, why):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from headnod.mqtt.topics import ONLINE
-from headnod.updates.install_progress import Stage
+from headnod.updates.state import Stage
 
 GOOD = (Stage.KEPT, Stage.OFFERED)
 """What a listener may say in the end."""
