@@ -100,10 +100,10 @@ def test_a_step_of_the_clock_is_told_once_and_a_slew_is_not(seconds, told, way):
     machine = Machine()
     stepped = ClockStepDetector(lambda: machine.now().timestamp(), machine.clock.monotonic)
     machine.up += 1000.0
-    assert stepped.by() == 0.0
+    assert stepped.step() == 0.0
     machine.wrong = timedelta(seconds=way * seconds)
-    assert stepped.by() == (pytest.approx(way * seconds) if told else 0.0)
-    assert stepped.by() == 0.0
+    assert stepped.step() == (pytest.approx(way * seconds) if told else 0.0)
+    assert stepped.step() == 0.0
 
 
 def test_slews_add_up_until_they_are_as_long_as_a_step():
@@ -112,7 +112,7 @@ def test_slews_add_up_until_they_are_as_long_as_a_step():
     steps = []
     for tenth in range(1, 21):
         machine.wrong = timedelta(seconds=tenth / 10)
-        steps.append(stepped.by())
+        steps.append(stepped.step())
     assert sum(steps) == pytest.approx(2.0, abs=0.11)
 
 

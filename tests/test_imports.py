@@ -208,7 +208,10 @@ def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
         "headnod.escaping",
         "headnod.pipeline.quiet",
         "headnod.pipeline.songs",
-        "headnod.quarantine",
+        "headnod.address",
+        "headnod.config.sections",
+        "headnod.retry",
+        "headnod.sqlite",
         "headnod.system",
     )
     assert all(any(inside(each, package) for package in allowed) for each in own(name)), own(name)

@@ -4,7 +4,7 @@ import pytest
 from paho.mqtt.client import topic_matches_sub
 
 from headnod import Estimate, GenreModel, ListenerSettings, listen
-from headnod.outputs.leds.lights import Lights
+from headnod.outputs.leds.lamp import LedSink
 from headnod.testing import FixedModel, ManualClock, MemoryBroker, MemoryMessage, MockLamp
 from support.estimates import estimate
 from support.signals import music
@@ -26,7 +26,7 @@ def test_a_fixed_model_names_what_its_scores_say_window_by_window():
 
 def test_a_mock_lamp_keeps_the_frames_of_lights_and_ends_dark():
     lamp = MockLamp(20)
-    lights = Lights(lamp)
+    lights = LedSink(lamp)
     lights.show(estimate("jazz", jazz=0.9, metal=0.1))
     lights.frame(1.0)
     assert lamp.lit > 0

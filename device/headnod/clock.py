@@ -99,7 +99,7 @@ class ClockStepDetector:
         self._now, self._monotonic = now, monotonic
         self._distance = now() - monotonic()
 
-    def by(self) -> float:
+    def step(self) -> float:
         """Seconds by which the clock was set since the last call; 0 if it was not, or by less than a second."""
         step = self._now() - self._monotonic() - self._distance
         if abs(step) < STEP:

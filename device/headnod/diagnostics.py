@@ -25,7 +25,7 @@ from headnod.inference.golden import check_golden, chirp
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import GOLDEN
 from headnod.inference.model import GenreModel
-from headnod.outputs.leds.lights import Lamp
+from headnod.outputs.leds.lamp import Lamp
 from headnod.pipeline.estimate import utc_now
 from headnod.pipeline.level_meter import LevelMeter
 from headnod.resources import configured_model

@@ -1,8 +1,6 @@
-"""Files that are there whole, or as they were before, also after a power cut.
+"""Files that are replaced as a whole: after a power cut either the old or the new content is there.
 
-Source: rename(2) replaces in one step; that the new name is on the disk, only an
-fsync of its folder promises. Alone because several parts keep such files, and
-because root and the service's own user write into the same folder.
+rename(2) replaces a file in one step; an fsync of the folder makes the new name durable.
 """
 
 from __future__ import annotations
@@ -12,10 +10,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file, in a folder that is made if need be.
+    """Replace a file; its folder is created if absent.
 
     Raises:
-        OSError: It cannot be written; the old one is as it was.
+        OSError: It cannot be written; the old file is unchanged.
     """
     make_folder(path.parent)
     new = path.with_name(f"{path.name}.new")
@@ -25,7 +23,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has its content; its name comes with `sync_folder`."""
+    """Write a file and wait until the disk has its content; `sync_folder` makes its name durable."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -34,7 +32,7 @@ def write_synced(path: Path, content: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """A folder, with its parents, that belongs to who owns the one above it."""
+    """Create a folder and its parents, each owned by the owner of the folder above it."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -53,7 +51,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def inherit_owner(path: Path) -> None:
-    """Let what root writes belong to the owner of its folder, who has to read it."""
+    """Give what root writes to the owner of its folder: root and the service's user write into the same folder."""
     if os.geteuid() == 0:
         above = path.parent.stat()
         os.chown(path, above.st_uid, above.st_gid, follow_symlinks=False)

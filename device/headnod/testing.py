@@ -168,7 +168,7 @@ class ManualClock:
 
 
 class MockLamp:
-    """A lamp of any size that keeps what it is asked to paint; goes into `headnod.outputs.leds.lights.LedSink`."""
+    """A lamp of any size that keeps what it is asked to paint; goes into `headnod.outputs.leds.lamp.LedSink`."""
 
     def __init__(self, size: int = 10, layout: Layout = bars) -> None:
         """A lamp with `size` lights, all dark."""

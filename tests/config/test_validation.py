@@ -112,7 +112,7 @@ def test_the_history_of_another_program_or_of_a_newer_headnod_is_refused(tmp_pat
     assert of_history(path) == [f"history.path: {path}: is another program's database (set another history.path)"]
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 9")
-    assert of_history(path)[0].startswith(f"history.path: {path}: is of version 9, this headnod knows 1 (upgrade")
+    assert of_history(path)[0].startswith(f"history.path: {path}: is of version 9, this headnod supports 1 (upgrade")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from headnod.audio.blocks import Gap
+from headnod.config import HistorySection
 from headnod.outputs import show_all
-from headnod.outputs.history.recorder import HistoryRecorder, HistorySettings
-from headnod.outputs.journal import Journal
-from headnod.outputs.text import JsonLines
+from headnod.outputs.history.recorder import HistoryRecorder
+from headnod.outputs.text import Journal, JsonLines
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.pipeline.songs import SongSegmenter, SongSettings
@@ -50,7 +50,10 @@ def test_a_day_of_listening_grows_nothing(model, demo, tmp_path, caplog):
     caplog.set_level(logging.CRITICAL, "headnod")
     clock, began = ManualClock(), time.monotonic()
     history = HistoryRecorder(
-        tmp_path / "history.sqlite", SongSegmenter(SongSettings()), HistorySettings(), now=clock.now
+        tmp_path / "history.sqlite",
+        SongSegmenter(SongSettings()),
+        HistorySection(days=30, megabytes=100),
+        now=clock.now,
     )
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, ExitStack() as stack:
         sinks = [stack.enter_context(closing(sink)) for sink in (history, JsonLines(nowhere), Journal())]

@@ -146,7 +146,7 @@ def test_rows_older_than_so_many_days_are_forgotten(path):
 
 
 def test_the_file_stays_in_its_bounds_and_the_oldest_rows_go_first(path):
-    with listening(path, size=1) as history:
+    with listening(path, megabytes=1) as history:
         largest = 0
         for number in range(25_000):
             history.show(estimate(number))
@@ -162,7 +162,7 @@ def test_a_file_that_is_larger_than_it_may_be_now_shrinks_little_by_little(path)
     with closing(HistoryFile(path)) as file, file.transaction() as db:
         write(db, [estimate(number) for number in range(40_000)], [])
     sizes = [path.stat().st_size]
-    with listening(path, size=1) as history:
+    with listening(path, megabytes=1) as history:
         for number in range(40_000, 45_000):
             history.show(estimate(number))
             sizes.append(path.stat().st_size)

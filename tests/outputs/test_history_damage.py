@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from headnod.outputs.history.database import HistoryError, move_aside
+from headnod.sqlite import DatabaseError, move_aside
 from support.history_database import estimate, expected, listening, remember, times
 
 
@@ -93,7 +93,7 @@ def test_a_place_for_it_that_is_taken_is_an_error_of_the_history(tmp_path):
     path = tmp_path / "history.db"
     path.touch()
     (tmp_path / "history.db.bad" / "of another").mkdir(parents=True)
-    with pytest.raises(HistoryError, match=r"history\.db: .*directory"):
+    with pytest.raises(DatabaseError, match=r"history\.db: .*directory"):
         move_aside(path)
 
 

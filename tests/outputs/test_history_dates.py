@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from headnod.outputs.history.database import HistoryError, HistoryFile
+from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.export import print_history
 from headnod.outputs.history.records import read_estimates, read_songs
+from headnod.sqlite import DatabaseError
 from support.history_database import START, estimate, expected, listening, remember, times
 
 BEHIND = timedelta(days=-68)
@@ -108,7 +109,7 @@ def test_rows_without_a_date_outlast_their_age_and_are_not_the_first_to_make_roo
 
 
 def test_a_history_of_rows_without_dates_alone_stays_in_its_bounds_too(path):
-    unset(path, range(12_000), size=1)
+    unset(path, range(12_000), megabytes=1)
     assert path.stat().st_size <= 1.6 * (1 << 20)
     with closing(sqlite3.connect(path)) as db:
         kept = db.execute("SELECT count(*) FROM estimates").fetchone()[0]
@@ -132,7 +133,7 @@ def test_two_listeners_do_not_write_one_history(path, caplog):
 
 def test_the_lock_goes_with_the_file_and_readers_need_none(path):
     with closing(HistoryFile(path)):
-        with pytest.raises(HistoryError, match="another headnod listener"):
+        with pytest.raises(DatabaseError, match="another headnod listener"):
             HistoryFile(path)
         assert times(path) == []
     HistoryFile(path).close()

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from headnod.outputs.history.database import ForeignHistoryError
 from headnod.outputs.history.recorder import HELD
+from headnod.sqlite import ForeignDatabaseError
 from support.history_database import estimate, expected, listening, remember, times
 
 
@@ -42,7 +42,7 @@ def test_a_history_of_a_newer_headnod_is_left_alone(path):
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 2")
     before = path.read_bytes()
-    with pytest.raises(ForeignHistoryError, match=r"history\.db: is of version 2, this headnod knows 1 \(upgrade"):
+    with pytest.raises(ForeignDatabaseError, match=r"history\.db: is of version 2, this headnod supports 1 \(upgrade"):
         remember(path, range(10))
     assert path.read_bytes() == before
 
@@ -52,7 +52,7 @@ def test_the_database_of_another_program_is_left_alone(path):
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE states (id)")
     before = path.read_bytes()
-    with pytest.raises(ForeignHistoryError, match="another program's database"):
+    with pytest.raises(ForeignDatabaseError, match="another program's database"):
         remember(path, range(10))
     assert path.read_bytes() == before
 

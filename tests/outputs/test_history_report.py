@@ -13,9 +13,10 @@ from msgspec import structs
 
 from headnod.errors import ConfigError
 from headnod.outputs.history import records
-from headnod.outputs.history.database import DamagedHistoryError, HistoryError, HistoryFile
+from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.export import parse_since, print_history
 from headnod.pipeline.songs import Song
+from headnod.sqlite import DamagedDatabaseError, DatabaseError
 from support import estimates
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -174,18 +175,18 @@ def test_a_row_is_damaged_and_the_others_are_shown(path, caplog):
 
 def test_a_damaged_file_is_one_error_that_names_it(path):
     path.write_bytes(path.read_bytes()[:9000])
-    with pytest.raises(DamagedHistoryError, match=r"history\.db: "):
+    with pytest.raises(DamagedDatabaseError, match=r"history\.db: "):
         printed(path)
 
 
 def test_a_file_that_is_no_database_is_one_error_that_names_it(path):
     path.write_text("jazz, mostly\n" * 1000)
-    with pytest.raises(DamagedHistoryError, match=r"history\.db: file is not a database"):
+    with pytest.raises(DamagedDatabaseError, match=r"history\.db: file is not a database"):
         printed(path)
 
 
 def test_where_there_is_no_history_the_way_to_one_is_told(tmp_path):
-    with pytest.raises(HistoryError, match="there is no history"):
+    with pytest.raises(DatabaseError, match="there is no history"):
         printed(tmp_path / "history.db")
     assert not list(tmp_path.iterdir())
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from headnod.outputs.journal import Journal
+from headnod.outputs.text import Journal
 from headnod.pipeline.estimate import State
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.level_meter import TOO_SOFT, LevelMeter
@@ -79,7 +79,7 @@ def test_a_recovery_is_told(lines):
     journal = Journal()
     journal.show_status(condition(State.WAITING))
     journal.show(estimate("jazz", jazz=0.81))
-    assert lines()[1:] == [("INFO", "the microphone is heard again"), ("INFO", "jazz (0.81) at -20 dBFS")]
+    assert lines()[1:] == [("INFO", "the microphone works again"), ("INFO", "jazz (0.81) at -20 dBFS")]
 
 
 def test_after_a_gap_the_genre_is_told_anew(lines):

@@ -6,13 +6,18 @@ from pathlib import Path
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
+from headnod.config import LedsSection
 from headnod.errors import HeadnodError, LedError
 from headnod.extras import how_to_install
-from headnod.outputs.leds.gpio import PINS, GpioLeds, LedSettings
-from headnod.outputs.leds.lights import LedSink
+from headnod.outputs.leds.gpio import PINS, GpioLeds
+from headnod.outputs.leds.lamp import LedSink
 from headnod.pipeline.estimate import State
 from support.estimates import GTZAN, condition, estimate, other_labels
 from support.unprivileged import as_nobody
+
+
+def section(**changes):
+    return LedsSection(kind="pins", **{"brightness": 1.0, **changes})
 
 
 class CountingPin(MockPWMPin):
@@ -42,7 +47,7 @@ def test_every_genre_has_a_pin_that_no_bus_needs():
 
 
 def test_the_led_of_the_genre_that_is_heard_shines(board):
-    lights = LedSink(GpioLeds(LedSettings(), pin_factory=board))
+    lights = LedSink(GpioLeds(section(), pin_factory=board))
     lights.show(estimate("jazz", jazz=0.81, rock=0.09))
     lights.frame(60.0)
     assert duty(board, PINS["jazz"]) == pytest.approx(0.9**2.2, abs=0.01)
@@ -52,7 +57,7 @@ def test_the_led_of_the_genre_that_is_heard_shines(board):
 
 
 def test_few_leds_are_a_bar_of_the_likeliest_genres_the_best_first(board):
-    lights = LedSink(GpioLeds(LedSettings(pins={"2": 27, "10": 22, "1": 17}, gamma=1.0), pin_factory=board))
+    lights = LedSink(GpioLeds(section(pins={"2": 27, "10": 22, "1": 17}, gamma=1.0), pin_factory=board))
     lights.show(estimate("jazz", jazz=0.64, rock=0.25, pop=0.09, metal=0.01))
     lights.frame(60.0)
     assert [duty(board, number) for number in (17, 27, 22)] == [0.8, 0.5, 0.3]
@@ -62,7 +67,7 @@ def test_few_leds_are_a_bar_of_the_likeliest_genres_the_best_first(board):
 @pytest.mark.parametrize("genres", [("Música", "R&B"), ("日本", "80s"), ("1980", "1990"), ("1990", "rock"), ("1", "2")])
 def test_pins_may_be_named_by_any_label(board, genres):
     first, second = genres
-    lights = LedSink(GpioLeds(LedSettings(pins={second: 27, first: 17}, gamma=1.0), pin_factory=board))
+    lights = LedSink(GpioLeds(section(pins={second: 27, first: 17}, gamma=1.0), pin_factory=board))
     lights.show(other_labels(first, {second: 0.36, first: 0.64}))
     lights.frame(60.0)
     assert [duty(board, number) for number in (17, 27)] == [0.8, 0.6]
@@ -70,7 +75,7 @@ def test_pins_may_be_named_by_any_label(board, genres):
 
 
 def test_a_label_of_a_configuration_in_decomposed_unicode_is_the_model_s_label(board):
-    lights = LedSink(GpioLeds(LedSettings(pins={"Mu\u0301sica": 17}, gamma=1.0), pin_factory=board))
+    lights = LedSink(GpioLeds(section(pins={"Mu\u0301sica": 17}, gamma=1.0), pin_factory=board))
     lights.show(other_labels("Música", {"Música": 0.64, "rock": 0.36}))
     lights.frame(60.0)
     assert duty(board, 17) == 0.8
@@ -78,7 +83,7 @@ def test_a_label_of_a_configuration_in_decomposed_unicode_is_the_model_s_label(b
 
 
 def test_brightness_bounds_every_led(board):
-    lights = LedSink(GpioLeds(LedSettings(brightness=0.25), pin_factory=board))
+    lights = LedSink(GpioLeds(section(brightness=0.25), pin_factory=board))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     assert duty(board, PINS["jazz"]) == 0.25
@@ -86,7 +91,7 @@ def test_brightness_bounds_every_led(board):
 
 
 def test_leds_wired_to_the_supply_shine_when_their_pin_is_low(board):
-    lights = LedSink(GpioLeds(LedSettings(pins={"jazz": 25, "rock": 26}, active_high=False), pin_factory=board))
+    lights = LedSink(GpioLeds(section(pins={"jazz": 25, "rock": 26}, active_low=True), pin_factory=board))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     assert (duty(board, 25), duty(board, 26)) == (0.0, 1.0)
@@ -94,17 +99,17 @@ def test_leds_wired_to_the_supply_shine_when_their_pin_is_low(board):
 
 
 def test_leds_are_dark_and_their_pins_free_in_the_end(board):
-    lights = LedSink(GpioLeds(LedSettings(), pin_factory=board))
+    lights = LedSink(GpioLeds(section(), pin_factory=board))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     lights.close()
     pins = [board.pin(number) for number in PINS.values()]
     assert [(pin.function, pin.state) for pin in pins] == [("input", False)] * 10
-    GpioLeds(LedSettings(), pin_factory=board).close()
+    GpioLeds(section(), pin_factory=board).close()
 
 
 def test_waiting_and_deaf_are_told_apart_on_ten_leds(board):
-    lights = LedSink(GpioLeds(LedSettings(gamma=1.0), pin_factory=board))
+    lights = LedSink(GpioLeds(section(gamma=1.0), pin_factory=board))
     shown = {}
     for state in (State.WAITING, State.DEAF):
         lights.show_status(condition(state))
@@ -118,7 +123,7 @@ def test_waiting_and_deaf_are_told_apart_on_ten_leds(board):
 
 def test_a_pin_that_stays_as_it_is_is_left_alone(board):
     board.pin_class = CountingPin
-    lights = LedSink(GpioLeds(LedSettings(), pin_factory=board))
+    lights = LedSink(GpioLeds(section(), pin_factory=board))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     before = board.pin(PINS["jazz"]).writes
@@ -129,25 +134,24 @@ def test_a_pin_that_stays_as_it_is_is_left_alone(board):
 
 
 def test_a_busy_pin_is_named_and_no_other_pin_is_kept(board):
-    other = GpioLeds(LedSettings(pins={"jazz": PINS["jazz"]}), pin_factory=board)
+    other = GpioLeds(section(pins={"jazz": PINS["jazz"]}), pin_factory=board)
     with pytest.raises(
         LedError, match=r"LED 'jazz' on GPIO 25: pin GPIO25 is already in use.*the pin is in use \("
     ) as refusal:
-        GpioLeds(LedSettings(), pin_factory=board)
+        GpioLeds(section(), pin_factory=board)
     assert refusal.traceback
     other.close()
-    GpioLeds(LedSettings(), pin_factory=board).close()
+    GpioLeds(section(), pin_factory=board).close()
 
 
 def test_a_pin_that_the_board_has_not_is_named(board):
     with pytest.raises(LedError, match=r"LED 'jazz' on GPIO 99: 99 is not a valid pin name \(choose a GPIO"):
-        GpioLeds(LedSettings(pins={"jazz": 99}), pin_factory=board)
+        GpioLeds(section(pins={"jazz": 99}), pin_factory=board)
 
 
-@pytest.mark.parametrize("pins", [{}, {"1": 17, "jazz": 27}])
-def test_pins_are_named_by_genres_or_by_places_but_not_both(board, pins):
+def test_pins_are_named_by_genres_or_by_places_but_not_both(board):
     with pytest.raises(LedError, match="named by genres or by places"):
-        GpioLeds(LedSettings(pins=pins), pin_factory=board)
+        GpioLeds(section(pins={"1": 17, "jazz": 27}), pin_factory=board)
 
 
 def run(script, **env):
@@ -162,9 +166,10 @@ def run(script, **env):
 
 TRY = """
 from headnod.errors import LedError
-from headnod.outputs.leds.gpio import GpioLeds, LedSettings
+from headnod.config import LedsSection
+from headnod.outputs.leds.gpio import GpioLeds
 try:
-    GpioLeds(LedSettings())
+    GpioLeds(LedsSection(kind="pins"))
 except LedError as error:
     print(error)
 """
@@ -181,7 +186,7 @@ def test_a_machine_without_gpio_is_one_error_that_says_what_was_tried():
 
 def refused(chips):
     with pytest.raises(LedError) as refusal:
-        GpioLeds(LedSettings(pins={"1": 17}), devices=chips)
+        GpioLeds(section(pins={"1": 17}), devices=chips)
     return str(refusal.value)
 
 
@@ -212,7 +217,7 @@ class BusyChip(MockFactory):
 
 def test_a_pin_that_another_program_has_is_in_use():
     with pytest.raises(LedError, match=r"LED '1' on GPIO 17: 'GPIO busy': the pin is in use \('sudo gpioinfo'"):
-        GpioLeds(LedSettings(pins={"1": 17}), pin_factory=BusyChip(pin_class=MockPWMPin))
+        GpioLeds(section(pins={"1": 17}), pin_factory=BusyChip(pin_class=MockPWMPin))
 
 
 def test_without_gpiozero_the_error_says_what_to_install():

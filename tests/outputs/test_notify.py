@@ -131,7 +131,7 @@ def test_a_manager_that_went_away_is_one_warning(manager, notify, caplog):
     manager.socket.close()
     for _ in range(3):
         notify.show(silence())
-    assert [record.message for record in caplog.records] == ["systemd could not be told: Connection refused"]
+    assert [record.message for record in caplog.records] == ["systemd could not be notified: Connection refused"]
 
 
 def test_a_manager_that_does_not_read_holds_nobody_up(notify, caplog):
@@ -139,4 +139,4 @@ def test_a_manager_that_does_not_read_holds_nobody_up(notify, caplog):
         notify.show(estimate("jazz", jazz=number / 2000))
         if caplog.records:
             break
-    assert "systemd could not be told: Resource temporarily unavailable" in caplog.text
+    assert "systemd could not be notified: Resource temporarily unavailable" in caplog.text

@@ -49,7 +49,7 @@ def test_a_broken_sink_is_left_out_closed_and_logged_once(caplog):
     assert show_all(left, heard) == [good, last]
     assert (len(broken.shown), broken.closed, good.closed) == (1, 1, 0)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert "Kept broke and is left out" in caplog.text
+    assert "Kept failed and is left out" in caplog.text
     assert "no more" in caplog.text
 
 

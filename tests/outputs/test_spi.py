@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headnod.config import LedsSection
 from headnod.errors import LedError
 from headnod.extras import how_to_install
+from headnod.outputs.leds.lamp import LedSink
 from headnod.outputs.leds.layouts import LedFrame
-from headnod.outputs.leds.lights import LedSink
 from headnod.outputs.leds.spi import (
     WS2812_HERTZ,
     SpiStrip,
-    StripSettings,
     apa102_frame,
     limited,
     open_spi,
@@ -25,6 +25,10 @@ from headnod.outputs.leds.spi import (
 from headnod.outputs.palette import colour
 from support.estimates import estimate, silence
 from support.unprivileged import as_nobody
+
+
+def section(**changes):
+    return LedsSection(**{"kind": "ws2812", **changes})
 
 
 class Wire:
@@ -136,7 +140,7 @@ def test_the_last_apa102_gets_its_clocks_and_its_clones_their_reset(count):
 @pytest.mark.parametrize(("chip", "order", "sent"), [("ws2812", "RGB", [2, 1, 3]), ("apa102", "RGB", [3, 2, 1])])
 def test_a_strip_with_another_order_of_colours_gets_it(chip, order, sent):
     spi = Wire()
-    strip = SpiStrip(StripSettings(chip=chip, count=1, order=order, brightness=1.0, gamma=1.0), spi)
+    strip = SpiStrip(section(kind=chip, count=1, order=order, brightness=1.0, gamma=1.0), spi)
     strip.paint(LedFrame(np.ones(1), np.array([[1, 2, 3]]) / 255), 0.0)
     read = read_ws2812(spi.frames[0])[0] if chip == "ws2812" else read_apa102(spi.frames[0])[0][0][1]
     assert read == sent
@@ -154,19 +158,19 @@ def read_rgbw(frame):
     [([255, 255, 255], [0, 0, 0, 255]), ([255, 100, 50], [205, 50, 0, 50]), ([0, 0, 9], [0, 0, 9, 0])],
 )
 def test_leds_with_a_white_one_show_with_it_what_is_white_in_a_colour(colour_shown, sent):
-    strip = SpiStrip(StripSettings(count=2, rgbw=True, brightness=1.0, gamma=1.0), spi := Wire())
+    strip = SpiStrip(section(count=2, rgbw=True, brightness=1.0, gamma=1.0), spi := Wire())
     strip.paint(LedFrame(np.ones(2), np.array([colour_shown] * 2) / 255), 0.0)
     assert read_rgbw(spi.frames[0]) == [sent] * 2
 
 
 def test_the_white_led_counts_in_the_current():
-    strip = SpiStrip(StripSettings(count=300, rgbw=True, brightness=1.0, milliamps=1500), spi := Wire())
+    strip = SpiStrip(section(count=300, rgbw=True, brightness=1.0, milliamps=1500), spi := Wire())
     strip.paint(LedFrame(np.ones(300), np.ones((300, 3))), 0.0)
     assert 1300 < 20 * np.sum(read_rgbw(spi.frames[0])) / 255 < 1600
 
 
 def test_a_strip_shows_bars_in_the_colours_of_genres():
-    lights = LedSink(SpiStrip(StripSettings(count=20, brightness=1.0, gamma=1.0), spi := Wire()))
+    lights = LedSink(SpiStrip(section(count=20, brightness=1.0, gamma=1.0), spi := Wire()))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     shown = read_ws2812(spi.frames[-1])
@@ -177,7 +181,7 @@ def test_a_strip_shows_bars_in_the_colours_of_genres():
 @pytest.mark.parametrize("chip", ["ws2812", "apa102"])
 def test_half_a_bar_is_gamma_corrected(chip):
     spi = Wire()
-    SpiStrip(StripSettings(chip=chip, count=1, brightness=1.0, gamma=2.2), spi).paint(
+    SpiStrip(section(kind=chip, count=1, brightness=1.0, gamma=2.2), spi).paint(
         LedFrame(np.array([0.5]), np.ones((1, 3))), 0
     )
     shown = read_ws2812(spi.frames[0])[0] if chip == "ws2812" else read_apa102(spi.frames[0])[0][0][1]
@@ -188,7 +192,7 @@ def test_brightness_dims_ws2812_by_colour_and_apa102_by_its_own_five_bits():
     white = LedFrame(np.ones(1), np.ones((1, 3)))
     for chip in ("ws2812", "apa102"):
         spi = Wire()
-        SpiStrip(StripSettings(chip=chip, count=1, brightness=0.2), spi).paint(white, 0.0)
+        SpiStrip(section(kind=chip, count=1, brightness=0.2), spi).paint(white, 0.0)
         if chip == "ws2812":
             assert read_ws2812(spi.frames[0]) == [[51, 51, 51]]
         else:
@@ -199,7 +203,7 @@ def test_brightness_dims_ws2812_by_colour_and_apa102_by_its_own_five_bits():
 @pytest.mark.parametrize("chip", ["ws2812", "apa102"])
 def test_a_strip_never_draws_more_than_its_supply_gives(chip, brightness):
     spi = Wire()
-    settings = StripSettings(chip=chip, count=300, brightness=brightness, milliamps=1500)
+    settings = section(kind=chip, count=300, brightness=brightness, milliamps=1500)
     SpiStrip(settings, spi).paint(LedFrame(np.ones(300), np.ones((300, 3))), 0.0)
     if chip == "ws2812":
         full = np.sum(read_ws2812(spi.frames[0])) / 255
@@ -214,7 +218,7 @@ def test_little_light_is_not_dimmed():
 
 
 def test_a_strip_is_dark_and_its_bus_free_in_the_end():
-    lights = LedSink(SpiStrip(StripSettings(count=10), spi := Wire()))
+    lights = LedSink(SpiStrip(section(count=10), spi := Wire()))
     lights.show(estimate("jazz", jazz=1.0))
     lights.frame(60.0)
     assert any(any(led) for led in read_ws2812(spi.frames[-1]))
@@ -224,7 +228,7 @@ def test_a_strip_is_dark_and_its_bus_free_in_the_end():
 
 
 def test_mood_lights_the_whole_strip():
-    lights = LedSink(SpiStrip(StripSettings(count=7, mode="mood", brightness=1.0, gamma=1.0), spi := Wire()))
+    lights = LedSink(SpiStrip(section(count=7, mode="mood", brightness=1.0, gamma=1.0), spi := Wire()))
     lights.show(estimate("disco", disco=1.0))
     lights.frame(60.0)
     assert read_ws2812(spi.frames[-1]) == [list(colour("disco"))] * 7
@@ -234,7 +238,7 @@ def test_mood_lights_the_whole_strip():
 
 
 def test_a_bus_that_went_away_is_named():
-    strip = SpiStrip(StripSettings(count=1, spi="1.2"), CutWire())
+    strip = SpiStrip(section(count=1, spi="1.2"), CutWire())
     with pytest.raises(LedError, match=r"strip on SPI 1\.2: No such device"):
         strip.paint(LedFrame(np.ones(1), np.ones((1, 3))), 0.0)
 
@@ -243,7 +247,7 @@ def test_a_bus_that_went_away_is_named():
 def test_without_spi_the_error_says_how_to_turn_it_on():
     pytest.importorskip("spidev")
     with pytest.raises(LedError, match=r"strip on SPI 0\.0: /dev/spidev0\.0 is absent \(set dtparam=spi=on"):
-        open_spi(StripSettings())
+        open_spi(section())
 
 
 @pytest.mark.parametrize(
@@ -267,7 +271,7 @@ def test_a_device_that_this_user_may_not_open_names_the_group(open_folder):
     pytest.importorskip("spidev")
     (open_folder / "spidev0.0").touch(mode=0o660)
     with as_nobody(), pytest.raises(LedError, match=r"strip on SPI 0\.0: .*spidev0\.0: permission denied \(.*spi"):
-        open_spi(StripSettings(chip="apa102"), devices=open_folder)
+        open_spi(section(kind="apa102"), devices=open_folder)
 
 
 @pytest.mark.parametrize(
@@ -285,16 +289,17 @@ def test_a_ws2812_frame_must_fit_the_driver_in_one_piece(tmp_path, chip, count, 
     buffer = tmp_path / "bufsiz"
     buffer.write_text("4096\n")
     with pytest.raises(LedError, match=complaint):
-        open_spi(StripSettings(chip=chip, count=count, rgbw=rgbw, spi="9.9"), buffer=buffer)
+        open_spi(section(kind=chip, count=count, rgbw=rgbw, spi="9.9"), buffer=buffer)
 
 
 def test_without_spidev_the_error_says_what_to_install():
     script = """
 import sys; sys.modules['spidev'] = None
 from headnod.errors import LedError
-from headnod.outputs.leds.spi import StripSettings, open_spi
+from headnod.outputs.leds.spi import open_spi
+from headnod.config import LedsSection
 try:
-    open_spi(StripSettings())
+    open_spi(LedsSection(kind="ws2812"))
 except LedError as error:
     print(error)
 """

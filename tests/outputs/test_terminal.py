@@ -33,7 +33,7 @@ class Screen:
             legacy_windows=False,
         )
         self.clock = ManualClock()
-        self.terminal = Terminal(self.console, hearing=hearing, monotonic=self.clock.monotonic, animated=False)
+        self.terminal = Terminal(self.console, source=hearing, monotonic=self.clock.monotonic, animated=False)
 
     def lines(self):
         """The picture as it would be drawn now, after the bars had time to move."""

@@ -5,14 +5,20 @@ import struct
 import numpy as np
 import pytest
 
-from headnod.outputs.leds.layouts import RELEASE, RELEASE_PAUSED, LedFrame
-from headnod.outputs.leds.lights import LedSink
-from headnod.outputs.leds.wled import WledLamp, WledSettings, ddp_packets, udp_to
+from headnod.config import LedsSection
+from headnod.outputs.leds.animation import RELEASE, RELEASE_PAUSED
+from headnod.outputs.leds.lamp import LedSink
+from headnod.outputs.leds.layouts import LedFrame
+from headnod.outputs.leds.wled import WledLamp, ddp_packets, udp_sockets
 from headnod.outputs.palette import colour
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate, silence
 
 NOWHERE = "no-such-lamp.invalid"
+
+
+def section(**changes):
+    return LedsSection(kind="wled", **{"brightness": 1.0, **changes})
 
 
 class Lamp:
@@ -90,8 +96,8 @@ def lamp():
 def wled():
     made = []
 
-    def connect(host="127.0.0.1", clock=None, **settings):
-        made.append(WledLamp(WledSettings(host=host, **settings), clock=clock or Clock()))
+    def connect(host="127.0.0.1", port=4048, clock=None, **settings):
+        made.append(WledLamp(section(host=f"{host}:{port}", **settings), clock=clock or Clock()))
         return made[-1]
 
     yield connect
@@ -172,7 +178,7 @@ def test_a_lamp_that_nobody_knows_is_a_warning_that_names_it(wled, caplog):
 
 
 def test_a_lost_lamp_is_one_warning_in_five_minutes(book, caplog):
-    strip = WledLamp(WledSettings(host=NOWHERE, count=1), clock=(clock := Clock()), connect=book)
+    strip = WledLamp(section(host=NOWHERE, count=1), clock=(clock := Clock()), connect=book)
     with caplog.at_level(logging.WARNING):
         for clock.now in range(0, 299, 10):
             strip.paint(lit(1), 10.0)
@@ -183,7 +189,7 @@ def test_a_lost_lamp_is_one_warning_in_five_minutes(book, caplog):
 
 
 def test_a_name_is_asked_for_again_only_after_a_while(book):
-    strip = WledLamp(WledSettings(host=NOWHERE, count=1), clock=(clock := Clock()), connect=book)
+    strip = WledLamp(section(host=NOWHERE, count=1), clock=(clock := Clock()), connect=book)
     for clock.now, asked in [(0.0, 1), (9.9, 1), (10.0, 2), (19.9, 2), (20.0, 3)]:
         strip.paint(lit(1), 0.0)
         assert len(book.asked) == asked
@@ -206,13 +212,13 @@ def test_a_lamp_that_was_off_is_lit_when_it_is_back(lamp, wled, caplog):
 
 
 def test_the_end_asks_for_no_name(book):
-    lights = LedSink(WledLamp(WledSettings(host=NOWHERE, count=1), clock=Clock(), connect=book))
+    lights = LedSink(WledLamp(section(host=NOWHERE, count=1), clock=Clock(), connect=book))
     lights.close()
     assert book.asked == []
 
 
 def test_a_closed_lamp_is_not_looked_for(book):
-    strip = WledLamp(WledSettings(host=NOWHERE, count=1), clock=Clock(), connect=book)
+    strip = WledLamp(section(host=NOWHERE, count=1), clock=Clock(), connect=book)
     strip.close()
     strip.paint(lit(1), 9.0)
     assert book.asked == []
@@ -220,7 +226,7 @@ def test_a_closed_lamp_is_not_looked_for(book):
 
 def to(*ports):
     """Finds a host at several addresses; the ports tell them apart."""
-    return lambda host, _port: [each for port in ports for each in udp_to(host, port)]
+    return lambda host, _port: [each for port in ports for each in udp_sockets(host, port)]
 
 
 @pytest.fixture
@@ -233,7 +239,7 @@ def closed_port():
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_lamp_that_answers_at_one_of_its_addresses_is_lit(lamp, closed_port, caplog, order):
     connect = to(*[closed_port, lamp.port][::order])
-    strip = WledLamp(WledSettings(host="127.0.0.1", count=1, gamma=1.0), clock=Clock(), connect=connect)
+    strip = WledLamp(section(host="127.0.0.1", count=1, gamma=1.0), clock=Clock(), connect=connect)
     for step in range(1, 31):
         strip.paint(lit(1, step / 30), 0.0)
         assert lamp.frame() == [[round(255 * step / 30)] * 3]
@@ -243,7 +249,7 @@ def test_a_lamp_that_answers_at_one_of_its_addresses_is_lit(lamp, closed_port, c
 
 def test_an_address_that_failed_is_tried_again_after_a_while(lamp, closed_port):
     strip = WledLamp(
-        WledSettings(host="127.0.0.1", count=1, gamma=1.0), clock=(clock := Clock()), connect=to(closed_port, lamp.port)
+        section(host="127.0.0.1", count=1, gamma=1.0), clock=(clock := Clock()), connect=to(closed_port, lamp.port)
     )
     for step in range(1, 5):
         strip.paint(lit(1, step / 255), 0.0)
@@ -258,7 +264,7 @@ def test_an_address_that_failed_is_tried_again_after_a_while(lamp, closed_port):
 
 def test_a_lamp_that_answers_at_no_address_is_lost(closed_port, caplog):
     strip = WledLamp(
-        WledSettings(host="127.0.0.1", count=1), clock=Clock(), connect=to(closed_port, closed_port, closed_port)
+        section(host="127.0.0.1", count=1), clock=Clock(), connect=to(closed_port, closed_port, closed_port)
     )
     for step in range(1, 5):
         strip.paint(lit(1, step / 5), 0.0)
@@ -268,7 +274,7 @@ def test_a_lamp_that_answers_at_no_address_is_lost(closed_port, caplog):
 
 def test_each_address_of_a_name_gets_a_socket():
     found = {info[4][0] for info in socket.getaddrinfo("localhost", 4048, type=socket.SOCK_DGRAM)}
-    made = udp_to("localhost", 4048)
+    made = udp_sockets("localhost", 4048)
     assert {each.getpeername()[0] for each in made} <= found
     assert "127.0.0.1" in {each.getpeername()[0] for each in made}
     for each in made:

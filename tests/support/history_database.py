@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from msgspec import structs
 
 from headnod.clock import Clock
-from headnod.outputs.history.recorder import HistoryRecorder, HistorySettings
+from headnod.config import HistorySection
+from headnod.outputs.history.recorder import HistoryRecorder
 from headnod.outputs.history.records import read_estimates
 from headnod.pipeline.estimate import SILENCE
 from headnod.pipeline.songs import SongSegmenter, SongSettings
@@ -41,7 +42,13 @@ class Remembering(HistoryRecorder):
     def __init__(self, path, *, kept=True, boot="b1", **settings):
         self.up, self.set_by, self.kept = UP, timedelta(0), kept
         clock = Clock(now=self.now, monotonic=lambda: self.up, kept=lambda: self.kept, boot=boot)
-        super().__init__(path, SongSegmenter(SongSettings()), HistorySettings(**settings), now=self.now, clock=clock)
+        super().__init__(
+            path,
+            SongSegmenter(SongSettings()),
+            HistorySection(**{"days": 30, "megabytes": 100, **settings}),
+            now=self.now,
+            clock=clock,
+        )
 
     def now(self):
         return START + timedelta(seconds=self.up - UP) + self.set_by

@@ -340,10 +340,10 @@ def _check_pins(output: str, pins: Mapping[str, int], model: Path) -> None:
         names = ", ".join(f"'{name}'" for name, number in pins.items() if number == shared[0])
         message = f"{output}.pins: GPIO {shared[0]} is named more than once, by {names} (give each LED its own pin)"
         raise ConfigError(message)
-    from headnod.outputs.leds.gpio import LedSettings, layout_of  # noqa: PLC0415
+    from headnod.outputs.leds.gpio import layout_of  # noqa: PLC0415
 
     try:
-        layout_of(LedSettings(pins=pins))
+        layout_of(pins)
     except HeadnodError as error:
         message = f"{output}.pins: {error}"
         raise ConfigError(message) from error

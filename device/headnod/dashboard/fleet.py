@@ -192,7 +192,7 @@ class Fleet:
 
     def _follow_clock(self) -> None:
         """Move every time that is remembered with the wall clock, when that is set."""
-        step = round(self._stepped.by())
+        step = round(self._stepped.step())
         if not step:
             return
         self.steps, self.began = self.steps + 1, self.began + step

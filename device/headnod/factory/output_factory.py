@@ -8,31 +8,29 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from headnod.address import split_address
 from headnod.config import Config, HistorySection, LedsSection
 from headnod.errors import ConfigError, LedError
 from headnod.extras import how_to_install
 from headnod.outputs import Sink, close_all
+from headnod.outputs.leds.lamp import Lamp
 from headnod.outputs.leds.layouts import LAYOUTS, Layout
-from headnod.outputs.leds.lights import Lamp
 from headnod.pipeline.estimate import utc_now
 from headnod.service import HISTORY_FILE, Service
 
 _log = logging.getLogger(__name__)
 
 
-def view(kind: str, hearing: str) -> list[Sink]:
+def view(kind: str, source: str) -> list[Sink]:
     """What a person at the terminal sees.
 
     Args:
         kind: `auto`, `plain`, `json` or `none`.
-        hearing: What is listened to, for a title.
+        source: Name of the audio source, for a title.
 
     Raises:
         ConfigError: The histogram's library is missing.
     """
-    from headnod.outputs.journal import Journal  # noqa: PLC0415
-    from headnod.outputs.text import JsonLines, PlainLines  # noqa: PLC0415
+    from headnod.outputs.text import Journal, JsonLines, PlainLines  # noqa: PLC0415
 
     if kind == "none":
         return [Journal()]
@@ -45,7 +43,7 @@ def view(kind: str, hearing: str) -> list[Sink]:
     except ImportError:
         message = f"the histogram needs rich: {how_to_install('device')}, or use --plain"
         raise ConfigError(message) from None
-    return [Terminal(hearing=hearing)]
+    return [Terminal(source=source)]
 
 
 def leds(sections: Iterable[LedsSection]) -> list[Sink]:
@@ -66,8 +64,7 @@ def leds(sections: Iterable[LedsSection]) -> list[Sink]:
 
 
 def _lights(section: LedsSection) -> list[Sink]:
-    from headnod.outputs.leds.animation import AnimatedSink  # noqa: PLC0415
-    from headnod.outputs.leds.lights import LedSink  # noqa: PLC0415
+    from headnod.outputs.leds.lamp import AnimatedSink, LedSink  # noqa: PLC0415
 
     try:
         lit = lamp(section)
@@ -90,48 +87,20 @@ def lamp(section: LedsSection) -> Lamp:
     """
     match section.kind:
         case "pins":
-            from headnod.outputs.leds.gpio import PINS, GpioLeds, LedSettings  # noqa: PLC0415
+            from headnod.outputs.leds.gpio import GpioLeds  # noqa: PLC0415
 
-            return GpioLeds(
-                LedSettings(
-                    pins=section.pins or PINS,
-                    brightness=section.brightness,
-                    gamma=section.gamma,
-                    active_high=not section.active_low,
-                )
-            )
-        case "ws2812" | "apa102" as chip:
-            from headnod.outputs.leds.spi import SpiStrip, StripSettings, open_spi  # noqa: PLC0415
+            return GpioLeds(section)
+        case "ws2812" | "apa102":
+            from headnod.outputs.leds.spi import SpiStrip, open_spi  # noqa: PLC0415
 
-            settings = StripSettings(
-                chip=chip,
-                count=section.count,
-                mode=section.mode,
-                spi=section.spi,
-                order=section.order or None,
-                rgbw=section.rgbw,
-                brightness=section.brightness,
-                gamma=section.gamma,
-                milliamps=section.milliamps,
-            )
-            return SpiStrip(settings, open_spi(settings))
+            return SpiStrip(section, open_spi(section))
         case "wled":
-            from headnod.outputs.leds.wled import WledLamp, WledSettings  # noqa: PLC0415
+            from headnod.outputs.leds.wled import WledLamp  # noqa: PLC0415
 
             if not section.host:
                 message = "leds.host: is empty (write the name or address of the WLED lamp)"
                 raise ConfigError(message)
-            host, port = split_address(section.host)
-            return WledLamp(
-                WledSettings(
-                    host=host,
-                    port=port or WledSettings.port,
-                    count=section.count,
-                    mode=section.mode,
-                    brightness=section.brightness,
-                    gamma=section.gamma,
-                )
-            )
+            return WledLamp(section)
     message = f"leds.kind: '{section.kind}' is no kind of lights"
     raise ConfigError(message)
 
@@ -139,10 +108,10 @@ def lamp(section: LedsSection) -> Lamp:
 def layout(section: LedsSection) -> tuple[Layout, int]:
     """How the configured lights show genres, and how many there are; nothing is opened."""
     if section.kind in {"none", "pins"}:
-        from headnod.outputs.leds.gpio import PINS, LedSettings, layout_of  # noqa: PLC0415
+        from headnod.outputs.leds.gpio import PINS, layout_of  # noqa: PLC0415
 
-        settings = LedSettings(pins=section.pins or PINS)
-        return layout_of(settings), len(settings.pins)
+        pins = section.pins or PINS
+        return layout_of(pins), len(pins)
     return LAYOUTS[section.mode], section.count
 
 
@@ -157,14 +126,10 @@ def history(section: HistorySection) -> list[Sink]:
     path = history_path(section)
     if path is None:
         return []
-    from headnod.outputs.history.recorder import HistoryRecorder, HistorySettings  # noqa: PLC0415
+    from headnod.outputs.history.recorder import HistoryRecorder  # noqa: PLC0415
     from headnod.pipeline.songs import SongSegmenter, SongSettings  # noqa: PLC0415
 
-    return [
-        HistoryRecorder(
-            path, SongSegmenter(SongSettings()), HistorySettings(section.days, section.megabytes), now=utc_now
-        )
-    ]
+    return [HistoryRecorder(path, SongSegmenter(SongSettings()), section, now=utc_now)]
 
 
 def given_state() -> Path | None:

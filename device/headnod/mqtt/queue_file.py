@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headnod.errors import HeadnodError
-from headnod.quarantine import move_aside
+from headnod.sqlite import DatabaseError, move_aside
 
 _VERSION = 1
 _TABLES = """
@@ -175,8 +175,10 @@ class QueueFile:
 
 def begin_anew(path: Path) -> Path:
     """Move a damaged file aside, so that the next is a new one; gives its new place."""
-    with _named(path):
+    try:
         return move_aside(path)
+    except DatabaseError as error:
+        raise QueueError(str(error)) from error
 
 
 @contextmanager

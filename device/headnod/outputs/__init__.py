@@ -1,8 +1,4 @@
-"""Estimates out: each sink shows what was heard in its own way.
-
-A sink eats estimates and conditions, and knows no other sink, no configuration
-and no model.
-"""
+"""Sinks: each shows estimates in its own way, and depends on no other sink and on no model."""
 
 from __future__ import annotations
 
@@ -17,20 +13,20 @@ _log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
-    """Where estimates are shown."""
+    """A destination of estimates."""
 
     def show(self, estimate: Estimate) -> None:
-        """Show what was heard."""
+        """Show an estimate."""
 
-    def show_status(self, condition: StatusEvent) -> None:
-        """Show why nothing is heard: what was shown before is no longer true."""
+    def show_status(self, status: StatusEvent) -> None:
+        """Show why there are no estimates; the last estimate is out of date."""
 
     def close(self) -> None:
-        """Leave nothing lit and nothing unsent; may be called twice."""
+        """Turn everything off and send what is left; may be called twice."""
 
 
-def show_all(sinks: Iterable[Sink], heard: Estimate | StatusEvent) -> list[Sink]:
-    """Show it everywhere; a broken sink does not silence the others.
+def show_all(sinks: Iterable[Sink], event: Estimate | StatusEvent) -> list[Sink]:
+    """Show an event on every sink; one that raises does not affect the others.
 
     Returns:
         The sinks that still work: one that raised is closed and left out.
@@ -38,18 +34,18 @@ def show_all(sinks: Iterable[Sink], heard: Estimate | StatusEvent) -> list[Sink]
     working = []
     for sink in sinks:
         try:
-            if isinstance(heard, Estimate):
-                sink.show(heard)
+            if isinstance(event, Estimate):
+                sink.show(event)
             else:
-                sink.show_status(heard)
+                sink.show_status(event)
         except BrokenPipeError:
-            # The reader of a pipe went away, as `| head -1` does: its wish, no fault.
+            # The reader of a pipe ended, as `| head -1` does: no fault.
             close_all([sink])
         except HeadnodError as error:
             _log.warning("%s; %s is left out from now on", error, type(sink).__name__)
             close_all([sink])
         except Exception:
-            _log.exception("%s broke and is left out from now on", type(sink).__name__)
+            _log.exception("%s failed and is left out from now on", type(sink).__name__)
             close_all([sink])
         else:
             working.append(sink)

@@ -1,8 +1,6 @@
-"""One palette: a colour for every label, wherever a label is shown.
+"""Colours of labels, shared by terminal, LEDs, lamps and the dashboard.
 
-Terminal, LEDs, lamps and pages take their colours from here and nowhere else,
-so jazz is the same cyan in the terminal and on the shelf. The colours of a
-model's labels are chosen together, as a set: `colours`.
+The colours of a model's labels are chosen together by `colours`.
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ from headnod.pipeline.estimate import SILENCE, UNKNOWN
 Colour = tuple[int, int, int]
 """Red, green and blue in sRGB, 0-255 each."""
 
-# Found by search, not by taste: of the 16-step sRGB cube, with OKLab lightness
-# 0.49-0.90 and chroma above 0.12 (an LED knows no brown and no grey), the ten
-# that are farthest apart for every eye at once. The least distance of any two
-# is 17.6 (100 times OKLab) for normal eyes and 12.0 for protanopes, deuteranopes
-# and tritanopes as Machado, Oliveira and Fernandes (2009) simulate them.
+# Found by search in the 16-step sRGB cube, with OKLab lightness 0.49-0.90 and
+# chroma above 0.12 (an LED shows no brown and no grey): the ten with the largest
+# minimum distance for normal and colour-deficient vision at once. The minimum
+# distance is 17.6 (100 times OKLab) for normal vision and 12.0 for protanopia,
+# deuteranopia and tritanopia as simulated by Machado, Oliveira and Fernandes (2009).
 # Matplotlib's ten have 11.3 and 0.7.
 _GENRES: dict[str, Colour] = {
     "blues": (0x44, 0x88, 0xFF),
@@ -36,7 +34,7 @@ _GENRES: dict[str, Colour] = {
     "rock": (0x66, 0x11, 0xEE),
 }
 
-# For labels that a person chose, most vivid first. Found by search over the same cube with lightness 0.40-0.97
+# For labels outside GENRES, most vivid first. Found by search over the same cube with lightness 0.40-0.97
 # and chroma above 0.06: any two of the sixteen are at least 25.0 apart by CIEDE2000, and any two of the sixteen
 # and the ten above at least 25.8 by CIE76 (Euclidean distance in CIELAB, D65).
 _OWN: tuple[Colour, ...] = (
@@ -61,11 +59,11 @@ _OWN: tuple[Colour, ...] = (
 _GREYS: dict[str, Colour] = {SILENCE: (0x60, 0x60, 0x60), UNKNOWN: (0xA0, 0xA0, 0xA0)}
 
 GENRES: tuple[str, ...] = tuple(_GENRES)
-"""The genres that have a colour of their own, in alphabetical order."""
+"""The genres with a fixed colour, in alphabetical order."""
 
 
 def colours(labels: Iterable[str], later: Iterable[str] = ()) -> dict[str, Colour]:
-    """The colours of labels that are shown together; their order makes no difference.
+    """The colours of labels that are shown together, whatever their order.
 
     The genres of `GENRES` keep their colours, also in another spelling
     (`Hip-Hop`). All other labels, in alphabetical order, get the remaining
@@ -74,8 +72,7 @@ def colours(labels: Iterable[str], later: Iterable[str] = ()) -> dict[str, Colou
 
     Args:
         labels: The labels of a model, with or without `silence` and `unknown`.
-        later: Labels that change no colour of `labels`, such as those of a
-            former model.
+        later: Further labels, such as those of a former model, whose colours are chosen after those of `labels`.
 
     Returns:
         A colour for each label.
@@ -87,9 +84,9 @@ def colours(labels: Iterable[str], later: Iterable[str] = ()) -> dict[str, Colou
 
 
 def colour(label: str) -> Colour:
-    """The colour of a genre, `silence` or `unknown`; of any other label the hue of its name.
+    """The colour of a genre, `silence` or `unknown`; for any other label a hue computed from its name.
 
-    Labels that are shown together get theirs from `colours`.
+    Use `colours` for labels that are shown together.
 
     >>> colour("jazz")
     (0, 255, 238)
@@ -98,7 +95,7 @@ def colour(label: str) -> Colour:
 
 
 def hexadecimal(colour: Colour) -> str:
-    """A colour as pages and terminals write it.
+    """A colour in CSS notation.
 
     >>> hexadecimal((0, 255, 238))
     '#00ffee'
@@ -126,7 +123,7 @@ def _plain(label: str) -> str:
 
 
 def _from_name(label: str) -> Colour:
-    # Not hash(): Python salts it anew in every process.
+    # Not hash(), which differs between processes.
     hue = zlib.crc32(label.encode("utf-8", "surrogatepass")) / 2**32
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.6, 0.9)
     return round(red * 255), round(green * 255), round(blue * 255)

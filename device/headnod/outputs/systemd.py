@@ -1,8 +1,7 @@
-"""What systemd is told: that the listener is ready, that it moves, how it fares.
+"""The service manager as a sink: readiness, watchdog and status by sd_notify(3).
 
-It is a sink, so the watchdog is fed by progress and by nothing else: an
-estimate that was made, or a condition that the listener knows itself to be in.
-Protocol: sd_notify(3), datagrams of KEY=value lines to $NOTIFY_SOCKET.
+The watchdog is reset by an estimate or a status of the listener and by nothing else,
+so a listener that hangs is restarted.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ _log = logging.getLogger(__name__)
 
 
 class SystemdNotifier:
-    """The service manager as a sink."""
+    """Sends datagrams of KEY=value lines to the socket in $NOTIFY_SOCKET."""
 
     def __init__(self, address: str) -> None:
-        """Tell whoever listens at this address.
+        """Open the socket.
 
         Args:
             address: A path, or a name in the abstract namespace that begins with @.
@@ -30,29 +29,29 @@ class SystemdNotifier:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._ready = False
         self._open = True
-        self._heard = True
+        self._failing = False
         self._status = ""
 
     def show(self, estimate: Estimate) -> None:
-        """Ready, alive, and what plays."""
-        sure = f" ({estimate.confidence:.0%})" if estimate.named else ""
+        """Report readiness and the genre, and reset the watchdog."""
+        confidence = f" ({estimate.confidence:.0%})" if estimate.named else ""
         state = "" if estimate.state is State.LISTENING else f", microphone is {estimate.state}"
-        self._alive(f"hears {estimate.genre}{sure} at {estimate.level:.0f} dBFS{state}")
+        self._alive(f"hears {estimate.genre}{confidence} at {estimate.level:.0f} dBFS{state}")
 
-    def show_status(self, condition: StatusEvent) -> None:
-        """Ready and alive too: a listener that waits for its microphone works as it should."""
-        if condition.state in {State.STARTING, State.STOPPING}:
-            self._send(f"STATUS={condition.message}")
+    def show_status(self, status: StatusEvent) -> None:
+        """The same with a status: a listener that waits for its microphone works as it should."""
+        if status.state in {State.STARTING, State.STOPPING}:
+            self._send(f"STATUS={status.message}")
             return
-        self._alive(f"{condition.state.replace('_', ' ')}: {condition.message}")
+        self._alive(f"{status.state.replace('_', ' ')}: {status.message}")
 
     def reloading(self) -> None:
-        """The configuration is being read again."""
+        """Report that the configuration is read again."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         self._ready = False
 
     def close(self) -> None:
-        """The listener is about to end."""
+        """Report that the listener ends."""
         if self._open:
             self._open = False
             self._send("STOPPING=1\nSTATUS=stopping")
@@ -64,7 +63,7 @@ class SystemdNotifier:
             lines.append("READY=1")
             self._ready = True
         if status != self._status:
-            # One line: what follows a line's end would be another message.
+            # On one line: text after a line end would be another assignment.
             lines.append(f"STATUS={' '.join(status.split())}")
             self._status = status
         self._send("\n".join(lines))
@@ -73,9 +72,8 @@ class SystemdNotifier:
         try:
             self._socket.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)
         except OSError as error:
-            # A manager that does not listen will notice by itself that it hears nothing.
-            if self._heard:
-                _log.warning("systemd could not be told: %s", os.strerror(error.errno or 0))
-            self._heard = False
+            if not self._failing:
+                _log.warning("systemd could not be notified: %s", os.strerror(error.errno or 0))
+            self._failing = True
         else:
-            self._heard = True
+            self._failing = False

@@ -1,7 +1,7 @@
-"""A live histogram in the terminal: a bar for each label, the level, and what is playing.
+"""A live histogram in the terminal: a bar for each label, the level, and the current genre.
 
-Colours of the palette fill areas only. Letters keep the terminal's own
-foreground, because no palette can be read on both light and dark backgrounds.
+Colours of the palette fill areas only. Text keeps the terminal's foreground,
+because no palette is readable on both light and dark backgrounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.text import Text
 
 from headnod.clock import local
 from headnod.escaping import printable
-from headnod.outputs.leds.motion import EnvelopeFollower
+from headnod.outputs.leds.animation import EnvelopeFollower
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 
@@ -30,61 +30,61 @@ _QUIETEST = -60.0
 _REFRESH = 10.0
 _BOLD = Style(bold=True)
 _NARROWEST = 12
-"""Columns that labels may take where a third of the width is less, up to half of it."""
+"""Columns for labels where a third of the width is less; never more than half of the width."""
 _WIDE = 60
-"""Columns from which the tags have a line."""
+"""Columns from which tags get a line."""
 _SINCE = len("since 00:00:00")
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What is drawn. Replaced as a whole, because another thread draws at any moment."""
+    """What is drawn. Replaced as a whole, because another thread draws it."""
 
     estimate: Estimate
     """The latest estimate."""
 
-    motion: EnvelopeFollower
-    """A bar for each of its labels."""
+    follower: EnvelopeFollower
+    """Heights of the bars of its labels."""
 
     since: float
-    """Since when its genre plays."""
+    """Monotonic time at which its genre began."""
 
-    condition: StatusEvent | None = None
-    """Why nothing is heard now."""
+    status: StatusEvent | None = None
+    """Why there are no estimates now."""
 
 
 class Terminal:
-    """A histogram that redraws itself in place.
+    """A histogram that is redrawn in place.
 
-    Bars keep their places, so the eye learns where jazz is; they rise fast and
-    fall slowly. Where there is little room the best ones stay.
+    Bars stay in the order of the labels; they rise fast and fall slowly. A small
+    terminal shows the highest ones.
     """
 
     def __init__(
         self,
         console: Console | None = None,
         *,
-        hearing: str = "",
+        source: str = "",
         monotonic: Callable[[], float] = time.monotonic,
         animated: bool = True,
     ) -> None:
-        """Take over the terminal until closed.
+        """Use the terminal until closed.
 
         Args:
-            console: The terminal; the process's own where None.
-            hearing: What is listened to, for the title.
-            monotonic: Moves the bars.
-            animated: Redraw ten times a second, not only when told something.
+            console: The terminal; stdout if None.
+            source: Name of the audio source, for the title.
+            monotonic: Clock of the bars, in seconds.
+            animated: Redraw ten times a second, not only after an estimate or a status.
         """
         self._console = console or Console()
-        self._hearing = printable(hearing)
+        self._source = printable(source)
         self._monotonic = monotonic
         self._shown: _Shown | StatusEvent | None = None
-        self._moved = monotonic()
+        self._drawn_at = monotonic()
         self._live = Live(
             get_renderable=lambda: self,
             console=self._console,
-            # A screen of its own, because lines that a resize has wrapped cannot be drawn over.
+            # The alternate screen, because lines that a resize has wrapped cannot be drawn over.
             screen=True,
             auto_refresh=animated,
             refresh_per_second=_REFRESH,
@@ -92,29 +92,29 @@ class Terminal:
         self._live.start()
 
     def show(self, estimate: Estimate) -> None:
-        """Send the bars to their new places."""
+        """Move the bars towards the scores."""
         last = self._shown if isinstance(self._shown, _Shown) else None
         same_labels = last is not None and last.estimate.scores.keys() == estimate.scores.keys()
-        motion = last.motion if last and same_labels else EnvelopeFollower(len(estimate.scores))
-        continues = last is not None and last.estimate.genre == estimate.genre and last.condition is None
-        self._shown = _Shown(estimate, motion, last.since if last and continues else estimate.monotonic)
+        follower = last.follower if last and same_labels else EnvelopeFollower(len(estimate.scores))
+        continues = last is not None and last.estimate.genre == estimate.genre and last.status is None
+        self._shown = _Shown(estimate, follower, last.since if last and continues else estimate.monotonic)
         self._live.refresh()
 
-    def show_status(self, condition: StatusEvent) -> None:
-        """Drop the bars and say why nothing is heard."""
+    def show_status(self, status: StatusEvent) -> None:
+        """Lower the bars and show why there are no estimates."""
         last = self._shown
-        self._shown = replace(last, condition=condition) if isinstance(last, _Shown) else condition
+        self._shown = replace(last, status=status) if isinstance(last, _Shown) else status
         self._live.refresh()
 
     def close(self) -> None:
-        """Give the terminal back with the last picture on it, its bars at rest."""
+        """Leave the alternate screen and print the final histogram."""
         if self._live.is_started:
             self._live.stop()
-            self._moved = -math.inf
+            self._drawn_at = -math.inf
             self._console.print(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lines that fit into the terminal as it is now."""
+        """Lines that fit into the current size of the terminal."""
         width, height = max(options.max_width - 1, 1), options.size.height
         shown = self._shown
         bars = self._bars(shown, width, ascii_only=options.ascii_only) if isinstance(shown, _Shown) else []
@@ -132,9 +132,9 @@ class Terminal:
         if not isinstance(shown, _Shown):
             return [Segment("headnod", _BOLD)]
         estimate = shown.estimate
-        level = "" if shown.condition else f"  {estimate.level:.0f} dBFS {_meter(estimate.level)}"
+        level = "" if shown.status else f"  {estimate.level:.0f} dBFS {_meter(estimate.level)}"
         room = width - len("headnod") - len(level)
-        about = _kept_end(f"  {printable(estimate.model)}  ", self._hearing, room)
+        about = _kept_end(f"  {printable(estimate.model)}  ", self._source, room)
         return [
             Segment("headnod", _BOLD),
             Segment(about),
@@ -144,16 +144,16 @@ class Terminal:
     def _bars(self, shown: _Shown, width: int, *, ascii_only: bool) -> list[list[Segment]]:
         now = self._monotonic()
         scores = shown.estimate.scores
-        targets = [0.0 if shown.condition else score for score in scores.values()]
-        heights = shown.motion.update(targets, now - self._moved)
-        self._moved = now
+        targets = [0.0 if shown.status else score for score in scores.values()]
+        heights = shown.follower.update(targets, now - self._drawn_at)
+        self._drawn_at = now
         chosen = colours(scores)
         names = [printable(label) for label in scores]
         label_width = min(max(map(cell_len, names), default=0) + 1, max(width // 3, min(width // 2, _NARROWEST)))
         room, ellipsis = max(width - label_width - len(" 0.00 "), 1), "..." if ascii_only else "…"
         lines = []
         for label, name, target, height in zip(scores, names, targets, heights, strict=True):
-            style = _BOLD if label == shown.estimate.genre and not shown.condition else Style()
+            style = _BOLD if label == shown.estimate.genre and not shown.status else Style()
             bar = _bar(float(height), room, ascii_only=ascii_only)
             lines.append(
                 [
@@ -168,13 +168,13 @@ class Terminal:
 def _status(
     shown: _Shown | StatusEvent | None, console: Console, width: int, *, ascii_only: bool
 ) -> list[list[Segment]]:
-    """What is playing or why nothing is, in as many lines as the width needs."""
-    condition = shown.condition if isinstance(shown, _Shown) else shown
-    if condition is not None:
-        return _wrapped(console, f"{condition.state.replace('_', ' ')}: {condition.message}", width, _BOLD)
+    """The genre, or why there is none, in as many lines as the width needs."""
+    status = shown.status if isinstance(shown, _Shown) else shown
+    if status is not None:
+        return _wrapped(console, f"{status.state.replace('_', ' ')}: {status.message}", width, _BOLD)
     if not isinstance(shown, _Shown):
         return _wrapped(console, "listening for the first three seconds", width)
-    # By the clock as it is set now, which may not be what it was then.
+    # By the wall clock as it is set now, which may have been corrected since.
     since = local(shown.estimate.time - timedelta(seconds=shown.estimate.monotonic - shown.since))
     genre = printable(shown.estimate.genre)
     genre_width = min(cell_len(genre) + 1, max(width - _SINCE, 1))
@@ -203,10 +203,10 @@ def _wrapped(console: Console, text: str, width: int, style: Style | None = None
 def _tags(shown: _Shown) -> list[list[Segment]]:
     """One dim line of the tags and the energy; none where the model has neither."""
     estimate = shown.estimate
-    said = [f"{tag} {score:.2f}" for tag, score in estimate.tags.items()]
+    parts = [f"{tag} {score:.2f}" for tag, score in estimate.tags.items()]
     if estimate.energy is not None:
-        said.append(f"energy {estimate.energy:.2f}")
-    return [[Segment(", ".join(said), Style(dim=True))]] if said and not shown.condition else []
+        parts.append(f"energy {estimate.energy:.2f}")
+    return [[Segment(", ".join(parts), Style(dim=True))]] if parts and not shown.status else []
 
 
 def _cramped(
@@ -228,7 +228,7 @@ def _meter(level: float) -> str:
 
 
 def _bar(height: float, room: int, *, ascii_only: bool) -> str:
-    """A bar of `height` (0-1) in so many cells, padded to them."""
+    """A bar of `height` (0-1) in `room` cells, padded to them."""
     if ascii_only:
         return ("#" * round(height * room)).ljust(room)
     whole, part = divmod(math.floor(min(max(height, 0.0), 1.0) * room * 8), 8)
@@ -236,14 +236,14 @@ def _bar(height: float, room: int, *, ascii_only: bool) -> str:
 
 
 def _fitted(name: str, width: int, *, ellipsis: str) -> str:
-    """A label in so many columns, cut where it is longer than that and a space."""
+    """A label in `width` columns, the last of them a space; a longer one is cut."""
     if cell_len(name) < width:
         return set_cell_size(name, width)
     return set_cell_size(set_cell_size(name, max(width - 1 - len(ellipsis), 0)).rstrip() + ellipsis, width)
 
 
 def _kept_end(start: str, name: str, room: int) -> str:
-    """Both in so many cells; of a long name the end, because that is where a file's own name stands."""
+    """Both in `room` cells; only the end of a long name, because a path ends with the file's name."""
     if cell_len(start + name) <= room:
         return (start + name).rstrip()
     left = room - cell_len(start) - len("...")

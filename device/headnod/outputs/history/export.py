@@ -1,8 +1,4 @@
-"""History for people and programs: a table, JSON lines or CSV.
-
-Alone because the words and columns are a promise of the command line, not of the
-file.
-"""
+"""The history as a table, JSON lines or CSV, for `headnod history`."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ import msgspec
 
 from headnod.errors import ConfigError
 from headnod.escaping import padded, printable
-from headnod.outputs.history.database import require
+from headnod.outputs.history.database import read_only
 from headnod.outputs.history.records import PastEstimate, PastSong, read_estimates, read_labels, read_songs
 
 Form = Literal["table", "json", "csv"]
@@ -25,8 +21,8 @@ Of = Literal["songs", "estimates"]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SONG = ("start", "end", "genre", "stability", "estimates")
-_DOUBT = "clock_synchronised"
 _ESTIMATE = ("time", "genre", "confidence", "level", "model")
+_SYNCHRONISED = "clock_synchronised"
 
 
 def print_history(
@@ -39,37 +35,38 @@ def print_history(
     of: Of = "songs",
     zone: tzinfo | None = None,
 ) -> None:
-    """Write what was heard to a stream, a line a row, the oldest first.
+    """Write the history to a stream, one line per row, the oldest first.
 
     Args:
         path: The history file.
-        since: A duration or a date, see `parse_since`; all of history if absent.
-        form: A table with times of day where the reader lives, or JSON lines or
-            CSV with times in UTC.
-        out: Where to.
+        since: A duration or a date, see `parse_since`; None for all.
+        form: A table with local times, or JSON lines or CSV with times in UTC.
+        out: The stream.
         now: The present, UTC.
         of: Rows to write.
-        zone: Where the reader lives; the system's own if absent.
+        zone: Local time zone; the system's if None.
 
     Raises:
         ConfigError: `since` is neither a duration nor a date.
-        HistoryError: There is no history, or it cannot be read.
+        DatabaseError: There is no history, or it cannot be read.
     """
     begin = None if since is None else parse_since(since, now=now, zone=zone)
-    require(path)
+    with read_only(path):
+        # An error comes before the first line.
+        pass
     rows: Iterator[PastSong] | Iterator[PastEstimate]
     rows = read_songs(path, since=begin) if of == "songs" else read_estimates(path, since=begin)
     if form == "json":
         out.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
     elif form == "csv":
         fixed = _SONG if of == "songs" else (*_ESTIMATE, *map(_column, read_labels(path)))
-        _write_csv(rows, out, (*fixed, _DOUBT))
+        _write_csv(rows, out, (*fixed, _SYNCHRONISED))
     else:
         out.writelines(line + "\n" for line in _table(rows, of, zone))
 
 
 def parse_since(text: str, *, now: datetime, zone: tzinfo | None = None) -> datetime:
-    """The time that `--since` means: a while ago, or a date where the reader lives.
+    """The time that `--since` means: a duration before `now`, or a local date.
 
     >>> parse_since("90m", now=datetime(2026, 11, 20, 12, tzinfo=UTC)).isoformat()
     '2026-11-20T10:30:00+00:00'
@@ -92,7 +89,7 @@ def _write_csv(rows: Iterable[PastSong | PastEstimate], out: TextIO, columns: It
     writer.writeheader()
     for row in rows:
         cells = msgspec.to_builtins(row)
-        scores, cells[_DOUBT] = cells.pop("scores", {}), str(row.clock_synchronised).lower()
+        scores, cells[_SYNCHRONISED] = cells.pop("scores", {}), str(row.clock_synchronised).lower()
         writer.writerow(cells | {_column(label): score for label, score in scores.items()})
 
 
@@ -107,20 +104,16 @@ def _table(rows: Iterable[PastSong | PastEstimate], of: Of, zone: tzinfo | None)
         yield f"{'time':19}  {'genre':16}  confidence   level  model"
     for row in rows:
         genre = padded(printable(row.genre), 16)
+        note = "" if row.clock_synchronised else "  (clock was not synchronised)"
         if isinstance(row, PastSong):
             start, end = row.start.astimezone(zone), row.end.astimezone(zone)
             yield (
                 f"{start:%Y-%m-%d %H:%M:%S}  {end:%H:%M:%S}  {genre}  {row.stability:9.2f}"
-                f"  {_duration(row.end - row.start):>8}{_doubt(row)}"
+                f"  {_duration(row.end - row.start):>8}{note}"
             )
         else:
             time = row.time.astimezone(zone)
-            line = f"{time:%Y-%m-%d %H:%M:%S}  {genre}  {row.confidence:10.2f}  {row.level:6.1f}  {row.model}"
-            yield line + _doubt(row)
-
-
-def _doubt(row: PastSong | PastEstimate) -> str:
-    return "" if row.clock_synchronised else "  (clock was not synchronised)"
+            yield f"{time:%Y-%m-%d %H:%M:%S}  {genre}  {row.confidence:10.2f}  {row.level:6.1f}  {row.model}{note}"
 
 
 def _duration(length: timedelta) -> str:

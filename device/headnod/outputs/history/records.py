@@ -1,7 +1,4 @@
-"""Rows of the history file: songs and estimates going in, coming out, and forgotten.
-
-Alone because each row is packed and unpacked in this one place.
-"""
+"""Rows of the history file: estimates and songs are written, read and pruned."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ from msgspec.structs import replace
 from headnod.clock import Clock
 from headnod.outputs.history import redating
 from headnod.outputs.history.database import PAGE, read_only
+from headnod.outputs.history.redating import to_milliseconds
 from headnod.pipeline.estimate import Estimate
 from headnod.pipeline.songs import Song
 
@@ -27,22 +25,22 @@ Row = TypeVar("Row")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_SLACK = 64
-_STEP = 200
-_READ = 1000
+_SLACK_PAGES = 64
+_PRUNED_ROWS = 200
+_READ_ROWS = 1000
 
 
 class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What history remembers of an estimate."""
+    """An estimate of the history."""
 
     time: datetime
-    """When it was made, UTC."""
+    """Time of the estimate, UTC."""
 
     genre: str
     """A label of the model, `silence`, or `unknown`."""
 
     confidence: float
-    """Smoothed probability of the likeliest label (0-1); 0 in silence."""
+    """Smoothed probability of the best label (0-1); 0 in silence."""
 
     level: float
     """Level of the window in dBFS."""
@@ -51,14 +49,14 @@ class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Name and version of the model that made the scores."""
 
     scores: dict[str, float]
-    """Smoothed probability of every label, to three places."""
+    """Smoothed probability of every label, to three decimals."""
 
     clock_synchronised: bool = True
     """False if its date may be wrong: the clock had not been synchronised since boot."""
 
 
 class PastSong(msgspec.Struct, frozen=True, kw_only=True):
-    """What history remembers of a song."""
+    """A song of the history."""
 
     start: datetime
     """When its genre was first named, UTC."""
@@ -73,7 +71,7 @@ class PastSong(msgspec.Struct, frozen=True, kw_only=True):
     """Share of its estimates that named its genre (0-1)."""
 
     estimates: int
-    """Estimates from start to end, stray and doubtful ones included."""
+    """Number of estimates from start to end, including those of other genres."""
 
     clock_synchronised: bool = True
     """False if its dates may be wrong: the clock had not been synchronised since boot."""
@@ -82,29 +80,37 @@ class PastSong(msgspec.Struct, frozen=True, kw_only=True):
 def write(
     db: sqlite3.Connection, estimates: Collection[Estimate], songs: Collection[Song], clock: Clock | None = None
 ) -> None:
-    """Add rows. One that is there already is written over, so a write may be repeated.
+    """Add or replace rows, so that a write may be repeated.
 
     Args:
-        db: Where, inside a transaction.
-        estimates: Estimates.
-        songs: Songs.
-        clock: The clocks by which rows are dated that were made before they were synchronised; None believes all.
+        db: The file, inside a transaction.
+        estimates: Estimates to write.
+        songs: Songs to write.
+        clock: Corrects the dates of rows that were made before the clock was synchronised; None keeps them.
     """
     if clock is not None:
         estimates = [_dated(estimate, clock) for estimate in estimates]
         songs = [_dated_song(song, clock) for song in songs]
-        redating.note(db, estimates, songs, clock)
+        redating.mark(db, estimates, songs, clock)
     models = {key: _model(db, *key) for key in {_model_of(estimate) for estimate in estimates}}
     db.executemany(
         "INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (_number(e.time), e.sequence, e.genre, e.confidence, e.level, models[_model_of(e)], _thousandths(e))
+            (
+                to_milliseconds(e.time),
+                e.sequence,
+                e.genre,
+                e.confidence,
+                e.level,
+                models[_model_of(e)],
+                _thousandths(e),
+            )
             for e in estimates
         ],
     )
     db.executemany(
         "INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?)",
-        [(_number(s.end), _number(s.start), s.genre, s.stability, s.estimates) for s in songs],
+        [(to_milliseconds(s.end), to_milliseconds(s.start), s.genre, s.stability, s.estimates) for s in songs],
     )
 
 
@@ -120,35 +126,39 @@ def _dated_song(song: Song, clock: Clock) -> Song:
     return replace(song, start=clock.at(song.started_monotonic), end=clock.at(song.ended_monotonic))
 
 
-def forget(db: sqlite3.Connection, *, before: datetime | None, size: int, step: int = 0) -> None:
-    """Delete some of the oldest rows; called with every write, it keeps history in bounds.
+def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: int = 0) -> None:
+    """Delete some of the oldest rows; called with every write, it keeps the file within its limits.
 
     Args:
-        db: Where, inside a transaction.
-        before: Older rows may go; None lets none go for its age.
-        size: Bytes that the file may have: over it the oldest go, whatever their age.
-        step: Rows of a kind that go at once at most, 200 if less.
+        db: The file, inside a transaction.
+        before: Older rows are deleted; None deletes none for their age.
+        size: Limit of the file in bytes: beyond it the oldest rows are deleted, whatever their age.
+        step: Rows of each kind that are deleted at once, at least 200.
     """
-    step, room, limit = max(step, _STEP), size // PAGE, -1 if before is None else _number(before)
+    step, room, limit = (
+        max(step, _PRUNED_ROWS),
+        size // PAGE,
+        -1 if before is None else to_milliseconds(before),
+    )
     pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
-    estimates, songs = redating.others(db)
+    estimates, songs = redating.prunable(db)
     if pages - free > room:
         limit = max(limit, _time_of_row(db, step, estimates, songs))
     db.execute(
-        "DELETE FROM estimates WHERE (time, sequence) IN "  # noqa: S608 - our own words
+        "DELETE FROM estimates WHERE (time, sequence) IN "  # noqa: S608 - constants
         f"(SELECT time, sequence FROM estimates WHERE time < ? AND {estimates} ORDER BY time, sequence LIMIT ?)",
         (limit, step),
     )
     db.execute(
-        "DELETE FROM songs WHERE (ended, started) IN "  # noqa: S608 - our own words
+        "DELETE FROM songs WHERE (ended, started) IN "  # noqa: S608 - constants
         f"(SELECT ended, started FROM songs WHERE ended < ? AND {songs} ORDER BY ended, started LIMIT ?)",
         (limit, step),
     )
-    redating.forget(db)
-    # Freed pages are used again, so the file shrinks only when its room did.
-    if pages > room + _SLACK:
-        for _ in range(min(free, _SLACK)):
-            # Python steps this pragma once, whatever number stands there.
+    redating.prune(db)
+    # Freed pages are used again, so the file shrinks only when its limit was lowered.
+    if pages > room + _SLACK_PAGES:
+        for _ in range(min(free, _SLACK_PAGES)):
+            # sqlite3 steps this pragma only once, whatever its argument.
             db.execute("PRAGMA incremental_vacuum(1)")
 
 
@@ -156,7 +166,7 @@ def read_songs(path: Path, *, since: datetime | None = None) -> Iterator[PastSon
     """Songs that ended at or after a time, the oldest first.
 
     Raises:
-        HistoryError: The file is absent, damaged, or not a history.
+        DatabaseError: The file is absent, damaged, or not a history.
     """
     query = """SELECT ended, started, genre, stability, estimates, {undated} FROM songs
         WHERE (ended, started) > (?, ?) ORDER BY ended, started LIMIT ?"""
@@ -167,7 +177,7 @@ def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[Pas
     """Estimates that were made at or after a time, the oldest first.
 
     Raises:
-        HistoryError: The file is absent, damaged, or not a history.
+        DatabaseError: The file is absent, damaged, or not a history.
     """
     query = """SELECT time, sequence, genre, confidence, level, {undated}, name, labels, scores
         FROM estimates LEFT JOIN models ON models.id = estimates.model
@@ -176,23 +186,23 @@ def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[Pas
 
 
 def read_labels(path: Path) -> list[str]:
-    """Every label that a model in the history has.
+    """Every label of every model in the history.
 
     Raises:
-        HistoryError: The file is absent, damaged, or not a history.
+        DatabaseError: The file is absent, damaged, or not a history.
     """
     with read_only(path) as db:
         found = db.execute("SELECT labels FROM models ORDER BY id").fetchall()
     return list(dict.fromkeys(label for (labels,) in found for label in msgspec.json.decode(labels, type=list[str])))
 
 
-def _rows(path: Path, query: str, doubt: str, unpack: Callable[..., Row], since: datetime | None) -> Iterator[Row]:
+def _rows(path: Path, query: str, undated: str, unpack: Callable[..., Row], since: datetime | None) -> Iterator[Row]:
     damaged = 0
-    key = (-1 if since is None else _number(since), -1)
+    key = (-1 if since is None else to_milliseconds(since), -1)
     with read_only(path) as db:
-        query = query.format(undated=doubt if redating.exist(db) else "0")
-        # A read that lasted as long as a pager is open would keep the log from being cut.
-        while rows := db.execute(query, (*key, _READ)).fetchall():
+        query = query.format(undated=undated if redating.tables_exist(db) else "0")
+        # In parts: a read that lasts as long as a pager is open would keep SQLite from truncating its log.
+        while rows := db.execute(query, (*key, _READ_ROWS)).fetchall():
             key = rows[-1][:2]
             for row in rows:
                 try:
@@ -205,7 +215,7 @@ def _rows(path: Path, query: str, doubt: str, unpack: Callable[..., Row], since:
         _log.warning("%s: %d damaged rows were left out", path, damaged)
 
 
-def _song(ended: int, started: int, genre: str, stability: float, estimates: int, doubt: int) -> PastSong:
+def _song(ended: int, started: int, genre: str, stability: float, estimates: int, undated: int) -> PastSong:
     return msgspec.convert(
         {
             "start": _moment(started),
@@ -213,14 +223,14 @@ def _song(ended: int, started: int, genre: str, stability: float, estimates: int
             "genre": genre,
             "stability": stability,
             "estimates": estimates,
-            "clock_synchronised": not doubt,
+            "clock_synchronised": not undated,
         },
         PastSong,
     )
 
 
-def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: float, *rest: Any) -> PastEstimate:  # noqa: ANN401 - the columns are checked here
-    doubt, model, labels, scores = rest
+def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: float, *rest: Any) -> PastEstimate:  # noqa: ANN401 - converted below
+    undated, model, labels, scores = rest
     names, numbers = msgspec.json.decode(labels, type=list[str]), msgspec.json.decode(scores, type=list[int])
     return msgspec.convert(
         {
@@ -230,7 +240,7 @@ def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: f
             "level": level,
             "model": model,
             "scores": {name: number / 1000 for name, number in zip(names, numbers, strict=True)},
-            "clock_synchronised": not doubt,
+            "clock_synchronised": not undated,
         },
         PastEstimate,
     )
@@ -238,7 +248,7 @@ def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: f
 
 def _time_of_row(db: sqlite3.Connection, place: int, estimates: str, songs: str) -> int:
     for query in (
-        f"SELECT time FROM estimates WHERE {estimates} ORDER BY time",  # noqa: S608 - our own words
+        f"SELECT time FROM estimates WHERE {estimates} ORDER BY time",  # noqa: S608 - constants
         f"SELECT ended FROM songs WHERE {songs} ORDER BY ended",  # noqa: S608
     ):
         found = db.execute(f"{query} LIMIT 1 OFFSET ?", (place,)).fetchone()
@@ -259,9 +269,6 @@ def _model_of(estimate: Estimate) -> tuple[str, tuple[str, ...]]:
 
 def _thousandths(estimate: Estimate) -> str:
     return msgspec.json.encode([round(1000 * score) for score in estimate.scores.values()]).decode()
-
-
-_number = redating.number
 
 
 def _moment(number: int) -> datetime:

@@ -1,7 +1,7 @@
-"""Rows that were written by a clock that had not been synchronised: which they are, and their right dates later.
+"""Rows that were dated by a clock that had not been synchronised, and their correction.
 
-Beside such a row stands when it was made by the monotonic clock of which boot. The
-tables are made when they are first needed, and an older headnod leaves them alone.
+Each such row has a row in a second table with its monotonic time and the boot that it
+belongs to. The tables are created when they are first needed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from headnod.clock import STEP, Clock
 from headnod.pipeline.estimate import Estimate
 from headnod.pipeline.songs import Song
 
-STEPS = 2000
-"""Rows of a kind that are dated anew at once: 200,000 would stop the listener for seconds."""
+ROWS_PER_STEP = 2000
+"""Rows of each kind that one call of `redate` corrects: 200,000 would stop the listener for seconds."""
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS undated_estimates (
@@ -38,104 +38,97 @@ _TABLES = (
 ESTIMATES = (
     "EXISTS (SELECT 1 FROM undated_estimates u WHERE u.time = estimates.time AND u.sequence = estimates.sequence)"
 )
-"""Of a row of estimates: its date may be wrong."""
+"""SQL condition of a row of estimates: its date may be wrong."""
 
 SONGS = "EXISTS (SELECT 1 FROM undated_songs u WHERE u.ended = songs.ended AND u.started = songs.started)"
-"""Of a row of songs: its dates may be wrong."""
+"""SQL condition of a row of songs: its dates may be wrong."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def number(time: datetime) -> int:
-    """A date as it stands in the file: milliseconds since 1970."""
+def to_milliseconds(time: datetime) -> int:
+    """A date as it is stored: milliseconds since 1970."""
     return (time - _EPOCH) // _MILLISECOND
 
 
-def exist(db: sqlite3.Connection) -> bool:
-    """The tables are there."""
+def tables_exist(db: sqlite3.Connection) -> bool:
+    """Whether the tables of this module exist."""
     return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'undated_songs'").fetchone() is not None
 
 
-def others(db: sqlite3.Connection) -> tuple[str, str]:
-    """Conditions of estimates and of songs that may be forgotten for their age or for want of room.
+def prunable(db: sqlite3.Connection) -> tuple[str, str]:
+    """SQL conditions of the estimates and songs that may be deleted for their age or for want of space.
 
-    Those with dates to be believed; all of them where there are no such estimates.
+    Only rows with right dates; all rows if no estimate has a right date.
     """
-    if not exist(db) or db.execute(f"SELECT 1 FROM estimates WHERE NOT {ESTIMATES} LIMIT 1").fetchone() is None:  # noqa: S608
+    dated = f"SELECT 1 FROM estimates WHERE NOT {ESTIMATES} LIMIT 1"  # noqa: S608 - constants
+    if not tables_exist(db) or db.execute(dated).fetchone() is None:
         return "1", "1"
     return f"NOT {ESTIMATES}", f"NOT {SONGS}"
 
 
-def forget(db: sqlite3.Connection) -> None:
-    """Forget what is older than every row that is left. Inside a transaction."""
-    if exist(db):
+def prune(db: sqlite3.Connection) -> None:
+    """Delete notes that are older than every remaining row. Inside a transaction."""
+    if tables_exist(db):
         db.execute("DELETE FROM undated_estimates WHERE time < (SELECT min(time) FROM estimates)")
         db.execute("DELETE FROM undated_songs WHERE ended < (SELECT min(ended) FROM songs)")
 
 
-def note(db: sqlite3.Connection, estimates: Iterable[Estimate], songs: Iterable[Song], clock: Clock) -> None:
-    """Remember that these rows, which are dated already, have no dates to be believed. Inside a transaction."""
+def mark(db: sqlite3.Connection, estimates: Iterable[Estimate], songs: Iterable[Song], clock: Clock) -> None:
+    """Note those of these rows whose dates may be wrong. Inside a transaction."""
     if clock.synchronised():
         return
-    doubtful = [each for each in estimates if not each.clock_synchronised]
+    undated = [each for each in estimates if not each.clock_synchronised]
     ended = [each for each in songs if not each.clock_synchronised]
-    if not doubtful and not ended:
+    if not undated and not ended:
         return
     for table in _TABLES:
         db.execute(table)
     db.executemany(
         "INSERT OR REPLACE INTO undated_estimates VALUES (?, ?, ?, ?)",
-        [(number(e.time), e.sequence, clock.boot, round(1e3 * e.monotonic)) for e in doubtful],
+        [(to_milliseconds(e.time), e.sequence, clock.boot, round(1e3 * e.monotonic)) for e in undated],
     )
+    stamps = ((s, round(1e3 * s.ended_monotonic), round(1e3 * s.started_monotonic)) for s in ended)
     db.executemany(
         "INSERT OR REPLACE INTO undated_songs VALUES (?, ?, ?, ?, ?)",
-        [
-            (
-                number(s.end),
-                number(s.start),
-                clock.boot,
-                round(1e3 * s.ended_monotonic),
-                round(1e3 * s.started_monotonic),
-            )
-            for s in ended
-        ],
+        [(to_milliseconds(s.end), to_milliseconds(s.start), clock.boot, last, first) for s, last, first in stamps],
     )
 
 
 def redate(db: sqlite3.Connection, clock: Clock, after: int = -1) -> int | None:
-    """Give rows of this boot the dates that they have by the clock as it is set now. Inside a transaction.
+    """Correct the dates of rows of this boot by the wall clock as it is set now. Inside a transaction.
 
     Args:
         db: The history file.
-        clock: The clocks; once they are synchronised, the dates are believed.
-        after: Milliseconds of the monotonic clock after which to go on.
+        clock: Once it is synchronised, the rows have right dates.
+        after: Milliseconds of the monotonic clock after which to continue.
 
     Returns:
-        Where to go on; None if every row is done.
+        Where to continue; None if every row is done.
     """
-    if not clock.boot or not exist(db):
+    if not clock.boot or not tables_exist(db):
         return None
     rows = db.execute(
         "SELECT time, sequence, monotonic FROM undated_estimates WHERE boot = ? AND monotonic > ? "
         "ORDER BY monotonic, sequence LIMIT ?",
-        (clock.boot, after, STEPS),
+        (clock.boot, after, ROWS_PER_STEP),
     ).fetchall()
     for time, sequence, monotonic in rows:
         _move(db, "estimates", ("time", "sequence"), (time, sequence), (_at(clock, monotonic, time), sequence), clock)
     songs = db.execute(
         "SELECT ended, started, ended_monotonic, started_monotonic FROM undated_songs WHERE boot = ? LIMIT ?",
-        (clock.boot, STEPS),
+        (clock.boot, ROWS_PER_STEP),
     ).fetchall()
     for ended, started, last, first in songs:
         right = _at(clock, last, ended), _at(clock, first, started)
         _move(db, "songs", ("ended", "started"), (ended, started), right, clock)
-    return int(rows[-1][2]) if len(rows) == STEPS else None
+    return int(rows[-1][2]) if len(rows) == ROWS_PER_STEP else None
 
 
 def _at(clock: Clock, monotonic: int, before: int) -> int:
-    right = number(clock.at(monotonic / 1e3))
-    # NTP slews what is less, and a row that hardly moves is not worth a write.
+    right = to_milliseconds(clock.at(monotonic / 1e3))
+    # NTP slews smaller differences, and those are not worth a write.
     return right if abs(right - before) >= 1e3 * STEP else before
 
 
@@ -150,8 +143,8 @@ def _move(
     first, second = columns
     where = f"WHERE {first} = ? AND {second} = ?"
     if new != old:
-        db.execute(f"UPDATE OR REPLACE {table} SET {first} = ?, {second} = ? {where}", (*new, *old))  # noqa: S608 - our own names
+        db.execute(f"UPDATE OR REPLACE {table} SET {first} = ?, {second} = ? {where}", (*new, *old))  # noqa: S608 - constants
     if clock.synchronised():
-        db.execute(f"DELETE FROM undated_{table} {where}", old)  # noqa: S608 - our own names
+        db.execute(f"DELETE FROM undated_{table} {where}", old)  # noqa: S608 - constants
     elif new != old:
-        db.execute(f"UPDATE OR REPLACE undated_{table} SET {first} = ?, {second} = ? {where}", (*new, *old))  # noqa: S608 - our own names
+        db.execute(f"UPDATE OR REPLACE undated_{table} SET {first} = ?, {second} = ? {where}", (*new, *old))  # noqa: S608 - constants

@@ -1,8 +1,4 @@
-"""Single LEDs on GPIO pins, dimmed by gpiozero.
-
-An LED a genre, or fewer of them as a bar of the likeliest. This is the one
-file that imports gpiozero, which drives every Raspberry Pi through lgpio.
-"""
+"""Single LEDs on GPIO pins, dimmed by gpiozero (the only module that imports it)."""
 
 from __future__ import annotations
 
@@ -11,14 +7,16 @@ import os
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
 from headnod.outputs.leds.layouts import Heights, Layout, LedFrame, best, one_each
 from headnod.system import permission_denied
+
+if TYPE_CHECKING:
+    from headnod.config.sections import LedsSection
 
 PINS: Mapping[str, int] = {
     "blues": 17,
@@ -32,27 +30,9 @@ PINS: Mapping[str, int] = {
     "reggae": 13,
     "rock": 26,
 }
-"""GPIO numbers that leave I2C, SPI, I2S and the serial port free."""
+"""GPIO numbers that are used where `leds.pins` is empty: they leave I2C, SPI, I2S and the serial port free."""
 
-
-@dataclass(frozen=True)
-class LedSettings:
-    """Which pins carry LEDs, and how bright they are."""
-
-    pins: Mapping[str, int] = field(default_factory=lambda: PINS)
-    """GPIO number of every genre's LED; or of every place of a bar of the likeliest genres, "1" the best."""
-
-    brightness: float = 1.0
-    """Greatest duty cycle (0-1)."""
-
-    gamma: float = 2.2
-    """What makes half a bar look half as bright; 1 for drivers that correct it themselves."""
-
-    frequency: int = 100
-    """Pulses a second."""
-
-    active_high: bool = True
-    """A pin that is high lights its LED; false for LEDs between 3.3 V and the pin."""
+_PWM_HERTZ = 100
 
 
 class GpioLeds:
@@ -60,7 +40,9 @@ class GpioLeds:
 
     >>> from gpiozero.pins.mock import MockFactory, MockPWMPin
     >>> import numpy as np
-    >>> leds = GpioLeds(LedSettings(pins={"1": 17, "2": 27}), pin_factory=MockFactory(pin_class=MockPWMPin))
+    >>> from headnod.config import LedsSection
+    >>> section = LedsSection(kind="pins", pins={"1": 17, "2": 27}, brightness=1.0)
+    >>> leds = GpioLeds(section, pin_factory=MockFactory(pin_class=MockPWMPin))
     >>> leds.paint(LedFrame(np.array([1.0, 0.5]), np.ones((2, 3))), 0.04)
     >>> [round(duty, 2) for duty in leds.duties]
     [1.0, 0.22]
@@ -69,69 +51,94 @@ class GpioLeds:
 
     def __init__(
         self,
-        settings: LedSettings,
+        section: LedsSection,
         *,
         pin_factory: Any = None,  # noqa: ANN401 - gpiozero has no types
         devices: Path = Path("/dev"),
     ) -> None:
-        """Take the pins, all of them or none.
+        """Open all pins or none.
 
         Args:
-            settings: Which pins, and how bright.
-            pin_factory: A gpiozero pin factory; None takes the one that gpiozero
-                finds on this board, or the one that GPIOZERO_PIN_FACTORY names.
-            devices: Where the GPIO chips are.
+            section: `pins`, `brightness`, `gamma` and `active_low` are used.
+            pin_factory: A gpiozero pin factory; None uses the one that gpiozero
+                chooses for this board, or the one in GPIOZERO_PIN_FACTORY.
+            devices: Folder of the GPIO chips' device files.
 
         Raises:
-            LedError: gpiozero is missing, there is no GPIO here, or a pin cannot be had.
+            LedError: gpiozero is not installed, or a pin cannot be opened.
         """
-        self._settings = settings
+        self._section, self._pins = section, section.pins or PINS
         self._leds: list[Any] = []
         try:
-            for place in _places(settings.pins):
-                self._leds.append(_led(place, settings, pin_factory, devices))
+            for place in _places(self._pins):
+                self._leds.append(self._open(place, pin_factory, devices))
         except LedError:
             self.close()
             raise
 
     @property
     def size(self) -> int:
-        """How many LEDs there are."""
+        """Number of LEDs."""
         return len(self._leds)
 
     @property
     def layout(self) -> Layout:
-        """An LED a genre, or a bar of the best."""
-        return layout_of(self._settings)
+        """One LED for each genre, or one for each of the highest bars."""
+        return layout_of(self._pins)
 
     @property
     def duties(self) -> list[float]:
-        """The duty cycle of every LED just now, 0-1."""
+        """Current duty cycle of every LED, 0-1."""
         return [float(led.value) for led in self._leds]
 
-    def paint(self, light: LedFrame, seconds: float) -> None:  # noqa: ARG002 - every lamp is told
-        """Dim every LED to its level; its colour is its own."""
-        duties = self._settings.brightness * light.levels.clip(0.0, 1.0) ** self._settings.gamma
-        # 8 bits are finer than an eye, and a pulse that stays as it is costs nothing.
+    def paint(self, frame: LedFrame, seconds: float) -> None:  # noqa: ARG002 - part of the Lamp protocol
+        """Dim every LED to its level; colours are ignored."""
+        duties = self._section.brightness * frame.levels.clip(0.0, 1.0) ** self._section.gamma
+        # Rounded to 8 bits, because each change of a duty cycle costs processor time.
         for led, duty in zip(self._leds, (duties * 255).round() / 255, strict=True):
             if led.value != duty:
                 led.value = float(duty)
 
     def close(self) -> None:
-        """Let go of the pins, which turns the LEDs off."""
+        """Release the pins, which turns the LEDs off."""
         for led in self._leds:
             led.close()
 
+    def _open(self, place: str, pin_factory: Any, devices: Path) -> Any:  # noqa: ANN401
+        number = self._pins[place]
+        try:
+            # gpiozero warns of each pin library that is absent before it fails.
+            with _warnings_in_the_error():
+                from gpiozero import PWMLED  # noqa: PLC0415 - optional
 
-def layout_of(settings: LedSettings) -> Layout:
-    """How LEDs on such pins show genres, without opening them."""
-    places = _places(settings.pins)
+                return PWMLED(
+                    number,
+                    active_high=not self._section.active_low,
+                    frequency=_PWM_HERTZ,
+                    pin_factory=pin_factory,
+                )
+        except ModuleNotFoundError as error:
+            message = f"LEDs: {error.name} is not installed: {how_to_install('device')}"
+            raise LedError(message) from error
+        except Exception as error:
+            chosen = pin_factory is not None or "GPIOZERO_PIN_FACTORY" in os.environ
+            message = f"LED {place!r} on GPIO {number}: {_reason(error, None if chosen else devices)}"
+            raise LedError(message) from error
+
+
+def layout_of(pins: Mapping[str, int]) -> Layout:
+    """The layout of LEDs on these pins; the pins are not opened.
+
+    Raises:
+        LedError: Some pins are named by genres and some by places.
+    """
+    places = _places(pins)
     genres = one_each([unicodedata.normalize("NFC", place) for place in places])
     if not all(map(_is_number, places)):
         return genres
 
     def layout(heights: Heights, size: int) -> LedFrame:
-        # Genres may be called 1980 and 1990, too: the model's labels decide.
+        # Genres may be called 1980 and 1990: the labels of the model decide.
         return (genres if heights.keys() >= set(places) else best)(heights, size)
 
     return layout
@@ -151,31 +158,12 @@ def _is_number(place: str) -> bool:
     return place.isascii() and place.isdecimal()
 
 
-def _led(place: str, settings: LedSettings, pin_factory: Any, devices: Path) -> Any:  # noqa: ANN401
-    number = settings.pins[place]
-    try:
-        # None of a board's libraries may be there, and gpiozero warns of each before it gives up.
-        with _warnings_in_the_error():
-            from gpiozero import PWMLED  # noqa: PLC0415 - only who has LEDs needs it
-
-            return PWMLED(
-                number, active_high=settings.active_high, frequency=settings.frequency, pin_factory=pin_factory
-            )
-    except ModuleNotFoundError as error:
-        message = f"LEDs: {error.name} is not installed: {how_to_install('device')}"
-        raise LedError(message) from error
-    except Exception as error:
-        chosen = pin_factory is not None or "GPIOZERO_PIN_FACTORY" in os.environ
-        message = f"LED {place!r} on GPIO {number}: {_reason(error, None if chosen else devices)}"
-        raise LedError(message) from error
-
-
 def _reason(error: Exception, devices: Path | None) -> str:
-    """Why a pin cannot be used (busy, not on this board, absent or denied), and the way out.
+    """Why a pin cannot be opened (in use, not on this board, absent or denied), and the way out.
 
     Args:
         error: The error of gpiozero or lgpio.
-        devices: Where the GPIO chips are; None if the pin factory may not need any.
+        devices: Folder of the GPIO chips' device files; None if the pin factory may not need any.
     """
     from gpiozero import BadPinFactory, GPIOPinInUse, PinInvalidPin  # noqa: PLC0415
 

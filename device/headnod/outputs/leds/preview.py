@@ -1,7 +1,6 @@
-"""A picture of lights, for a person without any: a PNG of what they would show.
+"""A preview of lights without the lights: a PNG of what they would show at several moments.
 
-Written with the standard library alone: a Pi needs no drawing library for a
-dozen round lights.
+Written with numpy and zlib alone: a Pi needs no drawing library for a dozen round lights.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.outputs.leds.layouts import Animation, Layout, LedFrame
+from headnod.outputs.leds.animation import Animation
+from headnod.outputs.leds.layouts import Layout, LedFrame
 from headnod.outputs.palette import GENRES
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, StatusEvent
 
@@ -30,50 +30,54 @@ _BOARD, _OFF, _INK = (0.006, 0.008, 0.011), (0.017, 0.019, 0.024), (0.32, 0.34, 
 
 
 def write_preview(path: Path, moments: Mapping[str, LedFrame]) -> None:
-    """Write a picture of lights at some moments, one above the other.
+    """Write a picture of lights at several moments, one row for each.
 
     Args:
         path: The PNG file to write.
-        moments: What every row is called, and what it shows; rows may differ in size.
+        moments: Caption and frame of every row; rows may differ in size.
 
     Raises:
         OSError: The file cannot be written.
     """
-    width = 2 * _MARGIN + max(len(light.levels) * _pitch(len(light.levels)) for light in moments.values())
-    rows = [_row(name, light, max(width, 2 * _MARGIN + 12 * len(name))) for name, light in moments.items()]
+    width = 2 * _MARGIN + max(len(frame.levels) * _pitch(len(frame.levels)) for frame in moments.values())
+    rows = [_row(name, frame, max(width, 2 * _MARGIN + 12 * len(name))) for name, frame in moments.items()]
     widest = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0)), mode="edge") for row in rows]
     path.write_bytes(png(_eight_bits(np.concatenate(padded))))
 
 
 def demonstration(layout: Layout, size: int, labels: Sequence[str] = GENRES) -> dict[str, LedFrame]:
-    """Moments that show everything these lights can say, for `write_preview`.
+    """One moment for each kind of frame, for `write_preview`.
 
     Args:
-        layout: How genres are put on the lights.
-        size: How many lights there are.
+        layout: Places genres on the lights.
+        size: Number of lights.
         labels: The model's labels.
     """
-    named = _cast(labels)
-    sure = Animation(layout, size)
+    named = _substitutes(labels)
 
-    def estimate(genre: str, **heard: float) -> Estimate:
-        return _estimate(named.get(genre, genre), {named[label]: score for label, score in heard.items()}, labels)
+    def estimate(genre: str, **scores: float) -> Estimate:
+        return _estimate(named.get(genre, genre), {named[label]: score for label, score in scores.items()}, labels)
+
+    def settled(latest: Estimate | StatusEvent, seconds: float = 5.0) -> LedFrame:
+        animation = Animation(layout, size)
+        animation.show(latest)
+        animation.frame(0.0)
+        return animation.frame(seconds)
 
     moments = {
-        "waiting for a microphone": _settled(layout, size, _condition(State.WAITING), 1.2),
-        "deaf": _settled(layout, size, _condition(State.DEAF), 0.5),
-        "silence": _settled(layout, size, estimate(SILENCE)),
-        f"unsure, perhaps {named['rock']}": _settled(
-            layout, size, estimate(UNKNOWN, blues=0.2, country=0.3, rock=0.38)
-        ),
-        f"{named['jazz']} 0.80": _settled(layout, size, estimate("jazz", classical=0.05, blues=0.12, jazz=0.8)),
-        f"{named['disco']} 0.55, {named['pop']} close": _settled(layout, size, estimate("disco", pop=0.35, disco=0.55)),
+        "waiting for a microphone": settled(_status(State.WAITING), 1.2),
+        "deaf": settled(_status(State.DEAF), 0.5),
+        "silence": settled(estimate(SILENCE)),
+        f"unsure, perhaps {named['rock']}": settled(estimate(UNKNOWN, blues=0.2, country=0.3, rock=0.38)),
+        f"{named['jazz']} 0.80": settled(estimate("jazz", classical=0.05, blues=0.12, jazz=0.8)),
+        f"{named['disco']} 0.55, {named['pop']} close": settled(estimate("disco", pop=0.35, disco=0.55)),
     }
-    sure.show(estimate("metal", rock=0.1, metal=0.9))
-    sure.frame(5.0)
-    sure.show(estimate("reggae", hiphop=0.3, reggae=0.7))
-    return moments | {f"0.3 s after {named['metal']} gave way to {named['reggae']}": sure.frame(0.3)}
+    change = Animation(layout, size)
+    change.show(estimate("metal", rock=0.1, metal=0.9))
+    change.frame(5.0)
+    change.show(estimate("reggae", hiphop=0.3, reggae=0.7))
+    return moments | {f"0.3 s after {named['metal']} gave way to {named['reggae']}": change.frame(0.3)}
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -97,12 +101,12 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _row(name: str, light: LedFrame, width: int) -> Picture:
+def _row(name: str, frame: LedFrame, width: int) -> Picture:
     picture: Picture = np.broadcast_to(_BOARD, (_LEGEND + _ROW, width, 3)).copy()
     _write(picture, name)
-    pitch = _pitch(len(light.levels))
-    # Seen as bright as an LED with its own gamma makes it.
-    for index, shine in enumerate(light.pixels().clip(0, 1) ** _GAMMA):
+    pitch = _pitch(len(frame.levels))
+    # The gamma of the LEDs, which makes levels linear.
+    for index, shine in enumerate(frame.pixels().clip(0, 1) ** _GAMMA):
         centre = _MARGIN + pitch * (index + 0.5)
         near = slice(max(0, int(centre - 2 * pitch)), int(centre + 2 * pitch))
         across = np.arange(near.start, min(near.stop, width)) + 0.5 - centre
@@ -137,23 +141,16 @@ def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
     return (picture.clip(0, 1) ** (1 / _GAMMA) * 255).round().astype(np.uint8)
 
 
-def _settled(layout: Layout, size: int, heard: Estimate | StatusEvent, seconds: float = 5.0) -> LedFrame:
-    scene = Animation(layout, size)
-    scene.show(heard)
-    scene.frame(0.0)
-    return scene.frame(seconds)
-
-
-def _cast(labels: Sequence[str]) -> dict[str, str]:
-    """A label of the model for each genre of the demonstration: itself, or one that is still free."""
+def _substitutes(labels: Sequence[str]) -> dict[str, str]:
+    """The label of the model that stands for each genre of the demonstration."""
     spare = itertools.cycle([label for label in labels if label not in GENRES] or labels)
     return {genre: genre if genre in labels else next(spare) for genre in GENRES}
 
 
-def _estimate(genre: str, heard: Mapping[str, float], labels: Sequence[str]) -> Estimate:
-    rest = 0.0 if genre == SILENCE else max(0.0, 1.0 - sum(heard.values()))
-    others: Sequence[str] = [label for label in labels if label not in heard]
-    scores = {label: heard.get(label, rest / max(len(others), 1)) for label in labels}
+def _estimate(genre: str, given: Mapping[str, float], labels: Sequence[str]) -> Estimate:
+    rest = 0.0 if genre == SILENCE else max(0.0, 1.0 - sum(given.values()))
+    others: Sequence[str] = [label for label in labels if label not in given]
+    scores = {label: given.get(label, rest / max(len(others), 1)) for label in labels}
     return Estimate(
         sequence=0,
         time=datetime.fromtimestamp(0, UTC),
@@ -169,7 +166,7 @@ def _estimate(genre: str, heard: Mapping[str, float], labels: Sequence[str]) -> 
     )
 
 
-def _condition(state: State) -> StatusEvent:
+def _status(state: State) -> StatusEvent:
     return StatusEvent(time=datetime.fromtimestamp(0, UTC), state=state, message="")
 
 

@@ -1,123 +1,98 @@
-"""Strips of addressable LEDs on the SPI pins.
+"""Strips of addressable LEDs on SPI: WS2812 and APA102 (the only module that imports spidev).
 
-SPI works on every Raspberry Pi, the 5 included, without root and without the
-PWM and DMA channels that older libraries take from sound. The two encodings
-are pure functions. This is the one file that imports spidev.
+SPI works on every Raspberry Pi, including the 5, without root and without the
+PWM and DMA channels that other libraries take away from audio.
 """
 
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.outputs.leds.layouts import LAYOUTS, Layout, LedFrame, Mode
+from headnod.outputs.leds.layouts import LAYOUTS, Layout, LedFrame
 from headnod.system import permission_denied
 
+if TYPE_CHECKING:
+    from headnod.config.sections import LedsSection
+
 Bytes = NDArray[np.uint8]
-Chip = Literal["ws2812", "apa102"]
 
 WS2812_HERTZ = 3_300_000
-"""SPI bits a second for WS2812. Whatever even divider a Pi 3, 4 or 5 makes of it,
-every pulse stays within the WS2812B data sheet's limits: see `ws2812_frame`."""
+"""SPI clock for WS2812. Pulses stay within the WS2812B data sheet's limits for every even divider
+that a Pi 3, 4 or 5 may choose: see `ws2812_frame`."""
 
 APA102_HERTZ = 4_000_000
-"""SPI bits a second for APA102, which have a clock wire and take nearly any speed."""
+"""SPI clock for APA102, which have a clock wire and accept nearly any rate."""
 
 SPIDEV_BUFFER = Path("/sys/module/spidev/parameters/bufsiz")
-"""Where the SPI driver says how many bytes it takes at once."""
+"""Largest number of bytes that the SPI driver sends in one transfer."""
 
+_MILLIAMPS_OF_COLOUR = 20.0
 _RESET = bytes(124)
 
 
-@dataclass(frozen=True)
-class StripSettings:
-    """Which strip hangs on which SPI bus, and how bright it is."""
-
-    chip: Chip = "ws2812"
-    """The LEDs: `ws2812` (NeoPixel, SK6812: one data wire) or `apa102` (DotStar, SK9822: data and clock)."""
-
-    count: int = 60
-    """How many LEDs the strip has."""
-
-    mode: Mode = "bars"
-    """`bars`: an equal stretch for every genre; `mood`: the whole strip in the colour of what is heard."""
-
-    spi: str = "0.0"
-    """SPI bus and device."""
-
-    order: Literal["RGB", "GRB", "BRG", "BGR", "GBR", "RBG"] | None = None
-    """Order of colours on the wire, if it is not the chip's own (GRB for WS2812, BGR for APA102)."""
-
-    rgbw: bool = False
-    """Each LED of a `ws2812` strip has a white one too (SK6812 RGBW), which takes over what is white in a colour."""
-
-    brightness: float = 0.3
-    """Greatest brightness (0-1)."""
-
-    gamma: float = 2.2
-    """What makes half a bar look half as bright."""
-
-    milliamps: float = 1500.0
-    """Most current the strip may draw, at 20 mA for every full colour; a frame that would draw more is dimmed."""
-
-
 class SpiDevice(Protocol):
-    """What a strip needs of an SPI device; spidev's has it."""
+    """The part of spidev's interface that a strip uses."""
 
     def writebytes2(self, values: Bytes) -> None:
         """Send bytes, the highest bit first."""
 
     def close(self) -> None:
-        """Let go of the bus."""
+        """Release the device."""
 
 
 class SpiStrip:
     """A strip of addressable LEDs."""
 
-    def __init__(self, settings: StripSettings, spi: SpiDevice) -> None:
-        """Show on a strip that hangs on this SPI device, which is closed with it."""
-        self._settings, self._spi = settings, spi
+    def __init__(self, section: LedsSection, spi: SpiDevice) -> None:
+        """Use the strip on this SPI device, which `close` closes.
+
+        Args:
+            section: `kind` is the chip; `count`, `mode`, `order`, `rgbw`, `brightness`, `gamma` and `milliamps` are
+                used.
+            spi: See `open_spi`.
+        """
+        self._section, self._spi = section, spi
 
     @property
     def size(self) -> int:
-        """How many LEDs the strip has."""
-        return self._settings.count
+        """Number of LEDs."""
+        return self._section.count
 
     @property
     def layout(self) -> Layout:
         """Bars or mood."""
-        return LAYOUTS[self._settings.mode]
+        return LAYOUTS[self._section.mode]
 
-    def paint(self, light: LedFrame, seconds: float) -> None:  # noqa: ARG002 - every lamp is told
+    def paint(self, frame: LedFrame, seconds: float) -> None:  # noqa: ARG002 - part of the Lamp protocol
         """Send a frame.
 
         Raises:
-            LedError: The SPI device does not take it.
+            LedError: The SPI device fails.
         """
-        settings = self._settings
-        duties = light.pixels().clip(0.0, 1.0) ** settings.gamma
-        if settings.rgbw:
+        section = self._section
+        duties = frame.pixels().clip(0.0, 1.0) ** section.gamma
+        if section.rgbw:
             duties = with_white(duties)
-        duties = limited(duties, settings.milliamps / settings.brightness if settings.brightness else 0.0)
-        if settings.chip == "apa102":
-            frame = apa102_frame(_eight_bits(duties), settings.brightness, order=settings.order or "BGR")
+        duties = limited(duties, section.milliamps / section.brightness if section.brightness else 0.0)
+        if section.kind == "apa102":
+            data = apa102_frame(_eight_bits(duties), section.brightness, order=section.order or "BGR")
         else:
-            frame = ws2812_frame(_eight_bits(duties * settings.brightness), order=settings.order or "GRB")
+            data = ws2812_frame(_eight_bits(duties * section.brightness), order=section.order or "GRB")
         try:
-            self._spi.writebytes2(frame)
+            self._spi.writebytes2(data)
         except OSError as error:
-            message = f"strip on SPI {settings.spi}: {error.strerror or error} (is the SPI overlay still on?)"
+            message = f"strip on SPI {section.spi}: {error.strerror or error} (is the SPI overlay still on?)"
             raise LedError(message) from error
 
     def close(self) -> None:
-        """Let go of the bus; the strip keeps what was painted last."""
+        """Release the SPI device; the strip keeps its last frame."""
         self._spi.close()
 
 
@@ -125,17 +100,17 @@ def ws2812_frame(colours: Bytes, *, order: str = "GRB") -> Bytes:
     """SPI bytes that show colours on WS2812 LEDs.
 
     Every bit becomes four SPI bits, 1000 for 0 and 1110 for 1. At 3.1 to 3.3 MHz
-    these are high for 303-323 and 909-968 ns, which both the WS2812B data sheet
-    (0.4 and 0.8 us, 150 ns either way) and its successors (220-380 and
-    580-1000 ns) take, while the two bits of a byte end low: a gap between bytes
-    only makes a low longer. Before and after, 300 us low: the reset.
+    these are high for 303-323 and 909-968 ns, which is within the limits of the WS2812B
+    data sheet (0.4 and 0.8 us, 150 ns either way) and of its successors (220-380 and
+    580-1000 ns). Each byte ends low, so a gap between bytes only lengthens a low phase.
+    300 us low before and after are the reset.
 
     Args:
         colours: Red, green, blue of every LED, shape (leds, 3); and white, shape (leds, 4), which is sent last.
-        order: The order in which the chip wants the first three.
+        order: Order of the first three on the wire.
 
     Returns:
-        Bytes for the wire, shape (4 * colours.size + 248,).
+        Bytes, shape (4 * colours.size + 248,).
     """
     places = [*_places(order), *range(3, colours.shape[1])]
     bits = np.unpackbits(colours[:, places].reshape(-1)).reshape(-1, 2)
@@ -148,16 +123,16 @@ def apa102_frame(colours: Bytes, brightness: float, *, order: str = "BGR") -> By
     """SPI bytes that show colours on APA102 LEDs.
 
     By the APA102 data sheet: 32 zero bits, then for every LED 111, five bits of
-    brightness and three bytes of colour. In place of its end frame of 32 ones,
-    which serves 64 LEDs, zeros: each LED delays the data by half a clock, so the
-    last needs half as many clocks as there are LEDs, and SK9822 clones show a
-    frame only once 32 zeros follow it (T. "cpldcpu", "Understanding the APA102
-    Superled", 2014, and "SK9822", 2016).
+    brightness and three bytes of colour. The data sheet's end frame of 32 ones serves 64
+    LEDs. Zeros are sent instead: each LED delays the data by half a clock, so the last
+    needs half as many clocks as there are LEDs, and SK9822 clones show a frame only
+    after 32 zeros (T. "cpldcpu", "Understanding the APA102 Superled", 2014, and
+    "SK9822", 2016).
 
     Args:
         colours: Red, green, blue of every LED, shape (leds, 3).
-        brightness: Brightness of all, 0-1, in steps of 1/31.
-        order: The order in which the chip wants them.
+        brightness: Brightness of all LEDs, 0-1, in steps of 1/31.
+        order: Order of the colours on the wire.
 
     Returns:
         Bytes for the wire.
@@ -170,7 +145,7 @@ def apa102_frame(colours: Bytes, brightness: float, *, order: str = "BGR") -> By
 
 
 def with_white(duties: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Duty cycles of red, green, blue and white, from those of the three, shape (leds, 4).
+    """Duty cycles of red, green, blue and white, shape (leds, 4), from those of red, green and blue.
 
     >>> with_white(np.array([[1.0, 0.5, 0.25]])).tolist()
     [[0.75, 0.25, 0.0, 0.25]]
@@ -180,48 +155,48 @@ def with_white(duties: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def limited(duties: NDArray[np.float64], milliamps: float) -> NDArray[np.float64]:
-    """Duty cycles, all dimmed alike until together they draw no more than this.
+    """Duty cycles, dimmed by one factor where their total current would exceed a limit.
 
     Args:
-        duties: Duty cycle of every colour, shape (leds, colours), 0-1; a full one draws 20 mA.
-        milliamps: Most current for all of them.
+        duties: Duty cycle of every colour, shape (leds, colours), 0-1; 1 draws 20 mA.
+        milliamps: Limit of the total current.
     """
-    drawn = 20.0 * float(duties.sum())
+    drawn = _MILLIAMPS_OF_COLOUR * float(duties.sum())
     return duties * (milliamps / drawn) if drawn > milliamps else duties
 
 
-def open_spi(settings: StripSettings, *, buffer: Path = SPIDEV_BUFFER, devices: Path = Path("/dev")) -> SpiDevice:
-    """The SPI device of a strip, at the speed that its chip needs.
+def open_spi(section: LedsSection, *, buffer: Path = SPIDEV_BUFFER, devices: Path = Path("/dev")) -> SpiDevice:
+    """The SPI device of a strip, at the clock rate of its chip.
 
     Args:
-        settings: Which device, and how many LEDs hang on it.
-        buffer: Where the driver says how many bytes it takes at once.
-        devices: Where the SPI devices are.
+        section: `kind`, `spi`, `count` and `rgbw` are used.
+        buffer: File with the driver's largest transfer in bytes.
+        devices: Folder of the SPI device files.
 
     Raises:
-        LedError: spidev is missing, or the device cannot be had or is too small.
+        LedError: spidev is not installed, or the device cannot be opened or sends too few bytes at once.
     """
     try:
-        import spidev  # noqa: PLC0415 - only who has a strip needs it
+        import spidev  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
         message = f"strip: spidev is not installed: {how_to_install('device')} (on a board with SPI pins)"
         raise LedError(message) from error
-    _check_buffer(settings, buffer)
+    _check_buffer(section, buffer)
     spi: Any = spidev.SpiDev()
-    device = devices / f"spidev{settings.spi}"
+    device = devices / f"spidev{section.spi}"
     try:
         spi.open_path(str(device))
-        spi.max_speed_hz = WS2812_HERTZ if settings.chip == "ws2812" else APA102_HERTZ
+        spi.max_speed_hz = WS2812_HERTZ if section.kind == "ws2812" else APA102_HERTZ
         spi.mode = 0
     except OSError as error:
         spi.close()
-        message = f"strip on SPI {settings.spi}: {reason(error, device)}"
+        message = f"strip on SPI {section.spi}: {reason(error, device)}"
         raise LedError(message) from error
     return spi
 
 
 def reason(error: OSError, device: Path) -> str:
-    """Why an SPI device cannot be opened (absent, busy or denied), and the way out."""
+    """Why an SPI device cannot be opened (absent, in use or denied), and the way out."""
     if error.errno in {errno.EACCES, errno.EPERM}:
         return f"{device}: {permission_denied('spi', 'gpio')}"
     if error.errno == errno.EBUSY:
@@ -231,13 +206,13 @@ def reason(error: OSError, device: Path) -> str:
     return f"{device}: {error.strerror or error} (is it an SPI device? leds.spi names bus and device)"
 
 
-def _check_buffer(settings: StripSettings, buffer: Path) -> None:
-    # A frame that the driver sends in two pieces has a pause in it, which WS2812 take for its end.
-    needed = (16 if settings.rgbw else 12) * settings.count + 2 * len(_RESET)
+def _check_buffer(section: LedsSection, buffer: Path) -> None:
+    # A frame that the driver sends in two transfers has a pause, which WS2812 take for its end.
+    needed = (16 if section.rgbw else 12) * section.count + 2 * len(_RESET)
     room = int(buffer.read_text()) if buffer.exists() else needed
-    if settings.chip == "ws2812" and needed > room:
+    if section.kind == "ws2812" and needed > room:
         message = (
-            f"strip: {settings.count} LEDs need {needed} bytes at once, the SPI driver takes {room}: "
+            f"strip: {section.count} LEDs need {needed} bytes in one transfer, the SPI driver sends {room}: "
             f"add spidev.bufsiz={needed} to cmdline.txt"
         )
         raise LedError(message)
