@@ -60,7 +60,7 @@ def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], objec
         "cepstra": lambda: lambda: front_end.cepstra(log_mel),
         "scores": lambda: lambda: model.scores(features),
         "smoothing": lambda: lambda: smoother.update(scores),
-        "level": lambda: lambda: meter.read(window),
+        "level": lambda: lambda: meter.measure(window),
         "steady noise": lambda: lambda: steady.detect(log_mel),
     }
 

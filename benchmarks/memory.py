@@ -89,7 +89,7 @@ def steps(model: GenreModel) -> dict[str, Callable[[], object]]:
     features = front_end.cepstra(log_mel)
     scores = model.scores(features)
     return {
-        "level": lambda: meter.read(window),
+        "level": lambda: meter.measure(window),
         "log-mel": lambda: cache.mel(Window(window, next(places))),
         "steady noise": lambda: steady.detect(log_mel),
         "cepstra": lambda: front_end.cepstra(log_mel),

@@ -206,7 +206,7 @@ def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
         "headnod.pipeline.estimate",
         "headnod.extras",
         "headnod.escaping",
-        "headnod.pipeline.quiet",
+        "headnod.pipeline.level_meter",
         "headnod.pipeline.songs",
         "headnod.address",
         "headnod.config.sections",

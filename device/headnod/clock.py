@@ -30,9 +30,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ZONE = Path("/etc/localtime")
 
 
-def boottime() -> float:
-    """Seconds since the machine was started, suspended time included; never set."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+boottime: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Seconds since the machine was started, suspended time included; never set."""
 
 
 @functools.cache

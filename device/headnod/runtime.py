@@ -320,10 +320,10 @@ class Runtime:
             monotonic=self._clock.monotonic,
             synchronised=self._clock.synchronised,
             first=self._sequence,
-            lost=self._dropped,
+            dropped=self._dropped,
             rate=self._rate.delivered,
-            newer=lambda: self._model,
-            beside=self._shadow.compare,
+            current_model=lambda: self._model,
+            after_estimate=self._shadow.compare,
             recent=self._shadow.recent,
         )
 

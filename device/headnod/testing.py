@@ -94,6 +94,7 @@ class FixedModel:
         self,
         *scores: Sequence[float],
         labels: Sequence[str] = ("jazz", "metal"),
+        front_end: FrontEnd = SMALL_FRONT_END,
         certainty: float = 0.0,
         not_music: bool = False,
     ) -> None:
@@ -102,18 +103,19 @@ class FixedModel:
         Args:
             scores: Probability of each label, and of `unknown` behind them with `not_music`.
             labels: Names of the genres.
+            front_end: How audio becomes features.
             certainty: Least probability for a genre to be named (0-1).
             not_music: The last score is that of sound that is not music.
         """
         self._more = (NO_MUSIC,) if not_music else ()
-        self.manifest = fixed_manifest(labels=labels, certainty=certainty)
+        self.manifest = fixed_manifest(front_end, labels, certainty=certainty)
         self.received: list[Features] = []
         """The features of every window so far, each of shape (frames, n_features)."""
         self._scores = chain(scores, repeat(scores[-1]))
 
     @property
     def front_end(self) -> FrontEnd:
-        """How audio becomes features: `SMALL_FRONT_END`."""
+        """How audio becomes features."""
         return self.manifest.front_end
 
     @property

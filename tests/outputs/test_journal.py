@@ -7,8 +7,7 @@ import pytest
 from headnod.outputs.text import Journal
 from headnod.pipeline.estimate import State
 from headnod.pipeline.level import dbfs
-from headnod.pipeline.level_meter import TOO_SOFT, LevelMeter
-from headnod.pipeline.quiet import CREST
+from headnod.pipeline.level_meter import CREST, TOO_SOFT, LevelMeter
 from headnod.testing import ManualClock
 from support.estimates import condition, estimate, silence
 from support.signals import RATE

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from headnod.audio.blocks import Gap
 from headnod.features.frontend import FrontEnd
+from headnod.inference.manifest import Tags
 from headnod.inference.prediction import Prediction
 from headnod.pipeline.estimate import HeldBy, State
 from headnod.pipeline.listener import ListenerSettings, listen
@@ -24,11 +25,9 @@ class Tagging(FixedModel):
 
     def __init__(self, *answers, tags, energy=0.25, **others):
         super().__init__(*answers, **others)
+        ones, zeros = (1.0,) * len(NAMES), (0.0,) * len(NAMES)
+        self.manifest = replace(self.manifest, tags=Tags(NAMES, ones, zeros))
         self._tags, self._energy = iter(tags), energy
-
-    @property
-    def tags(self):
-        return NAMES
 
     def predict(self, features, *, single=False):
         said = super().predict(features, single=single)

@@ -50,8 +50,8 @@ def test_only_samples_that_never_change_are_dead():
 )
 def test_the_meter_reads_what_each_measure_says_alone(audio):
     meter = LoudnessMeter(audio.size)
-    meter.read(noise(3.0, dbfs=-3)[:WINDOW])
-    said = meter.read(audio)
+    meter.measure(noise(3.0, dbfs=-3)[:WINDOW])
+    said = meter.measure(audio)
     assert said.level == pytest.approx(dbfs(audio), abs=0.001)
     assert said.peak == dbfs(audio, peak=True)
     assert said.clipped == clipped_share(audio)
@@ -61,13 +61,13 @@ def test_the_meter_reads_what_each_measure_says_alone(audio):
 def test_a_piece_that_is_stuck_beside_the_mean_is_no_quiet_moment():
     audio = noise(3.0, dbfs=-40)[:WINDOW]
     audio[20_000:40_000] = 0.5
-    assert LoudnessMeter(WINDOW).read(audio).quietest == pytest.approx(-40, abs=0.5)
+    assert LoudnessMeter(WINDOW).measure(audio).quietest == pytest.approx(-40, abs=0.5)
 
 
 def floor_after(windows, *, every=3.0):
     noise_floor = NoiseFloor(every=every)
     for window in windows:
-        noise_floor.update(LoudnessMeter(window.size).read(window).quietest)
+        noise_floor.update(LoudnessMeter(window.size).measure(window).quietest)
     return noise_floor.floor
 
 
@@ -120,7 +120,7 @@ def test_a_gain_moves_the_floor_as_far():
 def test_a_meter_finds_where_sound_begins_at_any_level(begins, gain):
     audio = noise(3.0, dbfs=-60)[:WINDOW]
     audio[begins * 1708 :] += sine(440.0, 3.0)[: WINDOW - begins * 1708]
-    onset = LoudnessMeter(WINDOW).read(scaled(audio, gain)).onset
+    onset = LoudnessMeter(WINDOW).measure(scaled(audio, gain)).onset
     assert max(begins - 1, 0) * 1708 <= onset <= begins * 1708
 
 
@@ -128,15 +128,15 @@ def test_a_meter_finds_where_sound_begins_at_any_level(begins, gain):
 def test_even_the_newest_samples_are_heard(last):
     audio = noise(3.0, dbfs=-90)[:WINDOW]
     audio[-last:] += 0.9 * (-1.0) ** np.arange(last)
-    assert LoudnessMeter(WINDOW).read(audio).onset == WINDOW - 1708
+    assert LoudnessMeter(WINDOW).measure(audio).onset == WINDOW - 1708
 
 
 @pytest.mark.parametrize("audio", [np.zeros(WINDOW, np.float32), noise(3.0, dbfs=-30)[:WINDOW]])
 def test_what_is_alike_throughout_begins_at_once(audio):
-    assert LoudnessMeter(WINDOW).read(audio).onset == 0
+    assert LoudnessMeter(WINDOW).measure(audio).onset == 0
 
 
 def test_sound_that_is_over_has_no_beginning():
     audio = np.zeros(WINDOW, np.float32)
     audio[10 * 1708 : 20 * 1708] = sine(440.0, 1.0)[: 10 * 1708]
-    assert LoudnessMeter(WINDOW).read(audio).onset == 0
+    assert LoudnessMeter(WINDOW).measure(audio).onset == 0

@@ -94,7 +94,7 @@ def embedding(distance):
 
 
 def naming(every=3.0, **settings):
-    return GenreTracker(**({"seconds": 12.0, "every": every, "lead": 0.35, "certainty": 0.0} | settings))
+    return GenreTracker(**({"seconds": 12.0, "every": every, "lead": 0.35, "threshold": 0.0} | settings))
 
 
 def answers(one, *windows):

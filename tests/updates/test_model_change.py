@@ -20,12 +20,7 @@ class Model(FixedModel):
     """A model of its own front end that always says the same."""
 
     def __init__(self, *labels, front_end=SMALL_FRONT_END):
-        super().__init__(np.eye(len(labels))[0], labels=labels)
-        self._front_end = front_end
-
-    @property
-    def front_end(self):
-        return self._front_end
+        super().__init__(np.eye(len(labels))[0], labels=labels, front_end=front_end)
 
 
 def music(seconds, rng):
@@ -48,8 +43,8 @@ def heard(blocks, models, clock, beside=None):
         models[0],
         ListenerSettings(every=EVERY),
         now=clock.now,
-        newer=lambda: models[turn % len(models)],
-        beside=beside,
+        current_model=lambda: models[turn % len(models)],
+        after_estimate=beside,
     )
     for each in stream:
         said.append(each)
@@ -85,7 +80,7 @@ def test_another_length_of_window_goes_on_where_the_first_ended(rng, clock, othe
     audio = music(12.0, rng)
     current = [first]
     ends = []
-    for each in listen([audio], first, ListenerSettings(every=EVERY), now=clock.now, newer=lambda: current[0]):
+    for each in listen([audio], first, ListenerSettings(every=EVERY), now=clock.now, current_model=lambda: current[0]):
         ends.append(each.seconds)
         if each.sequence == 6:
             current[0] = second

@@ -83,13 +83,8 @@ class Model(FixedModel):
     """A model of a front end that keeps its name for its label."""
 
     def __init__(self, label, front_end):
-        super().__init__((1.0, 0.0), labels=(label, "other"))
-        self._front_end = front_end
+        super().__init__((1.0, 0.0), labels=(label, "other"), front_end=front_end)
         self.heard = []
-
-    @property
-    def front_end(self):
-        return self._front_end
 
 
 EVERY = 0.5
@@ -104,7 +99,11 @@ def test_a_switch_in_the_midst_of_a_stream_loses_no_window_and_no_sample(block):
     sound, output, current = song(14.0, 48_000), OutputRate(OLD), [first]
     said = []
     for each in listen(
-        delivered(sound, 48_000, output, size=block), first, SETTINGS, now=ManualClock().now, newer=lambda: current[0]
+        delivered(sound, 48_000, output, size=block),
+        first,
+        SETTINGS,
+        now=ManualClock().now,
+        current_model=lambda: current[0],
     ):
         said.append(each)
         if each.sequence == 12:
@@ -165,7 +164,7 @@ def test_a_hole_while_the_rate_changes_is_told_and_the_change_comes_with_the_nex
         yield Gap(State.WAITING, "the microphone went away", 1.0)
         yield from Resampler(48_000, output).blocks(song(4.0, 48_000))
 
-    said = list(listen(stream(), first, SETTINGS, now=ManualClock().now, newer=lambda: current[0]))
+    said = list(listen(stream(), first, SETTINGS, now=ManualClock().now, current_model=lambda: current[0]))
     assert [type(each) for each in said].count(Estimate) == len(said) - 1
     assert next(iter(said[-1].scores)) == "second"
     assert said[-1].dropped == 1.0
@@ -193,7 +192,7 @@ def test_real_models_of_both_rates_take_turns(model, tmp_path):
     sound, said = np.tile(music(20.0), 2), []
     settings = ListenerSettings(every=EVERY)
     for each in listen(
-        delivered(sound, RATE, output), model, settings, now=ManualClock().now, newer=lambda: current[0]
+        delivered(sound, RATE, output), model, settings, now=ManualClock().now, current_model=lambda: current[0]
     ):
         said.append(each)
         if each.sequence % 5 == 4:

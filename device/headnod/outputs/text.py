@@ -11,7 +11,7 @@ import msgspec
 
 from headnod.escaping import padded, printable
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
-from headnod.pipeline.quiet import QuietMusic
+from headnod.pipeline.level_meter import QuietMusic
 
 _log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""From blocks of audio to estimates, songs and verdicts on whole files."""
+"""From blocks of audio to estimates, songs and genres of files."""

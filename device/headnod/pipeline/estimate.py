@@ -1,7 +1,6 @@
-"""What the listener says: estimates while it hears, conditions when it cannot.
+"""Output of the listener: estimates, and status events when there is no audio.
 
-These are the values that every sink eats; they know nothing of audio, models or
-sinks, so any of those may change without them.
+All outputs consume these values. This module depends on neither audio nor models.
 """
 
 from __future__ import annotations
@@ -13,67 +12,67 @@ from enum import StrEnum
 import msgspec
 
 SILENCE, UNKNOWN = "silence", "unknown"
-"""What an estimate says instead of a genre."""
+"""Values of `Estimate.genre` that are no genres."""
 
 Now = Callable[[], datetime]
-"""A wall clock: the present as UTC."""
+"""A wall clock: returns the current time, UTC."""
 
 
 class State(StrEnum):
-    """How the listener fares."""
+    """State of the listener."""
 
     STARTING = "starting"
-    """Nothing was heard yet."""
+    """There was no audio yet."""
 
     WAITING = "waiting_for_microphone"
-    """The microphone is absent, busy or lost, and is being looked for."""
+    """The microphone is absent, busy or lost; the listener tries again regularly."""
 
     LISTENING = "listening"
-    """All is well."""
+    """Normal operation."""
 
     DEAF = "deaf"
-    """The microphone sends exact zeros: it is muted or broken."""
+    """All samples from the microphone are equal: it is muted or broken."""
 
     CLIPPING = "clipping"
-    """The microphone is overdriven, and genres suffer."""
+    """The microphone is overdriven, which makes genres less reliable."""
 
     BEHIND = "behind"
-    """The machine is too slow, and audio was dropped."""
+    """The machine was too slow and audio was dropped."""
 
     PAUSED = "paused"
-    """The listener was asked to be quiet."""
+    """The listener was paused by a command."""
 
     STOPPING = "stopping"
-    """The listener was asked to end."""
+    """The listener is shutting down."""
 
 
 class HeldBy(StrEnum):
-    """What kept a genre from being named, or kept the one that is named."""
+    """Why the most probable genre of the moment is not the one in the estimate."""
 
     NONE = "none"
-    """Nothing: the likeliest genre is named."""
+    """It is: the most probable genre is named."""
 
     SILENCE = "silence"
-    """The window is quieter than `listen.silence`, or hardly louder than the room."""
+    """The window is quieter than `listen.silence`, or less than `listen.above_noise` above the noise floor."""
 
     STEADY_NOISE = "steady_noise"
-    """The window holds nothing but steady noise, such as a fan's or rain."""
+    """The window contains steady noise only, such as a fan or rain."""
 
     NOT_MUSIC = "not_music"
-    """The model takes the sound for speech, a machine or another sound that is no music."""
+    """The model classifies the sound as speech, a machine or another sound that is not music."""
 
     THRESHOLD = "threshold"
-    """No answer is as probable as the threshold asks for."""
+    """No smoothed probability reaches the threshold."""
 
     LEAD = "lead"
-    """Another answer is likelier by now, but not by as much as `listen.lead` asks for."""
+    """Another genre is more probable, but by less than `listen.lead`."""
 
     STARTING = "starting"
-    """Sound has just begun and is too short to be named."""
+    """Sound has just started and is too short to be classified."""
 
     @property
     def reason(self) -> str:
-        """The reason in words for a person; empty for NONE."""
+        """The reason in words, for display; empty for NONE."""
         return _REASONS[self]
 
 
@@ -89,25 +88,25 @@ _REASONS = {
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What was heard in one window and the ones shortly before it."""
+    """Genre of one window and those shortly before it."""
 
     sequence: int
-    """Counts estimates from 0, with no gap."""
+    """Number of the estimate, from 0 without gaps."""
 
     time: datetime
     """When the estimate was made, UTC."""
 
     seconds: float
-    """Where in the stream its window ends, in seconds of audio."""
+    """Position of the end of the window in the stream, in seconds of audio."""
 
     genre: str
     """A label of the model, `silence`, or `unknown`."""
 
     confidence: float
-    """Smoothed probability of that genre (0-1), of the likeliest label where it is unknown; 0 in silence."""
+    """Smoothed probability of `genre` (0-1), or of the most probable label for `unknown`; 0 for silence."""
 
     scores: dict[str, float]
-    """Smoothed probability of every label; 0 in silence. What is missing to 1 is the chance that it is no music."""
+    """Smoothed probability of every label; 0 for silence. The rest to 1 is the probability of `unknown`."""
 
     level: float
     """Level of the window in dBFS: a full-scale sine has -3."""
@@ -116,62 +115,62 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """Largest sample of the window in dBFS."""
 
     dropped: float
-    """Seconds of sound that were lost since the listener began."""
+    """Seconds of audio lost since the listener started."""
 
     state: State
-    """How the listener fared while it heard this."""
+    """State of the listener during the window."""
 
     model: str
-    """Name and version of the model that made the scores."""
+    """Name and version of the model."""
 
     raw_genre: str = SILENCE
-    """What this window alone would be called, however unsure; `silence` in silence."""
+    """Most probable answer for this window alone, without smoothing and threshold; `silence` for silence."""
 
     raw_confidence: float = 0.0
-    """Its probability (0-1); 0 in silence."""
+    """Probability of `raw_genre` (0-1); 0 for silence."""
 
     held_by: HeldBy = HeldBy.NONE
     """What kept a genre from being named, or kept the one that is named."""
 
     tags: dict[str, float] = {}
-    """Score of the five surest tags (0-1), the surest first, averaged as the genre is; empty
-    in silence, where the model has no tags and with `listen.tags` off."""
+    """Scores of the five best tags (0-1) in descending order, averaged over time; empty for silence,
+    for a model without tags and with `listen.tags` off."""
 
     energy: float | None = None
-    """How energetic this window is (0-1); None in silence and where the model does not say."""
+    """Energy of this window (0-1); None for silence and for a model without this output."""
 
     monotonic: float = 0.0
-    """When the estimate was made, in seconds of a clock that is never set."""
+    """When the estimate was made, in seconds of the monotonic clock."""
 
     latency: float = 0.0
-    """How long it took to make, in milliseconds."""
+    """Computing time of the estimate in milliseconds."""
 
     clock_synchronised: bool = True
-    """False if `time` may be wrong: the clock had not been synchronised since boot."""
+    """False if the clock was not synchronised since boot, so that `time` may be wrong."""
 
     @property
     def named(self) -> bool:
-        """A genre was named."""
+        """Whether `genre` is a genre."""
         return self.genre not in {SILENCE, UNKNOWN}
 
     def ranked(self) -> list[tuple[str, float]]:
-        """Labels and their scores, the likeliest first."""
+        """Labels and their scores in descending order."""
         return sorted(self.scores.items(), key=lambda score: -score[1])
 
 
 class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Why nothing is heard just now."""
+    """Reports why there are no estimates at the moment."""
 
     time: datetime
-    """When it was noticed, UTC."""
+    """When it was detected, UTC."""
 
     state: State
-    """How the listener fares."""
+    """State of the listener."""
 
     message: str
-    """One line for a person: what is wrong and what helps."""
+    """One line for display: the problem and its solution."""
 
 
 def utc_now() -> datetime:
-    """The present, as the system knows it."""
+    """The current time of the system clock, UTC."""
     return datetime.now(UTC)

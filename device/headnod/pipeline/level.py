@@ -1,4 +1,4 @@
-"""How loud audio is, and how loud the room is when nobody plays music."""
+"""Loudness of windows, and the noise floor of the room."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from numpy.typing import NDArray
 from headnod.features.frontend import Audio
 
 SILENT_DBFS = -120.0
-"""What digital silence is called, where a logarithm would say minus infinity."""
+"""Lower limit of all levels, the level of digital silence."""
 
 _FULL_SCALE = 0.999
 _PIECE, _RATE = 1708, 22_050
-"""Samples of a moment, and the sample rate at which it has so many: 77 ms."""
+"""Length of a piece (77 ms) in samples, at this sample rate."""
 _FAINT = 20.0
-"""Decibels under a window's loudest moment from which a moment at its head is none of its sound."""
+"""Decibels below the loudest piece of a window at which a piece before the onset counts as silence."""
 _DOUBTFUL = 1e-5
-"""A piece that varies more than this is alive, whatever rounding did to it."""
+"""Power below which a piece may be constant, with a rounding error."""
 
 
 def dbfs(audio: Audio, *, peak: bool = False) -> float:
-    """Root mean square of audio about its mean, or its peak, in decibels below full scale."""
+    """Root mean square of audio without its mean, or its peak, in dBFS.
+
+    >>> dbfs(np.tile([0.5, -0.5], 100).astype(np.float32))
+    -6.020599913279624
+    """
     return decibels(_peak(audio) if peak else float(audio.std(dtype=np.float64)))
 
 
 def decibels(amplitude: float) -> float:
-    """An amplitude in decibels, 0 dB at 1, not under `SILENT_DBFS`."""
+    """An amplitude in decibels relative to 1, at least `SILENT_DBFS`."""
     return max(20.0 * math.log10(max(amplitude, 1e-9)), SILENT_DBFS)
 
 
@@ -39,7 +43,7 @@ def clipped_share(audio: Audio) -> float:
 
 
 def is_dead(audio: Audio) -> bool:
-    """All samples are the same number, as no microphone with current sends them."""
+    """All samples are equal, which a working microphone never sends."""
     return bool(audio.max() == audio.min())
 
 
@@ -48,10 +52,10 @@ def _peak(audio: Audio) -> float:
 
 
 class Loudness(NamedTuple):
-    """How loud a window is."""
+    """Loudness of one window."""
 
     level: float
-    """Root mean square about the mean, in dBFS."""
+    """Root mean square without the mean, in dBFS."""
 
     peak: float
     """Largest sample, in dBFS."""
@@ -60,33 +64,33 @@ class Loudness(NamedTuple):
     """Share of samples at full scale (0-1)."""
 
     dead: bool
-    """All samples are the same number."""
+    """All samples are equal."""
 
     quietest: float | None
-    """Level of the quietest moment, in dBFS; None if no moment was alive."""
+    """Level of the quietest piece of 77 ms in dBFS; None if all pieces are constant."""
 
     onset: int
-    """Samples before sound begins, where it lasts to the end of the window; 0 elsewhere."""
+    """Samples before the sound starts, if it lasts to the end of the window; otherwise 0."""
 
 
 class LoudnessMeter:
-    """Measures windows of one length in one pass, in memory that is made once.
+    """Measures windows of one length in preallocated memory.
 
     >>> meter = LoudnessMeter(1708)
-    >>> round(meter.read(np.tile([0.5, -0.5], 854).astype(np.float32)).level, 3)
+    >>> round(meter.measure(np.tile([0.5, -0.5], 854).astype(np.float32)).level, 3)
     -6.021
     """
 
     def __init__(self, size: int, rate: int = _RATE) -> None:
-        """Make room for windows of so many samples at a sample rate."""
+        """Allocate memory for windows of `size` samples at `rate` samples per second."""
         self._centred, self._ones = np.empty(size, np.float32), np.ones(size, np.float32)
-        # Pieces lie so that the newest sound is in one; up to a piece at the head is in none.
+        # Pieces are aligned to the end of the window; less than a piece at its start is ignored.
         self._piece = round(_PIECE * rate / _RATE)
         self._rest = size % self._piece
 
-    def read(self, audio: Audio) -> Loudness:
+    def measure(self, audio: Audio) -> Loudness:
         """Loudness of one window, shape (size,)."""
-        # Sums are products with ones: numpy adds up one number at a time where BLAS takes eight.
+        # Sums are computed as products with ones: BLAS is vectorised, the sum of numpy is not.
         mean = np.dot(audio, self._ones) / np.float32(audio.size)
         centred = np.subtract(audio, mean, out=self._centred)
         lowest, highest = float(audio.min()), float(audio.max())
@@ -100,7 +104,7 @@ class LoudnessMeter:
             clipped=clipped_share(audio) if peak >= _FULL_SCALE else 0.0,
             dead=lowest == highest,
             quietest=_quietest(pieces, powers),
-            onset=_hush(powers, self._rest, self._piece),
+            onset=_onset(powers, self._rest, self._piece),
         )
 
 
@@ -110,36 +114,36 @@ def _quietest(pieces: NDArray[np.float32], powers: NDArray[np.float32]) -> float
     return 20.0 * math.log10(max(math.sqrt(max(float(powers.min()), 0.0)), 1e-6)) if powers.size else None
 
 
-def _hush(powers: NDArray[np.float32], rest: int, piece: int) -> int:
-    # The loudest moment, not the mean: that falls where little sounds, and the room would be taken for sound.
+def _onset(powers: NDArray[np.float32], rest: int, piece: int) -> int:
+    # Relative to the loudest piece, because the mean falls with the length of the silence.
     sounding = powers > powers.max(initial=0.0) * 10.0 ** (-_FAINT / 10.0)
     first = int(sounding.argmax()) if sounding[-1:].any() else 0
     return rest + first * piece if first else 0
 
 
 class NoiseFloor:
-    """Level of the room when nothing plays: the quietest moment of the windows that held no music.
+    """Noise floor of the room: the quietest piece of recent windows without music.
 
-    Windows of silence or steady noise alone have a say. Compressed music has no
-    quiet moments, and would be taken for its own noise.
+    Update it with windows of silence or steady noise only. Compressed music has no
+    quiet pieces and would become its own noise floor.
     """
 
     CEILING = -55.0
-    """No room is called noisier than this, in dBFS: what is steady for a while may still be a held tone of music."""
+    """Upper limit of the noise floor in dBFS: steady sound above it may be a held note of music."""
 
     MEMORY = 600.0
-    """Seconds after which a quiet moment is forgotten."""
+    """Seconds for which a quiet piece counts."""
 
     def __init__(self, *, every: float) -> None:
-        """Start with nothing known, told a window every so many seconds."""
+        """Start without windows; they will be `every` seconds apart."""
         self._quietest: deque[float] = deque(maxlen=max(1, round(self.MEMORY / every)))
 
     def update(self, quietest: float | None) -> None:
-        """Hear of a window's quietest moment, in dBFS. Dead moments tell nothing of the room."""
+        """Add the level of the quietest piece of a window, in dBFS; None is ignored."""
         if quietest is not None:
             self._quietest.append(quietest)
 
     @property
     def floor(self) -> float:
-        """The noise floor in dBFS, at most `CEILING`."""
+        """The noise floor in dBFS, at most `CEILING`; `SILENT_DBFS` before the first update."""
         return min(*self._quietest, self.CEILING) if self._quietest else SILENT_DBFS

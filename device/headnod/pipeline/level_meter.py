@@ -1,37 +1,49 @@
-"""A room as its microphone hears it: hum, music, and whether the gain suits.
+"""Levels over longer times: the noise floor of a room, the gain of its microphone, and music that is too quiet.
 
-`headnod check` listens for a second and `headnod calibrate` for a minute; both
-ask this what they heard.
+`headnod check` measures a second, `headnod calibrate` a minute, and the journal the
+last minute of a running listener.
 """
 
 from __future__ import annotations
+
+import math
+from collections import deque
 
 import msgspec
 import numpy as np
 
 from headnod.features.frontend import Audio
+from headnod.pipeline.estimate import Estimate
 from headnod.pipeline.level import SILENT_DBFS, clipped_share, decibels, is_dead
+
+TOO_LOUD, TOO_SOFT, SUITABLE = -3.0, -42.0, -20.0
+"""Level of loud pieces in dBFS: above the first they clip, below the second the noise of the sound card
+masks them; the third is the target of a change of the gain."""
+
+CREST = 5.5
+"""Level of loud pieces of music relative to the level of their window in decibels: the 95th percentile of windows."""
+
+SPAN, LEAST = 60.0, 30.0
+"""Seconds of estimates that `QuietMusic` considers, and the minimum of them."""
 
 _PIECE = 1024
 _QUIET, _LOUD = 5.0, 95.0
 _ABOVE_FLOOR = 6.0
 _SHARE_CLIPPED = 0.001
-TOO_LOUD, TOO_SOFT, SUITABLE = -3.0, -42.0, -20.0
-"""Loud moments above the first clip, below the second drown in the sound card's own noise; the third is about right."""
-_LEAST_SILENCE, _NO_ROOM = -80.0, -40.0
+_LEAST_SILENCE, _MAX_FLOOR = -80.0, -40.0
 
 
 class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a room was like."""
+    """Levels of a recording."""
 
     seconds: float
-    """How long it was listened to."""
+    """Duration."""
 
     noise_floor: float
-    """Level of its quiet moments, in dBFS: 5 % of the time it is quieter."""
+    """5th percentile of the level, in dBFS."""
 
     loud: float
-    """Level of its loud moments, in dBFS: 5 % of the time it is louder."""
+    """95th percentile of the level, in dBFS."""
 
     peak: float
     """Largest sample, in dBFS."""
@@ -40,21 +52,21 @@ class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
     """Share of samples at full scale (0-1)."""
 
     dead: bool
-    """Every sample was the same: nothing is connected, or it is muted."""
+    """All samples are equal: the microphone is not connected, or muted."""
 
     @property
     def silence(self) -> float | None:
-        """Proposed `listen.silence` in dBFS: a little over the noise floor.
+        """Proposed `listen.silence` in dBFS: slightly above the noise floor.
 
-        None if no quiet moment was heard, because then the floor is the music's.
+        None if there was no silence in the recording, so that the noise floor is unknown.
         """
-        if self.dead or self.noise_floor > _NO_ROOM:
+        if self.dead or self.noise_floor > _MAX_FLOOR:
             return None
         return float(max(np.ceil(self.noise_floor + _ABOVE_FLOOR), _LEAST_SILENCE))
 
     @property
     def gain(self) -> float:
-        """Proposed change of the microphone's gain in decibels, 0 if it suits."""
+        """Proposed change of the microphone's gain in decibels, 0 for none."""
         if self.dead:
             return 0.0
         if self.clipped > _SHARE_CLIPPED or self.loud > TOO_LOUD:
@@ -65,10 +77,16 @@ class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LevelMeter:
-    """Listens, and tells afterwards."""
+    """Measures the levels of a stream.
+
+    >>> meter = LevelMeter(8_000)
+    >>> meter.update(np.tile([0.1, -0.1], 8_000).astype(np.float32))
+    >>> meter.report().seconds, meter.report().loud
+    (2.0, -20.0)
+    """
 
     def __init__(self, sample_rate: int) -> None:
-        """Hear audio of so many samples per second."""
+        """Start empty; audio will have `sample_rate` samples per second."""
         self._rate = sample_rate
         self._rest = np.empty(0, np.float32)
         self._levels: list[float] = []
@@ -77,11 +95,11 @@ class LevelMeter:
 
     @property
     def seconds(self) -> float:
-        """How long it has listened."""
+        """Duration so far."""
         return self._samples / self._rate
 
     def update(self, audio: Audio) -> None:
-        """Listen to a block of any length."""
+        """Add mono audio in [-1, 1], shape (n,) for any n."""
         if not audio.size:
             return
         self._samples += audio.size
@@ -94,7 +112,7 @@ class LevelMeter:
         self._levels.extend(whole[:used].reshape(-1, _PIECE).std(axis=1).tolist())
 
     def report(self) -> LevelReport:
-        """What was heard so far."""
+        """Levels so far."""
         levels = np.array(self._levels or [0.0])
         return LevelReport(
             seconds=round(self.seconds, 1),
@@ -104,3 +122,25 @@ class LevelMeter:
             clipped=round(self._clipped / max(self._samples, 1), 5),
             dead=self._dead,
         )
+
+
+class QuietMusic:
+    """Decides whether all music of the last minute was too quiet, by the limit of `LevelReport.gain`."""
+
+    def __init__(self) -> None:
+        """Start without estimates."""
+        self._music: deque[tuple[float, float]] = deque()
+
+    def update(self, estimate: Estimate) -> float | None:
+        """Add an estimate; returns the missing gain in decibels, or None if the level suits or is unknown.
+
+        Estimates without a genre do not count: they say nothing about the level of music.
+        """
+        while self._music and not 0.0 <= estimate.seconds - self._music[0][0] <= SPAN:
+            self._music.popleft()
+        if estimate.genre in estimate.scores:
+            self._music.append((estimate.seconds, estimate.level))
+        if not self._music or self._music[-1][0] - self._music[0][0] < LEAST:
+            return None
+        loud = max(level for _, level in self._music) + CREST
+        return float(math.ceil(SUITABLE - loud)) if loud < TOO_SOFT else None

@@ -1,13 +1,13 @@
 """The listener: blocks of audio in, an estimate every few seconds out.
 
-A plain generator that is pulled from its end. Time inside is counted in
-samples; the wall clock comes in as an argument.
+`listen` is a generator without threads or timers. Intervals are counted in samples;
+the clocks are arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,28 +16,29 @@ from numpy.typing import NDArray
 
 from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.clock import boottime
-from headnod.features.frontend import Mel
 from headnod.features.windows import FrameCache, RecentAudio, Window, repeated, windows
-from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, HeldBy, Now, State, StatusEvent
 from headnod.pipeline.level import Loudness, LoudnessMeter, NoiseFloor
 from headnod.pipeline.noise import SteadyNoiseDetector
 from headnod.pipeline.smoothing import GenreTracker, RunningMean
 
+if TYPE_CHECKING:
+    from headnod.features.frontend import Mel
+    from headnod.inference.prediction import Model
+
 _CLIPPING = 0.005
-"""Share of samples at full scale that makes a window clipped: mastered music
-touches full scale now and then, an overdriven microphone stays there."""
+"""Share of clipped samples above which a window counts as clipped. Mastered music
+reaches full scale occasionally, an overdriven microphone stays there."""
 
 _ENOUGH = 0.3
-"""Share of a window that must sound before a genre is asked for, where silence was before."""
-
+"""Minimum share of a window with sound for it to be classified after silence."""
 
 _TAGS = 5
-"""Tags in an estimate."""
+"""Number of tags in an estimate."""
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When to speak and how sure to be."""
+    """How often the listener estimates, and when it names a genre."""
 
     every: Annotated[float, Meta(ge=0.1, le=10.0)] = 3.0
     """Seconds between estimates."""
@@ -46,73 +47,80 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds over which scores are averaged; ten times as long within one song, with a model that has an embedding."""
 
     lead: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.35
-    """How far another genre must be ahead, in smoothed probability, before it is named instead (0-1)."""
+    """Difference in smoothed probability by which another genre must exceed the current one to replace it (0-1)."""
 
     silence: Annotated[float, Meta(ge=-120.0, le=0.0)] = -60.0
-    """Windows quieter than this, in dBFS, say nothing."""
+    """Level in dBFS below which a window is silence."""
 
     above_noise: Annotated[float, Meta(ge=0.0, le=60.0)] = 6.0
-    """Decibels over the room's noise floor at which sound begins."""
+    """Decibels above the noise floor of the room below which a window is silence."""
 
     certainty: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
-    """Least smoothed probability for a genre to be named (0-1); 0 takes the model's own."""
+    """Minimum smoothed probability of a named genre (0-1); 0 uses the threshold of the model."""
 
     tags: bool = True
-    """Say which tags, such as mood and instruments, fit best, where the model has tags."""
+    """Report the tags with the highest scores, such as mood and instruments, if the model has tags."""
 
 
 def listen(
     blocks: Iterable[Block],
-    model: GenreModel,
+    model: Model,
     settings: ListenerSettings,
     *,
     now: Now,
     monotonic: Callable[[], float] = boottime,
     synchronised: Callable[[], bool] = lambda: True,
     first: int = 0,
-    lost: float = 0.0,
+    dropped: float = 0.0,
     rate: int | None = None,
-    newer: Callable[[], GenreModel] | None = None,
-    beside: Callable[[Window, Estimate], None] | None = None,
+    current_model: Callable[[], Model] | None = None,
+    after_estimate: Callable[[Window, Estimate], None] | None = None,
     recent: RecentAudio | None = None,
 ) -> Iterator[Estimate | StatusEvent]:
-    """Name the genre of a stream of audio.
+    """Estimate the genre of a stream of audio.
 
     Args:
-        blocks: Mono audio at the model's sample rate in pieces of any length,
-            and holes where sound was missing.
-        model: What names genres.
-        settings: When to speak and how sure to be.
-        now: The wall clock.
-        monotonic: A clock in seconds that is never set.
-        synchronised: Whether the wall clock's date can be believed.
+        blocks: Mono audio at the model's sample rate in pieces of any length, and
+            gaps where audio is missing.
+        model: Classifies the windows.
+        settings: How often to estimate, and when to name a genre.
+        now: The wall clock, UTC.
+        monotonic: A monotonic clock in seconds.
+        synchronised: Whether the wall clock is synchronised.
         first: Sequence number of the first estimate.
-        lost: Seconds of sound that were lost before.
-        rate: Sample rate of the first blocks, where that is not the model's yet: then
-            a `RateChange` comes before any sound.
-        newer: Says which model hears the next window. One of another sample rate
-            begins with the `RateChange` to it. No window is lost over it and none
-            is heard by both.
-        beside: Is given each window with music, and its estimate once that was shown.
-        recent: Keeps the last seconds of the stream.
+        dropped: Seconds of audio lost before the first block.
+        rate: Sample rate of the first blocks, if it is not the rate of `model`; then
+            a `RateChange` must come before any audio.
+        current_model: Called after every window; returns the model for the next one. A
+            model with another sample rate takes over at the `RateChange` to its rate.
+            Every window is classified exactly once.
+        after_estimate: Called with each window that is not silence and its estimate,
+            after the consumer has processed the estimate.
+        recent: Receives every block, to keep the last seconds of the stream.
 
     Yields:
-        An estimate for every window, and a condition for every hole.
+        An estimate for every window, and a status event for every gap.
+
+    >>> from headnod.testing import FixedModel, ManualClock
+    >>> audio = np.random.default_rng(0).normal(0.0, 0.1, 44_100).astype(np.float32)
+    >>> audio *= np.repeat(np.linspace(1.0, 0.1, 20, dtype=np.float32), 2_205)
+    >>> model, clock = FixedModel([0.9, 0.1]), ManualClock()
+    >>> [estimate.genre for estimate in listen([audio], model, ListenerSettings(every=1.0), now=clock.now)]
+    ['jazz', 'jazz']
     """
-    front_end, classifier = model.front_end, WindowClassifier(model, settings)
+    front_end, classifier = model.manifest.front_end, WindowClassifier(model, settings)
     rate = rate or front_end.sample_rate
     size, every = round(front_end.window_samples * rate / front_end.sample_rate), round(settings.every * rate)
-    sequence, dropped = first, lost
+    sequence = first
 
     def recut() -> tuple[int, int]:
         nonlocal classifier
-        other = classifier.model if newer is None else newer()
-        if other is not classifier.model and other.front_end.sample_rate == rate:
-            classifier = classifier.succeeded_by(other)
-        return classifier.model.front_end.window_samples, classifier.model.front_end.hop
+        other = classifier.model if current_model is None else current_model()
+        if other is not classifier.model and other.manifest.front_end.sample_rate == rate:
+            classifier = classifier.with_model(other)
+        return classifier.window_size
 
-    cut = windows(blocks, size, every, grid=front_end.hop, rate=rate, recut=recut, recent=recent)
-    for window in cut:
+    for window in windows(blocks, size, every, grid=front_end.hop, rate=rate, recut=recut, recent=recent):
         if isinstance(window, RateChange):
             rate = window.rate
             continue
@@ -123,152 +131,149 @@ def listen(
             continue
         began = monotonic()
         result = classifier.classify(window)
-        made = monotonic()
+        ended = monotonic()
+        loudness = result.loudness
         estimate = Estimate(
             sequence=sequence,
             time=now(),
-            monotonic=round(made, 3),
-            seconds=round(window.end / rate, 3),
+            monotonic=round(ended, 3),
+            seconds=round((window.start + window.samples.size) / rate, 3),
             genre=result.genre,
-            confidence=_rounded(result.confidence),
+            confidence=round(result.confidence, 4),
             raw_genre=result.raw_genre,
-            raw_confidence=_rounded(result.raw_confidence),
-            scores={
-                label: _rounded(score) for label, score in zip(classifier.model.labels, result.scores, strict=True)
-            },
-            level=round(result.loudness.level, 1),
-            peak=round(result.loudness.peak, 1),
+            raw_confidence=round(result.raw_confidence, 4),
+            scores=result.scores,
+            level=round(loudness.level, 1),
+            peak=round(loudness.peak, 1),
             dropped=round(dropped, 2),
-            latency=round(1e3 * (made - began), 2),
+            latency=round(1e3 * (ended - began), 2),
             clock_synchronised=synchronised(),
-            state=_state(result.loudness),
+            state=State.DEAF if loudness.dead else State.CLIPPING if loudness.clipped > _CLIPPING else State.LISTENING,
             held_by=result.held_by,
             tags=result.tags,
             energy=result.energy,
-            model=classifier.model.manifest.id,
+            model=classifier.model_id,
         )
         yield estimate
-        if beside is not None and result.genre != SILENCE:
-            beside(window, estimate)
+        if after_estimate is not None and result.genre != SILENCE:
+            after_estimate(window, estimate)
         sequence += 1
 
 
 class WindowResult(NamedTuple):
-    """Classification of one window, before it becomes an `Estimate`."""
+    """Result of one window; the fields are those of `Estimate`, not rounded."""
 
-    genre: str
-    confidence: np.float32
-    scores: NDArray[np.float32]
-    raw_genre: str
-    raw_confidence: np.float32
     loudness: Loudness
     held_by: HeldBy
+    scores: dict[str, float]
     tags: dict[str, float]
-    energy: float | None
+    genre: str = SILENCE
+    confidence: float = 0.0
+    raw_genre: str = SILENCE
+    raw_confidence: float = 0.0
+    energy: float | None = None
 
 
 class WindowClassifier:
-    """What a window is, given those before it."""
+    """Classifies the windows of a stream one after another."""
 
-    def __init__(self, model: GenreModel, settings: ListenerSettings) -> None:
+    def __init__(self, model: Model, settings: ListenerSettings) -> None:
+        """Start without previous windows."""
+        manifest = model.manifest
+        front_end = manifest.front_end
         self.model, self._settings = model, settings
-        single = None if settings.smoothing else model.manifest.single
+        self.model_id = manifest.id
+        self.window_size = front_end.window_samples, front_end.hop
+        """Samples per window, and the grid of their starts in samples."""
+        self._answers, self._labels = model.answers, manifest.labels
+        self._silent_scores = dict.fromkeys(self._labels, 0.0)
+        self._tag_names = manifest.tags.names if manifest.tags and settings.tags else ()
+        single = None if settings.smoothing else manifest.single
         self._single = single is not None
-        certainty = settings.certainty or (single or model.manifest.rejection).certainty
         self._tracker = GenreTracker(
-            seconds=settings.smoothing, every=settings.every, lead=settings.lead, certainty=certainty
+            seconds=settings.smoothing,
+            every=settings.every,
+            lead=settings.lead,
+            threshold=settings.certainty or (single or manifest.rejection).certainty,
         )
         self._tags = RunningMean(seconds=settings.smoothing, every=settings.every)
-        self._noise, self._cache = NoiseFloor(every=settings.every), FrameCache(model.front_end)
-        self._meter = LoudnessMeter(model.front_end.window_samples, model.front_end.sample_rate)
-        self._steady = SteadyNoiseDetector(model.front_end)
+        self._noise, self._frames = NoiseFloor(every=settings.every), FrameCache(front_end)
+        self._meter = LoudnessMeter(front_end.window_samples, front_end.sample_rate)
+        self._steady_noise = SteadyNoiseDetector(front_end)
+        self._front_end = front_end
 
     def classify(self, window: Window) -> WindowResult:
         """Classify the next window."""
-        loudness = self._meter.read(window.samples)
+        loudness = self._meter.measure(window.samples)
         if loudness.level < self._settings.silence:
             self._noise.update(loudness.quietest)
             return self._silence(loudness, HeldBy.SILENCE)
-        mel = self._cache.mel(window)
-        if self._steady.detect(mel):
+        mel = self._frames.mel(window)
+        if self._steady_noise.detect(mel):
             self._noise.update(loudness.quietest)
             return self._silence(loudness, HeldBy.STEADY_NOISE)
-        # Only silence and steady noise are the room: steady music would be taken for its own noise floor.
+        # Only silence and steady noise update the noise floor: steady music would raise it to its own level.
         if loudness.level < self._noise.floor + self._settings.above_noise:
             return self._silence(loudness, HeldBy.SILENCE)
-        sound = self._sound(mel, loudness.onset)
-        if isinstance(sound, HeldBy):
-            return self._silence(loudness, sound)
-        said = self.model.predict(self.model.front_end.features(sound), single=self._single)
-        scores, chosen, sure = self._tracker.update(said.scores, said.embedding)
-        genre = self.model.answers[chosen] if sure else UNKNOWN
-        genres = scores[: len(self.model.labels)]
+        if loudness.onset >= self._front_end.hop:
+            sound = self._from_onset(mel, loudness.onset // self._front_end.hop)
+            if isinstance(sound, HeldBy):
+                return self._silence(loudness, sound)
+            mel = sound
+        prediction = self.model.predict(self._front_end.features(mel), single=self._single)
+        scores, kept, above_threshold = self._tracker.update(prediction.scores, prediction.embedding)
+        raw = int(prediction.scores.argmax())
+        genres = scores[: len(self._labels)]
+        held_by = HeldBy.NONE
+        if not above_threshold:
+            held_by = HeldBy.THRESHOLD
+        elif kept != int(scores.argmax()):
+            held_by = HeldBy.LEAD
+        elif kept >= len(self._labels):
+            held_by = HeldBy.NOT_MUSIC
+        genre = self._answers[kept] if above_threshold else UNKNOWN
         return WindowResult(
-            genre=genre,
-            confidence=genres.max() if genre == UNKNOWN else scores[chosen],
-            scores=genres,
-            raw_genre=self.model.answers[int(said.scores.argmax())],
-            raw_confidence=said.scores.max(),
             loudness=loudness,
-            held_by=self._held_by(scores, chosen, sure=sure),
-            tags=self._surest(said.tags),
-            energy=None if said.energy is None else round(said.energy, 3),
+            held_by=held_by,
+            scores={label: round(score, 4) for label, score in zip(self._labels, genres.tolist(), strict=True)},
+            genre=genre,
+            confidence=float(genres.max() if genre == UNKNOWN else scores[kept]),
+            raw_genre=self._answers[raw],
+            raw_confidence=float(prediction.scores[raw]),
+            tags=self._top_tags(prediction.tags) if prediction.tags is not None and self._tag_names else {},
+            energy=None if prediction.energy is None else round(prediction.energy, 3),
         )
 
     def reset(self) -> None:
-        """Discard the smoothed scores."""
+        """Discard the smoothed scores and tags, at a gap or at silence."""
         self._tracker.reset()
         self._tags.reset()
 
-    def succeeded_by(self, model: GenreModel) -> WindowClassifier:
-        """Another model's classifier, who knows the room and nothing of what this one's model said."""
+    def with_model(self, model: Model) -> WindowClassifier:
+        """A classifier with another model and this one's noise floor, without its smoothed scores."""
         successor = WindowClassifier(model, self._settings)
         successor._noise = self._noise
         return successor
 
-    def _held_by(self, scores: NDArray[np.float32], chosen: int, *, sure: bool) -> HeldBy:
-        if not sure:
-            return HeldBy.THRESHOLD
-        if chosen != int(scores.argmax()):
-            return HeldBy.LEAD
-        return HeldBy.NOT_MUSIC if chosen >= len(self.model.labels) else HeldBy.NONE
-
-    def _surest(self, tags: NDArray[np.float32] | None) -> dict[str, float]:
-        if tags is None or not self._settings.tags:
-            return {}
+    def _top_tags(self, tags: NDArray[np.float32]) -> dict[str, float]:
         averaged = self._tags.update(tags)
         best = np.argsort(-averaged, kind="stable")[:_TAGS]
-        return {self.model.tags[place]: round(float(averaged[place]), 3) for place in best}
+        return {self._tag_names[place]: round(float(averaged[place]), 3) for place in best}
 
-    def _sound(self, mel: Mel, onset: int) -> Mel | HeldBy:
-        """The sound to name, shape (frames, n_mels); what holds a genre back where it is too short by now.
+    def _from_onset(self, mel: Mel, first: int) -> Mel | HeldBy:
+        """The frames to classify if sound starts at frame `first`, shape (frames, n_mels), or the reason for silence.
 
-        Sound that begins within a window is heard as its own repetition, as a short file is.
+        The sound is repeated to the length of a window, like a short file.
         """
-        frames, first, held = len(mel), onset // self.model.front_end.hop, HeldBy.STARTING
-        if not first:
-            return mel
+        frames, held_by = len(mel), HeldBy.STARTING
         if frames - first >= _ENOUGH * frames:
-            begun = repeated(mel[first:], frames)
-            if not self._steady.detect(begun):
-                return begun
-            held = HeldBy.STEADY_NOISE
-        # What is far softer than a sudden bang may be music too, where music was heard before.
-        return held if self._tracker.empty else mel
+            sound = repeated(mel[first:], frames)
+            if not self._steady_noise.detect(sound):
+                return sound
+            held_by = HeldBy.STEADY_NOISE
+        # After music, the part before a sudden bang may be softer music.
+        return held_by if self._tracker.empty else mel
 
     def _silence(self, loudness: Loudness, held_by: HeldBy) -> WindowResult:
         self.reset()
-        zero, nothing = np.float32(0.0), np.zeros(len(self.model.labels), np.float32)
-        return WindowResult(SILENCE, zero, nothing, SILENCE, zero, loudness, held_by, {}, None)
-
-
-def _state(loudness: Loudness) -> State:
-    if loudness.dead:
-        return State.DEAF
-    if loudness.clipped > _CLIPPING:
-        return State.CLIPPING
-    return State.LISTENING
-
-
-def _rounded(score: np.float32) -> float:
-    return round(float(score), 4)
+        return WindowResult(loudness, held_by, self._silent_scores.copy(), {})

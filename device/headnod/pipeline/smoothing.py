@@ -1,4 +1,4 @@
-"""Smoothing: what was heard and said shortly before has a say in what is said now."""
+"""Smoothing of scores over time, and the choice of the genre that is shown."""
 
 from __future__ import annotations
 
@@ -15,27 +15,68 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEAST = 1e-6
+"""Lower limit of probabilities before the logarithm."""
 
 _SONG = 10.0
-"""How much longer than `listen.smoothing` scores are averaged within one song, where a new song is detected."""
+"""Ratio of the smoothing time within one song to `listen.smoothing`, if song changes are detected."""
 
 _FAR = 0.25
-"""Cosine distance of a window's embedding from the mean of its song, above which the window may be of another song."""
+"""Cosine distance between the embedding of a window and the mean of its song above which the
+window may belong to another song."""
 
 _APART = 3.0
-"""Seconds for which windows must stay that far, so that the last shares no sound with the first."""
+"""Seconds for which windows must exceed `_FAR`, so that the first and the last share no audio."""
 
 
 def log_mean(scores: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The mean of scores in the log domain, shape (labels,), summing to 1."""
-    return softmax(_evidence(np.stack(scores)).mean(axis=0))
+    """Mean of scores in the log domain, shape (answers,), summing to 1."""
+    return softmax(_log(np.stack(scores)).mean(axis=0))
 
 
-class Smoother:
-    """A running mean of scores in the log domain.
+def _log(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.log(np.maximum(scores, np.float32(_LEAST)))
 
-    Log scores add up like evidence: one confident window outweighs several
-    doubtful ones, and a genre that was once ruled out must earn its way back.
+
+class RunningMean:
+    """Exponentially weighted arithmetic mean.
+
+    >>> mean = RunningMean(seconds=12.0, every=3.0)
+    >>> [round(float(mean.update(np.array([value]))[0]), 2) for value in (1.0, 0.0, 0.0)]
+    [1.0, 0.38, 0.19]
+    """
+
+    def __init__(self, *, seconds: float, every: float) -> None:
+        """Average over `seconds` of values that are `every` seconds apart.
+
+        The time constant is seconds / 2: then the weights have the same mean age as
+        those of a plain mean over `seconds`.
+        """
+        self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
+        self._sum: NDArray[np.floating] | float = 0.0
+        self._weight = 0.0
+
+    @property
+    def empty(self) -> bool:
+        """There was no update since the start or the last reset."""
+        return self._weight == 0.0
+
+    def update(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Add values; returns the mean, of the same shape."""
+        self._sum = self._keep * self._sum + values
+        self._weight = self._keep * self._weight + 1.0
+        return np.asarray(self._sum / self._weight, np.float32)
+
+    def reset(self) -> None:
+        """Discard all values."""
+        self._sum = 0.0
+        self._weight = 0.0
+
+
+class Smoother(RunningMean):
+    """Exponentially weighted mean of scores in the log domain.
+
+    Log probabilities add up like evidence: one confident window outweighs several
+    uncertain ones, and a genre once ruled out needs several windows to return.
 
     >>> smoother = Smoother(seconds=12.0, every=3.0)
     >>> smoother.update(np.array([0.5, 0.5], np.float32)).round(2).tolist()
@@ -44,89 +85,41 @@ class Smoother:
     [0.8, 0.2]
     """
 
-    def __init__(self, *, seconds: float, every: float) -> None:
-        """Average over so many seconds of scores that come so often.
-
-        An exponential mean that weighs like a plain mean over `seconds` has a
-        time constant of half of that.
-        """
-        self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
-        self._sum: NDArray[np.floating] | float = 0.0
-        self._weight = 0.0
-
-    @property
-    def empty(self) -> bool:
-        """Nothing was heard yet, or since it last forgot."""
-        return self._weight == 0.0
-
     def update(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores smoothed with those before them, shape (labels,), summing to 1."""
-        self._sum = self._keep * self._sum + _evidence(scores)
-        self._weight = self._keep * self._weight + 1.0
-        return softmax(np.asarray(self._sum / self._weight, np.float32))
-
-    def reset(self) -> None:
-        """Start anew: what comes next has nothing to do with what was."""
-        self._sum = 0.0
-        self._weight = 0.0
-
-
-class RunningMean:
-    """A running arithmetic mean over about as many seconds as `Smoother` takes.
-
-    >>> mean = RunningMean(seconds=12.0, every=3.0)
-    >>> [round(float(mean.update(np.array([value]))[0]), 2) for value in (1.0, 0.0, 0.0)]
-    [1.0, 0.38, 0.19]
-    """
-
-    def __init__(self, *, seconds: float, every: float) -> None:
-        """Average over so many seconds of values that come so often."""
-        self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
-        self._sum: NDArray[np.floating] | float = 0.0
-        self._weight = 0.0
-
-    def update(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Values averaged with those before them, of the same shape."""
-        self._sum = self._keep * self._sum + values
-        self._weight = self._keep * self._weight + 1.0
-        return np.asarray(self._sum / self._weight, np.float32)
-
-    def reset(self) -> None:
-        """Start anew."""
-        self._sum = 0.0
-        self._weight = 0.0
+        """Add the scores of a window; returns smoothed scores, shape (answers,), summing to 1."""
+        return softmax(super().update(_log(scores)))
 
 
 class Hysteresis:
-    """The likeliest answer, kept until another is clearly ahead of it.
+    """Keeps the most probable answer until another exceeds it by a margin.
 
-    A threshold with hysteresis, as in a Schmitt trigger: between two genres that
-    are nearly as likely the display would change every few seconds.
+    Works like a Schmitt trigger: with two genres of almost equal probability, the
+    display would otherwise change every few seconds.
 
     >>> hysteresis = Hysteresis(lead=0.3)
-    >>> [hysteresis.of(np.array(scores)) for scores in ([0.6, 0.4], [0.4, 0.6], [0.3, 0.7])]
+    >>> [hysteresis.update(np.array(scores)) for scores in ([0.6, 0.4], [0.4, 0.6], [0.3, 0.7])]
     [0, 0, 1]
     """
 
     def __init__(self, *, lead: float) -> None:
-        """Change when another answer is ahead by so much in probability."""
+        """Switch to another answer if its probability is greater by `lead`."""
         self._lead = lead
         self._kept: int | None = None
 
-    def of(self, scores: NDArray[np.float32]) -> int:
-        """Place of the answer that stands, given the newest scores, (answers,)."""
+    def update(self, scores: NDArray[np.float32]) -> int:
+        """Index of the answer to show for the latest scores, shape (answers,)."""
         best = int(scores.argmax())
         if self._kept is None or scores[best] >= scores[self._kept] + self._lead:
             self._kept = best
         return self._kept
 
     def reset(self) -> None:
-        """The next answer is the likeliest one."""
+        """Accept the most probable answer next time."""
         self._kept = None
 
 
 class SongChangeDetector:
-    """Detects that another song has begun, by the embeddings of windows.
+    """Detects the start of another song by the embeddings of windows.
 
     >>> change = SongChangeDetector(seconds=120.0, every=3.0)
     >>> [change.update(np.array(window)) for window in ([1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9])]
@@ -134,16 +127,16 @@ class SongChangeDetector:
     """
 
     def __init__(self, *, seconds: float, every: float) -> None:
-        """Compare with the mean over so many seconds of windows that come so often."""
+        """Compare with the mean over `seconds` of windows that are `every` seconds apart."""
         self.windows = 1 + math.ceil(_APART / every)
-        """Windows in a row that must be far; the change is detected with the last of them."""
+        """Number of successive distant windows that make a change, which is detected at the last of them."""
         self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
         self._far: list[NDArray[np.floating]] = []
         self._sum: NDArray[np.floating] | None = None
         self._count = 0
 
     def update(self, embedding: NDArray[np.float32]) -> bool:
-        """Whether the latest `windows` windows, up to this one, are of another song than those before."""
+        """Whether the latest `windows` windows belong to another song than those before, shape (n,)."""
         length = float(np.linalg.norm(embedding))
         unit = embedding / length if length > 0 else embedding
         if self._sum is None or self._count < self.windows or not self._is_far(unit, self._sum):
@@ -159,7 +152,7 @@ class SongChangeDetector:
         return True
 
     def reset(self) -> None:
-        """Start anew."""
+        """Discard all embeddings."""
         self._far.clear()
         self._sum, self._count = None, 0
 
@@ -170,48 +163,56 @@ class SongChangeDetector:
 
 
 class Decision(NamedTuple):
-    """What stands after a window, given those before it."""
+    """Result of smoothing and hysteresis after a window."""
 
     scores: NDArray[np.float32]
-    """Smoothed, shape (answers,), summing to 1."""
+    """Smoothed scores, shape (answers,), summing to 1."""
 
     answer: int
-    """Place of the answer that is kept."""
+    """Index of the answer to show."""
 
-    sure: bool
-    """Some answer is certain enough."""
+    above_threshold: bool
+    """The greatest smoothed score reaches the threshold."""
 
 
 class GenreTracker:
-    """How one answer comes of many windows: smoothed, kept, and said only when certain enough.
+    """Smoothing, hysteresis and threshold: one answer from successive windows.
 
-    Listener and evaluation share it, so a figure of the one is a figure of the other.
+    The listener and the evaluation both use this class, so measured results hold for
+    the listener.
 
-    >>> tracker = GenreTracker(seconds=12.0, every=3.0, lead=0.3, certainty=0.5)
+    >>> tracker = GenreTracker(seconds=12.0, every=3.0, lead=0.3, threshold=0.5)
     >>> [tracker.update(np.array(scores, np.float32)).answer for scores in ([0.8, 0.2], [0.4, 0.6], [0.1, 0.9])]
     [0, 0, 1]
     """
 
-    def __init__(self, *, seconds: float, every: float, lead: float, certainty: float) -> None:
-        """Start with nothing heard; see `Smoother` and `Hysteresis`."""
+    def __init__(self, *, seconds: float, every: float, lead: float, threshold: float) -> None:
+        """Start without windows.
+
+        Args:
+            seconds: Smoothing time.
+            every: Seconds between windows.
+            lead: See `Hysteresis`.
+            threshold: Minimum smoothed probability of a named genre (0-1).
+        """
         self._smoother, self._hysteresis = Smoother(seconds=seconds, every=every), Hysteresis(lead=lead)
         self._song = Smoother(seconds=_SONG * seconds, every=every)
         self._change = SongChangeDetector(seconds=_SONG * seconds, every=every)
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=self._change.windows)
-        self._certainty = certainty
+        self._threshold = threshold
 
     @property
     def empty(self) -> bool:
-        """Nothing was heard yet, or since it last forgot."""
+        """There was no window since the start or the last reset."""
         return self._smoother.empty and self._song.empty
 
     def update(self, scores: NDArray[np.float32], embedding: NDArray[np.float32] | None = None) -> Decision:
-        """What stands now that a window has these scores, shape (answers,).
+        """Add the scores of a window, shape (answers,).
 
-        With an embedding a new song is detected, so scores are averaged over more of each song.
+        With an embedding, song changes are detected and scores are averaged over more of each song.
         """
         smoothed = self._smoother.update(scores) if embedding is None else self._within_song(scores, embedding)
-        return Decision(smoothed, self._hysteresis.of(smoothed), bool(smoothed.max() >= self._certainty))
+        return Decision(smoothed, self._hysteresis.update(smoothed), bool(smoothed.max() >= self._threshold))
 
     def _within_song(self, scores: NDArray[np.float32], embedding: NDArray[np.float32]) -> NDArray[np.float32]:
         self._recent.append(scores)
@@ -222,13 +223,9 @@ class GenreTracker:
         return [self._song.update(each) for each in self._recent][-1]
 
     def reset(self) -> None:
-        """What comes next has nothing to do with what was."""
+        """Discard all windows."""
         self._smoother.reset()
         self._song.reset()
         self._change.reset()
         self._recent.clear()
         self._hysteresis.reset()
-
-
-def _evidence(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.log(np.maximum(scores, np.float32(_LEAST)))

@@ -1,7 +1,7 @@
-"""Songs: estimates that belong together, cut where the genre changes.
+"""Segmentation of estimates into songs, by changes of the genre.
 
-Alone because history keeps songs and MQTT tells them: each feeds its own `SongSegmenter`
-with the same estimates and comes to the same songs.
+History and MQTT each have their own `SongSegmenter`; from the same estimates, both get the
+same songs.
 """
 
 from __future__ import annotations
@@ -14,62 +14,62 @@ import msgspec
 from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
 
 _SLACK = 60.0
-"""Seconds by which an estimate may be late after the one before it; a longer wait ends a song."""
+"""Maximum delay of an estimate in seconds; a longer one ends the song."""
 
 
 @dataclass(frozen=True)
 class SongSettings:
-    """What makes a song, in seconds of audio."""
+    """Limits of songs, in seconds of audio."""
 
     hold: float = 8.0
-    """Another genre must be named for so long to begin a song."""
+    """Time for which another genre must be named to start a song."""
 
     pause: float = 7.0
     """Silence longer than this ends a song."""
 
     doubt: float = 60.0
-    """A song whose genre was not named for so long is over."""
+    """Time without the genre of a song that ends it."""
 
     shortest: float = 15.0
-    """Songs that last less are not told."""
+    """Minimum duration; shorter songs are not reported."""
 
 
 class Song(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of music of one genre."""
+    """Successive music of one genre."""
 
     start: datetime
-    """When its genre was first named, UTC."""
+    """Time of the first estimate with the genre, UTC."""
 
     end: datetime
-    """When its genre was last named, UTC."""
+    """Time of the last estimate with the genre, UTC."""
 
     genre: str
     """A label of the model."""
 
     stability: float
-    """Share of its estimates that named its genre (0-1)."""
+    """Share of the estimates that name the genre (0-1)."""
 
     estimates: int
-    """Estimates from start to end, stray and doubtful ones included."""
+    """Number of estimates from start to end, with those of other genres or without one."""
 
     sequence: int = 0
-    """Sequence number of its first estimate."""
+    """Sequence number of the first estimate."""
 
     seconds: float = 0.0
-    """Its length in seconds of audio."""
+    """Duration in seconds of audio."""
 
     started_monotonic: float = 0.0
-    """`start` in seconds of a clock that is never set."""
+    """`start` in seconds of the monotonic clock."""
 
     ended_monotonic: float = 0.0
-    """`end` in seconds of a clock that is never set."""
+    """`end` in seconds of the monotonic clock."""
 
     clock_synchronised: bool = True
-    """False if its dates may be wrong: the clock had not been synchronised by its end."""
+    """False if the clock was not synchronised by the end, so that the dates may be wrong."""
 
 
-class _Run:
-    """Estimates from the first that names a genre to the last that does."""
+class _Segment:
+    """Estimates from the first to the last with one genre."""
 
     def __init__(self, first: Estimate) -> None:
         self.first = self.last = first
@@ -88,87 +88,86 @@ class _Run:
 
 
 class SongSegmenter:
-    """Cuts a stream of estimates into songs.
+    """Segments a stream of estimates into songs.
 
-    Lengths are measured in seconds of audio and never by the wall clock. A
-    song runs from the first to the last estimate that names its genre, so a
-    doubt at its end is not part of it, and songs never overlap.
+    Durations are measured in seconds of audio, not by the wall clock. A song lasts from
+    the first to the last estimate that names its genre, and songs never overlap.
     """
 
     def __init__(self, settings: SongSettings) -> None:
-        """Start with no song."""
+        """Start without estimates."""
         self._settings = settings
-        self._song: _Run | None = None
-        self._rival: _Run | None = None
-        self._before: Estimate | None = None
-        self._sounded = 0.0
+        self._song: _Segment | None = None
+        self._candidate: _Segment | None = None
+        self._previous: Estimate | None = None
+        self._last_sound = 0.0
 
     def update(self, estimate: Estimate) -> Song | None:
-        """Hear one estimate; gives the song that it ended, if it ended one worth telling.
+        """Add an estimate; returns the song that it ended, if any.
 
-        A stream that began anew ends a song too; a wall clock that was set does not.
+        A restart of the stream ends a song too; a change of the wall clock does not.
         """
         ended = self.finish() if self._breaks(estimate) else None
-        self._before = estimate
+        self._previous = estimate
         if estimate.genre != SILENCE:
-            self._sounded = estimate.seconds
-        for run in (self._song, self._rival):
-            if run is not None:
-                run.add(estimate)
+            self._last_sound = estimate.seconds
+        for segment in (self._song, self._candidate):
+            if segment is not None:
+                segment.add(estimate)
         if estimate.named:
             self._name(estimate)
-        return self._overtaken(estimate) or ended
+        return self._replaced(estimate) or ended
 
-    def interrupt(self, condition: StatusEvent) -> Song | None:
-        """Hear that nothing is heard: gives the song that this ended, if any; a few dropped samples end none."""
-        return None if condition.state is State.BEHIND else self.finish()
+    def interrupt(self, event: StatusEvent) -> Song | None:
+        """Add a status event; returns the song that it ended, if any. A few dropped samples do not end a song."""
+        return None if event.state is State.BEHIND else self.finish()
 
     def finish(self) -> Song | None:
-        """End the song here; gives it if it is worth telling."""
-        song, self._song, self._rival = self._song, None, None
-        self._before = None
-        return self._told(song)
+        """End the song here; returns it if it is long enough."""
+        song, self._song, self._candidate = self._song, None, None
+        self._previous = None
+        return self._completed(song)
 
     def _breaks(self, estimate: Estimate) -> bool:
-        if self._before is None:
+        if self._previous is None:
             return False
-        heard = estimate.seconds - self._before.seconds
-        passed = estimate.monotonic - self._before.monotonic
-        if heard < 0 or not 0 <= passed <= heard + _SLACK:
+        played = estimate.seconds - self._previous.seconds
+        passed = estimate.monotonic - self._previous.monotonic
+        if played < 0 or not 0 <= passed <= played + _SLACK:
             return True
-        return estimate.genre == SILENCE and estimate.seconds - self._sounded > self._settings.pause
+        return estimate.genre == SILENCE and estimate.seconds - self._last_sound > self._settings.pause
 
     def _name(self, estimate: Estimate) -> None:
         if self._song is None:
-            self._song = _Run(estimate)
+            self._song = _Segment(estimate)
         elif estimate.genre == self._song.first.genre:
-            self._rival = None
-        elif self._rival is None or estimate.genre != self._rival.first.genre:
-            self._rival = _Run(estimate)
+            self._candidate = None
+        elif self._candidate is None or estimate.genre != self._candidate.first.genre:
+            self._candidate = _Segment(estimate)
 
-    def _overtaken(self, estimate: Estimate) -> Song | None:
+    def _replaced(self, estimate: Estimate) -> Song | None:
         if self._song is None:
             return None
-        held = self._rival is not None and self._rival.seconds >= self._settings.hold
-        doubted = estimate.seconds - self._song.last.seconds > self._settings.doubt
-        if not held and not doubted:
+        held = self._candidate is not None and self._candidate.seconds >= self._settings.hold
+        expired = estimate.seconds - self._song.last.seconds > self._settings.doubt
+        if not held and not expired:
             return None
-        song, self._song, self._rival = self._song, self._rival, None
-        return self._told(song)
+        song, self._song, self._candidate = self._song, self._candidate, None
+        return self._completed(song)
 
-    def _told(self, run: _Run | None) -> Song | None:
-        if run is None or run.seconds < self._settings.shortest:
+    def _completed(self, segment: _Segment | None) -> Song | None:
+        if segment is None or segment.seconds < self._settings.shortest:
             return None
-        first, last = run.first, run.last
+        first, last = segment.first, segment.last
         return Song(
-            # Reckoned back from the end: the clock may have been set in between, and is right after it.
+            # Computed from the end, because the clock may have been set during the song and is right afterwards.
             start=last.time - timedelta(seconds=last.monotonic - first.monotonic),
             end=last.time,
             genre=first.genre,
-            stability=round(run.named / run.spanned, 4),
-            estimates=run.spanned,
+            stability=round(segment.named / segment.spanned, 4),
+            estimates=segment.spanned,
             sequence=first.sequence,
-            seconds=round(run.seconds, 3),
+            seconds=round(segment.seconds, 3),
             started_monotonic=first.monotonic,
             ended_monotonic=last.monotonic,
             clock_synchronised=last.clock_synchronised,

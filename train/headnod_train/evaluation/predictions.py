@@ -62,7 +62,7 @@ class Predictions:
 
     def shown(self, temperature: float, certainty: float) -> NDArray[np.intp]:
         """The genre that the listener would name after each window, -1 where none, shape (windows,)."""
-        shown = [said.answer if said.sure else -1 for said in self._said(temperature, certainty)]
+        shown = [said.answer if said.above_threshold else -1 for said in self._said(temperature, certainty)]
         return np.array([answer if answer < self.labels else -1 for answer in shown], np.intp)
 
     def kept(self, temperature: float) -> NDArray[np.intp]:
@@ -92,7 +92,7 @@ class Predictions:
 def naming_of(certainty: float) -> GenreTracker:
     """The listener's own way from scores to a name, as it comes, with a window every 3 s."""
     settings = ListenerSettings()
-    return GenreTracker(seconds=settings.smoothing, every=WINDOW_STEP_SECONDS, lead=settings.lead, certainty=certainty)
+    return GenreTracker(seconds=settings.smoothing, every=WINDOW_STEP_SECONDS, lead=settings.lead, threshold=certainty)
 
 
 def predict(
