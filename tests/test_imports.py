@@ -156,7 +156,7 @@ def test_the_front_end_imports_numpy_only(name, below):
         ("headnod.config.sections", {"headnod.address"}),
         (
             "headnod.config",
-            {"headnod.errors", "headnod.config.layers", "headnod.pipeline.listener", "headnod.config.sections"},
+            {"headnod.errors", "headnod.config.layers", "headnod.config.sections", "headnod.pipeline.listener"},
         ),
     ],
 )

@@ -1,25 +1,40 @@
-"""The installed services: which configuration, state folder and passwords belong together.
+"""The installed services: their configuration, state folder, passwords, and what their units allow them to do.
 
-The service gets its folders and passwords from systemd, by variables. A command that a person runs beside it has no
-such variables, and finds the same things by the place of the configuration.
+systemd passes folders and passwords to a service in variables. A command that a user runs
+has no such variables, and finds the same things by the path of the configuration.
 """
 
 from __future__ import annotations
 
+import grp
+import ipaddress
+import itertools
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from headnod.errors import AccessError
 
 CONFIGURATION, STATE, CREDENTIALS = Path("/etc/headnod"), Path("/var/lib"), Path("/etc/credstore")
-"""The folders of the services: configurations, state folders, and systemd's own store of passwords."""
+"""Folders of the configurations, of the state folders, and of systemd's credentials."""
+
+UNITS = Path("/etc/systemd/system")
+"""Folder of the units that scripts/install writes, and of the changes of `systemctl edit`."""
 
 MAIN = "headnod"
-"""The listener whose configuration is headnod.toml."""
+"""Name of the listener whose configuration is headnod.toml."""
 
 HISTORY_FILE = "history.sqlite"
-"""The database in the state folder."""
+"""Name of the database in the state folder."""
+
+_HOMES = ("/home", "/root", "/run/user")
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - those that PrivateTmp hides
+_LOCAL = ("link-local", "localhost", "multicast")
+_DYNAMIC_USERS = range(61_184, 65_520)
+"""User ids of services with DynamicUser."""
+
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @dataclass(frozen=True)
@@ -30,14 +45,14 @@ class Service:
     """`headnod`, or the NAME of its configuration `NAME.toml`."""
 
     configuration: Path
-    """Its configuration."""
+    """Configuration file."""
 
     state: Path
-    """Its state folder, which belongs to a user that systemd makes up."""
+    """State folder, owned by a dynamic user."""
 
     @property
     def unit(self) -> str:
-        """What systemd calls it."""
+        """Name of the unit."""
         return "headnod.service" if self.name == MAIN else f"headnod@{self.name}.service"
 
     def others(self, *, units: Path) -> list[Path]:
@@ -50,24 +65,24 @@ class Service:
         return [path for path in others if path.exists()]
 
     def password_files(self, kind: str) -> list[Path]:
-        """Where its password of a kind (`mqtt_password`, `dashboard_password`) may be, the first choice first."""
+        """Paths of a password (`mqtt_password` or `dashboard_password`), by precedence."""
         folder = self.configuration.parent
         own = [] if self.name == MAIN else [folder / f"{self.name}.{kind}"]
         return [*own, folder / kind, CREDENTIALS / f"headnod.{kind}"]
 
 
 def service_of(configuration: Path, *, folder: Path = CONFIGURATION, state: Path = STATE) -> Service | None:
-    """The service that a configuration belongs to; None if it is no service's.
+    """The service that a configuration belongs to, or None.
 
     >>> service_of(Path("/etc/headnod/kitchen.toml")).unit
     'headnod@kitchen.service'
 
     Args:
         configuration: The file, which need not exist.
-        folder: Where the configurations of services are.
-        state: Where their state folders are.
+        folder: Folder of the configurations.
+        state: Folder of the state folders.
     """
-    path = Path(os.path.abspath(configuration))  # noqa: PTH100 - a link stays what it is called
+    path = Path(os.path.abspath(configuration))  # noqa: PTH100 - links are not resolved
     if path.parent != folder or path.suffix != ".toml":
         return None
     name = path.stem
@@ -78,9 +93,9 @@ def path_exists(path: Path) -> bool:
     """Whether a file or folder exists.
 
     Raises:
-        AccessError: This user may not know.
+        AccessError: This user may not look into its folder.
     """
-    # Not Path.exists: whether it raises or says no where access is denied depends on the version of Python.
+    # Not Path.exists, which raises or returns False for denied access depending on the version of Python.
     try:
         path.stat()
     except PermissionError as error:
@@ -91,10 +106,10 @@ def path_exists(path: Path) -> bool:
 
 
 def readable_folder(path: Path) -> bool:
-    """Whether a folder exists; what it holds can be listed then.
+    """Whether a folder exists and can be listed.
 
     Raises:
-        AccessError: This user may not look into it.
+        AccessError: This user may not list it.
     """
     try:
         os.scandir(path).close()
@@ -106,5 +121,154 @@ def readable_folder(path: Path) -> bool:
 
 
 def denied(path: Path) -> AccessError:
-    """The error of a file or folder that this user may not use."""
+    """The error for a path that this user may not use."""
     return AccessError(f"{path}: permission denied")
+
+
+class Sandbox:
+    """The rights of one service, as far as a configuration depends on them."""
+
+    def __init__(self, unit: str, *, units: Path = UNITS) -> None:
+        """Read the unit and its drop-ins."""
+        self.unit = unit
+        name, at, rest = unit.partition("@")
+        instance = rest.removesuffix(".service") if at else ""
+        template = f"{name}@.service" if at else unit
+        changes = [*(units / f"{template}.d").glob("*.conf"), *(units / f"{unit}.d").glob("*.conf")]
+        self.installed = (units / template).exists()
+        self._lines: list[tuple[str, str]] = []
+        for file in [units / template, *sorted(changes)]:
+            self._lines += _settings(file, instance)
+
+    def unreadable(self, path: Path) -> str:
+        """Why the service may not read a file, and the way out; empty if it may.
+
+        Raises:
+            AccessError: This user may not read the path's mode.
+        """
+        if f"{path.name}:{path}" in self._all("LoadCredential"):
+            return ""
+        if not self._visible(path) or not self._may_read(path):
+            return (
+                f"{self.unit} may not read it ('sudo systemctl edit {self.unit}': [Service], "
+                f"LoadCredential={path.name}:{path}; or, if it is no secret, put it into /etc/headnod and chmod a+r it)"
+            )
+        return ""
+
+    def unusable(self, path: Path) -> str:
+        """Why the service may not use a folder or a program, and the way out; empty if it may.
+
+        Raises:
+            AccessError: This user may not read the path's mode.
+        """
+        if self._visible(path) and self._may_read(path):
+            return ""
+        return f"{self.unit} may not use it (sudo chmod a+rX {path}; it sees no home folder and no /tmp)"
+
+    def unwritable(self, file: Path, state: Path) -> str:
+        """Why the service may not write a file, which may be absent, and the way out; empty if it may.
+
+        Raises:
+            AccessError: This user may not read the path's mode.
+        """
+        folder = file.parent
+        if folder.is_relative_to(state):
+            return ""
+        if not any(folder.is_relative_to(each.lstrip("-+")) for each in self._all("ReadWritePaths")):
+            return (
+                f"{self.unit} may write to {state} only (leave history.path empty, or 'sudo systemctl edit "
+                f"{self.unit}': [Service], ReadWritePaths={folder}, and let every user write there)"
+            )
+        for path in (file, folder):
+            if path_exists(path) and not self._may_write(path):
+                return (
+                    f"the user of {self.unit} may not write to {path} "
+                    f"(sudo chmod a+w {path}, or leave history.path empty)"
+                )
+        return ""
+
+    def unreachable(self, address: str) -> str:
+        """Why the service may not connect to an IP address, and the way out; empty if it may, and for a name."""
+        if "any" not in self._all("IPAddressDeny"):
+            return ""
+        try:
+            ip = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return ""
+        allowed = self._all("IPAddressAllow")
+        if any((ip.is_loopback, ip.is_link_local, ip.is_multicast)) and set(_LOCAL) <= set(allowed):
+            return ""
+        networks = [each for each in allowed if each[0].isalnum() and re.match(r"[0-9a-f:.]+(/|$)", each)]
+        if "any" in allowed or any(ip in ipaddress.ip_network(each, strict=False) for each in networks):
+            return ""
+        return (
+            f"{address} is outside of the local network, which {self.unit} may not leave "
+            f"('sudo systemctl edit {self.unit}': [Service], IPAddressAllow={address})"
+        )
+
+    def option(self, name: str) -> str:
+        """The value of an option of the service's command line; empty if absent."""
+        words = self._all("ExecStart")
+        return next((value for option, value in itertools.pairwise(words) if option == name), "")
+
+    def refused_port(self, port: int) -> str:
+        """Why the service may not listen at a port; empty if it may."""
+        try:
+            first = int(_UNPRIVILEGED.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            first = 1024
+        if port >= first or "CAP_NET_BIND_SERVICE" in self._all("AmbientCapabilities"):
+            return ""
+        return f"{self.unit} may not serve at port {port} (choose {first} or more, such as 8137)"
+
+    def _all(self, key: str) -> list[str]:
+        """The words of every line with this key; an empty assignment clears those before, as in systemd."""
+        words: list[str] = []
+        for found, value in self._lines:
+            if found == key:
+                words = [*words, *value.split()] if value else []
+        return words
+
+    def _visible(self, path: Path) -> bool:
+        hidden: list[str] = []
+        if (self._all("ProtectHome") or ["no"])[-1] not in {"no", "false", "read-only"}:
+            hidden += _HOMES
+        if (self._all("PrivateTmp") or ["no"])[-1] not in {"no", "false"}:
+            hidden += _TEMPORARY
+        return not any(path.is_relative_to(each) for each in hidden)
+
+    def _may_read(self, path: Path) -> bool:
+        groups = set(self._all("SupplementaryGroups"))
+        return all(_open_to_others(each, groups) for each in (path, *path.parents))
+
+    def _may_write(self, path: Path) -> bool:
+        groups = set(self._all("SupplementaryGroups"))
+        return _open_to_others(path, groups, write=True) and self._may_read(path.parent)
+
+
+def _open_to_others(path: Path, groups: set[str], *, write: bool = False) -> bool:
+    try:
+        found = path.stat()
+    except PermissionError as error:
+        raise denied(path) from error
+    if write and found.st_uid in _DYNAMIC_USERS:
+        return True
+    wanted = 0o1 if path.is_dir() else 0o4
+    wanted |= 0o2 if write else 0
+    try:
+        group = grp.getgrgid(found.st_gid).gr_name
+    except KeyError:
+        group = ""
+    mode = found.st_mode >> 3 if group in groups else found.st_mode
+    return mode & wanted == wanted
+
+
+def _settings(file: Path, instance: str) -> list[tuple[str, str]]:
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except PermissionError as error:
+        raise denied(file) from error
+    lines = (line.partition("=") for line in text.replace("\\\n", " ").splitlines() if not line.startswith(("#", ";")))
+    return [(key.strip(), value.strip().replace("%i", instance)) for key, equals, value in lines if equals]

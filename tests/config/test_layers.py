@@ -105,8 +105,8 @@ def test_other_variables_say_nothing(name):
         ("[leds.pins]\njazz = 'four'", ":1: leds.pins: expected `integer`, got `string`"),
         ("[log]\nlevel = 3", ":2: log.level: "),
         ("[model]\nname = 2026-11-22", ":2: model.name: expected `string`"),
-        ("leds = [3]", ": 'leds' stands outside a section"),
-        ("every = 3.0", ": 'every' stands outside a section (write it under one, such as [listen])"),
+        ("leds = [3]", ": 'leds' is outside of a section"),
+        ("every = 3.0", ": 'every' is outside of a section (write it under one, such as [listen])"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_by_line_and_key(path, text, complaint):

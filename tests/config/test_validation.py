@@ -18,10 +18,10 @@ from headnod.config import (
     ModelSection,
     MqttSection,
 )
-from headnod.config.validation import config_errors, ineffective_settings, service_errors
+from headnod.config.service_checks import service_errors
+from headnod.config.validation import config_errors, ineffective_settings
 from headnod.inference.manifest import MODEL
-from headnod.sandbox import Sandbox
-from headnod.service import service_of
+from headnod.service import Sandbox, service_of
 from support import installed_service
 from support.bundle_files import copied, flipped
 from support.history_database import remember

@@ -32,15 +32,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> int:
     """Listen, then print what was heard and a piece of configuration."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from headnod.audio.blocks import Gap, RateChange  # noqa: PLC0415
-    from headnod.audio.microphone import find_device  # noqa: PLC0415
-    from headnod.errors import AudioError  # noqa: PLC0415
-    from headnod.factory.source_factory import MICROPHONE, source  # noqa: PLC0415
-    from headnod.features.frontend import FrontEnd  # noqa: PLC0415
-    from headnod.pipeline.estimate import State  # noqa: PLC0415
-    from headnod.pipeline.level_meter import LevelMeter  # noqa: PLC0415
+    from headnod.audio.blocks import Gap, RateChange
+    from headnod.audio.microphone import find_device
+    from headnod.errors import AudioError
+    from headnod.factory.source_factory import MICROPHONE, source
+    from headnod.features.frontend import FrontEnd
+    from headnod.pipeline.estimate import State
+    from headnod.pipeline.level_meter import LevelMeter
 
     section = load_config(options, {("--device", "microphone", "device"): options.device}).config.microphone
     rate = FrontEnd().sample_rate
@@ -61,20 +61,20 @@ def run(options: argparse.Namespace) -> int:
     heard = meter.report()
     if options.json:
         proposal = {"device": device, "silence": heard.silence, "gain": heard.gain}
-        print(msgspec.json.encode({"heard": heard, "proposal": proposal}).decode())  # noqa: T201
+        print(msgspec.json.encode({"heard": heard, "proposal": proposal}).decode())
         return 0
-    print(  # noqa: T201
+    print(
         f"heard {heard.seconds:.0f} s: noise floor {heard.noise_floor:.0f} dBFS, loud moments {heard.loud:.0f} dBFS, "
         f"peak {heard.peak:.0f} dBFS, {heard.clipped:.2%} clipped"
     )
-    print(_advice(heard.gain, dead=heard.dead))  # noqa: T201
+    print(_advice(heard.gain, dead=heard.dead))
     if heard.silence is None:
-        print("silence: no quiet moment was heard, so it stays as it is (turn the music off for half of the time)")  # noqa: T201
-    print("\n# for /etc/headnod/headnod.toml")  # noqa: T201
+        print("silence: no quiet moment was heard, so it stays as it is (turn the music off for half of the time)")
+    print("\n# for /etc/headnod/headnod.toml")
     if device:
-        print(f'[microphone]\ndevice = "{device}"')  # noqa: T201
+        print(f'[microphone]\ndevice = "{device}"')
     if heard.silence is not None:
-        print(f"[listen]\nsilence = {heard.silence:.1f}")  # noqa: T201
+        print(f"[listen]\nsilence = {heard.silence:.1f}")
     return 0
 
 

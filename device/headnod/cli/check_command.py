@@ -28,11 +28,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> int:
     """Print a line for every part."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from headnod.config.validation import service_errors  # noqa: PLC0415
-    from headnod.diagnostics import CheckResult, run_checks  # noqa: PLC0415
-    from headnod.errors import AccessError  # noqa: PLC0415
+    from headnod.config.service_checks import service_errors
+    from headnod.diagnostics import CheckResult, run_checks
+    from headnod.errors import AccessError
 
     flags = {
         ("--model", "model", "name"): options.model,
@@ -45,9 +45,9 @@ def run(options: argparse.Namespace) -> int:
     def tell(finding: CheckResult) -> None:
         finding = msgspec.structs.replace(finding, message=loaded.located(finding.message))
         if options.json:
-            print(msgspec.json.encode(finding).decode(), flush=True)  # noqa: T201
+            print(msgspec.json.encode(finding).decode(), flush=True)
         else:
-            print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {printable(finding.message)}", flush=True)  # noqa: T201
+            print(f"{_MARKS[finding.verdict]:<8} {finding.part:<14} {printable(finding.message)}", flush=True)
 
     tell(CheckResult("configuration", "well", values_set(loaded)))
     service = service_beside(options)

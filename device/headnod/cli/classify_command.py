@@ -34,15 +34,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> int:
     """Judge every file; one that cannot be heard is named and the others go on."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from headnod.audio.audio_file import audio_file  # noqa: PLC0415
-    from headnod.audio.interrupt import ctrl_c_later, uninterrupted  # noqa: PLC0415
-    from headnod.audio.playlist import expanded  # noqa: PLC0415
-    from headnod.errors import AudioError  # noqa: PLC0415
-    from headnod.inference.model import GenreModel  # noqa: PLC0415
-    from headnod.pipeline.classify import classify  # noqa: PLC0415
-    from headnod.resources import configured_model  # noqa: PLC0415
+    from headnod.audio.audio_file import audio_file
+    from headnod.audio.interrupt import ctrl_c_later, uninterrupted
+    from headnod.audio.playlist import expanded
+    from headnod.errors import AudioError
+    from headnod.inference.model import GenreModel
+    from headnod.pipeline.classify import classify
+    from headnod.resources import configured_model
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config
     model = GenreModel.load(configured_model(config.model.name))
@@ -64,11 +64,11 @@ def run(options: argparse.Namespace) -> int:
             failed += 1
             continue
         if options.json:
-            print(msgspec.json.encode(verdict).decode(), flush=True)  # noqa: T201
+            print(msgspec.json.encode(verdict).decode(), flush=True)
         else:
             short = "  short" if verdict.short else ""
             name, genre = padded(_shown(file), width), padded(printable(verdict.genre), 10)
-            print(f"{name}  {genre} {verdict.confidence:.2f}{short}", flush=True)  # noqa: T201
+            print(f"{name}  {genre} {verdict.confidence:.2f}{short}", flush=True)
     return 1 if failed else 0
 
 

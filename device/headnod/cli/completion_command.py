@@ -38,11 +38,11 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         MissingExtraError: shtab is not installed.
     """
     try:
-        import shtab  # noqa: PLC0415
+        import shtab
     except ImportError as error:
-        from headnod.errors import MissingExtraError  # noqa: PLC0415
-        from headnod.extras import how_to_install  # noqa: PLC0415
+        from headnod.errors import MissingExtraError
+        from headnod.extras import how_to_install
 
         message = f"completion needs shtab: {how_to_install('device')}"
         raise MissingExtraError(message) from error
-    print(shtab.complete(parser, options.shell))  # noqa: T201
+    print(shtab.complete(parser, options.shell))

@@ -22,7 +22,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run_show(options: argparse.Namespace) -> None:
     """Print every value with its origin."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     loaded = load_config(options)
     values = msgspec.to_builtins(loaded.config)
@@ -33,22 +33,25 @@ def run_show(options: argparse.Namespace) -> None:
             {"section": section, "key": key, "value": values[section][key], "origin": origin}
             for (section, key), origin in loaded.origins.items()
         ]
-        print(msgspec.json.encode(told).decode())  # noqa: T201
+        print(msgspec.json.encode(told).decode())
         return
     for (section, key), origin in loaded.origins.items():
         shown = msgspec.json.encode(values[section][key]).decode()
-        print(f"{section}.{key} = {shown:<24} # {origin}")  # noqa: T201
+        print(f"{section}.{key} = {shown:<24} # {origin}")
 
 
 def run_check(options: argparse.Namespace) -> int:
     """Print every refusal, or that there is none."""
-    import logging  # noqa: PLC0415
+    import logging
 
-    from headnod.config.validation import config_errors, ineffective_settings, service_errors  # noqa: PLC0415
-    from headnod.factory import output_factory  # noqa: PLC0415
-    from headnod.sandbox import Sandbox  # noqa: PLC0415
-    from headnod.service import readable_folder  # noqa: PLC0415
-    from headnod.updates.store import Store  # noqa: PLC0415
+    from headnod.config.service_checks import service_errors
+    from headnod.config.validation import config_errors, ineffective_settings
+    from headnod.factory import output_factory
+    from headnod.service import (
+        Sandbox,
+        readable_folder,
+    )
+    from headnod.updates.store import Store
 
     loaded, log = load_config(options), logging.getLogger(__name__)
     config, service = loaded.config, service_beside(options)
@@ -66,5 +69,5 @@ def run_check(options: argparse.Namespace) -> int:
         log.error("%s", line)
     if lines:
         return 78
-    print(f"the configuration is valid ({values_set(loaded)})")  # noqa: T201
+    print(f"the configuration is valid ({values_set(loaded)})")
     return 0

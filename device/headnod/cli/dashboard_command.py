@@ -20,18 +20,18 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> None:
     """Serve it until told to end."""
-    import contextlib  # noqa: PLC0415
-    import logging  # noqa: PLC0415
-    import random  # noqa: PLC0415
-    import time  # noqa: PLC0415
+    import contextlib
+    import logging
+    import random
+    import time
 
-    from headnod.config.validation import validate_dashboard  # noqa: PLC0415
-    from headnod.dashboard.event_stream import EventStream  # noqa: PLC0415
-    from headnod.dashboard.fleet import Fleet  # noqa: PLC0415
-    from headnod.dashboard.server import serve  # noqa: PLC0415
-    from headnod.dashboard.server_address import listen_at, url_of  # noqa: PLC0415
-    from headnod.factory.broker_factory import broker, client_id, topics  # noqa: PLC0415
-    from headnod.mqtt.client import MqttClient  # noqa: PLC0415
+    from headnod.config.validation import validate_dashboard
+    from headnod.dashboard.event_stream import EventStream
+    from headnod.dashboard.fleet import Fleet
+    from headnod.dashboard.server import serve
+    from headnod.dashboard.server_address import listen_at, url_of
+    from headnod.factory.broker_factory import broker, client_id, topics
+    from headnod.mqtt.client import MqttClient
 
     flags = {(f"--{key}", "dashboard", key): getattr(options, key) for key in ("host", "port")}
     config = load_config(options, flags).config

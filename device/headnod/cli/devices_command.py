@@ -27,20 +27,20 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> int:
     """Print them; exit status 1 if there is none."""
-    from headnod.audio.devices import find, listing  # noqa: PLC0415
+    from headnod.audio.devices import find, listing
 
     there = listing()
     found = there.devices
     for shut in there.closed:
         _log.warning("%s", printable(f"{shut.names[0]} {shut.reason}"))
     if options.json:
-        print(json.dumps([asdict(device) for device in found]))  # noqa: T201
+        print(json.dumps([asdict(device) for device in found]))
         return 0 if found else 1
     usual = find("", found, there.closed)
     for device in found:
         mark = "*" if device is usual else " "
         channels = "channel" if device.channels == 1 else "channels"
         also = f"  also {', '.join(device.others)}" if device.others else ""
-        print(printable(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} {channels}{also}"))  # noqa: T201
-    print("* is used if none is named")  # noqa: T201
+        print(printable(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} {channels}{also}"))
+    print("* is used if none is named")
     return 0

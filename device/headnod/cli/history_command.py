@@ -22,10 +22,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> None:
     """Print it, the oldest first."""
-    from headnod.factory.output_factory import history_path, state_beside  # noqa: PLC0415
-    from headnod.outputs.history.export import print_history  # noqa: PLC0415
-    from headnod.pipeline.estimate import utc_now  # noqa: PLC0415
-    from headnod.service import HISTORY_FILE, MAIN, STATE  # noqa: PLC0415
+    from headnod.factory.output_factory import history_path, state_beside
+    from headnod.outputs.history.export import print_history
+    from headnod.pipeline.estimate import utc_now
+    from headnod.service import HISTORY_FILE, MAIN, STATE
 
     section = load_config(options).config.history
     state = state_beside(section, service_beside(options)) or STATE / MAIN

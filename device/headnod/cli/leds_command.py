@@ -32,11 +32,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> None:
     """Write the picture and say where it is."""
-    from headnod.errors import HeadnodError  # noqa: PLC0415
-    from headnod.factory.output_factory import layout  # noqa: PLC0415
-    from headnod.inference.bundle_files import read_manifest  # noqa: PLC0415
-    from headnod.outputs.leds.preview import demonstration, write_preview  # noqa: PLC0415
-    from headnod.resources import configured_model  # noqa: PLC0415
+    from headnod.errors import HeadnodError
+    from headnod.factory.output_factory import layout
+    from headnod.inference.bundle_files import read_manifest
+    from headnod.outputs.leds.preview import demonstration, write_preview
+    from headnod.resources import configured_model
 
     flags = {
         ("--kind", "leds", "kind"): options.kind,
@@ -56,4 +56,4 @@ def run(options: argparse.Namespace) -> None:
     except OSError as error:
         message = f"{options.picture}: cannot be written: {error.strerror}"
         raise HeadnodError(message) from error
-    print(options.picture)  # noqa: T201
+    print(options.picture)

@@ -54,7 +54,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace) -> None:
     """Listen until the audio ends or somebody stops it."""
-    from headnod import runtime  # noqa: PLC0415
+    from headnod import runtime
 
     flags = {
         ("--model", "model", "name"): options.model,

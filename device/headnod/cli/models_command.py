@@ -74,10 +74,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run_list(options: argparse.Namespace) -> int:
     """Print installed and shipped models; exit status 1 if this user may not see the installed ones."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from headnod.resources import configured_model, models  # noqa: PLC0415
-    from headnod.updates.state import id_of, serial_of  # noqa: PLC0415
+    from headnod.resources import configured_model, models
+    from headnod.updates.state import id_of, serial_of
 
     config = load_config(options).config
     store = _readable_store(options, config)
@@ -97,16 +97,16 @@ def run_list(options: argparse.Namespace) -> int:
         mark = None if active is None else folder == active
         if options.json:
             row = {"model": model, "serial": serial, "origin": origin, "listens": mark, "folder": str(folder)}
-            print(msgspec.json.encode(row).decode())  # noqa: T201
+            print(msgspec.json.encode(row).decode())
         else:
-            print(printable(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}"))  # noqa: T201
+            print(printable(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}"))
     return int(store is None)
 
 
 def run_verify(options: argparse.Namespace) -> int:
     """Print what is in order and raise what is not; exit status 1 if an installed model may have been left out."""
-    from headnod.resources import models  # noqa: PLC0415
-    from headnod.updates.installer import inspect_bundle  # noqa: PLC0415
+    from headnod.resources import models
+    from headnod.updates.installer import inspect_bundle
 
     config = load_config(options).config
     store = _readable_store(options, config)
@@ -114,14 +114,14 @@ def run_verify(options: argparse.Namespace) -> int:
     named = {name: folder for folder in models() for name in (folder.name, folder.name.rpartition("-")[0])}
     path = store.path(stored) if store is not None and stored else named.get(options.bundle, Path(options.bundle))
     for line in inspect_bundle(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
-        print(printable(line), flush=True)  # noqa: T201
+        print(printable(line), flush=True)
     return int(store is None)
 
 
 def run_install(options: argparse.Namespace) -> None:
     """Verify, store, try and activate."""
-    from headnod.errors import BundleError, ConfigError  # noqa: PLC0415
-    from headnod.updates.bundle import LARGEST, read, split  # noqa: PLC0415
+    from headnod.errors import BundleError, ConfigError
+    from headnod.updates.bundle import LARGEST, read, split
 
     config = load_config(options).config
     if options.unsigned and config.model.keys:
@@ -147,8 +147,8 @@ def run_install(options: argparse.Namespace) -> None:
 
 def run_activate(options: argparse.Namespace) -> None:
     """Try it, and let it listen."""
-    from headnod.resources import find_model  # noqa: PLC0415
-    from headnod.updates.bundle import read  # noqa: PLC0415
+    from headnod.resources import find_model
+    from headnod.updates.bundle import read
 
     installer = _installer(options, load_config(options).config)
     name = installer.store.find(options.model)
@@ -166,23 +166,23 @@ def run_rollback(options: argparse.Namespace) -> None:
 def run_prune(options: argparse.Namespace) -> None:
     """Print what was removed."""
     for name in _installer(options, load_config(options).config).store.prune(options.keep):
-        print(f"removed {name}")  # noqa: T201
+        print(f"removed {name}")
 
 
 def run_shadow(options: argparse.Namespace) -> None:
     """Start, stop or report the shadow."""
-    from msgspec.structs import replace  # noqa: PLC0415
+    from msgspec.structs import replace
 
-    from headnod.errors import ConfigError  # noqa: PLC0415
-    from headnod.updates.shadow import agreement_text  # noqa: PLC0415
-    from headnod.updates.state import ShadowRequest  # noqa: PLC0415
-    from headnod.updates.store import Store  # noqa: PLC0415
+    from headnod.errors import ConfigError
+    from headnod.updates.shadow import agreement_text
+    from headnod.updates.state import ShadowRequest
+    from headnod.updates.store import Store
 
     store = Store(_state(options, load_config(options).config))
     if options.stop:
         store.change(lambda state: replace(state, shadow=None))
     elif options.model is None:
-        print(agreement_text(store))  # noqa: T201
+        print(agreement_text(store))
     else:
         name = store.find(options.model)
         if name is None:
@@ -190,13 +190,13 @@ def run_shadow(options: argparse.Namespace) -> None:
             raise ConfigError(message)
         request = ShadowRequest(name, options.every)
         store.change(lambda state: replace(state, shadow=request))
-        print(f"{options.model} runs as the shadow: 'headnod models shadow' shows how often they agree")  # noqa: T201
+        print(f"{options.model} runs as the shadow: 'headnod models shadow' shows how often they agree")
 
 
 def _state(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:
-    from headnod.errors import ConfigError  # noqa: PLC0415
-    from headnod.factory.output_factory import state_beside  # noqa: PLC0415
-    from headnod.service import MAIN, STATE, readable_folder  # noqa: PLC0415
+    from headnod.errors import ConfigError
+    from headnod.factory.output_factory import state_beside
+    from headnod.service import MAIN, STATE, readable_folder
 
     known: Path | None = options.state or state_beside(config.history, service_beside(options))
     place = known or STATE / MAIN
@@ -209,9 +209,9 @@ def _state(options: argparse.Namespace, config: Config, *, reading: bool = False
 
 def _readable_store(options: argparse.Namespace, config: Config) -> Store | None:
     """The installed models; None, and one warning, if this user may not see them."""
-    from headnod.errors import AccessError  # noqa: PLC0415
-    from headnod.service import readable_folder  # noqa: PLC0415
-    from headnod.updates.store import Store  # noqa: PLC0415
+    from headnod.errors import AccessError
+    from headnod.service import readable_folder
+    from headnod.updates.store import Store
 
     try:
         store = Store(_state(options, config, reading=True))
@@ -224,17 +224,17 @@ def _readable_store(options: argparse.Namespace, config: Config) -> Store | None
 
 
 def _budget(config: Config) -> float:
-    from headnod.updates.manager import WINDOW_SHARE  # noqa: PLC0415
+    from headnod.updates.manager import WINDOW_SHARE
 
     return WINDOW_SHARE * config.listen.every
 
 
 def _installer(options: argparse.Namespace, config: Config) -> Installer:
-    from headnod.updates.installer import Installer  # noqa: PLC0415
+    from headnod.updates.installer import Installer
 
     def tell(progress: UpdateProgress) -> None:
         told = f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"
-        print(printable(told), flush=True)  # noqa: T201
+        print(printable(told), flush=True)
 
     model = config.model
     return Installer(_state(options, config), model.keys, tell, budget=_budget(config), windows=model.probation)

@@ -37,21 +37,21 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run_test(options: argparse.Namespace) -> int:
     """Print a line a step."""
-    import itertools  # noqa: PLC0415
-    import logging  # noqa: PLC0415
-    import random  # noqa: PLC0415
+    import itertools
+    import logging
+    import random
 
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from headnod.config.validation import broker_errors  # noqa: PLC0415
-    from headnod.errors import MissingExtraError  # noqa: PLC0415
-    from headnod.extras import how_to_install  # noqa: PLC0415
-    from headnod.factory.broker_factory import broker, client_id, topics  # noqa: PLC0415
-    from headnod.pipeline.estimate import utc_now  # noqa: PLC0415
+    from headnod.config.service_checks import broker_errors
+    from headnod.errors import MissingExtraError
+    from headnod.extras import how_to_install
+    from headnod.factory.broker_factory import broker, client_id, topics
+    from headnod.pipeline.estimate import utc_now
 
     try:
-        from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415
-        from headnod.mqtt.broker_test import Step, probe  # noqa: PLC0415
+        from headnod.factory.publisher_factory import example_messages
+        from headnod.mqtt.broker_test import Step, probe
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
@@ -66,26 +66,26 @@ def run_test(options: argparse.Namespace) -> int:
     steps = probe(reached, ours, written=example_messages(config), rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
     for step in itertools.chain(steps, (Step("service", "fault", located(options, each)) for each in refused)):
         if options.json:
-            print(msgspec.json.encode(step).decode(), flush=True)  # noqa: T201
+            print(msgspec.json.encode(step).decode(), flush=True)
         else:
-            print(f"{_MARKS[step.verdict]:<8} {step.step:<12} {printable(step.message)}", flush=True)  # noqa: T201
+            print(f"{_MARKS[step.verdict]:<8} {step.step:<12} {printable(step.message)}", flush=True)
         worst = max(worst, step.verdict == "fault")
     return worst
 
 
 def run_schema(_options: argparse.Namespace) -> None:
     """Print it."""
-    import json  # noqa: PLC0415
+    import json
 
-    from headnod.mqtt.schema import json_schema  # noqa: PLC0415
+    from headnod.mqtt.schema import json_schema
 
-    print(json.dumps(json_schema(), indent=2))  # noqa: T201
+    print(json.dumps(json_schema(), indent=2))
 
 
 def run_docs(options: argparse.Namespace) -> None:
     """Write the tables between their marks, and nothing else."""
-    from headnod.errors import ConfigError  # noqa: PLC0415
-    from headnod.mqtt.schema import documented  # noqa: PLC0415
+    from headnod.errors import ConfigError
+    from headnod.mqtt.schema import documented
 
     try:
         options.file.write_text(documented(options.file.read_text(encoding="utf-8")), encoding="utf-8")

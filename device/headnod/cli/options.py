@@ -45,8 +45,8 @@ def number_between(least: float, most: float) -> Callable[[str], float]:
 
 def service_beside(options: argparse.Namespace) -> Service | None:
     """The installed service whose configuration a command reads; None in the service itself, and for any other."""
-    from headnod.config.layers import CONFIG_FILE  # noqa: PLC0415
-    from headnod.service import service_of  # noqa: PLC0415
+    from headnod.config.layers import CONFIG_FILE
+    from headnod.service import service_of
 
     # A listener that a person sets by variables keeps its state where those say.
     if "STATE_DIRECTORY" in os.environ or "HEADNOD_HISTORY__PATH" in os.environ:
@@ -77,9 +77,9 @@ def located(options: argparse.Namespace, error: Exception) -> str:
 
 
 def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None) -> Loaded:
-    from headnod.config import load  # noqa: PLC0415
-    from headnod.config.layers import CONFIG_FILE, Value, environment_layer, file_layer, flag_layer  # noqa: PLC0415
-    from headnod.service import service_of  # noqa: PLC0415
+    from headnod.config import load
+    from headnod.config.layers import CONFIG_FILE, Value, environment_layer, file_layer, flag_layer
+    from headnod.service import service_of
 
     named = _named(options)
     layers = (
@@ -124,8 +124,8 @@ def explained(error: Exception) -> str:
 
 def way_out_of_denial() -> str:
     """What a person does where access was denied to this program."""
-    import shlex  # noqa: PLC0415
-    import shutil  # noqa: PLC0415
+    import shlex
+    import shutil
 
     if "CREDENTIALS_DIRECTORY" in os.environ:
         return "the service runs as a user of its own: let root 'chmod a+r' it"

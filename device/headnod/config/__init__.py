@@ -1,8 +1,8 @@
-"""The configuration: one frozen object, and where each value of it came from.
+"""The configuration: one frozen object, and the origin of each of its values.
 
-Four layers, each over the one before: what the code says, the file, the
-environment (`HEADNOD_SECTION__KEY`), the flags of the command line. A key that
-nobody knows is an error that names the nearest right one.
+Four layers, each over the one before: defaults, the file, the environment
+(`HEADNOD_SECTION__KEY`), the flags of the command line. An unknown key is an error
+that names the nearest known one.
 """
 
 from __future__ import annotations
@@ -47,39 +47,39 @@ _DEFAULT = "default"
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that can be set."""
+    """All settings."""
 
     listen: ListenerSettings = ListenerSettings()
-    """When to speak and how sure to be."""
+    """Interval, threshold and smoothing of estimates."""
 
     model: ModelSection = ModelSection()
-    """Which model listens."""
+    """The model, and updates of it."""
 
     microphone: MicrophoneSection = MicrophoneSection()
-    """What hears the room."""
+    """The audio input."""
 
     leds: tuple[LedsSection, ...] = (LedsSection(),)
     """Lights that show the scores; one section for each output."""
 
     history: HistorySection = HistorySection()
-    """What is remembered."""
+    """The history of estimates and songs."""
 
     dashboard: DashboardSection = DashboardSection()
     """The page that shows every listener of the broker."""
 
     mqtt: MqttSection = MqttSection()
-    """Who else is told."""
+    """The MQTT broker and topics."""
 
     log: LogSection = LogSection()
-    """What is told on stderr."""
+    """The log on stderr."""
 
     @property
     def brightness(self) -> float:
-        """Brightness of the lights (0-1): that of the first output."""
+        """Brightness of the first output of lights (0-1)."""
         return self.leds[0].brightness
 
     def with_brightness(self, level: float) -> Config:
-        """This configuration with all its lights so bright (0-1)."""
+        """This configuration with `level` (0-1) as the brightness of all lights."""
         outputs = tuple(msgspec.structs.replace(output, brightness=level) for output in self.leds)
         return msgspec.structs.replace(self, leds=outputs)
 
@@ -87,7 +87,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _SECTION_TYPES = {
     section.name: (get_args(section.type) or (section.type,))[0] for section in msgspec.structs.fields(Config)
 }
-"""The type of each section, or of its tables where there may be several."""
+"""The type of each section, or of its tables for an array of tables."""
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {name: kind.__struct_fields__ for name, kind in _SECTION_TYPES.items()}
 """Every key, by section."""
@@ -97,13 +97,13 @@ _TYPES = {name: {key.name: key.type for key in msgspec.structs.fields(kind)} for
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration with its history."""
+    """A configuration with the origins of its values."""
 
     config: Config
-    """What is in force."""
+    """The settings."""
 
     origins: Mapping[tuple[str, str], str]
-    """Where each value came from, by section and key; `leds.2` is the second table of `[[leds]]`."""
+    """Origin of each value by section and key; `leds.2` is the second table of `[[leds]]`."""
 
     @property
     def changed(self) -> int:
@@ -111,9 +111,9 @@ class Loaded:
         return sum(origin != _DEFAULT for origin in self.origins.values())
 
     def located(self, message: str) -> str:
-        """A refusal that begins with its setting, with the origin of the refused value before it; a flag replaces it.
+        """A message that begins with a setting, preceded by the origin of its value; a flag replaces the setting.
 
-        For a setting that is empty by default this is the origin of the first value of its section.
+        For a setting that is empty by default the origin of the first value of its section is used.
         """
         setting, _, fault = message.partition(": ")
         section, _, key = setting.rpartition(".")
@@ -127,33 +127,33 @@ class Loaded:
 
 
 def named_outputs(leds: tuple[LedsSection, ...]) -> Iterator[tuple[str, LedsSection]]:
-    """Each output of lights with the name that messages and origins give it: `leds`, `leds.2`, ..."""
+    """Each output of lights with its name in messages and origins: `leds`, `leds.2`, ..."""
     for number, output in enumerate(leds, 1):
         yield "leds" if number == 1 else f"leds.{number}", output
 
 
 def load(*layers: Layer) -> Loaded:
-    """Put layers over the defaults, later ones over earlier ones.
+    """Merge layers over the defaults, later ones over earlier ones.
 
     Raises:
-        ConfigError: A key is unknown, or a value cannot be. Its notes are the further ones.
+        ConfigError: A key is unknown or a value is invalid. Further errors are its notes.
     """
     merged = {place: value for layer in layers for place, value in layer.items()}
     nested: dict[str, dict[str, Any]] = {}
     refused: list[ConfigError] = []
-    strange: set[str] = set()
+    unknown: set[str] = set()
     for (section, key), value in merged.items():
-        if section in strange:
+        if section in unknown:
             continue
         try:
-            _known(section, key, value.origin)
+            _check_key(section, key, value.origin)
             if key:
                 nested.setdefault(section, {})[key] = _decoded(section.partition(".")[0], key, value)
         except ConfigError as error:
             refused.append(error)
             if section not in SECTIONS and not section.startswith("leds."):
-                strange.add(section)
-    # An unknown section has no table, and would be refused again.
+                unknown.add(section)
+    # Without unknown sections, which would be refused again.
     tables = _tables({place: value for place, value in merged.items() if place[0].partition(".")[0] in SECTIONS})
     config = _converted(nested, tables, merged, refused)
     if refused:
@@ -174,7 +174,7 @@ def load(*layers: Layer) -> Loaded:
 def _converted(
     nested: dict[str, dict[str, Any]], tables: tuple[str, ...], merged: Layer, refused: list[ConfigError]
 ) -> Config:
-    """The configuration without the values that are refused, each of which is added to `refused`."""
+    """The configuration without its invalid values, each of which adds an error to `refused`."""
     while True:
         # Lists and tuples alike come out of TOML as lists.
         single = {section: keys for section, keys in nested.items() if section in SECTIONS and section != "leds"}
@@ -184,51 +184,51 @@ def _converted(
             section, key, refusal = _refusal(error, nested, tables, merged)
             refused.append(refusal)
             if nested.get(section, {}).pop(key, None) is None:
-                # No value of its own to leave out: a default, or a whole section.
+                # The error is of a default or of a whole section, so that nothing can be left out.
                 raise refused[0] from None
 
 
 def _refusal(
     error: msgspec.ValidationError, nested: Mapping[str, Mapping[str, Any]], tables: tuple[str, ...], merged: Layer
 ) -> tuple[str, str, ConfigError]:
-    """Section and key of a value that cannot be, and the error that names it with its origin."""
+    """Section and key of an invalid value, and the error that names it with its origin."""
     reason, _, path = str(error).partition(" - at `$.")
     section, _, key = path.rstrip("`").partition(".")
     if table := re.fullmatch(r"leds\[(\d+)\]", section):
         section = tables[int(table[1])]
     key = re.split(r"[.\[]", key)[0]
     if section and not key:
-        # A section that refuses one of its own values names the key first.
+        # The message of a section's own check begins with the key.
         key, _, reason = reason.partition(": ")
     origin = merged[section, key].origin if (section, key) in merged else "configuration"
     kind = _TYPES.get(section.partition(".")[0], {}).get(key)
     if get_origin(kind) is Literal:
         reason = _choices(nested[section][key], get_args(kind))
     message = f"{origin}: {section}.{key}: {_in_toml(reason[:1].lower() + reason[1:])}"
-    # A flag is usage, the rest is configuration: they have different exit statuses.
+    # Flags and configuration have different exit statuses.
     return section, key, (UsageError if origin.startswith("--") else ConfigError)(message)
 
 
 def _tables(merged: Layer) -> tuple[str, ...]:
-    """Sections of the outputs of lights, in their order: `leds`, `leds.2`, ...
+    """Names of the outputs of lights, in their order: `leds`, `leds.2`, ...
 
     Raises:
-        ConfigError: A variable sets an output after one that nothing sets.
+        ConfigError: A number is missing.
     """
-    set_ones = {section: value for (section, _), value in merged.items() if section.startswith("leds.")}
-    tables = ["leds", *sorted(set_ones, key=_number)]
+    numbered = {section: value for (section, _), value in merged.items() if section.startswith("leds.")}
+    tables = ["leds", *sorted(numbered, key=_number)]
     for number, table in enumerate(tables, 1):
         if _number(table) != number:
-            message = f"{set_ones[table].origin}: there is no output {number} of lights (number them 1, 2, 3)"
+            message = f"{numbered[table].origin}: there is no output {number} of lights (number them 1, 2, 3)"
             raise ConfigError(message)
     return tuple(tables)
 
 
 def _check_outputs(leds: tuple[LedsSection, ...], tables: tuple[str, ...], merged: Layer) -> None:
-    """Refuse outputs that share a wire.
+    """Refuse outputs that share a pin, an SPI device or a lamp.
 
     Raises:
-        ConfigError: Two do.
+        ConfigError: Two outputs do.
     """
     taken: dict[tuple[str, object], str] = {}
     for table, section in zip(tables, leds, strict=True):
@@ -256,7 +256,7 @@ def _number(table: str) -> int:
 
 
 def _choices(given: object, choices: tuple[object, ...]) -> str:
-    """Which values a key may have, and the nearest one, as TOML writes them."""
+    """The values that a key may have, and the nearest one, in TOML notation."""
     words = {str(choice).casefold(): choice for choice in choices}
     near = difflib.get_close_matches(str(given).casefold(), words, n=1)
     meant = f"; did you mean {_toml(words[near[0]])}?" if near else ""
@@ -277,7 +277,7 @@ def _in_toml(reason: str) -> str:
 def _decoded(section: str, key: str, value: Value) -> Any:  # noqa: ANN401 - any value of TOML
     if not value.text:
         return value.value
-    # A variable has no type: `7` is text for mqtt.node and a number for leds.count.
+    # The key decides: `7` is text for mqtt.node and a number for leds.count.
     return decoded(value.value, wanted=str if _is_text(_TYPES[section][key]) else None)
 
 
@@ -285,7 +285,7 @@ def _is_text(kind: Any) -> bool:  # noqa: ANN401 - an annotation
     return kind is str or (get_origin(kind) is Literal and all(isinstance(choice, str) for choice in get_args(kind)))
 
 
-def _known(section: str, key: str, origin: str) -> None:
+def _check_key(section: str, key: str, origin: str) -> None:
     name, dot, _ = section.partition(".")
     if name not in SECTIONS:
         message = f"{origin}: there is no section '{section}'{_nearest(section, SECTIONS)}"
@@ -300,8 +300,4 @@ def _known(section: str, key: str, origin: str) -> None:
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (there is {_listed(known)})"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    return f" (did you mean '{close[0]}'?)" if close else f" (there is {', '.join(known)})"

@@ -1,11 +1,12 @@
-"""Where settings come from: a file, the environment, the command line.
+"""Sources of settings: a TOML file, the environment, the command line, and credentials of systemd.
 
-Each gives values by section and key, with the place that each was written at,
-so that an error can send a person there.
+Each layer maps section and key to a value with its origin, so that an error can
+name the place where the value was written.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -13,26 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headnod.errors import ConfigAccessError, ConfigError
+from headnod.errors import AccessError, ConfigAccessError, ConfigError
+from headnod.service import path_exists
 
 CONFIG_FILE = Path("/etc/headnod/headnod.toml")
-"""Where the configuration of an installed headnod stands."""
+"""The configuration of an installed headnod."""
 
 _PREFIX = "HEADNOD_"
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value and where it came from."""
+    """One value and its origin."""
 
     value: Any
-    """The value, as it was written."""
+    """The value as it was written."""
 
     origin: str
     """`default`, a file with its line, an environment variable or a flag."""
 
     text: bool = False
-    """It is text whose type the key declares, as in an environment variable."""
+    """Whether it is text whose type the key declares, as in an environment variable."""
 
 
 Layer = Mapping[tuple[str, str], Value]
@@ -40,10 +43,10 @@ Layer = Mapping[tuple[str, str], Value]
 
 
 def file_layer(path: Path, *, required: bool) -> Layer:
-    """What a TOML file says.
+    """The settings of a TOML file.
 
     Raises:
-        ConfigError: It is absent though required, unreadable, or no TOML.
+        ConfigError: The file is unreadable or not TOML, or absent though required.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -56,16 +59,16 @@ def file_layer(path: Path, *, required: bool) -> Layer:
     except PermissionError as error:
         message = f"{path}: permission denied"
         raise ConfigAccessError(message) from error
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{path}: cannot be read: {error}"
-        raise ConfigError(message) from error
     except tomllib.TOMLDecodeError as error:
         message = f"{path}: is not TOML: {error}"
+        raise ConfigError(message) from error
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: cannot be read: {error}"
         raise ConfigError(message) from error
     layer = {}
     for section, number, keys in _tables(content):
         if not isinstance(keys, dict):
-            message = f"{path}: '{section}' stands outside a section (write it under one, such as [listen])"
+            message = f"{path}: '{section}' is outside of a section (write it under one, such as [listen])"
             raise ConfigError(message)
         place = _numbered(section, number)
         for key, value in keys.items():
@@ -75,22 +78,11 @@ def file_layer(path: Path, *, required: bool) -> Layer:
     return layer
 
 
-def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
-    """Each table with its section and, of those in double brackets, its number from 1."""
-    for section, value in content.items():
-        several = value if isinstance(value, list) and value else [value]
-        yield from ((section, number, each) for number, each in enumerate(several, 1))
-
-
-def _numbered(section: str, number: int) -> str:
-    return section if number == 1 else f"{section}.{number}"
-
-
 def environment_layer(environment: Mapping[str, str]) -> Layer:
-    """What variables such as `HEADNOD_LISTEN__EVERY=1.5` say.
+    """The settings of variables such as `HEADNOD_LISTEN__EVERY=1.5`.
 
     `HEADNOD_LEDS__2__COUNT` is a key of the second table of `[[leds]]`; without
-    a number it is one of the first.
+    a number it is a key of the first.
     """
     layer = {}
     for name, text in environment.items():
@@ -104,19 +96,19 @@ def environment_layer(environment: Mapping[str, str]) -> Layer:
 
 
 def flag_layer(flags: Mapping[tuple[str, str, str], Any]) -> Layer:
-    """What was said on the command line: value by flag, section and key; None is nothing."""
+    """The settings of the command line, from values by flag, section and key; None means not given."""
     return {(section, key): Value(value, flag) for (flag, section, key), value in flags.items() if value is not None}
 
 
 def decoded(text: str, *, wanted: type[str] | None = None) -> Any:  # noqa: ANN401 - any value of TOML
-    """The TOML value that a text spells, or else the text itself.
+    """The value of a text that is TOML, or else the text itself.
 
     >>> decoded("7"), decoded("7", wanted=str), decoded('"7"', wanted=str)
     (7, '7', '7')
 
     Args:
         text: The value of an environment variable.
-        wanted: `str` where the key is declared as text: then only a quoted string is decoded.
+        wanted: `str` for a key of that type: then only a quoted string is decoded.
     """
     try:
         found = tomllib.loads(f"value = {text}")
@@ -126,8 +118,83 @@ def decoded(text: str, *, wanted: type[str] | None = None) -> Any:  # noqa: ANN4
     return found["value"] if alone else text
 
 
+def readable_file(setting: str, name: str) -> Path | None:
+    """The file that a setting names, or the credential of that name where only that is readable.
+
+    systemd copies a file of `LoadCredential=NAME:FILE`, which only root may read, into a
+    folder of the service under the file's name, so the same setting works for both.
+
+    Args:
+        setting: Such as `mqtt.password_file`, for the error.
+        name: The value of the setting; empty gives None.
+
+    Raises:
+        ConfigError: The file exists, and this process may read neither it nor a credential of its name.
+    """
+    if not name:
+        return None
+    path = Path(name)
+    if os.access(path, os.R_OK):
+        return path
+    if (credential := systemd_credential(path.name)) is not None:
+        return credential
+    try:
+        there = path_exists(path)
+    except AccessError:
+        there = True
+    if not there:
+        return path
+    if _CREDENTIALS in os.environ:
+        message = (
+            f"{setting}: {path}: the service's user may not read it ('sudo systemctl edit' the service: [Service], "
+            f"LoadCredential={path.name}:{path}; or, if it is no secret, put it into /etc/headnod and chmod a+r it)"
+        )
+        raise ConfigError(message)
+    message = f"{setting}: {path}: permission denied"
+    raise ConfigAccessError(message)
+
+
+def systemd_credential(*names: str) -> Path | None:
+    """The first of these credentials of systemd that exists and is not empty."""
+    folder = os.environ.get(_CREDENTIALS)
+    for name in names if folder else ():
+        credential = Path(folder or "", name)
+        try:
+            # The unit sets an empty line where there is no password.
+            if credential.read_bytes().strip():
+                return credential
+        except OSError:
+            continue
+    return None
+
+
+def password_file(kind: str, setting: str, name: str) -> Path | None:
+    """The file with a password: the one that a setting names, or the credential of that kind, or None.
+
+    Args:
+        kind: `mqtt_password` or `dashboard_password`.
+        setting: The setting that may name the file.
+        name: The value of the setting.
+
+    Raises:
+        ConfigError: This process may not read it.
+    """
+    return readable_file(setting, name) or systemd_credential(kind, f"headnod.{kind}")
+
+
+def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
+    """Each table with its section and, for an array of tables, its number from 1."""
+    for section, value in content.items():
+        several = value if isinstance(value, list) and value else [value]
+        yield from ((section, number, each) for number, each in enumerate(several, 1))
+
+
+def _numbered(section: str, number: int) -> str:
+    return section if number == 1 else f"{section}.{number}"
+
+
 def _line(text: str, section: str, key: str, table: int) -> int:
-    """The line on which a key of the nth table of a section stands, 1 where it cannot be found."""
+    """The line of a key in the nth table of a section, 1 if it is not found."""
     inside, tables = False, 0
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(r"\s*\[\[?\s*([\w.-]+)", line):

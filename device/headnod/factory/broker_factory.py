@@ -10,7 +10,7 @@ import socket
 
 from headnod.address import split_address
 from headnod.config import MqttSection
-from headnod.config.credentials import password_file, readable_file
+from headnod.config.layers import password_file, readable_file
 from headnod.errors import ConfigError
 from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.topics import Topics, is_name
