@@ -1,102 +1,197 @@
-"""What was asked from afar, kept until the listener has a moment for it.
+"""Settings that a person changes by MQTT: threshold, brightness, pause and model.
 
-Alone because it stands between two threads: commands come on the link's, and only
-the main one may touch model, microphone and lights.
+Commands arrive on the MQTT client's thread and are applied by the main loop. What was set applies again after a
+restart, until it is set again, reset, or its value in the configuration changes: the last change counts.
 """
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.config import Config
-from headnod.inference.golden import load_checked
-from headnod.mqtt.payloads import HealthPayload, InfoPayload
+from headnod.files import write_atomically
 from headnod.pipeline.estimate import Now, State, StatusEvent
 from headnod.resources import find_model
 
-Change = Callable[[Config], Config]
-"""Makes of the configuration in force the one that was asked for."""
+if TYPE_CHECKING:
+    from headnod.mqtt.payloads import HealthPayload, InfoPayload
+
+SETTINGS_FILE = "settings.json"
+"""The file in the state folder."""
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+_log = logging.getLogger(__name__)
 
 
-class Controls:
-    """The listener, as far as commands may change it."""
+class InForce(NamedTuple):
+    """What the listener runs with."""
+
+    config: Config
+    """The configuration, with what was set by MQTT."""
+
+    paused: bool
+    """No estimates are made."""
+
+
+Change = Callable[[InForce], InForce]
+"""Makes the wanted settings from those in force."""
+
+
+class RemoteControls:
+    """Thread-safe queue of changes, filled by MQTT commands and emptied by the main loop."""
 
     def __init__(
         self,
         info: Callable[[], InfoPayload],
         health: Callable[[], HealthPayload],
-        activate: Callable[[str], None] | None = None,
+        activate: Callable[[str], None] | None,
         *,
         configured: Callable[[], Config],
-        paused: bool = False,
     ) -> None:
-        """Answer questions by these, and note everything else.
+        """Queue changes.
 
         Args:
-            info: What the listener is.
-            health: How it fares.
-            activate: Tries a model by name and lets it listen for good; without it,
-                where there is no place to remember that, it listens until the end.
-            configured: The configuration as it was read, to which a reset goes back.
-            paused: It is paused from the beginning.
+            info: Answers `request/info`.
+            health: Answers `request/health`.
+            activate: Tests a model by its name and activates it; None where no state folder can store that, then
+                the model listens until the listener ends.
+            configured: The configuration without what was set by MQTT, for a reset.
         """
         self.info, self.health, self._activate, self._configured = info, health, activate, configured
-        self.paused = paused
-        self._asked: queue.SimpleQueue[Change] = queue.SimpleQueue()
+        self._changes: queue.SimpleQueue[Change] = queue.SimpleQueue()
 
-    def taken(self) -> Iterator[Change]:
-        """What was asked since this was last called."""
-        while not self._asked.empty():
-            yield self._asked.get()
+    def take(self) -> Iterator[Change]:
+        """The changes since the last call."""
+        while not self._changes.empty():
+            yield self._changes.get()
 
     def threshold(self, certainty: float) -> None:
-        """Name a genre from this probability on (0-1); 0 takes the model's own."""
-        self._asked.put(lambda config: replace(config, listen=replace(config.listen, certainty=certainty)))
+        """Set the least probability of a named genre (0-1); 0 is the model's own."""
+        self._change(lambda config: replace(config, listen=replace(config.listen, certainty=certainty)))
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001 - as commands call it
-        """Make no estimates, or make them again."""
-        self.paused = paused
+        """Pause, or resume."""
+        self._changes.put(lambda in_force: in_force._replace(paused=paused))
 
     def brightness(self, level: float) -> None:
-        """Set the brightness of all lights (0-1)."""
-        self._asked.put(lambda config: config.with_brightness(level))
+        """Set the brightness of all LEDs (0-1)."""
+        self._change(lambda config: config.with_brightness(level))
 
     def reset(self) -> None:
-        """Go back to threshold and brightness of the configuration, and end a pause."""
-        self.paused = False
+        """Restore threshold and brightness of the configuration, and resume."""
 
-        def change(config: Config) -> Config:
+        def restored(config: Config) -> Config:
             configured = self._configured()
             listen = replace(config.listen, certainty=configured.listen.certainty)
             return replace(config, listen=listen, leds=configured.leds)
 
-        self._asked.put(change)
+        self.pause(False)
+        self._change(restored)
 
     def activate(self, model: str) -> None:
-        """Listen with this model, once its golden numbers agree."""
+        """Change to a model, once its golden numbers agree."""
         if self._activate is not None:
             self._activate(model)
             return
 
-        def change(config: Config) -> Config:
+        def changed(config: Config) -> Config:
+            from headnod.inference.golden import load_checked  # noqa: PLC0415 - few listeners have no state folder
+
             load_checked(find_model(model))
             return replace(config, model=replace(config.model, name=model))
 
-        self._asked.put(change)
+        self._change(changed)
+
+    def _change(self, change: Callable[[Config], Config]) -> None:
+        self._changes.put(lambda in_force: in_force._replace(config=change(in_force.config)))
 
 
-def hush(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Iterator[StatusEvent]:
-    """Let sound go by unheard.
+class ChangedValue(msgspec.Struct, frozen=True):
+    """A value that was set by MQTT."""
+
+    value: Share
+    """The value."""
+
+    configured: Share
+    """The value of the configuration at that time."""
+
+
+class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Content of the settings file; the configuration applies where a value is absent."""
+
+    paused: bool = False
+    """No estimates are made."""
+
+    certainty: ChangedValue | None = None
+    """`listen.certainty`."""
+
+    brightness: ChangedValue | None = None
+    """`leds.brightness`."""
+
+
+class SavedSettings:
+    """The settings file, which is replaced as a whole."""
+
+    def __init__(self, state_folder: Path | None) -> None:
+        """Read the file of a state folder; without one the settings last until the listener ends."""
+        self._folder = state_folder
+        self._path = state_folder / SETTINGS_FILE if state_folder is not None else None
+        self.settings = Settings() if self._path is None else _read(self._path)
+
+    def in_folder(self, state_folder: Path | None) -> SavedSettings:
+        """These settings, or those of another state folder."""
+        return self if state_folder == self._folder else SavedSettings(state_folder)
+
+    def applied(self, config: Config) -> InForce:
+        """The settings to run with; without a broker those of the configuration, because nobody could change them."""
+        if not config.mqtt.host:
+            return InForce(config, paused=False)
+        certainty, brightness = self.settings.certainty, self.settings.brightness
+        if certainty is not None and certainty.configured == config.listen.certainty:
+            config = replace(config, listen=replace(config.listen, certainty=certainty.value))
+        if brightness is not None and brightness.configured == config.brightness:
+            config = config.with_brightness(brightness.value)
+        return InForce(config, self.settings.paused)
+
+    def save(self, configured: Config, in_force: InForce) -> None:
+        """Save the difference between the configuration and what is in force."""
+        settings = Settings(
+            paused=in_force.paused,
+            certainty=_changed(configured.listen.certainty, in_force.config.listen.certainty),
+            brightness=_changed(configured.brightness, in_force.config.brightness),
+        )
+        if settings == self.settings:
+            return
+        self.settings = settings
+        if self._path is None:
+            return
+        try:
+            write_atomically(self._path, msgspec.json.encode(settings) + b"\n")
+        except OSError as error:
+            _log.warning("%s: %s (what was set by MQTT is lost when the listener ends)", self._path, error.strerror)
+
+
+def paused_events(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Iterator[StatusEvent]:
+    """Read a source without making estimates.
 
     Args:
-        blocks: Mono audio and holes.
-        rate: Samples per second.
-        every: Seconds between conditions, which say that the listener is paused and alive.
+        blocks: Mono audio and gaps.
+        rate: Sample rate of the first blocks in Hz.
+        every: Seconds between events.
         now: The wall clock.
+
+    Yields:
+        An event for each gap, and regularly one that the listener is paused.
     """
     passed = due = 0
     for block in blocks:
@@ -108,5 +203,19 @@ def hush(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Itera
             continue
         if passed >= due:
             due += round(every * rate)
-            yield StatusEvent(time=now(), state=State.PAUSED, message="asked to be quiet")
+            yield StatusEvent(time=now(), state=State.PAUSED, message="paused by MQTT")
         passed += block.size
+
+
+def _changed(configured: float, in_force: float) -> ChangedValue | None:
+    return None if in_force == configured else ChangedValue(in_force, configured)
+
+
+def _read(path: Path) -> Settings:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Settings)
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("%s: %s (the configuration applies; delete the file to end this warning)", path, error)
+        return Settings()

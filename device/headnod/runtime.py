@@ -1,7 +1,7 @@
-"""A listener put together and kept running, from its configuration.
+"""The running listener: its parts, built from the configuration, reloaded, and shut down.
 
-Alone because it is the one place that holds all the parts and replaces each of
-them while the others go on.
+Each part states the settings that it depends on. Start builds the parts in order on one exit stack, a reload rebuilds
+those whose settings changed, and shutdown unwinds the stack.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
@@ -30,243 +31,346 @@ from headnod.outputs import Sink, close_all, show_all
 from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
-from headnod.saved_settings import SavedSettings
+from headnod.remote_controls import InForce, RemoteControls, SavedSettings, paused_events
 from headnod.updates.manager import ModelManager
 from headnod.updates.shadow import ShadowRunner
 from headnod.updates.state import Agreement, UpdateProgress
 
 if TYPE_CHECKING:
-    from headnod.mqtt.client import MqttClient
     from headnod.mqtt.payloads import InfoPayload
     from headnod.mqtt.publisher import MqttPublisher
-    from headnod.remote_controls import Controls
+
+Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
 
 
 def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace: str | None) -> None:
-    """Listen until the audio ends, or for ever; SIGHUP reads the configuration again.
+    """Listen until the audio ends or the process is stopped; SIGHUP reads the configuration again.
 
     Args:
         read_config: Reads the configuration.
-        audio: `mic`, a file, the address of a web radio, `-` for raw samples on stdin, or None: then the
-            microphone; the demo clip where there is none, none was named and nothing records it.
+        audio: `mic`, a file, the address of a web radio, `-` for raw samples on stdin; None is the microphone, or the
+            demo clip where no microphone works, none was named and nothing records the estimates.
         view: `auto`, `plain`, `json` or `none`.
-        pace: `real` or `fast` for files; None leaves files fast and the demo real.
+        pace: `real` or `fast` for files; None plays files fast and the demo clip in real time.
 
     Raises:
         HeadnodError: The model, the audio or a setting cannot be used.
     """
     config = validate_listener(read_config())
-    hearing = audio or ""
-    if is_address(hearing):
-        hearing = shown(hearing)
+    title = audio or ""
+    if is_address(title):
+        title = shown(title)
     if audio is None:
         audio = microphone_or_demo(config.microphone, recorded=output_factory.recorded(config))
         if audio != MICROPHONE:
-            pace, hearing = pace or "real", f"demo clip {Path(audio).name}: no microphone"
-    with Runtime(config, audio, pace) as daemon, _hang_up() as hung_up:
-        daemon.add_views(view, hearing)
-        watched = sys.stdout.isatty()
-        while daemon.listen(until=hung_up) and daemon.sinks:
-            if watched and not sys.stdout.isatty():
-                # It was the terminal that hung up: nobody asked for anything to be read again.
+            pace, title = pace or "real", f"demo clip {Path(audio).name}: no microphone"
+    with Runtime(config, audio, pace) as runtime, _hang_up() as hung_up:
+        runtime.show_on_terminal(view, title)
+        terminal = sys.stdout.isatty()
+        while runtime.listen(until=hung_up) and runtime.sinks:
+            if terminal and not sys.stdout.isatty():
+                # The terminal was closed, which is no request to reload.
                 break
-            daemon.reload(lambda: validate_listener(read_config()))
+            runtime.reload(lambda: validate_listener(read_config()))
 
 
-@contextlib.contextmanager
-def _hang_up() -> Iterator[Callable[[], bool]]:
-    """Tells, once each, whether SIGHUP came since it was last asked."""
-    came = False
+class Part(Generic[Value]):
+    """A part of the runtime, rebuilt when the settings that it depends on change."""
 
-    def note(_signal: int, _frame: object) -> None:
-        nonlocal came
-        came = True
+    value: Value
 
-    def ask() -> bool:
-        nonlocal came
-        was, came = came, False
-        return was
+    def __init__(
+        self, depends_on: Callable[[Config], object], build: Callable[[Config], AbstractContextManager[Value]]
+    ) -> None:
+        """Declare a part; nothing is built.
 
-    former = signal.signal(signal.SIGHUP, note)
-    try:
-        yield ask
-    finally:
-        signal.signal(signal.SIGHUP, former)
+        Args:
+            depends_on: The settings, and other parts' values, that the part is built from.
+            build: Builds it; its context manager closes it.
+        """
+        self._depends_on, self._build = depends_on, build
+        self._stack = contextlib.ExitStack()
+        self._built_from: tuple[object, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the part is built."""
+        return bool(self._built_from)
+
+    def update(self, config: Config) -> bool:
+        """Build the part, or close and rebuild it if what it depends on changed; true if it was built."""
+        wanted = (self._depends_on(config),)
+        if wanted == self._built_from:
+            return False
+        self.__exit__(None, None, None)
+        self.value = self._stack.enter_context(self._build(config))
+        self._built_from = wanted
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._built_from = ()
+        self._stack.__exit__(kind, error, trace)
 
 
 class Runtime:
-    """The parts of a running listener, each replaced alone when its section changes."""
+    """A listener with all its parts."""
 
     def __init__(self, config: Config, audio: str, pace: str | None) -> None:
-        """Open everything that the configuration names.
+        """Build everything that the configuration names; what was built is closed if a part cannot be.
 
         Args:
             config: The configuration.
-            audio: `mic`, a file, or `-` for raw samples on stdin.
+            audio: `mic`, a file, the address of a web radio, or `-` for raw samples on stdin.
             pace: `real` or `fast` for files.
 
         Raises:
             HeadnodError: The model, the audio or a setting cannot be used.
         """
-        self._config, self._audio, self._pace, self._clock = config, audio, pace, Clock()
-        self._source = contextlib.ExitStack()
-        self._views: list[Sink] = []
-        self._lights: list[Sink] = []
-        self._history: list[Sink] = []
-        self._notify: list[Sink] = []
-        self._mqtt: list[Sink] = []
-        self._publisher: MqttPublisher | None = None
-        self._bundles: MqttClient | None = None
-        self._controls: Controls | None = None
-        state = output_factory.state_folder(config.history)
-        self._configured, self._kept = config, SavedSettings(state)
-        self._config = config = self._kept.applied(config)
+        self._audio, self._pace, self._clock = audio, pace, Clock()
         self._sequence, self._dropped = 0, 0.0
-        self._paused = self._kept.settings.paused and bool(config.mqtt.host)
-        self._manager = ModelManager(state, lambda: self._config)
-        self._manager.start()
-        self._model = self._manager.load(config)
-        self._shadow = ShadowRunner(self._manager.store, lambda: self._model, self._publish_agreement)
-        try:
-            self._blocks = self._open(config)
-            self._said = self._listen_anew()
-            self._lights = output_factory.leds(config.leds)
-            self._history = output_factory.history(config.history)
-            address = os.environ.get("NOTIFY_SOCKET")
-            self._notify = [SystemdNotifier(address)] if address else []
-            self._publish(config)
-        except BaseException:
-            self._close()
-            raise
+        self._view: tuple[str, str] | None = None
+        self._publisher: MqttPublisher | None = None
+        self._controls: RemoteControls | None = None
+        self._configured, self._saved = config, SavedSettings(_state_folder(config))
+        self._in_force = self._saved.applied(config)
+        self._store = Part(_state_folder, self._open_models)
+        self._models = Part(lambda config: (config.model, self._store.value), self._load_model)
+        self._shadow = Part(lambda _: self._store.value, self._open_shadow)
+        self._source = Part(self._source_settings, self._open_source)
+        self._notifier = Part(lambda _: None, lambda _: _sinks(_notifiers()))
+        self._history = Part(lambda config: config.history, lambda each: _sinks(output_factory.history(each.history)))
+        self._mqtt = Part(self._mqtt_settings, self._open_mqtt)
+        self._terminal = Part(lambda _: self._view, lambda _: _sinks(self._views()))
+        self._leds = Part(lambda config: config.leds, lambda config: _sinks(output_factory.leds(config.leds)))
+        self._events = Part(self._event_settings, self._open_events)
+        # Closed in reverse: first the LEDs, which a person looks at, last what the others use. The events are
+        # replaced last, so a part that cannot be rebuilt does not interrupt them.
+        self._parts: tuple[Part[Any], ...] = (
+            self._store,
+            self._models,
+            self._shadow,
+            self._source,
+            self._notifier,
+            self._history,
+            self._mqtt,
+            self._terminal,
+            self._leds,
+            self._events,
+        )
+        with contextlib.ExitStack() as stack:
+            for part in self._parts:
+                stack.enter_context(part)
+            self._apply(self._in_force)
+            self._stack = stack.pop_all()
 
-    def add_views(self, view: str, hearing: str) -> None:
-        """Take over the terminal, once nothing else can fail."""
-        self._views = output_factory.view(view, hearing)
+    def show_on_terminal(self, view: str, title: str) -> None:
+        """Show estimates on the terminal, once nothing else can fail.
+
+        Args:
+            view: `auto`, `plain`, `json` or `none`.
+            title: Name of the audio.
+        """
+        self._view = view, title
+        self._terminal.update(self._in_force.config)
 
     @property
     def sinks(self) -> list[Sink]:
-        """Everything that is shown something."""
-        return [*self._views, *self._lights, *self._history, *self._notify, *self._mqtt]
+        """All outputs that work."""
+        return [sink for part in self._outputs for sink in part.value]
 
     def listen(self, *, until: Callable[[], bool]) -> bool:
-        """Show what is heard; true if it was interrupted, false if the audio ended."""
-        # Not `for`: what is said may be said by another listener after a command.
-        while (each := next(self._said, None)) is not None:
-            self._views = show_all(self._views, each)
-            self._show(each)
-            if isinstance(each, Estimate):
-                self._sequence, self._dropped = each.sequence + 1, each.dropped
-            self._manager.observe(each)
-            self._obey()
-            self._succeed()
+        """Show estimates and events; true if `until` interrupted it, false if the audio ended."""
+        # Not `for`: a command may replace the events.
+        while (event := next(self._events.value, None)) is not None:
+            self._show(event)
+            if isinstance(event, Estimate):
+                self._sequence, self._dropped = event.sequence + 1, event.dropped
+            self._models.value.observe(event)
+            self._apply_commands()
+            self._follow_activation()
             if until() or not self.sinks:
                 return True
         if not self._sequence:
-            least = self._model.front_end.window_samples / self._model.front_end.sample_rate
-            _log.warning("%s ended before its first %.1f s, so nothing was estimated", self._audio, least)
+            front_end = self._models.value.model.front_end
+            seconds = front_end.window_samples / front_end.sample_rate
+            _log.warning("%s ended before its first %.1f s, so nothing was estimated", self._audio, seconds)
         return False
 
     def reload(self, read_config: Callable[[], Config]) -> None:
-        """Read the configuration again, and keep the old one if the new one is wrong."""
-        for notify in self._notify:
-            if isinstance(notify, SystemdNotifier):
-                notify.reloading()
-        old, was = self._config, self._configured
+        """Read the configuration again; if it cannot be used, the old one stays in force."""
+        for sink in self._notifier.value:
+            if isinstance(sink, SystemdNotifier):
+                sink.reloading()
+        before = self._configured, self._saved, self._in_force
         try:
             self._configured = read_config()
-            self._become(self._kept.applied(self._configured))
+            self._saved = self._saved.in_folder(_state_folder(self._configured))
+            wanted = self._saved.applied(self._configured)
+            if self._in_force.paused and not wanted.config.mqtt.host:
+                _log.warning("the pause that was set by MQTT ends: without mqtt.host nobody could end it")
+            self._apply(wanted)
         except HeadnodError as error:
             _log.error("%s; the old configuration stays in force", error)
-            self._configured = was
-            self._become(old)
+            self._configured, self._saved, in_force = before
+            self._apply(in_force)
         else:
             _log.info("the configuration was read again")
 
-    def _become(self, new: Config) -> None:
-        """Replace the parts whose settings differ from those in force."""
-        model = self._model if new.model == self._config.model else self._manager.load(new)
-        old, self._config, self._model = self._config, new, model
-        if _opened_for(new, self._audio) != _opened_for(old, self._audio):
-            self._source.close()
-            self._blocks = self._open(new)
-        self._rate.wanted = model.front_end.sample_rate
-        if new.leds != old.leds:
-            close_all(self._lights)
-            self._lights = output_factory.leds(new.leds)
-        if new.history != old.history:
-            close_all(self._history)
-            self._history = output_factory.history(new.history)
-        if _reached_by(new) != _reached_by(old):
-            self._publish(new)
-        elif self._publisher is not None:
-            self._publisher.changed()
-        if self._paused and not new.mqtt.host:
-            _log.warning("the pause that was set by MQTT ends: without mqtt.host nobody could end it")
-            self._paused = False
-        # Last, so that what could not be had before it has interrupted nothing.
-        if self._made_of != (new.listen, self._blocks, self._paused):
-            self._said = self._listen_anew()
+    def _apply(self, wanted: InForce) -> None:
+        """Build or rebuild the parts whose settings differ from those in force.
 
-    def _succeed(self) -> None:
-        """Let another model listen, if one was activated or the present one failed."""
+        Raises:
+            HeadnodError: A part cannot be built.
+        """
+        self._in_force = wanted
+        rebuilt = [part for part in self._parts if part.update(wanted.config)]
+        self._rate.wanted = self._models.value.model.front_end.sample_rate
+        if self._publisher is not None and self._mqtt not in rebuilt:
+            self._publisher.changed()
+
+    def _apply_commands(self) -> None:
+        """Apply what was set by MQTT."""
+        if self._controls is None:
+            return
+        for change in self._controls.take():
+            before = self._in_force
+            try:
+                self._apply(change(before))
+            except HeadnodError as error:
+                _log.error("%s; a command by MQTT is not applied", error)
+                self._apply(before)
+        self._saved.save(self._configured, self._in_force)
+
+    def _follow_activation(self) -> None:
+        """Change to another model if it was activated or the present one failed."""
         try:
-            model = self._manager.poll(self._config)
+            if not self._models.value.poll(self._in_force.config):
+                return
         except HeadnodError as error:
-            _log.error("%s; the former model goes on", error)
+            _log.error("%s; the previous model goes on", error)
             return
-        if model is None:
-            return
-        self._model = model
-        # Blocks of the new rate begin with the last seconds, so that the next window is whole.
-        self._rate.wanted = model.front_end.sample_rate
+        # Blocks of the new rate begin with the last seconds, so the next window is complete.
+        self._rate.wanted = self._models.value.model.front_end.sample_rate
         if self._publisher is not None:
             self._publisher.changed()
 
-    def _publish(self, config: Config) -> None:
-        self._disconnect()
-        self._mqtt, self._publisher, self._controls = [], None, None
-        if config.mqtt.host:
-            from headnod.factory.publisher_factory import publisher  # noqa: PLC0415 - loads MQTT
+    @contextlib.contextmanager
+    def _open_models(self, config: Config) -> Iterator[ModelManager]:
+        with contextlib.closing(ModelManager(_state_folder(config), lambda: self._in_force.config)) as models:
+            models.start()
+            try:
+                yield models
+            except KeyboardInterrupt:
+                models.stop()
+                raise
+            except SystemExit as end:
+                if not end.code:
+                    models.stop()
+                raise
+            models.stop()
 
-            state = output_factory.state_folder(config.history)
-            activate = self._manager.activate if state is not None and config.model.installed else None
-            self._publisher, self._controls = publisher(
+    def _load_model(self, config: Config) -> AbstractContextManager[ModelManager]:
+        models = self._store.value
+        models.load(config)
+        # Only now may other threads ask for the model.
+        return contextlib.nullcontext(models)
+
+    def _open_shadow(self, _config: Config) -> AbstractContextManager[ShadowRunner]:
+        models = self._store.value
+        return contextlib.nullcontext(ShadowRunner(models.store, lambda: models.model, self._publish_agreement))
+
+    def _source_settings(self, config: Config) -> object:
+        if self._audio == MICROPHONE and not config.microphone.command:
+            return config.microphone, block_seconds(config.listen.every)
+        return config.microphone if self._audio in {MICROPHONE, STANDARD_INPUT} else None
+
+    def _open_source(self, config: Config) -> AbstractContextManager[Iterator[Block]]:
+        self._rate = OutputRate(self._models.value.model.front_end.sample_rate)
+        block = block_seconds(config.listen.every)
+        return source(self._audio, config.microphone, self._rate, self._pace, block=block)
+
+    def _mqtt_settings(self, config: Config) -> object:
+        return config.mqtt, config.model.keys, config.model.channel, config.model.installed, self._store.value
+
+    @contextlib.contextmanager
+    def _open_mqtt(self, config: Config) -> Iterator[list[Sink]]:
+        if not config.mqtt.host:
+            yield []
+            return
+        from headnod.factory.publisher_factory import bundle_client, publisher  # noqa: PLC0415 - loads MQTT
+
+        models, takes_models = self._models.value, config.model.installed and self._models.value.store is not None
+        with contextlib.ExitStack() as stack:
+            opened, controls = publisher(
                 config.mqtt,
                 self._info,
-                state,
-                activate,
+                _state_folder(config),
+                models.activate if takes_models else None,
                 clock=self._clock,
                 configured=lambda: self._configured,
-                paused=self._paused,
             )
-            self._mqtt = [self._publisher]
-            self._manager.connect(self._publish_progress)
-            self._receive_bundles(config)
+            stack.callback(close_all, [opened])
+            stack.callback(self._disconnect, models)
+            self._publisher, self._controls = opened, controls
+            models.connect(self._publish_progress)
+            if config.model.keys and takes_models:
+                stack.callback(bundle_client(config, models.install).close)
+            elif config.model.keys and config.model.installed:
+                _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
+            yield [opened]
 
-    def _receive_bundles(self, config: Config) -> None:
-        from headnod.factory.publisher_factory import bundle_client  # noqa: PLC0415 - loads MQTT
+    def _disconnect(self, models: ModelManager) -> None:
+        models.connect(None)
+        self._publisher = self._controls = None
 
-        if not config.model.keys or not config.model.installed:
-            return
-        if self._manager.store is None:
-            _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
+    def _event_settings(self, config: Config) -> object:
+        return config.listen, self._in_force.paused, self._source.value, self._shadow.value
+
+    def _open_events(self, config: Config) -> AbstractContextManager[Iterator[Estimate | StatusEvent]]:
+        blocks, models, shadow = self._source.value, self._models.value, self._shadow.value
+        if self._in_force.paused:
+            events: Iterator[Estimate | StatusEvent] = paused_events(
+                blocks, rate=self._rate.delivered, every=config.listen.every, now=utc_now
+            )
         else:
-            self._bundles = bundle_client(config, self._manager.install)
+            events = listen(
+                blocks,
+                models.model,
+                config.listen,
+                now=self._clock.now,
+                monotonic=self._clock.monotonic,
+                synchronised=self._clock.synchronised,
+                first=self._sequence,
+                dropped=self._dropped,
+                rate=self._rate.delivered,
+                current_model=lambda: models.model,
+                after_estimate=shadow.compare,
+                recent=shadow.recent,
+            )
+        return contextlib.nullcontext(events)
 
-    def _disconnect(self) -> None:
-        self._manager.connect(None)
-        if self._bundles is not None:
-            self._bundles.close()
-            self._bundles = None
-        close_all(self._mqtt)
+    def _views(self) -> list[Sink]:
+        return output_factory.view(*self._view) if self._view is not None else []
+
+    def _info(self) -> InfoPayload:
+        from headnod.factory.publisher_factory import info_of  # noqa: PLC0415
+
+        # One reference each: another thread may replace them meanwhile.
+        in_force, models = self._in_force, self._models.value
+        return info_of(in_force.config, models.snapshot(), paused=in_force.paused)
 
     def _publish_progress(self, progress: UpdateProgress) -> None:
         from headnod.factory.broker_factory import topics  # noqa: PLC0415
         from headnod.factory.publisher_factory import progress_payload  # noqa: PLC0415
 
-        publisher, where = self._publisher, topics(self._config.mqtt)
+        publisher, where = self._publisher, topics(self._in_force.config.mqtt)
         if publisher is not None:
             # A message about an unverified bundle must not replace the retained state of a model.
             publish = publisher.keep if progress.model or not progress.manifest else publisher.mention
@@ -279,96 +383,69 @@ class Runtime:
             from headnod.factory.broker_factory import topics  # noqa: PLC0415
             from headnod.factory.publisher_factory import agreement_payload  # noqa: PLC0415
 
-            where = topics(self._config.mqtt)
+            where = topics(self._in_force.config.mqtt)
             self._publisher.keep(where.shadow, agreement_payload(agreement, where))
 
-    def _info(self) -> InfoPayload:
-        from headnod.factory.publisher_factory import info_of  # noqa: PLC0415
+    @property
+    def _outputs(self) -> tuple[Part[list[Sink]], ...]:
+        outputs = self._terminal, self._leds, self._history, self._notifier, self._mqtt
+        return tuple(part for part in outputs if part.is_open)
 
-        return info_of(self._config, self._manager.snapshot(), paused=self._paused)
+    def _show(self, event: Estimate | StatusEvent) -> None:
+        for part in self._outputs:
+            part.value[:] = show_all(part.value, event)
 
-    def _obey(self) -> None:
-        """Do what was asked by MQTT."""
-        if self._controls is None:
-            return
-        for change in self._controls.taken():
-            old = self._config
-            try:
-                self._become(change(old))
-            except HeadnodError as error:
-                _log.error("%s; what was asked by MQTT is not done", error)
-                self._become(old)
-        if self._controls is not None and self._controls.paused != self._paused:
-            self._paused = self._controls.paused
-            self._said = self._listen_anew()
-            if self._publisher is not None:
-                self._publisher.changed()
-        if self._controls is not None:
-            self._kept.keep(self._configured, self._config, paused=self._paused)
-
-    def _listen_anew(self) -> Iterator[Estimate | StatusEvent]:
-        self._made_of = (self._config.listen, self._blocks, self._paused)
-        if self._paused:
-            from headnod.remote_controls import hush  # noqa: PLC0415 - it was asked by MQTT
-
-            return hush(self._blocks, rate=self._rate.delivered, every=self._config.listen.every, now=utc_now)
-        return listen(
-            self._blocks,
-            self._model,
-            self._config.listen,
-            now=self._clock.now,
-            monotonic=self._clock.monotonic,
-            synchronised=self._clock.synchronised,
-            first=self._sequence,
-            dropped=self._dropped,
-            rate=self._rate.delivered,
-            current_model=lambda: self._model,
-            after_estimate=self._shadow.compare,
-            recent=self._shadow.recent,
-        )
-
-    def _tell(self, state: State, message: str) -> None:
-        # Not the views: what they print is what was heard, from the first line to the last.
-        self._show(StatusEvent(time=utc_now(), state=state, message=message))
-
-    def _show(self, said: Estimate | StatusEvent) -> None:
-        self._lights, self._history, self._notify, self._mqtt = (
-            show_all(group, said) for group in (self._lights, self._history, self._notify, self._mqtt)
-        )
-
-    def _open(self, config: Config) -> Iterator[Block]:
-        self._rate = OutputRate(self._model.front_end.sample_rate)
-        block = block_seconds(config.listen.every)
-        return self._source.enter_context(source(self._audio, config.microphone, self._rate, self._pace, block=block))
+    def _show_status(self, state: State, message: str) -> None:
+        # Not on the terminal: that shows what the source gives, from its first line to its last.
+        event = StatusEvent(time=utc_now(), state=state, message=message)
+        for part in self._outputs:
+            if part is not self._terminal:
+                part.value[:] = show_all(part.value, event)
 
     def __enter__(self) -> Self:
-        self._tell(State.STARTING, "listening for the first window")
+        self._show_status(State.STARTING, "waiting for the first window")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Lights first: whoever stopped it looks at them."""
-        if error is None or isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not error.code):
-            self._manager.stop()
-        self._tell(State.STOPPING, "asked to end")
-        self._close()
-
-    def _close(self) -> None:
-        close_all([*self._lights, *self._views])
-        self._disconnect()
-        self._manager.close()
-        close_all([*self._history, *self._notify])
-        self._source.close()
+        self._show_status(State.STOPPING, "the listener was stopped")
+        self._stack.__exit__(kind, error, trace)
 
 
-def _reached_by(config: Config) -> object:
-    """What MQTT must be begun anew for."""
-    return config.mqtt, config.model.keys, config.model.channel, config.model.installed
+def _state_folder(config: Config) -> Path | None:
+    return output_factory.state_folder(config.history)
 
 
-def _opened_for(config: Config, audio: str) -> object:
-    """What the sound must be opened anew for; a file is what it is, whatever the microphone."""
-    if audio == MICROPHONE and not config.microphone.command:
-        return config.microphone, block_seconds(config.listen.every)
-    return config.microphone if audio in {MICROPHONE, STANDARD_INPUT} else None
+def _notifiers() -> list[Sink]:
+    address = os.environ.get("NOTIFY_SOCKET")
+    return [SystemdNotifier(address)] if address else []
+
+
+@contextlib.contextmanager
+def _sinks(sinks: list[Sink]) -> Iterator[list[Sink]]:
+    try:
+        yield sinks
+    finally:
+        close_all(sinks)
+
+
+@contextlib.contextmanager
+def _hang_up() -> Iterator[Callable[[], bool]]:
+    """A function that is true once after each SIGHUP."""
+    received = False
+
+    def note(_signal: int, _frame: object) -> None:
+        nonlocal received
+        received = True
+
+    def hung_up() -> bool:
+        nonlocal received
+        was, received = received, False
+        return was
+
+    previous = signal.signal(signal.SIGHUP, note)
+    try:
+        yield hung_up
+    finally:
+        signal.signal(signal.SIGHUP, previous)

@@ -6,9 +6,9 @@ import signal
 from msgspec.structs import replace
 
 from headnod.config import Config
+from headnod.remote_controls import InForce, SavedSettings
 from headnod.resources import demo_clip
 from headnod.runtime import Runtime
-from headnod.saved_settings import SavedSettings
 from support.listener_process import STARTING
 from support.mqtt_broker import Heard
 
@@ -51,11 +51,11 @@ def configured(state, host):
 
 def test_a_pause_outlives_a_reload_and_ends_where_there_is_no_broker_any_more(tmp_path, caplog, capsys):
     config = configured(tmp_path, "127.0.0.1")
-    SavedSettings(tmp_path).keep(config, config, paused=True)
-    with Runtime(config, str(demo_clip()), None) as daemon:
-        daemon.add_views("json", "")
+    SavedSettings(tmp_path).save(config, InForce(config, paused=True))
+    with Runtime(config, str(demo_clip()), None) as runtime:
+        runtime.show_on_terminal("json", "")
         for host, paused in (("127.0.0.1", True), ("localhost", True), ("", False)):
-            daemon.reload(lambda host=host: configured(tmp_path, host))
-            daemon.listen(until=lambda: True)
+            runtime.reload(lambda host=host: configured(tmp_path, host))
+            runtime.listen(until=lambda: True)
             assert ('"paused"' in capsys.readouterr().out.splitlines()[-1]) is paused
     assert "nobody could end it" in caplog.text

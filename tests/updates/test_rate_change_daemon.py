@@ -50,9 +50,9 @@ def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, insta
             installer.activation.roll_back("somebody asked for it")
         return False
 
-    with Runtime(config, str(clip), None) as daemon:
-        daemon.add_views("json", "")
-        assert not daemon.listen(until=until)
+    with Runtime(config, str(clip), None) as runtime:
+        runtime.show_on_terminal("json", "")
+        assert not runtime.listen(until=until)
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     estimates = [each for each in said if "genre" in each]
     labels = [len(each["scores"]) for each in estimates]
@@ -74,8 +74,8 @@ def test_a_shadow_of_another_rate_is_compared(config, clip, installer, caplog):
     caplog.set_level("INFO")
     taken = installer.install(good("2.0.0", serial=2, labels=("calm", "loud"), front_end=TAGGER))
     installer.store.change(lambda each: replace(each, shadow=ShadowRequest(taken, 1)))
-    with Runtime(config, str(clip), None) as daemon:
-        daemon.listen(until=lambda: False)
+    with Runtime(config, str(clip), None) as runtime:
+        runtime.listen(until=lambda: False)
     assert "fixed-2.0.0 agrees with fixed-0.1.0 on " in caplog.text
     assert "no shadow runs" not in caplog.text
     assert "the shadow failed" not in caplog.text

@@ -100,7 +100,7 @@ def test_a_listener_that_is_killed_twice_on_probation_begins_with_the_former_mod
         listener.ended(5.0)
         listener = listening(probation=1000)
     assert listener.until(is_estimate, STARTING)["model"] == "fixed-0.1.0"
-    assert "ended badly 2 times" in until_stage(heard, "rolled_back", "fixed-2.0.0")["message"]
+    assert "ended abnormally 2 times" in until_stage(heard, "rolled_back", "fixed-2.0.0")["message"]
 
 
 def test_where_updates_are_offered_home_assistant_starts_them(heard, listening):

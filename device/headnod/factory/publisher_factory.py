@@ -39,7 +39,7 @@ from headnod.mqtt.payloads import (
 from headnod.mqtt.queue import MessageQueue
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.pipeline.estimate import Estimate, State, utc_now
-from headnod.remote_controls import Controls
+from headnod.remote_controls import RemoteControls
 from headnod.resources import configured_model, models
 from headnod.updates.manager import ModelSnapshot
 from headnod.updates.state import Agreement, Stage, UpdateProgress, id_of, serial_of
@@ -79,8 +79,7 @@ def publisher(
     *,
     clock: Clock,
     configured: Callable[[], Config],
-    paused: bool,
-) -> tuple[MqttPublisher, Controls]:
+) -> tuple[MqttPublisher, RemoteControls]:
     """What publishes, begun, and what was asked of it from afar.
 
     Args:
@@ -90,7 +89,6 @@ def publisher(
         activate: Tries a model by name and lets it listen for good.
         clock: The clocks.
         configured: The configuration as it was read, to which a reset goes back.
-        paused: The listener is paused from the beginning.
 
     Raises:
         ConfigError: A name or a file of the section cannot be used.
@@ -117,7 +115,7 @@ def publisher(
     except BaseException:
         outbox.close()
         raise
-    controls = Controls(info, mqtt.health, activate, configured=configured, paused=paused)
+    controls = RemoteControls(info, mqtt.health, activate, configured=configured)
     mqtt.start(Commands(where, controls).handle)
     return mqtt, controls
 

@@ -91,6 +91,12 @@ class ModelManager:
         if self._worker is not None:
             self._worker.close()
 
+    @property
+    def model(self) -> GenreModel:
+        """The model that listens; `load` comes first."""
+        assert self._active is not None  # noqa: S101 - see above
+        return self._active[0]
+
     def snapshot(self) -> ModelSnapshot:
         """Active and stored models now.
 
@@ -107,7 +113,7 @@ class ModelManager:
             return ModelSnapshot(model.manifest, serial, (), None)
         return ModelSnapshot(model.manifest, serial, tuple(store.names()), store.offered(state))
 
-    def load(self, config: Config) -> GenreModel:
+    def load(self, config: Config) -> None:
         """Load the model that a configuration and the store name; one that failed before is tried again.
 
         Raises:
@@ -115,10 +121,10 @@ class ModelManager:
             ManifestError: The model of the configuration cannot be used.
         """
         self._broken = None
-        return self._load(config)
+        self._load(config)
 
-    def poll(self, config: Config) -> GenreModel | None:
-        """Load the active model if it is another one than that which listens; None if it is the same.
+    def poll(self, config: Config) -> bool:
+        """Load the active model if it is not the one that listens; false if it is.
 
         Raises:
             ConfigError: The configuration names no model.
@@ -127,12 +133,12 @@ class ModelManager:
         assert self._active is not None  # noqa: S101 - `load` comes first
         active = self._active_record(config)
         if (active.name if active is not None else None) == self._active[1]:
-            return None
-        model = self._load(config)
+            return False
+        self._load(config)
         if self._active[1] is not None:
             self._change("a crash would not be counted", Activation.record_change)
-        _log.info("%s is active", model.manifest.id)
-        return model
+        _log.info("%s is active", self.model.manifest.id)
+        return True
 
     def observe(self, event: Estimate | StatusEvent) -> None:
         """Check what the listener gives while the model is on probation, and roll it back if it fails."""
@@ -231,7 +237,7 @@ class ModelManager:
             active = ActiveModel(linked) if linked is not None else None
         return None if active is None or active.name == self._broken else active
 
-    def _load(self, config: Config) -> GenreModel:
+    def _load(self, config: Config) -> None:
         self._probation = None
         while self.store is not None and (active := self._active_record(config)) is not None:
             try:
@@ -244,10 +250,8 @@ class ModelManager:
                 health, every = model.manifest.health, config.listen.every
                 self._probation = Probation(health, windows=active.windows_left, every=every)
             self._active = model, active.name
-            return model
-        model = GenreModel.load(configured_model(config.model.name))
-        self._active = model, None
-        return model
+            return
+        self._active = GenreModel.load(configured_model(config.model.name)), None
 
     def _drop(self, name: str) -> None:
         """Roll back a model that cannot be loaded."""
