@@ -24,4 +24,4 @@ def refused(capsys, out, *arguments):
 
 
 def work(out):
-    return {path: path.stat().st_mtime_ns for path in out.with_name(f"{out.name}.work").glob("*.npz")}
+    return {path: path.stat().st_mtime_ns for path in out.with_name(f"{out.name}.work").glob("[!.]*.npz")}

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod_train.dataset.excerpts import excerpts_note, mark_excerpts
-from headnod_train.dataset.tracks import Track
+from headnod_train.dataset.tracks import Track, excerpts_note, mark_excerpts
 from support.dataset_import import imported
 
 PATTERNS = [
@@ -96,4 +95,4 @@ def test_import_keeps_pieces_on_one_side_and_says_so(music, out, capsys, seed):
     assert [len(found) for found in sides.values()] == [1] * 8
     assert set().union(*sides.values()) == {"train", "valid", "test"}
     told = capsys.readouterr().err
-    assert "24 files look like pieces of 8 tracks, such as blue/blues.0.0.wav and blue/blues.0.1.wav" in told
+    assert "24 files look like excerpts of 8 recordings, such as blue/blues.0.0.wav and blue/blues.0.1.wav" in told

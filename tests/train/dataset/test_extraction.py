@@ -77,7 +77,7 @@ def spoilt(folder, kind):
         ("text", "is not audio that can be read"),
         ("cut off", "is damaged after 3.7 s"),
         ("short", "lasts 2.0 s, a window needs 3.0 s"),
-        ("silent", "holds nothing but silence"),
+        ("silent", "contains only silence"),
     ],
 )
 def test_a_file_that_gives_no_row_says_why(tmp_path, kind, reason):
@@ -99,11 +99,11 @@ def test_log_mel_that_was_computed_before_is_kept_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        ({"mel": np.zeros((50, 128), np.float32)}, "no npz file with an array log_mel"),
+        ({"mel": np.zeros((50, 128), np.float32)}, "not an npz file with an array log_mel"),
         ({"log_mel": np.zeros((50, 64), np.float32)}, r"log_mel has shape (50, 64), it must be (38 or more, 128)"),
         ({"log_mel": np.zeros((20, 128), np.float32)}, "log_mel has shape (20, 128)"),
-        ({"log_mel": np.full((50, 128), np.nan, np.float32)}, "no decibels"),
-        ({"log_mel": np.array([{}], dtype=object)}, "no npz file"),
+        ({"log_mel": np.full((50, 128), np.nan, np.float32)}, "not decibels"),
+        ({"log_mel": np.array([{}], dtype=object)}, "not an npz file"),
     ],
 )
 def test_log_mel_that_does_not_fit_says_why(tmp_path, arrays, reason):

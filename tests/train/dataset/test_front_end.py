@@ -69,7 +69,7 @@ def test_fit_and_evaluate_refuse_it_by_name(archive, tmp_path, capsys):
     assert main(["fit", "--data", str(archive[1]), "--run", str(tmp_path / "run"), "--epochs", "1"]) == 1
     assert main(["evaluate", str(find_model("genre-1.0.0")), "--data", str(archive[1])]) == 1
     said = capsys.readouterr().err
-    assert said.count("was made by another front end: its sample_rate is 16000, the model's 22050") == 2
+    assert said.count("was computed by another front end: its sample_rate is 16000, the model's 22050") == 2
 
 
 def test_an_archive_without_a_word_of_its_front_end_trains_the_old_kind(music, out, tmp_path):
@@ -88,5 +88,5 @@ def test_an_archive_that_lies_about_its_front_end_is_refused(archive, tmp_path):
         kept = dict(arrays)
     for text in ("{", '{"sample_rate": 3}', "x" * 1000):
         np.savez_compressed(tmp_path / "bad.npz", **kept | {"front_end": np.array(text)})
-        with pytest.raises(ArchiveError, match=r"bad\.npz: is no log-mel archive, or damaged"):
+        with pytest.raises(ArchiveError, match=r"bad\.npz: is not a log-mel archive, or is damaged"):
             read_archive(tmp_path / "bad.npz", TAGGER)

@@ -66,8 +66,8 @@ def test_one_track_is_imported_and_its_loneliness_told(music, out, capsys):
     assert list(archive.splits) == ["train"]
     told = capsys.readouterr().err
     assert "there is one genre, 'jazz'" in told
-    assert "no track stands on side valid: quantise and pack need one" in told
-    assert "side train has 1 windows of 3 s, fewer than one training step takes (64)" in told
+    assert "no track is in split valid: quantise and pack need one" in told
+    assert "split train has 1 windows of 3 s, fewer than one training step takes (64)" in told
 
 
 def test_a_second_import_hears_only_what_is_new_or_changed(music, out, capsys):
@@ -77,7 +77,7 @@ def test_a_second_import_hears_only_what_is_new_or_changed(music, out, capsys):
     imported(out, folder)
     assert work(out) == first
     assert out.read_bytes() == before
-    assert "2 of 2 tracks were heard before" in capsys.readouterr().err
+    assert "2 of 2 tracks were extracted before" in capsys.readouterr().err
     former = read_archive(out, FrontEnd())
     music({"jazz/2.wav": 22})
     music({"jazz/3.wav": 3}, seconds=4.0)
@@ -130,5 +130,5 @@ def test_an_out_that_is_no_npz_or_the_source_itself_is_refused(capsys, music, ou
     imported(out, music({"jazz/1.wav": 1}))
     before = out.read_bytes()
     assert main(["import", str(out), "--out", str(out)]) == 1
-    assert "is what is to be imported" in capsys.readouterr().err
+    assert "is also the source of this import" in capsys.readouterr().err
     assert out.read_bytes() == before

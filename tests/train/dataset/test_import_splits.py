@@ -6,7 +6,7 @@ import soundfile
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.dataset.import_summary import remarks
+from headnod_train.dataset.importing import remarks
 from headnod_train.dataset.tracks import Collection
 from support.dataset_import import TUNES, imported, refused
 from support.tone_archive import tone_arrays
@@ -53,7 +53,7 @@ def test_given_sides_that_leak_are_refused_before_anything_is_heard(music, out, 
     rows = "".join(f"{folder}/{n}.wav,jazz,Miles,{side}\n" for n, side in ((1, "train"), (2, "valid")))
     table.write_text("path,genre,artist,split\n" + rows)
     lines = refused(capsys, out, table)
-    assert "artist 0 stands on two sides: train, valid, such as" in lines[0]
+    assert "artist 0 is in several splits: train, valid, such as" in lines[0]
     assert not out.with_name("out.npz.work").exists()
 
 
@@ -62,7 +62,7 @@ def test_given_sides_with_a_copy_on_both_are_refused(music, out, tmp_path, capsy
     table = tmp_path / "list.csv"
     rows = "".join(f"{folder}/{n}.wav,jazz,{side}\n" for n, side in ((1, "train"), (2, "valid"), (3, "valid")))
     table.write_text("path,genre,split\n" + rows)
-    assert "duplicate group 0 stands on two sides: train, valid" in refused(capsys, out, table)[-1]
+    assert "duplicate group 0 is in several splits: train, valid" in refused(capsys, out, table)[-1]
     table.write_text("path,genre,split\n" + rows.replace("2.wav,jazz,valid", "2.wav,jazz,unused"))
     assert list(imported(out, table).splits) == ["train", "unused", "valid"]
 
@@ -87,7 +87,7 @@ def test_the_way_out_of_archives_that_leak_together_is_the_one_that_is_named(mus
     arrays |= {"track": np.char.add("copy of ", arrays["track"]), "split": np.roll(arrays["split"], 1)}
     np.savez(two, **arrays)
     said = refused(capsys, out, one, two)[-1]
-    assert "stands on two sides" in said
+    assert "is in several splits" in said
     assert "split anew: import it with --valid 0.15 --test 0.15" in said
     archive = imported(out, one, two, "--valid", "0.15", "--test", "0.15")
     assert len(archive) == 24

@@ -6,7 +6,7 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.layouts import find_tracks, guess
-from headnod_train.dataset.split_lists import read_lists, sides_of
+from headnod_train.dataset.split import listed_splits, read_lists
 from headnod_train.dataset.tracks import CollectionError
 
 FMA = """\
@@ -73,7 +73,7 @@ def test_an_empty_genre_and_loose_files_are_noted(tmp_path):
     touch(tmp_path, "jazz/1.wav", "polka/readme.txt", "loose.wav")
     notes = " ".join(found(tmp_path).notes)
     assert "there is no genre 'polka'" in notes
-    assert "1 files lie beside the folders" in notes
+    assert "1 files beside the folders" in notes
 
 
 def test_fma_is_read_with_its_three_header_rows(tmp_path):
@@ -89,7 +89,7 @@ def test_fma_is_read_with_its_three_header_rows(tmp_path):
             ("000020", "Rock", "9", "4", "test"),
         ]
         reasons = [each.reason for each in collection.skipped]
-        assert "names no genre_top" in reasons[0]
+        assert "has no genre_top" in reasons[0]
         assert "track 99 is not in" in reasons[1]
 
 
@@ -98,8 +98,8 @@ def test_fma_is_read_with_its_three_header_rows(tmp_path):
     [
         ("", "no column track/genre_top"),
         (FMA.replace("genre_top", "genre"), "no column track/genre_top"),
-        (FMA + "x,1,2\n", "not FMA's tracks.csv, or damaged"),
-        (FMA + "7,1\n", "not FMA's tracks.csv, or damaged"),
+        (FMA + "x,1,2\n", "not FMA's tracks.csv, or is damaged"),
+        (FMA + "7,1\n", "not FMA's tracks.csv, or is damaged"),
     ],
 )
 def test_metadata_that_is_not_fmas_is_refused(tmp_path, content, complaint):
@@ -127,11 +127,11 @@ def test_a_csv_names_tracks_with_what_is_known_of_them(tmp_path):
     [
         (b"", "line 1: there is no column 'path'"),
         (b"path,mood\na.wav,blue\n", "line 1: there is no column 'genre' .it has 'path', 'mood'."),
-        (b"path,genre,genre\n", "line 1: column 'genre' stands there twice"),
+        (b"path,genre,genre\n", "line 1: column 'genre' is there twice"),
         (b"path,genre\na.wav,jazz\n,folk\n", "line 3, column 'path': is empty"),
         (b"path,genre\na.wav,\n", "line 2, column 'genre': is empty"),
         (b"path,genre\na.wav,jazz,oops\n", "line 2: has 3 fields, the header has 2"),
-        (b"path,genre,split\na.wav,jazz,dev\n", "line 2, column 'split': 'dev' is none of"),
+        (b"path,genre,split\na.wav,jazz,dev\n", "line 2, column 'split': 'dev' is not one of"),
         (b"path,genre,split\na.wav,jazz,train\nb.wav,jazz,\n", "line 3, column 'split': is empty"),
         (b"path,genre\na.wav,jazz\n\x81.wav,jazz\n", "line 3: byte 0x81 is not UTF-8 .save it as UTF-8."),
         (b'path,genre\n"a.wav,jazz\n', "line 2: "),
@@ -193,7 +193,7 @@ def test_a_file_that_is_listed_twice_with_one_genre_is_taken_once_and_told(tmp_p
 def test_a_path_on_a_drive_of_windows_is_refused_by_line(tmp_path):
     table = tmp_path / "list.csv"
     table.write_text("path,genre\nC:\\Music\\1.wav,rock\n")
-    with pytest.raises(CollectionError, match=r"line 2, column 'path': 'C:.*' is a path of Windows"):
+    with pytest.raises(CollectionError, match=r"line 2, column 'path': 'C:.*' is a Windows path"):
         found(table)
 
 
@@ -218,12 +218,12 @@ def test_fma_that_was_decoded_to_another_format_is_found(tmp_path):
     (tmp_path / "fma_metadata/tracks.csv").write_text(FMA)
     collection = found(touch(tmp_path / "fma_small", "000/000002.flac", "000/000010.MP3", "000/cover.mp3"))
     assert [track.genre for track in collection.tracks] == ["Hip-Hop", "Pop"]
-    assert "is not named as FMA's files are" in collection.skipped[0].reason
+    assert "is not named like a file of FMA" in collection.skipped[0].reason
 
 
 def test_a_layout_that_is_not_plain_is_asked_for(tmp_path):
     touch(tmp_path, "jazz/1.wav", "folk/2.npz")
-    with pytest.raises(CollectionError, match=r"may be folders or logmel \(say which with --layout folders\|logmel\)"):
+    with pytest.raises(CollectionError, match=r"may be folders or logmel \(name one with --layout folders\|logmel\)"):
         found(tmp_path)
     assert [track.name for track in found(tmp_path, "folders").tracks] == ["jazz/1.wav"]
 
@@ -231,8 +231,8 @@ def test_a_layout_that_is_not_plain_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("names", "layout", "complaint"),
     [
-        ([], None, "is no layout that is known"),
-        (["jazz/readme.txt"], "folders", "holds no music"),
+        ([], None, "has no known layout"),
+        (["jazz/readme.txt"], "folders", "contains no music"),
         (["jazz/1.wav"], "csv", "layout csv is a file"),
         (["jazz/1.wav"], "fma", "has no fma_metadata/tracks.csv"),
     ],
@@ -256,7 +256,7 @@ def lists(folder, **sides):
 
 def test_lists_put_tracks_on_sides_with_or_without_folder_and_ending(tmp_path):
     sides = read_lists(lists(tmp_path, train=["blues/blues.00000.wav", "gone"], valid=["jazz.00001", "folk/3.ogg"]))
-    placed, absent = sides_of(["blues.00000", "jazz.00001", "folk/3.mp3", "rock.00001"], sides)
+    placed, absent = listed_splits(["blues.00000", "jazz.00001", "folk/3.mp3", "rock.00001"], sides)
     assert placed == ["train", "valid", "valid", "unused"]
     assert absent == ["gone"]
 

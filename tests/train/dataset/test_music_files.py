@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod_train.dataset.music_files import AUDIO, OTHER_AUDIO, find_files, text_of
+from headnod_train.dataset.tracks import AUDIO, OTHER_AUDIO, find_files, path_text
 from support.dataset_import import imported, refused
 
 
@@ -26,7 +26,8 @@ def test_music_that_is_not_decoded_is_named_with_the_way_out(tmp_path, ending):
     found = find_files(lay(tmp_path, f"1{ending.upper()}", "2.wav"))
     assert [path.name for path in found.music] == ["2.wav"]
     assert (
-        told(found)[f"1{ending.upper()}"] == f"{ending} is not decoded (convert it: ffmpeg -i FILE{ending} FILE.flac)"
+        told(found)[f"1{ending.upper()}"]
+        == f"{ending} cannot be decoded (convert it: ffmpeg -i FILE{ending} FILE.flac)"
     )
 
 
@@ -37,7 +38,7 @@ def test_endings_are_either_decoded_or_not():
 def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
     found = find_files(lay(tmp_path, "1.wav", "cover.jpg", "a/cover.JPG", "README", "._1.wav", ".hidden/2.wav"))
     assert [path.name for path in found.music] == ["1.wav"]
-    assert found.others == {".jpg": 2, "no ending": 1}
+    assert found.others == {".jpg": 2, "no suffix": 1}
     assert not found.skipped
 
 
@@ -50,12 +51,15 @@ def test_links_to_files_and_folders_are_followed_and_each_folder_is_read_once(tm
     (folder / "gone.wav").symlink_to(tmp_path / "absent.wav")
     found = find_files(folder)
     assert [str(path.relative_to(folder)) for path in found.music] == ["2.wav", "3.wav", "linked/1.wav"]
-    assert told(found) == {"again": "is a link to a folder that is read already", "gone.wav": "is a link to nothing"}
+    assert told(found) == {
+        "again": "is a link to a folder that is read already",
+        "gone.wav": "is a link to a file that does not exist",
+    }
 
 
 def test_a_pipe_is_not_music(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
-    assert told(find_files(tmp_path)) == {"pipe.wav": "is not a plain file"}
+    assert told(find_files(tmp_path)) == {"pipe.wav": "is not a regular file"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
@@ -68,8 +72,8 @@ def test_a_folder_that_cannot_be_entered_is_named(tmp_path):
 
 
 def test_a_name_that_is_not_utf8_is_spelled_out():
-    assert text_of(Path(os.fsdecode(b"caf\xe9.wav"))) == r"caf\xe9.wav"
-    assert text_of(Path("日本/é.wav")) == "日本/é.wav"
+    assert path_text(Path(os.fsdecode(b"caf\xe9.wav"))) == r"caf\xe9.wav"
+    assert path_text(Path("日本/é.wav")) == "日本/é.wav"
 
 
 def test_import_uses_a_file_whose_name_is_not_utf8(music, out, capsys):
@@ -86,10 +90,10 @@ def test_import_counts_what_is_not_decoded_in_its_genre(music, out, capsys):
     lay(folder, "rock/2.ape", "rock/3.m4a", "rock/cover.jpg", "ambient/1.wv")
     imported(out, folder)
     told = capsys.readouterr()
-    assert f"skipped {folder / 'rock/2.ape'}: .ape is not decoded" in told.err
+    assert f"skipped {folder / 'rock/2.ape'}: .ape cannot be decoded" in told.err
     assert f"skipped {folder / 'rock/3.m4a'}: is not audio that can be read" in told.err
     assert f"{folder / 'ambient'}: none of its 1 files can be read, so there is no genre 'ambient'" in told.err
-    assert "1 files that are not audio were passed over (1 .jpg)" in told.err
+    assert "1 files that are not audio were ignored (1 .jpg)" in told.err
     skipped = {line.split("│")[1].strip(): line.split("│")[-3].strip() for line in told.out.splitlines() if "│" in line}
     assert skipped == {"ambient": "1", "jazz": "0", "rock": "2", "all": "3"}
 
@@ -100,4 +104,4 @@ def test_a_collection_of_nothing_that_is_decoded_says_so(tmp_path, out, capsys):
     assert line.startswith(
         f"headnod-train: {folder}: none of its 2 files can be read, such as {folder / 'jazz/1.wv'}: "
     )
-    assert line.endswith(".wv is not decoded (convert it: ffmpeg -i FILE.wv FILE.flac)")
+    assert line.endswith(".wv cannot be decoded (convert it: ffmpeg -i FILE.wv FILE.flac)")

@@ -44,7 +44,7 @@ def test_a_damaged_row_of_the_work_folder_is_named_and_then_heard_again(music, o
     damaged = next(iter(work(out)))
     damaged.write_bytes(b"not a row")
     assert main(["import", str(folder), "--out", str(out), "--jobs", "1"]) == 1
-    assert f"{damaged}: is gone or damaged (start again" in capsys.readouterr().err
+    assert f"{damaged}: is missing or damaged (start again" in capsys.readouterr().err
     assert out.read_bytes() == whole
     imported(out, folder)
     assert out.read_bytes() == whole
@@ -66,13 +66,13 @@ def test_an_import_that_is_interrupted_keeps_what_it_heard_and_goes_on(music, ou
         os.killpg(importing.pid, signal.SIGINT)
         said, told = importing.communicate(timeout=60)
     assert (importing.returncode, said) == (130, "")
-    assert told == "headnod-train: stopped; what was heard is kept; the same command goes on from there\n"
+    assert told == "headnod-train: stopped; extracted tracks are kept; the same command continues\n"
     assert not out.exists()
     kept = work(out)
     assert 3 <= len(kept) < 80
     assert len(imported(out, folder)) == 80
     assert kept.items() <= work(out).items()
-    assert f"{len(kept)} of 80 tracks were heard before" in capsys.readouterr().err
+    assert f"{len(kept)} of 80 tracks were extracted before" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_named_and_what_was_heard_is_kept(music, out):
@@ -87,7 +87,7 @@ def test_a_full_disk_is_named_and_what_was_heard_is_kept(music, out):
         preexec_fn=small, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert ended.returncode == 1
-    assert "out.npz.part: File too large (the archive that was there" in ended.stderr.splitlines()[-1]
+    assert "out.npz: File too large (an archive that existed before" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert len(work(out)) == 20
     assert sorted(path.name for path in out.parent.iterdir() if path.name.startswith(".")) == []

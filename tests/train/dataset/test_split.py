@@ -22,12 +22,12 @@ def archive(tracks, artists, splits):
 
 def test_an_artist_on_two_sides_is_named_with_both():
     leaking = archive(["a", "b"], [7, 7], ["train", "valid"])
-    with pytest.raises(LeakError, match="artist 7 stands on two sides: train, valid"):
+    with pytest.raises(LeakError, match="artist 7 is in several splits: train, valid"):
         refuse_leaks(leaking)
 
 
 def test_a_track_on_two_sides_is_named():
-    with pytest.raises(LeakError, match="track a stands on two sides"):
+    with pytest.raises(LeakError, match="track a is in several splits"):
         refuse_leaks(archive(["a", "a"], [-1, -1], ["train", "valid"]))
 
 
@@ -151,7 +151,7 @@ def test_what_is_tied_through_others_stays_together():
 def test_an_album_or_a_copy_on_two_sides_is_named_with_tracks(field, kind):
     plain = archive(["one", "two"], [-1, -1], ["train", "valid"])
     tied = dataclasses.replace(plain, **{field: np.array([4, 4], np.int32)})
-    with pytest.raises(LeakError, match=f"{kind} 4 stands on two sides: train, valid, such as one and two"):
+    with pytest.raises(LeakError, match=f"{kind} 4 is in several splits: train, valid, such as one and two"):
         refuse_leaks(tied)
 
 

@@ -65,9 +65,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         action="store_true",
         help="random split of 3 s segments, as many scripts do; every figure of it is too good, and labelled so",
     )
-    parser.set_defaults(
-        run=partial(_checked, parser), kept="what was heard is kept; the same command goes on from there"
-    )
+    parser.set_defaults(run=partial(_checked, parser), kept="extracted tracks are kept; the same command continues")
 
 
 def _checked(parser: argparse.ArgumentParser, options: argparse.Namespace, console: Console) -> None:
@@ -90,8 +88,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod.resources import find_model  # noqa: PLC0415
     from headnod_train.dataset import dask_backend, parallel  # noqa: PLC0415
     from headnod_train.dataset.assemble import SplitShares  # noqa: PLC0415
-    from headnod_train.dataset.import_summary import remarks, table  # noqa: PLC0415
-    from headnod_train.dataset.importing import import_music  # noqa: PLC0415
+    from headnod_train.dataset.importing import import_music, remarks, summary_table  # noqa: PLC0415
 
     front_end, given = FrontEnd(), (options.valid, options.test)
     if options.front_end is not None:
@@ -118,7 +115,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     )
     for remark in remarks(archive, collection, front_end):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    plain_console().print(table(archive, collection, front_end))
+    plain_console().print(summary_table(archive, collection, front_end))
     say(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
 
 

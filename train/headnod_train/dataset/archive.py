@@ -1,13 +1,16 @@
 """A log-mel archive: the features of a music collection, ready to train on.
 
 One npz file holds every track as 8-bit decibels on the front end's own frames,
-so a collection is read from disk in a second and no audio is needed again.
-docs/collections.md names its arrays.
+so a collection is read from disk in a second and needs no audio any more.
+docs/collections.md lists its arrays.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -16,79 +19,90 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import Features, FrontEnd, LogMel
+from headnod_train.storage import open_npz, replacing
 
 WINDOW_STEP_SECONDS = 3.0
-"""Seconds from one evaluated window of a track to the next."""
+"""Seconds from the start of one evaluated window of a track to the next."""
 
 BATCH_SIZE = 64
 """Windows in a training step."""
 
-UNKNOWN_ARTIST = -1
-"""The artist, album or duplicate group of a track of which nobody knows one, or that has none."""
+UNKNOWN = -1
+"""Number of the artist, album or duplicate group of a track that has none or an unknown one."""
+
+LEAKY = (
+    "LEAKY: segments of one track are in several splits, so these figures say nothing about music that the model "
+    "has not seen"
+)
+"""Shown with every figure of an archive whose rows were split at random."""
 
 
 class ArchiveError(HeadnodError, ValueError):
     """A log-mel archive cannot be used."""
 
 
+def _empty(dimensions: int) -> NDArray[np.int32]:
+    return np.empty((0,) * dimensions, np.int32)
+
+
 @dataclass(frozen=True)
 class Archive:
-    """Tracks as log-mel, with what is known of each."""
+    """Tracks as log-mel, with their labels. Optional arrays get their default values if they are left out."""
 
     levels: NDArray[np.uint8]
-    """Decibels in 256 steps, shape (tracks, frames, mels)."""
+    """Decibels in 256 steps, shape (tracks, frames, mels); rows of shorter tracks are padded."""
 
     floor_db: NDArray[np.float32]
-    """Decibels of level 0 of each track, shape (tracks,)."""
+    """Decibels of level 0, shape (tracks,)."""
 
     range_db: NDArray[np.float32]
-    """Decibels that the 256 levels of each track span, shape (tracks,)."""
+    """Decibels that the 256 levels span, shape (tracks,)."""
 
     tracks: NDArray[np.str_]
-    """Name of each track."""
+    """Names, shape (tracks,); unique unless the archive is leaky."""
 
     genres: NDArray[np.str_]
-    """Genre of each track."""
+    """Labels, shape (tracks,)."""
 
     splits: NDArray[np.str_]
-    """Side of each track: train, valid or another."""
+    """Split of each track, shape (tracks,): train, valid, test or unused."""
 
     artists: NDArray[np.int32]
-    """Number of each track's artist, -1 where nobody knows."""
+    """Number of each track's artist, shape (tracks,)."""
 
-    frames: NDArray[np.int32] = field(default_factory=lambda: _unsaid(1))
-    """How many frames of each track are real, the rest of its row is padding; all of them unless said."""
+    frames: NDArray[np.int32] = field(default_factory=lambda: _empty(1))
+    """Frames of each track without padding, shape (tracks,); default: all frames."""
 
-    albums: NDArray[np.int32] = field(default_factory=lambda: _unsaid(1))
-    """Number of each track's album, or of the track that it is a piece of; -1 unknown, as for all unless said."""
+    albums: NDArray[np.int32] = field(default_factory=lambda: _empty(1))
+    """Number of each track's album, or of the recording that it is an excerpt of, shape (tracks,)."""
 
-    groups: NDArray[np.int32] = field(default_factory=lambda: _unsaid(1))
-    """Number that each track shares with its near-duplicates, -1 where it has none, as for all unless said."""
+    groups: NDArray[np.int32] = field(default_factory=lambda: _empty(1))
+    """Number that near-duplicates share, shape (tracks,)."""
 
-    first_samples: NDArray[np.int32] = field(default_factory=lambda: _unsaid(2))
-    """Where in its audio each frame starts, shape (tracks, frames); (tracks, 0) where nobody knows."""
+    first_samples: NDArray[np.int32] = field(default_factory=lambda: _empty(2))
+    """First sample of each frame in the audio, shape (tracks, frames), or (tracks, 0) if unknown."""
 
     leaky: bool = False
-    """Rows are segments of 3 s, and those of one track stand on several sides: no figure of it means much."""
+    """Rows are segments of 3 s that were split at random: segments of one track are in several splits."""
 
     front_end: FrontEnd | None = None
-    """What made the decibels, where the file says so."""
+    """Front end that computed the decibels, if the file names it."""
 
     def __post_init__(self) -> None:
-        """Say what was left unsaid."""
+        """Fill in the optional arrays."""
         tracks, frames = len(self.tracks), self.levels.shape[1]
-        unsaid = {
+        defaults = {
             "frames": np.full(tracks, frames, np.int32),
-            "albums": np.full(tracks, UNKNOWN_ARTIST, np.int32),
-            "groups": np.full(tracks, UNKNOWN_ARTIST, np.int32),
+            "albums": np.full(tracks, UNKNOWN, np.int32),
+            "groups": np.full(tracks, UNKNOWN, np.int32),
             "first_samples": np.empty((tracks, 0), np.int32),
         }
-        for name, array in unsaid.items():
+        for name, array in defaults.items():
             if len(getattr(self, name)) != tracks:
                 object.__setattr__(self, name, array)
 
     def __len__(self) -> int:
-        """Tracks."""
+        """Number of rows."""
         return len(self.tracks)
 
     @property
@@ -97,28 +111,28 @@ class Archive:
         return tuple(sorted({str(genre) for genre in self.genres}))
 
     def targets(self, labels: tuple[str, ...]) -> NDArray[np.intp]:
-        """Each track's place in labels, shape (tracks,).
+        """Index of each track's genre in `labels`, shape (tracks,).
 
         Raises:
-            ArchiveError: A track has a genre that is not among them.
+            ArchiveError: A genre is not in `labels`.
         """
         places = {label: place for place, label in enumerate(labels)}
-        strangers = sorted({str(genre) for genre in self.genres} - places.keys())
-        if strangers:
-            message = f"genre '{strangers[0]}' of the archive is not one of {', '.join(labels)}"
+        other = sorted({str(genre) for genre in self.genres} - places.keys())
+        if other:
+            message = f"genre '{other[0]}' of the archive is not one of {', '.join(labels)}"
             raise ArchiveError(message)
         return np.array([places[str(genre)] for genre in self.genres], np.intp)
 
     def log_mel(self, track: int) -> LogMel:
-        """Decibels of the real frames of one track, shape (frames, mels)."""
+        """Decibels of one track without padding, shape (frames, mels)."""
         step = self.range_db[track] / np.float32(256.0)
         return self.floor_db[track] + (self.levels[track, : self.frames[track]] + np.float32(0.5)) * step
 
     def subset(self, split: str) -> Archive:
-        """The tracks of one side.
+        """The tracks of one split.
 
         Raises:
-            ArchiveError: There are none.
+            ArchiveError: The split is empty.
         """
         chosen = self.splits == split
         if not chosen.any():
@@ -128,18 +142,15 @@ class Archive:
         return self.chosen(chosen)
 
     def chosen(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Archive:
-        """Some of the rows, by a mask or by their places."""
-        arrays = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name not in _OF_ALL_ROWS}
+        """Some rows, by a mask or by their indices."""
+        arrays = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name not in _NOT_PER_ROW}
         return replace(self, **arrays)
 
     def windows(self, track: int, front_end: FrontEnd) -> LogMel:
-        """The windows that a listener hears of a track, one every 3 s.
-
-        Returns:
-            Decibels, shape (windows, front_end.frames, mels).
+        """Windows of a track, one every 3 s: decibels, shape (windows, front_end.frames, mels).
 
         Raises:
-            ArchiveError: The track does not fill a window.
+            ArchiveError: The track is shorter than a window.
         """
         log_mel = self.log_mel(track)
         starts = window_starts(len(log_mel), front_end)
@@ -150,24 +161,20 @@ class Archive:
 
 
 def window_starts(frames: int, front_end: FrontEnd) -> list[int]:
-    """First frames of the windows that start every 3 s in a track of so many frames."""
-    apart = WINDOW_STEP_SECONDS * front_end.sample_rate / front_end.hop
+    """First frames of windows that start every 3 s and end within `frames`."""
+    step = WINDOW_STEP_SECONDS * front_end.sample_rate / front_end.hop
     last = frames - front_end.frames
-    starts = (round(place * apart) for place in range(1 + int(last / apart + 0.5)))
+    starts = (round(place * step) for place in range(1 + int(last / step + 0.5)))
     return [start for start in starts if start <= last]
 
 
 def count_windows(archive: Archive, front_end: FrontEnd) -> int:
-    """How many windows a listener hears of all tracks."""
+    """Number of windows of all tracks."""
     return sum(len(window_starts(int(frames), front_end)) for frames in archive.frames)
 
 
 def window_features(archive: Archive, front_end: FrontEnd) -> tuple[Features, NDArray[np.intp]]:
-    """Every window that a listener hears of every track, unbent.
-
-    Returns:
-        MFCCs, shape (windows, frames, n_mfcc), and the track of each window.
-    """
+    """MFCCs of every window, shape (windows, frames, n_mfcc), and the track of each window, shape (windows,)."""
     features, tracks = [], []
     for track in range(len(archive)):
         windows = archive.windows(track, front_end)
@@ -176,97 +183,113 @@ def window_features(archive: Archive, front_end: FrontEnd) -> tuple[Features, ND
     return np.concatenate(features), np.array(tracks, np.intp)
 
 
-_ARRAYS = {
+_REQUIRED = {
     "levels": ("levels", np.uint8), "floor_db": ("floor_db", np.float32), "range_db": ("range_db", np.float32),
     "track": ("tracks", np.str_), "genre": ("genres", np.str_), "split": ("splits", np.str_),
     "artist": ("artists", np.int32), "first_sample": ("first_samples", np.int32),
 }  # fmt: skip
-_MORE = {"frames": ("frames", np.int32), "album": ("albums", np.int32), "group": ("groups", np.int32)}
-ARRAYS = {name: field for name, (field, _) in (_ARRAYS | _MORE).items()}
-"""Names of the arrays in the file, and of the fields of an Archive that they become."""
-
-_OF_ALL_ROWS = frozenset({"leaky", "front_end"})
-_OF_MEL = ("sample_rate", "n_fft", "hop", "n_mels", "f_min", "f_max", "mel_scale", "mel_norm")
-"""Fields of a front end that decibels depend on; what follows is done when features are made of them."""
-
-LEAKY = "LEAKY: segments of one track stand on several sides, so no figure of this archive says how a model would do"
-"""What every output says that comes of an archive whose one bool `leaky` is true."""
+_OPTIONAL = {"frames": ("frames", np.int32), "album": ("albums", np.int32), "group": ("groups", np.int32)}
+_FIELDS = {name: field for name, (field, _) in (_REQUIRED | _OPTIONAL).items()}
+"""Field of `Archive` by the name of the array in the file."""
+_NOT_PER_ROW = frozenset({"leaky", "front_end"})
+_MEL_FIELDS = ("sample_rate", "n_fft", "hop", "n_mels", "f_min", "f_max", "mel_scale", "mel_norm")
+"""Fields of a front end that decibels depend on; the others act when features are computed from decibels."""
 
 
 def read_archive(path: Path, front_end: FrontEnd) -> Archive:
     """Read a log-mel archive.
 
     Raises:
-        ArchiveError: It is absent, malformed, or not of this front end.
+        ArchiveError: The file is absent, malformed, or was computed by another front end.
     """
-    try:
-        # Opened here, because numpy leaves a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            kinds = _ARRAYS | {name: kind for name, kind in _MORE.items() if name in arrays}
-            read = {
-                name: np.asarray(arrays[name]).astype(kind, casting="same_kind") for name, (_, kind) in kinds.items()
-            }
-            leaky = "leaky" in arrays and bool(arrays["leaky"])
-            made_by = msgspec.json.decode(str(arrays["front_end"]), type=FrontEnd) if "front_end" in arrays else None
-    except OSError as error:
-        message = f"{path}: {error.strerror or error}"
-        raise ArchiveError(message) from error
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for a damaged file
-        message = f"{path}: is no log-mel archive, or damaged: {error}"
-        raise ArchiveError(message) from error
-    if made_by is not None:
-        _made_by(path, made_by, front_end)
-    _fits(path, read, front_end)
-    first_sample = read["first_sample"]
-    hop = float(np.diff(first_sample[:, [0, -1]]).mean()) / max(first_sample.shape[1] - 1, 1)
-    if abs(hop - front_end.hop) > front_end.hop / 100:
-        message = f"{path}: its frames are {hop:.0f} samples apart, the front end's {front_end.hop}"
+    with open_npz(path, "a log-mel archive", ArchiveError) as arrays:
+        kinds = _REQUIRED | {name: kind for name, kind in _OPTIONAL.items() if name in arrays}
+        read = {name: np.asarray(arrays[name]).astype(kind, casting="same_kind") for name, (_, kind) in kinds.items()}
+        leaky = "leaky" in arrays and bool(arrays["leaky"])
+        source = msgspec.json.decode(str(arrays["front_end"]), type=FrontEnd) if "front_end" in arrays else None
+    fault = next(chain(_front_end_faults(source, front_end), _shape_faults(read, front_end)), None)
+    if fault is not None:
+        message = f"{path}: {fault}"
         raise ArchiveError(message)
-    return Archive(**{ARRAYS[name]: array for name, array in read.items()}, leaky=leaky, front_end=made_by)
+    return Archive(**{_FIELDS[name]: array for name, array in read.items()}, leaky=leaky, front_end=source)
 
 
-def _made_by(path: Path, made_by: FrontEnd, front_end: FrontEnd) -> None:
-    for name in _OF_MEL:
-        ours, theirs = getattr(front_end, name), getattr(made_by, name)
-        if ours != theirs:
-            message = (
-                f"{path}: was made by another front end: its {name} is {theirs}, the model's {ours} "
+def _front_end_faults(source: FrontEnd | None, front_end: FrontEnd) -> Iterator[str]:
+    for name in _MEL_FIELDS if source is not None else ():
+        wanted, found = getattr(front_end, name), getattr(source, name)
+        if wanted != found:
+            yield (
+                f"was computed by another front end: its {name} is {found}, the model's {wanted} "
                 "(make an archive for this model: headnod-train import --front-end)"
             )
-            raise ArchiveError(message)
 
 
-def _fits(path: Path, read: dict[str, np.ndarray], front_end: FrontEnd) -> None:
-    levels = read["levels"]
+def _shape_faults(read: dict[str, np.ndarray], front_end: FrontEnd) -> Iterator[str]:
+    """What is wrong; later checks rely on earlier ones, so only the first message is valid."""
+    levels, limits = read["levels"], (read["floor_db"], read["range_db"])
     if levels.ndim != 3 or not len(levels):  # noqa: PLR2004
-        message = f"{path}: levels has shape {levels.shape}, it must be (tracks, frames, mels)"
-        raise ArchiveError(message)
+        yield f"levels has shape {levels.shape}, it must be (tracks, frames, mels)"
     for name, array in read.items():
         wanted = levels.shape[: {"levels": 3, "first_sample": 2}.get(name, 1)]
         if array.shape != wanted:
-            message = f"{path}: {name} has shape {array.shape}, the levels make it {wanted}"
-            raise ArchiveError(message)
-    if not (
-        np.isfinite(read["floor_db"]).all() and np.isfinite(read["range_db"]).all() and (read["range_db"] > 0).all()
-    ):
-        message = f"{path}: floor_db or range_db holds a number that is no level"
-        raise ArchiveError(message)
+            yield f"{name} has shape {array.shape}, by the shape of levels it must be {wanted}"
+    if not (np.isfinite(limits).all() and (read["range_db"] > 0).all()):
+        yield "floor_db or range_db has a value that is not a level"
     frames, mels = levels.shape[1:]
     if mels != front_end.n_mels:
-        message = f"{path}: has {mels} mel bands, the front end makes {front_end.n_mels}"
-        raise ArchiveError(message)
+        yield f"has {mels} mel bands, the front end computes {front_end.n_mels}"
     if frames < front_end.frames:
-        message = f"{path}: tracks of {frames} frames do not fill a window of {front_end.frames}"
-        raise ArchiveError(message)
-    real = read.get("frames", np.full(len(levels), frames))
-    wrong = np.flatnonzero((real < front_end.frames) | (real > frames))
+        yield f"tracks of {frames} frames are shorter than a window of {front_end.frames}"
+    lengths = read.get("frames", np.full(len(levels), frames))
+    wrong = np.flatnonzero((lengths < front_end.frames) | (lengths > frames))
     if wrong.size:
-        message = (
-            f"{path}: track {read['track'][wrong[0]]} has {real[wrong[0]]} frames, "
-            f"it must have from {front_end.frames}, a window, to {frames}"
+        yield (
+            f"track {read['track'][wrong[0]]} has {lengths[wrong[0]]} frames, "
+            f"it must have from {front_end.frames} (a window) to {frames}"
         )
-        raise ArchiveError(message)
+    ends = read["first_sample"][:, [0, -1]]
+    hop = float(np.diff(ends).mean()) / max(frames - 1, 1)
+    if abs(hop - front_end.hop) > front_end.hop / 100:
+        yield f"its frames are {hop:.0f} samples apart, those of the front end {front_end.hop}"
 
 
-def _unsaid(dimensions: int) -> NDArray[np.int32]:
-    return np.empty((0,) * dimensions, np.int32)
+def write_archive(path: Path, archive: Archive, levels: Iterable[NDArray[np.uint8]]) -> None:
+    """Write an archive row by row, so that only a few rows are in memory at a time.
+
+    Equal archives give equal bytes: entries carry no date.
+
+    Args:
+        path: The file; an old one is replaced when the new one is complete.
+        archive: Everything but the levels, of which only the shape is used.
+        levels: Each row, shape (its frames, mels); padded here with 0.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    with (
+        replacing(path, "an archive that existed before is unchanged; make room and start again") as new,
+        zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as file,
+    ):
+        for name, of in _FIELDS.items():
+            array = getattr(archive, of)
+            _write(file, name, array, _padded(levels, array.shape[1]) if name == "levels" else [array])
+        if archive.front_end is not None:
+            text = np.array(msgspec.json.encode(asdict(archive.front_end)).decode())
+            _write(file, "front_end", text, [text])
+        if archive.leaky:
+            _write(file, "leaky", np.array(True), [np.array(True)])
+
+
+def _write(file: zipfile.ZipFile, name: str, array: np.ndarray, parts: Iterable[np.ndarray]) -> None:
+    entry = zipfile.ZipInfo(f"{name}.npy")
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    head = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    with file.open(entry, "w", force_zip64=True) as stream:
+        np.lib.format.write_array_header_1_0(stream, head)
+        for part in parts:
+            stream.write(np.ascontiguousarray(part).tobytes())
+
+
+def _padded(levels: Iterable[NDArray[np.uint8]], frames: int) -> Iterable[NDArray[np.uint8]]:
+    for row in levels:
+        yield np.pad(row, ((0, frames - len(row)), (0, 0)))

@@ -1,7 +1,7 @@
-"""Many files heard at once: by the workers of a Dask cluster. The one place that imports dask.
+"""Features of many files at once, on the workers of a Dask cluster: the only module that imports dask.
 
-The same function on the same files as on one machine, so the archive is the
-same to the byte. Workers need this package, and the files under the same paths.
+It runs the same function as `parallel`, so the archive is equal to the byte. Workers need this package, and the
+files under the same paths.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from headnod.extras import how_to_install
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.parallel import Extraction, WorkerError, extract_one
 
-_AHEAD = 4
-"""Files under way for each thread of the cluster."""
-_PATIENCE = 10.0
-"""Seconds until a scheduler that does not answer is given up."""
+_QUEUED = 4
+"""Files in progress for each thread of the cluster."""
+_TIMEOUT = 10.0
+"""Seconds to wait for the scheduler."""
 
 
 def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, address: str) -> Iterator[Extraction]:
-    """Hear files on a cluster, and give each as it is done.
+    """Extract features on a cluster and yield each result when it is ready.
 
     Raises:
-        CrewError: Nobody answers at the address, or the workers lack something.
+        WorkerError: No scheduler answers at the address, or the workers lack something.
         MissingExtraError: Dask is not installed.
     """
     try:
@@ -34,7 +34,7 @@ def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, addre
         message = f"--dask needs Dask: {how_to_install('dask')} ({error})"
         raise MissingExtraError(message) from error
     try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+        client = Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         message = f"{address}: no Dask scheduler answers there ({error}; start one with 'dask scheduler')"
         raise WorkerError(message) from error
@@ -44,21 +44,21 @@ def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, addre
             message = f"{address}: the Dask scheduler has no workers (start them with 'dask worker {address}')"
             raise WorkerError(message)
         waiting = enumerate(paths)
-        taken = [next(waiting, None) for _ in range(_AHEAD * threads)]
+        first = [next(waiting, None) for _ in range(_QUEUED * threads)]
 
         def submit(place: int, path: Path) -> object:
             return client.submit(extract_one, place, path, front_end, seconds, pure=False)
 
-        under_way = as_completed([submit(*each) for each in taken if each is not None], loop=client.loop)
-        for done in under_way:
+        in_progress = as_completed([submit(*each) for each in first if each is not None], loop=client.loop)
+        for done in in_progress:
             following = next(waiting, None)
             if following is not None:
-                under_way.add(submit(*following))
+                in_progress.add(submit(*following))
             try:
                 yield done.result()
             except ImportError as error:
-                message = f"{address}: a worker cannot load what it needs: {error} (install headnod[train] there)"
+                message = f"{address}: a worker cannot import {error} (install headnod[train] there)"
                 raise WorkerError(message) from error
             except (KilledWorker, CancelledError) as error:
-                message = f"{address}: the cluster went away: {error} (start again: what was heard is kept)"
+                message = f"{address}: the cluster is gone: {error} (start again: extracted tracks are kept)"
                 raise WorkerError(message) from error

@@ -1,7 +1,6 @@
-"""A file becomes a row of an archive: the device's audio path, the device's front end, 8 bits.
+"""One audio file becomes one row of an archive, through the device's decoder and front end.
 
-Alone because this function, and nothing else of an import, runs in other
-processes and on other machines: it takes and returns plain values.
+Runs in worker processes and on other machines, so it takes and returns plain values.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 from headnod.audio.audio_file import audio_file, promised_seconds
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio, FrontEnd, LogMel
-from headnod_train.dataset import precomputed
 from headnod_train.dataset.tracks import CollectionError
+from headnod_train.storage import open_npz
 
 RANGE_DB = 80.0
-"""How far under its loudest cell a track is kept, in 256 steps of 0.31 dB."""
+"""Dynamic range that is kept below the loudest cell of a track: 256 steps of 0.31 dB."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +35,28 @@ class TrackFeatures:
     """Decibels that the 256 levels span."""
 
     first_samples: NDArray[np.int32]
-    """Where in the audio each frame starts, shape (frames,)."""
+    """First sample of each frame in the audio, shape (frames,)."""
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that gives no row."""
+    """A file that cannot become a row."""
 
     reason: str
-    """Why, in words for a person, without the file's name."""
+    """Error message without the file's name."""
 
 
 def extract(path: Path, front_end: FrontEnd, seconds: float) -> TrackFeatures | Rejected:
-    """The middle of a piece of music, as an archive keeps it.
+    """Features of the middle of a track.
 
     Args:
-        path: Audio, or an npz file of precomputed log-mel.
-        front_end: What makes the features.
-        seconds: How much of the audio is heard; all of it where it is shorter,
-            and all of a precomputed file.
+        path: Audio, or an npz file of precomputed log-mel, which is used whole.
+        front_end: Computes the features.
+        seconds: Length of the excerpt; shorter audio is used whole.
     """
     try:
         if path.suffix.lower() == ".npz":
-            log_mel, first_sample = precomputed.read_track(path, front_end), 0
+            log_mel, first_sample = _precomputed(path, front_end), 0
         else:
             first_sample, audio = middle(path, front_end.sample_rate, seconds)
             if audio.size < front_end.window_samples:
@@ -68,21 +66,21 @@ def extract(path: Path, front_end: FrontEnd, seconds: float) -> TrackFeatures | 
     except (AudioError, CollectionError) as error:
         return Rejected(str(error).removeprefix(f"{path}: "))
     if log_mel.max() <= front_end.floor_db:
-        return Rejected("holds nothing but silence")
+        return Rejected("contains only silence")
     levels, floor_db = as_levels(log_mel)
     starts = first_sample + front_end.hop * np.arange(len(levels), dtype=np.int32)
     return TrackFeatures(levels, floor_db, RANGE_DB, starts)
 
 
 def middle(path: Path, rate: int, seconds: float) -> tuple[int, Audio]:
-    """The middle of a file: where it starts, in samples, and mono samples in [-1, 1].
+    """The middle of a file: its first sample, and mono samples in [-1, 1].
 
     Raises:
         AudioError: The file cannot be read up to there.
     """
     wanted, length = round(seconds * rate), promised_seconds(path)
     if length is None:
-        # Its length is known only when it was decoded, and a long one does not fit into memory.
+        # The length is known only after decoding, and a long file does not fit into memory.
         with audio_file(path, rate) as blocks:
             length = sum(block.size for block in blocks) / rate
     with audio_file(path, rate) as blocks:
@@ -99,9 +97,22 @@ def middle(path: Path, rate: int, seconds: float) -> tuple[int, Audio]:
 def as_levels(log_mel: LogMel) -> tuple[NDArray[np.uint8], float]:
     """Decibels in 256 steps below the loudest cell, and the decibels of level 0.
 
-    Level v stands for all from floor + v / 256 * RANGE_DB to the next; what is
-    under the floor is level 0.
+    Level v covers floor + v / 256 * RANGE_DB up to the next level; values below the floor are level 0.
     """
     floor_db = np.float32(log_mel.max() - RANGE_DB)
     levels = np.floor((log_mel - floor_db) * np.float32(256.0 / RANGE_DB))
     return np.clip(levels, 0, 255).astype(np.uint8), float(floor_db)
+
+
+def _precomputed(path: Path, front_end: FrontEnd) -> LogMel:
+    """The array `log_mel` of an npz file: decibels, shape (frames, mels)."""
+    with open_npz(path, "an npz file with an array log_mel of decibels", CollectionError) as arrays:
+        log_mel = np.asarray(arrays["log_mel"]).astype(np.float32, casting="same_kind")
+    if log_mel.ndim != 2 or log_mel.shape[1] != front_end.n_mels or len(log_mel) < front_end.frames:  # noqa: PLR2004
+        least = f"({front_end.frames} or more, {front_end.n_mels})"
+        message = f"{path}: log_mel has shape {log_mel.shape}, it must be {least}"
+        raise CollectionError(message)
+    if not np.isfinite(log_mel).all():
+        message = f"{path}: log_mel has values that are not decibels"
+        raise CollectionError(message)
+    return log_mel

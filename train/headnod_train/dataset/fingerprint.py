@@ -1,19 +1,16 @@
-"""Near-duplicates: the same recording, found again through level, codec, resampling and offset.
+"""Near-duplicates: the same recording at another level, codec, sample rate or offset.
 
-After Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR
-2002: the sign of how neighbouring bands differ, against how they usually do,
-gives 32 bits a frame, and two recordings are the same where few of their bits
-differ at some lag. Three things are made for this archive:
+After Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002: the sign of the difference
+between neighbouring bands, relative to its usual value, gives 32 bits a frame. Two recordings are the same if few
+bits differ at some lag. Three things differ from the paper:
 
-- its frames are 77 ms apart and hardly overlap, where theirs are 12 ms apart
-  and overlap by 31/32. So two frames are added before bands are compared, which
-  bridges the half frame by which two copies may be out of step, and a bit is
-  set against the mean of two seconds instead of against the frame before.
-- what was cut off or is empty has no sign. Such bits are unknown and count
-  neither for nor against, or else two dull recordings would be alike in all
-  that they both lack.
-- candidates come from hash tables, each of some of the 32 bits: a few frames
-  survive any of the changes above whole.
+- Frames of an archive are 77 ms apart and hardly overlap (12 ms and 31/32 in the paper). Two frames are added
+  before bands are compared, which covers an offset of half a frame between copies, and a bit is relative to the
+  mean of two seconds instead of to the previous frame.
+- Bands that were cut off or are empty have no sign. Their bits are unknown and are not counted; otherwise all
+  band-limited recordings would look alike.
+- Candidates come from hash tables of some of the 32 bits each: a few frames keep these bits through any of the
+  changes above.
 """
 
 from __future__ import annotations
@@ -27,83 +24,78 @@ from numpy.typing import NDArray
 from headnod_train.dataset.split import connected_groups
 
 MOST_DIFFERENT_BITS = 0.30
-"""Most bits that may differ between copies of one recording.
+"""Largest share of bits that may differ between copies of one recording.
 
-Haitsma and Kalker allow 0.35. Copies that were measured differ in 0.27 at most;
-of 6,000 pairs of real tracks that are none, held together at every lag, the
-closest differ in 0.37.
+Haitsma and Kalker allow 0.35. Measured copies differ in at most 0.27 of the bits; of 6,000 pairs of different real
+tracks, compared at every lag, the closest differ in 0.37.
 """
 
 BITS = 32
-"""Bits a frame: pairs of neighbouring bands."""
+"""Bits per frame: pairs of neighbouring bands."""
 
 _LOWEST, _HIGHEST = 4, 112
-"""Mel bands in between are compared: hum lies below, and codecs cut off what is above."""
-_MEMORY = 13
-"""Frames to either side whose mean is usual: about a second each."""
-_FAINT = 0.5
-"""Differences smaller than this, in levels, are quantisation and have no sign."""
+"""Range of the mel bands that are compared: hum is below, and codecs cut off the bands above."""
+_CONTEXT = 13
+"""Frames on either side whose mean is the usual difference: about a second each."""
+_LEAST_DIFFERENCE = 0.5
+"""Differences below this, in levels, are quantisation noise and have no sign."""
 
 _TABLES = 8
-_KNOWN = 24
-"""Bits of a frame that must be known for it to be looked up."""
-_CROWD = 64
-"""Frames that share a hash beyond this many say nothing: a hush, a tone, a loop."""
+_LEAST_KNOWN = 24
+"""Known bits that a frame needs to be looked up."""
+_LARGEST_BUCKET = 64
+"""Hashes shared by more frames are ignored: silence, a tone, a loop."""
 _VOTES = 3
-"""Frames that must agree on a lag for a pair to be compared."""
-_AT_ONCE = 1000
-"""Tracks whose meetings with all others are counted in one go, which bounds the memory."""
-_OVERLAP = 38
-"""Least frames that copies have in common: a window."""
+"""Frames that must agree on a lag before a pair is compared."""
+_CHUNK = 1000
+"""Tracks that are compared with all others at a time, which bounds the memory."""
+_LEAST_OVERLAP = 38
+"""Least number of frames that copies have in common: a window."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """32 bits for each frame of a track but its last."""
+    """32 bits for each frame of a track but the last."""
 
     bits: NDArray[np.uint32]
     """Whether neighbouring bands differ more than usual, shape (frames - 1,)."""
 
     known: NDArray[np.uint32]
-    """Which of these bits mean something, shape (frames - 1,)."""
+    """Which of these bits are known, shape (frames - 1,)."""
 
 
 def fingerprint(levels: NDArray[np.uint8]) -> Fingerprint:
-    """The fingerprint of a track.
-
-    Args:
-        levels: Log-mel in 256 steps, shape (frames, mels).
-    """
+    """The fingerprint of log-mel in 256 steps, shape (frames, mels)."""
     edges = np.linspace(_LOWEST, _HIGHEST, BITS + 2).round().astype(np.intp) * levels.shape[1] // 128
     sums = np.add.reduceat(levels[:, : edges[-1]].astype(np.float32), edges[:-1], axis=1)
     differs = np.diff(sums / np.diff(edges), axis=1)
     differs = differs[:-1] + differs[1:]
     until = np.cumsum(np.vstack([np.zeros((1, BITS)), differs]), axis=0)
     frame = np.arange(len(differs))
-    since, to = np.maximum(frame - _MEMORY, 0), np.minimum(frame + _MEMORY + 1, len(differs))
+    since, to = np.maximum(frame - _CONTEXT, 0), np.minimum(frame + _CONTEXT + 1, len(differs))
     unusual = differs - (until[to] - until[since]) / (to - since)[:, None]
-    return Fingerprint(_packed(unusual > 0), _packed(np.abs(unusual) >= _FAINT))
+    return Fingerprint(_packed(unusual > 0), _packed(np.abs(unusual) >= _LEAST_DIFFERENCE))
 
 
 def bit_error_rate(one: Fingerprint, other: Fingerprint, lag: int) -> float:
-    """Share of known bits that differ where frame t + lag of one is held against frame t of the other.
+    """Share of known bits that differ between frame t + lag of one and frame t of the other.
 
     Returns:
-        From 0 to 1; 1 where they have less in common than half a window.
+        From 0 to 1; 1 if less than half a window is comparable.
     """
     start, stop = max(lag, 0), min(len(one.bits), len(other.bits) + lag)
-    if stop - start < _OVERLAP - 1:
+    if stop - start < _LEAST_OVERLAP - 1:
         return 1.0
     here, there = slice(start, stop), slice(start - lag, stop - lag)
     known = one.known[here] & other.known[there]
     both = int(np.bitwise_count(known).sum())
-    if both < (_OVERLAP - 1) * BITS // 2:
+    if both < (_LEAST_OVERLAP - 1) * BITS // 2:
         return 1.0
     return float(np.bitwise_count((one.bits[here] ^ other.bits[there]) & known).sum() / both)
 
 
 def near_duplicates(prints: list[Fingerprint]) -> list[tuple[int, int, float]]:
-    """Near-duplicates: places of two tracks, the earlier first, and the share of bits that differ."""
+    """Pairs of near-duplicates: indices of two tracks, the smaller first, and the share of bits that differ."""
     found: dict[tuple[int, int], float] = {}
     for one, other, lag in _candidates(prints):
         share = min(bit_error_rate(prints[one], prints[other], lag + nearby) for nearby in (-1, 0, 1))
@@ -113,7 +105,7 @@ def near_duplicates(prints: list[Fingerprint]) -> list[tuple[int, int, float]]:
 
 
 def duplicate_groups(prints: list[Fingerprint]) -> NDArray[np.int32]:
-    """A number for each track, the same for near-duplicates, -1 for those that have none."""
+    """A number for each track, equal for near-duplicates, -1 for tracks without one."""
     tied = connected_groups(len(prints), [(one, other) for one, other, _ in near_duplicates(prints)])
     roots, placed, sizes = np.unique(tied, return_inverse=True, return_counts=True)
     numbers = np.full(len(roots), -1, np.int32)
@@ -132,16 +124,16 @@ def _candidates(prints: list[Fingerprint]) -> Iterator[tuple[int, int, int]]:
     owner = np.repeat(np.arange(len(prints)), [len(each.bits) for each in prints])
     frame = np.concatenate([np.arange(len(each.bits)) for each in prints])
     bits = np.concatenate([each.bits for each in prints])
-    seen = np.bitwise_count(np.concatenate([each.known for each in prints])) >= _KNOWN
+    seen = np.bitwise_count(np.concatenate([each.known for each in prints])) >= _LEAST_KNOWN
     owner, frame, bits = owner[seen], frame[seen], bits[seen]
     longest = int(frame.max(initial=0)) + 1
-    for first in range(0, len(prints), _AT_ONCE):
+    for first in range(0, len(prints), _CHUNK):
         votes = [
             _votes(hashed, owner, frame, longest=longest, tracks=len(prints), first=first)
             for hashed in _hashes(bits, len(prints))
         ]
         places, count = np.unique(np.concatenate(votes), return_counts=True)
-        # Copies out of step by half a frame vote for two lags in equal parts.
+        # Copies that are offset by half a frame vote for two lags in equal parts.
         beside = np.diff(places, append=-1) == 1
         count = count + np.where(beside, np.roll(count, -1), 0)
         for place in places[count >= _VOTES]:
@@ -151,7 +143,7 @@ def _candidates(prints: list[Fingerprint]) -> Iterator[tuple[int, int, int]]:
 
 
 def _hashes(bits: NDArray[np.uint32], tracks: int) -> Iterator[NDArray[np.uint32]]:
-    """Each table's hash of each frame: enough bits that the tables stay thin in a large collection."""
+    """Hashes of each frame, one array per table: more bits in large collections, so that buckets stay small."""
     taken = min(20 + max(int(np.ceil(np.log2(tracks / 1000))), 0), 28)
     rng = np.random.default_rng(2002)
     for _ in range(_TABLES):
@@ -168,20 +160,20 @@ def _votes(
     tracks: int,
     first: int,
 ) -> NDArray[np.int64]:
-    """Each meeting of a later track with one of _AT_ONCE, as one number for the pair and its lag."""
+    """Each shared hash of a track of the chunk and a later one, as one number for the pair and its lag."""
     order = np.lexsort((frame, owner, hashed))
     hashed, owner, frame = hashed[order], owner[order].astype(np.int64), frame[order].astype(np.int64)
     starts = np.flatnonzero(np.diff(hashed, prepend=~hashed[:1]))
     sizes = np.diff(starts, append=len(hashed))
-    thin = np.repeat((sizes > 1) & (sizes <= _CROWD), sizes)
+    thin = np.repeat((sizes > 1) & (sizes <= _LARGEST_BUCKET), sizes)
     hashed, owner, frame = hashed[thin], owner[thin], frame[thin]
     met = [np.empty(0, np.int64)]
-    for apart in range(1, _CROWD):
+    for apart in range(1, _LARGEST_BUCKET):
         same = np.flatnonzero(hashed[:-apart] == hashed[apart:])
         if not same.size:
             break
         one, other = owner[same], owner[same + apart]
-        wanted = (one != other) & (one >= first) & (one < first + _AT_ONCE)
+        wanted = (one != other) & (one >= first) & (one < first + _CHUNK)
         same, one, other = same[wanted], one[wanted], other[wanted]
         met.append((one * tracks + other) * (2 * longest) + frame[same] - frame[same + apart] + longest)
     return np.concatenate(met)

@@ -1,31 +1,41 @@
-"""An import: a collection on disk in, an archive out, and nothing done twice."""
+"""An import: from a collection on disk to an archive, with a table and remarks for the user."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
-from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset.archive import Archive, read_archive
-from headnod_train.dataset.archive_writer import write_archive
+from headnod_train.console import print_line as line
+from headnod_train.console import progress_bar, text_table
+from headnod_train.dataset.archive import BATCH_SIZE, LEAKY, Archive, count_windows, read_archive, write_archive
 from headnod_train.dataset.assemble import SplitShares, assemble, describe
-from headnod_train.dataset.excerpts import excerpts_note, mark_excerpts
 from headnod_train.dataset.extraction import Rejected, TrackFeatures
 from headnod_train.dataset.label_names import labelled
 from headnod_train.dataset.layouts import find_tracks
 from headnod_train.dataset.parallel import Extraction
-from headnod_train.dataset.split import refuse_leaks
-from headnod_train.dataset.split_lists import read_lists, sides_of
-from headnod_train.dataset.tracks import Collection, CollectionError, Skipped, Track
-from headnod_train.dataset.work_folder import WorkFolder, writing
+from headnod_train.dataset.split import listed_splits, read_lists, refuse_leaks
+from headnod_train.dataset.tracks import (
+    SPLITS,
+    Collection,
+    CollectionError,
+    Skipped,
+    Track,
+    excerpts_note,
+    mark_excerpts,
+)
+from headnod_train.dataset.work_folder import WorkFolder
 
 ExtractAll = Callable[[list[Path], FrontEnd, float], Iterator[Extraction]]
-"""Whoever hears files: places in the list with what was heard, in any order."""
+"""Extracts the features of files and yields them in any order."""
+
+_MOST_NAMED = 10
 
 
 def import_music(
@@ -45,28 +55,28 @@ def import_music(
 
     Args:
         sources: Where the music is.
-        out: The archive to write; `out` with `.work` behind is its work folder.
-        layout: How it lies there, or None to guess.
-        seconds: How much of each piece of music is kept.
-        front_end: What makes the features.
-        extract_all: Who hears the files.
-        shares: How to split. None: as the collection says itself, and by default shares where it says nothing.
-        lists: Folder of lists that say which track stands on which side.
-        renames: `old=new` for genres that are to be called otherwise.
-        console: Where progress and what is left out are told.
+        out: The archive to write; the work folder is `out` with the suffix `.work`.
+        layout: Layout of the collection, or None to guess.
+        seconds: Length of the excerpt of each track.
+        front_end: Computes the features.
+        extract_all: Runs the extraction on this machine or on a cluster.
+        shares: How to split. None: as the collection says, or with the default shares if it does not.
+        lists: Folder of lists that assign tracks to splits.
+        renames: `old=new` for genres to rename.
+        console: Shows progress and skipped files.
 
     Returns:
-        The archive without its levels, and the collection with all that was skipped.
+        The archive without its levels, and the collection with everything that was skipped.
 
     Raises:
-        CollectionError: There is no music, or what is said of it is wrong.
+        CollectionError: There is no music, or its metadata is wrong.
         ArchiveError: An archive to be joined cannot be used.
-        LeakError: Given sides leak.
-        CrewError: Those who heard the files are gone.
-        DiskError: The disk is full.
+        LeakError: Given splits leak.
+        WorkerError: The processes that extract features are gone.
+        StorageError: The disk is full.
     """
     if out.resolve() in {source.resolve() for source in sources}:
-        message = f"{out}: is what is to be imported (name another file with --out)"
+        message = f"{out}: is also the source of this import (name another file with --out)"
         raise CollectionError(message)
     collection = labelled(find_tracks(sources, layout, front_end), renames)
     if lists is not None:
@@ -74,111 +84,135 @@ def import_music(
     if shares is None and not any(track.split for track in collection.tracks):
         shares = SplitShares()
     if shares is None:
-        # What can be refused before hours of decoding is refused before.
+        # Before hours of decoding; duplicates are checked after them.
         refuse_leaks(describe(list(collection.tracks)))
     elif not shares.leaky:
-        collection = _in_pieces(collection)
-    _tell(console, collection)
+        tracks = mark_excerpts(collection.tracks)
+        note = excerpts_note(tracks)
+        collection = replace(collection, tracks=tuple(tracks), notes=(*collection.notes, *([note] if note else [])))
+    for note in collection.notes:
+        line(console, note)
+    for skipped in collection.skipped:
+        line(console, f"skipped {skipped.name}: {skipped.reason}")
     work = WorkFolder(out.with_name(f"{out.name}.work"), front_end, seconds)
-    with writing(work.folder / ".part", "name another file with --out"):
-        work.folder.mkdir(parents=True, exist_ok=True)
-    heard, skipped = _heard(collection.tracks, work, extract_all, console)
-    collection = replace(collection, skipped=(*collection.skipped, *skipped))
-    if not heard:
+    rows, rejected = _extract(collection.tracks, work, extract_all, console)
+    collection = replace(collection, skipped=(*collection.skipped, *rejected))
+    if not rows:
         message = f"{sources[0]}: none of its {len(collection.tracks)} tracks can be used (each is named above)"
         raise CollectionError(message)
-    archive, levels = assemble([track for track, _ in heard], [file for _, file in heard], work, shares)
+    archive, levels = assemble(list(rows), list(rows.values()), work, shares)
     write_archive(out, archive, levels)
     return archive, collection
 
 
-def _in_pieces(collection: Collection) -> Collection:
-    tracks = mark_excerpts(collection.tracks)
-    told = excerpts_note(tracks)
-    return replace(collection, tracks=tuple(tracks), notes=(*collection.notes, *([told] if told else [])))
-
-
 def _listed(collection: Collection, lists: Path) -> Collection:
-    sides, absent = sides_of([track.name for track in collection.tracks], read_lists(lists))
-    tracks = tuple(replace(track, split=side) for track, side in zip(collection.tracks, sides, strict=True))
+    splits, absent = listed_splits([track.name for track in collection.tracks], read_lists(lists))
+    tracks = tuple(replace(track, split=split) for track, split in zip(collection.tracks, splits, strict=True))
     notes = (f"{lists}: {len(absent)} listed tracks are not in the collection, such as {absent[0]}",) if absent else ()
     return replace(collection, tracks=tracks, notes=(*collection.notes, *notes))
 
 
-def _tell(console: Console, collection: Collection) -> None:
-    for note in collection.notes:
-        _line(console, note)
-    for skipped in collection.skipped:
-        _line(console, f"skipped {skipped.name}: {skipped.reason}")
-
-
-def _heard(
+def _extract(
     tracks: tuple[Track, ...], work: WorkFolder, extract_all: ExtractAll, console: Console
-) -> tuple[list[tuple[Track, Path]], list[Skipped]]:
-    """Every track that has a row in the work folder in the end, and those that cannot."""
-    files, skipped, missing = {}, [], []
+) -> tuple[dict[Track, Path], list[Skipped]]:
+    """File of the row of every usable track, in order, and the tracks that are not usable."""
+    files: dict[Track, Path] = {}
+    rejected: list[Skipped] = []
+
+    def reject(track: Track, reason: str) -> None:
+        line(console, f"skipped {track.path}: {reason}")
+        rejected.append(Skipped(track.name, reason, track.genre))
+
     for track in tracks:
         try:
             files[track] = work.file(track)
         except OSError as error:
-            skipped.append(_skip(track, f"{error.strerror or error}".lower(), console))
-            continue
-        if not files[track].is_file():
-            missing.append(track)
+            reject(track, f"{error.strerror or error}".lower())
     total = len(files)
+    missing = [track for track, file in files.items() if not file.is_file()]
     if len(missing) < total:
-        _line(console, f"{total - len(missing)} of {total} tracks were heard before")
-    joined = [track for track in missing if _is_archive(track)]
-    for path in sorted({track.path for track in joined}):
+        line(console, f"{total - len(missing)} of {total} tracks were extracted before")
+    archived = [track for track in missing if track.row >= 0]
+    for path in sorted({track.path for track in archived}):
         archive = read_archive(path, work.front_end)
-        for track in joined:
+        for track in archived:
             if track.path == path:
                 work.save(files[track], _row(archive, track.row))
-    missing = [track for track in missing if not _is_archive(track)]
-    with _progress(console) as progress:
-        task = progress.add_task("heard", total=total, completed=total - len(missing))
-        for place, answer in extract_all([track.path for track in missing], work.front_end, work.seconds):
+    missing = [track for track in missing if track.row < 0]
+    with progress_bar(console) as progress:
+        task = progress.add_task("extracting features", total=total, completed=total - len(missing))
+        for place, result in extract_all([track.path for track in missing], work.front_end, work.seconds):
             track = missing[place]
-            if isinstance(answer, Rejected):
-                skipped.append(_skip(track, answer.reason, console))
+            if isinstance(result, Rejected):
+                reject(track, result.reason)
                 del files[track]
             else:
-                work.save(files[track], answer)
+                work.save(files[track], result)
             progress.advance(task)
-    return list(files.items()), skipped
-
-
-def _is_archive(track: Track) -> bool:
-    return track.row >= 0
+    return files, rejected
 
 
 def _row(archive: Archive, row: int) -> TrackFeatures:
-    real = archive.frames[row]
+    frames = archive.frames[row]
     return TrackFeatures(
-        archive.levels[row, :real],
+        archive.levels[row, :frames],
         float(archive.floor_db[row]),
         float(archive.range_db[row]),
-        archive.first_samples[row, :real],
+        archive.first_samples[row, :frames],
     )
 
 
-def _skip(track: Track, reason: str, console: Console) -> Skipped:
-    _line(console, f"skipped {track.path}: {reason}")
-    return Skipped(track.name, reason, track.genre)
+def summary_table(archive: Archive, collection: Collection, front_end: FrontEnd) -> Table:
+    """Tracks of each genre by split, with skipped tracks and duplicates."""
+    rows = "segments" if archive.leaky else "tracks"
+    splits = [*SPLITS, *sorted({str(split) for split in archive.splits} - set(SPLITS))]
+    table = text_table("genre", rows, "minutes", *splits, "skipped", "duplicates")
+    table.caption = LEAKY if archive.leaky else None
+    skipped = Counter(each.genre for each in collection.skipped)
+
+    def add(name: str, chosen: np.ndarray, without: int) -> None:
+        minutes = archive.frames[chosen].sum() * front_end.hop / front_end.sample_rate / 60
+        counts = [(archive.splits[chosen] == split).sum() for split in splits]
+        numbers = (*counts, without, (archive.groups[chosen] >= 0).sum())
+        table.add_row(name, f"{chosen.sum():,}", f"{minutes:,.1f}", *(f"{number:,}" for number in numbers))
+
+    for genre in sorted({*map(str, archive.genres), *skipped} - {""}):
+        add(genre, archive.genres == genre, skipped[genre])
+    table.add_section()
+    add("all", np.ones(len(archive), np.bool_), skipped.total())
+    return table
 
 
-def _line(console: Console, text: str) -> None:
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+def remarks(archive: Archive, collection: Collection, front_end: FrontEnd) -> Iterator[str]:
+    """What the user should check in a new archive, one line each."""
+    yield from _duplicates(archive)
+    genres = archive.labels
+    if len(genres) == 1 < len({track.genre for track in collection.tracks}):
+        yield f"one genre is left, '{genres[0]}': a model needs two"
+    for split, lost, without in (
+        ("train", "a model cannot learn it", "fit needs one"),
+        ("valid", "it is not validated", "quantise and pack need one"),
+    ):
+        there = archive.splits == split
+        if not there.any():
+            yield f"no track is in split {split}: {without} (add music, or split anew with --valid 0.15)"
+        elif absent := sorted(set(genres) - {str(genre) for genre in archive.genres[there]}):
+            yield f"split {split} has no track of {', '.join(absent[:_MOST_NAMED])}: {lost}"
+    windows = count_windows(archive.chosen(archive.splits == "train"), front_end)
+    if 0 < windows < BATCH_SIZE:
+        yield f"split train has {windows} windows of 3 s, fewer than one training step takes ({BATCH_SIZE}): add music"
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
+def _duplicates(archive: Archive) -> Iterator[str]:
+    alike: dict[int, dict[str, str]] = defaultdict(dict)
+    for track, genre, group in zip(archive.tracks, archive.genres, archive.groups, strict=True):
+        if group >= 0:
+            alike[int(group)][str(track)] = str(genre)
+    # Duplicates with different labels first: one of the labels is wrong.
+    ordered = sorted(alike.values(), key=lambda found: len(set(found.values())) == 1)
+    for found in ordered[:_MOST_NAMED]:
+        genres = sorted(set(found.values()))
+        wrong = f", labelled {' and '.join(genres)}: check which label is right" if len(genres) > 1 else ""
+        yield f"the same recording: {', '.join(found)}{wrong}"
+    if len(ordered) > _MOST_NAMED:
+        yield f"and {len(ordered) - _MOST_NAMED} more recordings that occur several times"

@@ -1,11 +1,8 @@
-"""The ways in which music collections lie on disk, told apart by looking.
-
-GTZAN in its usual forms and a folder a genre are here; FMA and CSV have files
-of their own, because they come with metadata that can be wrong.
-"""
+"""Layouts of music collections on disk, recognised by their files: GTZAN, FMA, folders of genres, CSV, log-mel."""
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,26 +10,36 @@ from pathlib import Path
 
 from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset import fma, precomputed, track_table
-from headnod_train.dataset.music_files import AUDIO, OTHER_AUDIO, find_files, text_of
-from headnod_train.dataset.tracks import Collection, CollectionError, Skipped, Track, unique
+from headnod_train.dataset.archive import Archive, read_archive
+from headnod_train.dataset.track_table import read_table
+from headnod_train.dataset.tracks import (
+    AUDIO,
+    OTHER_AUDIO,
+    Collection,
+    CollectionError,
+    Skipped,
+    Track,
+    find_files,
+    path_text,
+    unique,
+)
 
 _GTZAN = re.compile(r"([a-z]+)\.\d{5}(?:[\W_]\w*\d+)?")
-_MOST_NAMED = 5
 _GTZAN_ROOTS = ("genres_original", "genres", "Data/genres_original", "Data/genres")
+_MOST_NAMED = 5
 
 
 def find_tracks(sources: list[Path], layout: str | None, front_end: FrontEnd) -> Collection:
     """The tracks of a collection.
 
     Args:
-        sources: A folder or a file; only archives may be several.
+        sources: A folder or a file; several only if they are archives.
         layout: One of LAYOUTS, or None to guess.
-        front_end: What archives must be made by.
+        front_end: Front end that archives must be computed by.
 
     Raises:
         ArchiveError: An archive cannot be used.
-        CollectionError: There is none, it is ambiguous, or its metadata is wrong.
+        CollectionError: There is no music, the layout is ambiguous, or its metadata is wrong.
     """
     for source in sources:
         if not source.exists():
@@ -44,7 +51,8 @@ def find_tracks(sources: list[Path], layout: str | None, front_end: FrontEnd) ->
         raise CollectionError(message)
     chosen = found.pop()
     if chosen != "logmel" and sources[0].is_dir() == (chosen == "csv"):
-        message = f"{sources[0]}: layout {chosen} is {'a file' if chosen == 'csv' else 'a folder'}, and this is none"
+        wanted, other = ("file", "folder") if chosen == "csv" else ("folder", "file")
+        message = f"{sources[0]}: layout {chosen} is a {wanted}, and this is a {other}"
         raise CollectionError(message)
     collection = _logmel(sources, front_end) if chosen == "logmel" else _FINDERS[chosen](sources[0])
     if not collection.tracks:
@@ -56,112 +64,188 @@ def guess(source: Path) -> str:
     """The layout of a collection.
 
     Raises:
-        CollectionError: It may be several, or none.
+        CollectionError: No layout fits, or several.
     """
     if source.is_file():
         layout = {".csv": "csv", ".tsv": "csv", ".npz": "logmel"}.get(source.suffix.lower())
         fits = [layout] if layout else []
     else:
-        fits = [layout for layout, looks in _LOOKS.items() if looks(source)]
-        # A folder of GTZAN is a folder a genre as well, and better known as itself.
+        fits = [layout for layout, looks_like in _CHECKS.items() if looks_like(source)]
+        # GTZAN also is a folder per genre.
         if fits == ["gtzan", "folders"]:
             fits = ["gtzan"]
     if len(fits) == 1:
         return fits[0]
-    message = f"{source}: may be {' or '.join(fits)}" if fits else f"{source}: is no layout that is known"
-    message += f" (say which with --layout {'|'.join(fits or LAYOUTS)})"
+    message = f"{source}: may be {' or '.join(fits)}" if fits else f"{source}: has no known layout"
+    message += f" (name one with --layout {'|'.join(fits or LAYOUTS)})"
     raise CollectionError(message)
 
 
-def gtzan(source: Path) -> Collection:
-    """GTZAN: genres_original/, genres/, or its files in any folders, named such as jazz.00054."""
+def _gtzan(source: Path) -> Collection:
+    """GTZAN: genres_original/, genres/, or its files in any folders, with names such as jazz.00054."""
     root = _gtzan_root(source)
     found = find_files(root)
-    tracks, strange = [], []
+    tracks, skipped = [], [*found.skipped]
     for path in found.music:
         named = _GTZAN.fullmatch(path.stem)
         if named:
             tracks.append(Track(path.stem, named[1], path))
         else:
-            strange.append(Skipped(printable(str(path)), "is not named as GTZAN's files are, such as jazz.00054"))
-    return unique(tracks, skipped=[*found.skipped, *strange], notes=_passed_over(root, found.others))
+            skipped.append(Skipped(printable(str(path)), "is not named like a file of GTZAN, such as jazz.00054"))
+    return unique(tracks, skipped=skipped, notes=_ignored(root, found.others))
 
 
-def folders(source: Path, endings: Iterable[str] = AUDIO) -> Collection:
-    """A folder a genre; below it, folders of artists, and below those of albums, where there are any."""
+def _folders(source: Path, suffixes: Iterable[str] = AUDIO) -> Collection:
+    """One folder per genre; folders below it are artists, and folders below those are albums."""
     tracks, notes, skipped = [], [], []
     others: Counter[str] = Counter()
     for genre in sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        found = find_files(genre, endings, genre=genre.name)
+        found = find_files(genre, suffixes, genre=genre.name)
         if not found.music:
-            holds = f"none of its {len(found.skipped)} files can be read" if found.skipped else "holds no music"
+            holds = f"none of its {len(found.skipped)} files can be read" if found.skipped else "contains no music"
             notes.append(f"{genre}: {holds}, so there is no genre '{genre.name}'")
         for path in found.music:
             below = path.relative_to(genre).parts[:-1]
             artist, album = below[0] if below else "", "/".join(below[:2]) if len(below) > 1 else ""
-            tracks.append(Track(text_of(path.relative_to(source)), genre.name, path, artist, album))
+            tracks.append(Track(path_text(path.relative_to(source)), genre.name, path, artist, album))
         skipped += found.skipped
         others += found.others
     loose = [path for path in source.iterdir() if not path.is_dir() and not path.name.startswith(".")]
-    beside = sum(path.suffix.lower() in {*endings, *OTHER_AUDIO} for path in loose)
+    beside = sum(path.suffix.lower() in {*suffixes, *OTHER_AUDIO} for path in loose)
     if beside:
-        notes.append(f"{source}: {beside} files lie beside the folders of genres and were left out")
-    return unique(tracks, skipped=skipped, notes=(*notes, *_passed_over(source, others)))
+        notes.append(f"{source}: {beside} files beside the folders of genres are left out")
+    return unique(tracks, skipped=skipped, notes=(*notes, *_ignored(source, others)))
 
 
-def _passed_over(folder: Path, others: Counter[str]) -> tuple[str, ...]:
+def _ignored(folder: Path, others: Counter[str]) -> tuple[str, ...]:
     if not others:
         return ()
-    kinds = ", ".join(f"{count} {ending}" for ending, count in others.most_common(_MOST_NAMED))
-    return (f"{folder}: {others.total()} files that are not audio were passed over ({kinds})",)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(_MOST_NAMED))
+    return (f"{folder}: {others.total()} files that are not audio were ignored ({kinds})",)
 
 
 def _without_music(source: Path, collection: Collection) -> str:
     if collection.skipped:
         first = collection.skipped[0]
-        return (
-            f"{source}: none of its {len(collection.skipped)} files can be read, such as {first.name}: {first.reason}"
-        )
-    return f"{source}: holds no music ({', '.join(sorted(AUDIO))} are decoded)"
+        count = len(collection.skipped)
+        return f"{source}: none of its {count} files can be read, such as {first.name}: {first.reason}"
+    return f"{source}: contains no music ({', '.join(sorted(AUDIO))} are decoded)"
 
 
 def _gtzan_root(source: Path) -> Path:
     return next((source / name for name in _GTZAN_ROOTS if (source / name).is_dir()), source)
 
 
-def _looks_gtzan(source: Path) -> bool:
+def _looks_like_gtzan(source: Path) -> bool:
     files = find_files(_gtzan_root(source)).music
-    # A stray file of GTZAN in a collection of one's own does not make it GTZAN.
+    # A few files of GTZAN in another collection do not make it GTZAN.
     return 2 * sum(_GTZAN.fullmatch(path.stem) is not None for path in files) > len(files)
 
 
-def _looks_folders(source: Path) -> bool:
-    if fma.metadata(source) is not None:
+def _looks_like_folders(source: Path) -> bool:
+    if _fma_metadata(source) is not None:
         return False
     return any(find_files(path, AUDIO | OTHER_AUDIO).music for path in source.iterdir() if path.is_dir())
 
 
-def _looks_logmel(source: Path) -> bool:
+def _looks_like_logmel(source: Path) -> bool:
     return any(find_files(path, [".npz"]).music for path in source.iterdir() if path.is_dir())
 
 
 def _logmel(sources: list[Path], front_end: FrontEnd) -> Collection:
+    """A folder per genre of precomputed log-mel, or the rows of archives joined.
+
+    Artists and albums are numbers of their own archive, so those of two archives count as different.
+    """
     if sources[0].is_dir():
-        return folders(sources[0], [".npz"])
-    return precomputed.joined(sources, front_end)
+        return _folders(sources[0], [".npz"])
+    tracks: list[Track] = []
+    for place, path in enumerate(sources):
+        archive = read_archive(path, front_end)
+        if archive.leaky:
+            message = f"{path}: contains segments of a leaky split instead of tracks (import the original music)"
+            raise CollectionError(message)
+        tracks += [_archived(path, archive, row, place) for row in range(len(archive))]
+    return unique(tracks)
 
 
-_LOOKS: dict[str, Callable[[Path], bool]] = {
-    "gtzan": _looks_gtzan,
-    "fma": lambda source: fma.metadata(source) is not None,
-    "folders": _looks_folders,
-    "logmel": _looks_logmel,
+def _archived(path: Path, archive: Archive, row: int, place: int) -> Track:
+    artist, album = (
+        f"{place} {numbers[row]}" if numbers[row] >= 0 else "" for numbers in (archive.artists, archive.albums)
+    )
+    name, genre, split = str(archive.tracks[row]), str(archive.genres[row]), str(archive.splits[row])
+    return Track(name, genre, path, artist, album, split, row=row)
+
+
+_FMA_SPLITS = {"training": "train", "validation": "valid", "test": "test"}
+_FMA_COLUMNS = {
+    "genre": ("track", "genre_top"),
+    "artist": ("artist", "id"),
+    "album": ("album", "id"),
+    "split": ("set", "split"),
+}
+
+
+def _fma(source: Path) -> Collection:
+    """FMA, the Free Music Archive dataset (Defferrard and others, ISMIR 2017), with its metadata.
+
+    Its tracks.csv has a header of three rows (group, column, name of the index); track 2 is fma_small/000/000002.mp3.
+    """
+    metadata = _fma_metadata(source)
+    if metadata is None:
+        message = f"{source}: has no fma_metadata/tracks.csv inside or beside it (unpack fma_metadata.zip there)"
+        raise CollectionError(message)
+    rows, files = _fma_rows(metadata), find_files(source)
+    tracks, skipped = [], list(files.skipped)
+    other = [path for path in files.music if not path.stem.isdecimal()]
+    skipped += [Skipped(printable(str(path)), "is not named like a file of FMA, such as 000002.mp3") for path in other]
+    for path in (path for path in files.music if path.stem.isdecimal()):
+        row = rows.get(int(path.stem))
+        if row is None:
+            skipped.append(Skipped(str(path), f"track {int(path.stem)} is not in {metadata}"))
+        elif not row["genre"]:
+            skipped.append(Skipped(str(path), f"{metadata} has no genre_top for it"))
+        else:
+            split = _FMA_SPLITS.get(row["split"], "")
+            tracks.append(Track(path.stem, row["genre"], path, row["artist"], row["album"], split))
+    return unique(tracks, skipped=skipped)
+
+
+def _fma_metadata(source: Path) -> Path | None:
+    places = (source / "fma_metadata", source.resolve().parent / "fma_metadata", source)
+    return next((place / "tracks.csv" for place in places if (place / "tracks.csv").is_file()), None)
+
+
+def _fma_rows(path: Path) -> dict[int, dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = csv.reader(file)
+            groups, names, _ = (next(lines, []) for _ in range(3))
+            header = list(zip(groups, names, strict=False))
+            for group, column in _FMA_COLUMNS.values():
+                if (group, column) not in header:
+                    message = f"{path}: its three header rows have no column {group}/{column} (is it FMA's tracks.csv?)"
+                    raise CollectionError(message)
+            columns = {name: header.index(wanted) for name, wanted in _FMA_COLUMNS.items()}
+            return {int(line[0]): {name: line[place].strip() for name, place in columns.items()} for line in lines}
+    except CollectionError:
+        raise
+    except (csv.Error, UnicodeDecodeError, IndexError, ValueError) as error:
+        message = f"{path}: is not FMA's tracks.csv, or is damaged: {error} (unpack fma_metadata.zip again)"
+        raise CollectionError(message) from error
+
+
+_CHECKS: dict[str, Callable[[Path], bool]] = {
+    "gtzan": _looks_like_gtzan,
+    "fma": lambda source: _fma_metadata(source) is not None,
+    "folders": _looks_like_folders,
+    "logmel": _looks_like_logmel,
 }
 _FINDERS: dict[str, Callable[[Path], Collection]] = {
-    "gtzan": gtzan,
-    "fma": fma.find,
-    "folders": folders,
-    "csv": track_table.read,
+    "gtzan": _gtzan,
+    "fma": _fma,
+    "folders": _folders,
+    "csv": read_table,
 }
 
 LAYOUTS = (*_FINDERS, "logmel")

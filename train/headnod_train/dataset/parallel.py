@@ -1,4 +1,4 @@
-"""Many files heard at once: by joblib on every core of this machine."""
+"""Features of many files at once, with joblib on the cores of this machine."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.extraction import Rejected, TrackFeatures, extract
 
 Extraction = tuple[int, TrackFeatures | Rejected]
-"""The place of a file, and what was heard of it."""
+"""Index of a file in the list of paths, and its features."""
+
+_BATCH = 4
+"""Files per task: submitting costs a millisecond, and a stopped import loses the files of its open tasks."""
 
 
 class WorkerError(HeadnodError, RuntimeError):
-    """Those who were to hear files are gone."""
+    """Worker processes are gone or unusable."""
 
 
 def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: int) -> Iterator[Extraction]:
-    """Hear files in so many processes, and give each as it is done.
+    """Extract features in `jobs` processes and yield each result when it is ready.
 
-    No more than a few files a process are under way, so memory does not grow
-    with the collection.
+    Only a few files per process are in progress, so memory does not grow with the collection.
 
     Raises:
-        CrewError: A process died.
+        WorkerError: A process died.
         MissingExtraError: joblib is not installed.
     """
     try:
@@ -43,24 +45,24 @@ def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs:
     own = os.getpid()
     with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
         with _without_ctrl_c():
-            answers = Parallel(return_as="generator_unordered", batch_size=_BATCH if jobs > 1 else 1)(
+            results = Parallel(return_as="generator_unordered", batch_size=_BATCH if jobs > 1 else 1)(
                 delayed(extract_one)(place, path, front_end, seconds, own) for place, path in enumerate(paths)
             )
         try:
-            with warnings.catch_warnings(), closing(answers):
-                # Whoever stops knows that something was under way.
+            with warnings.catch_warnings(), closing(results):
+                # joblib warns about unfinished tasks when the import is stopped.
                 warnings.filterwarnings("ignore", message=r"\d+ tasks (have been|which were)")
-                yield from answers
+                yield from results
         except TerminatedWorkerError as error:
-            message = "a process died while it heard a file, by a lack of memory or by a file that crashes its decoder"
-            message += " (start again: what was heard is kept; with --jobs 1 the last file named is the one)"
+            message = "a worker process died: out of memory, or a file crashed its decoder "
+            message += "(start again: extracted tracks are kept; with --jobs 1 the last file named is the cause)"
             raise WorkerError(message) from error
 
 
-def extract_one(place: int, path: Path, front_end: FrontEnd, seconds: float, caller: int = 0) -> Extraction:
-    """Hear a file, in whatever process this is."""
-    if caller and os.getpid() != caller:
-        # Ctrl-C reaches the whole group; only the caller has something to say about it.
+def extract_one(place: int, path: Path, front_end: FrontEnd, seconds: float, parent: int = 0) -> Extraction:
+    """Extract one file, in process `parent` or in a worker."""
+    if parent and os.getpid() != parent:
+        # Ctrl-C reaches the whole process group; only the parent reports it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return place, extract(path, front_end, seconds)
     with ctrl_c_later():
@@ -69,17 +71,13 @@ def extract_one(place: int, path: Path, front_end: FrontEnd, seconds: float, cal
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Whoever is started here is born deaf to Ctrl-C, also while it still imports what it needs."""
+    """Processes started in the body ignore Ctrl-C from their start, also while they import."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # A mask would not do: loky takes it off while it starts its processes.
+    # A signal mask would not do: loky clears it when it starts its processes.
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-
-
-_BATCH = 4
-"""Files that a process takes at once: handing over costs a millisecond, and an import that stops loses them."""

@@ -1,19 +1,33 @@
-"""What a collection is made of before anything was heard: tracks, and files that are none.
-
-Alone because every layout makes these and everything after it eats them.
-"""
+"""What a music collection consists of: tracks, audio files, and excerpts of one recording."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from headnod.errors import HeadnodError
 from headnod.escaping import printable
 
-SIDES = ("train", "valid", "test")
-"""Sides that a track may be put on."""
+SPLITS = ("train", "valid", "test")
+"""Splits that a track can be assigned to."""
+
+UNUSED = "unused"
+"""Split of tracks that are neither trained nor evaluated on."""
+
+AUDIO = {
+    ".3gp", ".aac", ".aif", ".aifc", ".aiff", ".asf", ".au", ".caf", ".flac", ".m4a", ".m4b", ".m4p", ".mka", ".mkv",
+    ".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".snd", ".w64", ".wav", ".webm", ".wma",
+}  # fmt: skip
+"""Suffixes of files that are decoded; the decoder reports what it cannot read and which extra it needs."""
+
+OTHER_AUDIO = {
+    ".ac3", ".alac", ".amr", ".ape", ".dff", ".dsf", ".dts", ".mpc", ".ra", ".rm", ".spx", ".tak", ".tta", ".wv",
+}  # fmt: skip
+"""Suffixes of music files that cannot be decoded."""
 
 
 class CollectionError(HeadnodError, ValueError):
@@ -22,63 +36,48 @@ class CollectionError(HeadnodError, ValueError):
 
 @dataclass(frozen=True)
 class Track:
-    """A piece of music of known genre, somewhere on disk."""
+    """A piece of music of known genre on disk. Empty strings are unknown."""
 
     name: str
-    """What it is called in the archive; no two tracks of a collection share it."""
+    """Name in the archive, unique in a collection."""
 
     genre: str
-    """What it is."""
-
     path: Path
-    """The file that it is heard from."""
-
     artist: str = ""
-    """Who plays it; empty where nobody knows."""
-
     album: str = ""
-    """Where it was published; empty where nobody knows."""
 
     split: str = ""
-    """The side that its collection puts it on; empty where it says nothing."""
+    """Split that the collection assigns."""
 
     excerpt_of: str = ""
-    """The track that it is a piece of; empty where it is whole, or nothing says so."""
+    """Recording that this file is an excerpt of."""
 
     row: int = -1
-    """Which row of it, where the file is an archive; -1 where it is none."""
+    """Row of the archive if `path` is one, else -1."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that was left out."""
+    """A file or track that is left out."""
 
     name: str
-    """The file or the track."""
-
     reason: str
-    """Why, in words for a person."""
-
     genre: str = ""
-    """The genre that misses it, where that is known."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Tracks that were found, in order of their names."""
+    """Tracks in order of their names."""
 
     tracks: tuple[Track, ...]
-    """What can be heard."""
-
     skipped: tuple[Skipped, ...] = ()
-    """What was left out before anything was heard."""
 
     notes: tuple[str, ...] = ()
-    """What a person should look at."""
+    """Remarks for the user, one line each."""
 
 
 def unique(tracks: list[Track], *, skipped: Sequence[Skipped] = (), notes: tuple[str, ...] = ()) -> Collection:
-    """Tracks in order, those whose name another has left out."""
+    """Tracks in order of their names; later ones of the same name are skipped."""
     kept: dict[str, Track] = {}
     twice = []
     for track in sorted(tracks, key=lambda track: (track.name, str(track.path))):
@@ -88,3 +87,115 @@ def unique(tracks: list[Track], *, skipped: Sequence[Skipped] = (), notes: tuple
         else:
             kept[track.name] = track
     return Collection(tuple(kept.values()), (*skipped, *twice), notes)
+
+
+@dataclass
+class Files:
+    """Files below a folder; hidden files and folders are ignored."""
+
+    music: list[Path] = field(default_factory=list)
+    """Files with a wanted suffix, sorted."""
+
+    skipped: list[Skipped] = field(default_factory=list)
+    """Music files that cannot be read, and folders that cannot be entered."""
+
+    others: Counter[str] = field(default_factory=Counter)
+    """Number of other files by suffix."""
+
+
+def find_files(folder: Path, suffixes: Iterable[str] = AUDIO, *, genre: str = "") -> Files:
+    """Every file below a folder; links to folders are followed, each folder is read once."""
+    found, seen, wanted = Files(), set(), set(suffixes)
+
+    def on_error(error: OSError) -> None:
+        found.skipped.append(Skipped(printable(str(error.filename)), (error.strerror or str(error)).lower(), genre))
+
+    for root, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
+        status = Path(root).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            found.skipped.append(Skipped(printable(root), "is a link to a folder that is read already", genre))
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # macOS leaves a '._name' beside each file on foreign disks.
+        for name in sorted(name for name in names if not name.startswith(".")):
+            _sort_in(Path(root, name), wanted, found, genre)
+    found.music.sort()
+    return found
+
+
+def _sort_in(path: Path, wanted: set[str], found: Files, genre: str) -> None:
+    suffix = path.suffix.lower()
+    if suffix in wanted:
+        if path.is_file():
+            found.music.append(path)
+        else:
+            dangling = path.is_symlink() and not path.exists()
+            reason = "is a link to a file that does not exist" if dangling else "is not a regular file"
+            found.skipped.append(Skipped(printable(str(path)), reason, genre))
+    elif suffix in OTHER_AUDIO and wanted >= AUDIO:
+        reason = f"{suffix} cannot be decoded (convert it: ffmpeg -i FILE{suffix} FILE.flac)"
+        found.skipped.append(Skipped(printable(str(path)), reason, genre))
+    else:
+        found.others[suffix or "no suffix"] += 1
+
+
+def path_text(path: Path) -> str:
+    r"""A path as text for an archive: bytes that are not UTF-8 and control characters are escaped.
+
+    >>> print(path_text(Path("caf\udce9.wav")))
+    caf\xe9.wav
+    """
+    return printable(os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace"))
+
+
+_WORDS = "chunk|fragment|frag|part|piece|segment|seg|slice|split"
+_WORD = re.compile(rf"(?P<name>.*[^\W_])[\W_]*(?:{_WORDS})[\W_]*(?P<number>\d{{1,6}})[)\]]?", re.IGNORECASE)
+_NUMBER = re.compile(r"(?P<name>.*[^\W_])[\W_]+(?P<number>\d{1,6})[)\]]?")
+
+
+def mark_excerpts(tracks: Sequence[Track]) -> list[Track]:
+    """Set `excerpt_of` of files whose names differ in a last number only, such as `blues.00000.3.wav`.
+
+    A name that most files of a genre share is a numbering of tracks, not an excerpt, unless a word such
+    as `chunk` stands before the number. Tracks with a known artist or album are left as they are.
+    """
+    alike: dict[tuple[str, str, bool], list[tuple[int, Track]]] = defaultdict(list)
+    for track in tracks:
+        folder, _, name = track.name.rpartition("/")
+        stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in AUDIO else name
+        named = _WORD.fullmatch(stem) or _NUMBER.fullmatch(stem)
+        if named and not track.artist and not track.album:
+            key = (track.genre, f"{folder}/{named['name'].casefold()}", named.re is _WORD)
+            alike[key].append((int(named["number"]), track))
+    genres = Counter(track.genre for track in tracks)
+    recordings = {
+        track.name: name
+        for (genre, name, word), found in alike.items()
+        if _are_excerpts([number for number, _ in found], genres[genre], word=word)
+        for _, track in found
+    }
+    return [replace(track, excerpt_of=recordings.get(track.name, "")) for track in tracks]
+
+
+def _are_excerpts(numbers: list[int], of_genre: int, *, word: bool) -> bool:
+    count = len(numbers)
+    # Years and catalogue numbers have gaps; one or two excerpts may be missing.
+    consecutive = max(numbers) - min(numbers) < 2 * count
+    return count > 1 and consecutive and (word or 2 * count <= of_genre)
+
+
+def excerpts_note(tracks: Sequence[Track]) -> str | None:
+    """A remark about the excerpts among tracks, if there are any."""
+    recordings: dict[str, list[str]] = defaultdict(list)
+    for track in tracks:
+        if track.excerpt_of:
+            recordings[track.excerpt_of].append(track.name)
+    if not recordings:
+        return None
+    first = next(iter(recordings.values()))
+    return (
+        f"{sum(map(len, recordings.values()))} files look like excerpts of {len(recordings)} recordings, such as "
+        f"{first[0]} and {first[1]}: excerpts of one recording get the same split (name albums in a CSV to override)"
+    )

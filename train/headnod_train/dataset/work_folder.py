@@ -1,33 +1,25 @@
-"""The work folder: what was heard already, so that an import that stopped goes on where it was.
+"""Rows of an unfinished import, one small file per track, so that an interrupted import continues.
 
-Beside the archive that is being made, one small file a track, named by what it
-depends on: the file's place, size and time, and the front end. It may be
-deleted at any time; all that is lost is time.
+The folder lies beside the archive and may be deleted at any time. A file's name is a hash of everything
+that its content depends on: the track's path, size and time, and the front end.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from headnod.errors import HeadnodError
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.extraction import TrackFeatures
-from headnod_train.dataset.music_files import text_of
-from headnod_train.dataset.tracks import Track
+from headnod_train.dataset.tracks import CollectionError, Track, path_text
+from headnod_train.storage import StorageError, open_npz, write_npz
 
 _FORMAT = 1
-
-
-class DiskError(HeadnodError, OSError):
-    """Something that was made cannot be written."""
+_AFTER_LOG_MEL = {"n_mfcc", "range_db", "compression", "level", "level_db"}
+"""Fields of a front end that do not change log-mel."""
 
 
 @dataclass(frozen=True)
@@ -35,82 +27,47 @@ class WorkFolder:
     """Rows on disk."""
 
     folder: Path
-    """Where they lie."""
-
     front_end: FrontEnd
-    """What made them."""
 
     seconds: float
-    """How much of each piece of music was heard."""
+    """Length of the excerpt of each track."""
 
     def file(self, track: Track) -> Path:
-        """Where the row of a track lies or would lie.
+        """File of a track's row, which may not exist yet.
 
         Raises:
-            OSError: The track's file is not there.
+            OSError: The track's own file does not exist.
         """
         stat = track.path.stat()
-        front_end = {name: value for name, value in asdict(self.front_end).items() if name not in _AFTER}
+        front_end = {name: value for name, value in asdict(self.front_end).items() if name not in _AFTER_LOG_MEL}
         for name in ("mel_scale", "mel_norm"):
-            # As rows were named before there was a choice.
+            # Rows of versions that had no such choice keep their names.
             if front_end[name] == getattr(FrontEnd, name):
                 del front_end[name]
-        what = [
-            _FORMAT,
-            text_of(track.path.resolve()),
-            track.row,
-            stat.st_size,
-            stat.st_mtime_ns,
-            self.seconds,
-            front_end,
-        ]
-        return self.folder / f"{hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:32]}.npz"
+        path = path_text(track.path.resolve())
+        key = [_FORMAT, path, track.row, stat.st_size, stat.st_mtime_ns, self.seconds, front_end]
+        return self.folder / f"{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:32]}.npz"
 
-    def save(self, file: Path, heard: TrackFeatures) -> None:
-        """Keep a row; it is whole or not there.
+    def save(self, file: Path, row: TrackFeatures) -> None:
+        """Write a row atomically.
 
         Raises:
-            DiskError: The disk is full, or refuses.
+            StorageError: The disk is full or read-only.
         """
-        unfinished = file.with_suffix(f".{os.getpid()}.part")
-        with writing(unfinished, f"what was heard so far is kept in {self.folder}; make room and start again"):
-            with unfinished.open("wb") as stream:
-                np.savez(stream, **vars(heard))
-            unfinished.replace(file)
+        write_npz(file, vars(row), f"rows extracted so far are kept in {self.folder}; make room and start again")
 
-    def load(self, file: Path) -> TrackFeatures | None:
-        """A row, or None where it is not there or damaged and must be heard again."""
+    def load(self, file: Path) -> TrackFeatures:
+        """Read a row; a damaged one is deleted.
+
+        Raises:
+            StorageError: The row is absent or damaged.
+        """
         try:
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+            with open_npz(file, "a row", CollectionError) as row:
                 return TrackFeatures(
-                    kept["levels"], float(kept["floor_db"]), float(kept["range_db"]), kept["first_samples"]
+                    row["levels"], float(row["floor_db"]), float(row["range_db"]), row["first_samples"]
                 )
-        except FileNotFoundError:
-            return None
-        except Exception:  # a damaged file: zipfile, zlib and numpy raise a dozen kinds
-            file.unlink()
-            return None
-
-
-@contextlib.contextmanager
-def writing(path: Path, kept: str) -> Iterator[None]:
-    """Name a file that cannot be written, remove what there is of it, and say what was kept.
-
-    Raises:
-        DiskError: The body raised an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        message = f"{path}: {error.strerror or error} ({kept})"
-        raise DiskError(message) from error
-    except KeyboardInterrupt:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise
-
-
-_AFTER = {"n_mfcc", "range_db", "compression", "level", "level_db"}
-"""Fields of the front end that act on log-mel, and so not on what is kept."""
+        except CollectionError as error:
+            file.unlink(missing_ok=True)
+            message = f"{file}: is missing or damaged (start again: only missing rows are extracted)"
+            raise StorageError(message) from error

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from headnod_train.dataset.music_files import AUDIO, find_files
-from headnod_train.dataset.spreadsheet import file_of, read_spreadsheet
+from headnod_train.dataset.track_table import file_of, read_spreadsheet
+from headnod_train.dataset.tracks import AUDIO, find_files
 from headnod_train.tagger.tagger_error import TaggerError
 
 
