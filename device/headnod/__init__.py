@@ -36,16 +36,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "StatusEvent": "pipeline.estimate",
     "Estimate": "pipeline.estimate",
     "FrontEnd": "features.frontend",
     "GenreModel": "inference.model",
     "ListenerSettings": "pipeline.listener",
     "Manifest": "inference.manifest",
     "State": "pipeline.estimate",
+    "StatusEvent": "pipeline.estimate",
     "listen": "pipeline.listener",
 }
-"""Modules of the names that are imported when they are first used: numpy takes long, and `--help` needs none."""
+"""Modules of names that are imported on first use, because `headnod --help` must not wait for numpy."""
 
 
 def __getattr__(name: str) -> object:

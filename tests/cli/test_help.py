@@ -121,7 +121,8 @@ try:
     main(["--help"])
 except SystemExit:
     pass
-print(*sorted({"numpy", "rich", "msgspec", "paho", "soxr", "shtab"} & set(sys.modules)), file=sys.stderr)
+slow = {"numpy", "rich", "msgspec", "paho", "soxr", "shtab", "dataclasses", "difflib"}
+print(*sorted(slow & set(sys.modules)), file=sys.stderr)
 """
 
 

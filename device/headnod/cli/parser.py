@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -81,5 +80,7 @@ class _Help(argparse.HelpFormatter):
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
