@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from headnod.clock import Clock
-from headnod.mqtt.payloads import encode, estimate_payload, redated
-from headnod.mqtt.song_reporter import SongReporter
+from headnod.mqtt.payloads import encode, estimate_payload, redated, song_payload
+from headnod.pipeline.songs import SongSegmenter, SongSettings
 from support.mqtt_publisher import BEGAN, said
 
 BOOT = "737fc121"
@@ -64,10 +64,10 @@ def test_what_is_queued_gets_its_right_date_when_the_clock_is_set(kept):
 
 
 def test_a_song_gets_both_of_its_dates():
-    machine, setlist = Machine(kept=True), SongReporter("kitchen", "b007", BOOT)
+    machine, songs = Machine(kept=True), SongSegmenter(SongSettings())
     for number in range(10):
-        setlist.update(estimate(number))
-    song = published(setlist.finish())
+        songs.update(estimate(number))
+    song = published(song_payload(songs.finish(), node="kitchen", boot="b007", boot_id=BOOT))
     assert song["clock_synchronised"] is False
     machine.seconds, machine.wrong = 600.0, timedelta(0)
     told = redated(song, machine.clock)

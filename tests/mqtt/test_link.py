@@ -121,7 +121,7 @@ def test_a_bug_in_the_session_itself_ends_the_connection_and_not_the_link(broker
     link.publish("a/b", b"1")
     until(link, lambda link: not link.connected)
     until(link, connected)
-    assert "the link to the broker failed" in caplog.text
+    assert "the connection to the broker failed" in caplog.text
 
 
 def test_what_a_frozen_broker_does_not_acknowledge_is_given_back(broker, linked):

@@ -64,7 +64,7 @@ def test_a_taken_over_client_id_waits_a_minute():
 def test_a_taken_over_client_id_waits_a_minute_and_is_told_once(broker, linked, caplog):
     """A mosquitto that does not say why: the third time that a connection is lost at once, somebody has our id."""
     linked(broker, client_id="twin")
-    until(linked(broker, client_id="twin"), lambda _: "call itself twin too" in caplog.text, within=20.0)
+    until(linked(broker, client_id="twin"), lambda _: "use the client id twin too" in caplog.text, within=20.0)
     before = broker.log.count("already connected")
     threading.Event().wait(6.0)
     assert broker.log.count("already connected") - before <= 1

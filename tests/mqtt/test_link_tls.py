@@ -8,7 +8,7 @@ import time
 import pytest
 
 from headnod.errors import ConfigError
-from headnod.mqtt.client import _CLOCK_LOOK, MqttClient, Tls
+from headnod.mqtt.client import CLOCK_CHECK, MqttClient, Tls
 from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.reason_codes import unreachable
 from headnod.retry import Cause
@@ -93,7 +93,7 @@ def test_without_the_certificate_that_the_broker_wants_the_reason_is_told(secure
 def test_insecure_is_said_loudly(secured, linked, caplog):
     broker, _ = secured(expired=True)
     until(linked(broker, tls=Tls(insecure=True)), connected)
-    assert "anybody in between can read along" in caplog.text
+    assert "anyone in between can read what is published" in caplog.text
 
 
 def test_tls_older_than_1_2_is_not_spoken(authority):
@@ -121,7 +121,7 @@ def test_a_certificate_that_our_clock_finds_invalid_is_tried_again_once_the_cloc
     assert proxy.connections == tried
     set_by[0] = 68 * 86_400.0
     # It would be tried again after 10 s and more by itself, for that is the second wait.
-    until(link, lambda _: proxy.connections > tried, within=_CLOCK_LOOK + 2.0)
+    until(link, lambda _: proxy.connections > tried, within=CLOCK_CHECK + 2.0)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from headnod.mqtt.delivery import FLYING
+from headnod.mqtt.connection import WINDOW
 from headnod.pipeline.estimate import State
 from support.mqtt_broker import Broker, Heard
 from support.mqtt_estimates import PATIENCE, Arrived, all_of, decoded
@@ -96,7 +96,7 @@ def check_kills(broker, heard, mqtt, downtimes):
     assert all_of(heard, shown, within=60.0) == list(range(shown))
     until(lambda: mqtt.health().published == shown, told=mqtt.health)
     repeats = len(heard.on("/estimate")) - shown
-    assert repeats <= FLYING * len(downtimes)
+    assert repeats <= WINDOW * len(downtimes)
     assert mqtt.health().discarded == mqtt.health().queued == 0
 
 

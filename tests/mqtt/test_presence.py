@@ -150,4 +150,4 @@ def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(heard, 
     online(heard)
     mqtt.show(said(0))
     assert sequences(heard.until_on("/estimate", 1, PATIENCE)) == [0]
-    assert "MQTT: a part of it failed" in caplog.text
+    assert "a part of MQTT failed" in caplog.text

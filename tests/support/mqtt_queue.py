@@ -14,7 +14,7 @@ def put(box, *numbers, topic=TOPIC):
 def taken(box, count=None, **how):
     """Payloads of the next items, all of them if no count is said."""
     items = []
-    while (count is None or len(items) < count) and (item := box.take(**how)) is not None:
+    while (count is None or len(items) < count) and (item := box.next(**how)) is not None:
         items.append(item)
     return items
 
@@ -25,7 +25,7 @@ def payloads(items):
 
 def deliver(box, items):
     for item in items:
-        box.settle(item.number, delivered=True)
+        box.done(item.number)
 
 
 def rows(tmp_path):

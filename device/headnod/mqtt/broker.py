@@ -97,7 +97,7 @@ class Broker:
         return f"{self.host}:{self.port}"
 
 
-def path_exists(broker: Broker) -> bool:
+def is_reachable(broker: Broker) -> bool:
     """Somebody takes connections at its port."""
     try:
         with socket.create_connection((broker.host, broker.port), timeout=1.0):

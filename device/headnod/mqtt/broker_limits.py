@@ -1,58 +1,90 @@
-"""What a broker announced in CONNACK, and a message fitted to it.
+"""A message to publish, and the limits of a broker that it is fitted to.
 
-MQTT 5 lets a broker bound what it takes; a client that exceeds a bound is
-disconnected. The session reads the bounds at each connection, since they may have
-changed, and everything that is published goes through `fit`.
+MQTT 5 lets a broker announce limits in CONNACK; a client that exceeds one is disconnected.
+The limits are read at each connection, since they may have changed.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from headnod.mqtt.messages import Request
+Acknowledged = Callable[[str | None], None]
+"""Called once with None when the broker has the message, and else with the reason why it has not: that of the
+broker, or `LOST` or `TOO_LARGE` followed by details."""
+
+LOST = "lost: "
+"""Prefix of the reason if there was no connection, or it ended before the broker answered."""
+
+TOO_LARGE = "too large: "
+"""Prefix of the reason if the message is larger than the broker accepts, so that it can never be delivered."""
 
 _LARGEST = 268_435_460
-"""Bytes of the largest packet that MQTT has."""
+"""Bytes of the largest packet of MQTT."""
 
 _LENGTHS = (128, 16_384, 2_097_152)
-"""Lengths of a packet from which its length takes another byte."""
+"""Lengths from which the length field of a packet has another byte."""
 
 _EXPIRY_BYTES = 5
 
 
+class Request(NamedTuple):
+    """A message to publish."""
+
+    topic: str
+    """Its topic."""
+
+    payload: bytes
+    """Its payload."""
+
+    qos: int = 1
+    """1 is acknowledged, 0 is not."""
+
+    retain: bool = False
+    """The broker keeps it for later subscribers."""
+
+    expiry: int | None = None
+    """Seconds after which the broker drops it undelivered (MQTT 5)."""
+
+    acknowledged: Acknowledged | None = None
+    """Called with the outcome."""
+
+
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of one connection; the defaults are those of a broker that announces none."""
+    """The limits of one connection; the defaults are those of a broker that announces none."""
 
     receive_maximum: int = 65_535
-    """Messages that may wait for its acknowledgement at once."""
+    """Messages that may be unacknowledged at once."""
 
     maximum_packet_size: int = _LARGEST
-    """Bytes of the largest packet that it takes."""
+    """Bytes of the largest packet."""
 
     maximum_qos: int = 2
-    """The greatest QoS of a message."""
+    """Highest QoS of a message."""
 
     retain_available: bool = True
-    """It keeps retained messages."""
+    """The broker keeps retained messages."""
 
     wildcards_available: bool = True
-    """A subscription may have `+` and `#` in it."""
+    """A subscription may contain `+` and `#`."""
 
     keepalive: int | None = None
-    """Seconds within which it wants to receive something, in place of ours; 0 is never, None is ours."""
+    """The broker's keepalive in seconds, in place of ours; 0 is none, None is ours."""
 
     modern: bool = True
     """Packets are those of MQTT 5."""
 
     refused_size: int = _LARGEST + 1
-    """Bytes of the smallest packet that it refused as too large, whatever it announced."""
+    """Bytes of the smallest packet that was refused as too large, whatever was announced."""
 
     def announced(self, properties: object) -> Limits:
-        """The limits of a new connection; what was refused as too large before is not tried again.
+        """The limits of a new connection; a size that was refused before is not tried again.
 
         Args:
-            properties: Those of CONNACK, as attributes. A value that the standard forbids counts as none.
+            properties: Those of CONNACK, as attributes. A value that the standard forbids is ignored.
         """
         return Limits(
             receive_maximum=getattr(properties, "ReceiveMaximum", 0) or Limits.receive_maximum,
@@ -66,20 +98,20 @@ class Limits:
         )
 
     def without(self, size: int) -> Limits:
-        """The same, now that a packet of so many bytes was refused as too large."""
+        """The same, after a packet of this size was refused as too large."""
         return replace(self, refused_size=min(self.refused_size, size))
 
     def fit(self, request: Request) -> Request:
-        """The message with a QoS and a retain flag that the broker takes."""
+        """The message with a QoS and a retain flag that the broker accepts."""
         qos, retain = min(request.qos, self.maximum_qos), request.retain and self.retain_available
         return request._replace(qos=qos, retain=retain, expiry=request.expiry if self.modern else None)
 
     def size(self, request: Request) -> int:
-        """Bytes of the PUBLISH packet of a message that fits otherwise."""
+        """Bytes of the PUBLISH packet of a fitted message."""
         length = 2 + len(request.topic.encode()) + len(request.payload) + (2 if request.qos else 0)
         if self.modern:
             length += 1 + (_EXPIRY_BYTES if request.expiry is not None else 0)
-        return 2 + sum(length >= bound for bound in _LENGTHS) + length
+        return 2 + bisect_right(_LENGTHS, length) + length
 
     @property
     def largest(self) -> int:
@@ -87,21 +119,19 @@ class Limits:
         return min(self.maximum_packet_size, self.refused_size - 1)
 
     def fits(self, topic: str, payload: bytes) -> bool:
-        """A retained message of this topic and payload is not too large."""
+        """Whether a retained message of this topic and payload is small enough."""
         return self.size(self.fit(Request(topic, payload, retain=True))) <= self.largest
 
     @property
     def losses(self) -> list[str]:
-        """What cannot be done within these limits, each in a few words for a person."""
+        """What does not work within these limits, in words."""
         losses = []
         if self.maximum_qos == 0:
-            losses.append(
-                "it takes QoS 0 only: nothing is acknowledged, and what is on its way is lost with a connection"
-            )
+            losses.append("it accepts QoS 0 only: nothing is acknowledged, a lost connection loses messages")
         if not self.retain_available:
-            losses.append("it retains nothing: who subscribes later sees the listener with its next message only")
+            losses.append("it retains nothing: later subscribers see the listener only from its next message on")
         if not self.wildcards_available:
-            losses.append("it has no wildcard subscriptions: only topics that are written out are subscribed to")
+            losses.append("it has no wildcard subscriptions: only topics without wildcards are subscribed to")
         return losses
 
     @property
@@ -109,5 +139,5 @@ class Limits:
         """The same, and what is done differently."""
         if self.largest >= _LARGEST:
             return self.losses
-        size = f"it takes packets of up to {self.largest} bytes: larger messages are left out, and discovery that is"
-        return [f"{size} larger is sent as one message per entity", *self.losses]
+        size = f"it accepts packets of up to {self.largest} bytes: larger messages are not published, and discovery"
+        return [f"{size} that is larger is published as one message per entity", *self.losses]

@@ -19,10 +19,10 @@ from typing import Literal
 import msgspec
 
 from headnod.mqtt.broker import Broker, speaks_older
-from headnod.mqtt.client import Message, MqttClient
+from headnod.mqtt.broker_limits import LOST, TOO_LARGE
+from headnod.mqtt.client import ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics
 from headnod.mqtt.homeassistant import Fits
-from headnod.mqtt.messages import LOST, TOO_LARGE
 from headnod.mqtt.network_check import Step, reach
 from headnod.mqtt.reason_codes import OLDER
 from headnod.mqtt.topics import Topics
@@ -221,7 +221,7 @@ class _Trial:
         return f"user '{self._broker.username}'" if self._broker.username else "a client without a user name"
 
     def _trying(self) -> bool:
-        return not self._link.reason or self._link.reason.endswith(": connecting")
+        return self._link.state in {ConnectionState.CONNECTING, ConnectionState.CONNECTED}
 
     def _published(self, topic: str, payload: bytes, *, retain: bool = False) -> str | None:
         """What became of a message: None, or why the broker did not take it."""

@@ -1,48 +1,70 @@
-"""The link to the broker: a thread that keeps a connection, and a reason while there is none.
+"""The MQTT client: one thread that keeps a connection to the broker and runs its owner's work between events.
 
-What is published while nothing is connected is not kept here: whoever publishes is
-told, and decides. Alone because it outlives every connection: publishing never
-waits, and no callback can end it.
+A message that is published while there is no connection is handed back at once, so its
+owner decides what to keep. Nothing that the thread calls can end it.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import os
 import random
+import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import TypeVar
 
 from headnod.errors import HeadnodError
 from headnod.mqtt import reason_codes
-from headnod.mqtt.broker import Broker, Tls, speaks_older
-from headnod.mqtt.broker_limits import Limits
-from headnod.mqtt.callbacks import Callbacks
-from headnod.mqtt.client_id_conflict import Twin
-from headnod.mqtt.connection import Connection
-from headnod.mqtt.messages import LOST, Acknowledged, Ending, Message, Request
-from headnod.mqtt.outgoing import Outgoing
+from headnod.mqtt.broker import Broker, Tls, is_reachable, speaks_older
+from headnod.mqtt.broker_limits import LOST, TOO_LARGE, Acknowledged, Limits, Request
+from headnod.mqtt.connection import Connection, Events, Message, Subscriptions
+from headnod.mqtt.reason_codes import Ending, UnexplainedEndings
 from headnod.retry import REPEAT_SECONDS, Backoff, Cause, RateLimitedLogger
 
-__all__ = ["LOST", "Acknowledged", "Broker", "Message", "MqttClient", "Tls"]
+__all__ = ["LOST", "Acknowledged", "Broker", "ConnectionState", "Message", "MqttClient", "Tls"]
 
 _log = logging.getLogger(__name__)
 
-_STEADY = 10.0
-"""A connection that lived so many seconds was a good one."""
+T = TypeVar("T")
 
-_CLOCK_LOOK, _CLOCK_STEP = 5.0, 1.0
-"""Seconds between two looks at the clock while a certificate is not valid, and by how much a clock is set at least."""
+_STABLE = 10.0
+"""Seconds after which a connection was no brief one."""
 
-_GOODBYE = 0.25
-"""Seconds that DISCONNECT and the end of the thread may take."""
+CLOCK_CHECK, _CLOCK_STEP = 5.0, 1.0
+"""Seconds between two checks of the clock while a certificate is not valid, and by how much a clock is set at least."""
+
+_AFTER_FAILURE = 1.0
+"""Seconds after which work that raised is called again."""
+
+_FLUSH, _LAST_CALL = 0.5, 5.0
+"""Seconds at the end for messages that wait, and for the owner's last call."""
+
+_LONG = 3600.0
+
+
+class ConnectionState(Enum):
+    """Whether there is a connection."""
+
+    NOT_STARTED = auto()
+    CONNECTING = auto()
+    """The first attempt is under way."""
+
+    CONNECTED = auto()
+    DISCONNECTED = auto()
+    """An attempt failed, or the connection ended: `MqttClient.reason` says why. It is tried again."""
+
+    CLOSED = auto()
 
 
 class MqttClient:
-    """A connection to a broker that comes back by itself.
+    """A connection to a broker that is established again whenever it ends.
 
-    Callbacks are called on the link's thread; one that raises is logged, once a
+    Callbacks are called on the client's thread; an exception in one is logged, once a
     cause and five minutes, and changes nothing.
     """
 
@@ -56,31 +78,31 @@ class MqttClient:
         qos: int = 0,
         on_message: Callable[[Message], None] | None = None,
         on_connected: Callable[[], None] | None = None,
-        between: Callable[[], float | None] | None = None,
+        work: Callable[[], float | None] | None = None,
+        on_end: Callable[[], None] | None = None,
         rng: random.Random,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         largest: int = 2048,
     ) -> None:
-        """Prepare a link; nothing happens before `start`.
+        """Prepare a client; nothing happens before `start`.
 
         Args:
-            broker: Where to, and who we are.
-            will: Topic and payload that the broker retains if we vanish.
-            subscriptions: Filters of what we want to hear.
+            broker: Where to connect, and as whom.
+            will: Topic and payload that the broker publishes, retained, if the connection ends without DISCONNECT.
+            subscriptions: Topic filters to subscribe to.
             plain: The same without wildcards, for a broker that has none.
-            qos: How surely we want to hear it: 1 for who must miss nothing.
-            on_message: Is given what was heard.
-            on_connected: Is called at every connection, when publishing works.
-            between: Is called whenever something has happened to a connection, after
-                `nudge`, and when it has ended; gives the seconds after which it
-                wants to be called again, None if nothing else is to happen. It
-                has a thread that waits for the broker anyway, and wakes none.
+            qos: QoS of the subscriptions: 1 for a subscriber that must miss nothing.
+            on_message: Called with each message received.
+            on_connected: Called at every connection, when publishing works.
+            work: Called after every event, with or without a connection. Returns the seconds after which it must be
+                called again, None if only an event can give it more to do.
+            on_end: Called once, when the client has ended.
             rng: Spreads attempts over time.
-            monotonic: A clock in seconds that is never set.
-            wall: The wall clock in seconds; when it is set, a certificate may be valid that was not.
-            largest: Bytes of the largest packet that the broker may send us
-                (MQTT 3.1.1 cannot bound it: there a larger one is read and ignored).
+            monotonic: Monotonic clock, in seconds.
+            wall: Wall clock, in seconds; when it is set, a certificate may become valid.
+            largest: Bytes of the largest packet that the broker may send (MQTT 3.1.1 cannot limit it: there a larger
+                message is received and ignored).
 
         Raises:
             ConfigError: A file that TLS needs cannot be used.
@@ -88,41 +110,41 @@ class MqttClient:
         if broker.tls is not None:
             broker.tls.context()
             if broker.tls.insecure:
-                _log.warning("%s is believed whoever it is (mqtt.insecure): anybody in between can read along", broker)
-        self._broker, self._will, self._subscriptions = broker, will, tuple(subscriptions)
-        self._plain, self._qos = tuple(plain), qos
-        self._on_connected, self._between = on_connected, between
-        self._monotonic, self._wall, self._largest = monotonic, wall, largest
-        self._back_off, self._twin = Backoff(rng), Twin(broker)
-        self._complaints, self._complained = RateLimitedLogger(_log, monotonic=monotonic), True
-        self._callbacks = Callbacks(self._up, on_message, largest=largest, complaints=self._complaints)
-        self._outgoing, self._reason = Outgoing(), "not started"
-        self._closing, self._deadline = False, 0.0
-        self._session: Connection | None = None
-        self._asked_older, self._is_older = -math.inf, False
-        self._limits, self._effects = Limits(), list[str]()
-        self._last: Sequence[tuple[str, bytes]] = ()
-        self._thread = threading.Thread(target=self._run, name=f"link to {broker}", daemon=True)
+                _log.warning("%s is not verified (mqtt.insecure): anyone in between can read what is published", broker)
+        self._broker, self._will, self._largest = broker, will, largest
+        self._subscriptions = Subscriptions(subscriptions, plain, qos)
+        self._on_message, self._on_connected, self._work, self._on_end = on_message, on_connected, work, on_end
+        self._events = Events(self._connected, self._received, self._settled, self._warn)
+        self._monotonic, self._wall = monotonic, wall
+        self._backoff, self._unexplained = Backoff(rng), UnexplainedEndings(broker.client_id)
+        self._warnings, self._warned = RateLimitedLogger(_log, monotonic=monotonic), True
+        self.state = ConnectionState.NOT_STARTED
+        """Whether there is a connection."""
+
+        self.reason = "not started"
+        """Why there is no connection, in one line; empty if there is one."""
+
+        self.limits = Limits()
+        """The limits that the broker announced at the present connection, or at the last."""
+
+        self._effects, self._pending = list[str](), 0
+        self._older_checked, self._is_older = -math.inf, False
+        # Guards what other threads use: the state, the requests and the wake-up.
+        self._lock = threading.Lock()
+        self._requests: deque[Request] = deque()
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._closing, self._last, self._patience = False, tuple[tuple[str, bytes], ...](), 0.0
+        self._flushing: Callable[[], bool] | None = None
+        self._thread = threading.Thread(target=self._run, name=f"MQTT to {broker}", daemon=True)
 
     @property
     def connected(self) -> bool:
-        """What is published now goes to the broker."""
-        return self._outgoing.open
-
-    @property
-    def reason(self) -> str:
-        """Why it is not connected, in one line; empty if it is."""
-        return self._reason
-
-    @property
-    def limits(self) -> Limits:
-        """What the broker announced at the present connection, or at the last."""
-        session = self._session
-        return session.limits if session is not None else self._limits
+        """A message published now is sent to the broker."""
+        return self.state is ConnectionState.CONNECTED
 
     def start(self) -> None:
-        """Begin to connect; returns at once and raises for nothing that a network does."""
-        self._reason = f"{self._broker}: connecting"
+        """Start to connect; returns at once and raises for no error of the network."""
+        self.state, self.reason = ConnectionState.CONNECTING, f"{self._broker}: connecting"
         self._thread.start()
 
     def publish(
@@ -135,42 +157,55 @@ class MqttClient:
         expiry: int | None = None,
         acknowledged: Acknowledged | None = None,
     ) -> bool:
-        """Publish, without ever waiting; false while nothing is connected, and then it is not kept.
+        """Publish without waiting; false if there is no connection, and then the message is not kept.
 
         Args:
-            topic: Where.
-            payload: What.
-            qos: 1 for what the broker shall acknowledge, else 0.
-            retain: The broker shall keep it for those who come later.
+            topic: The topic.
+            payload: The payload.
+            qos: 1 if the broker must acknowledge the message, else 0.
+            retain: The broker keeps it for later subscribers.
             expiry: Seconds after which the broker drops it undelivered (MQTT 5).
-            acknowledged: Is told once what became of it: at once if nothing is
-                connected, and else on the link's thread.
+            acknowledged: Called once with the outcome: at once if there is no connection, else on the client's thread.
         """
         request = Request(topic, payload, qos, retain, expiry, acknowledged)
-        taken = self._outgoing.add(request)
-        if not taken:
-            self._callbacks.settled(request, LOST + (self._reason or "closing"))
-        return taken
+        with self._lock:
+            accepted = self.state is ConnectionState.CONNECTED
+            if accepted:
+                self._requests.append(request)
+        if not accepted:
+            self._settled(request, LOST + (self.reason or "closing"))
+        elif threading.get_ident() != self._thread.ident:
+            self.wake()
+        return accepted
 
-    def nudge(self) -> bool:
-        """Let `between` be called soon; false if there is no connection. What is published does so too."""
-        return self._outgoing.nudge()
+    def wake(self) -> None:
+        """Call `work` soon; for any thread."""
+        with self._lock:
+            if self.state is not ConnectionState.CLOSED:
+                os.eventfd_write(self._wakeup, 1)
 
-    def close(self, *, last: Sequence[tuple[str, bytes]] = (), patience: float = 1.0) -> None:
-        """Say goodbye and end; may be called twice.
+    def close(
+        self,
+        *,
+        last: Sequence[tuple[str, bytes]] = (),
+        patience: float = 1.0,
+        flushing: Callable[[], bool] | None = None,
+    ) -> None:
+        """Disconnect and end; may be called twice.
 
         Args:
             last: Topics and payloads to publish, retained, before the end.
-            patience: Seconds that the broker may take to acknowledge.
+            patience: Seconds that the broker may take to acknowledge them.
+            flushing: Whether messages still wait to be published; `work` goes on for a moment while it returns true.
         """
         if self._closing:
             return
-        self._last, self._deadline = last, self._monotonic() + patience
+        self._last, self._patience, self._flushing = tuple(last), patience, flushing
         self._closing = True
-        self._outgoing.end()
+        self.wake()
         if self._thread.is_alive():
-            # One that hangs in the resolver ends with the process.
-            self._thread.join(patience + _GOODBYE)
+            # A thread that hangs in a disk ends with the process.
+            self._thread.join(_FLUSH + patience + _LAST_CALL)
         elif self._thread.ident is None:
             self._end()
 
@@ -179,121 +214,210 @@ class MqttClient:
             while not self._closing:
                 began = self._monotonic()
                 offset = self._wall() - began
-                ending, greeted = self._live()
-                brief = greeted and not self._closing and self._monotonic() - began < _STEADY
-                if greeted:
-                    ending = self._twin.judge(ending, brief=brief, now=self._monotonic(), pending=self._pending)
+                ending, established = self._live()
+                if established:
+                    brief = self._monotonic() - began < _STABLE
+                    ending = self._with_causes(ending, brief=brief)
                 elif ending.unexplained:
-                    ending = self._older(ending)
-                if size := self._twin.too_large:
-                    # As with mosquitto's message_size_limit, which is neither announced nor given as a reason.
-                    self._limits = self._limits.without(size)
-                    _log.warning(
-                        "MQTT: %s closed two connections while a message of %d bytes was on its way: "
-                        "from now on it gets smaller ones only, and discovery as one message per entity",
-                        self._broker,
-                        size,
-                    )
-                self._reason = f"{self._broker}: {ending.reason}"
-                if greeted and not self._twin.possible:
-                    self._back_off.reset()
+                    ending = self._with_version(ending)
+                self.reason = f"{self._broker}: {ending.reason}"
                 if not self._closing:
-                    pause = self._back_off.after(ending.cause)
-                    complaint = f"MQTT: no connection to {self._broker}: {ending.reason}"
-                    self._complained |= self._complaints.warn(ending.reason, complaint)
-                    self._rest(pause, offset if ending.cause is Cause.CLOCK else None)
+                    self._wait_for_retry(ending, offset)
         finally:
             self._end()
 
     def _live(self) -> tuple[Ending, bool]:
-        """One connection; why it ended, and whether it ever was one."""
-        session: Connection | None = None
-        self._pending = 0
+        """Make one connection and serve it; returns why it ended, and whether it was ever established."""
+        connection: Connection | None = None
         try:
-            session = Connection(
+            connection = Connection(
                 self._broker,
-                self._callbacks,
+                self._events,
                 will=self._will,
                 subscriptions=self._subscriptions,
-                plain=self._plain,
-                qos=self._qos,
                 largest=self._largest,
-                limits=self._limits,
+                limits=self.limits,
                 monotonic=self._monotonic,
             )
-            self._session = session
-            ending = self._lived(session)
+            ending = self._serve(connection)
         except HeadnodError as error:
             ending = Ending(Cause.REFUSED, str(error))
         except Exception as error:
-            # A connection that nobody serves looks alive for ever: better none.
-            self._complaints.warn(repr(error), "the link to the broker failed", error=error)
+            # A connection that is not served any more looks alive for ever.
+            self._warnings.warn(repr(error), "the connection to the broker failed", error=error)
             ending = Ending(Cause.NETWORK, f"{type(error).__name__} in headnod")
-        self._down(f"{self._broker}: {ending.reason}")
-        if session is None:
+        self._disconnected(ConnectionState.DISCONNECTED, f"{self._broker}: {ending.reason}")
+        if connection is None:
             return ending, False
-        self._pending, self._limits, self._session = session.largest_pending, session.limits, None
-        session.close(ending.reason)
-        return ending, session.greeted
+        self.limits, self._pending = connection.limits, connection.largest_pending
+        connection.close(ending.reason)
+        return ending, connection.established
 
-    def _older(self, ending: Ending) -> Ending:
-        """Why a broker that said nothing to MQTT 5 ended a connection: seldom asked, for it takes another."""
-        if self._broker.modern and self._monotonic() >= self._asked_older + REPEAT_SECONDS:
-            self._asked_older, self._is_older = self._monotonic(), speaks_older(self._broker)
-        return Ending(Cause.REFUSED, reason_codes.OLDER) if self._is_older else ending
+    def _serve(self, connection: Connection) -> Ending:
+        self._beside(lambda: self._open(connection))
+        while connection.ending is None and not self._closing:
+            self._step(connection)
+        if connection.ending is None and connection.established:
+            self._say_goodbye(connection)
+        return connection.ending or Ending(Cause.NETWORK, "closed")
 
-    def _lived(self, session: Connection) -> Ending:
-        session.open()
-        wait = None
-        while session.ending is None and not self._closing:
-            session.serve(self._outgoing.bell, wait=wait)
-            wait = self._callbacks.guarded(self._between) if self.connected and self._between is not None else None
-            session.send(self._outgoing.take())
-        if session.ending is None and session.greeted:
-            self._farewell(session)
-        return session.ending or Ending(Cause.NETWORK, "closed")
+    def _open(self, connection: Connection) -> None:
+        connection.open()
+        if self._closing:
+            connection.close()
 
-    def _farewell(self, session: Connection) -> None:
-        session.send([*self._outgoing.take(), *(Request(topic, payload, retain=True) for topic, payload in self._last)])
-        while not session.settled and session.ending is None:
-            left = self._deadline - self._monotonic()
+    def _step(self, connection: Connection, most: float = _LONG) -> None:
+        wait = self._call_work()
+        connection.send(self._take() if self._requests else ())
+        connection.serve(self._wakeup, wait=min(wait, most))
+
+    def _say_goodbye(self, connection: Connection) -> None:
+        end = self._monotonic() + _FLUSH
+        while connection.ending is None and self._flushing is not None and self._flushing():
+            left = end - self._monotonic()
             if left <= 0:
                 break
-            session.serve(self._outgoing.bell, wait=left)
-            session.send()
-        session.leave()
+            self._step(connection, left)
+        connection.send(self._take())
+        connection.send(Request(topic, payload, retain=True) for topic, payload in self._last)
+        end = self._monotonic() + self._patience
+        while not connection.settled and connection.ending is None and (left := end - self._monotonic()) > 0:
+            connection.serve(self._wakeup, wait=left)
+            connection.send()
+        connection.disconnect()
 
-    def _rest(self, pause: float, offset: float | None) -> None:
-        """Wait; with the offset of the wall clock to the monotonic one, until it is another at the latest."""
-        end = self._monotonic() + pause
+    def _take(self) -> deque[Request]:
+        with self._lock:
+            requests, self._requests = self._requests, deque()
+            return requests
+
+    def _beside(self, call: Callable[[], T]) -> T | None:
+        """Call what may block in a thread of its own, while the work goes on; None if the client ends before."""
+        results: list[T] = []
+        errors: list[Exception] = []
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                results.append(call())
+            except Exception as error:  # raised again on the client's thread
+                errors.append(error)
+            done.set()
+            self.wake()
+
+        threading.Thread(target=run, name=f"connecting to {self._broker}", daemon=True).start()
+        while not done.is_set() and not self._closing:
+            self._pause(_LONG)
+        if errors:
+            raise errors[0]
+        return results[0] if results else None
+
+    def _pause(self, seconds: float) -> None:
+        """Call the work, and wait for a wake-up or so many seconds."""
+        wait = min(self._call_work(), seconds)
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        if poll.poll(1e3 * wait):
+            os.eventfd_read(self._wakeup)
+
+    def _call_work(self) -> float:
+        if self._work is None:
+            return _LONG
+        try:
+            wait = self._work()
+        except Exception as error:
+            self._warnings.warn(repr(error), "a part of MQTT failed", error=error)
+            return _AFTER_FAILURE
+        return _LONG if wait is None else wait
+
+    def _wait_for_retry(self, ending: Ending, offset: float) -> None:
+        """Back off; after an invalid certificate only until the clock is set, which changes its offset."""
+        pause = self._backoff.after(ending.cause)
+        reason = f"MQTT: no connection to {self._broker}: {ending.reason}"
+        self._warned |= self._warnings.warn(ending.reason, reason)
+        clock, end = ending.cause is Cause.CLOCK, self._monotonic() + pause
         while not self._closing and (left := end - self._monotonic()) > 0:
-            self._outgoing.bell.rest(left if offset is None else min(left, _CLOCK_LOOK))
-            if offset is not None and abs(self._wall() - self._monotonic() - offset) > _CLOCK_STEP:
-                self._back_off.reset()
+            self._pause(min(left, CLOCK_CHECK) if clock else left)
+            if clock and abs(self._wall() - self._monotonic() - offset) > _CLOCK_STEP:
+                self._backoff.reset()
                 return
 
-    def _down(self, reason: str) -> None:
-        was, self._reason = self.connected, reason
-        self._outgoing.end()
-        for request in self._outgoing.take():
-            self._callbacks.settled(request, LOST + reason)
-        if was and self._between is not None:
-            self._callbacks.guarded(self._between)
+    def _with_causes(self, ending: Ending, *, brief: bool) -> Ending:
+        """The ending of an established connection, with possible causes if there have been several without a reason."""
+        if ending.unexplained and self._beside(lambda: is_reachable(self._broker)):
+            ending = self._unexplained.count(ending, brief=brief, now=self._monotonic(), pending=self._pending)
+        else:
+            self._unexplained.reset()
+        if not self._unexplained.brief:
+            self._backoff.reset()
+        if size := self._unexplained.too_large:
+            # As with mosquitto's message_size_limit, which is neither announced nor given as a reason.
+            self.limits = self.limits.without(size)
+            _log.warning(
+                "MQTT: %s closed two connections while a message of %d bytes was unacknowledged: "
+                "from now on only smaller ones are published, and discovery as one message per entity",
+                self._broker,
+                size,
+            )
+        return ending
+
+    def _with_version(self, ending: Ending) -> Ending:
+        """The ending before an answer to MQTT 5; now and then another connection checks whether it knows 3.1.1 only."""
+        if self._broker.modern and self._monotonic() >= self._older_checked + REPEAT_SECONDS:
+            self._older_checked = self._monotonic()
+            self._is_older = self._beside(lambda: speaks_older(self._broker)) or False
+        return Ending(Cause.REFUSED, reason_codes.OLDER) if self._is_older else ending
+
+    def _disconnected(self, state: ConnectionState, reason: str) -> None:
+        with self._lock:
+            self.state, self.reason = state, reason
+        for request in self._take():
+            self._settled(request, LOST + reason)
 
     def _end(self) -> None:
-        self._down("the link has ended")
-        self._outgoing.close()
+        if self._on_end is not None:
+            self._guarded(self._on_end)
+        self._disconnected(ConnectionState.CLOSED, "the client has ended")
+        os.close(self._wakeup)
 
-    def _up(self, limits: Limits) -> None:
-        self._reason = ""
-        if not self._closing:
-            self._outgoing.begin()
-        if self._complained:
-            self._complained = False
+    def _connected(self, limits: Limits) -> None:
+        self.limits = limits
+        with self._lock:
+            self.state, self.reason = ConnectionState.CONNECTED, ""
+        if self._warned:
+            self._warned = False
             _log.info("MQTT: connected to %s", self._broker)
         if limits.effects != self._effects:
             self._effects = limits.effects
             level = logging.WARNING if limits.losses else logging.INFO
             _log.log(level, "MQTT: %s: %s", self._broker, "; ".join(self._effects) or "it has no limits any more")
         if self._on_connected is not None:
-            self._callbacks.guarded(self._on_connected)
+            self._guarded(self._on_connected)
+
+    def _received(self, message: Message) -> None:
+        if len(message.payload) > self._largest:
+            size = f"{len(message.payload)} bytes on {message.topic[:80]}"
+            self._warn("large", f"{size} are more than the {self._largest} that are read")
+        elif self._on_message is not None:
+            self._guarded(self._on_message, message)
+
+    def _settled(self, request: Request, refusal: str | None) -> None:
+        if refusal is not None and not refusal.startswith(LOST):
+            if refusal.startswith(TOO_LARGE):
+                message = f"{request.topic} is not published: {refusal.removeprefix(TOO_LARGE)}"
+            else:
+                denied = "not authorized" in refusal
+                hint = " (does the broker's access list let this user write there?)" if denied else ""
+                message = f"the broker refuses {request.topic}: {refusal}{hint}"
+            self._warn(f"publish {request.topic}", message)
+        if request.acknowledged is not None:
+            self._guarded(request.acknowledged, refusal)
+
+    def _warn(self, cause: str, message: str) -> None:
+        self._warnings.warn(cause, f"MQTT: {message}")
+
+    def _guarded(self, call: Callable[..., object], *values: object) -> None:
+        try:
+            call(*values)
+        except Exception as error:
+            self._warnings.warn(repr(error), "a part of MQTT failed", error=error)

@@ -1,20 +1,21 @@
-"""One connection to a broker, from its opening to its end.
+"""One connection to a broker, from CONNECT to its end, on paho.
 
-The one file that knows paho. paho's own thread dies of an exception in a callback
-and goes on saying that it is connected, it keeps what was published in its memory
-for ever, and it decides by itself when to try again. So its socket is served from
-here, a connection is never opened twice, and what it leaves unacknowledged is
-given back.
+paho's own loop is not used: its thread ends with an exception in a callback and still
+reports a connection, it wakes once a second, keeps unacknowledged messages in memory
+without bound and reconnects by its own rules. Here its socket is served by the thread of
+`client`, a connection is opened once, and unacknowledged messages are handed back.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import NamedTuple
 
 from paho.mqtt import client as paho
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
@@ -25,64 +26,102 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from headnod.mqtt import reason_codes
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.broker_limits import Limits
-from headnod.mqtt.messages import LOST, TOO_LARGE, Ending, Listener, Message, Request
-from headnod.mqtt.wakeup import Bell
+from headnod.mqtt.broker_limits import LOST, TOO_LARGE, Limits, Request
+from headnod.mqtt.reason_codes import Ending
 from headnod.retry import Cause
 
-_GREETING = 10.0
+WINDOW = 20
+"""Messages that may be unacknowledged at once: mosquitto's default, and less where the broker allows less."""
+
+_CONNACK_TIMEOUT = 10.0
 """Seconds that a broker may take to answer CONNECT."""
 
-_TICK = 1.5
-"""Seconds between two looks at the clock once something is overdue; while all goes well there are none."""
+_POLL = 1.5
+"""Seconds between two checks of the clock while something is overdue."""
 
-_WINDOW = 20
-"""Messages that wait for an acknowledgement at once, where the broker allows more: mosquitto's own bound."""
-
-_TOO_LARGE, _NO_RETAIN, _NO_QOS = 0x95, 0x9A, 0x9B
-"""Reason codes: a packet is too large; retained messages, or this QoS, are not supported."""
-
-_WILDCARDS = frozenset("+#")
+_LATE = 0.05
+"""Seconds added to a deadline, since paho's clock and ours are read one after the other."""
 
 _HOUR = 3600.0
 
-_HAIR = 0.05
-"""Seconds after which what is due is surely due: paho's clock and ours are read one after the other."""
+_TOO_LARGE, _NO_RETAIN, _NO_QOS = 0x95, 0x9A, 0x9B
+"""Reason codes: the packet is too large; retained messages, or this QoS, are not supported."""
+
+
+class Message(NamedTuple):
+    """A received message."""
+
+    topic: str
+    """Its topic."""
+
+    payload: bytes
+    """Its payload."""
+
+    retained: bool
+    """It was published before we subscribed."""
+
+
+class Subscriptions(NamedTuple):
+    """What to subscribe to."""
+
+    filters: Sequence[str] = ()
+    """Topic filters."""
+
+    plain: Sequence[str] = ()
+    """The same without wildcards, for a broker that has none."""
+
+    qos: int = 0
+    """1 for subscribers that must miss nothing. Only for trusted senders: mosquitto 2.0.11 keeps a message that is too
+    large for us in flight, and sends nothing more after twenty of them."""
+
+
+class Events(NamedTuple):
+    """Functions that receive the events of a connection; none of them raises."""
+
+    connected: Callable[[Limits], None]
+    """The broker has accepted the connection and announced its limits."""
+
+    received: Callable[[Message], None]
+    """A message of a subscription."""
+
+    settled: Callable[[Request, str | None], None]
+    """The outcome of a message, see `Acknowledged`."""
+
+    warn: Callable[[str, str], None]
+    """A problem that a person should see: its cause and one line."""
 
 
 class Connection:
-    """A connection. Everything is called, and calls back, on one thread."""
+    """A connection, used on one thread, but for `open`."""
 
     def __init__(
         self,
         broker: Broker,
-        listener: Listener,
+        events: Events,
         *,
         will: tuple[str, bytes] | None,
-        subscriptions: Sequence[str],
-        plain: Sequence[str],
-        qos: int,
+        subscriptions: Subscriptions,
         largest: int,
         limits: Limits,
         monotonic: Callable[[], float],
     ) -> None:
-        """Prepare a connection; the arguments are those of `MqttClient`; `limits` are the last ones known."""
-        self._broker, self._listener, self._subscriptions, self._qos = broker, listener, subscriptions, qos
-        self._plain, self._asked, self._will = plain, dict[int | None, str](), will
-        self.limits = replace(limits, modern=broker.modern)
-        self._waiting: deque[Request] = deque()
+        """Prepare a connection; the arguments are those of `MqttClient`, and `limits` the last ones known."""
+        self._broker, self._events, self._subscriptions, self._will = broker, events, subscriptions, will
         self._largest, self._monotonic = largest, monotonic
-        self._began = self._alive = self._said = self._heard = monotonic()
-        self._pending: dict[int, tuple[Request, float]] = {}
-        self._complaint = ""
+        self.limits = replace(limits, modern=broker.modern)
         self.ending: Ending | None = None
-        self.greeted = False
+        self.established = False
+        self._waiting: deque[Request] = deque()
+        self._pending: dict[int, tuple[Request, float]] = {}
+        self._subscribing: dict[int | None, str] = {}
+        self._opened = self._acknowledged = self._sent = self._received = monotonic()
+        self._socket_error = ""
         self._client = self._make_client()
         if will is not None:
             self._client.will_set(*will, qos=min(1, limits.maximum_qos), retain=limits.retain_available)
 
     def open(self) -> None:
-        """Connect and send CONNECT: some seconds at most, `ending` says if it failed."""
+        """Connect and send CONNECT; blocks for the resolver, TCP and TLS. `ending` is set if it fails."""
         properties = None
         if self._broker.modern:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -91,59 +130,36 @@ class Connection:
             self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive, properties=properties)
         except OSError as error:
             self.ending = reason_codes.unreachable(error)
-        self._began = self._monotonic()
+        self._opened = self._monotonic()
 
-    def serve(self, bell: Bell, *, wait: float | None = None) -> None:
-        """Wait for the socket, or for the bell, and do what is due; at most so many seconds."""
+    def serve(self, wakeup: int, *, wait: float) -> None:
+        """Wait for the socket, the wake-up (an eventfd) or so many seconds, and process what is due."""
         socket = self._client.socket()
         if socket is None:
             self._lost("the connection was lost")
             return
-        ready = select.poll()
-        ready.register(bell, select.POLLIN)
-        ready.register(socket, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
-        # What TLS has unpacked already, no poll will tell of.
-        unpacked = isinstance(socket, ssl.SSLSocket) and socket.pending() > 0
-        patience = self._patience() if wait is None else min(wait, self._patience())
-        events = dict(ready.poll(0 if unpacked else 1e3 * patience))
-        if bell.fileno() in events:
-            bell.hush()
-        seen = events.get(socket.fileno(), 0)
-        if unpacked or seen & ~select.POLLOUT:
-            self._heard = self._monotonic()
+        poll = select.poll()
+        poll.register(wakeup, select.POLLIN)
+        poll.register(socket, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        # Data that TLS has already decrypted does not make the socket readable.
+        decrypted = isinstance(socket, ssl.SSLSocket) and socket.pending() > 0
+        ready = dict(poll.poll(0 if decrypted else 1e3 * min(wait, self._next_check())))
+        if wakeup in ready:
+            os.eventfd_read(wakeup)
+        events = ready.get(socket.fileno(), 0)
+        if decrypted or events & ~select.POLLOUT:
+            self._received = self._monotonic()
             self._client.loop_read()
-        if seen & select.POLLOUT:
+        if events & select.POLLOUT:
             self._client.loop_write()
         self._client.loop_misc()
-        self._judge()
+        self._check_timeouts()
 
     def send(self, requests: Iterable[Request] = ()) -> None:
         """Publish, as many at once as the broker allows; each request is settled once."""
         self._waiting.extend(requests)
-        while self._waiting and len(self._pending) < min(self.limits.receive_maximum, _WINDOW):
+        while self._waiting and len(self._pending) < min(self.limits.receive_maximum, WINDOW):
             self._publish(self._waiting.popleft())
-
-    def _publish(self, request: Request) -> None:
-        fitted = self.limits.fit(request)
-        if (size := self.limits.size(fitted)) > self.limits.largest:
-            message = f"{TOO_LARGE}its packet has {size} bytes, the broker takes {self.limits.largest}"
-            self._listener.settled(request, message)
-            return
-        properties = None
-        if fitted.expiry is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = fitted.expiry
-        try:
-            told = self._client.publish(
-                fitted.topic, fitted.payload, qos=fitted.qos, retain=fitted.retain, properties=properties
-            )
-        except ValueError as error:
-            self._listener.settled(request, f"it is none that can be published: {error}")
-            return
-        if not fitted.qos and told.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and told.is_published():
-            self._listener.settled(request, None)
-        else:
-            self._pending[told.mid] = request, self._monotonic()
 
     @property
     def settled(self) -> bool:
@@ -155,13 +171,13 @@ class Connection:
         """Bytes of the largest packet that was sent and not acknowledged; 0 without any."""
         return max((self.limits.size(self.limits.fit(request)) for request, _ in self._pending.values()), default=0)
 
-    def leave(self) -> None:
-        """Say goodbye, so that the broker forgets our will."""
+    def disconnect(self) -> None:
+        """Send DISCONNECT, so that the broker discards our will."""
         self._client.disconnect()
         self._client.loop_write()
 
-    def close(self, reason: str) -> None:
-        """Let go of the socket, and give back what was not acknowledged, with the reason."""
+    def close(self, reason: str = "closed") -> None:
+        """Close the socket and hand back what was not acknowledged, with the reason."""
         socket = self._client.socket()
         if socket is not None:
             socket.close()
@@ -169,7 +185,7 @@ class Connection:
         self._pending.clear()
         self._waiting.clear()
         for request in lost:
-            self._listener.settled(request, LOST + reason)
+            self._events.settled(request, LOST + reason)
 
     def _make_client(self) -> paho.Client:
         client = paho.Client(
@@ -182,123 +198,151 @@ class Connection:
             client.username_pw_set(self._broker.username, self._broker.password)
         if self._broker.tls is not None:
             context = self._broker.tls.context()
-            context.sslsocket_class = _TidySocket
+            context.sslsocket_class = _ClosingSocket
             client.tls_set_context(context)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish, client.on_message = self._on_publish, self._on_message
         client.on_subscribe, client.on_log = self._on_subscribe, self._on_log
         return client
 
-    def _end(self, cause: Cause, reason: str, *, unexplained: bool = False) -> None:
-        self.ending = self.ending or Ending(cause, reason, unexplained)
+    def _publish(self, request: Request) -> None:
+        fitted = self.limits.fit(request)
+        if (size := self.limits.size(fitted)) > self.limits.largest:
+            reason = f"{TOO_LARGE}its packet has {size} bytes, the broker accepts {self.limits.largest}"
+            self._events.settled(request, reason)
+            return
+        properties = None
+        if fitted.expiry is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = fitted.expiry
+        try:
+            sent = self._client.publish(
+                fitted.topic, fitted.payload, qos=fitted.qos, retain=fitted.retain, properties=properties
+            )
+        except ValueError as error:
+            self._events.settled(request, f"it cannot be published: {error}")
+            return
+        if not fitted.qos and sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and sent.is_published():
+            self._events.settled(request, None)
+        else:
+            self._pending[sent.mid] = request, self._monotonic()
 
     def _lost(self, how: str, *, unexplained: bool = True) -> None:
         tls, hint = self._broker.tls, ""
-        if tls is not None and tls.certificate is None and not self.greeted:
-            hint = " (does it want a certificate of ours? see mqtt.cert_file)"
-        elif self._will is not None and not self._broker.modern and not self.greeted:
-            hint = " (does it take a last will that is retained and has QoS 1? MQTT 5 would say so: see mqtt.protocol)"
-        why = f": {self._complaint}" if self._complaint else ""
-        self._end(Cause.NETWORK, f"{how}{why}{hint}", unexplained=unexplained)
+        if tls is not None and tls.certificate is None and not self.established:
+            hint = " (does it require a client certificate? see mqtt.cert_file)"
+        elif self._will is not None and not self._broker.modern and not self.established:
+            hint = " (does it accept a retained last will of QoS 1? MQTT 5 would say so: see mqtt.protocol)"
+        error = f": {self._socket_error}" if self._socket_error else ""
+        self.ending = self.ending or Ending(Cause.NETWORK, f"{how}{error}{hint}", unexplained)
 
-    def _patience(self) -> float:
-        """Seconds for which nothing need be done unless something happens."""
-        if not self.greeted:
-            return _TICK
-        spoken = self._broker.keepalive if self.limits.keepalive is None else self.limits.keepalive
-        due = [min(self._said, self._heard) + spoken] if spoken else []
-        due += [max(sent, self._alive) + self._broker.keepalive for _, sent in islice(self._pending.values(), 1)]
-        left = min(due, default=self._monotonic() + _HOUR) + _HAIR - self._monotonic()
-        return left if left > 0 else _TICK
+    def _next_check(self) -> float:
+        """Seconds until a timeout may have passed, if nothing happens."""
+        if not self.established:
+            return _POLL
+        keepalive = self._broker.keepalive if self.limits.keepalive is None else self.limits.keepalive
+        due = min(self._sent, self._received) + keepalive if keepalive else self._monotonic() + _HOUR
+        for _, sent in islice(self._pending.values(), 1):
+            due = min(due, max(sent, self._acknowledged) + self._broker.keepalive)
+        left = due + _LATE - self._monotonic()
+        return left if left > 0 else _POLL
 
-    def _judge(self) -> None:
+    def _check_timeouts(self) -> None:
         now = self._monotonic()
-        if not self.greeted and now - self._began > _GREETING:
-            self._end(Cause.NETWORK, "it does not answer (is it a broker, and is it well?)", unexplained=True)
+        if not self.established and now - self._opened > _CONNACK_TIMEOUT:
+            reason = "it does not answer (is it a broker, and does it run?)"
+            self.ending = self.ending or Ending(Cause.NETWORK, reason, unexplained=True)
         for _, sent in islice(self._pending.values(), 1):
             # A slow network acknowledges late, but it goes on acknowledging.
-            if now - max(sent, self._alive) > self._broker.keepalive:
-                self._end(Cause.NETWORK, f"it has acknowledged nothing for {self._broker.keepalive} s")
+            if now - max(sent, self._acknowledged) > self._broker.keepalive:
+                reason = f"it has acknowledged nothing for {self._broker.keepalive} s"
+                self.ending = self.ending or Ending(Cause.NETWORK, reason)
 
     def _on_connect(
-        self, client: paho.Client, _data: object, _flags: ConnectFlags, code: ReasonCode, told: Properties | None
+        self, client: paho.Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self.ending = self.ending or self._refused(code, told)
+            self.ending = self.ending or self._refused(code, properties)
             return
-        self.greeted, self.limits = True, self.limits.announced(told)
-        # QoS 1 is for who trusts the senders: mosquitto 2.0.11 keeps what is too large for us in flight, and after
-        # twenty of those it sends nothing more.
-        for filter_ in self._wanted():
-            self._asked[client.subscribe(filter_, self._qos)[1]] = filter_
-        self._listener.up(self.limits)
+        self.established, self.limits = True, self.limits.announced(properties)
+        for topic_filter in self._filters():
+            self._subscribing[client.subscribe(topic_filter, self._subscriptions.qos)[1]] = topic_filter
+        self._events.connected(self.limits)
 
-    def _refused(self, code: ReasonCode, told: Properties | None) -> Ending:
-        words = reason_codes.worded(str(code), told)
+    def _refused(self, code: ReasonCode, properties: Properties | None) -> Ending:
+        text = reason_codes.worded(str(code), properties)
         if self._will is not None and code.value == _NO_RETAIN and self.limits.retain_available:
             self.limits = replace(self.limits, retain_available=False)
-            return Ending(Cause.NETWORK, f"it refuses a retained last will: {words} (the next is not retained)")
+            return Ending(Cause.NETWORK, f"it refuses a retained last will: {text} (the next is not retained)")
         if self._will is not None and code.value == _NO_QOS and self.limits.maximum_qos:
             self.limits = replace(self.limits, maximum_qos=0)
-            return Ending(Cause.NETWORK, f"it refuses a last will of QoS 1: {words} (the next has QoS 0)")
+            return Ending(Cause.NETWORK, f"it refuses a last will of QoS 1: {text} (the next has QoS 0)")
         will = self._will[0] if self._will is not None else ""
-        return reason_codes.refused(code.value, words, modern=self._broker.modern, will=will)
+        return reason_codes.refused(code.value, text, modern=self._broker.modern, will=will)
 
-    def _wanted(self) -> Sequence[str]:
-        """Filters to subscribe to, as far as the broker has such."""
+    def _filters(self) -> Sequence[str]:
+        """Filters to subscribe to, as far as the broker supports them."""
+        filters, plain, _ = self._subscriptions
         if self.limits.wildcards_available:
-            return self._subscriptions
-        if self._plain:
-            return self._plain
-        refused = [filter_ for filter_ in self._subscriptions if _WILDCARDS & set(filter_)]
-        for filter_ in refused:
-            self._listener.doubtful(f"subscribe {filter_}", f"{filter_} cannot be subscribed to: it has no wildcards")
-        return [filter_ for filter_ in self._subscriptions if filter_ not in refused]
+            return filters
+        if plain:
+            return plain
+        refused = [each for each in filters if "+" in each or "#" in each]
+        for each in refused:
+            self._events.warn(f"subscribe {each}", f"{each} cannot be subscribed to: the broker has no wildcards")
+        return [each for each in filters if each not in refused]
 
     def _on_disconnect(
-        self, _client: paho.Client, _data: object, flags: DisconnectFlags, code: ReasonCode, told: Properties | None
+        self,
+        _client: paho.Client,
+        _data: object,
+        flags: DisconnectFlags,
+        code: ReasonCode,
+        properties: Properties | None,
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             if code.value == _TOO_LARGE and self._pending:
                 self.limits = self.limits.without(self.largest_pending)
-            words = reason_codes.worded(str(code), told)
-            self.ending = self.ending or reason_codes.sent_away(code.value, words, client_id=self._broker.client_id)
+            text = reason_codes.worded(str(code), properties)
+            client_id = self._broker.client_id
+            self.ending = self.ending or reason_codes.disconnected(code.value, text, client_id=client_id)
+        elif reason_codes.timed_out(code.value):
+            self._lost("it was silent for too long", unexplained=False)
         else:
-            self._lost(reason_codes.silence(code.value), unexplained=not reason_codes.was_silent(code.value))
+            self._lost("the connection was lost")
 
     def _on_publish(
-        self, _client: paho.Client, _data: object, number: int, code: ReasonCode, told: Properties | None
+        self, _client: paho.Client, _data: object, number: int, code: ReasonCode, properties: Properties | None
     ) -> None:
-        self._alive = self._monotonic()
+        self._acknowledged = self._monotonic()
         request, _ = self._pending.pop(number, (None, 0.0))
-        if request is None:
-            return
-        self._listener.settled(request, reason_codes.worded(str(code), told) if code.is_failure else None)
+        if request is not None:
+            refusal = reason_codes.worded(str(code), properties) if code.is_failure else None
+            self._events.settled(request, refusal)
 
     def _on_message(self, _client: paho.Client, _data: object, message: MQTTMessage) -> None:
-        self._listener.heard(Message(message.topic, bytes(message.payload), message.retain))
+        self._events.received(Message(message.topic, bytes(message.payload), message.retain))
 
     def _on_subscribe(
-        self, _client: paho.Client, _data: object, number: int, codes: list[ReasonCode], told: Properties | None
+        self, _client: paho.Client, _data: object, number: int, codes: list[ReasonCode], properties: Properties | None
     ) -> None:
-        filter_ = self._asked.pop(number, "")
+        topic_filter = self._subscribing.pop(number, "")
         for code in codes:
             if code.is_failure:
-                words = reason_codes.worded(str(code), told)
-                self._listener.doubtful(
-                    f"subscribe {filter_}", f"the broker refuses to subscribe to {filter_}: {words}"
-                )
+                reason = reason_codes.worded(str(code), properties)
+                message = f"the broker refuses to subscribe to {topic_filter}: {reason}"
+                self._events.warn(f"subscribe {topic_filter}", message)
 
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
-        # The only place where paho says why a connection was lost, and when it speaks of itself: a ping, an answer.
+        # Only here does paho report why a socket failed, and when it sends pings and acknowledgements of its own.
         if level == LogLevel.MQTT_LOG_ERR:
-            self._complaint = reason_codes.complaint(text)
+            self._socket_error = reason_codes.socket_error(text)
         elif text.startswith("Sending"):
-            self._said = self._monotonic()
+            self._sent = self._monotonic()
 
 
-class _TidySocket(ssl.SSLSocket):
-    """Closes itself when no TLS comes about: paho would leave that to chance."""
+class _ClosingSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho leaves that to the garbage collector."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as Python's own
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import random
 import re
 import time
@@ -142,8 +143,7 @@ class DiscoveryPublisher:
         """
         self._discovery, self._client, self._on_announced = discovery, client, on_announced
         self._rng, self._monotonic = rng, monotonic
-        self._due: float | None = None
-        self._subscribed: float | None = None
+        self._due = self._subscribed = math.inf
         self._steps: list[dict[str, bytes]] = []
         self._published: dict[str, bytes] = {}
         self._unacknowledged = self._plans = 0
@@ -160,20 +160,20 @@ class DiscoveryPublisher:
 
     def publish_after_birth(self) -> None:
         """Publish within `SPREAD` seconds: Home Assistant has started."""
-        if self._due is None:
+        if self._due == math.inf:
             self._due = self._monotonic() + self._rng.uniform(0.0, SPREAD)
 
-    def run(self) -> float | None:
-        """Publish what is due; returns the seconds until more is, or None."""
+    def run(self) -> float:
+        """Publish what is due; returns the seconds until more is, infinite if nothing is."""
         if not self._client.connected:
-            return None
+            return math.inf
         now = self._monotonic()
-        if self._subscribed is not None and self._subscribed <= now:
-            self._subscribed = None
+        if self._subscribed <= now:
+            self._subscribed = math.inf
             self._on_announced()
-        if self._due is not None and self._due <= now:
+        if self._due <= now:
             self._publish_step(now)
-        return min((date - now for date in (self._due, self._subscribed) if date is not None), default=None)
+        return min(self._due, self._subscribed) - now
 
     def _messages(self) -> dict[str, bytes]:
         return dict(self._discovery.messages(self._client.limits.fits))
@@ -185,8 +185,8 @@ class DiscoveryPublisher:
             self._unacknowledged = sum(len(step) for step in self._steps)
             self._plans += 1
         step, *self._steps = self._steps or [{}]
-        self._due = now + PAUSE if self._steps else None
-        self._subscribed = now + PAUSE if self._published and not self._steps else None
+        self._due = now + PAUSE if self._steps else math.inf
+        self._subscribed = now + PAUSE if self._published and not self._steps else math.inf
         for topic, payload in step.items():
             acknowledged = functools.partial(self._acknowledged, self._plans)
             self._client.publish(topic, payload, retain=True, acknowledged=acknowledged)

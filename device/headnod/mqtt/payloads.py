@@ -20,6 +20,7 @@ import msgspec
 from headnod.clock import Clock
 from headnod.mqtt.topics import slug
 from headnod.pipeline.estimate import SILENCE, Estimate
+from headnod.pipeline.songs import Song
 
 SCHEMA = 1
 """Version of every payload's schema."""
@@ -416,6 +417,23 @@ def estimate_payload(estimate: Estimate, *, node: str, boot: str, boot_id: str =
         boot_id=boot_id,
     )
     return present(fixed) | scores(estimate.scores)
+
+
+def song_payload(song: Song, *, node: str, boot: str, boot_id: str = "") -> SongPayload:
+    """The payload of a song."""
+    return SongPayload(
+        id=f"{node}-{boot}-{song.sequence}",
+        node=node,
+        start=song.start,
+        end=song.end,
+        duration_s=song.seconds,
+        genre=song.genre,
+        stability=song.stability,
+        clock_synchronised=song.clock_synchronised,
+        boot_id=boot_id,
+        start_monotonic=song.started_monotonic,
+        end_monotonic=song.ended_monotonic,
+    )
 
 
 def redated(payload: dict[str, Any], clock: Clock) -> dict[str, Any]:

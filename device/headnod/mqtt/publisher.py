@@ -1,52 +1,59 @@
-"""The broker as a sink: every estimate and song once, and what the listener is and how it fares.
+"""The MQTT output: publishes estimates and songs, the latest state, and what the listener is and does.
 
-Showing never waits: what is shown is queued, and the link's thread passes it on. A
-thread of its own does what takes the disk, so it sleeps while the broker answers.
-Estimates and songs are kept until the broker has them; state, health, info and
-status are told as they are, again at every connection.
+Showing never waits: it queues a message and wakes the client's thread, which publishes.
+Estimates and songs are kept until the broker acknowledges them. State, health, info and
+status are published as they are now, and again at every connection.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import random
 import time
 from collections.abc import Callable
 
 import msgspec
 
+from headnod import system
 from headnod.clock import Clock
-from headnod.mqtt.client import Broker, Message, MqttClient
+from headnod.mqtt.broker_limits import LOST, TOO_LARGE
+from headnod.mqtt.client import Broker, ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics, shortened
-from headnod.mqtt.delivery import RATE, Delivery
+from headnod.mqtt.connection import WINDOW
 from headnod.mqtt.discovery_publisher import Discovery, DiscoveryPublisher
-from headnod.mqtt.health import HealthReporter
-from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, estimate_payload, redated
-from headnod.mqtt.queue import MessageQueue
-from headnod.mqtt.song_reporter import SongReporter
-from headnod.mqtt.timers import Turns
+from headnod.mqtt.payloads import HealthPayload, InfoPayload, encode, estimate_payload, redated, song_payload
+from headnod.mqtt.queue import Item, MessageQueue
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.pipeline.estimate import Estimate, Now, StatusEvent
+from headnod.pipeline.estimate import Estimate, Now, State, StatusEvent
+from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
+from headnod.retry import Backoff, Cause
 
 __all__ = ["Discovery", "MqttPublisher"]
 
-_FLUSH, _GOODBYE, _LAST_WRITE = 0.5, 0.75, 5.0
-"""Seconds at the end: for what still waits, for the broker's acknowledgement of it, for the disk."""
+RATE = 50.0
+"""Messages per second of a backlog."""
 
-_LOOK = 0.02
-"""Seconds between two looks, at the end, at whether all has arrived."""
+EXPIRY = 86_400
+"""Seconds that a broker keeps a message for a subscriber that is away."""
 
-Obey = Callable[[Message], list[tuple[str, bytes]]]
-"""Hears a command, and gives topics and payloads of the answer."""
+_GOODBYE = 0.75
+"""Seconds that the broker may take to acknowledge the last message."""
+
+_CLOCK = {True: "synchronised", False: "unsynchronised", None: "unknown"}
+
+CommandHandler = Callable[[Message], list[tuple[str, bytes]]]
+"""Applies a command; returns topics and payloads of the answer."""
 
 
 class MqttPublisher:
-    """Publishes estimates and songs, the present state, and how the listener fares."""
+    """Publishes estimates and songs, the latest state, health, info and status."""
 
     def __init__(
         self,
         broker: Broker,
         topics: Topics,
-        outbox: MessageQueue,
+        queue: MessageQueue,
         info: Callable[[], InfoPayload],
         *,
         boot: str,
@@ -61,195 +68,282 @@ class MqttPublisher:
         """Prepare to publish; nothing is sent before `start`.
 
         Args:
-            broker: Where to.
+            broker: Where to connect, and as whom.
             topics: The topics of this listener.
-            outbox: Keeps what the broker has not acknowledged.
+            queue: Keeps what the broker has not acknowledged.
             info: What the listener is.
-            boot: Changes whenever the listener starts.
+            boot: A name for this run of the listener.
             rng: Spreads attempts over time.
             now: The wall clock.
-            clock: The same and the monotonic clock beside it, by which queued messages are dated anew.
-            discovery: How Home Assistant is told; None leaves it alone.
-            health_every: Seconds between reports of health.
-            rate: Messages a second, of a backlog.
-            monotonic: A clock in seconds that is never set.
+            clock: The same with the monotonic clock, by which queued messages are dated again.
+            discovery: What to announce to Home Assistant; None announces nothing.
+            health_every: Seconds between health reports.
+            rate: Messages per second of a backlog.
+            monotonic: Monotonic clock, in seconds.
 
         Raises:
             ConfigError: A file that TLS needs cannot be used.
         """
-        self._topics, self._outbox, self._info, self._boot = topics, outbox, info, boot
-        self._health_every, self._monotonic = health_every, monotonic
+        self._topics, self._queue, self._info, self._boot, self._now = topics, queue, info, boot, now
+        self._clock, self._monotonic = clock or Clock(now=now), monotonic
+        self._estimate_topic, self._state_topic = topics.estimate, topics.state
         self._birth = discovery.birth if discovery else ""
-        self._turns = Turns(self._work, self._finish, quick=self._quick, nudge=self._nudge, monotonic=monotonic)
-        self._link = MqttClient(
+        birth = (self._birth,) if self._birth else ()
+        self._client = MqttClient(
             broker,
             will=(topics.status, OFFLINE.encode()),
-            subscriptions=(topics.settings, topics.requests, *([self._birth] if self._birth else [])),
-            plain=(*command_topics(topics), *([self._birth] if self._birth else [])),
-            on_message=self._heard,
+            subscriptions=(topics.settings, topics.requests, *birth),
+            plain=(*command_topics(topics), *birth),
+            on_message=self._received,
             on_connected=self._connected,
-            between=self._turns.spare,
+            work=self._work,
+            on_end=queue.close,
             rng=rng,
             monotonic=monotonic,
         )
-        self._delivery = Delivery(outbox, self._link, wake=self._turns.wake, rng=rng, rate=rate, monotonic=monotonic)
-        self._announcer = (
-            DiscoveryPublisher(
-                discovery,
-                self._link,
-                on_announced=self._present,
-                rng=rng,
-                monotonic=monotonic,
-            )
-            if discovery
+        self._delivery = Delivery(queue, self._client, self._replayed, rng=rng, rate=rate, monotonic=monotonic)
+        self._discovery = (
+            DiscoveryPublisher(discovery, self._client, on_announced=self._introduce, rng=rng, monotonic=monotonic)
+            if discovery is not None
             else None
         )
-        self._obey: Obey | None = None
-        self._clock = clock or Clock(now=now)
-        self._setlist = SongReporter(topics.node, boot, self._clock.boot)
-        self._vitals = HealthReporter(topics.node, now=now, monotonic=monotonic)
+        self._apply: CommandHandler | None = None
+        self._songs = SongSegmenter(SongSettings())
+        self._processor, self._began = system.CpuMeter(monotonic), monotonic()
+        self._status, self._message = State.STARTING, ""
+        self._estimates, self._dropped = 0, 0.0
         self._state = b""
-        self._kept: dict[str, bytes] = {}
-        self._stale = self._report = True
-        self._next_report = 0.0
+        self._retained: dict[str, bytes] = {}
+        self._state_changed, self._info_changed = False, True
+        self._health_every, self._health_due = health_every, -math.inf
+        self._closing = False
 
-    def start(self, obey: Obey | None = None) -> None:
-        """Begin to connect and to publish.
+    def start(self, apply: CommandHandler | None = None) -> None:
+        """Start to connect and to publish.
 
         Args:
-            obey: Hears commands, on the link's thread.
+            apply: Applies commands, on the client's thread.
         """
-        self._obey = obey
-        self._link.start()
-        self._turns.start()
+        self._apply = apply
+        self._client.start()
 
     def show(self, estimate: Estimate) -> None:
-        """Publish what was heard, now or when the broker is back."""
-        self._queue(self._setlist.update(estimate))
-        self._state = encode(
-            estimate_payload(estimate, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot)
-        )
-        self._outbox.put(self._topics.estimate, self._state, connection=self._delivery.connection)
-        if self._vitals.count(estimate):
-            self._report = True
-        # Last, for it wakes the link's thread, which sends all of this at once.
-        if not self._link.publish(self._topics.state, self._state, retain=True):
-            self._turns.rouse()
+        """Publish an estimate, now or when there is a connection again."""
+        self._queue_song(self._songs.update(estimate))
+        payload = estimate_payload(estimate, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot)
+        self._state, self._state_changed = msgspec.json.encode(payload), True
+        self._queue.put(self._estimate_topic, self._state, connection=self._delivery.connection)
+        self._estimates, self._dropped = self._estimates + 1, estimate.dropped
+        if estimate.state is not self._status:
+            self._health_due = -math.inf
+        self._status, self._message = estimate.state, ""
+        self._client.wake()
 
-    def show_status(self, condition: StatusEvent) -> None:
-        """Publish why nothing is heard."""
-        ended = self._queue(self._setlist.interrupt(condition))
-        if self._vitals.become(condition.state, condition.message):
-            self._report = True
-        if ended or self._report:
-            self._turns.wake()
+    def show_status(self, event: StatusEvent) -> None:
+        """Publish why there are no estimates."""
+        song = self._songs.interrupt(event)
+        self._queue_song(song)
+        changed = event.state is not self._status
+        self._status, self._message = event.state, event.message
+        if changed:
+            self._health_due = -math.inf
+        if changed or song is not None:
+            self._client.wake()
 
     def changed(self) -> None:
-        """What the listener is has changed: another model, other labels, another setting."""
-        self._stale = True
-        self._turns.wake()
+        """Publish the info again: another model, other labels, another setting."""
+        self._info_changed = True
+        self._client.wake()
 
     def keep(self, topic: str, payload: bytes) -> None:
-        """Publish what the broker shall retain, now and at every connection; may be called on any thread."""
-        self._kept[topic] = payload
-        self._link.publish(topic, payload, retain=True)
+        """Publish a retained message, now and at every connection; for any thread."""
+        self._retained[topic] = payload
+        self._client.publish(topic, payload, retain=True)
 
     def mention(self, topic: str, payload: bytes) -> None:
-        """Publish what is worth nothing later; may be called on any thread."""
-        self._link.publish(topic, payload)
+        """Publish a message that has no value later; for any thread."""
+        self._client.publish(topic, payload)
 
     def health(self) -> HealthPayload:
-        """How the listener fares just now."""
-        return self._vitals.report(self._outbox.counts, self._delivery)
+        """The health report as of now."""
+        waiting, synchronised = self._queue.counts, system.clock_is_synchronised()
+        return HealthPayload(
+            node=self._topics.node,
+            ts=self._now(),
+            state=self._status,
+            message=self._message,
+            uptime_s=round(self._monotonic() - self._began, 1),
+            estimates=self._estimates,
+            dropped_s=self._dropped,
+            queued=waiting.queued,
+            queued_on_disk=waiting.on_disk,
+            discarded=waiting.discarded,
+            published=self._delivery.published,
+            refused=self._delivery.refused,
+            reconnects=max(self._delivery.connections - 1, 0),
+            memory_mb=round(system.memory(), 1),
+            cpu_percent=round(self._processor.percent(), 1),
+            temperature_c=system.temperature(),
+            clock_synchronised=synchronised is True,
+            clock=_CLOCK[synchronised],
+        )
 
     def close(self) -> None:
-        """Publish that we are gone, keep what the broker does not have; may be called twice."""
-        if self._turns.ending:
-            return
-        self._queue(self._setlist.finish())
-        if not self._turns.end(_FLUSH + 2 * _GOODBYE + _LAST_WRITE):
-            self._link.close()
-            self._outbox.close()
+        """Publish that the listener is offline, and keep what the broker does not have; may be called twice."""
+        if not self._closing:
+            self._closing = True
+            self._queue_song(self._songs.finish())
+            last = [(self._topics.status, OFFLINE.encode())]
+            self._client.close(last=last, patience=_GOODBYE, flushing=lambda: self._queue.counts.queued > 0)
 
-    def _queue(self, song: SongPayload | None) -> bool:
+    def _queue_song(self, song: Song | None) -> None:
         if song is not None:
-            self._outbox.put(self._topics.song, encode(song), connection=self._delivery.connection)
-        return song is not None
+            payload = song_payload(song, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot)
+            self._queue.put(self._topics.song, encode(payload), connection=self._delivery.connection)
 
     def _connected(self) -> None:
         self._delivery.connected()
-        if self._link.limits.retain_available:
-            self._restate()
-        if self._announcer is not None:
-            self._announcer.publish_soon()
-        self._present()
+        if self._client.limits.retain_available:
+            self._publish_retained()
+        if self._discovery is not None:
+            self._discovery.publish_soon()
+        self._introduce()
 
-    def _restate(self) -> None:
-        """Publish again what the broker retains."""
-        if self._state:
-            self._link.publish(self._topics.state, self._state, retain=True)
-        for topic, payload in list(self._kept.items()):
-            self._link.publish(topic, payload, retain=True)
-        self._stale = True
+    def _publish_retained(self) -> None:
+        self._state_changed = bool(self._state)
+        for topic, payload in list(self._retained.items()):
+            self._client.publish(topic, payload, retain=True)
+        self._info_changed = True
 
-    def _present(self) -> None:
-        """Say that we are there and how we fare, for whoever has just begun to listen."""
-        if not self._link.limits.retain_available:
-            self._restate()
-        self._link.publish(self._topics.status, ONLINE.encode(), retain=True)
-        self._report = True
-        self._turns.wake()
+    def _introduce(self) -> None:
+        """Publish what new subscribers need."""
+        if not self._client.limits.retain_available:
+            self._publish_retained()
+        self._client.publish(self._topics.status, ONLINE.encode(), retain=True)
+        self._health_due = -math.inf
 
-    def _heard(self, message: Message) -> None:
+    def _received(self, message: Message) -> None:
         if message.topic == self._birth:
-            if self._announcer is not None and message.payload == ONLINE.encode() and not message.retained:
-                self._announcer.publish_after_birth()
-                self._present()
-        elif self._obey is not None:
-            for topic, payload in self._obey(message):
-                limits = self._link.limits
-                self._link.publish(
-                    topic, payload if limits.fits(topic, payload) else shortened(payload, limits.largest)
-                )
-
-    def _nudge(self) -> bool:
-        return self._link.nudge()
-
-    def _quick(self) -> bool:
-        return self._link.connected and not self._outbox.needs_disk
+            if self._discovery is not None and message.payload == ONLINE.encode() and not message.retained:
+                self._discovery.publish_after_birth()
+                self._introduce()
+        elif self._apply is not None:
+            limits = self._client.limits
+            for topic, payload in self._apply(message):
+                answer = payload if limits.fits(topic, payload) else shortened(payload, limits.largest)
+                self._client.publish(topic, answer)
 
     def _work(self) -> float:
-        if self._stale and self._link.connected:
-            self._stale = False
-            self._link.publish(self._topics.info, encode(self._info()), retain=True)
-            if self._announcer is not None:
-                self._announcer.publish_if_changed()
-        if self._report or self._monotonic() >= self._next_report:
-            self._report, self._next_report = False, self._monotonic() + self._health_every
-            if self._link.connected:
-                self._link.publish(self._topics.health, encode(self.health()), retain=False)
-        if self._outbox.save_in() == 0.0:
-            self._outbox.save()
-        waits = (
-            self._delivery.run(self._replayed),
-            self._outbox.save_in(),
-            self._announcer.run() if self._announcer is not None else None,
-            self._next_report - self._monotonic(),
-        )
-        return max(min(wait for wait in waits if wait is not None), 0.0)
+        """Publish and save what is due; returns the seconds until more is."""
+        now = self._monotonic()
+        if (wait := self._queue.save_in()) == 0.0:
+            self._queue.save()
+            wait = self._queue.save_in()
+        if self._client.state is ConnectionState.CONNECTED:
+            self._publish_changes(now)
+            wait = min(wait, self._delivery.run(now), self._health_due - now)
+            if self._discovery is not None:
+                wait = min(wait, self._discovery.run())
+        return max(wait, 0.0)
 
-    def _finish(self) -> None:
-        try:
-            deadline = self._monotonic() + _FLUSH
-            while self._delivery.connection and self._outbox.counts.queued:
-                wait = self._turns.take()
-                left = deadline - self._monotonic()
-                if left <= 0:
-                    break
-                self._turns.rest(min(wait, left, _LOOK))
-        finally:
-            self._link.close(last=[(self._topics.status, OFFLINE.encode())], patience=_GOODBYE)
-            self._outbox.close()
+    def _publish_changes(self, now: float) -> None:
+        if self._state_changed:
+            self._state_changed = False
+            self._client.publish(self._state_topic, self._state, retain=True)
+        if self._health_due <= now:
+            self._health_due = now + self._health_every
+            self._client.publish(self._topics.health, encode(self.health()))
+        if self._info_changed:
+            self._info_changed = False
+            self._client.publish(self._topics.info, encode(self._info()), retain=True)
+            if self._discovery is not None:
+                self._discovery.publish_if_changed()
 
     def _replayed(self, payload: bytes) -> bytes:
         return msgspec.json.encode({**redated(msgspec.json.decode(payload), self._clock), "replayed": True})
+
+
+class _Hold:
+    """A topic that the broker refused: its oldest message is tried again after a while."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.until, self._backoff = 0.0, Backoff(rng)
+
+    def refused(self, now: float) -> None:
+        if self.until == math.inf or self.until <= now:
+            self.until = now + self._backoff.after(Cause.REFUSED)
+
+
+class Delivery:
+    """Publishes queued messages in order, limited in rate, until the broker has acknowledged each."""
+
+    def __init__(
+        self,
+        queue: MessageQueue,
+        client: MqttClient,
+        replayed: Callable[[bytes], bytes],
+        *,
+        rng: random.Random,
+        rate: float,
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Deliver a queue.
+
+        Args:
+            queue: The messages.
+            client: The connection to the broker.
+            replayed: Marks the payload of a message that was not made during the present connection.
+            rng: Spreads attempts after a refusal.
+            rate: Messages per second of a backlog.
+            monotonic: Monotonic clock, in seconds.
+        """
+        self._queue, self._client, self._replayed, self._rng = queue, client, replayed, rng
+        self._rate, self._monotonic = rate, monotonic
+        self._holds: dict[str, _Hold] = {}
+        self._tokens, self._counted = float(WINDOW), monotonic()
+        self.published, self.refused, self.connections = 0, 0, 0
+
+    @property
+    def connection(self) -> int:
+        """The number of the present connection, from 1; 0 without one."""
+        return self.connections if self._client.connected else 0
+
+    def connected(self) -> None:
+        """Count a new connection, and try refused topics again."""
+        self.connections += 1
+        for hold in self._holds.values():
+            hold.until = 0.0
+
+    def run(self, now: float) -> float:
+        """Publish what may be published; returns the seconds until more may be, infinite if an event comes first."""
+        most = min(WINDOW, self._client.limits.receive_maximum)
+        self._tokens, self._counted = min(self._tokens + (now - self._counted) * self._rate, WINDOW), now
+        while len(self._queue.in_flight) < most:
+            if self._tokens < 1.0:
+                return (1.0 - self._tokens) / self._rate
+            held = [topic for topic, hold in self._holds.items() if hold.until > now] if self._holds else ()
+            item = self._queue.next(held=held)
+            if item is None:
+                return min(self._holds[topic].until for topic in held) - now if held else math.inf
+            if item.topic in self._holds:
+                # One attempt at a time.
+                self._holds[item.topic].until = math.inf
+            self._tokens -= 1.0
+            payload = item.payload if item.connection == self.connections else self._replayed(item.payload)
+            acknowledged = functools.partial(self._acknowledged, item)
+            self._client.publish(item.topic, payload, expiry=EXPIRY, acknowledged=acknowledged)
+        return math.inf
+
+    def _acknowledged(self, item: Item, refusal: str | None) -> None:
+        if refusal is None:
+            self._queue.done(item.number)
+            self.published += 1
+            self._holds.pop(item.topic, None)
+        elif refusal.startswith(TOO_LARGE):
+            self._queue.discard(item.number)
+            self.refused += 1
+        else:
+            self._queue.requeue(item.number)
+            if not refusal.startswith(LOST):
+                self.refused += 1
+                self._holds.setdefault(item.topic, _Hold(self._rng)).refused(self._monotonic())

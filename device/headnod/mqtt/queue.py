@@ -1,269 +1,345 @@
-"""What waits to be published: in memory while the broker answers, on the card when it does not.
+"""Messages that wait for the broker: in memory first, in an SQLite file if they have to wait.
 
-It decides what is kept and in which order it goes out. What the broker has not
-acknowledged within seconds is written to disk, all that waits in one transaction, so
-a broker that is well costs the card nothing; the card is synced once a minute. While the disk is
-full, read-only or gone, memory holds the last hours and the disk is tried again.
+A message that is not acknowledged within `LATE` seconds is written to the file, together
+with all others in one transaction, so a broker that answers costs no write. The file is
+synced once a minute: a power cut loses the messages written since the last sync, the end
+of the process loses none. While the file cannot be used, memory holds the newest messages
+and the file is tried again. The file is locked while it is open: two listeners with one
+queue would publish each other's estimates.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import os
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from headnod.errors import HeadnodError
-from headnod.mqtt.queue_file import DamagedQueueError, Item, QueueFile, begin_anew
-from headnod.mqtt.queue_order import Lanes
 from headnod.retry import RateLimitedLogger
+from headnod.sqlite import (
+    DamagedDatabaseError,
+    DatabaseError,
+    check_pages,
+    database_errors,
+    move_aside,
+    open_private,
+    use_wal,
+)
 
 _log = logging.getLogger(__name__)
 
 HELD = 4800
-"""Items that memory holds at most, four hours at one each three seconds: then the oldest go."""
+"""Most messages in memory, four hours at one each three seconds; the oldest are discarded."""
 
 LATE = 5.0
-"""Seconds after which what is not acknowledged goes to disk."""
+"""Seconds after which an unacknowledged message is written to the file."""
 
 SYNC = 60.0
-"""Seconds between two syncs of the card: what a power cut may take of a broker's absence."""
+"""Seconds between two syncs of the file."""
 
-_AGAIN = 60.0
-"""Seconds between attempts to use a disk that fails."""
+_RETRY = 60.0
+"""Seconds between attempts to use a file that fails."""
 
-_PAGE = 50
-"""Items read from disk at once."""
+_VERSION = 1
+_TABLES = """
+BEGIN;
+CREATE TABLE queue (number INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE lost (discarded INTEGER NOT NULL);
+INSERT INTO lost VALUES (0);
+PRAGMA user_version = 1;
+COMMIT;
+"""
+_DAMAGE = {0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
+"""Result codes that mean damage here; 0 is a text that Python cannot decode."""
+
+_BEFORE_ALL = -(1 << 62)
+
+
+class Item(NamedTuple):
+    """A queued message."""
+
+    number: int
+    """Its place in the queue: 1 is the first message of this process, those of earlier ones have 0 and less."""
+
+    topic: str
+    """Its topic."""
+
+    payload: bytes
+    """Its payload."""
+
+    connection: int = 0
+    """The connection during which it was made; 0 if there was none."""
+
+    queued: float = 0.0
+    """When it was queued, in seconds of the monotonic clock; 0 if by an earlier process."""
 
 
 class Counts(NamedTuple):
-    """How much waits."""
+    """How many messages wait."""
 
     queued: int
-    """Items that the broker has not acknowledged."""
+    """Messages that the broker has not acknowledged."""
 
     on_disk: int
-    """Those of them that a power cut cannot take."""
+    """Those of them that survive a power cut."""
 
     discarded: int
-    """Items that were lost because the queue was full, since its file was made."""
+    """Messages that were lost because the queue was full, since its file was created."""
 
 
 class MessageQueue:
-    """A bounded queue of messages, each topic in order.
+    """A bounded queue, ordered by age.
 
-    `put` and `settle` never wait for the disk, and any thread may call them; `take`,
-    `save` and `close` are called by one thread at a time, and `take` waits for the
-    disk only where `needs_disk`.
+    Any thread may call `put` and `counts`, which never wait for the disk. The other
+    methods belong to one thread.
     """
 
     def __init__(self, path: Path | None, *, bound: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Go on with the queue in a file, or begin one; a disk that fails is tried again.
+        """Open the queue; a file that cannot be used is tried again later.
 
         Args:
             path: The file; None keeps everything in memory.
-            bound: Items that wait at most: over it the oldest go, and are counted.
-            monotonic: A clock in seconds that is never set.
+            bound: Most messages that wait; over it the oldest are discarded and counted.
+            monotonic: Monotonic clock, in seconds.
         """
         self._path, self._bound, self._monotonic = path, bound, monotonic
-        self._complaints = RateLimitedLogger(_log, monotonic=monotonic)
+        self._warnings = RateLimitedLogger(_log, monotonic=monotonic)
         self._lock = threading.Lock()
-        self._lanes = Lanes()
-        self._unsaved: dict[int, tuple[Item, float]] = {}
-        self._flying: dict[int, Item] = {}
-        self._done: set[int] = set()
-        self._stored = self._discarded = self._untold = 0
-        self._unsynced, self._synced = 0, -math.inf
-        self._file: QueueFile | None = None
-        # Independent of the file and of the wall clock: the file may be read much later, and adds its own offset.
-        self._next = 1
+        self._memory: dict[int, Item] = {}
+        self.in_flight: dict[int, Item] = {}
+        """Messages returned by `next` that are neither done nor queued again, by number."""
+
+        self._done_rows: set[int] = set()
+        self._cursors: dict[frozenset[str], int] = {}
+        self._rows = self._last_row = self._unsynced = 0
+        self._discarded = self._unsaved_discards = 0
+        self._synced = -math.inf
+        self._save_after = monotonic()
+        self._db: sqlite3.Connection | None = None
+        # Numbers depend neither on the file, which may be readable only later, nor on the wall clock. A row has
+        # the number of its message plus an offset, which is set when the file is first read.
+        self._next_number = 1
         self._offset: int | None = None
-        self._after = monotonic()
-        self._reopen()
+        if path is not None:
+            with self._guarded():
+                self._open(path)
 
     @property
     def counts(self) -> Counts:
-        """How much waits just now."""
+        """How many messages wait."""
         with self._lock:
-            on_disk = self._stored - len(self._done)
-            return Counts(len(self._unsaved) + on_disk, max(on_disk - self._unsynced, 0), self._discarded)
-
-    @property
-    def flying(self) -> int:
-        """Items that were taken and not settled."""
-        return len(self._flying)
+            rows = self._rows - len(self._done_rows)
+            return Counts(len(self._memory) + rows, max(rows - self._unsynced, 0), self._discarded)
 
     def put(self, topic: str, payload: bytes, *, connection: int = 0) -> None:
-        """Queue a message that was made under this connection, or under none."""
+        """Queue a message that was made during this connection."""
         with self._lock:
-            item = Item(self._next, topic, payload, connection)
-            self._next += 1
-            self._unsaved[item.number] = item, self._monotonic()
-            self._lanes.add(item)
-            while len(self._unsaved) > min(HELD, self._bound):
-                self._forget_oldest()
+            self._memory[self._next_number] = Item(self._next_number, topic, payload, connection, self._monotonic())
+            self._next_number += 1
+            if len(self._memory) > min(HELD, self._bound):
+                del self._memory[next(number for number in self._memory if number not in self.in_flight)]
+                self._discarded += 1
+                self._unsaved_discards += 1
 
-    def settle(self, number: int, *, delivered: bool) -> None:
-        """What was taken has arrived, or must be sent again."""
+    def next(self, *, held: Collection[str] = ()) -> Item | None:
+        """The oldest message that is not in flight, of any topic but those that are held back."""
+        row = self._next_row(frozenset(held)) if self._db is not None and self._rows > len(self._done_rows) else None
         with self._lock:
-            item = self._flying.pop(number, None)
-            if item is None:
-                return
-            if not delivered:
-                self._lanes.give_back(item._replace(connection=0))
-            elif self._unsaved.pop(number, None) is None:
-                self._done.add(number)
+            # Every message in the file is older than those in memory only.
+            for item in self._memory.values() if row is None else (row,):
+                if item.number not in self.in_flight and item.topic not in held:
+                    self.in_flight[item.number] = item
+                    return item
+        return None
+
+    def done(self, number: int) -> None:
+        """Remove a message in flight: the broker has acknowledged it."""
+        with self._lock:
+            if self.in_flight.pop(number, None) is not None and self._memory.pop(number, None) is None:
+                self._done_rows.add(number)
 
     def discard(self, number: int) -> None:
-        """What was taken can never be delivered: it is counted as lost."""
-        self.settle(number, delivered=True)
+        """Remove a message in flight that can never be delivered, and count it as lost."""
+        self.done(number)
         with self._lock:
             self._discarded += 1
-            self._untold += 1
+            self._unsaved_discards += 1
 
-    def take(self, *, held: Collection[str] = ()) -> Item | None:
-        """The oldest item that is not on its way, of any topic but those that are held back."""
-        while self._file is not None and (behind := self._behind(held)) is not None:
-            self._read_ahead(self._file, *behind)
+    def requeue(self, number: int) -> None:
+        """Queue a message in flight again, in its former place."""
         with self._lock:
-            item = self._lanes.take(held)
-            if item is not None:
-                self._flying[item.number] = item
-            return item
+            if self.in_flight.pop(number, None) is None:
+                return
+            if number in self._memory:
+                self._memory[number] = self._memory[number]._replace(connection=0)
+            self._cursors = {held: min(cursor, number - 1) for held, cursor in self._cursors.items()}
 
-    def save_in(self) -> float | None:
-        """Seconds until `save` is due; None if there is nothing to write."""
+    def save_in(self) -> float:
+        """Seconds until `save` is due; infinite if there is nothing to write."""
+        if self._path is None:
+            return math.inf
         with self._lock:
-            oldest = next(iter(self._unsaved.values()), None)
-            if self._path is None or (oldest is None and not self._done and not self._unsynced):
-                return None
-            dates = [oldest[1] + LATE] if oldest is not None else []
-            dates += [self._after] if self._done else []
-            dates += [self._synced + SYNC] if self._unsynced else []
-            return max(min(dates) - self._monotonic(), self._after - self._monotonic(), 0.0)
-
-    @property
-    def needs_disk(self) -> bool:
-        """`save` is due, or `take` reads from disk."""
-        with self._lock:
-            reads = self._lanes.stored
-        return reads or self.save_in() == 0.0
+            oldest = next(iter(self._memory.values()), None)
+            written = math.inf if oldest is None else oldest.queued + LATE
+            deleted = self._save_after if self._done_rows else math.inf
+            synced = self._synced + SYNC if self._unsynced else math.inf
+            return max(max(min(written, deleted, synced), self._save_after) - self._monotonic(), 0.0)
 
     def save(self, *, last: bool = False) -> None:
-        """Write what waits to disk, and delete there what has arrived, in one transaction.
+        """Write the messages in memory to the file and delete those that are done, in one transaction.
 
         Args:
-            last: Sync the card even if that was done a moment ago.
+            last: Sync the file, however short ago that was done.
         """
         if self._path is None:
             return
-        self._after = self._monotonic() + LATE
-        try:
-            if self._file is None:
-                self._reopen()
-            if self._file is not None:
-                self._write(self._file, sync=last or self._monotonic() - self._synced >= SYNC)
-        except DamagedQueueError as error:
-            self._begin_anew(error)
-        except HeadnodError as error:
-            self._fail(error)
+        self._save_after = self._monotonic() + LATE
+        with self._guarded():
+            self._write(self._db or self._open(self._path), sync=last or self._monotonic() - self._synced >= SYNC)
 
     def close(self) -> None:
-        """Write what is left and let go of the file; may be called twice."""
-        if self._file is not None or self._unsaved:
+        """Write what is left and close the file; may be called twice."""
+        if self._db is not None or self._memory:
             self.save(last=True)
-        self._release()
+        self._close_file()
 
-    def _write(self, file: QueueFile, *, sync: bool) -> None:
+    def _next_row(self, held: frozenset[str]) -> Item | None:
+        with self._guarded():
+            try:
+                return self._read(held)
+            except sqlite3.OperationalError:
+                self._close_file()
+                raise
+        return None
+
+    def _read(self, held: frozenset[str]) -> Item | None:
+        assert self._db is not None  # noqa: S101
+        assert self._offset is not None  # noqa: S101
+        # Up to the cursor nothing is left but what is in flight or done.
+        cursor, wanted = self._cursors.get(held, _BEFORE_ALL), ", ".join("?" * len(held))
+        query = f"SELECT number, topic, payload FROM queue WHERE number > ? AND topic NOT IN ({wanted}) ORDER BY number"  # noqa: S608
+        self._cursors[held] = self._last_row
+        for row, topic, payload in self._db.execute(query, (cursor + self._offset, *held)):
+            number = row - self._offset
+            if number in self.in_flight or number in self._done_rows:
+                continue
+            if not isinstance(topic, str) or not isinstance(payload, bytes):
+                message = f"{self._path}: row {row} is damaged"
+                raise DamagedDatabaseError(message)
+            self._cursors[held] = number
+            return Item(number, topic, payload)
+        return None
+
+    def _write(self, db: sqlite3.Connection, *, sync: bool) -> None:
+        assert self._offset is not None  # noqa: S101
+        offset = self._offset
         with self._lock:
-            items = [item for item, _ in self._unsaved.values()]
-            done, flying, untold = set(self._done), set(self._flying), self._untold
-        gone = file.write(items, delete=done, bound=self._bound, spare=flying, discarded=untold, sync=sync)
+            items, done, discards = list(self._memory.values()), set(self._done_rows), self._unsaved_discards
+        with db:
+            db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+            db.execute("BEGIN IMMEDIATE")
+            rows = ((item.number + offset, item.topic, item.payload) for item in items)
+            db.executemany("INSERT OR REPLACE INTO queue VALUES (?, ?, ?)", rows)
+            db.executemany("DELETE FROM queue WHERE number = ?", ((number + offset,) for number in done))
+            excess = max(int(_one(db, "SELECT count(*) FROM queue")) - self._bound, 0)
+            query = "SELECT number FROM queue ORDER BY number LIMIT ?"
+            oldest = [row - offset for (row,) in db.execute(query, (excess + len(self.in_flight),))]
+            dropped = [number for number in oldest if number not in self.in_flight][:excess]
+            db.executemany("DELETE FROM queue WHERE number = ?", ((number + offset,) for number in dropped))
+            if dropped or discards or sync:
+                # SQLite syncs only a transaction that changes something.
+                db.execute("UPDATE lost SET discarded = discarded + ?", (len(dropped) + discards,))
         with self._lock:
             self._unsynced = 0 if sync else self._unsynced + len(items)
             self._synced = self._monotonic() if sync else self._synced
-            self._untold -= untold
-            self._done -= done
-            # What was settled while it was written is on disk all the same.
-            self._done |= {item.number for item in items if self._unsaved.pop(item.number, None) is None}
-            self._stored += len(items) - len(done) - len(gone)
-            self._discarded += len(gone)
-            self._lanes.saved(items, gone)
+            self._unsaved_discards -= discards
+            self._done_rows -= done
+            # A message that was discarded while it was written is in the file all the same.
+            self._done_rows |= {item.number for item in items if self._memory.pop(item.number, None) is None}
+            self._rows += len(items) - len(done) - len(dropped)
+            self._discarded += len(dropped)
+            self._last_row = items[-1].number if items else self._last_row
 
-    def _behind(self, held: Collection[str]) -> tuple[str, int] | None:
-        with self._lock:
-            return self._lanes.unread(held)
-
-    def _read_ahead(self, file: QueueFile, topic: str, number: int) -> None:
+    def _open(self, path: Path) -> sqlite3.Connection:
+        os.close(open_private(path))
+        db = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
         try:
-            rows = file.after(number, topic, _PAGE)
-        except DamagedQueueError as error:
-            self._begin_anew(error)
-            return
-        except HeadnodError as error:
-            self._release()
-            self._fail(error)
-            return
+            _prepare(db, path)
+            rows, last = db.execute("SELECT count(*), coalesce(max(number), 0) FROM queue").fetchone()
+            discarded = int(_one(db, "SELECT discarded FROM lost"))
+        except BaseException:
+            db.close()
+            raise
         with self._lock:
-            known = self._flying.keys() | self._unsaved.keys() | self._done
-            self._lanes.read(topic, rows, known=known, more=len(rows) == _PAGE)
+            self._offset = max(last, 0) if self._offset is None else self._offset
+            self._db, self._rows, self._last_row = db, rows, last - self._offset
+            self._discarded = discarded + self._unsaved_discards
+            self._cursors.clear()
+        return db
 
-    def _reopen(self) -> None:
-        if self._path is None:
-            return
-        try:
-            file = QueueFile(self._path, self._offset)
-        except DamagedQueueError as error:
-            self._begin_anew(error)
-            return
-        except HeadnodError as error:
-            self._fail(error)
-            return
-        with self._lock:
-            self._file, self._stored = file, file.count
-            self._discarded = file.discarded + self._untold
-            self._offset = file.offset
-            self._lanes.found(file.topics)
+    def _close_file(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            try:
+                db.close()
+            except sqlite3.Error as error:
+                self._warnings.warn(str(error), f"{self._path}: {error}")
 
-    def _begin_anew(self, error: HeadnodError) -> None:
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Replaces a damaged file; after any other error of the file, memory holds the queue for a while."""
         assert self._path is not None  # noqa: S101
-        self._release()
+        try:
+            with database_errors(self._path, damage=_DAMAGE):
+                yield
+        except DamagedDatabaseError as error:
+            self._replace_file(self._path, error)
+        except DatabaseError as error:
+            self._suspend(error)
+        except (TypeError, ValueError) as error:
+            # A value of a type that its column never had.
+            self._replace_file(self._path, DamagedDatabaseError(f"{self._path}: {error}"))
+
+    def _replace_file(self, path: Path, error: DatabaseError) -> None:
+        self._close_file()
         with self._lock:
-            known = [*self._flying.values(), *self._lanes.ahead]
-            unsaved = {item.number: self._unsaved.get(item.number, (item, self._monotonic())) for item in known}
-            self._unsaved = dict(sorted({**self._unsaved, **unsaved}.items()))
-            self._done.clear()
-            self._stored = self._unsynced = 0
+            self._memory = dict(sorted({**self.in_flight, **self._memory}.items()))
+            self._done_rows.clear()
+            self._rows = self._unsynced = 0
             self._synced = -math.inf
-            self._lanes.cut_off()
         try:
-            kept = begin_anew(self._path)
-        except HeadnodError as worse:
-            self._fail(worse)
+            moved = move_aside(path)
+        except DatabaseError as worse:
+            self._suspend(worse)
             return
-        self._complaints.warn("damage", f"{error}: it is {kept.name} now, and the queue begins anew")
-        self._after = self._monotonic()
+        self._warnings.warn("damage", f"{error}: it is moved to {moved.name}, and the queue starts anew")
+        self._save_after = self._monotonic()
 
-    def _fail(self, error: HeadnodError) -> None:
+    def _suspend(self, error: DatabaseError) -> None:
         # The file stays open: a full disk cannot be written, but what is on it can be sent.
-        self._after = self._monotonic() + _AGAIN
-        self._complaints.warn(str(error), f"{error} (what MQTT queues is held in memory, and the disk is tried again)")
+        self._save_after = self._monotonic() + _RETRY
+        self._warnings.warn(str(error), f"{error} (messages for MQTT are held in memory, and the disk is tried again)")
 
-    def _release(self) -> None:
-        file, self._file = self._file, None
-        if file is None:
-            return
-        try:
-            file.close()
-        except HeadnodError as error:
-            self._complaints.warn(str(error), str(error))
 
-    def _forget_oldest(self) -> None:
-        number = next(number for number in self._unsaved if number not in self._flying)
-        item, _ = self._unsaved.pop(number)
-        self._lanes.forget(item)
-        self._discarded += 1
-        self._untold += 1
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    use_wal(db, cache=256)
+    version = _one(db, "PRAGMA user_version")
+    if version == 0 and not _one(db, "SELECT count(*) FROM sqlite_master"):
+        db.executescript(_TABLES)
+    elif version != _VERSION:
+        message = f"{path}: has version {version}, this headnod writes {_VERSION}"
+        raise DamagedDatabaseError(message)
+    check_pages(db, path)
+    # Takes the lock now, and not at the first write.
+    db.execute("BEGIN IMMEDIATE").execute("COMMIT")
+
+
+def _one(db: sqlite3.Connection, query: str) -> int | str:
+    return db.execute(query).fetchone()[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import itemgetter
 
 import msgspec
 
@@ -155,7 +156,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
     def ranked(self) -> list[tuple[str, float]]:
         """Labels and their scores in descending order."""
-        return sorted(self.scores.items(), key=lambda score: -score[1])
+        return sorted(self.scores.items(), key=itemgetter(1), reverse=True)
 
 
 class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
