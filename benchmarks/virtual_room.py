@@ -53,15 +53,17 @@ def broker(folder: Path) -> Iterator[int]:
     if program is None or shutil.which("mosquitto_sub") is None:
         message = "mosquitto or mosquitto_sub is not installed (apt-get install mosquitto mosquitto-clients)"
         raise NotInstalledError(message)
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    settings = folder / "mosquitto.conf"
-    user = "user root\n" if os.getuid() == 0 else ""
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n{user}", encoding="utf-8")
-    with ending(start([program, "-c", settings])):
-        _until(lambda: _answers(port), "mosquitto did not start")
-        yield port
+    # Bound and never listening, it keeps the port from others; mosquitto may share it because both set SO_REUSEADDR.
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = int(held.getsockname()[1])
+        settings = folder / "mosquitto.conf"
+        user = "user root\n" if os.getuid() == 0 else ""
+        settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n{user}", encoding="utf-8")
+        with ending(start([program, "-c", settings])):
+            _until(lambda: _answers(port), "mosquitto did not start")
+            yield port
 
 
 def commanded(folder: Path) -> dict[str, str]:

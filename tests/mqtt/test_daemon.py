@@ -14,7 +14,7 @@ import pytest
 from headnod.mqtt.payloads import EstimatePayload
 from headnod.resources import demo_clip
 from support.listener_process import STARTING, Listening, children, is_estimate
-from support.mqtt_broker import Broker, Heard, free_port
+from support.mqtt_broker import Broker, Heard, ReservedPort
 from support.mqtt_publisher import TOPICS, sequences, until
 
 NODE = "headnod/kitchen"
@@ -86,7 +86,8 @@ def test_after_a_kill_the_broker_says_offline_within_a_second(broker, heard, lis
 
 @pytest.mark.long
 def test_listening_begins_although_no_broker_is_there(listening):
-    listener = listening(free_port())
+    port = ReservedPort()
+    listener = listening(port.number)
     listener.until(is_estimate, STARTING)
     listener.until(is_estimate, 3.0)
     assert "connection refused" in listener.logged("no connection", 5.0)
@@ -101,7 +102,7 @@ def written(state):
 def killed_while_offline(turns, port, listening, state):
     """Ids of estimates that are on disk after so many kills."""
     for _ in range(turns):
-        listener = listening(port)
+        listener = listening(port.number)
         listener.until(is_estimate, STARTING)
         begun = written(state)
         until(lambda begun=begun: written(state) > begun, 15.0)

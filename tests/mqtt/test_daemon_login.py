@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from support.listener_process import STARTING
-from support.mqtt_broker import Broker, Heard, free_port
+from support.mqtt_broker import Broker, Heard, ReservedPort
 
 HEADNOD = (sys.executable, "-m", "headnod")
 
@@ -23,7 +23,8 @@ HEADNOD = (sys.executable, "-m", "headnod")
     ],
 )
 def test_a_setting_that_cannot_be_is_told_in_one_line_with_status_78(settings, fault, listening):
-    listener = listening(free_port(), **settings)
+    port = ReservedPort()
+    listener = listening(port.number, **settings)
     assert listener.ended(STARTING)[0] == 78
     assert fault in listener.log()
     assert len(listener.log().splitlines()) == 1

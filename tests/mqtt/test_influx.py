@@ -14,7 +14,7 @@ import pytest
 
 from headnod_train.simulator.simulated_listener import LABELS
 from support.firmware_kits import board, points, queries
-from support.mqtt_broker import HOST, free_port
+from support.mqtt_broker import HOST, ReservedPort
 
 pytestmark = [
     pytest.mark.long,
@@ -39,11 +39,11 @@ store-enabled = false
 @pytest.fixture
 def influx(tmp_path):
     """Asks the database: a query, or lines to write."""
-    port = free_port()
-    (tmp_path / "influxdb.conf").write_text(CONFIG.format(host=HOST, rpc=free_port(), port=port, folder=tmp_path))
+    port, rpc = ReservedPort(), ReservedPort()
+    (tmp_path / "influxdb.conf").write_text(CONFIG.format(host=HOST, rpc=rpc.number, port=port.number, folder=tmp_path))
 
     def ask(path, data=None, **parameters):
-        url = f"http://{HOST}:{port}/{path}?{urllib.parse.urlencode({'db': 'headnod', **parameters})}"
+        url = f"http://{HOST}:{port.number}/{path}?{urllib.parse.urlencode({'db': 'headnod', **parameters})}"
         with urllib.request.urlopen(url, data=data, timeout=10.0) as answer:
             return answer.read()
 

@@ -12,7 +12,7 @@ import pytest
 
 from headnod.mqtt.client import LOST, MqttClient
 from headnod.mqtt.client import Broker as Where
-from support.mqtt_broker import Broker, Heard, free_port
+from support.mqtt_broker import Broker, Heard, ReservedPort
 from support.mqtt_connection import PATIENCE, Told, connected, refused, until
 from support.tcp_proxy import Proxy
 
@@ -221,6 +221,7 @@ def test_mqtt_3_1_1_works_too_and_ignores_what_is_too_large(broker, heard, linke
 
 
 def test_a_port_where_nobody_speaks_mqtt_is_called_by_its_name(linked, broker):
-    with Proxy(free_port()) as proxy:
+    closed = ReservedPort()
+    with Proxy(closed.number) as proxy:
         link = until(linked(broker, port=proxy.port), refused)
         assert link.reason

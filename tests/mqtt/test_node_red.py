@@ -12,7 +12,7 @@ import pytest
 
 from headnod.mqtt.payloads import encode
 from support.firmware_kits import KITS, Kit, estimate
-from support.mqtt_broker import HOST, free_port, missing
+from support.mqtt_broker import HOST, ReservedPort, missing
 from support.mqtt_payloads import KITCHEN, song
 
 pytestmark = [
@@ -50,7 +50,8 @@ def node_red(kit, tmp_path):
     (home / "flow.json").write_text(json.dumps(flow))
     login = {"headnod-broker": {"user": "nodered", "password": kit.passwords["nodered"]}}
     (home / "flow_cred.json").write_text(json.dumps(login))
-    (home / "settings.js").write_text(SETTINGS.format(port=free_port()))
+    port = ReservedPort()
+    (home / "settings.js").write_text(SETTINGS.format(port=port.number))
     with subprocess.Popen(
         ["node-red", "--userDir", home], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     ) as running:

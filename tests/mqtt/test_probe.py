@@ -12,7 +12,7 @@ from headnod.mqtt.broker_test import probe
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import utc_now
 from support.certificates import Authority
-from support.mqtt_broker import HOST, Broker, Heard, free_port, missing
+from support.mqtt_broker import HOST, Broker, Heard, ReservedPort, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -98,7 +98,8 @@ def test_a_host_that_no_machine_can_be_called_stops_at_its_name(broker):
 
 
 def test_a_closed_port_stops_at_the_connection(broker):
-    port = free_port()
+    reserved = ReservedPort()
+    port = reserved.number
     message = stopped("connection", address(broker, port=port))
     assert message.startswith(f"{HOST}:{port}: nothing listens there")
 

@@ -26,6 +26,7 @@ class Lamp:
 
     def __init__(self, port=0):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("127.0.0.1", port))
         self.socket.settimeout(10.0)
         self.port = self.socket.getsockname()[1]
@@ -231,9 +232,12 @@ def to(*ports):
 
 @pytest.fixture
 def closed_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    """A port that refuses datagrams until a lamp binds it: its socket takes those of one peer only."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        held.connect(held.getsockname())
+        yield held.getsockname()[1]
 
 
 @pytest.mark.parametrize("order", [1, -1])

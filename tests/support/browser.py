@@ -21,7 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from headnod.mqtt.payloads import encode, estimate_payload
 from support.estimates import estimate
-from support.mqtt_broker import Broker, at_once, free_port
+from support.mqtt_broker import Broker, ReservedPort, at_once
 
 CHROMIUM = shutil.which("chromium")
 PATIENCE = 15.0
@@ -100,7 +100,8 @@ class Dashboard:
     """`headnod dashboard` in a process of its own."""
 
     def __init__(self, broker: Broker | None, *, port: int = 0, env: dict[str, str] | None = None, host: str = ""):
-        self.port = port or free_port()
+        self._reserved = ReservedPort()
+        self.port = port or self._reserved.number
         settings = {"HEADNOD_DASHBOARD__PORT": str(self.port), "HEADNOD_CONFIG": os.devnull}
         if broker is not None:
             settings |= {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}

@@ -13,7 +13,7 @@ import numpy as np
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.testing import ManualClock
 from headnod_train.simulator.simulated_listener import SimulatedListener
-from support.mqtt_broker import HOST, Broker, Heard, free_port
+from support.mqtt_broker import HOST, Broker, Heard, ReservedPort
 from support.mqtt_payloads import KITCHEN, health, info, song
 
 KITS = Path(__file__).parents[2] / "firmware_config"
@@ -41,7 +41,8 @@ class Kit(Broker):
         )
         self.passwords = dict(line.split(":") for line in told.stdout.split())
         (folder / "passwords").chmod(0o600)
-        self.tls_port = free_port()
+        self._tls_reserved = ReservedPort()
+        self.tls_port = self._tls_reserved.number
         super().__init__(folder, wait=True)
         self.start()
 

@@ -11,14 +11,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from support.certificates import Certificate
 from support.mqtt_subscriber import STARTING, Heard, at_once
 
-__all__ = ["HOST", "STARTING", "Broker", "Heard", "at_once", "free_port", "missing"]
+__all__ = ["HOST", "STARTING", "Broker", "Heard", "ReservedPort", "at_once", "missing"]
 
 HOST = "127.0.0.1"
 
@@ -59,7 +59,8 @@ class Broker:
         wait: bool = False,
     ):
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.host, self.port = folder, HOST, free_port()
+        self.folder, self.host, self._reserved = folder, HOST, ReservedPort()
+        self.port = self._reserved.number
         self._users, self._certificate, self._authority, self._settings = users or {}, certificate, authority, settings
         self._durable = durable
         self._process: subprocess.Popen | None = None
@@ -163,8 +164,18 @@ class Broker:
         self.kill()
 
 
-def free_port() -> int:
-    """A port that nobody had a moment ago."""
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+class ReservedPort:
+    """A port of loopback that nobody else gets while this object is kept.
+
+    A socket that is bound and never listens holds it: connections are refused, and a
+    server that sets SO_REUSEADDR, as nearly all do, may listen there.
+    """
+
+    def __init__(self):
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind((HOST, 0))
+        self.number = self._held.getsockname()[1]
+
+    def __del__(self):
+        self._held.close()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from support import signed_bundles
-from support.mqtt_broker import free_port, missing
+from support.mqtt_broker import ReservedPort, missing
 from support.rollout_listeners import there
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
@@ -58,13 +58,15 @@ def test_the_command_signs_a_folder_with_the_key(broker, listener, tmp_path):
     ],
 )
 def test_what_cannot_be_deployed_is_one_line(words, why):
-    ended = deploy(*words, "--broker", f"127.0.0.1:{free_port()}")
+    port = ReservedPort()
+    ended = deploy(*words, "--broker", f"127.0.0.1:{port.number}")
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
     assert why in ended.stderr
 
 
 def test_no_broker_is_one_line(signed):
-    ended = deploy(signed.path, "--broker", f"127.0.0.1:{free_port()}")
+    port = ReservedPort()
+    ended = deploy(signed.path, "--broker", f"127.0.0.1:{port.number}")
     assert ended.returncode == 1
     assert "connection refused" in ended.stderr.splitlines()[-1]
 

@@ -16,7 +16,7 @@ import pytest
 from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, estimate_payload
 from headnod.testing import ManualClock
 from headnod_train.simulator.simulated_listener import LABELS, SimulatedListener
-from support.mqtt_broker import HOST, Broker, Heard, free_port, missing
+from support.mqtt_broker import HOST, Broker, Heard, ReservedPort, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -108,7 +108,8 @@ def test_a_broker_that_goes_away_is_told_and_the_status_is_1(broker):
 
 
 def test_no_broker_at_all_is_one_line():
-    status, out, err = simulated(2, "--seconds", 1, port=free_port(), within=60)
+    port = ReservedPort()
+    status, out, err = simulated(2, "--seconds", 1, port=port.number, within=60)
     assert (status, out) == (1, "")
     assert "connection refused" in err.splitlines()[-1]
 
