@@ -15,23 +15,17 @@ MAX_CRASHES = 2
 
 
 class Activation:
-    """Which stored model is active. Each change is one write of the state file."""
+    """Which stored model is active. Each change is one write of the state file.
+
+    A change that cannot be read or written raises a `BundleError`.
+    """
 
     def __init__(self, store: Store, report: Report) -> None:
-        """Change the state of a store.
-
-        Args:
-            store: The stored models.
-            report: Called with each step.
-        """
+        """Change the state of a store, and report each step."""
         self._store, self._report = store, report
 
     def activate(self, name: str, manifest: str, *, windows: int) -> UpdateState:
-        """Activate a stored model that passed its self-test, on probation for a number of windows.
-
-        Raises:
-            BundleError: The state cannot be read or written.
-        """
+        """Activate a stored model that passed its self-test, on probation for a number of windows."""
         return self._store.change(lambda state: state.activated(name, manifest, windows=windows))
 
     def roll_back(self, reason: str, *, mark_failed: bool = True, model: str | None = None) -> str | None:
@@ -46,7 +40,7 @@ class Activation:
             Name of the model that is active then; None is the model of the configuration.
 
         Raises:
-            BundleError: The previous model is not known, or the folder cannot be written.
+            BundleError: The previous model is not known.
         """
         with self._store.lock():
             state = self._store.read()
@@ -69,44 +63,22 @@ class Activation:
         return previous
 
     def record_start(self) -> None:
-        """Note that a listener runs, and roll back a model on probation whose listeners ended abnormally.
-
-        Raises:
-            BundleError: The state cannot be read or written.
-        """
+        """Note that a listener runs, and roll back a model on probation whose listeners ended abnormally."""
         active = self._amend(lambda active: replace(active, crashes=active.crashes + active.running, running=True))
         if active is not None and active.windows_left and active.crashes >= MAX_CRASHES:
             reason = f"the listener ended abnormally {active.crashes} times during its probation"
             self.roll_back(reason, model=active.name)
 
     def record_change(self) -> None:
-        """Note that a running listener changed to the active model.
-
-        Raises:
-            BundleError: The state cannot be read or written.
-        """
+        """Note that a running listener changed to the active model."""
         self._amend(lambda active: replace(active, running=True))
 
     def record_stop(self) -> None:
-        """Note that the listener ended normally.
-
-        Raises:
-            BundleError: The state cannot be read or written.
-        """
+        """Note that the listener ended normally."""
         self._amend(lambda active: replace(active, running=False))
 
     def keep(self, model: str | None = None) -> bool:
-        """End the probation of the active model.
-
-        Args:
-            model: The model that passed; if another one was activated since, nothing is done.
-
-        Returns:
-            Whether the active model is kept.
-
-        Raises:
-            BundleError: The state cannot be read or written.
-        """
+        """End the probation of the active model; false if another one than `model` was activated since."""
         kept = self._amend(lambda active: replace(active, windows_left=0, crashes=0, running=False), model)
         return kept is not None and not kept.windows_left
 

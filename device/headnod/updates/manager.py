@@ -98,20 +98,18 @@ class ModelManager:
         return self._active[0]
 
     def snapshot(self) -> ModelSnapshot:
-        """Active and stored models now.
-
-        The active model is the loaded one, the rest is read from the store.
-        """
+        """The model that listens, and what the store has now."""
         assert self._active is not None  # noqa: S101 - `load` comes first
         (model, name), store = self._active, self.store
         serial = serial_of(name) if name is not None else 0
-        try:
-            state = store.read() if store is not None else None
-        except HeadnodError:
-            state = None
-        if store is None or state is None:
+        if store is None:
             return ModelSnapshot(model.manifest, serial, (), None)
-        return ModelSnapshot(model.manifest, serial, tuple(store.names()), store.offered(state))
+        try:
+            offered = store.offered(store.read())
+        except HeadnodError:
+            # It was logged when the model was loaded.
+            offered = None
+        return ModelSnapshot(model.manifest, serial, tuple(store.names()), offered)
 
     def load(self, config: Config) -> None:
         """Load the model that a configuration and the store name; one that failed before is tried again.

@@ -31,29 +31,14 @@ UNSYNCHRONISED_TOLERANCE = 366 * 86_400
 class Stage(StrEnum):
     """The steps of an update in their order; an update ends with one of the last four."""
 
-    RECEIVED = "received"
-    """The bundle has arrived and is not checked."""
-
-    VERIFIED = "verified"
-    """Signature, serial and hashes are good."""
-
-    TESTED = "tested"
-    """The bundle is stored and has passed its self-test."""
-
-    PROBATION = "probation"
-    """The model is active and its estimates are checked."""
-
-    KEPT = "kept"
-    """The model is active and has passed its probation."""
-
-    OFFERED = "offered"
-    """The model is stored and waits to be activated."""
-
-    REFUSED = "refused"
-    """The model was never active."""
-
-    ROLLED_BACK = "rolled_back"
-    """The model failed, and the previous one is active again."""
+    RECEIVED = "received"  # the bundle is not checked
+    VERIFIED = "verified"  # signature, serial and hashes are good
+    TESTED = "tested"  # it is stored and has passed its self-test
+    PROBATION = "probation"  # the model is active and its estimates are checked
+    KEPT = "kept"  # it is active and has passed its probation
+    OFFERED = "offered"  # it is stored and waits to be activated
+    REFUSED = "refused"  # it was never active
+    ROLLED_BACK = "rolled_back"  # it failed, and the previous model is active again
 
 
 class UpdateProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +50,7 @@ class UpdateProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Name and version; empty if they are not known yet."""
 
     serial: int = 0
-    """Serial; 0 if it is not known yet or the model is not signed."""
+    """0 if it is not known yet or the model is not signed."""
 
     manifest: str = ""
     """SHA-256 of the manifest."""
@@ -108,8 +93,6 @@ class RollbackProtection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """
 
     serial: int = 0
-    """Its serial."""
-
     manifest: str = ""
     """SHA-256 of its manifest: one serial belongs to one bundle."""
 

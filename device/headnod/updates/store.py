@@ -31,7 +31,11 @@ _POLL_SECONDS = 0.02
 
 
 class Store:
-    """Models, state file and lock in one state folder."""
+    """Models, state file and lock in one state folder.
+
+    A damaged state file, or one that cannot be written, raises a `BundleError`; one that this user may not read an
+    `AccessError`.
+    """
 
     def __init__(self, state_folder: Path, *, lock_timeout: float = 30.0) -> None:
         """Use a state folder; nothing is created before the first change.
@@ -44,23 +48,13 @@ class Store:
         self._state_file = state_folder / STATE_FILE
 
     def read(self) -> UpdateState:
-        """The present state; what an older headnod left if nothing was changed since.
-
-        Raises:
-            BundleError: The state file is damaged.
-            AccessError: This user may not read it.
-        """
+        """The present state; what an older headnod left if nothing was changed since."""
         state = read_state(self._state_file)
         return migration.old_state(self.state_folder) if state is None else state
 
     @property
     def current(self) -> str | None:
-        """Name of the active model; None is the model of the configuration.
-
-        Raises:
-            BundleError: The state file is damaged.
-            AccessError: This user may not read it.
-        """
+        """Name of the active model; None is the model of the configuration."""
         active = self.read().active
         return active.name if active is not None else None
 
@@ -82,12 +76,7 @@ class Store:
         return self.folder / name
 
     def active_folder(self) -> Path | None:
-        """The folder of the active model; None is the model of the configuration.
-
-        Raises:
-            BundleError: The state file is damaged.
-            AccessError: This user may not read it.
-        """
+        """The folder of the active model; None is the model of the configuration."""
         return self.path(self.current) if self.current is not None else None
 
     def find(self, wanted: str) -> str | None:
@@ -112,8 +101,7 @@ class Store:
         """Hold the lock; leftovers of interrupted changes are removed and old files migrated first.
 
         Raises:
-            BundleError: The folder cannot be written, another process holds the lock too long, or the state file is
-                damaged.
+            BundleError: Another process holds the lock too long.
         """
         try:
             make_folder(self.folder)
@@ -131,23 +119,12 @@ class Store:
             raise BundleError(message) from error
 
     def change(self, edit: Callable[[UpdateState], UpdateState]) -> UpdateState:
-        """Change the state under the lock.
-
-        Returns:
-            The new state.
-
-        Raises:
-            BundleError: The state cannot be read or written.
-        """
+        """Change the state under the lock; gives the new state."""
         with self.lock():
             return self.write(edit(self.read()))
 
     def write(self, state: UpdateState) -> UpdateState:
-        """Write the state; only under the lock. An unchanged state is not written again.
-
-        Raises:
-            OSError: The folder cannot be written.
-        """
+        """Write the state; only under the lock. An unchanged state is not written again."""
         if state != read_state(self._state_file):
             write_atomically(self._state_file, msgspec.json.encode(state) + b"\n")
         # The state file first: what comes after it is made good by the next change.
@@ -156,14 +133,10 @@ class Store:
         return state
 
     def add(self, files: Files, manifest: Manifest) -> str:
-        """Store a bundle whose hashes were checked; only under the lock. The oldest models make room.
-
-        Returns:
-            Its name in the store.
+        """Store a bundle whose hashes were checked, only under the lock; gives its name. The oldest models make room.
 
         Raises:
             BundleError: Another bundle without a serial has that name and version.
-            OSError: The disk is full or cannot be written.
         """
         name = f"{manifest.id}.{manifest.serial}"
         place, new = self.path(name), self.folder / f"{_NEW}{name}"
@@ -196,14 +169,7 @@ class Store:
         sync_folder(self.folder)
 
     def prune(self, keep: int) -> list[str]:
-        """Delete the oldest models except `keep`; the active one and the previous one are always kept.
-
-        Returns:
-            Names of the deleted models.
-
-        Raises:
-            BundleError: The folder cannot be written.
-        """
+        """Delete the oldest models except `keep`, never the active or the previous one; gives the deleted names."""
         with self.lock():
             return self._prune(keep)
 
