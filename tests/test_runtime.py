@@ -16,8 +16,8 @@ from headnod.updates.installer import Installer
 from headnod.updates.store import Store
 from support.signed_bundles import good, public, write
 
-PARTS = ("store", "models", "shadow", "source", "notifier", "history", "mqtt", "terminal", "leds", "events")
-MOVED = {"store", "models", "shadow", "history", "mqtt", "events"}
+PARTS = ("store", "models", "source", "notifier", "history", "mqtt", "terminal", "leds", "events")
+MOVED = {"store", "models", "history", "mqtt", "events"}
 MQTT = MqttSection(host="127.0.0.1", port=1, node="kitchen")
 
 
@@ -59,7 +59,8 @@ class TestPart:
         assert steps == ["open info", "close info", "open info"]
 
     def test_what_ends_the_runtime_is_passed_on_to_it(self, part, steps):
-        with contextlib.suppress(RuntimeError), part:
+        with contextlib.suppress(RuntimeError), contextlib.ExitStack() as stack:
+            stack.push(part)
             part.update(Config())
             raise RuntimeError("a bug")
         assert steps == ["open info", "a bug", "close info"]
@@ -233,10 +234,10 @@ def test_only_an_abnormal_end_counts_against_a_model_on_probation(config, folder
 
 
 def test_info_is_of_one_moment_while_settings_and_models_change(runtime):
-    info = runtime._info()  # noqa: SLF001 - as MQTT asks
+    info = runtime._controls.info()  # noqa: SLF001 - as MQTT asks
     runtime._controls.threshold(0.75)  # noqa: SLF001 - as a command does
     runtime._controls.pause(True)  # noqa: SLF001
     assert runtime.listen(until=lambda: True)
-    changed = runtime._info()  # noqa: SLF001
+    changed = runtime._controls.info()  # noqa: SLF001
     assert (info.certainty != 0.75, info.paused) == (True, False)
     assert (changed.certainty, changed.paused, changed.model) == (0.75, True, info.model)

@@ -33,11 +33,8 @@ from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
 from headnod.remote_controls import InForce, RemoteControls, SavedSettings, paused_events
 from headnod.updates.manager import ModelManager
-from headnod.updates.shadow import ShadowRunner
-from headnod.updates.state import Agreement, UpdateProgress
 
 if TYPE_CHECKING:
-    from headnod.mqtt.payloads import InfoPayload
     from headnod.mqtt.publisher import MqttPublisher
 
 Value = TypeVar("Value")
@@ -109,9 +106,6 @@ class Part(Generic[Value]):
         self._built_from = wanted
         return True
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -142,7 +136,6 @@ class Runtime:
         self._in_force = self._saved.applied(config)
         self._store = Part(_state_folder, self._open_models)
         self._models = Part(lambda config: (config.model, self._store.value), self._load_model)
-        self._shadow = Part(lambda _: self._store.value, self._open_shadow)
         self._source = Part(self._source_settings, self._open_source)
         self._notifier = Part(lambda _: None, lambda _: _sinks(_notifiers()))
         self._history = Part(lambda config: config.history, lambda each: _sinks(output_factory.history(each.history)))
@@ -155,7 +148,6 @@ class Runtime:
         self._parts: tuple[Part[Any], ...] = (
             self._store,
             self._models,
-            self._shadow,
             self._source,
             self._notifier,
             self._history,
@@ -166,7 +158,7 @@ class Runtime:
         )
         with contextlib.ExitStack() as stack:
             for part in self._parts:
-                stack.enter_context(part)
+                stack.push(part.__exit__)
             self._apply(self._in_force)
             self._stack = stack.pop_all()
 
@@ -282,10 +274,6 @@ class Runtime:
         # Only now may other threads ask for the model.
         return contextlib.nullcontext(models)
 
-    def _open_shadow(self, _config: Config) -> AbstractContextManager[ShadowRunner]:
-        models = self._store.value
-        return contextlib.nullcontext(ShadowRunner(models.store, lambda: models.model, self._publish_agreement))
-
     def _source_settings(self, config: Config) -> object:
         if self._audio == MICROPHONE and not config.microphone.command:
             return config.microphone, block_seconds(config.listen.every)
@@ -304,37 +292,27 @@ class Runtime:
         if not config.mqtt.host:
             yield []
             return
-        from headnod.factory.publisher_factory import bundle_client, publisher  # noqa: PLC0415 - loads MQTT
+        from headnod.factory.publisher_factory import mqtt_of  # noqa: PLC0415 - loads MQTT
 
-        models, takes_models = self._models.value, config.model.installed and self._models.value.store is not None
-        with contextlib.ExitStack() as stack:
-            opened, controls = publisher(
-                config.mqtt,
-                self._info,
-                _state_folder(config),
-                models.activate if takes_models else None,
-                clock=self._clock,
-                configured=lambda: self._configured,
-            )
-            stack.callback(close_all, [opened])
-            stack.callback(self._disconnect, models)
-            self._publisher, self._controls = opened, controls
-            models.connect(self._publish_progress)
-            if config.model.keys and takes_models:
-                stack.callback(bundle_client(config, models.install).close)
-            elif config.model.keys and config.model.installed:
-                _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
-            yield [opened]
-
-    def _disconnect(self, models: ModelManager) -> None:
-        models.connect(None)
-        self._publisher = self._controls = None
+        with mqtt_of(
+            config,
+            self._models.value,
+            lambda: self._in_force,
+            state_folder=_state_folder(config),
+            clock=self._clock,
+            configured=lambda: self._configured,
+        ) as (publisher, controls):
+            self._publisher, self._controls = publisher, controls
+            try:
+                yield [publisher]
+            finally:
+                self._publisher = self._controls = None
 
     def _event_settings(self, config: Config) -> object:
-        return config.listen, self._in_force.paused, self._source.value, self._shadow.value
+        return config.listen, self._in_force.paused, self._source.value, self._store.value
 
     def _open_events(self, config: Config) -> AbstractContextManager[Iterator[Estimate | StatusEvent]]:
-        blocks, models, shadow = self._source.value, self._models.value, self._shadow.value
+        blocks, models = self._source.value, self._models.value
         if self._in_force.paused:
             events: Iterator[Estimate | StatusEvent] = paused_events(
                 blocks, rate=self._rate.delivered, every=config.listen.every, now=utc_now
@@ -351,40 +329,13 @@ class Runtime:
                 dropped=self._dropped,
                 rate=self._rate.delivered,
                 current_model=lambda: models.model,
-                after_estimate=shadow.compare,
-                recent=shadow.recent,
+                after_estimate=models.shadow.compare,
+                recent=models.shadow.recent,
             )
         return contextlib.nullcontext(events)
 
     def _views(self) -> list[Sink]:
         return output_factory.view(*self._view) if self._view is not None else []
-
-    def _info(self) -> InfoPayload:
-        from headnod.factory.publisher_factory import info_of  # noqa: PLC0415
-
-        # One reference each: another thread may replace them meanwhile.
-        in_force, models = self._in_force, self._models.value
-        return info_of(in_force.config, models.snapshot(), paused=in_force.paused)
-
-    def _publish_progress(self, progress: UpdateProgress) -> None:
-        from headnod.factory.broker_factory import topics  # noqa: PLC0415
-        from headnod.factory.publisher_factory import progress_payload  # noqa: PLC0415
-
-        publisher, where = self._publisher, topics(self._in_force.config.mqtt)
-        if publisher is not None:
-            # A message about an unverified bundle must not replace the retained state of a model.
-            publish = publisher.keep if progress.model or not progress.manifest else publisher.mention
-            publish(where.model, progress_payload(progress, where))
-            # The list of models may have changed.
-            publisher.changed()
-
-    def _publish_agreement(self, agreement: Agreement) -> None:
-        if self._publisher is not None:
-            from headnod.factory.broker_factory import topics  # noqa: PLC0415
-            from headnod.factory.publisher_factory import agreement_payload  # noqa: PLC0415
-
-            where = topics(self._in_force.config.mqtt)
-            self._publisher.keep(where.shadow, agreement_payload(agreement, where))
 
     @property
     def _outputs(self) -> tuple[Part[list[Sink]], ...]:

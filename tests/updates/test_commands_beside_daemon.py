@@ -4,7 +4,9 @@ import time
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
+from headnod.updates.state import ActiveModel
 from headnod.updates.store import Store
 from support.listener_process import STARTING, held, is_estimate
 from support.model_changes import of_model, told
@@ -51,8 +53,8 @@ def test_swaps_while_listening_lose_no_window_and_leak_nothing(listening, headno
     store, sizes, began = Store(state), [], time.monotonic()
     for turn in range(swaps):
         name = ("fixed-2.0.0.7", "fixed-3.0.0.8")[turn % 2]
-        with store.lock():
-            store.switch(name)
+        active = ActiveModel(name)
+        store.change(lambda state, active=active: replace(state, active=active))
         said += listener.everything_until(of_model(name.partition("-")[2][:5]), 20.0)
         if turn >= 4:
             sizes.append(held(listener.pid))

@@ -5,12 +5,13 @@ Alone because it is all that loads MQTT: without a broker this file is not loade
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import platform
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from headnod import __version__, system
@@ -38,10 +39,11 @@ from headnod.mqtt.payloads import (
 )
 from headnod.mqtt.queue import MessageQueue
 from headnod.mqtt.topics import OFFLINE, Topics, channel
+from headnod.outputs import close_all
 from headnod.pipeline.estimate import Estimate, State, utc_now
-from headnod.remote_controls import RemoteControls
+from headnod.remote_controls import InForce, RemoteControls
 from headnod.resources import configured_model, models
-from headnod.updates.manager import ModelSnapshot
+from headnod.updates.manager import ModelManager, ModelSnapshot
 from headnod.updates.state import Agreement, Stage, UpdateProgress, id_of, serial_of
 
 try:
@@ -71,39 +73,47 @@ _HEADER = 1024
 """Bytes of topic and properties that may come with it."""
 
 
-def publisher(
-    section: MqttSection,
-    info: Callable[[], InfoPayload],
-    state: Path | None,
-    activate: Callable[[str], None] | None,
+@contextlib.contextmanager
+def mqtt_of(
+    config: Config,
+    models: ModelManager,
+    in_force: Callable[[], InForce],
     *,
+    state_folder: Path | None,
     clock: Clock,
     configured: Callable[[], Config],
-) -> tuple[MqttPublisher, RemoteControls]:
-    """What publishes, begun, and what was asked of it from afar.
+) -> Iterator[tuple[MqttPublisher, RemoteControls]]:
+    """MQTT of a listener, which connects in the background: publishing, commands, and bundles that are sent.
 
     Args:
-        section: Where the broker is.
-        info: What the listener is.
-        state: A folder for what must outlive the process; None is nowhere.
-        activate: Tries a model by name and lets it listen for good.
+        config: Broker and channel.
+        models: What commands and bundles change.
+        in_force: The settings that `info` reports.
+        state_folder: Folder of the message queue; None loses queued messages when the listener stops.
         clock: The clocks.
-        configured: The configuration as it was read, to which a reset goes back.
+        configured: The configuration without what was set by MQTT, for a reset.
 
     Raises:
         ConfigError: A name or a file of the section cannot be used.
     """
-    where = topics(section)
-    if state is None:
-        _log.warning("there is no place for what MQTT queues: it is lost at the end (set history.path)")
-    reached = broker(section, client_id=client_id(where))
-    announced = _discovery(section, where, info, RetainedTopics(state and state / LEDGER_FILE, own=where.retained))
-    outbox = MessageQueue(state and state / QUEUE_FILE, bound=section.queue)
+    section, where = config.mqtt, topics(config.mqtt)
+    installs = config.model.installed and models.store is not None
+
+    def info() -> InfoPayload:
+        now = in_force()
+        return info_of(now.config, models.snapshot(), paused=now.paused)
+
+    if state_folder is None:
+        _log.warning("no state folder: messages queued for MQTT are lost when headnod stops (set history.path)")
+    to_broker = broker(section, client_id=client_id(where))
+    retained = RetainedTopics(state_folder and state_folder / LEDGER_FILE, own=where.retained)
+    announced = _discovery(section, where, info, retained)
+    queue = MessageQueue(state_folder and state_folder / QUEUE_FILE, bound=section.queue)
     try:
         mqtt = MqttPublisher(
-            reached,
+            to_broker,
             where,
-            outbox,
+            queue,
             info,
             boot=BOOT,
             rng=random.Random(),  # noqa: S311 - it spreads attempts over time
@@ -113,11 +123,30 @@ def publisher(
             health_every=section.health_every,
         )
     except BaseException:
-        outbox.close()
+        queue.close()
         raise
-    controls = RemoteControls(info, mqtt.health, activate, configured=configured)
-    mqtt.start(Commands(where, controls).handle)
-    return mqtt, controls
+    with contextlib.ExitStack() as stack:
+        stack.callback(close_all, [mqtt])
+        controls = RemoteControls(info, mqtt.health, models.activate if installs else None, configured=configured)
+        mqtt.start(Commands(where, controls).handle)
+        stack.callback(models.connect, None, None)
+        models.connect(
+            lambda progress: _publish_progress(mqtt, where, progress),
+            lambda agreement: mqtt.keep(where.shadow, agreement_payload(agreement, where)),
+        )
+        if config.model.keys and installs:
+            stack.callback(_bundle_client(config, models.install).close)
+        elif config.model.keys and config.model.installed:
+            _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
+        yield mqtt, controls
+
+
+def _publish_progress(mqtt: MqttPublisher, where: Topics, progress: UpdateProgress) -> None:
+    # A message about an unverified bundle must not replace the retained state of a model.
+    publish = mqtt.keep if progress.model or not progress.manifest else mqtt.mention
+    publish(where.model, progress_payload(progress, where))
+    # The list of models may have changed.
+    mqtt.changed()
 
 
 def _discovery(
@@ -135,33 +164,25 @@ def _discovery(
     )
 
 
-def bundle_client(config: Config, install: Callable[[bytes], None]) -> MqttClient:
-    """A started client that receives bundles; it has a connection of its own, so that commands stay small.
-
-    Args:
-        config: Where the broker is, and whose models are taken.
-        install: Called with each bundle, on the client's thread.
-
-    Raises:
-        ConfigError: A name or a file of the section cannot be used.
-    """
+def _bundle_client(config: Config, install: Callable[[bytes], None]) -> MqttClient:
+    """A started client that receives bundles; it has a connection of its own, so that commands stay small."""
     where = topics(config.mqtt)
 
-    def heard(message: Message) -> None:
+    def receive(message: Message) -> None:
         # An empty message removes a retained one.
         if message.payload:
             install(message.payload)
 
-    link = MqttClient(
+    client = MqttClient(
         broker(config.mqtt, client_id=client_id(where, "deploy")),
         subscriptions=(channel(where.base, config.model.channel), where.deploy),
         qos=1,
-        on_message=heard,
+        on_message=receive,
         rng=random.Random(),  # noqa: S311 - it spreads attempts over time
         largest=LARGEST_BUNDLE + _HEADER,
     )
-    link.start()
-    return link
+    client.start()
+    return client
 
 
 def progress_payload(progress: UpdateProgress, where: Topics) -> bytes:

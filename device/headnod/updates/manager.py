@@ -21,7 +21,8 @@ from headnod.pipeline.estimate import Estimate, StatusEvent
 from headnod.resources import configured_model, find_model
 from headnod.updates.activation import Activation
 from headnod.updates.probation import Probation
-from headnod.updates.state import ActiveModel, Report, Stage, UpdateProgress, serial_of
+from headnod.updates.shadow import ShadowRunner
+from headnod.updates.state import ActiveModel, Agreement, Report, Stage, UpdateProgress, serial_of
 from headnod.updates.store import Store
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class ModelManager:
         self._probation: Probation | None = None
         self._broken: str | None = None
         self._state_error = ""
+        self.shadow = ShadowRunner(self.store, lambda: self.model, self._report_agreement)
         self._publish: Report | None = None
+        self._publish_agreement: Callable[[Agreement], None] | None = None
         self._unpublished: UpdateProgress | None = None
         self._worker: InstallWorker | None = None
 
@@ -169,8 +172,9 @@ class ModelManager:
             self._unpublished = None
             publish(progress)
 
-    def connect(self, publish: Report | None) -> None:
-        """Publish each step by this function from now on, beginning with the present stage; None ends that."""
+    def connect(self, publish: Report | None, publish_agreement: Callable[[Agreement], None] | None) -> None:
+        """Publish each step and each agreement of the shadow by these, beginning with the present stage; None stops."""
+        self._publish_agreement = publish_agreement
         self._publish = publish
         if publish is None or self.store is None:
             return
@@ -183,6 +187,10 @@ class ModelManager:
                 # It was logged when the model was loaded.
                 return
         publish(progress)
+
+    def _report_agreement(self, agreement: Agreement) -> None:
+        if self._publish_agreement is not None:
+            self._publish_agreement(agreement)
 
     def install(self, bundle: bytes) -> None:
         """Install a bundle that was received; returns at once."""
