@@ -145,7 +145,7 @@ def test_the_front_end_imports_numpy_only(name, below):
             "headnod.features.windows",
             {
                 "headnod.audio.blocks",
-                "headnod.audio.resampling",
+                "headnod.audio.processing",
                 "headnod.features.frontend",
                 "headnod.features.mel",
             },

@@ -12,8 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from headnod.audio.channels import ChannelMixer
-from headnod.audio.resampling import from_s16
+from headnod.audio.processing import ChannelMixer, from_s16
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
 from headnod.extras import how_to_install

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
-from headnod.audio.resampling import OutputRate
+from headnod.audio.processing import OutputRate
 from headnod.audio.web_address import is_address, shown
 from headnod.clock import Clock
 from headnod.config import Config

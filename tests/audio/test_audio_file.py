@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from headnod.audio.audio_file import audio_file, promised_seconds
 from headnod.audio.containers import READABLE, mp3_frame
-from headnod.audio.dc_removal import CONSTANT
 from headnod.audio.decoding import quiet_mpg123
+from headnod.audio.processing import CONSTANT
 from headnod.errors import AudioError
 from headnod.features.frontend import FrontEnd
 from support.signals import RATE, music

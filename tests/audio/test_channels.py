@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.audio.channels import (
+from headnod.audio.processing import (
     AUDIBLE_DB,
     CANCELLED,
     LIVELY_DB,

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.audio.audio_file import audio_file
-from headnod.audio.interrupt import ctrl_c_later, uninterrupted
+from headnod.audio.audio_file import audio_file, ctrl_c_later, uninterrupted
 from support.signals import RATE, music
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from headnod.audio.audio_process import AudioProcess, open_command
 from headnod.audio.blocks import Gap
-from headnod.audio.encoded_stream import open_command
-from headnod.audio.microphone import Capture, Patience, block_seconds, microphone_blocks
+from headnod.audio.microphone import Patience, block_seconds, microphone_blocks
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
 from headnod.testing import ManualClock
@@ -32,7 +32,7 @@ def waiting(pipe):
 
 
 def shell(script, **others):
-    return Capture(["sh", "-c", script], **others)
+    return AudioProcess(["sh", "-c", script], **others)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_closing_ends_the_program_also_when_it_will_not_end(tmp_path):
 
 def test_a_program_that_is_not_there_is_named():
     with pytest.raises(AudioError, match="cannot start 'no-such-recorder': no such file or directory"):
-        Capture(["no-such-recorder", "-t", "raw"], rate=RATE)
+        AudioProcess(["no-such-recorder", "-t", "raw"], rate=RATE)
 
 
 @pytest.mark.parametrize(

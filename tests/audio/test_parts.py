@@ -11,7 +11,7 @@ import pytest
 
 from headnod.audio.audio_file import audio_file
 from headnod.audio.containers import READABLE
-from headnod.audio.parts import BEGINNINGS, StreamParts
+from headnod.audio.sound import BEGINNINGS, StreamParts
 from headnod.errors import AudioError
 from support.signals import RATE
 from support.wav_files import pitch, tone, wav

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Gap
+from headnod.audio.blocks import Gap, paced
 from headnod.audio.radio import RadioLimits, radio_blocks
-from headnod.audio.real_time import paced
 from headnod.pipeline.estimate import State
 from support.command_line import HEADNOD, fault, run, surroundings
 from support.radio_server import answer, radio_server, redirect
@@ -176,8 +175,8 @@ def test_a_login_is_on_no_command_line_but_the_persons_own(server):
     with closing(radio_blocks(address, RATE, limits=QUICK, sleep=Waits())) as coming:
         assert not isinstance(next(coming), Gap)
         lines = [_text(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
-    assert any("headnod.audio.radio_decoder" in line for line in lines)
-    assert not [line for line in lines if "radio_decoder" in line and "secret" in line]
+    assert any("headnod.audio.decoder" in line for line in lines)
+    assert not [line for line in lines if "headnod.audio.decoder" in line and "secret" in line]
 
 
 def _text(path):

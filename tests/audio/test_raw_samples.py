@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.audio.raw_samples import raw_blocks
+from headnod.audio.audio_process import raw_blocks
 from support.signals import RATE, music, sine
 from support.wav_files import wav
 

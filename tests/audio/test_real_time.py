@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Gap
-from headnod.audio.real_time import paced
+from headnod.audio.blocks import Gap, paced
 from headnod.pipeline.estimate import State
 from headnod.testing import ManualClock
 

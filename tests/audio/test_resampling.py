@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.audio.resampling import Resampler, from_s16
+from headnod.audio.processing import Resampler, from_s16
 from support.signals import RATE, noise
 
 

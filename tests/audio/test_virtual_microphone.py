@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from headnod.audio.audio_process import AudioProcess
 from headnod.audio.blocks import Gap
 from headnod.audio.devices import CAPTURE
-from headnod.audio.microphone import Capture, microphone_blocks
+from headnod.audio.microphone import microphone_blocks
 from headnod.pipeline.estimate import State
 from support import pulseaudio
 from support.pulseaudio import VirtualMicrophone
@@ -39,7 +40,7 @@ def blocks(microphone):
     told = {key: microphone.environment[key] for key in ("HOME", "PULSE_RUNTIME_PATH", "PULSE_SERVER")}
     command = ["env", *(f"{key}={value}" for key, value in told.items())]
     command += [sys.executable, "-P", str(CAPTURE), "read", "vmic", "0.25", "44100", "48000"]
-    heard = microphone_blocks(lambda: Capture(command), RATE)
+    heard = microphone_blocks(lambda: AudioProcess(command), RATE)
     # A null sink that just started gives its first sound after two seconds, when it already counts as hung.
     until(heard, np.ndarray, within=15.0)
     yield heard

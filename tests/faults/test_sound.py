@@ -13,7 +13,8 @@ import soundfile
 import soxr
 
 from headnod.audio.audio_file import audio_file
-from headnod.audio.microphone import Capture, microphone_blocks
+from headnod.audio.audio_process import AudioProcess
+from headnod.audio.microphone import microphone_blocks
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
 from headnod.factory.source_factory import MICROPHONE, source
@@ -94,7 +95,7 @@ def test_m20_a_microphone_of_another_rate_gives_the_features_of_the_file(model, 
     (tmp_path / "header").write_text(json.dumps({"device": "stand-in", "rate": rate, "channels": 2}) + "\n")
     (tmp_path / "samples").write_bytes(s16(frames[:, [0, -1]]))
     command = ["cat", str(tmp_path / "header"), str(tmp_path / "samples")]
-    blocks = microphone_blocks(lambda: Capture(command), RATE)
+    blocks = microphone_blocks(lambda: AudioProcess(command), RATE)
     heard, count = [], 0
     while count < 20 * RATE:
         heard.append(next(blocks))
@@ -117,8 +118,8 @@ def test_m20_a_microphone_of_another_rate_gives_the_features_of_the_file(model, 
 def test_m21_a_microphone_that_is_busy_or_too_slow_is_told_and_waited_for(error):
     command = [sys.executable, "-c", "import sys; print(sys.argv[1])", json.dumps({"error": error})]
     with pytest.raises(AudioError, match=f"{error.lower()} .is it held by another program"):
-        Capture(command)
-    blocks = microphone_blocks(lambda: Capture(command), RATE, sleep=lambda _seconds: None)
+        AudioProcess(command)
+    blocks = microphone_blocks(lambda: AudioProcess(command), RATE, sleep=lambda _seconds: None)
     holes = [next(blocks) for _ in range(3)]
     blocks.close()
     assert {hole.state for hole in holes} == {State.WAITING}

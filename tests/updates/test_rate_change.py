@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import soxr
 
-from headnod.audio.blocks import Gap, RateChange
-from headnod.audio.dc_removal import centred
-from headnod.audio.real_time import paced
-from headnod.audio.resampling import OutputRate, Resampler
+from headnod.audio.blocks import Gap, RateChange, paced
+from headnod.audio.processing import OutputRate, Resampler, centred
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import RecentAudio, Window, windows
 from headnod.inference.golden import load_checked

@@ -1,9 +1,11 @@
-"""Audio files: WAV, FLAC, Ogg, MP3, what PyAV reads where it is installed, and all of them through a pipe."""
+"""Audio files."""
 
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from headnod.audio.blocks import Block
-from headnod.audio.channels import ChannelMixer
-from headnod.audio.dc_removal import CONSTANT, centred
 from headnod.audio.decoding import open_sound
-from headnod.audio.resampling import OutputRate, Resampler
+from headnod.audio.processing import CONSTANT, ChannelMixer, OutputRate, Resampler, centred
 from headnod.audio.sound import Sound
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
@@ -45,7 +45,7 @@ def retunable_file(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Bloc
     delivered = rate.delivered if isinstance(rate, OutputRate) else rate
     try:
         if _is_pipe(path):
-            from headnod.audio.encoded_stream import stream_blocks  # noqa: PLC0415 - starts a process
+            from headnod.audio.audio_process import stream_blocks  # noqa: PLC0415 - starts a process
 
             pipe = os.open(path, os.O_RDONLY)
             try:
@@ -95,3 +95,29 @@ def _blocks(sound: Sound, rate: int | OutputRate) -> Iterator[Block]:
     for frames in sound.blocks:
         yield from resampler.blocks(mixer.mix(frames))
     yield resampler.finish()
+
+
+@contextmanager
+def ctrl_c_later() -> Iterator[None]:
+    """Let the body end before a Ctrl-C that comes meanwhile has its effect."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[bool] = []
+    former = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if pressed and callable(former):
+        former(signal.SIGINT, None)
+
+
+def uninterrupted(blocks: Iterator[Audio]) -> Iterator[Audio]:
+    """The same blocks, with Ctrl-C between them and never within one."""
+    while True:
+        with ctrl_c_later():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block

@@ -1,7 +1,8 @@
-"""What every source of audio gives: blocks of samples, holes between them, and changes of their rate."""
+"""Blocks of audio, the output of every source, with gaps and changes of the sample rate."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from headnod.features.frontend import Audio
@@ -46,3 +47,22 @@ class RateChange:
 
 Block = Audio | Gap | RateChange
 """Mono samples in [-1, 1], shape (n,) for any n, or a hole, or a change of the rate."""
+
+
+def paced(
+    blocks: Iterable[Block],
+    rate: int,
+    *,
+    monotonic: Callable[[], float],
+    sleep: Callable[[float], None],
+    lead: float = 0.0,
+) -> Iterator[Block]:
+    """Hold each block back until it would have been heard to its end, or until so many seconds before that."""
+    began, heard = monotonic(), 0
+    for block in blocks:
+        if isinstance(block, RateChange):
+            heard, rate = block.place(heard) - block.repeated, block.rate
+        elif not isinstance(block, Gap):
+            heard += block.size
+            sleep(max(began + heard / rate - lead - monotonic(), 0.0))
+        yield block

@@ -21,18 +21,31 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.audio.containers import FOREIGN, MPEG_SNIFFED, READABLE, first_mp3_frame, kind_of
-from headnod.audio.decoding import forward_sound, open_sound, pipe_sound
-from headnod.audio.forward import Forward, exactly, pipe_reader, preceded
-from headnod.audio.parts import BEGINNINGS, StreamParts
-from headnod.audio.sound import CutOffError, Sound, conformed
+from headnod.audio.containers import (
+    FOREIGN,
+    MPEG_SNIFFED,
+    READABLE,
+    Forward,
+    exactly,
+    first_mp3_frame,
+    head_of,
+    kind_of,
+    pipe_reader,
+    preceded,
+)
+from headnod.audio.decoding import forward_sound, open_foreign, open_sound, pipe_sound
+from headnod.audio.sound import BEGINNINGS, CutOffError, Sound, StreamParts, conformed
 from headnod.audio.web_address import RefusedError
 from headnod.errors import AudioError
+
+if TYPE_CHECKING:
+    from headnod.audio.http_stream import HttpStream
 
 _PR_SET_PDEATHSIG = 1
 _MOST_SPOOLED = 1 << 30
@@ -203,6 +216,50 @@ def run(open_it: Callable[[], Sound]) -> int:
     return 0
 
 
+def radio_sound(address: str, timeout: float) -> Sound:
+    """Connect to a web radio and begin to decode it.
+
+    Args:
+        address: Its address, of http or https.
+        timeout: Seconds that each step of the connection may take.
+
+    Raises:
+        RefusedError: The server refuses it, or what it gives is not audio.
+        AudioError: The server cannot be reached.
+    """
+    from headnod.audio.http_stream import open_stream as open_radio  # noqa: PLC0415 - ssl and http take long to load
+
+    stream = open_radio(address, timeout)
+    begins = head_of(stream.read)
+    kind, read = kind_of(begins), preceded(begins, stream.read)
+    try:
+        if kind in FOREIGN or (kind is None and "aac" in stream.content_type):
+            sound = open_foreign(SimpleNamespace(read=read), stream.name, kind or "AAC")
+        else:
+            sound = open_stream(read, kind, stream.name)
+    except AudioError as error:
+        if stream.failure or not begins:
+            message = f"{stream.name}: {stream.failure or 'the stream ended before any sound came'}"
+            raise AudioError(message) from error
+        raise RefusedError(str(error)) from error
+    return dataclasses.replace(sound, frames=None, blocks=_until_end(sound, stream))
+
+
+def _until_end(sound: Sound, stream: HttpStream) -> Iterator[NDArray[np.float32]]:
+    try:
+        yield from sound.blocks
+    except AudioError:
+        # A connection that ends cuts a frame.
+        if not stream.ended:
+            raise
+    if stream.failure:
+        message = f"{stream.name}: {stream.failure}"
+        raise AudioError(message)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--radio"]:
+        request = json.load(sys.stdin)
+        os._exit(run(lambda: radio_sound(request["address"], request["timeout"])))
     begins = bytes.fromhex(sys.argv[2])
     os._exit(run(lambda: open_stream(pipe_reader(0, begins), kind_of(begins), sys.argv[1])))

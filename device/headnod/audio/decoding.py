@@ -14,9 +14,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from headnod.audio.containers import FOREIGN, MPEG_SNIFFED, READABLE, first_mp3_frame, kind_of
-from headnod.audio.parts import BEGINNINGS, Slice, file_parts, mp3_parts
-from headnod.audio.resampling import LEAST_RATE, MOST_RATE
-from headnod.audio.sound import CutOffError, DamagedError, Sound
+from headnod.audio.processing import LEAST_RATE, MOST_RATE
+from headnod.audio.sound import BEGINNINGS, CutOffError, DamagedError, Slice, Sound, file_parts, mp3_parts
 from headnod.errors import AudioError
 
 BLOCK = 16_384

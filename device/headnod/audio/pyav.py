@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.audio.containers import READABLE
-from headnod.audio.resampling import LEAST_RATE, MOST_RATE
+from headnod.audio.processing import LEAST_RATE, MOST_RATE
 from headnod.audio.sound import Sound
 from headnod.errors import AudioError
 

@@ -14,11 +14,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from headnod.audio.blocks import Block, Gap
-from headnod.audio.channels import ChannelMixer
-from headnod.audio.microphone import Capture
-from headnod.audio.real_time import paced
-from headnod.audio.resampling import OutputRate, Resampler, from_s16
+from headnod.audio.audio_process import AudioProcess
+from headnod.audio.blocks import Block, Gap, paced
+from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
 from headnod.audio.web_address import RefusedError, checked_address, shown
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
@@ -97,19 +95,19 @@ def radio_blocks(
             left -= _TICK
 
 
-def _opened(address: str, limits: RadioLimits) -> Capture:
+def _opened(address: str, limits: RadioLimits) -> AudioProcess:
     # Not an argument: everybody on this machine could read a login there.
     request = os.memfd_create("radio")
     try:
         os.write(request, json.dumps({"address": address, "timeout": limits.answer}).encode())
         os.lseek(request, 0, os.SEEK_SET)
-        command = [sys.executable, "-P", "-m", "headnod.audio.radio_decoder"]
-        return Capture(command, stdin=request, name=shown(address), opening=limits.opening)
+        command = [sys.executable, "-P", "-m", "headnod.audio.decoder", "--radio"]
+        return AudioProcess(command, stdin=request, name=shown(address), opening=limits.opening)
     finally:
         os.close(request)
 
 
-def _sound(capture: Capture, wanted: int | OutputRate, silent: float, name: str) -> Iterator[Block]:
+def _sound(capture: AudioProcess, wanted: int | OutputRate, silent: float, name: str) -> Iterator[Block]:
     resampler, mixer = Resampler(capture.rate, wanted), ChannelMixer(capture.rate, capture.channels)
     while samples := capture.read(silent):
         yield from resampler.blocks(mixer.mix(from_s16(samples, capture.channels)))

@@ -36,8 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Judge every file; one that cannot be heard is named and the others go on."""
     import msgspec
 
-    from headnod.audio.audio_file import audio_file
-    from headnod.audio.interrupt import ctrl_c_later, uninterrupted
+    from headnod.audio.audio_file import audio_file, ctrl_c_later, uninterrupted
     from headnod.audio.playlist import expanded
     from headnod.errors import AudioError
     from headnod.inference.model import GenreModel

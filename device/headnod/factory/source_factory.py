@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from headnod.audio.blocks import Block
-from headnod.audio.dc_removal import CONSTANT, centred
+from headnod.audio.audio_process import AudioProcess, open_command
+from headnod.audio.blocks import Block, paced
 from headnod.audio.devices import NODES, opened_card
-from headnod.audio.encoded_stream import open_command
-from headnod.audio.microphone import SHORTEST, Capture, find_device, microphone_blocks, open_device
-from headnod.audio.real_time import paced
-from headnod.audio.resampling import OutputRate
+from headnod.audio.microphone import SHORTEST, find_device, microphone_blocks, open_device
+from headnod.audio.processing import CONSTANT, OutputRate, centred
 from headnod.audio.web_address import checked_address, is_address
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
@@ -84,7 +82,7 @@ def source(
     with contextlib.ExitStack() as stack:
         stored: Iterator[Block]
         if audio == STANDARD_INPUT:
-            from headnod.audio.raw_samples import raw_blocks  # noqa: PLC0415
+            from headnod.audio.audio_process import raw_blocks  # noqa: PLC0415
 
             raw = raw_blocks(sys.stdin.fileno(), rate=section.rate, wanted=rate, channels=section.channels)
             stored = centred(raw, delivered)
@@ -101,7 +99,7 @@ def opener(
     *,
     claim: Callable[[str], None] = lambda _identity: None,
     nodes: Path = NODES,
-) -> Callable[[], Capture]:
+) -> Callable[[], AudioProcess]:
     """What opens the microphone of a configuration, to give so many seconds of sound at once.
 
     Args:
@@ -126,7 +124,7 @@ def opener(
     for device in first:
         claim(device.identity)
 
-    def start() -> Capture:
+    def start() -> AudioProcess:
         device = first.pop() if first else find_device(section.device)
         claim(device.identity)
         return _claimed(open_device(device, block), claim, nodes)
@@ -134,7 +132,7 @@ def opener(
     return start
 
 
-def _claimed(capture: Capture, claim: Callable[[str], None], nodes: Path) -> Capture:
+def _claimed(capture: AudioProcess, claim: Callable[[str], None], nodes: Path) -> AudioProcess:
     """The same capture, after a claim to the card that it opened: `default` and other names may lead to any."""
     try:
         if card := opened_card(capture.process, nodes=nodes):

@@ -92,7 +92,7 @@ class RecentAudio:
         start = (end - math.ceil((count + 2 * margin) * self._rate / rate)) // step * step
         if start < first:
             return None
-        from headnod.audio.resampling import resampled  # noqa: PLC0415 - most listeners have one rate and need no soxr
+        from headnod.audio.processing import resampled  # noqa: PLC0415 - most listeners have one rate and need no soxr
 
         converted = resampled(whole[start - first : end - first], self._rate, rate)
         last = end * rate // self._rate - start * rate // self._rate - margin

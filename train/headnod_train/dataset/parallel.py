@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from headnod.audio.interrupt import ctrl_c_later
+from headnod.audio.audio_file import ctrl_c_later
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
 from headnod.features.frontend import FrontEnd

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from headnod.audio.resampling import Resampler
+from headnod.audio.processing import Resampler
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio, FrontEnd
 from headnod_train.distillation.degradation import Degrader, read_all
