@@ -42,7 +42,7 @@ _COMMANDS = {_SET: ("threshold", "pause", "brightness"), _REQUEST: ("health", "i
 _SWITCH = {b"ON": True, b"OFF": False}
 
 
-class RefusedError(HeadnodError, ValueError):
+class InvalidCommandError(HeadnodError, ValueError):
     """A command is not valid."""
 
 
@@ -154,7 +154,7 @@ class Commands:
         try:
             if verb not in _COMMANDS[kind]:
                 message = f"there is no {kind}/{shown(verb)[1:-1]} (there is {', '.join(_COMMANDS[kind])})"
-                raise RefusedError(message)
+                raise InvalidCommandError(message)
             value = _SWITCH[payload] if verb == "pause" and payload in _SWITCH else parse(payload or b"{}")
             transaction = transaction_of(value)
             data = self._set(verb, value) if kind == _SET else self._request(verb, value)
@@ -190,7 +190,7 @@ class Commands:
             return present(info)
         if fields["model"] not in info.models:
             message = f"there is no model {shown(fields['model'])} (there is {', '.join(info.models)})"
-            raise RefusedError(message)
+            raise InvalidCommandError(message)
         self._controls.activate(fields["model"])
         return {"model": fields["model"]}
 
@@ -219,12 +219,12 @@ def parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
     1e999, and accept numbers of any length and strings that cannot be encoded again.
 
     Raises:
-        RefusedError: It is longer than `MAXIMUM_BYTES`, not UTF-8, not JSON, nested, or has a duplicate key, a
+        InvalidCommandError: It is longer than `MAXIMUM_BYTES`, not UTF-8, not JSON, nested, or has a duplicate key, a
             number that is not finite or has more than 20 digits, or half of a surrogate pair.
     """
     if len(payload) > MAXIMUM_BYTES:
         message = f"is longer than {MAXIMUM_BYTES} bytes"
-        raise RefusedError(message)
+        raise InvalidCommandError(message)
     try:
         value = json.loads(
             payload.decode(),
@@ -234,12 +234,12 @@ def parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
             parse_constant=_no_constant,
         )
     except UnicodeDecodeError:
-        raise RefusedError("is not UTF-8") from None
+        raise InvalidCommandError("is not UTF-8") from None
     except json.JSONDecodeError as error:
         message = f"is not JSON: {error}"
-        raise RefusedError(message) from None
+        raise InvalidCommandError(message) from None
     except RecursionError:
-        raise RefusedError("is nested") from None
+        raise InvalidCommandError("is nested") from None
     for part in value.values() if isinstance(value, dict) else [value]:
         _check_scalar(part)
     return value
@@ -249,11 +249,11 @@ def probability(value: object) -> float:
     """A number from 0 to 1.
 
     Raises:
-        RefusedError: It is something else, a boolean included.
+        InvalidCommandError: It is something else, a boolean included.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         message = f"is {shown(value)} (a number from 0 to 1)"
-        raise RefusedError(message)
+        raise InvalidCommandError(message)
     return float(value)
 
 
@@ -261,11 +261,11 @@ def boolean(value: object) -> bool:
     """True or false.
 
     Raises:
-        RefusedError: It is something else, a number included.
+        InvalidCommandError: It is something else, a number included.
     """
     if not isinstance(value, bool):
         message = f"is {shown(value)} (ON, OFF, true or false)"
-        raise RefusedError(message)
+        raise InvalidCommandError(message)
     return value
 
 
@@ -273,14 +273,14 @@ def transaction_of(value: object) -> str | None:
     """The id that the answer repeats; None if the command has none.
 
     Raises:
-        RefusedError: It is not a text of 1 to 64 characters.
+        InvalidCommandError: It is not a text of 1 to 64 characters.
     """
     transaction = value.get("transaction") if isinstance(value, dict) else None
     if transaction is None:
         return None
     if not isinstance(transaction, str) or not 0 < len(transaction) <= _TRANSACTION_LENGTH:
         message = f"transaction: is {shown(transaction)} (a text of up to {_TRANSACTION_LENGTH} characters)"
-        raise RefusedError(message)
+        raise InvalidCommandError(message)
     return transaction
 
 
@@ -294,25 +294,25 @@ def _fields(value: object, *needed: str) -> dict[str, Any]:
     """An object with exactly these keys, and optionally a transaction."""
     if not isinstance(value, dict):
         message = f"is {shown(value)} (an object)"
-        raise RefusedError(message)
+        raise InvalidCommandError(message)
     for key in sorted(value.keys() - {*needed, "transaction"}):
         message = f"there is no key {shown(key)}"
-        raise RefusedError(message)
+        raise InvalidCommandError(message)
     for key in needed:
         if key not in value:
             message = f"'{key}' is missing"
-            raise RefusedError(message)
+            raise InvalidCommandError(message)
     return value
 
 
 def _check_scalar(value: object) -> None:
     if isinstance(value, dict | list):
-        raise RefusedError("is nested")
+        raise InvalidCommandError("is nested")
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise RefusedError("has half of a surrogate pair") from None
+            raise InvalidCommandError("has half of a surrogate pair") from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -320,7 +320,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if key in unique:
             message = f"has {shown(key)} twice"
-            raise RefusedError(message)
+            raise InvalidCommandError(message)
         unique[key] = value
     return unique
 
@@ -329,17 +329,17 @@ def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
         message = f"{shown(digits)} is not finite"
-        raise RefusedError(message)
+        raise InvalidCommandError(message)
     return value
 
 
 def _short(digits: str) -> int:
     if len(digits) > _MAXIMUM_DIGITS:
         message = f"has a number of {len(digits)} digits"
-        raise RefusedError(message)
+        raise InvalidCommandError(message)
     return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:
     message = f"{name} is not finite"
-    raise RefusedError(message)
+    raise InvalidCommandError(message)

@@ -29,7 +29,7 @@ from headnod.pipeline.estimate import Estimate, Now, State, StatusEvent
 from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 from headnod.retry import Backoff, Cause
 
-__all__ = ["Discovery", "MqttPublisher"]
+__all__ = ["Delivery", "Discovery", "MqttPublisher"]
 
 RATE = 50.0
 """Messages per second of a backlog."""
