@@ -41,7 +41,7 @@ def test_every_output_is_lit_and_one_that_is_not_there_is_a_warning(shelf, caplo
     with caplog.at_level(logging.WARNING):
         (lit,) = leds(sections)
     assert len(caplog.records) == 1
-    assert "goes on without these lights" in caplog.text
+    assert "goes on without these LEDs" in caplog.text
     assert any(shelf.recv(2048)[10:]) or any(shelf.recv(2048)[10:])
     lit.close()
 

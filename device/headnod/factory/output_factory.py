@@ -1,4 +1,4 @@
-"""Where estimates go, as the configuration and the command line say."""
+"""Outputs, built from the configuration and the command line, and the folders that they write to."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _log = logging.getLogger(__name__)
 
 
 def view(kind: str, source: str) -> list[Sink]:
-    """What a person at the terminal sees.
+    """The output on the terminal.
 
     Args:
         kind: `auto`, `plain`, `json` or `none`.
-        source: Name of the audio source, for a title.
+        source: Name of the audio source, for the title.
 
     Raises:
         ConfigError: The histogram's library is missing.
@@ -47,23 +47,23 @@ def view(kind: str, source: str) -> list[Sink]:
 
 
 def leds(sections: Iterable[LedsSection]) -> list[Sink]:
-    """The lights, without those that cannot be opened: each of these is a warning.
+    """The LEDs; each output that cannot be opened is a warning and left out.
 
     Raises:
-        ConfigError: A section lacks what its lights need.
+        ConfigError: A section lacks a value.
     """
     opened: list[Sink] = []
     try:
         for section in sections:
             if section.kind != "none":
-                opened += _lights(section)
+                opened += _led_sinks(section)
     except BaseException:
         close_all(opened)
         raise
     return opened
 
 
-def _lights(section: LedsSection) -> list[Sink]:
+def _led_sinks(section: LedsSection) -> list[Sink]:
     from headnod.outputs.leds.lamp import AnimatedSink, LedSink  # noqa: PLC0415
 
     try:
@@ -74,16 +74,16 @@ def _lights(section: LedsSection) -> list[Sink]:
             lit.close()
             raise
     except LedError as error:
-        _log.warning("%s; the listener goes on without these lights", error)
+        _log.warning("%s; the listener goes on without these LEDs", error)
         return []
 
 
 def lamp(section: LedsSection) -> Lamp:
-    """The lights that a configuration names, opened.
+    """Open the LEDs of a section.
 
     Raises:
-        LedError: They cannot be had.
-        ConfigError: The section lacks what such lights need.
+        LedError: They cannot be opened.
+        ConfigError: The section lacks a value.
     """
     match section.kind:
         case "pins":
@@ -101,12 +101,12 @@ def lamp(section: LedsSection) -> Lamp:
                 message = "leds.host: is empty (write the name or address of the WLED lamp)"
                 raise ConfigError(message)
             return WledLamp(section)
-    message = f"leds.kind: '{section.kind}' is no kind of lights"
+    message = f"leds.kind: '{section.kind}' is not a kind of LEDs"
     raise ConfigError(message)
 
 
 def layout(section: LedsSection) -> tuple[Layout, int]:
-    """How the configured lights show genres, and how many there are; nothing is opened."""
+    """Layout and number of the LEDs of a section; nothing is opened."""
     if section.kind in {"none", "pins"}:
         from headnod.outputs.leds.gpio import PINS, layout_of  # noqa: PLC0415
 
@@ -116,13 +116,13 @@ def layout(section: LedsSection) -> tuple[Layout, int]:
 
 
 def recorded(config: Config) -> bool:
-    """Whether estimates leave the terminal: to a broker, a history, lights or systemd."""
+    """Whether estimates leave the terminal: to a broker, a history, LEDs or systemd."""
     elsewhere = config.mqtt.host or any(output.kind != "none" for output in config.leds) or history_path(config.history)
     return bool(elsewhere) or "NOTIFY_SOCKET" in os.environ
 
 
 def history(section: HistorySection) -> list[Sink]:
-    """What remembers, where there is a place for it."""
+    """The history, if a path is known."""
     path = history_path(section)
     if path is None:
         return []
@@ -133,32 +133,32 @@ def history(section: HistorySection) -> list[Sink]:
 
 
 def given_state() -> Path | None:
-    """The state folder that systemd gave to this process; None where it gave none."""
+    """The state folder from systemd (STATE_DIRECTORY); None outside a service."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(given) if given else None
 
 
 def state_folder(section: HistorySection) -> Path | None:
-    """The service's state directory, or where history is kept, or nowhere."""
+    """The service's state folder, otherwise the folder of the history, otherwise None."""
     history = history_path(section)
     return given_state() or (history and history.parent)
 
 
 def state_beside(section: HistorySection, service: Service | None) -> Path | None:
-    """The state folder of the listener that a command is run beside: as for that listener.
+    """The state folder that a command shares with the listener of the same configuration.
 
     Args:
-        section: Where history is kept.
-        service: The installed service that has the configuration, if one has.
+        section: The history.
+        service: The installed service of the configuration, if there is one.
     """
-    # A link to a folder that only root may enter: what it leads to is not asked for.
+    # lexists: the folder can be a link into one that only root may enter.
     if given_state() is None and service is not None and os.path.lexists(service.state):
         return service.state
     return state_folder(section)
 
 
 def history_path(section: HistorySection) -> Path | None:
-    """The database: as configured, or in the service's state directory, or none."""
+    """The file of the history: as configured, or in the service's state folder, otherwise None."""
     if section.path:
         return Path(section.path)
     state = given_state()

@@ -1,4 +1,4 @@
-"""Where sound comes from, as the configuration and the command line say."""
+"""Audio sources, built from the configuration and the command line."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from headnod.resources import demo_clip
 _log = logging.getLogger(__name__)
 
 MICROPHONE, STANDARD_INPUT = "mic", "-"
-"""What --audio may say beside the name of a file."""
+"""Values of --audio that are not file names."""
 
 
 def microphone_or_demo(section: MicrophoneSection, *, recorded: bool) -> str:
-    """The microphone, or the demo clip where none can be opened and none was named.
+    """The default of --audio: the microphone, or the demo clip if no microphone works and none is named.
 
     Args:
-        section: Which microphone.
-        recorded: Estimates leave the terminal (MQTT, history, lights, a service). The clip is for a person who
-            watches, so the listener waits for a microphone then.
+        section: The microphone.
+        recorded: Estimates leave the terminal (MQTT, history, LEDs, a service). The demo clip would be recorded as
+            music of the room, so the listener waits for a microphone then.
     """
     if section.command:
         return MICROPHONE
@@ -53,22 +53,22 @@ def microphone_or_demo(section: MicrophoneSection, *, recorded: bool) -> str:
 def source(
     audio: str, section: MicrophoneSection, rate: int | OutputRate, pace: str | None, *, block: float = SHORTEST
 ) -> Iterator[Iterator[Block]]:
-    """Blocks of sound at a sample rate.
+    """Open a source: blocks of mono audio at a sample rate.
 
     Args:
         audio: `mic`, `-`, the address of a web radio, or a file.
-        section: Which microphone, and what raw samples are.
-        rate: Sample rate that the blocks shall have; an `OutputRate` may change while they come.
-        pace: `real` holds files back to the pace of music.
-        block: Seconds of sound that come from a microphone at once.
+        section: The microphone, and the format of raw samples.
+        rate: Sample rate of the blocks in Hz; an `OutputRate` can be changed while the source is read.
+        pace: `real` plays files in real time.
+        block: Seconds of audio in one block of a microphone.
 
     Raises:
-        AudioError: The file cannot be heard, or the microphone is another headnod's.
+        AudioError: The file cannot be read, or another headnod uses the microphone.
     """
     delivered = rate.delivered if isinstance(rate, OutputRate) else rate
     if audio == MICROPHONE:
-        with contextlib.closing(_Claim()) as claim:
-            start = opener(section, block, claim=claim.hold)
+        with contextlib.closing(_MicrophoneLock()) as lock:
+            start = opener(section, block, claim=lock.acquire)
             with contextlib.closing(microphone_blocks(start, rate)) as blocks:
                 yield centred(blocks, delivered)
         return
@@ -100,17 +100,17 @@ def opener(
     claim: Callable[[str], None] = lambda _identity: None,
     nodes: Path = NODES,
 ) -> Callable[[], AudioProcess]:
-    """What opens the microphone of a configuration, to give so many seconds of sound at once.
+    """A function that opens the microphone of a configuration.
 
     Args:
-        section: Which microphone.
-        block: Seconds of sound that come at once.
-        claim: Raises AudioError where another headnod has the microphone of that identity. It is called again with the
-            card once that is open, because two names may lead to one card.
-        nodes: Where the nodes of sound cards are.
+        section: The microphone.
+        block: Seconds of audio in one block.
+        claim: Raises AudioError if another headnod uses the microphone of that identity. It is called again with the
+            card once that is open, because two names can lead to one card.
+        nodes: Folder of the device nodes of sound cards.
 
     Raises:
-        AudioError: Another headnod has it now.
+        AudioError: Another headnod uses it.
     """
     if section.command:
         command, rate, channels = list(section.command), section.rate, section.channels
@@ -133,7 +133,7 @@ def opener(
 
 
 def _claimed(capture: AudioProcess, claim: Callable[[str], None], nodes: Path) -> AudioProcess:
-    """The same capture, after a claim to the card that it opened: `default` and other names may lead to any."""
+    """The capture, after a claim to the card that it opened: a name such as `default` can lead to any card."""
     try:
         if card := opened_card(capture.process, nodes=nodes):
             claim(card)
@@ -143,23 +143,23 @@ def _claimed(capture: AudioProcess, claim: Callable[[str], None], nodes: Path) -
     return capture
 
 
-class _Claim:
-    """The lock on a microphone that a second listener would want too, by whatever name it found it."""
+class _MicrophoneLock:
+    """A lock file for one microphone, so that two listeners do not open it."""
 
     def __init__(self) -> None:
         self._identity = ""
         self._file: IO[str] | None = None
 
-    def hold(self, identity: str) -> None:
-        """Lock the microphone of an identity, and let go of another.
+    def acquire(self, identity: str) -> None:
+        """Lock the microphone of an identity, and release the one before.
 
         Raises:
-            AudioError: Another headnod holds it.
+            AudioError: Another headnod holds the lock.
         """
         if identity == self._identity:
             return
         given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-        folder = given or os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - the tempfile module would bring every compressor
+        folder = given or os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - tempfile would import all compression modules
         safe = "".join(letter if letter.isalnum() else "-" for letter in identity)[:64]
         path = Path(folder) / f"headnod-{os.getuid()}-{safe}.lock"
         try:
@@ -176,7 +176,7 @@ class _Claim:
         self._identity, self._file = identity, file
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         if self._file is not None:
             self._file.close()
         self._identity, self._file = "", None
