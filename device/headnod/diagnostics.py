@@ -149,14 +149,14 @@ def _broker(config: Config) -> CheckResult:
         return CheckResult("broker", "none", "none is configured")
     try:
         from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415 - loads MQTT
-        from headnod.mqtt.broker_test import probe  # noqa: PLC0415
+        from headnod.mqtt.broker_test import check_broker  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
     ours = topics(config.mqtt)
     reached = broker(config.mqtt, client_id=client_id(ours))
-    written = example_messages(config)
-    for step in probe(reached, ours, written=written, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
+    examples = example_messages(config)
+    for step in check_broker(reached, ours, examples=examples, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
         if step.verdict == "fault":
             # The listener goes on without its broker, and keeps what it heard for it.
             return CheckResult("broker", "warning", f"{step.step}: {step.message}")

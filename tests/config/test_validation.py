@@ -40,7 +40,10 @@ BAD_CONFIGURATION = 78
         ({"mqtt": replace(BROKER, discovery_prefix="headnod")}, "mqtt.base: 'headnod' lies inside"),
         ({"mqtt": replace(BROKER, username="a", password_file="/nowhere/pw")}, "mqtt.password_file: /nowhere/pw"),
         ({"mqtt": replace(BROKER, tls=True, ca_file="/nowhere/ca")}, "mqtt.ca_file: /nowhere/ca"),
-        ({"mqtt": replace(BROKER, tls=True, cert_file="/etc/passwd")}, "mqtt.cert_file: /etc/passwd: is no PEM file"),
+        (
+            {"mqtt": replace(BROKER, tls=True, cert_file="/etc/passwd")},
+            "mqtt.cert_file: /etc/passwd: is not a matching PEM file",
+        ),
         ({"model": ModelSection(name="gener")}, "model.name: there is no model 'gener' (shipped are"),
         ({"model": ModelSection(name="/etc/passwd")}, "model.name: /etc/passwd: is a file, not a bundle"),
         ({"history": HistorySection(path="/etc/passwd")}, "history.path: /etc/passwd: is not an SQLite database (set"),

@@ -116,7 +116,7 @@ def test_a_size_that_is_refused_without_being_announced_is_found(tmp_path):
     with Broker(tmp_path / "small", settings="message_size_limit 500") as small:
         ended = headnod(host=HOST, port=small.port, node="kitchen", discovery="false")
     assert ended.returncode == 1
-    assert "the size of the largest message, are not taken: lost" in ended.stdout
+    assert "the size of the largest message, are not accepted: lost" in ended.stdout
 
 
 def test_what_is_retained_stays_as_it_is(broker, password):

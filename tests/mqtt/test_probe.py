@@ -8,7 +8,7 @@ import pytest
 
 from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.broker import Tls
-from headnod.mqtt.broker_test import probe
+from headnod.mqtt.broker_test import check_broker
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import utc_now
 from support.certificates import Authority
@@ -40,7 +40,7 @@ def address(broker, **changes):
 
 def walk(to, *, topics=KITCHEN, now=utc_now):
     rng = random.Random(1)
-    return list(probe(to, topics, rng=rng, now=now, patience=PATIENCE))
+    return list(check_broker(to, topics, rng=rng, now=now, timeout=PATIENCE))
 
 
 def stopped(at, to, **options):

@@ -51,7 +51,7 @@ def run_test(options: argparse.Namespace) -> int:
 
     try:
         from headnod.factory.publisher_factory import example_messages
-        from headnod.mqtt.broker_test import Step, probe
+        from headnod.mqtt.broker_test import Step, check_broker
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
@@ -63,7 +63,7 @@ def run_test(options: argparse.Namespace) -> int:
     worst = 0
     reached = broker(section, client_id=client_id(ours))
     refused = broker_errors(config, service) if service is not None else []
-    steps = probe(reached, ours, written=example_messages(config), rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
+    steps = check_broker(reached, ours, examples=example_messages(config), rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
     for step in itertools.chain(steps, (Step("service", "fault", located(options, each)) for each in refused)):
         if options.json:
             print(msgspec.json.encode(step).decode(), flush=True)

@@ -1,8 +1,4 @@
-"""The broker of the configuration, and who we are to it.
-
-Alone because listener, dashboard and `headnod mqtt test` go to the same one,
-each under a client id of its own.
-"""
+"""Builds broker, client id and topics from the configuration, for listener, dashboard and `headnod mqtt test`."""
 
 from __future__ import annotations
 
@@ -16,16 +12,16 @@ from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.topics import Topics, is_name
 
 PASSWORD = "mqtt_password"  # noqa: S105 - its name
-"""The file and the credential of systemd that hold the broker's password."""
+"""Name of the file, and of the systemd credential, with the broker's password."""
 
 _PORT, _TLS_PORT = 1883, 8883
 
 
 def topics(section: MqttSection) -> Topics:
-    """The topics of this listener: its node is the host's name, unless it is told another.
+    """The topics of this listener; its node defaults to the host name.
 
     Raises:
-        ConfigError: A name is none that a topic may have.
+        ConfigError: A name is not valid in a topic.
     """
     host = socket.gethostname().partition(".")[0]
     if not section.node and not is_name(host):
@@ -35,18 +31,18 @@ def topics(section: MqttSection) -> Topics:
 
 
 def client_id(where: Topics, role: str = "") -> str:
-    """Who a program is to the broker: its own for each base, node and role, and the same at every start.
+    """The client id of a program: unique for base, node and role, and the same at every start.
 
     >>> client_id(Topics("headnod", "kitchen")), client_id(Topics("house/one", "kitchen"), "deploy")
     ('headnod-kitchen', 'headnod-house.one.kitchen.deploy')
     """
-    # A dot is in no base and no node, so that no two of them make one id; a slash would defeat some access lists.
+    # Neither base nor node contains a dot, so ids are unique; some access lists do not accept a slash.
     base = "" if where.base == MqttSection().base else where.base.replace("/", ".") + "."
     return f"headnod-{base}{where.node}" + (f".{role}" if role else "")
 
 
 def broker(section: MqttSection, *, client_id: str) -> Broker:
-    """Where the broker is, and how we and it prove who we are.
+    """Address, login and TLS of the broker.
 
     Raises:
         ConfigError: No broker is set, or the password cannot be read.

@@ -1,6 +1,6 @@
-"""The publisher put together, where a broker is configured.
+"""Builds MQTT of a listener, and its payloads, from the configuration.
 
-Alone because it is all that loads MQTT: without a broker this file is not loaded.
+Imported only where a broker is configured, because it loads MQTT.
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ except ImportError as error:
     _missing = f"MQTT needs paho-mqtt ({how_to_install('device')}, or leave mqtt.host empty)"
     raise MissingExtraError(_missing) from error
 
-QUEUE_FILE, LEDGER_FILE = "mqtt.sqlite", "discovery.json"
-"""What is kept in the state directory."""
+QUEUE_FILE, RETAINED_FILE = "mqtt.sqlite", "discovery.json"
+"""Files in the state folder."""
 
 BOOT = secrets.token_hex(4)
 """This run of the listener."""
 
-_LONGEST = 240
+_MESSAGE_LENGTH = 240
 
 _log = logging.getLogger(__name__)
 
 
 LARGEST_BUNDLE = 1 << 20
-"""Bytes of a model in one message."""
+"""Bytes of a bundle in one message."""
 
 _HEADER = 1024
-"""Bytes of topic and properties that may come with it."""
+"""Bytes of the topic and properties of that message."""
 
 
 @contextlib.contextmanager
@@ -106,7 +106,7 @@ def mqtt_of(
     if state_folder is None:
         _log.warning("no state folder: messages queued for MQTT are lost when headnod stops (set history.path)")
     to_broker = broker(section, client_id=client_id(where))
-    retained = RetainedTopics(state_folder and state_folder / LEDGER_FILE, own=where.retained)
+    retained = RetainedTopics(state_folder and state_folder / RETAINED_FILE, own=where.retained)
     announced = _discovery(section, where, info, retained)
     queue = MessageQueue(state_folder and state_folder / QUEUE_FILE, bound=section.queue)
     try:
@@ -116,7 +116,7 @@ def mqtt_of(
             queue,
             info,
             boot=BOOT,
-            rng=random.Random(),  # noqa: S311 - it spreads attempts over time
+            rng=random.Random(),  # noqa: S311 - spreads attempts over time
             now=clock.now,
             clock=clock,
             discovery=announced,
@@ -150,16 +150,16 @@ def _publish_progress(mqtt: MqttPublisher, where: Topics, progress: UpdateProgre
 
 
 def _discovery(
-    section: MqttSection, where: Topics, info: Callable[[], InfoPayload], ledger: RetainedTopics
+    section: MqttSection, where: Topics, info: Callable[[], InfoPayload], retained: RetainedTopics
 ) -> Discovery:
     prefix, form = section.discovery_prefix, section.discovery_form
     check_prefix(prefix, where)
     if not section.discovery:
-        # What it was told before must be taken back, or its entities would stay there for ever.
-        return Discovery(messages=lambda _fits: {}, retained=ledger, birth="")
+        # Earlier announcements are removed, or Home Assistant would keep the entities.
+        return Discovery(messages=lambda _fits: {}, retained=retained, birth="")
     return Discovery(
         messages=lambda fits: discovery(info(), where, prefix=prefix, form=form, fits=fits),
-        retained=ledger,
+        retained=retained,
         birth=birth(prefix),
     )
 
@@ -178,7 +178,7 @@ def _bundle_client(config: Config, install: Callable[[bytes], None]) -> MqttClie
         subscriptions=(channel(where.base, config.model.channel), where.deploy),
         qos=1,
         on_message=receive,
-        rng=random.Random(),  # noqa: S311 - it spreads attempts over time
+        rng=random.Random(),  # noqa: S311 - spreads attempts over time
         largest=LARGEST_BUNDLE + _HEADER,
     )
     client.start()
@@ -186,7 +186,7 @@ def _bundle_client(config: Config, install: Callable[[bytes], None]) -> MqttClie
 
 
 def progress_payload(progress: UpdateProgress, where: Topics) -> bytes:
-    """A step of a new model, as it is published."""
+    """The payload of `model`: a step of an installation."""
     return encode(
         ModelPayload(
             node=where.node,
@@ -195,13 +195,13 @@ def progress_payload(progress: UpdateProgress, where: Topics) -> bytes:
             model=progress.model,
             serial=progress.serial,
             manifest_sha256=progress.manifest,
-            message=progress.message[:_LONGEST],
+            message=progress.message[:_MESSAGE_LENGTH],
         )
     )
 
 
 def agreement_payload(agreement: Agreement, where: Topics) -> bytes:
-    """How two models agree, as it is published."""
+    """The payload of `shadow`: the agreement of two models."""
     return encode(
         ShadowPayload(
             node=where.node,
@@ -290,7 +290,7 @@ def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]
         model=info.model,
         raw_genre=info.labels[0],
     )
-    heard = encode(estimate_payload(estimate, node=where.node, boot=BOOT))
+    example = encode(estimate_payload(estimate, node=where.node, boot=BOOT))
     answer = encode(ResponsePayload(status="ok", data=present(info)))
     song = SongPayload(
         id=f"{where.node}-{BOOT}-1000000",
@@ -301,10 +301,10 @@ def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]
         genre=info.labels[0],
         stability=0.123,
     )
-    step = UpdateProgress(stage=Stage.KEPT, model=info.model, manifest="0" * 64, message="x" * _LONGEST)
+    step = UpdateProgress(stage=Stage.KEPT, model=info.model, manifest="0" * 64, message="x" * _MESSAGE_LENGTH)
     prefix, form = config.mqtt.discovery_prefix, config.mqtt.discovery_form
     return {
-        **dict.fromkeys((where.estimate, where.state), heard),
+        **dict.fromkeys((where.estimate, where.state), example),
         where.status: OFFLINE.encode(),
         where.info: encode(info),
         where.health: answer,

@@ -1,8 +1,4 @@
-"""Where the broker is, who we are to it, and how it must prove that it is the one.
-
-Alone because the link and `headnod mqtt test` connect by the same rules, and
-because it needs nothing but Python's own ssl.
-"""
+"""The address of a broker, our login, and how TLS verifies the broker."""
 
 from __future__ import annotations
 
@@ -10,8 +6,8 @@ import secrets
 import socket
 import ssl
 import struct
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,36 +20,36 @@ _CONNECT, _CONNACK, _OTHER_VERSION, _DISCONNECT = 0x10, b"\x20\x02", b"\x01", b"
 
 @dataclass(frozen=True)
 class Tls:
-    """How the connection is encrypted; the least version is always 1.2."""
+    """How the connection is encrypted, always with TLS 1.2 or later."""
 
     ca: Path | None = None
-    """Certificates that are trusted; None takes the system's."""
+    """Trusted certificates; None trusts those of the system."""
 
     certificate: Path | None = None
-    """Ours, if the broker wants one; it may hold its chain too."""
+    """Client certificate, if the broker requires one; may include its chain."""
 
     key: Path | None = None
-    """The key of ours; None if the certificate's file holds it."""
+    """Key of the client certificate; None if it is in the same file."""
 
     insecure: bool = False
-    """Believe any broker. For a trial on a bench, and for nothing else."""
+    """Do not verify the broker; only for tests on a bench."""
 
     def context(self) -> ssl.SSLContext:
-        """What Python's ssl makes of it.
+        """The settings as a context of Python's ssl.
 
         Raises:
-            ConfigError: A file cannot be read, or is not what it should be.
+            ConfigError: A file cannot be read, or is not valid.
         """
-        context = ssl.create_default_context()
+        # With a CA of its own only that one is trusted: the system's would accept anyone with a domain.
+        context = ssl.create_default_context() if self.ca is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.ca is not None:
-            # Only this one then: the system's would let anybody with a domain in.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            _load("mqtt.ca_file", self.ca, lambda: context.load_verify_locations(cafile=self.ca))
+            with _named_errors("mqtt.ca_file", self.ca):
+                context.load_verify_locations(cafile=self.ca)
         if self.certificate is not None:
-            own = self.certificate
-            _load("mqtt.cert_file", own, lambda: context.load_cert_chain(own, self.key, password=_no_password))
+            with _named_errors("mqtt.cert_file", self.certificate):
+                # Without a password OpenSSL would ask for it on the terminal.
+                context.load_cert_chain(self.certificate, self.key, password=lambda: "")
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -62,35 +58,35 @@ class Tls:
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker, and who we are to it."""
+    """A broker, and our login."""
 
     host: str
-    """Its name or address."""
+    """Name or address."""
 
     port: int
-    """Its port."""
+    """TCP port."""
 
     client_id: str
-    """Ours alone: a broker throws out whoever had it before."""
+    """Unique: a broker disconnects a client when another one connects with its id."""
 
     username: str = ""
-    """Empty says nothing of who we are."""
+    """Empty for no login."""
 
     password: str = field(default="", repr=False)
-    """What proves it."""
+    """Password of the user."""
 
     tls: Tls | None = None
-    """None is plain text, and TLS never becomes that."""
+    """None is plain text; a connection with TLS never falls back to it."""
 
     keepalive: int = 15
-    """Seconds of silence after which each side asks whether the other lives."""
+    """Seconds of silence after which each side checks the connection."""
 
     protocol: int = 5
     """5, or 4 for MQTT 3.1.1."""
 
     @property
     def modern(self) -> bool:
-        """It speaks MQTT 5: with reasons, expiry and a bound on packets."""
+        """MQTT 5, with reason codes, message expiry and a limit of the packet size."""
         return self.protocol == _MQTT_5
 
     def __str__(self) -> str:
@@ -98,7 +94,7 @@ class Broker:
 
 
 def is_reachable(broker: Broker) -> bool:
-    """Somebody takes connections at its port."""
+    """Whether its port accepts TCP connections."""
     try:
         with socket.create_connection((broker.host, broker.port), timeout=1.0):
             return True
@@ -106,17 +102,16 @@ def is_reachable(broker: Broker) -> bool:
         return False
 
 
-def speaks_older(broker: Broker, patience: float = 3.0) -> bool:
-    """It answers MQTT 3.1.1, whether it lets us in or not."""
+def speaks_older(broker: Broker, timeout: float = 3.0) -> bool:
+    """Whether it answers MQTT 3.1.1, be it with a refusal."""
     name = f"headnod-{secrets.token_hex(4)}".encode()
     content = b"\x00\x04MQTT\x04\x02" + struct.pack(">HH", broker.keepalive, len(name)) + name
     try:
-        with ExitStack() as opened:
-            connection = opened.enter_context(socket.create_connection((broker.host, broker.port), timeout=patience))
+        with ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection((broker.host, broker.port), timeout=timeout))
             if broker.tls is not None:
-                connection = opened.enter_context(
-                    broker.tls.context().wrap_socket(connection, server_hostname=broker.host)
-                )
+                context = broker.tls.context()
+                connection = stack.enter_context(context.wrap_socket(connection, server_hostname=broker.host))
             connection.sendall(bytes([_CONNECT, len(content)]) + content)
             answer = connection.recv(4)
             connection.sendall(_DISCONNECT)
@@ -125,17 +120,13 @@ def speaks_older(broker: Broker, patience: float = 3.0) -> bool:
     return answer[:2] == _CONNACK and answer[3:] != _OTHER_VERSION
 
 
-def _load(setting: str, path: Path, load: Callable[[], None]) -> None:
+@contextmanager
+def _named_errors(setting: str, path: Path) -> Iterator[None]:
     try:
-        load()
+        yield
     except ssl.SSLError as error:
-        message = f"{setting}: {path}: is no PEM file that fits ({error.reason or error})"
+        message = f"{setting}: {path}: is not a matching PEM file ({error.reason or error})"
         raise ConfigError(message) from None
     except OSError as error:
         message = f"{setting}: {path}: {(error.strerror or str(error)).lower()}"
         raise ConfigError(message) from None
-
-
-def _no_password() -> str:
-    # Without this, OpenSSL would ask the terminal, where nobody sits.
-    return ""

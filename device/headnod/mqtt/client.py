@@ -124,6 +124,9 @@ class MqttClient:
         self.reason = "not started"
         """Why there is no connection, in one line; empty if there is one."""
 
+        self.ending: Ending | None = None
+        """Why the last connection, or the last attempt, ended."""
+
         self.limits = Limits()
         """The limits that the broker announced at the present connection, or at the last."""
 
@@ -246,6 +249,7 @@ class MqttClient:
             # A connection that is not served any more looks alive for ever.
             self._warnings.warn(repr(error), "the connection to the broker failed", error=error)
             ending = Ending(Cause.NETWORK, f"{type(error).__name__} in headnod")
+        self.ending = ending
         self._disconnected(ConnectionState.DISCONNECTED, f"{self._broker}: {ending.reason}")
         if connection is None:
             return ending, False

@@ -1,13 +1,13 @@
-"""The names of topics, and which names may be in them.
+"""The names of topics, and which names are valid in them.
 
-<base>/<node>/status      online or offline, retained, last will
-<base>/<node>/state       latest estimate, retained
+<base>/<node>/status      `online` or `offline`, retained, last will
+<base>/<node>/state       the latest estimate, retained
 <base>/<node>/estimate    every estimate
-<base>/<node>/song        every song, when it ends
-<base>/<node>/health      how the listener fares
-<base>/<node>/info        what it is, retained
-<base>/<node>/model       how far a new model has come, retained
-<base>/<node>/shadow      how a second model agrees with the first, retained
+<base>/<node>/song        every song, when it has ended
+<base>/<node>/health      the health report
+<base>/<node>/info        what the listener is, retained
+<base>/<node>/model       progress of a model installation, retained
+<base>/<node>/shadow      agreement of a second model with the first, retained
 <base>/<node>/deploy      a signed model for this listener; <base>/deploy/<channel> for many
 <base>/<node>/set/<key>, request/<verb>, response/<verb>
 """
@@ -26,6 +26,16 @@ _NODE = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
 _BASE = re.compile(r"\A[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,7}\Z")
 
 
+class _Topic:
+    """A topic under `<base>/<node>/`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, topics: Topics, _owner: type[Topics]) -> str:
+        return topics.under(self._name)
+
+
 @dataclass(frozen=True)
 class Topics:
     """The topics of one listener.
@@ -35,102 +45,60 @@ class Topics:
     """
 
     base: str
-    """What every topic begins with; levels are separated by slashes."""
+    """First levels of every topic, separated by slashes."""
 
     node: str
     """The listener, one level."""
+
+    status = _Topic("status")
+    state = _Topic("state")
+    estimate = _Topic("estimate")
+    song = _Topic("song")
+    health = _Topic("health")
+    info = _Topic("info")
+    model = _Topic("model")
+    shadow = _Topic("shadow")
+    deploy = _Topic("deploy")
+    settings = _Topic("set/+")
+    requests = _Topic("request/+")
 
     def __post_init__(self) -> None:
         """Refuse names with wildcards, spaces or empty levels.
 
         Raises:
-            ConfigError: A name is none that a topic may have.
+            ConfigError: A name is not valid in a topic.
         """
         if not is_base(self.base):
-            message = f"mqtt.base: '{self.base}' (letters, digits, hyphens and underscores, levels parted by /)"
+            message = f"mqtt.base: '{self.base}' (letters, digits, hyphens and underscores, levels separated by /)"
             raise ConfigError(message)
         if not is_name(self.node):
             message = f"mqtt.node: '{self.node}' (up to 64 letters, digits, hyphens and underscores)"
             raise ConfigError(message)
 
-    def _of(self, name: str) -> str:
+    def under(self, name: str) -> str:
+        """A topic of this listener."""
         return f"{self.base}/{self.node}/{name}"
 
     @property
-    def status(self) -> str:
-        """`online` or `offline`."""
-        return self._of("status")
-
-    @property
-    def state(self) -> str:
-        """The latest estimate, retained."""
-        return self._of("state")
-
-    @property
-    def estimate(self) -> str:
-        """Every estimate."""
-        return self._of("estimate")
-
-    @property
-    def song(self) -> str:
-        """Every song, when it ends."""
-        return self._of("song")
-
-    @property
-    def health(self) -> str:
-        """How the listener fares."""
-        return self._of("health")
-
-    @property
-    def info(self) -> str:
-        """What the listener is, retained."""
-        return self._of("info")
-
-    @property
-    def model(self) -> str:
-        """How far a new model has come, retained."""
-        return self._of("model")
-
-    @property
-    def shadow(self) -> str:
-        """How a second model agrees with the first, retained."""
-        return self._of("shadow")
-
-    @property
-    def deploy(self) -> str:
-        """A signed model for this listener alone."""
-        return self._of("deploy")
-
-    @property
     def retained(self) -> tuple[str, ...]:
-        """Every topic that holds a retained message of the listener."""
+        """Every topic with a retained message of the listener."""
         return self.status, self.state, self.info, self.model, self.shadow
 
-    @property
-    def settings(self) -> str:
-        """Filter for everything that can be set."""
-        return self._of("set/+")
-
-    @property
-    def requests(self) -> str:
-        """Filter for everything that can be asked."""
-        return self._of("request/+")
-
     def setting(self, key: str) -> str:
-        """Where a setting is set."""
-        return self._of(f"set/{key}")
+        """The command that sets a value."""
+        return self.under(f"set/{key}")
 
     def request(self, verb: str) -> str:
-        """Where something is asked."""
-        return self._of(f"request/{verb}")
+        """The command that requests something."""
+        return self.under(f"request/{verb}")
 
     def response(self, verb: str) -> str:
-        """Where it is answered."""
-        return self._of(f"response/{verb}")
+        """The answer to a command."""
+        return self.under(f"response/{verb}")
 
 
 def channel(base: str, name: str) -> str:
-    """Where signed models are sent to every listener of a channel.
+    """The topic of signed models for every listener of a channel.
 
     >>> channel("headnod", "stable")
     'headnod/deploy/stable'
@@ -139,15 +107,15 @@ def channel(base: str, name: str) -> str:
 
 
 def is_name(level: str) -> bool:
-    """One level of a topic that nobody must escape."""
+    """Whether a text is valid as one level of a topic."""
     return bool(_NODE.match(level))
 
 
 def is_base(levels: str) -> bool:
-    """Up to eight levels that a topic may begin with."""
+    """Whether a text is valid as the first levels of a topic, up to eight."""
     return bool(_BASE.match(levels))
 
 
 def slug(name: str) -> str:
-    """A label as a name that every dashboard takes: small letters, digits, underscores."""
+    """A label as an identifier: lower-case letters, digits, underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "_"
