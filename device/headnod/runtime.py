@@ -253,20 +253,8 @@ class Runtime:
         if self._publisher is not None:
             self._publisher.changed()
 
-    @contextlib.contextmanager
-    def _open_models(self, config: Config) -> Iterator[ModelManager]:
-        with contextlib.closing(ModelManager(_state_folder(config), lambda: self._in_force.config)) as models:
-            models.start()
-            try:
-                yield models
-            except KeyboardInterrupt:
-                models.stop()
-                raise
-            except SystemExit as end:
-                if not end.code:
-                    models.stop()
-                raise
-            models.stop()
+    def _open_models(self, config: Config) -> ModelManager:
+        return ModelManager(_state_folder(config), lambda: self._in_force.config)
 
     def _load_model(self, config: Config) -> AbstractContextManager[ModelManager]:
         models = self._store.value

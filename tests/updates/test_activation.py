@@ -113,16 +113,16 @@ class TestDamage:
         (state / STATE_FILE).write_bytes(content)
 
     def test_the_active_model_goes_on_listening_and_the_damage_is_logged_once(self, state, caplog):
-        manager, config = ModelManager(state, Config), Config()
-        manager.start()
-        caplog.clear()
-        manager.load(config)
-        assert manager.model.manifest.id == "fixed-2.0.0"
-        assert not any(manager.poll(config) for _ in range(5))
-        (record,) = caplog.records
-        assert STATE_FILE in record.message
-        assert "delete it to start again" in record.message
-        assert manager.snapshot()[1:] == (2, ("fixed-1.0.0.1", "fixed-2.0.0.2"), None)
+        config = Config()
+        with ModelManager(state, Config) as manager:
+            caplog.clear()
+            manager.load(config)
+            assert manager.model.manifest.id == "fixed-2.0.0"
+            assert not any(manager.poll(config) for _ in range(5))
+            (record,) = caplog.records
+            assert STATE_FILE in record.message
+            assert "delete it to start again" in record.message
+            assert manager.snapshot()[1:] == (2, ("fixed-1.0.0.1", "fixed-2.0.0.2"), None)
 
     def test_nothing_is_installed_rolled_back_or_written(self, state, installer, activation, content):
         for change in (lambda: installer.install(good("3.0.0", serial=3)), lambda: activation.roll_back("fails")):
@@ -135,6 +135,15 @@ class TestDamage:
         assert store.current == "fixed-2.0.0.2"
         store.change(lambda each: each)
         assert store.current == "fixed-2.0.0.2"
+
+
+def test_every_change_of_another_process_is_read(two, state, store):
+    other = Store(state)
+    for turn in range(60):
+        active = ActiveModel(two[turn % 2])
+        other.change(lambda each, active=active: replace(each, active=active))
+        assert store.read() == other.read()
+        assert store.current == active.name
 
 
 @pytest.mark.usefixtures("two")

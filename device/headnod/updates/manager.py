@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from msgspec.structs import replace
 
@@ -80,17 +81,18 @@ class ModelManager:
         self._unpublished: UpdateProgress | None = None
         self._worker: InstallWorker | None = None
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Note that a listener starts; a model on probation whose listeners crashed is rolled back."""
         if self._config().model.installed:
             self._change("abnormal ends are not counted", Activation.record_start)
+        return self
 
-    def stop(self) -> None:
-        """Note that the listener ends normally."""
-        self._change("this end is counted as abnormal", Activation.record_stop)
-
-    def close(self) -> None:
-        """Stop a running installation; may be called twice."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Note a normal end, and stop a running installation."""
+        if error is None or isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not error.code):
+            self._change("this end is counted as abnormal", Activation.record_stop)
         if self._worker is not None:
             self._worker.close()
 

@@ -46,11 +46,16 @@ class Store:
         """
         self.state_folder, self.folder, self._lock_timeout = state_folder, state_folder / "models", lock_timeout
         self._state_file = state_folder / STATE_FILE
+        self._cached: tuple[object, UpdateState] | None = None
 
     def read(self) -> UpdateState:
         """The present state; what an older headnod left if nothing was changed since."""
-        state = read_state(self._state_file)
-        return migration.old_state(self.state_folder) if state is None else state
+        # The listener reads it after each estimate, and it rarely changes.
+        identity = _identity(self._state_file), _identity(self.state_folder / migration.LINK)
+        if self._cached is None or self._cached[0] != identity:
+            state = read_state(self._state_file)
+            self._cached = identity, migration.old_state(self.state_folder) if state is None else state
+        return self._cached[1]
 
     @property
     def current(self) -> str | None:
@@ -108,6 +113,7 @@ class Store:
             with (self.folder / _LOCK).open("a+") as file:
                 inherit_owner(self.folder / _LOCK)
                 self._wait_for_lock(file.fileno())
+                self._cached = None
                 self._clean()
                 self._migrate()
                 try:
@@ -125,6 +131,7 @@ class Store:
 
     def write(self, state: UpdateState) -> UpdateState:
         """Write the state; only under the lock. An unchanged state is not written again."""
+        self._cached = None
         if state != read_state(self._state_file):
             write_atomically(self._state_file, msgspec.json.encode(state) + b"\n")
         # The state file first: what comes after it is made good by the next change.
@@ -221,6 +228,14 @@ class Store:
             inherit_owner(new)
             new.replace(link)
         sync_folder(self.folder)
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _has_content(path: Path, content: bytes) -> bool:
