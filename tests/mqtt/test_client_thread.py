@@ -10,7 +10,7 @@ import pytest
 
 from headnod.mqtt.client import ConnectionState
 from headnod.mqtt.queue import LATE
-from support.mqtt_broker import HOST, Broker, free_port
+from support.mqtt_broker import HOST, Broker, ReservedPort
 from support.mqtt_connection import PATIENCE, connected, refused
 from support.mqtt_connection import until as until_client
 from support.mqtt_publisher import Ahead, publisher, said, until
@@ -65,7 +65,8 @@ def test_work_goes_on_while_there_is_no_connection(linked):
         calls.release()
         return 0.05
 
-    client = linked(NOBODY, port=free_port(), work=work)
+    closed = ReservedPort()
+    client = linked(NOBODY, port=closed.number, work=work)
     until_client(client, refused)
     for _ in range(5):
         assert calls.acquire(timeout=PATIENCE)

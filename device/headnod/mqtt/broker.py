@@ -115,7 +115,7 @@ def speaks_older(broker: Broker, timeout: float = 3.0) -> bool:
             connection.sendall(bytes([_CONNECT, len(content)]) + content)
             answer = connection.recv(4)
             connection.sendall(_DISCONNECT)
-    except OSError:
+    except (OSError, ConfigError):
         return False
     return answer[:2] == _CONNACK and answer[3:] != _OTHER_VERSION
 

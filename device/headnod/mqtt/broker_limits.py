@@ -34,11 +34,7 @@ class Request(NamedTuple):
     """A message to publish."""
 
     topic: str
-    """Its topic."""
-
     payload: bytes
-    """Its payload."""
-
     qos: int = 1
     """1 is acknowledged, 0 is not."""
 
@@ -49,7 +45,6 @@ class Request(NamedTuple):
     """Seconds after which the broker drops it undelivered (MQTT 5)."""
 
     acknowledged: Acknowledged | None = None
-    """Called with the outcome."""
 
 
 @dataclass(frozen=True)

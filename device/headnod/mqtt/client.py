@@ -163,8 +163,8 @@ class MqttClient:
         """Publish without waiting; false if there is no connection, and then the message is not kept.
 
         Args:
-            topic: The topic.
-            payload: The payload.
+            topic: Its topic.
+            payload: Its content.
             qos: 1 if the broker must acknowledge the message, else 0.
             retain: The broker keeps it for later subscribers.
             expiry: Seconds after which the broker drops it undelivered (MQTT 5).

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import msgspec
 
@@ -21,6 +21,10 @@ from headnod.errors import HeadnodError
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ResponsePayload, encode, present
 from headnod.mqtt.topics import Topics, is_name
 from headnod.retry import RateLimitedLogger
+
+if TYPE_CHECKING:
+    # Not at run time: it loads paho.
+    from headnod.mqtt.connection import Message
 
 _log = logging.getLogger(__name__)
 
@@ -44,22 +48,6 @@ _SWITCH = {b"ON": True, b"OFF": False}
 
 class InvalidCommandError(HeadnodError, ValueError):
     """A command is not valid."""
-
-
-class Received(Protocol):
-    """A received message."""
-
-    @property
-    def topic(self) -> str:
-        """Its topic."""
-
-    @property
-    def payload(self) -> bytes:
-        """Its payload."""
-
-    @property
-    def retained(self) -> bool:
-        """It was published before we subscribed."""
 
 
 class Controls(Protocol):
@@ -120,7 +108,7 @@ class Commands:
         # Causes are few and our own words: a sender cannot fill the memory with them.
         self._warnings = RateLimitedLogger(_log, monotonic=monotonic)
 
-    def handle(self, message: Received) -> list[tuple[str, bytes]]:
+    def handle(self, message: Message) -> list[tuple[str, bytes]]:
         """Apply one message.
 
         A retained message is ignored: it was published earlier and not for this run. Of

@@ -52,11 +52,7 @@ class Message(NamedTuple):
     """A received message."""
 
     topic: str
-    """Its topic."""
-
     payload: bytes
-    """Its payload."""
-
     retained: bool
     """It was published before we subscribed."""
 
@@ -65,8 +61,6 @@ class Subscriptions(NamedTuple):
     """What to subscribe to."""
 
     filters: Sequence[str] = ()
-    """Topic filters."""
-
     plain: Sequence[str] = ()
     """The same without wildcards, for a broker that has none."""
 

@@ -68,11 +68,7 @@ class Item(NamedTuple):
     """Its place in the queue: 1 is the first message of this process, those of earlier ones have 0 and less."""
 
     topic: str
-    """Its topic."""
-
     payload: bytes
-    """Its payload."""
-
     connection: int = 0
     """The connection during which it was made; 0 if there was none."""
 
