@@ -13,7 +13,9 @@ def broker(tmp_path_factory):
     """One that nobody ends."""
     if lacking := missing_broker():
         pytest.skip(f"{lacking} is not installed")
-    with Broker(tmp_path_factory.mktemp("dashboard") / "broker", durable=False) as broker:
+    # By default mosquitto drops what a busy subscriber has not taken when 1,000 messages wait for it.
+    settings = "max_queued_messages 0"
+    with Broker(tmp_path_factory.mktemp("dashboard") / "broker", durable=False, settings=settings) as broker:
         yield broker
 
 

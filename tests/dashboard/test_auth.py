@@ -2,7 +2,7 @@ from base64 import b64encode
 
 import pytest
 
-from headnod.dashboard.auth import LINES, TRIES, WHILE, Authenticator, AuthResult, is_local, password_from
+from headnod.dashboard.auth import LINES, TRIES, WINDOW_SECONDS, Authenticator, AuthResult, is_local, password_from
 from headnod.errors import ConfigError
 
 SECRET = "correct horse"  # noqa: S105 - of an access that lives for a test
@@ -77,7 +77,7 @@ def test_whoever_guesses_waits_and_the_right_password_is_not_told_apart(clock):
     for _ in range(TRIES):
         assert authorize(access, authorization=basic("wrong")) is AuthResult.NO_PASSWORD
     assert authorize(access, authorization=basic(SECRET)) is AuthResult.TOO_MANY
-    clock.now = WHILE
+    clock.now = WINDOW_SECONDS
     assert authorize(access, authorization=basic(SECRET)) is AuthResult.ALLOWED
 
 
@@ -172,9 +172,9 @@ def test_guesses_from_everywhere_are_few_lines_a_minute(clock, caplog):
     for host in range(200):
         authorize(access, authorization=basic("wrong"), address=f"192.0.2.{host}")
     assert len(caplog.records) == LINES
-    clock.now = WHILE - 0.01
+    clock.now = WINDOW_SECONDS - 0.01
     authorize(access, authorization=basic("wrong"), address="198.51.100.1")
     assert len(caplog.records) == LINES
-    clock.now = WHILE
+    clock.now = WINDOW_SECONDS
     authorize(access, authorization=basic("wrong"), address="198.51.100.2")
     assert len(caplog.records) == LINES + 1

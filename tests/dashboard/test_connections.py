@@ -4,8 +4,7 @@ import socket
 
 import pytest
 
-from headnod.dashboard.connections import PATIENCE, WAITING, WAITING_OF_ONE
-from headnod.dashboard.server_address import listen_at
+from headnod.dashboard.connections import REQUEST_SECONDS, WAITING, WAITING_OF_ONE, listen_at
 
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: "
 
@@ -16,7 +15,7 @@ def connect(dashboard):
 
     def connected(sent=HALF, *, source="127.0.0.1"):
         made.append(socket.create_connection(("127.0.0.1", dashboard.port), source_address=(source, 0)))
-        made[-1].settimeout(3 * PATIENCE)
+        made[-1].settimeout(3 * REQUEST_SECONDS)
         made[-1].sendall(sent)
         return made[-1]
 
@@ -70,7 +69,7 @@ def is_answered(connection):
 
 def is_closed_early(connection):
     """Whether a connection is closed long before its time is over."""
-    connection.settimeout(PATIENCE / 2)
+    connection.settimeout(REQUEST_SECONDS / 2)
     return is_closed(connection)
 
 
@@ -83,7 +82,7 @@ def test_a_request_that_does_not_come_in_time_is_given_up(dashboard, connect, se
 def test_bytes_that_trickle_in_do_not_stretch_the_time(connect):
     connection = connect()
     connection.settimeout(0.5)
-    for _ in range(round(3 * PATIENCE)):
+    for _ in range(round(3 * REQUEST_SECONDS)):
         try:
             connection.sendall(b"b")
             if connection.recv(1) == b"":

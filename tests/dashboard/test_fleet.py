@@ -58,7 +58,7 @@ def test_a_model_with_other_labels_changes_the_colours_that_browsers_have(house)
     house.say("info", information("techno", "acid"))
     ((change,), _) = house.fleet.changes()
     assert dict(change["labels"]["names"])["techno"] == hexadecimal(colours(["techno", "acid"])["techno"])
-    # What a former model named stays on the ribbon, in a colour of its own.
+    # What a former model named stays on the timeline, in a colour of its own.
     assert len(set(shown(house).values())) == len(shown(house)) == 5
 
 
@@ -102,11 +102,11 @@ def test_a_clock_that_is_wrong_at_a_listener_does_not_move_what_it_hears_now(hou
     assert house.kitchen["now"]["heard"] == house.now
 
 
-def test_what_is_replayed_fills_the_ribbon_and_is_not_what_plays(house):
+def test_what_is_replayed_fills_the_timeline_and_is_not_what_plays(house):
     house.hears("jazz")
     house.hears("metal", at=NOON - 600, replayed=True)
     assert house.genre(house.kitchen["now"]["genre"]) == "jazz"
-    assert house.genre(house.kitchen["ribbon"][2]) == "metal"
+    assert house.genre(house.kitchen["timeline"][2]) == "metal"
 
 
 def test_a_retained_state_says_what_played_when_it_was_made(house):
@@ -149,18 +149,18 @@ def test_a_new_listener_is_told_whole_and_then_only_what_changed(house):
     (first,), _ = house.fleet.changes()
     house.hears("jazz")
     (second,), _ = house.fleet.changes()
-    assert {"status", "labels", "now", "ribbon", "songs", "health", "info"} < first.keys()
+    assert {"status", "labels", "now", "timeline", "songs", "health", "info"} < first.keys()
     assert second.keys() == {"node", "now"}
     assert house.fleet.changes() == ([], [])
 
 
-def test_a_whole_ribbon_is_told_at_most_every_five_seconds(house):
+def test_a_whole_timeline_is_told_at_most_every_five_seconds(house):
     house.hears("jazz")
     house.fleet.changes()
     house.hears("metal", at=NOON - 600, replayed=True, seconds=1.0)
-    assert "ribbon" not in str(house.fleet.changes())
+    assert "timeline" not in str(house.fleet.changes())
     house.now += 5
-    assert "ribbon" in house.fleet.changes()[0][0]
+    assert "timeline" in house.fleet.changes()[0][0]
 
 
 def test_a_deleted_status_forgets_a_listener(house):
@@ -173,9 +173,9 @@ def test_a_deleted_status_forgets_a_listener(house):
 def test_a_day_of_estimates_keeps_six_hours(house):
     for _ in range(2000):
         house.hears("jazz", seconds=20)
-    start = house.kitchen["ribbon"][0]
-    assert house.now - SPAN - 60 < start + house.kitchen["ribbon"][1]
-    assert len(house.kitchen["ribbon"]) <= 3 * 2000
+    start = house.kitchen["timeline"][0]
+    assert house.now - SPAN - 60 < start + house.kitchen["timeline"][1]
+    assert len(house.kitchen["timeline"]) <= 3 * 2000
 
 
 @pytest.mark.parametrize("step", [-7200, 3600, -68 * 86400])
@@ -187,7 +187,7 @@ def test_what_is_heard_after_the_clock_was_set_is_shown_at_once(house, step):
     kitchen = house.kitchen
     assert house.genre(kitchen["now"]["genre"]) == "rock"
     assert kitchen["now"]["heard"] == house.now + step
-    first, *_ = kitchen["ribbon"]
+    first, *_ = kitchen["timeline"]
     assert first == NOON + step, "what was heard before is as long ago as it was"
     assert kitchen["status"]["since"] == NOON + 3 + step
 

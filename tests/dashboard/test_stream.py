@@ -20,7 +20,7 @@ class Scene:
         self.stream = EventStream(self.fleet, lambda: self.reason, now=lambda: NOON)
 
     def hears(self, genre, node="kitchen", at=NOON):
-        self.fleet.hear(f"headnod/{node}/estimate", told(genre, node=node, at=at), retained=False)
+        self.fleet.process(f"headnod/{node}/estimate", told(genre, node=node, at=at), retained=False)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_browser_is_told_everything_first_and_then_what_changes(scene):
     async def look():
         scene.hears("jazz")
         scene.stream.tick()
-        with scene.stream.browser() as browser:
+        with scene.stream.subscriber() as browser:
             events = browser.events()
             beginning = await take(events, 3)
             scene.hears("rock", at=NOON + 3)
@@ -63,7 +63,7 @@ def test_many_listeners_come_a_few_at_a_time(scene):
     async def look():
         for number in range(45):
             scene.hears("jazz", node=f"room-{number}")
-        with scene.stream.browser() as browser:
+        with scene.stream.subscriber() as browser:
             return await take(browser.events(), 5)
 
     found = asyncio.run(look())
@@ -72,7 +72,7 @@ def test_many_listeners_come_a_few_at_a_time(scene):
 
 def test_changes_of_one_moment_are_told_together(scene):
     async def look():
-        with scene.stream.browser() as browser:
+        with scene.stream.subscriber() as browser:
             events = browser.events()
             await take(events, 2)
             for number in range(5):
@@ -87,7 +87,7 @@ def test_changes_of_one_moment_are_told_together(scene):
 
 def test_a_page_learns_why_there_is_no_broker(scene):
     async def look():
-        with scene.stream.browser() as browser:
+        with scene.stream.subscriber() as browser:
             events = browser.events()
             await take(events, 2)
             scene.reason = "broker.lan:1883: connection refused"
@@ -99,7 +99,7 @@ def test_a_page_learns_why_there_is_no_broker(scene):
 
 def test_a_browser_that_does_not_keep_up_is_let_go_and_the_others_are_not(scene):
     async def look():
-        with scene.stream.browser() as slow, scene.stream.browser() as quick:
+        with scene.stream.subscriber() as slow, scene.stream.subscriber() as quick:
             events = quick.events()
             await take(events, 2)
             for step in range(200):
@@ -116,11 +116,11 @@ def test_so_many_browsers_and_no_more(scene):
         from contextlib import ExitStack
 
         with ExitStack() as stack:
-            taken = [stack.enter_context(scene.stream.browser()) for _ in range(BROWSERS)]
-            with scene.stream.browser() as one_more:
+            taken = [stack.enter_context(scene.stream.subscriber()) for _ in range(BROWSERS)]
+            with scene.stream.subscriber() as one_more:
                 assert None not in taken
                 assert one_more is None
-        with scene.stream.browser() as later:
+        with scene.stream.subscriber() as later:
             assert later is not None
 
     asyncio.run(look())
@@ -130,12 +130,12 @@ def test_so_many_browsers_and_no_more(scene):
 def test_pages_begin_again_when_the_clock_is_set(scene, step):
     async def look():
         scene.hears("jazz")
-        with scene.stream.browser() as browser:
+        with scene.stream.subscriber() as browser:
             before = await take(browser.events(), 3)
             scene.set_by = step
             scene.stream.tick()
             gone = browser.gone.is_set()
-        with scene.stream.browser() as again:
+        with scene.stream.subscriber() as again:
             return before, gone, await take(again.events(), 3)
 
     before, gone, after = asyncio.run(look())
@@ -145,7 +145,7 @@ def test_pages_begin_again_when_the_clock_is_set(scene, step):
 
 def test_pages_stay_while_the_clock_is_not_set(scene):
     async def look():
-        with scene.stream.browser() as browser:
+        with scene.stream.subscriber() as browser:
             scene.set_by = 0.5
             scene.stream.tick()
             return browser.gone.is_set()

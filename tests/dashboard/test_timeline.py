@@ -11,10 +11,10 @@ NOON = 1_800_000_000
 spans = st.tuples(st.integers(0, 4000), st.integers(0, 300), st.integers(0, 3))
 
 
-def runs(ribbon):
+def runs(timeline):
     """Start, end and genre of every run."""
     told, time = [], 0
-    numbers = iter(ribbon.runs())
+    numbers = iter(timeline.runs())
     for pause, length, genre in zip(numbers, numbers, numbers, strict=True):
         start = time + pause
         time = start + length
@@ -23,52 +23,52 @@ def runs(ribbon):
 
 
 def test_what_is_heard_on_and_on_is_one_run():
-    ribbon = Timeline()
+    timeline = Timeline()
     for end in range(3, 31, 3):
-        ribbon.hear(end - 3, end, JAZZ)
-    assert runs(ribbon) == [(0, 30, JAZZ)]
-    assert ribbon.since == 0
+        timeline.add(end - 3, end, JAZZ)
+    assert runs(timeline) == [(0, 30, JAZZ)]
+    assert timeline.since == 0
 
 
 def test_another_genre_begins_another_run():
-    ribbon = Timeline()
-    ribbon.hear(0, 3, JAZZ)
-    ribbon.hear(3, 6, METAL)
-    assert runs(ribbon) == [(0, 3, JAZZ), (3, 6, METAL)]
-    assert ribbon.since == 3
+    timeline = Timeline()
+    timeline.add(0, 3, JAZZ)
+    timeline.add(3, 6, METAL)
+    assert runs(timeline) == [(0, 3, JAZZ), (3, 6, METAL)]
+    assert timeline.since == 3
 
 
 def test_a_short_hole_does_not_part_a_run_and_a_long_one_does():
-    ribbon = Timeline()
-    ribbon.hear(0, 3, JAZZ, slack=10)
-    ribbon.hear(13, 16, JAZZ, slack=10)
-    ribbon.hear(27, 30, JAZZ, slack=10)
-    assert runs(ribbon) == [(0, 16, JAZZ), (27, 30, JAZZ)]
+    timeline = Timeline()
+    timeline.add(0, 3, JAZZ, slack=10)
+    timeline.add(13, 16, JAZZ, slack=10)
+    timeline.add(27, 30, JAZZ, slack=10)
+    assert runs(timeline) == [(0, 16, JAZZ), (27, 30, JAZZ)]
 
 
 def test_what_comes_late_takes_its_place_and_closes_the_hole():
-    ribbon = Timeline()
-    ribbon.hear(0, 3, JAZZ)
-    ribbon.hear(9, 12, JAZZ)
-    assert ribbon.hear(3, 6, METAL)
-    assert ribbon.hear(6, 9, JAZZ)
-    assert runs(ribbon) == [(0, 3, JAZZ), (3, 6, METAL), (6, 12, JAZZ)]
+    timeline = Timeline()
+    timeline.add(0, 3, JAZZ)
+    timeline.add(9, 12, JAZZ)
+    assert timeline.add(3, 6, METAL)
+    assert timeline.add(6, 9, JAZZ)
+    assert runs(timeline) == [(0, 3, JAZZ), (3, 6, METAL), (6, 12, JAZZ)]
 
 
 def test_what_comes_twice_changes_nothing():
-    ribbon = Timeline()
-    ribbon.hear(0, 3, JAZZ)
-    before = runs(ribbon)
-    assert not ribbon.hear(0, 3, METAL)
-    assert runs(ribbon) == before
+    timeline = Timeline()
+    timeline.add(0, 3, JAZZ)
+    before = runs(timeline)
+    assert not timeline.add(0, 3, METAL)
+    assert runs(timeline) == before
 
 
 @given(st.lists(spans, max_size=60))
 def test_runs_are_in_order_and_never_overlap(heard):
-    ribbon = Timeline()
+    timeline = Timeline()
     for start, length, genre in heard:
-        ribbon.hear(start, start + length, genre, slack=5)
-    told = runs(ribbon)
+        timeline.add(start, start + length, genre, slack=5)
+    told = runs(timeline)
     assert all(start < end for start, end, _ in told)
     assert all(one[1] <= other[0] for one, other in pairwise(told))
 
@@ -78,41 +78,41 @@ def test_without_disagreement_the_order_of_arrival_does_not_matter(heard, random
     cells = {start: genre for start, _, genre in heard}
     in_order, shuffled = Timeline(), Timeline()
     for start in sorted(cells):
-        in_order.hear(start, start + 1, cells[start])
+        in_order.add(start, start + 1, cells[start])
     for start in random.sample(sorted(cells), len(cells)):
-        shuffled.hear(start, start + 1, cells[start])
+        shuffled.add(start, start + 1, cells[start])
     assert runs(shuffled) == runs(in_order)
 
 
 def test_a_listener_that_flickers_for_hours_stays_within_bounds():
-    ribbon = Timeline()
+    timeline = Timeline()
     for step in range(7200):
-        ribbon.hear(3 * step, 3 * step + 3, step % 2 + 2)
-    told = runs(ribbon)
+        timeline.add(3 * step, 3 * step + 3, step % 2 + 2)
+    told = runs(timeline)
     assert len(told) <= RUNS
     assert (told[0][0], told[-1][1]) == (0, 21_600)
     assert sum(end - start for start, end, _ in told) == 21_600
 
 
 def test_the_latest_run_is_never_swallowed():
-    ribbon = Timeline()
+    timeline = Timeline()
     for step in range(RUNS + 50):
-        ribbon.hear(100 * step, 100 * step + 99, step % 2 + 2)
-    ribbon.hear(90_000, 90_001, JAZZ)
-    assert runs(ribbon)[-1] == (90_000, 90_001, JAZZ)
+        timeline.add(100 * step, 100 * step + 99, step % 2 + 2)
+    timeline.add(90_000, 90_001, JAZZ)
+    assert runs(timeline)[-1] == (90_000, 90_001, JAZZ)
 
 
-def test_what_is_older_than_the_ribbon_is_forgotten():
-    ribbon = Timeline()
-    ribbon.hear(NOON - SPAN - 100, NOON - SPAN - 50, JAZZ)
-    ribbon.hear(NOON - SPAN - 10, NOON - SPAN + 10, METAL)
-    ribbon.forget(NOON)
-    assert runs(ribbon) == [(NOON - SPAN - 10, NOON - SPAN + 10, METAL)]
+def test_what_is_older_than_the_timeline_is_forgotten():
+    timeline = Timeline()
+    timeline.add(NOON - SPAN - 100, NOON - SPAN - 50, JAZZ)
+    timeline.add(NOON - SPAN - 10, NOON - SPAN + 10, METAL)
+    timeline.prune(NOON)
+    assert runs(timeline) == [(NOON - SPAN - 10, NOON - SPAN + 10, METAL)]
 
 
 def test_a_clock_that_was_set_back_leaves_no_future():
-    ribbon = Timeline()
-    ribbon.hear(NOON + 5000, NOON + 5003, JAZZ)
-    ribbon.forget(NOON)
-    assert len(ribbon) == 0
-    assert ribbon.since is None
+    timeline = Timeline()
+    timeline.add(NOON + 5000, NOON + 5003, JAZZ)
+    timeline.prune(NOON)
+    assert len(timeline) == 0
+    assert timeline.since is None

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from headnod import Estimate
 from headnod.mqtt.payloads import encode, estimate_payload
 from support.estimates import estimate
 from support.mqtt_broker import Broker, ReservedPort, at_once
@@ -43,8 +45,13 @@ def told(genre: str, *, node: str = "kitchen", at: float | None = None, replayed
     """An estimate as it is published: heard now, or at a time in seconds since 1970."""
     time_unix = time.time() if at is None else at
     scores = scores or ({} if genre == "silence" else {genre: 0.75, "blues": 0.05})
-    payload = estimate_payload(estimate(genre, **scores), node=node, boot="b1")
-    return encode(payload | {"time_unix": time_unix, "replayed": replayed, "id": f"{node}-b1-{time_unix}"})
+    changes = {"time_unix": time_unix, "replayed": replayed, "id": f"{node}-b1-{time_unix}"}
+    return published(estimate(genre, **scores), node, **changes)
+
+
+def published(estimate: Estimate, node: str, **changes) -> bytes:
+    """An estimate as a listener publishes it, with changed fields."""
+    return encode(estimate_payload(estimate, node=node, boot="b1") | changes)
 
 
 def song(genre: str, *, ended: float | None = None, name: str = "1", **changes) -> bytes:
@@ -152,6 +159,13 @@ class Dashboard:
                 name = value
             elif field == "data":
                 yield name, json.loads(value)
+
+    def sends(self, wanted: Callable[[dict[str, Any]], bool]):
+        """Wait until it sends a browser the parts of a listener for which this is true."""
+        for name, data in self.events():
+            if name in {"listeners", "changes"} and any(map(wanted, data)):
+                break
+        self.hang_up()
 
     def forgets(self):
         """Wait until it knows no listener."""

@@ -16,7 +16,7 @@ class House:
         self.fleet = Fleet("headnod", now=lambda: self.now + self.set_by, monotonic=lambda: self.now, zone=UTC)
 
     def say(self, topic, payload, *, node="kitchen", retained=False):
-        self.fleet.hear(
+        self.fleet.process(
             f"headnod/{node}/{topic}", payload if isinstance(payload, bytes) else payload.encode(), retained=retained
         )
 
@@ -27,7 +27,7 @@ class House:
 
     @property
     def all(self):
-        return {one["node"]: one for some in self.fleet.told() for one in some}
+        return {one["node"]: one for some in self.fleet.snapshot() for one in some}
 
     @property
     def kitchen(self):

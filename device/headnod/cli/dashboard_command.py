@@ -26,10 +26,10 @@ def run(options: argparse.Namespace) -> None:
     import time
 
     from headnod.config.validation import validate_dashboard
+    from headnod.dashboard.connections import listen_at, url_of
     from headnod.dashboard.event_stream import EventStream
     from headnod.dashboard.fleet import Fleet
     from headnod.dashboard.server import serve
-    from headnod.dashboard.server_address import listen_at, url_of
     from headnod.factory.broker_factory import broker, client_id, topics
     from headnod.mqtt.client import MqttClient
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
         subscriptions=fleet.subscriptions,
         # In a burst the broker drops what is asked for at QoS 0.
         qos=1,
-        on_message=lambda heard: fleet.hear(heard.topic, heard.payload, retained=heard.retained),
+        on_message=lambda heard: fleet.process(heard.topic, heard.payload, retained=heard.retained),
         rng=random.Random(),  # noqa: S311 - spreads attempts
         largest=_LARGEST,
     )

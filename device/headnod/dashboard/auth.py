@@ -1,9 +1,8 @@
-"""Access: who may look at the page.
+"""Access to the page.
 
-Without a password the page is for this machine alone, and a foreign page whose
-name suddenly means this machine (DNS rebinding) is told apart by the Host that
-its browser sends. With one it is HTTP Basic authentication (RFC 7617), compared in constant time,
-and whoever guesses is made to wait.
+Without a password the page is for this machine alone, and the Host header is checked
+against DNS rebinding. With a password it uses HTTP Basic authentication (RFC 7617),
+compared in constant time and limited in attempts per address.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from pathlib import Path
 from headnod.errors import ConfigError
 
 SHORTEST = 8
-"""Characters of a password at least."""
+"""Least number of characters of a password."""
 
 TRIES = 5
-"""Wrong passwords that one address may send in `WHILE`."""
+"""Wrong passwords that one address may send in `WINDOW_SECONDS`."""
 
-WHILE = 60.0
-"""Seconds."""
+WINDOW_SECONDS = 60.0
+"""Length of the time window of all limits."""
 
 LINES = 10
-"""Wrong passwords that are logged in `WHILE`, of all addresses."""
+"""Wrong passwords that are logged in `WINDOW_SECONDS`, of all addresses."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class AuthResult(Enum):
-    """What becomes of a request."""
+    """Result of the check of a request, as an HTTP status."""
 
     ALLOWED = 200
     NO_PASSWORD = 401
@@ -49,22 +48,22 @@ class AuthResult(Enum):
 
 
 class Authenticator:
-    """Judges requests."""
+    """Checks requests."""
 
     def __init__(self, password: str | None, *, monotonic: Callable[[], float]) -> None:
-        """Ask for this password; or, without one, for a Host that is this machine's own."""
+        """Require a password or, if None, a Host header of this machine."""
         self._secret = None if password is None else _hash(password)
         self._monotonic = monotonic
-        self._told: deque[float] = deque(maxlen=LINES)
+        self._logged: deque[float] = deque(maxlen=LINES)
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def authorize(self, *, host: str, authorization: str, address: str) -> AuthResult:
-        """Whether a request may be answered.
+        """Check a request.
 
         Args:
-            host: Its Host header.
-            authorization: Its Authorization header; empty if it has none.
-            address: Where it comes from.
+            host: Host header.
+            authorization: Authorization header; empty if absent.
+            address: IP address of the client.
         """
         if self._secret is None:
             return AuthResult.ALLOWED if _name_of(host) in _LOCAL_NAMES else AuthResult.WRONG_HOST
@@ -78,31 +77,31 @@ class Authenticator:
             return AuthResult.ALLOWED
         wrong = self._wrong.setdefault(source, deque(maxlen=TRIES))
         wrong.append(self._monotonic())
-        self._tell(address, blocked=self._is_guessing(source))
+        self._log_attempt(address, blocked=self._is_guessing(source))
         self._wrong.move_to_end(source)
         while len(self._wrong) > _ADDRESSES:
             self._wrong.popitem(last=False)
         return AuthResult.NO_PASSWORD
 
-    def _tell(self, address: str, *, blocked: bool) -> None:
-        """Log a wrong password; never the password, and not more than `LINES` in `WHILE`."""
+    def _log_attempt(self, address: str, *, blocked: bool) -> None:
+        """Log a wrong password without the password, at most `LINES` times in `WINDOW_SECONDS`."""
         now = self._monotonic()
-        if len(self._told) == LINES and now - self._told[0] < WHILE:
+        if len(self._logged) == LINES and now - self._logged[0] < WINDOW_SECONDS:
             return
-        self._told.append(now)
+        self._logged.append(now)
         _log.warning(
             "wrong password from %s%s",
             address,
-            f": {TRIES} within {WHILE:.0f} s, so its next ones are refused unread for a while" if blocked else "",
+            f": {TRIES} within {WINDOW_SECONDS:.0f} s, so further ones are refused for a while" if blocked else "",
         )
 
     def _is_guessing(self, source: str) -> bool:
         wrong = self._wrong.get(source)
-        return wrong is not None and len(wrong) == TRIES and self._monotonic() - wrong[0] < WHILE
+        return wrong is not None and len(wrong) == TRIES and self._monotonic() - wrong[0] < WINDOW_SECONDS
 
 
 def is_local(host: str) -> bool:
-    """Whether a server bound to this host is reached from this machine alone."""
+    """Whether a server bound to this host can be reached only from this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -110,7 +109,7 @@ def is_local(host: str) -> bool:
 
 
 def password_from(path: Path) -> str:
-    """The password in a file: its first line.
+    """The password of a file: its first line.
 
     Raises:
         ConfigError: It cannot be read, or is too short.
@@ -127,7 +126,7 @@ def password_from(path: Path) -> str:
 
 
 def _hash(password: str) -> bytes:
-    # So that both sides are of one length, whatever was sent.
+    # A hash, so that both sides of the comparison have one length.
     return hashlib.sha256(password.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -136,11 +135,11 @@ def _password_of(authorization: str) -> str:
     if scheme.lower() != "basic":
         return ""
     try:
-        told = base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "surrogateescape")
+        text = base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "surrogateescape")
     except (binascii.Error, ValueError):
         return ""
-    # Any user name will do: there is one password and one page.
-    return told.partition(":")[2]
+    # Any user name is accepted.
+    return text.partition(":")[2]
 
 
 def _name_of(host: str) -> str:
@@ -151,8 +150,7 @@ def _name_of(host: str) -> str:
 
 
 def network(address: str) -> str:
-    """The address of a client, or its network where that is IPv6."""
-    # One household of IPv6 has 2**64 addresses to guess from.
+    """The IPv4 address of a client, or its /64 network of IPv6, which one household has for itself."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

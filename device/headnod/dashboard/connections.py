@@ -1,38 +1,93 @@
-"""TCP connections that wait for a request: how long, and how many for each network.
+"""Listening sockets, and limits of connections that have not sent a request.
 
 A connection costs a client nothing, so those without a request are bounded: the
-oldest one makes room for a new one, and each has to send its request in time.
+oldest is closed for a new one, and each must send its request in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headnod.dashboard.auth import network
+from headnod.errors import HeadnodError
 
-PATIENCE = 10.0
-"""Seconds within which a request has to be complete."""
+REQUEST_SECONDS = 10.0
+"""Seconds within which a request must be complete."""
 
 WAITING = 64
-"""Connections without a request, of all networks."""
+"""Limit of connections without a request."""
 
 WAITING_OF_ONE = 16
 """The same of one address, or of one IPv6 network."""
 
+_USER_TIMEOUT = 20_000
+"""Milliseconds after which a connection is closed whose client acknowledges no data."""
+
+
+class DashboardError(HeadnodError, OSError):
+    """The dashboard cannot be served."""
+
+
+def listen_at(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of a host; port 0 lets the system choose one port for all.
+
+    Raises:
+        DashboardError: None can be opened.
+    """
+    made: list[socket.socket] = []
+    fault: OSError | None = None
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        found, fault = [], error
+    for family, _, _, _, address in found:
+        chosen = made[0].getsockname()[1] if made else port
+        try:
+            made.append(_listen(family, (address[0], chosen, *address[2:])))
+        except OSError as error:
+            fault = error
+    if not made and fault is not None:
+        message = f"cannot listen at {host} port {port}: {fault.strerror} (dashboard.host and dashboard.port choose)"
+        raise DashboardError(message) from None
+    return made
+
+
+def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and address[0] != "::":
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Inherited by every connection on Linux.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT)
+        listening.bind(address)
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address of the page for a browser."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
 
 class PendingConnections:
-    """Connections without a request, the one that has waited longest first."""
+    """Connections without a request, the oldest first."""
 
     def __init__(self) -> None:
-        """None are waiting."""
+        """Start empty."""
         self._networks: dict[TimedConnection, str] = {}
 
     def add(self, connection: TimedConnection, source: str) -> None:
-        """Count a connection; close the oldest one where there are too many now."""
+        """Add a connection; beyond a limit the oldest is closed."""
         self._networks[connection] = source
         if Counter(self._networks.values())[source] > WAITING_OF_ONE:
             next(each for each, other in self._networks.items() if other == source).drop()
@@ -40,53 +95,53 @@ class PendingConnections:
             next(iter(self._networks)).drop()
 
     def discard(self, connection: TimedConnection) -> None:
-        """A connection has sent its request, or is closed."""
+        """Remove a connection that has sent its request or is closed."""
         self._networks.pop(connection, None)
 
 
 class TimedConnection(H11Protocol):
-    """A connection that is closed if its request does not come in time."""
+    """A connection that is closed if its request is not complete in time."""
 
-    def __init__(self, *args: Any, waiting: PendingConnections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        """Take what uvicorn gives."""
+    def __init__(self, *args: Any, pending: PendingConnections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        """Pass on uvicorn's arguments."""
         super().__init__(*args, **more)
-        self._waiting = waiting
+        self._pending = pending
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start the timer of the first request."""
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Take a piece of a request: the time for all of it began with its first piece."""
+        """Process a part of a request; the timer started with its first part."""
         if not self._busy:
-            self._wait()
+            self._start_timer()
         super().data_received(data)
         if self._busy:
-            self._stop_waiting()
+            self._stop_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self._stop_waiting()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
     def drop(self) -> None:
-        """Close it without an answer."""
-        self._stop_waiting()
+        """Close the connection without an answer."""
+        self._stop_timer()
         self.transport.abort()
 
     @property
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _wait(self) -> None:
+    def _start_timer(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(PATIENCE, self.drop)
-            self._waiting.add(self, network(self.client[0]) if self.client else "")
+            self._timer = self.loop.call_later(REQUEST_SECONDS, self.drop)
+            self._pending.add(self, network(self.client[0]) if self.client else "")
 
-    def _stop_waiting(self) -> None:
-        self._waiting.discard(self)
+    def _stop_timer(self) -> None:
+        self._pending.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,9 +1,8 @@
-"""The stream: what every browser is told, as server-sent events.
+"""Server-sent events for browsers: the state of the fleet, and then its changes.
 
-Alone because it is the one place where a slow browser meets a fast fleet:
-changes are gathered and told at most four times a second, once encoded for
-everybody, and a browser that does not keep up is let go; it comes back by
-itself and begins anew. The form is the event stream of the HTML standard.
+Changes are collected and sent at most four times a second, encoded once for all
+browsers. A browser that does not keep up is disconnected; it reconnects by itself and
+starts with the whole state. Format: the event stream of the HTML standard.
 """
 
 from __future__ import annotations
@@ -12,133 +11,131 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
 import msgspec
 
 from headnod.dashboard.fleet import Fleet
 
 BROWSERS = 32
-"""Browsers that are told at most."""
+"""Limit of connected browsers."""
 
 TICK = 0.25
-"""Seconds between two looks at what changed."""
+"""Seconds between two events with changes."""
 
-_BEHIND = 64
-"""Events that may wait for one browser, 16 s at the least."""
+_LARGEST_BACKLOG = 64
+"""Events that may wait for one browser, at least 16 s."""
 
 _HEARTBEAT = 15.0
 _RETRY = 2000
 _BATCH = 20
 
-Link = Callable[[], str]
-"""Why the broker is not there; empty if it is."""
-
 
 class Subscriber:
-    """One page that is open somewhere."""
+    """The events of one browser."""
 
     def __init__(self, beginning: Iterator[bytes]) -> None:
-        """Begin with what it must know before anything else."""
+        """Send these events first."""
         self._beginning = beginning
         self._waiting: deque[bytes] = deque()
-        self._bell = asyncio.Event()
+        self._available = asyncio.Event()
         self.gone = asyncio.Event()
-        """Set when it is told no more."""
+        """Set when no more events follow."""
 
-    def tell(self, event: bytes) -> None:
-        """Let it know, or let it go if it is too far behind."""
-        if len(self._waiting) >= _BEHIND:
+    def send(self, event: bytes) -> None:
+        """Queue an event; disconnect the browser if too many wait."""
+        if len(self._waiting) >= _LARGEST_BACKLOG:
             self.gone.set()
         self._waiting.append(event)
-        self._bell.set()
+        self._available.set()
 
-    def leave(self) -> None:
-        """Tell it no more; it comes back by itself if its page is still open."""
+    def disconnect(self) -> None:
+        """Send no more events; an open page reconnects by itself."""
         self.gone.set()
-        self._bell.set()
+        self._available.set()
 
     async def events(self) -> AsyncIterator[bytes]:
-        """What it is told, with a sign of life where there is nothing to tell."""
+        """The events, with a comment every 15 s that there is none."""
         for event in self._beginning:
             yield event
         while not self.gone.is_set():
             if not self._waiting:
-                self._bell.clear()
+                self._available.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), _HEARTBEAT)
+                    await asyncio.wait_for(self._available.wait(), _HEARTBEAT)
             if not self.gone.is_set():
                 yield self._waiting.popleft() if self._waiting else b":\n\n"
 
 
 class EventStream:
-    """Tells every browser what changed in the fleet."""
+    """Sends changes of the fleet to all browsers."""
 
-    def __init__(self, fleet: Fleet, link: Link, *, now: Callable[[], float]) -> None:
-        """Tell nobody yet."""
-        self._fleet, self._link, self._now = fleet, link, now
-        self._browsers: set[Subscriber] = set()
-        self._reason, self._steps = link(), fleet.steps
+    def __init__(self, fleet: Fleet, broker_error: Callable[[], str], *, now: Callable[[], float]) -> None:
+        """Start without browsers.
+
+        Args:
+            fleet: All listeners.
+            broker_error: Why the broker is not connected; empty if it is.
+            now: The wall clock, in seconds since 1970.
+        """
+        self._fleet, self._broker_error, self._now = fleet, broker_error, now
+        self._subscribers: set[Subscriber] = set()
+        self._reason, self._steps = broker_error(), fleet.steps
 
     @contextlib.contextmanager
-    def browser(self) -> Iterator[Subscriber | None]:
-        """A browser that is told everything while the context lasts; None if there are too many."""
-        if len(self._browsers) >= BROWSERS:
+    def subscriber(self) -> Iterator[Subscriber | None]:
+        """Subscribes a browser until the context ends; None if there are too many."""
+        if len(self._subscribers) >= BROWSERS:
             yield None
             return
-        browser = Subscriber(self._beginning())
-        self._browsers.add(browser)
+        subscriber = Subscriber(self._beginning())
+        self._subscribers.add(subscriber)
         try:
-            yield browser
+            yield subscriber
         finally:
-            self._browsers.discard(browser)
+            self._subscribers.discard(subscriber)
 
     def close(self) -> None:
-        """Let every browser go."""
-        for browser in self._browsers:
-            browser.leave()
+        """Disconnect all browsers."""
+        for subscriber in self._subscribers:
+            subscriber.disconnect()
 
     async def run(self) -> None:
-        """Tell what changed, until cancelled."""
+        """Send changes until cancelled."""
         while True:
             await asyncio.sleep(TICK)
             self.tick()
 
     def tick(self) -> None:
-        """Tell what changed since the last time."""
-        news = list(self._news())
+        """Send what changed since the last call."""
+        events = list(self._changes())
         if self._fleet.steps != self._steps:
-            # A page compares times with the clock that it was told at its beginning: let it begin again.
+            # A page compares times with the clock of its first event, so it must start again.
             self._steps = self._fleet.steps
             self.close()
             return
-        for event in news:
-            for browser in self._browsers:
-                browser.tell(event)
+        for event in events:
+            for subscriber in self._subscribers:
+                subscriber.send(event)
 
-    def _news(self) -> Iterator[bytes]:
-        if (reason := self._link()) != self._reason:
+    def _changes(self) -> Iterator[bytes]:
+        if (reason := self._broker_error()) != self._reason:
             self._reason = reason
             yield _event("link", {"reason": reason})
         changed, gone = self._fleet.changes()
-        for some in _in_batches(changed):
-            yield _event("changes", some)
+        for first in range(0, len(changed), _BATCH):
+            yield _event("changes", changed[first : first + _BATCH])
         if gone:
             yield _event("gone", gone)
 
     def _beginning(self) -> Iterator[bytes]:
         yield f"retry: {_RETRY}\n\n".encode()
-        yield _event("hello", {"now": int(self._now()), "began": self._fleet.began, "reason": self._link()})
-        for some in self._fleet.told(_BATCH):
-            yield _event("listeners", some)
+        hello = {"now": int(self._now()), "began": self._fleet.began, "reason": self._broker_error()}
+        yield _event("hello", hello)
+        for listeners in self._fleet.snapshot(_BATCH):
+            yield _event("listeners", listeners)
         yield _event("ready", {})
 
 
-def _in_batches(told: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    for first in range(0, len(told), _BATCH):
-        yield told[first : first + _BATCH]
-
-
-def _event(name: str, told: object) -> bytes:
-    # JSON has no raw line feed, so one data line holds it.
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(told))
+def _event(name: str, data: object) -> bytes:
+    # JSON has no raw line feed, so that one data line is enough.
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))

@@ -1,8 +1,7 @@
-"""Memory: what the dashboard knows of one listener.
+"""The state of one listener: latest estimate, timeline, songs of today, health and info.
 
-Alone because it decides what a payload means: which estimate is the latest,
-what came late, which songs are today's. It is bounded whatever comes, and is
-told to browsers part by part, so that only what changed is sent.
+It is bounded for any input, and is sent to browsers part by part, so that only
+changed parts are sent.
 """
 
 from __future__ import annotations
@@ -28,42 +27,39 @@ from headnod.mqtt.payloads import SCORE, score_keys
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
 
-PARTS = ("status", "labels", "now", "ribbon", "songs", "health", "info")
-"""What is told of a listener, each for itself."""
+PARTS = ("status", "labels", "now", "timeline", "songs", "health", "info")
+"""Parts of the state, which are sent separately."""
 
 _UNKNOWN = 1
 _SLACK = 10
-_REMEMBERED = 64
+_SONG_IDS = 64
 
 
 class ListenerState:
-    """One listener: what it hears, what it heard, how it fares.
-
-    Genres are told as places in `labels`, which only grows: 0 is silence, 1 unknown.
-    """
+    """One listener. Genres are indices into `labels`, which only grows: 0 is silence, 1 unknown."""
 
     def __init__(self, node: str) -> None:
-        """Know its name alone."""
+        """Start without any payload."""
         self.node = node
-        self.heard = 0
-        """When anything was last heard of it, in whole seconds since 1970."""
+        self.updated = 0
+        """Time of the last message, in whole seconds since 1970."""
         self.online: bool | None = None
-        """Whether it is there; None before it said so."""
+        """Its status; None before the first."""
         self.changed = set(PARTS)
-        """Parts that changed since somebody took them."""
+        """Parts that changed and were not sent yet."""
         self._labels = [SILENCE, UNKNOWN]
         self._order: list[int] = []
-        self._ribbon = Timeline()
+        self._timeline = Timeline()
         self._status: dict[str, Any] = {"online": None, "since": None}
         self._now: dict[str, Any] | None = None
         self._time_unix = 0.0
         self._songs: dict[int, list[int]] = {}
-        self._song_ids: deque[str] = deque(maxlen=_REMEMBERED)
+        self._song_ids: deque[str] = deque(maxlen=_SONG_IDS)
         self._health, self._health_at = HealthFields(), 0
         self._info = InfoFields()
 
     def status(self, *, online: bool, now: int, retained: bool) -> None:
-        """It came or went; a retained word does not say when."""
+        """Apply a status; the time of a retained one is unknown."""
         if online == self.online:
             return
         self.online = online
@@ -72,103 +68,103 @@ class ListenerState:
 
     def estimate(
         self,
-        reading: EstimateFields,
+        fields: EstimateFields,
         scores: dict[str, float],
         tags: Sequence[str] = (),
         *,
         now: int,
         retained: bool,
     ) -> None:
-        """It heard something: now, or, retained or replayed, at a time of its own clock."""
-        late = retained or reading.replayed
-        if reading.time_unix == self._time_unix:
-            # The same estimate comes as `estimate` and as `state`.
+        """Apply an estimate: of the present or, if retained or replayed, of a time of the listener's clock."""
+        late = retained or fields.replayed
+        if fields.time_unix == self._time_unix:
+            # The same estimate is published as `estimate` and as `state`.
             return
-        when = min(int(reading.time_unix), now) if late else now
-        genre = self._label(reading.genre)
+        when = min(int(fields.time_unix), now) if late else now
+        genre = self._label(fields.genre)
         every = math.ceil(self._info.every_s)
-        whole = self._ribbon.hear(when - every, when, genre, slack=max(_SLACK, 3 * every))
-        self._ribbon.forget(now)
+        whole = self._timeline.add(when - every, when, genre, slack=max(_SLACK, 3 * every))
+        self._timeline.prune(now)
         if whole:
-            self.changed.add("ribbon")
+            self.changed.add("timeline")
         if self._now is None or not late or when >= self._now["heard"]:
-            self._time_unix = reading.time_unix
-            self._present(reading, scores, tags, genre, when)
+            self._time_unix = fields.time_unix
+            self._set_current(fields, scores, tags, genre, when)
 
-    def song(self, reading: SongFields) -> None:
-        """One of today's songs ended."""
-        identity = reading.id[:160]
+    def song(self, fields: SongFields) -> None:
+        """Count a song of today, once."""
+        identity = fields.id[:160]
         if identity in self._song_ids:
             return
         self._song_ids.append(identity)
-        told = self._songs.setdefault(self._label(reading.genre), [0, 0])
-        told[0] += 1
-        told[1] += min(round(reading.duration_s), 86_400)
+        sums = self._songs.setdefault(self._label(fields.genre), [0, 0])
+        sums[0] += 1
+        sums[1] += min(round(fields.duration_s), 86_400)
         self.changed.add("songs")
 
-    def tomorrow(self) -> None:
-        """Forget yesterday's songs."""
+    def clear_songs(self) -> None:
+        """Remove the songs: a new day begins."""
         if self._songs:
             self._songs = {}
             self.changed.add("songs")
 
-    def health(self, reading: HealthFields, *, now: int) -> None:
-        """It said how it fares."""
-        self._health, self._health_at = reading, now
+    def health(self, fields: HealthFields, *, now: int) -> None:
+        """Apply a health report."""
+        self._health, self._health_at = fields, now
         self.changed.add("health")
 
-    def info(self, reading: InfoFields) -> None:
-        """It said what it is."""
-        if reading.labels != self._info.labels:
-            # Colours are those of all labels together, so that old ones may change too.
+    def info(self, fields: InfoFields) -> None:
+        """Apply the description of the listener."""
+        if fields.labels != self._info.labels:
+            # Colours depend on all labels together, so those of earlier labels may change too.
             self.changed.add("labels")
-        self._info = reading
-        for label in reading.labels[:LABELS]:
+        self._info = fields
+        for label in fields.labels[:LABELS]:
             self._label(label)
         self.changed.add("info")
 
-    def forget(self, now: int) -> None:
-        """Let the ribbon's old end go."""
-        self._ribbon.forget(now)
+    def prune(self, now: int) -> None:
+        """Remove the old end of the timeline."""
+        self._timeline.prune(now)
 
-    def move(self, step: int) -> None:
-        """Move every time by so many seconds: the clock that they are told by was set."""
-        self.heard += step
-        self._ribbon.move(step)
+    def shift(self, step: int) -> None:
+        """Move all times by a number of seconds, because the wall clock was set."""
+        self.updated += step
+        self._timeline.shift(step)
         if self._status["since"] is not None:
             self._status["since"] += step
         if self._now is not None:
             self._now = {**self._now, "heard": self._now["heard"] + step, "since": self._now["since"] + step}
         self._health_at += step if self._health_at else 0
-        self.changed |= {"status", "now", "ribbon", "health"}
+        self.changed |= {"status", "now", "timeline", "health"}
 
-    def told(self, parts: Iterable[str] = PARTS) -> dict[str, Any]:
-        """The parts asked for, as builtins."""
-        return {"node": self.node} | {part: self._told(part) for part in PARTS if part in parts}
+    def snapshot(self, parts: Iterable[str] = PARTS) -> dict[str, Any]:
+        """Some parts of the state, as builtins."""
+        return {"node": self.node} | {part: self._part(part) for part in PARTS if part in parts}
 
-    def _told(self, part: str) -> object:
-        told: object
+    def _part(self, part: str) -> object:
+        value: object
         match part:
             case "status":
-                told = self._status
+                value = self._status
             case "labels":
                 chosen = colours(map(name, self._info.labels), self._labels)
                 names = [[label, hexadecimal(chosen[label])] for label in self._labels]
-                told = {"names": names, "order": self._order}
+                value = {"names": names, "order": self._order}
             case "now":
-                told = self._now
-            case "ribbon":
-                told = self._ribbon.runs()
+                value = self._now
+            case "timeline":
+                value = self._timeline.runs()
             case "songs":
-                told = sorted(([genre, *sums] for genre, sums in self._songs.items()), key=lambda song: -song[1])
+                value = sorted(([genre, *sums] for genre, sums in self._songs.items()), key=lambda song: -song[1])
             case "health":
-                told = {"at": self._health_at} | self._clean(self._health)
+                value = {"at": self._health_at} | _visible_fields(self._health)
             case _:
-                told = self._clean(self._info)
-        return told
+                value = _visible_fields(self._info)
+        return value
 
-    def _present(
-        self, reading: EstimateFields, scores: dict[str, float], tags: Sequence[str], genre: int, when: int
+    def _set_current(
+        self, fields: EstimateFields, scores: dict[str, float], tags: Sequence[str], genre: int, when: int
     ) -> None:
         labels = self._info.labels[:LABELS]
         known = dict(zip(score_keys(labels), labels, strict=True))
@@ -178,14 +174,14 @@ class ListenerState:
             self.changed.add("labels")
         self._now = {
             "genre": genre,
-            "confidence": round(reading.confidence, 3),
+            "confidence": round(fields.confidence, 3),
             "bars": [round(1000 * score) for score in scores.values()],
-            "level": round(reading.level_dbfs, 1),
-            "state": name(reading.state),
-            "held_by": name(reading.held_by),
+            "level": round(fields.level_dbfs, 1),
+            "state": name(fields.state),
+            "held_by": name(fields.held_by),
             "tags": list(tags),
             "heard": when,
-            "since": self._ribbon.since if self._ribbon.since is not None else when,
+            "since": self._timeline.since if self._timeline.since is not None else when,
         }
         self.changed.add("now")
 
@@ -198,7 +194,7 @@ class ListenerState:
             self.changed.add("labels")
         return self._labels.index(label)
 
-    @staticmethod
-    def _clean(reading: msgspec.Struct) -> dict[str, Any]:
-        told = msgspec.to_builtins(reading)
-        return {key: line(value) if isinstance(value, str) else value for key, value in told.items() if key != "labels"}
+
+def _visible_fields(fields: msgspec.Struct) -> dict[str, Any]:
+    values = msgspec.to_builtins(fields)
+    return {key: line(value) if isinstance(value, str) else value for key, value in values.items() if key != "labels"}

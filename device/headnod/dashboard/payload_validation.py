@@ -1,8 +1,6 @@
-"""Reading: a payload from the broker as values that cannot hurt.
+"""Validation of payloads from the broker: sizes, depths, types, ranges and characters are checked here only.
 
-Alone because everything that comes is hostile until it was here: sizes,
-depths, types, ranges and letters are bounded in this file and nowhere after it.
-What a payload says too much is left alone, and what it lacks has a default.
+Unknown fields are ignored; missing ones have defaults.
 """
 
 from __future__ import annotations
@@ -20,31 +18,30 @@ from headnod.inference.manifest import LONGEST, label_fault
 from headnod.mqtt.payloads import SCORE
 
 LARGEST = 16_384
-"""Bytes of a payload; a longer one is not read."""
+"""Bytes of the largest payload that is parsed."""
 
 LABELS = 64
-"""Labels that are shown of one listener."""
+"""Limit of the labels of one listener."""
 
 TAGS = 5
-"""Tags that are shown of one listener."""
+"""Limit of the tags of one listener."""
 
-_LETTERS = 200
-"""Characters of a line for a person."""
+_LONGEST_LINE = 200
 
 _KEY = re.compile(rf"{SCORE}[a-z0-9_]{{1,80}}")
-"""Keys of scores, see `headnod.mqtt.payloads.score_keys`."""
+"""Keys of scores: see `headnod.mqtt.payloads.score_keys`."""
 
-# Marks and joiners belong to words; controls, unassigned code points and what turns the direction of text do not.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Controls, unassigned code points and characters that change the direction of text; marks and joiners are kept.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0, le=4e9)]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
-Reading = TypeVar("Reading", bound=msgspec.Struct)
+Fields = TypeVar("Fields", bound=msgspec.Struct)
 
 
 class EstimateFields(msgspec.Struct, frozen=True):
-    """What the dashboard takes from an estimate."""
+    """The fields of an estimate that are used."""
 
     time_unix: Seconds
     genre: str
@@ -57,7 +54,7 @@ class EstimateFields(msgspec.Struct, frozen=True):
 
 
 class SongFields(msgspec.Struct, frozen=True):
-    """What the dashboard takes from a song."""
+    """The fields of a song that are used."""
 
     id: str
     end: Annotated[datetime, Meta(tz=True)]
@@ -68,7 +65,7 @@ class SongFields(msgspec.Struct, frozen=True):
 
 
 class InfoFields(msgspec.Struct, frozen=True):
-    """What the dashboard takes from what a listener is."""
+    """The fields of `info` that are used."""
 
     labels: tuple[str, ...] = ()
     every_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 3.0
@@ -80,7 +77,7 @@ class InfoFields(msgspec.Struct, frozen=True):
 
 
 class HealthFields(msgspec.Struct, frozen=True):
-    """What the dashboard takes from how a listener fares."""
+    """The fields of `health` that are used."""
 
     state: str = ""
     message: str = ""
@@ -95,21 +92,21 @@ class HealthFields(msgspec.Struct, frozen=True):
     clock: str = ""
 
 
-def read(payload: bytes, kind: type[Reading]) -> tuple[Reading, dict[str, Any]] | None:
-    """A payload as a struct and as everything else that it says, or None if it is no such thing."""
+def parse(payload: bytes, kind: type[Fields]) -> tuple[Fields, dict[str, Any]] | None:
+    """A payload as a struct and as all its fields; None if it is invalid."""
     if len(payload) > LARGEST:
         return None
     try:
-        told = msgspec.json.decode(payload, type=dict[str, Any])
-        return msgspec.convert(told, kind), told
+        fields = msgspec.json.decode(payload, type=dict[str, Any])
+        return msgspec.convert(fields, kind), fields
     except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
         return None
 
 
-def scores(told: dict[str, Any]) -> dict[str, float]:
-    """The scores among the fields of a payload, by their keys; at most `LABELS` of them."""
+def scores(fields: dict[str, Any]) -> dict[str, float]:
+    """The first `LABELS` scores of a payload, by key."""
     found: dict[str, float] = {}
-    for key, value in told.items():
+    for key, value in fields.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and math.isfinite(value) and 0 <= value <= 1 and _KEY.fullmatch(key):
             found[key] = float(value)
@@ -118,23 +115,23 @@ def scores(told: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def tags(told: dict[str, Any]) -> list[str]:
-    """Names of the tags among the fields of a payload, as they can be shown; at most `TAGS` of them."""
-    found = told.get("tags")
+def tags(fields: dict[str, Any]) -> list[str]:
+    """Names of the first `TAGS` tags of a payload, without invisible characters."""
+    found = fields.get("tags")
     names = [_visible(text, LONGEST) for text in found] if isinstance(found, dict) and len(found) <= LABELS else []
     return [each for each in names if each][:TAGS]
 
 
 def name(text: str) -> str:
-    """A label as it is, or what is visible of a text that is none."""
+    """A valid label unchanged; of any other text the visible characters."""
     return text if label_fault(text) is None else _visible(text, LONGEST) or "?"
 
 
 def line(text: str) -> str:
-    """One line for a person, of visible letters."""
-    return _visible(text, _LETTERS)
+    """The visible characters of a text, on one line."""
+    return _visible(text, _LONGEST_LINE)
 
 
 def _visible(text: str, longest: int) -> str:
-    seen = "".join(letter for letter in text[: 4 * longest] if unicodedata.category(letter) not in _UNSEEN)
-    return " ".join(seen.split())[:longest]
+    visible = "".join(letter for letter in text[: 4 * longest] if unicodedata.category(letter) not in _INVISIBLE)
+    return " ".join(visible.split())[:longest]

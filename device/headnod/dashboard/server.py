@@ -1,7 +1,6 @@
-"""The server: the page and its stream over HTTP.
+"""The page and its event stream over HTTP, with Starlette and uvicorn.
 
-The only file that knows Starlette and uvicorn. Every answer, an error too,
-carries the headers that keep a browser from doing anything but show the page.
+Every response, including errors, has headers that restrict the browser to showing the page.
 """
 
 from __future__ import annotations
@@ -30,10 +29,9 @@ except ImportError as error:
     message = f"the dashboard needs {error.name}: {how_to_install('dashboard')}"
     raise MissingExtraError(message) from None
 
-from headnod.dashboard.auth import WHILE, Authenticator, AuthResult
-from headnod.dashboard.connections import PendingConnections, TimedConnection
+from headnod.dashboard.auth import WINDOW_SECONDS, Authenticator, AuthResult
+from headnod.dashboard.connections import DashboardError, PendingConnections, TimedConnection
 from headnod.dashboard.event_stream import EventStream, Subscriber
-from headnod.dashboard.server_address import DashboardError
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""What every answer carries."""
+"""Headers of every response."""
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -61,40 +59,40 @@ _TYPES = {
 _REFUSALS = {
     AuthResult.NO_PASSWORD: ("A password is needed.", {"WWW-Authenticate": 'Basic realm="headnod", charset="UTF-8"'}),
     AuthResult.WRONG_HOST: ("Without a password this page is for this machine alone: open http://localhost.", {}),
-    AuthResult.TOO_MANY: ("Too many wrong passwords.", {"Retry-After": str(round(WHILE))}),
+    AuthResult.TOO_MANY: ("Too many wrong passwords.", {"Retry-After": str(round(WINDOW_SECONDS))}),
 }
 
 _CONNECTIONS = 128
-_FAREWELL = 1
+_CLOSE_SECONDS = 1
 
 
-def serve(stream: EventStream, access: Authenticator, listening: list[socket.socket]) -> None:
-    """Serve the page until told to end.
+def serve(stream: EventStream, authenticator: Authenticator, listening: list[socket.socket]) -> None:
+    """Serve the page until a signal.
 
     Args:
-        stream: What browsers are told.
-        access: Who may look.
-        listening: Where, already bound.
+        stream: Events for browsers.
+        authenticator: Checks requests.
+        listening: Listening sockets.
 
     Raises:
-        DashboardError: The stream broke.
+        DashboardError: The event stream failed.
     """
-    _Server(stream, access).run(sockets=listening)
+    _Server(stream, authenticator).run(sockets=listening)
 
 
 class _Server(uvicorn.Server):
-    """Lets its browsers go when it is told to end, and ends when the stream breaks."""
+    """Disconnects browsers at the end, and ends when the event stream fails."""
 
-    def __init__(self, stream: EventStream, access: Authenticator) -> None:
+    def __init__(self, stream: EventStream, authenticator: Authenticator) -> None:
         self._stream = stream
-        self._broken = False
+        self._failed = False
         routes = [Route("/events", _Events(stream), methods=["GET"])]
         routes += [Route(path, page, methods=["GET"]) for path, page in _pages().items()]
-        app = _Guard(Starlette(routes=routes, lifespan=self._streaming), access)
+        app = _Guard(Starlette(routes=routes, lifespan=self._streaming), authenticator)
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http=partial(TimedConnection, waiting=PendingConnections()),  # type: ignore[arg-type]
+            http=partial(TimedConnection, pending=PendingConnections()),  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             log_level="warning",
@@ -102,14 +100,14 @@ class _Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=_FAREWELL,
+            timeout_graceful_shutdown=_CLOSE_SECONDS,
         )
         super().__init__(config)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         super().run(sockets)
-        if self._broken:
-            message = "the dashboard's stream broke: the log says where"
+        if self._failed:
+            message = "the event stream of the dashboard failed (see the traceback in the log)"
             raise DashboardError(message)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -124,14 +122,14 @@ class _Server(uvicorn.Server):
         running.cancel()
 
     def _ended(self, running: asyncio.Task[None]) -> None:
-        # A page that is served and never changes looks alive and is not.
+        # Otherwise the page would be served and never change.
         if not running.cancelled() and (error := running.exception()) is not None:
-            _log.error("the dashboard's stream broke", exc_info=error)
-            self._broken = self.should_exit = True
+            _log.error("the event stream of the dashboard failed", exc_info=error)
+            self._failed = self.should_exit = True
 
 
 class _Page:
-    """One static file, held in memory."""
+    """One static file in memory."""
 
     def __init__(self, content: bytes, kind: str) -> None:
         self._content = content
@@ -145,27 +143,27 @@ class _Page:
 
 
 class _Events:
-    """The event stream of one browser after the other."""
+    """The endpoint of the event stream."""
 
     def __init__(self, stream: EventStream) -> None:
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._stream.browser() as browser:
-            if browser is None:
+        with self._stream.subscriber() as subscriber:
+            if subscriber is None:
                 refusal = PlainTextResponse("Too many pages are open.", 503, {"Retry-After": "10"})
                 await refusal(scope, receive, send)
             else:
-                await self._attend(browser, receive, send)
+                await self._serve(subscriber, receive, send)
 
     @staticmethod
-    async def _attend(browser: Subscriber, receive: Receive, send: Send) -> None:
+    async def _serve(subscriber: Subscriber, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-        # A proxy in front of us must not gather what is told live.
+        # A proxy must not buffer events.
         headers.append((b"x-accel-buffering", b"no"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        tasks = [asyncio.create_task(_tell(browser, send)), asyncio.create_task(_leaves(receive))]
-        tasks.append(asyncio.create_task(_let_go(browser)))
+        endings = (_send_events(subscriber, send), _disconnected(receive), _wait(subscriber.gone))
+        tasks = [asyncio.create_task(each) for each in endings]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -173,28 +171,28 @@ class _Events:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _FAREWELL)
+            await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _CLOSE_SECONDS)
 
 
-async def _tell(browser: Subscriber, send: Send) -> None:
-    async for event in browser.events():
+async def _send_events(subscriber: Subscriber, send: Send) -> None:
+    async for event in subscriber.events():
         await send({"type": "http.response.body", "body": event, "more_body": True})
 
 
-async def _leaves(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _let_go(browser: Subscriber) -> None:
-    await browser.gone.wait()
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 class _Guard:
-    """Lets in whom access lets in, and gives every answer its headers."""
+    """Checks every request, and adds the headers to every response."""
 
-    def __init__(self, app: ASGIApp, access: Authenticator) -> None:
-        self._app, self._access = app, access
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self._app, self._authenticator = app, authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -206,22 +204,22 @@ class _Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        verdict = self._judge(scope)
-        app = self._app if verdict is AuthResult.ALLOWED else _refusal(verdict)
+        result = self._check(scope)
+        app = self._app if result is AuthResult.ALLOWED else _refusal(result)
         await app(scope, receive, send_guarded)
 
-    def _judge(self, scope: Scope) -> AuthResult:
+    def _check(self, scope: Scope) -> AuthResult:
         headers = Headers(scope=scope)
-        return self._access.authorize(
+        return self._authenticator.authorize(
             host=headers.get("host", ""),
             authorization=headers.get("authorization", ""),
             address=(scope.get("client") or ("",))[0],
         )
 
 
-def _refusal(verdict: AuthResult) -> ASGIApp:
-    text, headers = _REFUSALS[verdict]
-    return PlainTextResponse(text, verdict.value, headers)
+def _refusal(result: AuthResult) -> ASGIApp:
+    text, headers = _REFUSALS[result]
+    return PlainTextResponse(text, result.value, headers)
 
 
 def _pages() -> dict[str, _Page]:

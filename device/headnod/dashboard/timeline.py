@@ -1,7 +1,7 @@
-"""The ribbon: what one listener heard in the last hours, as runs of one genre.
+"""The timeline of one listener: runs of one genre in the last hours.
 
-Alone because its arithmetic is: estimates come late, twice and out of order
-when a broker returns, and memory must stay bounded whatever comes.
+Estimates arrive late, twice and out of order when a broker returns, and memory is
+bounded in every case.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ from array import array
 from bisect import bisect_right
 
 HOURS = 6
-"""How far back a ribbon reaches."""
+"""Hours that a timeline covers."""
 
 RUNS = 512
-"""Runs that one ribbon has at most: over it, the shortest is swallowed by the one before."""
+"""Limit of runs: beyond it the shortest is merged into the one before."""
 
 SPAN = HOURS * 3600
-"""The same in seconds."""
+"""`HOURS` in seconds."""
 
 
 class Timeline:
-    """Runs of one genre in the order of time; they never overlap.
+    """Runs of one genre in the order of time, without overlap.
 
-    Times are whole seconds since 1970, genres are numbers that the owner gave.
-    A run takes 17 bytes.
+    Times are whole seconds since 1970, genres are numbers of the caller. A run takes 17 bytes.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing heard."""
+        """A timeline without runs."""
         self._starts, self._ends, self._genres = array("q"), array("q"), array("B")
 
     def __len__(self) -> int:
@@ -35,17 +34,17 @@ class Timeline:
 
     @property
     def since(self) -> int | None:
-        """When the latest run began, or None if nothing was heard."""
+        """Beginning of the latest run; None without runs."""
         return self._starts[-1] if self._starts else None
 
-    def hear(self, start: int, end: int, genre: int, *, slack: int = 0) -> bool:
-        """Remember that a genre was heard from start to end; what is known already stays.
+    def add(self, start: int, end: int, genre: int, *, slack: int = 0) -> bool:
+        """Add a genre from start to end, where there is no run yet.
 
         Args:
-            start: Its first second.
-            end: The second after its last.
+            start: First second.
+            end: Second after the last.
             genre: A number in 0-255.
-            slack: A hole of so many seconds does not part two runs of one genre.
+            slack: Largest gap in seconds within a run.
 
         Returns:
             Whether anything but the latest run changed.
@@ -66,19 +65,19 @@ class Timeline:
             self._ends.insert(place, end)
             self._genres.insert(place, genre)
         self._join(place, slack)
-        swallowed = len(self) > RUNS
-        if swallowed:
-            self._swallow()
-        return swallowed or not latest
+        full = len(self) > RUNS
+        if full:
+            self._merge_shortest()
+        return full or not latest
 
-    def forget(self, now: int) -> None:
-        """Forget what is older than the ribbon, and what a clock that was set back left in the future."""
+    def prune(self, now: int) -> None:
+        """Remove what is older than `HOURS`, and what a clock that was set back left in the future."""
         old = bisect_right(self._ends, now - SPAN)
         self._cut(0, old)
         self._cut(bisect_right(self._starts, now + 60), len(self))
 
-    def move(self, step: int) -> None:
-        """Move every run by so many seconds."""
+    def shift(self, step: int) -> None:
+        """Move every run by a number of seconds."""
         for column in (self._starts, self._ends):
             for place, moment in enumerate(column):
                 column[place] = moment + step
@@ -88,11 +87,11 @@ class Timeline:
 
         The first number of all is a time.
         """
-        told, before = [], 0
+        numbers, before = [], 0
         for start, end, genre in zip(self._starts, self._ends, self._genres, strict=True):
-            told += [start - before, end - start, genre]
+            numbers += [start - before, end - start, genre]
             before = end
-        return told
+        return numbers
 
     def _join(self, place: int, slack: int) -> None:
         after = place + 1
@@ -102,8 +101,8 @@ class Timeline:
             self._ends[place] = self._ends[after]
             self._cut(after, after + 1)
 
-    def _swallow(self) -> None:
-        # The first has none before it, and the latest may still grow.
+    def _merge_shortest(self) -> None:
+        # Not the first, which has none before it, nor the latest, which may still grow.
         inner = range(1, len(self) - 1)
         shortest = min(inner, key=lambda place: self._ends[place] - self._starts[place])
         if self._starts[shortest] == self._ends[shortest - 1]:

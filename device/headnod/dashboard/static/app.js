@@ -1,4 +1,4 @@
-// The page: what the stream tells goes to the board, and what a person asks for too.
+// The page: passes events of the stream and of the user to the board.
 
 import { Board } from "./board.js";
 import { open } from "./stream.js";
@@ -6,12 +6,12 @@ import { at, count } from "./words.js";
 
 const find = (id) => document.getElementById(id);
 
-/** The dashboard's clock, whatever this machine's own says. */
+/** The dashboard's clock, from its difference to the clock of this machine. */
 const clock = { skew: 0, stale: false, now: () => Date.now() / 1000 + clock.skew };
 const board = new Board(find("listeners"), clock);
 const filter = find("filter");
 
-const LOST = "The dashboard does not answer; this page tries again by itself, and what it shows is old.";
+const LOST = "The dashboard does not answer; the page is out of date. It reconnects by itself.";
 const SUMMARY_EVERY = 10_000;
 const REFRESH_EVERY = 15_000;
 
@@ -23,27 +23,27 @@ open({
   hello({ now, began, reason }) {
     clock.skew = now - Date.now() / 1000;
     known = new Set();
-    find("began").textContent = `Heard since ${at(began, now)}: what was before is not on this page.`;
+    find("began").textContent = `The dashboard was started ${at(began, now)}; earlier estimates are not shown.`;
     broker = reason;
     trouble();
   },
-  listeners(told) {
-    for (const one of told) {
-      known.add(one.node);
-      board.tell(one);
+  listeners(states) {
+    for (const state of states) {
+      known.add(state.node);
+      board.update(state);
     }
   },
   ready() {
-    for (const { node } of board.listeners) if (!known.has(node)) board.forget(node);
+    for (const { node } of board.listeners) if (!known.has(node)) board.remove(node);
     ready = true;
     summarise();
   },
-  changes(told) {
-    for (const one of told) board.tell(one);
-    if (told.some((one) => "status" in one)) summarise();
+  changes(states) {
+    for (const state of states) board.update(state);
+    if (states.some((state) => "status" in state)) summarise();
   },
   gone(nodes) {
-    for (const node of nodes) board.forget(node);
+    for (const node of nodes) board.remove(node);
     summarise();
   },
   link({ reason }) {
@@ -55,15 +55,15 @@ open({
   },
 });
 
-function trouble(words = broker && `No broker: ${broker}. What the page shows is old.`) {
+function trouble(message = broker && `No broker: ${broker}. The page is out of date.`) {
   const place = find("trouble");
-  if (clock.stale !== Boolean(words)) {
-    clock.stale = Boolean(words);
+  if (clock.stale !== Boolean(message)) {
+    clock.stale = Boolean(message);
     board.redraw();
     if (ready) summarise();
   }
-  place.hidden = !words;
-  if (place.textContent !== words) place.textContent = words;
+  place.hidden = !message;
+  if (place.textContent !== message) place.textContent = message;
 }
 
 function summarise() {
@@ -71,13 +71,13 @@ function summarise() {
   const playing = listeners.filter((one) => one.playing).length;
   const offline = listeners.filter((one) => one.offline).length;
   const music = clock.stale ? "what plays now is unknown" : `${count(playing, "hears", "hear")} music`;
-  const words = [count(listeners.length, "listener"), listeners.length && music, offline && `${offline} offline`];
-  const summary = words.filter(Boolean).join(" · ");
-  // A screen reader says it aloud, so it is written only when it differs.
+  const parts = [count(listeners.length, "listener"), listeners.length && music, offline && `${offline} offline`];
+  const summary = parts.filter(Boolean).join(" · ");
+  // Written only when it differs, because a screen reader reads every change.
   if (find("summary").textContent !== summary) find("summary").textContent = summary;
   const empty = find("empty");
   empty.hidden = !ready || listeners.length > 0;
-  empty.textContent = "No listener was heard of yet. One that runs with this broker shows up here by itself.";
+  empty.textContent = "No listener has published yet. A listener that uses this broker appears here by itself.";
 }
 
 filter.addEventListener("input", () => board.filter(filter.value));

@@ -1,10 +1,10 @@
-// The board: all cards, in order, filtered, and drawn a little at a time.
+// The board: all cards, sorted, filtered, and drawn a few per frame.
 
 import { Card } from "./card.js";
 import { Listener } from "./listener.js";
 
-// What one frame may do. The browser's own part, style, layout and paint, is several times what is spent here,
-// so cards that are seen, and cards that come, go or move, are counted too.
+// Limits of one frame: milliseconds, visible cards, and cards that appear, disappear or move. The last two, because
+// the browser's style, layout and paint take several times as long as the script.
 const BUDGET = 4;
 const SEEN = 4;
 const MOVES = 8;
@@ -26,14 +26,14 @@ export class Board {
     this.clock = clock;
     this.cards = new Map();
     this.due = new Set();
-    /** Cards that the filter has not judged yet. */
-    this.sieved = new Set();
+    /** Cards to which the filter was not applied yet. */
+    this.unfiltered = new Set();
     this.order = "name";
     this.wanted = "";
     this.unsorted = false;
     this.waiting = false;
     this.active = null;
-    this.seer = new IntersectionObserver((seen) => this.see(seen), { rootMargin: "300px" });
+    this.observer = new IntersectionObserver((entries) => this.observe(entries), { rootMargin: "300px" });
     list.addEventListener("keydown", (event) => this.key(event));
     list.addEventListener("focusin", (event) => this.activate(event.target.closest(".card")));
   }
@@ -42,34 +42,34 @@ export class Board {
     return [...this.cards.values()].map((card) => card.listener);
   }
 
-  /** Take over what was told of one listener, all of it or a part. */
-  tell(told) {
-    let card = this.cards.get(told.node);
+  /** Apply some parts of the state of a listener. */
+  update(state) {
+    let card = this.cards.get(state.node);
     if (!card) {
-      card = new Card(new Listener(told.node), this.clock);
-      this.cards.set(told.node, card);
+      card = new Card(new Listener(state.node), this.clock);
+      this.cards.set(state.node, card);
       this.unsorted = true;
     }
-    for (const part of card.listener.merge(told)) card.due.add(part);
+    for (const part of card.listener.merge(state)) card.due.add(part);
     this.draw(card);
   }
 
-  forget(node) {
+  remove(node) {
     const card = this.cards.get(node);
     if (!card) return;
     this.cards.delete(node);
     this.due.delete(card);
-    this.sieved.delete(card);
-    this.seer.unobserve(card.item);
+    this.unfiltered.delete(card);
+    this.observer.unobserve(card.item);
     card.item.remove();
   }
 
-  /** Draw everything that is seen anew: time has passed. */
+  /** Redraw visible cards, whose times have changed. */
   refresh() {
     for (const card of this.cards.values()) if (card.visible || card.listener.quiet(this.clock.now())) this.draw(card);
   }
 
-  /** Draw every card anew. */
+  /** Redraw every card. */
   redraw() {
     for (const card of this.cards.values()) {
       card.due.add("now");
@@ -86,8 +86,8 @@ export class Board {
 
   filter(wanted) {
     this.wanted = wanted.trim().toLowerCase();
-    // From the end, so that no card is brought into view only to be hidden next.
-    this.sieved = new Set([...this.list.children].reverse().map((item) => this.cardOf(item)));
+    // From the end, so that no card scrolls into view only to be hidden.
+    this.unfiltered = new Set([...this.list.children].reverse().map((item) => this.cardOf(item)));
     this.ask();
   }
 
@@ -106,7 +106,7 @@ export class Board {
     this.waiting = false;
     const end = performance.now() + BUDGET;
     let seen = 0;
-    let moves = this.sieve(MOVES);
+    let moves = this.applyFilter(MOVES);
     for (const card of this.due) {
       if (seen >= SEEN || moves <= 0 || performance.now() > end) break;
       this.due.delete(card);
@@ -119,14 +119,14 @@ export class Board {
       }
     }
     if (!this.due.size && this.unsorted) this.unsorted = !this.arrange(moves);
-    if (this.due.size || this.sieved.size || this.unsorted) this.ask();
+    if (this.due.size || this.unfiltered.size || this.unsorted) this.ask();
   }
 
-  // Gives how many moves are left.
-  sieve(moves) {
-    for (const card of this.sieved) {
+  // Returns the remaining moves.
+  applyFilter(moves) {
+    for (const card of this.unfiltered) {
       if (moves <= 0) break;
-      this.sieved.delete(card);
+      this.unfiltered.delete(card);
       moves -= this.hide(card);
     }
     return moves;
@@ -134,20 +134,20 @@ export class Board {
 
   enter(card) {
     this.list.append(card.item);
-    this.seer.observe(card.item);
+    this.observer.observe(card.item);
     if (!this.active) this.activate(card.article);
   }
 
   hide(card) {
     const { node, genre, offline } = card.listener;
-    const words = `${node} ${offline ? "offline" : genre}`.toLowerCase();
-    const hidden = this.wanted !== "" && !words.includes(this.wanted);
+    const text = `${node} ${offline ? "offline" : genre}`.toLowerCase();
+    const hidden = this.wanted !== "" && !text.includes(this.wanted);
     if (card.item.hidden === hidden) return 0;
     card.item.hidden = hidden;
     return 1;
   }
 
-  // Gives whether all stand where they should.
+  // Returns whether all cards are in order.
   arrange(moves) {
     const sorted = this.listeners.sort(ORDERS[this.order](this.clock.now(), this.clock.stale));
     let next = this.list.firstElementChild;
@@ -163,8 +163,8 @@ export class Board {
     return true;
   }
 
-  see(seen) {
-    for (const { target, isIntersecting } of seen) {
+  observe(entries) {
+    for (const { target, isIntersecting } of entries) {
       const card = this.cardOf(target);
       if (!card) continue;
       card.visible = isIntersecting;

@@ -1,6 +1,6 @@
-// The card of one listener. It writes to the page only what differs from what stands there.
+// The card of one listener. It writes to the page only what has changed.
 
-import { backgrounds, runAt } from "./ribbon.js";
+import { backgrounds, runAt } from "./timeline.js";
 import { at, count, genreInWords, lasting, percent } from "./words.js";
 
 const template = document.getElementById("card");
@@ -19,7 +19,7 @@ export class Card {
     this.held = find(".held");
     this.tags = find(".tags");
     this.bars = find(".bars");
-    this.ribbon = find(".ribbon");
+    this.timeline = find(".timeline");
     this.pointed = find(".pointed");
     this.songs = { heading: find(".songs h3"), list: find(".songs ul") };
     this.details = find("details");
@@ -30,8 +30,8 @@ export class Card {
     /** Parts that are not drawn yet. */
     this.due = new Set(["labels", "now", "songs", "health"]);
     this.name(listener.node);
-    this.ribbon.addEventListener("pointermove", (event) => this.point(event));
-    this.ribbon.addEventListener("pointerleave", () => write(this.pointed, ""));
+    this.timeline.addEventListener("pointermove", (event) => this.point(event));
+    this.timeline.addEventListener("pointerleave", () => write(this.pointed, ""));
     this.details.addEventListener("toggle", () => this.drawHealth());
   }
 
@@ -46,7 +46,7 @@ export class Card {
     this.article.setAttribute("aria-describedby", now.id);
   }
 
-  /** Draw what is due; all but the words at its head waits until somebody sees the card. */
+  /** Draw the head, and the other parts that are due once the card is visible. */
   draw() {
     this.drawHead();
     if (!this.visible) return;
@@ -57,7 +57,7 @@ export class Card {
     if (has("labels", "now", "status")) this.drawBars();
     if (has("labels", "songs")) this.drawSongs();
     if (has("health", "info")) this.drawHealth();
-    this.drawRibbon();
+    this.drawTimeline();
   }
 
   drawHead() {
@@ -65,7 +65,7 @@ export class Card {
     const now = this.clock.now();
     const { stale } = this.clock;
     set(this.article, "data-fare", listener.kind(now, stale));
-    set(this.article, "data-playing", stale ? "nothing" : listener.named ? "named" : listener.playing ? "doubt" : "nothing");
+    set(this.article, "data-playing", stale ? "nothing" : listener.named ? "named" : listener.playing ? "unknown" : "nothing");
     write(this.place.fare, listener.fare(now, stale));
     write(this.place.genre, listener.genre || "—");
     write(this.place.sure, listener.named ? percent(listener.now.confidence) : "");
@@ -81,9 +81,9 @@ export class Card {
 
   drawTags() {
     const { tags } = this.listener;
-    const told = tags.join("\n");
-    if (this.toldTags === told) return;
-    this.toldTags = told;
+    const joined = tags.join("\n");
+    if (this.joinedTags === joined) return;
+    this.joinedTags = joined;
     this.tags.replaceChildren(...tags.map((tag) => element("li", tag)));
     this.tags.hidden = tags.length === 0;
   }
@@ -114,16 +114,16 @@ export class Card {
     set(this.bars, "aria-label", this.listener.barsInWords);
   }
 
-  drawRibbon() {
+  drawTimeline() {
     const now = this.clock.now();
     const layers = backgrounds(this.listener, now).join(", ");
-    if (this.layers !== layers) this.ribbon.style.backgroundImage = this.layers = layers;
-    set(this.ribbon, "aria-label", this.listener.ribbonInWords(now));
+    if (this.layers !== layers) this.timeline.style.backgroundImage = this.layers = layers;
+    set(this.timeline, "aria-label", this.listener.timelineInWords(now));
   }
 
   drawSongs() {
     const listener = this.listener;
-    const told = listener.songs.map(([genre, number, seconds]) => {
+    const items = listener.songs.map(([genre, number, seconds]) => {
       const item = element("li", `${genreInWords(listener.name(genre))} `);
       item.style.setProperty("--c", listener.colour(genre));
       item.append(element("b", String(number)));
@@ -132,14 +132,14 @@ export class Card {
     });
     const number = listener.songs.reduce((sum, song) => sum + song[1], 0);
     write(this.songs.heading, number ? `${count(number, "song")} today` : "No songs yet today");
-    this.songs.list.replaceChildren(...told);
+    this.songs.list.replaceChildren(...items);
   }
 
   drawHealth() {
     const facts = this.listener.facts(this.clock.now());
     const { health, ailing } = this.listener;
     const brief = facts.slice(0, 3).map(([, fact]) => fact);
-    write(this.summary, health.at ? `Health: ${ailing ? "look here" : "good"} · ${brief.join(" · ")}` : "Health: not told yet");
+    write(this.summary, health.at ? `Health: ${ailing ? "needs attention" : "good"} · ${brief.join(" · ")}` : "Health: no report yet");
     set(this.summary, "class", ailing ? "bad" : "");
     if (!this.details.open) return;
     this.facts.replaceChildren(...facts.flatMap(([term, fact]) => [element("dt", term), element("dd", fact)]));
@@ -147,7 +147,7 @@ export class Card {
 
   point(event) {
     const now = this.clock.now();
-    const run = runAt(this.listener, event.offsetX / this.ribbon.clientWidth, now);
+    const run = runAt(this.listener, event.offsetX / this.timeline.clientWidth, now);
     const words = run && `${at(run[0], now)}–${at(run[1], now)} ${genreInWords(this.listener.name(run[2]))}`;
     write(this.pointed, words ?? "");
   }

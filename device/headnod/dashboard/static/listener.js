@@ -1,4 +1,4 @@
-// One listener: what the dashboard told of it, and what follows from that.
+// One listener: its state from the dashboard, and values derived from it.
 
 import { at, count, genreInWords, heldInWords, lasting, percent, stateInWords } from "./words.js";
 
@@ -22,18 +22,18 @@ export class Listener {
     this.runs = [];
   }
 
-  /** Take over the parts that were told; gives their names. */
-  merge(told) {
-    const parts = Object.keys(told).filter((part) => part !== "node");
+  /** Apply parts of the state; returns their names. */
+  merge(state) {
+    const parts = Object.keys(state).filter((part) => part !== "node");
     for (const part of parts) {
-      if (part === "ribbon") this.runs = decoded(told.ribbon);
-      else this[part] = told[part];
+      if (part === "timeline") this.runs = decoded(state.timeline);
+      else this[part] = state[part];
     }
-    if (told.now && !told.ribbon) this.extend(told.now);
+    if (state.now && !state.timeline) this.extend(state.now);
     return parts;
   }
 
-  // The end of the ribbon is not told: it follows from what plays since when.
+  // The end of the timeline is not sent: it follows from the current estimate.
   extend({ since, heard, genre }) {
     const last = this.runs.at(-1);
     if (last && last[0] === since) {
@@ -49,7 +49,7 @@ export class Listener {
     return this.status.online === false;
   }
 
-  /** Music plays, whether its genre is known or not. */
+  /** Whether music plays, with or without a named genre. */
   get playing() {
     return !this.offline && this.now !== null && this.now.genre !== SILENCE;
   }
@@ -71,14 +71,14 @@ export class Listener {
     return this.labels.names[genre]?.[1] ?? "#a0a0a0";
   }
 
-  /** It says nothing although it should: seconds since it did, or 0. */
+  /** Seconds since the last message where one is overdue, or 0. */
   quiet(now) {
     const last = Math.max(this.now?.heard ?? 0, this.health.at);
-    const patience = Math.max(QUIET, 5 * (this.info.every_s ?? 3));
-    return this.state === "listening" && last && now - last > patience ? now - last : 0;
+    const limit = Math.max(QUIET, 5 * (this.info.every_s ?? 3));
+    return this.state === "listening" && last && now - last > limit ? now - last : 0;
   }
 
-  /** How it fares, in one word for order and colour: offline, stale (there is no broker), paused, care or well. */
+  /** Condition for order and colour: offline, stale (no broker), paused, care or well. */
   kind(now, stale) {
     if (this.offline) return "offline";
     if (stale) return "stale";
@@ -86,62 +86,62 @@ export class Listener {
     return this.state === "listening" && !this.quiet(now) ? "well" : "care";
   }
 
-  /** How it fares, in words for a person. */
+  /** Condition in words. */
   fare(now, stale) {
     if (stale && !this.offline) {
       const last = Math.max(this.now?.heard ?? 0, this.health.at);
-      return last ? `last heard ${at(last, now)}` : "not heard of yet";
+      return last ? `last message ${at(last, now)}` : "no message yet";
     }
     if (this.offline) {
       const since = this.status.since ?? this.now?.heard;
-      const how = this.status.since ? "offline since" : "offline, last heard";
+      const how = this.status.since ? "offline since" : "offline, last message";
       return since ? `${how} ${at(since, now)}` : "offline";
     }
     if (this.info.paused) return "paused";
     const quiet = this.quiet(now);
-    if (quiet) return `no word for ${lasting(quiet)}`;
+    if (quiet) return `no message for ${lasting(quiet)}`;
     if (this.state) return stateInWords(this.state);
-    return this.status.online ? "nothing heard yet" : "not heard of yet";
+    return this.status.online ? "no estimate yet" : "no message yet";
   }
 
   get message() {
     return this.offline || this.state === "listening" ? "" : (this.health.message ?? "");
   }
 
-  /** Its health is one to look at. */
+  /** Whether its health report needs attention. */
   get ailing() {
-    const { at: told, discarded, temperature_c: heat } = this.health;
-    return told > 0 && (discarded > 0 || this.unsynchronised || heat >= HOT);
+    const { at: reported, discarded, temperature_c: heat } = this.health;
+    return reported > 0 && (discarded > 0 || this.unsynchronised || heat >= HOT);
   }
 
-  /** Its clock is known not to be synchronised; a system that does not say is no trouble. */
+  /** Whether its clock is known not to be synchronised. */
   get unsynchronised() {
     return this.health.clock_synchronised === false && this.health.clock !== "unknown";
   }
 
-  /** What it is and how it fares: what is asked for first comes first. */
+  /** Health and description, the most important first. */
   facts(now) {
-    const { health, info, now: heard } = this;
-    const told = health.at > 0;
+    const { health, info, now: estimate } = this;
+    const reported = health.at > 0;
     return [
       ["Temperature", health.temperature_c == null ? "" : `${Math.round(health.temperature_c)}\u202f°C`],
-      ["Processor", told && percent(health.cpu_percent / 100)],
-      ["Memory", told && `${Math.round(health.memory_mb)} MiB`],
-      ["Up", told && lasting(health.uptime_s)],
+      ["Processor", reported && percent(health.cpu_percent / 100)],
+      ["Memory", reported && `${Math.round(health.memory_mb)} MiB`],
+      ["Up", reported && lasting(health.uptime_s)],
       ["Waiting for the broker", health.queued > 0 && count(health.queued, "message")],
       ["Lost, the queue was full", health.discarded > 0 && count(health.discarded, "message")],
       ["Sound lost", health.dropped_s >= 1 && `${Math.round(health.dropped_s)} s`],
       ["Clock", this.unsynchronised && "not synchronised"],
-      ["Level", heard && `${Math.round(heard.level)} dBFS`],
+      ["Level", estimate && `${Math.round(estimate.level)} dBFS`],
       ["Model", info.model],
       ["Microphone", info.microphone],
       ["Board", info.board],
       ["headnod", info.version],
-      ["Told", told && at(health.at, now)],
+      ["Reported", reported && at(health.at, now)],
     ].filter(([, fact]) => fact);
   }
 
-  /** What plays, in one word. */
+  /** The current genre. */
   get genre() {
     return this.now ? genreInWords(this.name(this.now.genre)) : "";
   }
@@ -152,28 +152,28 @@ export class Listener {
     return `since ${at(this.now.since, now)}, ${lasting(now - this.now.since)}`;
   }
 
-  /** What holds a genre back, in words; nothing where one is named and likeliest. */
+  /** Why the most probable genre is not named. */
   get held() {
     return this.playing ? heldInWords(this.now.held_by) : "";
   }
 
-  /** The surest tags of what plays. */
+  /** The most probable tags. */
   get tags() {
     return this.playing ? (this.now.tags ?? []) : [];
   }
 
-  /** The bars in words: the three likeliest. */
+  /** The bars in words: the three highest. */
   get barsInWords() {
-    if (!this.playing) return "Likelihood of each genre: nothing plays";
+    if (!this.playing) return "Probability of each genre: nothing plays";
     const ranked = this.labels.order
       .map((genre, place) => [this.name(genre), (this.now.bars[place] ?? 0) / 1000])
       .sort((one, other) => other[1] - one[1])
       .slice(0, 3);
-    return `Likelihood of each genre: ${ranked.map(([name, share]) => `${name} ${percent(share)}`).join(", ")}`;
+    return `Probability of each genre: ${ranked.map(([name, share]) => `${name} ${percent(share)}`).join(", ")}`;
   }
 
-  /** The ribbon in words: how long each genre was heard, the longest first. */
-  ribbonInWords(now) {
+  /** The timeline in words: the duration of each genre, the longest first. */
+  timelineInWords(now) {
     const first = now - HOURS * 3600;
     const sums = new Map();
     for (const [start, end, genre] of this.runs) {
@@ -181,18 +181,18 @@ export class Listener {
       if (seconds > 0) sums.set(genre, (sums.get(genre) ?? 0) + seconds);
     }
     const ranked = [...sums].sort((one, other) => other[1] - one[1]);
-    const told = ranked.map(([genre, seconds]) => `${genreInWords(this.name(genre))} ${lasting(seconds)}`);
-    return `The last ${HOURS} hours: ${told.join(", ") || "nothing was heard"}`;
+    const parts = ranked.map(([genre, seconds]) => `${genreInWords(this.name(genre))} ${lasting(seconds)}`);
+    return `The last ${HOURS} hours: ${parts.join(", ") || "no estimates"}`;
   }
 }
 
-function decoded(told) {
+function decoded(numbers) {
   const runs = [];
   let time = 0;
-  for (let place = 0; place + 2 < told.length; place += 3) {
-    const start = time + told[place];
-    time = start + told[place + 1];
-    runs.push([start, time, told[place + 2]]);
+  for (let place = 0; place + 2 < numbers.length; place += 3) {
+    const start = time + numbers[place];
+    time = start + numbers[place + 1];
+    runs.push([start, time, numbers[place + 2]]);
   }
   return runs;
 }

@@ -1,19 +1,19 @@
-// The event stream of the dashboard; it comes back by itself, and begins anew each time.
+// The event stream of the dashboard; it reconnects by itself and starts with the whole state.
 
-const AGAIN = 5000;
+const RETRY = 5000;
 
 /**
- * Listen to the stream for ever.
- * @param {Object<string, function(*): void>} heard What to call for each event, and `lost` when there is no stream.
+ * Open the stream.
+ * @param {Object<string, function(*): void>} handlers A handler for each event, and `lost` for a lost connection.
  */
-export function open(heard) {
+export function open(handlers) {
   const source = new EventSource("/events");
   for (const name of ["hello", "listeners", "ready", "changes", "gone", "link"]) {
-    source.addEventListener(name, (event) => heard[name](JSON.parse(event.data)));
+    source.addEventListener(name, (event) => handlers[name](JSON.parse(event.data)));
   }
   source.addEventListener("error", () => {
-    heard.lost();
-    // The browser tries again by itself, unless it was answered with a refusal.
-    if (source.readyState === EventSource.CLOSED) setTimeout(open, AGAIN, heard);
+    handlers.lost();
+    // The browser reconnects by itself, except after an HTTP error.
+    if (source.readyState === EventSource.CLOSED) setTimeout(open, RETRY, handlers);
   });
 }

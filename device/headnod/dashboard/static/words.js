@@ -1,4 +1,4 @@
-// Words for times, shares and states, as a person says them.
+// Text for times, probabilities and states.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const dayAndClock = new Intl.DateTimeFormat(undefined, {
@@ -20,12 +20,12 @@ const STATES = {
 };
 
 const HELD = {
-  not_music: "taken for speech or another sound that is no music",
+  not_music: "recognised as speech or another sound that is not music",
   threshold: "no genre is probable enough",
-  lead: "another genre is likelier, but not by enough",
+  lead: "another genre is more probable, but not by enough",
 };
 
-/** What holds a genre back, in words. */
+/** Why the most probable genre is not named. */
 export function heldInWords(held) {
   return HELD[held] ?? "";
 }
@@ -35,19 +35,19 @@ export function stateInWords(state) {
   return STATES[state] ?? state.replaceAll("_", " ");
 }
 
-/** A genre in words: what is no genre is said as such. */
+/** A genre in words. */
 export function genreInWords(label) {
   return label === "unknown" ? "not sure" : label;
 }
 
-/** A time of day, with its date if that is another than today's. */
+/** A time of day, with its date if that is not today. */
 export function at(seconds, now) {
   const then = new Date(seconds * 1000);
   const today = then.toDateString() === new Date(now * 1000).toDateString();
   return (today ? clock : dayAndClock).format(then);
 }
 
-/** A length of time in its two largest units. */
+/** A duration in its two largest units. */
 export function lasting(seconds) {
   const minutes = Math.floor(Math.max(0, seconds) / 60);
   if (minutes < 1) return "less than a minute";
@@ -63,7 +63,7 @@ export function percent(share) {
   return `${Math.round(100 * share)}\u202f%`;
 }
 
-/** So many of something, in the singular or the plural. */
+/** A number of things, in the singular or the plural. */
 export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
 }
