@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
 from headnod.audio.processing import OutputRate
-from headnod.audio.web_address import is_address, shown
+from headnod.audio.web_address import display_address, is_address
 from headnod.clock import Clock
 from headnod.config import Config
 from headnod.config.validation import validate_listener
@@ -58,7 +58,7 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
     config = validate_listener(read_config())
     title = audio or ""
     if is_address(title):
-        title = shown(title)
+        title = display_address(title)
     if audio is None:
         audio = microphone_or_demo(config.microphone, recorded=output_factory.recorded(config))
         if audio != MICROPHONE:

@@ -14,7 +14,7 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headnod.audio.audio_file import audio_file, promised_seconds
+from headnod.audio.audio_file import audio_file, header_duration
 from headnod.audio.containers import READABLE, mp3_frame
 from headnod.audio.decoding import quiet_mpg123
 from headnod.audio.processing import CONSTANT
@@ -270,12 +270,12 @@ def without_header(path, audio):
 def test_an_mp3_that_promises_no_length_is_decoded_to_its_end(tmp_path, audio):
     path = without_header(tmp_path / "song.mp3", audio)
     assert heard(path).size / RATE == pytest.approx(12.0, abs=0.2)
-    assert promised_seconds(path) is None
+    assert header_duration(path) is None
 
 
 def test_an_mp3_with_a_header_promises_its_length(tmp_path):
     soundfile.write(tmp_path / "song.mp3", HUSHED, RATE, format="MP3", bitrate_mode="VARIABLE")
-    assert promised_seconds(tmp_path / "song.mp3") == pytest.approx(12.0, abs=0.1)
+    assert header_duration(tmp_path / "song.mp3") == pytest.approx(12.0, abs=0.1)
 
 
 def test_an_mp3_that_begins_amid_a_frame_is_read(tmp_path):

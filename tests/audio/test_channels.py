@@ -146,3 +146,19 @@ def test_of_six_channels_those_with_sound_are_averaged():
     mono, mixer = mixed(NOTHING, SONG, NOTHING, SONG, scaled(SONG, -40.0), NOTHING)
     assert mixer.used == (1, 3)
     assert np.allclose(mono, SONG, atol=1e-6)
+
+
+def test_channels_are_compared_over_five_seconds():
+    """A channel that becomes as loud as the other comes within 12 dB of it in 0.33 s of an average over 5 s."""
+    tenth, mixer = RATE // 10, ChannelMixer(RATE, 2)
+    beat = np.repeat([0.2, 0.02], tenth // 2)
+    sound = np.random.default_rng(3).normal(0.0, 1.0, beat.size) * beat
+    quiet, loud = (np.stack([sound, gain * sound], axis=1).astype(np.float32) for gain in (0.01, 1.0))
+    for _ in range(100):
+        mixer.mix(quiet)
+    assert mixer.used == LEFT
+    tenths = 0
+    while mixer.used == LEFT and tenths < 100:
+        mixer.mix(loud)
+        tenths += 1
+    assert tenths == 4

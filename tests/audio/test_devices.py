@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod.audio.devices import CAPTURE, Device, devices, find, listing, opened_card
+from headnod.audio.devices import CAPTURE, Device, devices, find, list_devices, opened_card
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
 from headnod.factory.source_factory import opener
@@ -181,7 +181,7 @@ def test_who_holds_a_card_is_named(sound, tmp_path):
     status = tmp_path / "asound" / "card1" / "pcm0c" / "sub0" / "status"
     status.parent.mkdir(parents=True)
     status.write_text(f"state: RUNNING\nowner_pid   : {os.getpid()}\n")
-    listed = listing(sound=sound, capture=closed(tmp_path, "(hw:1,0)", errno.EBUSY), cards=tmp_path / "asound")
+    listed = list_devices(sound=sound, capture=closed(tmp_path, "(hw:1,0)", errno.EBUSY), cards=tmp_path / "asound")
     name = Path("/proc/self/comm").read_text().strip()
     with pytest.raises(AudioError, match=rf"'usb:046d:0a44' is held by {name} \(process {os.getpid()}\)"):
         find("usb:046d:0a44", [], listed.closed)
@@ -190,7 +190,7 @@ def test_who_holds_a_card_is_named(sound, tmp_path):
 
 
 def test_another_microphone_is_taken_where_none_is_named_and_one_is_busy(sound, tmp_path):
-    shut = listing(sound=sound, capture=closed(tmp_path, "(hw:1,0)", errno.EBUSY)).closed
+    shut = list_devices(sound=sound, capture=closed(tmp_path, "(hw:1,0)", errno.EBUSY)).closed
     assert find("", [BOARD], shut) is BOARD
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.audio.gaps import Doubt
+from headnod.audio.gaps import GapDetector
 
 RATE = 48_000
 LUMP = RATE // 4
@@ -13,12 +13,12 @@ class Stream:
     """Lumps of a quarter of a second, numbered by their samples."""
 
     def __init__(self):
-        self.doubt, self.number = Doubt(RATE), 0
+        self.doubt, self.number = GapDetector(RATE), 0
         self.heard, self.missing = [], []
 
     def come(self, now):
         """The next lump comes; gives what is sure then."""
-        missing, sound = self.doubt.hear(np.full((LUMP, 1), self.number, np.float32), now)
+        missing, sound = self.doubt.update(np.full((LUMP, 1), self.number, np.float32), now)
         self.number += 1
         numbers = [int(lump[0, 0]) for lump in sound]
         self.heard += numbers

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from headnod.audio.http_stream import open_stream
-from headnod.audio.web_address import RefusedError, is_address, shown
+from headnod.audio.web_address import RefusedError, display_address, is_address
 from headnod.errors import AudioError
 from support.radio_server import answer, radio_server, redirect
 
@@ -105,7 +105,7 @@ def test_a_login_is_sent_and_never_shown(server):
     address = server.on("/live?key=17", answer(b"sound")).replace("://", "://me:s%3Acret@")
     assert fetched(address) == b"sound"
     assert "Authorization: Basic bWU6czpjcmV0" in server.requests[0]
-    assert shown(address) == f"{server.url}/live"
+    assert display_address(address) == f"{server.url}/live"
     server.on("/live?key=17", answer(status="403 Forbidden"))
     told = refusal(address)
     assert "cret" not in told

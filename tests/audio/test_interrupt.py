@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headnod.audio.audio_file import audio_file, ctrl_c_later, uninterrupted
+from headnod.audio.audio_file import audio_file, delayed_interrupt, uninterrupted
 from support.signals import RATE, music
 
 
@@ -41,7 +41,7 @@ def path(tmp_path):
 
 
 def test_ctrl_c_is_not_lost_while_a_file_is_opened(path):
-    with pytest.raises(KeyboardInterrupt), ctrl_c_later(), audio_file(path, RATE):
+    with pytest.raises(KeyboardInterrupt), delayed_interrupt(), audio_file(path, RATE):
         pass
 
 
@@ -62,7 +62,7 @@ def test_blocks_pass_as_they_are(rng):
 def test_ctrl_c_that_is_ignored_stays_so():
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with ctrl_c_later():
+        with delayed_interrupt():
             os.kill(os.getpid(), signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:

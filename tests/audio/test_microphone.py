@@ -14,7 +14,7 @@ import soundfile
 
 from headnod.audio.audio_process import AudioProcess, open_command
 from headnod.audio.blocks import Gap
-from headnod.audio.microphone import Patience, block_seconds, microphone_blocks
+from headnod.audio.microphone import RetryDelays, block_seconds, microphone_blocks
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
 from headnod.testing import ManualClock
@@ -204,7 +204,7 @@ def test_patience_starts_anew_once_sound_came():
     clock = ManualClock()
     absent = AudioError("not there")
     starts = [absent, absent, absent, FakeCapture(clock, steady(1.0)), absent, absent]
-    found = heard(clock, starts, 3 + 4 + 3, patience=Patience(first=1.0, most=8.0, longest_tick=10.0))
+    found = heard(clock, starts, 3 + 4 + 3, patience=RetryDelays(first=1.0, most=8.0, longest_tick=10.0))
     assert clock.slept == [1.0, 2.0, 4.0, 1.0, 2.0]
     assert seconds_of(found) == pytest.approx(1.0, abs=0.01)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Gap, paced
+from headnod.audio.blocks import Gap, real_time
 from headnod.audio.radio import RadioLimits, radio_blocks
 from headnod.pipeline.estimate import State
 from support.command_line import HEADNOD, fault, run, surroundings
@@ -166,7 +166,7 @@ def test_a_file_is_held_back_to_the_pace_of_music(server):
 def test_sound_within_the_lead_is_not_held_back():
     waits = Waits()
     second = np.zeros(RATE, np.float32)
-    list(paced([second] * 4, RATE, monotonic=lambda: 0.0, sleep=waits, lead=3.0))
+    list(real_time([second] * 4, RATE, monotonic=lambda: 0.0, sleep=waits, lead=3.0))
     assert waits == [0.0, 0.0, 0.0, 1.0]
 
 

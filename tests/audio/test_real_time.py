@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.audio.blocks import Gap, paced
+from headnod.audio.blocks import Gap, real_time
 from headnod.pipeline.estimate import State
 from headnod.testing import ManualClock
 
@@ -14,7 +14,7 @@ def block(seconds):
 
 def pulled(clock, blocks, *, working=0.0):
     times = []
-    for _ in paced(blocks, 1_000, monotonic=clock.monotonic, sleep=clock.sleep):
+    for _ in real_time(blocks, 1_000, monotonic=clock.monotonic, sleep=clock.sleep):
         times.append(clock.seconds)
         clock.seconds += working
     return times

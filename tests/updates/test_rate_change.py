@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soxr
 
-from headnod.audio.blocks import Gap, RateChange, paced
-from headnod.audio.processing import OutputRate, Resampler, centred
+from headnod.audio.blocks import Gap, RateChange, real_time
+from headnod.audio.processing import OutputRate, Resampler, remove_dc
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import RecentAudio, Window, windows
 from headnod.inference.golden import load_checked
@@ -213,7 +213,7 @@ def test_sound_about_zero_stays_so_over_a_change():
     shifted = song(8.0, 48_000) + np.float32(0.1)
     blocks = [
         each
-        for each in centred(delivered(shifted, 48_000, output, before=before), OLD)
+        for each in remove_dc(delivered(shifted, 48_000, output, before=before), OLD)
         if not isinstance(each, RateChange)
     ]
     assert abs(np.concatenate(blocks[-20:]).mean()) < 0.005
@@ -226,7 +226,9 @@ def test_the_pace_is_that_of_the_sound_and_not_of_what_is_repeated():
         output.wanted = NEW if number >= 40 else OLD
 
     sound = song(8.0, 48_000)
-    for _ in paced(delivered(sound, 48_000, output, before=before), OLD, monotonic=clock.monotonic, sleep=clock.sleep):
+    for _ in real_time(
+        delivered(sound, 48_000, output, before=before), OLD, monotonic=clock.monotonic, sleep=clock.sleep
+    ):
         pass
     assert clock.seconds == pytest.approx(8.0, abs=0.01)
 

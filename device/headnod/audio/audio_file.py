@@ -14,7 +14,7 @@ import numpy as np
 
 from headnod.audio.blocks import Block
 from headnod.audio.decoding import open_sound
-from headnod.audio.processing import CONSTANT, ChannelMixer, OutputRate, Resampler, centred
+from headnod.audio.processing import CONSTANT, ChannelMixer, OutputRate, Resampler, remove_dc
 from headnod.audio.sound import Sound
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
@@ -22,13 +22,13 @@ from headnod.features.frontend import Audio
 
 @contextmanager
 def audio_file(path: Path, rate: int) -> Iterator[Iterator[Audio]]:
-    """The sound of a file in blocks of one sample rate; see `retunable_file`."""
-    with retunable_file(path, rate) as blocks:
+    """The sound of a file in blocks of one sample rate; see `file_blocks`."""
+    with file_blocks(path, rate) as blocks:
         yield (block for block in blocks if isinstance(block, np.ndarray))
 
 
 @contextmanager
-def retunable_file(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]:
+def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]:
     """The sound of a file in blocks, decoded as it is asked for.
 
     Args:
@@ -49,13 +49,13 @@ def retunable_file(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Bloc
 
             pipe = os.open(path, os.O_RDONLY)
             try:
-                yield centred(stream_blocks(pipe, str(path), rate), delivered, least=CONSTANT)
+                yield remove_dc(stream_blocks(pipe, str(path), rate), delivered, least=CONSTANT)
             finally:
                 os.close(pipe)
             return
         # Through Python's own open, so that a directory or a lack of rights is named.
         with path.open("rb") as raw:
-            yield centred(_blocks(open_sound(raw, str(path)), rate), delivered, least=CONSTANT)
+            yield remove_dc(_blocks(open_sound(raw, str(path)), rate), delivered, least=CONSTANT)
     except AudioError:
         raise
     except OSError as error:
@@ -63,7 +63,7 @@ def retunable_file(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Bloc
         raise AudioError(message) from error
 
 
-def promised_seconds(path: Path) -> float | None:
+def header_duration(path: Path) -> float | None:
     """The length of a file in seconds, as its header promises it; None where it does not.
 
     Raises:
@@ -98,7 +98,7 @@ def _blocks(sound: Sound, rate: int | OutputRate) -> Iterator[Block]:
 
 
 @contextmanager
-def ctrl_c_later() -> Iterator[None]:
+def delayed_interrupt() -> Iterator[None]:
     """Let the body end before a Ctrl-C that comes meanwhile has its effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -116,7 +116,7 @@ def ctrl_c_later() -> Iterator[None]:
 def uninterrupted(blocks: Iterator[Audio]) -> Iterator[Audio]:
     """The same blocks, with Ctrl-C between them and never within one."""
     while True:
-        with ctrl_c_later():
+        with delayed_interrupt():
             block = next(blocks, None)
         if block is None:
             return

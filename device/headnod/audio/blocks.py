@@ -11,45 +11,45 @@ from headnod.pipeline.estimate import State
 
 @dataclass(frozen=True)
 class Gap:
-    """Sound is missing here: what came before never mixes with what comes after.
+    """Audio is missing here. The audio before and after a gap is processed separately.
 
-    A source that waits gives one at least every second, so that whoever pulls
-    it stays awake.
+    A source that waits for audio yields a gap at least once per second, so that the
+    consumer gets control regularly.
     """
 
     state: State
-    """How the listener fares because of it."""
+    """State of the listener during the gap."""
 
     message: str
-    """One line for a person: what is wrong and what helps."""
+    """One line for display: the problem and its solution."""
 
     lost: float = 0.0
-    """Seconds of sound that went missing, as far as anybody knows."""
+    """Duration of the lost audio in seconds, 0 if unknown."""
 
 
 @dataclass(frozen=True)
 class RateChange:
-    """The blocks from here on have another sample rate, and begin with the last seconds once more."""
+    """The following blocks have another sample rate, and start with a repetition of the last seconds."""
 
     former: int
-    """Samples per second before."""
+    """Previous sample rate."""
 
     rate: int
-    """Samples per second from here on."""
+    """New sample rate."""
 
     repeated: int
-    """How many samples, at the new rate, lie before the end of the blocks at the former rate."""
+    """Number of repeated samples, at the new rate."""
 
     def place(self, place: int) -> int:
-        """A place in the stream, from samples at the former rate to samples at the new one."""
+        """Convert a position in the stream from samples at the former rate to samples at the new rate."""
         return round(place * self.rate / self.former)
 
 
 Block = Audio | Gap | RateChange
-"""Mono samples in [-1, 1], shape (n,) for any n, or a hole, or a change of the rate."""
+"""Mono samples in [-1, 1], shape (n,) for any n, or a gap, or a rate change."""
 
 
-def paced(
+def real_time(
     blocks: Iterable[Block],
     rate: int,
     *,
@@ -57,12 +57,20 @@ def paced(
     sleep: Callable[[float], None],
     lead: float = 0.0,
 ) -> Iterator[Block]:
-    """Hold each block back until it would have been heard to its end, or until so many seconds before that."""
-    began, heard = monotonic(), 0
+    """Delay each block until the time at which it would end when played.
+
+    Args:
+        blocks: Audio, gaps and rate changes.
+        rate: Sample rate of the first blocks.
+        monotonic: A monotonic clock in seconds.
+        sleep: Waits for a number of seconds.
+        lead: Seconds by which blocks may be early.
+    """
+    began, played = monotonic(), 0
     for block in blocks:
         if isinstance(block, RateChange):
-            heard, rate = block.place(heard) - block.repeated, block.rate
+            played, rate = block.place(played) - block.repeated, block.rate
         elif not isinstance(block, Gap):
-            heard += block.size
-            sleep(max(began + heard / rate - lead - monotonic(), 0.0))
+            played += block.size
+            sleep(max(began + played / rate - lead - monotonic(), 0.0))
         yield block

@@ -107,7 +107,7 @@ _TAG = 128
 """Bytes of the tag at the end of an MP3."""
 
 
-class Forward:
+class ForwardReader:
     """A stream as a file: its head can be read again, and its size is unknown."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
@@ -151,7 +151,7 @@ class Forward:
 
     def rest(self) -> Callable[[int], bytes]:
         """Gives what was not asked for yet, once nobody reads here any more."""
-        return preceded(self._head[self._place :], self._read)
+        return prepend(self._head[self._place :], self._read)
 
     def tell(self) -> int:
         """Place of the next byte."""
@@ -166,7 +166,7 @@ class Forward:
 
 def pipe_reader(pipe: int, begins: bytes) -> Callable[[int], bytes]:
     """Gives first what was read already, then what the pipe gives."""
-    return preceded(begins, lambda size: os.read(pipe, size))
+    return prepend(begins, lambda size: os.read(pipe, size))
 
 
 def head_of(read: Callable[[int], bytes]) -> bytes:
@@ -180,7 +180,7 @@ def head_of(read: Callable[[int], bytes]) -> bytes:
     return begins
 
 
-def exactly(read: Callable[[int], bytes], size: int) -> bytes:
+def read_exactly(read: Callable[[int], bytes], size: int) -> bytes:
     """So many bytes, fewer only at the end."""
     data = b""
     while len(data) < size and (piece := read(size - len(data))):
@@ -188,7 +188,7 @@ def exactly(read: Callable[[int], bytes], size: int) -> bytes:
     return data
 
 
-def preceded(head: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+def prepend(head: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     """Gives first these bytes, then what `read` gives."""
 
     def joined(size: int) -> bytes:

@@ -31,16 +31,16 @@ from headnod.audio.containers import (
     FOREIGN,
     MPEG_SNIFFED,
     READABLE,
-    Forward,
-    exactly,
+    ForwardReader,
     first_mp3_frame,
     head_of,
     kind_of,
     pipe_reader,
-    preceded,
+    prepend,
+    read_exactly,
 )
 from headnod.audio.decoding import forward_sound, open_foreign, open_sound, pipe_sound
-from headnod.audio.sound import BEGINNINGS, CutOffError, Sound, StreamParts, conformed
+from headnod.audio.sound import BEGINNINGS, CutOffError, Sound, StreamParts, converted
 from headnod.audio.web_address import RefusedError
 from headnod.errors import AudioError
 
@@ -83,13 +83,13 @@ def open_stream(read: Callable[[int], bytes], kind: str | None, name: str) -> So
 
 
 def _part(parts: StreamParts, kind: str, name: str) -> Sound:
-    return forward_sound(Forward(parts.read), name) if kind == "FLAC" else pipe_sound(_pumped(parts.read), name)
+    return forward_sound(ForwardReader(parts.read), name) if kind == "FLAC" else pipe_sound(_pumped(parts.read), name)
 
 
 def _all_parts(first: Sound, parts: StreamParts, kind: str, name: str) -> Iterator[NDArray[np.float32]]:
     yield from first.blocks
     while parts.advance():
-        yield from conformed(_part(parts, kind, name), first.rate, first.channels)
+        yield from converted(_part(parts, kind, name), first.rate, first.channels)
 
 
 def _mp3(read: Callable[[int], bytes], name: str) -> Sound:
@@ -97,12 +97,12 @@ def _mp3(read: Callable[[int], bytes], name: str) -> Sound:
     return dataclasses.replace(first, blocks=_joined_mp3s(first, stream, name))
 
 
-def _one_mp3(read: Callable[[int], bytes], name: str) -> tuple[Sound, Forward]:
-    stream = Forward(read)
+def _one_mp3(read: Callable[[int], bytes], name: str) -> tuple[Sound, ForwardReader]:
+    stream = ForwardReader(read)
     return forward_sound(stream, name, lambda: stream.ended), stream
 
 
-def _joined_mp3s(first: Sound, stream: Forward, name: str) -> Iterator[NDArray[np.float32]]:
+def _joined_mp3s(first: Sound, stream: ForwardReader, name: str) -> Iterator[NDArray[np.float32]]:
     yield from first.blocks
     while not stream.ended:
         try:
@@ -110,12 +110,12 @@ def _joined_mp3s(first: Sound, stream: Forward, name: str) -> Iterator[NDArray[n
         except AudioError:
             # It was a tag at the end.
             return
-        yield from conformed(sound, first.rate, first.channels)
+        yield from converted(sound, first.rate, first.channels)
 
 
 def _next_mp3(read: Callable[[int], bytes], name: str) -> Callable[[int], bytes]:
-    head = exactly(read, _ID3_HEADER)
-    read = preceded(head, read)
+    head = read_exactly(read, _ID3_HEADER)
+    read = prepend(head, read)
     return _without_tag(read) if head[:3] == b"ID3" else _from_first_frame(read, name)
 
 
@@ -134,12 +134,12 @@ def _from_first_frame(read: Callable[[int], bytes], name: str) -> Callable[[int]
     if start is None:
         message = f"{name}: is not audio that can be read ({READABLE}; raw samples go into `headnod listen --audio -`)"
         raise AudioError(message)
-    return preceded(head[start:], read)
+    return prepend(head[start:], read)
 
 
 def _without_tag(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     """An MP3 stream without the ID3 tag at its head, which may be longer than what can be read again."""
-    head = exactly(read, _ID3_HEADER)
+    head = read_exactly(read, _ID3_HEADER)
     if head[:3] == b"ID3":
         size = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
         while size > 0:
@@ -148,7 +148,7 @@ def _without_tag(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
                 break
             size -= len(piece)
         return read
-    return preceded(head, read)
+    return prepend(head, read)
 
 
 def _pumped(read: Callable[[int], bytes]) -> int:
@@ -231,7 +231,7 @@ def radio_sound(address: str, timeout: float) -> Sound:
 
     stream = open_radio(address, timeout)
     begins = head_of(stream.read)
-    kind, read = kind_of(begins), preceded(begins, stream.read)
+    kind, read = kind_of(begins), prepend(begins, stream.read)
     try:
         if kind in FOREIGN or (kind is None and "aac" in stream.content_type):
             sound = open_foreign(SimpleNamespace(read=read), stream.name, kind or "AAC")

@@ -63,7 +63,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Closed:
+class UnavailableDevice:
     """A microphone that is there and cannot be opened."""
 
     names: tuple[str, ...]
@@ -74,13 +74,13 @@ class Closed:
 
 
 @dataclass(frozen=True)
-class Listing:
+class DeviceList:
     """Every microphone of this machine."""
 
     devices: list[Device]
     """Those that can be opened, in PortAudio's order."""
 
-    closed: list[Closed]
+    closed: list[UnavailableDevice]
     """Those that are held by another program, or denied to this user."""
 
 
@@ -94,10 +94,10 @@ def devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE) -> list[Device]
     Raises:
         AudioError: PortAudio cannot be asked.
     """
-    return listing(sound=sound, capture=capture).devices
+    return list_devices(sound=sound, capture=capture).devices
 
 
-def listing(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE, cards: Path = PROC_CARDS) -> Listing:
+def list_devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE, cards: Path = PROC_CARDS) -> DeviceList:
     """Every microphone, also those that cannot be opened.
 
     Args:
@@ -113,8 +113,10 @@ def listing(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE, cards: Path = P
     for listed in answer["devices"]:
         names = _names(listed["name"], sound)
         found.append(Device(names[0], tuple(names[1:]), listed["name"], listed["rate"], listed["channels"]))
-    closed = [Closed(tuple(_names(each["name"], sound)), _reason(each, cards)) for each in answer.get("closed", [])]
-    return Listing(found, closed)
+    closed = [
+        UnavailableDevice(tuple(_names(each["name"], sound)), _reason(each, cards)) for each in answer.get("closed", [])
+    ]
+    return DeviceList(found, closed)
 
 
 def _reason(closed: dict[str, Any], cards: Path) -> str:
@@ -154,7 +156,7 @@ def opened_card(process: int, *, nodes: Path = NODES) -> str:
     return next(filter(None, (opened_card(int(child), nodes=nodes) for child in children)), "")
 
 
-def find(wanted: str, among: list[Device], closed: Sequence[Closed] = ()) -> Device:
+def find(wanted: str, among: list[Device], closed: Sequence[UnavailableDevice] = ()) -> Device:
     """The microphone of a name, or the likeliest one for an empty name.
 
     Args:

@@ -1,4 +1,8 @@
-"""Detection of gaps in the audio of a microphone, by counting frames against the monotonic clock."""
+"""Detection of gaps in the audio of a microphone, by counting frames against the monotonic clock.
+
+Whether late audio was only delayed, or some was lost before it, is known a second later. Until
+then late audio is held back, because a window must not contain a gap.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +13,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SETTLE = 1.0
+"""Seconds over which the minimum delay is taken."""
 _FEWEST = 3
-"""Arrivals without which nothing is told from a single one that came late."""
+"""Minimum number of arrivals for the minimum delay."""
 _GAP = 0.05
+"""Increase of the minimum delay in seconds that counts as a gap."""
+
+_STALE = 1.0
+"""Delay in seconds above which audio is too old to be used."""
+
+_LONGEST = 3.0
+"""Maximum time in seconds for which audio is held back: a card that is slower than its nominal
+rate would otherwise be late for ever."""
 
 
 class FrameClock:
-    """Tells when sound went missing between the frames that came.
+    """Compares the number of frames of a stream with the time they took.
 
-    Frames come in lumps, so each arrives somewhat late; the least lateness of
-    the last second, or of the last three lumps, is steady. When it jumps, that much sound was lost. A sound
-    card whose clock runs a little slow makes no jump. It takes a second to tell
-    what was lost from what only waited; until then what comes is `doubtful`.
+    Frames arrive in blocks, each with some delay, but the minimum delay of the last
+    second, or of the last three blocks, is constant. An increase is the duration of lost
+    audio. A sound card with a slightly slow clock causes no step. It takes a second to
+    distinguish lost audio from delayed audio; until then, the stream is `uncertain`.
     """
 
     def __init__(self, rate: int) -> None:
-        """Watch a stream of so many frames per second."""
+        """Start a stream of `rate` frames per second."""
         self._rate, self._frames = rate, 0
         self._began: float | None = None
         self._late: deque[tuple[float, float]] = deque()
         self._usual = 0.0
 
     def lost(self, frames: int, now: float) -> float:
-        """Seconds of sound that turn out to be missing, 0 if none.
+        """Duration of lost audio in seconds, as detected at this arrival; 0 for none.
 
         Args:
-            frames: Frames that came just now.
-            now: Monotonic seconds.
+            frames: Number of frames that arrived.
+            now: Monotonic time in seconds.
         """
         self._frames += frames
         if self._began is None:
             self._began = now - self._frames / self._rate
         self._late.append((now, now - self._began - self._frames / self._rate))
-        # The last one from before the second stays: it says what was usual until then.
+        # The last arrival before the interval stays: it is the minimum delay until then.
         while len(self._late) > _FEWEST and self._late[1][0] <= now - _SETTLE:
             self._late.popleft()
         usual, self._usual = self._usual, min(late for _, late in self._late)
@@ -49,53 +62,46 @@ class FrameClock:
         return missing if missing > _GAP else 0.0
 
     @property
-    def doubtful(self) -> bool:
-        """Sound may be missing before the newest frame, and it is too early to tell."""
+    def uncertain(self) -> bool:
+        """Audio may be missing before the latest frames, but it is too early to decide."""
         return self.behind > _GAP
 
     @property
     def behind(self) -> float:
-        """Seconds by which the newest frame is later than usual."""
+        """Delay of the latest frames relative to the minimum delay, in seconds."""
         return self._late[-1][1] - self._usual if self._late else 0.0
 
 
-_STALE = 1.0
-"""Seconds by which frames may be late until they are too old to be heard."""
-
-_LONGEST = 3.0
-"""Seconds for which sound is held back at most: a card that is slower than it says would be late for ever."""
-
-
-class Sure(NamedTuple):
-    """What is known by now."""
+class ReleasedAudio(NamedTuple):
+    """Audio that is known to be complete."""
 
     missing: float
-    """Seconds that went missing before this sound."""
+    """Duration of the gap before this audio, in seconds."""
 
     sound: list[NDArray[np.float32]]
-    """Frames without a gap, each of shape (n, channels); none while there is doubt."""
+    """Frames without a gap, each of shape (n, channels); empty while audio is held back."""
 
 
-class Doubt:
-    """Lets sound pass at once while it is on time.
+class GapDetector:
+    """Passes audio that arrives on time, and holds late audio back.
 
-    Sound that is late has waited somewhere, or some is missing before it. When
-    something on time follows it has waited, and is heard. When nothing does for a
-    second, the gap lies in the first of what was held back: all of it is dropped.
+    If later audio is on time again, the late audio was delayed and is released. If not
+    within a second, there is a gap in the first of the audio that was held back: all of
+    it is dropped.
     """
 
     def __init__(self, rate: int) -> None:
-        """Judge a stream of so many frames per second."""
+        """Start a stream of `rate` frames per second."""
         self._rate, self._clock = rate, FrameClock(rate)
         self._held: list[NDArray[np.float32]] = []
         self._since, self._missing = 0.0, 0.0
 
-    def hear(self, frames: NDArray[np.float32], now: float) -> Sure:
-        """What is known when more comes.
+    def update(self, frames: NDArray[np.float32], now: float) -> ReleasedAudio:
+        """Add frames; returns the audio that is known to be complete.
 
         Args:
-            frames: What came just now, shape (n, channels).
-            now: Monotonic seconds.
+            frames: Frames that arrived, shape (n, channels).
+            now: Monotonic time in seconds.
         """
         lost = self._clock.lost(len(frames), now)
         if not self._held:
@@ -105,12 +111,12 @@ class Doubt:
             self._missing += lost + sum(map(len, self._held)) / self._rate
             self._held, self._since = [], now
         if stale:
-            # What waited in pipes and buffers while nobody read: the newest sound wins.
+            # The frames waited in pipes and buffers while nobody read them: only the newest are used.
             self._missing += len(frames) / self._rate
-            return Sure(0.0, [])
+            return ReleasedAudio(0.0, [])
         self._held.append(frames)
-        if self._clock.doubtful and now - self._since < _LONGEST:
-            return Sure(0.0, [])
-        sure = Sure(self._missing, self._held)
+        if self._clock.uncertain and now - self._since < _LONGEST:
+            return ReleasedAudio(0.0, [])
+        released = ReleasedAudio(self._missing, self._held)
         self._held, self._missing = [], 0.0
-        return sure
+        return released

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from headnod.audio.playlist import PLAYLISTS, playlist_entries
-from headnod.audio.web_address import RefusedError, checked_address, shown
+from headnod.audio.web_address import RefusedError, checked_address, display_address
 from headnod.errors import AudioError
 
 _MOST_REDIRECTS = 5
@@ -53,7 +53,7 @@ class HttpStream:
 
     def __init__(self, address: str, answer: _Answer) -> None:
         """Read the body of an answer that came from an address."""
-        self.name = shown(address)
+        self.name = display_address(address)
         """The address for messages."""
         self.address = address
         """Where it comes from, after redirects."""
@@ -144,7 +144,7 @@ def _fetched(address: str, timeout: float) -> HttpStream:
         if (former.scheme, former.hostname, former.port) != (parts.scheme, parts.hostname, parts.port):
             login = ""
     else:
-        message = f"{shown(address)}: more than {_MOST_REDIRECTS} redirects"
+        message = f"{display_address(address)}: more than {_MOST_REDIRECTS} redirects"
         raise RefusedError(message)
     if answer.response.status != http.client.OK:
         answer.close()
@@ -173,7 +173,7 @@ def _answer(address: str, login: str, timeout: float) -> _Answer:
         return _Answer(connection, connection.getresponse())
     except (OSError, http.client.HTTPException, ValueError) as error:
         connection.close()
-        message = f"{shown(address)}: {_reason(error, timeout)}"
+        message = f"{display_address(address)}: {_reason(error, timeout)}"
         raise AudioError(message) from error
 
 
@@ -186,7 +186,7 @@ def _login(parts: SplitResult) -> str:
 
 def _refusal(address: str, response: http.client.HTTPResponse) -> str:
     reason = "".join(letter for letter in response.reason if letter.isprintable())[:_LONGEST_REASON]
-    told = f"{shown(address)}: the server answers {response.status} {reason}".rstrip()
+    told = f"{display_address(address)}: the server answers {response.status} {reason}".rstrip()
     if response.status == http.client.UNAUTHORIZED:
         return f"{told} (write http://NAME:PASSWORD@host/...)"
     if response.status == http.client.NOT_FOUND:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from headnod.audio.audio_process import AudioProcess
 from headnod.audio.blocks import Block, Gap
-from headnod.audio.devices import CAPTURE, Device, find, listing
-from headnod.audio.gaps import Doubt
+from headnod.audio.devices import CAPTURE, Device, find, list_devices
+from headnod.audio.gaps import GapDetector
 from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
@@ -33,7 +33,7 @@ _LONGEST_HEADER = 4096
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryDelays:
     """How long to wait between attempts to open a microphone."""
 
     first: float = 1.0
@@ -61,7 +61,7 @@ def find_device(name: str) -> Device:
     Raises:
         AudioError: It is absent, busy, or may not be opened.
     """
-    there = listing()
+    there = list_devices()
     return find(name, there.devices, there.closed)
 
 
@@ -84,7 +84,7 @@ def microphone_blocks(
     start: Callable[[], AudioProcess],
     wanted: int | OutputRate,
     *,
-    patience: Patience | None = None,
+    patience: RetryDelays | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[Block, None, None]:
@@ -101,12 +101,12 @@ def microphone_blocks(
         Mono blocks in [-1, 1], and a hole whenever sound is missing: while the
         microphone is looked for at least one every second.
     """
-    patience = patience or Patience()
+    patience = patience or RetryDelays()
     pause = patience.first
     while True:
         try:
             with start() as capture:
-                for block in _hear(capture, wanted, monotonic):
+                for block in _sound(capture, wanted, monotonic):
                     pause = patience.first
                     yield block
             reason = "the microphone went away (unplugged, or the sound server ended)"
@@ -120,13 +120,13 @@ def microphone_blocks(
             left -= patience.longest_tick
 
 
-def _hear(capture: AudioProcess, wanted: int | OutputRate, monotonic: Callable[[], float]) -> Iterator[Block]:
-    resampler, doubt = Resampler(capture.rate, wanted), Doubt(capture.rate)
+def _sound(capture: AudioProcess, wanted: int | OutputRate, monotonic: Callable[[], float]) -> Iterator[Block]:
+    resampler, gaps = Resampler(capture.rate, wanted), GapDetector(capture.rate)
     mixer = ChannelMixer(capture.rate, capture.channels)
     patience = _OPENING
     while samples := capture.read(patience):
         patience = _SILENT
-        missing, sound = doubt.hear(from_s16(samples, capture.channels), monotonic())
+        missing, sound = gaps.update(from_s16(samples, capture.channels), monotonic())
         if missing:
             resampler = Resampler(capture.rate, wanted)
             yield Gap(State.BEHIND, f"{missing:.2f} s of sound were lost on the way from the microphone", missing)

@@ -1,4 +1,10 @@
-"""Mixing to mono, DC removal and resampling: blocks of any source as the front end needs them."""
+"""Mixing to mono, DC removal and resampling, for blocks of any source.
+
+A stereo microphone may have sound on one side only (an I²S module with its L/R pin high,
+a broken capsule), and channels of opposite phase cancel in a mean. MEMS microphones on I²S
+may add a DC offset of a tenth of full scale, which masks the quiet cells of all features;
+recordings made with them have it too, so files and microphones are treated alike.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +20,29 @@ from numpy.typing import NDArray
 from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.features.frontend import Audio
 
-MEMORY = 5.0
-"""Seconds over which channels are compared."""
+CHANNEL_MEMORY = 5.0
+"""Averaging time for the comparison of channels, in seconds."""
 
 QUIET_DB, AUDIBLE_DB = 20.0, 12.0
-"""A channel that is this much quieter than the loudest is left out, and taken back when nearer than the second."""
+"""A channel is excluded if it is quieter than the loudest by the first number of decibels, and included again
+above the second."""
 
 CANCELLED, RESTORED = 0.1, 0.25
-"""Power of the mean over the mean of the powers: under the first (correlation below -0.8) channels cancel, over the
-second (-0.5) they do not. Independent channels have 0.5."""
+"""Ratio of the power of the mean to the mean of the powers: channels cancel below the first (correlation
+below -0.8) until it exceeds the second (-0.5). Independent channels have 0.5."""
 
 STEADY_DB, LIVELY_DB = 0.8, 1.5
-"""Scatter of a channel's level over moments of 20 ms: white noise has 0.2 dB, music over 2 dB."""
+"""Standard deviation of the level of a channel over pieces of 20 ms: white noise has 0.2 dB, music over 2 dB.
+Below the first a channel counts as steady until it exceeds the second, above the second as lively."""
 
 _WITHIN_DB = 40.0
-"""A lively channel this far under a steady one is crosstalk, and no reason to leave the steady one out."""
+"""A lively channel that is quieter than a steady one by this is crosstalk, and does not exclude the steady one."""
 _SILENT = 1e-10
-_MOMENT = 0.02
+_PIECE = 0.02
 
 
 class ChannelMixer:
-    """Mixes a stream to one channel, and changes its choice only on clear evidence (hysteresis).
+    """Mixes a stream to the mean of the channels with sound, selected with hysteresis.
 
     >>> mixer = ChannelMixer(22_050, 2)
     >>> hiss = np.random.default_rng(0).normal(0.0, 0.1, 22_050).astype(np.float32)
@@ -49,12 +57,12 @@ class ChannelMixer:
 
         Args:
             rate: Frames per second.
-            channels: Channels of each frame.
+            channels: Channels per frame.
         """
         self._rate = rate
         self.channels = channels
-        """Channels of each frame."""
-        self._moment = max(round(_MOMENT * rate), 1)
+        """Channels per frame."""
+        self._piece = max(round(_PIECE * rate), 1)
         self._seen = 0.0
         self._covariance = np.zeros((channels, channels))
         self._level, self._square = np.zeros(channels), np.zeros(channels)
@@ -62,44 +70,44 @@ class ChannelMixer:
         self._steady = np.zeros(channels, bool)
         self._cancels = False
         self.used: tuple[int, ...] = tuple(range(channels))
-        """Channels that are mixed now, from 0."""
+        """Indices of the channels in the mix."""
 
     def mix(self, frames: NDArray[np.float32]) -> Audio:
-        """Mono samples of the next frames, shape (n, channels)."""
+        """Mix frames of shape (n, channels) to mono samples of shape (n,)."""
         if self.channels == 1 or not len(frames):
             return frames[:, 0] if self.channels == 1 else np.empty(0, np.float32)
         began, before = self._seen > 0.0, self.used
-        self._look(frames)
+        self._compare(frames)
         mono = _mean(frames, self.used)
         if began and before != self.used:
-            # A step from one mix to another would sound as a click.
-            ramp = np.linspace(0.0, 1.0, min(self._moment, len(mono)), dtype=np.float32)
+            # A cross-fade, because a step from one mix to another would be a click.
+            ramp = np.linspace(0.0, 1.0, min(self._piece, len(mono)), dtype=np.float32)
             mono = mono.copy()
             mono[: ramp.size] += (1.0 - ramp) * (_mean(frames[: ramp.size], before) - mono[: ramp.size])
         return mono
 
-    def _look(self, frames: NDArray[np.float32]) -> None:
+    def _compare(self, frames: NDArray[np.float32]) -> None:
         moving = frames - frames.mean(axis=0, dtype=np.float64).astype(np.float32)
         covariance = (moving.T @ moving).astype(np.float64) / len(moving)
         if covariance.diagonal().max() < _SILENT or not np.isfinite(covariance).all():
             return
         seconds = len(frames) / self._rate
-        self._seen = min(self._seen + seconds, MEMORY)
+        self._seen = min(self._seen + seconds, CHANNEL_MEMORY)
         weight = min(seconds / self._seen, 1.0)
         self._covariance += weight * (covariance - self._covariance)
-        levels = _moment_levels(frames, self._moment)
+        levels = _piece_levels(frames, self._piece)
         self._level += weight * (levels.mean(axis=0) - self._level)
         self._square += weight * (np.square(levels).mean(axis=0) - self._square)
-        self._choose()
+        self._select()
 
-    def _choose(self) -> None:
+    def _select(self) -> None:
         powers = self._covariance.diagonal()
         below = 10.0 * np.log10(np.maximum(powers, 1e-20) / powers.max())
-        scatter = np.sqrt(np.maximum(self._square - np.square(self._level), 0.0))
-        lively = (scatter > LIVELY_DB) & (below > -_WITHIN_DB)
-        # Where nothing is lively there is no music to compare a steady channel with.
+        deviation = np.sqrt(np.maximum(self._square - np.square(self._level), 0.0))
+        lively = (deviation > LIVELY_DB) & (below > -_WITHIN_DB)
+        # Without a lively channel there is no music to prefer over a steady channel.
         if lively.any():
-            self._steady = (scatter < STEADY_DB) | (self._steady & (scatter < LIVELY_DB))
+            self._steady = (deviation < STEADY_DB) | (self._steady & (deviation < LIVELY_DB))
         candidates = ~self._steady if not self._steady.all() else np.ones_like(self._steady)
         loudest = powers[candidates].max()
         self._audible = np.where(
@@ -120,39 +128,39 @@ def _mean(frames: NDArray[np.float32], used: tuple[int, ...]) -> Audio:
     return frames.mean(axis=1) if len(used) == frames.shape[1] else frames[:, used].mean(axis=1)
 
 
-def _moment_levels(frames: NDArray[np.float32], moment: int) -> NDArray[np.float64]:
-    """Decibels of each moment, shape (moments, channels), of the difference of neighbours: that takes away hum."""
+def _piece_levels(frames: NDArray[np.float32], piece: int) -> NDArray[np.float64]:
+    """Level of each piece in decibels, shape (pieces, channels), of differences of neighbours to suppress hum."""
     step = np.diff(frames, axis=0, prepend=frames[:1])
-    size = min(moment, len(step))
+    size = min(piece, len(step))
     pieces = step[: len(step) // size * size].reshape(-1, size, frames.shape[1])
     return 10.0 * np.log10(np.maximum(np.square(pieces).mean(axis=1, dtype=np.float64), 1e-14))
 
 
-MEMORY = 10.0
-"""Seconds whose mean is taken for the constant: long, so that it stands still while music plays."""
+DC_MEMORY = 10.0
+"""Averaging time of the DC offset in seconds: long, so that it is constant during music."""
 
 
 CONSTANT = 0.1
-"""Share of the sound's own root mean square from which the mean of a file counts as a constant. The bass of music
-leaves up to 0.06 in the mean of 0.4 s; what is under this share stays, so that most files pass to the bit."""
+"""Ratio of mean to root mean square above which a file has a DC offset. The bass of music has means of up to
+0.06 over 0.4 s; files below this ratio are not changed."""
 
 
 @overload
-def centred(blocks: Iterable[Audio], rate: int, *, least: float = 0.0) -> Iterator[Audio]: ...
+def remove_dc(blocks: Iterable[Audio], rate: int, *, least: float = 0.0) -> Iterator[Audio]: ...
 @overload
-def centred(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iterator[Block]: ...
-def centred(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iterator[Block]:
-    """The same sound about zero.
+def remove_dc(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iterator[Block]: ...
+def remove_dc(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iterator[Block]:
+    """Remove the DC offset.
 
     Args:
-        blocks: Mono samples, and holes.
-        rate: Samples per second.
-        least: Share of the root mean square that the mean must reach once before it is taken away.
+        blocks: Mono samples, gaps and rate changes.
+        rate: Sample rate of the first blocks.
+        least: Nothing is removed until the ratio of mean to root mean square has exceeded this once.
 
     Yields:
-        Each block less the mean of the last seconds. A block whose samples are
-        all the same stays so and has no say in the mean: a muted microphone
-        must still be seen to be muted.
+        Each block minus the mean of the last seconds. Blocks of equal samples are not
+        changed up to a constant and do not count in the mean, so that a muted microphone
+        is still detected.
     """
     seen, mean, power, shifted = 0, 0.0, 0.0, least <= 0.0
     for block in blocks:
@@ -164,7 +172,7 @@ def centred(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iterat
             yield block
             continue
         if block.size and np.ptp(block) > 0:
-            seen = min(seen + block.size, round(MEMORY * rate))
+            seen = min(seen + block.size, round(DC_MEMORY * rate))
             weight = min(block.size / seen, 1.0)
             mean += weight * (float(block.mean(dtype=np.float64)) - mean)
             power += weight * (float(block.var(dtype=np.float64)) - power)
@@ -173,33 +181,39 @@ def centred(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iterat
 
 
 KEPT = 4.0
-"""Seconds that are repeated after a change of the rate: more than a window of any shipped model."""
+"""Seconds that are repeated after a rate change: more than a window of any shipped model."""
 _EDGE = 0.05
+"""Seconds after a start within sound that the filter distorts."""
 
 LEAST_RATE, MOST_RATE = 1_000, 768_000
-"""Sample rates outside these are taken for damage."""
+"""Range of valid sample rates; others come from damaged headers."""
 
 
 class OutputRate:
-    """The sample rate that a stream's blocks shall have. It may change while the stream runs."""
+    """Requested sample rate of a stream, which may change while the stream runs."""
 
     def __init__(self, rate: int) -> None:
-        """Deliver blocks of `rate` samples per second."""
+        """Start with `rate` samples per second."""
         self.wanted = self.delivered = rate
+        """The requested rate, and the rate of the blocks up to now."""
 
 
 class Resampler:
-    """A mono stream brought to another sample rate.
+    """Converts a mono stream to another sample rate.
 
-    soxr's anti-alias filter is flat to 91 % of the lower Nyquist frequency, so a
-    microphone at 48 kHz gives the features that a file at 22,050 Hz gives.
+    The anti-aliasing filter of soxr is flat up to 91 % of the lower Nyquist frequency, so a
+    microphone at 48 kHz gives the same features as a file at 22,050 Hz.
+
+    >>> resampler = Resampler(48_000, 24_000)
+    >>> sum(resampler.convert(np.zeros(48_000, np.float32)).size for _ in range(3)) + resampler.finish().size
+    72000
     """
 
     def __init__(self, rate: int, wanted: int | OutputRate) -> None:
-        """Bring audio of `rate` samples per second to `wanted`.
+        """Convert from `rate` to `wanted` samples per second.
 
-        For an `OutputRate` the last seconds are kept, so that `blocks` can
-        repeat them when the wanted rate changes.
+        With an `OutputRate` the last seconds are kept, so that `blocks` can
+        repeat them after a change of the requested rate.
         """
         self._rate, self._output = rate, wanted if isinstance(wanted, OutputRate) else None
         self._start(wanted.delivered if isinstance(wanted, OutputRate) else wanted)
@@ -207,13 +221,13 @@ class Resampler:
         self._kept = self._taken = self._given = 0
 
     def convert(self, mono: Audio) -> Audio:
-        """Resample what came next, samples in [-1, 1], shape (n,): fewer or more come out, as the filter allows."""
+        """Convert the next samples, shape (n,). The number of results varies, because the filter delays them."""
         converted = self._stream.resample_chunk(mono) if self._stream else mono
         self._given += converted.size
         return converted
 
     def blocks(self, mono: Audio) -> Iterator[Audio | RateChange]:
-        """The same, after a change of the wanted rate with the last seconds at the new rate before it."""
+        """Like `convert`; a change of the requested rate comes first, with the last seconds at the new rate."""
         if self._output is not None:
             if self._output.wanted != self._output.delivered:
                 yield from self._changed(self._output)
@@ -221,7 +235,7 @@ class Resampler:
         yield self.convert(mono)
 
     def finish(self) -> Audio:
-        """What the filter still held when the stream ended."""
+        """The remaining samples at the end of the stream, shape (n,)."""
         nothing = np.empty(0, np.float32)
         return self._stream.resample_chunk(nothing, last=True) if self._stream else nothing
 
@@ -237,7 +251,7 @@ class Resampler:
 
     def _changed(self, output: OutputRate) -> Iterator[Audio | RateChange]:
         former, rate = output.delivered, output.wanted
-        # Only a multiple of this many samples is a whole number at the new rate.
+        # Only multiples of `step` are at a whole position at the new rate.
         step = self._rate // math.gcd(self._rate, rate)
         first = self._taken - self._kept
         begin = -(-first // step) * step
@@ -245,7 +259,7 @@ class Resampler:
         given = self._given
         self._start(rate)
         again = self.convert(recent)
-        # What the filter makes of a beginning in the midst of sound is left out.
+        # After a start within sound, the first results are distorted by the filter.
         edge = math.ceil(_EDGE * rate) if begin and again.size > 2 * _EDGE * rate else 0
         place = begin * rate // self._rate + edge
         repeated = round(given * rate / former) - place
@@ -256,11 +270,11 @@ class Resampler:
 
 
 def resampled(audio: Audio, rate: int, wanted: int) -> Audio:
-    """A stretch of mono samples at another sample rate, shape (n,)."""
+    """Mono samples at another sample rate, shape (n,)."""
     return np.asarray(soxr.resample(audio, rate, wanted), np.float32)
 
 
 def from_s16(samples: bytes, channels: int) -> NDArray[np.float32]:
-    """Little-endian 16-bit samples, interleaved, as float32 in [-1, 1), shape (n, channels)."""
+    """Interleaved little-endian 16-bit samples as float32 in [-1, 1), shape (n, channels)."""
     whole = np.frombuffer(samples, "<i2").reshape(-1, channels)
     return whole.astype(np.float32) * np.float32(1.0 / 32768.0)

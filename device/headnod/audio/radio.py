@@ -15,9 +15,9 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from headnod.audio.audio_process import AudioProcess
-from headnod.audio.blocks import Block, Gap, paced
+from headnod.audio.blocks import Block, Gap, real_time
 from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
-from headnod.audio.web_address import RefusedError, checked_address, shown
+from headnod.audio.web_address import RefusedError, checked_address, display_address
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
 from headnod.retry import Backoff, Cause
@@ -74,13 +74,13 @@ def radio_blocks(
     limits = limits or RadioLimits()
     back_off = Backoff(rng or random.Random())  # noqa: S311 - spreads attempts, hides nothing
     while True:
-        cause, reason = Cause.NETWORK, f"{shown(address)}: the stream ended"
+        cause, reason = Cause.NETWORK, f"{display_address(address)}: the stream ended"
         delivered = wanted.delivered if isinstance(wanted, OutputRate) else wanted
         try:
             with _opened(address, limits) as capture:
                 began = monotonic()
-                blocks = _sound(capture, wanted, limits.silent, shown(address))
-                for block in paced(blocks, delivered, monotonic=monotonic, sleep=sleep, lead=limits.lead):
+                blocks = _sound(capture, wanted, limits.silent, display_address(address))
+                for block in real_time(blocks, delivered, monotonic=monotonic, sleep=sleep, lead=limits.lead):
                     if monotonic() - began > _STEADY:
                         back_off.reset()
                     yield block
@@ -102,7 +102,7 @@ def _opened(address: str, limits: RadioLimits) -> AudioProcess:
         os.write(request, json.dumps({"address": address, "timeout": limits.answer}).encode())
         os.lseek(request, 0, os.SEEK_SET)
         command = [sys.executable, "-P", "-m", "headnod.audio.decoder", "--radio"]
-        return AudioProcess(command, stdin=request, name=shown(address), opening=limits.opening)
+        return AudioProcess(command, stdin=request, name=display_address(address), opening=limits.opening)
     finally:
         os.close(request)
 

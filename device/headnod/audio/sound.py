@@ -42,7 +42,7 @@ class DamagedError(AudioError):
     """The decoder met bytes that it cannot read."""
 
 
-def conformed(sound: Sound, rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
+def converted(sound: Sound, rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
     """The blocks of a sound at another rate and channel count.
 
     Where either differs the channels are mixed, and each channel that comes out is that mix.
@@ -97,7 +97,7 @@ def file_parts(
         if place is None:
             return
         start = place
-        yield from conformed(open_at(start), first.rate, first.channels)
+        yield from converted(open_at(start), first.rate, first.channels)
 
 
 def mp3_parts(
@@ -119,7 +119,7 @@ def mp3_parts(
     for _ in range(_MOST_PARTS):
         damage: AudioError | None = None
         try:
-            for block in conformed(sound, first.rate, first.channels):
+            for block in converted(sound, first.rate, first.channels):
                 decoded, sound_to = decoded + len(block), raw.tell()
                 yield block
         except DamagedError as error:

@@ -1,4 +1,4 @@
-"""Addresses of web radios: which are accepted, and how they appear in messages."""
+"""Addresses of web radios: validation, and a form for messages without secrets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _LONGEST_NAME = 120
 
 
 class RefusedError(AudioError):
-    """The server answered, and the same request will not fare better soon."""
+    """The server refused the request; a repetition soon would fail too."""
 
 
 def is_address(audio: str) -> bool:
-    """Whether a source of sound is written as a URL rather than as the name of a file."""
+    """Whether an audio source is a URL, not the name of a file."""
     scheme, separator, _ = audio.partition("://")
     return bool(separator) and scheme.isascii() and scheme.replace("+", "").isalnum()
 
 
-def shown(address: str) -> str:
-    """An address for messages: without login and without query, which may hold a key.
+def display_address(address: str) -> str:
+    """An address for messages, without login and query, which may contain secrets.
 
-    >>> shown("http://me:secret@radio.example:8000/live.mp3?key=17")
+    >>> display_address("http://me:secret@radio.example:8000/live.mp3?key=17")
     'http://radio.example:8000/live.mp3'
     """
     try:
@@ -37,23 +37,26 @@ def shown(address: str) -> str:
 
 
 def checked_address(address: str) -> SplitResult:
-    """The parts of an address.
+    """The parts of a valid address.
 
     Raises:
-        RefusedError: It is not one of http or https with a host.
+        RefusedError: The scheme is not http or https, or the host is missing.
     """
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        message = f"{shown(address)}: is not a web address: {error} (write http://radio.example:8000/live.mp3)"
+        message = (
+            f"{display_address(address)}: is not a web address: {error} (write http://radio.example:8000/live.mp3)"
+        )
         raise RefusedError(message) from error
     if parts.scheme not in _SCHEMES:
         message = (
-            f"{shown(address)}: only http:// and https:// can be played (write the path of a file without file://)"
+            f"{display_address(address)}: only http:// and https:// can be played "
+            "(write the path of a file without file://)"
         )
         raise RefusedError(message)
     if not host:
-        message = f"{shown(address)}: names no host (write http://radio.example:8000/live.mp3)"
+        message = f"{display_address(address)}: names no host (write http://radio.example:8000/live.mp3)"
         raise RefusedError(message)
     return parts

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Judge every file; one that cannot be heard is named and the others go on."""
     import msgspec
 
-    from headnod.audio.audio_file import audio_file, ctrl_c_later, uninterrupted
+    from headnod.audio.audio_file import audio_file, delayed_interrupt, uninterrupted
     from headnod.audio.playlist import expanded
     from headnod.errors import AudioError
     from headnod.inference.model import GenreModel
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     for file in files:
         try:
             with ExitStack() as opened:
-                with ctrl_c_later():
+                with delayed_interrupt():
                     blocks = opened.enter_context(
                         audio_file(Path("/dev/stdin" if file == "-" else file), model.front_end.sample_rate)
                     )

@@ -29,9 +29,9 @@ def run(options: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
-    from headnod.audio.devices import find, listing
+    from headnod.audio.devices import find, list_devices
 
-    there = listing()
+    there = list_devices()
     found = there.devices
     for shut in there.closed:
         _log.warning("%s", printable(f"{shut.names[0]} {shut.reason}"))

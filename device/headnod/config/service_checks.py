@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from headnod.address import split_address
-from headnod.audio.web_address import checked_address, is_address, shown
+from headnod.audio.web_address import checked_address, display_address, is_address
 from headnod.config import Config, load
 from headnod.config.layers import file_layer
 from headnod.errors import AccessError, AudioError, ConfigAccessError, ConfigError, HeadnodError
@@ -85,9 +85,9 @@ def _radio_errors(sandbox: Sandbox) -> Iterator[HeadnodError]:
     try:
         host = checked_address(audio).hostname or ""
     except AudioError as error:
-        yield from _error(setting, shown(audio), str(error).removeprefix(f"{shown(audio)}: "))
+        yield from _error(setting, display_address(audio), str(error).removeprefix(f"{display_address(audio)}: "))
     else:
-        yield from _error(setting, shown(audio), _unreachable_name(host, sandbox))
+        yield from _error(setting, display_address(audio), _unreachable_name(host, sandbox))
 
 
 def _path_errors(setting: str, name: str, reason: Callable[[Path], str]) -> Iterator[HeadnodError]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import IO
 
 from headnod.audio.audio_process import AudioProcess, open_command
-from headnod.audio.blocks import Block, paced
+from headnod.audio.blocks import Block, real_time
 from headnod.audio.devices import NODES, opened_card
 from headnod.audio.microphone import SHORTEST, find_device, microphone_blocks, open_device
-from headnod.audio.processing import CONSTANT, OutputRate, centred
+from headnod.audio.processing import CONSTANT, OutputRate, remove_dc
 from headnod.audio.web_address import checked_address, is_address
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
@@ -70,14 +70,14 @@ def source(
         with contextlib.closing(_MicrophoneLock()) as lock:
             start = opener(section, block, claim=lock.acquire)
             with contextlib.closing(microphone_blocks(start, rate)) as blocks:
-                yield centred(blocks, delivered)
+                yield remove_dc(blocks, delivered)
         return
     if is_address(audio):
         from headnod.audio.radio import radio_blocks  # noqa: PLC0415 - for radios only
 
         checked_address(audio)
         with contextlib.closing(radio_blocks(audio, rate)) as blocks:
-            yield centred(blocks, delivered, least=CONSTANT)
+            yield remove_dc(blocks, delivered, least=CONSTANT)
         return
     with contextlib.ExitStack() as stack:
         stored: Iterator[Block]
@@ -85,12 +85,12 @@ def source(
             from headnod.audio.audio_process import raw_blocks  # noqa: PLC0415
 
             raw = raw_blocks(sys.stdin.fileno(), rate=section.rate, wanted=rate, channels=section.channels)
-            stored = centred(raw, delivered)
+            stored = remove_dc(raw, delivered)
         else:
-            from headnod.audio.audio_file import retunable_file  # noqa: PLC0415 - libsndfile is for files only
+            from headnod.audio.audio_file import file_blocks  # noqa: PLC0415 - libsndfile is for files only
 
-            stored = stack.enter_context(retunable_file(Path(audio), rate))
-        yield paced(stored, delivered, monotonic=time.monotonic, sleep=time.sleep) if pace == "real" else stored
+            stored = stack.enter_context(file_blocks(Path(audio), rate))
+        yield real_time(stored, delivered, monotonic=time.monotonic, sleep=time.sleep) if pace == "real" else stored
 
 
 def opener(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.audio.audio_file import audio_file, promised_seconds
+from headnod.audio.audio_file import audio_file, header_duration
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio, FrontEnd, LogMel
 from headnod_train.dataset.tracks import CollectionError
@@ -78,7 +78,7 @@ def middle(path: Path, rate: int, seconds: float) -> tuple[int, Audio]:
     Raises:
         AudioError: The file cannot be read up to there.
     """
-    wanted, length = round(seconds * rate), promised_seconds(path)
+    wanted, length = round(seconds * rate), header_duration(path)
     if length is None:
         # The length is known only after decoding, and a long file does not fit into memory.
         with audio_file(path, rate) as blocks:

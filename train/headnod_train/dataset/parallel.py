@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from headnod.audio.audio_file import ctrl_c_later
+from headnod.audio.audio_file import delayed_interrupt
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
 from headnod.features.frontend import FrontEnd
@@ -65,7 +65,7 @@ def extract_one(place: int, path: Path, front_end: FrontEnd, seconds: float, par
         # Ctrl-C reaches the whole process group; only the parent reports it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return place, extract(path, front_end, seconds)
-    with ctrl_c_later():
+    with delayed_interrupt():
         return place, extract(path, front_end, seconds)
 
 
