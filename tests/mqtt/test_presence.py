@@ -5,6 +5,7 @@ import time
 import msgspec
 
 from headnod.pipeline.estimate import State
+from support.command_line import PROMPT
 from support.mqtt_broker import Broker, Heard
 from support.mqtt_estimates import PATIENCE, decoded, online
 from support.mqtt_publisher import (
@@ -53,7 +54,7 @@ def test_status_is_offline_before_the_end_and_the_end_is_quick(heard, started):
     began = time.monotonic()
     mqtt.close()
     mqtt.close()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < PROMPT
     assert heard.until(lambda message: message.payload == b"offline", PATIENCE).topic == TOPICS.status
 
 

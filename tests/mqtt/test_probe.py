@@ -115,7 +115,7 @@ def test_a_port_that_swallows_everything_stops_at_the_connection(broker):
             second.connect_ex((HOST, port))
             began = utc_now()
             assert "no answer within 1 s" in stopped("connection", address(broker, port=port))
-            assert (utc_now() - began).total_seconds() < 10
+            assert (utc_now() - began).total_seconds() < 30
 
 
 def test_an_expired_certificate_stops_with_its_date(tmp_path, authority):

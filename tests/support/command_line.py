@@ -17,6 +17,8 @@ from support.signals import RATE
 HEADNOD = (sys.executable, "-m", "headnod")
 PATIENCE = 60.0
 """Seconds after which a program counts as hung."""
+PROMPT = 15.0
+"""Seconds in which a busy machine does what takes an idle one two at most; what hangs takes longer or never ends."""
 
 
 def surroundings(folder: Path, **more: str) -> dict[str, str]:
