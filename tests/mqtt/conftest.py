@@ -1,4 +1,4 @@
-"""A broker a test, certificates a session, and links, publishers and listeners that end with it."""
+"""One broker per test, certificates per session, and clients, publishers and listeners that are closed after it."""
 
 import os
 import random
@@ -45,7 +45,7 @@ def opened():
 
 @pytest.fixture
 def linked(opened):
-    """Makes links that are started, and closed in the end."""
+    """Makes clients that are started, and closed in the end."""
 
     def link(
         to, *, port=None, client_id="kitchen", keepalive=15, protocol=5, username="", password="", tls=None, **how
@@ -66,7 +66,7 @@ def clock():
 
 @pytest.fixture
 def boxes(tmp_path, clock):
-    """Makes outboxes on one file, the one before as good as dead."""
+    """Makes queues on one file, each in place of the one before."""
 
     with ExitStack() as made:
 

@@ -1,4 +1,4 @@
-"""Commands: what the list says is done and answered, and nothing else ever happens."""
+"""Commands: those of the list are applied and answered, all others are refused."""
 
 import json
 

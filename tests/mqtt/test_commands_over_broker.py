@@ -1,4 +1,4 @@
-"""Commands over a real broker: what strangers send there harms neither the listener nor its connection."""
+"""Commands over a real broker: messages of strangers harm neither the listener nor its connection."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""A network in which packets vanish, made with real ones: nothing is lost."""
+"""A real network that drops packets: no message is lost."""
 
 import os
 import shutil

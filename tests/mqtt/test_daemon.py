@@ -1,4 +1,4 @@
-"""The whole listener with a broker: as it is started, ended, killed, and asked for things."""
+"""The whole listener with a broker: started, stopped, killed, and commanded."""
 
 import json
 import signal

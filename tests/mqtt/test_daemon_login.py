@@ -1,4 +1,4 @@
-"""The whole listener with a broker that wants to know who it is, and settings that cannot be."""
+"""The whole listener with a broker that requires a login, and with settings that cannot be used."""
 
 import subprocess
 import sys

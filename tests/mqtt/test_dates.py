@@ -1,4 +1,4 @@
-"""Dates of what is published by a clock that was not synchronised, and of what is sent once it is."""
+"""Dates of messages made before the clock was synchronised, and sent before or after."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Discovery: Home Assistant takes every word of it, and shows what the listener says."""
+"""Discovery: Home Assistant accepts every option, and shows the state of the listener."""
 
 import json
 from fractions import Fraction

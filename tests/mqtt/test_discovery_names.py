@@ -1,4 +1,4 @@
-"""Names that listeners and installations may have: none meets another, and none is refused late."""
+"""Names of listeners and installations: no two share an id, and an invalid one is refused early."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Commands that nobody should send: whatever they are, only a good value is ever set."""
+"""Hostile commands: whatever they contain, only a valid value is ever set."""
 
 import json
 import logging

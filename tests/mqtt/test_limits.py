@@ -1,4 +1,4 @@
-"""What a broker announced is kept, and what it refuses is told: a strict broker, and mosquitto as far as it can."""
+"""Limits that a broker announces are respected, and refusals reported: a strict broker, and mosquitto."""
 
 import logging
 

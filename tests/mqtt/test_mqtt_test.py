@@ -1,4 +1,4 @@
-"""`headnod mqtt test` as a person meets it: lines, JSON, exit status, and no password in any of them."""
+"""The command `headnod mqtt test`: lines, JSON, exit status, and no password in any output."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Outages, made with a real broker: nothing is lost, nothing is out of order, and a repeat has the same id."""
+"""Outages of a real broker: nothing is lost, the order stays, and a repeated message has the same id."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Payloads: flat JSON with numbers that are numbers, and nothing where nothing is known."""
+"""Payloads: flat JSON, numbers as numbers, and nothing for unknown values."""
 
 import json
 import re

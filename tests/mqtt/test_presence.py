@@ -1,4 +1,4 @@
-"""What the publisher tells of the listener itself: that it is there, how it fares, what it was asked."""
+"""What is published about the listener itself: status, health, info, answers."""
 
 import time
 

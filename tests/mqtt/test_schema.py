@@ -1,4 +1,4 @@
-"""The contract: fields keep name, type and unit, and the documents say what the code says."""
+"""The contract: fields keep name, type and unit, and the documents agree with the code."""
 
 import json
 import subprocess

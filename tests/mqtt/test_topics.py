@@ -1,4 +1,4 @@
-"""Topics: every name that stands in one is a plain word."""
+"""Topics: names contain letters, digits, hyphens and underscores only."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The outbox on a card: what is written survives a kill, and disks that fail cost nothing else."""
+"""The queue on disk: written messages survive a kill, and a failing disk loses nothing else."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""When Home Assistant is told: by a clock that obeys, over a link that only notes."""
+"""When discovery is published: with a manual clock, and a client that records messages."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""`headnod mqtt test` says where the way to a broker ends, against a real one that stands in the way."""
+"""`headnod mqtt test`: the step at which the way to a broker ends, with real brokers."""
 
 import random
 import socket

@@ -1,4 +1,4 @@
-"""TLS: nothing goes to a broker that is not believed, and nothing ever goes in plain text instead."""
+"""TLS: nothing is sent to a broker that is not verified, and never in plain text instead."""
 
 import random
 import ssl

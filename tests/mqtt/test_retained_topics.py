@@ -1,4 +1,4 @@
-"""The ledger: whatever was published is removed once it is no longer wanted."""
+"""Retained topics: whatever was published is removed once it is no longer wanted."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A broker that will not have us, or lets another take our place: tried seldom, and told as what it is."""
+"""A broker that refuses the client, or accepts another with its client id: rare attempts, and the right reason."""
 
 import random
 import socket

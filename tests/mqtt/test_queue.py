@@ -1,4 +1,4 @@
-"""The outbox: order, bounds, what is on the card when, and disks that fail."""
+"""The queue: order, bounds, what is on disk when, and disks that fail."""
 
 import math
 import random

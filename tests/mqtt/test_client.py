@@ -1,4 +1,4 @@
-"""The link: connects when it can, says why when it cannot, and survives what it calls."""
+"""The client: connects when it can, reports why when it cannot, and survives errors of its callbacks."""
 
 import os
 import random
