@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from headnod.config import Config, DashboardSection, HistorySection, LedsSection, LogSection, MqttSection
 from headnod.config.sections import MicrophoneSection, ModelSection
 from headnod.errors import ConfigError
+from headnod.lifecycle import Part
 from headnod.pipeline.listener import ListenerSettings
-from headnod.runtime import Part, Runtime
+from headnod.runtime import Runtime
 from headnod.updates.installer import Installer
 from headnod.updates.store import Store
 from support.signed_bundles import good, public, write

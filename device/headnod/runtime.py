@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
@@ -27,6 +27,7 @@ from headnod.config.validation import validate_listener
 from headnod.errors import HeadnodError
 from headnod.factory import output_factory
 from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
+from headnod.lifecycle import Part
 from headnod.outputs import Sink, close_all, show_all
 from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
@@ -36,8 +37,6 @@ from headnod.updates.manager import ModelManager
 
 if TYPE_CHECKING:
     from headnod.mqtt.publisher import MqttPublisher
-
-Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
 
@@ -71,46 +70,6 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
                 # The terminal was closed, which is no request to reload.
                 break
             runtime.reload(lambda: validate_listener(read_config()))
-
-
-class Part(Generic[Value]):
-    """A part of the runtime, rebuilt when the settings that it depends on change."""
-
-    value: Value
-
-    def __init__(
-        self, depends_on: Callable[[Config], object], build: Callable[[Config], AbstractContextManager[Value]]
-    ) -> None:
-        """Declare a part; nothing is built.
-
-        Args:
-            depends_on: The settings, and other parts' values, that the part is built from.
-            build: Builds it; its context manager closes it.
-        """
-        self._depends_on, self._build = depends_on, build
-        self._stack = contextlib.ExitStack()
-        self._built_from: tuple[object, ...] = ()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the part is built."""
-        return bool(self._built_from)
-
-    def update(self, config: Config) -> bool:
-        """Build the part, or close and rebuild it if what it depends on changed; true if it was built."""
-        wanted = (self._depends_on(config),)
-        if wanted == self._built_from:
-            return False
-        self.__exit__(None, None, None)
-        self.value = self._stack.enter_context(self._build(config))
-        self._built_from = wanted
-        return True
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._built_from = ()
-        self._stack.__exit__(kind, error, trace)
 
 
 class Runtime:

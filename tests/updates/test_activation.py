@@ -297,6 +297,15 @@ class TestRecovery:
         assert manager.snapshot().manifest is first.manifest
         assert len(caplog.records) == told
 
+    @pytest.mark.usefixtures("two")
+    def test_where_the_models_were_deleted_that_of_the_configuration_listens(self, state, store):
+        shutil.rmtree(state / "models")
+        manager = ModelManager(state, Config)
+        manager.load(Config())
+        assert manager.snapshot()[1:] == (0, (), None)
+        assert store.current is None
+        assert store.read().protection.serial == 2, "no older one is installed"
+
     def test_it_is_tried_again_with_a_reload_and_with_another_model(self, state, stuck, store):
         manager, config = ModelManager(state, Config), Config()
         manager.load(config)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from msgspec.structs import replace
 
 from headnod.config import Config
-from headnod.errors import BundleError, HeadnodError, ManifestError
+from headnod.errors import HeadnodError, ManifestError
 from headnod.inference.manifest import Manifest
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate, StatusEvent
@@ -267,7 +267,7 @@ class ModelManager:
         try:
             # The bundle may be installed again: the card may have damaged it here.
             self._activation.roll_back("it cannot be loaded", mark_failed=False, model=name)
-        except BundleError as error:
+        except HeadnodError as error:
             # Tried again after a reload, a restart or an activation, not with each estimate.
             self._broken = name
             _log.error("%s; the model of the configuration listens", error)

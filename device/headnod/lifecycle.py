@@ -1,0 +1,53 @@
+"""Parts of a running program that are rebuilt when the settings change that they depend on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from headnod.config import Config
+
+Value = TypeVar("Value")
+
+
+class Part(Generic[Value]):
+    """A part of the runtime, rebuilt when the settings that it depends on change."""
+
+    value: Value
+
+    def __init__(
+        self, depends_on: Callable[[Config], object], build: Callable[[Config], AbstractContextManager[Value]]
+    ) -> None:
+        """Declare a part; nothing is built.
+
+        Args:
+            depends_on: The settings, and other parts' values, that the part is built from.
+            build: Builds it; its context manager closes it.
+        """
+        self._depends_on, self._build = depends_on, build
+        self._stack = contextlib.ExitStack()
+        self._built_from: tuple[object, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the part is built."""
+        return bool(self._built_from)
+
+    def update(self, config: Config) -> bool:
+        """Build the part, or close and rebuild it if what it depends on changed; true if it was built."""
+        wanted = (self._depends_on(config),)
+        if wanted == self._built_from:
+            return False
+        self.__exit__(None, None, None)
+        self.value = self._stack.enter_context(self._build(config))
+        self._built_from = wanted
+        return True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._built_from = ()
+        self._stack.__exit__(kind, error, trace)
