@@ -8,7 +8,7 @@ import pytest
 from headnod.audio.audio_file import audio_file
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
-from headnod_train.distillation.windows import GENRE
+from headnod_train.distillation.window_sets import GENRE
 from headnod_train.pretrained.augmentation import compressed
 from headnod_train.pretrained.equalisation import equalise, standardise
 from headnod_train.pretrained.network import multiply_adds

@@ -47,7 +47,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
-    from headnod_train.distillation.windows import read_windows  # noqa: PLC0415 - TensorFlow takes seconds
+    from headnod_train.distillation.window_sets import read_windows  # noqa: PLC0415 - TensorFlow takes seconds
     from headnod_train.distillation.yamnet import read_classes  # noqa: PLC0415
     from headnod_train.pretrained import run as steps  # noqa: PLC0415
     from headnod_train.pretrained.augmentation import Augmentation  # noqa: PLC0415

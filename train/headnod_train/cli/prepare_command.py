@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     """Prepare, and say how many windows there are."""
     from headnod_train.distillation import recordings as found  # noqa: PLC0415 - scipy takes a second
     from headnod_train.distillation.degradation import read_all  # noqa: PLC0415
-    from headnod_train.distillation.windows import BASE_RATE, make_windows  # noqa: PLC0415
+    from headnod_train.distillation.window_sets import BASE_RATE, make_windows  # noqa: PLC0415
 
     wanted: list[found.Recording] = []
     if options.clips:

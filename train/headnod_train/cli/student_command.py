@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
     from headnod_train.distillation import student  # noqa: PLC0415 - TensorFlow takes seconds
     from headnod_train.distillation.targets import read_targets  # noqa: PLC0415
-    from headnod_train.distillation.windows import read_windows  # noqa: PLC0415
+    from headnod_train.distillation.window_sets import read_windows  # noqa: PLC0415
     from headnod_train.tagger.tag_names import TAGS  # noqa: PLC0415
     from headnod_train.training.augment import MelAugmentation  # noqa: PLC0415
     from headnod_train.training.run_folder import TrainingSettings, locked, refuse_former  # noqa: PLC0415

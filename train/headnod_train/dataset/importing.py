@@ -17,8 +17,8 @@ from headnod_train.console import progress_bar, text_table
 from headnod_train.dataset.archive import BATCH_SIZE, LEAKY, Archive, count_windows, read_archive, write_archive
 from headnod_train.dataset.assemble import SplitShares, assemble, describe
 from headnod_train.dataset.extraction import Rejected, TrackFeatures
+from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.dataset.label_names import labelled
-from headnod_train.dataset.layouts import find_tracks
 from headnod_train.dataset.parallel import Extraction
 from headnod_train.dataset.split import listed_splits, read_lists, refuse_leaks
 from headnod_train.dataset.tracks import (

@@ -21,7 +21,7 @@ from headnod_train.acoustics.bands import Bands
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.recordings import Kind, RecordingError
-from headnod_train.distillation.windows import WindowSet
+from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.training import run_folder
 from headnod_train.training.archive_batches import TrainingBatch, mixup_batch
 from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms

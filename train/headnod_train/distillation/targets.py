@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headnod_train.distillation.recordings import RecordingError
 from headnod_train.distillation.student import TeacherAnswers
-from headnod_train.distillation.windows import WindowSet
+from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.distillation.yamnet import genre_scores
 from headnod_train.pretrained.augmentation import network_input
 from headnod_train.pretrained.head import Head

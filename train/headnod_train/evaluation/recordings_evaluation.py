@@ -21,7 +21,7 @@ from headnod.features.frontend import Audio, FrontEnd
 from headnod.inference.model import GenreModel
 from headnod.pipeline.classify import score_file
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
-from headnod_train.dataset.layouts import find_tracks
+from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.distillation.degradation import (
     coloured_noise,
     from_direct_sound,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headnod_train.backend import keras, tf
 from headnod_train.distillation.student import TeacherAnswers
-from headnod_train.distillation.windows import WindowSet
+from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.pruning import Parameters
 
 HIDDEN = 64

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod_train.distillation.recordings import Kind
-from headnod_train.distillation.windows import WindowSet
+from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.augmentation import Augmentation, augmented, network_input
 
 

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod_train.distillation.targets import read_targets, save_targets, teach
-from headnod_train.distillation.windows import WindowSet
+from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.answers import answer_targets, fit_answers
 from headnod_train.pretrained.augmentation import Augmentation, network_input
 from headnod_train.pretrained.batches import Distillation, Targets
-from headnod_train.pretrained.bundle import Fitted, draft, figures, health_of, write_bundle
 from headnod_train.pretrained.calibration import Heard, fit_calibration, fit_energy, fit_tags
 from headnod_train.pretrained.equalisation import equalise, standardise
 from headnod_train.pretrained.head import Head
 from headnod_train.pretrained.network import multiply_adds
+from headnod_train.pretrained.pretrained_bundle import Fitted, draft, figures, health_of, write_bundle
 from headnod_train.pretrained.pruning import Parameters, prune
 from headnod_train.pretrained.quantisation import converted, corrected, evaluated, run_file
 from headnod_train.pretrained.training import Watch, distil

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod_train.backend import keras, tf
-from headnod_train.distillation.windows import WindowSet
+from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.augmentation import Augmentation
 from headnod_train.pretrained.batches import Batches, Distillation, Targets
 from headnod_train.pretrained.network import Tap, forward, plainly

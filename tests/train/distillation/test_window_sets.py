@@ -8,7 +8,7 @@ import soundfile
 from rich.console import Console
 
 from headnod_train.distillation.recordings import Recording, RecordingError
-from headnod_train.distillation.windows import GENRE, SAMPLING, SMALL, make_windows, read_windows
+from headnod_train.distillation.window_sets import GENRE, SAMPLING, SMALL, make_windows, read_windows
 from headnod_train.distillation.yamnet import CLASSES, YamnetError, genre_scores, read_classes
 
 TEACHERS = Path(__file__).parents[4] / "shared" / "data" / "teachers"

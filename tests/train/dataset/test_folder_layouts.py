@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.dataset.layouts import find_tracks, guess
+from headnod_train.dataset.folder_layouts import find_tracks, guess
 from headnod_train.dataset.split import listed_splits, read_lists
 from headnod_train.dataset.tracks import CollectionError
 
