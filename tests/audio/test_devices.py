@@ -153,9 +153,9 @@ def test_without_any_microphone_the_way_out_is_told(wanted, message):
     ("source", "complaint"),
     [
         ('print(\'{"error": "PyAudio is not installed"}\')', "PyAudio is not installed"),
-        ("pass", "ended without a word"),
+        ("pass", "ended without output"),
         ("print('ALSA lib pcm.c')", "gave no list of microphones"),
-        ("raise SystemExit('crash')", "ended without a word"),
+        ("raise SystemExit('crash')", "ended without output"),
     ],
 )
 def test_a_listing_that_fails_is_told(sound, tmp_path, source, complaint):

@@ -112,7 +112,7 @@ def test_a_program_that_is_not_there_is_named():
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [
-        ("exit 3", r"the microphone ended without a word \(is the sound system running\?\)"),
+        ("exit 3", r"the microphone ended without output \(is the sound system running\?\)"),
         (
             'echo \'{"error": "Device busy"}\'',
             r"cannot open the microphone: device busy \(is it held by another program",
@@ -120,7 +120,7 @@ def test_a_program_that_is_not_there_is_named():
         ("echo ALSA lib pcm.c:2664", "microphone"),
         ("echo '{\"rate\": 48000}'", "microphone"),
         ("echo '[]'", "microphone"),
-        ("exec cat /dev/zero", "the microphone ended without a word"),
+        ("exec cat /dev/zero", "the microphone ended without output"),
     ],
 )
 def test_a_program_that_does_not_say_what_it_opened_is_refused(script, complaint):
@@ -205,7 +205,7 @@ def test_patience_starts_anew_once_sound_came():
     clock = ManualClock()
     absent = AudioError("not there")
     starts = [absent, absent, absent, FakeCapture(clock, steady(1.0)), absent, absent]
-    found = heard(clock, starts, 3 + 4 + 3, patience=RetryDelays(first=1.0, most=8.0, longest_tick=10.0))
+    found = heard(clock, starts, 3 + 4 + 3, delays=RetryDelays(first=1.0, most=8.0, longest_tick=10.0))
     assert clock.slept == [1.0, 2.0, 4.0, 1.0, 2.0]
     assert seconds_of(found) == pytest.approx(1.0, abs=0.01)
 

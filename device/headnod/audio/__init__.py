@@ -1,1 +1,1 @@
-"""Audio in: files, raw samples and microphones, all as blocks of mono float32."""
+"""Audio sources: microphones, files, pipes and web radios, as mono blocks of float32."""

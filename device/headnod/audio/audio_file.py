@@ -1,4 +1,8 @@
-"""Audio files."""
+"""Audio files, and Ctrl-C while they are decoded.
+
+libsndfile reads by calling Python, and an exception in such a call is printed and lost: Ctrl-C would be reported as
+a damaged file, or have no effect. So signals are delayed to the end of a block.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +26,31 @@ from headnod.features.frontend import Audio
 
 @contextmanager
 def audio_file(path: Path, rate: int) -> Iterator[Iterator[Audio]]:
-    """The sound of a file in blocks of one sample rate; see `file_blocks`."""
+    """Open an audio file as mono blocks of one sample rate; see `file_blocks`.
+
+    >>> from headnod.resources import demo_clip
+    >>> with audio_file(demo_clip(), 22_050) as blocks:
+    ...     round(sum(block.size for block in blocks) / 22_050)
+    27
+    """
     with file_blocks(path, rate) as blocks:
         yield (block for block in blocks if isinstance(block, np.ndarray))
 
 
 @contextmanager
 def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]:
-    """The sound of a file in blocks, decoded as it is asked for.
+    """Open an audio file as mono blocks, decoded on demand.
 
     Args:
-        path: The file, or a named pipe, `/dev/stdin` or a process substitution that gives such a file.
-        rate: Sample rate that the blocks shall have.
+        path: The file; also a named pipe, `/dev/stdin` or a process substitution with its content.
+        rate: Sample rate of the blocks.
 
     Yields:
-        Mono blocks in [-1, 1], without a constant, and changes of an `OutputRate`. A file that
-        ends before its header says so gives what there is of it, and then an error.
+        Mono blocks in [-1, 1] without a DC offset, and changes of an `OutputRate`. For a
+        truncated file, all its blocks and then an error.
 
     Raises:
-        AudioError: The file is absent, empty, no audio, or damaged.
+        AudioError: The file is absent, empty, not audio, or damaged.
     """
     delivered = rate.delivered if isinstance(rate, OutputRate) else rate
     try:
@@ -53,7 +63,7 @@ def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]
             finally:
                 os.close(pipe)
             return
-        # Through Python's own open, so that a directory or a lack of rights is named.
+        # Opened by Python, so that the error message names a folder or a missing permission.
         with path.open("rb") as raw:
             yield remove_dc(_blocks(open_sound(raw, str(path)), rate), delivered, least=CONSTANT)
     except AudioError:
@@ -64,10 +74,10 @@ def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]
 
 
 def header_duration(path: Path) -> float | None:
-    """The length of a file in seconds, as its header promises it; None where it does not.
+    """Duration of a file in seconds according to its header; None if the header has none.
 
     Raises:
-        AudioError: The file is absent, or no audio.
+        AudioError: The file is absent or not audio.
     """
     try:
         if _is_pipe(path):
@@ -99,7 +109,7 @@ def _blocks(sound: Sound, rate: int | OutputRate) -> Iterator[Block]:
 
 @contextmanager
 def delayed_interrupt() -> Iterator[None]:
-    """Let the body end before a Ctrl-C that comes meanwhile has its effect."""
+    """Delay a Ctrl-C to the end of the `with` block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -114,7 +124,7 @@ def delayed_interrupt() -> Iterator[None]:
 
 
 def uninterrupted(blocks: Iterator[Audio]) -> Iterator[Audio]:
-    """The same blocks, with Ctrl-C between them and never within one."""
+    """The same blocks, with Ctrl-C delayed to the end of each block."""
     while True:
         with delayed_interrupt():
             block = next(blocks, None)

@@ -1,4 +1,7 @@
-"""Audio from the output of a child process: a microphone, a decoder or a program of the user."""
+"""Audio from the output of a child process: a microphone, a decoder or a program of the user.
+
+A process can be killed when it hangs in a driver, a sound server or a damaged file.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ from headnod.errors import AudioError
 
 _OPENING = 5.0
 _READ, _PIPE = 1 << 20, 1 << 16
-"""Bytes that are read at once, and that a pipe holds unless it is asked to hold more."""
+"""Bytes per read, and the default capacity of a pipe in bytes."""
 _LONGEST_HEADER = 4096
 
 
 class AudioProcess:
-    """A process whose standard output is sound."""
+    """A child process that writes 16-bit samples to its standard output."""
 
     def __init__(
         self,
@@ -44,16 +47,17 @@ class AudioProcess:
 
         Args:
             command: The program and its arguments.
-            rate: Samples per second of its output; None if its first line says
-                so, as the one of capture.py does.
-            channels: Channels of its output, where no line says so.
-            pipe: Bytes that wait between it and whoever reads; more would only grow stale.
-            stdin: What it reads.
-            name: What it decodes, for errors; it writes its own to stderr. Empty for a microphone.
-            opening: Seconds that it may take to open.
+            rate: Sample rate of its output; None if its first line is a JSON object
+                with rate and channels, or an error (see capture.py and decoder.py).
+            channels: Number of channels, if `rate` is given.
+            pipe: Capacity of the pipe in bytes. More would only delay the audio.
+            stdin: File descriptor of its standard input.
+            name: Name of the file that it decodes, for messages; it then reports errors on
+                stderr. Empty for a microphone.
+            opening: Maximum time until its first output, in seconds.
 
         Raises:
-            AudioError: It cannot be started, or says that it cannot hear.
+            AudioError: It cannot be started, or reports an error.
         """
         try:
             self._child = subprocess.Popen(  # noqa: S603 - our own, or the configuration's
@@ -64,7 +68,7 @@ class AudioProcess:
             raise AudioError(message) from error
         assert self._child.stdout is not None  # noqa: S101 - asked for above
         self._pipe = self._child.stdout.fileno()
-        # Without the right to a longer pipe a shorter one serves.
+        # Not permitted above the limit for users; then the default capacity is used.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, pipe)
         self._rest, self._name, self._opening = b"", name, opening
@@ -82,7 +86,7 @@ class AudioProcess:
         while b"\n" not in self._rest:
             piece = self._receive(max(deadline - time.monotonic(), 0.0))
             if not piece or len(self._rest) > _LONGEST_HEADER:
-                what = "did not open" if piece is None else "ended without a word"
+                what = "did not open" if piece is None else "ended without output"
                 message = f"{self._name or 'the microphone'} {what} (is the sound system running?)"
                 if self._name:
                     message = f"{self._name}: the decoder {what}"
@@ -94,28 +98,28 @@ class AudioProcess:
             reason = str(header.get("error", ""))
             self.rate, self.channels = header.get("rate", 0), header.get("channels", 0)
         except (ValueError, AttributeError) as error:
-            message = f"the microphone's program does not say what it opened: {error} (reinstall headnod)"
+            message = f"the microphone's program does not report what it opened: {error} (reinstall headnod)"
             raise AudioError(message) from error
         if reason and self._name:
             raise RefusedError(reason) if header.get("refused") else AudioError(reason)
         reason = reason.lower()
         if reason or not (self.rate and self.channels):
-            why = reason or "it does not say its rate"
+            why = reason or "it does not report its rate"
             message = f"cannot open the microphone: {why} (is it held by another program, or under 16 kHz?)"
             raise AudioError(message)
 
     @property
     def process(self) -> int:
-        """Its process id."""
+        """Process id."""
         return self._child.pid
 
     def fileno(self) -> int:
-        """The pipe that sound comes by, for whoever waits for several."""
+        """File descriptor of the output."""
         return self._pipe
 
-    def read(self, patience: float) -> bytes | None:
-        """Whole frames as they come; None if none came in so many seconds; empty at the end."""
-        deadline, width = time.monotonic() + patience, 2 * self.channels
+    def read(self, timeout: float) -> bytes | None:
+        """Whole frames as soon as they arrive; None after `timeout` seconds without any; empty at the end."""
+        deadline, width = time.monotonic() + timeout, 2 * self.channels
         if len(self._rest) >= width:
             used = len(self._rest) // width * width
             whole, self._rest = self._rest[:used], self._rest[used:]
@@ -128,15 +132,15 @@ class AudioProcess:
                 return whole[:used]
         return piece
 
-    def _receive(self, patience: float, most: int = _READ) -> bytes | None:
-        ready, _, _ = select.select([self._pipe], [], [], patience)
+    def _receive(self, timeout: float, most: int = _READ) -> bytes | None:
+        ready, _, _ = select.select([self._pipe], [], [], timeout)
         return os.read(self._pipe, most) if ready else None
 
     def first_bytes(self) -> bytes:
-        """What the stream begins with, so that a header is recognised; it stays to be read.
+        """The first bytes, enough to recognise a format; `read` returns them again.
 
         Raises:
-            AudioError: Nothing came.
+            AudioError: There was no output in time.
         """
         deadline = time.monotonic() + self._opening
         while len(self._rest) < SNIFFED or (may_be_mpeg(self._rest) and len(self._rest) < MPEG_SNIFFED):
@@ -150,23 +154,23 @@ class AudioProcess:
         return self._rest
 
     def belongs_to(self, source: AudioProcess) -> Self:
-        """Close another process with this one, whose stream it decodes."""
+        """Close `source`, whose output this process decodes, together with this process; returns self."""
         self._source = source
         return self
 
     def check_end(self) -> None:
-        """Raise what the process said of its end.
+        """Check how the process ended.
 
         Raises:
-            AudioError: What it decoded is damaged, or it crashed.
+            AudioError: The file is damaged, or the process crashed.
         """
-        said = self._child.stderr.read(_LONGEST_HEADER).decode(errors="replace") if self._child.stderr else ""
+        report = self._child.stderr.read(_LONGEST_HEADER).decode(errors="replace") if self._child.stderr else ""
         status = self._child.wait()
-        if said or status:
-            raise AudioError(said or f"{self._name}: the decoder ended with status {status}")
+        if report or status:
+            raise AudioError(report or f"{self._name}: the decoder ended with status {status}")
 
     def close(self) -> None:
-        """End the process, whatever it hangs in."""
+        """Kill the process."""
         self._child.kill()
         self._child.wait()
         for stream in (self._child.stdout, self._child.stderr):
@@ -176,7 +180,7 @@ class AudioProcess:
             self._source.close()
 
     def __enter__(self) -> Self:
-        """The capture itself."""
+        """The process itself."""
         return self
 
     def __exit__(
@@ -187,24 +191,27 @@ class AudioProcess:
 
 
 _FOREVER = 3.0e6
-"""Seconds: a writer may pause for as long as it likes."""
+"""Timeout in seconds for a pipe, whose writer may pause at will."""
 
 
 def first_bytes(pipe: int) -> bytes:
-    """What a pipe begins with: enough to tell what it is, if it gives so much."""
+    """The first bytes of a pipe, enough to recognise a format."""
     return head_of(lambda size: os.read(pipe, size))
 
 
 def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Block]:
-    """The sound of a pipe that gives a WAV, FLAC, Ogg or MP3 file, or another that PyAV reads.
+    """Decode a pipe with the content of an audio file.
 
     Args:
         pipe: A file descriptor.
-        name: What to call it in errors.
-        rate: Sample rate that the blocks shall have.
+        name: Name for messages.
+        rate: Sample rate of the blocks.
 
     Yields:
         Mono blocks in [-1, 1], and changes of an `OutputRate`.
+
+    Raises:
+        AudioError: The pipe is empty, not audio, or damaged.
     """
     begins = first_bytes(pipe)
     if not begins:
@@ -214,7 +221,7 @@ def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Bloc
 
 
 def decoded_blocks(pipe: int, begins: bytes, name: str, rate: int | OutputRate) -> Iterator[Block]:
-    """The sound of a pipe whose first bytes were read already."""
+    """Like `stream_blocks`, after the first bytes of the pipe were read."""
     with decoder(pipe, begins, name) as capture:
         resampler, mixer = Resampler(capture.rate, rate), ChannelMixer(capture.rate, capture.channels)
         while samples := capture.read(_FOREVER):
@@ -224,25 +231,30 @@ def decoded_blocks(pipe: int, begins: bytes, name: str, rate: int | OutputRate) 
 
 
 def decoder(pipe: int, begins: bytes, name: str) -> AudioProcess:
-    """A process that decodes a pipe to raw samples.
+    """Start a process that decodes a pipe.
 
     Args:
-        pipe: A file descriptor that gives the rest of the stream.
-        begins: What was read of it already.
-        name: What to call it in errors.
+        pipe: A file descriptor of the rest of the stream.
+        begins: The first bytes, which were read already.
+        name: Name for messages.
 
     Raises:
-        AudioError: It is no audio that can be read.
+        AudioError: The stream is not audio in a supported format.
     """
     command = [sys.executable, "-P", "-m", "headnod.audio.decoder", name, begins.hex()]
     return AudioProcess(command, stdin=pipe, name=name, opening=_FOREVER)
 
 
 def open_command(command: list[str], rate: int, channels: int) -> AudioProcess:
-    """A program that stands for the microphone: its samples, or its file where it writes one with a header.
+    """Start a program that replaces the microphone and writes raw samples, or an audio file with a header.
+
+    Args:
+        command: The program and its arguments.
+        rate: Sample rate of raw samples.
+        channels: Number of channels of raw samples.
 
     Raises:
-        AudioError: It cannot be started, gives nothing, or gives a file that cannot be read.
+        AudioError: It cannot be started, writes nothing, or writes a file that cannot be decoded.
     """
     capture = AudioProcess(command, rate=rate, channels=channels)
     try:
@@ -259,14 +271,14 @@ _CHUNK = 16_384
 
 
 def raw_blocks(pipe: int, *, rate: int, wanted: int | OutputRate, channels: int = 1) -> Iterator[Block]:
-    """The sound of a pipe until it is closed.
+    """Read a pipe until its end, such as `arecord -t raw | headnod listen --audio -`.
 
     Args:
-        pipe: A file descriptor that gives little-endian 16-bit samples, interleaved; or a WAV, FLAC, Ogg or
-            MP3 file, which is recognised by its header and says its own rate and channels.
-        rate: Samples per second that come.
-        wanted: Sample rate that the blocks shall have.
-        channels: Channels that come.
+        pipe: A file descriptor of interleaved little-endian 16-bit samples, or of an audio
+            file, which is recognised by its header.
+        rate: Sample rate of raw samples.
+        wanted: Sample rate of the blocks.
+        channels: Number of channels of raw samples.
 
     Yields:
         Mono blocks in [-1, 1), and changes of an `OutputRate`.

@@ -1,14 +1,14 @@
-"""The microphone's own process: PyAudio in, raw samples out on stdout.
+"""The process of the microphone: writes samples from PyAudio to stdout.
 
-PortAudio's read may never return when the sound server dies, and nothing in the
-same process can undo that; this one can be killed. It is started by path and
-imports nothing of headnod, so it stays small. Its first line of output is JSON:
-what was opened, or the error; samples follow, little-endian 16 bit.
+A read of PortAudio may never return after the sound server ends; then this process is
+killed. It is started by path and imports nothing of headnod, so that it stays small. Its
+first line of output is a JSON object with the opened device, or an error; little-endian
+16-bit samples follow.
 
     python capture.py list
     python capture.py read NAME SECONDS RATE...
 
-Sound comes so many seconds at a time: what is read seldom lets the processor sleep.
+SECONDS is the duration of a block: with longer blocks, the processor sleeps longer.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ _CAPTURE_STREAM, _NONBLOCK, _MOST_HINTS = 1, 1, 1_000
 
 
 def main(words: list[str]) -> int:
-    """Do what the command line says; see the module's docstring."""
-    # A child that hangs in PortAudio must not outlive a listener that was killed.
+    """Run a command line; see the docstring of the module. Returns the exit status."""
+    # A process that hangs in PortAudio must end with its parent.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        import pyaudio  # noqa: PLC0415 - its absence is an answer, not a crash
+        import pyaudio  # noqa: PLC0415 - its absence is reported as an error
     except ImportError:
         return _answer(error="PyAudio is not installed", extra="device")
     with _quiet_stderr():
@@ -65,7 +65,7 @@ def _inputs(audio: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - pyaudio has n
 
 
 def _closed_cards(listed: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Inputs of sound cards that PortAudio leaves out of its list because it could not open them."""
+    """Inputs of sound cards that are not in the list of PortAudio because it could not open them."""
     for node in sorted(_DEVICES.glob("pcmC*D*c")):
         card, _, device = node.name.removeprefix("pcmC").removesuffix("c").partition("D")
         if any(f"(hw:{card},{device})" in each["name"] for each in listed):
@@ -78,7 +78,7 @@ def _closed_cards(listed: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _closed_pcms(listed: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Inputs of ALSA's configuration that it left out for the same reason."""
+    """Inputs of the ALSA configuration that are missing for the same reason."""
     try:
         alsa = ctypes.CDLL("libasound.so.2")
     except OSError:
@@ -92,7 +92,7 @@ def _closed_pcms(listed: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if not hints[place]:
             return
         name = _hint(alsa, hints[place], b"NAME")
-        # Names with a colon are views of the cards, which were asked themselves.
+        # Names with a colon refer to the cards, which were checked before.
         if not name or ":" in name or name in known or _hint(alsa, hints[place], b"IOID") == "Output":
             continue
         opened = ctypes.c_void_p()
@@ -109,13 +109,13 @@ def _hint(alsa: Any, hint: int, key: bytes) -> str:  # noqa: ANN401 - ctypes has
 
 
 def _read(pyaudio: Any, audio: Any, name: str, seconds: float, rates: list[int]) -> int:  # noqa: ANN401
-    """Open the input of that name, and write what it hears."""
+    """Open an input by name and write its samples."""
     devices = _inputs(audio)
     chosen = next((device for device in devices if device["name"] == name), None)
     if chosen is None:
         return _answer(error=_ABSENT)
     reason = "no sample rate suits it"
-    # Music above 8 kHz is what tells genres apart, so a telephone's rate is no choice.
+    # Lower rates lack the frequencies above 8 kHz, which genres need.
     for rate in (rate for rate in [chosen["rate"], *rates] if rate >= _LEAST_RATE):
         frames = round(seconds * rate)
         for channels in _channel_counts(chosen):
@@ -139,7 +139,7 @@ def _read(pyaudio: Any, audio: Any, name: str, seconds: float, rates: list[int])
 
 
 def _channel_counts(device: dict[str, Any]) -> list[int]:
-    # All channels of a sound card, because the sound may be on any of them. A sound server offers more than there are.
+    # All channels of a sound card, because any may have the sound. A sound server offers more than exist.
     offered = device["channels"] if "(hw:" in device["name"] else min(device["channels"], 2)
     return sorted({min(offered, count) for count in (_MOST_CHANNELS, 2, 1)}, reverse=True)
 
@@ -150,7 +150,7 @@ def _pump(stream: Any, frames: int) -> NoReturn:  # noqa: ANN401
             samples = memoryview(stream.read(frames, exception_on_overflow=False))
             while samples:
                 samples = samples[os.write(1, samples) :]
-    # Closing a broken stream may hang or crash, and there is nothing to save.
+    # Closing a broken stream may hang or crash, and is not necessary.
     os._exit(1)
 
 
@@ -161,7 +161,7 @@ def _answer(**content: object) -> int:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    # ALSA and JACK print some 65 lines about devices that nobody asked for.
+    # ALSA and JACK print some 65 lines about other devices.
     saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     try:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 
 SNIFFED = 12
-"""Bytes that tell every kind but MPEG audio, which needs `MPEG_SNIFFED`."""
+"""Number of bytes that identify all formats but MPEG audio, which needs `MPEG_SNIFFED`."""
 
 MPEG_SNIFFED = 8_192
-"""Bytes that hold three MP3 frames."""
+"""Maximum size of three MP3 frames in bytes."""
 
 _BEGINS = {
     b"fLaC": "FLAC",
@@ -23,10 +23,10 @@ _RIFF, _RIFF_KINDS = (b"RIFF", b"RIFX", b"RF64"), b"WAVE"
 _AIFF_KINDS = (b"AIFF", b"AIFC")
 
 FOREIGN = frozenset({"MP4 or M4A", "Matroska or WebM", "WMA", "AAC"})
-"""Kinds that libsndfile cannot read and PyAV can."""
+"""Formats that only PyAV can decode."""
 
 READABLE = "WAV, FLAC, Ogg and MP3 can; with PyAV also M4A, AAC, WMA, WebM and Matroska"
-"""The formats, for messages about files that are none of them."""
+"""List of the supported formats, for messages."""
 
 _MPEG_1, _LAYER_3 = 3, 1
 _BITRATES = {
@@ -37,10 +37,13 @@ _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 
 
 
 def kind_of(begins: bytes) -> str | None:
-    """The kind of audio that begins so; None for raw samples, text and what is unknown.
+    """The format of audio by its first bytes; None for raw samples, text and unknown formats.
 
     Args:
-        begins: At least `SNIFFED` bytes, `MPEG_SNIFFED` where `may_be_mpeg`; fewer where it is shorter.
+        begins: At least `SNIFFED` bytes, or `MPEG_SNIFFED` if `may_be_mpeg`, or all bytes of a shorter file.
+
+    >>> kind_of(b"fLaC" + bytes(8)), kind_of(b"just some text")
+    ('FLAC', None)
     """
     if begins[:4] in _RIFF and begins[8:12] == _RIFF_KINDS:
         return "WAV"
@@ -57,12 +60,12 @@ def kind_of(begins: bytes) -> str | None:
 
 
 def may_be_mpeg(begins: bytes) -> bool:
-    """Whether more bytes are needed to tell MPEG audio from raw samples."""
+    """Whether more bytes are needed to distinguish MPEG audio from raw samples."""
     return len(begins) >= SNIFFED and bool(mp3_frame(begins, 0) or adts_frame(begins, 0))
 
 
 def mp3_frame(data: bytes, place: int) -> int:
-    """Length in bytes of the MPEG layer III frame that begins at a place; 0 if none does."""
+    """Length in bytes of the MPEG layer III frame at a position; 0 if there is none."""
     if len(data) < place + 4 or data[place] != 0xFF or data[place + 1] < 0xE0:  # noqa: PLR2004 - eleven bits of sync
         return 0
     version, layer = data[place + 1] >> 3 & 3, data[place + 1] >> 1 & 3
@@ -74,14 +77,14 @@ def mp3_frame(data: bytes, place: int) -> int:
 
 
 def adts_frame(data: bytes, place: int) -> int:
-    """Length in bytes of the AAC frame with an ADTS header that begins at a place; 0 if none does."""
+    """Length in bytes of the AAC frame with an ADTS header at a position; 0 if there is none."""
     if len(data) < place + 7 or data[place] != 0xFF or data[place + 1] & 0xF6 != 0xF0:  # noqa: PLR2004 - sync, layer 0
         return 0
     return (data[place + 3] & 3) << 11 | data[place + 4] << 3 | data[place + 5] >> 5
 
 
 def first_mp3_frame(data: bytes) -> int | None:
-    """Where the first of three successive MP3 frames begins, as in a stream that was joined midway; None if nowhere."""
+    """Position of the first of three successive MP3 frames, for streams that start within a frame; None if absent."""
     place = data.find(b"\xff")
     while place >= 0:
         if _frame_follows(data, place, mp3_frame):
@@ -91,7 +94,7 @@ def first_mp3_frame(data: bytes) -> int | None:
 
 
 def _frame_follows(data: bytes, place: int, frame: Callable[[bytes, int], int]) -> bool:
-    """Three frames in a row: one alone may be any bytes."""
+    """Whether three frames follow each other; a single one may be a coincidence."""
     for _ in range(3):
         length = frame(data, place)
         if not length:
@@ -101,27 +104,27 @@ def _frame_follows(data: bytes, place: int, frame: Callable[[bytes, int], int]) 
 
 
 _KEPT = 1 << 18
-"""Bytes at the head of a stream that can be read again."""
+"""Bytes at the start of a stream that can be read again."""
 _ENDLESS = 1 << 40
 _TAG = 128
-"""Bytes of the tag at the end of an MP3."""
+"""Size of an ID3v1 tag at the end of an MP3 in bytes."""
 
 
 class ForwardReader:
-    """A stream as a file: its head can be read again, and its size is unknown."""
+    """File interface to a stream for libsndfile: its start can be read again, and its size is unknown."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
-        """Read it by a function that gives up to so many bytes, none at the end."""
+        """Read by a function that returns up to the given number of bytes, none at the end."""
         self._read = read
         self._head = b""
         self._place, self._reached, self._tag = 0, 0, 0
         self.ended = False
-        """All was read."""
+        """The end was reached."""
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes; none where the stream has passed by."""
+        """The next bytes; none at positions that were skipped."""
         if self._place >= _ENDLESS - _TAG:
-            # Where an MP3's tag would be, once: there is none.
+            # The position of an ID3v1 tag: answered with zeros once, that is, without a tag.
             zeros, self._tag = min(size, self._tag), 0
             self._place += zeros
             return bytes(zeros)
@@ -150,27 +153,27 @@ class ForwardReader:
         return given
 
     def rest(self) -> Callable[[int], bytes]:
-        """Gives what was not asked for yet, once nobody reads here any more."""
+        """A function that reads the rest of the stream; afterwards this object must not be used."""
         return prepend(self._head[self._place :], self._read)
 
     def tell(self) -> int:
-        """Place of the next byte."""
+        """Position of the next byte."""
         return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go somewhere; only the head and what is still to come can be read there."""
+        """Set the position; bytes between the start and the current position cannot be read again."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: _ENDLESS}[whence]
         self._place, self._tag = max(base + offset, 0), _TAG
         return self._place
 
 
 def pipe_reader(pipe: int, begins: bytes) -> Callable[[int], bytes]:
-    """Gives first what was read already, then what the pipe gives."""
+    """A function that reads bytes that were already read, then a pipe."""
     return prepend(begins, lambda size: os.read(pipe, size))
 
 
 def head_of(read: Callable[[int], bytes]) -> bytes:
-    """What a stream begins with: enough to tell what it is, if it gives so much."""
+    """The first bytes of a stream, enough to recognise its format."""
     begins = b""
     while len(begins) < SNIFFED or (may_be_mpeg(begins) and len(begins) < MPEG_SNIFFED):
         piece = read(MPEG_SNIFFED)
@@ -181,7 +184,7 @@ def head_of(read: Callable[[int], bytes]) -> bytes:
 
 
 def read_exactly(read: Callable[[int], bytes], size: int) -> bytes:
-    """So many bytes, fewer only at the end."""
+    """Read `size` bytes, fewer only at the end."""
     data = b""
     while len(data) < size and (piece := read(size - len(data))):
         data += piece
@@ -189,7 +192,7 @@ def read_exactly(read: Callable[[int], bytes], size: int) -> bytes:
 
 
 def prepend(head: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """Gives first these bytes, then what `read` gives."""
+    """A function that reads `head` first, then by `read`."""
 
     def joined(size: int) -> bytes:
         nonlocal head

@@ -1,11 +1,13 @@
-"""The decoder's own process: an audio file on stdin, raw samples on stdout.
+"""The process that decodes an audio file on stdin, or a web radio, to raw samples on stdout.
 
-Its first line of output is JSON: the sample rate and the channels, or the error; samples follow, little-endian 16
-bit. An error after that is one line on stderr and status 1.
+Its first line of output is a JSON object with sample rate and channels, or an error; little-endian 16-bit samples
+follow. A later error is one line on stderr, with exit status 1.
 
     python -m headnod.audio.decoder NAME BEGINS
+    python -m headnod.audio.decoder --radio
 
-BEGINS is what was read of stdin already, in hexadecimal.
+BEGINS are the bytes that were already read from stdin, in hexadecimal. With `--radio`, stdin is a JSON object with
+the address and the timeout of each step of the connection in seconds.
 """
 
 from __future__ import annotations
@@ -48,23 +50,23 @@ if TYPE_CHECKING:
     from headnod.audio.http_stream import HttpStream
 
 _PR_SET_PDEATHSIG = 1
-_MOST_SPOOLED = 1 << 30
+_MOST_SAVED = 1 << 30
 _ID3_HEADER = 10
 _SEARCHED = 1 << 16
 _LONGEST = 1 << 28
-"""Samples of two hours and more: 0xFFFFFFFF bytes, or half of that, in any width."""
+"""Number of samples from which the length of a WAV is a placeholder, such as 0xFFFFFFFF bytes, for any width."""
 
 
 def open_stream(read: Callable[[int], bytes], kind: str | None, name: str) -> Sound:
-    """Begin to decode a stream, all parts of it.
+    """Start to decode a stream with all its parts.
 
     Args:
-        read: Gives up to so many bytes, none at the end.
-        kind: What its first bytes are by `kind_of`.
-        name: What to call it in errors.
+        read: Returns up to the given number of bytes, none at the end.
+        kind: Format according to `kind_of`.
+        name: Name for messages.
 
     Raises:
-        AudioError: It is no audio that can be read.
+        AudioError: The format is not supported.
     """
     if kind == "MP3":
         return _mp3(_without_tag(read), name)
@@ -73,17 +75,17 @@ def open_stream(read: Callable[[int], bytes], kind: str | None, name: str) -> So
         first = _part(parts, kind, name)
         return dataclasses.replace(first, blocks=_all_parts(first, parts, kind, name))
     if kind in FOREIGN:
-        return open_sound(_spooled(read, name), name)
+        return open_sound(_saved(read, name), name)
     if kind is None:
         return _mp3(_from_first_frame(read, name), name)
-    sound = pipe_sound(_pumped(read), name)
-    # Programs that write a WAV into a pipe cannot give its length, and promise the greatest.
+    sound = pipe_sound(_piped(read), name)
+    # Programs that write a WAV to a pipe do not know its length and write the maximum.
     unknown = sound.frames is not None and sound.frames * sound.channels >= _LONGEST
-    return dataclasses.replace(sound, frames=None, blocks=_unpromised(sound.blocks)) if unknown else sound
+    return dataclasses.replace(sound, frames=None, blocks=_until_cut_off(sound.blocks)) if unknown else sound
 
 
 def _part(parts: StreamParts, kind: str, name: str) -> Sound:
-    return forward_sound(ForwardReader(parts.read), name) if kind == "FLAC" else pipe_sound(_pumped(parts.read), name)
+    return forward_sound(ForwardReader(parts.read), name) if kind == "FLAC" else pipe_sound(_piped(parts.read), name)
 
 
 def _all_parts(first: Sound, parts: StreamParts, kind: str, name: str) -> Iterator[NDArray[np.float32]]:
@@ -108,7 +110,7 @@ def _joined_mp3s(first: Sound, stream: ForwardReader, name: str) -> Iterator[NDA
         try:
             sound, stream = _one_mp3(_next_mp3(stream.rest(), name), name)
         except AudioError:
-            # It was a tag at the end.
+            # The rest is a tag at the end.
             return
         yield from converted(sound, first.rate, first.channels)
 
@@ -119,15 +121,15 @@ def _next_mp3(read: Callable[[int], bytes], name: str) -> Callable[[int], bytes]
     return _without_tag(read) if head[:3] == b"ID3" else _from_first_frame(read, name)
 
 
-def _unpromised(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+def _until_cut_off(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
     with contextlib.suppress(CutOffError):
         yield from blocks
 
 
 def _from_first_frame(read: Callable[[int], bytes], name: str) -> Callable[[int], bytes]:
-    """An MP3 stream that was joined midway, from its first whole frame."""
+    """An MP3 stream from its first whole frame on."""
     head, start = b"", None
-    # As little as suffices: a radio gives the next bytes in the time that they last.
+    # Not more than necessary: a radio sends its bytes in real time.
     while start is None and len(head) < _SEARCHED and (piece := read(MPEG_SNIFFED)):
         head += piece
         start = first_mp3_frame(head)
@@ -138,7 +140,7 @@ def _from_first_frame(read: Callable[[int], bytes], name: str) -> Callable[[int]
 
 
 def _without_tag(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """An MP3 stream without the ID3 tag at its head, which may be longer than what can be read again."""
+    """An MP3 stream without the ID3 tag at its start, which may be longer than `ForwardReader` can read again."""
     head = read_exactly(read, _ID3_HEADER)
     if head[:3] == b"ID3":
         size = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
@@ -151,7 +153,7 @@ def _without_tag(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     return prepend(head, read)
 
 
-def _pumped(read: Callable[[int], bytes]) -> int:
+def _piped(read: Callable[[int], bytes]) -> int:
     output, into = os.pipe()
 
     def pump() -> None:
@@ -163,12 +165,12 @@ def _pumped(read: Callable[[int], bytes]) -> int:
     return output
 
 
-def _spooled(read: Callable[[int], bytes], name: str) -> Any:  # noqa: ANN401 - a temporary file has no type of its own
-    """The whole of a stream in a temporary file: the index of an MP4 may stand at its end."""
+def _saved(read: Callable[[int], bytes], name: str) -> Any:  # noqa: ANN401 - a temporary file has no type of its own
+    """A temporary file with the whole stream, because the index of an MP4 may be at its end."""
     file, size = tempfile.TemporaryFile(), 0  # noqa: SIM115 - lives as long as the process
     while piece := read(65_536):
         size += len(piece)
-        if size > _MOST_SPOOLED or shutil.disk_usage(tempfile.gettempdir()).free < _MOST_SPOOLED >> 4:
+        if size > _MOST_SAVED or shutil.disk_usage(tempfile.gettempdir()).free < _MOST_SAVED >> 4:
             message = f"{name}: is too long for a pipe (save it to a file first)"
             raise AudioError(message)
         file.write(piece)
@@ -177,7 +179,7 @@ def _spooled(read: Callable[[int], bytes], name: str) -> Any:  # noqa: ANN401 - 
 
 
 def write_all(sound: Sound) -> None:
-    """The header, then every sample, on stdout."""
+    """Write the header and all samples to stdout."""
     _write(json.dumps({"rate": sound.rate, "channels": sound.channels}).encode() + b"\n")
     for frames in sound.blocks:
         _write(_as_s16(frames))
@@ -194,10 +196,10 @@ def _write(data: bytes) -> None:
 
 
 def run(open_it: Callable[[], Sound]) -> int:
-    """Decode to stdout; what goes wrong is told as the module's docstring says."""
+    """Decode to stdout; errors are reported as the docstring of the module says. Returns the exit status."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # libmpg123 writes to stderr, which is for one line of ours.
+    # libmpg123 writes to stderr, which is reserved for the error.
     own = os.dup(2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
@@ -217,14 +219,14 @@ def run(open_it: Callable[[], Sound]) -> int:
 
 
 def radio_sound(address: str, timeout: float) -> Sound:
-    """Connect to a web radio and begin to decode it.
+    """Connect to a web radio and start to decode it.
 
     Args:
-        address: Its address, of http or https.
-        timeout: Seconds that each step of the connection may take.
+        address: Its address.
+        timeout: Timeout of each step of the connection in seconds.
 
     Raises:
-        RefusedError: The server refuses it, or what it gives is not audio.
+        RefusedError: The server refuses the request, or the stream is not audio.
         AudioError: The server cannot be reached.
     """
     from headnod.audio.http_stream import open_stream as open_radio  # noqa: PLC0415 - ssl and http take long to load
@@ -249,7 +251,7 @@ def _until_end(sound: Sound, stream: HttpStream) -> Iterator[NDArray[np.float32]
     try:
         yield from sound.blocks
     except AudioError:
-        # A connection that ends cuts a frame.
+        # The end of a connection cuts a frame.
         if not stream.ended:
             raise
     if stream.failure:

@@ -1,4 +1,4 @@
-"""Decodes one open file or stream: libsndfile for WAV, FLAC, Ogg and MP3, PyAV for the rest where it is installed."""
+"""Decoding of an open file or stream: libsndfile for WAV, FLAC, Ogg and MP3, PyAV for other formats, if installed."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ BLOCK = 16_384
 _MOST_CHANNELS = 64
 _ENDLESS = 1 << 40
 _GUESSED = 1 << 36
-"""Frames above this come from the size `_ENDLESS`: the file itself promises no length."""
+"""A number of frames above this was derived from the size `_ENDLESS`: the header has no length."""
 _REST = 16_384
-"""Bytes after an MP3's promised end that may be tags."""
+"""Bytes at the start of a file in which an MP3 frame is searched for."""
 _OWN_WORDS = (b"[src/libmpg123", b"Warning: ", b"Note: ")
-"""How libmpg123 begins its lines."""
+"""Start of the lines that libmpg123 prints."""
 _STDERR = threading.Lock()
 
 
 def open_sound(raw: IO[bytes], name: str) -> Sound:
-    """Look into an open file and begin to decode it.
+    """Start to decode an open file.
 
     Args:
-        raw: A file that can be searched.
-        name: What to call it in errors.
+        raw: A file that can seek.
+        name: Name for messages.
 
     Raises:
-        AudioError: It is no audio, or needs PyAV, which is not installed.
+        AudioError: The format is not supported, or needs PyAV, which is not installed.
     """
     begins = raw.read(MPEG_SNIFFED)
     kind = kind_of(begins)
@@ -60,15 +60,15 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
 
 
 def open_foreign(raw: Any, name: str, kind: str) -> Sound:  # noqa: ANN401 - PyAV needs its read only
-    """Begin to decode a kind that only PyAV reads.
+    """Start to decode a format that only PyAV supports.
 
     Args:
-        raw: An object with `read`; one that has `seek` and `tell` too can be searched.
-        name: What to call it in errors.
+        raw: An object with `read`, and `seek` and `tell` if it can seek.
+        name: Name for messages.
         kind: A member of `FOREIGN`.
 
     Raises:
-        AudioError: It holds no audio, or PyAV is not installed.
+        AudioError: The file contains no audio, or PyAV is not installed.
     """
     try:
         from headnod.audio import pyav  # noqa: PLC0415 - an optional library
@@ -81,7 +81,7 @@ def open_foreign(raw: Any, name: str, kind: str) -> Sound:  # noqa: ANN401 - PyA
 
 
 def _mp3(raw: IO[bytes], name: str, start: int = 0) -> Sound:
-    """An MP3: its length is believed only where a Xing or VBRI header gives it; all of joined files are decoded."""
+    """Decode all parts of an MP3. Only a length from a Xing or VBRI header is used."""
     sound = _mp3_at(raw, name, start)
     return dataclasses.replace(sound, blocks=mp3_parts(sound, raw, name, lambda place: _mp3_at(raw, name, place)))
 
@@ -102,7 +102,7 @@ def _at_end(raw: IO[bytes]) -> bool:
 
 
 class _Endless:
-    """A file that hides its size, so that libsndfile guesses no length from it and decodes to the end."""
+    """File interface without a size, so that libsndfile does not estimate the length and decodes to the end."""
 
     def __init__(self, raw: IO[bytes], start: int) -> None:
         self._raw, self._start, self._at_end = raw, start, False
@@ -124,27 +124,32 @@ class _Endless:
 
 
 class _OnlyForward(soundfile.SoundFile):  # type: ignore[misc]
-    """A SoundFile that never seeks after a read, as streams need it."""
+    """A SoundFile that does not seek after a read, for streams."""
 
     def seekable(self) -> bool:
-        """Never: soundfile would seek to where it stands anyway."""
+        """False, because soundfile would seek to the current position."""
         return False
 
 
 def forward_sound(file: Any, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:  # noqa: ANN401 - as `_opened`
-    """What libsndfile finds in an object with read, seek and tell, of which it reads forward only.
+    """Start to decode an object with read, seek and tell by reading it forward only.
+
+    Args:
+        file: The object.
+        name: Name for messages.
+        ended: Whether all bytes were read, so that an error is a cut last frame.
 
     Raises:
-        AudioError: It is no audio that can be read.
+        AudioError: The format is not supported.
     """
     return sound_of(_opened(file, name), name, ended)
 
 
 def pipe_sound(pipe: int, name: str) -> Sound:
-    """What libsndfile finds in a pipe: WAV, AIFF, AU and Ogg, whose length it need not know.
+    """Start to decode a pipe with WAV, AIFF, AU or Ogg, which libsndfile decodes without their length.
 
     Raises:
-        AudioError: It is no audio that can be read from a pipe.
+        AudioError: The format is not supported in a pipe.
     """
     try:
         return sound_of(soundfile.SoundFile(pipe, closefd=True), name)
@@ -161,15 +166,15 @@ def _opened(file: Any, name: str) -> soundfile.SoundFile:  # noqa: ANN401 - soun
 
 
 def sound_of(file: soundfile.SoundFile, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:
-    """What libsndfile found.
+    """The content of a file that libsndfile opened.
 
     Args:
-        file: What it opened.
-        name: What to call it in errors.
-        ended: Whether all bytes were read, so that an error is a last frame that was cut.
+        file: The file.
+        name: Name for messages.
+        ended: Whether all bytes were read, so that an error is a cut last frame.
 
     Raises:
-        AudioError: It cannot be audio.
+        AudioError: The sample rate or the number of channels is out of range.
     """
     if not 1 <= file.channels <= _MOST_CHANNELS:
         message = f"{name}: has {file.channels} channels (1 to {_MOST_CHANNELS} can be read)"
@@ -204,7 +209,7 @@ def _blocks(
             count += len(frames)
             yield frames
         rate = file.samplerate
-    # Ogg and MP3 headers promise a length that may be an estimate; a tenth of a second is none.
+    # The length in Ogg and MP3 headers may be an estimate, but not by more than a tenth of a second.
     if promised is not None and promised - count > rate // 10:
         message = (
             f"{name}: ends after {count / rate:.1f} s of {promised / rate:.1f} s "
@@ -215,7 +220,7 @@ def _blocks(
 
 @contextlib.contextmanager
 def quiet_mpg123() -> Iterator[None]:
-    """Keep libmpg123's own lines off stderr, and no others: it writes one per frame and names no file."""
+    """Suppress the lines of libmpg123 on stderr, and no others: it prints one per frame, without the file name."""
     with _STDERR:
         try:
             saved = os.dup(2)

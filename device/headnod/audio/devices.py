@@ -1,8 +1,7 @@
-"""Microphones by names that stay theirs.
+"""Microphones by stable names.
 
-ALSA numbers its cards anew at every boot and every plug. What stays is what the
-hardware says of itself: USB vendor, product and serial number, the port that it
-is plugged into, or the id that ALSA gives a card.
+ALSA numbers sound cards in the order of detection. Stable are the properties of the
+hardware: USB vendor, product and serial number, the USB port, and ALSA's card id.
 """
 
 from __future__ import annotations
@@ -36,77 +35,77 @@ class Device:
     """A microphone that PortAudio lists."""
 
     name: str
-    """The name to put into the configuration: the most lasting that it has."""
+    """The most stable name, for the configuration."""
 
     others: tuple[str, ...]
-    """Further names that find it."""
+    """Other names of the device."""
 
     portaudio: str
-    """What PortAudio calls it today."""
+    """Current name of the device in PortAudio."""
 
     rate: int
-    """Samples per second that it prefers."""
+    """Preferred sample rate."""
 
     channels: int
-    """Channels that it offers."""
+    """Maximum number of channels."""
 
     @property
     def identity(self) -> str:
-        """What stays the same whichever of its names was used: its card and device, if it has them."""
+        """Card and device number if it has them, otherwise the PortAudio name: the same for all names of a device."""
         match = _CARD.search(self.portaudio)
         return f"hw-{match[1]}-{match[2]}" if match else self.portaudio
 
     @property
     def usb(self) -> bool:
-        """It is plugged in by USB."""
+        """Whether it is a USB device."""
         return self.name.startswith("usb:")
 
 
 @dataclass(frozen=True)
 class UnavailableDevice:
-    """A microphone that is there and cannot be opened."""
+    """A microphone that cannot be opened."""
 
     names: tuple[str, ...]
-    """Every name that finds it, the most lasting first."""
+    """Names, the most stable first."""
 
     reason: str
-    """What keeps it closed, and the way out."""
+    """The reason and its solution."""
 
 
 @dataclass(frozen=True)
 class DeviceList:
-    """Every microphone of this machine."""
+    """The microphones of this machine."""
 
     devices: list[Device]
-    """Those that can be opened, in PortAudio's order."""
+    """Microphones that can be opened, in the order of PortAudio."""
 
     closed: list[UnavailableDevice]
-    """Those that are held by another program, or denied to this user."""
+    """Microphones that are in use by another program or not permitted to this user."""
 
 
 def devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE) -> list[Device]:
-    """Every microphone that can be opened, in PortAudio's order.
+    """Microphones that can be opened, in the order of PortAudio.
 
     Args:
-        sound: Where Linux tells of sound cards.
-        capture: The program that asks PortAudio.
+        sound: Folder of sysfs with the sound cards.
+        capture: The program that queries PortAudio.
 
     Raises:
-        AudioError: PortAudio cannot be asked.
+        AudioError: PortAudio is not installed or does not answer.
     """
     return list_devices(sound=sound, capture=capture).devices
 
 
 def list_devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE, cards: Path = PROC_CARDS) -> DeviceList:
-    """Every microphone, also those that cannot be opened.
+    """All microphones, with those that cannot be opened.
 
     Args:
-        sound: Where Linux tells of sound cards.
-        capture: The program that asks PortAudio.
-        cards: Where ALSA tells which process holds a card.
+        sound: Folder of sysfs with the sound cards.
+        capture: The program that queries PortAudio.
+        cards: Folder of procfs with the users of sound cards.
 
     Raises:
-        AudioError: PortAudio cannot be asked.
+        AudioError: PortAudio is not installed or does not answer.
     """
     answer = _listed(capture)
     found = []
@@ -127,7 +126,7 @@ def _reason(closed: dict[str, Any], cards: Path) -> str:
 
 
 def _holder(name: str, cards: Path) -> str:
-    """The program that holds a card's input, by name and process; empty where that cannot be seen."""
+    """Name and process id of the program that uses an input; empty if unknown."""
     match = _CARD.search(name)
     for status in sorted(cards.glob(f"card{match[1]}/pcm{match[2]}c/sub*/status")) if match else ():
         owner = re.search(r"owner_pid\s*:\s*(\d+)", _text(status))
@@ -157,16 +156,16 @@ def opened_card(process: int, *, nodes: Path = NODES) -> str:
 
 
 def find(wanted: str, among: list[Device], closed: Sequence[UnavailableDevice] = ()) -> Device:
-    """The microphone of a name, or the likeliest one for an empty name.
+    """Find a microphone by name.
 
     Args:
-        wanted: A name as `devices` gives it, or "": then a USB microphone if
-            there is one, and else the system's default.
+        wanted: A name from `devices`, or "" for a USB microphone if there is one, otherwise
+            the default of the system.
         among: The microphones that can be opened.
-        closed: Those that cannot.
+        closed: The microphones that cannot be opened.
 
     Raises:
-        AudioError: It is not there, busy or denied; the message says which, and what is there.
+        AudioError: The microphone is absent, in use or not permitted; the message lists those that are present.
     """
     for shut in closed:
         matches = wanted in shut.names or any(name.startswith(f"{wanted}:") for name in shut.names)
@@ -192,7 +191,7 @@ def _listed(capture: Path) -> dict[str, Any]:
     command = [sys.executable, "-P", str(capture), "list"]
     try:
         ended = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603 - our own
-        answer = json.loads(ended.stdout or b'{"error": "it ended without a word"}')
+        answer = json.loads(ended.stdout or b'{"error": "it ended without output"}')
     except subprocess.TimeoutExpired:
         message = f"the sound system did not answer within {_PATIENCE:.0f} s (is the sound server hung?)"
         raise AudioError(message) from None
@@ -208,29 +207,29 @@ def _listed(capture: Path) -> dict[str, Any]:
 
 
 def _names(portaudio: str, sound: Path) -> list[str]:
-    """Names of a device, the most lasting first."""
+    """Names of a device, the most stable first."""
     match = _CARD.search(portaudio)
     if match is None:
         return [f"pcm:{portaudio}"]
     card = sound / f"card{match[1]}"
     names = [*_usb_names(card)]
-    if label := _said(card / "id"):
+    if label := _property(card / "id"):
         names.append(f"card:{label}")
     names.append(f"pcm:{portaudio}")
-    # A card with several inputs: the second and later ones say which they are.
+    # The second and later inputs of a card have the number of the input in their names.
     return names if match[2] == "0" else [f"{name},{match[2]}" for name in names]
 
 
 def _usb_names(card: Path) -> list[str]:
-    # The card belongs to an interface of the USB device, which is the folder above.
+    # The card belongs to an interface of the USB device, whose folder is the parent.
     device = (card / "device").resolve().parent
-    vendor, product, serial = (_said(device / name) for name in ("idVendor", "idProduct", "serial"))
+    vendor, product, serial = (_property(device / name) for name in ("idVendor", "idProduct", "serial"))
     if not vendor:
         return []
     return [":".join(filter(None, ("usb", vendor, product, serial))), f"path:{device.name}"]
 
 
-def _said(path: Path) -> str:
+def _property(path: Path) -> str:
     return re.sub(r"[^\w.-]+", "_", _text(path).strip())
 
 

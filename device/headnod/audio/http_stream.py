@@ -1,7 +1,7 @@
-"""A web radio's bytes over HTTP: redirects, playlists and Shoutcast's own status line.
+"""HTTP for web radios: redirects, playlists and the status line of Shoutcast.
 
-Only http and https, also behind redirects and in playlists. What comes is not trusted: every wait and every size but
-the stream's own is bounded, and a login goes to no other host than the one that it was written for.
+Only http and https are allowed, also in redirects and playlists. Every wait and every size but that of the stream is
+bounded, and a login is only sent to the host of the address that contains it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from headnod.errors import AudioError
 
 _MOST_REDIRECTS = 5
 _MOST_ENTRIES = 5
-"""Addresses of a playlist that are tried: the station's mirrors."""
+"""Maximum number of addresses of a playlist that are tried."""
 _MOST_PLAYLIST = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLAYLIST_TYPES = frozenset(
@@ -49,29 +49,29 @@ class _Answer(NamedTuple):
 
 
 class HttpStream:
-    """The body of an answer. Its `read` never raises, because libsndfile would print that and go on."""
+    """The body of a response. `read` does not raise, because libsndfile would print the exception and go on."""
 
     def __init__(self, address: str, answer: _Answer) -> None:
-        """Read the body of an answer that came from an address."""
+        """Start to read the body of a response."""
         self.name = display_address(address)
         """The address for messages."""
         self.address = address
-        """Where it comes from, after redirects."""
+        """The address after redirects."""
         response = answer.response
         self.content_type = response.headers.get_content_type()
-        """Its media type, in small letters."""
+        """Media type in lower case."""
         self.failure = ""
-        """Why it ended, where the server did not end it."""
+        """Reason of the end, if the server did not end the stream."""
         self.ended = False
-        """All was read."""
+        """The end was reached."""
         self._answer = answer
-        # Some servers send the titles of songs among the sound without being asked.
+        # Some servers send song titles within the audio without a request for them.
         interval = response.headers.get("icy-metaint", "")
         self._interval = int(interval) if interval.isascii() and interval.isdigit() and len(interval) < 9 else 0  # noqa: PLR2004 - under 1 GB
         self._until_title = self._interval
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes as they come; none at the end."""
+        """The next bytes as soon as they arrive; none at the end."""
         wanted = size if size > 0 else io.DEFAULT_BUFFER_SIZE
         if self._interval:
             if not self._until_title:
@@ -82,7 +82,7 @@ class HttpStream:
         return data
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._answer.close()
 
     def _skip_title(self) -> None:
@@ -102,14 +102,14 @@ class HttpStream:
 
 
 def open_stream(address: str, timeout: float) -> HttpStream:
-    """The stream of a web radio; a playlist is followed to the first of its addresses that answers.
+    """Open the stream of a web radio, or the first available stream of a playlist.
 
     Args:
-        address: An address of http or https, with a login where it needs one.
-        timeout: Seconds for each step: connecting, and each piece of the answer.
+        address: An address of http or https, with a login if required.
+        timeout: Timeout of each step in seconds: the connection, and each read.
 
     Raises:
-        RefusedError: It is no web address, or the server refuses it.
+        RefusedError: The address is not valid, or the server refuses the request.
         AudioError: The server cannot be reached.
     """
     stream = _fetched(address, timeout)
@@ -186,12 +186,12 @@ def _login(parts: SplitResult) -> str:
 
 def _refusal(address: str, response: http.client.HTTPResponse) -> str:
     reason = "".join(letter for letter in response.reason if letter.isprintable())[:_LONGEST_REASON]
-    told = f"{display_address(address)}: the server answers {response.status} {reason}".rstrip()
+    refusal = f"{display_address(address)}: the server answers {response.status} {reason}".rstrip()
     if response.status == http.client.UNAUTHORIZED:
-        return f"{told} (write http://NAME:PASSWORD@host/...)"
+        return f"{refusal} (write http://NAME:PASSWORD@host/...)"
     if response.status == http.client.NOT_FOUND:
-        return f"{told} (is the address right, and the station on air?)"
-    return told
+        return f"{refusal} (is the address right, and the station on air?)"
+    return refusal
 
 
 def _reason(error: Exception, timeout: float | None = None) -> str:
@@ -211,14 +211,14 @@ def _reason(error: Exception, timeout: float | None = None) -> str:
 
 def _is_playlist(stream: HttpStream) -> bool:
     ending = urlsplit(stream.address).path.lower().rpartition(".")[2]
-    # Stations give any media type to anything, save audio to a playlist of another name.
+    # Media types of playlists are unreliable, but an audio type with the name of a playlist is audio.
     return stream.content_type in _PLAYLIST_TYPES or (
         f".{ending}" in PLAYLISTS and not stream.content_type.startswith("audio/")
     )
 
 
 def _entries(stream: HttpStream) -> list[str] | None:
-    """The addresses that a playlist names; None if it is none."""
+    """The addresses in a playlist; None if the stream is not a playlist."""
     if not _is_playlist(stream):
         return None
     content = b""
@@ -241,7 +241,7 @@ _ICY = b"ICY "
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer whose status line may be Shoutcast's `ICY 200 OK`."""
+    """A response whose status line may be `ICY 200 OK` of Shoutcast."""
 
     def __init__(self, sock: socket.socket, *others: Any, **options: Any) -> None:  # noqa: ANN401 - as the base class
         super().__init__(sock, *others, **options)
@@ -256,7 +256,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Preceded(io.RawIOBase):
-    """A file with other bytes before it."""
+    """A file with other bytes before its own."""
 
     def __init__(self, head: bytes, rest: io.BufferedIOBase) -> None:
         self._head, self._rest = head, rest

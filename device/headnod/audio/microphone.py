@@ -1,8 +1,7 @@
-"""The microphone: a child process that is read, judged and, when it fails, replaced.
+"""The microphone: a child process that is read, monitored and, when it fails, restarted.
 
-The child is killed when no frame came for two seconds, whatever it says of
-itself, and the microphone is looked up by its name at every start. Any command
-that writes raw samples can stand in for the child.
+The process is killed after two seconds without frames, and the microphone is looked up
+by its name at every start. Any command that writes samples can replace the process.
 """
 
 from __future__ import annotations
@@ -22,61 +21,57 @@ from headnod.pipeline.estimate import State
 
 _FALLBACK_RATES = ("44100", "48000", "32000", "22050", "16000")
 _OPENING, _SILENT = 5.0, 2.0
-"""Seconds: to open, and without a frame until it counts as lost."""
+"""Timeouts in seconds: for opening the microphone, and for the next frames."""
 _READ, _PIPE = 1 << 20, 1 << 16
 """Bytes that are read at once, and that a pipe holds unless it is asked to hold more."""
 _FASTEST = 4 * 48_000
-"""Bytes a second, of two channels."""
+"""Bytes per second of two channels at 48 kHz."""
 SHORTEST, LONGEST = 0.1, 1.0
-"""Seconds of sound that come at once."""
+"""Range of the duration of a block in seconds."""
 _LONGEST_HEADER = 4096
 
 
 @dataclass(frozen=True)
 class RetryDelays:
-    """How long to wait between attempts to open a microphone."""
+    """Delays between attempts to open a microphone."""
 
     first: float = 1.0
-    """Seconds before the second attempt; they double from there."""
+    """Seconds before the second attempt; the delay doubles with each attempt."""
 
     most: float = 3.0
-    """Seconds between attempts in the long run."""
+    """Maximum delay in seconds."""
 
     longest_tick: float = 1.0
-    """Seconds of waiting before the caller hears of it again."""
+    """Maximum time between gaps that are yielded while waiting, in seconds."""
 
 
 def block_seconds(every: float) -> float:
-    """How much sound shall come at once for an estimate every so many seconds.
+    """Duration of a block in seconds, for an estimate every `every` seconds.
 
-    Each block wakes two processes. A third of the time between estimates delays
-    them little, and one second still shows within two that a microphone hangs.
+    Each block wakes two processes. A third of the interval delays estimates little, and with
+    at most one second a hanging microphone is still detected within two.
     """
     return min(max(every / 3.0, SHORTEST), LONGEST)
 
 
 def find_device(name: str) -> Device:
-    """The microphone of a name; "" takes the likeliest.
-
-    Raises:
-        AudioError: It is absent, busy, or may not be opened.
-    """
+    """The microphone of a name; see `headnod.audio.devices.find`."""
     there = list_devices()
     return find(name, there.devices, there.closed)
 
 
 def open_device(device: Device, block: float = SHORTEST) -> AudioProcess:
-    """Start listening to a microphone.
+    """Start the process of a microphone.
 
     Args:
-        device: Which one.
-        block: Seconds of sound that come at once.
+        device: The microphone.
+        block: Duration of a block in seconds.
 
     Raises:
-        AudioError: It is absent, busy, or hears at no rate that is good enough.
+        AudioError: The microphone is absent, busy, or has no sample rate of 16 kHz or more.
     """
     command = [sys.executable, "-P", str(CAPTURE), "read", device.portaudio, str(block), *_FALLBACK_RATES]
-    # What holds a block whole wakes each side once for it.
+    # A pipe that holds a whole block wakes each side once per block.
     return AudioProcess(command, pipe=max(_PIPE, round(block * _FASTEST)))
 
 
@@ -84,48 +79,48 @@ def microphone_blocks(
     start: Callable[[], AudioProcess],
     wanted: int | OutputRate,
     *,
-    patience: RetryDelays | None = None,
+    delays: RetryDelays | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[Block, None, None]:
-    """The sound of a microphone, for ever.
+    """The audio of a microphone, without end.
 
     Args:
-        start: Opens the microphone anew.
-        wanted: Sample rate that the blocks shall have.
-        patience: How long to wait between attempts.
-        monotonic: The clock that frames are counted against.
-        sleep: Waits for so many seconds.
+        start: Opens the microphone; called again after every failure.
+        wanted: Sample rate of the blocks.
+        delays: Delays between attempts.
+        monotonic: The clock that frames are compared with.
+        sleep: Waits for a number of seconds.
 
     Yields:
-        Mono blocks in [-1, 1], and a hole whenever sound is missing: while the
-        microphone is looked for at least one every second.
+        Mono blocks in [-1, 1], rate changes, and gaps: after lost audio, and at least
+        every second while there is no microphone.
     """
-    patience = patience or RetryDelays()
-    pause = patience.first
+    delays = delays or RetryDelays()
+    pause = delays.first
     while True:
         try:
             with start() as capture:
                 for block in _sound(capture, wanted, monotonic):
-                    pause = patience.first
+                    pause = delays.first
                     yield block
             reason = "the microphone went away (unplugged, or the sound server ended)"
         except AudioError as error:
             reason = str(error)
         left = pause
-        pause = min(2.0 * pause, patience.most)
+        pause = min(2.0 * pause, delays.most)
         while left > 0.0:
             yield Gap(State.WAITING, reason)
-            sleep(min(left, patience.longest_tick))
-            left -= patience.longest_tick
+            sleep(min(left, delays.longest_tick))
+            left -= delays.longest_tick
 
 
 def _sound(capture: AudioProcess, wanted: int | OutputRate, monotonic: Callable[[], float]) -> Iterator[Block]:
     resampler, gaps = Resampler(capture.rate, wanted), GapDetector(capture.rate)
     mixer = ChannelMixer(capture.rate, capture.channels)
-    patience = _OPENING
-    while samples := capture.read(patience):
-        patience = _SILENT
+    timeout = _OPENING
+    while samples := capture.read(timeout):
+        timeout = _SILENT
         missing, sound = gaps.update(from_s16(samples, capture.channels), monotonic())
         if missing:
             resampler = Resampler(capture.rate, wanted)
@@ -133,5 +128,5 @@ def _sound(capture: AudioProcess, wanted: int | OutputRate, monotonic: Callable[
         for frames in sound:
             yield from resampler.blocks(mixer.mix(frames))
     if samples is None:
-        message = f"no sound came from the microphone for {patience:.0f} s (it hangs, or its sound server does)"
+        message = f"no sound came from the microphone for {timeout:.0f} s (it hangs, or its sound server does)"
         raise AudioError(message)

@@ -1,6 +1,6 @@
-"""Folders and playlists on a command line: the files that they name, and what is passed over.
+"""Expands folders and playlists on a command line to audio files.
 
-A playlist on this machine may name files of this machine. Addresses are named and never fetched.
+A playlist on this machine may contain files of this machine. Addresses in it are reported and not fetched.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ AUDIO = frozenset(
         ".mkv",
     ]
 )
-"""Endings of files in folders that are tried as audio."""
+"""Suffixes of audio files in folders."""
 
 _MOST_BYTES, _MOST_ENTRIES = 1 << 20, 10_000
 
 
 def expanded(words: Iterable[str], *, recursive: bool) -> tuple[list[str], list[str]]:
-    """The files that words name, and a line for each thing that is passed over.
+    """Expand folders and playlists to files; returns the files, and a line for everything that is skipped.
 
     Args:
-        words: Files, playlists, and folders.
-        recursive: Take the audio files of folders and of the folders in them.
+        words: Files, playlists and folders.
+        recursive: Include the audio files in folders and their subfolders.
     """
     files: list[str] = []
     notes: list[str] = []
@@ -77,7 +77,7 @@ def _in_folder(folder: Path) -> tuple[list[str], list[str]]:
     files, others, links = [], Counter[str](), 0
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        # os.walk enters no links to folders, which may lead in a circle.
+        # os.walk does not follow links to folders, which may form a loop.
         links += sum(Path(place, name).is_symlink() for name in folders)
         for name in sorted(name for name in names if not name.startswith(".")):
             ending = Path(name).suffix.lower()
@@ -100,10 +100,10 @@ def _in_folder(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _in_playlist(path: Path) -> tuple[list[str], list[str]]:
-    """What a playlist names.
+    """Expand a playlist.
 
     Raises:
-        AudioError: It cannot be read, or is too long to be one.
+        AudioError: The playlist cannot be read or is too long.
     """
     try:
         with path.open("rb") as opened:
@@ -132,11 +132,14 @@ def _in_playlist(path: Path) -> tuple[list[str], list[str]]:
 
 
 def playlist_entries(content: bytes, ending: str) -> list[str]:
-    """The files and addresses that a playlist names.
+    r"""The files and addresses in a playlist.
 
     Args:
-        content: The playlist.
-        ending: One of `PLAYLISTS`, by which it is read.
+        content: Content of the playlist.
+        ending: Format, one of `PLAYLISTS`.
+
+    >>> playlist_entries(b"#EXTM3U\na.mp3\nhttp://radio.example/live\n", ".m3u")
+    ['a.mp3', 'http://radio.example/live']
     """
     try:
         text = content.decode("utf-8-sig")

@@ -1,7 +1,6 @@
-"""M4A, AAC, WMA, WebM and Matroska through PyAV, the optional library of the extra `formats`.
+"""Decoding of M4A, AAC, WMA, WebM and Matroska by PyAV, the optional library of the extra `formats`.
 
-What a file says of itself is not believed further than this list of containers: others of FFmpeg's open further
-files and addresses that a file names.
+Only the listed containers are allowed: other containers of FFmpeg open further files and addresses that a file names.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _MOST_CHANNELS = 64
 
 
 def open_foreign(raw: Any, name: str) -> Sound:  # noqa: ANN401 - an object with read, or with seek and tell too
-    """Begin to decode an open file or a stream.
+    """Start to decode an open file or a stream.
 
     Raises:
-        AudioError: It holds no audio that FFmpeg reads.
+        AudioError: The file contains no audio that FFmpeg can decode.
     """
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
     try:

@@ -1,7 +1,7 @@
-"""A web radio as a source of sound: an Icecast or Shoutcast stream, or any audio file behind http or https.
+"""Web radios: Icecast and Shoutcast streams, and any audio file behind http or https.
 
-Fetched and decoded by a process of its own (`radio_decoder`), which can be killed at once whatever it waits for: a name
-server, a connection, a stream that stalls.
+A stream is fetched and decoded by a process of its own (`headnod.audio.decoder`), which can be killed while it waits
+for a name server, a connection or a stalled stream.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from headnod.pipeline.estimate import State
 from headnod.retry import Backoff, Cause
 
 _TICK = 1.0
-"""Seconds of waiting after which the caller hears of it again."""
+"""Maximum time between gaps that are yielded while waiting, in seconds."""
 _STEADY = 60.0
-"""Seconds of sound after which the next loss counts as the first one."""
+"""Seconds of audio after which the delay between attempts starts from its minimum again."""
 
 
 @dataclass(frozen=True)
 class RadioLimits:
-    """How long a server may take, in seconds."""
+    """Timeouts and buffer of a web radio, in seconds."""
 
     answer: float = 8.0
-    """Each step of connecting, and each piece of the answer."""
+    """Timeout of each step of the connection and of each read."""
 
     opening: float = 20.0
-    """All of it until the first sound: name, connection, redirects, playlist, the decoder's start."""
+    """Timeout until the first audio: name, connection, redirects, playlist and start of the decoder."""
 
     silent: float = 10.0
-    """Without a sound, until the connection counts as lost."""
+    """Time without audio after which the connection counts as lost."""
 
     lead: float = 30.0
-    """Sound that may come ahead of time, as in the burst that servers begin with; more, as of a file, is held back."""
+    """Audio that may be ahead of real time, such as the burst that servers start with; more is delayed."""
 
 
 def radio_blocks(
@@ -54,21 +54,21 @@ def radio_blocks(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[Block, None, None]:
-    """The sound of a web radio, for ever.
+    """The audio of a web radio, without end.
 
     Args:
-        address: An address of http or https; a login in it is used and never shown.
-        wanted: Sample rate that the blocks shall have.
-        limits: How long the server may take.
-        rng: Spreads the attempts of several listeners.
-        monotonic: A clock in seconds that is never set.
-        sleep: Waits for so many seconds.
+        address: An address of http or https; a login in it does not appear in messages.
+        wanted: Sample rate of the blocks.
+        limits: Timeouts.
+        rng: Jitter of the delays between attempts.
+        monotonic: A monotonic clock in seconds.
+        sleep: Waits for a number of seconds.
 
     Yields:
-        Mono blocks in [-1, 1], and while there is no stream a hole at least every second.
+        Mono blocks in [-1, 1], rate changes, and a gap at least every second while there is no stream.
 
     Raises:
-        RefusedError: It is no address of http or https.
+        RefusedError: The address is not valid.
     """
     checked_address(address)
     limits = limits or RadioLimits()
@@ -96,7 +96,7 @@ def radio_blocks(
 
 
 def _opened(address: str, limits: RadioLimits) -> AudioProcess:
-    # Not an argument: everybody on this machine could read a login there.
+    # Not an argument of the process, because every user of this machine could read a login in it.
     request = os.memfd_create("radio")
     try:
         os.write(request, json.dumps({"address": address, "timeout": limits.answer}).encode())

@@ -1,4 +1,8 @@
-"""Decoded sound of a file or stream, and of files of several parts."""
+"""Decoded sound of a file or stream, and of files of several parts.
+
+Chained Ogg files, joined FLAC and MP3 files, and MP3 files with damage have several parts. libsndfile stops at the
+end of the first part; here the next part is searched for and decoded at the sample rate of the first.
+"""
 
 from __future__ import annotations
 
@@ -19,33 +23,33 @@ from headnod.errors import AudioError
 
 @dataclass(frozen=True)
 class Sound:
-    """What an open file holds."""
+    """Content of an audio file."""
 
     rate: int
     """Frames per second."""
 
     channels: int
-    """Channels of each frame."""
+    """Number of channels."""
 
     frames: int | None
-    """Length that its header promises; None where there is no such promise."""
+    """Length according to the header; None if the header has none."""
 
     blocks: Iterator[NDArray[np.float32]]
     """Samples in [-1, 1], each of shape (n, channels)."""
 
 
 class CutOffError(AudioError):
-    """A file ended before the length that its header promises."""
+    """A file is shorter than its header says."""
 
 
 class DamagedError(AudioError):
-    """The decoder met bytes that it cannot read."""
+    """A file contains bytes that cannot be decoded."""
 
 
 def converted(sound: Sound, rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
-    """The blocks of a sound at another rate and channel count.
+    """The blocks of a sound at another sample rate and number of channels.
 
-    Where either differs the channels are mixed, and each channel that comes out is that mix.
+    If either differs, the channels are mixed to mono, and each channel of the result is this mix.
     """
     if (sound.rate, sound.channels) == (rate, channels):
         yield from sound.blocks
@@ -59,23 +63,23 @@ def converted(sound: Sound, rate: int, channels: int) -> Iterator[NDArray[np.flo
 _log = logging.getLogger(__name__)
 
 BEGINNINGS = {
-    # A page that begins a logical bitstream.
+    # The first page of a logical bitstream.
     "Ogg": re.compile(rb"OggS\0[\x02\x06]", re.DOTALL),
     # STREAMINFO, which is always first and has 34 bytes.
     "FLAC": re.compile(rb"fLaC[\0\x80]\0\0\x22", re.DOTALL),
 }
-"""How each part of a joined file begins."""
+"""Start of each part of a joined file."""
 
 _LONGEST_BEGINNING = 8
 _LEAST_PART = 1_024
-"""Bytes: Ogg streams that begin within so many are of one part."""
+"""Minimum size of a part in bytes: Ogg streams that start closer belong to one part."""
 _READ_AHEAD = 1 << 17
-"""Bytes that a decoder may have read beyond the end of a part: an Ogg page and a buffer."""
+"""Maximum number of bytes that a decoder reads beyond the end of a part: an Ogg page and a buffer."""
 _CHUNK, _OVERLAP = 1 << 16, 8_192
-"""Three MP3 frames fit into the second."""
+"""Bytes per read, and overlap for three MP3 frames."""
 _ID3 = re.compile(rb"ID3[\x02-\x04]\0")
 _HEADER = 4
-"""Bytes of an MP3 frame's header, which the decoder reads to learn that the frame is of another kind."""
+"""Size of an MP3 frame header in bytes, which the decoder reads before it stops at another format."""
 _MOST_PARTS = 10_000
 
 
@@ -85,10 +89,10 @@ def file_parts(
     """The blocks of all parts of an Ogg or FLAC file.
 
     Args:
-        first: Its first part.
+        first: The first part.
         raw: The open file, which `first` reads.
         kind: A key of `BEGINNINGS`.
-        open_at: Begins to decode at a byte of the file.
+        open_at: Opens the part at a position of the file.
     """
     yield from first.blocks
     start = 0
@@ -103,16 +107,16 @@ def file_parts(
 def mp3_parts(
     first: Sound, raw: IO[bytes], name: str, open_at: Callable[[int], Sound]
 ) -> Iterator[NDArray[np.float32]]:
-    """The blocks of an MP3 file: of all joined files, and of what follows damage, which is logged.
+    """The blocks of an MP3 file: all joined files, and the audio after damage, which is logged.
 
     Args:
-        first: Its first part.
+        first: The first part.
         raw: The open file, which `first` reads.
-        name: What to call it in the log.
-        open_at: Begins to decode at a byte of the file.
+        name: Name for messages.
+        open_at: Opens the part at a position of the file.
 
     Raises:
-        AudioError: It is damaged and nothing follows the damage.
+        AudioError: The file is damaged, and no audio follows the damage.
     """
     sound, start, decoded, began = first, 0, 0, raw.tell()
     sound_to = began
@@ -142,7 +146,7 @@ def mp3_parts(
         try:
             start, sound = following, open_at(following)
         except AudioError:
-            # A tag at the end begins as one before a song does.
+            # A tag at the end looks like a tag before the next song.
             return
 
 
@@ -159,7 +163,7 @@ def _find(raw: IO[bytes], place: int, pattern: re.Pattern[bytes]) -> int | None:
 
 
 def _find_mp3(raw: IO[bytes], place: int) -> int | None:
-    """Where the next MP3 begins or goes on, with the tag before it."""
+    """Position of the next MP3 frame or of the ID3 tag before it."""
     raw.seek(place)
     rest = b""
     while chunk := raw.read(_CHUNK):
@@ -174,22 +178,22 @@ def _find_mp3(raw: IO[bytes], place: int) -> int | None:
 
 
 class Slice:
-    """A file from one of its bytes on, as libsndfile reads it."""
+    """File interface to the part of a file from a position on, for libsndfile."""
 
     def __init__(self, raw: IO[bytes], start: int) -> None:
         self._raw, self._start = raw, start
         raw.seek(start)
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+        """Read the next bytes."""
         return self._raw.read(size)
 
     def tell(self) -> int:
-        """Place of the next byte."""
+        """Position of the next byte."""
         return self._raw.tell() - self._start
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place; none before the start."""
+        """Set the position, at least the start of the part."""
         base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._raw.tell(), os.SEEK_END: self._end()}[whence]
         self._raw.seek(max(base + offset, self._start))
         return self.tell()
@@ -199,7 +203,7 @@ class Slice:
 
 
 class StreamParts:
-    r"""A stream that seems to end where its next part begins.
+    r"""Splits a stream into its parts: reading ends at the start of the next part.
 
     >>> pieces = iter([b"OggS\0\x02one" + bytes(2_000), b"OggS\0", b"\x02two", b""])
     >>> parts = StreamParts(lambda size: next(pieces), BEGINNINGS["Ogg"])
@@ -210,13 +214,13 @@ class StreamParts:
     """
 
     def __init__(self, read: Callable[[int], bytes], beginning: re.Pattern[bytes]) -> None:
-        """Read it by a function that gives up to so many bytes, none at the end."""
+        """Read by a function that returns up to the given number of bytes, none at the end."""
         self._read, self._beginning = read, beginning
         self._waiting = b""
         self._given, self._ended = 0, False
 
     def read(self, size: int) -> bytes:
-        """The next bytes of the present part; none at its end."""
+        """The next bytes of the current part; none at its end."""
         while True:
             match = self._beginning.search(self._waiting, max(_LEAST_PART - self._given, 0))
             known = len(self._waiting) if self._ended else max(len(self._waiting) - _LONGEST_BEGINNING, 0)
@@ -231,6 +235,6 @@ class StreamParts:
         return given
 
     def advance(self) -> bool:
-        """Begin the next part; false where there is none."""
+        """Start the next part; false if there is none."""
         self._given = 0
         return bool(self._waiting)
