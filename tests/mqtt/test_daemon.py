@@ -103,7 +103,7 @@ def written(state):
 def killed_while_offline(turns, port, listening, state):
     """Ids of estimates that are on disk after so many kills."""
     for _ in range(turns):
-        listener = listening(port.number)
+        listener = listening(port)
         listener.until(is_estimate, STARTING)
         begun = written(state)
         until(lambda begun=begun: written(state) > begun, 15.0)
