@@ -25,11 +25,10 @@ LARGEST = 500
 
 SMALL = {
     # Values that many modules share, and that import nothing.
-    *("blocks", "errors", "estimate", "prediction", "tagger_error", "tag_names"),
+    *("blocks", "check_result", "errors", "estimate", "prediction", "tagger_error", "tag_names"),
     # Must be imported before anything else.
     *("blas_threads",),
     # One command each, loaded when it is called.
-    *("completion_command", "dashboard_command", "devices_command", "history_command", "leds_command"),
     *("explore_command", "keygen_command", "quantise_command"),
     # One optional library or program each.
     *("comparison_chart", "passphrase", "ssh", "projection"),
@@ -60,7 +59,7 @@ PRIVATE_LANGUAGE = """
 
 
 LEFT = {
-    *("gaps", "check_command", "models_command", "event_stream", "fleet", "listener_state", "timeline", "degradation"),
+    *("gaps", "degradation"),
     *("publisher_factory", "broker_test", "calibration"),
 }
 """Modules that still have such a name."""

@@ -16,10 +16,9 @@ import threading
 from types import FrameType
 
 from headnod import __version__, cli
-from headnod.cli import completion_command
 from headnod.cli.examples import add_examples
 from headnod.cli.options import located
-from headnod.cli.parser import USAGE, Parser, tolerate_any_locale
+from headnod.cli.parser import USAGE, Parser, add_completion, tolerate_any_locale
 from headnod.errors import ConfigError, HeadnodError, UsageError
 from headnod.log import formatter
 
@@ -71,7 +70,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"headnod {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     cli.add_all(subparsers)
-    completion_command.add(subparsers, command_parser, program="headnod")
+    add_completion(subparsers, command_parser, program="headnod")
     add_examples(parser)
     return parser
 

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from headnod.audio.processing import ChannelMixer, from_s16
+from headnod.check_result import CheckResult
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
@@ -36,19 +35,6 @@ _SECONDS = 1.0
 _LIVELY_DB = 3.0
 """Spread of the level over a second from which a quiet sound is not steady noise."""
 _LEAST_FREE = 50 << 20
-
-
-class CheckResult(msgspec.Struct, frozen=True):
-    """What was found of one part."""
-
-    part: str
-    """What was looked at."""
-
-    verdict: Literal["well", "warning", "fault", "none"]
-    """`fault` keeps headnod from its work; `none` is not configured."""
-
-    message: str
-    """One line: what was found and, if need be, what helps."""
 
 
 def run_checks(config: Config, service: Service | None = None, *, denied: Callable[[], str]) -> Iterator[CheckResult]:
@@ -159,7 +145,7 @@ def _broker(config: Config) -> CheckResult:
     for step in check_broker(reached, ours, examples=examples, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
         if step.verdict == "fault":
             # The listener goes on without its broker, and keeps what it heard for it.
-            return CheckResult("broker", "warning", f"{step.step}: {step.message}")
+            return CheckResult("broker", "warning", f"{step.part}: {step.message}")
     return CheckResult("broker", "well", f"{config.mqtt.host} accepts and returns the messages of {ours.node}")
 
 

@@ -46,7 +46,7 @@ def walk(to, *, topics=KITCHEN, now=utc_now):
 def stopped(at, to, **options):
     """The message of the fault that ended the walk, which must be at this step and after good ones only."""
     *before, last = walk(to, **options)
-    assert (last.step, last.verdict) == (at, "fault"), [*before, last]
+    assert (last.part, last.verdict) == (at, "fault"), [*before, last]
     assert all(step.verdict in {"well", "none"} for step in before)
     assert "\n" not in last.message
     return last.message
@@ -58,7 +58,7 @@ def secured(folder, certificate, **options):
 
 def test_all_is_well(broker):
     steps = walk(address(broker))
-    assert [(step.step, step.verdict) for step in steps] == [
+    assert [(step.part, step.verdict) for step in steps] == [
         ("name", "well"),
         ("connection", "well"),
         ("certificate", "none"),
@@ -185,16 +185,16 @@ def test_a_listener_that_may_not_command_itself_is_only_warned(broker):
     broker.allow("pattern write headnod/%u/estimate\npattern read headnod/%u/request/+")
     broker.restart()
     steps = walk(address(broker))
-    assert (steps[-1].step, steps[-1].verdict) == ("round trip", "warning")
+    assert (steps[-1].part, steps[-1].verdict) == ("round trip", "warning")
     assert "headnod/kitchen/request/test may not be written" in steps[-1].message
 
 
 def test_mqtt_3_cannot_tell_of_rights_but_the_round_trip_does(broker):
     steps = walk(address(broker, protocol=4))
-    assert (steps[4].step, steps[4].verdict) == ("rights", "warning")
+    assert (steps[4].part, steps[4].verdict) == ("rights", "warning")
     assert steps[5].verdict == "well"
     *_, last = walk(address(broker, protocol=4), topics=Topics("headnod", "bar"))
-    assert (last.step, last.verdict) == ("round trip", "fault")
+    assert (last.part, last.verdict) == ("round trip", "fault")
 
 
 def test_a_frozen_broker_stops_the_walk_in_time(broker):

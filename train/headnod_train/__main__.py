@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from headnod import __version__
-from headnod.cli import completion_command
-from headnod.cli.parser import Parser, tolerate_any_locale
+from headnod.cli.parser import Parser, add_completion, tolerate_any_locale
 from headnod.errors import HeadnodError
 from headnod.escaping import printable
 from headnod_train import cli
@@ -68,7 +67,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"headnod-train {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     cli.add_all(subparsers)
-    completion_command.add(subparsers, command_parser, program="headnod-train")
+    add_completion(subparsers, command_parser, program="headnod-train")
     return parser
 
 

@@ -1,7 +1,6 @@
-"""The commands of `headnod`, one file each, loaded when they are called.
+"""The commands of `headnod`: `add` defines their arguments, `run` imports what they need.
 
-A command's file says how it is spelt (`add`) and what it does (`run`); what it
-needs is imported inside `run`, so that `headnod --help` costs nothing.
+So `headnod --help` loads no library.
 """
 
 from __future__ import annotations
@@ -9,33 +8,25 @@ from __future__ import annotations
 import argparse
 
 from headnod.cli import (
-    calibrate_command,
-    check_command,
-    classify_command,
-    config_command,
-    dashboard_command,
-    devices_command,
-    history_command,
-    leds_command,
-    listen_command,
-    models_command,
-    mqtt_command,
+    check_commands,
+    listen_commands,
+    microphone_commands,
+    models_commands,
+    mqtt_commands,
+    output_commands,
 )
 
 
 def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Teach the parser every command, in the order that people meet them."""
-    for command in (
-        listen_command,
-        classify_command,
-        devices_command,
-        check_command,
-        calibrate_command,
-        history_command,
-        models_command,
-        dashboard_command,
-        leds_command,
-        mqtt_command,
-        config_command,
-    ):
-        command.add(subparsers)
+    """Add all commands, in the order in which a user needs them."""
+    listen_commands.add_listen(subparsers)
+    listen_commands.add_classify(subparsers)
+    microphone_commands.add_devices(subparsers)
+    check_commands.add_check(subparsers)
+    microphone_commands.add_calibrate(subparsers)
+    output_commands.add_history(subparsers)
+    models_commands.add(subparsers)
+    output_commands.add_dashboard(subparsers)
+    output_commands.add_leds(subparsers)
+    mqtt_commands.add(subparsers)
+    check_commands.add_config_command(subparsers)

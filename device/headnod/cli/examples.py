@@ -1,4 +1,4 @@
-"""Examples for the help of each command: one place, so that a test can parse all of them."""
+"""Examples in the help of each command; a test parses all of them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "headnod config check": ("headnod config check", "headnod config check --config kitchen.toml"),
 }
-"""Lines by program name: a command, and after two spaces what it is for."""
+"""Lines by command: an example, and after two spaces its purpose."""
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -92,7 +92,7 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 
 def add_examples(parser: argparse.ArgumentParser) -> None:
-    """Show the examples below the help of each command."""
+    """Add the examples to the help of each command."""
     for each in parsers(parser):
         if each.prog in EXAMPLES:
             each.epilog = "\n".join(["examples:", *(f"  {line}" for line in EXAMPLES[each.prog])])

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the configuration they lead to."""
+"""Options that several commands share, the configuration, and the output of errors and check results."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headnod.escaping import printable
+
 if TYPE_CHECKING:
+    from headnod.check_result import CheckResult
     from headnod.config import Loaded
     from headnod.service import Service
 
 
+_MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """The option that names a configuration file."""
+    """Add the option for a configuration file."""
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="read this configuration, not /etc/headnod/headnod.toml"
     )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """The option that names a model."""
+    """Add the option for a model."""
     parser.add_argument("--model", metavar="NAME", help="a shipped model, or the folder of a bundle")
 
 
 def number_between(least: float, most: float) -> Callable[[str], float]:
-    """A type of an argument: a number within bounds."""
+    """A type for arguments: a number within bounds."""
 
     def number(text: str) -> float:
         try:
@@ -44,11 +50,11 @@ def number_between(least: float, most: float) -> Callable[[str], float]:
 
 
 def service_beside(options: argparse.Namespace) -> Service | None:
-    """The installed service whose configuration a command reads; None in the service itself, and for any other."""
+    """The installed service with the configuration of a command; None for others, and in the service itself."""
     from headnod.config.layers import CONFIG_FILE
     from headnod.service import service_of
 
-    # A listener that a person sets by variables keeps its state where those say.
+    # These variables name the state folder.
     if "STATE_DIRECTORY" in os.environ or "HEADNOD_HISTORY__PATH" in os.environ:
         return None
     return service_of(_named(options) or CONFIG_FILE)
@@ -60,17 +66,17 @@ def _named(options: argparse.Namespace) -> Path | None:
 
 
 def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None = None) -> Loaded:
-    """The configuration from file, environment and flags; `located` finds the origin of its values.
+    """The configuration from file, environment and flags, kept for `located`.
 
     Raises:
-        ConfigError: It cannot be used.
+        ConfigError: It is invalid.
     """
     loaded = options.loaded = _load_config(options, flags)
     return loaded
 
 
 def located(options: argparse.Namespace, error: Exception) -> str:
-    """An error in one line, with the way out and, if it refuses a value of the configuration, the value's origin."""
+    """An error in one line, with the way out and, for a setting, the origin of its value."""
     loaded: Loaded | None = getattr(options, "loaded", None)
     text = explained(error)
     return text if loaded is None else loaded.located(text)
@@ -92,7 +98,7 @@ def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], 
     if service is None:
         return loaded
     wanted = []
-    # A broker's password belongs to a user, so without one it is no default.
+    # A broker's password is used only with a user name.
     if loaded.config.mqtt.host and loaded.config.mqtt.username and not loaded.config.mqtt.password_file:
         wanted.append(("mqtt", "mqtt_password"))
     if not loaded.config.dashboard.password_file:
@@ -105,25 +111,36 @@ def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], 
     return load(*layers, found) if found else loaded
 
 
+def print_result(result: CheckResult, *, width: int, json: bool, key: str = "part") -> None:
+    """Print a check result as a line, with its part in `width` columns, or as JSON with its part under `key`."""
+    import msgspec
+
+    if json:
+        row = {key: result.part, "verdict": result.verdict, "message": result.message}
+        print(msgspec.json.encode(row).decode(), flush=True)
+    else:
+        print(f"{_MARKS[result.verdict]:<8} {result.part:<{width}} {printable(result.message)}", flush=True)
+
+
 def values_set(loaded: Loaded) -> str:
-    """How many values are set and how many are defaults."""
+    """The numbers of values that are set and that are defaults."""
     changed, defaults = loaded.changed, len(loaded.origins) - loaded.changed
     return f"{changed} {'value' if changed == 1 else 'values'} set, {defaults} defaults"
 
 
 def explained(error: Exception) -> str:
-    """An error in one line, with the way out where it is, or comes from, access that was denied."""
-    told = str(error)
+    """An error in one line, with the way out if access was denied."""
+    text = str(error)
     if isinstance(error, PermissionError) and error.filename:
-        told = f"{error.filename}: permission denied"
+        text = f"{error.filename}: permission denied"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, PermissionError):
         cause = cause.__cause__
-    return told if cause is None or told.endswith(")") else f"{told} ({way_out_of_denial()})"
+    return text if cause is None or text.endswith(")") else f"{text} ({way_out_of_denial()})"
 
 
 def way_out_of_denial() -> str:
-    """What a person does where access was denied to this program."""
+    """The command, or the advice, after access was denied to this program."""
     import shlex
     import shutil
 
@@ -135,17 +152,17 @@ def way_out_of_denial() -> str:
     if called.name == "__main__.py":
         program = [sys.executable, "-m", called.parent.name]
     else:
-        # sudo looks for programs in its own path only.
+        # The search path of sudo.
         found = shutil.which(called.name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         program = [called.name if found and Path(found).resolve() == called.resolve() else str(called)]
-    # Nor does it hand variables on unasked.
+    # sudo removes variables that are not named.
     variables = ",".join(sorted(name for name in os.environ if name.startswith("HEADNOD_")))
     kept = [f"--preserve-env={variables}"] if variables else []
     return shlex.join(["sudo", *kept, *program, *sys.argv[1:]])
 
 
 def _may_read_everything() -> bool:
-    """Linux's CAP_DAC_OVERRIDE, which root has but for a container that took it away."""
+    """Whether the process has CAP_DAC_OVERRIDE, which root lacks in some containers."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> 1 & 1)

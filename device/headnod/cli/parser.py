@@ -1,4 +1,4 @@
-"""The command lines of headnod and headnod-train: help where no command is named, the nearest word for a wrong one."""
+"""The argument parser of headnod and headnod-train, and their command `completion`."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ USAGE = 2
 class Parser(argparse.ArgumentParser):
     """A parser whose errors name the nearest command, option or choice.
 
-    Parsers that its subparsers make are of this class too. An epilog keeps its lines, so that examples stand in
-    lines of their own.
+    Without a command it prints the help. Its subparsers are of this class too. An epilog keeps its lines.
     """
 
     def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 - argparse's own
-        """Take what argparse takes; options are not abbreviated."""
+        """As argparse, without abbreviated options."""
         super().__init__(*args, **{"allow_abbrev": False, "formatter_class": _Help, **more})
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401 - argparse's own
-        """Refuse what is not known here, where this parser's own options can be proposed."""
+        """Refuse unknown arguments here, where the options of this parser can be proposed."""
         words = sys.argv[1:] if args is None else args
         if self._subparsers is not None and list(words[:1]) == ["help"]:
             words = [*words[1:], "--help"]
         if not words and self._subparsers is not None:
             self.print_help(sys.stderr)
             self.exit(USAGE)
-        known, strange = super().parse_known_args(words, namespace)
-        if strange:
-            nearest = _nearest(strange[0], self._option_string_actions)
-            self.error(f"unrecognized arguments: {' '.join(strange)}{nearest}")
-        return known, strange
+        known, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            nearest = _nearest(unknown[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{nearest}")
+        return known, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - argparse's own
         try:
@@ -44,13 +43,50 @@ class Parser(argparse.ArgumentParser):
             raise
 
     def error(self, message: str) -> NoReturn:
-        """Usage and one line on stderr, exit status 2."""
+        """Print the usage and one line to stderr, and exit with status 2."""
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
+def add_completion(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    whole: Callable[[], argparse.ArgumentParser],
+    *,
+    program: str,
+) -> None:
+    """Add the command `completion`.
+
+    Args:
+        subparsers: The commands of the program.
+        whole: Makes the whole parser of the program.
+        program: Name of the program.
+    """
+    parser = subparsers.add_parser(
+        "completion",
+        help="print a script that lets a shell complete commands and options",
+        description="Print a script that lets a shell complete commands and options. It starts no Python when the "
+        "Tab key is pressed.",
+        epilog=f"examples:\n  {program} completion bash | sudo tee /etc/bash_completion.d/{program}\n"
+        f"  {program} completion zsh > ~/.zfunc/_{program}",
+    )
+    parser.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh"), help="for this shell")
+    parser.set_defaults(run=lambda options, *_: _print_completion(options, whole()))
+
+
+def _print_completion(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    try:
+        import shtab
+    except ImportError as error:
+        from headnod.errors import MissingExtraError
+        from headnod.extras import how_to_install
+
+        message = f"completion needs shtab: {how_to_install('device')}"
+        raise MissingExtraError(message) from error
+    print(shtab.complete(parser, options.shell))
+
+
 def at_least(least: int) -> Callable[[str], int]:
-    """A type for whole numbers of the command line that are this or more."""
+    """A type for arguments: a whole number of at least this."""
 
     def number(text: str) -> int:
         try:
@@ -66,7 +102,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def tolerate_any_locale() -> None:
-    """Print what the terminal's alphabet lacks as question marks, instead of failing."""
+    """Print characters that the encoding of the terminal lacks as question marks."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -11,10 +11,15 @@ import socket
 from collections import Counter
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from headnod.dashboard.auth import network
-from headnod.errors import HeadnodError
+from headnod.errors import HeadnodError, MissingExtraError
+from headnod.extras import how_to_install
+
+try:
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+except ImportError as error:
+    message = f"the dashboard needs {error.name}: {how_to_install('dashboard')}"
+    raise MissingExtraError(message) from None
 
 REQUEST_SECONDS = 10.0
 """Seconds within which a request must be complete."""

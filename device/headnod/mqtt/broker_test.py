@@ -17,16 +17,15 @@ from datetime import datetime
 
 import msgspec
 
+from headnod.check_result import CheckResult, Verdict
 from headnod.mqtt.broker import Broker, speaks_older
 from headnod.mqtt.broker_limits import LOST, TOO_LARGE
 from headnod.mqtt.client import ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics
 from headnod.mqtt.homeassistant import Fits
-from headnod.mqtt.network_check import Step, Verdict, check_network
+from headnod.mqtt.network_check import check_network
 from headnod.mqtt.reason_codes import OLDER
 from headnod.mqtt.topics import Topics
-
-__all__ = ["Step", "check_broker"]
 
 _POLL = 0.05
 """Seconds between two checks of whether the client gave up."""
@@ -48,7 +47,7 @@ def check_broker(
     rng: random.Random,
     now: Callable[[], datetime],
     timeout: float = 5.0,
-) -> Iterator[Step]:
+) -> Iterator[CheckResult]:
     """Check the network, then login, limits, access rights, sizes and a round trip.
 
     Subscribers notice nothing. Each topic of the listener gets an empty message that is
@@ -110,22 +109,22 @@ class _Checks:
     def close(self) -> None:
         self._client.close()
 
-    def login(self) -> list[Step]:
+    def login(self) -> list[CheckResult]:
         self._client.start()
         deadline = time.monotonic() + self._timeout
         while not self._connected.wait(_POLL) and self._connecting and time.monotonic() < deadline:
             pass
         if not self._connected.is_set():
-            return [Step("login", "fault", self._login_error())]
+            return [CheckResult("login", "fault", self._login_error())]
         name = self._broker.username
         user = f"as '{name}'" if name else "without a user name (mqtt.username is empty)"
-        return [Step("login", "well", f"MQTT {'5' if self._broker.modern else '3.1.1'}, {user}")]
+        return [CheckResult("login", "well", f"MQTT {'5' if self._broker.modern else '3.1.1'}, {user}")]
 
-    def limits(self) -> list[Step]:
+    def limits(self) -> list[CheckResult]:
         effects = self._client.limits.effects
-        return [Step("limits", "warning", "; ".join(effects))] if effects else []
+        return [CheckResult("limits", "warning", "; ".join(effects))] if effects else []
 
-    def rights(self) -> list[Step]:
+    def rights(self) -> list[CheckResult]:
         # First, because it brings the retained messages, which are published again.
         self._round_trip = self._try_round_trip()
         examples = self._examples(self._client.limits.fits)
@@ -139,12 +138,14 @@ class _Checks:
                 refused.setdefault((own, refusal), []).append(topic)
         steps = [step for (own, refusal), names in refused.items() for step in self._refused(names, refusal, own=own)]
         if not self._broker.modern:
-            steps.append(Step("rights", "warning", "MQTT 3.1.1 does not report what a broker refuses (mqtt.protocol)"))
+            steps.append(
+                CheckResult("rights", "warning", "MQTT 3.1.1 does not report what a broker refuses (mqtt.protocol)")
+            )
         elif self._client.limits.maximum_qos == 0:
-            steps.append(Step("rights", "warning", "at QoS 0 the broker does not report what it refuses"))
-        return steps or [Step("rights", "well", f"{len(examples)} topics may be written")]
+            steps.append(CheckResult("rights", "warning", "at QoS 0 the broker does not report what it refuses"))
+        return steps or [CheckResult("rights", "well", f"{len(examples)} topics may be written")]
 
-    def sizes(self) -> list[Step]:
+    def sizes(self) -> list[CheckResult]:
         limits, examples = self._client.limits, self._examples(self._client.limits.fits)
         large = [topic for topic, payload in examples.items() if not limits.fits(topic, payload)]
         if large:
@@ -157,16 +158,16 @@ class _Checks:
         if refusal is None or not (refusal.startswith(LOST) or TOO_LARGE in refusal):
             return []
         reason = f"{size} bytes, the size of the largest message, are not accepted: {refusal}"
-        return [Step("sizes", "fault", f"{topic}: {reason}")]
+        return [CheckResult("sizes", "fault", f"{topic}: {reason}")]
 
-    def round_trip(self) -> list[Step]:
+    def round_trip(self) -> list[CheckResult]:
         return [self._round_trip]
 
     def _is_own(self, topic: str) -> bool:
         """Whether it is a topic of the listener, and not of discovery."""
         return topic.startswith(self._own)
 
-    def _refused(self, topics: Sequence[str], refusal: str, *, own: bool) -> list[Step]:
+    def _refused(self, topics: Sequence[str], refusal: str, *, own: bool) -> list[CheckResult]:
         if own:
             reason = f" may not be written: {refusal} ({self._user} must write {self._own}#)"
             return _by_topic("rights", "fault", topics, reason)
@@ -188,16 +189,18 @@ class _Checks:
             " (does it require TLS? see mqtt.tls)" if closed and self._broker.tls is None else ""
         )
 
-    def _try_round_trip(self) -> Step:
+    def _try_round_trip(self) -> CheckResult:
         topic, began = self._topics.request(_VERB), time.monotonic()
         refusal = self._publish(topic, msgspec.json.encode({"transaction": self._token}))
         if refusal is not None:
-            return Step("round trip", "warning", f"not tried, since {topic} may not be written: {refusal}")
+            return CheckResult("round trip", "warning", f"not tried, since {topic} may not be written: {refusal}")
         if self._returned.wait(self._timeout):
-            return Step("round trip", "well", f"{topic} came back after {1e3 * (time.monotonic() - began):.0f} ms")
+            return CheckResult(
+                "round trip", "well", f"{topic} came back after {1e3 * (time.monotonic() - began):.0f} ms"
+            )
         hint = f"{self._user} must read {self._topics.settings} and {self._topics.requests}"
         reason = f"{topic} was sent and did not come back, so no command would arrive ({hint})"
-        return Step("round trip", "fault", reason)
+        return CheckResult("round trip", "fault", reason)
 
     @property
     def _connecting(self) -> bool:
@@ -223,8 +226,11 @@ class _Checks:
             self._retained[message.topic] = message.payload
 
 
-def _by_topic(step: str, verdict: Verdict, topics: Sequence[str], reason: str) -> list[Step]:
+def _by_topic(step: str, verdict: Verdict, topics: Sequence[str], reason: str) -> list[CheckResult]:
     """A step with the reason, followed by one step per topic if there are several."""
     if len(topics) == 1:
-        return [Step(step, verdict, topics[0] + reason)]
-    return [Step(step, verdict, f"{len(topics)} topics{reason}"), *(Step(step, verdict, each) for each in topics)]
+        return [CheckResult(step, verdict, topics[0] + reason)]
+    return [
+        CheckResult(step, verdict, f"{len(topics)} topics{reason}"),
+        *(CheckResult(step, verdict, each) for each in topics),
+    ]

@@ -9,13 +9,10 @@ import socket
 import ssl
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
+from headnod.check_result import CheckResult, Verdict
 from headnod.mqtt.broker import Broker, Tls
-
-Verdict = Literal["well", "warning", "fault", "none"]
 
 _EXPIRES_SOON = 30
 """Days before its end from which a certificate gives a warning."""
@@ -30,20 +27,7 @@ _NO_CHECK_TIME = 0x20_0000
 """X509_V_FLAG_NO_CHECK_TIME of the same file."""
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One step on the way to a broker."""
-
-    step: str
-    """What was checked."""
-
-    verdict: Verdict
-    """No step follows a `fault`; `none` is not configured."""
-
-    message: str
-    """One line: what was found and, if necessary, the way out."""
-
-
-def check_network(broker: Broker, *, timeout: float, now: Callable[[], datetime]) -> Generator[Step, None, None]:
+def check_network(broker: Broker, *, timeout: float, now: Callable[[], datetime]) -> Generator[CheckResult, None, None]:
     """Resolve the name, connect, and verify the certificate.
 
     Args:
@@ -63,25 +47,27 @@ def check_network(broker: Broker, *, timeout: float, now: Callable[[], datetime]
     try:
         connection = socket.create_connection((broker.host, broker.port), timeout=timeout)
     except OSError as error:
-        yield Step("connection", "fault", f"{broker}: {_connection_error(error, timeout)}")
+        yield CheckResult("connection", "fault", f"{broker}: {_connection_error(error, timeout)}")
         return
     with connection:
         ours, theirs = ("{}:{}".format(*end[:2]) for end in (connection.getsockname(), connection.getpeername()))
-        yield Step("connection", "well", f"from {ours} to {theirs}")
+        yield CheckResult("connection", "well", f"from {ours} to {theirs}")
         if broker.tls is None:
-            yield Step("certificate", "none", "nothing is encrypted (mqtt.tls)")
+            yield CheckResult("certificate", "none", "nothing is encrypted (mqtt.tls)")
         else:
             yield _certificate(broker, broker.tls, connection, now)
 
 
-def _name(broker: Broker) -> Step:
+def _name(broker: Broker) -> CheckResult:
     try:
         found = socket.getaddrinfo(broker.host, broker.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         reason = str(error.strerror).lower() if isinstance(error, socket.gaierror) else "is not a host name"
-        return Step("name", "fault", f"'{broker.host}': {reason} (is mqtt.host spelt correctly? try its address)")
+        return CheckResult(
+            "name", "fault", f"'{broker.host}': {reason} (is mqtt.host spelt correctly? try its address)"
+        )
     addresses = dict.fromkeys(str(address[0]) for *_, address in found)
-    return Step("name", "well", f"{broker.host} is {' and '.join(addresses)}")
+    return CheckResult("name", "well", f"{broker.host} is {' and '.join(addresses)}")
 
 
 def _connection_error(error: OSError, timeout: float) -> str:
@@ -92,21 +78,21 @@ def _connection_error(error: OSError, timeout: float) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _certificate(broker: Broker, tls: Tls, connection: socket.socket, now: Callable[[], datetime]) -> Step:
+def _certificate(broker: Broker, tls: Tls, connection: socket.socket, now: Callable[[], datetime]) -> CheckResult:
     try:
         with tls.context().wrap_socket(connection, server_hostname=broker.host) as secure:
             _wait_for_alert(secure)
             version, certificate = secure.version(), secure.getpeercert() or {}
     except ssl.SSLCertVerificationError as error:
-        return Step("certificate", "fault", f"{broker}: {_verification_error(error, broker, tls)}")
+        return CheckResult("certificate", "fault", f"{broker}: {_verification_error(error, broker, tls)}")
     except (ssl.SSLError, OSError) as error:
-        return Step("certificate", "fault", f"{broker}: {_tls_error(error)}")
+        return CheckResult("certificate", "fault", f"{broker}: {_tls_error(error)}")
     if tls.insecure:
-        return Step("certificate", "warning", f"{version}, and the broker is not verified (mqtt.insecure)")
+        return CheckResult("certificate", "warning", f"{version}, and the broker is not verified (mqtt.insecure)")
     end = _date(certificate, "notAfter")
     days = (end - now()).days
     verdict: Verdict = "well" if days >= _EXPIRES_SOON else "warning"
-    return Step("certificate", verdict, f"{version}, valid until {end:%Y-%m-%d} ({days} days)")
+    return CheckResult("certificate", verdict, f"{version}, valid until {end:%Y-%m-%d} ({days} days)")
 
 
 def _wait_for_alert(secure: ssl.SSLSocket) -> None:

@@ -1,4 +1,4 @@
-"""`headnod models`: install, try, activate and take back models."""
+"""`headnod models`: install, test, activate and roll back models."""
 
 from __future__ import annotations
 
@@ -20,49 +20,39 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_EXAMPLES = """\
-examples:
-  headnod models install genre-0.2.0.bundle     verify, try, store and activate it
-  headnod models rollback                       return to the previous model
-  headnod models shadow genre-0.2.0 --every 5   run it beside the active model and compare
-"""
-
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Teach the parser this command."""
+    """Add `headnod models`."""
     parser = subparsers.add_parser(
         "models",
-        help="install, try, activate and take back models",
-        description="Install, try, activate and take back models. A running listener changes over by itself.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        help="install, test, activate and roll back models",
+        description="Install, test, activate and roll back models. A running listener switches over by itself.",
     )
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    listed = verbs.add_parser("list", help="list installed and shipped models", allow_abbrev=False)
+    listed = verbs.add_parser("list", help="list installed and shipped models")
     listed.add_argument("--json", action="store_true", help="print one JSON object per line")
     listed.set_defaults(run=run_list)
-    verify = verbs.add_parser(
-        "verify", help="check the signature, the files and the results of a bundle", allow_abbrev=False
-    )
+    verify = verbs.add_parser("verify", help="check the signature, the files and the results of a bundle")
     verify.add_argument("bundle", metavar="FILE|FOLDER|NAME", help="a bundle, or an installed or shipped model")
     verify.set_defaults(run=run_verify)
-    install = verbs.add_parser("install", help="verify, try, store and activate a bundle", allow_abbrev=False)
+    install = verbs.add_parser("install", help="verify, test, store and activate a bundle")
     install.add_argument("bundle", metavar="FILE|FOLDER|-", help="a signed bundle; - reads it from stdin")
-    install.add_argument("--unsigned", action="store_true", help="take one without a signature, where no key is set")
+    install.add_argument(
+        "--unsigned", action="store_true", help="accept a bundle without a signature, if no key is set"
+    )
     install.add_argument("--keep-current", action="store_true", help="store it and do not activate it")
     install.set_defaults(run=run_install)
-    activate = verbs.add_parser("activate", help="activate a model, on probation", allow_abbrev=False)
+    activate = verbs.add_parser("activate", help="activate a model, on probation")
     activate.add_argument("model", metavar="NAME", help="as 'headnod models list' names it")
     activate.set_defaults(run=run_activate)
-    rollback = verbs.add_parser("rollback", help="return to the previous model", allow_abbrev=False)
+    rollback = verbs.add_parser("rollback", help="return to the previous model")
     rollback.set_defaults(run=run_rollback)
-    prune = verbs.add_parser("prune", help="remove the oldest models", allow_abbrev=False)
+    prune = verbs.add_parser("prune", help="remove the oldest models")
     prune.add_argument(
         "--keep", type=at_least(0), default=2, metavar="N", help="keep the N newest (2); models in use are always kept"
     )
     prune.set_defaults(run=run_prune)
-    shadow = verbs.add_parser("shadow", help="run a second model beside the active one and compare", allow_abbrev=False)
+    shadow = verbs.add_parser("shadow", help="run a second model beside the active one and compare")
     shadow.add_argument("model", nargs="?", metavar="NAME", help="the second model; without it, print how they agree")
     shadow.add_argument("--every", type=at_least(1), default=5, metavar="N", help="every N-th window with music (5)")
     shadow.add_argument("--stop", action="store_true", help="end it")
@@ -73,7 +63,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run_list(options: argparse.Namespace) -> int:
-    """Print installed and shipped models; exit status 1 if this user may not see the installed ones."""
+    """Print installed and shipped models; exit status 1 if this user may not read the installed ones."""
     import msgspec
 
     from headnod.resources import configured_model, models
@@ -104,7 +94,7 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Print what is in order and raise what is not; exit status 1 if an installed model may have been left out."""
+    """Print the checks that passed, raise the first that failed; exit status 1 if installed models are not readable."""
     from headnod.resources import models
     from headnod.updates.installer import inspect_bundle
 
@@ -119,18 +109,18 @@ def run_verify(options: argparse.Namespace) -> int:
 
 
 def run_install(options: argparse.Namespace) -> None:
-    """Verify, store, try and activate."""
+    """Verify, test, store and activate a bundle."""
     from headnod.errors import BundleError, ConfigError
     from headnod.updates.bundle import LARGEST, read, split
 
     config = load_config(options).config
     if options.unsigned and config.model.keys:
-        message = "--unsigned: model.keys names who is trusted, so a signature is needed (sign it, or empty model.keys)"
+        message = "--unsigned: model.keys is set, so a signature is needed (sign the bundle, or empty model.keys)"
         raise ConfigError(message)
     if not config.model.keys and not options.unsigned:
         message = (
             "model.keys: is empty, so no signature can be verified (write the line that 'headnod-train keygen' "
-            "printed there, or say --unsigned for a bundle that you trust like a program)"
+            "printed there, or use --unsigned for a bundle that you trust like a program)"
         )
         raise ConfigError(message)
     piped = options.bundle == "-"
@@ -146,7 +136,7 @@ def run_install(options: argparse.Namespace) -> None:
 
 
 def run_activate(options: argparse.Namespace) -> None:
-    """Try it, and let it listen."""
+    """Test and activate a model."""
     from headnod.resources import find_model
     from headnod.updates.bundle import read
 
@@ -159,12 +149,12 @@ def run_activate(options: argparse.Namespace) -> None:
 
 
 def run_rollback(options: argparse.Namespace) -> None:
-    """Go back."""
+    """Return to the previous model."""
     _installer(options, load_config(options).config).activation.roll_back("")
 
 
 def run_prune(options: argparse.Namespace) -> None:
-    """Print what was removed."""
+    """Remove models and print their names."""
     for name in _installer(options, load_config(options).config).store.prune(options.keep):
         print(f"removed {name}")
 
@@ -200,7 +190,7 @@ def _state(options: argparse.Namespace, config: Config, *, reading: bool = False
 
     known: Path | None = options.state or state_beside(config.history, service_beside(options))
     place = known or STATE / MAIN
-    # Before the service was installed there is nothing in its folder, which is for reading enough to know.
+    # Before the service was installed, no installed models can be read.
     if not readable_folder(place) and not (reading and known is None):
         message = f"{place}: is not a folder (name the listener's state directory with --state)"
         raise ConfigError(message)
@@ -208,7 +198,7 @@ def _state(options: argparse.Namespace, config: Config, *, reading: bool = False
 
 
 def _readable_store(options: argparse.Namespace, config: Config) -> Store | None:
-    """The installed models; None, and one warning, if this user may not see them."""
+    """The installed models; None, with a warning, if this user may not read them."""
     from headnod.errors import AccessError
     from headnod.service import readable_folder
     from headnod.updates.store import Store
@@ -232,9 +222,8 @@ def _budget(config: Config) -> float:
 def _installer(options: argparse.Namespace, config: Config) -> Installer:
     from headnod.updates.installer import Installer
 
-    def tell(progress: UpdateProgress) -> None:
-        told = f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"
-        print(printable(told), flush=True)
+    def show(progress: UpdateProgress) -> None:
+        print(printable(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"), flush=True)
 
     model = config.model
-    return Installer(_state(options, config), model.keys, tell, budget=_budget(config), windows=model.probation)
+    return Installer(_state(options, config), model.keys, show, budget=_budget(config), windows=model.probation)

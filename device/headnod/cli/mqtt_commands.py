@@ -1,21 +1,16 @@
-"""`headnod mqtt`: what is told to a broker, and whether it arrives."""
+"""`headnod mqtt`: the connection test and the documentation of payloads."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from headnod.cli.options import add_config, load_config, located, service_beside
-from headnod.escaping import printable
-
-_MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
+from headnod.cli.options import add_config, load_config, located, print_result, service_beside
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Teach the parser this command."""
-    parser = subparsers.add_parser(
-        "mqtt", help="test the connection to the broker, describe its messages", allow_abbrev=False
-    )
+    """Add `headnod mqtt`."""
+    parser = subparsers.add_parser("mqtt", help="test the connection to the broker, describe its messages")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     test = verbs.add_parser(
         "test",
@@ -23,26 +18,24 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="Try the broker's name, its port, its certificate, the login, the right to publish and the way "
         "back, under another client id than the listener's. Exit status: 0 if all of it works, 1 if not, 78 for "
         "the configuration.",
-        allow_abbrev=False,
     )
     test.add_argument("--json", action="store_true", help="print one JSON object per line")
     add_config(test)
     test.set_defaults(run=run_test)
-    schema = verbs.add_parser("schema", help="print the JSON Schema of every payload", allow_abbrev=False)
+    schema = verbs.add_parser("schema", help="print the JSON Schema of every payload")
     schema.set_defaults(run=run_schema)
-    docs = verbs.add_parser("docs", help="bring the tables of a Markdown file up to date", allow_abbrev=False)
+    docs = verbs.add_parser("docs", help="bring the tables of a Markdown file up to date")
     docs.add_argument("file", metavar="FILE", type=Path, help="such as docs/mqtt.md")
     docs.set_defaults(run=run_docs)
 
 
 def run_test(options: argparse.Namespace) -> int:
-    """Print a line a step."""
+    """Print one result per step."""
     import itertools
     import logging
     import random
 
-    import msgspec
-
+    from headnod.check_result import CheckResult
     from headnod.config.service_checks import broker_errors
     from headnod.errors import MissingExtraError
     from headnod.extras import how_to_install
@@ -51,30 +44,33 @@ def run_test(options: argparse.Namespace) -> int:
 
     try:
         from headnod.factory.publisher_factory import example_messages
-        from headnod.mqtt.broker_test import Step, check_broker
+        from headnod.mqtt.broker_test import check_broker
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
 
     config, service = load_config(options).config, service_beside(options)
-    section, ours = config.mqtt, topics(config.mqtt)
-    # Its warnings would say again what the steps say.
+    ours = topics(config.mqtt)
+    # The results say the same as these warnings.
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
-    worst = 0
-    reached = broker(section, client_id=client_id(ours))
-    refused = broker_errors(config, service) if service is not None else []
-    steps = check_broker(reached, ours, examples=example_messages(config), rng=random.Random(), now=utc_now)  # noqa: S311 - spreads attempts, hides nothing
-    for step in itertools.chain(steps, (Step("service", "fault", located(options, each)) for each in refused)):
-        if options.json:
-            print(msgspec.json.encode(step).decode(), flush=True)
-        else:
-            print(f"{_MARKS[step.verdict]:<8} {step.step:<12} {printable(step.message)}", flush=True)
-        worst = max(worst, step.verdict == "fault")
-    return worst
+    results = check_broker(
+        broker(config.mqtt, client_id=client_id(ours)),
+        ours,
+        examples=example_messages(config),
+        rng=random.Random(),  # noqa: S311 - jitter of the back-off
+        now=utc_now,
+    )
+    errors = broker_errors(config, service) if service is not None else []
+    of_service = (CheckResult("service", "fault", located(options, error)) for error in errors)
+    status = 0
+    for result in itertools.chain(results, of_service):
+        print_result(result, width=12, json=options.json, key="step")
+        status = max(status, result.verdict == "fault")
+    return status
 
 
 def run_schema(_options: argparse.Namespace) -> None:
-    """Print it."""
+    """Print the JSON Schema."""
     import json
 
     from headnod.mqtt.schema import json_schema
@@ -83,7 +79,7 @@ def run_schema(_options: argparse.Namespace) -> None:
 
 
 def run_docs(options: argparse.Namespace) -> None:
-    """Write the tables between their marks, and nothing else."""
+    """Replace the tables between the marks of a file."""
     from headnod.errors import ConfigError
     from headnod.mqtt.schema import documented
 

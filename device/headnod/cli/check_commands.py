@@ -1,0 +1,128 @@
+"""`headnod check`, `headnod config show` and `headnod config check`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from headnod.cli.options import (
+    add_config,
+    add_model,
+    load_config,
+    located,
+    print_result,
+    service_beside,
+    values_set,
+    way_out_of_denial,
+)
+
+_log = logging.getLogger(__name__)
+
+
+def add_check(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `headnod check`."""
+    parser = subparsers.add_parser(
+        "check",
+        help="test every part and say how to fix faults",
+        description="Test configuration, runtime, model, microphone, lights, broker, disk and clock. "
+        "Exit status: 0 if headnod can work, 1 if a fault prevents it, 78 for an invalid configuration.",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
+    add_model(parser)
+    add_config(parser)
+    parser.set_defaults(run=run_check)
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Print one result per part."""
+    import msgspec
+
+    from headnod.check_result import CheckResult
+    from headnod.config.service_checks import service_errors
+    from headnod.diagnostics import run_checks
+    from headnod.errors import AccessError
+
+    flags = {
+        ("--model", "model", "name"): options.model,
+        ("--model", "model", "installed"): None if options.model is None else False,
+        ("--device", "microphone", "device"): options.device,
+    }
+    loaded = load_config(options, flags)
+    status = 0
+
+    def show(result: CheckResult) -> None:
+        result = msgspec.structs.replace(result, message=loaded.located(result.message))
+        print_result(result, width=14, json=options.json)
+
+    show(CheckResult("configuration", "well", values_set(loaded)))
+    service = service_beside(options)
+    for error in service_errors(loaded.config, service) if service is not None else []:
+        # The part that needs access reports that it is denied.
+        if not isinstance(error, AccessError):
+            show(CheckResult("service", "fault", str(error)))
+            status = 1
+    for result in run_checks(loaded.config, service, denied=way_out_of_denial):
+        show(result)
+        status = max(status, result.verdict == "fault")
+    return status
+
+
+def add_config_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `headnod config`."""
+    parser = subparsers.add_parser("config", help="show or check the configuration")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    show = verbs.add_parser("show", help="print every value and its origin")
+    show.add_argument("--json", action="store_true", help="print it as JSON")
+    show.set_defaults(run=run_config_show)
+    check = verbs.add_parser("check", help="check that the configuration is valid")
+    check.set_defaults(run=run_config_check)
+    for verb in (show, check):
+        add_config(verb)
+
+
+def run_config_show(options: argparse.Namespace) -> None:
+    """Print every value with its origin."""
+    import msgspec
+
+    loaded = load_config(options)
+    values = msgspec.to_builtins(loaded.config)
+    values |= {f"leds.{number}": table for number, table in enumerate(values["leds"], 1)}
+    values["leds"] = values["leds.1"]
+    if options.json:
+        rows = [
+            {"section": section, "key": key, "value": values[section][key], "origin": origin}
+            for (section, key), origin in loaded.origins.items()
+        ]
+        print(msgspec.json.encode(rows).decode())
+        return
+    for (section, key), origin in loaded.origins.items():
+        value = msgspec.json.encode(values[section][key]).decode()
+        print(f"{section}.{key} = {value:<24} # {origin}")
+
+
+def run_config_check(options: argparse.Namespace) -> int:
+    """Log every error, or print that the configuration is valid."""
+    from headnod.config.service_checks import service_errors
+    from headnod.config.validation import config_errors, ineffective_settings
+    from headnod.factory import output_factory
+    from headnod.service import Sandbox, readable_folder
+    from headnod.updates.store import Store
+
+    loaded = load_config(options)
+    config, service = loaded.config, service_beside(options)
+    for warning in ineffective_settings(config):
+        _log.warning("%s", loaded.located(warning))
+    state = output_factory.state_beside(config.history, service)
+    # The installed model matters only to LEDs on pins.
+    needed = config.model.installed and any(output.pins for output in config.leds)
+    installed = Store(state).active_folder() if needed and state is not None and readable_folder(state) else None
+    found = config_errors(config, installed, of_service=service is not None and Sandbox(service.unit).installed)
+    found += service_errors(config, service) if service is not None else []
+    lines = dict.fromkeys(located(options, error) for error in found)
+    for line in lines:
+        _log.error("%s", line)
+    if lines:
+        return 78
+    print(f"the configuration is valid ({values_set(loaded)})")
+    return 0
