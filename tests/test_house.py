@@ -58,13 +58,6 @@ PRIVATE_LANGUAGE = """
 """
 
 
-LEFT = {
-    *("gaps", "degradation"),
-    *("publisher_factory", "broker_test", "calibration"),
-}
-"""Modules that still have such a name."""
-
-
 def words(name):
     return re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
 
@@ -107,8 +100,6 @@ def test_names_are_those_of_the_field():
         names = {node.name for node in definitions(tree)}
         if "seek" in names:
             names -= {"tell"}  # of a file
-        if path.stem in LEFT:
-            continue
         assert names & set(OLD_CLASSES.split()) == set(), path
         assert {name for name in names if set(PRIVATE_LANGUAGE.split()) & set(words(name))} == set(), path
 

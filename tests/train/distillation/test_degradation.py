@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod_train.distillation.degradation import (
-    Chances,
+    DegradationRates,
     Degrader,
     coloured_noise,
     in_room,
@@ -93,7 +93,7 @@ def test_degrading_keeps_length_and_is_repeatable(music):
 
 
 def test_without_effects_the_music_is_still_filtered_by_devices(music, rng):
-    none = Chances(codec=0.0, room=0.0, noise=0.0, clip=0.0, quiet=0.0)
+    none = DegradationRates(codec=0.0, room=0.0, noise=0.0, clip=0.0, quiet=0.0)
     heard = Degrader(RATE, [], [], none).degrade(music, rng)
     assert np.corrcoef(music, heard)[0, 1] > 0.5
     assert np.abs(heard).max() == pytest.approx(0.7, abs=0.01)

@@ -34,7 +34,7 @@ _OPUS_RATE = 24_000
 
 
 @dataclass(frozen=True)
-class Chances:
+class DegradationRates:
     """How often each effect is applied, and how strongly."""
 
     codec: float = 0.25
@@ -60,7 +60,7 @@ class Degrader:
     """Plays recordings through random loudspeakers, rooms and microphones."""
 
     def __init__(
-        self, rate: int, rooms: Sequence[Audio], sounds: Sequence[Audio], chances: Chances | None = None
+        self, rate: int, rooms: Sequence[Audio], sounds: Sequence[Audio], chances: DegradationRates | None = None
     ) -> None:
         """Collect what there is to choose from.
 
@@ -71,7 +71,7 @@ class Degrader:
             chances: How often each effect is applied.
         """
         self._rate, self._rooms, self._sounds = rate, [from_direct_sound(room) for room in rooms], list(sounds)
-        self._chances = chances or Chances()
+        self._chances = chances or DegradationRates()
         self._bands = Bands(FrontEnd(sample_rate=rate, f_max=rate / 2))
 
     def degrade(self, audio: Audio, rng: np.random.Generator) -> Audio:

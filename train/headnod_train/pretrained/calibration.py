@@ -22,7 +22,7 @@ _SPREAD = 1.5
 """Standard deviation of the energy's logit over music."""
 
 
-class Heard(NamedTuple):
+class WindowLogits(NamedTuple):
     """Logits of windows, in one condition."""
 
     answers: NDArray[np.float32]
@@ -35,7 +35,7 @@ class Heard(NamedTuple):
     """Which clip, (n,)."""
 
 
-def fit_temperature(heard: list[Heard]) -> float:
+def fit_temperature(heard: list[WindowLogits]) -> float:
     """The softmax temperature under which answers are least surprised; all conditions weigh the same."""
 
     def lost(temperature: float) -> float:
@@ -45,7 +45,7 @@ def fit_temperature(heard: list[Heard]) -> float:
     return _least(lost)
 
 
-def fit_calibration(heard: list[Heard]) -> tuple[Calibration, Calibration]:
+def fit_calibration(heard: list[WindowLogits]) -> tuple[Calibration, Calibration]:
     """Temperature and certainty of a mean over several windows, and of single windows.
 
     Args:
@@ -93,7 +93,7 @@ def fit_energy(logits: NDArray[np.float32]) -> Energy:
     return Energy(tuple(round(float(each), 5) for each in weights), round(bias, 5))
 
 
-def _means(heard: Heard, together: int) -> Heard:
+def _means(heard: WindowLogits, together: int) -> WindowLogits:
     """Means of successive windows of each clip, as many as there are at most."""
     if together == 1:
         return heard

@@ -41,7 +41,7 @@ from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.packaging.pack import free_folder, toolchain, write_files
 from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.pretrained.augmentation import LEVEL
-from headnod_train.pretrained.calibration import Heard
+from headnod_train.pretrained.calibration import WindowLogits
 from headnod_train.pretrained.card import write_card
 from headnod_train.pretrained.network import BANDS, FRAMES
 
@@ -111,7 +111,7 @@ def draft(labels: tuple[str, ...], offset: float, fitted: Fitted, content: bytes
     return with_outputs(manifest, content)
 
 
-def figures(heard: dict[str, Heard], fitted: Fitted, exact: NDArray[np.float32]) -> dict[str, Any]:
+def figures(heard: dict[str, WindowLogits], fitted: Fitted, exact: NDArray[np.float32]) -> dict[str, Any]:
     """What is right in each condition, how honest the scores are, and what int8 costs.
 
     Args:
@@ -182,7 +182,7 @@ def write_bundle(
     return folder
 
 
-def health_of(heard: Heard, temperature: float) -> Health:
+def health_of(heard: WindowLogits, temperature: float) -> Health:
     """Bounds of the mean entropy of each clip's answers."""
     spread = np.array([entropy(tuple(map(float, row))) for row in softmax(heard.answers / temperature)])
     return bounds([float(spread[heard.clips == clip].mean()) for clip in np.unique(heard.clips)])

@@ -24,7 +24,7 @@ from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.answers import answer_targets, fit_answers
 from headnod_train.pretrained.augmentation import Augmentation, network_input
 from headnod_train.pretrained.batches import Distillation, Targets
-from headnod_train.pretrained.calibration import Heard, fit_calibration, fit_energy, fit_tags
+from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_energy, fit_tags
 from headnod_train.pretrained.equalisation import equalise, standardise
 from headnod_train.pretrained.head import Head
 from headnod_train.pretrained.network import multiply_adds
@@ -160,7 +160,7 @@ def finish(
     (folder / "float.tflite").write_bytes(converted(trained, shown, band_step=band_step, form="float32"))
     console.print("calibrating and measuring")
     heard = {
-        name: Heard(
+        name: WindowLogits(
             run_file(content, network_input(log_mel, offset), ("answers",))["answers"],
             held_out.genre.astype(np.intp),
             held_out.track.astype(np.intp),
