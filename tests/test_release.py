@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,12 @@ def test_a_version_has_three_numbers(project, version):
 
 def test_an_unknown_option_builds_nothing(project):
     assert "unknown argument '--chekc'" in release(project, "--chekc").stderr
+
+
+def test_the_version_has_a_dated_section_in_the_changelog():
+    titles = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert titles[0] == "Unreleased"
+    assert re.fullmatch(re.escape(__version__) + r" - \d{4}-\d\d-\d\d", titles[1])
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
