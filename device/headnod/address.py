@@ -1,8 +1,4 @@
-"""Network addresses as people write them: `broker.lan`, `broker.lan:1883`, `192.0.2.7`, `::1`, `[::1]:1883`.
-
-The configuration and the command line share this parser, so an address is
-accepted or refused in the same words everywhere.
-"""
+"""Network addresses with or without a port: `broker.lan`, `broker.lan:1883`, `192.0.2.7`, `::1`, `[::1]:1883`."""
 
 from __future__ import annotations
 
@@ -12,18 +8,18 @@ from urllib.parse import urlsplit
 
 _HOST = re.compile(r"[^\s/\\@?#:\[\]]+")
 _SCHEMES = {"mqtt": False, "tcp": False, "mqtts": True, "ssl": True, "tls": True}
-"""Whether a scheme that other programs write means TLS."""
+"""Whether a URL scheme of other MQTT programs means TLS."""
 _LARGEST_PORT = 65_535
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """Host and port of an address; port 0 where it names none.
+    """Host and port of an address; port 0 if it has none.
 
     >>> split_address("broker.lan:1884"), split_address("[::1]:1883"), split_address("::1")
     (('broker.lan', 1884), ('::1', 1883), ('::1', 0))
 
     Raises:
-        ValueError: It is no address; the message says how to write it.
+        ValueError: The address is invalid; the message shows valid ones.
     """
     if "://" in text:
         raise ValueError(_as_settings(text))
@@ -60,7 +56,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 def _as_settings(text: str) -> str:
-    """How the parts of a URL are written in the configuration; a password in it is not repeated."""
+    """The settings that replace a URL; a password in it is not repeated."""
     scheme = text.partition("://")[0].lower()
     if scheme not in _SCHEMES:
         return f"'{scheme}://...' is not MQTT over TCP or TLS (write the broker's name alone, such as broker.lan)"

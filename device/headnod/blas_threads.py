@@ -1,9 +1,8 @@
-"""Holds numpy's linear algebra to one thread; imported before numpy is.
+"""Limits OpenBLAS to one thread. A module of its own, because it must be imported before numpy.
 
-OpenBLAS starts a thread for each core while it is loaded, and wakes them all for
-matrices of a few kilobytes: that costs more than it brings, and lets the last
-bit of a feature depend on how many cores a machine has. Whoever sets the
-variable before keeps his setting.
+OpenBLAS starts a thread for each core when it is loaded. For matrices of a few
+kilobytes they cost more than they save, and the last bit of a feature would
+depend on the number of cores. A value that is already set is kept.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""The clocks of this machine: which one measures, which one dates, and whether its dates can be believed.
+"""Wall clock and monotonic clock of this machine, and whether the wall clock is synchronised.
 
-A Raspberry Pi has no battery for its clock: after a power cut it starts at the
-time of its last shutdown and is set once NTP answers. So nothing is ordered or
-measured by the wall clock. Everything that gets a date also gets a stamp of
-CLOCK_BOOTTIME, which is never set, and from that its right date follows later.
+A Raspberry Pi has no battery-backed clock: after a power cut it starts at the
+time of its last shutdown and is set once NTP answers. So durations and order come from
+CLOCK_BOOTTIME, which is never set. Everything with a date also has such a timestamp,
+from which the date is corrected later.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from headnod.pipeline.estimate import Now, utc_now
 from headnod.system import clock_is_synchronised
 
 SETTLED = 3600.0
-"""Seconds after boot from which dates are believed where the system does not say whether its clock is synchronised:
+"""Seconds after boot from which the clock counts as synchronised where the system does not report it:
 a machine with a network is synchronised long before."""
 
 STEP = 1.0
-"""Seconds by which the wall clock differs from the monotonic clock when it was set; NTP slews what is less."""
+"""Least number of seconds by which the wall clock is set; NTP slews smaller differences."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ZONE = Path("/etc/localtime")
 
 
 boottime: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-"""Seconds since the machine was started, suspended time included; never set."""
+"""Seconds since boot, including suspended time."""
 
 
 @functools.cache
 def boot_id() -> str:
-    """The kernel's name for this run of the machine; empty where it gives none."""
+    """The kernel's id of this boot; empty if it is unavailable."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -44,10 +44,7 @@ def boot_id() -> str:
 
 
 class Clock:
-    """The wall clock, the monotonic clock beside it, and whether the first has been synchronised.
-
-    Any thread may ask it.
-    """
+    """The wall clock, the monotonic clock, and whether the wall clock was synchronised; thread-safe."""
 
     def __init__(
         self,
@@ -57,23 +54,23 @@ class Clock:
         kept: Callable[[], bool | None] = clock_is_synchronised,
         boot: str | None = None,
     ) -> None:
-        """Read these clocks.
+        """Use these clocks.
 
         Args:
             now: The wall clock.
-            monotonic: Seconds since boot of a clock that is never set.
-            kept: Whether the wall clock is synchronised; None where the system does not say.
-            boot: Name of this run of the machine; the kernel's if absent.
+            monotonic: Seconds since boot, of a clock that is never set.
+            kept: Whether the wall clock is synchronised; None if the system does not report it.
+            boot: Id of this boot; the kernel's if None.
         """
         self.now, self.monotonic = now, monotonic
         self._kept, self._was_kept = kept, False
         self.boot = boot_id() if boot is None else boot
 
     def synchronised(self) -> bool:
-        """Dates can be believed: the clock was synchronised since boot.
+        """Whether the wall clock was synchronised since boot.
 
-        A machine that has lost its network since then still has the right date.
-        Where the system does not say, the date is believed an hour after boot.
+        It stays true after the network is lost. Where the system does not report it, it
+        becomes true an hour after boot.
         """
         if not self._was_kept:
             kept = self._kept()
@@ -81,29 +78,29 @@ class Clock:
         return self._was_kept
 
     def at(self, monotonic: float) -> datetime:
-        """What the wall clock, as it is set now, showed at that moment of this boot, UTC."""
+        """UTC time of a monotonic time of this boot, by the wall clock as it is set now."""
         return self.now() - timedelta(seconds=self.monotonic() - monotonic)
 
 
 class ClockStepDetector:
-    """Detects that the wall clock was set, from its distance to a monotonic clock."""
+    """Detects that the wall clock was set, from its difference to a monotonic clock."""
 
     def __init__(self, now: Callable[[], float], monotonic: Callable[[], float]) -> None:
-        """Compare from now on.
+        """Compare with the present difference.
 
         Args:
             now: The wall clock, in seconds since 1970.
             monotonic: A clock in seconds that is never set.
         """
         self._now, self._monotonic = now, monotonic
-        self._distance = now() - monotonic()
+        self._difference = now() - monotonic()
 
     def step(self) -> float:
-        """Seconds by which the clock was set since the last call; 0 if it was not, or by less than a second."""
-        step = self._now() - self._monotonic() - self._distance
+        """Seconds by which the clock was set since the last call; 0 for less than a second."""
+        step = self._now() - self._monotonic() - self._difference
         if abs(step) < STEP:
             return 0.0
-        self._distance += step
+        self._difference += step
         return step
 
 
@@ -116,14 +113,13 @@ _read: dict[Path, _Zone] = {}
 
 
 def local_zone(path: Path = _ZONE) -> tzinfo | None:
-    """The time zone that the machine is set to now, read again when it is changed.
+    """The time zone of the machine, read again when it changes; the C library reads it once per process.
 
-    The C library reads it once a process. None leaves it to the C library: where
-    `TZ` is set, and where the file is absent or no time zone.
+    None means the C library's: if `TZ` is set, and if the file is absent or not a time zone.
     """
     if os.environ.get("TZ"):
         return None
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - few commands show a time of day
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - few commands show local times
 
     try:
         found = path.stat()
@@ -139,5 +135,5 @@ def local_zone(path: Path = _ZONE) -> tzinfo | None:
 
 
 def local(moment: datetime) -> datetime:
-    """A moment in the time zone that the machine is set to now."""
+    """A time in the present time zone of the machine."""
     return moment.astimezone(local_zone())

@@ -1,4 +1,4 @@
-"""`headnod check`: a doctor who looks at each part and says what helps."""
+"""The checks of `headnod check`, one for each part."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from headnod.updates.store import Store
 
 _SECONDS = 1.0
 _LIVELY_DB = 3.0
-"""Spread of the level over a second from which a quiet sound is not steady noise."""
+"""Least spread of the level within a second of a sound that is not steady noise."""
 _LEAST_FREE = 50 << 20
 
 
 def run_checks(config: Config, service: Service | None = None, *, denied: Callable[[], str]) -> Iterator[CheckResult]:
-    """Look at each part in turn; a broken one does not hide the others.
+    """Check all parts; a fault of one does not hide the others.
 
     Args:
         config: The configuration.
-        service: The installed service that has it, if one has: its model and its state folder are looked at.
-        denied: What a person does where access is denied.
+        service: The installed service with this configuration, if any: its model and state folder are checked.
+        denied: Advice for denied access.
     """
     state = output_factory.state_beside(config.history, service)
     parts: tuple[tuple[str, Callable[[Config], CheckResult]], ...] = (
@@ -56,9 +56,9 @@ def run_checks(config: Config, service: Service | None = None, *, denied: Callab
         ("clock", _clock),
     )
     first = ""
-    for part, look in parts:
+    for part, check in parts:
         try:
-            yield look(config)
+            yield check(config)
         except AccessError as error:
             yield CheckResult(part, "warning", f"{error} ({f'as for the {first}' if first else denied()})")
             first = first or part
@@ -71,7 +71,7 @@ def _runtime(_config: Config) -> CheckResult:
 
 
 def _model(config: Config, state: Path | None) -> CheckResult:
-    # The link to the installed model is in it.
+    # The state folder has the link to the installed model.
     reachable = state is not None and config.model.installed and readable_folder(state)
     installed_folder = Store(state).active_folder() if state is not None and reachable else None
     folder = installed_folder or configured_model(config.model.name)
@@ -97,23 +97,28 @@ def _microphone(config: Config) -> CheckResult:
                 message = "the microphone opened, but it delivered no sound (does another program use it?)"
                 raise AudioError(message)
             meter.update(mixer.mix(from_s16(samples, capture.channels)))
-        heard, rate = meter.report(), capture.rate
+        report, rate = meter.report(), capture.rate
     only = ", ".join(str(1 + channel) for channel in mixer.used)
-    told = (
-        f"{rate} Hz, level {heard.loud:.0f} dBFS, noise floor {heard.noise_floor:.0f} dBFS, peak {heard.peak:.0f} dBFS"
+    levels = (
+        f"{rate} Hz, level {report.loud:.0f} dBFS, noise floor {report.noise_floor:.0f} dBFS, "
+        f"peak {report.peak:.0f} dBFS"
     )
     if len(mixer.used) < mixer.channels:
-        told += f", sound on channel {only} of {mixer.channels} only"
-    if heard.dead:
-        return CheckResult("microphone", "warning", f"{told}: nothing but zeros (is it muted?)")
-    if heard.gain < 0:
-        return CheckResult("microphone", "warning", f"{told}: overdriven, {heard.clipped:.1%} clipped (lower the gain)")
-    if heard.gain > 0 and heard.loud - heard.noise_floor > _LIVELY_DB:
-        # In a quiet room the level stands still: then nothing is known of the gain.
+        levels += f", sound on channel {only} of {mixer.channels} only"
+    if report.dead:
+        return CheckResult("microphone", "warning", f"{levels}: nothing but zeros (is it muted?)")
+    if report.gain < 0:
         return CheckResult(
-            "microphone", "warning", f"{told}: quiet (if that was music, raise the gain by about {heard.gain:.0f} dB)"
+            "microphone", "warning", f"{levels}: overdriven, {report.clipped:.1%} clipped (lower the gain)"
         )
-    return CheckResult("microphone", "well", told)
+    if report.gain > 0 and report.loud - report.noise_floor > _LIVELY_DB:
+        # In a quiet room the level is constant and says nothing about the gain.
+        return CheckResult(
+            "microphone",
+            "warning",
+            f"{levels}: quiet (if that was music, raise the gain by about {report.gain:.0f} dB)",
+        )
+    return CheckResult("microphone", "well", levels)
 
 
 def _lights(config: Config) -> CheckResult:
@@ -126,8 +131,8 @@ def _lights(config: Config) -> CheckResult:
     finally:
         for lamp in opened:
             lamp.close()
-    told = [f"{section.kind}: {lamp.size} lights" for section, lamp in zip(sections, opened, strict=True)]
-    return CheckResult("lights", "well", "; ".join(told))
+    sizes = [f"{section.kind}: {lamp.size} lights" for section, lamp in zip(sections, opened, strict=True)]
+    return CheckResult("lights", "well", "; ".join(sizes))
 
 
 def _broker(config: Config) -> CheckResult:
@@ -140,11 +145,11 @@ def _broker(config: Config) -> CheckResult:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error
     ours = topics(config.mqtt)
-    reached = broker(config.mqtt, client_id=client_id(ours))
+    target = broker(config.mqtt, client_id=client_id(ours))
     examples = example_messages(config)
-    for step in check_broker(reached, ours, examples=examples, rng=random.Random(), now=utc_now):  # noqa: S311 - spreads attempts, hides nothing
+    for step in check_broker(target, ours, examples=examples, rng=random.Random(), now=utc_now):  # noqa: S311 - jitter of the back-off
         if step.verdict == "fault":
-            # The listener goes on without its broker, and keeps what it heard for it.
+            # A warning, because the listener works without its broker and queues what it publishes.
             return CheckResult("broker", "warning", f"{step.part}: {step.message}")
     return CheckResult("broker", "well", f"{config.mqtt.host} accepts and returns the messages of {ours.node}")
 
@@ -157,17 +162,21 @@ def _disk(config: Config, state: Path | None) -> CheckResult:
     own = state is None or folder != state or not state.is_symlink()
     if own and not os.access(folder, os.W_OK):
         return CheckResult("disk", "warning", f"{folder} is not writable, so nothing is stored (check its owner)")
-    # The service's folder is a link into one that only root may enter, on the same file system.
+    # The service's folder is a link into a folder that only root may enter, on the same file system.
     free = shutil.disk_usage(folder if own else folder.parent).free
     verdict: Literal["well", "warning"] = "well" if free > _LEAST_FREE else "warning"
     return CheckResult("disk", verdict, f"{free >> 20} MiB free at {folder}")
 
 
 def _clock(_config: Config) -> CheckResult:
-    kept = clock_is_synchronised()
-    if kept:
+    synchronised = clock_is_synchronised()
+    if synchronised:
         return CheckResult("clock", "well", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
-    what = "is not synchronised yet" if kept is False else "may not be synchronised (the system does not report it)"
+    what = (
+        "is not synchronised yet"
+        if synchronised is False
+        else "may not be synchronised (the system does not report it)"
+    )
     return CheckResult(
         "clock", "warning", f"the clock {what}, so the dates of estimates may be wrong (see timedatectl)"
     )

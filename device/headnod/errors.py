@@ -1,21 +1,20 @@
-"""What can go wrong on purpose: one root, few children.
+"""The exceptions of headnod.
 
-Each child is also the built-in error that it resembles, so a caller who knows
-nothing of headnod still catches it. A message names the thing, the value and
-the way out, because it is printed to a person as it stands.
+Each is also the built-in exception that it resembles. A message names the thing, the
+value and the way out, because it is printed to users unchanged.
 """
 
 
 class HeadnodError(Exception):
-    """Anything this package raises on purpose."""
+    """Base class of all exceptions that headnod raises on purpose."""
 
 
 class ConfigError(HeadnodError, ValueError):
-    """The configuration or the command line cannot be used."""
+    """The configuration or the command line is invalid."""
 
 
 class UsageError(ConfigError):
-    """A value on the command line cannot be used."""
+    """A value on the command line is invalid."""
 
 
 class AccessError(HeadnodError, PermissionError):
@@ -27,20 +26,20 @@ class ConfigAccessError(ConfigError, AccessError):
 
 
 class ManifestError(HeadnodError, ValueError):
-    """A model bundle does not keep its manifest's promise."""
+    """A model bundle does not match its manifest."""
 
 
 class BundleError(HeadnodError, ValueError):
-    """A model bundle is not trusted, or cannot be taken, kept or put to use."""
+    """A model bundle is not trusted, or cannot be installed or activated."""
 
 
 class AudioError(HeadnodError, OSError):
-    """Audio cannot be had, or ended badly."""
+    """An audio source cannot be opened, or failed."""
 
 
 class MissingExtraError(HeadnodError, ImportError):
-    """An optional library is needed and not installed."""
+    """An optional library is not installed."""
 
 
 class LedError(HeadnodError, OSError):
-    """Lights cannot be had, or went away."""
+    """Lights cannot be opened, or failed."""

@@ -1,7 +1,6 @@
-"""What others have named, made safe to show to a person.
+"""Text from untrusted sources, made safe for a terminal.
 
-Alone because names of files, devices and models come from anywhere, and a terminal
-obeys what is written to it: a name with an escape sequence could clear the screen.
+Names of files, devices and models may hold escape sequences, which could clear the screen.
 """
 
 from __future__ import annotations
@@ -9,11 +8,11 @@ from __future__ import annotations
 import unicodedata
 
 JOINERS = "\u200c\u200d"
-"""Zero-width joiners: invisible, but part of words in Persian and Hindi, and of emoji."""
+"""Zero-width joiners: invisible parts of words in Persian and Hindi, and of emoji."""
 
 
 def printable(text: str) -> str:
-    r"""Text in one line, in which whatever is not printable is spelled out.
+    r"""Text on one line, with escape sequences in place of characters that are not printable.
 
     >>> print(printable("jazz\x1b[2J.wav"))
     jazz\x1b[2J.wav
@@ -26,7 +25,7 @@ def printable(text: str) -> str:
 
 
 def padded(text: str, width: int) -> str:
-    """Text followed by spaces up to so many columns of a terminal: Chinese, Japanese, Korean and emoji take two.
+    """Text padded with spaces to `width` columns; Chinese, Japanese, Korean and emoji take two.
 
     >>> [padded(label, 6) + "|" for label in ("jazz", "日本")]
     ['jazz  |', '日本  |']
@@ -35,7 +34,7 @@ def padded(text: str, width: int) -> str:
 
 
 def columns(text: str) -> int:
-    """Columns that a terminal takes for a text."""
+    """Width of a text in columns of a terminal."""
     return sum(_columns(letter) for letter in text)
 
 

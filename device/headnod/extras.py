@@ -1,8 +1,4 @@
-"""How a person installs what an optional part of headnod needs.
-
-headnod comes from a checkout, from `scripts/install` or from pip, and each has its own way to an extra. Nothing here
-costs anything before something is missing.
-"""
+"""The command that installs an optional part of headnod: for a checkout, `scripts/install` or pip."""
 
 from __future__ import annotations
 
@@ -15,19 +11,19 @@ from urllib.parse import unquote, urlsplit
 
 _CHECKOUT = Path(__file__).parents[2]
 _INSTALLED = Path("/opt/headnod")
-"""Where scripts/install puts its environments."""
+"""First part of the path of environments of scripts/install."""
 
 _BY_INSTALL = {"device": "", "dashboard": " --dashboard"}
-"""The extras that scripts/install knows, with their options."""
+"""Extras of scripts/install, with its options for them."""
 
 
 def how_to_install(extra: str, *, prefix: str = sys.prefix, checkout: Path = _CHECKOUT) -> str:
-    """The command that brings an extra to the headnod that runs.
+    """The command that installs an extra.
 
     Args:
         extra: Such as `device` or `train`.
-        prefix: The environment that headnod runs in.
-        checkout: Where a checkout would be, if this were one.
+        prefix: The Python environment of headnod.
+        checkout: The folder that is a checkout if headnod runs from one.
     """
     if _is_checkout(checkout):
         return f"{_short(checkout / 'scripts' / 'setup')} {extra}"
@@ -38,7 +34,7 @@ def how_to_install(extra: str, *, prefix: str = sys.prefix, checkout: Path = _CH
 
 
 def how_to_install_package(package: str, *, prefix: str = sys.prefix) -> str:
-    """The command that brings a package of the registry, which no extra names, to this environment."""
+    """The command that installs a package that no extra names."""
     return _pip(package, prefix)
 
 
@@ -56,7 +52,7 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def _source() -> Path | None:
-    """The checkout that an installed copy was made from, if it is still there."""
+    """The checkout that headnod was installed from, if it still exists."""
     try:
         text = metadata.distribution("headnod").read_text("direct_url.json")
         url = urlsplit(json.loads(text or "{}").get("url", ""))

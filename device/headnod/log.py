@@ -1,7 +1,6 @@
-"""How a line of the log looks: for a person at a terminal, or for systemd's journal.
+"""Format of the log: for a terminal, or with priorities for systemd's journal.
 
-Alone because the journal knows by itself which program a line is of, and wants to
-be told how grave it is: `journalctl -p warning` shows what a person should look at.
+`journalctl -p warning` then shows what needs attention.
 """
 
 from __future__ import annotations
@@ -18,24 +17,23 @@ _Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 
 def formatter(stream: int, journal: str) -> logging.Formatter:
-    """What a stream's lines are made by.
+    """The formatter for a stream.
 
     Args:
-        stream: The file descriptor that the log goes to.
-        journal: The environment's JOURNAL_STREAM: device and inode of the stream
-            that systemd gave to the service, empty where it gave none. See
-            systemd.exec(5).
+        stream: File descriptor of the log.
+        journal: Value of JOURNAL_STREAM: device and inode of the journal's stream, or
+            empty. See systemd.exec(5).
     """
     try:
         status = os.fstat(stream)
     except OSError:
-        # A closed one: nobody reads it.
-        return _ForAPerson()
-    return _ForTheJournal() if journal == f"{status.st_dev}:{status.st_ino}" else _ForAPerson()
+        # A closed stream.
+        return _TerminalFormatter()
+    return _JournalFormatter() if journal == f"{status.st_dev}:{status.st_ino}" else _TerminalFormatter()
 
 
-class _Legible(logging.Formatter):
-    """A message is one line, whatever the names in it hold; a traceback keeps its lines."""
+class _OneLineFormatter(logging.Formatter):
+    """Escapes line ends in a message; a traceback keeps its lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         return printable(super().formatMessage(record))
@@ -44,13 +42,13 @@ class _Legible(logging.Formatter):
         return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
-class _ForAPerson(_Legible):
+class _TerminalFormatter(_OneLineFormatter):
     def __init__(self) -> None:
         super().__init__("headnod: %(message)s")
 
 
-class _ForTheJournal(_Legible):
-    """Each line begins with its priority, as sd-daemon(3) has it."""
+class _JournalFormatter(_OneLineFormatter):
+    """Begins each line with its priority, as in sd-daemon(3)."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next((number for level, number in _PRIORITIES if record.levelno >= level), _DEBUG)

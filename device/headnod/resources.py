@@ -1,7 +1,6 @@
-"""What comes with headnod: its models and the demo clip.
+"""Files that come with headnod: models and the demo clip.
 
-They stand beside the package in an installed copy, and at the root of the
-project in a checkout.
+They are inside the package in an installed copy, and at the root of the project in a checkout.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ from headnod.errors import ConfigAccessError, ConfigError
 from headnod.inference.manifest import MANIFEST, MODEL
 
 DEFAULT_MODEL = "genre"
-"""Name of the model that is used when none is named."""
+"""Name of the default model."""
 
 _PACKAGE = Path(__file__).parent
 
 
 def shipped(name: str) -> Path:
-    """The folder of that name, such as `models`.
+    """A folder of headnod, such as `models`.
 
     Raises:
-        ConfigError: It did not come with this installation.
+        ConfigError: This installation does not have it.
     """
     for place in (_PACKAGE / name, _PACKAGE.parents[1] / name):
         if place.is_dir():
@@ -31,19 +30,18 @@ def shipped(name: str) -> Path:
 
 
 def demo_clip() -> Path:
-    """A piece of freely licensed music to listen to where there is no microphone."""
+    """Freely licensed music for machines without a microphone."""
     return next(path for path in sorted(shipped("demo").iterdir()) if path.suffix in {".ogg", ".flac", ".wav"})
 
 
 def find_model(wanted: str) -> Path:
-    """The bundle that a person means.
+    """The folder of a model bundle.
 
     Args:
-        wanted: A folder, or the name of a shipped model with its version or
-            without it: then the newest.
+        wanted: A folder, or the name of a shipped model, without a version for the newest.
 
     Raises:
-        ConfigError: There is none; the message says which there are.
+        ConfigError: There is no such bundle; the message lists the shipped ones.
     """
     folder = Path(wanted)
     try:
@@ -74,10 +72,10 @@ def find_model(wanted: str) -> Path:
 
 
 def configured_model(name: str) -> Path:
-    """The bundle that `model.name` names.
+    """The folder of the bundle in `model.name`.
 
     Raises:
-        ConfigError: There is none; the message begins with the setting.
+        ConfigError: There is no such bundle; the message begins with the setting.
     """
     try:
         return find_model(name)
@@ -99,7 +97,7 @@ def _kind(file: Path) -> str:
 
 
 def models() -> list[Path]:
-    """The bundles that can be found by name, the newest version of each last."""
+    """Folders of the shipped bundles, the newest version of each last."""
     return sorted((manifest.parent for manifest in shipped("models").glob(f"*/{MANIFEST}")), key=_by_version)
 
 

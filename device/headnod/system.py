@@ -1,8 +1,4 @@
-"""What the machine says of itself: memory, temperature, its name, and whether anybody keeps its clock.
-
-Alone because the daemon reports it and `headnod check` looks at it; each is one
-read of a file that Linux keeps.
-"""
+"""System information: memory, temperature, board, processor time, clock synchronisation, group permissions."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ _MEMORY = Path("/proc/self/statm")
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _BOARDS = (Path("/proc/device-tree/model"), Path("/sys/class/dmi/id/product_name"))
 _SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
-"""systemd-timesyncd makes this file when it has set the clock, and it goes with the next boot."""
+"""Created by systemd-timesyncd when it has set the clock; absent after boot."""
 
 _TIME_ERROR = 5
 _TIMEX_BYTES = 256
@@ -31,7 +27,7 @@ def memory() -> float:
 
 
 def temperature() -> float | None:
-    """Temperature of the board in degrees Celsius; None where it has no sensor."""
+    """Temperature of the board in degrees Celsius; None without a sensor."""
     try:
         return int(_TEMPERATURE.read_text(encoding="ascii")) / 1000.0
     except (OSError, ValueError):
@@ -39,7 +35,7 @@ def temperature() -> float | None:
 
 
 def board() -> str:
-    """What the machine is called by its maker; empty where nobody says."""
+    """The manufacturer's name of the machine; empty if unknown."""
     for path in _BOARDS:
         try:
             return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
@@ -49,11 +45,11 @@ def board() -> str:
 
 
 def clock_is_synchronised(flag: Path = _SYNCHRONISED) -> bool | None:
-    """The wall clock is synchronised, as by NTP; None where the system does not say.
+    """Whether the wall clock is synchronised, as by NTP; None if the system does not report it.
 
-    A sandbox with `ProtectClock=yes` refuses adjtimex(2), so there only systemd-timesyncd's flag answers.
+    A sandbox with `ProtectClock=yes` refuses adjtimex(2): there only systemd-timesyncd's file is read.
     """
-    # Without a change, which would need rights; its answer is the state of the clock.
+    # A read-only call; it returns the state of the clock.
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if 0 <= state != _TIME_ERROR or flag.exists():
         return True
@@ -61,15 +57,15 @@ def clock_is_synchronised(flag: Path = _SYNCHRONISED) -> bool | None:
 
 
 def permission_denied(*groups: str) -> str:
-    """Permission to open a device was denied: the reason, and the command that helps.
+    """The reason why a device cannot be opened, and the command that helps.
 
     Args:
-        groups: The group of the device, and further groups that are joined by the same command where they exist.
+        groups: The group of the device, and further groups that the same command adds if they exist.
     """
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        # systemd's DynamicUser has a name only where systemd's own name service is installed.
+        # systemd's DynamicUser has a name only if nss-systemd is installed.
         return f"permission denied (the service needs SupplementaryGroups={' '.join(groups)})"
     there = [group for group in groups if _members(group) is not None]
     group = groups[0]
@@ -92,15 +88,15 @@ def _members(group: str) -> list[str] | None:
 
 
 class CpuMeter:
-    """How much of a core this process takes."""
+    """Processor time of this process."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Count from now, by a clock in seconds that is never set."""
+        """Start now; `monotonic` is a clock in seconds."""
         self._monotonic = monotonic
         self._at, self._used = monotonic(), time.process_time()
 
     def percent(self) -> float:
-        """Percent of one core since this was last asked."""
+        """Percent of one core since the last call."""
         at, used = self._monotonic(), time.process_time()
         percent = 100.0 * (used - self._used) / max(at - self._at, 1e-3)
         self._at, self._used = at, used
