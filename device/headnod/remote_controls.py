@@ -75,9 +75,9 @@ class RemoteControls:
         while not self._changes.empty():
             yield self._changes.get()
 
-    def threshold(self, certainty: float) -> None:
+    def threshold(self, threshold: float) -> None:
         """Set the least probability of a named genre (0-1); 0 is the model's own."""
-        self._change(lambda config: replace(config, listen=replace(config.listen, certainty=certainty)))
+        self._change(lambda config: replace(config, listen=replace(config.listen, threshold=threshold)))
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001 - as commands call it
         """Pause, or resume."""
@@ -92,7 +92,7 @@ class RemoteControls:
 
         def restored(config: Config) -> Config:
             configured = self._configured()
-            listen = replace(config.listen, certainty=configured.listen.certainty)
+            listen = replace(config.listen, threshold=configured.listen.threshold)
             return replace(config, listen=listen, leds=configured.leds)
 
         self.pause(False)
@@ -157,8 +157,8 @@ class SavedSettings:
         if not config.mqtt.host:
             return InForce(config, paused=False)
         certainty, brightness = self.settings.certainty, self.settings.brightness
-        if certainty is not None and certainty.configured == config.listen.certainty:
-            config = replace(config, listen=replace(config.listen, certainty=certainty.value))
+        if certainty is not None and certainty.configured == config.listen.threshold:
+            config = replace(config, listen=replace(config.listen, threshold=certainty.value))
         if brightness is not None and brightness.configured == config.brightness:
             config = config.with_brightness(brightness.value)
         return InForce(config, self.settings.paused)
@@ -167,7 +167,7 @@ class SavedSettings:
         """Save the difference between the configuration and what is in force."""
         settings = Settings(
             paused=in_force.paused,
-            certainty=_changed(configured.listen.certainty, in_force.config.listen.certainty),
+            certainty=_changed(configured.listen.threshold, in_force.config.listen.threshold),
             brightness=_changed(configured.brightness, in_force.config.brightness),
         )
         if settings == self.settings:

@@ -51,7 +51,7 @@ def fixed_manifest(
     labels: Sequence[str] = ("jazz", "metal"),
     *,
     kind: Literal["int8", "float32"] = "int8",
-    certainty: float = 0.0,
+    threshold: float = 0.0,
     temperature: float = 1.0,
 ) -> Manifest:
     """The manifest of a model `fixed-1.0.0` that has one output and no file.
@@ -60,7 +60,7 @@ def fixed_manifest(
         front_end: How audio becomes features.
         labels: Names of the genres, in the order of the scores.
         kind: Type of the input and output tensors, `int8` or `float32`.
-        certainty: Least probability for a genre to be named (0-1).
+        threshold: Least probability for a genre to be named (0-1).
         temperature: Divides the logits before softmax.
     """
     return Manifest(
@@ -74,7 +74,7 @@ def fixed_manifest(
         input=Tensor((1, front_end.frames, front_end.n_features), kind),
         output=Tensor((1, len(labels)), kind),
         temperature=temperature,
-        rejection=Rejection(certainty),
+        rejection=Rejection(threshold),
         training=Training("made by a formula", "nobody's", {}),
         measured={},
         toolchain={},
@@ -95,7 +95,7 @@ class FixedModel:
         *scores: Sequence[float],
         labels: Sequence[str] = ("jazz", "metal"),
         front_end: FrontEnd = SMALL_FRONT_END,
-        certainty: float = 0.0,
+        threshold: float = 0.0,
         not_music: bool = False,
     ) -> None:
         """Give these scores, one sequence for each window; the last is repeated.
@@ -104,11 +104,11 @@ class FixedModel:
             scores: Probability of each label, and of `unknown` behind them with `not_music`.
             labels: Names of the genres.
             front_end: How audio becomes features.
-            certainty: Least probability for a genre to be named (0-1).
+            threshold: Least probability for a genre to be named (0-1).
             not_music: The last score is that of sound that is not music.
         """
         self._more = (NO_MUSIC,) if not_music else ()
-        self.manifest = fixed_manifest(front_end, labels, certainty=certainty)
+        self.manifest = fixed_manifest(front_end, labels, threshold=threshold)
         self.received: list[Features] = []
         """The features of every window so far, each of shape (frames, n_features)."""
         self._scores = chain(scores, repeat(scores[-1]))

@@ -13,7 +13,7 @@ CONFIGURED = replace(PLAIN, mqtt=replace(PLAIN.mqtt, host="broker.lan"))
 def changed(config, *, certainty=None, brightness=None):
     listen, leds = config.listen, config.leds
     if certainty is not None:
-        listen = replace(listen, certainty=certainty)
+        listen = replace(listen, threshold=certainty)
     if brightness is not None:
         leds = config.with_brightness(brightness).leds
     return replace(config, listen=listen, leds=leds)
@@ -37,7 +37,7 @@ def test_what_was_set_applies_after_a_restart(kept):
 def test_a_threshold_of_zero_is_a_setting_too(tmp_path):
     configured = changed(CONFIGURED, certainty=0.5)
     SavedSettings(tmp_path).save(configured, InForce(changed(configured, certainty=0.0), paused=False))
-    assert SavedSettings(tmp_path).applied(configured).config.listen.certainty == 0.0
+    assert SavedSettings(tmp_path).applied(configured).config.listen.threshold == 0.0
 
 
 def test_a_value_that_is_changed_in_the_configuration_goes_before_what_was_set(kept):

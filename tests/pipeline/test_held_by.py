@@ -70,15 +70,15 @@ def test_a_sound_that_is_no_music_is_named():
     assert held([windows(1)], SPEECH) == [("unknown", HeldBy.NOT_MUSIC)]
 
 
-@pytest.mark.parametrize(("certainty", "expected"), [(0.79, HeldBy.NONE), (0.81, HeldBy.THRESHOLD)])
-def test_the_threshold_is_named(certainty, expected):
-    ((genre, held_by),) = held([windows(1)], JAZZ, certainty=certainty)
+@pytest.mark.parametrize(("threshold", "expected"), [(0.79, HeldBy.NONE), (0.81, HeldBy.THRESHOLD)])
+def test_the_threshold_is_named(threshold, expected):
+    ((genre, held_by),) = held([windows(1)], JAZZ, threshold=threshold)
     assert held_by == expected
     assert genre == ("jazz" if expected == HeldBy.NONE else "unknown")
 
 
 def test_not_music_under_the_threshold_is_the_threshold():
-    assert held([windows(1)], SPEECH, certainty=0.9) == [("unknown", HeldBy.THRESHOLD)]
+    assert held([windows(1)], SPEECH, threshold=0.9) == [("unknown", HeldBy.THRESHOLD)]
 
 
 def test_the_lead_is_named_while_it_keeps_a_genre_and_not_after():

@@ -106,7 +106,7 @@ def test_the_model_is_not_asked_about_silence():
 
 
 def test_an_answer_under_the_certainty_is_unknown_and_keeps_its_scores():
-    model = FixedModel((0.7, 0.3), (0.6, 0.4), certainty=0.65)
+    model = FixedModel((0.7, 0.3), (0.6, 0.4), threshold=0.65)
     said = heard([TONE, TONE], model)
     assert genres(said) == ["jazz", "unknown"]
     assert said[1].scores == {"jazz": 0.6, "metal": 0.4}
@@ -115,8 +115,8 @@ def test_an_answer_under_the_certainty_is_unknown_and_keeps_its_scores():
 
 
 def test_a_configured_certainty_is_stronger_than_the_models_own():
-    settings = ListenerSettings(every=EVERY, smoothing=0.0, certainty=0.5)
-    assert genres(heard([TONE], FixedModel((0.6, 0.4), certainty=0.95), settings)) == ["jazz"]
+    settings = ListenerSettings(every=EVERY, smoothing=0.0, threshold=0.5)
+    assert genres(heard([TONE], FixedModel((0.6, 0.4), threshold=0.95), settings)) == ["jazz"]
 
 
 def test_sequence_numbers_have_no_gap_and_go_on_from_the_first():

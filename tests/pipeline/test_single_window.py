@@ -1,4 +1,4 @@
-"""A window that is heard alone has a temperature and a certainty of its own."""
+"""A window that is heard alone has a temperature and a threshold of its own."""
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ class Alone(FixedModel):
     """A model with a calibration for single windows, which answers otherwise by it."""
 
     def __init__(self, *, single: Calibration | None):
-        super().__init__(JAZZ, certainty=0.5)
+        super().__init__(JAZZ, threshold=0.5)
         self.manifest = msgspec.structs.replace(self.manifest, single=single)
 
     def alone(self, features: Features) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_a_listener_that_does_not_smooth_hears_each_window_alone(smoothing, sing
 
 
 def test_a_configured_certainty_is_stronger_than_that_of_single_windows():
-    settings = ListenerSettings(smoothing=0.0, certainty=0.55)
+    settings = ListenerSettings(smoothing=0.0, threshold=0.55)
     assert genres(Alone(single=SINGLE), settings) == {"jazz"}
 
 

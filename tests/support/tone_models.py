@@ -11,11 +11,11 @@ from support.tone_archive import GENRES
 FRONT_END = FrontEnd(n_mfcc=20)
 
 
-def manifest_of(name="nearest", labels=GENRES, front_end=FRONT_END, certainty=0.0):
+def manifest_of(name="nearest", labels=GENRES, front_end=FRONT_END, threshold=0.0):
     size = front_end.n_mfcc
     return Manifest(
         FORMAT, name, "1.0.0", {}, labels, front_end, Standardisation((0.0,) * size, (1.0,) * size),
-        Tensor((1, front_end.frames, size), "int8"), Tensor((1, len(labels)), "int8"), 1.0, Rejection(certainty),
+        Tensor((1, front_end.frames, size), "int8"), Tensor((1, len(labels)), "int8"), 1.0, Rejection(threshold),
         Training("", "", {}), {}, {},
     )  # fmt: skip
 
@@ -23,8 +23,8 @@ def manifest_of(name="nearest", labels=GENRES, front_end=FRONT_END, certainty=0.
 class Nearest:
     """A model that knows the tones: the likelier a genre, the nearer its mean features."""
 
-    def __init__(self, archive, *, certainty=0.0, front_end=FRONT_END):
-        self.manifest = manifest_of(certainty=certainty, front_end=front_end)
+    def __init__(self, archive, *, threshold=0.0, front_end=FRONT_END):
+        self.manifest = manifest_of(threshold=threshold, front_end=front_end)
         self.labels, self.front_end = GENRES, front_end
         features, tracks = window_features(archive.subset("train"), front_end)
         genres = archive.subset("train").targets(GENRES)[tracks]

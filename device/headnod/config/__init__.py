@@ -89,10 +89,12 @@ _SECTION_TYPES = {
 }
 """The type of each section, or of its tables for an array of tables."""
 
-SECTIONS: Mapping[str, tuple[str, ...]] = {name: kind.__struct_fields__ for name, kind in _SECTION_TYPES.items()}
+SECTIONS: Mapping[str, tuple[str, ...]] = {name: kind.__struct_encode_fields__ for name, kind in _SECTION_TYPES.items()}
 """Every key, by section."""
 
-_TYPES = {name: {key.name: key.type for key in msgspec.structs.fields(kind)} for name, kind in _SECTION_TYPES.items()}
+_TYPES = {
+    name: {key.encode_name: key.type for key in msgspec.structs.fields(kind)} for name, kind in _SECTION_TYPES.items()
+}
 
 
 @dataclass(frozen=True)

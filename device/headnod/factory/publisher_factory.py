@@ -247,7 +247,7 @@ def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool) -> InfoPay
         window_s=round(front_end.window_samples / front_end.sample_rate, 3),
         health_every_s=config.mqtt.health_every,
         sample_rate=front_end.sample_rate,
-        certainty=config.listen.certainty or manifest.rejection.certainty,
+        certainty=config.listen.threshold or manifest.rejection.threshold,
         paused=paused,
         brightness=config.brightness,
         serial=serial,

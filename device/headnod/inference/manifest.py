@@ -100,7 +100,7 @@ class Standardisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a window gets no genre."""
 
-    certainty: Annotated[float, Meta(ge=0.0, le=1.0)]
+    threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = msgspec.field(name="certainty")
     """Minimum smoothed probability of a named genre (0-1)."""
 
     not_music: bool = False
@@ -113,7 +113,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     temperature: Annotated[float, Meta(gt=0.0)]
     """Divisor of the logits before softmax."""
 
-    certainty: Annotated[float, Meta(ge=0.0, le=1.0)]
+    threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = msgspec.field(name="certainty")
     """Minimum probability of a named genre (0-1)."""
 
 

@@ -55,7 +55,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     above_noise: Annotated[float, Meta(ge=0.0, le=60.0)] = 6.0
     """Decibels above the noise floor of the room below which a window is silence."""
 
-    certainty: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = msgspec.field(default=0.0, name="certainty")
     """Minimum smoothed probability of a named genre (0-1); 0 uses the threshold of the model."""
 
     tags: bool = True
@@ -194,7 +194,7 @@ class WindowClassifier:
             seconds=settings.smoothing,
             every=settings.every,
             lead=settings.lead,
-            threshold=settings.certainty or (single or manifest.rejection).certainty,
+            threshold=settings.threshold or (single or manifest.rejection).threshold,
         )
         self._tags = RunningMean(seconds=settings.smoothing, every=settings.every)
         self._noise, self._frames = NoiseFloor(every=settings.every), FrameCache(front_end)

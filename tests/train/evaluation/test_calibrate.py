@@ -52,7 +52,7 @@ def test_the_certainty_leaves_as_much_unnamed_as_it_may():
 def test_the_certainty_is_that_of_music_in_noise():
     clean, noisy = overconfident(5.0), overconfident(0.3)
     found = fit(clean, [], [noisy], Predictions.scores)
-    refused = noisy.scores(found.temperature).max(axis=1) < found.certainty
+    refused = noisy.scores(found.temperature).max(axis=1) < found.threshold
     assert refused.mean() <= REFUSED
 
 
@@ -74,4 +74,4 @@ def test_music_that_is_taken_for_none_counts_as_refused(taken, certain):
     logits[:, 1] = 2.0
     logits[: round(taken * REFUSED * 1000), 4] = 9.0
     heard = Predictions(logits, np.arange(1000), np.ones(1000, np.intp), 4)
-    assert (fit(heard, [], [heard], Predictions.scores).certainty > 0.2) == certain
+    assert (fit(heard, [], [heard], Predictions.scores).threshold > 0.2) == certain

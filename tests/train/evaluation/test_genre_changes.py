@@ -63,7 +63,7 @@ def test_a_fickle_model_is_counted(archive):
 
 
 def test_a_genre_that_is_never_named_has_no_delay(archive):
-    changes = found(archive, Nearest(archive, certainty=1.0))
+    changes = found(archive, Nearest(archive, threshold=1.0))
     assert (changes.median_seconds, changes.never, changes.seconds) == (None, 1.0, ())
     assert changes.spurious_per_10_min == 0.0
 

@@ -1,5 +1,6 @@
 """Real sound through the whole listener: level, silence, noise, and music in noise."""
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -20,9 +21,9 @@ class LevelBound:
 
     def __init__(self, decibels):
         self._decibels = decibels
-        self.manifest = fixed_manifest()
-        self.labels = self.answers = self.manifest.labels
         self.front_end = LevelFrontEnd()
+        self.manifest = msgspec.structs.replace(fixed_manifest(), front_end=self.front_end)
+        self.labels = self.answers = self.manifest.labels
 
     def predict(self, features, *, single=False):  # noqa: ARG002 - the signature of a model
         return Prediction(self.scores(features))
@@ -96,10 +97,10 @@ def test_kinds_of_a_folder_are_heard_each(tmp_path):
     assert found.named == pytest.approx(named / windows, abs=1e-4)
 
 
-@pytest.mark.parametrize(("certainty", "share"), [(0.5, 0.0), (0.95, 1.0)])
-def test_music_that_gets_no_genre_is_refused(certainty, share):
+@pytest.mark.parametrize(("threshold", "share"), [(0.5, 0.0), (0.95, 1.0)])
+def test_music_that_gets_no_genre_is_refused(threshold, share):
     clips = [scaled(music(4.0, seed=seed), -6) for seed in (1, 2)]
-    found = not_music(FixedModel(JAZZ, certainty=certainty), None, clips, seconds=7)
+    found = not_music(FixedModel(JAZZ, threshold=threshold), None, clips, seconds=7)
     assert [refusal.snr for refusal in found.music] == [None, 20.0, 10.0]
     assert [refusal.refused / refusal.windows for refusal in found.music] == [share] * 3
     assert {refusal.silent for refusal in found.music} == {0}

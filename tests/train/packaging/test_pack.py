@@ -105,7 +105,7 @@ def test_the_manifest_carries_the_figures_and_no_curve(measured):
 
 def test_both_calibrations_are_in_the_manifest(measured):
     manifest = GenreModel.load(measured[0]).manifest
-    assert (manifest.temperature, manifest.rejection.certainty, manifest.single) == (2.0, 0.4, SINGLE)
+    assert (manifest.temperature, manifest.rejection.threshold, manifest.single) == (2.0, 0.4, SINGLE)
 
 
 def test_a_bundle_is_taken_at_its_word_about_its_float_network(measured, sibling):

@@ -64,7 +64,7 @@ def tracks_share(hearings: Sequence[Predictions], temperature: float) -> Share:
 
 def stream_of(hearings: Sequence[Predictions], manifest: Manifest) -> StreamResult:
     """The genres that the listener names, from 3, 6 and 12 s of each track on."""
-    certainty = manifest.rejection.certainty
+    certainty = manifest.rejection.threshold
     shown = np.concatenate([heard.shown(manifest.temperature, certainty) for heard in hearings])
     kept = np.concatenate([heard.kept(manifest.temperature) for heard in hearings])
     targets, tracks, seconds = _placed(hearings)

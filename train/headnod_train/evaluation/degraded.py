@@ -64,7 +64,7 @@ def _row(
     model: GenreModel, heard: Predictions, clean: Predictions, condition: AcousticCondition, agrees: float | None
 ) -> ConditionResult:
     manifest = model.manifest
-    shown = heard.shown(manifest.temperature, manifest.rejection.certainty)
+    shown = heard.shown(manifest.temperature, manifest.rejection.threshold)
     return ConditionResult(
         name=condition.name,
         how=condition.how,

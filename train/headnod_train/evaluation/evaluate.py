@@ -93,7 +93,7 @@ def evaluate(
         learned=learned,
         how=HOW,
         temperature=manifest.temperature,
-        certainty=manifest.rejection.certainty,
+        certainty=manifest.rejection.threshold,
         single=manifest.single,
         windows=answer_metrics.windows_share([heard]),
         tracks=answer_metrics.tracks_share([heard], manifest.temperature),

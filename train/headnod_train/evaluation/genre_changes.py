@@ -78,7 +78,7 @@ def _order(targets: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
 def _shown(model: GenreModel, log_mel: NDArray[np.float32]) -> tuple[NDArray[np.float64], list[int | None]]:
     """When each estimate is made, in seconds, and what it names; None where it is not certain enough."""
     front_end = model.front_end
-    naming = naming_of(model.manifest.rejection.certainty)
+    naming = naming_of(model.manifest.rejection.threshold)
     starts = window_starts(len(log_mel), front_end)
 
     def names() -> Iterator[int | None]:

@@ -54,7 +54,7 @@ def _what(manifest: Manifest, quantised: Quantised, size: int) -> str:
     front_end, single = manifest.front_end, manifest.single
     seconds = front_end.window_samples / front_end.sample_rate
     alone = (
-        f" A window that is heard alone has {single.temperature:g} and {single.certainty:g} instead." if single else ""
+        f" A window that is heard alone has {single.temperature:g} and {single.threshold:g} instead." if single else ""
     )
     return f"""# {manifest.id}
 
@@ -63,7 +63,7 @@ Names one of {len(manifest.labels)} genres for {seconds:.1f} s of music: {", ".j
 A small convolutional network in int8: {size / 1000:.0f} kB, {quantised.multiply_adds / 1e6:.1f} million multiply-adds
 a window. It hears {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {front_end.n_mels} mel bands at
 {front_end.sample_rate:,} Hz. Logits are divided by {manifest.temperature:g} before softmax, and a genre is named from a
-smoothed score of {manifest.rejection.certainty:g} on.{alone}"""
+smoothed score of {manifest.rejection.threshold:g} on.{alone}"""
 
 
 def _learned(recipe: Recipe, quantised: Quantised, collection: DatasetInfo) -> str:

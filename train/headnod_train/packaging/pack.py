@@ -196,11 +196,11 @@ def _refuse_strangers(manifest: Manifest, sibling: Evaluation) -> None:
         if setting in recipes.NETWORK:
             message = f"{given} is no sibling: its '{setting}' is {theirs}, the run's {ours} (train both by one recipe)"
             raise PackError(message)
-    said = (manifest.temperature, manifest.rejection.certainty, manifest.single)
+    said = (manifest.temperature, manifest.rejection.threshold, manifest.single)
     if (sibling.temperature, sibling.certainty, sibling.single) != said:
         message = (
             f"{given} has temperature {sibling.temperature:g} and certainty {sibling.certainty:g}, the run "
-            f"{manifest.temperature:g} and {manifest.rejection.certainty:g} (quantise the run with --sibling)"
+            f"{manifest.temperature:g} and {manifest.rejection.threshold:g} (quantise the run with --sibling)"
         )
         raise PackError(message)
 

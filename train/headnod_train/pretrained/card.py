@@ -30,7 +30,7 @@ def write_card(manifest: Manifest, size: int) -> str:
             f"multiply-adds a window. Its input is {front_end.frames} frames of {front_end.n_mels} log-mel bands at "
             f"{front_end.sample_rate:,} Hz; the mean power of every window is set to {front_end.level_db:g} dB, so "
             f"volume does not change the answer. Logits are divided by {manifest.temperature:g} before softmax, and a "
-            f"genre is named from a smoothed score of {manifest.rejection.certainty:g} on."
+            f"genre is named from a smoothed score of {manifest.rejection.threshold:g} on."
         ),
         "## What it was trained from",
         (

@@ -99,7 +99,7 @@ def draft(labels: tuple[str, ...], offset: float, fitted: Fitted, content: bytes
         input=Tensor((1, FRAMES, BANDS), "int8"),
         output=Tensor((1, len(labels) + 1), "int8"),
         temperature=fitted.stream.temperature,
-        rejection=Rejection(fitted.stream.certainty, True),
+        rejection=Rejection(fitted.stream.threshold, True),
         training=Training(DATA, LICENCE, {}),
         measured={},
         toolchain={},

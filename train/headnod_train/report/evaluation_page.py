@@ -221,7 +221,7 @@ def _how(evaluation: Evaluation) -> str:
             "temperature",
             f"{evaluation.temperature:g}" + (f", of single windows {single.temperature:g}" if single else ""),
         ),
-        ("certainty", f"{evaluation.certainty:g}" + (f", of single windows {single.certainty:g}" if single else "")),
+        ("certainty", f"{evaluation.certainty:g}" + (f", of single windows {single.threshold:g}" if single else "")),
         ("model file", f"sha256 {evaluation.sha256}" if evaluation.sha256 else "not packed yet"),
     ]
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in known)

@@ -82,7 +82,7 @@ def _quantise(run: Path, data: Path, recipe: Recipe, *, sibling: Path | None, co
     stream, single = _calibration(run, recipe, strange, sibling, console)
     quantised = Quantised(
         temperature=stream.temperature,
-        certainty=stream.certainty,
+        certainty=stream.threshold,
         single=single,
         representative=len(windows),
         multiply_adds=multiply_adds(network),
