@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Generic, TypeVar
 
 from headnod.config import Config
+from headnod.outputs import Sink, close_all
 
 Value = TypeVar("Value")
 
@@ -51,3 +52,12 @@ class Part(Generic[Value]):
     ) -> None:
         self._built_from = ()
         self._stack.__exit__(kind, error, trace)
+
+
+@contextlib.contextmanager
+def closing_all(sinks: list[Sink]) -> Iterator[list[Sink]]:
+    """Outputs that are closed at the end, one after another, also where one cannot be closed."""
+    try:
+        yield sinks
+    finally:
+        close_all(sinks)

@@ -27,8 +27,8 @@ from headnod.config.validation import validate_listener
 from headnod.errors import HeadnodError
 from headnod.factory import output_factory
 from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
-from headnod.lifecycle import Part
-from headnod.outputs import Sink, close_all, show_all
+from headnod.lifecycle import Part, closing_all
+from headnod.outputs import Sink, show_all
 from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
@@ -96,11 +96,13 @@ class Runtime:
         self._store = Part(_state_folder, self._open_models)
         self._models = Part(lambda config: (config.model, self._store.value), self._load_model)
         self._source = Part(self._source_settings, self._open_source)
-        self._notifier = Part(lambda _: None, lambda _: _sinks(_notifiers()))
-        self._history = Part(lambda config: config.history, lambda each: _sinks(output_factory.history(each.history)))
+        self._notifier = Part(lambda _: None, lambda _: closing_all(_notifiers()))
+        self._history = Part(
+            lambda config: config.history, lambda each: closing_all(output_factory.history(each.history))
+        )
         self._mqtt = Part(self._mqtt_settings, self._open_mqtt)
-        self._terminal = Part(lambda _: self._view, lambda _: _sinks(self._views()))
-        self._leds = Part(lambda config: config.leds, lambda config: _sinks(output_factory.leds(config.leds)))
+        self._terminal = Part(lambda _: self._view, lambda _: closing_all(self._views()))
+        self._leds = Part(lambda config: config.leds, lambda config: closing_all(output_factory.leds(config.leds)))
         self._events = Part(self._event_settings, self._open_events)
         # Closed in reverse: first the LEDs, which a person looks at, last what the others use. The events are
         # replaced last, so a part that cannot be rebuilt does not interrupt them.
@@ -318,14 +320,6 @@ def _state_folder(config: Config) -> Path | None:
 def _notifiers() -> list[Sink]:
     address = os.environ.get("NOTIFY_SOCKET")
     return [SystemdNotifier(address)] if address else []
-
-
-@contextlib.contextmanager
-def _sinks(sinks: list[Sink]) -> Iterator[list[Sink]]:
-    try:
-        yield sinks
-    finally:
-        close_all(sinks)
 
 
 @contextlib.contextmanager

@@ -204,7 +204,7 @@ def inspect_bundle(path: Path, *, keys: Sequence[str], budget: float, shipped: I
     except BundleError as error:
         message = f"{path}: {error}"
         raise BundleError(message) from error
-    yield f"complete   {manifest.id}, serial {manifest.serial or 'none'}, {len(manifest.labels)} labels"
+    yield f"whole      {manifest.id}, serial {manifest.serial or 'none'}, {len(manifest.labels)} labels"
     with TemporaryDirectory() as folder:
         # A copy of what was verified: the files at the path may have changed since.
         for file, content in files.items():
