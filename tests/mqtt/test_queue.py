@@ -5,6 +5,8 @@ import random
 import shutil
 from itertools import pairwise
 
+import pytest
+
 from headnod.mqtt.queue import HELD, LATE, SYNC
 from support.mqtt_queue import SONG, TOPIC, deliver, payloads, put, rows, taken
 
@@ -191,3 +193,47 @@ def test_the_last_of_what_was_written_is_synced_although_nothing_follows(boxes, 
     box.save()
     assert box.counts == (2, 2, 0)
     assert box.save_in() == math.inf
+
+
+@pytest.mark.parametrize("held", [[], [SONG]])
+def test_rows_that_were_lost_come_again_first_and_in_order(boxes, held):
+    box = boxes()
+    put(box, *range(10))
+    box.save()
+    lost = taken(box, 4, held=held)
+    assert payloads(lost) == [0, 1, 2, 3]
+    for item in random.Random(1).sample(lost, 4):
+        box.requeue(item.number)
+    assert payloads(taken(box)) == list(range(10))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_after_any_steps_the_oldest_message_comes_next_and_each_once(boxes, clock, seed):
+    rng, box, waiting, in_flight = random.Random(seed), boxes(), [], {}
+    for step in range(400):
+        clock.seconds += 1.0
+        match rng.choices(["put", "next", "done", "requeue", "save", "reopen"], [8, 8, 5, 4, 2, 0.3])[0]:
+            case "put":
+                topic = rng.choice([TOPIC, TOPIC, SONG])
+                put(box, step, topic=topic)
+                waiting.append((step, topic))
+            case "next":
+                held = rng.choice([[], [], [TOPIC], [SONG], [TOPIC, SONG]])
+                oldest = next((each for each in waiting if each[0] not in in_flight and each[1] not in held), None)
+                item = box.next(held=held)
+                assert (item and (int(item.payload), item.topic)) == oldest
+                if item is not None:
+                    in_flight[int(item.payload)] = item.number
+            case "done" if in_flight:
+                payload = rng.choice(list(in_flight))
+                box.done(in_flight.pop(payload))
+                waiting = [each for each in waiting if each[0] != payload]
+            case "requeue" if in_flight:
+                box.requeue(in_flight.pop(rng.choice(list(in_flight))))
+            case "save":
+                box.save()
+            case "reopen":
+                box.close()
+                box, in_flight = boxes(), {}
+        assert box.counts.queued == len(waiting)
+    assert payloads(taken(box)) == [payload for payload, _ in waiting if payload not in in_flight]
