@@ -93,7 +93,8 @@ def through_kills(broker, heard, mqtt, downtimes):
 
 def check_kills(broker, heard, mqtt, downtimes):
     shown = through_kills(broker, heard, mqtt, downtimes)
-    assert all_of(heard, shown, within=60.0) == list(range(shown))
+    # A broker that saves its file at every change takes fifty a second on a busy machine, or fewer.
+    assert all_of(heard, shown, within=60.0 + shown / 20) == list(range(shown))
     until(lambda: mqtt.health().published == shown, told=mqtt.health)
     repeats = len(heard.on("/estimate")) - shown
     assert repeats <= WINDOW * len(downtimes)
