@@ -75,7 +75,7 @@ def test_what_plays_has_played_since_its_run_began(house):
     for _ in range(2):
         house.hears("rock")
     assert house.kitchen["now"]["since"] == NOON + 15
-    assert house.kitchen["now"]["heard"] == NOON + 21
+    assert house.kitchen["now"]["time"] == NOON + 21
 
 
 def test_labels_in_any_script_stand_beside_their_own_bars(house):
@@ -99,7 +99,7 @@ def test_the_same_estimate_as_state_and_as_estimate_is_one(house):
 
 def test_a_clock_that_is_wrong_at_a_listener_does_not_move_what_it_hears_now(house):
     house.hears("jazz", at=1000.0)
-    assert house.kitchen["now"]["heard"] == house.now
+    assert house.kitchen["now"]["time"] == house.now
 
 
 def test_what_is_replayed_fills_the_timeline_and_is_not_what_plays(house):
@@ -111,7 +111,7 @@ def test_what_is_replayed_fills_the_timeline_and_is_not_what_plays(house):
 
 def test_a_retained_state_says_what_played_when_it_was_made(house):
     house.say("state", told("jazz", at=NOON - 7200), retained=True)
-    assert house.kitchen["now"]["heard"] == NOON - 7200
+    assert house.kitchen["now"]["time"] == NOON - 7200
 
 
 def test_a_listener_that_goes_is_offline_since_then(house):
@@ -186,7 +186,7 @@ def test_what_is_heard_after_the_clock_was_set_is_shown_at_once(house, step):
     house.hears("rock")
     kitchen = house.kitchen
     assert house.genre(kitchen["now"]["genre"]) == "rock"
-    assert kitchen["now"]["heard"] == house.now + step
+    assert kitchen["now"]["time"] == house.now + step
     first, *_ = kitchen["timeline"]
     assert first == NOON + step, "what was heard before is as long ago as it was"
     assert kitchen["status"]["since"] == NOON + 3 + step

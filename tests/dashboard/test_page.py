@@ -106,7 +106,7 @@ def test_a_listener_that_goes_is_greyed_since_then_and_its_bars_fall(look, speak
     speaker.hear("kitchen", "jazz")
     expect_text(card(page, "kitchen"), "listening")
     speaker.say("kitchen", "status", "offline", retain=True)
-    expect_text(card(page, "kitchen").locator(".fare"), re.compile("offline since"))
+    expect_text(card(page, "kitchen").locator(".condition"), re.compile("offline since"))
     expect_shares(page, "kitchen", dict.fromkeys(GTZAN, 0.0))
     expect(card(page, "kitchen").locator(".bars")).to_have_css("opacity", re.compile(r"0\.[0-5]\d*"))
     page.locator("#summary", has_text="1 offline").wait_for()
@@ -116,7 +116,7 @@ def test_a_microphone_that_is_muted_is_told(look, speaker):
     page = look()
     speaker.say("kitchen", "status", "online")
     speaker.say("kitchen", "health", json.dumps({"state": "deaf", "message": "the microphone sends exact zeros"}))
-    expect_text(card(page, "kitchen").locator(".fare"), "microphone muted")
+    expect_text(card(page, "kitchen").locator(".condition"), "microphone muted")
     expect_text(card(page, "kitchen").locator(".message"), "the microphone sends exact zeros")
 
 
@@ -131,8 +131,8 @@ def test_the_page_says_that_the_broker_is_away_and_goes_on_when_it_is_back(look,
             doomed.kill()
         page.locator("#trouble", has_text="No broker").wait_for()
         expect(page.locator("#summary")).to_have_text("1 listener · what plays now is unknown")
-        expect(card(page, "kitchen")).to_have_attribute("data-fare", "stale")
-        expect(card(page, "kitchen").locator(".fare")).to_have_text(re.compile(r"last message \d"))
+        expect(card(page, "kitchen")).to_have_attribute("data-condition", "stale")
+        expect(card(page, "kitchen").locator(".condition")).to_have_text(re.compile(r"last message \d"))
         expect(card(page, "kitchen").locator(".since")).to_have_text(re.compile(r"until \d"))
         expect(card(page, "kitchen").locator(".bars")).to_have_css("filter", "grayscale(1)")
         if picture := place_for("no-broker.png"):
@@ -153,7 +153,7 @@ def test_the_page_says_that_the_dashboard_is_away_and_goes_on_when_it_is_back(lo
         speaker.hear("bar", "rock")
         expect_text(card(page, "bar").locator(".genre"), "rock")
     page.locator("#trouble", has_text="does not answer").wait_for()
-    expect(card(page, "kitchen")).to_have_attribute("data-fare", "stale")
+    expect(card(page, "kitchen")).to_have_attribute("data-condition", "stale")
     speaker.say("bar", "status", b"", retain=True)
     speaker.flush()
     with Dashboard(broker, port=first.port):
@@ -199,7 +199,7 @@ def test_cards_are_in_the_order_that_is_asked_for(look, speaker):
     for node, genre in ROOMS.items():
         speaker.hear(node, genre)
     speaker.say("bar", "status", "offline", retain=True)
-    expect_text(card(page, "bar").locator(".fare"), re.compile("offline since"))
+    expect_text(card(page, "bar").locator(".condition"), re.compile("offline since"))
     for order, first in [("name", "bar"), ("genre", "kitchen"), ("care", "bar")]:
         page.select_option("#sort", order)
         page.locator(f'#listeners > li:first-child .card[data-node="{first}"]').wait_for()

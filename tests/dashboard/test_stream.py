@@ -140,7 +140,7 @@ def test_pages_begin_again_when_the_clock_is_set(scene, step):
 
     before, gone, after = asyncio.run(look())
     assert gone
-    assert after[1][1][0]["now"]["heard"] - before[1][1][0]["now"]["heard"] == step
+    assert after[1][1][0]["now"]["time"] - before[1][1][0]["now"]["time"] == step
 
 
 def test_pages_stay_while_the_clock_is_not_set(scene):

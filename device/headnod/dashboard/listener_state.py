@@ -87,7 +87,7 @@ class ListenerState:
         self._timeline.prune(now)
         if whole:
             self.changed.add("timeline")
-        if self._now is None or not late or when >= self._now["heard"]:
+        if self._now is None or not late or when >= self._now["time"]:
             self._time_unix = fields.time_unix
             self._set_current(fields, scores, tags, genre, when)
 
@@ -134,7 +134,7 @@ class ListenerState:
         if self._status["since"] is not None:
             self._status["since"] += step
         if self._now is not None:
-            self._now = {**self._now, "heard": self._now["heard"] + step, "since": self._now["since"] + step}
+            self._now = {**self._now, "time": self._now["time"] + step, "since": self._now["since"] + step}
         self._health_at += step if self._health_at else 0
         self.changed |= {"status", "now", "timeline", "health"}
 
@@ -180,7 +180,7 @@ class ListenerState:
             "state": name(fields.state),
             "held_by": name(fields.held_by),
             "tags": list(tags),
-            "heard": when,
+            "time": when,
             "since": self._timeline.since if self._timeline.since is not None else when,
         }
         self.changed.add("now")

@@ -14,7 +14,7 @@ export class Card {
     this.item = template.content.firstElementChild.cloneNode(true);
     const find = (selector) => this.item.querySelector(selector);
     this.article = find(".card");
-    this.place = { fare: find(".fare"), genre: find(".genre"), sure: find(".sure"), since: find(".since") };
+    this.place = { condition: find(".condition"), genre: find(".genre"), probability: find(".probability"), since: find(".since") };
     this.message = find(".message");
     this.held = find(".held");
     this.tags = find(".tags");
@@ -64,11 +64,11 @@ export class Card {
     const listener = this.listener;
     const now = this.clock.now();
     const { stale } = this.clock;
-    set(this.article, "data-fare", listener.kind(now, stale));
+    set(this.article, "data-condition", listener.kind(now, stale));
     set(this.article, "data-playing", stale ? "nothing" : listener.named ? "named" : listener.playing ? "unknown" : "nothing");
-    write(this.place.fare, listener.fare(now, stale));
+    write(this.place.condition, listener.condition(now, stale));
     write(this.place.genre, listener.genre || "—");
-    write(this.place.sure, listener.named ? percent(listener.now.confidence) : "");
+    write(this.place.probability, listener.named ? percent(listener.now.confidence) : "");
     write(this.place.since, listener.since(now, stale));
     const colour = listener.now ? listener.colour(listener.now.genre) : "";
     if (this.colour !== colour) this.article.style.setProperty("--genre", (this.colour = colour));

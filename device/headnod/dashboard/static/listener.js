@@ -34,13 +34,13 @@ export class Listener {
   }
 
   // The end of the timeline is not sent: it follows from the current estimate.
-  extend({ since, heard, genre }) {
+  extend({ since, time, genre }) {
     const last = this.runs.at(-1);
     if (last && last[0] === since) {
-      last[1] = heard;
-    } else if (heard > since && (!last || since > last[0])) {
+      last[1] = time;
+    } else if (time > since && (!last || since > last[0])) {
       if (last) last[1] = Math.min(last[1], since);
-      this.runs.push([since, heard, genre]);
+      this.runs.push([since, time, genre]);
       if (this.runs.length > RUNS) this.runs.shift();
     }
   }
@@ -59,7 +59,7 @@ export class Listener {
   }
 
   get state() {
-    if (!this.now || this.health.at >= this.now.heard) return this.health.state || "";
+    if (!this.now || this.health.at >= this.now.time) return this.health.state || "";
     return this.now.state;
   }
 
@@ -73,7 +73,7 @@ export class Listener {
 
   /** Seconds since the last message where one is overdue, or 0. */
   quiet(now) {
-    const last = Math.max(this.now?.heard ?? 0, this.health.at);
+    const last = Math.max(this.now?.time ?? 0, this.health.at);
     const limit = Math.max(QUIET, 5 * (this.info.every_s ?? 3));
     return this.state === "listening" && last && now - last > limit ? now - last : 0;
   }
@@ -87,13 +87,13 @@ export class Listener {
   }
 
   /** Condition in words. */
-  fare(now, stale) {
+  condition(now, stale) {
     if (stale && !this.offline) {
-      const last = Math.max(this.now?.heard ?? 0, this.health.at);
+      const last = Math.max(this.now?.time ?? 0, this.health.at);
       return last ? `last message ${at(last, now)}` : "no message yet";
     }
     if (this.offline) {
-      const since = this.status.since ?? this.now?.heard;
+      const since = this.status.since ?? this.now?.time;
       const how = this.status.since ? "offline since" : "offline, last message";
       return since ? `${how} ${at(since, now)}` : "offline";
     }
@@ -148,7 +148,7 @@ export class Listener {
 
   since(now, stale) {
     if (!this.now) return "";
-    if (this.offline || stale) return `until ${at(this.now.heard, now)}`;
+    if (this.offline || stale) return `until ${at(this.now.time, now)}`;
     return `since ${at(this.now.since, now)}, ${lasting(now - this.now.since)}`;
   }
 
