@@ -32,9 +32,9 @@ def bundle():
 def brief(tmp_path_factory):
     """A bundle whose window is half a second."""
     pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
-    from support import short_window_bundle
+    from support import bundles
 
-    return short_window_bundle.write(tmp_path_factory.mktemp("brief") / "model")
+    return bundles.write_short(tmp_path_factory.mktemp("brief") / "model")
 
 
 @pytest.fixture(scope="session")

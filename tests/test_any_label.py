@@ -10,7 +10,7 @@ import soundfile
 from headnod_train.__main__ import main
 from support.command_line import run, said, surroundings
 from support.signals import RATE, music
-from support.training_run import write_run
+from support.tones import write_run
 
 LABELS = ("Old Time, 80s", "R&B", "[b]$a$ {{ 1 }}", "日本")
 

@@ -18,7 +18,7 @@ from headnod_train.packaging.pack import PackError, pack
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.run_folder import Quantised, Recipe, RunError, TrainingSettings, draft, runnable
-from support.tone_archive import GENRES, write_tones
+from support.tones import GENRES, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.backend import keras
@@ -163,7 +163,7 @@ def test_a_bundle_that_does_not_load_never_gets_its_name(run, archive, tmp_path)
 
 
 def test_quantising_wants_the_archive_of_the_run(run, tmp_path):
-    from support.tone_archive import tone_arrays
+    from support.tones import tone_arrays
 
     arrays = tone_arrays(FRONT_END, train=2, valid=1)
     np.savez_compressed(tmp_path / "other.npz", **arrays)

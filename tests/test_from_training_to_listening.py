@@ -12,7 +12,7 @@ from headnod.features.frontend import FrontEnd
 from support import signed_bundles
 from support.listener_process import STARTING, Listening, is_estimate
 from support.mqtt_broker import Broker, Heard, missing
-from support.tone_archive import GENRES, tone, write_tones
+from support.tones import GENRES, tone, write_tones
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 

@@ -20,8 +20,7 @@ from headnod.audio.decoding import quiet_mpg123
 from headnod.audio.processing import CONSTANT
 from headnod.errors import AudioError
 from headnod.features.frontend import FrontEnd
-from support.signals import RATE, music
-from support.wav_files import FLOAT, wav
+from support.signals import FLOAT, RATE, music, wav
 
 SONG = music(3.0)
 SONG_16 = (SONG * 32767).astype("<i2").tobytes()

@@ -13,8 +13,7 @@ from headnod.audio.audio_file import audio_file
 from headnod.audio.containers import READABLE
 from headnod.audio.sound import BEGINNINGS, StreamParts
 from headnod.errors import AudioError
-from support.signals import RATE
-from support.wav_files import pitch, tone, wav
+from support.signals import RATE, pitch, tone, wav
 
 LOW, HIGH = 440.0, 1_760.0
 KINDS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")]

@@ -17,8 +17,7 @@ from headnod.audio.radio import RadioLimits, radio_blocks
 from headnod.pipeline.estimate import State
 from support.command_line import HEADNOD, fault, run, surroundings
 from support.radio_server import answer, radio_server, redirect
-from support.signals import RATE
-from support.wav_files import pitch, tone
+from support.signals import RATE, pitch, tone
 
 LOW, HIGH = 440.0, 1_760.0
 QUICK = RadioLimits(answer=5.0, silent=5.0)

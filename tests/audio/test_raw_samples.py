@@ -9,8 +9,7 @@ import pytest
 import soundfile
 
 from headnod.audio.audio_process import raw_blocks
-from support.signals import RATE, music, sine
-from support.wav_files import wav
+from support.signals import RATE, music, sine, wav
 
 SONG = (music(2.0) * 32767).astype("<i2")
 

@@ -9,7 +9,7 @@ import pytest
 from headnod.outputs.history.database import HistoryFile
 from headnod.service import service_of
 from support import installed_service
-from support.bundle_files import copied
+from support.bundles import copied
 from support.mqtt_broker import HOST, Broker
 from support.mqtt_broker import missing as no_broker
 

@@ -12,7 +12,7 @@ import soundfile
 
 from headnod.inference.manifest import MODEL
 from support import signals
-from support.bundle_files import copied, flipped
+from support.bundles import copied, flipped
 from support.listener_process import HEADNOD
 from support.mqtt_broker import Broker
 from support.pulseaudio import NAME, VirtualMicrophone, missing

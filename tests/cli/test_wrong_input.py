@@ -4,10 +4,9 @@ import pytest
 
 from headnod.inference.manifest import MODEL
 from headnod.resources import demo_clip
-from support.bundle_files import copied, edited, flipped
+from support.bundles import copied, edited, flipped
 from support.command_line import fault, run, said, surroundings, write
-from support.signals import RATE, music
-from support.wav_files import wav
+from support.signals import RATE, music, wav
 
 
 @pytest.fixture

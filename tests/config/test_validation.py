@@ -23,7 +23,7 @@ from headnod.config.validation import config_errors, ineffective_settings
 from headnod.inference.manifest import MODEL
 from headnod.service import Sandbox, service_of
 from support import installed_service
-from support.bundle_files import copied, flipped
+from support.bundles import copied, flipped
 from support.history_database import remember
 from support.unprivileged import as_nobody
 

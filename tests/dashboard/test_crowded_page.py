@@ -8,7 +8,7 @@ import pytest
 from support.browser import Dashboard, Speaker, information, missing, told
 from support.estimates import GTZAN
 from support.mqtt_broker import Broker
-from support.page_measurements import longest, resident
+from support.page import longest, resident
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
 

@@ -9,8 +9,7 @@ import pytest
 from headnod.outputs.palette import colour
 from support.browser import PATIENCE, Dashboard, Speaker, information, missing, place_for, song, told
 from support.estimates import GTZAN
-from support.page import card, expect, expect_shares, expect_text
-from support.page_measurements import answers, contrast, evening, luminance
+from support.page import answers, card, contrast, evening, expect, expect_shares, expect_text, luminance
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
 

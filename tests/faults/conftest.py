@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support import short_window_bundle
+from support import bundles
 from support.listener_process import Listening
 from support.pulseaudio import NAME, VirtualMicrophone
 from support.sound_loss import LOUD, tone
@@ -66,7 +66,7 @@ def start(tmp_path):
     with ExitStack() as stack:
 
         def start(environment, *, model=None, every=0.2):
-            model = model or short_window_bundle.write(tmp_path / "model")
+            model = model or bundles.write_short(tmp_path / "model")
             listening = Listening(
                 *("--audio", "mic", "--device", NAME, "--model", str(model), "--every", str(every)),
                 environment=environment,

@@ -11,7 +11,7 @@ from golden.make import noise
 from headnod.features.windows import FrameCache, Window
 from headnod.pipeline.level import dbfs
 from headnod_train.tagger.tag_scores import FRONT_END, loudness
-from support.front_ends import TAGGER
+from support.bundles import TAGGER
 from support.signals import music, scaled
 
 ALIKE = 1e-3

@@ -19,7 +19,7 @@ from headnod.inference.golden import (
 )
 from headnod.inference.manifest import GOLDEN, HASHED, Standardisation
 from headnod.inference.model import GenreModel
-from support.bundle_files import copied, flipped, replaced
+from support.bundles import copied, flipped, replaced
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from headnod.errors import ManifestError
 from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest
 from headnod.inference.manifest import CARD, GOLDEN, HASHED, MANIFEST, MODEL, Manifest
 from headnod.testing import fixed_manifest
-from support.bundle_files import edited, flipped, replaced
+from support.bundles import edited, flipped, replaced
 
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Manifest))
 

@@ -14,7 +14,7 @@ from headnod.inference.manifest import MODEL, Standardisation
 from headnod.inference.model import GenreModel, quantise
 from headnod.inference.prediction import softmax
 from headnod.testing import SMALL_FRONT_END, fixed_manifest
-from support.bundle_files import copied, flipped, replaced
+from support.bundles import copied, flipped, replaced
 from support.signals import music, scaled
 
 RAMP = np.arange(80, dtype=np.float32).reshape(10, 8)

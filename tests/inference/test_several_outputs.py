@@ -22,8 +22,7 @@ from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
 from headnod.resources import models
 from headnod.testing import SMALL_FRONT_END, fixed_manifest
-from support.bundle_files import edited, replaced
-from support.front_ends import SMALL_POWER
+from support.bundles import SMALL_POWER, edited, replaced
 from support.multi_output_bundle import EMBEDDING, ENERGY, LABELS, SIZES, TAGS, manifest_of_several, network, write
 from support.signals import music
 

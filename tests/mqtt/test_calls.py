@@ -3,8 +3,7 @@
 import threading
 
 from benchmarks.calls import CallCounter
-from support.mqtt_estimates import online
-from support.mqtt_publisher import said, until
+from support.mqtt_publisher import online, said, until
 
 
 def test_an_estimate_and_its_state_take_at_most_80_calls_in_8_files_to_the_broker_and_back(heard, started, tmp_path):

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.mqtt_broker import Broker, Heard
-from support.mqtt_estimates import PATIENCE, all_of
-from support.mqtt_publisher import publisher, said, until
+from support.mqtt_publisher import PATIENCE, all_of, publisher, said, until
 
 
 @pytest.mark.long

@@ -14,8 +14,7 @@ from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker, Heard
 from support.mqtt_connection import PATIENCE, Told, connected
 from support.mqtt_connection import until as until_link
-from support.mqtt_estimates import decoded
-from support.mqtt_publisher import TOPICS, Ahead, info, publisher, said, sequences, until, without_repeats
+from support.mqtt_publisher import TOPICS, Ahead, decoded, info, publisher, said, sequences, until, without_repeats
 
 REASON = "quota of this house"
 ENTITIES = len(discovery(info(), TOPICS, form="component"))

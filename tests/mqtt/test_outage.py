@@ -9,8 +9,19 @@ import pytest
 from headnod.mqtt.connection import WINDOW
 from headnod.pipeline.estimate import State
 from support.mqtt_broker import Broker, Heard
-from support.mqtt_estimates import PATIENCE, Arrived, all_of, decoded
-from support.mqtt_publisher import Ahead, condition, publisher, said, saves, sequences, until
+from support.mqtt_publisher import (
+    PATIENCE,
+    Ahead,
+    Arrived,
+    all_of,
+    condition,
+    decoded,
+    publisher,
+    said,
+    saves,
+    sequences,
+    until,
+)
 from support.tcp_proxy import Proxy
 
 

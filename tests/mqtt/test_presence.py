@@ -7,11 +7,13 @@ import msgspec
 from headnod.pipeline.estimate import State
 from support.command_line import PROMPT
 from support.mqtt_broker import Broker, Heard
-from support.mqtt_estimates import PATIENCE, decoded, online
 from support.mqtt_publisher import (
+    PATIENCE,
     TOPICS,
     condition,
+    decoded,
     info,
+    online,
     publisher,
     said,
     sequences,

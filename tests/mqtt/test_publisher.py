@@ -6,12 +6,14 @@ import time
 
 from headnod.pipeline.estimate import SILENCE
 from support.mqtt_broker import Broker, Heard
-from support.mqtt_estimates import PATIENCE, decoded, online
 from support.mqtt_publisher import (
     BEGAN,
     EVERY,
+    PATIENCE,
     TOPICS,
     Ahead,
+    decoded,
+    online,
     publisher,
     said,
     saves,

@@ -8,8 +8,7 @@ import pytest
 from support.mqtt_broker import Heard
 from support.mqtt_connection import connected
 from support.mqtt_connection import until as until_link
-from support.mqtt_estimates import PATIENCE, online
-from support.mqtt_publisher import said, until
+from support.mqtt_publisher import PATIENCE, online, said, until
 
 ESTIMATES = 10
 

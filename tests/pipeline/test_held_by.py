@@ -11,7 +11,7 @@ from headnod.inference.prediction import Prediction
 from headnod.pipeline.estimate import HeldBy, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.testing import FixedModel, ManualClock
-from support.front_ends import TAGGER
+from support.bundles import TAGGER
 from support.signals import music, noise, scaled
 
 JAZZ, METAL, SPEECH = (0.8, 0.15, 0.05), (0.15, 0.8, 0.05), (0.1, 0.1, 0.8)

@@ -6,7 +6,7 @@ import soxr
 
 from headnod.features.frontend import FrontEnd
 from headnod.pipeline.noise import SteadyNoiseDetector
-from support.front_ends import TAGGER
+from support.bundles import TAGGER
 from support.signals import RATE, music, noise, scaled, sine
 
 FRONT_END = FrontEnd()

@@ -15,7 +15,7 @@ from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Energy, Ma
 from headnod.inference.model import GenreModel
 from headnod.testing import fixed_manifest
 from support import tflite_writer
-from support.front_ends import SMALL_POWER
+from support.bundles import SMALL_POWER
 
 LABELS = ("jazz", "metal")
 TAGS = ("mellow", "loud", "guitar", "Hip-Hop", "80s", "female vocalists", "sad")

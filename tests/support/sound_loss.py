@@ -7,8 +7,8 @@ from pathlib import Path
 import soundfile
 
 from support import signals
+from support.bundles import WINDOW
 from support.listener_process import STARTING, is_estimate, is_waiting
-from support.short_window_bundle import WINDOW
 
 LOST, RETURN = 2.25, 5.0
 FOUND = WINDOW + RETURN

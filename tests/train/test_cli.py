@@ -13,7 +13,7 @@ from headnod.cli.parser import Parser
 from headnod.features.frontend import FrontEnd
 from headnod_train import cli
 from headnod_train.__main__ import command_parser, main
-from support.tone_archive import write_tones
+from support.tones import write_tones
 
 
 @pytest.fixture

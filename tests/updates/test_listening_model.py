@@ -8,7 +8,7 @@ import pytest
 
 from headnod.config import Config, ModelSection
 from headnod.updates.manager import ModelManager
-from support.bundle_files import copied, edited
+from support.bundles import copied, edited
 
 SWITCHES = 40
 

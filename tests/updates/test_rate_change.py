@@ -14,7 +14,7 @@ from headnod.inference.golden import load_checked
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.testing import FixedModel, ManualClock
-from support.front_ends import TAGGER
+from support.bundles import TAGGER
 from support.signals import RATE, music, song
 
 OLD, NEW = 22_050, 16_000

@@ -11,7 +11,7 @@ from headnod.config import Config, ModelSection
 from headnod.pipeline.listener import ListenerSettings
 from headnod.runtime import Runtime
 from headnod.updates.state import ShadowRequest
-from support.front_ends import TAGGER
+from support.bundles import TAGGER
 from support.signals import music
 from support.signed_bundles import good, public, write
 

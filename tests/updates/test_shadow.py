@@ -14,8 +14,8 @@ from headnod.testing import SMALL_FRONT_END, FixedModel
 from headnod.updates.shadow import Shadow, ShadowRunner, agreement_text
 from headnod.updates.state import Agreement, ShadowRequest
 from headnod.updates.store import Store
+from support.bundles import TAGGER
 from support.estimates import estimate
-from support.front_ends import TAGGER
 from support.signals import song
 
 WINDOW = np.zeros(SMALL_FRONT_END.window_samples, np.float32)

@@ -12,7 +12,7 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.baselines.mfcc_summary import FRONT_END, summaries, track_summaries, window_summaries
 from headnod_train.dataset.archive import Archive
-from support.tone_archive import GENRES, write_tones
+from support.tones import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
 from headnod_train.baselines import classical

@@ -7,7 +7,7 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import ArchiveError, read_archive, window_features, window_starts
-from support.tone_archive import GENRES, tone, tone_arrays, write_tones
+from support.tones import GENRES, tone, tone_arrays, write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
 

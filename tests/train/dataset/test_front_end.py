@@ -12,8 +12,8 @@ from headnod.features.frontend import FrontEnd
 from headnod.resources import find_model
 from headnod_train.__main__ import main
 from headnod_train.dataset.archive import ArchiveError, read_archive, window_features
+from support.bundles import TAGGER
 from support.dataset_import import TUNES, imported
-from support.front_ends import TAGGER
 from support.multi_output_bundle import write
 
 

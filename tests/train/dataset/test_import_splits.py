@@ -9,7 +9,7 @@ from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.importing import remarks
 from headnod_train.dataset.tracks import Collection
 from support.dataset_import import TUNES, imported, refused
-from support.tone_archive import tone_arrays
+from support.tones import tone_arrays
 
 from .conftest import RATE, tune
 

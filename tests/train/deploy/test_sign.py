@@ -15,7 +15,7 @@ from headnod_train.deploy.signing import opened, sign
 from headnod_train.deploy.signing_key import generate
 from support import signed_bundles
 from support.signed_bundles import KEY, STRANGER, good, public
-from support.tone_archive import GENRES, write_tones
+from support.tones import GENRES, write_tones
 
 NOON = 1_800_000_000
 

@@ -8,8 +8,7 @@ from headnod.inference.prediction import softmax
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.calibrate import REFUSED, calibrate, fit, fit_certainty, fit_temperature
 from headnod_train.evaluation.predictions import Predictions
-from support.tone_archive import write_tones
-from support.tone_models import FRONT_END, Nearest
+from support.tones import FRONT_END, Nearest, write_tones
 
 QUIET = Console(quiet=True)
 

@@ -10,8 +10,7 @@ from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.comparison import float_beside
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.evaluation.results import EvaluationError
-from support.tone_archive import write_tones
-from support.tone_models import FRONT_END, Nearest
+from support.tones import FRONT_END, Nearest, write_tones
 
 QUIET = Console(quiet=True)
 

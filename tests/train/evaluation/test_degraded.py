@@ -16,8 +16,7 @@ from headnod_train.evaluation.conditions import CONDITIONS, SEED, AcousticCondit
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.evaluation.predictions import predict
 from support.signals import noise
-from support.tone_archive import write_tones
-from support.tone_models import FRONT_END, Nearest
+from support.tones import FRONT_END, Nearest, write_tones
 
 QUIET = Console(quiet=True)
 BANDS = Bands(FRONT_END)

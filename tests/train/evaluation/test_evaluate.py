@@ -22,7 +22,7 @@ from headnod_train.evaluation.result_tables import LEAKY, LEARNED, warning
 from headnod_train.evaluation.results import EvaluationError, load, save
 from headnod_train.evaluation.sound_sets import estimates
 from support.signals import RATE, music
-from support.tone_archive import GENRES, write_tones
+from support.tones import GENRES, write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
 QUIET = Console(quiet=True)

@@ -5,8 +5,7 @@ import pytest
 
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.genre_changes import _order, _wavering, song_changes
-from support.tone_archive import tone_arrays
-from support.tone_models import FRONT_END, Nearest
+from support.tones import FRONT_END, Nearest, tone_arrays
 
 
 @pytest.fixture(scope="module")

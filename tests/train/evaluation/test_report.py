@@ -16,8 +16,7 @@ from headnod_train.evaluation.results import load
 from headnod_train.report import write_report
 from headnod_train.report.evaluation_page import page
 from support.browser import chromium, missing
-from support.tone_archive import write_tones
-from support.tone_models import FRONT_END, Nearest
+from support.tones import FRONT_END, Nearest, write_tones
 
 QUIET = Console(quiet=True)
 VOID = {"meta"}

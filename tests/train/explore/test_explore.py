@@ -15,7 +15,7 @@ from headnod_train.__main__ import main
 from headnod_train.baselines.mfcc_summary import FRONT_END, track_summaries
 from headnod_train.cli.command_options import plain_console
 from headnod_train.dataset.archive import read_archive
-from support.tone_archive import GENRES, write_tones
+from support.tones import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/setup train")
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")

@@ -19,8 +19,7 @@ from headnod_train.packaging.model_card import write_card
 from headnod_train.packaging.pack import PackError, pack
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe
-from support.tone_archive import tone_arrays, write_tones
-from support.training_run import FRONT_END, SINGLE, write_run
+from support.tones import FRONT_END, SINGLE, tone_arrays, write_run, write_tones
 
 QUIET = Console(quiet=True)
 TONES = DatasetInfo("tones", "Made by a formula: nobody's.")

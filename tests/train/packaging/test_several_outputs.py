@@ -21,8 +21,7 @@ from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.conversion import converted
 from headnod_train.training.run_folder import Quantised, Recipe, TrainingSettings, draft, runnable
-from support.tone_archive import GENRES, write_tones
-from support.training_run import FRONT_END
+from support.tones import FRONT_END, GENRES, write_tones
 
 NAMES = ("mellow", "loud", "guitar", "Hip-Hop", "sad", "happy", "House")
 TAGS = Tags(NAMES, (0.5,) * len(NAMES), (-0.25,) * len(NAMES))

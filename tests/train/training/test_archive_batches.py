@@ -8,7 +8,7 @@ from headnod_train.dataset.archive import read_archive
 from headnod_train.training.archive_batches import ArchiveBatches, TrainingBatch, WindowSource, mixup_batch
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.soft_labels import labelled, not_music
-from support.tone_archive import write_tones
+from support.tones import write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)
 SPREAD = np.zeros(20, np.float32), np.full(20, 30, np.float32)

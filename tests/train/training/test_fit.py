@@ -12,7 +12,7 @@ from headnod_train.dataset.archive import ArchiveError, read_archive
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.run_folder import RunError, TrainingSettings
-from support.tone_archive import tone_arrays, write_tones
+from support.tones import tone_arrays, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.training.fit import fit

@@ -8,7 +8,7 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.run_folder import Quantised, RunError, TrainingSettings
-from support.tone_archive import write_tones
+from support.tones import write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.training.fit import fit
