@@ -151,6 +151,21 @@ def test_the_front_end_imports_numpy_only(name, below):
             },
         ),
         ("headnod.pipeline.level", {"headnod.features.frontend"}),
+        (
+            "headnod.pipeline.listener",
+            {
+                "headnod.audio.blocks",
+                "headnod.clock",
+                "headnod.features.frontend",
+                "headnod.features.windows",
+                # The interface of a model, and no model.
+                "headnod.inference.prediction",
+                "headnod.pipeline.estimate",
+                "headnod.pipeline.level",
+                "headnod.pipeline.noise",
+                "headnod.pipeline.smoothing",
+            },
+        ),
         ("headnod.pipeline.smoothing", {"headnod.inference.prediction"}),
         ("headnod.address", set()),
         ("headnod.config.sections", {"headnod.address"}),
