@@ -95,7 +95,7 @@ def test_what_is_not_trusted_is_refused_in_one_line(headnod, tmp_path, state, ve
 
 def test_without_a_key_only_a_person_who_says_so_installs_anything(headnod, bundle, tmp_path):
     (tmp_path / "plain.bundle").write_bytes(sent(key=None, serial=0))
-    assert "model.keys names who is trusted" in fault(headnod("install", bundle, "--unsigned"), 78)
+    assert "model.keys is set, so a signature is needed" in fault(headnod("install", bundle, "--unsigned"), 78)
     (tmp_path / "headnod.toml").write_text("")
     assert "model.keys: is empty" in fault(headnod("install", bundle), 78)
     assert headnod("install", tmp_path / "plain.bundle", "--unsigned").returncode == 0
