@@ -137,7 +137,7 @@ def test_a_folder_or_file_that_this_user_may_not_write_is_refused_unless_a_servi
     assert unread == f"history.path: {path}: permission denied"
 
 
-@pytest.mark.parametrize("content", [b"root:x:0:0:root:/root:/bin/bash\n", b"SQLit\n", bytes(4097)])
+@pytest.mark.parametrize("content", [b"root:x:0:0:root:/root:/bin/bash\n", b"SQLit\n", bytes(4097), b"x" * 4096])
 def test_a_listener_leaves_a_file_that_is_not_a_history_alone(tmp_path, content):
     path = tmp_path / "passwd"
     path.write_bytes(content)

@@ -62,6 +62,7 @@ _TABLES = {
 }
 
 _MAGIC = b"SQLite format 3\0"
+_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 
 
 class HistoryFile:
@@ -171,11 +172,18 @@ def _check_kind(path: Path, file: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         message = f"{path}: is not a regular file (set another history.path)"
         raise ForeignDatabaseError(message)
-    start = os.pread(file, len(_MAGIC), 0)
-    # A history with a damaged header still has whole pages; any other file must not be moved aside as damaged.
-    if start != _MAGIC[: len(start)] and status.st_size % PAGE:
+    start = os.pread(file, PAGE, 0)
+    if not start.startswith(_MAGIC[: len(start)]) and _is_foreign(path, start, status.st_size):
         message = f"{path}: is not an SQLite database (set another history.path)"
         raise ForeignDatabaseError(message)
+
+
+def _is_foreign(path: Path, start: bytes, size: int) -> bool:
+    """Whether a file without SQLite's header is something else than a damaged history, which may be moved aside."""
+    if path.suffix in _SUFFIXES:
+        return False
+    # Pages of SQLite hold zeros, text does not.
+    return bool(size % PAGE) or b"\0" not in start
 
 
 @contextmanager
