@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from headnod.outputs.history.database import PAGE
 from support.command_line import PATIENCE, PROMPT
 from support.listener_process import STARTING, is_estimate
 
@@ -89,7 +90,7 @@ def test_s3_a_disk_that_cannot_be_written(mount, remembering):
 
 def test_s4_a_history_that_is_damaged(remembering, tmp_path):
     path = tmp_path / "history.sqlite"
-    path.write_bytes(random.Random(0).randbytes(20_000))
+    path.write_bytes(random.Random(0).randbytes(5 * PAGE))
     daemon = remembering(path)
     tells_ten(daemon)
     assert "history begins anew" in daemon.log()
