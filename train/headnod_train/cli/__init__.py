@@ -24,12 +24,14 @@ from headnod_train.cli import (
     simulate_command,
     student_command,
     tag_command,
+    teach_command,
 )
 
 
 def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Teach the parser every command, in the order that a model is made."""
     for command in (
+        teach_command,
         import_command,
         explore_command,
         baselines_command,

@@ -1,0 +1,113 @@
+"""`headnod-train teach`: new genres for the shipped network from a folder of music, in one command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from headnod_train.cli.arguments import amount
+from headnod_train.cli.command_options import add_key, add_passphrase_file, plain_console, say
+
+_EXAMPLES = """\
+examples:
+  headnod-train teach ~/Music/by-genre --name mine
+  headnod-train teach ~/Music --labels tags --name mine --rename "Hip-Hop=Rap"
+  headnod models install models/mine-1.0.0.bundle     (on the listener)
+"""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "teach",
+        help="make a model for your own genres from a few songs of each",
+        description="Fit the last layer of a shipped model to a folder of music, measure it on music it was not "
+        "fitted to, and write a bundle, signed if there is a key. Ten songs of each genre are a good start.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("music", type=Path, metavar="MUSIC", help="folder of music")
+    parser.add_argument("--name", required=True, help="name of the model")
+    parser.add_argument("--version", metavar="X.Y.Z", help="version of the model (1.0.0, then 2.0.0 and so on)")
+    parser.add_argument(
+        "--labels",
+        choices=("folders", "tags"),
+        default="folders",
+        help="genres are folders, with folders of artists in them, or the genre and artist tags of the files (folders)",
+    )
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="rename a genre; the same new name joins two (repeatable)",
+    )
+    parser.add_argument("--base", default="genre", metavar="BUNDLE", help="model to start from (default %(default)s)")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of bundles (default %(default)s)"
+    )
+    parser.add_argument("--licence", default="", metavar="TEXT", help="licence of the music, for the card")
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="how much of each file is used, after its intro (default 60)",
+    )
+    parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes (all cores)")
+    parser.add_argument("--replace", action="store_true", help="a bundle of that name and version may be replaced")
+    add_key(parser)
+    add_passphrase_file(parser)
+    parser.set_defaults(run=run, kept="no bundle was written", key=None)
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Teach, show figures, and name the bundle."""
+    import os  # noqa: PLC0415
+
+    from headnod.resources import find_model  # noqa: PLC0415
+    from headnod_train.deploy.passphrase import passphrase_from  # noqa: PLC0415
+    from headnod_train.deploy.signing import sign  # noqa: PLC0415
+    from headnod_train.deploy.signing_key import load  # noqa: PLC0415
+    from headnod_train.teaching.teach import next_version, teach  # noqa: PLC0415
+    from headnod_train.teaching.teaching_report import remarks, tables  # noqa: PLC0415
+
+    usual = Path.home() / ".config" / "headnod" / "signing.key"
+    place = options.key or (usual if usual.exists() else None)
+    key = None if place is None else load(place, lambda: passphrase_from(options.passphrase_file))
+    folder, figures = teach(
+        options.music,
+        options.models,
+        name=options.name,
+        version=options.version or next_version(options.models, options.name),
+        base=find_model(options.base),
+        labels=options.labels,
+        renames=options.rename,
+        licence=options.licence,
+        seconds=options.seconds,
+        jobs=options.jobs or len(os.sched_getaffinity(0)),
+        replace=options.replace,
+        console=console,
+    )
+    for table in tables(figures):
+        plain_console().print(table)
+    for remark in remarks(figures):
+        console.print(remark, soft_wrap=True)
+    if key is not None:
+        signed = sign(folder, key)
+        say(f"{signed.path}: {signed.manifest.id}, {len(signed.content)} bytes, signed")
+        return
+    say(str(folder))
+    console.print(
+        f"not signed: make a key once with 'headnod-train keygen', then 'headnod-train sign {folder}'", soft_wrap=True
+    )
+
+
+def _seconds(text: str) -> float:
+    return amount(text, 3.0, 3600.0, "seconds")
+
+
+def _jobs(text: str) -> int:
+    return int(amount(text, 1, 1024, "processes"))

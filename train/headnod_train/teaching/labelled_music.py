@@ -1,0 +1,271 @@
+"""Labelled music: its files, labels and artists, and the network's features of its windows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from headnod.audio.audio_file import audio_file
+from headnod.errors import AudioError, MissingExtraError
+from headnod.escaping import printable
+from headnod.extras import how_to_install
+from headnod.features.frontend import Audio
+from headnod.features.windows import FrameCache, Window, windows
+from headnod.inference.interpreter import interpreter
+from headnod.inference.manifest import Manifest
+from headnod.inference.model import quantise
+from headnod.pipeline.level import dbfs
+from headnod.pipeline.listener import ListenerSettings
+from headnod.pipeline.noise import SteadyNoiseDetector
+from headnod_train.dataset.folder_layouts import find_tracks
+from headnod_train.dataset.label_names import labelled
+from headnod_train.dataset.tracks import Collection, Skipped, Track, find_files, mark_excerpts, path_text, unique
+from headnod_train.teaching.last_layer import TeachError
+
+LEAST_TRACKS = 3
+"""Tracks that a label needs: cross-validation leaves some out, and one is not enough to learn from."""
+_INTRO = 15.0
+"""Seconds at the beginning of a file that are left out where it is long enough."""
+_MOST_NAMED = 5
+_SIDES = 2
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of the windows of all tracks."""
+
+    values: NDArray[np.float32]
+    """The inputs of the last layer, (windows, features)."""
+
+    labels: NDArray[np.intp]
+    """Index of the label of each window, (windows,)."""
+
+    tracks: NDArray[np.intp]
+    """Index of the track of each window, (windows,)."""
+
+    groups: NDArray[np.intp]
+    """Windows of one artist, or of one track where the artist is unknown, share a number, (windows,)."""
+
+
+def find_music(source: Path, labels: Literal["folders", "tags"], renames: Sequence[str] = ()) -> Collection:
+    """Labelled tracks below a folder.
+
+    Args:
+        source: A folder of music.
+        labels: `folders`: each folder in `source` is a label, folders below it are artists. `tags`: label and
+            artist are the genre and artist tags of each file.
+        renames: `old=new` for labels.
+
+    Raises:
+        CollectionError: There is no music, or a label cannot be used.
+        TeachError: There are fewer than two labels, or one has too few tracks.
+        MissingExtraError: mutagen is not installed.
+    """
+    found = _tagged(source) if labels == "tags" else find_tracks([source], "folders", None)  # type: ignore[arg-type]  # of archives only
+    collection = labelled(found, renames)
+    tracks = tuple(mark_excerpts(list(_with_artists(collection.tracks))))
+    counts = Counter(track.genre for track in tracks)
+    if len(counts) < _SIDES:
+        message = f"{source}: has one label, '{next(iter(counts))}' (a model needs two or more to tell apart)"
+        raise TeachError(message)
+    _refuse_few(str(source), counts)
+    return replace(collection, tracks=tracks)
+
+
+def refuse_few_left(source: Path, tracks: Sequence[Track], all_labels: Sequence[str]) -> None:
+    """Check again after unreadable files were left out.
+
+    Raises:
+        TeachError: A label has too few tracks left.
+    """
+    counts = Counter(dict.fromkeys(all_labels, 0))
+    counts.update(track.genre for track in tracks)
+    _refuse_few(str(source), counts)
+
+
+def _refuse_few(source: str, counts: Counter[str]) -> None:
+    few = [f"'{printable(label)}' has {count}" for label, count in sorted(counts.items()) if count < LEAST_TRACKS]
+    if few:
+        named = ", ".join(few[:_MOST_NAMED]) + (f" and {len(few) - _MOST_NAMED} more" if len(few) > _MOST_NAMED else "")
+        message = f"{source}: {named} usable tracks; a label needs {LEAST_TRACKS} or more, and ten are much better"
+        raise TeachError(message)
+
+
+def groups_of(tracks: Sequence[Track]) -> tuple[list[int], list[str]]:
+    """A group for each track: no group is on both sides of a split. And labels whose tracks are grouped singly.
+
+    Tracks of one artist are a group. Where all tracks of a label are of one artist, or of none that
+    is known, each track is a group, because otherwise that label could not be left out in parts.
+    """
+    keys = [track.artist.casefold() or f"\0{track.excerpt_of or track.name}" for track in tracks]
+    of_label: dict[str, set[str]] = defaultdict(set)
+    for track, key in zip(tracks, keys, strict=True):
+        of_label[track.genre].add(key)
+    single = {label for label, found in of_label.items() if len(found) < _SIDES}
+    for place, track in enumerate(tracks):
+        if track.genre in single:
+            keys[place] = f"\0{track.name}"
+    ungrouped = single | {track.genre for track in tracks if not track.artist}
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return [numbers[key] for key in keys], sorted(ungrouped)
+
+
+def _tagged(source: Path) -> Collection:
+    found, tracks, untagged = find_files(source), [], []
+    for path in found.music:
+        genre, artist, album = _tags(path)
+        if genre:
+            name = path_text(path.relative_to(source))
+            tracks.append(Track(name, genre, path, artist, album))
+        else:
+            untagged.append(Skipped(printable(str(path)), "has no genre tag"))
+    if not tracks:
+        what = f"none of its {len(untagged)} files has a genre tag" if untagged else "holds no music"
+        message = f"{source}: {what} (put files into a folder for each label and use --labels folders)"
+        raise TeachError(message)
+    return unique(tracks, skipped=[*found.skipped, *untagged])
+
+
+def _with_artists(tracks: Sequence[Track]) -> Iterator[Track]:
+    """Tracks without an artist get that of the file's tags, if mutagen is installed."""
+    for track in tracks:
+        try:
+            artist = track.artist or _tags(track.path)[1]
+        except MissingExtraError:
+            artist = ""
+        yield replace(track, artist=artist)
+
+
+def _tags(path: Path) -> tuple[str, str, str]:
+    """Genre, artist and album of a file; empty where it does not say."""
+    try:
+        import mutagen  # noqa: PLC0415 - only where tags are read
+    except ImportError as error:
+        message = f"--labels tags needs mutagen: {how_to_install('train')} ({error})"
+        raise MissingExtraError(message) from error
+    try:
+        tags: Any = mutagen.File(path, easy=True)
+    except (mutagen.MutagenError, OSError):
+        return "", "", ""
+    values = [(tags.get(name) or [""])[0] if tags is not None else "" for name in ("genre", "artist", "album")]
+    genre, artist, album = (unicodedata.normalize("NFC", str(value)).strip() for value in values)
+    return genre, artist, album
+
+
+def extract_features(
+    tracks: Sequence[Track], network: bytes, manifest: Manifest, *, seconds: float, jobs: int, console: Console
+) -> dict[int, NDArray[np.float32]]:
+    """Features of each track, in worker processes.
+
+    Args:
+        tracks: The files.
+        network: From `LastLayer.with_features`.
+        manifest: Of the network's bundle.
+        seconds: How much of the each file to use.
+        jobs: Worker processes.
+        console: Where progress and skipped files are shown.
+
+    Returns:
+        Features by index of the track, (windows, features) each; without the files that gave none.
+    """
+    from joblib import Parallel, delayed  # noqa: PLC0415
+
+    found: dict[int, NDArray[np.float32]] = {}
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("listening", total=len(tracks))
+        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
+            delayed(_extract_one)(place, track.path, network, manifest, seconds, os.getpid())
+            for place, track in enumerate(tracks)
+        )
+        for place, result in results:
+            progress.advance(task)
+            if isinstance(result, str):
+                console.print(printable(f"skipped {tracks[place].path}: {result}"), soft_wrap=True)
+            else:
+                found[place] = result
+    return dict(sorted(found.items()))
+
+
+def _extract_one(
+    place: int, path: Path, network: bytes, manifest: Manifest, seconds: float, parent: int
+) -> tuple[int, NDArray[np.float32] | str]:
+    if os.getpid() != parent:
+        # Ctrl-C reaches the whole process group; only the parent reports it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        audio = excerpt(path, manifest.front_end.sample_rate, seconds)
+    except AudioError as error:
+        return place, str(error).removeprefix(f"{path}: ")
+    values = features_of(audio, network, manifest)
+    if values is None:
+        return place, "holds no window of music (it is too short, silent or steady noise)"
+    return place, values
+
+
+def excerpt(path: Path, rate: int, seconds: float) -> Audio:
+    """Part of a file, (samples,): it begins after the intro, or as late as the length of the file allows.
+
+    The middle would be as good, but costs the decoding of half the file.
+
+    Raises:
+        AudioError: The file cannot be read.
+    """
+    intro, wanted = round(_INTRO * rate), round(seconds * rate)
+    blocks, size = [], 0
+    with audio_file(path, rate) as decoded:
+        for block in decoded:
+            blocks.append(block)
+            size += block.size
+            if size >= intro + wanted:
+                break
+    if not size:
+        return np.zeros(0, np.float32)
+    start = max(min(intro, size - wanted), 0)
+    return np.concatenate(blocks)[start : start + wanted]
+
+
+def features_of(audio: Audio, network: bytes, manifest: Manifest) -> NDArray[np.float32] | None:
+    """Features of the windows that a listener would classify, (windows, features); None if there are none."""
+    front_end, settings = manifest.front_end, ListenerSettings()
+    cache, steady = FrameCache(front_end), SteadyNoiseDetector(front_end)
+    every = round(settings.every * front_end.sample_rate)
+    rows = []
+    for window in windows([audio], front_end.window_samples, every, grid=front_end.hop):
+        assert isinstance(window, Window)  # noqa: S101 - a file has no gaps
+        mel = cache.mel(window)
+        if dbfs(window.samples) >= settings.silence and not steady.detect(mel):
+            rows.append(run_network(front_end.features(mel), network, manifest))
+    return np.stack(rows) if rows else None
+
+
+def run_network(features: NDArray[np.float32], network: bytes, manifest: Manifest) -> NDArray[np.float32]:
+    """The outputs of a file from `LastLayer.with_features` for one window, (features,)."""
+    runtime = _runtime(network)
+    (taken,) = runtime.get_input_details()
+    spread = manifest.standardisation
+    standard = np.asarray((features - np.array(spread.mean)) / np.array(spread.deviation), np.float32)
+    scale, zero = taken["quantization"]
+    runtime.set_tensor(taken["index"], quantise(standard, scale, zero)[None])
+    runtime.invoke()
+    parts = []
+    for output in runtime.get_output_details():
+        scale, zero = output["quantization"]
+        parts.append((runtime.get_tensor(output["index"]).ravel().astype(np.float32) - zero) * np.float32(scale))
+    return np.concatenate(parts)
+
+
+@lru_cache(maxsize=1)
+def _runtime(network: bytes) -> Any:  # noqa: ANN401 - the runtimes share no type
+    return interpreter(network)

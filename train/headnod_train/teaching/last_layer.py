@@ -1,0 +1,247 @@
+"""Replaces the last layer of an int8 TFLite file; all other operators and weights stay identical to the bit.
+
+The file is edited as a flatbuffer, so no float weights and no TensorFlow are needed. The new layer
+reads the embedding and, where the shipped head has a hidden layer, that too: then rows of the shipped
+head (such as "not music") can be kept exactly, with a weight of zero for the embedding.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import Builder
+from numpy.typing import NDArray
+
+from headnod.errors import HeadnodError
+from headnod.inference.manifest import MODEL, Manifest
+
+_ALIGNMENT = 16
+"""Bytes; the TFLite schema demands it of every buffer, and Python's flatbuffers ignores that."""
+_LEVELS = 255
+_WEIGHT_LIMIT = 127
+
+
+class TeachError(HeadnodError, ValueError):
+    """A network or a collection cannot be used to teach new genres."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer in real numbers."""
+
+    kernel: NDArray[np.float64]
+    """(outputs, features)."""
+
+    bias: NDArray[np.float64]
+    """(outputs,)."""
+
+    def logits(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Outputs for features of shape (n, features), (n, outputs)."""
+        return np.asarray(features @ self.kernel.T + self.bias)
+
+    def rows(self, kept: Sequence[int]) -> Layer:
+        """The same layer with some of its outputs."""
+        return Layer(self.kernel[list(kept)], self.bias[list(kept)])
+
+
+class LastLayer:
+    """The last layer of a file, its inputs, and the means to replace it."""
+
+    def __init__(self, content: bytes, manifest: Manifest) -> None:
+        """Find the layer.
+
+        Args:
+            content: The TFLite file of a bundle.
+            manifest: Its manifest.
+
+        Raises:
+            TeachError: The network has no embedding, or ends with another kind of layer.
+        """
+        roles = [output.role for output in manifest.tensors]
+        if "embedding" not in roles:
+            message = f"{manifest.id}: has no embedding, so it cannot be taught (choose another --base, such as genre)"
+            raise TeachError(message)
+        self._content, self._manifest = content, manifest
+        self._model = model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+        self._graph = graph = model.subgraphs[0]
+        self._embedding = self._before_reshape(graph.outputs[roles.index("embedding")])
+        self._answers = self._before_reshape(graph.outputs[roles.index("answers")])
+        self._operator = self._producer(self._answers)
+        kinds = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED}
+        if self._operator is None or _code(model, self._operator) not in kinds:
+            raise self._unsuitable("does not end with a linear layer")
+        self._inputs = [self._embedding]
+        if self._operator.inputs[0] != self._embedding:
+            self._inputs.append(int(self._operator.inputs[0]))
+        quantisations = {self._quantisation(tensor) for tensor in self._inputs}
+        if len(quantisations) > 1:
+            raise self._unsuitable("has a hidden layer that is quantised otherwise than its embedding")
+        ((self._scale, self._zero),) = quantisations
+
+    @property
+    def shipped(self) -> Layer:
+        """The layer of the file, over all features: the embedding has weights of zero where there is a hidden layer."""
+        weights, biases = (self._graph.tensors[place] for place in self._operator.inputs[1:3])
+        kernel = self._stored(weights, np.int8) * np.array(weights.quantization.scale)[:, None]
+        bias = self._stored(biases, np.int32)[:, 0] * np.array(biases.quantization.scale)
+        if len(self._inputs) > 1:
+            kernel = np.concatenate([np.zeros((len(kernel), self._size(self._embedding))), kernel], axis=1)
+        return Layer(kernel, bias)
+
+    def with_features(self) -> bytes:
+        """The file with outputs for the layer's inputs only: the embedding, then the hidden layer if there is one."""
+        model = copy.deepcopy(self._model)
+        model.subgraphs[0].outputs = np.array(self._inputs, np.int32)
+        model.signatureDefs = []
+        return _packed(model)
+
+    def replaced(self, layer: Layer, kept: Sequence[tuple[int, int]], logits: NDArray[np.floating]) -> bytes:
+        """The file with another last layer.
+
+        Args:
+            layer: The new layer, over all features.
+            kept: Pairs of an output of the new layer and the output of the shipped one whose stored weights it takes.
+            logits: Outputs of the new layer for sounds, (n, outputs): they set the range of its int8 output.
+        """
+        model = copy.deepcopy(self._model)
+        graph = model.subgraphs[0]
+        weights, biases = (copy.deepcopy(graph.tensors[int(place)]) for place in self._operator.inputs[1:3])
+        scales = np.maximum(np.abs(layer.kernel).max(axis=1), 1e-9) / _WEIGHT_LIMIT
+        stored = np.rint(layer.kernel / scales[:, None])
+        old_scales, old = np.array(weights.quantization.scale), self._stored(weights, np.int8)
+        constants = np.rint(layer.bias / (scales * self._scale))
+        old_constants = self._stored(biases, np.int32)[:, 0]
+        for new, shipped in kept:
+            scales[new], constants[new] = old_scales[shipped], old_constants[shipped]
+            stored[new] = 0
+            stored[new, -old.shape[1] :] = old[shipped]
+        count = len(scales)
+        shape = [count, *weights.shape[1:-1], stored.shape[1]]
+        _set(model, weights, shape, stored.astype(np.int8), scales)
+        _set(model, biases, [count], constants.astype(np.int32), scales * self._scale)
+        operator = next(each for each in graph.operators if self._answers in each.outputs)
+        operator.inputs = np.array([self._joined(model), len(graph.tensors), len(graph.tensors) + 1], np.int32)
+        graph.tensors += [weights, biases]
+        self._resize_output(model, count, logits)
+        return _packed(model)
+
+    def _joined(self, model: Any) -> int:  # noqa: ANN401 - generated classes have no types
+        """The tensor of all features, concatenated by a new operator where there are two parts."""
+        graph = model.subgraphs[0]
+        if len(self._inputs) == 1:
+            return self._inputs[0]
+        joined = copy.deepcopy(graph.tensors[self._inputs[0]])
+        joined.name, joined.shape = b"features", np.array([1, 1, 1, sum(map(self._size, self._inputs))], np.int32)
+        joined.shapeSignature, joined.buffer = None, len(model.buffers)
+        model.buffers.append(schema.BufferT())
+        graph.tensors.append(joined)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = _code_index(model, schema.BuiltinOperator.CONCATENATION)
+        operator.inputs = np.array(self._inputs, np.int32)
+        operator.outputs = np.array([len(graph.tensors) - 1], np.int32)
+        operator.builtinOptionsType = schema.BuiltinOptions.ConcatenationOptions
+        operator.builtinOptions = schema.ConcatenationOptionsT(axis=3)
+        place = next(place for place, each in enumerate(graph.operators) if self._answers in each.outputs)
+        graph.operators.insert(place, operator)
+        return len(graph.tensors) - 1
+
+    def _resize_output(self, model: Any, count: int, logits: NDArray[np.floating]) -> None:  # noqa: ANN401
+        graph = model.subgraphs[0]
+        output = graph.outputs[[each.role for each in self._manifest.tensors].index("answers")]
+        scale, zero = self._quantisation(self._answers)
+        low = min(float(logits.min()), (-128 - zero) * scale)
+        high = max(float(logits.max()), (127 - zero) * scale)
+        scale = (high - low) / _LEVELS
+        for place in {self._answers, int(output)}:
+            tensor = graph.tensors[place]
+            tensor.shape = np.array([*tensor.shape[:-1], count], np.int32)
+            tensor.shapeSignature = None
+            tensor.quantization = schema.QuantizationParametersT(
+                scale=np.array([scale], np.float32), zeroPoint=np.array([round(-128 - low / scale)], np.int64)
+            )
+        reshape = next((each for each in graph.operators if output in each.outputs and output != self._answers), None)
+        if reshape is not None:
+            shape = copy.deepcopy(graph.tensors[reshape.inputs[1]])
+            _set(model, shape, [2], np.array([1, count], np.int32), None)
+            reshape.inputs = np.array([reshape.inputs[0], len(graph.tensors)], np.int32)
+            graph.tensors.append(shape)
+            if reshape.builtinOptions is not None:
+                reshape.builtinOptions.newShape = np.array([1, count], np.int32)
+
+    def _producer(self, tensor: int) -> Any:  # noqa: ANN401
+        return next((each for each in self._graph.operators if tensor in each.outputs), None)
+
+    def _before_reshape(self, tensor: int) -> int:
+        operator = self._producer(tensor)
+        reshape = operator is not None and _code(self._model, operator) == schema.BuiltinOperator.RESHAPE
+        return int(operator.inputs[0]) if reshape else int(tensor)
+
+    def _quantisation(self, tensor: int) -> tuple[float, int]:
+        found = self._graph.tensors[tensor]
+        if found.type != schema.TensorType.INT8:
+            raise self._unsuitable("is not an int8 network")
+        return float(found.quantization.scale[0]), int(found.quantization.zeroPoint[0])
+
+    def _size(self, tensor: int) -> int:
+        return int(self._graph.tensors[tensor].shape[-1])
+
+    def _stored(self, tensor: Any, kind: type[np.generic]) -> NDArray[Any]:  # noqa: ANN401
+        """Numbers of a constant tensor, (outputs, inputs)."""
+        data = np.frombuffer(bytes(self._model.buffers[tensor.buffer].data), kind)
+        return data.reshape(int(tensor.shape[0]), -1)
+
+    def _unsuitable(self, reason: str) -> TeachError:
+        return TeachError(f"{self._manifest.id}/{MODEL}: {reason}, so it cannot be taught (choose another --base)")
+
+
+class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # generated, without types
+    """A buffer whose data starts at a multiple of 16 bytes."""
+
+    def Pack(self, builder: Builder) -> int:  # noqa: N802 - as generated
+        data = None
+        if self.data is not None:
+            raw = bytes(self.data)
+            builder.StartVector(1, len(raw), _ALIGNMENT)
+            builder.head -= len(raw)
+            builder.Bytes[builder.head : builder.head + len(raw)] = raw
+            data = builder.EndVector()
+        schema.BufferStart(builder)
+        if data is not None:
+            schema.BufferAddData(builder, data)
+        return int(schema.BufferEnd(builder))
+
+
+def _packed(model: Any) -> bytes:  # noqa: ANN401
+    model.buffers = [_AlignedBuffer(buffer.data) for buffer in model.buffers]
+    builder = Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _set(model: Any, tensor: Any, shape: Sequence[int], data: NDArray[Any], scales: NDArray[Any] | None) -> None:  # noqa: ANN401
+    """Give a constant tensor new numbers, in a buffer of its own."""
+    tensor.shape, tensor.shapeSignature = np.array(shape, np.int32), None
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(schema.BufferT(np.frombuffer(data.tobytes(), np.uint8)))
+    if scales is not None:
+        tensor.quantization = schema.QuantizationParametersT(
+            scale=scales.astype(np.float32), zeroPoint=np.zeros(len(scales), np.int64)
+        )
+
+
+def _code(model: Any, operator: Any) -> int:  # noqa: ANN401
+    code = model.operatorCodes[operator.opcodeIndex]
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def _code_index(model: Any, wanted: int) -> int:  # noqa: ANN401
+    for place, code in enumerate(model.operatorCodes):
+        if max(int(code.builtinCode), int(code.deprecatedBuiltinCode)) == wanted:
+            return place
+    model.operatorCodes.append(schema.OperatorCodeT(deprecatedBuiltinCode=wanted, builtinCode=wanted, version=2))
+    return len(model.operatorCodes) - 1

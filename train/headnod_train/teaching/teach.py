@@ -1,0 +1,251 @@
+"""From a folder of music to a bundle: features, a new last layer, its calibration and its figures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from headnod.escaping import printable
+from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest
+from headnod.inference.golden import write_golden
+from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Calibration, Manifest, Rejection, Training
+from headnod.inference.model import GenreModel
+from headnod.inference.prediction import softmax
+from headnod.updates.probation import entropy
+from headnod_train.dataset.tracks import Track
+from headnod_train.deploy.health_bounds import bounds
+from headnod_train.distillation.degradation import coloured_noise
+from headnod_train.evaluation.metrics import by_track, calibration_error, confusion, share_right, top_confidence
+from headnod_train.packaging.pack import free_folder, toolchain, write_files
+from headnod_train.packaging.synthetic_sounds import golden_features
+from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_temperature
+from headnod_train.teaching.fitting import Fitted, common_shift, fit
+from headnod_train.teaching.labelled_music import (
+    Features,
+    extract_features,
+    find_music,
+    groups_of,
+    refuse_few_left,
+    run_network,
+)
+from headnod_train.teaching.last_layer import LastLayer, Layer, TeachError
+from headnod_train.teaching.teaching_report import Doubted, Figures, measured, write_card
+
+_NOISES = 40
+"""Synthetic noises that the "not music" output is held to, beside the music."""
+_MOST_DOUBTED = 5
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A whole last layer, calibrated."""
+
+    content: bytes
+    """The int8 file."""
+
+    stream: Calibration
+    single: Calibration
+    held_out: NDArray[np.float32]
+    """Logits of all outputs from layers that were fitted without the window's artist, (windows, labels + 1)."""
+
+
+def teach(
+    source: Path,
+    models: Path,
+    *,
+    name: str,
+    version: str,
+    base: Path,
+    labels: Literal["folders", "tags"] = "folders",
+    renames: Sequence[str] = (),
+    licence: str = "",
+    seconds: float,
+    jobs: int,
+    replace: bool = False,
+    console: Console,
+) -> tuple[Path, Figures]:
+    """Write a bundle that names the labels of a folder of music.
+
+    Args:
+        source: The music.
+        models: The folder of bundles.
+        name: Of the model.
+        version: Three numbers.
+        base: Bundle whose network is used up to its last layer.
+        labels: Where labels are: names of folders, or genre tags.
+        renames: `old=new` for labels.
+        licence: Of the music.
+        seconds: How much of each file to use.
+        jobs: Worker processes.
+        replace: A bundle of that name and version may be replaced.
+        console: Where progress and skipped files are shown.
+
+    Returns:
+        The bundle's folder and its figures.
+
+    Raises:
+        CollectionError: There is no music, or a label cannot be used.
+        TeachError: There are too few labels or tracks, or the base cannot be taught.
+        PackError: The name or version is wrong or taken.
+        ManifestError: The base bundle is damaged.
+    """
+    folder = free_folder(models, name, version, replace=replace)
+    shipped = read_manifest(base)
+    last = LastLayer(read_checked(base, MODEL, shipped), shipped)
+    if not shipped.rejection.not_music:
+        message = f"{shipped.id}: has no output for sound that is not music (choose another --base)"
+        raise TeachError(message)
+    collection = find_music(source, labels, renames)
+    for text in (*collection.notes, *(f"skipped {each.name}: {each.reason}" for each in collection.skipped)):
+        console.print(printable(text), soft_wrap=True)
+    names = tuple(sorted({track.genre for track in collection.tracks}))
+    network = last.with_features()
+    found = extract_features(collection.tracks, network, shipped, seconds=seconds, jobs=jobs, console=console)
+    tracks = [collection.tracks[place] for place in found]
+    refuse_few_left(source, tracks, names)
+    music, ungrouped = _assembled(tracks, list(found.values()), names)
+    fitted = fit(music, len(names), jobs=jobs)
+    finished = _finish(last, shipped, fitted, music, _noises(shipped, network))
+    figures = _figures(finished, music, tracks, names, ungrouped)
+    recipe: dict[str, str | int | float | bool] = {
+        "base": shipped.id, "base_sha256": shipped.sha256[MODEL], "inverse_strength": fitted.inverse_strength,
+        "seconds": seconds, "tracks": len(tracks), "windows": len(music.labels), "labels_from": labels,
+    }  # fmt: skip
+    outputs = [
+        msgspec.structs.replace(output, shape=(1, len(names) + 1)) if output.role == "answers" else output
+        for output in shipped.tensors
+    ]
+    manifest = msgspec.structs.replace(
+        shipped,
+        name=name,
+        version=version,
+        serial=0,
+        supersedes=0,
+        labels=names,
+        output=msgspec.structs.replace(shipped.output, shape=(1, len(names) + 1)),
+        outputs=tuple(outputs),
+        temperature=finished.stream.temperature,
+        rejection=Rejection(finished.stream.threshold, True),
+        single=finished.single,
+        health=bounds(_entropies(finished, music)),
+        training=Training(
+            f"last layer: {len(tracks)} tracks of {len(names)} labels. {shipped.id}: {shipped.training.data}",
+            f"{licence or 'The licence of the music was not stated.'} {shipped.id}: {shipped.training.licence}",
+            recipe,
+        ),
+        measured=measured(figures, len(finished.content)),
+        toolchain=toolchain({package: version_of(package) for package in ("numpy", "scikit-learn")}),
+    )
+    model = GenreModel(manifest, finished.content)
+    files = {
+        MODEL: finished.content,
+        GOLDEN: write_golden(model, golden_features(manifest.front_end)),
+        CARD: write_card(manifest, figures).encode(),
+    }
+    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    files[MANIFEST] = manifest_bytes(msgspec.structs.replace(manifest, sha256=hashes))
+    write_files(folder, files)
+    return folder, figures
+
+
+def next_version(models: Path, name: str) -> str:
+    """A version for a model: 1.0.0, or one more than the greatest first number in a folder of bundles."""
+    found = (path.name.removeprefix(f"{name}-").partition(".")[0] for path in models.glob(f"{name}-*.*.*"))
+    return f"{max((int(each) for each in found if each.isdecimal()), default=0) + 1}.0.0"
+
+
+def _assembled(
+    tracks: Sequence[Track], values: Sequence[NDArray[np.float32]], names: Sequence[str]
+) -> tuple[Features, list[str]]:
+    groups, ungrouped = groups_of(tracks)
+    counts = [len(each) for each in values]
+    labels = [names.index(track.genre) for track in tracks]
+    parts = (labels, range(len(tracks)), groups)
+    return Features(np.concatenate(values), *(np.repeat(np.array(part, np.intp), counts) for part in parts)), ungrouped
+
+
+def _noises(manifest: Manifest, network: bytes) -> NDArray[np.float32]:
+    """Features of synthetic noise of several colours, (n, features)."""
+    front_end, rng = manifest.front_end, np.random.default_rng(1)
+    sounds = [coloured_noise(front_end.window_samples, slope, rng) for slope in np.linspace(0.0, 9.0, _NOISES)]
+    return np.stack([run_network(front_end.mfcc(sound), network, manifest) for sound in sounds])
+
+
+def _finish(
+    last: LastLayer, shipped: Manifest, fitted: Fitted, music: Features, noises: NDArray[np.float32]
+) -> _Finished:
+    """Join the fitted rows with the shipped "not music" row, calibrate and quantise.
+
+    The labels' logits are scaled so that their best temperature is the shipped one, and all of them get one
+    linear function of the features, which changes no ratio between labels: it makes their sum weigh against
+    the shipped "not music" row what the shipped genres weigh against it.
+    """
+    old, temperature = last.shipped, shipped.temperature
+    genres, no_music = len(shipped.labels), old.rows([len(shipped.labels)])
+    scale = temperature / fit_temperature([_only_labels(fitted.held_out, music)])
+    kernel, bias = fitted.layer.kernel * scale, fitted.layer.bias * scale
+    sounds = np.concatenate([music.values, noises]).astype(np.float64)
+    shipped_sum = _log_sum(old.rows(range(genres)).logits(sounds) / temperature)
+    weights, offset = common_shift(
+        sounds, temperature * (shipped_sum - _log_sum(Layer(kernel, bias).logits(sounds) / temperature))
+    )
+    layer = Layer(np.concatenate([kernel + weights, no_music.kernel]), np.append(bias + offset, no_music.bias))
+    shift = music.values @ weights + offset
+    held_out = np.column_stack([fitted.held_out * scale + shift[:, None], no_music.logits(music.values)])
+    stream, single = fit_calibration([WindowLogits(held_out.astype(np.float32), music.labels, music.tracks)])
+    content = last.replaced(layer, [(len(kernel), genres)], layer.logits(sounds))
+    return _Finished(content, stream, single, held_out.astype(np.float32))
+
+
+def _only_labels(logits: NDArray[np.float64], music: Features) -> WindowLogits:
+    """The same with a "not music" output that is never the answer."""
+    never = np.full((len(logits), 1), -1e3)
+    return WindowLogits(np.concatenate([logits, never], axis=1).astype(np.float32), music.labels, music.tracks)
+
+
+def _log_sum(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    highest = logits.max(axis=1)
+    return np.asarray(highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1)))
+
+
+def _figures(
+    finished: _Finished, music: Features, tracks: Sequence[Track], names: tuple[str, ...], ungrouped: Sequence[str]
+) -> Figures:
+    scores = softmax(finished.held_out / finished.single.temperature)[:, :-1]
+    # The listener's answer may also be "not music"; which label is likeliest is asked here.
+    whole = by_track(scores, music.tracks)
+    first = np.unique(music.tracks, return_index=True)[1]
+    labels, groups = music.labels[first], music.groups[first]
+    likelihood = np.exp(whole - whole.max(axis=1, keepdims=True))
+    likelihood /= likelihood.sum(axis=1, keepdims=True)
+    own = likelihood[np.arange(len(labels)), labels]
+    doubted = [
+        Doubted(tracks[place].path, names[labels[place]], names[int(whole[place].argmax())], float(own[place]))
+        for place in np.argsort(own, kind="stable")[:_MOST_DOUBTED]
+    ]
+    return Figures(
+        names,
+        share_right(scores.argmax(axis=1) == music.labels, music.groups),
+        share_right(whole.argmax(axis=1) == labels, groups),
+        calibration_error(scores, music.labels),
+        float((top_confidence(scores) < finished.single.threshold).mean()),
+        confusion(labels, whole.argmax(axis=1), len(names)),
+        tuple(doubted),
+        tuple(ungrouped),
+    )
+
+
+def _entropies(finished: _Finished, music: Features) -> list[float]:
+    """Mean entropy of each track's answers, as a probation measures it."""
+    scores = softmax(finished.held_out / finished.stream.temperature)
+    spread = np.array([entropy(tuple(map(float, row))) for row in scores])
+    return [float(spread[music.tracks == track].mean()) for track in np.unique(music.tracks)]

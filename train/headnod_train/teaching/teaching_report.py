@@ -1,0 +1,168 @@
+"""Figures of a taught model: tables for the terminal, fields for the manifest, and the card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from headnod.inference.manifest import Manifest
+from headnod_train.evaluation.metrics import Share
+
+HOW = "Each track was left out, with all tracks of its artist, from the fit and from every choice made for it."
+_FEW = 5
+
+
+@dataclass(frozen=True)
+class Doubted:
+    """A track whose held-out answer fits its label least."""
+
+    path: Path
+    label: str
+    answer: str
+    probability: float
+    """Of its label, over the whole track (0-1)."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Measured on tracks that the layer was not fitted to; artists are left out whole."""
+
+    labels: tuple[str, ...]
+    windows: Share
+    tracks: Share
+    calibration_error: float
+    unnamed: float
+    """Share of windows below the threshold, or taken for something that is not music."""
+    confusion: NDArray[np.intp]
+    """Tracks by label (rows) and answer (columns)."""
+    doubted: tuple[Doubted, ...]
+    """Wrong or least certain tracks, the worst first."""
+    ungrouped: tuple[str, ...]
+    """Labels with tracks that were left out one at a time, because their artists are unknown or one and the same."""
+
+
+def tables(figures: Figures) -> Iterator[Table]:
+    """What a person should see after teaching."""
+    right = Table("on music it was not fitted to", "right", "95 % interval", "of")
+    for name, share in (("windows of 3 s", figures.windows), ("whole tracks", figures.tracks)):
+        right.add_row(name, f"{share.accuracy:.0%}", interval(share), f"{share.count:,}")
+    yield right
+    confused = Table("tracks of", *(_short(label) for label in figures.labels), title="recognised as")
+    for label, row in zip(figures.labels, figures.confusion, strict=True):
+        cells = [
+            f"[{count}]" if label == other else str(count or "·")
+            for other, count in zip(figures.labels, row, strict=True)
+        ]
+        confused.add_row(label, *cells)
+    yield confused
+    doubted = Table("label", "recognised as", "its label", title="listen to these: least like their label")
+    doubted.add_column("file", overflow="fold")
+    for each in figures.doubted:
+        doubted.add_row(each.label, each.answer, f"{each.probability:.0%}", str(each.path))
+    yield doubted
+
+
+def remarks(figures: Figures) -> Iterator[str]:
+    """What limits the figures, a line each."""
+    if set(figures.ungrouped) == set(figures.labels):
+        yield "no label has two artists that are known, so tracks were left out one at a time: figures may be too high"
+    elif figures.ungrouped:
+        yield (
+            f"artists are unknown, or there is only one, in {', '.join(figures.ungrouped)}: those tracks were left out "
+            "one at a time, and their figures may be too high"
+        )
+    small = [
+        f"'{label}' ({row.sum()})"
+        for label, row in zip(figures.labels, figures.confusion, strict=True)
+        if row.sum() < 2 * _FEW
+    ]
+    if small:
+        yield f"fewer than ten tracks: {', '.join(small[:_FEW])}; more of them help most"
+
+
+def measured(figures: Figures, size: int) -> dict[str, Any]:
+    """The figures as the manifest holds them."""
+    return {
+        "windows": msgspec.to_builtins(figures.windows),
+        "tracks": msgspec.to_builtins(figures.tracks),
+        "calibration_error": round(figures.calibration_error, 4),
+        "unnamed": round(figures.unnamed, 4),
+        "confusion": figures.confusion.tolist(),
+        "without_artists": list(figures.ungrouped),
+        "how": HOW,
+        "bytes": size,
+    }
+
+
+def write_card(manifest: Manifest, figures: Figures) -> str:
+    """The card as Markdown."""
+    recipe = manifest.training.recipe
+    labels = ", ".join(map(_plain, figures.labels))
+    rows = "\n".join(
+        f"| {name} | {share.accuracy:.1%} | {interval(share)} | {share.count:,} |"
+        for name, share in (("windows of 3 s", figures.windows), ("tracks", figures.tracks))
+    )
+    confused = "\n".join(
+        f"| {_plain(label)} | {row[place]} of {row.sum()} | {_most(figures.labels, row, place)} |"
+        for place, (label, row) in enumerate(zip(figures.labels, figures.confusion, strict=True))
+    )
+    limits = "\n".join(f"- {remark}" for remark in map(_plain, remarks(figures)))
+    return f"""# {manifest.id}
+
+Names one of {len(figures.labels)} labels for 3 s of music: {labels}; or that it is not music.
+
+The last layer was fitted to {recipe["tracks"]} tracks ({recipe["windows"]} windows). All layers before it, the tags
+and the embedding are those of {recipe["base"]}, unchanged. Logits are divided by {manifest.temperature:g} before
+softmax, and a label is named from a smoothed score of {manifest.rejection.threshold:g} on.
+
+Licences: {_plain(manifest.training.licence)}
+
+## Accuracy
+
+{HOW} Intervals are bootstraps over artists. The figures are of clean files: expect less in rooms.
+
+| | right | 95 % interval | of |
+| --- | --- | --- | --- |
+{rows}
+
+Calibration error: {figures.calibration_error:.3f}. Not named: {figures.unnamed:.1%} of windows.
+
+| label | tracks right | most often taken for |
+| --- | --- | --- |
+{confused}
+
+## Limits
+
+- All music is called one of {len(figures.labels)} labels, or nothing.
+{limits}
+
+Made by `headnod-train teach` with {", ".join(f"{name} {version}" for name, version in manifest.toolchain.items())}.
+"""
+
+
+def interval(share: Share) -> str:
+    """Such as `61% to 79%`."""
+    return f"{share.ci95[0]:.0%} to {share.ci95[1]:.0%}"
+
+
+def _most(labels: tuple[str, ...], row: NDArray[np.intp], place: int) -> str:
+    wrong = row.copy()
+    wrong[place] = 0
+    return f"{_plain(labels[int(wrong.argmax())])} ({wrong.max()})" if wrong.any() else "nothing"
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 10 else f"{label[:9]}…"  # noqa: PLR2004 - columns of a table
+
+
+def _plain(text: str) -> str:
+    """Text as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", text)
