@@ -149,7 +149,7 @@ def test_int8_answers_as_float_does(real_weights):
     x = compressed(10.0 ** (log_mel / 10), float(parameters["offset"]), level=-6.0)
     network = standardise(equalise(parameters, x), x)
     exact = evaluated(network, x)["tags"]
-    content = converted(corrected(network, x), x, outputs=("tags",))
+    content = converted(corrected(network, x, x), x, outputs=("tags",))
     assert len(content) < 400_000
     found = run_file(content, x, ("tags",))["tags"]
     assert (found.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.96

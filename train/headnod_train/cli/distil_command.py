@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -39,8 +40,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="folder of bundles")
     parser.add_argument("--version", required=True, metavar="A.B.C", help="of the bundle")
     parser.add_argument(
-        "--steps", type=positive, default=2_500, metavar="N", help="of 32 windows (default %(default)s)"
-    )
+        "--steps", type=positive, default=1_500, metavar="N",
+        help="of 48 windows (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--replace", action="store_true", help="replace a bundle of this version")
     parser.set_defaults(run=run, kept="what was reached is kept, and the same command goes on with it")
 
@@ -51,12 +53,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.distillation.yamnet import read_classes  # noqa: PLC0415
     from headnod_train.pretrained import run as steps  # noqa: PLC0415
     from headnod_train.pretrained.augmentation import Augmentation  # noqa: PLC0415
-    from headnod_train.pretrained.batches import Distillation  # noqa: PLC0415
     from headnod_train.pretrained.head import choose_strength, fit_head, read_tags  # noqa: PLC0415
     from headnod_train.tagger.wheel import find_wheel, read_weights  # noqa: PLC0415
     from headnod_train.training.run_folder import locked  # noqa: PLC0415
 
-    folder, settings, band_step = options.folder, Distillation(steps=options.steps), 1
+    folder, band_step = options.folder, 1
+    settings = replace(steps.SETTINGS, steps=options.steps)
     with locked(folder):
         windows, held_out = read_windows(options.windows), read_windows(options.held_out)
         tags, genres, artists = read_tags(options.tags, options.data)
@@ -69,7 +71,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
         )  # fmt: skip
         trained = steps.train(
             folder, begun, windows,
-            settings=settings, augmentation=Augmentation(), band_step=band_step, console=console,
+            settings=settings, augmentation=Augmentation(),
+            band_step=band_step, console=console,
         )  # fmt: skip
         bundle = steps.finish(
             folder, trained, begun, windows, held_out, options.models, options.version,

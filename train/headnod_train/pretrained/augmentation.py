@@ -1,7 +1,8 @@
 """Input of the network: mel power at a fixed level, and what is done to it while training.
 
 Equalisation and noise are added here anew for every step, in mel power; rooms, loudspeakers and codecs are in the
-prepared windows already.
+prepared windows already. A share of windows gets another room instead, simulated in mel power, because prepared
+windows are few and every one would always be in the same room.
 """
 
 from __future__ import annotations
@@ -11,15 +12,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod_train.acoustics.bands import Bands, apply_all
+from headnod_train.acoustics.loudspeakers import Transducer
+from headnod_train.acoustics.reverberation import Reverberation
+from headnod_train.distillation.recordings import Kind
+from headnod_train.distillation.window_sets import GENRE, WindowSet
+
 LEVEL = -6.0
 """Mean mel power of every window, in decibels: the answer does not depend on volume."""
 
 _LEAST = 1e-12
+_BANDS = Bands(GENRE)
+_ROOM = (
+    # From dry to the far end of a hard living room: early over late energy (C50) of 0 to 15 dB.
+    Reverberation(decay=(0.2, 1.2), direct=(-14.0, 4.0)),
+    Transducer(low=(40.0, 200.0), high=(5000.0, 14_000.0), order=(1, 4), height=2.0),
+)
+
+
+MUSIC: tuple[Kind, ...] = ("music", "gtzan")
+"""Kinds of windows whose genre and tags are learned."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Random changes of mel power; each window draws its own."""
+
+    rooms: float = 0.5
+    """Share of degraded windows that are clean ones in a simulated room; the rest were prepared."""
 
     tilt: float = 3.0
     """Standard deviation of bass and treble, in decibels at the ends of the spectrum."""
@@ -66,6 +86,52 @@ def augmented(
         power[noisy] += _noise(power[noisy], augmentation, rng)
     level = LEVEL + rng.uniform(-augmentation.level, augmentation.level, (rows, 1, 1)).astype(np.float32)
     return compressed(power, offset, level=level)
+
+
+@dataclass(frozen=True)
+class AugmentedWindows:
+    """Input of the whole network: clean windows as they are, degraded ones augmented anew each time."""
+
+    windows: WindowSet
+    augmentation: Augmentation
+    offset: float
+    """Of the input; see `headnod_train.pretrained.pruning`."""
+
+    def chosen(
+        self, rows: NDArray[np.intp], degraded: NDArray[np.bool_], rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Input for some windows, (rows, 187, 96)."""
+        x = np.empty((rows.size, *self.windows.clean16.shape[1:]), np.float32)
+        x[~degraded] = network_input(self.windows.clean16[rows[~degraded]], self.offset)
+        changed = np.flatnonzero(degraded)
+        if changed.size:
+            x[changed] = self.augmented(rows[changed], rng)
+        return x
+
+    def augmented(self, rows: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Input for degraded windows, (rows, 187, 96)."""
+        log_mel = self.windows.degraded16[rows].astype(np.float32)
+        simulated = np.flatnonzero(rng.random(rows.size) < self.augmentation.rooms)
+        if simulated.size:
+            log_mel[simulated] = in_simulated_rooms(self.windows.clean16[rows[simulated]], rng)
+        return augmented(log_mel, self.offset, self.augmentation, rng)
+
+    def music(self, count: int) -> NDArray[np.float32]:
+        """Music spread evenly over the windows, clean and degraded alternating, without augmentation, (n, 187, 96)."""
+        rows = self.music_rows(count)
+        log_mel = self.windows.clean16[rows].astype(np.float32)
+        log_mel[1::2] = self.windows.degraded16[rows[1::2]]
+        return network_input(log_mel, self.offset)
+
+    def music_rows(self, count: int) -> NDArray[np.intp]:
+        """The windows that `music` shows."""
+        rows = np.flatnonzero(np.isin(self.windows.kind, MUSIC))
+        return rows[np.unique(np.linspace(0, rows.size - 1, count).astype(np.intp))]
+
+
+def in_simulated_rooms(log_mel: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Clean windows, each in a room and through a loudspeaker drawn at random, in decibels, (n, frames, bands)."""
+    return apply_all(_ROOM, np.asarray(log_mel, np.float32), _BANDS, rng)
 
 
 def compressed(power: NDArray[np.float32], offset: float, *, level: float | NDArray[np.float32]) -> NDArray[np.float32]:

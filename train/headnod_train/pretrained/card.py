@@ -15,6 +15,7 @@ def write_card(manifest: Manifest, size: int) -> str:
         size: Bytes of the int8 file.
     """
     measured, recipe, front_end = manifest.measured, manifest.training.recipe, manifest.front_end
+    moved = float(recipe["moved"])
     seconds = front_end.window_samples / front_end.sample_rate
     rows = "\n".join(_row(name, row) for name, row in measured["conditions"].items())
     settings = ", ".join(f"{name} {value}" for name, value in recipe.items())
@@ -36,10 +37,12 @@ def write_card(manifest: Manifest, size: int) -> str:
         (
             "It began as MSD_musicnn of the PyPI package musicnn 0.1.0 (Pons and Serra, 2019; ISC licence, in "
             "`manifest.json`), a tagger that was trained on the Million Song Dataset. Filters that compute a constant "
-            "were removed. The rest was trained to give, for sound through simulated loudspeakers, measured rooms, "
-            "microphones, codecs and noise, what two teachers say of the clean sound: the tagger itself, with a linear "
-            "head from its tags to genres that was fitted to the train side of GTZAN, and YAMNet (Google, Apache-2.0; "
-            f"not part of this bundle). The data: {manifest.training.data}."
+            "were removed. The layers above the first were then trained to give, for sound through simulated "
+            "loudspeakers, measured and simulated rooms, microphones, codecs and noise, what two teachers say of the "
+            "clean sound: the tagger itself, with a linear head from its tags to genres that was fitted to the train "
+            "side of GTZAN, and YAMNet (Google, Apache-2.0; not part of this bundle). "
+            f"The weights are {moved:g} parts of that network and {1.0 - moved:g} of the one before training. "
+            f"The data: {manifest.training.data}."
         ),
         (
             "The Million Song Dataset may hold recordings that are in GTZAN, so the tagger may have heard some of the "

@@ -57,6 +57,29 @@ def equalise(parameters: Parameters, windows: NDArray[np.float32], *, band_step:
     return p
 
 
+def separate(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int = 1) -> Parameters:
+    """An equal network in which the second of the middle layers has factors of its own.
+
+    The third adds what the second gives, so they share their factors after `equalise`, and some channels of the second
+    fill a thirtieth of its range. Here they fill it, and a scale undoes that where they are added.
+
+    Args:
+        parameters: Equalised.
+        windows: Input of the network that shows the ranges, (n, 187, 96).
+        band_step: As in `forward`.
+    """
+    p = {name: np.array(value, np.float64) for name, value in parameters.items()}
+    share = _floored(_ranges(p, windows, band_step=band_step)["mid2.sum"])
+    for name in ("mid2.scale", "mid2.shift", "carry.kernel", "carry.shift"):
+        p[name] /= share
+    p["keep.scale"] = p.get("keep.scale", np.ones_like(share)) * share
+    p["mid3.kernel"] *= share[:, None]
+    for kind in ("max", "mean"):
+        p[f"{kind}.mid2.scale"] = p.get(f"{kind}.mid2.scale", 1.0) * share
+        p.setdefault(f"{kind}.mid2.shift", np.zeros_like(share))
+    return p
+
+
 def standardise(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int = 1) -> Parameters:
     """An equal network whose maxima and means over time lie in -1..1, so that one int8 scale fits all of them."""
     p = {name: np.array(value, np.float64) for name, value in parameters.items()}
@@ -68,7 +91,8 @@ def standardise(parameters: Parameters, windows: NDArray[np.float32], *, band_st
             low, high = np.percentile(values, 0.3, axis=0), np.percentile(values, 99.7, axis=0)
             half = _floored((high - low) / 2.0)
             centre = (high + low) / 2.0
-            p[f"{kind}.{name}.scale"], p[f"{kind}.{name}.shift"] = 1.0 / half, -centre / half
+            p[f"{kind}.{name}.scale"] = p.get(f"{kind}.{name}.scale", 1.0) / half
+            p[f"{kind}.{name}.shift"] = (p.get(f"{kind}.{name}.shift", 0.0) - centre) / half
             centres.append(centre)
             halves.append(half)
     p["dense.bias"] = p["dense.bias"] + np.concatenate(centres) @ p["dense.kernel"]

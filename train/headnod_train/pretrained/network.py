@@ -55,19 +55,55 @@ def forward(
         activation: Is given every tensor between layers.
 
     Returns:
-        `tags`, logits of tags, (n, 50); `embedding`, the layer before, (n, 200); `summary`, maxima and means over
-        time, (n, 422); and once there is a head for them `answers`, logits of ten genres and of no music, (n, 11).
+        As `upper_layers`.
     """
-    x = activation("input", heard)
+    front = first_layer(parameters, heard, band_step=band_step, weight=weight, activation=activation)
+    return upper_layers(parameters, front, weight=weight, activation=activation)
+
+
+def first_layer(
+    parameters: Mapping[str, tf.Tensor],
+    x: tf.Tensor,
+    *,
+    band_step: int = 1,
+    weight: Tap = plainly,
+    activation: Tap = plainly,
+) -> tf.Tensor:
+    """Maxima over bands of the first layer, scaled, (n, 187, 1, 63); arguments as in `forward`.
+
+    This is 94 % of the multiply-adds.
+    """
+    x = activation("input", x)
     tops = [_timbre(parameters, x, place, weight, activation) for place in range(_TIMBRES)]
     tops += [_rhythm(parameters, x, place, band_step, weight, activation) for place in range(_TIMBRES, FRONT)]
     front = tf.concat(tops, axis=2)[:, :, None, :]
-    front = activation("front", _scaled(parameters, front, "front", weight))
+    return activation("front", _scaled(parameters, front, "front", weight))
+
+
+def upper_layers(
+    parameters: Mapping[str, tf.Tensor], front: tf.Tensor, *, weight: Tap = plainly, activation: Tap = plainly
+) -> dict[str, tf.Tensor]:
+    """What follows the first layer.
+
+    Args:
+        parameters: As `headnod_train.pretrained.pruning` names them, in float32.
+        front: Output of `first_layer`, (n, 187, 1, 63).
+        weight: Is given every kernel.
+        activation: Is given every tensor between layers.
+
+    Returns:
+        `tags`, logits of tags, (n, 50); `embedding`, the layer before, (n, 200); `summary`, maxima and means over
+        time, (n, 422); and once there is a head for them `answers`, logits of ten genres and of no music, (n, 11).
+    """
     first = _over_time(parameters, front, 1, weight, activation)
     carried = tf.nn.conv2d(first, weight("carry.kernel", parameters["carry.kernel"])[None, None], 1, "VALID")
     carried = activation("carry", carried + parameters["carry.shift"])
     second = activation("mid2.sum", _over_time(parameters, first, 2, weight, activation) + carried)
-    third = activation("mid3.sum", _over_time(parameters, second, 3, weight, activation) + second)
+    kept = second
+    if "keep.scale" in parameters:
+        kernel = weight("keep.scale", parameters["keep.scale"])[None, None, :, None]
+        kept = activation("keep", tf.nn.depthwise_conv2d(second, kernel, (1, 1, 1, 1), "VALID"))
+    third = activation("mid3.sum", _over_time(parameters, second, 3, weight, activation) + kept)
     maps = {"front": front, "mid1": first, "mid2": second, "mid3": third}
     pooled = [_pooled(parameters, name, each, "max", weight, activation) for name, each in maps.items()]
     pooled += [_pooled(parameters, name, each, "mean", weight, activation) for name, each in maps.items()]

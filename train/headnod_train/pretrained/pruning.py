@@ -29,6 +29,7 @@ front.scale, .shift    (63,)       of the maxima over bands
 mid1.. mid3.kernel     (7, c, n)   over time; the second and third add what they were given
 mid1.. mid3.bias, .cap, .scale, .shift  (n,)
 carry.kernel, .shift   (20, 64)    what the first of these adds to the second
+keep.scale             (64,)       of what the second adds to the third; absent where it is 1
 dense.kernel, .bias    (422, 200)  from maxima, then means, over time of all channels to the embedding
 dense.cap              (200,)
 tags.kernel, .bias     (200, 50)   to logits of tags

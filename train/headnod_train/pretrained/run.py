@@ -2,8 +2,9 @@
 
 start.npz        the pruned tagger, equalised and standardised, with a head
 targets.npz      the teachers' answers to the windows
-state.npz        what an interrupted training goes on from
-trained.npz      the network after training
+first_layer/     its outputs, while the layers above it are trained by themselves
+training/        what an interrupted training goes on from
+trained.npz      the network after it, mixed with the start and equalised anew
 model.tflite     the int8 file
 float.tflite     the same in float32, to compare with
 """
@@ -22,21 +23,35 @@ from rich.console import Console
 from headnod_train.distillation.targets import read_targets, save_targets, teach
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.answers import answer_targets, fit_answers
-from headnod_train.pretrained.augmentation import Augmentation, network_input
-from headnod_train.pretrained.batches import Distillation, Targets
+from headnod_train.pretrained.augmentation import Augmentation, AugmentedWindows, network_input
+from headnod_train.pretrained.batches import Batches, Distillation, Targets
 from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_energy, fit_tags
-from headnod_train.pretrained.equalisation import equalise, standardise
+from headnod_train.pretrained.equalisation import equalise, separate, standardise
 from headnod_train.pretrained.head import Head
 from headnod_train.pretrained.network import multiply_adds
 from headnod_train.pretrained.pretrained_bundle import Fitted, draft, figures, health_of, write_bundle
 from headnod_train.pretrained.pruning import Parameters, prune
 from headnod_train.pretrained.quantisation import converted, corrected, evaluated, run_file
+from headnod_train.pretrained.stored import stored_outputs
 from headnod_train.pretrained.training import Watch, distil
 from headnod_train.tagger.wheel import Weights
 
 _SHOWN, _CORRECTING, _TAGGED = 400, 1000, 1500
 _AT_ONCE = 2048
+SETTINGS = Distillation()
+"""Settings of the training."""
+
+_MOVED = 0.8
+"""How far the weights move from the start towards the end of the training.
+
+Windows are few, and a mean of both networks is nearly as good in rooms as the trained one and as good on clean music as
+the start (Wortsman and others, 2022).
+"""
+
 _HEAD_STEPS = 4000
+_TOLD = ("steps", "batch", "rate", "clean", "clean_weight", "tags", "embedding", "average", "seed")
+"""Settings that the card names."""
+_LEAST_SPREAD = 0.05
 _YAMNET = (0.1, 0.2)
 """Weights of YAMNet: with 1.0 the head that starts from the tagger's embedding loses five points on labelled clips."""
 
@@ -83,7 +98,7 @@ def begin(
     start = folder / "start.npz"
     if not start.is_file():
         console.print("equalising and fitting the head")
-        shown = _music(windows, _SHOWN, offset)
+        shown = AugmentedWindows(windows, Augmentation(), offset).music(_SHOWN)
         network = standardise(equalise(tagger, shown, band_step=band_step), shown, band_step=band_step)
         embedding = _embeddings(network, windows.clean16, offset, band_step)
         taught = fit_answers(embedding[useful], answers[useful], steps=_HEAD_STEPS, seed=1)
@@ -106,14 +121,35 @@ def train(
     console: Console,
     watch: Watch | None = None,
 ) -> Parameters:
-    """Distil, unless the folder has a trained network."""
+    """Train the layers above the first, unless the folder has the trained network.
+
+    Args:
+        folder: Of the run.
+        begun: From `begin`.
+        windows: To learn from.
+        settings: Of the training.
+        augmentation: Random changes of degraded windows.
+        band_step: As in `forward`.
+        console: Shows progress.
+        watch: Measures the averaged network now and then.
+    """
+    inputs = AugmentedWindows(windows, augmentation, float(begun.parameters["offset"]))
     path = folder / "trained.npz"
     if not path.is_file():
+        stored = stored_outputs(
+            folder / "first_layer", begun.parameters, inputs, seed=settings.seed, band_step=band_step, console=console
+        )
+        # Rare channels are worth no more than others.
+        spread = begun.targets.embedding.std(axis=0) + _LEAST_SPREAD
+        console.print("training the layers above the first")
         trained = distil(
-            begun.parameters, windows, begun.targets, folder,
-            settings=settings, augmentation=augmentation, band_step=band_step, console=console, watch=watch,
+            begun.parameters, Batches(windows, begun.targets, settings, stored), spread, folder / "training",
+            settings=settings, console=console, watch=watch,
         )  # fmt: skip
-        _save(path, {**trained, **_refitted(trained, begun, windows, band_step)})
+        mixed = {name: value + _MOVED * (trained[name] - value) for name, value in begun.parameters.items()}
+        # Ranges have moved, and rounding is to come.
+        shown = inputs.music(_SHOWN)
+        _save(path, standardise(separate(mixed, shown, band_step=band_step), shown, band_step=band_step))
     with np.load(path) as held:
         return {name: held[name] for name in held.files}
 
@@ -152,9 +188,11 @@ def finish(
         console: Shows progress.
     """
     offset = float(trained["offset"])
-    shown, correcting = _music(windows, _SHOWN, offset), _music(windows, _CORRECTING, offset)
+    inputs = AugmentedWindows(windows, Augmentation(), offset)
+    # Clean windows alone: degraded ones have wider ranges, and their coarser steps cost more than limits do.
+    shown = inputs.music(2 * _SHOWN)[::2]
     console.print("converting to int8")
-    network = corrected(trained, correcting, band_step=band_step)
+    network = corrected(trained, inputs.music(_CORRECTING), shown, band_step=band_step)
     content = converted(network, shown, band_step=band_step)
     (folder / "model.tflite").write_bytes(content)
     (folder / "float.tflite").write_bytes(converted(trained, shown, band_step=band_step, form="float32"))
@@ -168,8 +206,8 @@ def finish(
         for name, log_mel in (("clean", held_out.clean16), ("through rooms and devices", held_out.degraded16))
     }
     stream, single = fit_calibration(list(heard.values()))
-    rows = _rows(windows, _TAGGED)
-    logits = run_file(content, _music(windows, _TAGGED, offset), ("tags",))["tags"]
+    rows = inputs.music_rows(_TAGGED)
+    logits = run_file(content, inputs.music(_TAGGED), ("tags",))["tags"]
     fitted = Fitted(stream, single, fit_tags(logits, begun.targets.tags[rows]), fit_energy(logits))
     exact = evaluated(trained, network_input(held_out.clean16, offset), band_step=band_step)["answers"]
     measured = {
@@ -177,43 +215,16 @@ def finish(
         "on": f"{len(held_out):,} windows of {len(np.unique(held_out.track))} clips of the valid side of GTZAN",
         "multiply_adds": multiply_adds(trained, band_step=band_step),
     }
-    recipe = {name: value for name, value in asdict(settings).items() if not isinstance(value, dict)}
+    recipe = {name: value for name, value in asdict(settings).items() if name in _TOLD}
     return write_bundle(
         models, version, draft(labels, offset, fitted, content, notice), content,
         measured=measured, health=health_of(heard["clean"], stream.temperature),
-        recipe={**recipe, "band_step": band_step, "windows": len(windows)}, replace=replace,
+        recipe={**recipe, "moved": _MOVED, "band_step": band_step, "windows": len(windows)}, replace=replace,
     )  # fmt: skip
-
-
-def _refitted(trained: Parameters, begun: Begun, windows: WindowSet, band_step: int) -> Parameters:
-    """The head anew, on the trained embedding of every window, clean and degraded."""
-    rows = np.flatnonzero(begun.targets.useful)
-    offset = float(trained["offset"])
-    seen = [_embeddings(trained, each, offset, band_step)[rows] for each in (windows.clean16, windows.degraded16)]
-    # Labelled clips are few, and the only music of some genres.
-    often = np.concatenate([np.arange(rows.size), np.flatnonzero(windows.kind[rows] == "gtzan")])
-    answers = begun.targets.answers[rows][often]
-    return fit_answers(
-        np.concatenate([each[often] for each in seen]), np.tile(answers, (2, 1)), steps=_HEAD_STEPS, seed=1
-    )
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     np.savez(path, **dict[str, Any](arrays))
-
-
-def _rows(windows: WindowSet, count: int) -> NDArray[np.intp]:
-    """Music, spread evenly over the windows."""
-    rows = np.flatnonzero(np.isin(windows.kind, ("music", "gtzan")))
-    return rows[np.unique(np.linspace(0, rows.size - 1, count).astype(np.intp))]
-
-
-def _music(windows: WindowSet, count: int, offset: float) -> NDArray[np.float32]:
-    """Input for such rows, clean and degraded alternating."""
-    rows = _rows(windows, count)
-    log_mel = windows.clean16[rows].astype(np.float32)
-    log_mel[1::2] = windows.degraded16[rows[1::2]]
-    return network_input(log_mel, offset)
 
 
 def _embeddings(

@@ -1,7 +1,7 @@
 """Robust distillation: the network learns to answer in a room what its teachers say about the clean sound.
 
-It begins as the teacher's equal, so low rates suffice. The last part of the training may round every tensor and kernel
-as int8 does. A training that was interrupted goes on where it was saved.
+It begins as the teacher's equal, so low rates suffice. The layers above the first are trained, on stored outputs of the
+first. A training that was interrupted goes on where it was saved.
 """
 
 from __future__ import annotations
@@ -16,48 +16,43 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod_train.backend import keras, tf
-from headnod_train.distillation.window_sets import WindowSet
-from headnod_train.pretrained.augmentation import Augmentation
-from headnod_train.pretrained.batches import Batches, Distillation, Targets
-from headnod_train.pretrained.network import Tap, forward, plainly
+from headnod_train.pretrained.batches import Batches, Distillation
+from headnod_train.pretrained.equalisation import LIMIT
+from headnod_train.pretrained.network import upper_layers
 from headnod_train.pretrained.pruning import Parameters
-from headnod_train.pretrained.rounding import RoundedActivations, find_ranges, rounded_weight
 from headnod_train.training.progress_bar import TrainingProgress
 
 Watch = Callable[[Parameters], dict[str, float]]
 """Measures a network while it learns: shares of `windows` and `tracks` that are right."""
 
-_FIXED = ("offset", "max.", "mean.")
+_FIXED = ("offset", "front", "max.", "mean.")
 """Parameters that are not learned: the scales of pooled channels are redundant with the next kernel."""
 _CLIP = 5.0
 _WARMUP = 100
 """Steps until the rate is reached."""
-_LEAST_SPREAD = 0.05
+_LEAST_RATE = 0.02
+"""Rate at the end, as a share of the highest."""
 
 
 def distil(
     start: Parameters,
-    windows: WindowSet,
-    targets: Targets,
+    batches: Batches,
+    spread: NDArray[np.float32],
     folder: Path,
     *,
     settings: Distillation,
-    augmentation: Augmentation,
-    band_step: int,
     console: Console,
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Parameters:
-    """Train the network.
+    """Train what follows the first layer.
 
     Args:
         start: Equalised and standardised, with a head.
-        windows: Prepared windows.
-        targets: What the network shall give for each.
+        batches: Outputs of the first layer, and targets.
+        spread: What a difference of 1 is in each number of the embedding, (200,).
         folder: Keeps the state of the training, and is read if it has one.
         settings: Of the training.
-        augmentation: What is changed at random in each window.
-        band_step: As in `forward`.
         console: Shows progress.
         watch: Measures the averaged network now and then.
         clock: Seconds that never jump back.
@@ -65,12 +60,9 @@ def distil(
     Returns:
         The moving average of the weights.
     """
-    # Rare channels are worth no more than others.
-    state = _State(start, settings, targets.embedding.std(axis=0) + _LEAST_SPREAD)
+    state = _State(start, settings, spread)
     state.resume(folder)
-    batches = Batches(windows, targets, settings, augmentation, float(start["offset"]))
-    calibration = batches.calibration()
-    learn = state.learner(band_step, calibration if state.step >= state.rounds_at else None)
+    learn = state.learner()
     saved = clock()
     epochs = -(-settings.steps // settings.epoch)
     with TrainingProgress(console, epochs, state.step // settings.epoch) as progress:
@@ -78,8 +70,6 @@ def distil(
             count = min(settings.epoch - state.step % settings.epoch, settings.steps - state.step)
             losses = []
             for batch in progress.steps(batches.steps(state.step, count), settings.epoch):
-                if state.step == state.rounds_at:
-                    learn = state.learner(band_step, calibration)
                 losses.append([float(each) for each in learn(*map(tf.constant, batch))])
                 state.advance()
                 if clock() - saved > settings.save_every:
@@ -95,6 +85,21 @@ def distil(
     return state.averaged()
 
 
+def unit_of(name: str) -> float:
+    """What a parameter is measured in while it is trained, so that one rate suits all.
+
+    Equalised rectifiers reach from 0 to `LIMIT` and what follows them from -1 to 1, so kernels in front of a rectifier
+    are larger than those behind one, by that factor.
+    """
+    if name.startswith(("mid", "carry", "dense")):
+        return _REACH
+    return 1.0 / _REACH if name in ("tags.kernel", "hidden.kernel") else 1.0
+
+
+_REACH = LIMIT / 1.5
+"""The 99.9th percentile of an equalised rectifier's output."""
+
+
 class _State:
     """Variables, their moving average and the optimiser, which are saved together."""
 
@@ -102,24 +107,25 @@ class _State:
         self._settings, self._spread = settings, spread
         self._fixed = {name: value for name, value in start.items() if name.startswith(_FIXED)}
         learned = {name: value for name, value in start.items() if name not in self._fixed}
-        self._variables = {name: tf.Variable(value, dtype=tf.float32) for name, value in learned.items()}
-        self._average = {name: variable.numpy().astype(np.float64) for name, variable in self._variables.items()}
+        self._units = {name: unit_of(name) for name in learned}
+        self._variables = {
+            name: tf.Variable(value / self._units[name], dtype=tf.float32) for name, value in learned.items()
+        }
+        self._average = {name: np.array(value, np.float64) for name, value in learned.items()}
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0, settings.steps - _WARMUP, alpha=0.03, warmup_target=settings.rate, warmup_steps=_WARMUP
+            0.0,
+            max(settings.steps - _WARMUP, 1),
+            alpha=_LEAST_RATE,
+            warmup_target=settings.rate,
+            warmup_steps=_WARMUP,
         )
         self._adam = keras.optimizers.Adam(rate, global_clipnorm=_CLIP)
         self._adam.build(list(self._variables.values()))
         self.step = 0
-        self.rounds_at = round(settings.rounded_from * settings.steps)
 
-    def learner(self, band_step: int, calibration: NDArray[np.float32] | None) -> Callable[..., tuple[tf.Tensor, ...]]:
-        """A step of training, with rounding if there are windows that show the ranges for it."""
+    def learner(self) -> Callable[..., tuple[tf.Tensor, ...]]:
+        """A step of training."""
         fixed = {name: tf.constant(value, tf.float32) for name, value in self._fixed.items()}
-        weight: Tap = plainly
-        activation: Tap = plainly
-        if calibration is not None:
-            ranges = find_ranges({**fixed, **self._variables}, calibration, band_step=band_step)
-            weight, activation = rounded_weight, RoundedActivations(ranges)
         spread = tf.constant(self._spread, tf.float32)
         variables, settings = list(self._variables.values()), self._settings
 
@@ -132,9 +138,7 @@ class _State:
             weights: tf.Tensor,
         ) -> tuple[tf.Tensor, ...]:
             with tf.GradientTape() as tape:
-                found = forward(
-                    {**fixed, **self._variables}, x, band_step=band_step, weight=weight, activation=activation
-                )
+                found = upper_layers({**fixed, **self._now()}, x)
                 of_answers = tf.nn.softmax_cross_entropy_with_logits(answers, found["answers"])
                 of_answers += tf.reduce_sum(tf.math.xlogy(answers, answers), axis=1)
                 of_tags = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(tags, found["tags"]), axis=1)
@@ -147,13 +151,16 @@ class _State:
 
         return cast("Callable[..., tuple[tf.Tensor, ...]]", tf.function(learn))
 
+    def _now(self) -> dict[str, tf.Tensor]:
+        return {name: variable * self._units[name] for name, variable in self._variables.items()}
+
     def advance(self) -> None:
         """Count a step, and let the average follow."""
         self.step += 1
         # The average of few steps reaches back to few.
         decay = min(self._settings.average, self.step / (self.step + 10.0))
         for name, variable in self._variables.items():
-            self._average[name] += (1.0 - decay) * (variable.numpy() - self._average[name])
+            self._average[name] += (1.0 - decay) * (variable.numpy() * self._units[name] - self._average[name])
 
     def averaged(self) -> Parameters:
         """The network with the moving average of its weights."""
