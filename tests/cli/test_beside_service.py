@@ -214,7 +214,7 @@ def test_mqtt_test_by_root_says_what_the_service_may_not_read(machine, broker):
     assert ended.returncode == 1
     assert ended.stdout.splitlines()[-2].startswith("ok       round trip")
     assert ended.stdout.splitlines()[-1].startswith(
-        f"FAULT    service      {machine.configuration}:6: mqtt.password_file: {path}: headnod.service"
+        f"FAULT    service      /etc/headnod/headnod.toml:6: mqtt.password_file: {path}: headnod.service"
     )
     found = [
         each
