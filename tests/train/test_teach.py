@@ -214,7 +214,7 @@ def windows_of_artists(seed, *, artists, labels=2, apart=1.0):
 
 def test_held_out_answers_are_of_layers_that_had_no_track_of_the_artist():
     music = windows_of_artists(0, artists=4, apart=0.0)
-    fitted = fit(music, 2, jobs=1)
+    fitted = fit(music, 2)
     held_out = (fitted.held_out.argmax(axis=1) == music.labels).mean()
     own = (fitted.layer.logits(music.values).argmax(axis=1) == music.labels).mean()
     # Nothing but the artist tells these labels apart, so the layer is right on its own music only.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from headnod.inference.prediction import softmax
 from headnod_train.evaluation.metrics import negative_log_likelihood
@@ -39,25 +40,20 @@ class Fitted:
     """Logits from layers that were fitted without the window's group, (windows, labels)."""
 
 
-def fit(music: Features, labels: int, *, jobs: int) -> Fitted:
+def fit(music: Features, labels: int) -> Fitted:
     """Fit the labels' rows, with nested cross-validation by group.
 
     Args:
         music: Features of windows.
         labels: Number of labels.
-        jobs: Worker processes.
     """
-    from joblib import Parallel, delayed  # noqa: PLC0415
-
-    parts = folds(music, _OUTER)
-    everything = np.arange(len(music.labels))
-    chosen = Parallel(n_jobs=jobs)(
-        delayed(_chosen)(_rows(music, learned), labels) for learned in [everything, *(each for each, _ in parts)]
-    )
-    (layer, strength), rest = chosen[0], chosen[1:]
-    held_out = np.zeros((len(music.labels), labels))
-    for (_, left_out), (fold, _) in zip(parts, rest, strict=True):
-        held_out[left_out] = fold.logits(music.values[left_out])
+    # The matrices are small: more threads would spend their time waiting for each other.
+    with threadpool_limits(1):
+        layer, strength = _chosen(music, labels)
+        held_out = np.zeros((len(music.labels), labels))
+        for learned, left_out in folds(music, _OUTER):
+            fold, _ = _chosen(_rows(music, learned), labels)
+            held_out[left_out] = fold.logits(music.values[left_out])
     return Fitted(layer, strength, held_out)
 
 

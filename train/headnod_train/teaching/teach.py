@@ -113,7 +113,7 @@ def teach(
     tracks = [collection.tracks[place] for place in found]
     refuse_few_left(source, tracks, names)
     music, ungrouped = _assembled(tracks, list(found.values()), names)
-    fitted = fit(music, len(names), jobs=jobs)
+    fitted = fit(music, len(names))
     finished = _finish(last, shipped, fitted, music, _noises(shipped, network))
     figures = _figures(finished, music, tracks, names, ungrouped)
     recipe: dict[str, str | int | float | bool] = {
