@@ -13,7 +13,7 @@ from headnod.cli.parser import Parser, add_completion, tolerate_any_locale
 from headnod.errors import HeadnodError
 from headnod.escaping import printable
 from headnod_train import cli
-from headnod_train.cli.command_options import plain_console
+from headnod_train.console import plain_console
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell has it."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from headnod.escaping import printable
+
+_Item = TypeVar("_Item")
 
 
 def plain_console(*, stderr: bool = False) -> Console:
@@ -45,3 +50,9 @@ def progress_bar(console: Console, *, transient: bool = False) -> Progress:
         transient=transient,
         disable=not console.is_terminal,
     )
+
+
+def tracked(items: Sequence[_Item], description: str, console: Console) -> Iterator[_Item]:
+    """The items, with a progress bar that disappears at the end."""
+    with progress_bar(console, transient=True) as progress:
+        yield from progress.track(items, description=description)

@@ -51,6 +51,12 @@ def replacing(path: Path, advice: str) -> Iterator[Path]:
             unfinished.unlink()
 
 
+def write_file(path: Path, content: bytes, advice: str = "the old file is unchanged") -> None:
+    """Replace a file (see `replacing`)."""
+    with replacing(path, advice) as new:
+        new.write_bytes(content)
+
+
 def write_npz(path: Path, arrays: Mapping[str, Any], advice: str = "the old file is unchanged") -> None:
     """Replace an npz file (see `replacing`)."""
     with replacing(path, advice) as new, new.open("wb") as file:

@@ -7,16 +7,17 @@ import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
+from support.tone_archive import GENRES, write_tones
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.baselines.mfcc_summary import FRONT_END, summaries, track_summaries, window_summaries
 from headnod_train.dataset.archive import Archive
-from support.tones import GENRES, write_tones
+from headnod_train.storage import json_bytes
 
 pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
 from headnod_train.baselines import classical
-from headnod_train.baselines.method_comparison import Comparison, ComparisonError, Scorer, as_json, compare, table
+from headnod_train.baselines.method_comparison import Comparison, ComparisonError, Scorer, compare, table
 
 QUIET = Console(quiet=True)
 
@@ -130,7 +131,7 @@ def test_tracks_are_judged_by_all_their_windows(archive):
 
 
 def test_the_json_can_be_read_again(comparison):
-    found = msgspec.json.decode(as_json(comparison), type=Comparison)
+    found = msgspec.json.decode(json_bytes(comparison), type=Comparison)
     assert found == comparison
     assert found.rows[0].windows.ci95 == (1.0, 1.0)
 
@@ -147,7 +148,7 @@ def test_a_leaky_archive_is_labelled_and_others_are_not(archive, comparison):
 
 
 def test_one_genre_is_refused(archive):
-    with pytest.raises(ComparisonError, match=r"tones\.npz: the train side has one genre, low"):
+    with pytest.raises(ComparisonError, match=r"tones\.npz: the train split has one genre, low"):
         compared(archive.chosen(archive.genres == "low"))
 
 

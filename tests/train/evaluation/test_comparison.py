@@ -7,7 +7,7 @@ from rich.console import Console
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.evaluation.comparison import float_beside
+from headnod_train.evaluation.comparison import float_model_of
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.evaluation.results import EvaluationError
 from support.tones import FRONT_END, Nearest, write_tones
@@ -47,13 +47,13 @@ def test_a_model_does_not_differ_from_itself(archive):
 
 def test_models_of_other_windows_are_not_compared(archive):
     shorter = Nearest(archive, front_end=FrontEnd(n_mfcc=20, frames=20))
-    with pytest.raises(EvaluationError, match=r"hears 20 frames of 128 bands, .* 38 of 128"):
+    with pytest.raises(EvaluationError, match=r"has windows of 20 frames and 128 bands, .* of 38 and 128"):
         compared(archive, Nearest(archive), shorter)
 
 
 def test_a_float_file_that_is_none_is_named(archive, tmp_path):
     with pytest.raises(EvaluationError, match=r"float\.tflite: No such file"):
-        float_beside(Nearest(archive), tmp_path / "float.tflite")
+        float_model_of(Nearest(archive), tmp_path / "float.tflite")
     (tmp_path / "float.tflite").write_bytes(b"no network")
     with pytest.raises(ManifestError, match=r"float\.tflite: .*refuses"):
-        float_beside(Nearest(archive), tmp_path / "float.tflite")
+        float_model_of(Nearest(archive), tmp_path / "float.tflite")

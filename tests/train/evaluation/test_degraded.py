@@ -103,7 +103,7 @@ def test_rooms_of_a_folder_are_one_condition(archive, tmp_path):
 
 
 def test_a_folder_without_rooms_is_named(tmp_path):
-    with pytest.raises(AudioError, match=r"holds no impulse response"):
+    with pytest.raises(AudioError, match=r"contains no impulse response"):
         recorded_rooms(tmp_path, BANDS)
     soundfile.write(tmp_path / "hush.wav", np.zeros(1000), 22050)
     with pytest.raises(AudioError, match=r"hush\.wav: is silent"):

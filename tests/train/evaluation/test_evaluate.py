@@ -13,14 +13,12 @@ from headnod.inference.prediction import softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod.testing import FixedModel
 from headnod_train.dataset.archive import ArchiveError, read_archive
-from headnod_train.evaluation.answer_metrics import stream_accuracy
 from headnod_train.evaluation.conditions import CONDITIONS
-from headnod_train.evaluation.evaluate import evaluate
-from headnod_train.evaluation.leakage import learned_from
-from headnod_train.evaluation.predictions import Predictions
-from headnod_train.evaluation.result_tables import LEAKY, LEARNED, warning
+from headnod_train.evaluation.evaluate import evaluate, trained_on
+from headnod_train.evaluation.listener_sounds import estimates
+from headnod_train.evaluation.predictions import Predictions, stream_accuracy
 from headnod_train.evaluation.results import EvaluationError, load, save
-from headnod_train.evaluation.sound_sets import estimates
+from headnod_train.evaluation.tables import LEAKY, LEARNED, warning
 from support.signals import RATE, music
 from support.tones import GENRES, write_tones
 
@@ -162,7 +160,7 @@ def test_without_its_float_file_a_bundle_is_taken_at_its_word_and_that_is_said(a
     model.manifest = msgspec.structs.replace(model.manifest, measured={"float_agreement": 0.98})
     found = measured(archive, model)
     assert (found.float_agreement, found.float_agreement_of) == (
-        0.98, "as stubborn-1.0.0 says of itself; --float measures it"
+        0.98, "from the manifest of stubborn-1.0.0; --float measures it"
     )  # fmt: skip
     assert measured(archive, model, float_model=Stubborn(9, 1, 0)).float_agreement_of == "measured here"
 
@@ -174,7 +172,7 @@ def test_what_a_leaky_archive_gives_is_labelled(archive):
 
 def learned_by(archive, **recipe):
     manifest = msgspec.structs.replace(Stubborn(2, 0, 0).manifest, training=Training("", "", recipe))
-    return learned_from(manifest, archive, data="tones.npz", split="valid")
+    return trained_on(manifest, archive, data="tones.npz", split="valid")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ import soundfile
 from headnod.errors import AudioError
 from headnod.inference.prediction import Prediction, softmax
 from headnod.testing import FixedModel, fixed_manifest
-from headnod_train.evaluation.level_invariance import level_flips
-from headnod_train.evaluation.not_music import not_music
-from headnod_train.evaluation.sound_sets import CLIPS, clips_of, estimates
+from headnod_train.evaluation.listener_sounds import CLIPS, estimates, level_flips, matching_clips, not_music
 from support.signals import RATE, music, noise, scaled
 
 JAZZ, METAL = (0.9, 0.1), (0.1, 0.9)
@@ -118,7 +116,7 @@ def test_the_listener_forgets_between_two_pieces():
 
 
 def test_a_folder_without_audio_is_named(tmp_path):
-    with pytest.raises(AudioError, match="holds no audio file"):
+    with pytest.raises(AudioError, match="contains no audio file"):
         not_music(FixedModel(JAZZ), tmp_path, [], seconds=7)
 
 
@@ -132,13 +130,13 @@ def test_clips_are_found_by_the_names_of_tracks(tmp_path):
     (tmp_path / "jazz").mkdir()
     soundfile.write(tmp_path / "jazz" / "jazz.1.wav", noise(0.1, dbfs=-20), RATE)
     soundfile.write(tmp_path / "jazz.2.wav", noise(0.2, dbfs=-20), RATE)
-    assert [clip.size for clip in clips_of(tmp_path, {"jazz.1", "jazz.9"}, FixedModel(JAZZ))] == [2205]
-    with pytest.raises(AudioError, match="no file in it is called as one of the 1 tracks"):
-        clips_of(tmp_path, {"pop.1"}, FixedModel(JAZZ))
+    assert [clip.size for clip in matching_clips(tmp_path, {"jazz.1", "jazz.9"}, FixedModel(JAZZ))] == [2205]
+    with pytest.raises(AudioError, match="no file has the name of one of the 1 tracks"):
+        matching_clips(tmp_path, {"pop.1"}, FixedModel(JAZZ))
 
 
 def test_of_many_clips_some_are_played(tmp_path):
     names = {f"clip{number:03}" for number in range(CLIPS + 1)}
     for name in names:
         soundfile.write(tmp_path / f"{name}.wav", noise(0.01, dbfs=-20), RATE)
-    assert len(clips_of(tmp_path, names, FixedModel(JAZZ))) == (CLIPS + 2) // 2
+    assert len(matching_clips(tmp_path, names, FixedModel(JAZZ))) == (CLIPS + 2) // 2

@@ -187,7 +187,7 @@ def test_a_bundle_is_not_compared_with_one_that_learned_from_the_tracks(measured
     quantised = packed(whole_run, archive, tmp_path, sibling=msgspec.structs.replace(measured[1], leaky=False))[0]
     command = ["evaluate", str(measured[0]), "--data", str(archive), "--against", str(quantised)]
     assert main(command) == 1
-    assert "learned from the sides train, valid of tones.npz" in capsys.readouterr().err
+    assert "was trained on the splits train, valid of tones.npz" in capsys.readouterr().err
     assert main([*command, "--leaky"]) == 0
     assert "LEAKY" in capsys.readouterr().out
 

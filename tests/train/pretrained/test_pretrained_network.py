@@ -14,8 +14,8 @@ from headnod_train.pretrained.equalisation import equalise, standardise
 from headnod_train.pretrained.network import multiply_adds
 from headnod_train.pretrained.pruning import prune
 from headnod_train.pretrained.quantisation import converted, corrected, evaluated, run_file
-from headnod_train.tagger.tagger_error import TaggerError
 from headnod_train.tagger.tagger_network import SHAPES, Tagger
+from headnod_train.tagger.tagger_output import TaggerError
 from headnod_train.tagger.wheel import find_wheel, read_weights
 
 AUDIO = Path(__file__).resolve().parents[4] / "shared" / "data" / "gtzan" / "audio"

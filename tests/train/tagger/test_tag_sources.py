@@ -4,7 +4,7 @@ import pytest
 
 from headnod_train.dataset.tracks import CollectionError
 from headnod_train.tagger.tag_sources import sources
-from headnod_train.tagger.tagger_error import TaggerError
+from headnod_train.tagger.tagger_output import TaggerError
 
 
 def touch(folder, *names):
@@ -66,10 +66,10 @@ def test_a_single_file_is_a_track(tmp_path):
     [
         (b"file,genre\na.wav,jazz\n", r"list\.csv: has no column 'path' \(its first line has file, genre\)"),
         (b"", "has no column 'path'"),
-        (b"path\na.wav\nb/a.wav\n", "line 3: track 'a' stands there twice"),
+        (b"path\na.wav\nb/a.wav\n", "line 3: track 'a' is there twice"),
         (b"path,track\n,one\n", "line 2: path is empty"),
         (b"path\n\x81\n", "line 2: byte 0x81 is not UTF-8"),
-        (b"path\n", r"holds no audio \("),
+        (b"path\n", r"contains no audio \("),
     ],
 )
 def test_a_list_that_cannot_be_read_is_refused_by_line(tmp_path, content, complaint):
@@ -85,5 +85,5 @@ def test_an_absent_list_is_named(tmp_path):
 
 def test_a_folder_without_the_archives_tracks_is_refused(tmp_path):
     touch(tmp_path, "one.wav")
-    with pytest.raises(TaggerError, match="holds no track of the archive"):
+    with pytest.raises(TaggerError, match="contains no track of the archive"):
         sources(tmp_path, only={"two"})

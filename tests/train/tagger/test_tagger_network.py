@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from headnod.audio.audio_file import audio_file
-from headnod_train.tagger.tag_names import TAGS
-from headnod_train.tagger.tag_scores import FRONT_END
-from headnod_train.tagger.tagger_error import TaggerError
+from headnod_train.tagger.tagger_output import FRONT_END, TAGS, TaggerError
 
 pytest.importorskip("tensorflow", reason="the tagger needs tensorflow: scripts/setup train")
 from headnod_train.backend import tf
@@ -115,7 +113,7 @@ def test_a_wheel_that_lies_in_the_cache_is_not_fetched(tmp_path):
 
 def test_without_a_registry_the_way_out_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(TaggerError, match=r"pip cannot get musicnn==0\.1\.0: .* name it with --wheel"):
+    with pytest.raises(TaggerError, match=r"pip cannot download musicnn==0\.1\.0: .* name it with --wheel"):
         find_wheel(tmp_path)
 
 

@@ -17,8 +17,7 @@ from support.tones import tone_arrays, write_tones
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.training.fit import fit
 from headnod_train.training.genre_network import load
-from headnod_train.training.teacher_networks import teacher_scores
-from headnod_train.training.training_targets import ExtraTargets
+from headnod_train.training.soft_labels import ExtraTargets, teacher_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -100,7 +99,7 @@ def test_a_teacher_is_not_asked_about_tracks_it_learned_from_where_another_can_a
 
 def test_a_teacher_of_other_genres_is_refused(archive, whole):
     music = read_archive(archive, FRONT_END)
-    with pytest.raises(RunError, match="its genres are high, low, noisy, the pupil's high, low"):
+    with pytest.raises(RunError, match="its genres are high, low, noisy, the student's high, low"):
         teacher_scores([whole], music, ("high", "low"), 10)
 
 

@@ -12,8 +12,7 @@ from support.tones import write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.training.fit import fit
-from headnod_train.training.quantisation_tables import quantisation_tables
-from headnod_train.training.quantise import quantisation_report, quantise
+from headnod_train.training.quantise import quantisation_report, quantisation_tables, quantise
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -50,7 +49,7 @@ def test_losses_are_told_for_every_form_and_every_layer(archive, tmp_path):
 
 def test_a_run_that_learned_from_every_track_needs_a_sibling_for_its_calibration(archive, tmp_path):
     greedy = trained(archive, tmp_path, sides=("train", "valid"))
-    with pytest.raises(RunError, match=r"learned from every track.*--sibling"):
+    with pytest.raises(RunError, match=r"was trained on every track.*--sibling"):
         quantise(greedy, archive, console=QUIET)
 
 

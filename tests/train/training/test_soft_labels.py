@@ -71,10 +71,10 @@ def test_opinions_of_teachers_count_half(train):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"track": np.array(["stranger"] * 66)}, "knows no track of the archive .*'stranger'"),
-        ({"tags": np.full((66, 3), np.nan)}, "no probability"),
+        ({"track": np.array(["stranger"] * 66)}, "has no track of the archive .*'stranger'"),
+        ({"tags": np.full((66, 3), np.nan)}, "not a probability"),
         ({"tags": np.zeros((65, 3))}, r"tags has shape \(65, 3\), track \(66,\)"),
-        ({"tags": None}, "is no file of tags"),
+        ({"tags": None}, "is not a file of tags"),
     ],
 )
 def test_a_file_of_tags_that_cannot_be_used_says_why(train, tmp_path, changed, said):

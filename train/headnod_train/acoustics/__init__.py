@@ -1,6 +1,5 @@
-"""What lies between a recording and a listener: rooms, loudspeakers, microphones and other sounds.
+"""Simulated acoustics in mel power: rooms, loudspeakers, microphones and other sounds.
 
-An archive holds no waveform, so all of it happens in mel power. Each change is
-a frozen struct of ranges with one method, `apply`; training and evaluation share
-these and nothing else: not the ranges, not the seeds.
+An archive has no waveform, so every transform acts on mel power: a frozen dataclass of ranges with one method,
+`apply`. Training and evaluation share the transforms, but neither ranges nor seeds.
 """

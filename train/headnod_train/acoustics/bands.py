@@ -1,8 +1,4 @@
-"""The mel bands as filters: where they lie, how wide they are, how noise scatters in them.
-
-Alone because every change of a sound in mel power needs these numbers and none
-needs the others.
-"""
+"""The mel bands as filters: frequencies, widths, and the statistics of noise in them."""
 
 from __future__ import annotations
 
@@ -24,10 +20,9 @@ _LEAST = 1e-30
 
 @dataclass(frozen=True)
 class Bands:
-    """What the mel bands of a front end are, as filters."""
+    """The mel bands of a front end."""
 
     front_end: FrontEnd
-    """Whose bands."""
 
     @cached_property
     def corners(self) -> NDArray[np.float64]:
@@ -36,24 +31,24 @@ class Bands:
 
     @property
     def centres(self) -> NDArray[np.float64]:
-        """Hz, shape (mels,)."""
+        """Centre frequencies in Hz, shape (mels,)."""
         return self.corners[1:-1]
 
     @cached_property
     def widths(self) -> NDArray[np.float32]:
-        """What a band's power is multiplied by for its part of the whole power, shape (mels,)."""
+        """Weight of each band's power in the total power, shape (mels,)."""
         if self.front_end.mel_norm == "none":
             return np.ones(self.front_end.n_mels, np.float32)
         return (0.5 * (self.corners[2:] - self.corners[:-2])).astype(np.float32)
 
     @property
     def seconds(self) -> float:
-        """From one frame to the next."""
+        """Seconds between frames."""
         return self.front_end.hop / self.front_end.sample_rate
 
     @cached_property
     def hertz(self) -> NDArray[np.float64]:
-        """Of each FFT bin, shape (n_fft // 2 + 1,)."""
+        """Frequency of each FFT bin in Hz, shape (n_fft // 2 + 1,)."""
         front_end = self.front_end
         return np.arange(front_end.n_fft // 2 + 1, dtype=np.float64) * (front_end.sample_rate / front_end.n_fft)
 
@@ -64,14 +59,14 @@ class Bands:
         hertz = self.hertz[:, None]
         triangles = np.maximum(np.minimum((hertz - lower) / (centre - lower), (upper - hertz) / (upper - centre)), 0.0)
         sums = triangles.sum(axis=0)
-        # A band narrower than a bin hears the bin nearest to its centre.
+        # A band narrower than a bin gets the bin nearest to its centre.
         empty = np.flatnonzero(sums <= 0.0)
         triangles[np.abs(hertz - centre[empty]).argmin(axis=0), empty] = 1.0
         return triangles / triangles.sum(axis=0)
 
     @cached_property
     def freedom(self) -> NDArray[np.float32]:
-        """Independent bins in each band, shape (mels,).
+        """Number of independent bins in each band, shape (mels,).
 
         The power of Gaussian noise in a band is a gamma variable of this shape.
         Neighbouring bins of a Hann window share 4/9 of their variance, the next
@@ -84,11 +79,11 @@ class Bands:
         return (1.0 / spread).astype(np.float32)
 
     def loudness(self, power: Power) -> NDArray[np.float32]:
-        """Whole power of each frame, shape (n, frames)."""
+        """Total power of each frame, shape (n, frames)."""
         return power @ self.widths
 
     def grain(self, rows: int, frames: int, rng: np.random.Generator) -> Power:
-        """How noise scatters around its mean power of 1, shape (rows, frames, mels)."""
+        """Power of Gaussian noise with mean 1, shape (rows, frames, mels)."""
         shape = (rows, frames, len(self.freedom))
         return rng.standard_gamma(np.broadcast_to(self.freedom, shape), dtype=np.float32) / self.freedom
 
@@ -111,15 +106,15 @@ class Bands:
 
 
 class Transform(Protocol):
-    """Something that happens to sound on its way."""
+    """A change of sound between recording and listener."""
 
     def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-        """Each row as it arrives, in its own way.
+        """Transform each row with its own random parameters.
 
         Args:
             log_mel: Decibels, shape (n, frames, mels): windows or whole tracks.
-            bands: What the mels are.
-            rng: Where the randomness comes from.
+            bands: Mel bands of the front end.
+            rng: Random numbers.
 
         Returns:
             Decibels of the same shape.
@@ -128,7 +123,7 @@ class Transform(Protocol):
 
 
 def apply_all(steps: Sequence[Transform], log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
-    """Sound after one thing after another happened to it, shapes as in `Transform.apply`."""
+    """Apply transforms in order; shapes as in `Transform.apply`."""
     for step in steps:
         log_mel = step.apply(log_mel, bands, rng)
     return log_mel
@@ -145,5 +140,5 @@ def to_decibels(power: Power) -> LogMel:
 
 
 def drawn(limits: tuple[float, float], rows: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A number for each row, uniformly between limits, shape (rows, 1, 1)."""
+    """A uniform random number between limits for each row, shape (rows, 1, 1)."""
     return rng.uniform(*limits, (rows, 1, 1)).astype(np.float32)

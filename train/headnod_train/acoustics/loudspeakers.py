@@ -1,4 +1,4 @@
-"""Loudspeakers and microphones: what they let through, where they ring, when they clip."""
+"""Loudspeakers and microphones: frequency response, resonances and clipping."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from headnod.features.frontend import LogMel
 from headnod_train.acoustics.bands import Bands, drawn, to_decibels, to_power
 
-_DEAF = -50.0
-"""Decibels that no filter of a device goes below: something always leaks."""
+_FLOOR = -50.0
+"""Lowest response of a transducer in decibels."""
 _GRID = 256
-"""Equal steps of frequency on which distortion is computed."""
+"""Number of frequency steps for the computation of distortion."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,19 @@ class Transducer:
     """Loudspeakers or microphones drawn at random, one for each row."""
 
     low: tuple[float, float] = (60.0, 120.0)
-    """Hz under which it falls off, evenly in octaves."""
+    """Lower cut-off frequency in Hz, log-uniform."""
 
     high: tuple[float, float] = (9000.0, 16000.0)
-    """Hz above which it falls off, evenly in octaves."""
+    """Upper cut-off frequency in Hz, log-uniform."""
 
     order: tuple[int, int] = (2, 4)
-    """Steepness of both ends: 6 dB an octave each, from the one to the other."""
+    """Order of both filters: 6 dB per octave each."""
 
     resonances: int = 4
-    """Peaks and dips between the ends."""
+    """Number of peaks and dips between the cut-offs."""
 
     height: float = 3.0
-    """Standard deviation of those, in decibels."""
+    """Their standard deviation in decibels."""
 
     def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
         """Each row through its own device; see `Transform.apply`."""
@@ -53,20 +53,19 @@ class Transducer:
             place = low + (high - low) * rng.uniform(size=(rows, 1))
             width = rng.uniform(0.1, 0.6, (rows, 1))
             curve += rng.normal(0.0, self.height, (rows, 1)) * np.exp(-0.5 * np.square((octave - place) / width))
-        return np.maximum(curve, _DEAF)
+        return np.maximum(curve, _FLOOR)
 
 
 @dataclass(frozen=True)
 class Clipping:
-    """An input that is driven too hard, its peaks cut off.
+    """Clipping of an overdriven input.
 
-    A frame is taken for Gaussian noise of its own spectrum and level: then what
-    is left of it, how much distortion comes with it (Bussgang, 1952) and the
-    spectrum of the distortion (Price, 1958) are known.
+    Each frame is modelled as Gaussian noise of its spectrum and level, for which the remaining signal, the power of
+    the distortion (Bussgang, 1952) and its spectrum (Price, 1958) are known.
     """
 
     headroom: tuple[float, float] = (3.0, 9.0)
-    """Where peaks are cut, in decibels over the row's root mean square, uniformly."""
+    """Clipping level in decibels above the row's root mean square, uniform."""
 
     def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
         """Each row clipped at its own level; see `Transform.apply`."""
@@ -94,10 +93,7 @@ def _grid(bands: Bands) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _clipped(limit: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Gaussian noise of variance 1, clipped at a limit: power of what is left, and of two orders of distortion.
-
-    What is of a higher order than the third counts to the fifth.
-    """
+    """Gaussian noise of variance 1, clipped: power of the signal, and of distortion of the third and higher orders."""
     cut = np.minimum(np.asarray(limit, np.float64), 8.0)
     peak = np.exp(-np.square(cut) / 2.0) / np.sqrt(2.0 * np.pi)
     inside = np.vectorize(math.erf, otypes=[float])(cut / math.sqrt(2.0))

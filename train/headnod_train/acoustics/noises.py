@@ -1,4 +1,4 @@
-"""Other sounds in the room: steady noise, fans, voices, and the hum of the mains."""
+"""Noise in a room: steady noise, fans, voices and mains hum."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _TALKERS = 5
 
 @dataclass(frozen=True)
 class Noise:
-    """One kind of noise, at some distance under the music."""
+    """One kind of noise at some signal-to-noise ratio."""
 
     kind: Kind
     """`white`; `pink` falls by 3 dB an octave; `fan` by 6, with the tones of its
-    blades; `babble` is a handful of people talking at once."""
+    blades; `babble` is several people talking at once."""
 
     snr: tuple[float, float] = (20.0, 20.0)
-    """Music's mean power over the noise's, in decibels, uniformly."""
+    """Signal-to-noise ratio in decibels, uniform."""
 
     def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
         """Each row with its own noise; see `Transform.apply`."""
@@ -39,13 +39,13 @@ class Noise:
 
 @dataclass(frozen=True)
 class Hum:
-    """Hum of the mains and its overtones."""
+    """Mains hum and its overtones."""
 
     snr: tuple[float, float] = (10.0, 20.0)
-    """Music's mean power over the hum's, in decibels, uniformly."""
+    """Signal-to-hum ratio in decibels, uniform."""
 
     overtones: int = 24
-    """How many tones; each octave is 3 to 9 dB weaker."""
+    """Number of tones; each octave is 3 to 9 dB weaker."""
 
     def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
         """Each row with its own hum; see `Transform.apply`."""
@@ -71,7 +71,7 @@ def _joined(log_mel: LogMel, sound: Power, snr: tuple[float, float], bands: Band
 
 
 def _coloured(falling: float, rows: int, frames: int, bands: Bands, rng: np.random.Generator) -> Power:
-    """Gaussian noise that falls by so many decibels an octave from 100 Hz on."""
+    """Gaussian noise that falls by `falling` decibels per octave above 100 Hz."""
     octaves = np.log2(np.maximum(bands.centres, 100.0) / 100.0)
     return bands.grain(rows, frames, rng) * (10.0 ** (-falling * octaves / 10.0)).astype(np.float32)
 
@@ -95,21 +95,21 @@ def _fan(rows: int, frames: int, bands: Bands, rng: np.random.Generator) -> Powe
 
 
 def _babble(rows: int, frames: int, bands: Bands, rng: np.random.Generator) -> Power:
-    """Voices that come and go by syllables, each with its own changing vowels."""
+    """Voices that vary by syllables and vowels."""
     third = np.interp(np.log(np.maximum(bands.centres, 1.0)), np.log(_SPEECH_HERTZ), _SPEECH_LEVEL)
     density = third - 10.0 * np.log10(np.maximum(bands.centres, 60.0))
     waves = np.arange(2, 10)
     vowels = np.cos(np.pi * waves[:, None] * (np.arange(len(third)) + 0.5) / len(third))
-    heard = np.zeros((rows, frames, len(third)), np.float32)
+    voices = np.zeros((rows, frames, len(third)), np.float32)
     for _ in range(_TALKERS):
         loud = 7.0 * _wandering((rows, frames, 1), 0.12 / bands.seconds, rng)
         shape = 3.0 * _wandering((rows, frames, len(waves)), 0.2 / bands.seconds, rng) @ vowels
-        heard += 10.0 ** ((density + np.minimum(loud, 7.0) + shape + rng.normal(0.0, 3.0, (rows, 1, 1))) / 10.0)
-    return heard * bands.grain(rows, frames, rng)
+        voices += 10.0 ** ((density + np.minimum(loud, 7.0) + shape + rng.normal(0.0, 3.0, (rows, 1, 1))) / 10.0)
+    return voices * bands.grain(rows, frames, rng)
 
 
 def _wandering(shape: tuple[int, int, int], memory: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Numbers of variance 1 that forget within so many frames, along the second axis."""
+    """First-order autoregressive noise of variance 1 along the second axis; `memory` is its time constant in frames."""
     keep = np.exp(-1.0 / memory)
     moved = rng.standard_normal(shape)
     for frame in range(1, shape[1]):

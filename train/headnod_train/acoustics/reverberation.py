@@ -1,9 +1,8 @@
-"""Rooms: every frame goes on sounding in those after it.
+"""Reverberation in mel power.
 
-Power responses of rooms add up over time like the powers of independent noises
-(Polack, 1988; the mel-domain model of Sehr and Kellermann, 2008), so a room is
-a few gains a band: how much of a frame's power comes now, and how much comes
-one frame later, two frames later, and so on.
+Power responses of rooms add up over time like the powers of independent noises (Polack, 1988; mel-domain model of
+Sehr and Kellermann, 2008), so a room is a few gains per band: the share of a frame's power that arrives at once, one
+frame later, two frames later, and so on.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Classical methods and the script's network, on the same split as the model that is shipped."""
+"""Classical methods and the network of the GTZAN script, on the same split as a bundle."""

@@ -1,7 +1,4 @@
-"""The classical methods: nearest neighbours, logistic regression, support vectors.
-
-Alone because it is the one place that imports scikit-learn and joblib.
-"""
+"""Classical methods with scikit-learn: nearest neighbours, logistic regression, support vectors."""
 
 from __future__ import annotations
 
@@ -32,25 +29,22 @@ except ImportError as error:
     raise MissingExtraError(_MESSAGE) from error
 
 Folds = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
-"""Masks over windows: what to learn from and what to grade on, a few times."""
+"""Masks over windows, (train, valid) for each fold."""
 Settings = dict[str, int | float]
-"""What a method was told, by the name of the step and of its setting."""
+"""Hyperparameters by step and name."""
 Advance = Callable[[int], None]
-"""Told after each fit how many were asked for in all."""
+"""Called after each fit with the total number of fits."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to name genres, and the settings to choose from."""
+    """A classifier and its grid of hyperparameters."""
 
     name: str
-    """What it is called in tables."""
-
     last: BaseEstimator
-    """Its last step, after standardising and PCA."""
+    """The last step, after standardisation and PCA."""
 
     grid: dict[str, tuple[int | float, ...]]
-    """Settings to choose from."""
 
 
 NEAREST_NEIGHBOURS = Method(
@@ -63,35 +57,32 @@ REGRESSION = Method(
 )
 SUPPORT = Method("support vectors, RBF", SVC(), {"pca": (40, 100), "last__C": (0.3, 1.0, 3.0)})
 METHODS = (NEAREST_NEIGHBOURS, REGRESSION, SUPPORT)
-"""All of them, the simplest first."""
 
 
 @dataclass(frozen=True)
 class FittedMethod:
-    """A method that has learned."""
+    """A fitted method."""
 
     pipeline: Pipeline
-    """Standardising, PCA and the method itself."""
+    """Standardisation, PCA and the classifier."""
 
     settings: Settings
-    """What it was told."""
-
     labels: int
-    """How many genres there are."""
+    """Number of genres."""
 
     def probabilities(self, summaries: Summaries) -> NDArray[np.float32]:
-        """How likely each genre is, shape (windows, labels)."""
+        """Probabilities, shape (windows, labels)."""
         last = self.pipeline.named_steps["last"]
         if isinstance(last, SVC):
-            # Its own probabilities would need a calibration inside; the order of its answers needs none.
-            said = softmax(np.asarray(self.pipeline.decision_function(summaries), np.float32))
+            # Its own probabilities would need an inner calibration; the ranking does not.
+            scores = softmax(np.asarray(self.pipeline.decision_function(summaries), np.float32))
         else:
-            said = np.asarray(self.pipeline.predict_proba(summaries), np.float32)
+            scores = np.asarray(self.pipeline.predict_proba(summaries), np.float32)
         if isinstance(last, KNeighborsClassifier):
-            # A genre that none of the neighbours has is unlikely, not impossible.
-            said = (said * last.n_neighbors + 1 / self.labels) / (last.n_neighbors + 1)
+            # Smoothing: a genre that none of the neighbours has is unlikely, not impossible.
+            scores = (scores * last.n_neighbors + 1 / self.labels) / (last.n_neighbors + 1)
         probabilities = np.zeros((len(summaries), self.labels), np.float32)
-        probabilities[:, last.classes_] = said
+        probabilities[:, last.classes_] = scores
         return probabilities
 
 
@@ -105,15 +96,15 @@ def fit_method(
     jobs: int,
     advance: Advance = lambda _: None,
 ) -> FittedMethod:
-    """Choose the settings by cross-validation, then learn with them from everything.
+    """Choose hyperparameters by cross-validation, then fit on all windows.
 
     Args:
-        method: What is to learn.
-        summaries: One row a window.
-        targets: The genre of each window.
-        folds: How to cross-validate, so that no artist is on both sides.
-        labels: How many genres there are.
-        jobs: How many fits may run at once.
+        method: The method.
+        summaries: One row per window.
+        targets: Genre of each window.
+        folds: Folds by artist.
+        labels: Number of genres.
+        jobs: Fits that run in parallel.
         advance: Shows progress.
     """
     fewest = min(int(train.sum()) for train, _ in folds)
@@ -134,7 +125,7 @@ def fit_method(
 def cross_validated(
     summaries: Summaries, targets: NDArray[np.intp], folds: Folds, *, labels: int
 ) -> NDArray[np.float32]:
-    """What a logistic regression says of each row after learning from other artists, shape (rows, labels)."""
+    """Probabilities of each row by a logistic regression fitted on other artists, shape (rows, labels)."""
     probabilities = np.zeros((len(summaries), labels), np.float32)
     pca = min(40, min(int(train.sum()) for train, _ in folds) - 1, summaries.shape[1])
     for train, valid in folds:
@@ -142,25 +133,25 @@ def cross_validated(
         if len(present) == 1:
             probabilities[valid, present[0]] = 1.0
             continue
-        told = _fitted(_pipeline(REGRESSION, {"pca": pca, "last__C": 0.03}), summaries[train], targets[train])
-        probabilities[np.ix_(valid, present)] = told.predict_proba(summaries[valid])
+        fitted = _fitted(_pipeline(REGRESSION, {"pca": pca, "last__C": 0.03}), summaries[train], targets[train])
+        probabilities[np.ix_(valid, present)] = fitted.predict_proba(summaries[valid])
     return probabilities
 
 
 def neighbours(summaries: Summaries, groups: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """The nearest rows of other groups, nearest first, shape (rows, count); -1 where there are no more."""
+    """Indices of the nearest rows of other groups, nearest first, shape (rows, count); -1 if there are fewer."""
     scaled = StandardScaler().fit_transform(summaries)
     asked = min(count + int(np.bincount(groups).max()), len(scaled))
     near = NearestNeighbors(n_neighbors=asked).fit(scaled).kneighbors(scaled, return_distance=False)
     found = np.full((len(scaled), count), -1, np.intp)
     for row, others in enumerate(near):
-        strangers = others[groups[others] != groups[row]][:count]
-        found[row, : len(strangers)] = strangers
+        outside = others[groups[others] != groups[row]][:count]
+        found[row, : len(outside)] = outside
     return found
 
 
 def _possible(grid: dict[str, tuple[int | float, ...]], **most: int) -> list[Settings]:
-    """Every combination, none of its numbers over what so few rows allow."""
+    """Every combination, with values limited to what the number of rows allows."""
     bounded = {name: sorted({min(value, most.get(name, value)) for value in values}) for name, values in grid.items()}
     return [dict(settings) for settings in ParameterGrid(bounded)]
 
@@ -188,6 +179,6 @@ def _grade(
 
 
 def _fitted(pipeline: Pipeline, summaries: Summaries, targets: NDArray[np.intp]) -> Pipeline:
-    # One thread a fit: on matrices this small, threads that wait for each other take longer than the work.
+    # One thread per fit: on matrices this small, synchronisation takes longer than the work.
     with threadpool_limits(1):
         return pipeline.fit(summaries, targets)

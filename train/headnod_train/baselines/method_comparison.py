@@ -1,7 +1,6 @@
-"""The comparison: every method on the same windows of the same tracks, in one table.
+"""Comparison of methods on the same windows of the same tracks.
 
-Whatever a method may choose it chooses by cross-validation inside the train
-side, by artist; the side that is shown is heard once, at the end.
+Hyperparameters are chosen by cross-validation by artist inside the train split; the evaluated split is used once.
 """
 
 from __future__ import annotations
@@ -13,77 +12,67 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from headnod.errors import HeadnodError
 from headnod.inference.model import GenreModel
 from headnod_train.baselines import classical
 from headnod_train.baselines.mfcc_summary import FRONT_END, window_summaries
+from headnod_train.console import progress_bar
 from headnod_train.dataset.archive import Archive
 from headnod_train.dataset.split import folds
-from headnod_train.evaluation.leakage import learned_from
+from headnod_train.evaluation.evaluate import trained_on
 from headnod_train.evaluation.metrics import Share, by_track, share_right
 from headnod_train.evaluation.predictions import predict
 
-LEAKY = "LEAKY: windows of the same tracks are on both sides, so these figures grade memory"
+LEAKY = "LEAKY: windows of the same tracks are in both splits, so these figures measure memory"
 HOW = (
     "windows of 3 s every 3 s; tracks by mean log score of their windows; ci95 by bootstrap over tracks; "
-    "settings by cross-validation by artist inside the train side"
+    "settings by cross-validation by artist inside the train split"
 )
 _FOLDS = 3
 
 
 class ComparisonError(HeadnodError, ValueError):
-    """A collection has too little for methods to be compared on it."""
+    """A collection is too small for a comparison."""
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one method reached."""
+    """Results of one method."""
 
     method: str
-    """What it is called."""
-
     settings: dict[str, int | float]
-    """What it was told, or chose by cross-validation."""
+    """Hyperparameters, given or chosen by cross-validation."""
 
     windows: Share
-    """3 s windows."""
-
     tracks: Share
-    """Whole tracks."""
-
     seconds: float
-    """How long it took to learn and to answer, its choice of settings included."""
+    """Time of fitting and prediction, including the choice of hyperparameters."""
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All methods on one side of one collection."""
+    """All methods on one split of one archive."""
 
     data: str
-    """The archive."""
-
     split: str
-    """The side of it that was heard."""
-
     leaky: bool
-    """The sides share tracks: no figure means anything but memory."""
+    """Splits share tracks, so figures measure memory."""
 
     learned_from: int
-    """Tracks of the train side."""
+    """Tracks of the train split."""
 
     how: str
-    """How every figure came about."""
+    """Method of the evaluation."""
 
     rows: list[Row]
-    """One a method."""
 
 
 class Scorer:
-    """The side that methods are measured on."""
+    """Scores predictions on the evaluated split."""
 
     def __init__(self, archive: Archive, labels: tuple[str, ...]) -> None:
-        """Measure on these tracks, whose genres have these places."""
+        """Score on these tracks; `labels` is the order of genres in predictions."""
         self._played = archive.targets(labels)
 
     def row(
@@ -110,42 +99,42 @@ def compare(
     console: Console,
     clock: Callable[[], float] = time.monotonic,
 ) -> Comparison:
-    """Let every method learn from the train side and measure it on another.
+    """Fit every method on the train split and evaluate it on another one.
 
     Args:
-        archive: Tracks with genres and sides.
-        data: What the archive is called.
-        split: The side to measure on.
-        bundles: Models to measure beside them, which learn nothing here.
-        epochs: Passes of the script's network; 0 leaves it out.
+        archive: The tracks.
+        data: Name of the archive.
+        split: Split to evaluate on.
+        bundles: Models to compare with, which are not trained here.
+        epochs: Epochs of the script's network; 0 leaves it out.
         seed: Seed of every random choice.
-        jobs: How many fits may run at once.
-        console: Where progress is shown.
-        clock: Seconds that never jump back.
+        jobs: Fits that run in parallel.
+        console: Shows progress.
+        clock: Monotonic clock in seconds.
 
     Raises:
-        ArchiveError: A side is empty, or genres differ.
-        ComparisonError: The train side has one genre.
-        SplitError: The train side has too few artists.
+        ArchiveError: A split is empty, or genres differ.
+        ComparisonError: The train split has one genre.
+        SplitError: The train split has too few artists.
     """
     train, heard = archive.subset("train"), archive.subset(split)
     labels = train.labels
     if len(labels) < 2:  # noqa: PLR2004
-        message = f"{data}: the train side has one genre, {labels[0]}: there is nothing to tell apart"
+        message = f"{data}: the train split has one genre, {labels[0]}: a comparison needs two"
         raise ComparisonError(message)
     judge, rows = Scorer(heard, labels), []
-    with _progress(console) as progress:
+    with progress_bar(console, transient=True) as progress:
         rows += _classical(train, heard, judge, seed=seed, jobs=jobs, progress=progress, clock=clock)
         if epochs:
             rows.append(_script(train, heard, judge, epochs=epochs, seed=seed, progress=progress, clock=clock))
     for model in bundles:
-        learned = learned_from(model.manifest, archive, data=data, split=split)
+        learned = trained_on(model.manifest, archive, data=data, split=split)
         rows.append(_bundle(model, heard, learned=learned, console=console, clock=clock))
     return Comparison(data, split, archive.leaky, len(train), HOW, rows)
 
 
 def table(comparison: Comparison) -> Table:
-    """The figures for a person."""
+    """The results as a table."""
     shown = Table(title=f"{comparison.data}, {comparison.split}", title_justify="left")
     for heading in ("", "windows", "tracks", "took"):
         shown.add_column(heading, justify="right" if heading else "left")
@@ -153,18 +142,13 @@ def table(comparison: Comparison) -> Table:
         shown.add_row(row.method, _cell(row.windows), _cell(row.tracks), f"{row.seconds:.0f} s")
     some = comparison.rows[0]
     shown.caption = (
-        f"right answers, 95 % interval by track; {some.windows.count:,} windows,\n"
-        f"{some.tracks.count:,} tracks; learned from {comparison.learned_from:,} tracks"
+        f"accuracy, 95 % interval by track; {some.windows.count:,} windows,\n"
+        f"{some.tracks.count:,} tracks; trained on {comparison.learned_from:,} tracks"
     )
     if comparison.leaky:
         shown.caption = f"{LEAKY}\n{shown.caption}"
     shown.caption_justify = "left"
     return shown
-
-
-def as_json(comparison: Comparison) -> bytes:
-    """A comparison for programs."""
-    return msgspec.json.format(msgspec.json.encode(comparison), indent=2) + b"\n"
 
 
 def _cell(share: Share) -> str:
@@ -219,15 +203,8 @@ def _bundle(model: GenreModel, heard: Archive, *, learned: bool, console: Consol
     began = clock()
     answers = predict(model, heard, console=console)
     scores = answers.scores(model.manifest.temperature)
-    method = f"{model.manifest.id} (int8)" + (", LEAKY: it learned from these tracks" if learned else "")
+    method = f"{model.manifest.id} (int8)" + (", LEAKY: trained on these tracks" if learned else "")
     return Scorer(heard, model.labels).row(method, {}, scores, answers.tracks, clock() - began)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total}"),
-        TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
 
 
 def _done(progress: Progress, task: TaskID, row: Row) -> None:

@@ -1,9 +1,4 @@
-"""A window in a few numbers: the mean and the covariance of its MFCCs.
-
-What most of the literature calls timbre features: which sounds there are and
-how they vary together, with no word about their order. Alone because both the
-baselines and the exploration of a collection look at music this way.
-"""
+"""Timbre features: mean and covariance of the MFCCs of a window, without their order in time."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ Summaries = NDArray[np.float32]
 """Mean and covariance of MFCCs, shape (windows or tracks, numbers)."""
 
 FRONT_END = FrontEnd(n_mfcc=20)
-"""How the classical methods hear: the coefficients that they have always been given."""
+"""Front end of the classical methods, with the usual number of coefficients."""
 
 
 def summaries(features: Features) -> Summaries:
@@ -38,7 +33,7 @@ def summaries(features: Features) -> Summaries:
 
 
 def window_summaries(archive: Archive, front_end: FrontEnd = FRONT_END) -> tuple[Summaries, NDArray[np.intp]]:
-    """Summaries of every window that a listener hears, and the track of each."""
+    """Summaries of every window, and the track of each."""
     parts, tracks = [], []
     for track in range(len(archive)):
         part = summaries(front_end.cepstra(archive.windows(track, front_end)))
@@ -48,7 +43,7 @@ def window_summaries(archive: Archive, front_end: FrontEnd = FRONT_END) -> tuple
 
 
 def track_summaries(archive: Archive, front_end: FrontEnd = FRONT_END) -> Summaries:
-    """Summaries of whole tracks: the mean of those of their windows."""
+    """Summaries of whole tracks: the mean over their windows."""
     windows, tracks = window_summaries(archive, front_end)
     sums = np.zeros((len(archive), windows.shape[1]))
     np.add.at(sums, tracks, windows)

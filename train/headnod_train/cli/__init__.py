@@ -1,51 +1,40 @@
-"""The commands of `headnod-train`, one file each, loaded when they are called.
+"""The commands of `headnod-train`.
 
-A command's file says how it is spelt (`add`) and what it does (`run`); what it
-needs is imported inside `run`, so that `headnod-train --help` costs nothing.
+Each command has a function `add_...`, which declares its options, and a function `run_...`. Libraries are imported
+inside `run_...`, so that `headnod-train --help` starts fast.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from headnod_train.cli import (
-    baselines_command,
-    deploy_command,
-    distil_command,
-    evaluate_command,
-    explore_command,
-    fit_command,
-    import_command,
-    keygen_command,
-    pack_command,
-    prepare_command,
-    quantise_command,
-    sign_command,
-    simulate_command,
-    student_command,
-    tag_command,
-    teach_command,
-)
+from headnod_train.cli.dataset_commands import add_baselines, add_explore, add_import
+from headnod_train.cli.deploy_commands import add_deploy, add_keygen, add_sign, add_simulate
+from headnod_train.cli.distil_command import add as add_distil
+from headnod_train.cli.distillation_commands import add_prepare, add_student, add_tag
+from headnod_train.cli.evaluate_command import add as add_evaluate
+from headnod_train.cli.teach_command import add as add_teach
+from headnod_train.cli.training_commands import add_fit, add_pack, add_quantise
 
 
 def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Teach the parser every command, in the order that a model is made."""
-    for command in (
-        teach_command,
-        import_command,
-        explore_command,
-        baselines_command,
-        fit_command,
-        quantise_command,
-        evaluate_command,
-        pack_command,
-        keygen_command,
-        sign_command,
-        deploy_command,
-        simulate_command,
-        tag_command,
-        prepare_command,
-        student_command,
-        distil_command,
+    """Add every command, in the order of the steps from music to a deployed model."""
+    for add in (
+        add_teach,
+        add_import,
+        add_explore,
+        add_baselines,
+        add_fit,
+        add_quantise,
+        add_evaluate,
+        add_pack,
+        add_keygen,
+        add_sign,
+        add_deploy,
+        add_simulate,
+        add_tag,
+        add_prepare,
+        add_student,
+        add_distil,
     ):
-        command.add(subparsers)
+        add(subparsers)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.cli.arguments import positive
-from headnod_train.cli.command_options import say
+from headnod_train.cli.command_options import positive
+from headnod_train.console import print_result
 
 _LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
@@ -49,13 +49,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
-    from headnod_train.distillation.window_sets import read_windows  # noqa: PLC0415 - TensorFlow takes seconds
-    from headnod_train.distillation.yamnet import read_classes  # noqa: PLC0415
-    from headnod_train.pretrained import run as steps  # noqa: PLC0415
-    from headnod_train.pretrained.augmentation import Augmentation  # noqa: PLC0415
-    from headnod_train.pretrained.head import choose_strength, fit_head, read_tags  # noqa: PLC0415
-    from headnod_train.tagger.wheel import find_wheel, read_weights  # noqa: PLC0415
-    from headnod_train.training.run_folder import locked  # noqa: PLC0415
+    from headnod_train.distillation.window_sets import read_windows
+    from headnod_train.distillation.yamnet import read_classes
+    from headnod_train.pretrained import run as steps
+    from headnod_train.pretrained.augmentation import Augmentation
+    from headnod_train.pretrained.head import choose_strength, fit_head, read_tags
+    from headnod_train.tagger.wheel import find_wheel, read_weights
+    from headnod_train.training.run_folder import locked
 
     folder, band_step = options.folder, 1
     settings = replace(steps.SETTINGS, steps=options.steps)
@@ -79,4 +79,4 @@ def run(options: argparse.Namespace, console: Console) -> None:
             labels=_LABELS, notice=options.notice.read_text("utf-8"), settings=settings,
             band_step=band_step, replace=options.replace, console=console,
         )  # fmt: skip
-    say(f"{bundle}: written")
+    print_result(f"{bundle}: written")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.cli.command_options import add_data, add_split, plain_console
+from headnod_train.cli.command_options import add_data, add_split
+from headnod_train.console import plain_console
 
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
@@ -25,7 +26,7 @@ examples:
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Teach the parser this command."""
+    """Add the command `evaluate`."""
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a bundle on music of known genre",
@@ -36,24 +37,26 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     add_data(parser, required=False)
     add_split(parser)
     parser.add_argument(
-        "--tracks", type=Path, metavar="FILE", help="without --data: measure only files with these names, one a line"
+        "--tracks", type=Path, metavar="FILE", help="without --data: only files with these names, one per line"
     )
     parser.add_argument(
         "--unseen",
         action="store_true",
-        help="without --data: state that the model learned from none of the files of a collection that it knows",
+        help="without --data: state that the model was trained on none of these files of its collection",
     )
     parser.add_argument(
         "--degrade",
         action="store_true",
-        help="measure it also through loudspeakers, rooms, microphones and other sounds (minutes)",
-    )
-    parser.add_argument("--rooms", type=Path, metavar="DIR", help="impulse responses of real rooms, one more condition")
-    parser.add_argument(
-        "--against", type=Path, metavar="BUNDLE", help="another bundle, to compare with by McNemar's test"
+        help="also evaluate through simulated loudspeakers, rooms, microphones and noise (minutes)",
     )
     parser.add_argument(
-        "--float", type=Path, metavar="FILE", dest="float_file", help="the network before quantising (float.tflite)"
+        "--rooms", type=Path, metavar="DIR", help="impulse responses of measured rooms, one more condition"
+    )
+    parser.add_argument(
+        "--against", type=Path, metavar="BUNDLE", help="another bundle to compare with (McNemar's test)"
+    )
+    parser.add_argument(
+        "--float", type=Path, metavar="FILE", dest="float_file", help="the network before quantisation (float.tflite)"
     )
     add_sounds(parser)
     parser.add_argument(
@@ -66,41 +69,41 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--leaky",
         action="store_true",
-        help="measure on tracks that the model learned from, too; every figure of it is too good, and labelled so",
+        help="also evaluate on tracks that the model was trained on; every figure of it is too good, and labelled",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write a page with pictures, and the figures")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write a page with charts, and the figures")
     parser.set_defaults(run=run, kept="nothing was written")
 
 
 def add_sounds(parser: argparse.ArgumentParser) -> None:
-    """Audio that the whole listener is tried on."""
+    """Options for audio that is played through the whole listener."""
     parser.add_argument(
         "--audio",
         type=Path,
         metavar="DIR",
-        help="with --data: clips called as the tracks are, to play softer, louder and in noise (default: the folder "
-        "'audio' beside the archive, if there is one); without: the music to measure on, a folder or a CSV list",
+        help="with --data: clips with the names of tracks, to play at other levels and in noise (default: the folder "
+        "'audio' beside the archive, if there is one); without: the music to evaluate on, a folder or a CSV list",
     )
     parser.add_argument(
-        "--not-music", type=Path, metavar="DIR", help="audio that is no music, a folder in it for each kind"
+        "--not-music", type=Path, metavar="DIR", help="sounds other than music, one folder for each kind"
     )
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Evaluate, and show tables."""
+    """Evaluate, and print tables."""
     if options.data is None:
         _run_on_recordings(options, console)
         return
-    from headnod.inference.model import GenreModel  # noqa: PLC0415
-    from headnod_train.acoustics.bands import Bands  # noqa: PLC0415
-    from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
-    from headnod_train.dataset.split import refuse_leaks  # noqa: PLC0415
-    from headnod_train.evaluation.comparison import float_beside  # noqa: PLC0415
-    from headnod_train.evaluation.conditions import CONDITIONS, recorded_rooms  # noqa: PLC0415
-    from headnod_train.evaluation.evaluate import evaluate  # noqa: PLC0415
-    from headnod_train.evaluation.result_tables import tables  # noqa: PLC0415
-    from headnod_train.evaluation.results import save  # noqa: PLC0415
+    from headnod.inference.model import GenreModel
+    from headnod_train.acoustics.bands import Bands
+    from headnod_train.dataset.archive import read_archive
+    from headnod_train.dataset.split import refuse_leaks
+    from headnod_train.evaluation.comparison import float_model_of
+    from headnod_train.evaluation.conditions import CONDITIONS, recorded_rooms
+    from headnod_train.evaluation.evaluate import evaluate
+    from headnod_train.evaluation.results import save
+    from headnod_train.evaluation.tables import tables
 
     model = GenreModel.load(options.bundle)
     archive = read_archive(options.data, model.front_end)
@@ -117,7 +120,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         split=options.split,
         console=console,
         conditions=conditions,
-        float_model=float_beside(model, options.float_file) if options.float_file else None,
+        float_model=float_model_of(model, options.float_file) if options.float_file else None,
         other=other,
         sounds=sounds_of(options),
         learned=learned,
@@ -127,32 +130,36 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if options.json is not None:
         save(found, options.json)
     if options.report is not None:
-        from headnod_train.report import write_report  # noqa: PLC0415
+        from headnod_train.report.evaluation_report import write_report
 
         write_report(found, options.report)
 
 
 def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
-    """Measure on audio files, whatever the front end."""
-    import msgspec  # noqa: PLC0415
+    """Evaluate on audio files, for any front end."""
+    import msgspec
 
-    from headnod.inference.model import GenreModel  # noqa: PLC0415
-    from headnod_train.evaluation.leakage import may_have_learned  # noqa: PLC0415
-    from headnod_train.evaluation.recordings_evaluation import evaluate_clips, find_clips  # noqa: PLC0415
-    from headnod_train.evaluation.recordings_tables import recordings_tables  # noqa: PLC0415
-    from headnod_train.evaluation.results import EvaluationError  # noqa: PLC0415
+    from headnod.inference.model import GenreModel
+    from headnod_train.evaluation.evaluate import may_be_training_data
+    from headnod_train.evaluation.recordings_evaluation import evaluate_clips, find_clips
+    from headnod_train.evaluation.results import EvaluationError
+    from headnod_train.evaluation.tables import recordings_tables
 
     if options.audio is None:
-        message = "there is nothing to measure on (name an archive with --data, or audio files with --audio)"
+        message = "there is nothing to evaluate on (name an archive with --data, or audio files with --audio)"
         raise EvaluationError(message)
     model = GenreModel.load(options.bundle)
     other = GenreModel.load(options.against) if options.against else None
     clips = find_clips(options.audio, model.labels, only=options.tracks)
-    known = [each.manifest.id for each in (model, other) if each and may_have_learned(each.manifest, clips)]
+    known = [
+        each.manifest.id
+        for each in (model, other)
+        if each and may_be_training_data(each.manifest, [clip.path for clip in clips])
+    ]
     if known and not (options.unseen or options.leaky):
         message = (
-            f"{known[0]} learned from tracks of GTZAN, and these files are called as such (state --unseen if they "
-            "are none that it learned from, or --leaky to have every figure marked)"
+            f"{known[0]} was trained on tracks of GTZAN, and these files have their names (state --unseen if it "
+            "was not trained on these, or label every figure with --leaky)"
         )
         raise EvaluationError(message)
     found = evaluate_clips(
@@ -173,24 +180,24 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
 
 
 def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreModel]) -> bool:
-    """Whether a model learned from what it is to be measured on; refused unless that was asked for."""
-    from headnod_train.evaluation.leakage import learned_from, learned_sides  # noqa: PLC0415
-    from headnod_train.evaluation.results import EvaluationError  # noqa: PLC0415
+    """Whether a model was trained on the evaluated tracks; an error without --leaky."""
+    from headnod_train.evaluation.evaluate import trained_on, training_splits
+    from headnod_train.evaluation.results import EvaluationError
 
     data, split = options.data.name, options.split
-    learned = [each.manifest for each in models if learned_from(each.manifest, archive, data=data, split=split)]
+    learned = [each.manifest for each in models if trained_on(each.manifest, archive, data=data, split=split)]
     if learned and not options.leaky:
         message = (
-            f"{learned[0].id} learned from the sides {', '.join(learned_sides(learned[0]))} of {data}, so it cannot be "
-            f"measured on side {split} (name another one with --split, or say --leaky to have every figure marked)"
+            f"{learned[0].id} was trained on the splits {', '.join(training_splits(learned[0]))} of {data}, so it "
+            f"cannot be evaluated on split {split} (name another one with --split, or label every figure with --leaky)"
         )
         raise EvaluationError(message)
     return bool(learned)
 
 
 def sounds_of(options: argparse.Namespace) -> SoundFolders:
-    """The folders that were named, or that stand beside the archive."""
-    from headnod_train.evaluation.evaluate import SoundFolders  # noqa: PLC0415
+    """The named folders, or the folder `audio` beside the archive."""
+    from headnod_train.evaluation.evaluate import SoundFolders
 
     beside = options.data.parent / "audio"
     return SoundFolders(options.audio or (beside if beside.is_dir() else None), options.not_music)

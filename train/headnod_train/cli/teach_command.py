@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.cli.arguments import amount
-from headnod_train.cli.command_options import add_key, add_passphrase_file, plain_console, say
+from headnod_train.cli.command_options import add_key, add_passphrase_file, amount
+from headnod_train.console import plain_console, print_result
 
 _EXAMPLES = """\
 examples:
@@ -65,14 +65,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Teach, show figures, and name the bundle."""
-    import os  # noqa: PLC0415
+    import os
 
-    from headnod.resources import find_model  # noqa: PLC0415
-    from headnod_train.deploy.passphrase import passphrase_from  # noqa: PLC0415
-    from headnod_train.deploy.signing import sign  # noqa: PLC0415
-    from headnod_train.deploy.signing_key import load  # noqa: PLC0415
-    from headnod_train.teaching.teach import next_version, teach  # noqa: PLC0415
-    from headnod_train.teaching.teaching_report import remarks, tables  # noqa: PLC0415
+    from headnod.resources import find_model
+    from headnod_train.deploy.passphrase import passphrase_from
+    from headnod_train.deploy.signing import sign
+    from headnod_train.deploy.signing_key import load
+    from headnod_train.teaching.teach import next_version, teach
+    from headnod_train.teaching.teaching_report import remarks, tables
 
     usual = Path.home() / ".config" / "headnod" / "signing.key"
     place = options.key or (usual if usual.exists() else None)
@@ -97,9 +97,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
         console.print(remark, soft_wrap=True)
     if key is not None:
         signed = sign(folder, key)
-        say(f"{signed.path}: {signed.manifest.id}, {len(signed.content)} bytes, signed")
+        print_result(f"{signed.path}: {signed.manifest.id}, {len(signed.content)} bytes, signed")
         return
-    say(str(folder))
+    print_result(str(folder))
     console.print(
         f"not signed: make a key once with 'headnod-train keygen', then 'headnod-train sign {folder}'", soft_wrap=True
     )

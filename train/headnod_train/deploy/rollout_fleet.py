@@ -1,7 +1,4 @@
-"""Every listener as a rollout sees it: what it takes, whether it is there, how far it has come.
-
-Alone because it is fed by the link's thread and read by the one that waits.
-"""
+"""State of every listener during a rollout, updated by the MQTT thread and read by the waiting one."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from headnod.mqtt.topics import ONLINE
 from headnod.updates.state import Stage
 
 GOOD = (Stage.KEPT, Stage.OFFERED)
-"""What a listener may say in the end."""
+"""Final stages of a successful installation."""
 
 _TOPICS = ("status", "info", "model")
 
@@ -35,37 +32,32 @@ class _Model(msgspec.Struct):
 
 @dataclass
 class FleetListener:
-    """A listener."""
+    """State of one listener."""
 
     node: str
-    """What it is called."""
-
     online: bool = False
-    """It is connected."""
-
     channel: str = ""
-    """Whose models it takes; empty if it never said."""
+    """Update channel; empty if unknown."""
 
     updates: str = "none"
-    """What it does with them; `none` takes none."""
+    """Update policy; `none` refuses models."""
 
     had: str = ""
-    """The model that it has."""
+    """Its model before the rollout."""
 
     stage: str = ""
-    """How far it has come with the model of this rollout; empty if it has not heard of it."""
+    """Stage of the installation of this rollout's model; empty before the first report."""
 
     message: str = ""
-    """What it says of that."""
 
     @property
     def ended(self) -> bool:
-        """It has made up its mind."""
+        """Whether the installation ended."""
         return self.stage in {*GOOD, Stage.REFUSED, Stage.ROLLED_BACK}
 
     @property
     def well(self) -> bool:
-        """It took the model."""
+        """Whether it succeeded."""
         return self.stage in GOOD
 
 
@@ -73,63 +65,63 @@ class RolloutFleet:
     """All listeners under one base topic."""
 
     def __init__(self, base: str, digest: str) -> None:
-        """Watch a rollout.
+        """Follow a rollout.
 
         Args:
-            base: What their topics begin with.
+            base: Base topic of the listeners.
             digest: SHA-256 of the manifest that is sent.
         """
         self._base, self._digest = base, digest
         self._members: dict[str, FleetListener] = {}
         self._news = threading.Condition()
         self.count = 0
-        """Messages that were heard."""
+        """Number of messages received."""
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        """Filters of the topics that it eats."""
+        """Topic filters to subscribe to."""
         return tuple(f"{self._base}/+/{topic}" for topic in _TOPICS)
 
     @property
     def members(self) -> list[FleetListener]:
-        """Everybody, by name."""
+        """All listeners, by name."""
         with self._news:
             return [self._members[node] for node in sorted(self._members)]
 
     def member(self, node: str) -> FleetListener:
-        """One of them, also if it was never heard of."""
+        """A listener by name, known or not."""
         with self._news:
             return self._members.setdefault(node, FleetListener(node))
 
     def update(self, topic: str, payload: bytes) -> None:
-        """Eat a message; what no listener says is left alone."""
+        """Process a message; malformed payloads are ignored."""
         node, _, kind = topic.removeprefix(f"{self._base}/").partition("/")
         if kind not in _TOPICS:
             return
         with self._news:
             member = self._members.setdefault(node, FleetListener(node))
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                self._understand(member, kind, payload)
+                self._apply(member, kind, payload)
             self.count += 1
             self._news.notify_all()
 
     def wait(self, there: Callable[[], bool], seconds: float) -> bool:
-        """Wait until it is so; false if it was not in time."""
+        """Wait for a condition; False after the timeout."""
         with self._news:
             return self._news.wait_for(there, seconds)
 
     def wait_for_news(self, seconds: float) -> None:
-        """Wait until somebody says something, so long at most."""
+        """Wait for the next message."""
         seen = self.count
         self.wait(lambda: self.count != seen, seconds)
 
-    def _understand(self, member: FleetListener, kind: str, payload: bytes) -> None:
+    def _apply(self, member: FleetListener, kind: str, payload: bytes) -> None:
         if kind == "status":
             member.online = payload == ONLINE.encode()
         elif kind == "info" and payload:
             info = msgspec.json.decode(payload, type=_Info)
             member.had, member.channel, member.updates = info.model, info.channel, info.updates
         elif kind == "model" and payload:
-            told = msgspec.json.decode(payload, type=_Model)
-            if told.manifest_sha256 == self._digest:
-                member.stage, member.message = told.stage, told.message
+            report = msgspec.json.decode(payload, type=_Model)
+            if report.manifest_sha256 == self._digest:
+                member.stage, member.message = report.stage, report.message

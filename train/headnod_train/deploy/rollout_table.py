@@ -1,4 +1,4 @@
-"""A rollout as a person sees it: a table that lives where there is a terminal, lines where there is none."""
+"""Display of a rollout: a live table on a terminal, else one line per event."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from headnod_train.deploy.rollout_fleet import FleetListener
 
 _COLOURS = {"kept": "green", "offered": "green", "refused": "red", "rolled_back": "red", "probation": "yellow"}
 _ROOM = 8
-"""Lines of the terminal that are not the table's."""
+"""Lines of the terminal outside the table."""
 
 
 class RolloutDisplay:
-    """Shows who has come how far."""
+    """Shows the stage of every listener."""
 
     def __init__(self, console: Console, model: str) -> None:
         """Show the rollout of a model."""
@@ -30,7 +30,7 @@ class RolloutDisplay:
         self._told: dict[str, str] = {}
 
     def show(self, members: Sequence[FleetListener], summary: str) -> None:
-        """Show everybody, those who are under way first."""
+        """Show all listeners, unfinished ones first."""
         if self._live is not None:
             self._live.update(self._table(members, summary))
             return
@@ -69,7 +69,7 @@ class RolloutDisplay:
 
 
 def summary(outcome: RolloutResult, model: str) -> str:
-    """The end of a rollout in a few lines."""
+    """The result of a rollout in a few lines."""
     lines = [f"{model}: {len(outcome.took)} have it"]
     for members, what in (
         (outcome.failed, "did not take it"),

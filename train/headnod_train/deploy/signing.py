@@ -1,7 +1,6 @@
-"""Signing: a bundle's folder becomes one file that listeners trust.
+"""Signing: a bundle's folder becomes one signed file that listeners accept.
 
-The folder stays as it is. The file has the manifest with a new serial, and its
-signature; it is what is copied and deployed, now and when it is tried again.
+The folder is unchanged. The file has the manifest with a new serial and the signature.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The key that signs models: made once, kept by one person, never on a device.
-
-Alone because a private key is read and written here and nowhere else.
-Source: ed25519 (RFC 8032) in a PKCS#8 file (RFC 5958), which OpenSSL reads too.
-"""
+"""The private key that signs models: ed25519 (RFC 8032) in a PKCS#8 file (RFC 5958)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One listener by SSH: the bundle goes through ssh's own stdin to `headnod models install -`.
+"""Installation on one listener by SSH: the bundle is piped to `headnod models install -`.
 
-No password and no option of ssh passes through here: that is what ~/.ssh/config is for.
+Passwords and options of ssh belong into ~/.ssh/config.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def install(host: str, bundle: bytes, *, timeout: float, program: str = "ssh") -
         program: What is called in place of ssh.
 
     Returns:
-        What headnod said there.
+        Output of headnod on that machine.
 
     Raises:
-        ConfigError: That is no host.
-        RolloutError: ssh or headnod there refused.
+        ConfigError: The host is malformed.
+        RolloutError: ssh or the remote headnod failed.
     """
     if not _HOST.match(host):
         message = f"--ssh: {host[:60]!a} is no host (user@host, or a name of ~/.ssh/config)"

@@ -1,9 +1,7 @@
-"""Numbers fitted after quantising: temperatures and certainties.
+"""Calibration after quantisation: temperature and threshold.
 
-One of each for what the listener shows, a mean over several windows that
-deserves more trust than each of them, and one of each for single windows. All
-on validation tracks, heard clean and as they arrive in rooms: a number fitted
-on clean music alone would be too sure of itself everywhere else.
+One pair for the smoothed stream and one for single windows, both fitted on validation tracks, clean and under
+simulated room acoustics; fitted on clean music alone, a model would be overconfident in rooms.
 """
 
 from __future__ import annotations
@@ -25,12 +23,12 @@ from headnod_train.evaluation.conditions import AcousticCondition
 from headnod_train.evaluation.metrics import Probabilities, negative_log_likelihood, top_confidence
 from headnod_train.evaluation.predictions import Predictions, predict
 
-Said = Callable[[Predictions, float], Probabilities]
-"""Chances that follow from what was heard and a temperature: of the stream, or of single windows."""
+Scoring = Callable[[Predictions, float], Probabilities]
+"""Probabilities by temperature: of the stream, or of single windows."""
 
 REFUSED = 0.01
-"""Share of music at 20 dB over noise that the certainty leaves unnamed. At most 3 % is
-aimed at with every other reason to stay silent, and what is no music has an answer of its own."""
+"""Share of music at 20 dB over noise that the threshold may reject. The target for all reasons together is 3 %, and
+sounds other than music have an output of their own."""
 
 _SEED = 7_031_971
 _LOUDSPEAKER = Transducer(low=(50.0, 250.0), high=(6000.0, 14_000.0), order=(1, 4), resonances=4, height=3.0)
@@ -47,15 +45,12 @@ _NOISY = (
 
 
 def calibrate(model: GenreModel, valid: Archive, *, console: Console) -> tuple[Calibration, Calibration]:
-    """Fit temperature and certainty, after quantising.
+    """Fit temperature and threshold of the smoothed stream and of single windows.
 
     Args:
-        model: The int8 network; its own temperature and certainty play no part.
-        valid: Tracks that it did not learn from.
-        console: Where progress is shown.
-
-    Returns:
-        Those of the smoothed stream, and those of single windows.
+        model: The int8 network; its own temperature and threshold are not used.
+        valid: Tracks that it was not trained on.
+        console: Shows progress.
     """
     clean = predict(model, valid, console=console)
     arrived, noisy = (
@@ -65,47 +60,46 @@ def calibrate(model: GenreModel, valid: Archive, *, console: Console) -> tuple[C
     return fit(clean, arrived, noisy, Predictions.stream), fit(clean, arrived, noisy, Predictions.scores)
 
 
-def fit(clean: Predictions, arrived: Sequence[Predictions], noisy: Sequence[Predictions], said: Said) -> Calibration:
-    """Temperature and certainty of one kind of answer.
+def fit(
+    clean: Predictions, arrived: Sequence[Predictions], noisy: Sequence[Predictions], scoring: Scoring
+) -> Calibration:
+    """Temperature and threshold of one kind of scores.
 
     Args:
-        clean: What the model said of clean music.
-        arrived: What it said of the same music in other conditions; together they weigh as much as the clean.
-        noisy: What it said of it at 20 dB over noise.
-        said: How chances follow from that and a temperature.
+        clean: Predictions for clean music.
+        arrived: Predictions for the same music in rooms; together they weigh as much as the clean ones.
+        noisy: Predictions for it at 20 dB over noise.
+        scoring: Probabilities of the stream or of single windows.
     """
-    temperature = fit_temperature(clean, arrived, said)
-    confidence = np.concatenate([top_confidence(said(heard, temperature)) for heard in noisy])
+    temperature = fit_temperature(clean, arrived, scoring)
+    confidence = np.concatenate([top_confidence(scoring(each, temperature)) for each in noisy])
     return Calibration(temperature, fit_certainty(confidence))
 
 
-def fit_temperature(clean: Predictions, arrived: Sequence[Predictions], said: Said) -> float:
-    """The softmax temperature under which answers are least surprised by what was played.
+def fit_temperature(clean: Predictions, arrived: Sequence[Predictions], scoring: Scoring) -> float:
+    """The softmax temperature with the lowest negative log-likelihood.
 
-    Temperature scaling (Guo and others, 2017): one number, so it cannot
-    change which genre is likeliest in a window. Sought between a tenth and ten,
-    to within half a percent.
+    Temperature scaling (Guo and others, 2017) does not change the most likely genre of a window. Searched between
+    0.1 and 10, to within half a percent.
     """
 
-    def surprised(temperature: float) -> float:
-        lost = [negative_log_likelihood(said(heard, temperature), heard.targets) for heard in (clean, *arrived)]
-        return lost[0] + float(np.mean(lost[1:] or lost))
+    def loss(temperature: float) -> float:
+        losses = [negative_log_likelihood(scoring(each, temperature), each.targets) for each in (clean, *arrived)]
+        return losses[0] + float(np.mean(losses[1:] or losses))
 
     low, high = 0.1, 10.0
     while high / low > 1.005:  # noqa: PLR2004 - half a percent
         tried = np.geomspace(low, high, 9)
-        best = int(np.argmin([surprised(value) for value in tried]))
+        best = int(np.argmin([loss(value) for value in tried]))
         low, high = tried[max(best - 1, 0)], tried[min(best + 1, len(tried) - 1)]
     return round(math.sqrt(low * high), 4)
 
 
 def fit_certainty(confidence: NDArray[np.float32]) -> float:
-    """The highest certainty that leaves at most `REFUSED` of the music unnamed.
-
-    The higher it is, the less of what is no music gets a genre.
+    """The highest threshold that rejects at most `REFUSED` of the music at 20 dB over noise.
 
     Args:
-        confidence: `top_confidence` of each estimate on music at 20 dB over noise, shape (n,).
+        confidence: `top_confidence` of each estimate on that music, shape (n,).
     """
     highest = np.sort(confidence)[int(REFUSED * len(confidence))]
     return math.floor(float(highest) * 1000) / 1000

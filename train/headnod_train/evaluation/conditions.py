@@ -1,7 +1,6 @@
-"""The conditions under which a model is judged beside clean recordings.
+"""Acoustic conditions of an evaluation: rooms, loudspeakers, microphones and noise.
 
-Training bends sound with the same structs (headnod_train.acoustics) but with ranges
-and seeds of its own: nothing here may be imported there.
+Training uses the same transforms (headnod_train.acoustics) with other ranges and seeds, and must not import these.
 """
 
 from __future__ import annotations
@@ -21,36 +20,34 @@ from headnod_train.acoustics.noises import Hum, Noise
 from headnod_train.acoustics.reverberation import MeasuredRooms, Reverberation, gains_of
 
 SEED = 20_261_122
-"""Of every draw of an evaluation; training counts its seeds from 0."""
+"""Seed of every draw of an evaluation; seeds of training count from 0."""
 
 
 @dataclass(frozen=True)
 class AcousticCondition:
-    """A way for music to arrive."""
+    """A chain of acoustic transforms."""
 
     name: str
-    """What it is called in tables."""
 
     steps: tuple[Transform, ...]
-    """What happens to sound, in order."""
+    """Applied in this order."""
 
     seed: int = SEED
-    """Of its draws."""
 
     def apply(self, log_mel: LogMel, track: str, bands: Bands) -> LogMel:
-        """One track as it arrives: the same for the same track wherever it stands.
+        """Apply the condition to one track; the draws depend on its name only.
 
         Args:
             log_mel: Decibels, shape (frames, mels).
-            track: Its name, which the draws depend on.
-            bands: What the mels are.
+            track: Name of the track.
+            bands: Mel bands of the front end.
         """
         rng = np.random.default_rng((self.seed, zlib.crc32(self.name.encode()), zlib.crc32(track.encode())))
         return apply_all(self.steps, log_mel[None], bands, rng)[0]
 
     @property
     def how(self) -> str:
-        """Its steps with their ranges, in one line."""
+        """The transforms with their ranges, in one line."""
         return ", then ".join(map(str, self.steps))
 
 
@@ -83,25 +80,25 @@ CONDITIONS = (
     AcousticCondition("across a room", (SMALL_SPEAKER, _LIVING_ROOM, Noise("babble", (20.0, 20.0)), MICROPHONE)),
     AcousticCondition("across a noisy room", (SMALL_SPEAKER, _LIVING_ROOM, Noise("babble", (10.0, 10.0)), MICROPHONE)),
 )
-"""What A5 of the targets lists, each alone, and two chains of them."""
+"""Single conditions, and two chains of them."""
 
 
 def recorded_rooms(folder: Path, bands: Bands) -> AcousticCondition:
-    """Rooms whose impulse responses lie in a folder.
+    """Measured rooms by the impulse responses in a folder.
 
     Raises:
-        AudioError: There is none, or one cannot be read.
+        AudioError: There is no impulse response, or one cannot be read.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".wav", ".flac", ".ogg"})
     if not files:
-        message = f"{folder}: holds no impulse response (wav, flac or ogg)"
+        message = f"{folder}: contains no impulse response (wav, flac or ogg)"
         raise AudioError(message)
     rooms = []
     for path in files:
         with audio_file(path, bands.front_end.sample_rate) as blocks:
             response = np.concatenate(list(blocks))
         if not np.abs(response).max(initial=0.0):
-            message = f"{path}: is silent, so it is no impulse response"
+            message = f"{path}: is silent and cannot be an impulse response"
             raise AudioError(message)
         rooms.append(gains_of(response, bands))
     return AcousticCondition(f"{len(rooms)} recorded rooms", (MeasuredRooms(tuple(rooms)),))

@@ -1,49 +1,49 @@
-"""Evaluation: what a bundle is worth on music whose genre is known.
+"""Evaluation of a bundle on an archive of known genres, clean and under acoustic conditions.
 
-Without TensorFlow: the int8 file is run as the device runs it.
+Runs the int8 file through the device's own classes; TensorFlow is not needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
-from headnod.inference.manifest import MODEL
+from headnod.inference.manifest import MODEL, Manifest
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive
-from headnod_train.evaluation import answer_metrics
-from headnod_train.evaluation.comparison import against, compare_to_float, stated_agreement
+from headnod_train.evaluation import predictions as of
+from headnod_train.evaluation.comparison import against, agreement, compare_to_float, stated_agreement
 from headnod_train.evaluation.conditions import AcousticCondition
-from headnod_train.evaluation.degraded import degraded
 from headnod_train.evaluation.genre_changes import song_changes
-from headnod_train.evaluation.level_invariance import level_flips
-from headnod_train.evaluation.not_music import SECONDS, not_music
-from headnod_train.evaluation.predictions import predict
-from headnod_train.evaluation.results import Evaluation
-from headnod_train.evaluation.sound_sets import clips_of
+from headnod_train.evaluation.listener_sounds import SECONDS, level_flips, matching_clips, not_music
+from headnod_train.evaluation.predictions import Predictions, predict
+from headnod_train.evaluation.results import ConditionLoss, ConditionResult, DegradedResult, Evaluation
 
 HOW = (
     "the file of the bundle through headnod.inference.model and headnod.pipeline.smoothing; windows of 3 s every 3 s; "
-    "tracks by mean log score of their windows; stream after 12 s: every estimate from then on, smoothed as the "
-    "listener does; ci95 by bootstrap over tracks"
+    "tracks by mean log score of their windows; stream after 12 s: every estimate from then on, smoothed as in the "
+    "listener; ci95 by bootstrap over tracks"
 )
+_GTZAN = re.compile(r"[a-z]+\.\d{5}")
 
 
 @dataclass(frozen=True)
 class SoundFolders:
-    """Folders of audio."""
+    """Folders of audio for tests of the whole listener."""
 
     music: Path | None = None
-    """Clips called as the tracks are."""
+    """Clips with the names of tracks of the archive."""
 
     other: Path | None = None
-    """What is no music, a folder in it for each kind."""
+    """Sounds other than music, one folder for each kind."""
 
     seconds: int = SECONDS
-    """Of each sound that is made by a formula."""
+    """Length of each synthetic sound."""
 
 
 def evaluate(
@@ -63,26 +63,26 @@ def evaluate(
 
     Args:
         model: The model of a bundle.
-        archive: Tracks to hear.
-        data: What the archive is called.
-        split: The side of it to hear.
-        console: Where progress is shown.
-        conditions: What else may happen to the music, each measured for itself.
-        float_model: The same network before quantising, to compare with.
-        other: Another model, to compare with.
-        sounds: Audio to try the whole listener on.
-        learned: The model learned from these tracks, so every figure is to be marked.
+        archive: Tracks.
+        data: Name of the archive.
+        split: Split to evaluate on.
+        console: Shows progress.
+        conditions: Acoustic conditions, each measured separately.
+        float_model: The network before quantisation, to compare with.
+        other: Another model to compare with.
+        sounds: Audio for tests of the whole listener.
+        learned: The model was trained on these tracks, so every figure is labelled.
 
     Raises:
-        ArchiveError: The split is empty, or a genre is none of the model's.
-        EvaluationError: The other model hears windows of another length.
-        AudioError: A folder of sounds holds nothing that fits, or a file that cannot be read.
+        ArchiveError: The split is empty, or a genre is not a label of the model.
+        EvaluationError: The other model has windows of another length.
+        AudioError: A folder has no matching sound, or a file cannot be read.
     """
-    played, manifest, labels = archive.subset(split), model.manifest, model.labels
-    heard = predict(model, played, console=console)
-    beside = compare_to_float(heard, predict(float_model, played, console=console)) if float_model else None
+    tracks, manifest, labels = archive.subset(split), model.manifest, model.labels
+    clean = predict(model, tracks, console=console)
+    beside = compare_to_float(clean, predict(float_model, tracks, console=console)) if float_model else None
     stated = None if beside else stated_agreement(manifest)
-    clips = clips_of(sounds.music, set(map(str, played.tracks)), model) if sounds and sounds.music else []
+    clips = matching_clips(sounds.music, set(map(str, tracks.tracks)), model) if sounds and sounds.music else []
     return Evaluation(
         model=manifest.id,
         sha256=manifest.sha256.get(MODEL, ""),
@@ -95,25 +95,108 @@ def evaluate(
         temperature=manifest.temperature,
         certainty=manifest.rejection.threshold,
         single=manifest.single,
-        windows=answer_metrics.windows_share([heard]),
-        tracks=answer_metrics.tracks_share([heard], manifest.temperature),
-        stream=answer_metrics.stream_of([heard], manifest),
-        calibration=answer_metrics.reliability_of([heard], manifest),
-        unsaid=answer_metrics.risk_coverage(heard, manifest),
-        genres=answer_metrics.genres_of(heard, labels, manifest.temperature),
-        confusion=answer_metrics.confusion_of(heard, labels, manifest.temperature),
-        changes=song_changes(model, played, named=answer_metrics.tracks_named(heard, manifest.temperature)[1]),
+        windows=of.windows_share([clean]),
+        tracks=of.tracks_share([clean], manifest.temperature),
+        stream=of.stream_result([clean], manifest),
+        calibration=of.calibration_result([clean], manifest),
+        unsaid=of.risk_coverage(clean, manifest),
+        genres=of.genre_results(clean, labels, manifest.temperature),
+        confusion=of.confusion_of(clean, labels, manifest.temperature),
+        changes=song_changes(model, tracks, named=clean.by_track(manifest.temperature)[1]),
         float_agreement=beside.agreement if beside else stated,
         float_agreement_of="measured here" if beside else _stated_by(manifest.id) if stated is not None else None,
         floating=beside,
-        degraded=degraded(model, played, heard, conditions, float_model=float_model, console=console)
-        if conditions
-        else None,
-        against=against(model, heard, played, other, console=console) if other else None,
+        degraded=_degraded(model, tracks, clean, conditions, float_model, console) if conditions else None,
+        against=against(model, clean, tracks, other, console=console) if other else None,
         level=level_flips(model, clips) if clips else None,
         not_music=not_music(model, sounds.other, clips, seconds=sounds.seconds) if sounds else None,
     )
 
 
 def _stated_by(bundle: str) -> str:
-    return f"as {bundle} says of itself; --float measures it"
+    return f"from the manifest of {bundle}; --float measures it"
+
+
+def _degraded(
+    model: GenreModel,
+    tracks: Archive,
+    clean: Predictions,
+    conditions: Sequence[AcousticCondition],
+    float_model: GenreModel | None,
+    console: Console,
+) -> DegradedResult:
+    """The same tracks under each condition, and all conditions together."""
+    manifest = model.manifest
+    parts, rows, agreeing = [], [], []
+    for condition in conditions:
+        degraded = predict(model, tracks, through=condition, console=console)
+        agrees = None
+        if float_model is not None:
+            agrees = agreement(degraded, predict(float_model, tracks, through=condition, console=console))
+            agreeing.append(agrees)
+        shown = degraded.shown(manifest.temperature, manifest.rejection.threshold)
+        parts.append(degraded)
+        rows.append(
+            ConditionResult(
+                name=condition.name,
+                how=condition.how,
+                windows=of.windows_share([degraded]),
+                tracks=of.tracks_share([degraded], manifest.temperature),
+                stream=of.stream_result([degraded], manifest),
+                calibration=of.calibration_result([degraded], manifest),
+                loss_points=_loss(manifest, [degraded], clean),
+                refused=round(float((shown < 0).mean()), 4),
+                float_agreement=agrees,
+            )
+        )
+    worst = max(rows, key=lambda row: row.loss_points.windows)
+    mean_agreement = round(sum(agreeing) / len(agreeing), 4) if agreeing else stated_agreement(manifest, degraded=True)
+    return DegradedResult(
+        windows=of.windows_share(parts),
+        tracks=of.tracks_share(parts, manifest.temperature),
+        stream=of.stream_result(parts, manifest),
+        calibration=of.calibration_result(parts, manifest),
+        float_agreement=mean_agreement,
+        mean_loss_points=_loss(manifest, parts, clean),
+        worst_loss_points=worst.loss_points,
+        worst=worst.name,
+        conditions=tuple(rows),
+    )
+
+
+def _loss(manifest: Manifest, parts: Sequence[Predictions], clean: Predictions) -> ConditionLoss:
+    """Loss over all parts, which is the mean of each: every condition has equally many predictions."""
+    temperature = manifest.temperature
+    before, after = of.stream_result([clean], manifest).after_12s, of.stream_result(parts, manifest).after_12s
+    windows = of.windows_share([clean]).accuracy - of.windows_share(parts).accuracy
+    tracks = of.tracks_share([clean], temperature).accuracy - of.tracks_share(parts, temperature).accuracy
+    return ConditionLoss(
+        windows=_points(windows),
+        tracks=_points(tracks),
+        stream_after_12s=_points(before.accuracy - after.accuracy) if before and after else None,
+    )
+
+
+def _points(share: float) -> float:
+    return round(100.0 * share, 2)
+
+
+def training_splits(manifest: Manifest) -> list[str]:
+    """The splits of its archive that a model was trained on."""
+    return str(manifest.training.recipe.get("sides", "train")).split(", ")
+
+
+def trained_on(manifest: Manifest, archive: Archive, *, data: str, split: str) -> bool:
+    """Whether a model was trained on a split of an archive.
+
+    A manifest names the archive and the number of tracks, but no tracks: an archive with that name, or with as
+    many tracks in those splits, is taken for the training data.
+    """
+    recipe, splits = manifest.training.recipe, training_splits(manifest)
+    same = recipe.get("data") == data or recipe.get("tracks") == int(np.isin(archive.splits, splits).sum())
+    return same and split in splits
+
+
+def may_be_training_data(manifest: Manifest, files: Iterable[Path]) -> bool:
+    """Whether audio files have names of GTZAN tracks, and the model was trained on GTZAN."""
+    return "GTZAN" in manifest.training.data and any(_GTZAN.fullmatch(file.stem) for file in files)

@@ -1,4 +1,4 @@
-"""Songs one after another: how soon the listener names a new genre, and how often it wavers within a song."""
+"""Tracks played as one stream: delay until a new genre is named, and spurious changes within a track."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from numpy.typing import NDArray
 
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive, window_starts
-from headnod_train.evaluation.predictions import naming_of
-from headnod_train.evaluation.result_parts import GenreChanges
+from headnod_train.evaluation.predictions import genre_tracker
+from headnod_train.evaluation.results import GenreChanges
 
 SONGS = 300
-"""Most tracks that are played: enough for every figure, and they fit into memory."""
+"""Largest number of tracks that are played, so that they fit into memory."""
 
 _SEED = 20_261_122
 
 
 def song_changes(model: GenreModel, played: Archive, *, named: NDArray[np.intp]) -> GenreChanges | None:
-    """Play tracks of ever another genre as one stream, through the listener's smoothing and certainty.
+    """Play tracks of alternating genres as one stream, through the listener's smoothing and threshold.
 
     Args:
-        model: What names genres.
-        played: The tracks; each is cut at its start by up to one window, so
-            that songs change anywhere within a window.
-        named: What the model calls each track by the whole of it, shape (tracks,).
+        model: The model.
+        played: The tracks; up to one window is cut off the start of each, so that changes fall anywhere in a window.
+        named: Genre that the model predicts for each whole track, shape (tracks,).
 
     Returns:
-        Figures, or None where there are not two genres.
+        None if there is only one genre.
     """
     targets, rng = played.targets(model.labels), np.random.default_rng(_SEED)
     order = _order(targets, rng)
@@ -61,14 +60,14 @@ def song_changes(model: GenreModel, played: Archive, *, named: NDArray[np.intp])
 
 
 def _order(targets: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
-    """Tracks at random, none after one of its genre, as far as they go."""
+    """Tracks at random, none after one of its own genre, until that is impossible."""
     left = {genre: list(rng.permutation(np.flatnonzero(targets == genre))) for genre in np.unique(targets)}
     order: list[int] = []
     while len(order) < SONGS:
         others = [genre for genre, tracks in left.items() if tracks and not (order and targets[order[-1]] == genre)]
         if not others:
             break
-        # The fuller ones first, or the last tracks would all be of one genre.
+        # Weighted by remaining tracks, or the last tracks would all be of one genre.
         weights = np.array([len(left[genre]) for genre in others], float)
         genre = others[int(rng.choice(len(others), p=weights / weights.sum()))]
         order.append(int(left[genre].pop()))
@@ -76,9 +75,9 @@ def _order(targets: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
 
 
 def _shown(model: GenreModel, log_mel: NDArray[np.float32]) -> tuple[NDArray[np.float64], list[int | None]]:
-    """When each estimate is made, in seconds, and what it names; None where it is not certain enough."""
+    """Seconds of each estimate and the genre that it shows; None below the threshold."""
     front_end = model.front_end
-    naming = naming_of(model.manifest.rejection.threshold)
+    naming = genre_tracker(model.manifest.rejection.threshold)
     starts = window_starts(len(log_mel), front_end)
 
     def names() -> Iterator[int | None]:
@@ -92,7 +91,7 @@ def _shown(model: GenreModel, log_mel: NDArray[np.float32]) -> tuple[NDArray[np.
 
 
 def _wavering(before: int | None, shown: list[int | None]) -> int:
-    """Changes of the genre shown during a song, but for the one that the song made; unknown is no change."""
+    """Changes of the shown genre during a track beyond the one to its genre; "unknown" is not a change."""
     genres = [genre for genre in (before, *shown) if genre is not None]
     changes = sum(one != other for one, other in pairwise(genres))
     return changes - (1 if changes and genres[0] != genres[-1] else 0)

@@ -1,8 +1,4 @@
-"""Figures from answers: how often right, how sure of that, how honest the chances.
-
-Plain functions of arrays that know nothing of models or archives, so each can
-be checked by hand.
-"""
+"""Metrics of plain arrays: accuracy with intervals, calibration, confidence and significance."""
 
 from __future__ import annotations
 
@@ -11,62 +7,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.intp]
-"""Places in the list of genres, one an answer."""
+"""Indices of genres, shape (n,)."""
+
 Probabilities = NDArray[np.float32]
-"""Probabilities, shape (answers, labels); less than 1 in sum where a network also knows of no music."""
+"""Shape (n, labels); rows sum to less than 1 if the network has an extra output for "not music"."""
 
 RESAMPLES = 4000
-"""Draws of the bootstrap: its ends then wander by a tenth of a point."""
+"""Draws of the bootstrap: ends of the interval then vary by a tenth of a point."""
 _LEAST = 1e-6
 
 
 class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often something was right."""
+    """Accuracy with its uncertainty."""
 
     accuracy: float
-    """Share of right answers (0-1)."""
+    """Share of correct predictions (0-1)."""
 
     ci95: tuple[float, float]
-    """95 % interval of the same, by bootstrap over tracks."""
+    """95 % confidence interval, by bootstrap over tracks."""
 
     count: int
-    """Answers."""
+    """Number of predictions."""
 
 
 class Bin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Answers that were about equally sure."""
+    """A bin of a reliability diagram."""
 
     confidence: float
-    """Mean probability of what they said."""
+    """Mean confidence."""
 
     accuracy: float
-    """How often they were right."""
-
     count: int
-    """Answers."""
 
 
 def share_right(right: NDArray[np.bool_], tracks: NDArray[np.intp], *, seed: int = 0) -> Share:
     """Accuracy with its interval.
 
-    Answers about one track stand or fall together, so whole tracks are drawn
-    (cluster bootstrap, percentile interval: Davison and Hinkley, 1997).
+    Predictions of one track are correlated, so whole tracks are resampled (cluster bootstrap, percentile interval:
+    Davison and Hinkley, 1997).
 
     Args:
-        right: Whether each answer was right, shape (n,), n >= 1.
-        tracks: The track of each answer, shape (n,).
-        seed: Seed of the draws: the same answers always give the same interval.
+        right: Whether each prediction is correct, shape (n,), n >= 1.
+        tracks: Track of each prediction, shape (n,).
+        seed: Seed of the bootstrap.
     """
     names, place = np.unique(tracks, return_inverse=True)
     counts = np.bincount(place)
     hits = np.bincount(place, weights=right)
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
     low, high = np.percentile((drawn @ hits) / (drawn @ counts), (2.5, 97.5))
-    return Share(_rounded(right.mean()), (_rounded(low), _rounded(high)), len(right))
+    return Share(rounded(right.mean()), (rounded(low), rounded(high)), len(right))
 
 
 def confusion(targets: Labels, guesses: Labels, labels: int) -> NDArray[np.intp]:
-    """Answers counted by what was played (rows) and what was said (columns)."""
+    """Confusion matrix, shape (labels, labels): rows are true genres, columns predicted ones."""
     counts = np.zeros((labels, labels), np.intp)
     np.add.at(counts, (targets, guesses), 1)
     return counts
@@ -75,28 +69,24 @@ def confusion(targets: Labels, guesses: Labels, labels: int) -> NDArray[np.intp]
 def calibration_error(probabilities: Probabilities, targets: Labels, *, bins: int = 15) -> float:
     """Expected calibration error (Guo and others, 2017).
 
-    The gap between mean confidence and accuracy in each of so many equal bins
-    of confidence, weighted by how many answers fall into it.
+    The gap between mean confidence and accuracy in equal bins of confidence, weighted by the size of each bin.
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == targets
-    place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
+    confidence, right, place = _binned(probabilities, targets, bins)
     gaps = np.bincount(place, weights=right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(targets))
 
 
 def noise_floor(probabilities: Probabilities, tracks: NDArray[np.intp], *, draws: int = 50, seed: int = 0) -> float:
-    """The calibration error that these chances would show if each of them were true.
+    """Expected calibration error that these probabilities would show if they were perfectly calibrated.
 
-    It is no 0: estimates of one track are right or wrong together, so a bin
-    holds few independent answers. What was played is drawn from the chances,
-    with one throw of the dice a track, and the mean error of many draws taken.
+    Not zero: windows of one track are correlated, so each bin has a small effective sample size. Labels are drawn
+    from the probabilities with one random number per track, and the mean error of many draws is returned.
 
     Args:
-        probabilities: One row an answer.
-        tracks: The track of each answer, shape (answers,).
-        draws: How often.
-        seed: Of the draws.
+        probabilities: Shape (n, labels).
+        tracks: Track of each row, shape (n,).
+        draws: Number of draws.
+        seed: Seed of the draws.
     """
     names, place = np.unique(tracks, return_inverse=True)
     reached = probabilities.cumsum(axis=1) / probabilities.sum(axis=1, keepdims=True)
@@ -106,44 +96,30 @@ def noise_floor(probabilities: Probabilities, tracks: NDArray[np.intp], *, draws
 
 
 def reliability(probabilities: Probabilities, targets: Labels, *, bins: int = 15) -> tuple[Bin, ...]:
-    """Answers by how sure they were, in the bins of `calibration_error`; empty bins are left out."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == targets
-    place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
+    """Reliability diagram in the bins of `calibration_error`, without empty bins."""
+    confidence, right, place = _binned(probabilities, targets, bins)
     return tuple(
-        Bin(
-            _rounded(confidence[place == each].mean()),
-            _rounded(right[place == each].mean()),
-            int((place == each).sum()),
-        )
+        Bin(rounded(confidence[place == each].mean()), rounded(right[place == each].mean()), int((place == each).sum()))
         for each in np.unique(place)
     )
 
 
 def top_confidence(probabilities: Probabilities) -> NDArray[np.float32]:
-    """What an estimate's certainty is held against, shape (answers,).
+    """Highest probability of a genre, shape (n,); 0 if "not music" is more likely.
 
-    Args:
-        probabilities: Of the labels. What is missing to 1 is the chance of no music at all.
-
-    Returns:
-        The highest chance of a label; 0 where no music is likelier, because then none is named.
+    This is the value that the listener compares with its threshold. Rows sum to 1 less the probability of "not music".
     """
     highest = probabilities.max(axis=1)
     return np.where(highest >= 1.0 - probabilities.sum(axis=1), highest, np.float32(0.0))
 
 
 def most_confident(confidence: NDArray[np.float32], share: float) -> NDArray[np.intp]:
-    """Places of that share of answers that are surest, at least one, the surest first."""
+    """Indices of this share of the values (at least one), the highest first."""
     return np.argsort(-confidence, kind="stable")[: max(round(share * len(confidence)), 1)]
 
 
 def exact_binomial(one: int, other: int) -> float:
-    """Chance of a split at least as uneven between two equally likely sides, two-sided.
-
-    McNemar's test in its exact form when given the answers that only the one
-    and only the other model had right.
-    """
+    """Two-sided p-value of a split between two equally likely sides: the exact McNemar test of discordant pairs."""
     fewer, together = min(one, other), one + other
     if fewer * 2 == together:
         return 1.0
@@ -155,7 +131,7 @@ def exact_binomial(one: int, other: int) -> float:
 
 
 def negative_log_likelihood(probabilities: Probabilities, targets: Labels) -> float:
-    """Mean negative log-likelihood of what was played, in nats."""
+    """Mean negative log-likelihood of the true genre, in nats."""
     given = probabilities[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(given, _LEAST)).mean())
 
@@ -164,8 +140,8 @@ def by_track(probabilities: Probabilities, tracks: NDArray[np.intp]) -> NDArray[
     """Mean log probability over the windows of each track, shape (tracks, labels).
 
     Args:
-        probabilities: One row a window.
-        tracks: The track of each window, counted from 0 without a gap.
+        probabilities: Shape (windows, labels).
+        tracks: Track of each window, numbered from 0 without gaps.
     """
     evidence = np.log(np.maximum(probabilities, np.float32(_LEAST))).astype(np.float64)
     sums = np.zeros((int(tracks.max()) + 1, probabilities.shape[1]))
@@ -173,5 +149,15 @@ def by_track(probabilities: Probabilities, tracks: NDArray[np.intp]) -> NDArray[
     return sums / np.bincount(tracks)[:, None]
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Four decimals, as figures are stored."""
     return round(float(value), 4)
+
+
+def _binned(
+    probabilities: Probabilities, targets: Labels, bins: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.intp]]:
+    """Confidence, correctness and bin of each prediction."""
+    confidence = probabilities.max(axis=1)
+    place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
+    return confidence, probabilities.argmax(axis=1) == targets, place

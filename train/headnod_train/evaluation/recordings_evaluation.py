@@ -1,8 +1,7 @@
-"""A bundle measured on audio files, through the device's own code from samples to answers.
+"""Evaluation of a bundle on audio files, through the device's own code from samples to scores.
 
-Works for every front end, because nothing is stored between the file and the
-model. The same files are played clean, in measured rooms, beside noise and
-through lossy codecs, as waveforms.
+Works for every front end, because no features are stored. The files are played clean, in measured rooms, in noise
+and through lossy codecs, as waveforms.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from headnod.features.frontend import Audio, FrontEnd
 from headnod.inference.model import GenreModel
 from headnod.pipeline.classify import score_file
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
+from headnod_train.console import print_line
 from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.distillation.degradation import (
     coloured_noise,
@@ -30,14 +30,14 @@ from headnod_train.distillation.degradation import (
     through_codec,
     with_sound,
 )
+from headnod_train.evaluation.listener_sounds import audio_files, estimates
 from headnod_train.evaluation.metrics import Share, calibration_error, exact_binomial, share_right
 from headnod_train.evaluation.results import EvaluationError
 from headnod_train.evaluation.song_naming import SongNaming, song_naming
-from headnod_train.evaluation.sound_sets import audio_files, estimates
 
 _SEED = 20_261_127
 _AROUND = (3.0, 6.0)
-"""Seconds of a quiet room before and after a sound that is no music."""
+"""Seconds of a quiet room before and after each sound other than music."""
 _QUIET = 1.5e-4
 """Peak of the noise of that room: -76 dBFS."""
 
@@ -47,22 +47,16 @@ class LabelledFile:
     """An audio file of known genre."""
 
     path: Path
-    """The file."""
-
     genre: str
-    """A label of the model."""
-
     artist: str = ""
-    """Empty where unknown."""
+    """Empty if unknown."""
 
 
 @dataclass(frozen=True)
 class Playback:
-    """How files are played before the model hears them."""
+    """How files are degraded before the model."""
 
     name: str
-    """For tables."""
-
     room: bool = False
     """In one of the measured rooms."""
 
@@ -85,66 +79,58 @@ PLAYBACKS = (
 
 
 class Played(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a model answered to the files, played in one way."""
+    """Figures for the files, played in one way."""
 
     name: str
-    """How they were played."""
-
     windows: Share
-    """Windows of 3 s whose likeliest answer is right; interval by file."""
+    """Accuracy of windows of 3 s; interval by file."""
 
     clips: Share
-    """Files whose mean is right; interval by file."""
+    """Accuracy of files by their mean scores; interval by file."""
 
     clips_by_artist: Share | None
-    """The same with an interval by artist, where artists are known."""
+    """The same with an interval by artist; null if artists are unknown."""
 
     genres: dict[str, Share]
-    """Files of each genre."""
+    """Accuracy of files by genre."""
 
     refused: float
-    """Share of windows whose likeliest answer is that it is no music."""
+    """Share of windows classified as "not music"."""
 
     calibration_error: float
     """Expected calibration error of files (0-1)."""
 
 
 class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sounds that are no music, each played alone in a quiet room."""
+    """Sounds other than music, each played alone in a quiet room."""
 
     kind: str
     """Name of their folder."""
 
     files: int
-    """How many."""
-
     files_named: int
-    """How many got a genre at some moment."""
+    """Files that get a genre at some time."""
 
     windows: int
     """Estimates, one every 3 s."""
 
     windows_named: int
-    """Estimates that named a genre."""
+    """Estimates with a genre."""
 
 
 class PairedClips(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Another model on the same files."""
 
     model: str
-    """Its name and version."""
-
     clips: Share
-    """Files that it names rightly."""
-
     this_only: int
     """Files that only the measured model has right."""
 
     other_only: int
-    """Files that only the other has right."""
+    """Files that only the other model has right."""
 
     p: float
-    """Of McNemar's exact test."""
+    """p-value of the exact McNemar test."""
 
 
 class RecordingsEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,13 +143,13 @@ class RecordingsEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     """Name of the folder or list."""
 
     leaky: bool
-    """The model learned from some of the files, so every figure is too good."""
+    """The model was trained on some of the files, so every figure is too good."""
 
     played: tuple[Played, ...]
-    """One for each way of playing, clean first."""
+    """One entry for each way of playing, clean first."""
 
     not_music: tuple[Refused, ...] = ()
-    """Sounds that are no music, by kind."""
+    """Sounds other than music, by kind."""
 
     against: PairedClips | None = None
     """Another model on the same files, clean."""
@@ -177,12 +163,12 @@ def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) 
 
     Args:
         place: Any layout that `import` reads.
-        labels: Genres that the model knows; files of others are left out.
-        only: Names of the tracks that may be measured, one a line.
+        labels: Genres of the model; files of other genres are left out.
+        only: File with the names of the tracks to use, one per line.
 
     Raises:
         CollectionError: The place cannot be read.
-        EvaluationError: No file of a known genre is left.
+        EvaluationError: No file of these genres is left.
     """
     wanted = set(only.read_text("utf-8").split()) if only else None
     found = [
@@ -191,7 +177,7 @@ def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) 
         if track.genre in labels and (wanted is None or track.path.stem in wanted)
     ]
     if not found:
-        message = f"{place}: holds no file of a genre that the model knows ({', '.join(labels)})"
+        message = f"{place}: contains no file of a genre of the model ({', '.join(labels)})"
         raise EvaluationError(message)
     return found
 
@@ -214,11 +200,11 @@ def evaluate_clips(
         model: The model.
         clips: Files of known genre.
         data: Name of the files for the report.
-        rooms: Folder of impulse responses; without it nothing is played in rooms.
-        not_music: Folder with a folder for each kind of sound that is no music.
-        songs: Folder of whole songs, labelled or not, to play through the listener; without it the clips are played.
+        rooms: Folder of impulse responses; without it files are not played in rooms.
+        not_music: Folder with a folder for each kind of sound other than music.
+        songs: Folder of whole songs, labelled or not, to play through the listener; default: the clips.
         other: Another model, whatever its front end, to compare with.
-        leaky: The model learned from some of the files.
+        leaky: The model was trained on some of the files.
         console: Names files that cannot be read.
 
     Raises:
@@ -251,7 +237,7 @@ def _read(clips: Iterable[LabelledFile], rate: int, console: Console) -> dict[La
         try:
             sounds[clip] = read_all(clip.path, rate)
         except AudioError as error:
-            console.print(f"left out: {error}", markup=False, highlight=False, soft_wrap=True)
+            print_line(console, f"left out: {error}")
     if not sounds:
         message = "none of the files could be read"
         raise AudioError(message)
@@ -313,7 +299,7 @@ def _through(
 
 
 def _refused(model: GenreModel, folder: Path) -> tuple[Refused, ...]:
-    """Each file alone in a quiet room, as a listener meets it."""
+    """Each file alone in a quiet room, through the listener."""
     rng, rate = np.random.default_rng(_SEED), model.front_end.sample_rate
     kinds: dict[str, list[list[bool]]] = {}
     for path in audio_files(folder):

@@ -1,7 +1,6 @@
-"""Files played through the listener: how often the shown genre changes within one, and how soon a new one is named.
+"""Audio files through the listener: changes of the shown genre within a file, and delay until a new genre is shown.
 
-No labels are needed. The genre of a file is the one that the listener shows
-longest while it plays the file alone.
+No labels are needed: the genre of a file is the one that the listener shows longest while the file plays alone.
 """
 
 from __future__ import annotations
@@ -22,13 +21,14 @@ from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate
 from headnod.pipeline.listener import ListenerSettings, listen
-from headnod_train.evaluation.sound_sets import NEVER, estimates
+from headnod_train.console import print_line
+from headnod_train.evaluation.listener_sounds import NEVER, estimates
 
 LONGEST = 180.0
 """Seconds of each file that are played."""
 
 SHORTEST = 10.0
-"""Seconds under which a file is left out: there is hardly time for a change."""
+"""Seconds; shorter files are left out."""
 
 _SEED = 20_261_127
 
@@ -37,32 +37,30 @@ class SongNaming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Files through the whole listener with its default settings."""
 
     data: str
-    """Name of the folder or list."""
 
     songs: int
     """Files played."""
 
     minutes: float
-    """Their length together."""
+    """Total length."""
 
     genre_changes_per_10_min: float
-    """Changes from a genre to another one within a file that is played alone, from its first estimate on;
-    `unknown` and silence between the two make no difference."""
+    """Changes between two genres within a file that plays alone; `unknown` and silence in between are ignored."""
 
     changes_per_10_min: float
-    """All changes of what is shown, to and from `unknown` and silence among them."""
+    """All changes of the shown state, including those to and from `unknown` and silence."""
 
     new_genres: int
     """Files after a file of another genre, played without a pause."""
 
     median_seconds: float | None
-    """From the start of such a file to the first estimate that shows its genre; None where most are never named."""
+    """From the start of such a file to the first estimate with its genre; None if most are never named."""
 
     ninth_decile_seconds: float | None
     """The time within which nine of ten are named."""
 
     seconds: tuple[float, ...]
-    """Each of these times, the shortest first, without those never named."""
+    """These delays, sorted, without genres that are never named."""
 
 
 @dataclass
@@ -71,14 +69,14 @@ class _Song:
     """Seconds into the stream."""
 
     alone: list[str]
-    """What is shown by each estimate while the file is played alone."""
+    """Shown state of each estimate while the file plays alone."""
 
     after: list[tuple[float, str]] = field(default_factory=list)
-    """Seconds since the start of the file and what is shown, after the file before it."""
+    """Seconds since the start of the file and shown state, while it plays after the previous file."""
 
     @property
     def genre(self) -> str | None:
-        """The genre shown longest while it is played alone, the earlier one of two; None where there is none."""
+        """The genre shown longest while the file plays alone, the earlier of two; None if no genre is shown."""
         shown = Counter(_genres(self.alone))
         return shown.most_common(1)[0][0] if shown else None
 
@@ -93,7 +91,7 @@ def song_naming(model: GenreModel, paths: Sequence[Path], *, data: str, console:
         console: Names files that cannot be read.
 
     Returns:
-        Figures, or None where fewer than two files are long enough.
+        None if fewer than two files are long enough.
     """
     order = [paths[place] for place in np.random.default_rng(_SEED).permutation(len(paths))]
     songs: list[_Song] = []
@@ -116,13 +114,13 @@ def song_naming(model: GenreModel, paths: Sequence[Path], *, data: str, console:
 def _one_after_another(
     model: GenreModel, paths: Iterable[Path], songs: list[_Song], console: Console
 ) -> Iterator[Audio]:
-    """The sound of each file; adds each to `songs` with what is shown while it is played alone."""
+    """The audio of each file; appends each to `songs` with the states shown while it plays alone."""
     rate, begins = model.front_end.sample_rate, 0
     for path in paths:
         try:
             audio = _start(path, rate)
         except AudioError as error:
-            console.print(f"left out: {error}", markup=False, highlight=False, soft_wrap=True)
+            print_line(console, f"left out: {error}")
             continue
         if audio.size < SHORTEST * rate:
             continue
@@ -177,7 +175,7 @@ def _per_10_min(changes: Iterable[int], minutes: float) -> float:
 
 
 def _quantile(delays: Sequence[float], share: float) -> float | None:
-    """The shortest time within which a share of the files is named; None where that share is never named."""
+    """The shortest delay within which this share of the files is named; None if it never is."""
     if not delays:
         return None
     found = sorted(delays)[int(np.ceil(share * len(delays))) - 1]

@@ -1,152 +1,189 @@
-"""An exploration: every picture of a collection, a page around them, and a list of doubtful labels."""
+"""An exploration: figures of a collection, a page that shows them, and a list of suspicious labels."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod_train.baselines.mfcc_summary import FRONT_END
+from headnod_train.console import print_line
 from headnod_train.dataset.archive import Archive
 from headnod_train.explore import label_errors, pictures
-from headnod_train.explore.collection_statistics import CollectionStatistics, collection_statistics
-from headnod_train.explore.explore_page import PagePicture, write_page
-from headnod_train.explore.label_errors import LabelCheck
-from headnod_train.explore.plotting import Figure, Theme, draw_all, letters_without_glyphs, write
-from headnod_train.explore.projection import principal, umap
+from headnod_train.explore.collection_statistics import CollectionStatistics, collection_statistics, principal, umap
+from headnod_train.explore.label_errors import NEAR, LabelCheck
+from headnod_train.report.pages import render
+from headnod_train.report.plots import DARK, Figure, Theme, letters_without_glyphs, save_png
+from headnod_train.storage import write_file
 
 PAGE, SUSPICIOUS = "index.html", "suspicious.csv"
-LEAKY = "Leaky: rows are segments of 3 s, and those of one track stand on several sides. Segments are counted here."
+LEAKY = "Leaky: rows are segments of 3 s, and those of one track are in several splits. Segments are counted here."
 _SHOWN = 40
 _SAME_LENGTH = 1.0
 
-_Drawing = tuple[str, str, str, Callable[[Theme], Figure]]
-"""File name without ending, title, caption, and what draws it."""
+
+class Picture(NamedTuple):
+    """A figure with its text."""
+
+    name: str
+    """File name without suffix."""
+
+    title: str
+    caption: str
+    draw: Callable[[Theme], Figure]
 
 
 def explore(
     archive: Archive, folder: Path, *, data: str, with_umap: bool, seed: int, console: Console
 ) -> list[LabelCheck]:
-    """Draw a collection.
+    """Draw the figures of a collection and write the page and the list.
 
     Args:
-        archive: Its tracks.
-        folder: Where pictures, page and list go; made if it is not there.
-        data: What the archive is called.
-        with_umap: Draw the scatter of UMAP too.
+        archive: The collection.
+        folder: Folder to write to; it is created.
+        data: Name of the archive.
+        with_umap: Also draw a UMAP scatter plot.
         seed: Seed of every random choice.
-        console: Where progress is shown.
+        console: Shows progress.
 
     Returns:
-        What is thought of each track's label, the most doubtful first.
+        The check of each label, the most suspicious first.
 
     Raises:
         MissingExtraError: UMAP is wanted and not installed.
-        PictureError: The folder cannot be written to.
+        OSError: The folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    seen = collection_statistics(archive, FRONT_END, console=console)
-    console.print("asking two judges about every label", highlight=False)
-    found = label_errors.check_labels(archive, seen.summaries, seed=seed)
-    write(folder / SUSPICIOUS, label_errors.table(found).encode())
-    doubtful = [opinion for opinion in found if opinion.suspicious]
-    ringed = np.isin(archive.tracks, [opinion.track for opinion in doubtful])
-    if lacking := letters_without_glyphs(archive.labels):
-        console.print(
-            f"no installed font has {lacking[:_SHOWN]}: pictures show boxes (install one, such as fonts-noto-cjk)"
-        )
-    drawings = [*_drawings(archive, seen), *_scatters(seen, ringed, with_umap=with_umap, seed=seed)]
-    plates = []
-    for name, title, caption, draw in drawings:
-        console.print(f"drawing {name}", highlight=False)
-        plates.append(PagePicture(draw_all(folder, name, draw), title, caption))
-    write_page(
-        folder / PAGE,
-        title=f"What {data} sounds like",
-        warning=LEAKY if archive.leaky else "",
-        facts=_facts(archive, seen, len(doubtful)),
-        plates=plates,
-        opinions=doubtful,
-        most=_SHOWN,
+    statistics = collection_statistics(archive, FRONT_END, console=console)
+    console.print("checking labels", highlight=False)
+    checks = label_errors.check_labels(archive, statistics.summaries, seed=seed)
+    write_file(folder / SUSPICIOUS, label_errors.csv_table(checks).encode())
+    suspicious = [check for check in checks if check.suspicious]
+    ringed = np.isin(archive.tracks, [check.track for check in suspicious])
+    if missing := letters_without_glyphs(archive.labels):
+        text = f"no installed font has {missing[:_SHOWN]}: pictures show boxes (install one, such as fonts-noto-cjk)"
+        print_line(console, text)
+    drawn = [*_figures(archive, statistics), *_scatters(statistics, ringed, with_umap=with_umap, seed=seed)]
+    for picture in drawn:
+        console.print(f"drawing {picture.name}", highlight=False)
+        save_png(folder, picture.name, picture.draw)
+    facts = _facts(archive, statistics, len(suspicious))
+    warning = LEAKY if archive.leaky else ""
+    page = exploration_page(data, warning=warning, facts=facts, pictures=drawn, suspicious=suspicious)
+    write_file(folder / PAGE, page.encode())
+    return checks
+
+
+def exploration_page(
+    data: str,
+    *,
+    warning: str,
+    facts: Sequence[tuple[str, str, str]],
+    pictures: Sequence[Picture],
+    suspicious: Sequence[LabelCheck],
+) -> str:
+    """The page as HTML; facts are a figure, its name and a note."""
+    note = (
+        f"{len(suspicious)} tracks look like another genre to a regression trained on other artists and to their "
+        f"{NEAR} nearest tracks of other artists. Listen before you change a label: it may be wrong, the track may be "
+        f"unusual, and genres overlap. {SUSPICIOUS} lists every track."
     )
-    return found
-
-
-def _facts(archive: Archive, seen: CollectionStatistics, doubtful: int) -> list[tuple[str, str]]:
-    known = archive.artists[archive.artists >= 0]
-    return [
-        (f"{len(archive):,}", "segments" if archive.leaky else "tracks"),
-        (str(len(seen.labels)), "genres"),
-        (
-            f"{seen.seconds.sum() / 3600:.1f} h",
-            f"of music, from {seen.seconds.min():.0f} to {seen.seconds.max():.0f} s each",
+    return render(
+        "exploration.html",
+        title=f"Exploration of {data}",
+        warning=warning,
+        facts=facts,
+        pictures=pictures,
+        dark_suffix=DARK.suffix,
+        labels_note=note if suspicious else "No track clearly looks like another genre to both methods.",
+        headings=(
+            "track", "label", "looks like", "probability of that", "of the label", "nearest tracks with that",
+            "with the label",
         ),
-        (f"{len(np.unique(known)):,}", f"known artists, of {len(known):,} tracks"),
-        (f"{doubtful:,}", "suspicious labels"),
+        rows=[
+            (
+                each.track, each.genre, each.other, f"{each.other_probability:.0%}", f"{each.own_probability:.0%}",
+                str(each.other_neighbours), str(each.own_neighbours),
+            )
+            for each in suspicious[:_SHOWN]
+        ],
+    )  # fmt: skip
+
+
+def _facts(archive: Archive, statistics: CollectionStatistics, suspicious: int) -> list[tuple[str, str, str]]:
+    known, seconds = archive.artists[archive.artists >= 0], statistics.seconds
+    return [
+        (f"{len(archive):,}", "segments" if archive.leaky else "tracks", ""),
+        (str(len(statistics.labels)), "genres", ""),
+        (f"{seconds.sum() / 3600:.1f} h", "of music", f"{seconds.min():.0f} to {seconds.max():.0f} s each"),
+        (f"{len(np.unique(known)):,}", "known artists", f"of {len(known):,} tracks"),
+        (f"{suspicious:,}", "suspicious labels", ""),
     ]
 
 
-def _drawings(archive: Archive, seen: CollectionStatistics) -> Iterator[_Drawing]:
-    yield (
+def _figures(archive: Archive, statistics: CollectionStatistics) -> Iterator[Picture]:
+    yield Picture(
         "balance", "Class balance", _balance(archive),
-        lambda theme: pictures.balance(theme, seen, archive.splits),
+        lambda theme: pictures.balance(theme, statistics, archive.splits),
     )  # fmt: skip
-    if np.ptp(seen.seconds) >= _SAME_LENGTH:
-        yield "durations", "Lengths", _lengths(seen), lambda theme: pictures.durations(theme, seen)
-    yield (
+    if np.ptp(statistics.seconds) >= _SAME_LENGTH:
+        least, middle, most = np.percentile(statistics.seconds, (0, 50, 100))
+        text = f"From {least:.0f} s to {most:.0f} s, half of them over {middle:.0f} s."
+        yield Picture("durations", "Lengths", text, lambda theme: pictures.durations(theme, statistics))
+    yield Picture(
         "loudness", "Loudness",
-        ("Mean power of each track, and how far its loudness swings between its quiet tenth and its loud tenth. Boxes "
-        "hold half of the tracks. The features of headnod are free of level: if genres differ here, a network that "
-        "is not would learn the mastering instead of the music."),
-        lambda theme: pictures.loudness(theme, seen),
+        "Mean power of each track, and the range of its loudness from the 10th to the 90th percentile. Boxes contain "
+        "half of the tracks. headnod's features do not depend on the level: a network whose features do would learn "
+        "the mastering instead of the music where genres differ here.",
+        lambda theme: pictures.loudness(theme, statistics),
     )  # fmt: skip
-    yield (
+    yield Picture(
         "bands", "Mean spectrum",
-        ("The level of each mel band against the mean of its track: the line is the middle track of the genre, half of "
-        "its tracks lie in the ribbon, and the dashed line is the mean of the whole collection."),
-        lambda theme: pictures.bands(theme, seen, FRONT_END),
+        "Level of each mel band relative to the mean of its track: the line is the median of the genre, the ribbon "
+        "contains half of its tracks, and the dashed line is the mean of the collection.",
+        lambda theme: pictures.bands(theme, statistics, FRONT_END),
     )  # fmt: skip
-    yield (
+    yield Picture(
         "spectrograms", "Mean spectrogram around an onset",
-        ("The log-mel of all tracks of a genre, averaged around their twelve strongest onsets. A bright line at 0 is "
-        "a sharp attack, what follows is its decay, and further lines are a beat that most tracks share."),
-        lambda theme: pictures.spectrograms(theme, seen, FRONT_END),
+        "Log-mel of all tracks of a genre, averaged around their twelve strongest onsets. A bright line at 0 is a "
+        "sharp attack, followed by its decay; further lines are a beat that most tracks share.",
+        lambda theme: pictures.spectrograms(theme, statistics, FRONT_END),
     )  # fmt: skip
-    yield (
-        "mfccs", "MFCC image",
-        ("The same as MFCCs, which is what the network is given: each coefficient in deviations from its mean over all "
-        "genres, the slope of the spectrum below and its fine structure above. Where a genre is white it is average."),
-        lambda theme: pictures.mfccs(theme, seen, FRONT_END),
+    yield Picture(
+        "mfccs", "MFCCs around an onset",
+        "The same as MFCCs, the input of the network: each coefficient in deviations from its mean over all genres, "
+        "the slope of the spectrum at the bottom and its fine structure at the top. White is average.",
+        lambda theme: pictures.mfccs(theme, statistics, FRONT_END),
     )  # fmt: skip
-    yield (
+    yield Picture(
         "covariances", "Covariance of MFCCs",
-        ("Which coefficients rise and fall together within 3 s: red together, blue against each other, and on the "
-        "diagonal how much each one moves at all, in units of its movement in the whole collection."),
-        lambda theme: pictures.covariances(theme, seen),
+        "Coefficients that rise and fall together within 3 s are red, those that move in opposite directions blue. "
+        "The diagonal is the variance of each one, in units of its variance in the collection.",
+        lambda theme: pictures.covariances(theme, statistics),
     )  # fmt: skip
 
 
 def _scatters(
-    seen: CollectionStatistics, ringed: NDArray[np.bool_], *, with_umap: bool, seed: int
-) -> Iterator[_Drawing]:
-    points, shares = principal(seen.summaries)
-    words = f"first component ({shares[0]:.0%} of the variance)", f"second component ({shares[1]:.0%})"
-    yield (
+    statistics: CollectionStatistics, ringed: NDArray[np.bool_], *, with_umap: bool, seed: int
+) -> Iterator[Picture]:
+    points, shares = principal(statistics.summaries)
+    names = f"first component ({shares[0]:.0%} of the variance)", f"second component ({shares[1]:.0%})"
+    yield Picture(
         "pca", "Tracks as points (PCA)",
-        ("The mean and covariance of each track's MFCCs, in the two directions in which they vary most. Genres that "
-        "overlap here may still be told apart in the other directions. Rings mark suspicious labels."),
-        lambda theme: pictures.scatter(theme, seen, points, words, ringed),
+        "Mean and covariance of each track's MFCCs, in the two directions of the largest variance. Genres that overlap "
+        "here may be separable in other directions. Rings mark suspicious labels.",
+        lambda theme: pictures.scatter(theme, statistics, points, names, ringed),
     )  # fmt: skip
     if with_umap:
-        places = umap(seen.summaries, seed=seed)
-        yield (
+        places = umap(statistics.summaries, seed=seed)
+        yield Picture(
             "umap", "Tracks as points (UMAP)",
-            "The same numbers, laid out so that neighbours stay neighbours. Distances between clusters mean nothing.",
-            lambda theme: pictures.scatter(theme, seen, places, ("", ""), ringed),
+            "The same values, arranged so that neighbours stay neighbours. Distances between clusters mean nothing.",
+            lambda theme: pictures.scatter(theme, statistics, places, ("", ""), ringed),
         )  # fmt: skip
 
 
@@ -155,10 +192,5 @@ def _balance(archive: Archive) -> str:
     (most, tracks), (least, few) = counts.most_common()[0], counts.most_common()[-1]
     return (
         f"{most} has {tracks:,} {'segments' if archive.leaky else 'tracks'} and {least} {few:,}. A network learns the "
-        "common genres first; under some 30 training tracks a genre is hardly learned at all."
+        "common genres first; with fewer than about 30 training tracks a genre is hardly learned at all."
     )
-
-
-def _lengths(seen: CollectionStatistics) -> str:
-    least, middle, most = np.percentile(seen.seconds, (0, 50, 100))
-    return f"From {least:.0f} s to {most:.0f} s, half of them over {middle:.0f} s."

@@ -1,9 +1,7 @@
-"""Suspicious labels: tracks that sound like another genre to two different judges.
+"""Suspicious labels: tracks that two methods assign to another genre.
 
-One judge is a regression that learned from other artists, the other are the
-nearest tracks of other artists. Where both name the same other genre the label
-may be wrong, the track may be an odd one, or the genres may overlap: a person
-listens and decides.
+One method is a regression trained on other artists, the other the nearest tracks of other artists. If both find the
+same other genre, the label may be wrong, the track unusual, or the genres may overlap: a person should listen to it.
 """
 
 from __future__ import annotations
@@ -20,9 +18,9 @@ from headnod_train.dataset.archive import Archive
 from headnod_train.dataset.split import components, folds
 
 NEAR = 10
-"""How many neighbours are asked."""
+"""Number of nearest tracks."""
 _FOLDS = 5
-_SURE, _MOST = 0.5, 0.4
+_LEAST_PROBABILITY, _LEAST_NEIGHBOURS = 0.5, 0.4
 _COLUMNS = (
     "track",
     "genre",
@@ -37,56 +35,53 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """What the judges say of one track."""
+    """What both methods find for one track."""
 
     track: str
-    """Its name."""
-
     genre: str
-    """What its label says."""
+    """Its label."""
 
     other: str
-    """The likeliest other genre."""
+    """The most likely other genre."""
 
-    own_chance: float
-    """What the regression gives the label (0-1)."""
+    own_probability: float
+    """Probability of the label by the regression (0-1)."""
 
-    other_chance: float
-    """What it gives the other genre (0-1)."""
+    other_probability: float
+    """Probability of the other genre."""
 
-    own_near: int
-    """How many of the nearest tracks have the label."""
+    own_neighbours: int
+    """Number of nearest tracks with the label."""
 
-    other_near: int
-    """How many have the other genre."""
+    other_neighbours: int
+    """Number of nearest tracks with the other genre."""
 
     @property
     def suspicious(self) -> bool:
-        """Both judges name the other genre, and clearly."""
+        """Whether both methods clearly prefer the other genre."""
         return (
-            self.other_chance >= _SURE
-            and self.other_near >= _MOST * NEAR
-            and self.other_near > self.own_near
-            and self.other_chance > 2 * self.own_chance
+            self.other_probability >= _LEAST_PROBABILITY
+            and self.other_neighbours >= _LEAST_NEIGHBOURS * NEAR
+            and self.other_neighbours > self.own_neighbours
+            and self.other_probability > 2 * self.own_probability
         )
 
     @property
     def doubt(self) -> float:
-        """How far both judges lean to the other genre: from -2, not at all, to 2."""
-        return self.other_chance - self.own_chance + (self.other_near - self.own_near) / NEAR
+        """Preference of both methods for the other genre, from -2 to 2."""
+        return self.other_probability - self.own_probability + (self.other_neighbours - self.own_neighbours) / NEAR
 
 
 def check_labels(archive: Archive, summaries: Summaries, *, seed: int) -> list[LabelCheck]:
-    """What the judges say of each track, the most doubtful first.
+    """Check the label of each track; the most suspicious first.
 
     Args:
         archive: Tracks with labels and artists.
         summaries: Mean and covariance of each track's MFCCs.
-        seed: Of the folds.
+        seed: Seed of the folds.
 
     Returns:
-        One opinion a track; none at all where there is one genre, or where all
-        tracks are of one artist.
+        One entry per track; empty if there is only one genre or one artist.
     """
     labels, groups = archive.labels, components(archive)
     count = int(groups.max()) + 1
@@ -113,17 +108,17 @@ def check_labels(archive: Archive, summaries: Summaries, *, seed: int) -> list[L
                 int(votes[track, other]),
             )
         )
-    return sorted(found, key=lambda opinion: (not opinion.suspicious, -opinion.doubt, opinion.track))
+    return sorted(found, key=lambda check: (not check.suspicious, -check.doubt, check.track))
 
 
-def table(found: list[LabelCheck]) -> str:
-    """Every opinion as CSV, in their order."""
+def csv_table(found: list[LabelCheck]) -> str:
+    """The checks as CSV, in their order."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(_COLUMNS)
     for each in found:
         rows.writerow((
-            each.track, each.genre, each.other, f"{each.own_chance:.3f}", f"{each.other_chance:.3f}",
-            each.own_near, each.other_near, "yes" if each.suspicious else "no",
+            each.track, each.genre, each.other, f"{each.own_probability:.3f}", f"{each.other_probability:.3f}",
+            each.own_neighbours, each.other_neighbours, "yes" if each.suspicious else "no",
         ))  # fmt: skip
     return text.getvalue()

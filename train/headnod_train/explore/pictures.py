@@ -1,4 +1,4 @@
-"""What a collection looks like: one function a picture, each on paper of any theme."""
+"""The figures of a collection: one function for each, in any theme."""
 
 from __future__ import annotations
 
@@ -7,61 +7,60 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd
 from headnod.features.mel import mel_corners
-from headnod_train.explore.collection_statistics import AFTER, BEFORE, CollectionStatistics
-from headnod_train.explore.plotting import Axes, Figure, Theme, genre_marks, new_figure, small_multiples, style_axes
-from headnod_train.explore.projection import Points
+from headnod_train.explore.collection_statistics import AFTER, BEFORE, CollectionStatistics, Points
+from headnod_train.report.plots import Axes, Figure, Theme, genre_marks, new_figure, small_multiples, style_axes
 
 _HERTZ = {"x": (100, 1000, 8000), "y": (100, 500, 2000, 8000)}
 
-_SIDES = "train valid test"
-"""The order in which sides are drawn; others come after them."""
+_SPLITS = "train valid test"
+"""Order of the splits; others follow."""
 
 
-def balance(theme: Theme, portrait: CollectionStatistics, splits: NDArray[np.str_]) -> Figure:
-    """Tracks of each genre, by the side of the split that they stand on."""
-    sides = sorted({str(side) for side in splits}, key=lambda side: (side not in _SIDES, _SIDES.find(side), side))
-    labels, drawn = portrait.labels, genre_marks(portrait.labels, theme)
+def balance(theme: Theme, statistics: CollectionStatistics, splits: NDArray[np.str_]) -> Figure:
+    """Number of tracks of each genre by split."""
+    names = sorted({str(name) for name in splits}, key=lambda name: (name not in _SPLITS, _SPLITS.find(name), name))
+    labels, drawn = statistics.labels, genre_marks(statistics.labels, theme)
     figure = new_figure(theme, 8.0, 1.0 + 0.3 * len(labels))
     axes = style_axes(figure.subplots(), theme, grid="x")
     left = np.zeros(len(labels))
-    for place, side in enumerate(sides):
-        counts = np.bincount(portrait.targets[splits == side], minlength=len(labels))
+    for place, name in enumerate(names):
+        counts = np.bincount(statistics.targets[splits == name], minlength=len(labels))
         bars = axes.barh(
             labels, counts, left=left, color=[drawn[label].colour for label in labels],
-            alpha=1.0 - 0.6 * place / max(len(sides) - 1, 1), height=0.72,
+            alpha=1.0 - 0.6 * place / max(len(names) - 1, 1), height=0.72,
         )  # fmt: skip
         behind = {"facecolor": theme.ground, "edgecolor": "none", "pad": 1, "alpha": 0.75}
         words = [str(count) if count else "" for count in counts]
         axes.bar_label(bars, words, label_type="center", fontsize=8, color=theme.ink, bbox=behind)
         left += counts
     axes.invert_yaxis()
-    axes.set_xlabel(f"tracks, from left to right: {', '.join(sides)}")
+    axes.set_xlabel(f"tracks, from left to right: {', '.join(names)}")
     return figure
 
 
-def durations(theme: Theme, portrait: CollectionStatistics) -> Figure:
-    """How many tracks have which length."""
+def durations(theme: Theme, statistics: CollectionStatistics) -> Figure:
+    """Histogram of the lengths of tracks."""
     figure = new_figure(theme, 8.0, 2.6)
     axes = style_axes(figure.subplots(), theme, grid="y")
-    least, most = float(portrait.seconds.min()), float(portrait.seconds.max())
+    least, most = float(statistics.seconds.min()), float(statistics.seconds.max())
     edges = np.linspace(max(least - 0.5, 0.0), most + 0.5, 41).tolist()
-    axes.hist(portrait.seconds, edges, color=theme.ink, alpha=0.75)
+    axes.hist(statistics.seconds, edges, color=theme.ink, alpha=0.75)
     axes.set_xlabel("length of a track (s)")
     axes.set_ylabel("tracks")
     return figure
 
 
-def loudness(theme: Theme, portrait: CollectionStatistics) -> Figure:
-    """How loud the tracks of each genre are, and how far their loudness swings."""
-    labels, drawn = portrait.labels, genre_marks(portrait.labels, theme)
+def loudness(theme: Theme, statistics: CollectionStatistics) -> Figure:
+    """Loudness and loudness range of the tracks of each genre."""
+    labels, drawn = statistics.labels, genre_marks(statistics.labels, theme)
     figure = new_figure(theme, 8.0, 1.0 + 0.34 * len(labels))
     for axes, values, words in zip(
-        figure.subplots(1, 2, sharey=True), (portrait.loudness, portrait.swing),
-        ("mean mel power (dB)", "swing: quiet to loud tenth (dB)"), strict=True,
+        figure.subplots(1, 2, sharey=True), (statistics.loudness, statistics.swing),
+        ("mean mel power (dB)", "range: 10th to 90th percentile (dB)"), strict=True,
     ):  # fmt: skip
         style_axes(axes, theme, grid="x")
         boxes = axes.boxplot(
-            [values[portrait.targets == genre] for genre in range(len(labels))], orientation="horizontal",
+            [values[statistics.targets == genre] for genre in range(len(labels))], orientation="horizontal",
             tick_labels=labels, widths=0.6, patch_artist=True, flierprops={"marker": ".", "markeredgecolor": theme.ink},
         )  # fmt: skip
         for box, label in zip(boxes["boxes"], labels, strict=True):
@@ -74,27 +73,27 @@ def loudness(theme: Theme, portrait: CollectionStatistics) -> Figure:
     return figure
 
 
-def bands(theme: Theme, portrait: CollectionStatistics, front_end: FrontEnd) -> Figure:
-    """The mean level of each band, with what half of the tracks keep within."""
-    drawn = genre_marks(portrait.labels, theme)
-    figure, grid = small_multiples(theme, portrait.labels, width=1.8, height=1.5)
-    places = np.arange(portrait.bands.shape[1])
-    everything = portrait.bands.mean(axis=0)
-    for genre, (axes, label) in enumerate(zip(grid, portrait.labels, strict=True)):
-        low, middle, high = np.percentile(portrait.bands[portrait.targets == genre], (25, 50, 75), axis=0)
+def bands(theme: Theme, statistics: CollectionStatistics, front_end: FrontEnd) -> Figure:
+    """Median level and quartiles of each mel band."""
+    drawn = genre_marks(statistics.labels, theme)
+    figure, grid = small_multiples(theme, statistics.labels, width=1.8, height=1.5)
+    places = np.arange(statistics.bands.shape[1])
+    everything = statistics.bands.mean(axis=0)
+    for genre, (axes, label) in enumerate(zip(grid, statistics.labels, strict=True)):
+        low, middle, high = np.percentile(statistics.bands[statistics.targets == genre], (25, 50, 75), axis=0)
         axes.fill_between(places, low, high, color=drawn[label].colour, alpha=0.35, linewidth=0)
         axes.plot(places, middle, color=drawn[label].colour, linewidth=1.8)
         axes.plot(places, everything, color=theme.ink, linewidth=0.8, linestyle=(0, (2, 2)))
         _hertz(axes, front_end, "x")
-    _words(figure, theme, "frequency (Hz)", "level against the track's mean (dB)")
+    _words(figure, theme, "frequency (Hz)", "relative level (dB)")
     return figure
 
 
-def spectrograms(theme: Theme, portrait: CollectionStatistics, front_end: FrontEnd) -> Figure:
-    """The mean spectrogram of each genre around its onsets."""
-    figure, grid = small_multiples(theme, portrait.labels, width=1.8, height=1.7)
-    low, high = np.percentile(portrait.spectrograms, (1, 99.5))
-    for axes, picture in zip(grid, portrait.spectrograms, strict=True):
+def spectrograms(theme: Theme, statistics: CollectionStatistics, front_end: FrontEnd) -> Figure:
+    """Mean spectrogram of each genre around its onsets."""
+    figure, grid = small_multiples(theme, statistics.labels, width=1.8, height=1.7)
+    low, high = np.percentile(statistics.spectrograms, (1, 99.5))
+    for axes, picture in zip(grid, statistics.spectrograms, strict=True):
         shown = axes.imshow(
             picture.T,
             origin="lower",
@@ -110,25 +109,25 @@ def spectrograms(theme: Theme, portrait: CollectionStatistics, front_end: FrontE
     return figure
 
 
-def mfccs(theme: Theme, portrait: CollectionStatistics, front_end: FrontEnd) -> Figure:
-    """The MFCC image of each genre around its onsets: what sets it apart from the mean of all."""
-    figure, grid = small_multiples(theme, portrait.labels, width=1.8, height=1.7)
-    centre = portrait.images.mean(axis=(0, 1))
-    spread = np.maximum(portrait.images.std(axis=(0, 1)), 1e-6)
-    for axes, picture in zip(grid, (portrait.images - centre) / spread, strict=True):
+def mfccs(theme: Theme, statistics: CollectionStatistics, front_end: FrontEnd) -> Figure:
+    """Mean MFCCs of each genre around its onsets, relative to all genres."""
+    figure, grid = small_multiples(theme, statistics.labels, width=1.8, height=1.7)
+    centre = statistics.images.mean(axis=(0, 1))
+    spread = np.maximum(statistics.images.std(axis=(0, 1)), 1e-6)
+    for axes, picture in zip(grid, (statistics.images - centre) / spread, strict=True):
         shown = axes.imshow(
             picture.T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5,
             extent=_extent(front_end, picture.shape[1]),
         )  # fmt: skip
-    _bar(figure, grid, shown, theme, "deviations from the mean")
+    _bar(figure, grid, shown, theme, "deviations")
     _words(figure, theme, "seconds from an onset", "MFCC")
     return figure
 
 
-def covariances(theme: Theme, portrait: CollectionStatistics) -> Figure:
-    """Which MFCCs rise and fall together in each genre."""
-    figure, grid = small_multiples(theme, portrait.labels, width=1.8, height=1.8)
-    for axes, matrix in zip(grid, portrait.covariances, strict=True):
+def covariances(theme: Theme, statistics: CollectionStatistics) -> Figure:
+    """Covariance of MFCCs in each genre."""
+    figure, grid = small_multiples(theme, statistics.labels, width=1.8, height=1.8)
+    for axes, matrix in zip(grid, statistics.covariances, strict=True):
         shown = axes.imshow(matrix, cmap="RdBu_r", vmin=-1.0, vmax=1.0)
     _bar(figure, grid, shown, theme, "covariance")
     _words(figure, theme, "MFCC", "MFCC")
@@ -136,14 +135,18 @@ def covariances(theme: Theme, portrait: CollectionStatistics) -> Figure:
 
 
 def scatter(
-    theme: Theme, portrait: CollectionStatistics, points: Points, axes_words: tuple[str, str], ringed: NDArray[np.bool_]
+    theme: Theme,
+    statistics: CollectionStatistics,
+    points: Points,
+    names: tuple[str, str],
+    ringed: NDArray[np.bool_],
 ) -> Figure:
-    """Tracks as points, with a ring around those whose label is suspicious."""
-    drawn = genre_marks(portrait.labels, theme)
+    """Tracks as points; rings mark suspicious labels."""
+    drawn = genre_marks(statistics.labels, theme)
     figure = new_figure(theme, 8.0, 6.2)
     axes = style_axes(figure.subplots(), theme)
-    for genre, label in enumerate(portrait.labels):
-        across, up = points[portrait.targets == genre].T
+    for genre, label in enumerate(statistics.labels):
+        across, up = points[statistics.targets == genre].T
         axes.scatter(
             across, up, s=26, c=drawn[label].colour, marker=drawn[label].shape, label=_keyed(label),
             edgecolors=theme.ground, linewidths=0.4,
@@ -151,8 +154,8 @@ def scatter(
     if ringed.any():
         across, up = points[ringed].T
         axes.scatter(across, up, s=110, facecolors="none", edgecolors=theme.ink, linewidths=1.0, label="suspicious")
-    axes.set_xlabel(axes_words[0])
-    axes.set_ylabel(axes_words[1])
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
     axes.set_xticks([])
     axes.set_yticks([])
     legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=theme.ink, fontsize=9)

@@ -1,1 +1,1 @@
-"""Bundles: what a listener needs of a model in one folder, with the card that says what it is."""
+"""Bundles: a model with everything that a listener needs, and its card."""

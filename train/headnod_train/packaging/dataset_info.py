@@ -1,8 +1,4 @@
-"""What is known of a collection that a network learned from: its licence and its faults.
-
-A model carries its collection's licence text, so nobody packs one without
-having said what it is.
-"""
+"""Licence and limits of the collection that a network was trained on, for manifest and card."""
 
 from __future__ import annotations
 
@@ -13,16 +9,14 @@ from headnod.errors import ConfigError
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A body of music with genres."""
+    """A collection of music with genres."""
 
     name: str
-    """What it is called."""
-
     licence: str
-    """Its licence, or that it has none."""
+    """Licence text, or the statement that there is none."""
 
     limits: tuple[str, ...] = ()
-    """What is wrong with it, a sentence each."""
+    """Known faults, one sentence each."""
 
 
 GTZAN = DatasetInfo(
@@ -31,16 +25,16 @@ GTZAN = DatasetInfo(
     "GTZAN has no licence: its recordings belong to others and were collected for research. "
     "No recording and no feature of one is part of this bundle.",
     (
-        "GTZAN's recordings are older than 2002; newer music is judged by its likeness to them.",
+        "GTZAN's recordings are older than 2002; newer music is classified by its similarity to them.",
         "GTZAN has mislabelled, repeated and damaged tracks (Sturm, 2013). The split leaves the known ones out.",
-        "What counts as rock, country or pop in GTZAN is arguable.",
+        "The definitions of rock, country and pop in GTZAN are debatable.",
     ),
 )
 _KNOWN = {"gtzan": GTZAN}
 
 
 def dataset_info(name: str, licence: str | None) -> DatasetInfo:
-    """A known collection by its short name, or another one with its licence.
+    """A known collection by its short name, or another with its licence.
 
     Raises:
         ConfigError: Its licence is neither known nor given.
@@ -49,6 +43,6 @@ def dataset_info(name: str, licence: str | None) -> DatasetInfo:
     if known is not None:
         return known
     if not licence:
-        message = f"--collection: the licence of '{name}' is not known (say it with --licence; known: gtzan)"
+        message = f"--collection: the licence of '{name}' is not known (give it with --licence; known: gtzan)"
         raise ConfigError(message)
     return DatasetInfo(name, licence)

@@ -1,7 +1,7 @@
-"""The output tensors of a network that was converted: which one holds what.
+"""Roles of the output tensors of a converted network.
 
-A converter names and orders outputs as it likes, so they are found by their
-sizes: the answers and the tags have known ones, and a third is the embedding.
+The converter renames and reorders outputs, so they are recognised by their sizes: answers and tags have known sizes,
+a third output is the embedding.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ def with_outputs(manifest: Manifest, content: bytes) -> Manifest:
     """The manifest with the output tensors of its network, where that has several.
 
     Args:
-        manifest: Knows the labels and the tags.
+        manifest: Has the labels and the tags.
         content: The TFLite file.
 
     Raises:
-        ManifestError: An output's size is that of none, or of several roles.
+        ManifestError: An output's size fits no role, or several.
     """
     try:
         found = interpreter(content).get_output_details()

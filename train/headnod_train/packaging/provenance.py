@@ -1,4 +1,4 @@
-"""A run's recipe as a manifest tells it: flat, in plain words and numbers, and as the command that repeats it."""
+"""A run's recipe in a manifest: flat text and numbers, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from headnod_train.training.run_folder import Recipe, TrainingSettings
 Plain = str | int | float | bool
 
 _OF_THE_DATA = frozenset({"data", "tracks", "sides"})
-"""What always differs between a run and the sibling that its figures are measured on."""
+"""Settings that always differ between a run and its sibling."""
 
 NETWORK = frozenset({"width", "other"})
-"""Settings that decide what network it is: with another one there is no sibling."""
+"""Settings of the network, which are equal in siblings."""
 
 _ELSEWHERE = frozenset({"labels", "front_end", "mean", "deviation", "tag_names"})
 _WORDS = {"epochs": "--epochs", "width": "--width", "patience": "--patience", "seed": "--seed"}
 
 
 def manifest_recipe(recipe: Recipe) -> dict[str, Plain]:
-    """What a manifest says of a recipe; what stands elsewhere in it, or was not used, is left out."""
+    """A recipe for a manifest, without parts that are elsewhere in it or were not used."""
     whole = {name: getattr(recipe, name) for name in recipe.__struct_fields__ if name not in _ELSEWHERE}
     settings = msgspec.structs.asdict(whole.pop("settings"))
     bent = {f"augmentation.{name}": value for name, value in asdict(whole.pop("augmentation")).items()}
@@ -31,13 +31,13 @@ def manifest_recipe(recipe: Recipe) -> dict[str, Plain]:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Settings in which two recipes as told differ, but for those of the data; None where one has it not."""
+    """Settings in which two recipes differ, except those of the data; None for a missing one."""
     names = sorted({*one, *other} - _OF_THE_DATA)
     return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
 
 
 def command(recipe: Recipe) -> str:
-    """The words of `headnod-train fit` that repeat a recipe."""
+    """The command that repeats a recipe."""
     return " ".join(("headnod-train fit", "--data", recipe.data, "--run", "RUN", *_words(recipe)))
 
 

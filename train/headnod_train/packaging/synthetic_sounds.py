@@ -1,8 +1,7 @@
-"""Sounds made by a formula, which belong to nobody, and a network that was never trained.
+"""Synthetic sounds for golden windows, and an untrained network.
 
-Golden windows go into the repository, so nothing of a collection may be in
-them; these are varied enough to reach every part of a front end and a network.
-The network has every kind of output that a bundle can have.
+Golden windows are published, so they must not contain music of a collection. The sounds are varied enough to exercise
+every part of a front end and a network; the network has every kind of output that a bundle can have.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def sounds(front_end: FrontEnd, count: int, *, seed: int) -> list[Audio]:
 
 
 def golden_features(front_end: FrontEnd, count: int = 6, *, seed: int = 1) -> Features:
-    """Features of such sounds, shape (count, frames, n_features)."""
+    """Features of synthetic sounds, shape (count, frames, n_features)."""
     return np.stack([front_end.mfcc(sound) for sound in sounds(front_end, count, seed=seed)])
 
 

@@ -12,7 +12,7 @@ from headnod.inference.manifest import Calibration, Energy, Tags
 from headnod.inference.prediction import softmax
 from headnod_train.evaluation.calibrate import REFUSED
 from headnod_train.evaluation.metrics import negative_log_likelihood, top_confidence
-from headnod_train.tagger.tag_names import TAGS
+from headnod_train.tagger.tagger_output import TAGS
 
 _TOGETHER = 4
 """Windows of 3 s that the listener's smoothing averages."""

@@ -1,1 +1,1 @@
-"""Listeners that are not there: what a crowd of them would publish."""
+"""Simulated listeners that publish by MQTT, to test dashboards and brokers."""

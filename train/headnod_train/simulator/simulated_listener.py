@@ -1,8 +1,4 @@
-"""A listener that is not there: genres that come and go as music does, and nothing heard.
-
-Alone because what it says must look like a listener's to every dashboard, and
-how it is sent is another matter (`simulate`).
-"""
+"""A simulated listener: plausible estimates, songs and health reports without audio."""
 
 from __future__ import annotations
 
@@ -16,20 +12,20 @@ from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State
 from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 
 LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
-"""What an imagined model can name."""
+"""Genres of the simulated model."""
 
 MODEL = "imagined-1.0.0"
 CERTAINTY = 0.45
 
 _SONG, _PAUSE = (20, 80), (0, 4)
-"""Estimates that a song and the silence after it last: at least, and fewer than."""
+"""Range of the length of a song and of the silence after it, in estimates."""
 
 _INERTIA = 0.7
-"""Share of the last scores in the next ones."""
+"""Weight of the previous scores in the next ones."""
 
 
 class SimulatedListener:
-    """One listener. The same seed hears the same music."""
+    """One listener; equal seeds give equal music."""
 
     def __init__(self, node: str, *, boot: str, every: float, rng: np.random.Generator) -> None:
         """Begin in the middle of a song.
@@ -49,7 +45,7 @@ class SimulatedListener:
         self._next = 0
 
     def next_estimate(self, now: datetime, monotonic: float) -> tuple[Estimate, SongPayload | None]:
-        """The next estimate, and the song that it ended, if it did."""
+        """The next estimate, and the song that ended with it, if any."""
         raw = self._music()
         self._scores = _INERTIA * self._scores + (1 - _INERTIA) * raw if raw.any() else raw
         order = np.argsort(-self._scores)
@@ -79,7 +75,7 @@ class SimulatedListener:
         return estimate, None if song is None else self._told(song)
 
     def info(self) -> InfoPayload:
-        """What it would say that it is."""
+        """Its `info` payload."""
         return InfoPayload(
             node=self.node,
             boot=self._boot,
@@ -103,7 +99,7 @@ class SimulatedListener:
         )
 
     def health(self, now: datetime) -> HealthPayload:
-        """How it would say that it fares."""
+        """Its `health` payload."""
         return HealthPayload(
             node=self.node,
             ts=now,
@@ -124,7 +120,7 @@ class SimulatedListener:
         )
 
     def _music(self) -> NDArray[np.float64]:
-        """What a model would say of the next window; zeros in silence."""
+        """Scores of the next window; zeros in silence."""
         if self._silent:
             self._silent -= 1
             return np.zeros(len(LABELS))

@@ -1,1 +1,1 @@
-"""A large music tagger as a teacher: MusiCNN's published weights, our own forward pass."""
+"""MusiCNN, a published music tagger, as a teacher: its weights, our forward pass."""

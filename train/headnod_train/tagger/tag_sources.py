@@ -1,4 +1,4 @@
-"""What shall be tagged: a file, a folder, a CSV list, or the tracks of an archive."""
+"""Audio files to tag: a file, a folder, a CSV list, or the tracks of an archive."""
 
 from __future__ import annotations
 
@@ -8,24 +8,20 @@ from pathlib import Path
 
 from headnod_train.dataset.track_table import file_of, read_spreadsheet
 from headnod_train.dataset.tracks import AUDIO, find_files
-from headnod_train.tagger.tagger_error import TaggerError
+from headnod_train.tagger.tagger_output import TaggerError
 
 
 def sources(place: Path, *, only: Collection[str] | None = None) -> dict[str, Path]:
     """Audio files by the names of their tracks.
 
-    A track of a folder is called as its file without the ending, with the
-    folders before it only where two files would share a name.
+    A track of a folder has the name of its file without suffix, with its folders only if two files share a name.
 
     Args:
-        place: An audio file, a folder with any folders in it, or a CSV file
-            with a column `path` (relative to the CSV) and optionally `track`.
-        only: Names that shall be kept, those of the tracks of an archive; a
-            file is known by its path there, with or without the ending, or by
-            its name alone, as `import` calls tracks.
+        place: An audio file, a folder, or a CSV file with a column `path` (relative to the CSV) and optionally `track`.
+        only: Tracks of an archive to keep. A file matches by its path, with or without suffix, or by its name alone.
 
     Raises:
-        TaggerError: There is nothing to hear, or the CSV lacks something.
+        TaggerError: There is no audio, or the CSV is malformed.
         CollectionError: The CSV cannot be read.
     """
     if place.is_dir():
@@ -36,7 +32,7 @@ def sources(place: Path, *, only: Collection[str] | None = None) -> dict[str, Pa
         found = {place.stem: place} if only is None or place.stem in only else {}
     if not found:
         wanted = "no track of the archive" if only is not None else f"no audio ({', '.join(sorted(AUDIO))})"
-        message = f"{place}: holds {wanted}"
+        message = f"{place}: contains {wanted}"
         raise TaggerError(message)
     return found
 
@@ -76,7 +72,7 @@ def _in_list(table: Path, only: Collection[str] | None) -> dict[str, Path]:
             if row["path"] and not name:
                 continue
             if not row["path"] or name in found:
-                problem = f"track '{name}' stands there twice" if row["path"] else "path is empty"
+                problem = f"track '{name}' is there twice" if row["path"] else "path is empty"
                 message = f"{table}: line {line}: {problem}"
                 raise TaggerError(message)
             found[name] = path

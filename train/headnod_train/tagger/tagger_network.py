@@ -1,10 +1,9 @@
-"""The tagger's forward pass, written from its paper and its checkpoint.
+"""The tagger's forward pass, from its papers and its checkpoint.
 
-Pons and Serra, "musicnn: pre-trained convolutional neural networks for music
-audio tagging" (ISMIR 2019, late-breaking), and Pons and others, "End-to-end
-learning for music audio tagging at scale" (ISMIR 2018): tall filters that hear
-timbre and long ones that hear rhythm, each reduced to its loudest band; three
-residual convolutions over time; maximum and mean over time; two dense layers.
+Pons and Serra, "musicnn: pre-trained convolutional neural networks for music audio tagging" (ISMIR 2019,
+late-breaking), and Pons and others, "End-to-end learning for music audio tagging at scale" (ISMIR 2018): tall filters
+for timbre and long ones for rhythm, each reduced to its maximum over bands; three residual convolutions over time;
+maximum and mean over time; two dense layers.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import LogMel
 from headnod_train.backend import tf
-from headnod_train.tagger.tag_scores import FRONT_END, TaggerOutput, loudness
+from headnod_train.tagger.tagger_output import FRONT_END, TaggerOutput, loudness
 
 _TIMBRES, _RHYTHMS = (38, 67), (128, 64, 32)
 _WIDE, _NARROW, _MIDDLE, _DENSE, _TAGS = 204, 51, 64, 200, 50
@@ -49,7 +48,7 @@ def _name(layer: str, place: int, part: str) -> str:
 
 
 SHAPES: dict[str, tuple[int, ...]] = _shapes()
-"""Every array of the checkpoint that the forward pass needs, with its shape."""
+"""Name and shape of every array of the checkpoint that the forward pass uses."""
 
 
 class Tagger:
@@ -61,17 +60,13 @@ class Tagger:
     """
 
     def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take the arrays that `SHAPES` names."""
+        """Use the arrays named by `SHAPES`."""
         self._weights = {name: tf.constant(weights[name], shape=shape) for name, shape in SHAPES.items()}
-        heard = tf.TensorSpec((None, FRONT_END.frames, FRONT_END.n_mels), tf.float32)
-        self._graph = tf.function(self._forward, input_signature=[heard])
+        signature = tf.TensorSpec((None, FRONT_END.frames, FRONT_END.n_mels), tf.float32)
+        self._graph = tf.function(self._forward, input_signature=[signature])
 
     def predict(self, log_mel: LogMel) -> TaggerOutput:
-        """What the tagger says.
-
-        Args:
-            log_mel: Decibels of windows as `FRONT_END` makes them, shape (windows, 187, 96).
-        """
+        """Outputs for windows of `FRONT_END` in decibels, shape (windows, 187, 96)."""
         return TaggerOutput(*(each.numpy() for each in self._graph(loudness(log_mel))))
 
     def _forward(self, loudness: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -84,7 +79,7 @@ class Tagger:
         third = self._over_time(second, 7) + second
         everything = tf.concat([features, first, second, third], axis=2)
         mean = tf.reduce_mean(everything, axis=1)
-        # Maximum and mean of each channel stand side by side.
+        # Maximum and mean of each channel are adjacent.
         pooled = tf.reshape(tf.stack([tf.reduce_max(everything, axis=1), mean], axis=2), (-1, _POOLED))
         dense = self._normal(tf.nn.relu(self._dense(self._normal(pooled, 9), 0)), 10)
         return tf.sigmoid(self._dense(dense, 1)), dense, mean

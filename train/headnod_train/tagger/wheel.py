@@ -1,9 +1,7 @@
-"""Where the tagger's weights come from: the PyPI wheel of musicnn 0.1.0.
+"""The tagger's weights, from the PyPI wheel of musicnn 0.1.0.
 
-Only the checkpoint of the network that learned from the Million Song Dataset is
-read out of it (ISC licence, Pons and Serra 2019); none of its code is run, which
-a current TensorFlow could not do anyway. Alone because it is the one place that
-may ask a package registry for something.
+Only the checkpoint trained on the Million Song Dataset is read (ISC licence, Pons and Serra 2019); none of the wheel's
+code is run. The only module that downloads from a package registry.
 """
 
 from __future__ import annotations
@@ -19,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod_train.backend import quiet, tf
-from headnod_train.tagger.tagger_error import TaggerError
 from headnod_train.tagger.tagger_network import SHAPES
+from headnod_train.tagger.tagger_output import TaggerError
 
 Weights = dict[str, NDArray[np.float32]]
-"""Arrays of the checkpoint by their names there."""
+"""Arrays of the checkpoint by name."""
 
 REQUIREMENT = "musicnn==0.1.0"
 FILE = "musicnn-0.1.0-py3-none-any.whl"
@@ -33,10 +31,10 @@ _PARTS = (".index", ".data-00000-of-00001")
 
 
 def find_wheel(cache: Path) -> Path:
-    """The wheel, fetched by pip into a folder unless it lies there already.
+    """The wheel in a folder, downloaded by pip if it is absent.
 
     Raises:
-        TaggerError: pip cannot get it.
+        TaggerError: pip cannot download it.
     """
     wheel = cache / FILE
     if wheel.is_file():
@@ -49,8 +47,8 @@ def find_wheel(cache: Path) -> Path:
         check=False,
     )
     if fetched.returncode or not wheel.is_file():
-        reason = (fetched.stderr.strip().splitlines() or ["it brought another file"])[-1].removeprefix("ERROR: ")
-        message = f"pip cannot get {REQUIREMENT}: {reason} (fetch {FILE} elsewhere and name it with --wheel)"
+        reason = (fetched.stderr.strip().splitlines() or ["it downloaded another file"])[-1].removeprefix("ERROR: ")
+        message = f"pip cannot download {REQUIREMENT}: {reason} (download {FILE} elsewhere and name it with --wheel)"
         raise TaggerError(message)
     return wheel
 
@@ -60,24 +58,24 @@ def read_weights(wheel: Path, *, sha256: str = SHA256) -> Weights:
 
     Args:
         wheel: The wheel file of musicnn 0.1.0.
-        sha256: What the file must hash to.
+        sha256: Expected hash of the file.
 
     Raises:
-        TaggerError: The file is absent or another one.
+        TaggerError: The file is absent or has another hash.
     """
     try:
         content = wheel.read_bytes()
     except OSError as error:
-        message = f"{wheel}: {(error.strerror or str(error)).lower()} (it shall be {FILE}, as PyPI has it)"
+        message = f"{wheel}: {(error.strerror or str(error)).lower()} (expected {FILE} from PyPI)"
         raise TaggerError(message) from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        message = f"{wheel}: is not {FILE}: its sha256 is {found[:12]}…, not {sha256[:12]}… (fetch it again)"
+        message = f"{wheel}: is not {FILE}: its sha256 is {found[:12]}…, not {sha256[:12]}… (download it again)"
         raise TaggerError(message)
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(wheel) as files:
             for part in _PARTS:
-                # The checkpoint's own name is empty, which load_checkpoint takes for a folder.
+                # The checkpoint's own name is empty, which load_checkpoint would read as a folder.
                 Path(folder, f"weights{part}").write_bytes(files.read(_FOLDER + part))
         with quiet():
             checkpoint = tf.train.load_checkpoint(str(Path(folder, "weights")))

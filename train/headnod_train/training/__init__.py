@@ -1,1 +1,1 @@
-"""Music in, a float network out, and then an int8 one: recipe, augmentation, training, quantising."""
+"""Training: an archive becomes a float network, and that an int8 network."""

@@ -1,10 +1,9 @@
-"""Training windows in batches: cropped, bent and mixed afresh each epoch."""
+"""Batches of training windows: cropped, augmented and mixed anew each epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +11,13 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import Features, FrontEnd, LogMel
 from headnod_train.acoustics.bands import Bands
-from headnod_train.dataset.archive import Archive, window_starts
+from headnod_train.dataset.archive import window_starts
 from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
-from headnod_train.training.soft_labels import SoftTargets
+from headnod_train.training.soft_labels import WindowSource
 
 
 class TrainingBatch(NamedTuple):
-    """Windows, and what they shall be answered."""
+    """Windows and their targets."""
 
     features: Features
     """Standardised MFCCs, shape (n, frames, n_mfcc)."""
@@ -30,30 +29,15 @@ class TrainingBatch(NamedTuple):
     """Probabilities, shape (n, tags)."""
 
     tagged: NDArray[np.float32]
-    """How far the tags are known, from 0 to 1, shape (n,)."""
-
-
-@dataclass(frozen=True)
-class WindowSource:
-    """An archive to cut windows from, with what they shall be answered."""
-
-    archive: Archive
-    """The tracks."""
-
-    answers: SoftTargets
-    """What is known of each of their seconds."""
-
-    share: float = 1.0
-    """Windows in a batch for each that the first source gives; the first's own is not asked."""
+    """Weight of the tags: 1 known, 0 unknown, shape (n,)."""
 
 
 class ArchiveBatches:
     """Windows cut at random places of random tracks.
 
-    An epoch draws as many windows of each track of the first source as an
-    evaluation would hear; the other sources are drawn from beside it. Every
-    batch is made of the seed, its epoch and its step alone, so a training that
-    was interrupted goes on with the very windows that it would have had.
+    An epoch draws as many windows of each track of the first source as an evaluation has; windows of the other
+    sources are added. A batch depends only on the seed, its epoch and its step, so an interrupted training continues
+    with the same windows.
     """
 
     def __init__(
@@ -66,7 +50,7 @@ class ArchiveBatches:
         batch: int,
         seed: int,
     ) -> None:
-        """Draw from sources, as a seed says; `batch` windows of the first are in each batch."""
+        """Draw from sources; each batch has `batch` windows of the first one."""
         self._sources, self._front_end, self._bands = sources, front_end, Bands(front_end)
         self._mean, self._deviation = spread
         self._augmentation, self._batch, self._seed = augmentation, batch, seed
@@ -78,7 +62,7 @@ class ArchiveBatches:
         return max(len(self._rows) // self._batch, 1)
 
     def epoch(self, number: int) -> Iterator[TrainingBatch]:
-        """The batches of one epoch, the next always made while the last is learned from."""
+        """The batches of one epoch; the next is made in a thread while the last is used."""
         rows = np.random.default_rng((self._seed, number)).permutation(self._rows)
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self._made, rows, number, 0)
@@ -96,31 +80,25 @@ class ArchiveBatches:
             rows = rng.integers(len(source.archive), size=round(self._batch * source.share))
             parts.append(self._cut(source, rows, rng))
         crops, genres, tags, tagged = (np.concatenate(part) for part in zip(*parts, strict=True))
-        bent = augment(through_rooms(crops, self._augmentation, self._bands, rng), self._augmentation, rng)
-        features = (self._front_end.cepstra(bent) - self._mean) / self._deviation
+        augmented = augment(through_rooms(crops, self._augmentation, self._bands, rng), self._augmentation, rng)
+        features = (self._front_end.cepstra(augmented) - self._mean) / self._deviation
         return mixup_batch(TrainingBatch(features, genres, tags, tagged), self._augmentation.mixup, rng)
 
     def _cut(
         self, source: WindowSource, rows: NDArray[np.intp], rng: np.random.Generator
     ) -> tuple[LogMel, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Windows in decibels with what was heard just before, (n, LEAD + frames, mels), and their answers."""
+        """Windows in decibels with the frames before them, (n, LEAD + frames, mels), and their targets."""
         archive, frames = source.archive, source.archive.frames[rows, None]
         starts = rng.integers(frames[:, 0] + 1 - self._front_end.frames)
         places = np.clip(starts[:, None] + np.arange(-LEAD, self._front_end.frames), 0, frames - 1)
         levels = archive.levels[rows[:, None], places] + np.float32(0.5)
         step = archive.range_db[rows] / np.float32(256.0)
         crops = archive.floor_db[rows][:, None, None] + levels * step[:, None, None]
-        return crops, *source.answers.at(rows, starts, self._front_end)
+        return crops, *source.targets.at(rows, starts, self._front_end)
 
 
 def mixup_batch(batch: TrainingBatch, shape: float, rng: np.random.Generator) -> TrainingBatch:
-    """Mixup (Zhang and others, 2018): blend each row with another, answers too.
-
-    Args:
-        batch: Rows to blend.
-        shape: Of the Beta distribution of weights; 0 blends nothing.
-        rng: Where the randomness comes from.
-    """
+    """Mixup (Zhang and others, 2018): blend each row with another, with weights of a Beta distribution."""
     if not shape:
         return batch
     weight = rng.beta(shape, shape, len(batch.features)).astype(np.float32)

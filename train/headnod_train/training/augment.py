@@ -1,10 +1,8 @@
-"""Log-mel as other rooms, records and microphones would have made it.
+"""Augmentation of log-mel: equalisation, noise, masks, and rooms.
 
-Everything happens in mel power, because the archive holds no waveform: a gain
-is a sum in decibels, equalisation a smooth curve over the bands, noise a sum of
-powers. Some windows are heard through a loudspeaker, a room and a microphone,
-whose ranges here are wider than any that evaluation draws from. Randomness is
-passed in.
+Everything happens in mel power, because an archive has no waveform: a gain is a sum in decibels, equalisation a
+smooth curve over the bands, noise a sum of powers. Some windows pass a simulated loudspeaker, room and microphone,
+with wider ranges than those of the evaluation.
 """
 
 from __future__ import annotations
@@ -23,35 +21,35 @@ from headnod_train.acoustics.reverberation import Reverberation
 
 @dataclass(frozen=True)
 class MelAugmentation:
-    """How far training windows are bent."""
+    """Strength of the augmentation of training windows."""
 
     equalise: float = 4.0
     """Standard deviation of the equalisation curve, in decibels."""
 
     noise: tuple[float, float] = (15.0, 60.0)
-    """Noise lies this far under the window's mean power, in decibels, uniformly."""
+    """Level of noise below the window's mean power, in decibels, uniformly distributed."""
 
     compression: float = 0.0
-    """Share of windows whose loudness a compressor evens out, at ratios up to 4. None, because it did not pay."""
+    """Share of windows with dynamic compression, at ratios up to 4. Off, because it did not improve accuracy."""
 
     rooms: float = 0.35
-    """Share of windows that are heard in a room, through devices, beside other sounds."""
+    """Share of windows that pass a room, transducers and other sounds."""
 
     masks: int = 2
-    """Stretches of bands, and as many of frames, that are silenced."""
+    """Number of masked ranges of bands, and of frames."""
 
     band_mask: int = 16
-    """Widest silenced stretch of bands."""
+    """Largest number of masked bands."""
 
     frame_mask: int = 6
-    """Longest silenced stretch of frames."""
+    """Largest number of masked frames."""
 
     mixup: float = 0.3
-    """Shape of the Beta distribution of mixing weights; 0 mixes nothing."""
+    """Shape of the Beta distribution of mixup weights; 0 turns mixup off."""
 
 
 LEAD = 8
-"""Frames before a window that its room still echoes."""
+"""Frames before a window whose reverberation reaches into it."""
 
 _IN_ROOMS: tuple[tuple[float, Transform], ...] = (
     (0.6, Transducer(low=(40.0, 400.0), high=(3500.0, 16000.0), height=4.0)),
@@ -63,17 +61,17 @@ _IN_ROOMS: tuple[tuple[float, Transform], ...] = (
     (0.1, Clipping((2.0, 12.0))),
     (0.5, Transducer(low=(40.0, 200.0), high=(6000.0, 16000.0))),
 )
-"""What happens to a window on its way through a room, each with its chance."""
+"""Transforms of a window in a room, each with its probability."""
 
 
 def through_rooms(windows: LogMel, how: MelAugmentation, bands: Bands, rng: np.random.Generator) -> LogMel:
-    """Send some windows through a loudspeaker, a room and a microphone.
+    """Apply loudspeaker, room and microphone to a share of windows.
 
     Args:
         windows: Decibels, shape (n, LEAD + frames, mels).
-        how: Its `rooms` says how many.
-        bands: What the mels are.
-        rng: Where the randomness comes from.
+        how: `rooms` is the share.
+        bands: Mel bands of the front end.
+        rng: Random numbers.
 
     Returns:
         Decibels without the lead, shape (n, frames, mels).
@@ -112,7 +110,7 @@ def augment(windows: LogMel, how: MelAugmentation, rng: np.random.Generator) -> 
 
 
 def _compressed(windows: LogMel, share: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Each frame moved towards its window's mean level, in some windows."""
+    """Move the level of each frame towards the mean of its window, in a share of windows."""
     loudness = 10.0 * np.log10((10.0 ** (windows / 10.0)).mean(axis=2, keepdims=True))
     ratio = np.where(rng.random(len(windows)) < share, rng.uniform(1.0, 4.0, len(windows)), 1.0)[:, None, None]
     return windows + (1.0 / ratio - 1.0) * (loudness - loudness.mean(axis=1, keepdims=True))
@@ -127,7 +125,7 @@ def _curves(count: int, mels: int, deviation: float, rng: np.random.Generator) -
 
 
 def _mask(windows: NDArray[np.float64], how: MelAugmentation, rng: np.random.Generator) -> None:
-    """SpecAugment (Park and others, 2019): put stretches at each window's mean, in place."""
+    """SpecAugment (Park and others, 2019): set ranges to each window's mean, in place."""
     for window in windows:
         mean = window.mean()
         for _ in range(how.masks):

@@ -1,11 +1,8 @@
-"""TFLite files of a network: in float32, float16, with 8-bit weights, or in int8 throughout.
+"""TFLite files of a network: float32, float16, 8-bit weights, or int8 throughout.
 
-The int8 file is what a listener runs. The others tell what each step costs, and
-the report by layers tells where.
-
-A mean over the whole map becomes a depthwise convolution with equal weights:
-XNNPACK rounds halves of an int8 `MEAN` otherwise on Arm than on x86-64, and every
-other operator of the network gives the same numbers on both.
+Listeners run the int8 file; the others show the loss of each step. A global mean becomes a depthwise convolution with
+equal weights, because XNNPACK rounds halves of an int8 `MEAN` differently on Arm and x86-64; all other operators of
+the network give equal numbers on both.
 """
 
 from __future__ import annotations
@@ -28,27 +25,27 @@ FORMS: tuple[Form, ...] = ("float32", "float16", "dynamic", "int8")
 """`dynamic` keeps weights in 8 bits and computes in float32 between layers."""
 
 _OVER_HALVES = 1.0001
-"""A mean of ten numbers in int8 is a half in every tenth case, and kernels disagree how a half is rounded: a
-ten-thousandth more lifts each over it, and moves no other number of fewer than 39 across one."""
+"""A mean of ten int8 numbers is a half in every tenth case, and kernels round halves differently: a factor just above 1
+lifts each over the half, and moves no other mean of fewer than 39 numbers across one."""
 
 
 class LayerError(msgspec.Struct, frozen=True):
-    """What quantising does to the output of one layer."""
+    """Quantisation error of one layer."""
 
     operation: str
-    """Of TensorFlow Lite, such as CONV_2D."""
+    """TensorFlow Lite operator, such as CONV_2D."""
 
     place: int
-    """In the order of execution, from 0."""
+    """Position in the order of execution, from 0."""
 
     numbers: int
-    """In its output."""
+    """Size of the output."""
 
     scale: float
-    """What one step of int8 stands for."""
+    """Value of one int8 step."""
 
     error: float
-    """Root mean square of int8 less float, in steps. Rounding alone makes 0.29."""
+    """Root mean square of int8 minus float, in steps. Rounding alone gives 0.29."""
 
 
 def converted(network: keras.Model, form: Form, windows: NDArray[np.float32]) -> bytes:
@@ -56,9 +53,8 @@ def converted(network: keras.Model, form: Form, windows: NDArray[np.float32]) ->
 
     Args:
         network: With float weights.
-        form: What to compute in.
-        windows: Standardised windows, (n, frames, n_mfcc), that show how large
-            each tensor of an int8 file grows.
+        form: Number format.
+        windows: Standardised windows, (n, frames, n_mfcc), that determine the int8 ranges.
     """
     with _quiet_conversion():
         converter = _converter(network)
@@ -74,11 +70,11 @@ def converted(network: keras.Model, form: Form, windows: NDArray[np.float32]) ->
 
 
 def layer_errors(network: keras.Model, windows: NDArray[np.float32]) -> list[LayerError]:
-    """What int8 does to each layer when all before it are exact.
+    """Quantisation error of each layer if all layers before it are exact.
 
     Args:
         network: With float weights.
-        windows: Standardised windows, (n, frames, n_mfcc), to try.
+        windows: Standardised windows, (n, frames, n_mfcc).
     """
     with _quiet_conversion():
         converter = _converter(network)
@@ -88,8 +84,8 @@ def layer_errors(network: keras.Model, windows: NDArray[np.float32]) -> list[Lay
             converter=converter, debug_dataset=lambda: ([window[None]] for window in windows)
         )
         debugger.run()
-        told = io.StringIO()
-        debugger.layer_statistics_dump(told)
+        statistics = io.StringIO()
+        debugger.layer_statistics_dump(statistics)
     return [
         LayerError(
             row["op_name"],
@@ -98,24 +94,24 @@ def layer_errors(network: keras.Model, windows: NDArray[np.float32]) -> list[Lay
             float(row["scale"]),
             round(float(row["mean_squared_error"]) ** 0.5 / float(row["scale"]), 4),
         )
-        for place, row in enumerate(csv.DictReader(io.StringIO(told.getvalue())))
+        for place, row in enumerate(csv.DictReader(io.StringIO(statistics.getvalue())))
     ]
 
 
 @contextlib.contextmanager
 def _quiet_conversion() -> Iterator[None]:
     with quiet(), warnings.catch_warnings():
-        # It looks for ranges in the graph before it looks at the windows.
+        # The converter warns before it has seen the windows.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        # The debugger has not moved to LiteRT yet.
+        # The debugger does not use LiteRT yet.
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")
         yield
 
 
 def _converter(network: keras.Model) -> tf.lite.TFLiteConverter:
-    # A batch of exactly one keeps every shape static, or the delegate cannot take it.
-    heard = keras.Input(batch_shape=(1, *network.input_shape[1:]), name="mfcc")
-    return tf.lite.TFLiteConverter.from_keras_model(keras.Model(heard, _averaging_by_weights(network)(heard)))
+    # The delegate needs static shapes, and so a batch of exactly one.
+    inputs = keras.Input(batch_shape=(1, *network.input_shape[1:]), name="mfcc")
+    return tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, _averaging_by_weights(network)(inputs)))
 
 
 def _averaging_by_weights(network: keras.Model) -> keras.Model:
@@ -136,9 +132,9 @@ def _averaging_by_weights(network: keras.Model) -> keras.Model:
 
 
 def _in_int8(converter: tf.lite.TFLiteConverter, windows: NDArray[np.float32]) -> None:
-    def shown() -> Iterator[list[NDArray[np.float32]]]:
+    def representative() -> Iterator[list[NDArray[np.float32]]]:
         for window in windows:
             yield [window[None]]
 
-    converter.representative_dataset = shown
+    converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

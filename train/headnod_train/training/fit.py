@@ -20,11 +20,10 @@ from headnod_train.training import run_folder
 from headnod_train.training.archive_batches import ArchiveBatches
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.genre_network import build, multiply_adds, with_tag_head
-from headnod_train.training.held_out import HeldOut
-from headnod_train.training.loop import TrainingLoop
+from headnod_train.training.loop import HeldOut, TrainingLoop
 from headnod_train.training.progress_bar import TensorBoard, TrainingProgress
 from headnod_train.training.run_folder import Recipe, RunError, TrainingSettings
-from headnod_train.training.training_targets import ExtraTargets
+from headnod_train.training.soft_labels import ExtraTargets
 
 _LABELS_ALONE = ExtraTargets()
 
@@ -119,7 +118,7 @@ def _fit(
         sources, front_end=front_end, spread=spread, augmentation=augmentation,
         batch=settings.batch, seed=settings.seed,
     )  # fmt: skip
-    outputs, tags = sources[0].answers.genres.shape[2], sources[0].answers.tags.shape[2]
+    outputs, tags = sources[0].targets.genres.shape[2], sources[0].targets.tags.shape[2]
     network = build(front_end, outputs, spread, settings.width)
     console.print(
         f"{len(learning)} tracks to learn from, {len(watching) if watching else 'none'} to watch; "

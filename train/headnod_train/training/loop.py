@@ -1,36 +1,40 @@
-"""The training loop: one step, the moving average of the weights, and the state to go on from.
+"""The training loop: one step, the moving average of the weights, the state to continue from, and held-out accuracy.
 
-Ours rather than Keras's `fit`, because a training shall go on after Ctrl-C or a
-power cut exactly as if nothing had happened: weights, their average, moments of
-the optimiser and the state of dropout are written after every epoch and read
-again, and the batches are made of the seed and their number alone.
+Not Keras's `fit`, because a training must continue after Ctrl-C or a power cut exactly as if it had not stopped:
+weights, their average, the optimiser's moments and the state of dropout are stored after every epoch, and batches
+depend only on the seed and their number.
 """
 
 from __future__ import annotations
 
-import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.features.frontend import Features, FrontEnd
+from headnod.inference.prediction import softmax
 from headnod_train.backend import keras, tf
+from headnod_train.dataset.archive import Archive, window_features
+from headnod_train.evaluation.metrics import by_track
+from headnod_train.storage import open_npz, write_npz
 from headnod_train.training.archive_batches import TrainingBatch
 from headnod_train.training.run_folder import RunError
 
 TAGS_SHARE = 8.0
-"""Weight of the tags' cross-entropy, a mean over tags, beside that of genres."""
+"""Weight of the tags' cross-entropy (a mean over tags) relative to that of genres."""
 
 
 class TrainingLoop:
-    """A network, what moves its weights, and the average of where they were."""
+    """A network, its optimiser, and the moving average of its weights."""
 
     def __init__(self, network: keras.Model, *, steps: int, rate: float, decay: float) -> None:
-        """Prepare to learn.
+        """Prepare the training.
 
         Args:
-            network: Gives logits of genres, and of tags where it has two heads.
-            steps: Of the whole training: the learning rate falls to zero over them.
+            network: Outputs logits of genres, and of tags if it has two heads.
+            steps: Length of the whole training, over which the learning rate falls to zero.
             rate: Highest learning rate of AdamW.
             decay: Weight decay of AdamW; biases and batch norm are spared.
         """
@@ -42,7 +46,7 @@ class TrainingLoop:
         self._optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay, global_clipnorm=5.0)
         self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self._optimizer.build(network.trainable_variables)
-        # The answers of one network wander by points from epoch to epoch: its average does not.
+        # The accuracy of the last weights varies by points between epochs, that of their average does not.
         self._momentum = min(0.998, 1.0 - 10.0 / max(steps, 20))
         self._average = [tf.Variable(variable) for variable in network.weights]
         self._step = tf.function(self._learn)
@@ -52,53 +56,86 @@ class TrainingLoop:
         return float(self._step(*map(tf.constant, batch)))
 
     def averaged(self, network: keras.Model) -> list[NDArray[np.float32]]:
-        """The moving average of the weights of a network that is a part of the taught one, in its order."""
+        """Moving average of the weights of a network that is part of the trained one, in its order."""
         places = {variable.path: place for place, variable in enumerate(self.network.weights)}
         return [self._average[places[variable.path]].numpy() for variable in network.weights]
 
     def save(self, path: Path, epoch: int) -> None:
-        """Write everything that the next epoch depends on; either the former file or the new one is whole."""
-        unfinished = path.with_name(f"unfinished-{path.name}")
-        np.savez(unfinished, epoch=np.int64(epoch), **{f"v{n}": v.numpy() for n, v in enumerate(self._state())})
-        unfinished.replace(path)
+        """Write everything that the next epoch depends on, atomically."""
+        write_npz(path, {"epoch": np.int64(epoch), **{f"v{n}": v.numpy() for n, v in enumerate(self._state())}})
 
     def restore(self, path: Path) -> int:
-        """Read what `save` wrote.
+        """Read the file of `save`.
 
         Returns:
-            Finished epochs.
+            Number of finished epochs.
 
         Raises:
-            RunError: The file is absent, damaged or of another network.
+            RunError: The file is absent, damaged or from another network.
         """
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                for number, variable in enumerate(self._state()):
-                    variable.assign(arrays[f"v{number}"])
-                return int(arrays["epoch"])
-        except OSError as error:
-            message = f"{path}: {error.strerror} (without it a training cannot go on: run 'headnod-train fit' afresh)"
-            raise RunError(message) from error
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            message = f"{path}: is damaged or of another network: {error} (run 'headnod-train fit' afresh)"
-            raise RunError(message) from error
+        with open_npz(path, "the state of this network (run 'headnod-train fit' again)", RunError) as arrays:
+            for number, variable in enumerate(self._state()):
+                variable.assign(arrays[f"v{number}"])
+            return int(arrays["epoch"])
 
     def _state(self) -> list[tf.Variable]:
         return [*self.network.variables, *self._average, *self._optimizer.variables]
 
     def _learn(self, features: tf.Tensor, genres: tf.Tensor, tags: tf.Tensor, tagged: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            said = self.network(features, training=True)
-            logits, guessed = said if isinstance(said, list | tuple) else (said, None)
+            outputs = self.network(features, training=True)
+            logits, guessed = outputs if isinstance(outputs, list | tuple) else (outputs, None)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(genres, logits))
             if guessed is not None:
                 of_tags = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(tags, guessed), axis=1)
                 loss += TAGS_SHARE * tf.reduce_mean(tagged * of_tags)
         gradients = tape.gradient(loss, self.network.trainable_variables)
         self._optimizer.apply(gradients, self.network.trainable_variables)
-        # Young averages forget faster, or they would still remember the random start.
+        # A smaller momentum at the start, or the average would keep the random initial weights.
         done = tf.cast(self._optimizer.iterations, tf.float32)
         momentum = tf.minimum(self._momentum, done / (done + 10.0))
         for average, variable in zip(self._average, self.network.weights, strict=True):
             average.assign(momentum * average + (1.0 - momentum) * variable)
         return loss
+
+
+_PARTS = 16
+"""Number of batches of an evaluation, at most."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Windows of the validation split."""
+
+    features: Features
+    """Standardised MFCCs, shape (windows, frames, n_mfcc)."""
+
+    targets: NDArray[np.intp]
+    """True genre of each window, shape (windows,)."""
+
+    tracks: NDArray[np.intp]
+    """Track of each window, shape (windows,)."""
+
+    labels: int
+    """Number of genres; a further output is ignored."""
+
+    @classmethod
+    def of(
+        cls, archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, spread: tuple[np.ndarray, np.ndarray]
+    ) -> HeldOut:
+        """Every window of an archive."""
+        features, tracks = window_features(archive, front_end)
+        return cls((features - spread[0]) / spread[1], archive.targets(labels)[tracks], tracks, len(labels))
+
+    def evaluate(self, network: keras.Model) -> dict[str, float]:
+        """Accuracy of windows and of tracks, and mean cross-entropy."""
+        count = min(_PARTS, len(self.features))
+        parts = [np.asarray(network(part)) for part in np.array_split(self.features, count)]
+        logits = np.concatenate(parts)[:, : self.labels]
+        scores = softmax(logits)
+        played = self.targets[np.unique(self.tracks, return_index=True)[1]]
+        return {
+            "windows": float((scores.argmax(axis=1) == self.targets).mean()),
+            "tracks": float((by_track(scores, self.tracks).argmax(axis=1) == played).mean()),
+            "loss_watched": float(-np.log(scores[np.arange(len(scores)), self.targets] + 1e-9).mean()),
+        }

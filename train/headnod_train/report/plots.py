@@ -1,30 +1,36 @@
-"""The paper that pictures are drawn on: light and dark, and a mark for every genre.
+"""Figures by matplotlib: a light and a dark theme, a mark for every genre, PNG files and SVG for pages.
 
-Alone because it is the one place of exploration and baselines that imports
-matplotlib, and because a genre must have the same mark in every picture.
+The only module of exploration, evaluation and baselines that configures matplotlib, so a genre has the same colour
+and shape in every figure.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 import warnings
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from headnod.errors import HeadnodError, MissingExtraError
+from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
 from headnod.outputs.palette import colours
+from headnod_train.storage import write_file
 
 try:
     from matplotlib import font_manager, rcParams
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 except ImportError as error:
-    _MESSAGE = f"pictures need matplotlib: {how_to_install('train')} ({error})"
+    _MESSAGE = f"figures need matplotlib: {how_to_install('train')} ({error})"
     raise MissingExtraError(_MESSAGE) from error
 
 __all__ = [
@@ -35,82 +41,80 @@ __all__ = [
     "Axes",
     "Figure",
     "Mark",
-    "PictureError",
+    "MaxNLocator",
     "Theme",
     "contrast",
-    "draw_all",
+    "css_variables",
     "genre_marks",
+    "inline_svg",
     "letters_without_glyphs",
     "new_figure",
     "rgb",
+    "save_png",
     "small_multiples",
     "style_axes",
-    "write",
 ]  # fmt: skip
 
 _FONTS = (
     "DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Thai",
     "IPAGothic", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Unifont",
 )  # fmt: skip
-# A label is text, not a formula; a letter is taken from the first installed font that has it.
+# Labels are not formulas; each letter is taken from the first installed font that has it.
 rcParams["text.parse_math"] = False
+rcParams["svg.hashsalt"] = "headnod"
 rcParams["font.family"] = [name for name in _FONTS if name in set(font_manager.get_font_names())]
 
 CONTRAST = 3.0
-"""Least contrast of a mark with its ground, as WCAG 2.2 asks of graphics (1.4.11)."""
+"""Least contrast of a mark with its background, as WCAG 2.2 requires of graphics (1.4.11)."""
+_NOT_FOR_PAGES = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|\s*xmlns(:\w+)?=\"[^\"]*\"", re.DOTALL)
 _SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h", "*")
 _STEPS = 9
 _APART = 0.1
-"""Least distance of two marks in OKLab, as far as there is room."""
-
-
-class PictureError(HeadnodError, OSError):
-    """A picture, or what lies beside it, cannot be written."""
+"""Least distance of two colours in OKLab, if there is room."""
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of the paper."""
+    """Colours of figures and pages, as hexadecimal strings."""
 
     suffix: str
-    """What file names of its pictures end with before `.png`."""
+    """End of the names of PNG files, before `.png`."""
 
     ground: str
-    """The paper."""
+    """Background."""
 
     ink: str
-    """Words and lines."""
+    """Text, axes and the first series."""
 
-    middle: str
-    """What stands second to the ink."""
+    first: str
+    """The first of several series."""
 
+    second: str
     faint: str
-    """Grids, and what is only there to compare with."""
+    """Grids and references."""
 
 
-LIGHT = Theme("", "#ffffff", "#1b2a41", "#2f7fb8", "#c9d0da")
-DARK = Theme("-dark", "#14181f", "#e6e9ef", "#5fb3e6", "#424a57")
+LIGHT = Theme("", "#ffffff", "#1b2a41", "#1f6feb", "#c2410c", "#c9d0da")
+DARK = Theme("-dark", "#14181f", "#e6e9ef", "#6aa6ff", "#fb9a5c", "#424a57")
 THEMES = (LIGHT, DARK)
-"""Every picture is drawn on both."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """How a genre is drawn."""
+    """Colour and shape of a genre."""
 
     colour: str
-    """Its colour, such as `#00ffee`."""
+    """Such as `#00ffee`."""
 
     shape: str
-    """Its shape, a matplotlib marker: for eyes that do not tell the colours apart."""
+    """A matplotlib marker, for readers who cannot distinguish the colours."""
 
 
 def genre_marks(labels: Sequence[str], theme: Theme) -> dict[str, Mark]:
-    """A mark for each label, all of them visible on the ground.
+    """A mark for each label, visible on the background.
 
-    Colours are those of the listener's lights. One with too little contrast is
-    replaced by the nearest visible one, in OKLab (Ottosson, 2020), that is
-    apart from all others.
+    Colours are those of the listener's lights. A colour with too little contrast is replaced by the nearest visible
+    one in OKLab (Ottosson, 2020) that differs from all others.
     """
     chosen = {label: np.array(colour) / 255 for label, colour in colours(labels).items()}
     hidden = [label for label, colour in chosen.items() if contrast(colour, rgb(theme.ground)) < CONTRAST]
@@ -125,7 +129,7 @@ def genre_marks(labels: Sequence[str], theme: Theme) -> dict[str, Mark]:
 
 
 def contrast(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Contrast of colours (..., 3) in 0-1, as WCAG 2.2 has it: from 1, none, to 21."""
+    """Contrast ratio of colours (..., 3) in 0-1, by WCAG 2.2: from 1 to 21."""
     bright, dark = np.maximum(_luminance(one), _luminance(other)), np.minimum(_luminance(one), _luminance(other))
     return np.asarray((bright + 0.05) / (dark + 0.05))
 
@@ -136,7 +140,7 @@ def rgb(hexadecimal: str) -> NDArray[np.float64]:
 
 
 def new_figure(theme: Theme, width: float, height: float) -> Figure:
-    """An empty picture, so many inches wide and high."""
+    """An empty figure; width and height in inches."""
     return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor=theme.ground)
 
 
@@ -155,7 +159,7 @@ def style_axes(axes: Axes, theme: Theme, *, grid: str = "") -> Axes:
 
 
 def small_multiples(theme: Theme, labels: Sequence[str], *, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A picture with a small one for each label, at most five in a row."""
+    """A figure with one small plot for each label, at most five in a row."""
     columns = min(5, len(labels))
     rows = -(-len(labels) // columns)
     figure = new_figure(theme, max(columns * width, 4.0), rows * height + 0.6)
@@ -168,49 +172,78 @@ def small_multiples(theme: Theme, labels: Sequence[str], *, width: float, height
 
 
 def letters_without_glyphs(labels: Sequence[str]) -> str:
-    """Letters of labels that no font has: they are drawn as boxes."""
+    """Letters of labels that are missing in every font; they are drawn as boxes."""
     fonts = [font_manager.get_font(font_manager.findfont(family)) for family in rcParams["font.family"]]
     letters = sorted({letter for label in labels for letter in label})
     return "".join(letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in fonts))
 
 
-def draw_all(folder: Path, name: str, draw: Callable[[Theme], Figure]) -> str:
-    """Draw a picture on light and on dark paper.
+def save_png(folder: Path, name: str, draw: Callable[[Theme], Figure]) -> str:
+    """Draw a figure in both themes.
 
     Returns:
-        The file name of the light one.
+        File name of the light one.
 
     Raises:
-        PictureError: A file cannot be written.
+        OSError: A file cannot be written.
     """
     for theme in THEMES:
         picture = io.BytesIO()
-        with warnings.catch_warnings():
-            # Said once, see `letters_without_glyphs`.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            draw(theme).savefig(picture, format="png", facecolor=theme.ground)
-        write(folder / f"{name}{theme.suffix}.png", picture.getvalue())
+        with _without_glyph_warnings():
+            draw(theme).savefig(picture, format="png", facecolor=theme.ground, bbox_inches="tight")
+        write_file(folder / f"{name}{theme.suffix}.png", picture.getvalue())
     return f"{name}.png"
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file of an exploration or a comparison.
+def inline_svg(title: str, draw: Callable[[Theme], Figure], labels: Sequence[str] = ()) -> Markup:
+    """A figure as SVG for an HTML page, with the colours of the theme as CSS variables (see `css_variables`).
 
-    Raises:
-        PictureError: It cannot be written.
+    Args:
+        title: Description for screen readers.
+        draw: Draws the figure.
+        labels: Genres whose colours the figure uses.
     """
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        message = f"{path}: cannot be written: {(error.strerror or str(error)).lower()}"
-        raise PictureError(message) from error
+    picture = io.StringIO()
+    with _without_glyph_warnings():
+        draw(LIGHT).savefig(picture, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+    svg = re.sub(
+        r"<!--.*?-->|<metadata>.*?</metadata>|\s*xmlns(:\w+)?=\"[^\"]*\"", "", picture.getvalue(), flags=re.DOTALL
+    )
+    # Ids are unique in a file, not in a page with several figures.
+    prefix = f"f{zlib.crc32(title.encode()):08x}-"
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}", svg[svg.index("<svg") :])
+    for name, colour in _variables(LIGHT, labels):
+        svg = re.sub(colour, f"var(--{name})", svg, flags=re.IGNORECASE)
+    svg = re.sub(r'^<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg role="img" aria-label="{escape(title)}" \1>', svg)
+    return Markup(svg)  # noqa: S704 - written by matplotlib, with text as paths
+
+
+def css_variables(theme: Theme, labels: Sequence[str] = ()) -> str:
+    """Declarations of the CSS variables that figures use."""
+    return " ".join(f"--{name}: {colour};" for name, colour in _variables(theme, labels))
+
+
+def _variables(theme: Theme, labels: Sequence[str]) -> list[tuple[str, str]]:
+    marks = genre_marks(labels, theme)
+    return [
+        *((name, getattr(theme, name)) for name in ("ground", "ink", "first", "second", "faint")),
+        *((f"genre-{place}", marks[label].colour) for place, label in enumerate(labels)),
+    ]
+
+
+@contextlib.contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # `letters_without_glyphs` reports them once.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _visible(theme: Theme) -> NDArray[np.float64]:
     levels = np.linspace(0, 1, _STEPS)
     cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     lab = _oklab(cube)
-    colourful = np.hypot(lab[:, 1], lab[:, 2]) > 0.09  # noqa: PLR2004 - greys are for what has no genre
+    colourful = np.hypot(lab[:, 1], lab[:, 2]) > 0.09  # noqa: PLR2004 - grey is not a genre
     return cube[colourful & (contrast(cube, rgb(theme.ground)) >= CONTRAST)]
 
 

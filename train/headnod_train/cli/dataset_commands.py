@@ -1,0 +1,277 @@
+"""Commands that make and inspect datasets: import, explore and baselines."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from headnod_train.cli.command_options import add_data, add_split, amount, whole
+from headnod_train.console import plain_console, print_result
+
+if TYPE_CHECKING:
+    from headnod.inference.model import GenreModel
+
+
+_LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
+
+
+_MOST_SECONDS, _MOST_JOBS = 3600.0, 1024
+
+
+_IMPORT_EXAMPLES = """\
+examples:
+  headnod-train import ~/Music/by-genre --out mine.npz --valid 0.2
+  headnod-train import ~/Music/by-genre --out mine.npz --rename Unknown=Various
+  headnod-train import list.csv --out mine.npz
+  headnod-train import one.npz other.npz --out both.npz --valid 0.15 --test 0.15
+"""
+
+
+def add_import(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `import`."""
+    parser = subparsers.add_parser(
+        "import",
+        help="make a log-mel archive of a music collection",
+        description="Make a log-mel archive of a music collection. Files that cannot be read are named and left out; "
+        "an import that was stopped continues where it was.",
+        epilog=_IMPORT_EXAMPLES,
+    )
+    parser.add_argument(
+        "sources", type=Path, nargs="+", metavar="SOURCE", help="folder of music, CSV, or log-mel archives to join"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="ARCHIVE", help="npz file to write")
+    parser.add_argument("--layout", choices=_LAYOUTS, help="layout of the folder (default: recognised by its files)")
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="length of the excerpt from the middle of each track (default 30)",
+    )
+    parallel = parser.add_mutually_exclusive_group()
+    parallel.add_argument("--jobs", type=_jobs, metavar="N", help="processes (all cores)")
+    parallel.add_argument("--dask", metavar="tcp://HOST:PORT", help="decode the files on a Dask cluster instead")
+    parser.add_argument("--valid", type=_share, metavar="SHARE", help="share of the valid split (0.15)")
+    parser.add_argument("--test", type=_share, metavar="SHARE", help="share of the test split (0.15)")
+    parser.add_argument("--seed", type=whole, default=1, help="seed of the split (default %(default)s)")
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="rename a genre; equal new names join genres (repeatable)",
+    )
+    parser.add_argument(
+        "--front-end",
+        metavar="BUNDLE",
+        help="make it for this model: genre, genre-small or the folder of a bundle (default: what 'fit' trains)",
+    )
+    parser.add_argument("--lists", type=Path, metavar="DIR", help="lists that assign tracks to splits")
+    parser.add_argument(
+        "--leaky",
+        action="store_true",
+        help="random split of 3 s segments, as in many scripts; every figure of it is too good, and labelled",
+    )
+    parser.set_defaults(
+        run=partial(_checked_import, parser), kept="extracted tracks are kept; the same command continues"
+    )
+
+
+def _checked_import(parser: argparse.ArgumentParser, options: argparse.Namespace, console: Console) -> None:
+    chosen = options.leaky or options.valid is not None or options.test is not None
+    if options.lists is not None and chosen:
+        parser.error("--lists assigns every track to a split: not with --valid, --test or --leaky")
+    if (options.valid or 0.0) + (options.test or 0.0) >= 1.0:
+        parser.error("--valid and --test leave no tracks to train on")
+    if options.out.suffix != ".npz":
+        parser.error(f"--out: '{options.out}' does not end with .npz")
+    run_import(options, console)
+
+
+def run_import(options: argparse.Namespace, console: Console) -> None:
+    """Import, and print a table."""
+    import os
+
+    from headnod.features.frontend import FrontEnd
+    from headnod.inference.bundle_files import read_manifest
+    from headnod.resources import find_model
+    from headnod_train.dataset import dask_backend, parallel
+    from headnod_train.dataset.assemble import SplitShares
+    from headnod_train.dataset.importing import import_music, remarks, summary_table
+
+    front_end, given = FrontEnd(), (options.valid, options.test)
+    if options.front_end is not None:
+        front_end = read_manifest(find_model(options.front_end)).front_end
+    shares = None
+    if options.leaky or given != (None, None):
+        valid, test = ((0.0 if share is None else share) if given != (None, None) else 0.15 for share in given)
+        shares = SplitShares(valid, test, options.seed, options.leaky)
+    if options.dask is not None:
+        extract_all = partial(dask_backend.extract_all, address=options.dask)
+    else:
+        extract_all = partial(parallel.extract_all, jobs=options.jobs or len(os.sched_getaffinity(0)))
+    archive, collection = import_music(
+        options.sources,
+        options.out,
+        layout=options.layout,
+        seconds=options.seconds,
+        front_end=front_end,
+        extract_all=extract_all,
+        shares=shares,
+        lists=options.lists,
+        renames=options.rename,
+        console=console,
+    )
+    for remark in remarks(archive, collection, front_end):
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    plain_console().print(summary_table(archive, collection, front_end))
+    print_result(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
+
+
+def _seconds(text: str) -> float:
+    return amount(text, 3.0, _MOST_SECONDS, "seconds")
+
+
+def _share(text: str) -> float:
+    return amount(text, 0.0, 0.9, "share")
+
+
+def _jobs(text: str) -> int:
+    return int(amount(text, 1, _MOST_JOBS, "processes"))
+
+
+_EXPLORE_EXAMPLES = """\
+examples:
+  headnod-train explore --data mine.npz --out explored
+"""
+
+
+def add_explore(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `explore`."""
+    parser = subparsers.add_parser(
+        "explore",
+        help="draw figures of a collection, and list suspicious labels",
+        description="Draw figures of each genre of a log-mel archive: balance, lengths, loudness, mean spectra, MFCCs "
+        "and their covariance, tracks as points, and a list of labels that look wrong.",
+        epilog=_EXPLORE_EXAMPLES,
+    )
+    add_data(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for index.html and figures")
+    parser.add_argument("--umap", action="store_true", help="draw a UMAP scatter too (needs umap-learn)")
+    parser.add_argument("--seed", type=whole, default=1, help="seed of every random choice (default %(default)s)")
+    parser.set_defaults(run=run_explore, kept="figures that were drawn are kept")
+
+
+def run_explore(options: argparse.Namespace, console: Console) -> None:
+    """Explore, and print the page and the most suspicious labels."""
+    from headnod_train.baselines.mfcc_summary import FRONT_END
+    from headnod_train.dataset.archive import read_archive
+    from headnod_train.explore.exploration import PAGE, explore
+
+    archive = read_archive(options.data, FRONT_END)
+    found = explore(
+        archive,
+        options.out,
+        data=options.data.name,
+        with_umap=options.umap,
+        seed=options.seed,
+        console=console,
+    )
+    for opinion in [each for each in found if each.suspicious][:5]:
+        console.print(
+            f"{opinion.track}: labelled {opinion.genre}, looks like {opinion.other}", markup=False, highlight=False
+        )
+    print_result(str(options.out / PAGE))
+
+
+_BASELINES_EXAMPLES = """\
+examples:
+  headnod-train baselines --data mine.npz --bundle models/mine-1.0.0 --out compared
+"""
+
+
+def add_baselines(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `baselines`."""
+    parser = subparsers.add_parser(
+        "baselines",
+        help="evaluate nearest neighbours, regression, support vectors and the script's network",
+        description="Evaluate classical methods on the same split as a bundle: k nearest neighbours, logistic "
+        "regression and support vectors on the mean and covariance of MFCCs, and the GTZAN script's network. Their "
+        "settings are chosen by cross-validation by artist inside the train split.",
+        epilog=_BASELINES_EXAMPLES,
+    )
+    add_data(parser)
+    add_split(parser)
+    parser.add_argument(
+        "--bundle", action="append", metavar="BUNDLE", help="model to compare with (default: those shipped)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write the figures as JSON and as a chart")
+    parser.add_argument(
+        "--epochs", type=whole, default=12, help="epochs of the script's network; 0 leaves it out (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=whole, default=1, help="seed of every random choice (default %(default)s)")
+    parser.add_argument("--jobs", type=whole, default=1, help="fits at a time; 0 for all cores (default %(default)s)")
+    parser.set_defaults(run=run_baselines, kept="nothing was written")
+
+
+def run_baselines(options: argparse.Namespace, console: Console) -> None:
+    """Compare, and print a table."""
+    from headnod_train.baselines.method_comparison import compare, table
+    from headnod_train.baselines.mfcc_summary import FRONT_END
+    from headnod_train.dataset.archive import read_archive
+    from headnod_train.dataset.split import refuse_leaks
+    from headnod_train.storage import (
+        json_bytes,
+        write_file,
+    )
+
+    archive = read_archive(options.data, FRONT_END)
+    refuse_leaks(archive)
+    found = compare(
+        archive,
+        data=options.data.name,
+        split=options.split,
+        bundles=_baseline_bundles(options, console),
+        epochs=options.epochs,
+        seed=options.seed,
+        jobs=options.jobs or -1,
+        console=console,
+    )
+    plain_console().print(table(found))
+    if options.out is not None:
+        from headnod_train.baselines.comparison_chart import draw
+
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_file(options.out / "baselines.json", json_bytes(found))
+        draw(found, options.out)
+
+
+def _baseline_bundles(options: argparse.Namespace, console: Console) -> list[GenreModel]:
+    """The named models, or the shipped ones whose genres and front end match."""
+    from headnod.inference.model import GenreModel
+    from headnod.resources import find_model, models
+    from headnod_train.dataset.archive import ArchiveError, read_archive
+    from headnod_train.evaluation.evaluate import trained_on
+
+    fitting = []
+    for folder in [find_model(bundle) for bundle in options.bundle] if options.bundle else models():
+        model = GenreModel.load(folder)
+        try:
+            archive = read_archive(options.data, model.front_end)
+            archive.subset(options.split).targets(model.labels)
+        except ArchiveError as error:
+            if options.bundle:
+                raise
+            reason = str(error)
+        else:
+            learned = trained_on(model.manifest, archive, data=options.data.name, split=options.split)
+            if options.bundle or not learned:
+                fitting.append(model)
+                continue
+            reason = f"it was trained on {options.split} (name it with --bundle to include it)"
+        console.print(f"{model.manifest.id} is left out: {reason}", markup=False, highlight=False, soft_wrap=True)
+    return fitting

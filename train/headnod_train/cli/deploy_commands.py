@@ -1,0 +1,266 @@
+"""Commands that bring a bundle to listeners: keygen, sign and deploy; and simulate."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from headnod_train.cli.command_options import (
+    add_key,
+    add_passphrase_file,
+    add_split,
+    add_supersede,
+    address,
+    few,
+    listener_count,
+    place,
+    seconds,
+    whole,
+)
+from headnod_train.console import print_result
+
+if TYPE_CHECKING:
+    from headnod.config import MqttSection
+    from headnod.inference.manifest import Health
+    from headnod.inference.model import GenreModel
+    from headnod_train.deploy.signing import Signed
+
+
+_KEYGEN_EXAMPLES = """\
+examples:
+  headnod-train keygen
+  headnod-train keygen --passphrase --key ~/keys/headnod.key
+"""
+
+
+def add_keygen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `keygen`."""
+    parser = subparsers.add_parser(
+        "keygen",
+        help="make the key that signs models",
+        description="Make the key that signs models, and print the line that every listener must be configured with.",
+        epilog=_KEYGEN_EXAMPLES,
+    )
+    add_key(parser)
+    parser.add_argument("--passphrase", action="store_true", help="ask for a passphrase and encrypt the key with it")
+    parser.set_defaults(run=run_keygen, kept="no key was made")
+
+
+def run_keygen(options: argparse.Namespace, console: Console) -> None:
+    """Make it, and print its public half."""
+    from headnod_train.deploy.passphrase import new_passphrase
+    from headnod_train.deploy.signing_key import generate
+
+    public = generate(options.key, new_passphrase() if options.passphrase else None)
+    for line in (
+        f"{options.key}: keep it, and a copy elsewhere: whoever has it can send programs to every listener",
+        "on every listener, in /etc/headnod/headnod.toml, under [model]:",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_result(f'keys = ["{public}"]')
+
+
+_SIGN_EXAMPLES = """\
+examples:
+  headnod-train sign models/mine-1.0.0
+  headnod-train sign models/mine-1.0.0 --out mine.bundle --data mine.npz
+"""
+
+
+def add_sign(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `sign`."""
+    parser = subparsers.add_parser(
+        "sign",
+        help="make the one file of a bundle that listeners trust",
+        description="Give a bundle a serial and a signature, in one file that can be copied and deployed. The folder "
+        "stays as it is; a file that is there already and up to date is left alone.",
+        epilog=_SIGN_EXAMPLES,
+    )
+    parser.add_argument("bundle", type=Path, metavar="FOLDER", help="a bundle, such as models/genre-0.2.0")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (FOLDER.bundle)")
+    parser.add_argument("--anew", action="store_true", help="give it a new serial, so that listeners go back to it")
+    add_supersede(parser)
+    parser.add_argument(
+        "--data", type=Path, metavar="ARCHIVE", help="measure on this archive how spread answers are when all is well"
+    )
+    add_split(parser)
+    add_key(parser)
+    add_passphrase_file(parser)
+    parser.set_defaults(run=run_sign, kept="nothing was signed")
+
+
+def run_sign(options: argparse.Namespace, console: Console) -> None:
+    """Sign, and name the file."""
+    from headnod_train.deploy.passphrase import passphrase_from
+    from headnod_train.deploy.signing import sign
+    from headnod_train.deploy.signing_key import load
+
+    key = load(options.key, lambda: passphrase_from(options.passphrase_file))
+
+    def health(model: GenreModel) -> Health:
+        from headnod_train.dataset.archive import read_archive
+        from headnod_train.deploy.health_bounds import measure
+
+        return measure(model, read_archive(options.data, model.front_end), split=options.split, console=console)
+
+    measured = None if options.data is None else health
+    signed = sign(options.bundle, key, out=options.out, anew=options.anew, supersede=options.supersede, health=measured)
+    print_result(f"{signed.path}: {signed.manifest.id}, serial {signed.manifest.serial}, {len(signed.content)} bytes")
+
+
+_DEPLOY_EXAMPLES = """\
+examples:
+  headnod-train deploy models/genre-0.2.0 --broker broker.lan --canaries 3
+  headnod-train deploy genre-0.2.0.bundle --broker broker.lan --node kitchen
+  headnod-train deploy models/genre-0.2.0 --ssh pi@kitchen.local
+
+The login is that of [mqtt] in the configuration: HEADNOD_MQTT__USERNAME and HEADNOD_MQTT__PASSWORD_FILE, or a
+file with --config. Exit status: 0 if everybody who is there has it, 1 if not, 2 for usage.
+"""
+
+
+def add_deploy(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `deploy`."""
+    parser = subparsers.add_parser(
+        "deploy",
+        help="send a model to the listeners",
+        description="Sign a bundle if need be and send it, to a few listeners first and to the others when those are "
+        "well. A rollout whose first listeners fail stops there.",
+        epilog=_DEPLOY_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder, or a file that 'sign' wrote")
+    parser.add_argument("--anew", action="store_true", help="sign it anew: go back to a model that was sent before")
+    add_supersede(parser)
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--broker", type=place, metavar="HOST[:PORT]", help="by MQTT (default: mqtt.host)")
+    way.add_argument("--ssh", metavar="HOST", help="to one machine by ssh, whose user may 'sudo headnod'")
+    parser.add_argument("--channel", choices=("stable", "canary"), default="stable", help="who shall have it (stable)")
+    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    parser.add_argument(
+        "--canaries", type=few, default=0, metavar="N", help="so many try it first; all of channel canary do anyway (0)"
+    )
+    parser.add_argument("--timeout", type=seconds, default=300.0, metavar="S", help="for each part (300)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a headnod.toml with [mqtt] for login and TLS")
+    add_key(parser)
+    add_passphrase_file(parser)
+    parser.set_defaults(run=run_deploy, kept="what was sent stays at the broker: run it again, or send another model")
+
+
+def run_deploy(options: argparse.Namespace, console: Console) -> None:
+    """Deploy, show how it goes, and sum up."""
+    signed = _signed_bundle(options)
+    model = f"{signed.manifest.id} ({signed.manifest.serial})"
+    if options.ssh is not None:
+        from headnod_train.deploy.ssh import install
+
+        print_result(install(options.ssh, signed.content, timeout=options.timeout))
+        return
+    from headnod.factory.broker_factory import broker, topics
+    from headnod_train.deploy.rollout import RolloutError, RolloutPlan, roll_out
+    from headnod_train.deploy.rollout_table import RolloutDisplay, summary
+
+    section = _mqtt_section(options)
+    plan = RolloutPlan(options.channel, tuple(dict.fromkeys(options.node)), options.canaries, options.timeout)
+    where = broker(section, client_id=f"headnod.deploy-{secrets.token_hex(4)}")
+    with RolloutDisplay(console, model) as board:
+        base = topics(section).base
+        outcome = roll_out(signed.content, signed.digest, where, base, plan, board.show, model=model)
+    for note in outcome.notes:
+        print_result(note)
+    print_result(summary(outcome, model))
+    if outcome.stopped:
+        message = f"the rollout was stopped: {outcome.stopped}"
+        raise RolloutError(message)
+    if outcome.failed or outcome.silent:
+        message = f"{len(outcome.failed) + len(outcome.silent)} did not take it"
+        raise RolloutError(message)
+
+
+def _signed_bundle(options: argparse.Namespace) -> Signed:
+    from headnod_train.deploy.passphrase import passphrase_from
+    from headnod_train.deploy.signing import opened, sign
+    from headnod_train.deploy.signing_key import load
+
+    if not options.bundle.is_dir() and not options.anew and not options.supersede:
+        return opened(options.bundle)
+    key = load(options.key, lambda: passphrase_from(options.passphrase_file))
+    return sign(options.bundle, key, anew=options.anew, supersede=options.supersede)
+
+
+def _mqtt_section(options: argparse.Namespace) -> MqttSection:
+    from msgspec.structs import replace
+
+    from headnod.cli.options import load_config
+
+    section = load_config(options).config.mqtt
+    if options.broker is None:
+        return section
+    host, port = options.broker
+    return replace(section, host=host, port=port)
+
+
+_SIMULATE_EXAMPLES = """\
+examples:
+  headnod-train simulate 100 --broker localhost:1884 --seconds 60
+"""
+
+
+def add_simulate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `simulate`."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="publish by MQTT what a crowd of listeners would",
+        description="Publish by MQTT what a crowd of listeners would, to try a dashboard or a broker. The broker must "
+        "let anybody publish: use one of your own for this, such as 'mosquitto -p 1884'. What it retained is taken "
+        "back at the end. Exit status 1 if a message was lost.",
+        epilog=_SIMULATE_EXAMPLES,
+    )
+    parser.add_argument("count", type=listener_count, metavar="N", help="how many listeners")
+    parser.add_argument(
+        "--broker", type=address, default=("localhost", 1883), metavar="HOST[:PORT]", help="where to (localhost:1883)"
+    )
+    parser.add_argument(
+        "--base", default="headnod", metavar="TOPIC", help="what every topic begins with (default %(default)s)"
+    )
+    parser.add_argument(
+        "--every",
+        type=seconds,
+        default=3.0,
+        metavar="S",
+        help="seconds between two estimates of one (default %(default)g)",
+    )
+    parser.add_argument("--seconds", type=seconds, metavar="S", help="how long (until Ctrl-C)")
+    parser.add_argument("--seed", type=whole, default=1, help="of the music (default %(default)s)")
+    parser.set_defaults(run=run_simulate, kept="nothing was published")
+
+
+def run_simulate(options: argparse.Namespace, console: Console) -> None:
+    """Simulate, and say how much arrived."""
+    from headnod.mqtt.broker import Broker
+    from headnod_train.simulator.simulation import SimulationError, simulate
+
+    # What its warnings say, the sum at the end says.
+    logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
+    host, port = options.broker
+    console.print(f"{options.count} listeners at {host}:{port}, one estimate each {options.every:g} s", highlight=False)
+    told = simulate(
+        options.count,
+        Broker(host, port, client_id=f"headnod-simulate-{os.getpid()}"),
+        base=options.base,
+        every=options.every,
+        seconds=options.seconds,
+        seed=options.seed,
+    )
+    print_result(str(told))
+    if told.lost:
+        reason, times = told.lost.most_common(1)[0]
+        message = f"{told.lost.total()} messages were lost, {times} of them: {reason}"
+        raise SimulationError(message)

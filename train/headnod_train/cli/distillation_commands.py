@@ -1,0 +1,234 @@
+"""Commands that prepare a distillation: tag, prepare and student."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from headnod_train.cli.command_options import add_data, add_run, positive, processes, seconds, whole
+from headnod_train.console import print_result
+
+_TAG_EXAMPLES = """\
+examples:
+  headnod-train tag ~/Music/by-genre --data mine.npz --out tags.npz
+"""
+
+
+def add_tag(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `tag`."""
+    parser = subparsers.add_parser(
+        "tag",
+        help="ask a large music tagger about audio, to learn from its answers",
+        description="Ask a large music tagger (MusiCNN, 50 tags) about audio, so that a network can learn from its "
+        "answers. A second start goes on where the first one ended.",
+        epilog=_TAG_EXAMPLES,
+    )
+    parser.add_argument(
+        "audio", type=Path, metavar="AUDIO", help="audio file, folder, or CSV with a column 'path' (and 'track')"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="npz file to write or to go on with")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="ARCHIVE",
+        help="tag only the tracks of this log-mel archive, and of each the seconds that it has",
+    )
+    parser.add_argument(
+        "--every", type=seconds, default=1.0, metavar="S", help="seconds between two windows of 3 s (%(default)g)"
+    )
+    parser.add_argument(
+        "--inner",
+        choices=("dense", "mean"),
+        nargs="?",
+        const="dense",
+        default="none",
+        help="keep an inner layer too: the 200 numbers before the tags (dense, if nothing is said) or all "
+        "convolutions averaged over time, 753 numbers (mean)",
+    )
+    parser.add_argument(
+        "--wheel", type=Path, metavar="FILE", help="the wheel of musicnn 0.1.0, if pip shall not fetch it"
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path.home() / ".cache" / "headnod",
+        metavar="DIR",
+        help="folder that keeps the fetched wheel (default %(default)s)",
+    )
+    parser.set_defaults(run=run_tag, kept="what was tagged is kept; the same command goes on")
+
+
+def run_tag(options: argparse.Namespace, console: Console) -> None:
+    """Tag, and say how it went."""
+    from headnod_train.tagger.tag_file import TagFile
+    from headnod_train.tagger.tag_sources import sources
+
+    stretches = _stretches(options.data) if options.data else None
+    tracks = sources(options.audio, only=stretches)
+    file = TagFile(options.out, every=options.every, layer=options.inner)
+
+    from headnod_train.tagger.tagger_network import Tagger
+    from headnod_train.tagger.tagging import tag
+    from headnod_train.tagger.wheel import find_wheel, read_weights
+
+    teacher = Tagger(read_weights(options.wheel or find_wheel(options.cache)))
+    told = tag(tracks, teacher, file, every=options.every, layer=options.inner, stretches=stretches, console=console)
+    said = f"{options.out}: {len(file.tracks)} tracks, {len(file):,} windows"
+    said += f"; {told.kept} tracks were there before" if told.kept else ""
+    said += f"; {len(told.refused)} could not be heard" if told.refused else ""
+    print_result(said)
+
+
+def _stretches(data: Path) -> dict[str, tuple[float, float]]:
+    """From which second to which of its file each track of an archive reaches."""
+    from headnod.features.frontend import FrontEnd
+    from headnod_train.dataset.archive import read_archive
+
+    front_end = FrontEnd()
+    archive = read_archive(data, front_end)
+    starts = archive.first_samples[:, 0].clip(0) / front_end.sample_rate
+    seconds = ((archive.frames - 1) * front_end.hop + front_end.n_fft) / front_end.sample_rate
+    return {
+        str(name): (float(start), float(start + length))
+        for name, start, length in zip(archive.tracks, starts, seconds, strict=True)
+    }
+
+
+_LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
+
+
+_PREPARE_EXAMPLES = """\
+examples:
+  headnod-train prepare --out windows --yamnet yamnet.tflite --clips audio --tracks train.txt --not-music not_music
+"""
+
+
+def add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `prepare`."""
+    parser = subparsers.add_parser(
+        "prepare",
+        help="make training windows from waveforms, clean and through rooms",
+        description="Decode music, speech and noise, play them through simulated loudspeakers, measured rooms, "
+        "microphones and codecs, and write log-mel windows of both with YAMNet's scores.",
+        epilog=_PREPARE_EXAMPLES,
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the windows")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="GTZAN audio clips, files called as the tracks")
+    parser.add_argument("--tracks", type=Path, metavar="FILE", help="names of the tracks that may be learned from")
+    parser.add_argument(
+        "--music", type=Path, metavar="ARCHIVE", help="archive of unlabelled music whose names are Debian packages"
+    )
+    parser.add_argument("--debs", type=Path, metavar="DIR", help="folder for Debian packages (default OUT/debs)")
+    parser.add_argument("--not-music", type=Path, metavar="DIR", help="folder with speech/ and noise/")
+    parser.add_argument("--rooms", type=Path, metavar="DIR", help="folder of impulse responses")
+    parser.add_argument("--yamnet", type=Path, required=True, metavar="FILE", help="YAMNet as a TensorFlow Lite file")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="default %(default)s")
+    parser.add_argument("--processes", type=processes, default=2, metavar="N", help="workers (default %(default)s)")
+    parser.set_defaults(run=run_prepare, kept="packages that were fetched are kept; no windows were written")
+
+
+def run_prepare(options: argparse.Namespace, console: Console) -> None:
+    """Prepare, and say how many windows there are."""
+    from headnod_train.distillation import recordings as found
+    from headnod_train.distillation.degradation import read_all
+    from headnod_train.distillation.window_sets import BASE_RATE, make_windows
+
+    wanted: list[found.Recording] = []
+    if options.clips:
+        if options.tracks is None:
+            message = "--clips needs --tracks: the list of tracks that may be learned from"
+            raise found.RecordingError(message)
+        wanted += found.gtzan_clips(options.clips, options.tracks.read_text("utf-8").split(), _LABELS)
+    if options.music:
+        names, debs = found.names_in(options.music), options.debs or options.out / "debs"
+        found.download(found.packages(names), debs)
+        wanted += found.debian_music(debs, names, options.out / "music")
+    if options.not_music:
+        wanted += found.other_sounds(options.not_music)
+    if not wanted:
+        message = "there is nothing to prepare (name --clips, --music or --not-music)"
+        raise found.RecordingError(message)
+    rooms = [read_all(path, BASE_RATE) for path in sorted(options.rooms.glob("*.flac"))] if options.rooms else []
+    count = make_windows(
+        wanted,
+        options.out,
+        rooms=rooms,
+        yamnet=options.yamnet,
+        seed=options.seed,
+        processes=options.processes,
+        console=console,
+    )
+    print_result(f"{options.out}: {count:,} windows of {len(wanted)} recordings")
+
+
+_STUDENT_EXAMPLES = """\
+examples:
+  headnod-train student --windows windows --data music.npz --tags tags.npz --run runs/small
+"""
+
+
+def add_student(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `student`."""
+    parser = subparsers.add_parser(
+        "student",
+        help="train a small network on prepared windows and the teachers' answers",
+        description="Train the small network on the windows that `prepare` wrote, on the teachers' answers, and "
+        "on the labelled tracks of an archive. `quantise` and `pack` follow, as after `fit`.",
+        epilog=_STUDENT_EXAMPLES,
+    )
+    parser.add_argument("--windows", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
+    parser.add_argument(
+        "--targets", type=Path, metavar="FILE", help="the teachers' answers (default targets.npz in that folder)"
+    )
+    add_data(parser)
+    parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="the tagger's answers to its tracks")
+    add_run(parser, "folder of the run")
+    parser.add_argument("--epochs", type=positive, default=40, metavar="N", help="default %(default)s")
+    parser.add_argument("--width", type=positive, default=12, metavar="N", help="channels (default %(default)s)")
+    parser.add_argument("--seed", type=whole, default=1, metavar="N", help="default %(default)s")
+    parser.add_argument("--force", action="store_true", help="replace a former training in the run folder")
+    parser.set_defaults(run=run_student, kept="the network after the last whole epoch is kept")
+
+
+def run_student(options: argparse.Namespace, console: Console) -> None:
+    """Train, and say what follows."""
+    import numpy as np
+
+    from headnod.features.frontend import FrontEnd
+    from headnod_train.dataset.archive import read_archive
+    from headnod_train.distillation import student
+    from headnod_train.distillation.targets import read_targets
+    from headnod_train.distillation.window_sets import read_windows
+    from headnod_train.tagger.tagger_output import TAGS
+    from headnod_train.training.augment import MelAugmentation
+    from headnod_train.training.run_folder import TrainingSettings, locked, refuse_former
+
+    front_end = FrontEnd(n_mfcc=student.COEFFICIENTS)
+    learned = read_archive(options.data, front_end).subset("train")
+    windows = read_windows(options.windows)
+    teachers = read_targets(options.targets or options.windows / "targets.npz", windows)
+    labels, rng = learned.labels, np.random.default_rng(options.seed)
+    both = student.joined(
+        student.from_windows(windows, teachers),
+        student.from_archive(learned, options.tags, labels, front_end, rng=rng),
+    )
+    with locked(options.folder):
+        if not options.force:
+            refuse_former(options.folder)
+        student.fit_student(
+            both,
+            options.folder,
+            data=options.data.name,
+            labels=labels,
+            tag_names=TAGS,
+            front_end=front_end,
+            settings=TrainingSettings(epochs=options.epochs, width=options.width, seed=options.seed),
+            # Rooms are in the windows already.
+            augmentation=MelAugmentation(rooms=0.0, mixup=0.2, equalise=3.0),
+            console=console,
+        )
+    print_result(
+        f"{options.folder}: trained; next: headnod-train quantise --run {options.folder} --data {options.data}"
+    )

@@ -1,0 +1,238 @@
+"""Evaluations as tables for the terminal, and the lines of text that reports and model cards share with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from headnod_train.console import text_table
+from headnod_train.evaluation.metrics import Share
+from headnod_train.evaluation.recordings_evaluation import PairedClips, Played, RecordingsEvaluation, Refused
+from headnod_train.evaluation.results import DegradedResult, Evaluation, ModelComparison, PairedTest
+from headnod_train.evaluation.song_naming import SongNaming
+
+LEAKY = "LEAKY: segments of one track are in several splits, so no figure here applies to other music"
+"""Shown with every figure of an archive that leaks."""
+
+LEARNED = "LEAKY: the model was trained on these tracks, so no figure here applies to other music"
+"""Shown with every figure of a model that was evaluated on its training data."""
+
+
+def tables(evaluation: Evaluation) -> Iterator[Table]:
+    """Each part of an evaluation that was measured."""
+    mark = ", LEAKY" if evaluation.leaky else ""
+    yield headline_table(evaluation)
+    genres = text_table("", "windows", "tracks", "of", title=f"by genre{mark}")
+    for genre in evaluation.genres:
+        genres.add_row(genre.label, f"{genre.windows:.1%}", f"{genre.tracks:.1%}", f"{genre.count:,}")
+    yield genres
+    if evaluation.degraded:
+        yield _degraded(evaluation.degraded, mark)
+    if evaluation.against:
+        yield _against(evaluation.model, evaluation.against, mark)
+    lines = Table(show_header=False, title_justify="left", box=None)
+    for name, text in facts(evaluation):
+        lines.add_row(name, text)
+    yield lines
+
+
+def headline_table(evaluation: Evaluation) -> Table:
+    """The most important accuracies."""
+    table = text_table("", "right", "95 % interval", "of", title=title(evaluation))
+    for name, share in headlines(evaluation):
+        table.add_row(name, f"{share.accuracy:.1%}", interval(share), f"{share.count:,}")
+    table.caption = warning(evaluation) or f"calibration error {evaluation.calibration.ece:.3f}"
+    return table
+
+
+def warning(evaluation: Evaluation) -> str:
+    """The warning about a leaky evaluation; empty if there is none."""
+    if not evaluation.leaky:
+        return ""
+    return LEARNED if evaluation.learned else LEAKY
+
+
+def title(evaluation: Evaluation) -> str:
+    """Model, archive and split, marked if the evaluation leaks."""
+    leaky = "LEAKY: " if evaluation.leaky else ""
+    return f"{leaky}{evaluation.model} on {evaluation.data}, {evaluation.split}"
+
+
+def headlines(evaluation: Evaluation) -> list[tuple[str, Share]]:
+    """Each accuracy that was measured, with its name."""
+    stream, degraded = evaluation.stream, evaluation.degraded
+    shares = [
+        ("windows of 3 s", evaluation.windows),
+        ("whole tracks", evaluation.tracks),
+        ("stream after 3 s", stream.after_3s),
+        ("stream after 6 s", stream.after_6s),
+        ("stream after 12 s", stream.after_12s),
+        ("its most confident 80 %", evaluation.unsaid.accuracy_of_80),
+        ("windows, degraded", degraded.windows if degraded else None),
+        ("whole tracks, degraded", degraded.tracks if degraded else None),
+        ("stream after 12 s, degraded", degraded.stream.after_12s if degraded else None),
+    ]
+    return [(name, share) for name, share in shares if share is not None]
+
+
+def interval(share: Share) -> str:
+    """The 95 % interval as text."""
+    return f"{share.ci95[0]:.1%} to {share.ci95[1]:.1%}"
+
+
+def facts(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    """Name and text of every other figure."""
+    calibration, degraded = evaluation.calibration, evaluation.degraded
+    text = f"{calibration.ece:.3f} of the stream, {calibration.ece_of_windows:.3f} of single windows"
+    if degraded:
+        text += f"; degraded {degraded.calibration.ece:.3f} and {degraded.calibration.ece_of_windows:.3f}"
+    yield "expected calibration error", text
+    yield "its noise floor", f"{calibration.honest:.3f} of the stream, for perfectly calibrated scores on these tracks"
+    settled = evaluation.stream.after_12s
+    if settled:
+        right = f"{settled.named:.1%} of the estimates, {settled.accuracy_of_named:.1%} of those right"
+        yield "above the threshold after 12 s", right
+    if evaluation.float_agreement is not None:
+        source = evaluation.float_agreement_of
+        yield "int8 and float agree", f"on {evaluation.float_agreement:.1%} of windows ({source})"
+    if evaluation.floating:
+        yield "int8 loses", f"{evaluation.floating.lost_points:+.1f} points of windows"
+    if (changes := evaluation.changes) is not None:
+        median, every = (
+            "never" if seconds is None else f"{seconds:.1f} s"
+            for seconds in (changes.median_seconds, changes.median_seconds_of_all)
+        )
+        pairs = f"{changes.changes} changes between correctly classified tracks"
+        yield "a new genre is named after", f"{median} in the median of {pairs} ({every} of all)"
+        yield "spurious changes", f"{changes.spurious_per_10_min:.1f} in 10 minutes"
+    yield from _sound_facts(evaluation)
+
+
+def _sound_facts(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    if evaluation.level:
+        gains = evaluation.level.gains
+        flips, rounded, windows = (
+            sum(getattr(gain, name) for gain in gains) for name in ("flips", "flips_16_bit", "windows")
+        )
+        name = f"genre changes from {gains[0].decibels:+.0f} to {gains[-1].decibels:+.0f} dB"
+        yield name, f"{flips} of {windows:,} windows, {rounded} after rounding to 16 bits"
+    if evaluation.not_music:
+        sounds = evaluation.not_music.sounds
+        named, windows = sum(sound.named for sound in sounds), sum(sound.windows for sound in sounds)
+        each = ", ".join(f"{sound.name} {sound.named} of {sound.windows}" for sound in sounds if sound.named)
+        kinds = f" ({each})" if each else ""
+        yield "other sounds with a genre", f"{named / windows:.1%} of {windows:,} windows{kinds}"
+        for refusal in evaluation.not_music.music:
+            where = "clean" if refusal.snr is None else f"at {refusal.snr:.0f} dB over noise"
+            share = refusal.refused / max(refusal.windows, 1)
+            yield f"music rejected {where}", f"{share:.1%} of {refusal.windows:,} windows, {refusal.silent} as silence"
+
+
+def _degraded(degraded: DegradedResult, mark: str) -> Table:
+    name = f"under acoustic conditions{mark} (loss in points against clean)"
+    table = text_table("", "windows", "loss", "tracks", "loss", "error", "refused", title=name)
+    for row in degraded.conditions:
+        table.add_row(
+            row.name,
+            f"{row.windows.accuracy:.1%}",
+            f"{row.loss_points.windows:.1f}",
+            f"{row.tracks.accuracy:.1%}",
+            f"{row.loss_points.tracks:.1f}",
+            f"{row.calibration.ece:.3f}",
+            f"{row.refused:.1%}",
+        )
+    mean, worst = degraded.mean_loss_points, degraded.worst_loss_points
+    table.caption = (
+        f"mean loss {mean.windows:.1f} points of windows, {mean.tracks:.1f} of tracks; "
+        f"worst {worst.windows:.1f} and {worst.tracks:.1f} ({degraded.worst})"
+    )
+    return table
+
+
+def _against(model: str, other: ModelComparison, mark: str) -> Table:
+    name = f"{model} against {other.model} (exact McNemar test){mark}"
+    table = text_table("", "only this right", "only the other", "p", title=name)
+    for what, paired in paired_rows(other):
+        table.add_row(what, f"{paired.this_only:,}", f"{paired.other_only:,}", f"{paired.p:.3g}")
+    table.caption = "windows of one track are not independent: decide by the first two rows"
+    return table
+
+
+def paired_rows(other: ModelComparison) -> list[tuple[str, PairedTest]]:
+    """Each test with its name."""
+    return [
+        ("whole tracks", other.by_tracks),
+        ("tracks by their windows", other.by_windows_of_tracks),
+        ("windows", other.by_windows),
+    ]
+
+
+def recordings_tables(found: RecordingsEvaluation) -> Iterator[Table]:
+    """Each part of an evaluation on audio files."""
+    yield _played(found)
+    genres = text_table("", "right", "95 %", "of", title="files of each genre, clean")
+    for label, share in found.played[0].genres.items():
+        genres.add_row(label, _percent(share), interval(share), str(share.count))
+    yield genres
+    if found.not_music:
+        yield _other_sounds(found.not_music)
+    if found.songs:
+        yield _songs(found.songs)
+    if found.against:
+        yield _other_model(found.model, found.against)
+
+
+def _played(found: RecordingsEvaluation) -> Table:
+    headings = ("", "windows", "95 %", "files", "95 %", "by artist", "refused", "calibration error")
+    table = text_table(*headings, title=f"{'LEAKY: ' if found.leaky else ''}{found.model} on {found.data}")
+    for each in found.played:
+        table.add_row(each.name, *_cells(each))
+    if found.leaky:
+        table.caption = "The model was trained on some of these files: every figure is too good."
+    return table
+
+
+def _cells(played: Played) -> Iterator[str]:
+    for share in (played.windows, played.clips):
+        yield from (_percent(share), interval(share))
+    yield interval(played.clips_by_artist) if played.clips_by_artist else ""
+    yield f"{played.refused:.1%}"
+    yield f"{played.calibration_error:.3f}"
+
+
+def _other_sounds(kinds: tuple[Refused, ...]) -> Table:
+    title = "other sounds, each alone in a quiet room"
+    table = text_table("", "windows with a genre", "files with a genre", title=title)
+    for kind in kinds:
+        table.add_row(
+            kind.kind,
+            f"{kind.windows_named} of {kind.windows} ({kind.windows_named / max(kind.windows, 1):.1%})",
+            f"{kind.files_named} of {kind.files} ({kind.files_named / kind.files:.1%})",
+        )
+    return table
+
+
+def _songs(songs: SongNaming) -> Table:
+    title = f"{songs.songs} files of {songs.data} through the listener ({songs.minutes:g} min)"
+    table = text_table("", "", title=title)
+    table.add_row("changes between genres within a file, per 10 min", f"{songs.genre_changes_per_10_min:.1f}")
+    table.add_row("all changes of the shown state, per 10 min", f"{songs.changes_per_10_min:.1f}")
+    table.add_row("files after one of another genre", str(songs.new_genres))
+    for name, seconds in (
+        ("seconds until its genre is shown, median", songs.median_seconds),
+        ("seconds until nine of ten are shown", songs.ninth_decile_seconds),
+    ):
+        table.add_row(name, "never" if seconds is None else f"{seconds:.1f}")
+    return table
+
+
+def _other_model(model: str, other: PairedClips) -> Table:
+    headings = ("", f"{other.model} right", f"only {model}", f"only {other.model}", "p (McNemar)")
+    table = text_table(*headings, title=f"against {other.model}, clean")
+    table.add_row("files", _percent(other.clips), str(other.this_only), str(other.other_only), f"{other.p:g}")
+    return table
+
+
+def _percent(share: Share) -> str:
+    return f"{share.accuracy:.1%}"
