@@ -31,7 +31,7 @@ _ABSENT = -30.0
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedLayer:
     """A layer for the labels, and what it gives for tracks it was not fitted to."""
 
     layer: Layer
@@ -40,7 +40,7 @@ class Fitted:
     """Logits from layers that were fitted without the window's group, (windows, labels)."""
 
 
-def fit(music: Features, labels: int) -> Fitted:
+def fit(music: Features, labels: int) -> FittedLayer:
     """Fit the labels' rows, with nested cross-validation by group.
 
     Args:
@@ -54,7 +54,7 @@ def fit(music: Features, labels: int) -> Fitted:
         for learned, left_out in folds(music, _OUTER):
             fold, _ = _chosen(_rows(music, learned), labels)
             held_out[left_out] = fold.logits(music.values[left_out])
-    return Fitted(layer, strength, held_out)
+    return FittedLayer(layer, strength, held_out)
 
 
 def folds(music: Features, count: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -28,7 +28,7 @@ from headnod_train.evaluation.metrics import by_track, calibration_error, confus
 from headnod_train.packaging.pack import free_folder, toolchain, write_files
 from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_temperature
-from headnod_train.teaching.fitting import Fitted, common_shift, fit
+from headnod_train.teaching.fitting import FittedLayer, common_shift, fit
 from headnod_train.teaching.labelled_music import (
     Features,
     extract_features,
@@ -181,7 +181,7 @@ def _noises(manifest: Manifest, network: bytes) -> NDArray[np.float32]:
 
 
 def _finish(
-    last: LastLayer, shipped: Manifest, fitted: Fitted, music: Features, noises: NDArray[np.float32]
+    last: LastLayer, shipped: Manifest, fitted: FittedLayer, music: Features, noises: NDArray[np.float32]
 ) -> _Finished:
     """Join the fitted rows with the shipped "not music" row, calibrate and quantise.
 
