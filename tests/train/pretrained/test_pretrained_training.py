@@ -10,7 +10,7 @@ pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/set
 from headnod_train.backend import tf
 from headnod_train.distillation.window_sets import GENRE, SMALL, WindowSet
 from headnod_train.distillation.yamnet import CLASSES
-from headnod_train.pretrained.augmentation import Augmentation, AugmentedWindows, in_simulated_rooms
+from headnod_train.pretrained.augmentation import Augmentation, AugmentedWindows, in_simulated_rooms, measured_rooms
 from headnod_train.pretrained.batches import Batches, Distillation, Targets
 from headnod_train.pretrained.equalisation import separate, standardise
 from headnod_train.pretrained.network import first_layer, forward, upper_layers
@@ -191,10 +191,21 @@ def test_standardising_twice_changes_no_answer(network, windows):
 def test_a_simulated_room_lets_sound_go_on():
     impulse = np.full((6, 187, 96), -90.0, np.float32)
     impulse[:, 20] = -10.0
-    heard = in_simulated_rooms(impulse, np.random.default_rng(0))
+    heard = in_simulated_rooms(impulse, measured_rooms([]), np.random.default_rng(0))
     lasting = heard[:, 21:26].mean(axis=(1, 2)) - heard[:, 100:].mean(axis=(1, 2))
     assert (lasting > 15.0).all()
     assert len({round(float(each), 3) for each in lasting}) == 6
+
+
+def test_half_of_the_simulated_rooms_were_measured():
+    impulse = np.full((40, 187, 96), -90.0, np.float32)
+    impulse[:, 20] = -10.0
+    # An echo after 100 frames, and nothing else.
+    response = np.zeros(100 * 256 + 1, np.float32)
+    response[[0, -1]] = 1.0, 0.5
+    heard = in_simulated_rooms(impulse, measured_rooms([response]), np.random.default_rng(0))
+    echo = heard[:, 119:122].max(axis=1).mean(axis=1) - heard[:, 60:110].mean(axis=(1, 2)) > 20.0
+    assert 10 <= echo.sum() <= 30
 
 
 def test_a_batch_is_clean_and_degraded_in_the_shares_asked_for(windows, targets, stored):

@@ -36,6 +36,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="the tagger's answers to its tracks")
     parser.add_argument("--classes", type=Path, required=True, metavar="CSV", help="names of YAMNet's classes")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="wheel of musicnn 0.1.0 (default: pip fetches it)")
+    parser.add_argument("--rooms", type=Path, metavar="DIR", help="folder of impulse responses (FLAC) to train with")
     parser.add_argument("--notice", type=Path, required=True, metavar="FILE", help="licences that the bundle carries")
     parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="folder of bundles")
     parser.add_argument("--version", required=True, metavar="A.B.C", help="of the bundle")
@@ -49,16 +50,19 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
-    from headnod_train.distillation.window_sets import read_windows
+    from headnod_train.distillation.degradation import read_all
+    from headnod_train.distillation.window_sets import GENRE, read_windows
     from headnod_train.distillation.yamnet import read_classes
     from headnod_train.pretrained import run as steps
-    from headnod_train.pretrained.augmentation import Augmentation
+    from headnod_train.pretrained.augmentation import Augmentation, measured_rooms
     from headnod_train.pretrained.head import choose_strength, fit_head, read_tags
     from headnod_train.tagger.wheel import find_wheel, read_weights
     from headnod_train.training.run_folder import locked
 
     folder, band_step = options.folder, 1
     settings = replace(steps.SETTINGS, steps=options.steps)
+    found = sorted(options.rooms.glob("*.flac")) if options.rooms else []
+    rooms = measured_rooms([read_all(path, GENRE.sample_rate) for path in found])
     with locked(folder):
         windows, held_out = read_windows(options.windows), read_windows(options.held_out)
         tags, genres, artists = read_tags(options.tags, options.data)
@@ -71,7 +75,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         )  # fmt: skip
         trained = steps.train(
             folder, begun, windows,
-            settings=settings, augmentation=Augmentation(),
+            settings=settings, augmentation=Augmentation(), rooms=rooms,
             band_step=band_step, console=console,
         )  # fmt: skip
         bundle = steps.finish(

@@ -7,14 +7,16 @@ windows are few and every one would always be in the same room.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod_train.acoustics.bands import Bands, apply_all
+from headnod.features.frontend import Audio
+from headnod_train.acoustics.bands import Bands
 from headnod_train.acoustics.loudspeakers import Transducer
-from headnod_train.acoustics.reverberation import Reverberation
+from headnod_train.acoustics.reverberation import MeasuredRooms, Reverberation, gains_of
 from headnod_train.distillation.recordings import Kind
 from headnod_train.distillation.window_sets import GENRE, WindowSet
 
@@ -23,11 +25,11 @@ LEVEL = -6.0
 
 _LEAST = 1e-12
 _BANDS = Bands(GENRE)
-_ROOM = (
-    # From dry to the far end of a hard living room: early over late energy (C50) of 0 to 15 dB.
-    Reverberation(decay=(0.2, 1.2), direct=(-14.0, 4.0)),
-    Transducer(low=(40.0, 200.0), high=(5000.0, 14_000.0), order=(1, 4), height=2.0),
-)
+# From dry to the far end of a hard living room: early over late energy (C50) of 0 to 15 dB.
+_ROOM = Reverberation(decay=(0.2, 1.2), direct=(-14.0, 4.0))
+_LOUDSPEAKER = Transducer(low=(40.0, 200.0), high=(5000.0, 14_000.0), order=(1, 4), height=2.0)
+_MEASURED = 0.5
+"""Share of simulated rooms whose impulse response was recorded, if there are such."""
 
 
 MUSIC: tuple[Kind, ...] = ("music", "gtzan")
@@ -97,6 +99,9 @@ class AugmentedWindows:
     offset: float
     """Of the input; see `headnod_train.pretrained.pruning`."""
 
+    rooms: MeasuredRooms = field(default_factory=lambda: MeasuredRooms(()))
+    """Some of the simulated rooms; the others are drawn at random."""
+
     def chosen(
         self, rows: NDArray[np.intp], degraded: NDArray[np.bool_], rng: np.random.Generator
     ) -> NDArray[np.float32]:
@@ -113,7 +118,7 @@ class AugmentedWindows:
         log_mel = self.windows.degraded16[rows].astype(np.float32)
         simulated = np.flatnonzero(rng.random(rows.size) < self.augmentation.rooms)
         if simulated.size:
-            log_mel[simulated] = in_simulated_rooms(self.windows.clean16[rows[simulated]], rng)
+            log_mel[simulated] = in_simulated_rooms(self.windows.clean16[rows[simulated]], self.rooms, rng)
         return augmented(log_mel, self.offset, self.augmentation, rng)
 
     def music(self, count: int) -> NDArray[np.float32]:
@@ -129,9 +134,25 @@ class AugmentedWindows:
         return rows[np.unique(np.linspace(0, rows.size - 1, count).astype(np.intp))]
 
 
-def in_simulated_rooms(log_mel: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.float32]:
+def measured_rooms(responses: Sequence[Audio]) -> MeasuredRooms:
+    """Rooms in mel power.
+
+    Args:
+        responses: Impulse responses at 16 kHz.
+    """
+    return MeasuredRooms(tuple(gains_of(response, _BANDS)[: GENRE.frames] for response in responses))
+
+
+def in_simulated_rooms(
+    log_mel: NDArray[np.floating], measured: MeasuredRooms, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Clean windows, each in a room and through a loudspeaker drawn at random, in decibels, (n, frames, bands)."""
-    return apply_all(_ROOM, np.asarray(log_mel, np.float32), _BANDS, rng)
+    heard = np.array(log_mel, np.float32)
+    recorded = (rng.random(len(heard)) < _MEASURED) & bool(measured.rooms)
+    for rows, room in ((recorded, measured), (~recorded, _ROOM)):
+        if rows.any():
+            heard[rows] = room.apply(heard[rows], _BANDS, rng)
+    return _LOUDSPEAKER.apply(heard, _BANDS, rng)
 
 
 def compressed(power: NDArray[np.float32], offset: float, *, level: float | NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ class Distillation:
     The loss rises for the first hundreds of steps and falls with the rate: only the end of a training says anything.
     """
 
-    clean: float = 0.45
+    clean: float = 0.4
     """Share of windows that are shown clean, so that answers to clean music stay."""
 
     clean_weight: float = 1.5

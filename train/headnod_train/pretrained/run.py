@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from headnod_train.acoustics.reverberation import MeasuredRooms
 from headnod_train.distillation.targets import read_targets, save_targets, teach
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.answers import answer_targets, fit_answers
@@ -117,6 +118,7 @@ def train(
     *,
     settings: Distillation,
     augmentation: Augmentation,
+    rooms: MeasuredRooms,
     band_step: int,
     console: Console,
     watch: Watch | None = None,
@@ -129,11 +131,12 @@ def train(
         windows: To learn from.
         settings: Of the training.
         augmentation: Random changes of degraded windows.
+        rooms: Some of the rooms that degraded windows are put in.
         band_step: As in `forward`.
         console: Shows progress.
         watch: Measures the averaged network now and then.
     """
-    inputs = AugmentedWindows(windows, augmentation, float(begun.parameters["offset"]))
+    inputs = AugmentedWindows(windows, augmentation, float(begun.parameters["offset"]), rooms)
     path = folder / "trained.npz"
     if not path.is_file():
         stored = stored_outputs(
