@@ -26,7 +26,7 @@ _log = logging.getLogger("headnod")
 _dead_thread = threading.Event()
 _STDERR = 2
 _BAD_CONFIGURATION = 78
-"""EX_CONFIG of sysexits.h, which systemd is told not to restart after."""
+"""EX_CONFIG of sysexits.h, after which systemd does not restart the service."""
 
 
 def main(words: list[str] | None = None) -> int:

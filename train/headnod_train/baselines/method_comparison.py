@@ -170,11 +170,11 @@ def _classical(
         def advance(total: int, task: TaskID = task) -> None:
             progress.update(task, total=total, advance=1)
 
-        told = classical.fit_method(
+        fitted = classical.fit_method(
             method, learned, targets, divided, labels=len(train.labels), jobs=jobs, advance=advance
         )
-        said = told.probabilities(asked)
-        settings: dict[str, int | float] = {name.rpartition("__")[2]: value for name, value in told.settings.items()}
+        said = fitted.probabilities(asked)
+        settings: dict[str, int | float] = {name.rpartition("__")[2]: value for name, value in fitted.settings.items()}
         rows.append(judge.row(method.name, settings, said, tracks, clock() - began))
         _done(progress, task, rows[-1])
     return rows

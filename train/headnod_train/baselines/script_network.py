@@ -2,7 +2,7 @@
 
 Five blocks of 3x3 valid convolution (8, 16, 32, 64, 128 channels), batch norm
 over the mel axis, ReLU and 2x2 max-pooling; flatten, dropout, dense. The script
-hears 130 frames 512 samples apart; an archive has a third of them, and the rest
+reads 130 frames 512 samples apart; an archive has a third of them, and the rest
 is drawn as straight lines between.
 """
 
@@ -22,7 +22,7 @@ layers = keras.layers
 
 CHANNELS = (8, 16, 32, 64, 128)
 FRAMES, HOP = 130, 512
-"""Frames that the script hears of 3 s, and the samples between them."""
+"""Frames that the script reads of 3 s, and the samples between them."""
 PARAMETERS = 104_294
 """What the network has for ten genres and 128 mel bands."""
 RANGE_DB = 80.0
@@ -62,7 +62,7 @@ def images(windows: LogMel, front_end: FrontEnd) -> NDArray[np.float32]:
 
 
 class Windows(keras.utils.PyDataset):  # type: ignore[misc]
-    """The windows that a listener hears of each track, as images, in a new order each epoch."""
+    """The windows that a listener would classify of each track, as images, in a new order each epoch."""
 
     def __init__(self, archive: Archive, targets: NDArray[np.intp], front_end: FrontEnd, *, seed: int) -> None:
         """Take every window of an archive, of whose tracks the targets are known."""
@@ -103,7 +103,7 @@ def train(
     seed: int,
     advance: Callable[[], None] = lambda: None,
 ) -> keras.Model:
-    """The network after so many passes over every window of an archive; `advance` is told after each."""
+    """The network after so many passes over every window of an archive; `advance` is called after each."""
     keras.utils.set_random_seed(seed)
     network = build(labels, archive.levels.shape[2])
     network.compile(

@@ -251,7 +251,7 @@ def run_simulate(options: argparse.Namespace, console: Console) -> None:
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
     host, port = options.broker
     console.print(f"{options.count} listeners at {host}:{port}, one estimate each {options.every:g} s", highlight=False)
-    told = simulate(
+    summary = simulate(
         options.count,
         Broker(host, port, client_id=f"headnod-simulate-{os.getpid()}"),
         base=options.base,
@@ -259,8 +259,8 @@ def run_simulate(options: argparse.Namespace, console: Console) -> None:
         seconds=options.seconds,
         seed=options.seed,
     )
-    print_result(str(told))
-    if told.lost:
-        reason, times = told.lost.most_common(1)[0]
-        message = f"{told.lost.total()} messages were lost, {times} of them: {reason}"
+    print_result(str(summary))
+    if summary.lost:
+        reason, times = summary.lost.most_common(1)[0]
+        message = f"{summary.lost.total()} messages were lost, {times} of them: {reason}"
         raise SimulationError(message)

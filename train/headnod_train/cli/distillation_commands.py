@@ -74,10 +74,10 @@ def run_tag(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.tagger.wheel import find_wheel, read_weights
 
     teacher = Tagger(read_weights(options.wheel or find_wheel(options.cache)))
-    told = tag(tracks, teacher, file, every=options.every, layer=options.inner, stretches=stretches, console=console)
+    summary = tag(tracks, teacher, file, every=options.every, layer=options.inner, stretches=stretches, console=console)
     said = f"{options.out}: {len(file.tracks)} tracks, {len(file):,} windows"
-    said += f"; {told.kept} tracks were there before" if told.kept else ""
-    said += f"; {len(told.refused)} could not be heard" if told.refused else ""
+    said += f"; {summary.kept} tracks were there before" if summary.kept else ""
+    said += f"; {len(summary.refused)} could not be decoded" if summary.refused else ""
     print_result(said)
 
 

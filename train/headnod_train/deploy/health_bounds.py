@@ -23,8 +23,8 @@ def measure(model: GenreModel, archive: Archive, *, split: str, console: Console
 
     Args:
         model: The model of the bundle.
-        archive: Tracks to hear.
-        split: The side of it to hear.
+        archive: Tracks to run the model on.
+        split: The side of it that is used.
         console: Where progress is shown.
 
     Raises:

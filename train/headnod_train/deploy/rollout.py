@@ -186,7 +186,7 @@ class _Rollout:
             if outcome.stopped or outcome.failed or outcome.silent or not outcome.took:
                 return self._stopped(outcome, [each for each in targets if each not in first])
         outcome = self._carry_out([*first, *(each for each in targets if each not in first)], [whole])
-        # Whoever tried it first hears the channel too, from now on.
+        # The first listeners receive the message for all listeners too, so theirs can be taken back.
         self._take_back([self._topics(each.node).deploy for each in chosen])
         return outcome
 

@@ -61,7 +61,7 @@ def _what(manifest: Manifest, quantised: Quantised, size: int) -> str:
 Names one of {len(manifest.labels)} genres for {seconds:.1f} s of music: {", ".join(map(_plain, manifest.labels))}.
 
 A small convolutional network in int8: {size / 1000:.0f} kB, {quantised.multiply_adds / 1e6:.1f} million multiply-adds
-a window. It hears {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {front_end.n_mels} mel bands at
+a window. It reads {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {front_end.n_mels} mel bands at
 {front_end.sample_rate:,} Hz. Logits are divided by {manifest.temperature:g} before softmax, and a genre is named from a
 smoothed score of {manifest.rejection.threshold:g} on.{alone}"""
 

@@ -124,7 +124,7 @@ def simulate(
                 crowd[made % count].speak(post, now, monotonic())
                 made += 1
         except KeyboardInterrupt:
-            # The wish of who started it: the crowd still says goodbye, and the sum is told.
+            # Ctrl-C ends the simulation as its time does: listeners go offline, and the sum is printed.
             pass
         finally:
             took = monotonic() - began

@@ -237,12 +237,12 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
 def spread(runs: Sequence[Path]) -> str:
     """What runs that differ by their seed reached after their last epochs: mean and range in one line."""
     last = [json.loads((run / HISTORY).read_text())[-1] for run in runs]
-    told = [
+    shares = [
         f"{100 * np.mean(reached):.1f} % of {kind} ({100 * min(reached):.1f} to {100 * max(reached):.1f})"
         for kind in ("windows", "tracks")
         if (reached := [epoch[kind] for epoch in last if kind in epoch])
     ]
-    return f"{len(runs)} seeds: " + (", ".join(told) or "nothing was watched")
+    return f"{len(runs)} seeds: " + (", ".join(shares) or "nothing was watched")
 
 
 def draft(
