@@ -111,7 +111,7 @@ def test_a_bundle_is_taken_at_its_word_about_its_float_network(measured, sibling
     assert measured[1].float_agreement_of == "measured here"
     assert sibling.float_agreement == measured[1].float_agreement
     assert sibling.degraded.float_agreement == measured[1].degraded.float_agreement
-    assert "as tones-1.0.0 says" in sibling.float_agreement_of
+    assert "from the manifest of tones-1.0.0" in sibling.float_agreement_of
 
 
 def test_a_run_is_not_measured_on_what_it_learned_from(whole_run, archive, tmp_path):
@@ -175,7 +175,9 @@ def test_a_bundle_is_not_measured_on_what_it_learned_from_unless_that_is_marked(
     command = ["evaluate", str(measured[0]), "--data", str(archive), "--split", "train"]
     assert main(command) == 1
     refusal = capsys.readouterr().err
-    assert "tones-1.0.0 learned from the sides train of tones.npz, so it cannot be measured on side train" in refusal
+    assert (
+        "tones-1.0.0 was trained on the splits train of tones.npz, so it cannot be evaluated on split train" in refusal
+    )
     figures, page = tmp_path / "figures.json", tmp_path / "page"
     assert main([*command, "--leaky", "--json", str(figures), "--report", str(page)]) == 0
     assert "LEAKY: the model learned from these very tracks" in capsys.readouterr().out
@@ -250,7 +252,7 @@ def test_a_sealed_archive_of_one_side_elsewhere_is_measured(measured, tmp_path, 
         assert 0 <= part["float_agreement"] <= 1
     assert found["split"] == "test"
     assert len(found["degraded"]["conditions"]) == len(CONDITIONS)
-    assert "as it arrives" in capsys.readouterr().out
+    assert "under acoustic conditions" in capsys.readouterr().out
 
 
 def test_the_command_packs_by_a_siblings_file(whole_run, archive, sibling, tmp_path, capsys):

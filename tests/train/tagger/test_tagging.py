@@ -106,7 +106,7 @@ def test_what_cannot_be_heard_is_named_and_the_rest_is_tagged(out, songs, tmp_pa
     assert (told.tagged, set(told.refused)) == (3, {"broken", "gone", "brief"})
     assert f"{tmp_path / 'broken.mp3'}: is not audio that can be read" in said
     assert "gone.wav: no such file" in said
-    assert "brief.wav: is shorter than 3 s" in said
+    assert "brief.wav: is shorter than the 3 s" in said
     with np.load(out) as answers:
         assert set(answers["track"]) == {"one", "two", "three"}
 
