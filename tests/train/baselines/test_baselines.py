@@ -7,13 +7,13 @@ import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
-from support.tone_archive import GENRES, write_tones
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.baselines.mfcc_summary import FRONT_END, summaries, track_summaries, window_summaries
 from headnod_train.dataset.archive import Archive
 from headnod_train.storage import json_bytes
+from support.tones import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
 from headnod_train.baselines import classical
