@@ -167,7 +167,7 @@ def test_quantising_wants_the_archive_of_the_run(run, tmp_path):
 
     arrays = tone_arrays(FRONT_END, train=2, valid=1)
     np.savez_compressed(tmp_path / "other.npz", **arrays)
-    with pytest.raises(ArchiveError, match="has 9 of the 12 tracks that it learned from"):
+    with pytest.raises(ArchiveError, match="has 9 of the 12 training tracks of the run"):
         quantise(run, tmp_path / "other.npz", console=QUIET)
 
 

@@ -180,9 +180,9 @@ def test_a_bundle_is_not_measured_on_what_it_learned_from_unless_that_is_marked(
     )
     figures, page = tmp_path / "figures.json", tmp_path / "page"
     assert main([*command, "--leaky", "--json", str(figures), "--report", str(page)]) == 0
-    assert "LEAKY: the model learned from these very tracks" in capsys.readouterr().out
+    assert "LEAKY: the model was trained on these tracks" in capsys.readouterr().out
     assert (load(figures).leaky, load(figures).learned) == (True, True)
-    assert "LEAKY: the model learned from these very tracks" in (page / "index.html").read_text("utf-8")
+    assert "LEAKY: the model was trained on these tracks" in (page / "index.html").read_text("utf-8")
 
 
 def test_a_bundle_is_not_compared_with_one_that_learned_from_the_tracks(measured, whole_run, archive, tmp_path, capsys):
