@@ -157,7 +157,7 @@ def run_quantise(options: argparse.Namespace, console: Console) -> None:
         f"{file}: {file.stat().st_size / 1000:.0f} kB, {made.multiply_adds / 1e6:.1f} M multiply-adds, "
         f"temperature {made.temperature:g}, threshold {made.certainty:g}"
     )
-    if options.quantisation_report:
+    if options.losses:
         from headnod_train.training.quantise import quantisation_tables
 
         for table in quantisation_tables(quantisation_report(options.folder, options.data, console=console)):
