@@ -248,7 +248,8 @@ class _Response(http.client.HTTPResponse):
         try:
             begins = self.fp.peek(len(_ICY))[: len(_ICY)]
         except OSError:
-            self.fp.close()
+            # Not of the file alone: the response would be closed again when it is collected.
+            self.close()
             raise
         if begins == _ICY:
             self.fp.read(len(_ICY))
