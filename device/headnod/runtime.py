@@ -97,6 +97,7 @@ class Runtime:
         self._models = Part(lambda config: (config.model, self._store.value), self._load_model)
         self._source = Part(self._source_settings, self._open_source)
         self._notifier = Part(lambda _: None, lambda _: closing_all(_notifiers()))
+        self._latest = Part(lambda _: None, lambda _: closing_all(output_factory.latest()))
         self._history = Part(
             lambda config: config.history, lambda each: closing_all(output_factory.history(each.history))
         )
@@ -111,6 +112,7 @@ class Runtime:
             self._models,
             self._source,
             self._notifier,
+            self._latest,
             self._history,
             self._mqtt,
             self._terminal,
@@ -136,7 +138,7 @@ class Runtime:
     @property
     def sinks(self) -> list[Sink]:
         """All outputs that work."""
-        return [sink for part in self._outputs for sink in part.value]
+        return [sink for part in self._outputs if part is not self._latest for sink in part.value]
 
     def listen(self, *, until: Callable[[], bool]) -> bool:
         """Show estimates and events; true if `until` interrupted it, false if the audio ended."""
@@ -288,7 +290,7 @@ class Runtime:
 
     @property
     def _outputs(self) -> tuple[Part[list[Sink]], ...]:
-        outputs = self._terminal, self._leds, self._history, self._notifier, self._mqtt
+        outputs = self._terminal, self._leds, self._history, self._notifier, self._latest, self._mqtt
         return tuple(part for part in outputs if part.is_open)
 
     def _show(self, event: Estimate | StatusEvent) -> None:

@@ -14,6 +14,7 @@ from headnod.cli import (
     models_commands,
     mqtt_commands,
     output_commands,
+    why_command,
 )
 
 
@@ -21,6 +22,7 @@ def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Add all commands, in the order in which a user needs them."""
     listen_commands.add_listen(subparsers)
     listen_commands.add_classify(subparsers)
+    why_command.add(subparsers)
     microphone_commands.add_devices(subparsers)
     check_commands.add_check(subparsers)
     microphone_commands.add_calibrate(subparsers)

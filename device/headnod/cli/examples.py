@@ -21,6 +21,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "headnod classify song.mp3                  genre and probability of a file",
         "headnod classify --json a.flac b.wav       one JSON object per file",
     ),
+    "headnod why": (
+        "headnod why                                of the listener that runs here",
+        "headnod why --audio song.mp3               of the last seconds of a file",
+    ),
     "headnod devices": (
         "headnod devices                            names for microphone.device",
         "headnod devices --json                     the same as a JSON array",

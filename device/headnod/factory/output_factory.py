@@ -121,6 +121,20 @@ def recorded(config: Config) -> bool:
     return bool(elsewhere) or "NOTIFY_SOCKET" in os.environ
 
 
+def runtime_folder() -> Path | None:
+    """The folder in memory that systemd gives to a service or to a user's session; None where there is none."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(given) if given else None
+
+
+def latest() -> list[Sink]:
+    """The file that `headnod why` reads, where there is a folder in memory for it."""
+    from headnod.outputs.latest import FILE, LatestFile  # noqa: PLC0415
+
+    folder = runtime_folder()
+    return [LatestFile(folder / FILE)] if folder is not None and folder.is_dir() else []
+
+
 def history(section: HistorySection) -> list[Sink]:
     """The history, if a path is known."""
     path = history_path(section)
