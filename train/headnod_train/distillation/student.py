@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.recordings import Kind, RecordingError
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.training import run_folder
-from headnod_train.training.archive_batches import TrainingBatch, mixup_batch
+from headnod_train.training.archive_batches import TrainingBatch, mixup_batch, prefetched
 from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
 from headnod_train.training.genre_network import build, multiply_adds, with_embedding, with_tag_head
 from headnod_train.training.loop import TrainingLoop
@@ -215,13 +214,7 @@ class StudentBatches:
 
     def epoch(self, number: int) -> Iterator[TrainingBatch]:
         """The batches of one epoch; the next is made while the last is learned from."""
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self._made, number, 0)
-            for step in range(len(self)):
-                batch = coming.result()
-                if step + 1 < len(self):
-                    coming = ahead.submit(self._made, number, step + 1)
-                yield batch
+        return prefetched(lambda step: self._made(number, step), range(len(self)))
 
     def _made(self, number: int, step: int) -> TrainingBatch:
         rng = np.random.default_rng((self._settings.seed, number, step))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from headnod_train.distillation.recordings import Kind
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.augmentation import MUSIC
 from headnod_train.pretrained.stored import StoredOutputs
+from headnod_train.training.archive_batches import prefetched
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,7 @@ class Batches:
 
     def steps(self, first: int, count: int) -> Iterator[Batch]:
         """Batches from a step on; the next is made while the last is learned from."""
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self._made, first)
-            for step in range(first, first + count):
-                batch = coming.result()
-                if step + 1 < first + count:
-                    coming = ahead.submit(self._made, step + 1)
-                yield batch
+        return prefetched(self._made, range(first, first + count))
 
     def _made(self, step: int) -> Batch:
         settings, targets = self._settings, self._targets

@@ -7,7 +7,6 @@ differently augmented degraded versions of each are computed once, 24 kB a windo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from headnod_train.backend import tf
 from headnod_train.pretrained.augmentation import AugmentedWindows
 from headnod_train.pretrained.network import BANDS, FRAMES, first_layer
 from headnod_train.pretrained.pruning import Parameters
+from headnod_train.storage import replacing
+from headnod_train.training.archive_batches import prefetched
 
 VERSIONS = 3
 """Degraded versions of each window."""
@@ -92,14 +93,9 @@ def _write(path: Path, parameters: Parameters, inputs: AugmentedWindows, seed: t
         rng = np.random.default_rng((*seed, start))
         return inputs.chosen(rows, np.full(rows.size, seed[1] > 0), rng)
 
-    unfinished = path.with_suffix(".unfinished.npy")
-    found = np.lib.format.open_memmap(unfinished, "w+", np.float16, (count, FRAMES, channels))
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(part, 0)
-        for start in range(0, count, _AT_ONCE):
-            x = coming.result()
-            if start + _AT_ONCE < count:
-                coming = ahead.submit(part, start + _AT_ONCE)
+    starts = range(0, count, _AT_ONCE)
+    with replacing(path, "the versions before it are kept") as unfinished:
+        found = np.lib.format.open_memmap(unfinished, "w+", np.float16, (count, FRAMES, channels))
+        for start, x in zip(starts, prefetched(part, starts), strict=True):
             found[start : start + _AT_ONCE] = graph(tf.constant(x)).numpy()
-    found.flush()
-    unfinished.replace(path)
+        found.flush()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,20 @@ from headnod_train.acoustics.bands import Bands
 from headnod_train.dataset.archive import window_starts
 from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
 from headnod_train.training.soft_labels import WindowSource
+
+_T = TypeVar("_T")
+
+
+def prefetched(make: Callable[[int], _T], places: Iterable[int]) -> Iterator[_T]:
+    """What `make` returns for each place, in order; the next is made in a thread while the last is used."""
+    with ThreadPoolExecutor(1) as ahead:
+        coming = None
+        for place in places:
+            last, coming = coming, ahead.submit(make, place)
+            if last is not None:
+                yield last.result()
+        if coming is not None:
+            yield coming.result()
 
 
 class TrainingBatch(NamedTuple):
@@ -64,13 +78,7 @@ class ArchiveBatches:
     def epoch(self, number: int) -> Iterator[TrainingBatch]:
         """The batches of one epoch; the next is made in a thread while the last is used."""
         rows = np.random.default_rng((self._seed, number)).permutation(self._rows)
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self._made, rows, number, 0)
-            for step in range(len(self)):
-                batch = coming.result()
-                if step + 1 < len(self):
-                    coming = ahead.submit(self._made, rows, number, step + 1)
-                yield batch
+        return prefetched(lambda step: self._made(rows, number, step), range(len(self)))
 
     def _made(self, shuffled: NDArray[np.intp], number: int, step: int) -> TrainingBatch:
         rng = np.random.default_rng((self._seed, number, step))
