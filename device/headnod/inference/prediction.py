@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from headnod.features.frontend import Features
     from headnod.inference.manifest import Manifest
+
+
+_Float = TypeVar("_Float", bound="np.floating[Any]")
 
 
 class Prediction(NamedTuple):
@@ -39,7 +42,7 @@ class Model(Protocol):
     def predict(self, features: Features, *, single: bool = False) -> Prediction: ...  # noqa: D102
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(logits: NDArray[_Float]) -> NDArray[_Float]:
     """Probabilities along the last axis, stable for any finite logits."""
     raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))

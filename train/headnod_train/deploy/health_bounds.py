@@ -6,6 +6,7 @@ Alone because it needs an archive, which signing otherwise does not.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.inference.manifest import Health
@@ -31,9 +32,18 @@ def measure(model: GenreModel, archive: Archive, *, split: str, console: Console
         ArchiveError: The split is empty, or a genre is none of the model's.
     """
     heard = predict(model, archive.subset(split), console=console)
-    shown = heard.stream(model.manifest.temperature)
-    spread = np.array([entropy(tuple(map(float, scores))) for scores in shown])
-    return bounds([float(spread[heard.tracks == track].mean()) for track in np.unique(heard.tracks)])
+    return health_of_scores(heard.stream(model.manifest.temperature), heard.tracks)
+
+
+def health_of_scores(scores: NDArray[np.floating], tracks: NDArray[np.intp]) -> Health:
+    """Bounds of the mean entropy of each track's scores.
+
+    Args:
+        scores: Probabilities of each window, shape (windows, answers).
+        tracks: Track of each window, shape (windows,).
+    """
+    spread = np.array([entropy(tuple(map(float, row))) for row in scores])
+    return bounds([float(spread[tracks == track].mean()) for track in np.unique(tracks)])
 
 
 def bounds(means: list[float]) -> Health:

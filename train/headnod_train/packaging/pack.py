@@ -22,6 +22,7 @@ from headnod.inference.bundle_files import manifest_bytes
 from headnod.inference.golden import load_checked, write_golden
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version
+from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.split import refuse_leaks
 from headnod_train.evaluation.conditions import AcousticCondition
@@ -118,14 +119,8 @@ def pack(
         collection=collection,
         of_sibling=sibling is not None,
     )
-    files = {MODEL: content, GOLDEN: write_golden(model, golden_features(recipe.front_end)), CARD: card.encode()}
-    manifest = msgspec.structs.replace(
-        manifest,
-        sha256={file: hashlib.sha256(held).hexdigest() for file, held in files.items()},
-        measured=_measured(evaluation, quantised, len(content), of_sibling=sibling is not None),
-    )
-    files[MANIFEST] = manifest_bytes(manifest)
-    write_files(folder, files)
+    measured = _measured(evaluation, quantised, len(content), of_sibling=sibling is not None)
+    write_bundle(folder, model, content, msgspec.structs.replace(manifest, measured=measured), card)
     return folder, evaluation
 
 
@@ -230,7 +225,26 @@ def _without_curves(figures: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
     return [_without_curves(value) for value in figures] if isinstance(figures, list | tuple) else figures
 
 
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
+def write_bundle(folder: Path, model: GenreModel, content: bytes, manifest: Manifest, card: str) -> None:
+    """Write a bundle, with golden numbers and hashes.
+
+    Args:
+        folder: From `free_folder`.
+        model: The network with its manifest.
+        content: Its file.
+        manifest: The manifest to write; its hashes are set here.
+        card: Text of the card.
+
+    Raises:
+        ManifestError: The bundle does not load.
+    """
+    files = {MODEL: content, GOLDEN: write_golden(model, golden_features(model.front_end)), CARD: card.encode()}
+    hashes = {file: hashlib.sha256(held).hexdigest() for file, held in files.items()}
+    files[MANIFEST] = manifest_bytes(msgspec.structs.replace(manifest, sha256=hashes))
+    _write_files(folder, files)
+
+
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
     """Write beside, try there as a device would, then rename: no half bundle ever has the name."""
     unproven = folder.with_name(f".{folder.name}.unproven")
     former = folder.with_name(f".{folder.name}.former")

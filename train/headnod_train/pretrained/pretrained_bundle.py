@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -13,14 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd
-from headnod.inference.bundle_files import manifest_bytes
-from headnod.inference.golden import write_golden
 from headnod.inference.manifest import (
-    CARD,
     FORMAT,
-    GOLDEN,
-    MANIFEST,
-    MODEL,
     Calibration,
     Energy,
     Health,
@@ -33,13 +26,11 @@ from headnod.inference.manifest import (
 )
 from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
-from headnod.updates.probation import entropy
 from headnod_train.backend import tf
-from headnod_train.deploy.health_bounds import bounds
-from headnod_train.evaluation.metrics import calibration_error, share_right
+from headnod_train.deploy.health_bounds import health_of_scores
+from headnod_train.evaluation.metrics import by_track, calibration_error, share_right
+from headnod_train.packaging import pack
 from headnod_train.packaging.output_tensors import with_outputs
-from headnod_train.packaging.pack import free_folder, toolchain, write_files
-from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.pretrained.augmentation import LEVEL
 from headnod_train.pretrained.calibration import WindowLogits
 from headnod_train.pretrained.card import write_card
@@ -123,12 +114,11 @@ def figures(heard: dict[str, WindowLogits], fitted: Fitted, exact: NDArray[np.fl
     for name, one in heard.items():
         scores = softmax(one.answers / fitted.single.temperature)
         genres = scores[:, :-1]
-        logs = np.zeros((one.clips.max() + 1, genres.shape[1]))
-        np.add.at(logs, one.clips, np.log(np.maximum(genres, 1e-6)))
-        clips, first = np.unique(one.clips, return_index=True)
+        _, first, clips = np.unique(one.clips, return_index=True, return_inverse=True)
+        of_clip = by_track(genres, clips).argmax(axis=1)
         rows[name] = {
             "windows": msgspec.to_builtins(share_right(genres.argmax(axis=1) == one.genres, one.clips)),
-            "clips": msgspec.to_builtins(share_right(logs[clips].argmax(axis=1) == one.genres[first], clips)),
+            "clips": msgspec.to_builtins(share_right(of_clip == one.genres[first], one.clips[first])),
             "calibration_error": round(calibration_error(genres, one.genres), 4),
             "music_refused": round(float((scores.argmax(axis=1) == genres.shape[1]).mean()), 4),
         }
@@ -160,29 +150,20 @@ def write_bundle(
         recipe: Settings of the training.
         replace: A bundle of that version may go.
     """
-    folder = free_folder(models, drafted.name, version, replace=replace)
+    folder = pack.free_folder(models, drafted.name, version, replace=replace)
     converter = {"tensorflow": tf.__version__, "numpy": version_of("numpy")}
     manifest = msgspec.structs.replace(
         drafted,
         version=version,
         training=msgspec.structs.replace(drafted.training, recipe=recipe),
         measured={**measured, "bytes": len(content)},
-        toolchain=toolchain(converter),
+        toolchain=pack.toolchain(converter),
         health=health,
     )
-    model = GenreModel(manifest, content)
-    files = {
-        MODEL: content,
-        GOLDEN: write_golden(model, golden_features(manifest.front_end)),
-        CARD: write_card(manifest, len(content)).encode(),
-    }
-    hashes = {name: hashlib.sha256(held).hexdigest() for name, held in files.items()}
-    files[MANIFEST] = manifest_bytes(msgspec.structs.replace(manifest, sha256=hashes))
-    write_files(folder, files)
+    pack.write_bundle(folder, GenreModel(manifest, content), content, manifest, write_card(manifest, len(content)))
     return folder
 
 
 def health_of(heard: WindowLogits, temperature: float) -> Health:
     """Bounds of the mean entropy of each clip's answers."""
-    spread = np.array([entropy(tuple(map(float, row))) for row in softmax(heard.answers / temperature)])
-    return bounds([float(spread[heard.clips == clip].mean()) for clip in np.unique(heard.clips)])
+    return health_of_scores(softmax(heard.answers / temperature), heard.clips)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
@@ -15,18 +14,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.escaping import printable
-from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest
-from headnod.inference.golden import write_golden
-from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Calibration, Manifest, Rejection, Training
+from headnod.inference.bundle_files import read_checked, read_manifest
+from headnod.inference.manifest import MODEL, Calibration, Manifest, Rejection, Training
 from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
-from headnod.updates.probation import entropy
 from headnod_train.dataset.tracks import Track
-from headnod_train.deploy.health_bounds import bounds
+from headnod_train.deploy.health_bounds import health_of_scores
 from headnod_train.distillation.degradation import coloured_noise
 from headnod_train.evaluation.metrics import by_track, calibration_error, confusion, share_right, top_confidence
-from headnod_train.packaging.pack import free_folder, toolchain, write_files
-from headnod_train.packaging.synthetic_sounds import golden_features
+from headnod_train.packaging.pack import free_folder, toolchain, write_bundle
 from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_temperature
 from headnod_train.teaching.fitting import FittedLayer, common_shift, fit
 from headnod_train.teaching.labelled_music import (
@@ -136,7 +132,7 @@ def teach(
         temperature=finished.stream.temperature,
         rejection=Rejection(finished.stream.threshold, True),
         single=finished.single,
-        health=bounds(_entropies(finished, music)),
+        health=health_of_scores(softmax(finished.held_out / finished.stream.temperature), music.tracks),
         training=Training(
             f"last layer: {len(tracks)} tracks of {len(names)} labels. {shipped.id}: {shipped.training.data}",
             f"{licence or 'The licence of the music was not stated.'} {shipped.id}: {shipped.training.licence}",
@@ -146,14 +142,7 @@ def teach(
         toolchain=toolchain({package: version_of(package) for package in ("numpy", "scikit-learn")}),
     )
     model = GenreModel(manifest, finished.content)
-    files = {
-        MODEL: finished.content,
-        GOLDEN: write_golden(model, golden_features(manifest.front_end)),
-        CARD: write_card(manifest, figures).encode(),
-    }
-    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
-    files[MANIFEST] = manifest_bytes(msgspec.structs.replace(manifest, sha256=hashes))
-    write_files(folder, files)
+    write_bundle(folder, model, finished.content, manifest, write_card(manifest, figures))
     return folder, figures
 
 
@@ -194,9 +183,10 @@ def _finish(
     scale = temperature / fit_temperature([_only_labels(fitted.held_out, music)])
     kernel, bias = fitted.layer.kernel * scale, fitted.layer.bias * scale
     sounds = np.concatenate([music.values, noises]).astype(np.float64)
-    shipped_sum = _log_sum(old.rows(range(genres)).logits(sounds) / temperature)
+    shipped_sum = np.logaddexp.reduce(old.rows(range(genres)).logits(sounds) / temperature, axis=1)
     weights, offset = common_shift(
-        sounds, temperature * (shipped_sum - _log_sum(Layer(kernel, bias).logits(sounds) / temperature))
+        sounds,
+        temperature * (shipped_sum - np.logaddexp.reduce(Layer(kernel, bias).logits(sounds) / temperature, axis=1)),
     )
     layer = Layer(np.concatenate([kernel + weights, no_music.kernel]), np.append(bias + offset, no_music.bias))
     shift = music.values @ weights + offset
@@ -212,11 +202,6 @@ def _only_labels(logits: NDArray[np.float64], music: Features) -> WindowLogits:
     return WindowLogits(np.concatenate([logits, never], axis=1).astype(np.float32), music.labels, music.tracks)
 
 
-def _log_sum(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    highest = logits.max(axis=1)
-    return np.asarray(highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1)))
-
-
 def _figures(
     finished: _Finished, music: Features, tracks: Sequence[Track], names: tuple[str, ...], ungrouped: Sequence[str]
 ) -> Figures:
@@ -225,9 +210,7 @@ def _figures(
     whole = by_track(scores, music.tracks)
     first = np.unique(music.tracks, return_index=True)[1]
     labels, groups = music.labels[first], music.groups[first]
-    likelihood = np.exp(whole - whole.max(axis=1, keepdims=True))
-    likelihood /= likelihood.sum(axis=1, keepdims=True)
-    own = likelihood[np.arange(len(labels)), labels]
+    own = softmax(whole)[np.arange(len(labels)), labels]
     doubted = [
         Doubted(tracks[place].path, names[labels[place]], names[int(whole[place].argmax())], float(own[place]))
         for place in np.argsort(own, kind="stable")[:_MOST_DOUBTED]
@@ -242,10 +225,3 @@ def _figures(
         tuple(doubted),
         tuple(ungrouped),
     )
-
-
-def _entropies(finished: _Finished, music: Features) -> list[float]:
-    """Mean entropy of each track's answers, as a probation measures it."""
-    scores = softmax(finished.held_out / finished.stream.temperature)
-    spread = np.array([entropy(tuple(map(float, row))) for row in scores])
-    return [float(spread[music.tracks == track].mean()) for track in np.unique(music.tracks)]
