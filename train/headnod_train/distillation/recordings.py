@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, cast
 
-import numpy as np
-
 from headnod.errors import HeadnodError
+from headnod_train.storage import open_npz
 
 Kind = Literal["music", "gtzan", "speech", "noise"]
 
@@ -98,12 +97,8 @@ def names_in(archive: Path) -> list[str]:
     Raises:
         RecordingError: The file holds no such names.
     """
-    try:
-        with archive.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return [str(name) for name in arrays["names"]]
-    except (OSError, KeyError, ValueError) as error:
-        message = f"{archive}: holds no names of tracks: {error}"
-        raise RecordingError(message) from error
+    with open_npz(archive, "an archive with names of tracks", RecordingError) as arrays:
+        return [str(name) for name in arrays["names"]]
 
 
 def packages(names: Iterable[str]) -> list[str]:

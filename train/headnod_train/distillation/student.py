@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd, LogMel
+from headnod.inference.prediction import sigmoid, softmax
 from headnod_train.acoustics.bands import Bands
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive
@@ -96,7 +97,7 @@ class TrainingSet:
 def from_windows(windows: WindowSet, teachers: TeacherAnswers) -> TrainingSet:
     """Prepared windows with the teachers' answers to them; jingles among the noises are left out."""
     answers, useful = targets(windows, teachers)
-    tags = (1.0 / (1.0 + np.exp(-teachers.tags.astype(np.float32)))).astype(np.float32)
+    tags = sigmoid(teachers.tags)
     return TrainingSet(
         windows.clean22[useful],
         windows.degraded22[useful],
@@ -162,7 +163,7 @@ def targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArray[np.fl
     Returns:
         Probabilities, shape (n, labels + 1), and which windows are worth learning from, shape (n,).
     """
-    genre = np.exp(teachers.genre - np.logaddexp.reduce(teachers.genre, axis=1, keepdims=True))
+    genre = softmax(teachers.genre)
     labelled_rows = windows.genre >= 0
     certain = np.eye(genre.shape[1], dtype=np.float32)[np.maximum(windows.genre, 0)]
     genre[labelled_rows] = _TEACHER * genre[labelled_rows] + (1.0 - _TEACHER) * certain[labelled_rows]

@@ -20,6 +20,7 @@ from headnod_train.pretrained.augmentation import network_input
 from headnod_train.pretrained.head import Head
 from headnod_train.pretrained.pruning import Parameters
 from headnod_train.pretrained.quantisation import evaluated
+from headnod_train.storage import open_npz, write_npz
 
 YAMNET_WEIGHTS = (1.0, 1.0)
 """Weights of YAMNet's log-probability beside the tagger's: on labelled clips, and on other music."""
@@ -77,7 +78,7 @@ def combined(
 
 def save_targets(path: Path, answers: TeacherAnswers) -> None:
     """Keep answers in a file."""
-    np.savez(path, tags=answers.tags.astype(np.float16), genre=answers.genre, music=answers.music)
+    write_npz(path, {"tags": answers.tags.astype(np.float16), "genre": answers.genre, "music": answers.music})
 
 
 def read_targets(path: Path, windows: WindowSet) -> TeacherAnswers:
@@ -86,12 +87,8 @@ def read_targets(path: Path, windows: WindowSet) -> TeacherAnswers:
     Raises:
         RecordingError: It holds none, or those of other windows.
     """
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            answers = TeacherAnswers(held["genre"], held["music"], held["tags"].astype(np.float32))
-    except (OSError, ValueError, KeyError) as error:
-        message = f"{path}: holds no answers of teachers: {error} (make them again)"
-        raise RecordingError(message) from error
+    with open_npz(path, "a file of teachers' answers", RecordingError) as held:
+        answers = TeacherAnswers(held["genre"], held["music"], held["tags"].astype(np.float32))
     if len(answers.music) != len(windows):
         message = f"{path}: answers {len(answers.music)} windows, there are {len(windows)} (make them again)"
         raise RecordingError(message)

@@ -18,14 +18,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from headnod.audio.processing import Resampler
+from headnod.audio.processing import resampled
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio, FrontEnd
+from headnod_train.console import progress_bar
 from headnod_train.distillation.degradation import Degrader, read_all
 from headnod_train.distillation.recordings import Kind, Recording, RecordingError
 from headnod_train.distillation.yamnet import RATE, Yamnet
+from headnod_train.storage import write_npz
 
 BASE_RATE = 22_050
 """Sample rate at which recordings are degraded, in Hz."""
@@ -181,7 +182,8 @@ def make_windows(
     # Every worker is given the sounds once: they are far larger than a job.
     common = (Degrader(BASE_RATE, rooms, beside), yamnet)
     done: list[tuple[_Job, _Piece]] = []
-    with ProcessPoolExecutor(processes, initializer=_begin, initargs=common) as pool, _progress(console) as progress:
+    pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=common)
+    with pool, progress_bar(console, transient=True) as progress:
         for job, piece in zip(
             jobs, progress.track(pool.map(_piece, jobs), len(jobs), description="recordings"), strict=True
         ):
@@ -222,13 +224,13 @@ def _piece(job: _Job) -> _Piece | str:
         first = int(rng.integers(audio.size - longest))
         audio = audio[first : first + longest]
     if job.speed:
-        audio = _resampled(audio, BASE_RATE, round(BASE_RATE / rng.uniform(1 - _SPEED, 1 + _SPEED)))
+        audio = resampled(audio, BASE_RATE, round(BASE_RATE / rng.uniform(1 - _SPEED, 1 + _SPEED)))
     if audio.size < BASE_RATE // 10 or not np.isfinite(audio).all():
         return f"left out: {job.recording.path}: is shorter than 0.1 s or holds samples that are not numbers"
     # The listener repeats a short sound until it fills a window.
     audio = np.resize(audio, max(audio.size, round(3.1 * BASE_RATE)))
     degraded = degrader.degrade(audio, rng)
-    pair = [(each, _resampled(each, BASE_RATE, RATE)) for each in (audio, degraded)]
+    pair = [(each, resampled(each, BASE_RATE, RATE)) for each in (audio, degraded)]
     rows, scores = [], []
     for start in _starts(audio.size / BASE_RATE, SAMPLING[job.recording.kind], rng):
         cut = [
@@ -264,36 +266,20 @@ def _starts(seconds: float, sampling: Sampling, rng: np.random.Generator) -> Ite
         yield (place + float(rng.uniform(0.0, 1.0))) * step
 
 
-def _resampled(audio: Audio, rate: int, wanted: int) -> Audio:
-    resampler = Resampler(rate, wanted)
-    return np.concatenate([resampler.convert(audio), resampler.finish()])
-
-
 def _write(folder: Path, done: list[tuple[_Job, _Piece]], names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for place, name in enumerate(_ARRAYS):
         np.save(folder / f"{name}.npy", np.concatenate([piece.arrays[place] for _, piece in done]))
     counts = [len(piece.yamnet) for _, piece in done]
     recordings = [job.recording for job, _ in done]
-    np.savez(
-        folder / "index.npz",
-        kind=np.repeat([each.kind for each in recordings], counts),
-        track=np.repeat(np.array([job.track for job, _ in done], np.int32), counts),
-        genre=np.repeat(np.array([each.genre for each in recordings], np.int8), counts),
-        yamnet=np.concatenate([piece.yamnet for _, piece in done]),
-        names=np.array(names),
-    )
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True)
+    index = {
+        "kind": np.repeat([each.kind for each in recordings], counts),
+        "track": np.repeat(np.array([job.track for job, _ in done], np.int32), counts),
+        "genre": np.repeat(np.array([each.genre for each in recordings], np.int8), counts),
+        "yamnet": np.concatenate([piece.yamnet for _, piece in done]),
+        "names": np.array(names),
+    }
+    write_npz(folder / "index.npz", index)
 
 
 __all__ = ["BASE_RATE", "GENRE", "SAMPLING", "SMALL", "Sampling", "WindowSet", "make_windows", "read_windows"]

@@ -11,15 +11,15 @@ float.tflite     the same in float32, to compare with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from headnod.inference.prediction import sigmoid
 from headnod_train.acoustics.reverberation import MeasuredRooms
 from headnod_train.distillation.targets import read_targets, save_targets, teach
 from headnod_train.distillation.window_sets import WindowSet
@@ -35,6 +35,7 @@ from headnod_train.pretrained.pruning import Parameters, prune
 from headnod_train.pretrained.quantisation import converted, corrected, evaluated, run_file
 from headnod_train.pretrained.stored import stored_outputs
 from headnod_train.pretrained.training import Watch, distil
+from headnod_train.storage import write_npz
 from headnod_train.tagger.wheel import Weights
 
 _SHOWN, _CORRECTING, _TAGGED = 400, 1000, 1500
@@ -103,12 +104,11 @@ def begin(
         network = standardise(equalise(tagger, shown, band_step=band_step), shown, band_step=band_step)
         embedding = _embeddings(network, windows.clean16, offset, band_step)
         taught = fit_answers(embedding[useful], answers[useful], steps=_HEAD_STEPS, seed=1)
-        _save(start, {"embedding": embedding, **network, **taught})
+        write_npz(start, {"embedding": embedding, **network, **taught})
     with np.load(start) as held:
         parameters = {name: held[name] for name in held.files if name != "embedding"}
         embedding = held["embedding"]
-    tags = (1.0 / (1.0 + np.exp(-teachers.tags))).astype(np.float32)
-    return Begun(parameters, Targets(answers, tags, embedding, useful))
+    return Begun(parameters, Targets(answers, sigmoid(teachers.tags), embedding, useful))
 
 
 def train(
@@ -152,7 +152,7 @@ def train(
         mixed = {name: value + _MOVED * (trained[name] - value) for name, value in begun.parameters.items()}
         # Ranges have moved, and rounding is to come.
         shown = inputs.music(_SHOWN)
-        _save(path, standardise(separate(mixed, shown, band_step=band_step), shown, band_step=band_step))
+        write_npz(path, standardise(separate(mixed, shown, band_step=band_step), shown, band_step=band_step))
     with np.load(path) as held:
         return {name: held[name] for name in held.files}
 
@@ -224,10 +224,6 @@ def finish(
         measured=measured, health=health_of(heard["clean"], stream.temperature),
         recipe={**recipe, "moved": _MOVED, "band_step": band_step, "windows": len(windows)}, replace=replace,
     )  # fmt: skip
-
-
-def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    np.savez(path, **dict[str, Any](arrays))
 
 
 def _embeddings(

@@ -20,6 +20,7 @@ from headnod_train.pretrained.batches import Batches, Distillation
 from headnod_train.pretrained.equalisation import LIMIT
 from headnod_train.pretrained.network import upper_layers
 from headnod_train.pretrained.pruning import Parameters
+from headnod_train.storage import write_npz
 from headnod_train.training.progress_bar import TrainingProgress
 
 Watch = Callable[[Parameters], dict[str, float]]
@@ -167,13 +168,10 @@ class _State:
         return {**self._fixed, **{name: value.copy() for name, value in self._average.items()}}
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         held = {f"variable/{name}": variable.numpy() for name, variable in self._variables.items()}
         held |= {f"average/{name}": value for name, value in self._average.items()}
         held |= {f"adam/{place}": np.asarray(each) for place, each in enumerate(self._adam.variables)}
-        unfinished = folder / "state.unfinished.npz"
-        np.savez(unfinished, step=self.step, **held)
-        unfinished.replace(folder / "state.npz")
+        write_npz(folder / "state.npz", {"step": self.step, **held})
 
     def resume(self, folder: Path) -> None:
         if not (folder / "state.npz").is_file():

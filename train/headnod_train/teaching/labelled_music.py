@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 
 from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError, MissingExtraError
@@ -29,6 +28,7 @@ from headnod.inference.model import quantise
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.noise import SteadyNoiseDetector
+from headnod_train.console import progress_bar
 from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.dataset.label_names import labelled
 from headnod_train.dataset.tracks import Collection, Skipped, Track, find_files, mark_excerpts, path_text, unique
@@ -183,7 +183,7 @@ def extract_features(
     from joblib import Parallel, delayed  # noqa: PLC0415
 
     found: dict[int, NDArray[np.float32]] = {}
-    with Progress(console=console, disable=not console.is_terminal) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("listening", total=len(tracks))
         results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
             delayed(_extract_one)(place, track.path, network, manifest, seconds, os.getpid())

@@ -16,6 +16,7 @@ from headnod.inference.manifest import label_fault
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive, ArchiveError, count_windows, read_archive, window_features
 from headnod_train.dataset.split import folds, refuse_leaks
+from headnod_train.storage import replacing
 from headnod_train.training import run_folder
 from headnod_train.training.archive_batches import ArchiveBatches
 from headnod_train.training.augment import MelAugmentation
@@ -228,6 +229,5 @@ def _tired(reached: list[dict[str, float]], settings: TrainingSettings) -> bool:
 
 
 def _keep(network: keras.Model, run: Path) -> None:
-    unfinished = run / f"unfinished-{run_folder.WEIGHTS}"
-    network.save(unfinished)
-    unfinished.replace(run / run_folder.WEIGHTS)
+    with replacing(run / run_folder.WEIGHTS, "the weights before it are kept") as unfinished:
+        network.save(unfinished)
