@@ -20,6 +20,7 @@ from headnod.audio.processing import CONSTANT, OutputRate, remove_dc
 from headnod.audio.web_address import checked_address, is_address
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
+from headnod.factory.output_factory import runtime_folder
 from headnod.resources import demo_clip
 
 _log = logging.getLogger(__name__)
@@ -158,8 +159,7 @@ class _MicrophoneLock:
         """
         if identity == self._identity:
             return
-        given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-        folder = given or os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - tempfile would import all compression modules
+        folder = runtime_folder() or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - tempfile would import all compression modules
         safe = "".join(letter if letter.isalnum() else "-" for letter in identity)[:64]
         path = Path(folder) / f"headnod-{os.getuid()}-{safe}.lock"
         try:

@@ -150,11 +150,7 @@ class GenreModel:
     def _read(self, role: str) -> NDArray[np.float32]:
         """An output of the latest inference, dequantised, shape (n,)."""
         output = self._outputs[role]
-        stored = self._interpreter.get_tensor(output["index"])[0]
-        if stored.dtype == np.int8:
-            scale, zero = output["quantization"]
-            stored = (stored.astype(np.float32) - zero) * np.float32(scale)
-        return np.asarray(stored, np.float32)
+        return dequantised(self._interpreter.get_tensor(output["index"])[0], output)
 
 
 def quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.int8]:
@@ -167,6 +163,19 @@ def quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np
     [4, -128, 127]
     """
     return _quantise(np.array(values), scale, zero).astype(np.int8)
+
+
+def dequantised(stored: NDArray[Any], tensor: dict[str, Any]) -> NDArray[np.float32]:
+    """Real numbers of an int8 tensor, as the inverse of `quantise`; those of a float tensor unchanged.
+
+    Args:
+        stored: Its content.
+        tensor: Its details, from the runtime.
+    """
+    if stored.dtype == np.int8:
+        scale, zero = tensor["quantization"]
+        stored = (stored.astype(np.float32) - zero) * np.float32(scale)
+    return np.asarray(stored, np.float32)
 
 
 def _quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.float32]:

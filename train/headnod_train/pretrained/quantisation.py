@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.inference.interpreter import interpreter
-from headnod.inference.model import quantise
+from headnod.inference.model import dequantised, quantise
 from headnod_train.backend import quiet, tf
 from headnod_train.pretrained.network import BANDS, FRAMES, forward
 from headnod_train.pretrained.pruning import Parameters
@@ -72,7 +72,7 @@ def run_file(
     for window in windows:
         given = runner(log_mel=_rounded(window[None], taken))
         for name, values in found.items():
-            values.append(_real(given[name][0], details[name]))
+            values.append(dequantised(given[name][0], details[name]))
     return {name: np.stack(values) for name, values in found.items()}
 
 
@@ -119,10 +119,3 @@ def _rounded(window: NDArray[np.float32], details: dict[str, Any]) -> NDArray[np
         return window
     scale, zero = details["quantization"]
     return quantise(window, scale, zero)
-
-
-def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
-    if values.dtype != np.int8:
-        return values
-    scale, zero = details["quantization"]
-    return (values.astype(np.float32) - zero) * np.float32(scale)

@@ -24,7 +24,7 @@ from headnod.features.frontend import Audio
 from headnod.features.windows import FrameCache, Window, windows
 from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import Manifest
-from headnod.inference.model import quantise
+from headnod.inference.model import dequantised, quantise
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.noise import SteadyNoiseDetector
@@ -259,11 +259,8 @@ def run_network(features: NDArray[np.float32], network: bytes, manifest: Manifes
     scale, zero = taken["quantization"]
     runtime.set_tensor(taken["index"], quantise(standard, scale, zero)[None])
     runtime.invoke()
-    parts = []
-    for output in runtime.get_output_details():
-        scale, zero = output["quantization"]
-        parts.append((runtime.get_tensor(output["index"]).ravel().astype(np.float32) - zero) * np.float32(scale))
-    return np.concatenate(parts)
+    outputs = runtime.get_output_details()
+    return np.concatenate([dequantised(runtime.get_tensor(each["index"]).ravel(), each) for each in outputs])
 
 
 @lru_cache(maxsize=1)
