@@ -14,19 +14,9 @@ import time
 import pytest
 
 from headnod.resources import demo_clip
-from support.command_line import HEADNOD, run, surroundings, write
+from support.command_line import HEADNOD, write
 from support.listener_process import STARTING
 from support.signals import music
-
-
-@pytest.fixture
-def environment(tmp_path):
-    return surroundings(tmp_path)
-
-
-@pytest.fixture
-def headnod(environment):
-    return lambda *words, **others: run(*words, **{"environment": environment} | others)
 
 
 @pytest.mark.parametrize(

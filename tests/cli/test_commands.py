@@ -10,18 +10,8 @@ import pytest
 
 from headnod import __version__
 from headnod.resources import demo_clip
-from support.command_line import HEADNOD, PATIENCE, PROMPT, fault, run, said, surroundings, write
+from support.command_line import HEADNOD, PATIENCE, PROMPT, fault, said, write
 from support.signals import RATE, music
-
-
-@pytest.fixture
-def environment(tmp_path):
-    return surroundings(tmp_path)
-
-
-@pytest.fixture
-def headnod(environment):
-    return lambda *words, **others: run(*words, **{"environment": environment} | others)
 
 
 def test_each_file_gets_one_line_with_its_genre_and_how_sure_that_is(headnod, tmp_path, demo):

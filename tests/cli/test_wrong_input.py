@@ -5,19 +5,8 @@ import pytest
 from headnod.inference.manifest import MODEL
 from headnod.resources import demo_clip
 from support.bundles import copied, edited, flipped
-from support.command_line import fault, run, said, surroundings, write
+from support.command_line import fault, said, write
 from support.signals import RATE, music, wav
-
-
-@pytest.fixture
-def environment(tmp_path):
-    return surroundings(tmp_path)
-
-
-@pytest.fixture
-def headnod(environment):
-    return lambda *words, **others: run(*words, **{"environment": environment} | others)
-
 
 BROKEN = {
     "missing.wav": None,

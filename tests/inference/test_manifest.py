@@ -13,7 +13,7 @@ from headnod.errors import ManifestError
 from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest
 from headnod.inference.manifest import CARD, GOLDEN, HASHED, MANIFEST, MODEL, Manifest
 from headnod.testing import fixed_manifest
-from support.bundles import edited, flipped, replaced
+from support.bundles import edited, flipped, put, replaced
 
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Manifest))
 
@@ -48,15 +48,6 @@ def test_what_is_written_is_read_as_it_was(tmp_path):
     manifest = fixed_manifest()
     (tmp_path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     assert read_manifest(tmp_path) == manifest
-
-
-def put(value, *path):
-    def change(content):
-        for key in path[:-1]:
-            content = content[key]
-        content[path[-1]] = value
-
-    return change
 
 
 @pytest.mark.parametrize(

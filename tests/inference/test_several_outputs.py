@@ -22,7 +22,7 @@ from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
 from headnod.resources import models
 from headnod.testing import SMALL_FRONT_END, fixed_manifest
-from support.bundles import SMALL_POWER, edited, replaced
+from support.bundles import SMALL_POWER, edited, put, replaced
 from support.multi_output_bundle import EMBEDDING, ENERGY, LABELS, SIZES, TAGS, manifest_of_several, network, write
 from support.signals import music
 
@@ -129,15 +129,6 @@ def test_a_manifest_with_new_fields_is_written_in_format_2_and_read_as_it_was(tm
         read = parse_manifest(manifest_bytes(manifest), tmp_path)
         assert read == structs.replace(manifest, format=2, outputs=manifest.tensors)
         assert manifest_bytes(read) == manifest_bytes(manifest)
-
-
-def put(value, *path):
-    def change(content):
-        for key in path[:-1]:
-            content = content[key]
-        content[path[-1]] = value
-
-    return change
 
 
 def gone(*path):

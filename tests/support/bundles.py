@@ -30,6 +30,17 @@ def edited(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     return folder
 
 
+def put(value: object, *path: Any) -> Callable[[Any], None]:
+    """A change that sets the value at a path of keys."""
+
+    def change(content: Any) -> None:
+        for key in path[:-1]:
+            content = content[key]
+        content[path[-1]] = value
+
+    return change
+
+
 def replaced(folder: Path, name: str, content: bytes) -> Path:
     """Another file in the place of one, with its right hash in the manifest."""
     (folder / name).write_bytes(content)
