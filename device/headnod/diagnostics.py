@@ -140,7 +140,7 @@ def _broker(config: Config) -> CheckResult:
         return CheckResult("broker", "none", "none is configured")
     try:
         from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415 - loads MQTT
-        from headnod.mqtt.broker_test import check_broker  # noqa: PLC0415
+        from headnod.mqtt.broker_check import check_broker  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error

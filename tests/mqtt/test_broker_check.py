@@ -8,7 +8,7 @@ import pytest
 
 from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.broker import Tls
-from headnod.mqtt.broker_test import check_broker
+from headnod.mqtt.broker_check import check_broker
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import utc_now
 from support.certificates import Authority

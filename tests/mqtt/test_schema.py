@@ -13,7 +13,7 @@ from headnod.mqtt import schema
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import encode, estimate_payload
-from headnod.mqtt.schema import PAYLOADS, documented, field_docs, json_schema
+from headnod.mqtt.schema import PAYLOADS, documented, json_schema
 from support.estimates import estimate, silence
 from support.mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
 
@@ -58,8 +58,7 @@ def test_what_was_added_is_frozen_too():
 
 
 def test_every_field_is_documented():
-    for name, struct in json_schema()["$defs"].items():
-        assert field_docs(name).keys() == struct["properties"].keys()
+    for struct in json_schema()["$defs"].values():
         assert all(of["description"].endswith(".") for of in struct["properties"].values())
 
 

@@ -44,7 +44,7 @@ def run_test(options: argparse.Namespace) -> int:
 
     try:
         from headnod.factory.publisher_factory import example_messages
-        from headnod.mqtt.broker_test import check_broker
+        from headnod.mqtt.broker_check import check_broker
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"
         raise MissingExtraError(message) from error

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from headnod.clock import Clock
 from headnod.mqtt.topics import slug
@@ -25,7 +26,7 @@ from headnod.pipeline.songs import Song
 SCHEMA = 1
 """Version of every payload's schema."""
 
-Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Time = Annotated[datetime, Meta(tz=True)]
 """A date with its time zone."""
 
 SCORE = "scores_"
@@ -38,330 +39,179 @@ _KEY_LENGTH = 64
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """What every payload has."""
 
-    schema: int = SCHEMA
-    """Version of this schema."""
+    schema: Annotated[int, Meta(description="Version of this schema.")] = SCHEMA
 
 
 class EstimatePayload(Payload, frozen=True, kw_only=True):
-    """One estimate, on `estimate` and, the latest of them, on `state`."""
+    """One estimate, on `estimate`; the latest of them on `state` too."""
 
-    id: str
-    """Node, boot and sequence in one: the same estimate never comes under another id."""
-
-    node: str
-    """The listener."""
-
-    boot: str
-    """Changes whenever the listener starts."""
-
-    seq: int
-    """Counts estimates of one boot from 0, with no gap."""
-
-    ts: Time
-    """When it was heard: ISO 8601, UTC."""
-
-    time_unix: float
-    """The same in seconds since 1970."""
-
-    monotonic: float
-    """The same in seconds of a clock that is never set."""
-
-    genre: str
-    """A label of the model, `silence` or `unknown`."""
-
-    confidence: float
-    """Smoothed probability of that genre (0-1), of the likeliest label where it is unknown; 0 in silence."""
-
-    raw_genre: str
-    """What this window alone would be called, however unsure; `silence` in silence."""
-
-    raw_confidence: float
-    """Its probability (0-1); 0 in silence."""
-
-    runner_up: str
-    """The likeliest label but for the genre; `silence` in silence."""
-
-    margin: float
-    """How much likelier the genre is than that (0-1); 0 while it is only kept until the other is clearly ahead."""
-
-    music: bool
-    """Something plays: the room is not silent."""
-
-    state: str
-    """How the listener fares: `listening`, `deaf`, `clipping`."""
-
-    level_dbfs: float
-    """Level of the window in dBFS."""
-
-    peak_dbfs: float
-    """Largest sample of the window in dBFS."""
-
-    dropped_s: float
-    """Seconds of sound that were lost since the listener began."""
-
-    latency_ms: float
-    """How long the estimate took to make, in milliseconds."""
-
-    model: str
-    """Name and version of the model."""
-
-    held_by: str
-    """What kept a genre from being named, or kept the one that is named: `none`, `silence`, `steady_noise`,
-    `not_music`, `threshold`, `lead` or `starting`."""
-
-    tags: dict[str, float] | None = None
-    """Score of the five surest tags (0-1), such as mood and instruments, by their names; absent in silence, where
-    the model has no tags and with `listen.tags` off."""
-
-    energy: float | None = None
-    """How energetic the window is (0-1); absent in silence and where the model does not say."""
-
-    replayed: bool = False
-    """It was queued while the broker was away."""
-
-    clock_synchronised: bool = True
-    """False if `ts` may be wrong: the clock had not been synchronised since boot."""
-
-    boot_id: str = ""
-    """The kernel's name for this run of the machine, within which `monotonic` can be compared; empty if not known."""
+    id: Annotated[str, Meta(description="Node, boot and sequence number: unique for each estimate.")]
+    node: Annotated[str, Meta(description="Name of the listener.")]
+    boot: Annotated[str, Meta(description="Random name of this run of the listener.")]
+    seq: Annotated[int, Meta(description="Sequence number of the estimate, from 0 in each run, without gaps.")]
+    ts: Annotated[Time, Meta(description="Time of the window: ISO 8601, UTC.")]
+    time_unix: Annotated[float, Meta(description="The same time in seconds since 1970.")]
+    monotonic: Annotated[float, Meta(description="The same time in seconds of the monotonic clock.")]
+    genre: Annotated[str, Meta(description="A label of the model, `silence` or `unknown`.")]
+    confidence: Annotated[
+        float,
+        Meta(description="Smoothed probability of the genre, of the best label if `unknown` (0-1); 0 in silence."),
+    ]
+    raw_genre: Annotated[
+        str, Meta(description="Best label of this window alone, without smoothing and threshold; `silence` in silence.")
+    ]
+    raw_confidence: Annotated[float, Meta(description="Probability of `raw_genre` (0-1); 0 in silence.")]
+    runner_up: Annotated[str, Meta(description="Most probable label other than the genre; `silence` in silence.")]
+    margin: Annotated[
+        float, Meta(description="Lead over `runner_up` (0-1); 0 while hysteresis keeps a genre that is behind.")
+    ]
+    music: Annotated[bool, Meta(description="Whether sound that is not noise is present.")]
+    state: Annotated[str, Meta(description="State of the microphone: `listening`, `deaf`, `clipping`.")]
+    level_dbfs: Annotated[float, Meta(description="Level of the window in dBFS.")]
+    peak_dbfs: Annotated[float, Meta(description="Largest sample of the window in dBFS.")]
+    dropped_s: Annotated[float, Meta(description="Seconds of audio lost since the listener started.")]
+    latency_ms: Annotated[float, Meta(description="Processing time of the estimate in milliseconds.")]
+    model: Annotated[str, Meta(description="Name and version of the model.")]
+    held_by: Annotated[
+        str,
+        Meta(
+            description="Why no genre is named, or the previous one is kept: `none`, `silence`, `steady_noise`, "
+            "`not_music`, `threshold`, `lead` or `starting`."
+        ),
+    ]
+    tags: Annotated[
+        dict[str, float] | None,
+        Meta(
+            description="Scores (0-1) of the five best tags, such as mood and instruments, by name; absent in silence, "
+            "if the model has no tags, and if `listen.tags` is off."
+        ),
+    ] = None
+    energy: Annotated[float | None, Meta(description="Energy of the music (0-1); absent if the model has none.")] = None
+    replayed: Annotated[bool, Meta(description="Whether it was queued while the broker was not connected.")] = False
+    clock_synchronised: Annotated[
+        bool, Meta(description="False if `ts` may be wrong: the clock was not synchronised since boot.")
+    ] = True
+    boot_id: Annotated[str, Meta(description="The kernel's boot id, within which `monotonic` is comparable.")] = ""
 
 
 class SongPayload(Payload, frozen=True, kw_only=True):
     """One song, when it has ended."""
 
-    id: str
-    """Node, boot and sequence of its first estimate."""
-
-    node: str
-    """The listener."""
-
-    start: Time
-    """When it began: ISO 8601, UTC."""
-
-    end: Time
-    """When it ended: ISO 8601, UTC."""
-
-    duration_s: float
-    """How long it was, in seconds."""
-
-    genre: str
-    """A label of the model."""
-
-    stability: float
-    """Share of its estimates that named this genre (0-1)."""
-
-    replayed: bool = False
-    """It was queued while the broker was away."""
-
-    clock_synchronised: bool = True
-    """False if `start` and `end` may be wrong: the clock had not been synchronised since boot."""
-
-    boot_id: str = ""
-    """The kernel's name for this run of the machine, within which the next two can be compared; empty if not known."""
-
-    start_monotonic: float = 0.0
-    """`start` in seconds of a clock that is never set."""
-
-    end_monotonic: float = 0.0
-    """`end` in seconds of a clock that is never set."""
+    id: Annotated[str, Meta(description="Node, boot and sequence of its first estimate.")]
+    node: Annotated[str, Meta(description="Name of the listener.")]
+    start: Annotated[Time, Meta(description="Start: ISO 8601, UTC.")]
+    end: Annotated[Time, Meta(description="End: ISO 8601, UTC.")]
+    duration_s: Annotated[float, Meta(description="Length in seconds.")]
+    genre: Annotated[str, Meta(description="A label of the model.")]
+    stability: Annotated[float, Meta(description="Share of the song's estimates that named this genre (0-1).")]
+    replayed: Annotated[bool, Meta(description="Whether it was queued while the broker was not connected.")] = False
+    clock_synchronised: Annotated[
+        bool, Meta(description="False if the dates may be wrong: the clock was not synchronised since boot.")
+    ] = True
+    boot_id: Annotated[str, Meta(description="The kernel's boot id, within which the next two are comparable.")] = ""
+    start_monotonic: Annotated[float, Meta(description="`start` in seconds of the monotonic clock.")] = 0.0
+    end_monotonic: Annotated[float, Meta(description="`end` in seconds of the monotonic clock.")] = 0.0
 
 
 class InfoPayload(Payload, frozen=True, kw_only=True):
-    """What the listener is, retained."""
+    """What the listener is and how it is set, retained."""
 
-    node: str
-    """The listener."""
-
-    boot: str
-    """Changes whenever the listener starts."""
-
-    version: str
-    """Version of headnod."""
-
-    runtime: str
-    """The TensorFlow Lite runtime and its version."""
-
-    python: str
-    """Version of Python."""
-
-    board: str
-    """What the machine says it is."""
-
-    microphone: str
-    """The microphone, as it is configured; empty for the likeliest."""
-
-    model: str
-    """Name and version of the model."""
-
-    model_sha256: str
-    """Hash of its TFLite file."""
-
-    models: tuple[str, ...]
-    """Models that can be activated by name."""
-
-    latest_model: str
-    """The one of them that was signed last and waits to be activated; among unsigned ones, the newest of the present
-    model's name; the present one if there is none."""
-
-    labels: tuple[str, ...]
-    """Genres that the model names."""
-
-    every_s: float
-    """Seconds between estimates."""
-
-    window_s: float
-    """Seconds that an estimate hears anew."""
-
-    health_every_s: float
-    """Seconds between reports of health."""
-
-    sample_rate: int
-    """Samples per second that the model hears."""
-
-    certainty: float
-    """Least smoothed probability for a genre to be named (0-1)."""
-
-    paused: bool
-    """It was asked to be quiet."""
-
-    brightness: float
-    """Brightness of its lights (0-1)."""
-
-    serial: int = 0
-    """Serial of the model; 0 if it came with headnod."""
-
-    latest_serial: int = 0
-    """Serial of `latest_model`; 0 if it came with headnod."""
-
-    channel: str = "stable"
-    """Whose models it takes: `stable` or `canary`."""
-
-    updates: str = "none"
-    """What it does with a model that was sent: `activate`, `offer`, or `none` without a key."""
+    node: Annotated[str, Meta(description="Name of the listener.")]
+    boot: Annotated[str, Meta(description="Random name of this run of the listener.")]
+    version: Annotated[str, Meta(description="Version of headnod.")]
+    runtime: Annotated[str, Meta(description="The TensorFlow Lite runtime and its version.")]
+    python: Annotated[str, Meta(description="Version of Python.")]
+    board: Annotated[str, Meta(description="Model of the machine; empty if not known.")]
+    microphone: Annotated[str, Meta(description="The microphone, as configured; empty if it is chosen automatically.")]
+    model: Annotated[str, Meta(description="Name and version of the model.")]
+    model_sha256: Annotated[str, Meta(description="SHA-256 of the model's TFLite file.")]
+    models: Annotated[tuple[str, ...], Meta(description="Models that can be activated by name.")]
+    latest_model: Annotated[
+        str,
+        Meta(
+            description="The model offered for activation: the signed one that waits for it, or the newest unsigned "
+            "one with the name of the active model, or the active model."
+        ),
+    ]
+    labels: Annotated[tuple[str, ...], Meta(description="Labels of the model.")]
+    every_s: Annotated[float, Meta(description="Seconds between estimates.")]
+    window_s: Annotated[float, Meta(description="Length of a window in seconds.")]
+    health_every_s: Annotated[float, Meta(description="Seconds between health reports.")]
+    sample_rate: Annotated[int, Meta(description="Sample rate of the model in Hz.")]
+    certainty: Annotated[float, Meta(description="Least smoothed probability for a genre to be named (0-1).")]
+    paused: Annotated[bool, Meta(description="Whether it is paused.")]
+    brightness: Annotated[float, Meta(description="Brightness of the LEDs (0-1).")]
+    serial: Annotated[int, Meta(description="Serial of the model; 0 if it is shipped with headnod.")] = 0
+    latest_serial: Annotated[int, Meta(description="Serial of `latest_model`; 0 if it is shipped with headnod.")] = 0
+    channel: Annotated[str, Meta(description="Update channel: `stable` or `canary`.")] = "stable"
+    updates: Annotated[
+        str, Meta(description="What is done with a received model: `activate`, `offer`, or `none` without a key.")
+    ] = "none"
 
 
 class HealthPayload(Payload, frozen=True, kw_only=True):
-    """How the listener fares, once a minute and when asked."""
+    """The health report, published once a minute, at each change of state, and on request."""
 
-    node: str
-    """The listener."""
-
-    ts: Time
-    """When: ISO 8601, UTC."""
-
-    state: str
-    """State of the listener, such as `waiting_for_microphone`."""
-
-    message: str
-    """One line for a person, empty if all is well."""
-
-    uptime_s: float
-    """Seconds since the listener began."""
-
-    estimates: int
-    """Estimates made since then."""
-
-    dropped_s: float
-    """Seconds of sound lost since then."""
-
-    queued: int
-    """Estimates and songs that the broker has not acknowledged."""
-
-    queued_on_disk: int
-    """Those of them that a power cut cannot take."""
-
-    discarded: int
-    """Those that were lost because the queue was full, since it was made."""
-
-    published: int
-    """Those that the broker has acknowledged since the listener began."""
-
-    refused: int
-    """Those that the broker refused since then."""
-
-    reconnects: int
-    """Times that the broker was found again since then."""
-
-    memory_mb: float
-    """Resident memory of the process, in MiB."""
-
-    cpu_percent: float
-    """Processor time since the last report, in percent of one core."""
-
-    temperature_c: float | None = None
-    """Temperature of the board in degrees Celsius; absent where it has no sensor."""
-
-    clock_synchronised: bool = True
-    """The wall clock is known to be synchronised."""
-
-    clock: str = "synchronised"
-    """`synchronised`, `unsynchronised`, or `unknown` where the system does not say."""
+    node: Annotated[str, Meta(description="Name of the listener.")]
+    ts: Annotated[Time, Meta(description="Time: ISO 8601, UTC.")]
+    state: Annotated[str, Meta(description="State of the listener, such as `waiting_for_microphone`.")]
+    message: Annotated[str, Meta(description="Explanation in one line; empty if there is no problem.")]
+    uptime_s: Annotated[float, Meta(description="Seconds since the listener started.")]
+    estimates: Annotated[int, Meta(description="Estimates made since the start.")]
+    dropped_s: Annotated[float, Meta(description="Seconds of audio lost since the start.")]
+    queued: Annotated[int, Meta(description="Estimates and songs that the broker has not acknowledged.")]
+    queued_on_disk: Annotated[int, Meta(description="Those of them that are on disk and survive a power cut.")]
+    discarded: Annotated[int, Meta(description="Messages lost because the queue was full, ever.")]
+    published: Annotated[int, Meta(description="Estimates and songs that the broker has acknowledged since the start.")]
+    refused: Annotated[int, Meta(description="Estimates and songs that the broker has refused since the start.")]
+    reconnects: Annotated[int, Meta(description="Reconnections to the broker since the start.")]
+    memory_mb: Annotated[float, Meta(description="Resident memory of the process, in MiB.")]
+    cpu_percent: Annotated[float, Meta(description="Processor time since the last report, in percent of one core.")]
+    temperature_c: Annotated[
+        float | None, Meta(description="Temperature of the board in °C; absent without a sensor.")
+    ] = None
+    clock_synchronised: Annotated[bool, Meta(description="Whether the wall clock is known to be synchronised.")] = True
+    clock: Annotated[str, Meta(description="`synchronised`, `unsynchronised` or `unknown`.")] = "synchronised"
 
 
 class ModelPayload(Payload, frozen=True, kw_only=True):
-    """How far a new model has come."""
+    """Progress of a model installation."""
 
-    node: str
-    """The listener."""
-
-    ts: Time
-    """When: ISO 8601, UTC."""
-
-    stage: str
-    """`received`, `verified`, `tested`, `probation`, and in the end `kept`, `offered`, `refused` or `rolled_back`."""
-
-    model: str
-    """Name and version of the model; empty if they are not known."""
-
-    serial: int
-    """Its serial; 0 if it is not known, or it came with headnod."""
-
-    manifest_sha256: str
-    """Hash of its manifest, by which whoever sent it knows it again; empty if it is not known."""
-
-    message: str
-    """One line for a person."""
+    node: Annotated[str, Meta(description="Name of the listener.")]
+    ts: Annotated[Time, Meta(description="Time: ISO 8601, UTC.")]
+    stage: Annotated[
+        str,
+        Meta(description="`received`, `verified`, `tested`, `probation`, `kept`, `offered`, `refused`, `rolled_back`."),
+    ]
+    model: Annotated[str, Meta(description="Name and version of the model; empty if not known.")]
+    serial: Annotated[int, Meta(description="Serial of the model; 0 if not known or shipped with headnod.")]
+    manifest_sha256: Annotated[
+        str, Meta(description="SHA-256 of the model's manifest, by which its sender identifies it; empty if not known.")
+    ]
+    message: Annotated[str, Meta(description="Explanation in one line.")]
 
 
 class ShadowPayload(Payload, frozen=True, kw_only=True):
-    """How a second model agrees with the one that listens."""
+    """Agreement of a second model with the active one."""
 
-    node: str
-    """The listener."""
-
-    ts: Time
-    """When: ISO 8601, UTC."""
-
-    shadow: str
-    """Name and version of the second model."""
-
-    model: str
-    """Name and version of the one that listens."""
-
-    windows: int
-    """Windows with music that both have heard."""
-
-    agreed: int
-    """Those to which both gave the same likeliest label."""
-
-    surer: float
-    """Mean of the second's best probability less the first's (-1 to 1)."""
+    node: Annotated[str, Meta(description="Name of the listener.")]
+    ts: Annotated[Time, Meta(description="Time: ISO 8601, UTC.")]
+    shadow: Annotated[str, Meta(description="Name and version of the second model.")]
+    model: Annotated[str, Meta(description="Name and version of the active model.")]
+    windows: Annotated[int, Meta(description="Windows with music that both models have classified.")]
+    agreed: Annotated[int, Meta(description="Windows with the same most probable label from both.")]
+    surer: Annotated[
+        float, Meta(description="Mean best probability of the second model less that of the active one (-1 to 1).")
+    ]
 
 
 class ResponsePayload(Payload, frozen=True, kw_only=True):
     """The answer to a request or a setting."""
 
-    status: str
-    """`ok` or `error`."""
-
-    transaction: str | None = None
-    """What the request said under this name; absent if it said nothing."""
-
-    data: dict[str, Any] | None = None
-    """What was asked for."""
-
-    error: str | None = None
-    """One line for a person, if it could not be done."""
+    status: Annotated[str, Meta(description="`ok` or `error`.")]
+    transaction: Annotated[str | None, Meta(description="Transaction id of the request; absent if it had none.")] = None
+    data: Annotated[dict[str, Any] | None, Meta(description="The result.")] = None
+    error: Annotated[str | None, Meta(description="Explanation in one line, if `status` is `error`.")] = None
 
 
 def encode(payload: msgspec.Struct | Mapping[str, Any]) -> bytes:

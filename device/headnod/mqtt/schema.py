@@ -1,13 +1,8 @@
-"""JSON Schema and the tables of docs/mqtt.md, generated from the payload structs.
-
-The description of a field is its docstring, read from the source.
-"""
+"""JSON Schema and the tables of docs/mqtt.md, generated from the payload structs."""
 
 from __future__ import annotations
 
-import ast
 import inspect
-import itertools
 import re
 from typing import Any
 
@@ -46,11 +41,10 @@ def json_schema() -> dict[str, Any]:
     """A JSON Schema (2020-12) of an object with one payload per topic name."""
     _, structs = msgspec.json.schema_components(dict.fromkeys(PAYLOADS.values()), ref_template=_REF)
     for name, struct in structs.items():
-        docs = field_docs(name)
         fields = {field: _published(of) for field, of in struct["properties"].items()}
         # A field with a default is always published; only None is left out.
         struct["required"] = [field for field, of in struct["properties"].items() if of is fields[field]]
-        struct["properties"] = {field: {**of, "description": docs[field]} for field, of in fields.items()}
+        struct["properties"] = fields
         struct["description"] = inspect.getdoc(getattr(payloads, name))
     score = {"type": "number", "minimum": 0, "maximum": 1, "description": "Smoothed probability of one label (0-1)."}
     structs[EstimatePayload.__name__]["patternProperties"] = {f"^{SCORE}[a-z0-9_]+$": score}
@@ -61,18 +55,6 @@ def json_schema() -> dict[str, Any]:
         "properties": {topic: {"$ref": _REF.format(name=of.__name__)} for topic, of in PAYLOADS.items()},
         "$defs": structs,
     }
-
-
-def field_docs(struct: str) -> dict[str, str]:
-    """The docstring under each field of a payload, by field."""
-    docs: dict[str, str] = {}
-    for base in (payloads.Payload, getattr(payloads, struct)):
-        (node,) = ast.parse(inspect.getsource(base)).body
-        assert isinstance(node, ast.ClassDef)  # noqa: S101
-        for field, doc in itertools.pairwise(node.body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(doc, ast.Expr):
-                docs[field.target.id] = " ".join(ast.literal_eval(doc.value).split())
-    return docs
 
 
 def tables() -> dict[str, str]:
@@ -102,7 +84,7 @@ def _published(of: dict[str, Any]) -> dict[str, Any]:
     """The type of a field where it is present."""
     for choice in of.get("anyOf", ()):
         if choice.get("type") != "null":
-            return dict(choice)
+            return {**choice, "description": of["description"]}
     return of
 
 
