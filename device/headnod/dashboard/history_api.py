@@ -1,0 +1,264 @@
+"""The history of a listener over HTTP: songs, hours, days, first songs, timeline and the card of a week.
+
+It knows no web framework: a request is a node, a name and the query, a response a status and pieces of the body.
+Long answers are read in parts, so that they need little memory and the file is never open for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from headnod.clock import local_zone
+from headnod.dashboard.week_card import week_card
+from headnod.errors import HeadnodError
+from headnod.outputs.history import summaries
+from headnod.outputs.history.summaries import SONGS, Bucket, SongSummary
+
+PARTS = ("songs", "hours", "days", "firsts", "timeline", "week.svg")
+"""Last part of the address of each answer."""
+
+_DAY = 86_400
+_LONGEST = {"hours": 62 * _DAY, "timeline": 8 * _DAY}
+_YEARS = (1970, 2999)
+_COLUMNS = ("start", "end", "genre", "confidence", "stability", "tags", "clock_synchronised")
+_JSON, _CSV, _SVG = "application/json", "text/csv; charset=utf-8", "image/svg+xml"
+
+Result = TypeVar("Result")
+
+
+class History(Protocol):
+    """The history of one listener."""
+
+    async def songs(self, first: float, last: float, after: float) -> list[SongSummary]:
+        """The next songs of a time, at most `SONGS`, that ended after a time."""
+
+    async def buckets(self, first: float, last: float, unit: summaries.Unit) -> list[Bucket]:
+        """Seconds of each genre in every hour or day."""
+
+    async def firsts(self) -> list[dict[str, Any]]:
+        """The first song of each genre."""
+
+    async def runs(self, first: float, last: float) -> dict[str, Any]:
+        """Runs of one genre."""
+
+
+class LocalHistory:
+    """The history in a file of this machine."""
+
+    def __init__(self, path: Path, *, zone: tzinfo | None = None) -> None:
+        """The file; days begin in the machine's time zone if `zone` is None."""
+        self._path, self._zone = path, zone
+
+    async def songs(self, first: float, last: float, after: float) -> list[SongSummary]:
+        """The next songs of a time, at most `SONGS`, that ended after a time."""
+        return await self._read(partial(summaries.songs, self._path, first, last, after=after))
+
+    async def buckets(self, first: float, last: float, unit: summaries.Unit) -> list[Bucket]:
+        """Seconds of each genre in every hour or day."""
+        zone = self._zone or local_zone()
+        return await self._read(partial(summaries.buckets, self._path, first, last, unit, zone=zone))
+
+    async def firsts(self) -> list[dict[str, Any]]:
+        """The first song of each genre."""
+        return await self._read(partial(summaries.firsts, self._path))
+
+    async def runs(self, first: float, last: float) -> dict[str, Any]:
+        """Runs of one genre."""
+        return await self._read(partial(summaries.runs, self._path, first, last))
+
+    @staticmethod
+    async def _read(read: Callable[[], Result]) -> Result:
+        return await asyncio.to_thread(read)
+
+
+class BadQueryError(HeadnodError, ValueError):
+    """A query is not valid."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response."""
+
+    body: AsyncIterator[bytes]
+    """Pieces of the body."""
+
+    status: int = 200
+    """HTTP status."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    """Its headers."""
+
+
+class HistoryApi:
+    """Answers requests for the histories of all listeners."""
+
+    def __init__(
+        self, find: Callable[[str], History | None], *, now: Callable[[], float] = time.time, zone: tzinfo | None = None
+    ) -> None:
+        """Answer for the listeners that `find` finds.
+
+        Args:
+            find: The history of a listener; None if there is none.
+            now: The wall clock, in seconds since 1970.
+            zone: Time zone in which a day begins; the machine's if None.
+        """
+        self._find, self._now, self._zone = find, now, zone
+
+    async def get(self, node: str, part: str, query: Mapping[str, str]) -> Answer:
+        """The answer to `GET api/v1/listeners/{node}/{part}`; errors are answered as `{"error": text}`."""
+        history = self._find(node)
+        if history is None or part not in PARTS:
+            return _error(404, f"there is no history of '{node}' here" if history is None else f"there is no '{part}'")
+        try:
+            return await self._get(history, node, part, query)
+        except BadQueryError as error:
+            return _error(400, str(error))
+        except HeadnodError as error:
+            return _error(503, str(error))
+
+    async def _get(self, history: History, node: str, part: str, query: Mapping[str, str]) -> Answer:
+        if part == "week.svg":
+            return await self._week(history, node, query)
+        if part == "firsts":
+            return _json(await history.firsts())
+        if part == "days":
+            first, last = self._year(query)
+            found = await history.buckets(first, last, "day")
+            return _json([msgspec.to_builtins(day) | {"date": self._date(day.start)} for day in found])
+        first, last = self._span(query, _LONGEST.get(part, math.inf))
+        if part == "hours":
+            return _json(await history.buckets(first, last, "hour"))
+        if part == "timeline":
+            return _json(await history.runs(first, last))
+        return await self._songs(history, node, query, first, last)
+
+    async def _songs(self, history: History, node: str, query: Mapping[str, str], first: float, last: float) -> Answer:
+        form = query.get("format", "json")
+        if form not in {"json", "csv"}:
+            message = f"format: '{form[:20]}' is neither json nor csv"
+            raise BadQueryError(message)
+        # The first part before the headers, so that an error still has its status.
+        pages = _pages(partial(history.songs, first, last), await history.songs(first, last, 0.0))
+        headers = {"Content-Type": _JSON if form == "json" else _CSV}
+        if "download" in query:
+            headers["Content-Disposition"] = f'attachment; filename="{node}-songs.{form}"'
+        return Answer(_json_array(pages) if form == "json" else _csv_lines(pages), headers=headers)
+
+    async def _week(self, history: History, node: str, query: Mapping[str, str]) -> Answer:
+        last = self._now() if "to" not in query else _number(query, "to", 0.0)
+        midnight = self._local(last).replace(hour=0, minute=0, second=0, microsecond=0)
+        first = (midnight - timedelta(days=6)).timestamp()
+        days = await history.buckets(first, last, "day")
+        new = [each["genre"] for each in await history.firsts() if each["time"] >= first]
+        dates = [(midnight - timedelta(days=6 - day)).date() for day in range(7)]
+        found = {self._local(day.start).date(): day for day in days}
+        card = week_card(node, [(date, found.get(date)) for date in dates], new)
+        headers = {"Content-Type": _SVG}
+        if "download" in query:
+            headers["Content-Disposition"] = f'attachment; filename="{node}-{dates[-1]}.svg"'
+        return Answer(_pieces(card.encode()), headers=headers)
+
+    def _span(self, query: Mapping[str, str], longest: float) -> tuple[float, float]:
+        last = _number(query, "to", self._now())
+        first = _number(query, "from", last - _DAY)
+        if not 0 < last - first <= longest:
+            message = f"from and to: {first:.0f} to {last:.0f} is not a time of at most {longest / _DAY:.0f} days"
+            raise BadQueryError(message)
+        return first, last
+
+    def _year(self, query: Mapping[str, str]) -> tuple[float, float]:
+        text = query.get("year", "")
+        year = int(text) if text.isascii() and text.isdigit() and len(text) <= len("2026") else 0
+        if not text:
+            # The last twelve months.
+            end = self._local(self._now()).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+            return (end - timedelta(days=371)).timestamp(), end.timestamp()
+        if not _YEARS[0] <= year <= _YEARS[1]:
+            message = f"year: '{text[:20]}' is not a year such as 2026"
+            raise BadQueryError(message)
+        first, last = (datetime(number, 1, 1, tzinfo=self._zone or local_zone()) for number in (year, year + 1))
+        return first.timestamp(), last.timestamp()
+
+    def _local(self, seconds: float) -> datetime:
+        return datetime.fromtimestamp(seconds, self._zone or local_zone())
+
+    def _date(self, seconds: float) -> str:
+        return self._local(seconds).date().isoformat()
+
+
+def _number(query: Mapping[str, str], key: str, default: float) -> float:
+    text = query.get(key, "")
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 4e9:  # noqa: PLR2004 - the year 2096
+        message = f"{key}: '{text[:20]}' is not a time in seconds since 1970"
+        raise BadQueryError(message)
+    return number
+
+
+async def _pages(read: Callable[[float], Any], page: list[SongSummary]) -> AsyncIterator[list[SongSummary]]:
+    while page:
+        yield page
+        page = await read(page[-1].end) if len(page) == SONGS else []
+
+
+async def _json_array(pages: AsyncIterator[list[SongSummary]]) -> AsyncIterator[bytes]:
+    before = b"["
+    async for page in pages:
+        yield before + b",\n".join(map(msgspec.json.encode, page))
+        before = b",\n"
+    yield b"[]" if before == b"[" else b"]"
+
+
+async def _csv_lines(pages: AsyncIterator[list[SongSummary]]) -> AsyncIterator[bytes]:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(_COLUMNS)
+    yield out.getvalue().encode()
+    async for page in pages:
+        out.seek(0)
+        out.truncate()
+        for song in page:
+            writer.writerow(_cells(song))
+        yield out.getvalue().encode()
+
+
+def _cells(song: SongSummary) -> list[str]:
+    start, end = (
+        datetime.fromtimestamp(seconds, UTC).astimezone(local_zone()).isoformat(timespec="seconds")
+        for seconds in (song.start, song.end)
+    )
+    confidence = "" if song.confidence is None else str(song.confidence)
+    synchronised = str(song.clock_synchronised).lower()
+    return [start, end, _cell(song.genre), confidence, str(song.stability), _cell(", ".join(song.tags)), synchronised]
+
+
+def _cell(text: str) -> str:
+    # A spreadsheet would take it for a formula.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _json(value: object) -> Answer:
+    return Answer(_pieces(msgspec.json.encode(value)), headers={"Content-Type": _JSON})
+
+
+def _error(status: int, message: str) -> Answer:
+    return Answer(_pieces(msgspec.json.encode({"error": message})), status, {"Content-Type": _JSON})
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    yield body

@@ -1,0 +1,212 @@
+"""Summaries of a history file: songs with their confidence, seconds per genre, first songs, and runs of one genre.
+
+The page of a listener shows them. Each call reads the file once and closes it, so that it can be
+repeated from any thread while a listener writes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from headnod.outputs.history import redating
+from headnod.outputs.history.database import read_only
+
+Unit = Literal["hour", "day"]
+
+SONGS = 500
+"""Songs of one answer; the next one begins after the last of them."""
+
+_GAP = 60.0
+_RUNS = 4000
+_FETCHED = 500
+
+
+class SongSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A song as the page lists it; times are seconds since 1970."""
+
+    start: float
+    """When its genre was first named."""
+
+    end: float
+    """When its genre was last named."""
+
+    genre: str
+    """A label of the model."""
+
+    confidence: float | None
+    """Mean probability of the genre in the estimates that named it (0-1); None if those are deleted."""
+
+    stability: float
+    """Share of its estimates that named its genre (0-1)."""
+
+    tags: list[str]
+    """Its most probable tags, the most probable first."""
+
+    clock_synchronised: bool = True
+    """False if its dates may be wrong."""
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """An hour or a day of the local time zone with music."""
+
+    start: int
+    """Its beginning, in seconds since 1970."""
+
+    seconds: dict[str, float]
+    """Seconds of songs by genre, the longest first."""
+
+    songs: int
+    """Number of songs that began in it."""
+
+
+def songs(path: Path, first: float, last: float, *, after: float = 0.0, limit: int = SONGS) -> list[SongSummary]:
+    """Songs that overlap a time, the oldest first.
+
+    Args:
+        path: The history file.
+        first: Beginning of the time, in seconds since 1970.
+        last: Its end.
+        after: Only songs that ended after this time, to continue an earlier answer.
+        limit: Largest number of songs.
+
+    Raises:
+        DatabaseError: The file is absent, damaged, or not a history.
+    """
+    with read_only(path) as db:
+        undated = redating.SONGS if redating.tables_exist(db) else "0"
+        query = f"""SELECT started, ended, genre, stability, {undated},
+            (SELECT avg(confidence) FROM estimates e
+                WHERE e.time BETWEEN started AND ended AND e.genre = songs.genre)
+            FROM songs WHERE ended > ? AND ended >= ? AND started < ? ORDER BY ended, started LIMIT ?"""  # noqa: S608 - constants
+        rows = db.execute(query, (round(1e3 * after), 1e3 * first, 1e3 * last, limit)).fetchall()
+    return [
+        SongSummary(
+            start=started / 1e3,
+            end=ended / 1e3,
+            genre=genre,
+            confidence=None if confidence is None else round(confidence, 4),
+            stability=stability,
+            tags=[],
+            clock_synchronised=not undated,
+        )
+        for started, ended, genre, stability, undated, confidence in rows
+    ]
+
+
+def buckets(path: Path, first: float, last: float, unit: Unit, *, zone: tzinfo | None) -> list[Bucket]:
+    """Seconds of each genre in every hour or day with a song. A song is divided where it passes into the next one.
+
+    Args:
+        path: The history file.
+        first: Beginning of the time, in seconds since 1970.
+        last: Its end.
+        unit: What is summed.
+        zone: Time zone in which hours and days begin; the C library's if None.
+
+    Raises:
+        DatabaseError: The file is absent, damaged, or not a history.
+    """
+    found: dict[int, dict[str, float]] = {}
+    counts: dict[int, int] = {}
+    with read_only(path) as db:
+        rows = db.execute(
+            "SELECT started / 1e3, ended / 1e3, genre FROM songs WHERE ended >= ? AND started < ? ORDER BY ended",
+            (1e3 * first, 1e3 * last),
+        )
+        begin, end = 0, 0
+        for started, ended, genre in _fetched(rows):
+            time, stop, counted = max(started, first), min(ended, last), started < first
+            while time < stop:
+                if not begin <= time < end:
+                    begin, end = _bounds(time, unit, zone)
+                sums = found.setdefault(begin, {})
+                sums[genre] = sums.get(genre, 0.0) + min(stop, end) - time
+                if not counted:
+                    counts[begin], counted = counts.get(begin, 0) + 1, True
+                time = end
+    return [
+        Bucket(
+            start,
+            {genre: round(seconds, 1) for genre, seconds in sorted(sums.items(), key=lambda each: -each[1])},
+            counts.get(start, 0),
+        )
+        for start, sums in sorted(found.items())
+    ]
+
+
+def firsts(path: Path) -> list[dict[str, Any]]:
+    """The first song of each genre, the latest first: `genre` and `time` in seconds since 1970.
+
+    Raises:
+        DatabaseError: The file is absent, damaged, or not a history.
+    """
+    with read_only(path) as db:
+        rows = db.execute("SELECT genre, min(started) FROM songs GROUP BY genre ORDER BY 2 DESC").fetchall()
+    return [{"genre": genre, "time": started / 1e3} for genre, started in rows]
+
+
+def runs(path: Path, first: float, last: float) -> dict[str, Any]:
+    """The timeline of a time: runs of estimates of one genre; of songs where estimates are deleted.
+
+    Returns:
+        `names`, the genres, and `runs`, three numbers per run: seconds since the end of the run before (of the first
+        run its time), its length in seconds, and the index of its genre.
+
+    Raises:
+        DatabaseError: The file is absent, damaged, or not a history.
+    """
+    span = (round(1e3 * first), round(1e3 * last))
+    with read_only(path) as db:
+        query = "SELECT time / 1e3, time / 1e3, genre FROM estimates WHERE time >= ? AND time < ? ORDER BY time"
+        found = _joined(_fetched(db.execute(query, span)), _GAP)
+        if not found:
+            query = (
+                "SELECT started / 1e3, ended / 1e3, genre FROM songs WHERE ended >= ? AND started < ? ORDER BY ended"
+            )
+            found = _joined(_fetched(db.execute(query, span)), 0.0)
+    names = list(dict.fromkeys(genre for _, _, genre in found))
+    numbers, before = [], 0
+    for begin, end, genre in found:
+        numbers += [round(begin) - before, round(end) - round(begin), names.index(genre)]
+        before = round(end)
+    return {"names": names, "runs": numbers}
+
+
+def _joined(rows: Iterator[tuple[float, float, str]], gap: float) -> list[tuple[float, float, str]]:
+    found: list[tuple[float, float, str]] = []
+    for begin, end, genre in rows:
+        if found and begin - found[-1][1] <= gap:
+            # An estimate is of the time since the one before.
+            begin = min(begin, found[-1][1]) if gap else begin  # noqa: PLW2901
+            if found[-1][2] == genre:
+                found[-1] = (found[-1][0], end, genre)
+                continue
+        found.append((begin, end, genre))
+    shortest = 5
+    while len(found) > _RUNS:
+        found = [run for run in found if run[1] - run[0] >= shortest]
+        shortest *= 2
+    return found
+
+
+def _fetched(rows: sqlite3.Cursor) -> Iterator[tuple[float, float, str]]:
+    while some := rows.fetchmany(_FETCHED):
+        yield from some
+
+
+def _bounds(time: float, unit: Unit, zone: tzinfo | None) -> tuple[int, int]:
+    """Beginning and end of the local hour or day that a time lies in, in seconds since 1970."""
+    local = datetime.fromtimestamp(time, zone).replace(minute=0, second=0, microsecond=0)
+    if unit == "hour":
+        begin = int(local.timestamp())
+        # The hour that is repeated when daylight saving time ends has the same name twice.
+        begin += max(0, int(time - begin) // 3600 * 3600)
+        return begin, begin + 3600
+    day = local.replace(hour=0, fold=0)
+    return int(day.timestamp()), int((day + timedelta(days=1)).timestamp())
