@@ -12,13 +12,13 @@ from headnod.inference.bundle_files import read_manifest
 from headnod.inference.manifest import MODEL
 from headnod.inference.model import GenreModel
 from headnod.resources import find_model
+from headnod.teaching.fitting import Features, fit, folds
+from headnod.teaching.last_layer import LastLayer
 from headnod.updates.signature import encoded
 from headnod_train.__main__ import main
 from headnod_train.dataset.tracks import Track
 from headnod_train.packaging.synthetic_sounds import golden_features
-from headnod_train.teaching.fitting import fit, folds
-from headnod_train.teaching.labelled_music import Features, groups_of
-from headnod_train.teaching.last_layer import LastLayer
+from headnod_train.teaching.labelled_music import groups_of
 from support.command_line import run, said, surroundings
 from support.signals import RATE
 

@@ -7,7 +7,7 @@ import signal
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -28,11 +28,11 @@ from headnod.inference.model import dequantised, quantise
 from headnod.pipeline.level import dbfs
 from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.noise import SteadyNoiseDetector
+from headnod.teaching.last_layer import TeachError
 from headnod_train.console import progress_bar
 from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.dataset.label_names import labelled
 from headnod_train.dataset.tracks import Collection, Skipped, Track, find_files, mark_excerpts, path_text, unique
-from headnod_train.teaching.last_layer import TeachError
 
 LEAST_TRACKS = 3
 """Tracks that a label needs: cross-validation leaves some out, and one is not enough to learn from."""
@@ -40,23 +40,6 @@ _INTRO = 15.0
 """Seconds at the beginning of a file that are left out where it is long enough."""
 _MOST_NAMED = 5
 _SIDES = 2
-
-
-@dataclass(frozen=True)
-class Features:
-    """Features of the windows of all tracks."""
-
-    values: NDArray[np.float32]
-    """The inputs of the last layer, (windows, features)."""
-
-    labels: NDArray[np.intp]
-    """Index of the label of each window, (windows,)."""
-
-    tracks: NDArray[np.intp]
-    """Index of the track of each window, (windows,)."""
-
-    groups: NDArray[np.intp]
-    """Windows of one artist, or of one track where the artist is unknown, share a number, (windows,)."""
 
 
 def find_music(source: Path, labels: Literal["folders", "tags"], renames: Sequence[str] = ()) -> Collection:

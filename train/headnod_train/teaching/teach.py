@@ -12,28 +12,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from headnod.escaping import printable
 from headnod.inference.bundle_files import read_checked, read_manifest
 from headnod.inference.manifest import MODEL, Calibration, Manifest, Rejection, Training
 from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
+from headnod.teaching.fitting import Features, FittedLayer, common_shift, fit
+from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod_train.dataset.tracks import Track
 from headnod_train.deploy.health_bounds import health_of_scores
 from headnod_train.distillation.degradation import coloured_noise
 from headnod_train.evaluation.metrics import by_track, calibration_error, confusion, share_right, top_confidence
 from headnod_train.packaging.pack import free_folder, toolchain, write_bundle
 from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_temperature
-from headnod_train.teaching.fitting import FittedLayer, common_shift, fit
 from headnod_train.teaching.labelled_music import (
-    Features,
     extract_features,
     find_music,
     groups_of,
     refuse_few_left,
     run_network,
 )
-from headnod_train.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod_train.teaching.teaching_report import Doubted, Figures, measured, write_card
 
 _NOISES = 40
@@ -109,7 +109,9 @@ def teach(
     tracks = [collection.tracks[place] for place in found]
     refuse_few_left(source, tracks, names)
     music, ungrouped = _assembled(tracks, list(found.values()), names)
-    fitted = fit(music, len(names))
+    # The matrices are small: more threads would spend their time waiting for each other.
+    with threadpool_limits(1):
+        fitted = fit(music, len(names))
     finished = _finish(last, shipped, fitted, music, _noises(shipped, network))
     figures = _figures(finished, music, tracks, names, ungrouped)
     recipe: dict[str, str | int | float | bool] = {
@@ -139,7 +141,7 @@ def teach(
             recipe,
         ),
         measured=measured(figures, len(finished.content)),
-        toolchain=toolchain({package: version_of(package) for package in ("numpy", "scikit-learn")}),
+        toolchain=toolchain({"numpy": version_of("numpy")}),
     )
     model = GenreModel(manifest, finished.content)
     write_bundle(folder, model, finished.content, manifest, write_card(manifest, figures))
@@ -158,8 +160,8 @@ def _assembled(
     groups, ungrouped = groups_of(tracks)
     counts = [len(each) for each in values]
     labels = [names.index(track.genre) for track in tracks]
-    parts = (labels, range(len(tracks)), groups)
-    return Features(np.concatenate(values), *(np.repeat(np.array(part, np.intp), counts) for part in parts)), ungrouped
+    label, track, group = (np.repeat(np.array(part, np.intp), counts) for part in (labels, range(len(tracks)), groups))
+    return Features(np.concatenate(values), label, track, group), ungrouped
 
 
 def _noises(manifest: Manifest, network: bytes) -> NDArray[np.float32]:

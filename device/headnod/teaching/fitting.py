@@ -1,0 +1,298 @@
+"""Fits a new last layer: regularised multinomial regression on features of labelled windows.
+
+Every figure is nested: the windows that it is measured on had no part in the fit nor in the choice of
+its regularisation, and neither had any other window of their group. Needs numpy only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.inference.prediction import softmax
+from headnod.teaching.last_layer import Layer
+
+INVERSE_STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+"""Inverse strengths of regularisation to choose from: the factor of the loss, with weights that sum to the tracks."""
+
+_OUTER, _INNER = 5, 3
+_SEEDS = range(20)
+_ABSENT = -30.0
+"""Logit of a label without a training track in a fold: it is never the answer there."""
+_CONSTANT = 1e-6
+"""Standard deviation below which a feature counts as constant, so that it gets a weight of zero."""
+_LEAST = 1e-6
+"""Lower limit of probabilities before the logarithm."""
+_ITERATIONS, _TOLERANCE, _MEMORY = 300, 1e-4, 10
+"""Of L-BFGS: most iterations, the largest gradient at which it ends, and remembered steps."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of the windows of all tracks."""
+
+    values: NDArray[np.float32]
+    """The inputs of the last layer, (windows, features)."""
+
+    labels: NDArray[np.intp]
+    """Index of the label of each window, (windows,)."""
+
+    tracks: NDArray[np.intp]
+    """Index of the track of each window, (windows,)."""
+
+    groups: NDArray[np.intp]
+    """Windows of one artist, or of one track where the artist is unknown, share a number, (windows,)."""
+
+    weights: NDArray[np.float64] | None = None
+    """Weight of each window, (windows,); None gives each label the same weight, and each track of a label."""
+
+    def rows(self, rows: NDArray[np.intp]) -> Features:
+        """Some of the windows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Features(self.values[rows], self.labels[rows], self.tracks[rows], self.groups[rows], weights)
+
+
+@dataclass(frozen=True)
+class FittedLayer:
+    """A layer for the labels, and what it gives for tracks it was not fitted to."""
+
+    layer: Layer
+    inverse_strength: float
+    held_out: NDArray[np.float64]
+    """Logits from layers that were fitted without the window's group, (windows, labels)."""
+
+
+def fit(music: Features, labels: int, *, prior: Layer | None = None, outer: int = _OUTER) -> FittedLayer:
+    """Fit the labels' rows, with nested cross-validation by group.
+
+    Args:
+        music: Features of windows.
+        labels: Number of labels.
+        prior: A layer to stay close to, with an output for each label; None is a layer of zeros with free biases.
+        outer: Number of folds for the held-out logits.
+    """
+    layer, strength = _chosen(music, labels, prior)
+    held_out = np.zeros((len(music.labels), labels))
+    for learned, left_out in folds(music, outer):
+        fold, _ = _chosen(music.rows(learned), labels, prior)
+        held_out[left_out] = fold.logits(music.values[left_out])
+    return FittedLayer(layer, strength, held_out)
+
+
+def folds(music: Features, count: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Windows to learn from and windows to leave out, by group, so that few labels are left out whole."""
+    best: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
+    fewest = None
+    groups, sizes = music.groups.copy(), []
+    for label in np.unique(music.labels):
+        there = music.labels == label
+        if len(np.unique(groups[there])) == 1:
+            # Within the tracks that a fold learns from, one artist of a label may be left.
+            groups[there] = music.groups.max() + 1 + music.tracks[there]
+        sizes.append(len(np.unique(groups[there])))
+    count = max(2, min(count, *sizes))
+    for seed in _SEEDS:
+        sides = _sides(music.labels, groups, count, np.random.default_rng(seed))
+        parts = [(np.flatnonzero(sides != side), np.flatnonzero(sides == side)) for side in range(count)]
+        missing = sum(
+            len(set(music.labels[left_out]) - set(music.labels[learned])) + (not len(left_out))
+            for learned, left_out in parts
+        )
+        if fewest is None or missing < fewest:
+            best, fewest = parts, missing
+        if not missing:
+            break
+    return [(learned, left_out) for learned, left_out in best if len(left_out) and len(learned)]
+
+
+def _sides(
+    labels: NDArray[np.intp], groups: NDArray[np.intp], count: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """The fold of each window, (windows,): no group is in two folds, and each label is spread evenly over them.
+
+    Groups are placed one after another, those with the least even labels first, each into the fold that gives
+    the most even distribution.
+    """
+    _, numbers = np.unique(groups, return_inverse=True)
+    windows = np.zeros((numbers.max() + 1, labels.max() + 1))
+    np.add.at(windows, (numbers, labels), 1.0)
+    totals = np.maximum(windows.sum(axis=0), 1.0)
+    order = rng.permutation(len(windows))
+    order = order[np.argsort(-windows[order].std(axis=1), kind="stable")]
+    placed, side_of = np.zeros((count, len(totals))), np.zeros(len(windows), np.intp)
+    for group in order:
+        added = np.eye(count)[:, :, None] * windows[group]
+        spread = ((placed + added) / totals).std(axis=1).mean(axis=1)
+        even = np.flatnonzero(spread <= spread.min() + 1e-12)
+        side = even[placed.sum(axis=1)[even].argmin()]
+        placed[side] += windows[group]
+        side_of[group] = side
+    return side_of[numbers]
+
+
+def _chosen(music: Features, labels: int, prior: Layer | None) -> tuple[Layer, float]:
+    """A layer with the strength that gives the least negative log-likelihood on groups that were left out."""
+    lost = np.zeros(len(INVERSE_STRENGTHS))
+    for learned, left_out in folds(music, _INNER):
+        held = music.rows(left_out)
+        weights = _weights(held)
+        for place, layer in enumerate(_path(music.rows(learned), labels, INVERSE_STRENGTHS, prior)):
+            scores = softmax(layer.logits(held.values).astype(np.float32))
+            given = -np.log(np.maximum(scores[np.arange(len(held.labels)), held.labels], _LEAST))
+            for label in np.unique(held.labels):
+                # Mean over labels, so that a label with many tracks does not decide alone.
+                there = held.labels == label
+                lost[place] += float(np.average(given[there], weights=weights[there])) * weights[there].sum()
+    strength = INVERSE_STRENGTHS[int(lost.argmin())]
+    (layer,) = _path(music, labels, (strength,), prior)
+    return layer, strength
+
+
+def _path(music: Features, labels: int, strengths: Sequence[float], prior: Layer | None) -> list[Layer]:
+    """Layers for strengths in ascending order, each fit starting from the one before."""
+    present = np.unique(music.labels)
+    if len(present) == 1 and prior is None:
+        bias = np.full(labels, _ABSENT)
+        bias[present] = 0.0
+        return [Layer(np.zeros((labels, music.values.shape[1])), bias)] * len(strengths)
+    weights = _weights(music)
+    mean = np.average(music.values, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((music.values - mean) ** 2, axis=0, weights=weights))
+    deviation = np.where(deviation < _CONSTANT, np.inf, deviation)
+    standard = (music.values - mean) / deviation
+    # A label without a window here keeps the prior's row, or is never the answer.
+    rows = present if prior is None else np.arange(labels)
+    given = np.zeros((len(standard), len(rows))) if prior is None else prior.logits(music.values)
+    targets = (music.labels[:, None] == rows).astype(np.float64)
+    change, layers = np.zeros((len(rows), standard.shape[1] + 1)), []
+    for strength in strengths:
+        change = _regress(standard, targets, strength * weights, given, change, free_bias=prior is None)
+        kernel = change[:, :-1] / deviation
+        bias = change[:, -1] - kernel @ mean
+        if prior is None:
+            whole = Layer(np.zeros((labels, kernel.shape[1])), np.full(labels, _ABSENT))
+            whole.kernel[rows], whole.bias[rows] = kernel, bias
+        else:
+            whole = Layer(prior.kernel + kernel, prior.bias + bias)
+        layers.append(whole)
+    return layers
+
+
+def _regress(
+    standard: NDArray[np.floating],
+    targets: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    given: NDArray[np.float64],
+    start: NDArray[np.float64],
+    *,
+    free_bias: bool,
+) -> NDArray[np.float64]:
+    """Weights and bias of each output, (outputs, features + 1), by L2-regularised multinomial regression.
+
+    Args:
+        standard: Standardised features, (windows, features).
+        targets: 1 for the label of each window, (windows, outputs).
+        weights: Of the windows, (windows,).
+        given: Logits that the result is added to, (windows, outputs).
+        start: Where the search starts.
+        free_bias: Do not regularise the biases.
+    """
+    shape = start.shape
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        layer = flat.reshape(shape)
+        logits = given + standard @ layer[:, :-1].T + layer[:, -1]
+        logits -= logits.max(axis=1, keepdims=True)
+        log_sums = np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        errors = weights[:, None] * (np.exp(logits - log_sums) - targets)
+        penalty = layer.copy()
+        if free_bias:
+            penalty[:, -1] = 0.0
+        loss = float(-(weights[:, None] * targets * (logits - log_sums)).sum() + 0.5 * (penalty**2).sum())
+        gradient = np.concatenate([errors.T @ standard, errors.sum(axis=0)[:, None]], axis=1) + penalty
+        return loss, gradient.ravel()
+
+    return _minimised(objective, start.ravel()).reshape(shape)
+
+
+def _minimised(
+    objective: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]], start: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The minimum of a smooth convex function, which gives value and gradient.
+
+    Source: L-BFGS with backtracking, Nocedal and Wright, Numerical Optimization, algorithms 7.4 and 3.1.
+    """
+    place = start
+    loss, gradient = objective(place)
+    steps: deque[tuple[NDArray[np.float64], NDArray[np.float64]]] = deque(maxlen=_MEMORY)
+    for _ in range(_ITERATIONS):
+        if np.abs(gradient).max() <= _TOLERANCE:
+            break
+        direction = _direction(gradient, steps)
+        slope = float(direction @ gradient)
+        size = 1.0 if steps else min(1.0, 1.0 / float(np.abs(gradient).sum()))
+        while True:
+            new_loss, new_gradient = objective(place + size * direction)
+            if new_loss <= loss + 1e-4 * size * slope:
+                break
+            size *= 0.5
+            if size < 1e-12:  # noqa: PLR2004 - the limit of floats: there is nothing lower
+                return place
+        step, change = size * direction, new_gradient - gradient
+        if float(step @ change) > 0.0:
+            steps.append((step, change))
+        place, loss, gradient = place + step, new_loss, new_gradient
+    return place
+
+
+def _direction(
+    gradient: NDArray[np.float64], steps: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]
+) -> NDArray[np.float64]:
+    """The step that L-BFGS proposes, from the steps and changes of the gradient before."""
+    direction, shares = -gradient, []
+    for step, change in reversed(steps):
+        share = float(step @ direction) / float(step @ change)
+        shares.append(share)
+        direction = direction - share * change
+    if steps:
+        step, change = steps[-1]
+        direction = direction * (float(step @ change) / float(change @ change))
+    for (step, change), share in zip(steps, reversed(shares), strict=True):
+        direction = direction + step * (share - float(change @ direction) / float(step @ change))
+    return direction
+
+
+def _weights(music: Features) -> NDArray[np.float64]:
+    """The given weights, or balanced ones: in sum the number of tracks, (windows,)."""
+    if music.weights is not None:
+        return music.weights
+    windows_of_track = np.bincount(music.tracks)[music.tracks]
+    weights = 1.0 / windows_of_track
+    count = len(np.unique(music.tracks))
+    present = np.unique(music.labels)
+    for label in present:
+        there = music.labels == label
+        weights[there] *= count / len(present) / weights[there].sum()
+    return np.asarray(weights)
+
+
+def common_shift(
+    features: NDArray[np.floating], wanted: NDArray[np.floating], *, ridge: float = 1.0
+) -> tuple[NDArray[np.float64], float]:
+    """A linear function of the features that is close to `wanted`, by ridge regression.
+
+    Args:
+        features: (n, features).
+        wanted: (n,).
+        ridge: Weight of the squared coefficients of standardised features.
+    """
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation = np.where(deviation < _CONSTANT, np.inf, deviation)
+    standard, offset = (features - mean) / deviation, float(wanted.mean())
+    gram = standard.T @ standard + ridge * np.eye(standard.shape[1])
+    weights = np.linalg.solve(gram, standard.T @ (wanted - offset)) / deviation
+    return weights, offset - float(mean @ weights)
