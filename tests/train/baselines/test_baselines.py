@@ -17,7 +17,7 @@ from support.tones import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
 from headnod_train.baselines import classical
-from headnod_train.baselines.method_comparison import Comparison, ComparisonError, Scorer, compare, table
+from headnod_train.baselines.method_comparison import Comparison, ComparisonError, Scorer, compare, tables
 
 QUIET = Console(quiet=True)
 
@@ -138,7 +138,7 @@ def test_the_json_can_be_read_again(comparison):
 
 def printed(comparison):
     console = Console(file=io.StringIO(), width=160)
-    console.print(table(comparison))
+    console.print(*tables(comparison))
     return console.file.getvalue()
 
 
@@ -195,10 +195,20 @@ def test_the_scripts_network_learns_and_answers(archive):
 
     some = archive.chosen(np.arange(0, len(archive), 4))
     learned, passes = some.subset("train"), []
-    network = train(
-        learned, learned.targets(GENRES), FRONT_END, labels=3, epochs=2, seed=1, advance=lambda: passes.append(1)
-    )
+    network, accuracies = train(
+        learned, learned.targets(GENRES), FRONT_END, labels=3, epochs=2, seed=1,
+        held_out=(learned, learned.targets(GENRES)), advance=lambda: passes.append(1),
+    )  # fmt: skip
     said = probabilities(network, some.subset("valid"), FRONT_END)
-    assert len(passes) == 2
+    assert len(passes) == len(accuracies) == 2
     assert said.shape == (3 * len(some.subset("valid")), 3)
     assert np.allclose(said.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_the_number_of_epochs_is_the_best_on_average_of_three():
+    pytest.importorskip("tensorflow", reason="the script's network needs tensorflow: scripts/setup train")
+    from headnod_train.baselines.script_network import best_epochs
+
+    assert best_epochs([0.1, 0.3, 0.9, 0.2, 0.6, 0.6, 0.6, 0.5]) == 6
+    assert best_epochs([0.1, 0.2, 0.3]) == 3
+    assert best_epochs([0.4]) == 1

@@ -27,6 +27,7 @@ from headnod_train.evaluation.metrics import Share, by_track, share_right
 from headnod_train.evaluation.predictions import predict
 
 LEAKY = "LEAKY: windows of the same tracks are in both splits, so these figures measure memory"
+LEARNED = "LEAKY: trained on these tracks"
 HOW = (
     "windows of 3 s every 3 s; tracks by mean log score of their windows; ci95 by bootstrap over tracks; "
     "settings by cross-validation by artist inside the train split"
@@ -67,21 +68,24 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rows: list[Row]
 
+    clips: list[Row] = []
+    """Results on audio clips of tracks of the split."""
+
 
 class Scorer:
     """Scores predictions on the evaluated split."""
 
     def __init__(self, archive: Archive, labels: tuple[str, ...]) -> None:
         """Score on these tracks; `labels` is the order of genres in predictions."""
-        self._played = archive.targets(labels)
+        self._targets = archive.targets(labels)
 
     def row(
-        self, method: str, settings: dict[str, int | float], said: NDArray[np.float32],
+        self, method: str, settings: dict[str, int | float], probabilities: NDArray[np.float32],
         tracks: NDArray[np.intp], seconds: float,
     ) -> Row:  # fmt: skip
-        """What a method reached with its chances, one row a window, and the track of each."""
-        right = said.argmax(axis=1) == self._played[tracks]
-        named = by_track(said, tracks).argmax(axis=1) == self._played
+        """The results of a method, from its probabilities for each window and the track of each window."""
+        right = probabilities.argmax(axis=1) == self._targets[tracks]
+        named = by_track(probabilities, tracks).argmax(axis=1) == self._targets
         return Row(
             method, settings, share_right(right, tracks), share_right(named, np.arange(len(named))), round(seconds, 1)
         )
@@ -106,7 +110,7 @@ def compare(
         data: Name of the archive.
         split: Split to evaluate on.
         bundles: Models to compare with, which are not trained here.
-        epochs: Epochs of the script's network; 0 leaves it out.
+        epochs: Largest number of epochs of the script's network; 0 leaves it out.
         seed: Seed of every random choice.
         jobs: Fits that run in parallel.
         console: Shows progress.
@@ -117,33 +121,41 @@ def compare(
         ComparisonError: The train split has one genre.
         SplitError: The train split has too few artists.
     """
-    train, heard = archive.subset("train"), archive.subset(split)
+    train, evaluated = archive.subset("train"), archive.subset(split)
     labels = train.labels
     if len(labels) < 2:  # noqa: PLR2004
         message = f"{data}: the train split has one genre, {labels[0]}: a comparison needs two"
         raise ComparisonError(message)
-    judge, rows = Scorer(heard, labels), []
+    scorer, rows = Scorer(evaluated, labels), []
     with progress_bar(console, transient=True) as progress:
-        rows += _classical(train, heard, judge, seed=seed, jobs=jobs, progress=progress, clock=clock)
+        rows += _classical(train, evaluated, scorer, seed=seed, jobs=jobs, progress=progress, clock=clock)
         if epochs:
-            rows.append(_script(train, heard, judge, epochs=epochs, seed=seed, progress=progress, clock=clock))
+            rows.append(_script(train, evaluated, scorer, epochs=epochs, seed=seed, progress=progress, clock=clock))
     for model in bundles:
         learned = trained_on(model.manifest, archive, data=data, split=split)
-        rows.append(_bundle(model, heard, learned=learned, console=console, clock=clock))
+        rows.append(_bundle(model, evaluated, learned=learned, console=console, clock=clock))
     return Comparison(data, split, archive.leaky, len(train), HOW, rows)
 
 
-def table(comparison: Comparison) -> Table:
-    """The results as a table."""
-    shown = Table(title=f"{comparison.data}, {comparison.split}", title_justify="left")
-    for heading in ("", "windows", "tracks", "took"):
+def tables(comparison: Comparison) -> list[Table]:
+    """The results on the archive, and those on clips."""
+    title = f"{comparison.data}, {comparison.split}"
+    shown = [_table(comparison, title, comparison.rows, "tracks")]
+    if comparison.clips:
+        shown.append(_table(comparison, f"audio clips of {title}", comparison.clips, "clips"))
+    return shown
+
+
+def _table(comparison: Comparison, title: str, rows: Sequence[Row], unit: str) -> Table:
+    shown = Table(title=title, title_justify="left")
+    for heading in ("", "windows", unit, "took"):
         shown.add_column(heading, justify="right" if heading else "left")
-    for row in comparison.rows:
+    for row in rows:
         shown.add_row(row.method, _cell(row.windows), _cell(row.tracks), f"{row.seconds:.0f} s")
-    some = comparison.rows[0]
+    some = rows[0]
     shown.caption = (
         f"accuracy, 95 % interval by track; {some.windows.count:,} windows,\n"
-        f"{some.tracks.count:,} tracks; trained on {comparison.learned_from:,} tracks"
+        f"{some.tracks.count:,} {unit}; trained on {comparison.learned_from:,} tracks"
     )
     if comparison.leaky:
         shown.caption = f"{LEAKY}\n{shown.caption}"
@@ -156,11 +168,11 @@ def _cell(share: Share) -> str:
 
 
 def _classical(
-    train: Archive, heard: Archive, judge: Scorer, *, seed: int, jobs: int, progress: Progress,
+    train: Archive, evaluated: Archive, scorer: Scorer, *, seed: int, jobs: int, progress: Progress,
     clock: Callable[[], float],
 ) -> list[Row]:  # fmt: skip
     learned, of_tracks = window_summaries(train)
-    asked, tracks = window_summaries(heard)
+    asked, tracks = window_summaries(evaluated)
     targets = train.targets(train.labels)[of_tracks]
     divided = [(one[of_tracks], other[of_tracks]) for one, other in folds(train, _FOLDS, seed=seed)]
     rows = []
@@ -173,38 +185,50 @@ def _classical(
         fitted = classical.fit_method(
             method, learned, targets, divided, labels=len(train.labels), jobs=jobs, advance=advance
         )
-        said = fitted.probabilities(asked)
+        probabilities = fitted.probabilities(asked)
         settings: dict[str, int | float] = {name.rpartition("__")[2]: value for name, value in fitted.settings.items()}
-        rows.append(judge.row(method.name, settings, said, tracks, clock() - began))
+        rows.append(scorer.row(method.name, settings, probabilities, tracks, clock() - began))
         _done(progress, task, rows[-1])
     return rows
 
 
 def _script(
-    train: Archive, heard: Archive, judge: Scorer, *, epochs: int, seed: int, progress: Progress,
+    train: Archive, evaluated: Archive, scorer: Scorer, *, epochs: int, seed: int, progress: Progress,
     clock: Callable[[], float],
 ) -> Row:  # fmt: skip
     from headnod_train.baselines import script_network  # noqa: PLC0415 - TensorFlow takes seconds
 
-    task, began = progress.add_task("the script's network", total=epochs), clock()
-    network = script_network.train(
-        train, train.targets(train.labels), FRONT_END, labels=len(train.labels), epochs=epochs, seed=seed,
+    began, targets = clock(), train.targets(train.labels)
+    task = progress.add_task("the script's network, number of epochs", total=epochs)
+    fitted, held_out = folds(train, _FOLDS, seed=seed)[0]
+    _, accuracies = script_network.train(
+        train.chosen(fitted), targets[fitted], FRONT_END, labels=len(train.labels), epochs=epochs, seed=seed,
+        held_out=(train.chosen(held_out), targets[held_out]), advance=lambda: progress.advance(task),
+    )  # fmt: skip
+    needed = script_network.best_epochs(accuracies)
+    progress.reset(task, total=needed, description="the script's network")
+    network, _ = script_network.train(
+        train, targets, FRONT_END, labels=len(train.labels), epochs=needed, seed=seed,
         advance=lambda: progress.advance(task),
     )  # fmt: skip
-    said = script_network.probabilities(network, heard, FRONT_END)
-    tracks = np.repeat(np.arange(len(heard)), [len(heard.windows(track, FRONT_END)) for track in range(len(heard))])
-    settings: dict[str, int | float] = {"epochs": epochs, "parameters": network.count_params()}
-    row = judge.row("the script's network", settings, said, tracks, clock() - began)
+    probabilities = script_network.probabilities(network, evaluated, FRONT_END)
+    windows = [len(evaluated.windows(track, FRONT_END)) for track in range(len(evaluated))]
+    settings: dict[str, int | float] = {"epochs": needed, "parameters": network.count_params()}
+    row = scorer.row(
+        "the script's network", settings, probabilities, np.repeat(np.arange(len(windows)), windows), clock() - began
+    )
     _done(progress, task, row)
     return row
 
 
-def _bundle(model: GenreModel, heard: Archive, *, learned: bool, console: Console, clock: Callable[[], float]) -> Row:
+def _bundle(
+    model: GenreModel, evaluated: Archive, *, learned: bool, console: Console, clock: Callable[[], float]
+) -> Row:
     began = clock()
-    answers = predict(model, heard, console=console)
+    answers = predict(model, evaluated, console=console)
     scores = answers.scores(model.manifest.temperature)
-    method = f"{model.manifest.id} (int8)" + (", LEAKY: trained on these tracks" if learned else "")
-    return Scorer(heard, model.labels).row(method, {}, scores, answers.tracks, clock() - began)
+    method = f"{model.manifest.id} (int8)" + (f", {LEARNED}" if learned else "")
+    return Scorer(evaluated, model.labels).row(method, {}, scores, answers.tracks, clock() - began)
 
 
 def _done(progress: Progress, task: TaskID, row: Row) -> None:

@@ -1,14 +1,13 @@
 """The network of the well-known GTZAN listener script, retrained on a split that does not leak.
 
-Five blocks of 3x3 valid convolution (8, 16, 32, 64, 128 channels), batch norm
-over the mel axis, ReLU and 2x2 max-pooling; flatten, dropout, dense. The script
-reads 130 frames 512 samples apart; an archive has a third of them, and the rest
-is drawn as straight lines between.
+Five blocks of 3x3 valid convolution (8, 16, 32, 64, 128 channels), batch norm over the mel axis, ReLU and 2x2
+max-pooling; flatten, dropout, dense. The script reads 130 frames 512 samples apart; an archive has a third of them,
+and the others are interpolated linearly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,50 +21,50 @@ layers = keras.layers
 
 CHANNELS = (8, 16, 32, 64, 128)
 FRAMES, HOP = 130, 512
-"""Frames that the script reads of 3 s, and the samples between them."""
+"""Frames of 3 s in the script, and samples from one to the next."""
 PARAMETERS = 104_294
-"""What the network has for ten genres and 128 mel bands."""
+"""Parameters of the network for ten genres and 128 mel bands."""
 RANGE_DB = 80.0
-"""As librosa's `power_to_db` has it: nothing is heard so far under the loudest cell."""
+"""Range under the loudest cell, as in librosa's `power_to_db`."""
 _BATCH, _RATE, _DROPOUT = 32, 5e-4, 0.3
 
 
 def build(labels: int, n_mels: int = 128) -> keras.Model:
     """The network, untrained: (mels, frames, 1) in, logits out."""
-    heard = keras.Input((n_mels, FRAMES, 1))
-    x = heard
+    image = keras.Input((n_mels, FRAMES, 1))
+    x = image
     for channels in CHANNELS:
         x = layers.Conv2D(channels, 3)(x)
         x = layers.BatchNormalization(axis=1)(x)
         x = layers.MaxPooling2D(2)(layers.ReLU()(x))
     x = layers.Dropout(_DROPOUT)(layers.Flatten()(x))
-    return keras.Model(heard, layers.Dense(labels)(x), name="script")
+    return keras.Model(image, layers.Dense(labels)(x), name="script")
 
 
 def images(windows: LogMel, front_end: FrontEnd) -> NDArray[np.float32]:
-    """Windows as the script sees them.
+    """Input of the script's network.
 
     Args:
         windows: Decibels, shape (windows, front_end.frames, mels).
-        front_end: How they were framed.
+        front_end: Front end of the windows.
 
     Returns:
         0 for `RANGE_DB` under the loudest cell of a window, 1 for that cell,
         shape (windows, mels, 130, 1).
     """
-    there = np.arange(windows.shape[1]) * front_end.hop
-    wanted = np.minimum(np.arange(FRAMES) * HOP, there[-1])
-    between = np.stack([np.interp(wanted, there, line) for line in np.eye(len(there))]).astype(np.float32)
+    given = np.arange(windows.shape[1]) * front_end.hop
+    wanted = np.minimum(np.arange(FRAMES) * HOP, given[-1])
+    between = np.stack([np.interp(wanted, given, line) for line in np.eye(len(given))]).astype(np.float32)
     drawn = np.einsum("wfm,ft->wmt", windows, between, optimize=True)
     loudest = drawn.max(axis=(1, 2), keepdims=True)
     return np.asarray(np.clip(1.0 + (drawn - loudest) / RANGE_DB, 0.0, 1.0)[..., None], np.float32)
 
 
 class Windows(keras.utils.PyDataset):  # type: ignore[misc]
-    """The windows that a listener would classify of each track, as images, in a new order each epoch."""
+    """Batches of the windows that a listener would classify of each track, in a new order each epoch."""
 
     def __init__(self, archive: Archive, targets: NDArray[np.intp], front_end: FrontEnd, *, seed: int) -> None:
-        """Take every window of an archive, of whose tracks the targets are known."""
+        """Use every window of an archive; `targets` has the genre of each track."""
         super().__init__()
         self._archive, self._targets, self._front_end = archive, targets, front_end
         places = [
@@ -101,9 +100,24 @@ def train(
     labels: int,
     epochs: int,
     seed: int,
+    held_out: tuple[Archive, NDArray[np.intp]] | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> keras.Model:
-    """The network after so many passes over every window of an archive; `advance` is called after each."""
+) -> tuple[keras.Model, list[float]]:
+    """Train the network on every window of an archive.
+
+    Args:
+        archive: Tracks to learn from.
+        targets: Genre of each track.
+        front_end: Front end of the archive.
+        labels: Number of genres.
+        epochs: Passes over the windows.
+        seed: Seed of the weights and of the order of windows.
+        held_out: Other tracks and their genres, to measure on after each epoch.
+        advance: Called after each epoch.
+
+    Returns:
+        The network after the last epoch, and the accuracy on windows of `held_out` after each epoch.
+    """
     keras.utils.set_random_seed(seed)
     network = build(labels, archive.levels.shape[2])
     network.compile(
@@ -112,14 +126,24 @@ def train(
         metrics=["accuracy"],
     )
     shown = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: advance())
-    network.fit(Windows(archive, targets, front_end, seed=seed), epochs=epochs, callbacks=[shown], verbose=0)
-    return network
+    measured = Windows(*held_out, front_end, seed=seed) if held_out else None
+    history = network.fit(
+        Windows(archive, targets, front_end, seed=seed),
+        epochs=epochs, validation_data=measured, callbacks=[shown], verbose=0,
+    ).history  # fmt: skip
+    return network, [float(each) for each in history.get("val_accuracy", ())]
+
+
+def best_epochs(accuracies: Sequence[float]) -> int:
+    """Number of epochs with the highest accuracy, averaged over three epochs because single ones vary by points."""
+    padded = np.pad(np.asarray(accuracies, np.float64), 1, mode="edge")
+    return int(np.convolve(padded, np.ones(3) / 3, "valid").argmax()) + 1
 
 
 def probabilities(network: keras.Model, archive: Archive, front_end: FrontEnd) -> NDArray[np.float32]:
-    """How likely each genre is for each window of each track, in order, shape (windows, labels)."""
-    said = [
+    """Probabilities for each window of each track, in order, shape (windows, labels)."""
+    logits = [
         np.asarray(network(images(archive.windows(track, front_end), front_end), training=False))
         for track in range(len(archive))
     ]
-    return softmax(np.concatenate(said).astype(np.float32))
+    return softmax(np.concatenate(logits).astype(np.float32))

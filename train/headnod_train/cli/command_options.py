@@ -164,3 +164,15 @@ def add_supersede(parser: argparse.ArgumentParser) -> None:
         metavar="SERIAL",
         help="sign it anew and declare this greater serial void, which a clock that was wrong has made",
     )
+
+
+def add_wheel(parser: argparse.ArgumentParser) -> None:
+    """The weights of the MusiCNN tagger."""
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="wheel of musicnn 0.1.0 (default: pip fetches it)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path.home() / ".cache" / "headnod",
+        metavar="DIR",
+        help="folder that keeps the fetched wheel (default %(default)s)",
+    )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.cli.command_options import add_data, add_split, amount, whole
+from headnod_train.cli.command_options import add_data, add_split, add_wheel, amount, whole
 from headnod_train.console import plain_console, print_result
 
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
+    from headnod_train.baselines.method_comparison import Row
+    from headnod_train.dataset.archive import Archive
 
 
 _LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
@@ -191,6 +193,7 @@ def run_explore(options: argparse.Namespace, console: Console) -> None:
 _BASELINES_EXAMPLES = """\
 examples:
   headnod-train baselines --data mine.npz --bundle models/mine-1.0.0 --out compared
+  headnod-train baselines --data gtzan.npz --clips audio --tags tags.npz --yamnet yamnet.tflite --classes yamnet.csv
 """
 
 
@@ -198,10 +201,11 @@ def add_baselines(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     """Add the command `baselines`."""
     parser = subparsers.add_parser(
         "baselines",
-        help="evaluate nearest neighbours, regression, support vectors and the script's network",
-        description="Evaluate classical methods on the same split as a bundle: k nearest neighbours, logistic "
-        "regression and support vectors on the mean and covariance of MFCCs, and the GTZAN script's network. Their "
-        "settings are chosen by cross-validation by artist inside the train split.",
+        help="evaluate classical methods, the script's network, and published networks on clips",
+        description="Evaluate other methods on the same split as a bundle: k nearest neighbours, logistic regression "
+        "and support vectors on the mean and covariance of MFCCs, and the GTZAN script's network. Their settings are "
+        "chosen by cross-validation by artist inside the train split. With --clips also, on audio: YAMNet (--yamnet, "
+        "--classes) and the MusiCNN tagger with logistic regression (--tags).",
         epilog=_BASELINES_EXAMPLES,
     )
     add_data(parser)
@@ -211,24 +215,33 @@ def add_baselines(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write the figures as JSON and as a chart")
     parser.add_argument(
-        "--epochs", type=whole, default=12, help="epochs of the script's network; 0 leaves it out (default %(default)s)"
+        "--epochs",
+        type=whole,
+        default=40,
+        help="largest number of epochs of the script's network, 0 leaves it out; the number is chosen on a third of "
+        "the train split (default %(default)s)",
     )
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="audio files with the names of tracks of the split")
+    parser.add_argument("--yamnet", type=Path, metavar="FILE", help="with --clips: YAMNet as a TensorFlow Lite file")
+    parser.add_argument("--classes", type=Path, metavar="CSV", help="names of YAMNet's classes")
+    parser.add_argument("--tags", type=Path, metavar="FILE", help="with --clips: tags of the train split (`tag`)")
+    add_wheel(parser)
     parser.add_argument("--seed", type=whole, default=1, help="seed of every random choice (default %(default)s)")
     parser.add_argument("--jobs", type=whole, default=1, help="fits at a time; 0 for all cores (default %(default)s)")
     parser.set_defaults(run=run_baselines, kept="nothing was written")
 
 
 def run_baselines(options: argparse.Namespace, console: Console) -> None:
-    """Compare, and print a table."""
-    from headnod_train.baselines.method_comparison import compare, table
+    """Compare, and print tables."""
+    import msgspec
+
+    from headnod_train.baselines.method_comparison import compare, tables
     from headnod_train.baselines.mfcc_summary import FRONT_END
     from headnod_train.dataset.archive import read_archive
     from headnod_train.dataset.split import refuse_leaks
-    from headnod_train.storage import (
-        json_bytes,
-        write_file,
-    )
+    from headnod_train.storage import json_bytes, write_file
 
+    _refuse_clip_options(options)
     archive = read_archive(options.data, FRONT_END)
     refuse_leaks(archive)
     found = compare(
@@ -241,7 +254,10 @@ def run_baselines(options: argparse.Namespace, console: Console) -> None:
         jobs=options.jobs or -1,
         console=console,
     )
-    plain_console().print(table(found))
+    if options.clips:
+        found = msgspec.structs.replace(found, clips=_on_clips(archive, options, console))
+    for table in tables(found):
+        plain_console().print(table)
     if options.out is not None:
         from headnod_train.baselines.comparison_chart import draw
 
@@ -250,25 +266,66 @@ def run_baselines(options: argparse.Namespace, console: Console) -> None:
         draw(found, options.out)
 
 
-def _baseline_bundles(options: argparse.Namespace, console: Console) -> list[GenreModel]:
-    """The named models, or the shipped ones whose genres and front end match."""
+def _refuse_clip_options(options: argparse.Namespace) -> None:
+    from headnod_train.baselines.method_comparison import ComparisonError
+
+    if options.clips is None and (options.yamnet or options.tags):
+        message = "--yamnet and --tags need --clips: audio files with the names of tracks"
+        raise ComparisonError(message)
+    if bool(options.yamnet) != bool(options.classes):
+        message = "YAMNet needs both --yamnet (the network) and --classes (the names of its classes)"
+        raise ComparisonError(message)
+
+
+def _on_clips(archive: Archive, options: argparse.Namespace, console: Console) -> list[Row]:
+    """YAMNet, the tagger and the bundles on audio clips of the split."""
+    from headnod_train.baselines import clip_baselines
+    from headnod_train.tagger.wheel import find_wheel
+
+    train, evaluated = archive.subset("train"), archive.subset(options.split)
+    labels = train.labels
+    clips = clip_baselines.find_track_clips(options.clips, evaluated)
+    methods = []
+    if options.yamnet:
+        methods.append(clip_baselines.yamnet_method(options.yamnet, options.classes, labels))
+    if options.tags:
+        wheel = options.wheel or find_wheel(options.cache)
+        methods.append(clip_baselines.tagger_method(train, options.tags, wheel))
+    methods += [
+        clip_baselines.bundle_method(model, learned=learned)
+        for model, learned in _loaded_bundles(options, archive)
+        if model.labels == labels and (options.bundle or not learned)
+    ]
+    return clip_baselines.compare_on_clips(evaluated, clips, methods, labels=labels, console=console)
+
+
+def _loaded_bundles(options: argparse.Namespace, archive: Archive) -> list[tuple[GenreModel, bool]]:
+    """The named models, or those shipped, and whether each was trained on the evaluated split."""
     from headnod.inference.model import GenreModel
     from headnod.resources import find_model, models
-    from headnod_train.dataset.archive import ArchiveError, read_archive
     from headnod_train.evaluation.evaluate import trained_on
 
+    folders = [find_model(bundle) for bundle in options.bundle] if options.bundle else models()
+    loaded = map(GenreModel.load, folders)
+    return [(each, trained_on(each.manifest, archive, data=options.data.name, split=options.split)) for each in loaded]
+
+
+def _baseline_bundles(options: argparse.Namespace, console: Console) -> list[GenreModel]:
+    """The named models, or the shipped ones whose genres and front end match."""
+    from headnod_train.baselines.mfcc_summary import FRONT_END
+    from headnod_train.dataset.archive import ArchiveError, read_archive
+
     fitting = []
-    for folder in [find_model(bundle) for bundle in options.bundle] if options.bundle else models():
-        model = GenreModel.load(folder)
+    for model, learned in _loaded_bundles(options, read_archive(options.data, FRONT_END)):
         try:
             archive = read_archive(options.data, model.front_end)
             archive.subset(options.split).targets(model.labels)
         except ArchiveError as error:
-            if options.bundle:
+            # On clips, a model of any front end is evaluated.
+            if options.bundle and not options.clips:
                 raise
             reason = str(error)
         else:
-            learned = trained_on(model.manifest, archive, data=options.data.name, split=options.split)
             if options.bundle or not learned:
                 fitting.append(model)
                 continue

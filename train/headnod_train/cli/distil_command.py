@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.cli.command_options import positive
+from headnod_train.cli.command_options import add_wheel, positive
 from headnod_train.console import print_result
 
 _LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
@@ -35,7 +35,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--data", type=Path, required=True, metavar="ARCHIVE", help="archive that knows the artists")
     parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="the tagger's answers to its tracks")
     parser.add_argument("--classes", type=Path, required=True, metavar="CSV", help="names of YAMNet's classes")
-    parser.add_argument("--wheel", type=Path, metavar="FILE", help="wheel of musicnn 0.1.0 (default: pip fetches it)")
+    add_wheel(parser)
     parser.add_argument("--rooms", type=Path, metavar="DIR", help="folder of impulse responses (FLAC) to train with")
     parser.add_argument("--notice", type=Path, required=True, metavar="FILE", help="licences that the bundle carries")
     parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="folder of bundles")
@@ -50,6 +50,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
+    from headnod.features.frontend import FrontEnd
+    from headnod_train.dataset.archive import read_archive
     from headnod_train.distillation.degradation import read_all
     from headnod_train.distillation.window_sets import GENRE, read_windows
     from headnod_train.distillation.yamnet import read_classes
@@ -65,10 +67,11 @@ def run(options: argparse.Namespace, console: Console) -> None:
     rooms = measured_rooms([read_all(path, GENRE.sample_rate) for path in found])
     with locked(folder):
         windows, held_out = read_windows(options.windows), read_windows(options.held_out)
-        tags, genres, artists = read_tags(options.tags, options.data)
+        learned = read_archive(options.data, FrontEnd()).subset("train")
+        tags, genres, artists = read_tags(options.tags, learned, _LABELS)
         strength = choose_strength(tags, genres, artists)
         console.print(f"head from tags to genres: inverse strength {strength:g}", highlight=False)
-        weights = read_weights(options.wheel or find_wheel(folder))
+        weights = read_weights(options.wheel or find_wheel(options.cache))
         begun = steps.begin(
             folder, weights, fit_head(tags, genres, inverse_strength=strength), windows,
             read_classes(options.classes), _LABELS, band_step=band_step, console=console,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headnod_train.cli.command_options import add_data, add_run, positive, processes, seconds, whole
+from headnod_train.cli.command_options import add_data, add_run, add_wheel, positive, processes, seconds, whole
 from headnod_train.console import print_result
 
 _TAG_EXAMPLES = """\
@@ -47,16 +47,7 @@ def add_tag(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="keep an inner layer too: the 200 numbers before the tags (dense, if nothing is said) or all "
         "convolutions averaged over time, 753 numbers (mean)",
     )
-    parser.add_argument(
-        "--wheel", type=Path, metavar="FILE", help="the wheel of musicnn 0.1.0, if pip shall not fetch it"
-    )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path.home() / ".cache" / "headnod",
-        metavar="DIR",
-        help="folder that keeps the fetched wheel (default %(default)s)",
-    )
+    add_wheel(parser)
     parser.set_defaults(run=run_tag, kept="what was tagged is kept; the same command goes on")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.inference.prediction import sigmoid
 from headnod_train.distillation.recordings import RecordingError
 from headnod_train.distillation.student import TeacherAnswers
 from headnod_train.distillation.window_sets import WindowSet
@@ -58,7 +59,7 @@ def teach(
     )
     scores = windows.yamnet.astype(np.float32)
     weight = np.where(windows.kind == "gtzan", *yamnet_weights)[:, None]
-    genre = combined(head.log_probabilities(tags), genre_scores(scores, list(classes), labels), weight)
+    genre = combined(head.log_probabilities(sigmoid(tags)), genre_scores(scores, list(classes), labels), weight)
     return TeacherAnswers(genre.astype(np.float32), scores[:, list(classes).index("Music")], tags)
 
 

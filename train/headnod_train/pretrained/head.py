@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
+from headnod_train.dataset.archive import Archive
+from headnod_train.storage import open_npz
+from headnod_train.tagger.tagger_output import TaggerError
+
 INVERSE_STRENGTHS = (0.001, 0.003, 0.01, 0.03)
 """Inverse strengths of regularisation that are tried."""
 
@@ -29,9 +33,9 @@ class Head:
     bias: NDArray[np.float64]
     """(genres,)."""
 
-    def log_probabilities(self, tag_logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Log probability of each genre, (n, genres), for logits of tags, (n, 50)."""
-        logits = 1.0 / (1.0 + np.exp(-np.asarray(tag_logits, np.float64))) @ self.kernel + self.bias
+    def log_probabilities(self, tags: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Log probability of each genre, (n, genres), for probabilities of tags, (n, 50)."""
+        logits = np.asarray(tags, np.float64) @ self.kernel + self.bias
         logits -= logits.max(axis=1, keepdims=True)
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
@@ -64,26 +68,32 @@ def choose_strength(
     for learned, held in GroupKFold(folds).split(tags, genres, artists):
         for strength in strengths:
             head = fit_head(tags[learned], genres[learned], inverse_strength=strength)
-            said = head.log_probabilities(_logits(tags[held])).argmax(axis=1)
+            said = head.log_probabilities(tags[held]).argmax(axis=1)
             right[strength] += int((said == genres[held]).sum())
     return max(strengths, key=lambda strength: right[strength])
 
 
-def read_tags(tags: Path, archive: Path) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
-    """Stored answers of the tagger, with genre and artist of each row.
+def read_tags(
+    path: Path, learned: Archive, labels: tuple[str, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
+    """Stored tags of tracks, with the genre and the artist of each row.
 
-    Tracks that the archive does not have are left out. An unknown artist counts as one of its own.
+    Args:
+        path: File of tags.
+        learned: Tracks to fit on, such as those of the train split; tags of other tracks are left out.
+        labels: Order of the genres.
+
+    Raises:
+        TaggerError: The file is malformed, or has no tag of these tracks.
     """
-    with np.load(tags) as said, np.load(archive) as music:
-        rows, names = said["tags"].astype(np.float32), said["track"]
-        order = {name: place for place, name in enumerate(music["track"])}
-        known = np.isin(names, list(order))
-        rows, places = rows[known], np.array([order[name] for name in names[known]])
-        genres = np.unique(music["genre"], return_inverse=True)[1][places]
-        artists = music["artist"][places].astype(np.intp)
-    return rows, genres, np.where(artists < 0, -1 - places, artists)
-
-
-def _logits(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    clipped = np.clip(np.asarray(probabilities, np.float64), 1e-6, 1.0 - 1e-6)
-    return np.asarray(np.log(clipped / (1.0 - clipped)))
+    with open_npz(path, "a file of tags (make it with 'headnod-train tag')", TaggerError) as stored:
+        rows, names = np.asarray(stored["tags"], np.float32), stored["track"]
+    order = {str(name): place for place, name in enumerate(learned.tracks)}
+    known = np.isin(names, list(order))
+    if not known.any():
+        message = f"{path}: has no track of the train split (its first is '{names[0] if len(names) else ''}')"
+        raise TaggerError(message)
+    places = np.array([order[str(name)] for name in names[known]], np.intp)
+    artists = learned.artists[places].astype(np.intp)
+    # A track without a known artist is a group of its own.
+    return rows[known], learned.targets(labels)[places], np.where(artists < 0, -1 - places, artists)
