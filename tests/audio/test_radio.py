@@ -233,6 +233,6 @@ def test_the_command_of_the_readme_plays_a_radio(server, tmp_path):
             listener.kill()
 
 
-@pytest.mark.parametrize("address", ["rtsp://x.example/", "file:///etc/passwd", "http://"])
+@pytest.mark.parametrize("address", ["rtmp://x.example/", "file:///etc/passwd", "http://"])
 def test_listen_refuses_what_is_no_web_address(tmp_path, address):
     assert "http://" in fault(run("listen", "--audio", address, environment=surroundings(tmp_path)))

@@ -1,4 +1,4 @@
-"""The process that decodes an audio file on stdin, or a web radio, to raw samples on stdout.
+"""The process that decodes an audio file on stdin, or the stream of a web radio or camera, to raw samples on stdout.
 
 Its first line of output is a JSON object with sample rate and channels, or an error; little-endian 16-bit samples
 follow. A later error is one line on stderr, with exit status 1.
@@ -41,9 +41,9 @@ from headnod.audio.containers import (
     prepend,
     read_exactly,
 )
-from headnod.audio.decoding import forward_sound, open_foreign, open_sound, pipe_sound
+from headnod.audio.decoding import forward_sound, open_foreign, open_rtsp, open_sound, pipe_sound
 from headnod.audio.sound import BEGINNINGS, CutOffError, Sound, StreamParts, converted
-from headnod.audio.web_address import RefusedError
+from headnod.audio.web_address import RTSP, RefusedError
 from headnod.errors import AudioError
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def run(open_it: Callable[[], Sound]) -> int:
 
 
 def radio_sound(address: str, timeout: float) -> Sound:
-    """Connect to a web radio and start to decode it.
+    """Connect to a web radio or an RTSP server and start to decode it.
 
     Args:
         address: Its address.
@@ -229,6 +229,8 @@ def radio_sound(address: str, timeout: float) -> Sound:
         RefusedError: The server refuses the request, or the stream is not audio.
         AudioError: The server cannot be reached.
     """
+    if address.partition("://")[0].lower() in RTSP:
+        return open_rtsp(address, timeout)
     from headnod.audio.http_stream import open_stream as open_radio  # noqa: PLC0415 - ssl and http take long to load
 
     stream = open_radio(address, timeout)

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import IO, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from headnod.audio.containers import FOREIGN, MPEG_SNIFFED, READABLE, first_mp3_frame, kind_of
 from headnod.audio.processing import LEAST_RATE, MOST_RATE
 from headnod.audio.sound import BEGINNINGS, CutOffError, DamagedError, Slice, Sound, file_parts, mp3_parts
+from headnod.audio.web_address import RefusedError, display_address
 from headnod.errors import AudioError
 
 BLOCK = 16_384
@@ -70,14 +72,23 @@ def open_foreign(raw: Any, name: str, kind: str) -> Sound:  # noqa: ANN401 - PyA
     Raises:
         AudioError: The file contains no audio, or PyAV is not installed.
     """
+    return _pyav(f"{name}: is {kind}").open_foreign(raw, name)
+
+
+def open_rtsp(address: str, timeout: float) -> Sound:
+    """As `pyav.open_rtsp`, or AudioError if PyAV is not installed."""
+    return _pyav(f"{display_address(address)}: is an RTSP stream").open_rtsp(address, timeout)
+
+
+def _pyav(what: str) -> ModuleType:
     try:
         from headnod.audio import pyav  # noqa: PLC0415 - an optional library
     except ImportError:
         from headnod.extras import how_to_install  # noqa: PLC0415
 
-        message = f"{name}: is {kind}, which needs PyAV (install it with: {how_to_install('formats')})"
-        raise AudioError(message) from None
-    return pyav.open_foreign(raw, name)
+        message = f"{what}, which needs PyAV (install it with: {how_to_install('formats')})"
+        raise RefusedError(message) from None
+    return pyav
 
 
 def _mp3(raw: IO[bytes], name: str, start: int = 0) -> Sound:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from headnod.audio.playlist import PLAYLISTS, playlist_entries
-from headnod.audio.web_address import RefusedError, checked_address, display_address
+from headnod.audio.web_address import WEB, RefusedError, checked_address, display_address
 from headnod.errors import AudioError
 
 _MOST_REDIRECTS = 5
@@ -132,7 +132,7 @@ def open_stream(address: str, timeout: float) -> HttpStream:
 
 
 def _fetched(address: str, timeout: float) -> HttpStream:
-    parts = checked_address(address)
+    parts = checked_address(address, WEB)
     login = _login(parts)
     for _ in range(_MOST_REDIRECTS + 1):
         answer = _answer(address, login, timeout)
@@ -140,7 +140,7 @@ def _fetched(address: str, timeout: float) -> HttpStream:
             break
         answer.close()
         address = urljoin(address, answer.response.headers.get("Location", ""))
-        former, parts = parts, checked_address(address)
+        former, parts = parts, checked_address(address, WEB)
         if (former.scheme, former.hostname, former.port) != (parts.scheme, parts.hostname, parts.port):
             login = ""
     else:
@@ -158,7 +158,7 @@ def _fetched(address: str, timeout: float) -> HttpStream:
 
 
 def _answer(address: str, login: str, timeout: float) -> _Answer:
-    parts = checked_address(address)
+    parts = checked_address(address, WEB)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     target = quote(parts.path or "/", safe=_KEPT_IN_URLS) + (
         f"?{quote(parts.query, safe=_KEPT_IN_URLS)}" if parts.query else ""

@@ -1,4 +1,4 @@
-"""Decoding of M4A, AAC, WMA, WebM and Matroska by PyAV, the optional library of the extra `formats`.
+"""Decoding of M4A, AAC, WMA, WebM, Matroska and RTSP by PyAV, the optional library of the extra `formats`.
 
 Only the listed containers are allowed: other containers of FFmpeg open further files and addresses that a file names.
 """
@@ -15,10 +15,19 @@ from numpy.typing import NDArray
 from headnod.audio.containers import READABLE
 from headnod.audio.processing import LEAST_RATE, MOST_RATE
 from headnod.audio.sound import Sound
+from headnod.audio.web_address import RTSP, RefusedError, checked_address, display_address
 from headnod.errors import AudioError
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,ogg,mp3,flac,wav"
 _MOST_CHANNELS = 64
+_RTSP_OPTIONS = {
+    # One connection: it passes firewalls, and no packet is lost.
+    "rtsp_transport": "tcp",
+    "format_whitelist": "rtsp,rtp,sdp",
+    "protocol_whitelist": "rtp,tcp,tls",
+    # The video of a camera is not requested.
+    "allowed_media_types": "audio",
+}
 
 
 def open_foreign(raw: Any, name: str) -> Sound:  # noqa: ANN401 - an object with read, or with seek and tell too
@@ -30,23 +39,64 @@ def open_foreign(raw: Any, name: str) -> Sound:  # noqa: ANN401 - an object with
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
     try:
         container = av.open(raw, mode="r", options=options, io_open=_refuse)
-        stream = container.streams.audio[0] if container.streams.audio else None
-        rate = int(stream.rate or 0) if stream is not None else 0
-        channels = int(stream.codec_context.layout.nb_channels) if stream is not None else 0
+        return _sound(container, name, f"{name}: is damaged after {{at:.1f}} s: {{reason}} (copy or record it again)")
     except (av.FFmpegError, ValueError, IndexError) as error:
         message = f"{name}: is not audio that can be read: {error} ({READABLE})"
         raise AudioError(message) from error
+
+
+def open_rtsp(address: str, timeout: float) -> Sound:
+    """Connect to an RTSP server, such as a camera, and start to decode its audio.
+
+    Args:
+        address: An address of rtsp or rtsps, with a login if required.
+        timeout: Timeout of the connection and of each read in seconds.
+
+    Raises:
+        RefusedError: The server refuses the request, or the stream has no audio.
+        AudioError: The server cannot be reached.
+    """
+    checked_address(address, RTSP)
+    name = display_address(address)
+    try:
+        container = av.open(address, mode="r", options=_RTSP_OPTIONS, timeout=timeout)
+        return _sound(container, name, f"{name}: the stream broke off after {{at:.1f}} s: {{reason}}")
+    except av.HTTPUnauthorizedError as error:
+        message = f"{name}: the server requires a login (write rtsp://NAME:PASSWORD@host/...)"
+        raise RefusedError(message) from error
+    except (av.HTTPClientError, av.InvalidDataError, ValueError, IndexError) as error:
+        message = f"{name}: the server refuses: {_reason(error)} (is the path right?)"
+        raise RefusedError(message) from error
+    except av.FFmpegError as error:
+        message = f"{name}: {_reason(error)}"
+        raise AudioError(message) from error
+
+
+def _reason(error: Exception) -> str:
+    # The text of the exception itself contains the address, with its login.
+    return (getattr(error, "strerror", "") or type(error).__name__).lower()
+
+
+def _sound(container: Any, name: str, broken: str) -> Sound:  # noqa: ANN401 - PyAV's types differ by version
+    stream = container.streams.audio[0] if container.streams.audio else None
     if stream is None:
         message = f"{name}: holds no audio (a film without sound?)"
-        raise AudioError(message)
+        raise RefusedError(message)
+    rate, channels = int(stream.rate or 0), int(stream.codec_context.layout.nb_channels)
     if not LEAST_RATE <= rate <= MOST_RATE or not 1 <= channels <= _MOST_CHANNELS:
         message = f"{name}: has {channels} channels of {rate} Hz, which cannot be"
-        raise AudioError(message)
+        raise RefusedError(message)
     promised = int(stream.duration * stream.time_base * rate) if stream.duration and stream.time_base else None
-    return Sound(rate, channels, promised, _blocks(container, stream, rate, name))
+    return Sound(rate, channels, promised, _blocks(container, stream, rate, name, broken))
 
 
-def _blocks(container: Any, stream: Any, rate: int, name: str) -> Iterator[NDArray[np.float32]]:  # noqa: ANN401 - PyAV's types differ by version
+def _blocks(
+    container: Any,  # noqa: ANN401 - PyAV's types differ by version
+    stream: Any,  # noqa: ANN401 - as before
+    rate: int,
+    name: str,
+    broken: str,
+) -> Iterator[NDArray[np.float32]]:
     resampler = av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=rate)
     count = 0
     try:
@@ -59,8 +109,7 @@ def _blocks(container: Any, stream: Any, rate: int, name: str) -> Iterator[NDArr
                 count += len(frames)
                 yield frames
     except av.FFmpegError as error:
-        message = f"{name}: is damaged after {count / rate:.1f} s: {error} (copy or record it again)"
-        raise AudioError(message) from error
+        raise AudioError(broken.format(at=count / rate, reason=_reason(error))) from error
     finally:
         container.close()
 

@@ -1,4 +1,4 @@
-"""Web radios: Icecast and Shoutcast streams, and any audio file behind http or https.
+"""Streams of the network: Icecast and Shoutcast, any audio file behind http or https, and RTSP.
 
 A stream is fetched and decoded by a process of its own (`headnod.audio.decoder`), which can be killed while it waits
 for a name server, a connection or a stalled stream.
@@ -57,7 +57,7 @@ def radio_blocks(
     """The audio of a web radio, without end.
 
     Args:
-        address: An address of http or https; a login in it does not appear in messages.
+        address: An address of http, https, rtsp or rtsps; a login in it does not appear in messages.
         wanted: Sample rate of the blocks.
         limits: Timeouts.
         rng: Jitter of the delays between attempts.

@@ -1,12 +1,18 @@
-"""Addresses of web radios: validation, and a form for messages without secrets."""
+"""Addresses of web radios and cameras: validation, and a form for messages without secrets."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
 from headnod.errors import AudioError
 
-_SCHEMES = frozenset({"http", "https"})
+WEB = ("http", "https")
+"""Schemes of web radios."""
+
+RTSP = ("rtsp", "rtsps")
+"""Schemes of cameras and of other RTSP servers."""
+
 _LONGEST_NAME = 120
 
 
@@ -36,11 +42,15 @@ def display_address(address: str) -> str:
     return printable if len(printable) <= _LONGEST_NAME else f"{printable[:_LONGEST_NAME]}..."
 
 
-def checked_address(address: str) -> SplitResult:
+def checked_address(address: str, schemes: Collection[str] = (*WEB, *RTSP)) -> SplitResult:
     """The parts of a valid address.
 
+    Args:
+        address: The address.
+        schemes: Schemes that are allowed.
+
     Raises:
-        RefusedError: The scheme is not http or https, or the host is missing.
+        RefusedError: The scheme is not allowed, or the host is missing.
     """
     try:
         parts = urlsplit(address)
@@ -50,9 +60,10 @@ def checked_address(address: str) -> SplitResult:
             f"{display_address(address)}: is not a web address: {error} (write http://radio.example:8000/live.mp3)"
         )
         raise RefusedError(message) from error
-    if parts.scheme not in _SCHEMES:
+    if parts.scheme not in schemes:
+        *most, last = (f"{scheme}://" for scheme in schemes)
         message = (
-            f"{display_address(address)}: only http:// and https:// can be played "
+            f"{display_address(address)}: only {', '.join(most)} and {last} can be played "
             "(write the path of a file without file://)"
         )
         raise RefusedError(message)
