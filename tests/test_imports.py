@@ -168,7 +168,7 @@ def test_the_front_end_imports_numpy_only(name, below):
         ),
         ("headnod.pipeline.smoothing", {"headnod.inference.prediction"}),
         ("headnod.address", set()),
-        ("headnod.config.sections", {"headnod.address"}),
+        ("headnod.config.sections", {"headnod.address", "headnod.audio.web_address", "headnod.errors"}),
         (
             "headnod.config",
             {"headnod.errors", "headnod.config.layers", "headnod.config.sections", "headnod.pipeline.listener"},

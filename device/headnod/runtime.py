@@ -226,7 +226,7 @@ class Runtime:
         return contextlib.nullcontext(models)
 
     def _source_settings(self, config: Config) -> object:
-        if self._audio == MICROPHONE and not config.microphone.command:
+        if self._audio == MICROPHONE and not (config.microphone.command or config.microphone.address):
             return config.microphone, block_seconds(config.listen.every)
         return config.microphone if self._audio in {MICROPHONE, STANDARD_INPUT} else None
 

@@ -120,6 +120,18 @@ def test_the_configuration_is_shown_with_its_origins(headnod, tmp_path):
     assert headnod("config", "check").stdout.startswith("the configuration is valid (1 value set, ")
 
 
+def test_the_configuration_is_shown_without_logins(headnod, tmp_path):
+    for line in (
+        'address = "rtsp://me:secret@camera/live"',
+        'command = ["ffmpeg", "-i", "rtsp://me:secret@camera/live"]',
+    ):
+        (tmp_path / "headnod.toml").write_text(f"[microphone]\n{line}\n")
+        for words in (["show"], ["show", "--json"]):
+            shown = headnod("config", *words).stdout
+            assert "rtsp://camera/live" in shown
+            assert "secret" not in shown
+
+
 def test_every_wrong_value_has_a_line(headnod, tmp_path):
     (tmp_path / "headnod.toml").write_text("[listen]\nevery = 0\ncertainty = 2.0\n[history]\ndays = 0\n")
     ended = headnod("config", "check")

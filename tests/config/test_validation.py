@@ -330,7 +330,9 @@ def test_what_the_service_may_not_see_or_do_is_refused(units, tmp_path):
         ("http://192.168.1.7/live", "", ""),
         ("http://localhost/live", "", ""),
         ("http://radio.invalid/live", "", ""),
-        ("rtsp://192.168.1.7/live", "", "only http:// and https:// can be played"),
+        ("rtsp://192.168.1.7/live", "", ""),
+        ("rtsp://203.0.113.9/live", "", "203.0.113.9 is outside of the local network"),
+        ("rtmp://192.168.1.7/live", "", "only http://, https://, rtsp:// and rtsps:// can be played"),
         ("mic", "", ""),
     ],
 )
@@ -347,16 +349,34 @@ def test_a_radio_that_the_service_may_not_reach_is_refused(units, address, more,
         assert "secret" not in line
 
 
+def test_the_address_of_a_camera_in_the_configuration_is_checked_as_well(units):
+    section = MicrophoneSection(address="rtsp://me:secret@203.0.113.9/live")
+    (line,) = of_service(Config(microphone=section), units)
+    assert line.startswith("microphone.address: rtsp://203.0.113.9/live: 203.0.113.9 is outside of the local network")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"address": "rtmp://x/live"}, "address: rtmp://x/live: only http://, https://, rtsp:// and rtsps:// can be"),
+        ({"address": "http://"}, "address: http://: names no host"),
+        ({"address": "http://x/", "command": ("cat",)}, "address: excludes command"),
+    ],
+)
+def test_an_address_that_cannot_be_played_is_refused(section, message):
+    with pytest.raises(ValueError, match=message):
+        MicrophoneSection(**section)
+
+
 def test_the_documented_change_lets_the_service_play_a_radio(units):
     text = (Path(__file__).parents[2] / "systemd" / "README.md").read_text()
-    lines = re.findall(r"^      (\[Service\]|ExecStart=.*|IPAddressAllow=.*)$", text, re.MULTILINE)
+    change = "\n".join(re.search(r"^      (\[Service\])\n      (IPAddressAllow=.*)$", text, re.MULTILINE).groups())
+    config = Config(microphone=MicrophoneSection(address="https://203.0.113.9/live.mp3"))
+    assert len(of_service(config, units)) == 1
     changes = units / "headnod.service.d"
     changes.mkdir()
-    (changes / "override.conf").write_text("\n".join(lines).replace("radio.example", "203.0.113.9"))
-    assert Sandbox("headnod.service", units=units).option("--audio") == "https://203.0.113.9/live.mp3"
-    assert of_service(Config(), units) == []
-    (changes / "override.conf").write_text("\n".join(lines[:-1]).replace("radio.example", "203.0.113.9"))
-    assert len(of_service(Config(), units)) == 1
+    (changes / "override.conf").write_text(change)
+    assert of_service(config, units) == []
 
 
 def test_a_service_needs_a_folder_for_its_history_that_it_may_write_to(units, open_folder):

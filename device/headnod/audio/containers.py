@@ -15,6 +15,8 @@ _BEGINS = {
     b"fLaC": "FLAC",
     b"OggS": "Ogg",
     b".snd": "AU",
+    # Little-endian, as pw-record of PipeWire 1.4 writes it.
+    b"dns.": "AU",
     b"ID3": "MP3",
     b"\x1aE\xdf\xa3": "Matroska or WebM",
     b"0&\xb2u\x8ef\xcf\x11": "WMA",

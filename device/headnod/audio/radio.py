@@ -77,7 +77,7 @@ def radio_blocks(
         cause, reason = Cause.NETWORK, f"{display_address(address)}: the stream ended"
         delivered = wanted.delivered if isinstance(wanted, OutputRate) else wanted
         try:
-            with _opened(address, limits) as capture:
+            with open_radio(address, limits) as capture:
                 began = monotonic()
                 blocks = _sound(capture, wanted, limits.silent, display_address(address))
                 for block in real_time(blocks, delivered, monotonic=monotonic, sleep=sleep, lead=limits.lead):
@@ -95,7 +95,13 @@ def radio_blocks(
             left -= _TICK
 
 
-def _opened(address: str, limits: RadioLimits) -> AudioProcess:
+def open_radio(address: str, limits: RadioLimits | None = None) -> AudioProcess:
+    """Start the process that plays a stream.
+
+    Raises:
+        AudioError: It cannot be played.
+    """
+    limits = limits or RadioLimits()
     # Not an argument of the process, because every user of this machine could read a login in it.
     request = os.memfd_create("radio")
     try:

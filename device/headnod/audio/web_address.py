@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
@@ -40,6 +41,15 @@ def display_address(address: str) -> str:
     name = f"{parts.scheme}://{host}{parts.path}"
     printable = "".join(letter if letter.isprintable() else "?" for letter in name)
     return printable if len(printable) <= _LONGEST_NAME else f"{printable[:_LONGEST_NAME]}..."
+
+
+def without_login(text: str) -> str:
+    """A text, such as a command line, without the logins of the addresses in it.
+
+    >>> without_login("ffmpeg -i rtsp://me:secret@camera/live -f s16le -")
+    'ffmpeg -i rtsp://camera/live -f s16le -'
+    """
+    return re.sub(r"(://)[^\s/]*@", r"\1", text)
 
 
 def checked_address(address: str, schemes: Collection[str] = (*WEB, *RTSP)) -> SplitResult:

@@ -82,13 +82,20 @@ def add_config_command(subparsers: argparse._SubParsersAction[argparse.ArgumentP
 
 
 def run_config_show(options: argparse.Namespace) -> None:
-    """Print every value with its origin."""
+    """Print every value with its origin, without the logins of addresses."""
     import msgspec
+
+    from headnod.audio.web_address import without_login
 
     loaded = load_config(options)
     values = msgspec.to_builtins(loaded.config)
     values |= {f"leds.{number}": table for number, table in enumerate(values["leds"], 1)}
     values["leds"] = values["leds.1"]
+    microphone = values["microphone"]
+    microphone |= {
+        "address": without_login(microphone["address"]),
+        "command": [*map(without_login, microphone["command"])],
+    }
     if options.json:
         rows = [
             {"section": section, "key": key, "value": values[section][key], "origin": origin}

@@ -29,7 +29,7 @@ def add_listen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--audio",
         metavar="mic|FILE|URL|-",
-        help="the microphone, a file, a web radio (http or https), or raw 16-bit samples on stdin "
+        help="the microphone, a file, a web radio (http), a camera (rtsp), or raw 16-bit samples on stdin "
         "(default: the microphone, or the demo clip where there is none and no output is configured)",
     )
     parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")

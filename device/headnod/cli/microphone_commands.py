@@ -83,7 +83,7 @@ def run_calibrate(options: argparse.Namespace) -> None:
     section = load_config(options, {("--device", "microphone", "device"): options.device}).config.microphone
     rate = FrontEnd().sample_rate
     device = ""
-    if options.audio == MICROPHONE and not section.command:
+    if options.audio == MICROPHONE and not (section.command or section.address):
         device = find_device(section.device).name
     meter = LevelMeter(rate)
     with source(options.audio, section, rate, None) as blocks:

@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from headnod.address import split_address
+from headnod.audio.web_address import checked_address
+from headnod.errors import AudioError
 
 
 class ModelSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,11 +43,29 @@ class MicrophoneSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     command: tuple[str, ...] = ()
     """A program that writes raw 16-bit samples, in place of a device."""
 
+    address: str = ""
+    """Web radio (http, https) or camera (rtsp, rtsps), in place of a device."""
+
     rate: Annotated[int, Meta(ge=16_000, le=192_000)] = 22_050
     """Samples per second of that program's output."""
 
     channels: Annotated[int, Meta(ge=1, le=32)] = 1
     """Channels of that program's output."""
+
+    def __post_init__(self) -> None:
+        """Refuse an address that cannot be played.
+
+        Raises:
+            ValueError: The message begins with the key.
+        """
+        try:
+            if self.address:
+                checked_address(self.address)
+        except AudioError as error:
+            message = f"address: {error}"
+            raise ValueError(message) from None
+        if self.address and self.command:
+            raise ValueError("address: excludes command (empty one of them)")
 
 
 class LedsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -64,7 +64,8 @@ def _listener_errors(config: Config, service: Service, sandbox: Sandbox) -> Iter
     yield from _path_errors("the configuration", str(service.configuration), sandbox.unusable)
     yield from _path_errors("model.name", config.model.name, sandbox.unusable)
     yield from _path_errors("microphone.command", command[0] if command else "", sandbox.unusable)
-    yield from _radio_errors(sandbox)
+    yield from _stream_errors(f"--audio of {sandbox.unit}", sandbox.option("--audio"), sandbox)
+    yield from _stream_errors("microphone.address", config.microphone.address, sandbox)
     if history:
         try:
             yield from _error("history.path", history, sandbox.unwritable(Path(history), service.state))
@@ -76,12 +77,10 @@ def _listener_errors(config: Config, service: Service, sandbox: Sandbox) -> Iter
             yield from _path_errors(f"mqtt.{key}", getattr(mqtt, key), sandbox.unreadable)
 
 
-def _radio_errors(sandbox: Sandbox) -> Iterator[HeadnodError]:
-    """Why the service may not play the web radio of its command line."""
-    audio = sandbox.option("--audio")
+def _stream_errors(setting: str, audio: str, sandbox: Sandbox) -> Iterator[HeadnodError]:
+    """Why the service may not play a web radio or a camera."""
     if not is_address(audio):
         return
-    setting = f"--audio of {sandbox.unit}"
     try:
         host = checked_address(audio).hostname or ""
     except AudioError as error:
@@ -108,7 +107,7 @@ def _error(setting: str, value: object, fault: str) -> Iterator[HeadnodError]:
 
 def _missing_settings(config: Config, service: Service) -> Iterator[HeadnodError]:
     """Settings that a further listener needs, because their defaults belong to the first."""
-    if not config.microphone.device and not config.microphone.command:
+    if not any((config.microphone.device, config.microphone.command, config.microphone.address)):
         message = (
             f"microphone.device: is empty, and {service.unit} would want the microphone of headnod.service "
             "('headnod devices' lists them; set it in headnod.toml, too)"

@@ -105,6 +105,8 @@ def ineffective_settings(config: Config) -> list[str]:
         warnings.append("mqtt.key_file: has no effect without mqtt.cert_file, the certificate that it belongs to")
     if microphone.command and microphone.device:
         warnings.append("microphone.device: has no effect beside microphone.command (empty one of them)")
+    if microphone.address and microphone.device:
+        warnings.append("microphone.device: has no effect beside microphone.address (empty one of them)")
     if config.dashboard != DashboardSection() and not mqtt.host:
         warnings.append("dashboard: is served only where a broker is set (mqtt.host)")
     return warnings

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from headnod import __version__, system
+from headnod.audio.web_address import display_address, without_login
 from headnod.clock import Clock
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
@@ -236,7 +237,9 @@ def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool) -> InfoPay
         runtime=runtime_name(),
         python=platform.python_version(),
         board=system.board(),
-        microphone=" ".join(config.microphone.command) or config.microphone.device,
+        microphone=without_login(" ".join(config.microphone.command))
+        or (config.microphone.address and display_address(config.microphone.address))
+        or config.microphone.device,
         model=manifest.id,
         model_sha256=manifest.sha256[MODEL],
         models=there,

@@ -37,7 +37,7 @@ def microphone_or_demo(section: MicrophoneSection, *, recorded: bool) -> str:
         recorded: Estimates leave the terminal (MQTT, history, LEDs, a service). The demo clip would be recorded as
             music of the room, so the listener waits for a microphone then.
     """
-    if section.command:
+    if section.command or section.address:
         return MICROPHONE
     try:
         open_device(find_device(section.device)).close()
@@ -57,8 +57,8 @@ def source(
     """Open a source: blocks of mono audio at a sample rate.
 
     Args:
-        audio: `mic`, `-`, the address of a web radio, or a file.
-        section: The microphone, and the format of raw samples.
+        audio: `mic`, `-`, the address of a web radio or camera, or a file.
+        section: The microphone, or the address in its place, and the format of raw samples.
         rate: Sample rate of the blocks in Hz; an `OutputRate` can be changed while the source is read.
         pace: `real` plays files in real time.
         block: Seconds of audio in one block of a microphone.
@@ -67,6 +67,8 @@ def source(
         AudioError: The file cannot be read, or another headnod uses the microphone.
     """
     delivered = rate.delivered if isinstance(rate, OutputRate) else rate
+    if audio == MICROPHONE and section.address:
+        audio = section.address
     if audio == MICROPHONE:
         with contextlib.closing(_MicrophoneLock()) as lock:
             start = opener(section, block, claim=lock.acquire)
@@ -74,7 +76,7 @@ def source(
                 yield remove_dc(blocks, delivered)
         return
     if is_address(audio):
-        from headnod.audio.radio import radio_blocks  # noqa: PLC0415 - for radios only
+        from headnod.audio.radio import radio_blocks  # noqa: PLC0415 - for streams only
 
         checked_address(audio)
         with contextlib.closing(radio_blocks(audio, rate)) as blocks:
@@ -101,7 +103,7 @@ def opener(
     claim: Callable[[str], None] = lambda _identity: None,
     nodes: Path = NODES,
 ) -> Callable[[], AudioProcess]:
-    """A function that opens the microphone of a configuration.
+    """A function that opens the microphone of a configuration, or the stream in its place.
 
     Args:
         section: The microphone.
@@ -113,6 +115,10 @@ def opener(
     Raises:
         AudioError: Another headnod uses it.
     """
+    if section.address:
+        from headnod.audio.radio import open_radio  # noqa: PLC0415 - for streams only
+
+        return lambda: open_radio(section.address)
     if section.command:
         command, rate, channels = list(section.command), section.rate, section.channels
         claim(" ".join(command))
