@@ -171,7 +171,13 @@ def test_the_front_end_imports_numpy_only(name, below):
         ("headnod.config.sections", {"headnod.address", "headnod.audio.web_address", "headnod.errors"}),
         (
             "headnod.config",
-            {"headnod.errors", "headnod.config.layers", "headnod.config.sections", "headnod.pipeline.listener"},
+            {
+                "headnod.audio.web_address",
+                "headnod.errors",
+                "headnod.config.layers",
+                "headnod.config.sections",
+                "headnod.pipeline.listener",
+            },
         ),
     ],
 )

@@ -206,6 +206,11 @@ class Sandbox:
             f"('sudo systemctl edit {self.unit}': [Service], IPAddressAllow={address})"
         )
 
+    def allowed_addresses(self) -> list[str]:
+        """The addresses that the service may connect to, as its unit lists them; empty if all are allowed."""
+        allowed = self._all("IPAddressAllow")
+        return [] if "any" in allowed or "any" not in self._all("IPAddressDeny") else allowed
+
     def option(self, name: str) -> str:
         """The value of an option of the service's command line; empty if absent."""
         words = self._all("ExecStart")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headnod.cli.options import (
     add_config,
@@ -15,6 +17,9 @@ from headnod.cli.options import (
     values_set,
     way_out_of_denial,
 )
+
+if TYPE_CHECKING:
+    from headnod.check_result import CheckResult
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +33,13 @@ def add_check(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "Exit status: 0 if headnod can work, 1 if a fault prevents it, 78 for an invalid configuration.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    also = parser.add_mutually_exclusive_group()
+    also.add_argument(
+        "--report", metavar="FILE", type=Path, help="write an archive for a bug report, without passwords and audio"
+    )
+    also.add_argument(
+        "--privacy", action="store_true", help="show open sockets, allowed addresses and written files instead"
+    )
     parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
     add_model(parser)
     add_config(parser)
@@ -42,6 +54,7 @@ def run_check(options: argparse.Namespace) -> int:
     from headnod.config.service_checks import service_errors
     from headnod.diagnostics import run_checks
     from headnod.errors import AccessError
+    from headnod.privacy import check_privacy
 
     flags = {
         ("--model", "model", "name"): options.model,
@@ -50,13 +63,19 @@ def run_check(options: argparse.Namespace) -> int:
     }
     loaded = load_config(options, flags)
     status = 0
+    shown: list[CheckResult] = []
 
     def show(result: CheckResult) -> None:
         result = msgspec.structs.replace(result, message=loaded.located(result.message))
         print_result(result, width=14, json=options.json)
+        shown.append(result)
 
     show(CheckResult("configuration", "well", values_set(loaded)))
     service = service_beside(options)
+    if options.privacy:
+        for result in check_privacy(loaded.config, service):
+            show(result)
+        return 0
     for error in service_errors(loaded.config, service) if service is not None else []:
         # The part that needs access reports that it is denied.
         if not isinstance(error, AccessError):
@@ -65,6 +84,12 @@ def run_check(options: argparse.Namespace) -> int:
     for result in run_checks(loaded.config, service, denied=way_out_of_denial):
         show(result)
         status = max(status, result.verdict == "fault")
+    if options.report is not None:
+        from headnod.cli.why_command import running_latest
+        from headnod.support_report import write_report
+
+        write_report(options.report, loaded, service, shown, latest=lambda: running_latest(options))
+        show(CheckResult("report", "well", f"{options.report}: read it before you publish it"))
     return status
 
 
@@ -85,27 +110,13 @@ def run_config_show(options: argparse.Namespace) -> None:
     """Print every value with its origin, without the logins of addresses."""
     import msgspec
 
-    from headnod.audio.web_address import without_login
-
     loaded = load_config(options)
-    values = msgspec.to_builtins(loaded.config)
-    values |= {f"leds.{number}": table for number, table in enumerate(values["leds"], 1)}
-    values["leds"] = values["leds.1"]
-    microphone = values["microphone"]
-    microphone |= {
-        "address": without_login(microphone["address"]),
-        "command": [*map(without_login, microphone["command"])],
-    }
     if options.json:
-        rows = [
-            {"section": section, "key": key, "value": values[section][key], "origin": origin}
-            for (section, key), origin in loaded.origins.items()
-        ]
+        rows = [dict(zip(("section", "key", "value", "origin"), row, strict=True)) for row in loaded.rows()]
         print(msgspec.json.encode(rows).decode())
         return
-    for (section, key), origin in loaded.origins.items():
-        value = msgspec.json.encode(values[section][key]).decode()
-        print(f"{section}.{key} = {value:<24} # {origin}")
+    for section, key, value, origin in loaded.rows():
+        print(f"{section}.{key} = {msgspec.json.encode(value).decode():<24} # {origin}")
 
 
 def run_config_check(options: argparse.Namespace) -> int:

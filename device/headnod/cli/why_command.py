@@ -11,6 +11,7 @@ from headnod.escaping import printable
 
 if TYPE_CHECKING:
     from headnod.config import Config
+    from headnod.outputs.latest import Latest
     from headnod.pipeline.estimate import Estimate
     from headnod.pipeline.listener import ListenerSettings
 
@@ -66,9 +67,12 @@ def _last_of(path: Path, config: Config) -> Estimate:
     return last
 
 
-def _latest(options: argparse.Namespace) -> tuple[Estimate | None, str]:
-    """The latest estimate of the listener that runs here, and what is wrong with it now."""
-    from headnod.clock import boottime
+def running_latest(options: argparse.Namespace) -> Latest:
+    """What the listener that runs here wrote last.
+
+    Raises:
+        AudioError: No listener runs here, or its file is damaged.
+    """
     from headnod.errors import AudioError
     from headnod.factory.output_factory import runtime_folder
     from headnod.outputs.latest import FILE, read_latest
@@ -79,7 +83,14 @@ def _latest(options: argparse.Namespace) -> tuple[Estimate | None, str]:
     if place is None:
         message = "no listener runs here that says more (start 'headnod listen', or name a file with --audio)"
         raise AudioError(message)
-    latest = read_latest(place / FILE)
+    return read_latest(place / FILE)
+
+
+def _latest(options: argparse.Namespace) -> tuple[Estimate | None, str]:
+    """The latest estimate of the listener that runs here, and what is wrong with it now."""
+    from headnod.clock import boottime
+
+    latest = running_latest(options)
     if latest.status is not None:
         return None, f"There is no estimate now: {latest.status.state.replace('_', ' ')}: {latest.status.message}."
     if latest.estimate is None:

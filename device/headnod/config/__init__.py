@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from headnod.audio.web_address import without_login
 from headnod.config.layers import Layer, Value, decoded
 from headnod.config.sections import (
     DashboardSection,
@@ -111,6 +112,16 @@ class Loaded:
     def changed(self) -> int:
         """Number of values that are not defaults."""
         return sum(origin != _DEFAULT for origin in self.origins.values())
+
+    def rows(self) -> Iterator[tuple[str, str, Any, str]]:
+        """Section, key, value and origin of every setting, without the logins of addresses."""
+        values = {name: msgspec.to_builtins(table) for name, table in named_outputs(self.config.leds)}
+        values |= {name: table for name, table in msgspec.to_builtins(self.config).items() if name != "leds"}
+        microphone = values["microphone"]
+        microphone["address"] = without_login(microphone["address"])
+        microphone["command"] = [without_login(word) for word in microphone["command"]]
+        for (section, key), origin in self.origins.items():
+            yield section, key, values[section][key], origin
 
     def located(self, message: str) -> str:
         """A message that begins with a setting, preceded by the origin of its value; a flag replaces the setting.
