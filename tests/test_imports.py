@@ -139,6 +139,7 @@ def test_the_front_end_imports_numpy_only(name, below):
                 "headnod.inference.bundle_files",
                 "headnod.inference.manifest",
                 "headnod.inference.model",
+                "headnod.npz",
             },
         ),
         (
@@ -258,6 +259,7 @@ def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
         "headnod.inference",
         "headnod.features.frontend",
         "headnod.files",
+        "headnod.npz",
         "headnod.updates",
     )
     # A shadow model reads the stream's last seconds, which is no source.

@@ -14,6 +14,7 @@ from headnod.cli import (
     models_commands,
     mqtt_commands,
     output_commands,
+    teaching_commands,
     why_command,
 )
 
@@ -28,6 +29,7 @@ def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     microphone_commands.add_calibrate(subparsers)
     output_commands.add_history(subparsers)
     models_commands.add(subparsers)
+    teaching_commands.add_corrections(subparsers)
     output_commands.add_dashboard(subparsers)
     output_commands.add_leds(subparsers)
     mqtt_commands.add(subparsers)

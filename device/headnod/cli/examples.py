@@ -60,6 +60,13 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "headnod models shadow                         print how often they agree",
         "headnod models shadow --stop                  end the comparison",
     ),
+    "headnod corrections": (
+        "headnod corrections list                   what people said about songs",
+        "headnod corrections export songs.npz       for headnod-train teach --corrections",
+    ),
+    "headnod corrections list": ("headnod corrections list", "headnod corrections list --json"),
+    "headnod corrections export": ("headnod corrections export songs.npz",),
+    "headnod corrections delete": ("headnod corrections delete 3 4", "headnod corrections delete --all"),
     "headnod dashboard": (
         "headnod dashboard                          serve http://127.0.0.1:8137/",
         "headnod dashboard --host 0.0.0.0           for other machines; needs a password",

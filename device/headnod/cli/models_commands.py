@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, explained, load_config, service_beside
+from headnod.cli.options import add_config, add_state, explained, load_config, state_folder
 from headnod.cli.parser import at_least
 from headnod.escaping import printable
 
@@ -58,7 +58,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     shadow.add_argument("--stop", action="store_true", help="end it")
     shadow.set_defaults(run=run_shadow)
     for verb in (listed, verify, install, activate, rollback, prune, shadow):
-        verb.add_argument("--state", type=Path, metavar="DIR", help="the listener's state directory (/var/lib/headnod)")
+        add_state(verb)
         add_config(verb)
 
 
@@ -168,7 +168,7 @@ def run_shadow(options: argparse.Namespace) -> None:
     from headnod.updates.state import ShadowRequest
     from headnod.updates.store import Store
 
-    store = Store(_state(options, load_config(options).config))
+    store = Store(state_folder(options, load_config(options).config))
     if options.stop:
         store.change(lambda state: replace(state, shadow=None))
     elif options.model is None:
@@ -183,20 +183,6 @@ def run_shadow(options: argparse.Namespace) -> None:
         print(f"{options.model} runs as the shadow: 'headnod models shadow' shows how often they agree")
 
 
-def _state(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:
-    from headnod.errors import ConfigError
-    from headnod.factory.output_factory import state_beside
-    from headnod.service import MAIN, STATE, readable_folder
-
-    known: Path | None = options.state or state_beside(config.history, service_beside(options))
-    place = known or STATE / MAIN
-    # Before the service was installed, no installed models can be read.
-    if not readable_folder(place) and not (reading and known is None):
-        message = f"{place}: is not a folder (name the listener's state directory with --state)"
-        raise ConfigError(message)
-    return place
-
-
 def _readable_store(options: argparse.Namespace, config: Config) -> Store | None:
     """The installed models; None, with a warning, if this user may not read them."""
     from headnod.errors import AccessError
@@ -204,7 +190,7 @@ def _readable_store(options: argparse.Namespace, config: Config) -> Store | None
     from headnod.updates.store import Store
 
     try:
-        store = Store(_state(options, config, reading=True))
+        store = Store(state_folder(options, config, reading=True))
         readable_folder(store.folder)
         store.read()
     except AccessError as error:
@@ -226,4 +212,4 @@ def _installer(options: argparse.Namespace, config: Config) -> Installer:
         print(printable(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"), flush=True)
 
     model = config.model
-    return Installer(_state(options, config), model.keys, show, budget=_budget(config), windows=model.probation)
+    return Installer(state_folder(options, config), model.keys, show, budget=_budget(config), windows=model.probation)

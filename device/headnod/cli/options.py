@@ -14,7 +14,7 @@ from headnod.escaping import printable
 
 if TYPE_CHECKING:
     from headnod.check_result import CheckResult
-    from headnod.config import Loaded
+    from headnod.config import Config, Loaded
     from headnod.service import Service
 
 
@@ -26,6 +26,11 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="read this configuration, not /etc/headnod/headnod.toml"
     )
+
+
+def add_state(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the state folder."""
+    parser.add_argument("--state", type=Path, metavar="DIR", help="the listener's state directory (/var/lib/headnod)")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +114,30 @@ def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], 
         if (path := next(filter(os.path.lexists, service.password_files(kind)), None)) is not None
     }
     return load(*layers, found) if found else loaded
+
+
+def state_folder(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:
+    """The state folder of the listener with this configuration.
+
+    Args:
+        options: With --state and --config.
+        config: The configuration.
+        reading: It may be absent as long as the service was not installed.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    from headnod.errors import ConfigError
+    from headnod.factory.output_factory import state_beside
+    from headnod.service import MAIN, STATE, readable_folder
+
+    known: Path | None = options.state or state_beside(config.history, service_beside(options))
+    place = known or STATE / MAIN
+    # Before the service was installed, no installed models can be read.
+    if not readable_folder(place) and not (reading and known is None):
+        message = f"{place}: is not a folder (name the listener's state directory with --state)"
+        raise ConfigError(message)
+    return place
 
 
 def print_result(result: CheckResult, *, width: int, json: bool, key: str = "part") -> None:

@@ -18,6 +18,7 @@ from headnod.errors import ManifestError
 from headnod.inference.bundle_files import read_checked, read_manifest
 from headnod.inference.manifest import GOLDEN, MODEL
 from headnod.inference.model import GenreModel
+from headnod.npz import read_arrays
 
 if TYPE_CHECKING:
     from headnod.features.frontend import Audio, Features, FrontEnd
@@ -148,25 +149,11 @@ def _compare(name: str, found: np.ndarray, expected: np.ndarray, tolerance: floa
 
 
 def _read(golden: bytes, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-    import zipfile  # noqa: PLC0415 - 1 MB, needed for this check only
-
     try:
-        with zipfile.ZipFile(io.BytesIO(golden)) as archive:
-            unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > _UNPACKED_LIMIT:
-            message = f"golden.npz: unpacks to {unpacked} bytes, {_UNPACKED_LIMIT} are allowed"
-            raise ManifestError(message)
-        with np.load(io.BytesIO(golden), allow_pickle=False) as arrays:
-            read = {name: np.asarray(arrays[name], np.float32) for name in wanted}
-    except ManifestError:
-        raise
-    except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
-        message = f"golden.npz: cannot be read: {error} (reinstall the model)"
+        read = read_arrays(golden, dict.fromkeys(wanted, np.float32), limit=_UNPACKED_LIMIT)
+    except ValueError as error:
+        message = f"golden.npz: {error} (reinstall the model)"
         raise ManifestError(message) from error
-    for name, array in read.items():
-        if not np.isfinite(array).all():
-            message = f"golden.npz: {name}: holds a number that is not finite (reinstall the model)"
-            raise ManifestError(message)
     if not len(read["features"]):
         message = "golden.npz: features: holds no window"
         raise ManifestError(message)

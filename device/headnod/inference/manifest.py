@@ -218,6 +218,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.name}-{self.version}"
 
     @property
+    def body(self) -> str:
+        """SHA-256 that identifies the layers before the last: a taught model has that of the model it started from."""
+        return str(self.training.recipe.get("base_sha256", "") or self.sha256[MODEL])
+
+    @property
     def tensors(self) -> tuple[Output, ...]:
         """The output tensors in the file's order, for both formats."""
         return self.outputs or (Output(self.output.shape, self.output.type, "answers"),)

@@ -8,8 +8,9 @@ head (such as "not music") can be kept exactly, with a weight of zero for the em
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,20 @@ from flatbuffers import Builder
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
+from headnod.inference.bundle_files import read_checked, read_manifest
 from headnod.inference.manifest import MODEL, Manifest
 
 _ALIGNMENT = 16
 """Bytes; the TFLite schema demands it of every buffer, and Python's flatbuffers ignores that."""
 _LEVELS = 255
 _WEIGHT_LIMIT = 127
+_LINEAR = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED}
+_BOUNDS = {
+    schema.ActivationFunctionType.NONE: (-np.inf, np.inf),
+    schema.ActivationFunctionType.RELU: (0.0, np.inf),
+    schema.ActivationFunctionType.RELU6: (0.0, 6.0),
+}
+"""Range of the output of each activation."""
 
 
 class TeachError(HeadnodError, ValueError):
@@ -72,12 +81,9 @@ class LastLayer:
         self._embedding = self._before_reshape(graph.outputs[roles.index("embedding")])
         self._answers = self._before_reshape(graph.outputs[roles.index("answers")])
         self._operator = self._producer(self._answers)
-        kinds = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED}
-        if self._operator is None or _code(model, self._operator) not in kinds:
+        if self._operator is None or _code(model, self._operator) not in _LINEAR:
             raise self._unsuitable("does not end with a linear layer")
-        self._inputs = [self._embedding]
-        if self._operator.inputs[0] != self._embedding:
-            self._inputs.append(int(self._operator.inputs[0]))
+        self._inputs = self._parts(int(self._operator.inputs[0]))
         quantisations = {self._quantisation(tensor) for tensor in self._inputs}
         if len(quantisations) > 1:
             raise self._unsuitable("has a hidden layer that is quantised otherwise than its embedding")
@@ -86,12 +92,57 @@ class LastLayer:
     @property
     def shipped(self) -> Layer:
         """The layer of the file, over all features: the embedding has weights of zero where there is a hidden layer."""
-        weights, biases = (self._graph.tensors[place] for place in self._operator.inputs[1:3])
+        layer = self._linear(self._operator)
+        missing = sum(map(self._size, self._inputs)) - layer.kernel.shape[1]
+        return Layer(np.concatenate([np.zeros((len(layer.kernel), missing)), layer.kernel], axis=1), layer.bias)
+
+    def features_of(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The inputs of the layer for embeddings of shape (n, size), (n, features).
+
+        A hidden layer is computed here in real numbers and rounded to its int8 steps, so a value may be one step
+        beside the network's own.
+
+        Raises:
+            TeachError: The embedding is of another size, or the hidden layer is of another kind.
+        """
+        size = self._size(self._embedding)
+        if embeddings.ndim != 2 or embeddings.shape[1] != size:  # noqa: PLR2004 - windows and numbers
+            message = f"{self._manifest.id}: its embedding has {size} numbers, not {embeddings.shape[1:]}"
+            raise TeachError(message)
+        parts = [self._rounded(embeddings.astype(np.float64))]
+        for place in self._inputs[1:]:
+            operator = self._producer(place)
+            if operator is None or _code(self._model, operator) not in _LINEAR or operator.inputs[0] != self._embedding:
+                raise self._unsuitable("has a hidden layer that does not follow from its embedding")
+            activation = operator.builtinOptions.fusedActivationFunction
+            if activation not in _BOUNDS:
+                raise self._unsuitable("has a hidden layer with an activation that is neither ReLU nor ReLU6")
+            low, high = _BOUNDS[activation]
+            parts.append(self._rounded(np.clip(self._linear(operator).logits(parts[0]), low, high)))
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def _rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values at the int8 steps of the features."""
+        stored = np.clip(np.rint(values / self._scale) + self._zero, -128, 127)
+        return np.asarray((stored - self._zero) * self._scale)
+
+    def _parts(self, taken: int) -> list[int]:
+        """The tensors that the layer reads, given its input: the embedding, then the hidden layer if there is one."""
+        operator = self._producer(taken)
+        if taken == self._embedding:
+            return [taken]
+        if operator is not None and _code(self._model, operator) == schema.BuiltinOperator.CONCATENATION:
+            # As `replaced` writes it.
+            found = [int(place) for place in operator.inputs]
+            if len(found) == 2 and found[0] == self._embedding:  # noqa: PLR2004 - embedding and hidden layer
+                return found
+        return [self._embedding, taken]
+
+    def _linear(self, operator: Any) -> Layer:  # noqa: ANN401
+        """A linear operator in real numbers."""
+        weights, biases = (self._graph.tensors[place] for place in operator.inputs[1:3])
         kernel = self._stored(weights, np.int8) * np.array(weights.quantization.scale)[:, None]
-        bias = self._stored(biases, np.int32)[:, 0] * np.array(biases.quantization.scale)
-        if len(self._inputs) > 1:
-            kernel = np.concatenate([np.zeros((len(kernel), self._size(self._embedding))), kernel], axis=1)
-        return Layer(kernel, bias)
+        return Layer(kernel, self._stored(biases, np.int32)[:, 0] * np.array(biases.quantization.scale))
 
     def with_features(self) -> bytes:
         """The file with outputs for the layer's inputs only: the embedding, then the hidden layer if there is one."""
@@ -135,6 +186,9 @@ class LastLayer:
         graph = model.subgraphs[0]
         if len(self._inputs) == 1:
             return self._inputs[0]
+        if int(self._operator.inputs[0]) not in self._inputs:
+            # A taught model has that operator already.
+            return int(self._operator.inputs[0])
         joined = copy.deepcopy(graph.tensors[self._inputs[0]])
         joined.name, joined.shape = b"features", np.array([1, 1, 1, sum(map(self._size, self._inputs))], np.int32)
         joined.shapeSignature, joined.buffer = None, len(model.buffers)
@@ -197,6 +251,27 @@ class LastLayer:
 
     def _unsuitable(self, reason: str) -> TeachError:
         return TeachError(f"{self._manifest.id}/{MODEL}: {reason}, so it cannot be taught (choose another --base)")
+
+
+def network_with_body(body: str, folders: Iterable[Path]) -> LastLayer:
+    """The last layer of the first bundle with a body.
+
+    Args:
+        body: See `Manifest.body`.
+        folders: Bundles, the preferred one first; damaged ones are passed over.
+
+    Raises:
+        TeachError: None has it.
+    """
+    for folder in folders:
+        try:
+            manifest = read_manifest(folder)
+            if manifest.body == body:
+                return LastLayer(read_checked(folder, MODEL, manifest), manifest)
+        except HeadnodError:
+            continue
+    message = f"no model here has the network {body[:12]} that the corrections were made with (install it again)"
+    raise TeachError(message)
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # generated, without types

@@ -1,0 +1,362 @@
+"""Corrections: labels for windows of the last hours, with the network's embeddings of them, in one SQLite file.
+
+No audio is stored, and none can be made from an embedding. The file is bounded: beyond the limit the oldest
+labels of media players are deleted, then the oldest of people.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headnod.errors import HeadnodError
+from headnod.files import inherit_owner
+from headnod.inference.manifest import label_fault
+from headnod.sqlite import (
+    DamagedDatabaseError,
+    ForeignDatabaseError,
+    check_pages,
+    database_errors,
+    move_aside,
+    open_private,
+)
+from headnod.teaching.recent_windows import EmbeddedWindows
+
+_log = logging.getLogger(__name__)
+
+FILE = "corrections.sqlite"
+"""Name of the file in the state folder."""
+
+NOT_MUSIC = "not music"
+"""Label of a correction for sound that is not music."""
+
+CAPACITY = 40_000
+"""Windows in the file: 33 hours of music, 17 MB for an embedding of 200 numbers."""
+
+LONGEST = 1_200
+"""Windows of one correction: an hour at one in three seconds."""
+
+WEIGHTS = {"person": 1.0, "player": 0.25}
+"""Weight of a correction by its source: a media player's genre is that of an album, and its volume may be zero."""
+
+_VERSION = 1
+_TABLE = """CREATE TABLE corrections (
+    id INTEGER PRIMARY KEY,
+    made INTEGER NOT NULL, -- Unix milliseconds, like every time here
+    started INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    source TEXT NOT NULL,
+    model TEXT NOT NULL,
+    body TEXT NOT NULL,
+    windows INTEGER NOT NULL,
+    times BLOB NOT NULL, -- int64
+    embeddings BLOB NOT NULL, -- float16, (windows, size)
+    context_times BLOB NOT NULL, -- of windows before it that nobody corrected
+    context_embeddings BLOB NOT NULL
+)"""
+_COLUMNS = "id, made, started, ended, label, source, model, body, windows"
+
+
+class CorrectionError(HeadnodError, ValueError):
+    """A correction cannot be made."""
+
+
+class Correction(msgspec.Struct, frozen=True):
+    """One correction, without its embeddings."""
+
+    id: int
+    """Number in the file."""
+
+    made: float
+    """When it was made, seconds since 1970."""
+
+    start: float
+    """Begin of its time range, seconds since 1970."""
+
+    end: float
+    """End of its time range, seconds since 1970."""
+
+    label: str
+    """A genre, a new label, or `not music`."""
+
+    source: Literal["person", "player"]
+    """Who gave the label: a person, or a media player."""
+
+    model: str
+    """Name and version of the model that listened."""
+
+    body: str
+    """`Manifest.body` of its network."""
+
+    windows: int
+    """Number of windows."""
+
+
+class LabelledEmbeddings(msgspec.Struct, frozen=True):
+    """Embeddings of one network body with their labels, each window once."""
+
+    model: str
+    """Name and version of the model that listened last."""
+
+    body: str
+    """`Manifest.body` of its network."""
+
+    times: NDArray[np.float64]
+    """Seconds since 1970, (windows,)."""
+
+    embeddings: NDArray[np.float32]
+    """(windows, size)."""
+
+    labels: tuple[str, ...]
+    """Label of each window."""
+
+    weights: NDArray[np.float32]
+    """1 for a person's label, less for a media player's, (windows,)."""
+
+    groups: NDArray[np.int64]
+    """Number of the correction of each window, (windows,)."""
+
+    context_times: NDArray[np.float64]
+    """The same for windows that nobody corrected, (context windows,)."""
+
+    context_embeddings: NDArray[np.float32]
+    """(context windows, size)."""
+
+
+class CorrectionStore:
+    """The file; opened for each call, because corrections are rare.
+
+    Every method raises a DatabaseError if the file cannot be read or written.
+    """
+
+    def __init__(self, state_folder: Path, *, capacity: int = CAPACITY) -> None:
+        """Use the file of a state folder; it is created with the first correction."""
+        self.path, self._capacity = state_folder / FILE, capacity
+
+    def add(
+        self,
+        windows: EmbeddedWindows,
+        label: str,
+        *,
+        start: float,
+        end: float,
+        made: float,
+        source: str,
+        context: EmbeddedWindows,
+    ) -> Correction:
+        """Store a correction.
+
+        Args:
+            windows: The windows of its time range.
+            label: A genre, a new label, or `not music`.
+            start: Begin of the range, seconds since 1970.
+            end: End of the range, seconds since 1970.
+            made: Now, seconds since 1970.
+            source: A key of `WEIGHTS`.
+            context: Windows that nobody corrected.
+
+        Raises:
+            CorrectionError: There are no windows or too many, or the label cannot be one.
+        """
+        check_label(label)
+        if not 0 < len(windows.times) <= LONGEST:
+            held = f"{len(windows.times)} windows, at most {LONGEST} can be corrected at once"
+            message = f"the time range has {held}" if len(windows.times) else "there is no window of music in that time"
+            raise CorrectionError(message)
+        row = (
+            *(round(1000 * moment) for moment in (made, start, end)),
+            *(label, source, windows.model, windows.body, len(windows.times)),
+            *(*_blobs(windows), *_blobs(context)),
+        )
+        with self._writing() as db:
+            number = db.execute(
+                "INSERT INTO corrections VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+            ).lastrowid
+            self._prune(db)
+        return _correction((number, *row[:8]))
+
+    def all(self) -> list[Correction]:
+        """All corrections, the oldest first."""
+        with self._reading() as db:
+            rows = [] if db is None else db.execute(f"SELECT {_COLUMNS} FROM corrections ORDER BY id").fetchall()  # noqa: S608 - our own words
+        return [_correction(row) for row in rows]
+
+    def delete(self, numbers: Iterable[int] | None = None) -> int:
+        """Delete corrections, or all of them, also from the free pages of the file; gives how many there were."""
+        if not self.path.exists():
+            return 0
+        with self._writing() as db:
+            if numbers is None:
+                return db.execute("DELETE FROM corrections").rowcount
+            return sum(db.execute("DELETE FROM corrections WHERE id = ?", (number,)).rowcount for number in numbers)
+
+    def labelled(self, body: str) -> LabelledEmbeddings | None:
+        """All windows of one body; None if there are none.
+
+        A window with several labels has that of the newest correction, and a person's goes before a media player's.
+        """
+        with self._reading() as db:
+            rows = [] if db is None else _rows_of(db, body)
+        parts, seen = [], set[int]()
+        for number, label, source, times, embeddings in rows:
+            new = np.array([time not in seen for time in times.tolist()], np.bool_)
+            seen.update(times.tolist())
+            parts.append((times[new], embeddings[new], [label] * int(new.sum()), WEIGHTS[source], number))
+        if not seen:
+            return None
+        counts = [len(part[0]) for part in parts]
+        times = np.concatenate([part[0] for part in parts])
+        order = np.argsort(times, kind="stable")
+        labels = [label for part in parts for label in part[2]]
+        with self._reading() as db:
+            assert db is not None  # noqa: S101 - it has rows
+            model, *_ = db.execute("SELECT model FROM corrections WHERE body = ? ORDER BY id DESC", (body,)).fetchone()
+            context = _context_of(db, body, seen, size=parts[0][1].shape[1])
+        return LabelledEmbeddings(
+            model=model,
+            body=body,
+            times=times[order] / 1e3,
+            embeddings=np.concatenate([part[1] for part in parts])[order].astype(np.float32),
+            labels=tuple(labels[place] for place in order),
+            weights=np.repeat([part[3] for part in parts], counts)[order].astype(np.float32),
+            groups=np.repeat([part[4] for part in parts], counts)[order].astype(np.int64),
+            context_times=context[0] / 1e3,
+            context_embeddings=context[1].astype(np.float32),
+        )
+
+    def _prune(self, db: sqlite3.Connection) -> None:
+        """Delete the oldest corrections beyond the capacity, those of media players first."""
+        (total,) = db.execute("SELECT total(windows) FROM corrections").fetchone()
+        oldest = db.execute("SELECT id, windows FROM corrections ORDER BY source = 'person', id").fetchall()
+        for number, windows in oldest:
+            if total <= self._capacity:
+                return
+            db.execute("DELETE FROM corrections WHERE id = ?", (number,))
+            total -= windows
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = self._opened()
+        except DamagedDatabaseError as error:
+            _log.warning("%s: it is %s now, and corrections begin anew", error, move_aside(self.path).name)
+            db = self._opened()
+        with database_errors(self.path), closing(db), db:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+
+    def _opened(self) -> sqlite3.Connection:
+        with database_errors(self.path):
+            os.close(open_private(self.path))
+            inherit_owner(self.path)
+            db = sqlite3.connect(self.path, timeout=2.0, isolation_level=None)
+            try:
+                _prepare(db, self.path)
+            except BaseException:
+                db.close()
+                raise
+            return db
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        with database_errors(self.path):
+            try:
+                self.path.open("rb").close()
+            except FileNotFoundError:
+                yield None
+                return
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=2.0, isolation_level=None)) as db:
+                yield db if _version(db, self.path) else None
+
+
+def check_label(label: str) -> None:
+    """Refuse a text that cannot be the label of a correction.
+
+    Raises:
+        CorrectionError: It cannot.
+    """
+    fault = label_fault(label)
+    if fault is not None:
+        message = f"label: {label[:40]!a} {fault} (write a genre, or '{NOT_MUSIC}')"
+        raise CorrectionError(message)
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    if _version(db, path) == 0:
+        db.execute("PRAGMA auto_vacuum = FULL")
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(_TABLE)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+    check_pages(db, path)
+    # What a person deletes must not stay in free pages.
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute("PRAGMA synchronous = FULL")
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version not in {0, _VERSION} or (version == 0 and tables):
+        message = (
+            f"{path}: is of version {version}, this headnod supports {_VERSION} (upgrade headnod, or move it away)"
+        )
+        raise ForeignDatabaseError(message)
+    return version
+
+
+def _blobs(windows: EmbeddedWindows) -> tuple[bytes, bytes]:
+    times = np.rint(windows.times * 1e3).astype("<i8")
+    return times.tobytes(), windows.embeddings.astype("<f2").tobytes()
+
+
+def _unpacked(times: bytes, embeddings: bytes, path: str) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    moments = np.frombuffer(times, "<i8")
+    values = np.frombuffer(embeddings, "<f2")
+    if (values.size % len(moments) if len(moments) else values.size) or not np.isfinite(values).all():
+        message = f"{path}: a row in it is damaged (delete it with 'headnod corrections delete', or delete the file)"
+        raise DamagedDatabaseError(message)
+    return moments, values.reshape(len(moments), values.size // max(len(moments), 1))
+
+
+def _correction(row: Sequence[Any]) -> Correction:
+    """A correction from its columns but the embeddings."""
+    number, made, started, ended, *rest = row
+    return Correction(number, made / 1e3, started / 1e3, ended / 1e3, *rest)
+
+
+def _rows_of(db: sqlite3.Connection, body: str) -> list[tuple[int, str, str, NDArray[np.int64], NDArray[np.float16]]]:
+    """Number, label, source, times and embeddings of each correction, the one with precedence first."""
+    rows = db.execute(
+        "SELECT id, label, source, times, embeddings FROM corrections WHERE body = ? "
+        "ORDER BY source = 'person' DESC, id DESC",
+        (body,),
+    )
+    return [
+        (number, label, source, *_unpacked(times, embeddings, FILE))
+        for number, label, source, times, embeddings in rows
+    ]
+
+
+def _context_of(
+    db: sqlite3.Connection, body: str, corrected: set[int], *, size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Times and embeddings of the context, without windows that were corrected."""
+    rows = db.execute("SELECT context_times, context_embeddings FROM corrections WHERE body = ? ORDER BY id", (body,))
+    found: dict[int, NDArray[np.float16]] = {}
+    for times, embeddings in rows:
+        moments, values = _unpacked(times, embeddings, FILE)
+        found.update(zip(moments.tolist(), values, strict=True))
+    kept = sorted(found.keys() - corrected)
+    return np.array(kept, np.int64), np.array([found[time] for time in kept], np.float16).reshape(-1, size)
