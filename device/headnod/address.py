@@ -7,7 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 _HOST = re.compile(r"[^\s/\\@?#:\[\]]+")
-_SCHEMES = {"mqtt": False, "tcp": False, "mqtts": True, "ssl": True, "tls": True}
+_SCHEMES = {"mqtt": False, "tcp": False, "ws": False, "mqtts": True, "ssl": True, "tls": True, "wss": True}
 """Whether a URL scheme of other MQTT programs means TLS."""
 _LARGEST_PORT = 65_535
 
@@ -59,14 +59,16 @@ def _as_settings(text: str) -> str:
     """The settings that replace a URL; a password in it is not repeated."""
     scheme = text.partition("://")[0].lower()
     if scheme not in _SCHEMES:
-        return f"'{scheme}://...' is not MQTT over TCP or TLS (write the broker's name alone, such as broker.lan)"
+        return f"'{scheme}://...' is not MQTT over TCP, TLS or WebSocket (write the name alone, such as broker.lan)"
     try:
         url = urlsplit(text)
-        host, port, login = url.hostname or "", url.port, url.username
+        host, port, login, path = url.hostname or "", url.port, url.username, url.path
     except ValueError:
-        host, port, login = "", None, None
+        host, port, login, path = "", None, None, ""
     parts = [f'host = "{host or "broker.lan"}"']
     parts += [f"port = {port}"] if port else []
+    parts += ['transport = "websockets"'] if scheme in {"ws", "wss"} else []
+    parts += [f'path = "{path}"'] if scheme in {"ws", "wss"} and path not in {"", "/mqtt"} else []
     parts += ["tls = true"] if _SCHEMES[scheme] else []
     parts += [f'username = "{login}", and the password in the file named by password_file'] if login else []
     return f"'{scheme}://...' is a URL; the section [mqtt] has a key for each part of it (write {', '.join(parts)})"

@@ -108,7 +108,7 @@ def test_models_are_sent_by_the_workstation_alone_and_heard_by_listeners(kit):
             assert "Not authorized" in kit.publish(other, topic), other
     with kit.heard("kitchen", channel("headnod", "+")) as heard:
         kit.publish("workstation", channel("headnod", "stable"))
-        heard.until(lambda message: message.topic == channel("headnod", "stable"), 10.0)
+        heard.until(lambda message: message.topic == channel("headnod", "stable"), 60.0)
 
 
 def test_a_listener_hears_its_own_commands_and_nobody_elses(kit):
@@ -117,7 +117,7 @@ def test_a_listener_hears_its_own_commands_and_nobody_elses(kit):
         for topic in (livingroom.setting("pause"), livingroom.state, KITCHEN.setting("pause"), birth()):
             user = "livingroom" if topic == livingroom.state else "homeassistant"
             assert kit.publish(user, topic) == ""
-        heard.until(lambda message: message.topic == birth(), 10.0)
+        heard.until(lambda message: message.topic == birth(), 60.0)
         assert {message.topic.split("/")[1] for message in heard.messages} == {"kitchen", "status"}
 
 
@@ -125,7 +125,7 @@ def test_those_who_read_hear_everything(kit):
     for user in ("homeassistant", "nodered", "dashboard", "telegraf"):
         with kit.heard(user, "headnod/#") as heard:
             assert kit.publish("kitchen", KITCHEN.estimate) == ""
-            heard.until(lambda message: message.topic == KITCHEN.estimate, 10.0)
+            heard.until(lambda message: message.topic == KITCHEN.estimate, 60.0)
 
 
 def test_what_was_saved_survives_a_kill(tmp_path):
@@ -137,9 +137,9 @@ def test_what_was_saved_survives_a_kill(tmp_path):
         assert_saved_within(kit, 15.0)
         kit.restart(by=Broker.kill)
         with kit.heard("telegraf", "headnod/+/estimate") as heard:
-            assert len(heard.until_on("/estimate", 5, 15.0)) == 5
+            assert len(heard.until_on("/estimate", 5, 60.0)) == 5
         with kit.heard("dashboard", "headnod/+/status") as heard:
-            assert heard.until(lambda message: message.payload == b"x", 10.0).retain
+            assert heard.until(lambda message: message.payload == b"x", 60.0).retain
 
 
 def assert_saved_within(kit, seconds):

@@ -17,7 +17,7 @@ def test_an_estimate_and_its_state_take_at_most_80_calls_in_8_files_to_the_broke
         until(lambda published=published: mqtt.health().published > published)
     with counter.counting():
         mqtt.show(said(3))
-        heard.until(lambda message: message.topic.endswith("/state") and b'"seq":3,' in message.payload, 10.0)
+        heard.until(lambda message: message.topic.endswith("/state") and b'"seq":3,' in message.payload, 60.0)
         until(lambda: counter.functions["mqtt/queue.py", "MessageQueue.done"] == 1)
         # Until the thread waits for the next event.
         threading.Event().wait(0.2)

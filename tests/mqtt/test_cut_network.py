@@ -70,7 +70,7 @@ def cut_off(folder: Path):
             mqtt.show(said(shown))
             shown += 1
         began = time.monotonic()
-        until(lambda: mqtt.health().reconnects, 30.0)
+        until(lambda: mqtt.health().reconnects, 60.0)
         took = time.monotonic() - began
         numbers = all_of(heard, shown, 60.0)
         say("whole" if numbers == list(range(shown)) else f"lost some of {shown}", round(took, 1))

@@ -21,7 +21,7 @@ def told(heard, **wanted):
         said = json.loads(message.payload) if message.topic.endswith("/info") else {}
         return all(said.get(key) == value for key, value in wanted.items())
 
-    heard.until(fits, 15.0)
+    heard.until(fits, 60.0)
 
 
 def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, heard, listening, opened):
@@ -30,7 +30,7 @@ def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, heard, l
     for key, (_, value) in SETTINGS.items():
         heard.publish(f"{NODE}/set/{key}", json.dumps(value))
     told(heard, **dict(SETTINGS.values()))
-    listener.until(lambda said: said["state"] == "paused", 5.0)
+    listener.until(lambda said: said["state"] == "paused", 60.0)
     listener.send(signal.SIGTERM)
     assert listener.ended(5.0)[0] == 0
     later = opened.enter_context(Heard(broker, name="later"))
@@ -40,7 +40,7 @@ def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, heard, l
     assert not later.on("/estimate")
     later.publish(f"{NODE}/request/reset", "")
     told(later, paused=False, brightness=Config().brightness)
-    later.until_on("/estimate", 1, 10.0)
+    later.until_on("/estimate", 1, 60.0)
 
 
 def configured(state, host):

@@ -6,9 +6,10 @@ import pytest
 
 from headnod.mqtt.broker_limits import TOO_LARGE, Limits, Request
 from headnod.mqtt.client import LOST
-from headnod.mqtt.discovery_publisher import Discovery, RetainedTopics
+from headnod.mqtt.discovery_publisher import Discovery
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import ResponsePayload, encode
+from headnod.mqtt.retained import RetainedTopics
 from headnod.retry import REPEAT_SECONDS
 from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker, Heard
@@ -282,7 +283,7 @@ def test_mosquitto_with_such_a_limit_gets_everything(settings, configs, losses, 
     mqtt = listener(broker)
     for number in range(30):
         mqtt.show(said(number))
-    until(lambda: len(set(heard.on("/config"))) >= configs, 20.0)
+    until(lambda: len(set(heard.on("/config"))) >= configs, 60.0)
     until(lambda: mqtt.health().queued == 0)
     assert without_repeats(sequences(heard.until_on("/estimate", 30, PATIENCE))) == list(range(30))
     assert broker.log.count("as headnod-kitchen") == 1 + losses

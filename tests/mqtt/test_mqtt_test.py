@@ -134,7 +134,7 @@ def test_what_is_retained_stays_as_it_is(broker, password):
         assert headnod(**settings, password_file=password).returncode == 0
     with Heard(broker, name="after", **login) as heard:
         heard.publish("end", b"end")
-        heard.until(lambda message: message.topic == "end", 10.0)
+        heard.until(lambda message: message.topic == "end", 60.0)
         assert {message.topic: message.payload for message in heard.messages if message.retain} == retained
 
 

@@ -82,7 +82,7 @@ def test_the_flow_says_what_plays_and_what_played_and_who_went_away(kit, node_re
         until(node_red, "kitchen: 3 minutes of jazz")
         kitchen.publish(KITCHEN.status, b"offline", retain=True)
         until(node_red, KITCHEN.status)
-        asked = kitchen.until(lambda message: message.topic == KITCHEN.request("health"), 30.0)
+        asked = kitchen.until(lambda message: message.topic == KITCHEN.request("health"), 60.0)
         assert json.loads(asked.payload) == {"transaction": "node-red"}
         kitchen.publish(KITCHEN.response("health"), b'{"status": "ok", "transaction": "node-red"}')
         until(node_red, "transaction: 'node-red'")

@@ -68,7 +68,7 @@ def test_a_song_of_two_hours_is_told_too(tmp_path, opened):
         mqtt.show(said(number))
     for number in range(2400, 2405):
         mqtt.show(said(number, SILENCE))
-    (song,) = decoded(heard.until_on("/song", 1, 30.0))
+    (song,) = decoded(heard.until_on("/song", 1, 60.0))
     assert song["id"] == "kitchen-b007-0"
     assert song["duration_s"] == 2399 * EVERY
 
@@ -101,7 +101,7 @@ def test_showing_never_waits_for_a_frozen_broker_which_gets_all_when_it_thaws(br
     saves(mqtt, ahead, len(times))
     broker.thaw()
     count = 5 + len(times)
-    until(lambda: len(set(sequences(heard.on("/estimate")))) == count, 20.0)
+    until(lambda: len(set(sequences(heard.on("/estimate")))) == count, 60.0)
     assert without_repeats(sequences(heard.on("/estimate"))) == list(range(count))
 
 

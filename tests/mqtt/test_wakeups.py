@@ -56,12 +56,13 @@ def test_a_link_without_anything_to_say_sleeps_for_as_long_as_it_may_be_silent(b
 def test_what_a_frozen_broker_holds_is_on_disk_within_seconds_although_nothing_else_happens(
     broker, heard, started, tmp_path
 ):
-    mqtt = started(tmp_path / "mqtt.sqlite")
+    # No keepalive wakes the thread before.
+    mqtt = started(tmp_path / "mqtt.sqlite", keepalive=600, health_every=600.0)
     online(heard)
     show_in_peace(mqtt, 1)
     broker.freeze()
     mqtt.show(said(1))
-    until(lambda: mqtt.health().queued_on_disk == 1, 6.5)
+    until(lambda: mqtt.health().queued_on_disk == 1)
     broker.thaw()
     until(lambda: mqtt.health().queued == 0)
 

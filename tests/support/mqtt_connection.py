@@ -3,7 +3,7 @@
 import threading
 import time
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Told:

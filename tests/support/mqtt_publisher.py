@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from headnod.mqtt.client import Broker as Where
-from headnod.mqtt.discovery_publisher import RetainedTopics
 from headnod.mqtt.payloads import InfoPayload
 from headnod.mqtt.publisher import Discovery, MqttPublisher
 from headnod.mqtt.queue import LATE, MessageQueue
+from headnod.mqtt.retained import RetainedTopics
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from support.estimates import GTZAN, estimate
@@ -104,7 +104,7 @@ def without_repeats(numbers: list[int]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def until(there: Callable[[], object], within: float = 10.0, *, told: Callable[[], object] = str):
+def until(there: Callable[[], object], within: float = 60.0, *, told: Callable[[], object] = str):
     """Look again and again until it is so; `told` says what is, if it never is."""
     look, deadline = threading.Event(), time.monotonic() + within
     while not there():
@@ -112,8 +112,8 @@ def until(there: Callable[[], object], within: float = 10.0, *, told: Callable[[
         look.wait(0.05)
 
 
-PATIENCE = 15.0
-"""Seconds within which something has to come."""
+PATIENCE = 60.0
+"""Seconds within which something has to come: generous, since other programs may keep the machine busy."""
 
 
 class Arrived:

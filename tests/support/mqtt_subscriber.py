@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 if TYPE_CHECKING:
     from support.mqtt_broker import Broker
 
-STARTING = 10.0
+STARTING = 60.0
 """Seconds that a busy machine may take to start a broker, or to answer."""
 
 

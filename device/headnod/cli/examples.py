@@ -78,9 +78,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "headnod mqtt": (
         "headnod mqtt test                          each step to the broker",
+        "headnod mqtt forget kitchen                remove a listener that is gone",
         "headnod mqtt schema                        JSON Schema of every payload",
     ),
     "headnod mqtt test": ("headnod mqtt test", "headnod mqtt test --config kitchen.toml --json"),
+    "headnod mqtt forget": ("headnod mqtt forget kitchen", "headnod mqtt forget kitchen --force"),
     "headnod mqtt schema": ("headnod mqtt schema",),
     "headnod mqtt docs": ("headnod mqtt docs docs/mqtt.md",),
     "headnod config": ("headnod config check", "headnod config show"),

@@ -1,4 +1,4 @@
-"""`headnod mqtt`: the connection test and the documentation of payloads."""
+"""`headnod mqtt`: the connection test, removal of retained messages, and the documentation of payloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headnod.cli.options import add_config, load_config, located, print_result, 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `headnod mqtt`."""
-    parser = subparsers.add_parser("mqtt", help="test the connection to the broker, describe its messages")
+    parser = subparsers.add_parser("mqtt", help="test the broker, remove a listener from it, describe messages")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     test = verbs.add_parser(
         "test",
@@ -22,6 +22,16 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     test.add_argument("--json", action="store_true", help="print one JSON object per line")
     add_config(test)
     test.set_defaults(run=run_test)
+    forget = verbs.add_parser(
+        "forget",
+        help="remove everything that the broker retains for a listener",
+        description="Empty every retained topic of a listener that is gone, so that dashboards and Home Assistant "
+        "drop it. Exit status: 0 if nothing of it is left, 1 if not, 78 for the configuration.",
+    )
+    forget.add_argument("node", metavar="NODE", help="name of the listener, as in mqtt.node")
+    forget.add_argument("--force", action="store_true", help="even if the listener is online")
+    add_config(forget)
+    forget.set_defaults(run=run_removal)
     schema = verbs.add_parser("schema", help="print the JSON Schema of every payload")
     schema.set_defaults(run=run_schema)
     docs = verbs.add_parser("docs", help="bring the tables of a Markdown file up to date")
@@ -67,6 +77,29 @@ def run_test(options: argparse.Namespace) -> int:
         print_result(result, width=12, json=options.json, key="step")
         status = max(status, result.verdict == "fault")
     return status
+
+
+def run_removal(options: argparse.Namespace) -> None:
+    """Print each topic that was emptied."""
+    import logging
+    import random
+
+    from headnod.factory.broker_factory import broker, client_id
+    from headnod.mqtt.retained import remove_retained
+    from headnod.mqtt.topics import Topics
+
+    section = load_config(options).config.mqtt
+    # An error says the same as these warnings.
+    logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
+    gone = Topics(section.base, options.node)
+    emptied = remove_retained(
+        broker(section, client_id=client_id(gone)),
+        gone,
+        prefix=section.discovery_prefix,
+        force=options.force,
+        rng=random.Random(),  # noqa: S311 - jitter of the back-off
+    )
+    print("\n".join(emptied) or f"nothing is retained for {gone.node}")
 
 
 def run_schema(_options: argparse.Namespace) -> None:

@@ -155,7 +155,13 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name or address of the broker, with or without its port (`broker.lan:1884`, `[::1]:1883`); empty for none."""
 
     port: Annotated[int, Meta(ge=0, le=65_535)] = 0
-    """Port of the broker; 0 is 1883, and 8883 with TLS."""
+    """Port of the broker; 0 is 1883, 8883 with TLS, and for websockets 80 or 443."""
+
+    transport: Literal["tcp", "websockets", "unix"] = "tcp"
+    """How the broker is reached: `unix` is a socket file of this machine, whose path is `host`."""
+
+    path: Annotated[str, Meta(pattern=r"^(/[!-~]{0,255})?$")] = ""
+    """Path of the WebSocket's URL; empty is `/mqtt`."""
 
     node: str = ""
     """Name of this listener in topics; empty uses the host name."""
@@ -190,6 +196,12 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keepalive: Annotated[int, Meta(ge=1, le=600)] = 15
     """MQTT keep-alive in seconds."""
 
+    will_delay: Annotated[int, Meta(ge=0, le=3600)] = 0
+    """Seconds that the broker waits for a lost connection to return before it publishes `offline` (MQTT 5)."""
+
+    plain_topics: bool = False
+    """Whether genre and confidence are also published as plain text, on topics of their own."""
+
     queue: Annotated[int, Meta(ge=20, le=1_000_000)] = 28_800
     """Limit of estimates and songs that wait for an absent broker: beyond it the oldest are discarded."""
 
@@ -211,6 +223,20 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             ValueError: It is invalid; the message begins with the key.
         """
+        if self.transport == "unix":
+            if self.path and not self.host:
+                msgspec.structs.force_setattr(self, "host", self.path)
+            if self.host and not self.host.startswith("/"):
+                message = (
+                    f"host: '{self.host}' is not the path of a socket (write it from / on, or transport = \"tcp\")"
+                )
+                raise ValueError(message)
+            if self.tls:
+                raise ValueError("tls: a socket of this machine is not encrypted (write tls = false)")
+            return
+        if self.host.startswith("/"):
+            message = f"host: '{self.host}' is the path of a socket (write transport = \"unix\" beside it)"
+            raise ValueError(message)
         port = _port_of(self.host)
         if port and self.port not in {0, port}:
             message = f"host: '{self.host}' names port {port}, and mqtt.port is {self.port} (remove one of them)"

@@ -44,6 +44,8 @@ def broker_errors(config: Config, service: Service, *, units: Path = UNITS) -> l
     if not sandbox.installed:
         return []
     found = [each for each in service_errors(config, service, units=units) if str(each).startswith("mqtt.")]
+    if config.mqtt.transport == "unix":
+        return found
     host, _ = split_address(config.mqtt.host)
     if not sandbox.unreachable(host):
         found += _error("mqtt.host", host, _unreachable_name(host, sandbox))
@@ -72,7 +74,10 @@ def _listener_errors(config: Config, service: Service, sandbox: Sandbox) -> Iter
         except AccessError as error:
             yield ConfigAccessError(f"history.path: {error}")
     if mqtt.host:
-        yield from _error("mqtt.host", mqtt.host, sandbox.unreachable(split_address(mqtt.host)[0]))
+        if mqtt.transport == "unix":
+            yield from _path_errors("mqtt.host", mqtt.host, sandbox.unusable)
+        else:
+            yield from _error("mqtt.host", mqtt.host, sandbox.unreachable(split_address(mqtt.host)[0]))
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
             yield from _path_errors(f"mqtt.{key}", getattr(mqtt, key), sandbox.unreadable)
 

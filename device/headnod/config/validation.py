@@ -101,6 +101,10 @@ def ineffective_settings(config: Config) -> list[str]:
             for key in ("ca_file", "cert_file", "key_file", "insecure")
             if getattr(mqtt, key)
         ]
+    if mqtt.path and mqtt.transport == "tcp":
+        warnings.append('mqtt.path: has no effect with mqtt.transport = "tcp" (write "websockets" there)')
+    if mqtt.will_delay and mqtt.protocol != 5:  # noqa: PLR2004 - MQTT 5
+        warnings.append("mqtt.will_delay: has no effect with MQTT 3.1.1 (mqtt.protocol = 4)")
     if mqtt.key_file and not mqtt.cert_file:
         warnings.append("mqtt.key_file: has no effect without mqtt.cert_file, the certificate that it belongs to")
     if microphone.command and microphone.device:

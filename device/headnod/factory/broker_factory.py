@@ -14,7 +14,7 @@ from headnod.mqtt.topics import Topics, is_name
 PASSWORD = "mqtt_password"  # noqa: S105 - its name
 """Name of the file, and of the systemd credential, with the broker's password."""
 
-_PORT, _TLS_PORT = 1883, 8883
+_PORTS = {("tcp", False): 1883, ("tcp", True): 8883, ("websockets", False): 80, ("websockets", True): 443}
 
 
 def topics(section: MqttSection) -> Topics:
@@ -56,20 +56,18 @@ def broker(section: MqttSection, *, client_id: str) -> Broker:
         key=readable_file("mqtt.key_file", section.key_file),
         insecure=section.insecure,
     )
-    try:
-        host, port = split_address(section.host)
-    except ValueError as error:
-        message = f"mqtt.host: {error}"
-        raise ConfigError(message) from None
+    host, port = (section.host, 0) if section.transport == "unix" else split_address(section.host)
     return Broker(
         host=host,
-        port=section.port or port or (_TLS_PORT if section.tls else _PORT),
+        port=section.port or port or _PORTS.get((section.transport, section.tls), 1),
         client_id=client_id,
         username=section.username,
         password=_password(section),
         tls=tls if section.tls else None,
         keepalive=section.keepalive,
         protocol=section.protocol,
+        transport=section.transport,
+        path=section.path or Broker.path,
     )
 
 

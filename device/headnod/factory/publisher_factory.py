@@ -25,7 +25,6 @@ from headnod.inference.bundle_files import read_manifest
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL, Manifest
 from headnod.mqtt.commands import Commands
-from headnod.mqtt.discovery_publisher import RetainedTopics
 from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery
 from headnod.mqtt.payloads import (
     InfoPayload,
@@ -39,6 +38,7 @@ from headnod.mqtt.payloads import (
     present,
 )
 from headnod.mqtt.queue import MessageQueue
+from headnod.mqtt.retained import RetainedTopics
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.outputs import close_all
 from headnod.pipeline.estimate import Estimate, State, utc_now
@@ -107,7 +107,8 @@ def mqtt_of(
     if state_folder is None:
         _log.warning("no state folder: messages queued for MQTT are lost when headnod stops (set history.path)")
     to_broker = broker(section, client_id=client_id(where))
-    retained = RetainedTopics(state_folder and state_folder / RETAINED_FILE, own=where.retained)
+    plain = (where.genre, where.confidence) if section.plain_topics else ()
+    retained = RetainedTopics(state_folder and state_folder / RETAINED_FILE, own=(*where.retained, *plain))
     announced = _discovery(section, where, info, retained)
     queue = MessageQueue(state_folder and state_folder / QUEUE_FILE, bound=section.queue)
     try:
@@ -122,6 +123,8 @@ def mqtt_of(
             clock=clock,
             discovery=announced,
             health_every=section.health_every,
+            will_delay=section.will_delay,
+            plain=section.plain_topics,
         )
     except BaseException:
         queue.close()
@@ -293,6 +296,7 @@ def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]
         model=info.model,
         raw_genre=info.labels[0],
     )
+    plain = (where.genre, where.confidence) if config.mqtt.plain_topics else ()
     example = encode(estimate_payload(estimate, node=where.node, boot=BOOT))
     answer = encode(ResponsePayload(status="ok", data=present(info)))
     song = SongPayload(
@@ -308,6 +312,7 @@ def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]
     prefix, form = config.mqtt.discovery_prefix, config.mqtt.discovery_form
     return {
         **dict.fromkeys((where.estimate, where.state), example),
+        **dict.fromkeys(plain, info.labels[0].encode()),
         where.status: OFFLINE.encode(),
         where.info: encode(info),
         where.health: answer,

@@ -1,21 +1,20 @@
-"""The address of a broker, our login, and how TLS verifies the broker."""
+"""The address of a broker, the login, and how TLS verifies the broker."""
 
 from __future__ import annotations
 
-import secrets
 import socket
 import ssl
-import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from headnod.errors import ConfigError
 
+Transport = Literal["tcp", "websockets", "unix"]
+
 _MQTT_5 = 5
-_CONNECT, _CONNACK, _OTHER_VERSION, _DISCONNECT = 0x10, b"\x20\x02", b"\x01", b"\xe0\x00"
-"""Parts of packets of MQTT 3.1.1."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Broker:
     """A broker, and our login."""
 
     host: str
-    """Name or address."""
+    """Name or address; the path of the socket for the transport `unix`."""
 
     port: int
     """TCP port."""
@@ -84,40 +83,40 @@ class Broker:
     protocol: int = 5
     """5, or 4 for MQTT 3.1.1."""
 
+    transport: Transport = "tcp"
+    """TCP, WebSocket over TCP, or a Unix socket; the first two with or without TLS."""
+
+    path: str = "/mqtt"
+    """Path of the URL, for the transport `websockets`."""
+
     @property
     def modern(self) -> bool:
         """MQTT 5, with reason codes, message expiry and a limit of the packet size."""
         return self.protocol == _MQTT_5
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        if self.transport == "unix":
+            return self.host
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        scheme = "ws" if self.tls is None else "wss"
+        return f"{scheme}://{host}:{self.port}{self.path}" if self.transport == "websockets" else f"{host}:{self.port}"
 
+    def open_socket(self, timeout: float) -> socket.socket:
+        """Open a connection without TLS and WebSocket, for checks.
 
-def is_reachable(broker: Broker) -> bool:
-    """Whether its port accepts TCP connections."""
-    try:
-        with socket.create_connection((broker.host, broker.port), timeout=1.0):
-            return True
-    except OSError:
-        return False
-
-
-def speaks_older(broker: Broker, timeout: float = 3.0) -> bool:
-    """Whether it answers MQTT 3.1.1, be it with a refusal."""
-    name = f"headnod-{secrets.token_hex(4)}".encode()
-    content = b"\x00\x04MQTT\x04\x02" + struct.pack(">HH", broker.keepalive, len(name)) + name
-    try:
-        with ExitStack() as stack:
-            connection = stack.enter_context(socket.create_connection((broker.host, broker.port), timeout=timeout))
-            if broker.tls is not None:
-                context = broker.tls.context()
-                connection = stack.enter_context(context.wrap_socket(connection, server_hostname=broker.host))
-            connection.sendall(bytes([_CONNECT, len(content)]) + content)
-            answer = connection.recv(4)
-            connection.sendall(_DISCONNECT)
-    except (OSError, ConfigError):
-        return False
-    return answer[:2] == _CONNACK and answer[3:] != _OTHER_VERSION
+        Raises:
+            OSError: The broker cannot be reached.
+        """
+        if self.transport != "unix":
+            return socket.create_connection((self.host, self.port), timeout=timeout)
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(self.host)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 @contextmanager

@@ -21,16 +21,14 @@ from typing import Any
 import msgspec
 
 from headnod.check_result import CheckResult, Verdict
-from headnod.mqtt.broker import Broker, Tls, speaks_older
+from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.broker_limits import LOST, TOO_LARGE
 from headnod.mqtt.client import ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics
+from headnod.mqtt.connection import speaks_older
 from headnod.mqtt.homeassistant import Fits
 from headnod.mqtt.reason_codes import OLDER
 from headnod.mqtt.topics import Topics
-
-_POLL = 0.05
-"""Seconds between two checks of whether the client gave up."""
 
 _VERB = "test"
 
@@ -105,7 +103,7 @@ class _Checks:
         self._own = topics.under("")
         self._user = f"user '{broker.username}'" if broker.username else "a client without a user name"
         self._token = secrets.token_hex(8)
-        self._connected, self._returned = threading.Event(), threading.Event()
+        self._returned = threading.Event()
         self._retained: dict[str, bytes] = {}
         # In both forms: as one message, and by entity.
         forms: tuple[Fits, ...] = (lambda _topic, _payload: True, lambda _topic, _payload: False)
@@ -114,7 +112,6 @@ class _Checks:
             broker,
             subscriptions=(topics.settings, topics.requests, topics.status, *discovery),
             plain=(*command_topics(topics), topics.request(_VERB), topics.status, *discovery),
-            on_connected=self._connected.set,
             on_message=self._received,
             rng=rng,
             largest=_LARGEST,
@@ -125,10 +122,7 @@ class _Checks:
 
     def login(self) -> list[CheckResult]:
         self._client.start()
-        deadline = time.monotonic() + self._timeout
-        while not self._connected.wait(_POLL) and self._connecting and time.monotonic() < deadline:
-            pass
-        if not self._connected.is_set():
+        if not self._client.wait_connected(self._timeout, attempts=1):
             return [CheckResult("login", "fault", self._login_error())]
         name = self._broker.username
         user = f"as '{name}'" if name else "without a user name (mqtt.username is empty)"
@@ -221,17 +215,7 @@ class _Checks:
         return self._client.state in {ConnectionState.CONNECTING, ConnectionState.CONNECTED}
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> str | None:
-        """Publish and wait for the outcome: None, or the reason why the broker does not have the message."""
-        outcomes: list[str | None] = []
-        settled = threading.Event()
-
-        def settle(refusal: str | None) -> None:
-            outcomes.append(refusal)
-            settled.set()
-
-        self._client.publish(topic, payload, retain=retain, acknowledged=settle)
-        settled.wait(self._timeout)
-        return outcomes[0] if outcomes else f"no answer within {self._timeout:g} s"
+        return self._client.publish_and_wait(topic, payload, retain=retain, timeout=self._timeout)
 
     def _received(self, message: Message) -> None:
         if message.topic == self._topics.request(_VERB) and self._token.encode() in message.payload:
@@ -266,15 +250,19 @@ def _check_network(
     if broker.tls is not None:
         # An unreadable file is an error of the configuration, not of a step.
         broker.tls.context()
-    yield (name := _name(broker))
-    if name.verdict == "fault":
-        return
+    if broker.transport != "unix":
+        yield (name := _name(broker))
+        if name.verdict == "fault":
+            return
     try:
-        connection = socket.create_connection((broker.host, broker.port), timeout=timeout)
+        connection = broker.open_socket(timeout)
     except OSError as error:
         yield CheckResult("connection", "fault", f"{broker}: {_connection_error(error, timeout)}")
         return
     with connection:
+        if broker.transport == "unix":
+            yield CheckResult("connection", "well", f"to {broker}")
+            return
         ours, theirs = ("{}:{}".format(*end[:2]) for end in (connection.getsockname(), connection.getpeername()))
         yield CheckResult("connection", "well", f"from {ours} to {theirs}")
         if broker.tls is None:
@@ -296,6 +284,10 @@ def _name(broker: Broker) -> CheckResult:
 
 
 def _connection_error(error: OSError, timeout: float) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such socket (does the broker run, with this path in its configuration? see mqtt.host)"
+    if isinstance(error, PermissionError):
+        return "this user may not open the socket (is it a member of the socket's group?)"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there (does the broker run, and on this port and address? see mqtt.port)"
     if isinstance(error, TimeoutError):
@@ -352,7 +344,7 @@ def _unverified_certificate(broker: Broker, tls: Tls) -> dict[str, Any]:
     context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     try:
         with (
-            socket.create_connection((broker.host, broker.port), timeout=_ALERT * 10) as connection,
+            broker.open_socket(_ALERT * 10) as connection,
             context.wrap_socket(connection) as secure,
         ):
             return dict(secure.getpeercert() or {})

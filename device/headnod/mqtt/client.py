@@ -20,9 +20,9 @@ from typing import TypeVar
 
 from headnod.errors import HeadnodError
 from headnod.mqtt import reason_codes
-from headnod.mqtt.broker import Broker, Tls, is_reachable, speaks_older
+from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.broker_limits import LOST, TOO_LARGE, Acknowledged, Limits, Request
-from headnod.mqtt.connection import Connection, Events, Message, Subscriptions
+from headnod.mqtt.connection import Connection, Events, Message, Subscriptions, Will, speaks_older
 from headnod.mqtt.reason_codes import Ending, UnexplainedEndings
 from headnod.retry import REPEAT_SECONDS, Backoff, Cause, RateLimitedLogger
 
@@ -72,7 +72,7 @@ class MqttClient:
         self,
         broker: Broker,
         *,
-        will: tuple[str, bytes] | None = None,
+        will: Will | tuple[str, bytes] | None = None,
         subscriptions: Sequence[str] = (),
         plain: Sequence[str] = (),
         qos: int = 0,
@@ -89,7 +89,7 @@ class MqttClient:
 
         Args:
             broker: Where to connect, and as whom.
-            will: Topic and payload that the broker publishes, retained, if the connection ends without DISCONNECT.
+            will: The last will, at least its topic and payload.
             subscriptions: Topic filters to subscribe to.
             plain: The same without wildcards, for a broker that has none.
             qos: QoS of the subscriptions: 1 for a subscriber that must miss nothing.
@@ -111,7 +111,7 @@ class MqttClient:
             broker.tls.context()
             if broker.tls.insecure:
                 _log.warning("%s is not verified (mqtt.insecure): anyone in between can read what is published", broker)
-        self._broker, self._will, self._largest = broker, will, largest
+        self._broker, self._will, self._largest = broker, Will(*will) if will is not None else None, largest
         self._subscriptions = Subscriptions(subscriptions, plain, qos)
         self._on_message, self._on_connected, self._work, self._on_end = on_message, on_connected, work, on_end
         self._events = Events(self._connected, self._received, self._settled, self._warn)
@@ -130,10 +130,11 @@ class MqttClient:
         self.limits = Limits()
         """The limits that the broker announced at the present connection, or at the last."""
 
-        self._effects, self._pending = list[str](), 0
+        self._effects, self._pending, self._failures = list[str](), 0, 0
         self._older_checked, self._is_older = -math.inf, False
         # Guards what other threads use: the state, the requests and the wake-up.
         self._lock = threading.Lock()
+        self._state_changed = threading.Condition(self._lock)
         self._requests: deque[Request] = deque()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._closing, self._last, self._patience = False, tuple[tuple[str, bytes], ...](), 0.0
@@ -180,6 +181,25 @@ class MqttClient:
         elif threading.get_ident() != self._thread.ident:
             self.wake()
         return accepted
+
+    def wait_connected(self, timeout: float, *, attempts: int = 1 << 30) -> bool:
+        """Wait for a connection, at most so many seconds and until so many attempts have failed."""
+        with self._state_changed:
+            self._state_changed.wait_for(lambda: self.connected or self._failures >= attempts, timeout)
+            return self.connected
+
+    def publish_and_wait(self, topic: str, payload: bytes, *, retain: bool = False, timeout: float) -> str | None:
+        """Publish at QoS 1; returns None, or the reason why the broker does not have the message."""
+        outcomes: list[str | None] = []
+        settled = threading.Event()
+
+        def settle(refusal: str | None) -> None:
+            outcomes.append(refusal)
+            settled.set()
+
+        self.publish(topic, payload, retain=retain, acknowledged=settle)
+        settled.wait(timeout)
+        return outcomes[0] if outcomes else f"no answer within {timeout:g} s"
 
     def wake(self) -> None:
         """Call `work` soon; for any thread."""
@@ -348,7 +368,7 @@ class MqttClient:
 
     def _with_causes(self, ending: Ending, *, brief: bool) -> Ending:
         """The ending of an established connection, with possible causes if there have been several without a reason."""
-        if ending.unexplained and self._beside(lambda: is_reachable(self._broker)):
+        if ending.unexplained and self._beside(self._is_reachable):
             ending = self._unexplained.count(ending, brief=brief, now=self._monotonic(), pending=self._pending)
         else:
             self._unexplained.reset()
@@ -365,6 +385,13 @@ class MqttClient:
             )
         return ending
 
+    def _is_reachable(self) -> bool:
+        try:
+            self._broker.open_socket(timeout=1.0).close()
+        except OSError:
+            return False
+        return True
+
     def _with_version(self, ending: Ending) -> Ending:
         """The ending before an answer to MQTT 5; now and then another connection checks whether it knows 3.1.1 only."""
         if self._broker.modern and self._monotonic() >= self._older_checked + REPEAT_SECONDS:
@@ -373,8 +400,10 @@ class MqttClient:
         return Ending(Cause.REFUSED, reason_codes.OLDER) if self._is_older else ending
 
     def _disconnected(self, state: ConnectionState, reason: str) -> None:
-        with self._lock:
+        with self._state_changed:
             self.state, self.reason = state, reason
+            self._failures += 1
+            self._state_changed.notify_all()
         for request in self._take():
             self._settled(request, LOST + reason)
 
@@ -386,8 +415,9 @@ class MqttClient:
 
     def _connected(self, limits: Limits) -> None:
         self.limits = limits
-        with self._lock:
+        with self._state_changed:
             self.state, self.reason = ConnectionState.CONNECTED, ""
+            self._state_changed.notify_all()
         if self._warned:
             self._warned = False
             _log.info("MQTT: connected to %s", self._broker)

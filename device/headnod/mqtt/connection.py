@@ -9,8 +9,11 @@ without bound and reconnects by its own rules. Here its socket is served by the 
 from __future__ import annotations
 
 import os
+import secrets
 import select
+import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,12 +21,13 @@ from itertools import islice
 from typing import NamedTuple
 
 from paho.mqtt import client as paho
-from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage, WebsocketConnectionError, _WebsocketWrapper
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from headnod.errors import ConfigError
 from headnod.mqtt import reason_codes
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.broker_limits import LOST, TOO_LARGE, Limits, Request
@@ -32,6 +36,9 @@ from headnod.retry import Cause
 
 WINDOW = 20
 """Messages that may be unacknowledged at once: mosquitto's default, and less where the broker allows less."""
+
+_SOCKET_TIMEOUT = 10.0
+"""Seconds that each answer may take until TCP, TLS and WebSocket are established."""
 
 _CONNACK_TIMEOUT = 10.0
 """Seconds that a broker may take to answer CONNECT."""
@@ -69,6 +76,15 @@ class Subscriptions(NamedTuple):
     large for us in flight, and sends nothing more after twenty of them."""
 
 
+class Will(NamedTuple):
+    """The last will, which the broker publishes, retained, if the connection ends without DISCONNECT."""
+
+    topic: str
+    payload: bytes
+    delay: int = 0
+    """Seconds that the broker waits with it; a new connection within them cancels it (MQTT 5)."""
+
+
 class Events(NamedTuple):
     """Functions that receive the events of a connection; none of them raises."""
 
@@ -93,7 +109,7 @@ class Connection:
         broker: Broker,
         events: Events,
         *,
-        will: tuple[str, bytes] | None,
+        will: Will | None,
         subscriptions: Subscriptions,
         largest: int,
         limits: Limits,
@@ -110,37 +126,47 @@ class Connection:
         self._subscribing: dict[int | None, str] = {}
         self._opened = self._acknowledged = self._sent = self._received = monotonic()
         self._socket_error = ""
-        self._client = self._make_client()
+        self._client = _Client(broker)
+        self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
+        self._client.on_publish, self._client.on_message = self._on_publish, self._on_message
+        self._client.on_subscribe, self._client.on_log = self._on_subscribe, self._on_log
+        self._delay = will.delay if will is not None and broker.modern else 0
         if will is not None:
-            self._client.will_set(*will, qos=min(1, limits.maximum_qos), retain=limits.retain_available)
+            properties = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=self._delay) if self._delay else None
+            qos, retain = min(1, limits.maximum_qos), limits.retain_available
+            self._client.will_set(will.topic, will.payload, qos=qos, retain=retain, properties=properties)
 
     def open(self) -> None:
         """Connect and send CONNECT; blocks for the resolver, TCP and TLS. `ending` is set if it fails."""
-        properties = None
-        if self._broker.modern:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.MaximumPacketSize = self._largest
+        broker, properties = self._broker, None
+        if broker.modern:
+            # A will is delayed as long as its session lives. Nothing is queued in it: subscriptions have QoS 0.
+            session = {"SessionExpiryInterval": self._delay} if self._delay else {}
+            properties = _properties(PacketTypes.CONNECT, MaximumPacketSize=self._largest, **session)
+        clean = False if self._delay else paho.MQTT_CLEAN_START_FIRST_ONLY
         try:
-            self._client.connect(self._broker.host, self._broker.port, self._broker.keepalive, properties=properties)
+            self._client.connect(broker.host, broker.port, broker.keepalive, clean_start=clean, properties=properties)
+        except WebsocketConnectionError:
+            self.ending = Ending(Cause.NETWORK, f"it accepts no WebSocket at {broker.path} (is mqtt.path right?)")
         except OSError as error:
             self.ending = reason_codes.unreachable(error)
         self._opened = self._monotonic()
 
     def serve(self, wakeup: int, *, wait: float) -> None:
         """Wait for the socket, the wake-up (an eventfd) or so many seconds, and process what is due."""
-        socket = self._client.socket()
-        if socket is None:
+        ours = self._client.socket()
+        if ours is None:
             self._lost("the connection was lost")
             return
         poll = select.poll()
         poll.register(wakeup, select.POLLIN)
-        poll.register(socket, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        poll.register(ours, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         # Data that TLS has already decrypted does not make the socket readable.
-        decrypted = isinstance(socket, ssl.SSLSocket) and socket.pending() > 0
+        decrypted = isinstance(ours, ssl.SSLSocket | _WebsocketWrapper) and ours.pending() > 0
         ready = dict(poll.poll(0 if decrypted else 1e3 * min(wait, self._next_check())))
         if wakeup in ready:
             os.eventfd_read(wakeup)
-        events = ready.get(socket.fileno(), 0)
+        events = ready.get(ours.fileno(), 0)
         if decrypted or events & ~select.POLLOUT:
             self._received = self._monotonic()
             self._client.loop_read()
@@ -172,32 +198,14 @@ class Connection:
 
     def close(self, reason: str = "closed") -> None:
         """Close the socket and hand back what was not acknowledged, with the reason."""
-        socket = self._client.socket()
-        if socket is not None:
-            socket.close()
+        ours = self._client.socket()
+        if ours is not None:
+            ours.close()
         lost = [*(request for request, _ in self._pending.values()), *self._waiting]
         self._pending.clear()
         self._waiting.clear()
         for request in lost:
             self._events.settled(request, LOST + reason)
-
-    def _make_client(self) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._broker.client_id,
-            protocol=paho.MQTTv5 if self._broker.modern else paho.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        if self._broker.username:
-            client.username_pw_set(self._broker.username, self._broker.password)
-        if self._broker.tls is not None:
-            context = self._broker.tls.context()
-            context.sslsocket_class = _ClosingSocket
-            client.tls_set_context(context)
-        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_publish, client.on_message = self._on_publish, self._on_message
-        client.on_subscribe, client.on_log = self._on_subscribe, self._on_log
-        return client
 
     def _publish(self, request: Request) -> None:
         fitted = self.limits.fit(request)
@@ -207,8 +215,7 @@ class Connection:
             return
         properties = None
         if fitted.expiry is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = fitted.expiry
+            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=fitted.expiry)
         try:
             sent = self._client.publish(
                 fitted.topic, fitted.payload, qos=fitted.qos, retain=fitted.retain, properties=properties
@@ -271,7 +278,7 @@ class Connection:
         if self._will is not None and code.value == _NO_QOS and self.limits.maximum_qos:
             self.limits = replace(self.limits, maximum_qos=0)
             return Ending(Cause.NETWORK, f"it refuses a last will of QoS 1: {text} (the next has QoS 0)")
-        will = self._will[0] if self._will is not None else ""
+        will = self._will.topic if self._will is not None else ""
         return reason_codes.refused(code.value, text, modern=self._broker.modern, will=will)
 
     def _filters(self) -> Sequence[str]:
@@ -335,12 +342,55 @@ class Connection:
             self._sent = self._monotonic()
 
 
-class _ClosingSocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; paho leaves that to the garbage collector."""
+class _Client(paho.Client):
+    """paho's client, with the sockets of `Broker`: paho does not close the socket of an attempt that fails."""
 
-    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as Python's own
+    def __init__(self, broker: Broker, *, timeout: float = _SOCKET_TIMEOUT) -> None:
+        protocol = paho.MQTTv5 if broker.modern else paho.MQTTv311
+        super().__init__(
+            CallbackAPIVersion.VERSION2, client_id=broker.client_id, protocol=protocol, reconnect_on_failure=False
+        )
+        if broker.username:
+            self.username_pw_set(broker.username, broker.password)
+        self._broker, self._timeout = broker, timeout
+
+    def _create_socket(self) -> socket.socket | _WebsocketWrapper:
+        broker, opened = self._broker, self._broker.open_socket(self._timeout)
         try:
-            super().do_handshake(block)
+            if broker.tls is not None:
+                opened = broker.tls.context().wrap_socket(opened, server_hostname=broker.host)
+            if broker.transport != "websockets":
+                return opened
+            host = f"[{broker.host}]" if ":" in broker.host else broker.host
+            return _WebsocketWrapper(opened, host, broker.port, broker.tls is not None, broker.path, None)
+        except (IndexError, UnicodeDecodeError) as error:
+            # paho's parser of the answer raises them.
+            opened.close()
+            raise WebsocketConnectionError from error
         except BaseException:
-            self.close()
+            opened.close()
             raise
+
+
+def speaks_older(broker: Broker, timeout: float = 3.0) -> bool:
+    """Whether the broker answers MQTT 3.1.1, be it with a refusal; it is asked without a login."""
+    answers: list[ReasonCode] = []
+    client_id = f"headnod-{secrets.token_hex(4)}"
+    deadline = time.monotonic() + timeout
+    try:
+        client = _Client(replace(broker, client_id=client_id, username="", protocol=paho.MQTTv311), timeout=timeout)
+        client.on_connect = lambda _client, _data, _flags, code, _properties: answers.append(code)
+        client.connect(broker.host, broker.port, broker.keepalive)
+        while not answers and time.monotonic() < deadline and not client.loop(timeout):
+            pass
+        client.disconnect()
+    except (OSError, ConfigError):
+        return False
+    return bool(answers)
+
+
+def _properties(packet: int, **values: int) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties

@@ -1,109 +1,23 @@
-"""Publishes Home Assistant discovery, and empties the retained topics of former settings.
-
-Discovery is published at every connection, after a start of Home Assistant and after a
-change, in steps with a pause between them. A broker keeps a retained message for ever,
-and Home Assistant its entity; after a change of node, base, discovery prefix or form the
-former topics are emptied.
-"""
+"""Publishes Home Assistant discovery at every connection, after a start of Home Assistant and after a change."""
 
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import random
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import msgspec
-
-from headnod.files import write_atomically
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.homeassistant import Fits
-
-_log = logging.getLogger(__name__)
-
-MIGRATE = b'{"migrate_discovery": true}'
-"""Announces to Home Assistant that an entity moves to another topic and keeps its settings."""
+from headnod.mqtt.retained import RetainedTopics
 
 PAUSE = 2.0
 """Seconds that Home Assistant needs to remove an entity; announced again at once, it is skipped."""
 
 SPREAD = 30.0
 """Seconds over which listeners spread their announcements after a start of Home Assistant."""
-
-_DEVICE = re.compile(r"\A(?P<prefix>.+)/device/(?P<object>[^/]+)/config\Z")
-_COMPONENT = re.compile(r"\A(?P<prefix>.+)/[^/]+/(?P<object>[^/]+)/[^/]+/config\Z")
-
-
-class RetainedTopics:
-    """The topics of discovery, and of the listener itself under any name it had."""
-
-    def __init__(self, path: Path | None, *, own: Iterable[str] = ()) -> None:
-        """Read the topics.
-
-        Args:
-            path: Their file; None keeps them in memory, so a change of name between two runs leaves topics behind.
-            own: Topics retained under the present name by other parts; they are in no plan.
-        """
-        self._path, self._own = path, frozenset(own)
-        self._topics = set(self._read())
-
-    @property
-    def topics(self) -> frozenset[str]:
-        """All that was published and not removed."""
-        return frozenset(self._topics)
-
-    def plan(self, wanted: Mapping[str, bytes]) -> list[dict[str, bytes]]:
-        """What to publish so that exactly `wanted` remains.
-
-        Topics that are no longer wanted are emptied first. If only the form of discovery
-        changed, they are first marked as moving and emptied last, so that Home Assistant
-        keeps the user's changes to the entities.
-
-        Returns:
-            Steps of payloads by topic, all to be retained, with `PAUSE` between them; usually one.
-        """
-        outdated = sorted(self._topics - wanted.keys() - self._own)
-        self._save(self._topics | wanted.keys() | self._own)
-        owners = {_owner(topic) for topic in wanted}
-        moving = [topic for topic in outdated if _owner(topic) in owners]
-        steps = (
-            {topic: MIGRATE if topic in moving else b"" for topic in outdated},
-            dict(wanted),
-            dict.fromkeys(moving, b""),
-        )
-        return [step for step in steps if step]
-
-    def complete(self, wanted: Iterable[str]) -> None:
-        """Drop the removed topics, now that the broker has acknowledged the whole plan."""
-        self._save(set(wanted) | self._own)
-
-    def _save(self, topics: set[str]) -> None:
-        if topics == self._topics:
-            return
-        self._topics = topics
-        if self._path is None:
-            return
-        try:
-            write_atomically(self._path, msgspec.json.encode(sorted(topics)))
-        except OSError as error:
-            message = "%s: %s; messages retained under a former name may remain at the broker"
-            _log.warning(message, self._path, error.strerror)
-
-    def _read(self) -> list[str]:
-        if self._path is None:
-            return []
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[str])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.warning("%s: cannot be read (%s) and is replaced", self._path, error)
-            return []
 
 
 @dataclass(frozen=True)
@@ -196,9 +110,3 @@ class DiscoveryPublisher:
             self._unacknowledged -= 1
             if not self._unacknowledged and not self._steps:
                 self._discovery.retained.complete(self._published)
-
-
-def _owner(topic: str) -> tuple[str, str]:
-    """Prefix and listener of a discovery topic of either form."""
-    found = _DEVICE.match(topic) or _COMPONENT.match(topic)
-    return (found["prefix"], found["object"]) if found else ("", topic)

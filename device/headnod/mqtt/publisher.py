@@ -20,7 +20,7 @@ from headnod.clock import Clock
 from headnod.mqtt.broker_limits import LOST, TOO_LARGE
 from headnod.mqtt.client import Broker, ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics, shortened
-from headnod.mqtt.connection import WINDOW
+from headnod.mqtt.connection import WINDOW, Will
 from headnod.mqtt.discovery_publisher import Discovery, DiscoveryPublisher
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, encode, estimate_payload, redated, song_payload
 from headnod.mqtt.queue import Item, MessageQueue
@@ -36,6 +36,9 @@ RATE = 50.0
 
 EXPIRY = 86_400
 """Seconds that a broker keeps a message for a subscriber that is away."""
+
+STATE_EXPIRY = 900
+"""Seconds after which the latest estimate is no longer retained."""
 
 _GOODBYE = 0.75
 """Seconds that the broker may take to acknowledge the last message."""
@@ -62,6 +65,8 @@ class MqttPublisher:
         clock: Clock | None = None,
         discovery: Discovery | None = None,
         health_every: float = 60.0,
+        will_delay: int = 0,
+        plain: bool = False,
         rate: float = RATE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +83,8 @@ class MqttPublisher:
             clock: The same with the monotonic clock, by which queued messages are dated again.
             discovery: What to announce to Home Assistant; None announces nothing.
             health_every: Seconds between health reports.
+            will_delay: Seconds that the broker waits for a lost connection before it publishes `offline`.
+            plain: Publish genre and confidence as plain text too.
             rate: Messages per second of a backlog.
             monotonic: Monotonic clock, in seconds.
 
@@ -86,12 +93,12 @@ class MqttPublisher:
         """
         self._topics, self._queue, self._info, self._boot, self._now = topics, queue, info, boot, now
         self._clock, self._monotonic = clock or Clock(now=now), monotonic
-        self._estimate_topic, self._state_topic = topics.estimate, topics.state
+        self._estimate_topic, self._state_topic, self._plain = topics.estimate, topics.state, plain
         self._birth = discovery.birth if discovery else ""
         birth = (self._birth,) if self._birth else ()
         self._client = MqttClient(
             broker,
-            will=(topics.status, OFFLINE.encode()),
+            will=Will(topics.status, OFFLINE.encode(), will_delay),
             subscriptions=(topics.settings, topics.requests, *birth),
             plain=(*command_topics(topics), *birth),
             on_message=self._received,
@@ -112,7 +119,7 @@ class MqttPublisher:
         self._processor, self._began = system.CpuMeter(monotonic), monotonic()
         self._status, self._message = State.STARTING, ""
         self._estimates, self._dropped = 0, 0.0
-        self._state = b""
+        self._state, self._latest, self._state_made = b"", ("", 0.0), 0.0
         self._retained: dict[str, bytes] = {}
         self._state_changed, self._info_changed = False, True
         self._health_every, self._health_due = health_every, -math.inf
@@ -131,7 +138,8 @@ class MqttPublisher:
         """Publish an estimate, now or when there is a connection again."""
         self._queue_song(self._songs.update(estimate))
         payload = estimate_payload(estimate, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot)
-        self._state, self._state_changed = msgspec.json.encode(payload), True
+        self._state, self._state_changed, self._state_made = msgspec.json.encode(payload), True, self._monotonic()
+        self._latest = estimate.genre, estimate.confidence
         self._queue.put(self._estimate_topic, self._state, connection=self._delivery.connection)
         self._estimates, self._dropped = self._estimates + 1, estimate.dropped
         if estimate.state is not self._status:
@@ -249,7 +257,7 @@ class MqttPublisher:
     def _publish_changes(self, now: float) -> None:
         if self._state_changed:
             self._state_changed = False
-            self._client.publish(self._state_topic, self._state, retain=True)
+            self._publish_state(STATE_EXPIRY - int(now - self._state_made))
         if self._health_due <= now:
             self._health_due = now + self._health_every
             self._client.publish(self._topics.health, encode(self.health()))
@@ -258,6 +266,15 @@ class MqttPublisher:
             self._client.publish(self._topics.info, encode(self._info()), retain=True)
             if self._discovery is not None:
                 self._discovery.publish_if_changed()
+
+    def _publish_state(self, expiry: int) -> None:
+        if expiry <= 0:
+            return
+        self._client.publish(self._state_topic, self._state, retain=True, expiry=expiry)
+        if self._plain:
+            genre, confidence = self._latest
+            self._client.publish(self._topics.genre, genre.encode(), retain=True, expiry=expiry)
+            self._client.publish(self._topics.confidence, f"{confidence:g}".encode(), retain=True, expiry=expiry)
 
     def _replayed(self, payload: bytes) -> bytes:
         return msgspec.json.encode({**redated(msgspec.json.decode(payload), self._clock), "replayed": True})

@@ -2,6 +2,8 @@
 
 <base>/<node>/status      `online` or `offline`, retained, last will
 <base>/<node>/state       the latest estimate, retained
+<base>/<node>/genre       its genre and confidence as plain text, retained; only on request
+<base>/<node>/confidence
 <base>/<node>/estimate    every estimate
 <base>/<node>/song        every song, when it has ended
 <base>/<node>/health      the health report
@@ -58,6 +60,8 @@ class Topics:
     info = _Topic("info")
     model = _Topic("model")
     shadow = _Topic("shadow")
+    genre = _Topic("genre")
+    confidence = _Topic("confidence")
     deploy = _Topic("deploy")
     settings = _Topic("set/+")
     requests = _Topic("request/+")

@@ -1,0 +1,173 @@
+"""Retained messages in time: a delayed last will, a latest estimate that expires, and `headnod mqtt forget`."""
+
+import pytest
+
+from headnod.config import Config, MqttSection
+from headnod.factory.publisher_factory import example_messages
+from headnod.mqtt.homeassistant import discovery
+from headnod.mqtt.publisher import STATE_EXPIRY
+from support.command_line import fault, run, surroundings
+from support.mqtt_broker import HOST, Broker, Heard
+from support.mqtt_connection import connected, until
+from support.mqtt_payloads import KITCHEN
+from support.mqtt_payloads import info as kitchen_info
+from support.mqtt_publisher import PATIENCE, TOPICS, Ahead, online, said
+from support.tcp_proxy import Proxy
+
+WILL = ("a/status", b"offline")
+
+
+def test_a_connection_that_returns_in_time_cancels_the_delayed_last_will(broker, heard, linked, opened):
+    proxy = opened.enter_context(Proxy(broker.port))
+    link = until(linked(broker, port=proxy.port, will=(*WILL, 3600)), connected)
+    for count in (2, 3):
+        proxy.cut()
+        until(link, lambda link: not link.connected)
+        proxy.heal()
+        until(link, connected)
+        assert proxy.connections >= count
+    heard.publish("a/end", b"")
+    heard.until_on("a/end", 1, PATIENCE)
+    assert heard.on("a/status") == []
+
+
+def test_a_connection_that_stays_away_has_its_last_will_published_after_the_delay(broker, heard, linked, opened):
+    proxy = opened.enter_context(Proxy(broker.port))
+    until(linked(broker, port=proxy.port, will=(*WILL, 1)), connected)
+    proxy.cut()
+    assert heard.until_on("a/status", 1, PATIENCE) == [b"offline"]
+
+
+def test_a_client_that_ends_leaves_no_last_will_to_come(broker, heard, linked, opened):
+    proxy = opened.enter_context(Proxy(broker.port))
+    until(linked(broker, will=(*WILL, 1)), connected).close(last=[("a/status", b"closed")])
+    # Published later than that of the first could be.
+    until(linked(broker, port=proxy.port, client_id="later", will=("b/status", b"offline", 2)), connected)
+    proxy.cut()
+    heard.until_on("b/status", 1, PATIENCE)
+    assert heard.on("a/status") == [b"closed"]
+
+
+def test_mqtt_3_1_1_has_no_delay_and_works(broker, heard, linked, opened):
+    proxy = opened.enter_context(Proxy(broker.port))
+    until(linked(broker, port=proxy.port, protocol=4, will=(*WILL, 3600)), connected)
+    proxy.cut()
+    assert heard.until_on("a/status", 1, PATIENCE) == [b"offline"]
+
+
+def test_the_latest_estimate_expires(heard, started):
+    mqtt = started()
+    online(heard)
+    mqtt.show(said(0))
+    state = heard.until(lambda message: message.topic == TOPICS.state, PATIENCE)
+    assert 0 < state.properties.MessageExpiryInterval <= STATE_EXPIRY
+
+
+def test_an_estimate_that_has_expired_is_not_published_as_the_latest_again(broker, heard, started):
+    ahead = Ahead()
+    mqtt = started(monotonic=ahead)
+    online(heard)
+    mqtt.show(said(0))
+    heard.until_on("/state", 1, PATIENCE)
+    for seconds, again in ((STATE_EXPIRY - 60, True), (120, False)):
+        ahead.seconds += seconds
+        heard.forget()
+        broker.restart()
+        heard.until(lambda message: message.topic == TOPICS.info and not message.retain, PATIENCE)
+        heard.publish("a/end", b"")
+        heard.until_on("a/end", 1, PATIENCE)
+        assert any(message.topic == TOPICS.state and not message.retain for message in heard.messages) is again
+
+
+def test_genre_and_confidence_are_plain_text_if_wanted(broker, heard, started):
+    mqtt = started(plain=True)
+    online(heard)
+    mqtt.show(said(0))
+    assert heard.until_on("/genre", 1, PATIENCE) == [b"jazz"]
+    assert heard.until_on("/confidence", 1, PATIENCE) == [b"0.9"]
+    with Heard(broker, "+/+/genre", "+/+/confidence", name="late") as late:
+        late.until_on("/confidence", 1, PATIENCE)
+        assert late.until_on("/genre", 1, PATIENCE) == [b"jazz"]
+
+
+def test_plain_text_is_not_published_unasked(heard, started):
+    mqtt = started()
+    online(heard)
+    mqtt.show(said(0))
+    heard.until_on("/state", 1, PATIENCE)
+    heard.until_on("/estimate", 1, PATIENCE)
+    assert heard.on("/genre") == heard.on("/confidence") == []
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_test_of_the_connection_tries_plain_topics_if_they_are_wanted(plain):
+    config = Config(mqtt=MqttSection(node="kitchen", plain_topics=plain))
+    written = example_messages(config)(lambda _topic, _payload: True)
+    assert any(topic.endswith("/genre") for topic in written) is plain
+
+
+OTHERS = {
+    "headnod/lounge/status": b"online",
+    "headnod/kitchens/info": b"{}",
+    "house/kitchen/status": b"online",
+    "homeassistant/device/headnod_lounge/config": b"{}",
+    "homeassistant/sensor/headnod_lounge/genre/config": b"{}",
+    "elsewhere": b"kept",
+}
+
+
+def retained(broker):
+    """Everything that the broker retains."""
+    with Heard(broker, name="look") as look:
+        look.publish("a/end", b"")
+        look.until_on("a/end", 1, PATIENCE)
+        return {message.topic: message.payload for message in look.messages if message.retain}
+
+
+def forget(broker, tmp_path, *words, **settings):
+    environment = {f"HEADNOD_MQTT__{key.upper()}": str(value) for key, value in settings.items()}
+    environment |= {"HEADNOD_MQTT__HOST": HOST, "HEADNOD_MQTT__PORT": str(broker.port)}
+    return run("mqtt", "forget", *words, environment=surroundings(tmp_path, **environment))
+
+
+@pytest.mark.parametrize("form", ["device", "component"])
+def test_forget_removes_everything_of_one_listener_and_nothing_of_others(form, broker, heard, tmp_path):
+    own = dict.fromkeys(KITCHEN.retained, b"offline") | discovery(kitchen_info(), KITCHEN, form=form)
+    own |= {KITCHEN.deploy: bytes(1 << 20), KITCHEN.setting("pause"): b"ON", KITCHEN.genre: b"jazz"}
+    for topic, payload in (own | OTHERS).items():
+        heard.publish(topic, payload, retain=True)
+    ended = forget(broker, tmp_path, "kitchen")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == sorted(own)
+    assert retained(broker) == OTHERS
+    assert forget(broker, tmp_path, "kitchen").stdout == "nothing is retained for kitchen\n"
+
+
+def test_forget_leaves_a_listener_that_is_online_unless_it_is_forced(broker, heard, tmp_path):
+    heard.publish(KITCHEN.status, b"online", retain=True)
+    heard.publish(KITCHEN.info, b"{}", retain=True)
+    ended = forget(broker, tmp_path, "kitchen")
+    assert fault(ended).endswith(
+        "kitchen is online and would publish everything again (stop it first, or write --force)"
+    )
+    assert retained(broker) == {KITCHEN.status: b"online", KITCHEN.info: b"{}"}
+    assert forget(broker, tmp_path, "kitchen", "--force").returncode == 0
+    assert retained(broker) == {}
+
+
+def test_forget_says_why_it_cannot(broker, tmp_path):
+    assert "mqtt.node: 'a/b'" in fault(forget(broker, tmp_path, "a/b"), status=78)
+    broker.stop()
+    assert "connection refused" in fault(forget(broker, tmp_path, "kitchen"))
+
+
+def test_forget_names_what_the_user_may_not_write(tmp_path):
+    acl = "user reader\ntopic read #\ntopic readwrite headnod/kitchen/response/#\nuser filler\ntopic readwrite #"
+    users = {"filler": "secret", "reader": "secret"}
+    password = tmp_path / "password"
+    password.write_text("secret")
+    with Broker(tmp_path / "broker", users=users, acl=acl) as broker:
+        with Heard(broker, name="filler", user="filler", password="secret") as filler:
+            filler.publish(KITCHEN.status, b"offline", retain=True)
+        ended = forget(broker, tmp_path, "kitchen", username="reader", password_file=password)
+    assert "headnod/kitchen/status cannot be emptied: not authorized" in fault(ended).lower()
