@@ -111,6 +111,6 @@ def networks() -> dict[str, Callable[[], object]]:
     turns: dict[str, Callable[[], object]] = {}
     for name, folder in bundles().items():
         model = GenreModel.load(folder)
-        features = np.zeros((model.front_end.frames, model.front_end.n_mfcc), np.float32)
+        features = np.zeros((model.front_end.frames, model.front_end.n_features), np.float32)
         turns[name] = lambda model=model, features=features: model.scores(features)  # type: ignore[misc]
     return turns

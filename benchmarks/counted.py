@@ -26,22 +26,21 @@ from headnod.pipeline.level import LoudnessMeter
 from headnod.pipeline.noise import SteadyNoiseDetector
 from headnod.pipeline.smoothing import Smoother
 
-_BLOCK = 5512
-
 
 def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], object]]]:
     """What can be counted, by name: each makes ready what is then repeated."""
     model = headnod.GenreModel.load(bundle)
     front_end = model.front_end
-    time = np.arange(22_050 * 60) / 22_050.0
+    rate = front_end.sample_rate
+    time = np.arange(rate * 60) / rate
     swell = 0.05 * (1.0 + np.sin(2.0 * np.pi * 1.3 * time))
     audio = (np.random.default_rng(0).normal(0.0, 1.0, time.size) * swell).astype(np.float32)
     window = audio[: front_end.window_samples].copy()
-    cache, log_mel = FrameCache(front_end), front_end.log_mel(window)
+    cache, mel = FrameCache(front_end), front_end.mel(window)
     frames = np.lib.stride_tricks.sliding_window_view(window, front_end.n_fft)[:: front_end.hop].copy()
-    features, places = front_end.cepstra(log_mel), itertools.count(1, front_end.hop + 1)
+    features, places = front_end.features(mel), itertools.count(1, front_end.hop + 1)
     scores = model.scores(features)
-    blocks = itertools.cycle(audio[at : at + _BLOCK] for at in range(0, audio.size, _BLOCK))
+    blocks = itertools.cycle(audio[at : at + rate // 4] for at in range(0, audio.size, rate // 4))
     network = _taken_by_xnnpack(file)
     # By our own front end with the script's hop: librosa's costs more.
     often = MelSpectrogram(FrontEnd(hop=512, frames=124))
@@ -54,14 +53,14 @@ def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], objec
     return {
         "listener": lambda: headnod.listen(blocks, model, headnod.ListenerSettings(), now=utc_now).__next__,
         "network": lambda: network.invoke,
-        "log-mel": lambda: lambda: cache.mel(Window(window, next(places))),
+        "mel": lambda: lambda: cache.mel(Window(window, next(places))),
         "FFT": lambda: lambda: np.fft.rfft(frames, axis=1, norm="forward"),
         "spectrogram of the script": lambda: lambda: often.compute(window, drawn),
-        "cepstra": lambda: lambda: front_end.cepstra(log_mel),
+        "features": lambda: lambda: front_end.features(mel),
         "scores": lambda: lambda: model.scores(features),
         "smoothing": lambda: lambda: smoother.update(scores),
         "level": lambda: lambda: meter.measure(window),
-        "steady noise": lambda: lambda: steady.detect(log_mel),
+        "steady noise": lambda: lambda: steady.detect(mel),
     }
 
 

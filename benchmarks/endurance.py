@@ -21,7 +21,7 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import numpy as np  # noqa: E402 - all of these after the core was chosen
 
-from benchmarks.material import RATE, bundles, endless, music  # noqa: E402
+from benchmarks.material import bundles, endless, music  # noqa: E402
 from benchmarks.memory import left_behind  # noqa: E402
 from benchmarks.processes import written  # noqa: E402
 from headnod import Estimate, GenreModel, ListenerSettings, listen  # noqa: E402
@@ -32,15 +32,15 @@ _SETTLED = 300
 
 
 class Counted:
-    """Blocks for so many seconds, counted as they are given."""
+    """Blocks for a time, with the number of samples that were given."""
 
-    def __init__(self, audio: Audio, seconds: float) -> None:
-        """Of this sound, again and again."""
-        self.samples, self._audio, self._most = 0, audio, round(seconds * RATE)
+    def __init__(self, audio: Audio, seconds: float, rate: int) -> None:
+        """Repeat this audio for a number of seconds."""
+        self.samples, self._audio, self._rate, self._most = 0, audio, rate, round(seconds * rate)
 
     def __iter__(self) -> Iterator[Audio]:
         """Each block once."""
-        for block in endless(self._audio):
+        for block in endless(self._audio, self._rate):
             if self.samples >= self._most:
                 return
             self.samples += block.size
@@ -50,7 +50,8 @@ class Counted:
 def hours(count: float) -> dict[str, Any]:
     """Listen to so many hours."""
     model = GenreModel.load(bundles()["genre"])
-    blocks = Counted(music(), 3600.0 * count)
+    rate = model.front_end.sample_rate
+    blocks = Counted(music(rate), 3600.0 * count, rate)
     said = listen(blocks, model, ListenerSettings(), now=utc_now)
     last, taken, windows = None, np.zeros(round(1200 * count) + 10), 0
     began, before = time.monotonic(), {}
@@ -64,7 +65,7 @@ def hours(count: float) -> dict[str, Any]:
     gc.collect()
     after, steady = state(), max(windows - _SETTLED, 1)
     grown = {f"{name}_per_window": (after[name] - before[name]) / steady for name in before}
-    left = blocks.samples - last.seconds * RATE
+    left = blocks.samples - last.seconds * rate
     return {
         "windows": windows,
         "hours": count,
@@ -93,7 +94,7 @@ def timed(said: Iterator[Any], taken: Any) -> Iterator[Any]:  # noqa: ANN401 - a
 
 def expected(samples: int, model: GenreModel) -> int:
     """Windows that a stream of so many samples holds, by arithmetic alone."""
-    front_end, every = model.front_end, round(3.0 * RATE)
+    front_end, every = model.front_end, round(3.0 * model.front_end.sample_rate)
     count = 0
     while (count * every) // front_end.hop * front_end.hop + front_end.window_samples <= samples:
         count += 1

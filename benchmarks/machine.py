@@ -24,7 +24,7 @@ def _steady() -> dict[str, str]:
     model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     told = {
         "day": datetime.now(UTC).date().isoformat(),
-        "processor": f"{model}, {os.cpu_count()} cores",
+        "processor": f"{model}, {os.cpu_count()} cores{_vectors(lines)}",
         "system": f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}",
         "python": platform.python_version(),
     }
@@ -34,3 +34,12 @@ def _steady() -> dict[str, str]:
         except PackageNotFoundError:
             told[library] = "absent"
     return told
+
+
+def _vectors(lines: list[str]) -> str:
+    """Vector instructions of an x86 processor: those of VNNI make int8 networks about four times as fast."""
+    flags = next((set(line.partition(": ")[2].split()) for line in lines if line.startswith("flags")), set())
+    if not flags:
+        return ""
+    widest = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "sse")
+    return f" ({widest}, {'with' if flags & {'avx512_vnni', 'avx_vnni'} else 'without'} VNNI)"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from benchmarks.material import RATE, bundles, endless, music
+from benchmarks.material import bundles, endless, music, music_window
 from headnod import GenreModel, ListenerSettings, listen
 from headnod.features.windows import FrameCache, Window
 from headnod.pipeline.estimate import utc_now
@@ -24,7 +24,8 @@ _SETTLED, _TURNS = 100, 5
 def left_behind(hours: float) -> dict[str, Any]:
     """Garbage of so many hours of listening, and the most that each step of a window holds for a moment."""
     model = GenreModel.load(bundles()["genre"])
-    said = listen(endless(music()), model, ListenerSettings(), now=utc_now)
+    rate = model.front_end.sample_rate
+    said = listen(endless(music(rate), rate), model, ListenerSettings(), now=utc_now)
     windows = max(round(1200 * hours), 1)
     hear(said, _SETTLED)
     objects, size = garbage(lambda: hear(said, windows))
@@ -81,18 +82,18 @@ def passing(act: Callable[[], object]) -> int:
 def steps(model: GenreModel) -> dict[str, Callable[[], object]]:
     """What the listener does with a window, step by step, each on what the one before it gave."""
     front_end = model.front_end
-    window = music()[10 * RATE : 10 * RATE + front_end.window_samples].copy()
+    window = music_window(front_end)
     cache, places = FrameCache(front_end), itertools.count(1, front_end.hop + 1)
     meter, steady = LoudnessMeter(window.size), SteadyNoiseDetector(front_end)
     smoother = Smoother(seconds=12.0, every=3.0)
-    log_mel = cache.mel(Window(window, 0)).copy()
-    features = front_end.cepstra(log_mel)
+    mel = cache.mel(Window(window, 0)).copy()
+    features = front_end.features(mel)
     scores = model.scores(features)
     return {
         "level": lambda: meter.measure(window),
-        "log-mel": lambda: cache.mel(Window(window, next(places))),
-        "steady noise": lambda: steady.detect(log_mel),
-        "cepstra": lambda: front_end.cepstra(log_mel),
+        "mel": lambda: cache.mel(Window(window, next(places))),
+        "steady noise": lambda: steady.detect(mel),
+        "features": lambda: front_end.features(mel),
         "scores": lambda: model.scores(features),
         "smoothing": lambda: smoother.update(scores),
     }

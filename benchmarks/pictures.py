@@ -50,6 +50,8 @@ def window(row: Mapping[str, Any]) -> Figure:
     """CPU time of a window on each path."""
     more = row["more"]
     bars = {"script path": more["script"]["median"], "fair path": more["fair"]["median"]}
+    if "yamnet" in more:
+        bars["YAMNet"] = more["yamnet"]["median"]
     for name, model in more["models"].items():
         bars[f"{name}, with everything\na listener does"] = model["whole listener"]["median"]
         bars[name] = model["median"]
@@ -67,7 +69,7 @@ def instructions(row: Mapping[str, Any]) -> Figure:
     figure, axes = plt.subplots(figsize=(_WIDE, 1.5 + 0.55 * len(models)), layout="constrained")
     pieces = dict(row["more"].get("pieces") or {})
     if pieces:
-        pieces["mel and decibels"] = pieces.pop("log-mel") - pieces["FFT"]
+        pieces["mel without FFT"] = pieces.pop("mel") - pieces["FFT"]
     for place, model in enumerate(reversed(models.values())):
         rest = model["front end and listener"] - sum(pieces.values())
         parts = {"network": model["network"], **pieces, "the rest of the listener": max(rest, 0.0)}

@@ -38,6 +38,8 @@ def _window(more: Mapping[str, Any]) -> list[str]:
         said.append(f"Other front ends by ours: {_times(others)}.")
     if transforms:
         said.append(f"The transforms of other libraries by numpy's, of the same frames: {_times(transforms)}.")
+    for name, shares in more.get("right on clips", {}).items():
+        said.append(_right(name, shares))
     for name, model in more["models"].items():
         network = more["networks"].get(name)
         if network:
@@ -59,9 +61,11 @@ def _instructions(more: Mapping[str, Any]) -> list[str]:
     if pieces:
         heaviest = sorted((name for name in pieces if name != "FFT"), key=lambda name: -pieces[name])
         said.append(
-            f"Of the listener's own, log-mel takes {number(pieces['log-mel'])} M, {number(pieces['FFT'])} M of it the "
-            f"FFT; then {among([f'{name} {number(pieces[name])} M' for name in heaviest if name != 'log-mel'])}."
+            f"Of the listener's own, mel power takes {number(pieces['mel'])} M, {number(pieces['FFT'])} M of it the "
+            f"FFT; then {among([f'{name} {number(pieces[name])} M' for name in heaviest if name != 'mel'])}."
         )
+    if "YAMNet" in more:
+        said.append(f"YAMNet takes {number(more['YAMNet'])} M for 3 s.")
     for release, found in more.get("arm", {}).items():
         same = found.get("same_scores", {})
         told = [f"{same[name]['same']} of {same[name]['windows']} windows with `{name}`" for name in same]
@@ -131,12 +135,15 @@ def _training(more: Mapping[str, Any]) -> list[str]:
 
 
 def _models(more: Mapping[str, Any]) -> list[str]:
-    said = []
+    right = more.get("right on clips", {})
+    said = [_right(name, shares) for name, shares in right.items()]
     for name, model in more["models"].items():
-        right = among([f"{share:.1%} of {of}" for of, share in model["accuracy"].items()])
-        parts = model["delegate_partitions"]
-        said.append(f"`{name}` ({model['bundle']}) names {right} right; partitions of the delegate: {parts}.")
+        said.append(f"`{name}` is {model['bundle']}; partitions of the delegate: {model['delegate_partitions']}.")
     return said
+
+
+def _right(name: str, shares: Mapping[str, float]) -> str:
+    return f"{name}: {shares['windows']:.1%} of windows and {shares['clips']:.1%} of {shares['count']} clips right."
 
 
 def _listed(found: Mapping[str, float]) -> str:

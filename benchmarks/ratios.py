@@ -15,7 +15,7 @@ from collections.abc import Callable
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 from benchmarks.alone import FLOOR, ours  # noqa: E402 - all of these after the core was chosen
-from benchmarks.material import RATE, bundles, endless, music  # noqa: E402
+from benchmarks.material import bundles, endless, music, music_window  # noqa: E402
 from benchmarks.turns import by_turns  # noqa: E402
 from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
 from headnod.pipeline.estimate import utc_now  # noqa: E402
@@ -23,13 +23,13 @@ from headnod.pipeline.estimate import utc_now  # noqa: E402
 
 def main(count: int) -> None:
     """Measure so many windows and print the ratios."""
-    audio, model = music(), GenreModel.load(bundles()["genre"])
+    model = GenreModel.load(bundles()["genre"])
     front_end = model.front_end
-    window = audio[10 * RATE : 10 * RATE + front_end.window_samples].copy()
+    window, rate = music_window(front_end), front_end.sample_rate
     features = front_end.mfcc(window)
     turns: dict[str, Callable[[], object]] = {
         **ours(window, front_end),
-        "listener": listen(endless(audio), model, ListenerSettings(), now=utc_now).__next__,
+        "listener": listen(endless(music(rate), rate), model, ListenerSettings(), now=utc_now).__next__,
         "network": lambda: model.scores(features),
     }
     cost = {name: spread["median"] for name, spread in by_turns(turns, count, warm=10).items()}

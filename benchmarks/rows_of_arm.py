@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import yamnet
 from benchmarks.arm_root import CPU, RELEASES, ArmRoot, CannotEmulateError, arm_root, plugin
 from benchmarks.material import bundles
 from benchmarks.processes import ROOT, python
@@ -16,7 +17,7 @@ from benchmarks.rows import Row, unmeasured
 from headnod import GenreModel
 from headnod.inference.bundle_files import read_manifest
 
-_PARTS = ("log-mel", "FFT", "cepstra", "level", "steady noise", "smoothing")
+_PARTS = ("mel", "FFT", "features", "level", "steady noise", "smoothing")
 _MORE, _LESS = 12, 2
 _WINDOWS = 240
 _WHAT = "AArch64 instructions of a window of 3 s, the whole listener with its network"
@@ -53,7 +54,7 @@ def instructions(*, parts: bool = True, only: str = "") -> Row:
             whole = _count(root, counting, folder, "listener", bundle, file)
             network = _count(root, counting, folder, "network", bundle, file)
             models[model] = {"whole": whole, "network": network, "front end and listener": round(whole - network, 3)}
-        pieces, script = {}, None
+        pieces, script, theirs = {}, None, None
         if parts:
             bundle = bundles()["genre"]
             pieces = {part: _count(root, counting, folder, part, bundle, bundle / "model.tflite") for part in _PARTS}
@@ -63,13 +64,18 @@ def instructions(*, parts: bool = True, only: str = "") -> Row:
                 + _count(root, counting, folder, "spectrogram of the script", bundle, bundle / "model.tflite"),
                 3,
             )
+            theirs = (
+                round(yamnet.FRAMES * _count(root, counting, folder, "network", bundle, yamnet.NETWORK), 3)
+                if yamnet.present()
+                else None
+            )
     return Row(
         _WHAT,
         "million instructions",
         models["genre"]["whole"],
         script,
         "the fair path: the script's network in TFLite, its spectrogram by our front end",
-        more={"cpu": CPU, "models": models, "pieces": pieces},
+        more={"cpu": CPU, "models": models, "pieces": pieces, **({"YAMNet": theirs} if theirs else {})},
     )
 
 

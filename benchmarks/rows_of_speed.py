@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import yamnet
 from benchmarks.material import bundles, write_wav
 from benchmarks.processes import python, start
 from benchmarks.rows import Row
@@ -19,7 +20,8 @@ _NETWORK = "from benchmarks.script_path import network; import sys; network().sa
 
 
 def window(count: int) -> Row:
-    """P1: CPU time of a window of 3 s."""
+    """P1: CPU time of a window of 3 s, and accuracy beside YAMNet where its file and the clips are here."""
+    right, theirs = yamnet.accuracy(), yamnet.NAME
     told = _last_json(python("-m", "benchmarks.speed", str(count)).output)
     paths = told["paths"]
     models = {
@@ -27,10 +29,14 @@ def window(count: int) -> Row:
             **paths[name],
             "times quicker than the script path": round(paths["script"]["median"] / paths[name]["median"], 1),
             "times quicker than the fair path": round(paths["fair"]["median"] / paths[name]["median"], 1),
+            **({"times quicker than YAMNet": round(paths["yamnet"]["median"] / paths[name]["median"], 1)}
+               if "yamnet" in paths else {}),
+            **({"points of clips over YAMNet": round(100.0 * (right[name]["clips"] - right[theirs]["clips"]), 1)}
+               if {name, theirs} <= right.keys() else {}),
             "whole listener": paths[f"{name}, whole listener"],
         }
         for name in bundles()
-    }
+    }  # fmt: skip
     return Row(
         "CPU time of a window of 3 s: features, int8 network and smoothing",
         "ms",
@@ -42,6 +48,8 @@ def window(count: int) -> Row:
             "models": models,
             "script": paths["script"],
             "fair": paths["fair"],
+            **({"yamnet": paths["yamnet"]} if "yamnet" in paths else {}),
+            "right on clips": right,
             "front_ends": told["front_ends"],
             "networks": told["networks"],
         },

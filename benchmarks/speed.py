@@ -1,4 +1,4 @@
-"""CPU time of a window: the listener and the two baselines by turns, on one core.
+"""CPU time of a window: the listener and the baselines by turns, on one core.
 
     python -m benchmarks.speed WINDOWS
 
@@ -17,30 +17,32 @@ from typing import Any
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-from benchmarks import alone, script_path  # noqa: E402 - all of these after the core was chosen
-from benchmarks.material import RATE, WINDOW, bundles, endless, music  # noqa: E402
+from benchmarks import alone, script_path, yamnet  # noqa: E402 - all of these after the core was chosen
+from benchmarks.material import RATE, WINDOW, bundles, endless, music, music_window  # noqa: E402
 from benchmarks.turns import by_turns  # noqa: E402
 from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
-from headnod.features.frontend import Audio  # noqa: E402
 from headnod.features.windows import FrameCache, Window  # noqa: E402
 from headnod.pipeline.estimate import utc_now  # noqa: E402
 from headnod.pipeline.smoothing import Smoother  # noqa: E402
 
 
 def paths() -> dict[str, Callable[[], object]]:
-    """The script path and the fair path; and each bundle, by what the paths do and as the whole listener."""
-    audio = music()
-    window = audio[10 * RATE : 10 * RATE + WINDOW].copy()
+    """The script path, the fair path and YAMNet; and each bundle, by what the paths do and as the whole listener."""
+    window = music()[10 * RATE : 10 * RATE + WINDOW].copy()
     made = script_path.network()
     fair = script_path.FairPath(script_path.tflite(made))
     turns: dict[str, Callable[[], object]] = {
         "script": lambda: made.predict(script_path.spectrogram(window), verbose=0),
         "fair": lambda: fair.answer(window),
     }
+    if yamnet.present():
+        turns["yamnet"] = yamnet.answer()
     for name, folder in bundles().items():
         model = GenreModel.load(folder)
-        turns[name] = answers(model, window_of(audio, model.front_end.window_samples))
-        turns[f"{name}, whole listener"] = listen(endless(audio), model, ListenerSettings(), now=utc_now).__next__
+        rate = model.front_end.sample_rate
+        blocks = endless(music(rate), rate)
+        turns[name] = answers(model, Window(music_window(model.front_end), start=0))
+        turns[f"{name}, whole listener"] = listen(blocks, model, ListenerSettings(), now=utc_now).__next__
     return turns
 
 
@@ -50,11 +52,6 @@ def answers(model: GenreModel, window: Window) -> Callable[[], object]:
     away = Window(window.samples, window.start + 1)
     in_turn = itertools.cycle((window, away))
     return lambda: smoother.update(model.scores(cache.features(next(in_turn))))
-
-
-def window_of(audio: Audio, size: int) -> Window:
-    """A window from the middle of the clip."""
-    return Window(audio[10 * RATE : 10 * RATE + size].copy(), start=0)
 
 
 def main(count: int) -> None:

@@ -15,13 +15,13 @@ from headnod.pipeline.estimate import utc_now
 
 @pytest.mark.parametrize("seconds", [2.9, 3.0, 6.1, 59.9, 61.3])
 def test_the_listener_gives_as_many_windows_as_arithmetic_says(model, demo, seconds):
-    blocks = Counted(demo, seconds)
+    blocks = Counted(demo, seconds, model.front_end.sample_rate)
     heard = list(listen(blocks, model, ListenerSettings(), now=utc_now))
     assert len(heard) == expected(blocks.samples, model)
 
 
 def test_blocks_are_counted_as_they_are_given(demo):
-    blocks = Counted(demo, 10.0)
+    blocks = Counted(demo, 10.0, 22_050)
     assert sum(block.size for block in blocks) == blocks.samples >= 10 * 22_050
 
 
@@ -37,7 +37,7 @@ def test_a_cycle_is_garbage_and_a_list_that_is_let_go_is_not():
 
 
 def test_a_listener_leaves_no_garbage(model, demo):
-    said = listen(Counted(demo, 600.0), model, ListenerSettings(), now=utc_now)
+    said = listen(Counted(demo, 600.0, 22_050), model, ListenerSettings(), now=utc_now)
     list(islice(said, 5))
     assert garbage(lambda: list(islice(said, 100))) == (0, 0)
 
