@@ -47,7 +47,7 @@ def test_a_listener_that_cannot_begin_closes_what_it_opened(config, changed, fau
     with pytest.raises(ConfigError, match=fault):
         Runtime(replace(config, **changed), "mic", None)
     assert opened() == files
-    assert waits_until(lambda: threading.active_count() == threads, 2.0)
+    assert waits_until(lambda: threading.active_count() == threads)
     # The lock of the microphone is free again, and so is the history.
     with Runtime(config, "mic", None):
         assert len(opened()) > len(files)

@@ -36,7 +36,7 @@ def child(program, lines=1):
 
 def gone(pid):
     """The kernel takes a moment to bury what was killed."""
-    return waits_until(lambda: not running(pid), within=5.0)
+    return waits_until(lambda: not running(pid))
 
 
 def running(pid):

@@ -9,7 +9,7 @@ import soxr
 
 from support.alsa_microphone import RATE, alsa_microphone
 from support.command_line import fault, run
-from support.listener_process import STARTING, Listening, is_estimate, is_waiting
+from support.listener_process import Listening, is_estimate, is_waiting
 from support.signals import music, noise
 
 pytest.importorskip("pyaudio", reason="PyAudio is not installed: pip install 'headnod[device]'")
@@ -49,13 +49,13 @@ def test_a_microphone_that_cannot_be_opened_is_told_from_an_absent_one(tmp_path,
     assert ended.returncode == 1
     assert reason in ended.stderr
     with Listening("--audio", "mic", environment=environment, log=tmp_path / "log") as listening:
-        assert reason in listening.until(is_waiting, STARTING)["message"]
+        assert reason in listening.until(is_waiting)["message"]
 
 
 def test_one_microphone_by_two_names_has_one_listener(tmp_path):
     environment = alsa_microphone(tmp_path, MONO)
     with Listening(environment=environment, log=tmp_path / "log") as listening:
-        listening.until(is_estimate, STARTING)
+        listening.until(is_estimate)
         second = run("listen", "--device", "pcm:mic", environment=environment)
         assert f"another headnod (process {listening.pid}) listens to microphone 'mic' already" in fault(second)
 

@@ -14,8 +14,7 @@ import time
 import pytest
 
 from headnod.resources import demo_clip
-from support.command_line import HEADNOD, write
-from support.listener_process import STARTING
+from support.command_line import HEADNOD, PATIENCE, write
 from support.signals import music
 
 
@@ -78,7 +77,7 @@ class Terminal:
 
     def until(self, sight):
         """Read until this was seen, colours and movements of the cursor left away."""
-        deadline = time.monotonic() + STARTING
+        deadline = time.monotonic() + PATIENCE
         while sight.encode() not in strip(self.seen):
             left = deadline - time.monotonic()
             assert left > 0, f"'{sight}' was not seen: {self.seen[-2000:]}"
@@ -86,9 +85,9 @@ class Terminal:
 
     def to_its_end(self):
         """Read all that it still draws; gives its exit status."""
-        while self.read(STARTING):
+        while self.read(PATIENCE):
             pass
-        return self.process.wait(STARTING)
+        return self.process.wait(PATIENCE)
 
     def __enter__(self):
         return self
@@ -110,7 +109,7 @@ def test_a_person_sees_bars_that_move(colourful):
             terminal.until(sight)
         drawn = time.monotonic()
         for _ in range(5):
-            assert terminal.read(STARTING), "it redraws between estimates"
+            assert terminal.read(PATIENCE), "it redraws between estimates"
         assert time.monotonic() - drawn < 5 * 3.0, "five times in less than five estimates"
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.to_its_end() == 130

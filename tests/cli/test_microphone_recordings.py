@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from headnod.resources import demo_clip
-from support.command_line import run, said, surroundings
-from support.listener_process import STARTING, Listening, is_estimate, is_waiting
+from support.command_line import PATIENCE, run, said, surroundings
+from support.listener_process import Listening, is_estimate, is_waiting
 from support.pulseaudio import NAME, VirtualMicrophone, missing
 from support.signals import RATE
 
@@ -57,12 +57,12 @@ def test_the_microphone_and_the_file_give_the_same_genres(microphone, demo, tmp_
 
 def played(listening, microphone, song):
     """Estimates of the song alone."""
-    listening.until(lambda each: is_estimate(each) and each["level"] < -60, STARTING)
+    listening.until(lambda each: is_estimate(each) and each["level"] < -60)
     player = microphone.play(song)
-    loud = listening.until(lambda each: is_estimate(each) and each["level"] > -30, STARTING)
+    loud = listening.until(lambda each: is_estimate(each) and each["level"] > -30)
     ends = loud["seconds"] + SECONDS
-    heard = listening.everything_until(lambda each: is_estimate(each) and each["seconds"] > ends, STARTING)
-    assert player.wait(STARTING) == 0
+    heard = listening.everything_until(lambda each: is_estimate(each) and each["seconds"] > ends)
+    assert player.wait(PATIENCE) == 0
     return within(heard, loud["seconds"])
 
 
@@ -94,7 +94,7 @@ def test_without_a_microphone_the_demo_clip_plays_and_says_so(tmp_path):
 def test_the_demo_clip_reaches_no_output_and_takes_no_named_microphones_place(tmp_path, given, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Listening(environment=surroundings(tmp_path, **given), log=tmp_path / "log") as listening:
-        waits = listening.until(is_waiting, STARTING)
+        waits = listening.until(is_waiting)
         assert "microphone" in waits["message"]
         if name := given.get("HEADNOD_MICROPHONE__DEVICE"):
             assert name in waits["message"]

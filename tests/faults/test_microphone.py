@@ -1,8 +1,8 @@
 """Faults of the microphone that take its sound away, each made to happen for real: sound comes back by itself.
 
-The microphone is a virtual one; PulseAudio, ALSA, PortAudio and the listener are the real ones. Sound is lost
-within 2 s and one read, and an estimate is made within a window and 5 s of its return. Windows are short
-here, so that the tests are, too: `--log-cli-level=info` tells what was measured.
+The microphone is a virtual one; PulseAudio, ALSA, PortAudio and the listener are the real ones. Windows are short
+here, so that the tests are, too. How soon a loss is found is tested in virtual time (tests/audio/test_microphone.py);
+here it is measured: `--log-cli-level=info` shows it.
 """
 
 import shutil
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from support.listener_process import STARTING, is_estimate, is_waiting, waits_until
+from support.listener_process import is_estimate, is_waiting, waits_until
 from support.pulseaudio import VirtualMicrophone, missing
-from support.sound_loss import BETWEEN, FOUND, LOST, LOUD, MACHINE, SOFT, find, hears_loud, lose, measured, tone
+from support.sound_loss import BETWEEN, LOUD, SOFT, find, hears_loud, lose, measured, tone
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missin
 def test_m1_absent_at_boot(tmp_path, start):
     microphone = VirtualMicrophone(tmp_path / "sound")
     listening = start(microphone.environment)
-    waiting = listening.until(is_waiting, STARTING)
+    waiting = listening.until(is_waiting)
     assert "microphone" in waiting["message"]
     try:
         microphone.start()
         began = time.monotonic()
-        first = listening.until(is_estimate, FOUND + MACHINE)
+        first = listening.until(is_estimate)
         measured("found", first["monotonic"] - began)
         assert first["sequence"] == 0
     finally:
@@ -73,16 +73,16 @@ def test_m4_sound_server_killed_between_two_reads(microphone, start):
     def kill():
         capture = listening.capture
         listening.send(signal.SIGSTOP)
-        assert waits_until(lambda: "pipe_write" in Path(f"/proc/{capture}/wchan").read_text(), 10.0)
+        assert waits_until(lambda: "pipe_write" in Path(f"/proc/{capture}/wchan").read_text())
         microphone.kill_server()
         listening.send(signal.SIGCONT)
 
     if not Path("/proc/self/wchan").exists():
         pytest.skip("this kernel does not tell what a process waits in")
-    before = listening.until(hears_loud, STARTING)
+    before = listening.until(hears_loud)
     kill()
     began = time.monotonic()
-    said = listening.everything_until(is_waiting, LOST + MACHINE)
+    said = listening.everything_until(is_waiting)
     before = [before, *filter(is_estimate, said)][-1]
     measured("lost", said[-1]["at"] - began)
     _, found = find(listening, before, microphone.start)
@@ -107,16 +107,16 @@ def test_m6_another_source_is_never_taken_for_the_microphone(tmp_path, start):
         microphone.start("module-always-sink")
         microphone.play(tone(tmp_path, SOFT))
         listening = start(microphone.environment)
-        listening.until(lambda said: is_estimate(said) and said["peak"] > SOFT - 3, STARTING)
+        listening.until(lambda said: is_estimate(said) and said["peak"] > SOFT - 3)
         microphone.unplug()
         microphone.play(tone(tmp_path, LOUD), "auto_null")
-        said = listening.everything_until(is_waiting, 10.0)
-        said += listening.everything_until(is_waiting, 10.0)
+        said = listening.everything_until(is_waiting)
+        said += listening.everything_until(is_waiting)
         assert not [each for each in said if is_estimate(each) and each["peak"] > BETWEEN]
         microphone.hush()
         microphone.plug()
         microphone.play(tone(tmp_path, SOFT))
-        heard = listening.until(lambda said: is_estimate(said) and said["peak"] > SOFT - 3, FOUND + MACHINE)
+        heard = listening.until(lambda said: is_estimate(said) and said["peak"] > SOFT - 3)
         assert heard["peak"] < BETWEEN
 
 
@@ -146,10 +146,10 @@ def test_m7_unplugged_as_usb_is(microphone, start, shim):
 def test_m8_an_overrun_is_survived(microphone, start, shim):
     preloaded, switch = shim
     listening = start({**microphone.environment, **preloaded})
-    before = listening.until(hears_loud, STARTING)
+    before = listening.until(hears_loud)
     switch.write_text("x")
-    assert waits_until(lambda: not switch.read_text(), 5.0), "nobody looked for samples"
-    after = listening.until(lambda said: is_estimate(said) and said["sequence"] >= before["sequence"] + 10, 10.0)
+    assert waits_until(lambda: not switch.read_text()), "nobody looked for samples"
+    after = listening.until(lambda said: is_estimate(said) and said["sequence"] >= before["sequence"] + 10)
     assert after["peak"] > BETWEEN
 
 
@@ -163,7 +163,7 @@ def test_m9_capture_process_stalls(microphone, start):
         subprocess.run(["kill", "-STOP", str(frozen[0])], check=True)
 
     before, lost = lose(listening, stall)
-    assert waits_until(lambda: not Path(f"/proc/{frozen[0]}").exists(), 5.0), "the stalled process was left behind"
+    assert waits_until(lambda: not Path(f"/proc/{frozen[0]}").exists()), "the stalled process was left behind"
     _, found = find(listening, before, lambda: None)
     measured("lost", lost)
     measured("found", found)

@@ -3,13 +3,15 @@
 import signal
 import sqlite3
 import time
+from collections import deque
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from support.listener_process import STARTING, held, is_estimate, waits_until
+from support.listener_process import is_estimate, waits_until
+from support.sound_loss import goes_on
 
 AGAIN, OLD = "the configuration was read again", "the old configuration stays in force"
 MOCK_PINS = {"GPIOZERO_PIN_FACTORY": "mock", "GPIOZERO_MOCK_PIN_CLASS": "mockpwmpin"}
@@ -20,17 +22,17 @@ LIGHTS = '[leds]\nkind = "pins"\nbrightness = {}\npins = {{jazz = 17, metal = 18
 def daemon(configured, listening):
     """A listener that has heard something."""
     daemon = listening("--audio", "mic", "--config", configured())
-    daemon.until(is_estimate, STARTING)
+    daemon.until(is_estimate)
     return daemon
 
 
 def reload(daemon, answer):
     """What it said before it answered in the log, and for half a second of sound after that."""
-    before = daemon.until(is_estimate, 5.0)
+    before = daemon.until(is_estimate)
     daemon.send(signal.SIGHUP)
-    log, at = daemon.logged(answer, 5.0), time.monotonic()
-    said = daemon.everything_until(lambda said: is_estimate(said) and said["monotonic"] > at + 0.5, 10.0)
-    return [before, *said], log
+    log, at = daemon.logged(answer), time.monotonic()
+    said = daemon.everything_until(lambda said: is_estimate(said) and said["monotonic"] > at + 0.5)
+    return [before, *filter(is_estimate, said)], log
 
 
 def steps(said, field):
@@ -41,21 +43,26 @@ def test_nothing_changes_where_nothing_was_changed(daemon):
     program = daemon.capture
     said, log = reload(daemon, AGAIN)
     assert set(steps(said, "sequence")) == {1}
-    assert min(steps(said, "seconds")) > 0.0
-    assert max(steps(said, "seconds")) < 0.3, "the stream went on as it was"
+    assert goes_on(said), "the stream went on as it was"
     assert daemon.capture == program
     assert len(log.splitlines()) == 1
 
 
 def test_another_pace_is_taken_up_and_the_numbers_go_on(daemon, configured):
     program = daemon.capture
-    before = daemon.until(is_estimate, 5.0)
+    before = daemon.until(is_estimate)
     configured(every=0.4)
     daemon.send(signal.SIGHUP)
-    daemon.logged(AGAIN, 5.0)
-    said = daemon.everything_until(lambda said: said["sequence"] >= before["sequence"] + 6, 20.0)
-    assert set(steps([before, *said], "sequence")) == {1}
-    assert sum(steps(said[-4:], "seconds")) / 3 == pytest.approx(0.4, abs=0.1)
+    daemon.logged(AGAIN)
+    ends = deque(maxlen=4)
+
+    def paced(said):
+        # A busy machine may drop sound in between.
+        ends.append(said.get("seconds", 0.0))
+        return ends[-1] - ends[0] == pytest.approx(3 * 0.4, abs=0.15)
+
+    said = filter(is_estimate, [before, *daemon.everything_until(paced)])
+    assert set(steps(said, "sequence")) == {1}
     assert daemon.capture == program, "the microphone was opened anew for nothing"
 
 
@@ -71,8 +78,7 @@ def test_a_wrong_configuration_changes_nothing_and_is_told_in_one_line(daemon, c
         assert len(log.splitlines()) == lines
         assert OLD in log.splitlines()[-1]
         assert set(steps(said, "sequence")) == {1}
-        assert min(steps(said, "seconds")) > 0.0
-        assert max(steps(said, "seconds")) < 0.3
+        assert goes_on(said)
 
 
 def test_an_unknown_model_leaves_the_old_one_in_force(daemon, configured):
@@ -91,10 +97,10 @@ def test_it_can_be_put_right_again(daemon, configured):
 
 
 def test_another_microphone_is_opened(daemon, configured):
-    program, before = daemon.capture, daemon.until(is_estimate, 5.0)
+    program, before = daemon.capture, daemon.until(is_estimate)
     configured(dbfs=-50)
     daemon.send(signal.SIGHUP)
-    said = daemon.everything_until(lambda said: said["level"] < -30.0, 10.0)
+    said = [each for each in daemon.everything_until(lambda said: said.get("level", 0.0) < -30.0) if is_estimate(each)]
     assert AGAIN in daemon.log()
     assert before["level"] == pytest.approx(-20.0, abs=1.0)
     assert said[-1]["level"] == pytest.approx(-50.0, abs=0.5), "the window holds sound of both"
@@ -106,17 +112,17 @@ def test_a_microphone_that_is_not_there_is_waited_for(daemon, configured):
     path = configured()
     path.write_text(path.read_text().replace("room_noise.py", "no_such_program.py"))
     daemon.send(signal.SIGHUP)
-    daemon.logged(AGAIN, 5.0)
-    daemon.until(lambda said: said["state"] == "waiting_for_microphone", 10.0)
+    daemon.logged(AGAIN)
+    daemon.until(lambda said: said["state"] == "waiting_for_microphone")
     configured()
     daemon.send(signal.SIGHUP)
-    daemon.until(is_estimate, 10.0)
+    daemon.until(is_estimate)
 
 
 def test_lights_are_made_anew_only_where_they_were_changed(configured, listening):
     pytest.importorskip("gpiozero", reason="gpiozero is not installed: scripts/setup device")
     daemon = listening("--audio", "mic", "--config", configured(more=LIGHTS.format(0.5)), **MOCK_PINS)
-    daemon.until(is_estimate, STARTING)
+    daemon.until(is_estimate)
 
     def threads():
         return set(Path(f"/proc/{daemon.pid}/task").iterdir())
@@ -128,19 +134,19 @@ def test_lights_are_made_anew_only_where_they_were_changed(configured, listening
     assert threads() == before
     configured(every=0.3, more=LIGHTS.format(0.9))
     daemon.send(signal.SIGHUP)
-    assert waits_until(lambda: threads() != before, 5.0)
-    daemon.until(is_estimate, 5.0)
-    assert held(daemon.pid).threads == len(before)
+    assert waits_until(lambda: threads() != before)
+    daemon.until(is_estimate)
+    assert daemon.settled().threads == len(before)
 
 
 def test_history_goes_on_in_another_file(configured, listening, tmp_path):
     one, two = tmp_path / "one.sqlite", tmp_path / "two.sqlite"
     daemon = listening("--audio", "mic", "--config", configured(more=f'[history]\npath = "{one}"\n'))
-    daemon.until(is_estimate, STARTING)
+    daemon.until(is_estimate)
     configured(more=f'[history]\npath = "{two}"\n')
     reload(daemon, AGAIN)
     daemon.send(signal.SIGTERM)
-    assert daemon.ended(5.0)[0] == 0
+    assert daemon.ended()[0] == 0
     first, second = (numbers_in(path) for path in (one, two))
     assert first
     assert second
@@ -156,13 +162,11 @@ def numbers_in(path):
 def test_reloading_leaks_nothing(configured, listening, tmp_path):
     more = LIGHTS.format(0.5) + f'[history]\npath = "{tmp_path}/0.5.sqlite"\n'
     daemon = listening("--audio", "mic", "--config", configured(more=more), **MOCK_PINS)
-    daemon.until(is_estimate, STARTING)
+    daemon.until(is_estimate)
     counts = []
     for turn in range(5):
         configured(dbfs=-20 - turn % 2, more=more.replace("0.5", f"0.{turn % 2 + 1}"))
         daemon.send(signal.SIGHUP)
-        assert waits_until(lambda count=turn + 1: daemon.log().count(AGAIN) == count, 10.0)
-        daemon.forget()
-        daemon.until(is_estimate, 10.0)
-        counts.append(held(daemon.pid))
+        assert waits_until(lambda count=turn + 1: daemon.log().count(AGAIN) == count)
+        counts.append(daemon.settled())
     assert len({(each.files, each.threads) for each in counts}) == 1

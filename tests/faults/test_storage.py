@@ -9,8 +9,8 @@ from contextlib import ExitStack, closing
 import pytest
 
 from headnod.outputs.history.database import PAGE
-from support.command_line import PATIENCE, PROMPT
-from support.listener_process import STARTING, is_estimate
+from support.command_line import PROMPT
+from support.listener_process import is_estimate
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def remembering(configured, listening):
 
 def ends_well(daemon):
     daemon.send(signal.SIGTERM)
-    status, took = daemon.ended(PATIENCE)
+    status, took = daemon.ended()
     assert status == 0
     assert took < PROMPT
     assert "Traceback" not in daemon.log()
 
 
 def tells_ten(daemon):
-    said = daemon.everything_until(lambda said: is_estimate(said) and said["sequence"] >= 10, STARTING)
+    said = daemon.everything_until(lambda said: is_estimate(said) and said["sequence"] >= 10)
     assert [each["sequence"] for each in said] == list(range(11))
 
 

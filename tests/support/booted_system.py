@@ -10,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from support.command_line import PATIENCE
 from support.debian_roots import NSPAWN
 
 Answer = TypeVar("Answer")
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-_BOOT, _TICK = 60.0, 0.05
+_TICK = 0.05
 
 
 class Machine:
@@ -29,7 +30,7 @@ class Machine:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self._init = ""
         try:
-            self.until(self._started, _BOOT)
+            self.until(self._started)
         except BaseException:
             self._process.kill()
             self._process.wait()
@@ -59,7 +60,7 @@ class Machine:
         text, _, status = said.rpartition("status ")
         return int(status), text
 
-    def until(self, asked: Callable[[], Answer], seconds: float) -> Answer:
+    def until(self, asked: Callable[[], Answer], seconds: float = PATIENCE) -> Answer:
         """The first answer that is true; an error if none is in so many seconds."""
         deadline = time.monotonic() + seconds
         while not (answer := asked()):
@@ -92,7 +93,7 @@ class Machine:
         """Switch it off."""
         self.run("systemctl", "poweroff")
         try:
-            self._process.wait(_BOOT)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -126,7 +127,7 @@ class Service:
         """What systemd knows of it."""
         return self.machine.run("systemctl", "show", "--property", name, "--value", self._name).strip()
 
-    def status(self, begins: str, seconds: float = 20.0) -> str:
+    def status(self, begins: str, seconds: float = PATIENCE) -> str:
         """Its line for a person, as soon as it begins like this."""
         return self.machine.until(lambda: (now := self.said("StatusText")).startswith(begins) and now, seconds)
 

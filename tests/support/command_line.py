@@ -15,8 +15,8 @@ from headnod.features.frontend import Audio
 from support.signals import RATE
 
 HEADNOD = (sys.executable, "-m", "headnod")
-PATIENCE = 60.0
-"""Seconds after which a program counts as hung."""
+PATIENCE = 120.0
+"""Seconds after which a program counts as hung, on a busy machine too."""
 PROMPT = 15.0
 """Seconds in which a busy machine does what takes an idle one two at most; what hangs takes longer or never ends."""
 

@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
-HEADNOD = (sys.executable, "-m", "headnod")
-STARTING = 20.0
-"""Seconds that a busy machine may take to start a listener and to hear its first window."""
+from support.command_line import HEADNOD, PATIENCE
+
+STARTING = PATIENCE
 
 
 class Listening:
@@ -42,11 +41,11 @@ class Listening:
             self._said.put({"at": time.monotonic(), **json.loads(line)})
         self._said.put(None)
 
-    def until(self, wanted: Callable[[dict], bool], within: float) -> dict:
+    def until(self, wanted: Callable[[dict], bool], within: float = PATIENCE) -> dict:
         """The first thing it says that is wanted; `at` is the monotonic time when it was said."""
         return self.everything_until(wanted, within)[-1]
 
-    def everything_until(self, wanted: Callable[[dict], bool], within: float) -> list[dict]:
+    def everything_until(self, wanted: Callable[[dict], bool], within: float = PATIENCE) -> list[dict]:
         deadline, said = time.monotonic() + within, []
         while not said or not wanted(said[-1]):
             left = deadline - time.monotonic()
@@ -66,7 +65,7 @@ class Listening:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def logged(self, text: str, within: float) -> str:
+    def logged(self, text: str, within: float = PATIENCE) -> str:
         """Its log, as soon as it holds a text."""
         deadline = time.monotonic() + within
         while text not in self.log():
@@ -79,7 +78,7 @@ class Listening:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def ended(self, within: float) -> tuple[int, float]:
+    def ended(self, within: float = PATIENCE) -> tuple[int, float]:
         """Its exit status, and how many seconds it took from now."""
         began = time.monotonic()
         return self.process.wait(within), time.monotonic() - began
@@ -89,6 +88,15 @@ class Listening:
         """The process that holds the microphone."""
         (child,) = children(self.pid)
         return child
+
+    def settled(self) -> Held:
+        """The least that it holds at five estimates to come: outputs open files for a moment."""
+        self.forget()
+        found = []
+        for _ in range(5):
+            self.until(is_estimate)
+            found.append(held(self.pid))
+        return Held(*map(min, zip(*found, strict=True)))
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +132,7 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def waits_until(fact: Callable[[], bool], within: float) -> bool:
+def waits_until(fact: Callable[[], bool], within: float = PATIENCE) -> bool:
     """Whether a fact comes true in time."""
     deadline, pause = time.monotonic() + within, threading.Event()
     while not (true := fact()) and time.monotonic() < deadline:

@@ -11,15 +11,14 @@ def told(message):
     return json.loads(message.payload)
 
 
-def until_stage(heard, stage, model, within=30.0):
+def until_stage(heard, stage, model):
     return told(
         heard.until(
             lambda message: (
                 message.topic == "headnod/kitchen/model"
                 and told(message)["stage"] == stage
                 and told(message)["model"] == model
-            ),
-            within,
+            )
         )
     )
 

@@ -66,7 +66,7 @@ def test_the_documented_password_logs_root_and_the_service_in(service, broker, m
     before = log().count("u'kitchen'")
     service.control("restart")
     assert service.status("hears ")
-    machine.until(lambda: log().count("u'kitchen'") > before, 20.0)
+    machine.until(lambda: log().count("u'kitchen'") > before)
     assert service.said("ActiveState") == "active"
 
 
@@ -82,7 +82,7 @@ def test_a_password_that_the_service_may_not_read_is_refused_by_the_check_of_roo
     assert line in said
     with suppress(AssertionError):
         service.control("start")
-    machine.until(lambda: service.said("ActiveState") == "failed", 10.0)
+    machine.until(lambda: service.said("ActiveState") == "failed")
     assert any(line in each for each in service.journal())
     # The way out, as both say it.
     service.override(line)
@@ -109,7 +109,7 @@ def test_root_sees_what_the_service_has_and_another_user_is_sent_to_sudo(service
     service.configure(settings(broker[0]))
     service.control("start")
     service.status("hears ")
-    machine.until((machine.root / "var/lib/private/headnod/history.sqlite").exists, 15.0)
+    machine.until((machine.root / "var/lib/private/headnod/history.sqlite").exists)
     found = {each["part"]: each for each in map(json.loads, machine.run("headnod", "check", "--json").splitlines())}
     assert "at /var/lib/headnod" in found["disk"]["message"]
     assert found["broker"]["verdict"] == "well", found["broker"]
@@ -145,10 +145,10 @@ def test_a_second_listener_runs_beside_the_first_with_its_own_state_and_login(se
     assert status == 0, said
     try:
         assert second.status("hears ")
-        machine.until(lambda: "u'porch'" in log(), 20.0)
+        machine.until(lambda: "u'porch'" in log())
         assert service.status("hears ")
         folder = machine.root / "var/lib/private/headnod-porch"
-        machine.until((folder / "history.sqlite").exists, 15.0)
+        machine.until((folder / "history.sqlite").exists)
         assert machine.run("systemctl", "is-enabled", "headnod@porch.service").strip() == "enabled"
         config = ("--config", "/etc/headnod/porch.toml")
         assert machine.status("/usr/local/bin/headnod", "history", *config)[0] == 0

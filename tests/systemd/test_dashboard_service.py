@@ -51,9 +51,9 @@ def password(machine):
     file.unlink()
 
 
-def answered(machine, *words, within=15.0):
+def answered(machine, *words):
     """Status and page, as soon as somebody answers."""
-    said = machine.until(lambda: (now := machine.run("python3", "-c", FETCH, *words)) and now[0] != "0" and now, within)
+    said = machine.until(lambda: (now := machine.run("python3", "-c", FETCH, *words)) and now[0] != "0" and now)
     status, _, page = said.partition(" ")
     return int(status), page
 
@@ -65,7 +65,7 @@ def test_it_came_up_at_boot_and_says_what_it_lacks(machine):
 
 def test_a_configuration_that_cannot_be_used_is_78_and_not_tried_again(service):
     service.control("start")
-    service.machine.until(lambda: service.said("ActiveState") == "failed", 15.0)
+    service.machine.until(lambda: service.said("ActiveState") == "failed")
     states = service.machine.throughout(lambda: service.said("ActiveState"), RESTART + 2.0)
     assert set(states) == {"failed"}
     assert (service.said("ExecMainStatus"), service.said("NRestarts")) == ("78", "0")
@@ -85,7 +85,7 @@ def test_the_page_is_served_inside_the_sandbox_by_a_user_that_is_nobody_else(ser
 def test_open_to_others_without_a_password_it_refuses_to_start(service):
     service.configure(OPEN)
     service.control("start")
-    service.machine.until(lambda: service.said("ActiveState") == "failed", 15.0)
+    service.machine.until(lambda: service.said("ActiveState") == "failed")
     assert any("dashboard.password_file is empty" in line for line in service.journal("--priority=3"))
 
 
@@ -102,13 +102,13 @@ def test_a_killed_dashboard_is_back(service):
     assert answered(service.machine)[0] == 200
     killed = service.said("MainPID")
     service.control("kill", "--kill-whom=main", "--signal=KILL")
-    service.machine.until(lambda: service.said("MainPID") not in {killed, "0"}, RESTART + 3.0)
+    service.machine.until(lambda: service.said("MainPID") not in {killed, "0"})
     assert answered(service.machine)[0] == 200
 
 
-def test_a_stop_is_quick_and_no_failure(service):
+def test_a_stop_needs_no_kill_and_is_no_failure(service):
     service.configure(BROKER)
     service.control("start")
     answered(service.machine)
-    assert service.control("stop") < 3.0
+    service.control("stop")
     assert (service.said("Result"), service.said("ExecMainStatus")) == ("success", "0")

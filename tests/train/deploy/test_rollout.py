@@ -40,7 +40,7 @@ def retained(broker):
     """What the broker keeps of models."""
     with Heard(broker, "headnod/deploy/+", "headnod/+/deploy", "headnod/end", name="late") as late:
         late.publish("headnod/end", b"x")
-        late.until(lambda message: message.topic == "headnod/end", 10.0)
+        late.until(lambda message: message.topic == "headnod/end")
         return {message.topic for message in late.messages if message.retain and message.payload}
 
 
@@ -97,7 +97,7 @@ def test_who_was_away_takes_it_when_it_comes_back(broker, listener, rolled_out, 
     late = listener("late")
     there(late)
     with Heard(broker, "headnod/late/model", name="watch") as watch:
-        watch.until(lambda message: json.loads(message.payload)["stage"] == "kept", 10.0)
+        watch.until(lambda message: json.loads(message.payload)["stage"] == "kept")
     assert late.current == f"fixed-2.0.0.{signed.manifest.serial}"
 
 
@@ -146,7 +146,7 @@ def another(tmp_path):
 def held(broker, topic):
     """What the broker keeps there."""
     with Heard(broker, topic, name="holds") as holds:
-        return holds.until(lambda message: message.topic == topic and message.payload, 10.0).payload
+        return holds.until(lambda message: message.topic == topic and message.payload).payload
 
 
 @pytest.mark.parametrize("channel", ["canary", "stable"])
@@ -157,7 +157,7 @@ def test_a_rollout_that_stops_takes_back_its_own_bundle_only(broker, listener, r
         running = threading.Thread(target=lambda: outcomes.append(rolled_out(timeout=3.0)[0]))
         outcomes = []
         running.start()
-        other.until(lambda message: message.payload, 10.0)
+        other.until(lambda message: message.payload)
         other.publish(topic, another, retain=True)
         running.join(30.0)
     (outcome,) = outcomes

@@ -82,7 +82,7 @@ def test_nothing_is_retained_when_it_has_ended(broker):
     simulated(3, "--every", 0.1, "--seconds", 0.5, port=broker.port, within=60)
     with Heard(broker, "headnod/#", name="later") as heard:
         heard.publish("headnod/end", "end")
-        heard.until(lambda message: message.topic == "headnod/end", 10.0)
+        heard.until(lambda message: message.topic == "headnod/end")
         assert [message.topic for message in heard.messages] == ["headnod/end"]
 
 
@@ -91,7 +91,7 @@ def test_ctrl_c_ends_it_with_a_goodbye_and_the_sum(broker):
         heard.until_on("/estimate", 4, 30.0)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=30)
-        heard.until(lambda message: message.payload == b"offline", 10.0)
+        heard.until(lambda message: message.payload == b"offline")
     assert running.returncode == 0, err
     assert numbers(out)[3] == 0
 
