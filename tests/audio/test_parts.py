@@ -89,11 +89,26 @@ def test_sound_after_damage_is_decoded_and_the_gap_is_logged(tmp_path, caplog, d
     assert float(told[2]) == pytest.approx(4.0, abs=1.0)
 
 
-def test_damage_to_the_end_is_an_error(tmp_path):
+def test_sound_after_damage_in_a_pipe_is_decoded_and_the_place_is_logged(tmp_path, caplog):
+    content = bytearray(encoded(LOW, 20.0, KINDS[3]))
+    for place in (4, 2):
+        first, size = len(content) // place, len(content) // 10
+        content[first : first + size] = np.random.default_rng(place).bytes(size)
+    assert 15.0 < piped(tmp_path, bytes(content)).size / RATE < 16.5
+    told = [
+        float(re.fullmatch(r".*pipe: is damaged after (.*) s; decoding went on .*", line)[1])
+        for line in caplog.messages
+    ]
+    assert told == pytest.approx([5.0, 8.0], abs=1.0)
+
+
+@pytest.mark.parametrize("through", ["file", "pipe"])
+def test_damage_to_the_end_is_an_error(tmp_path, through):
     content = encoded(LOW, 20.0, KINDS[3])
-    (tmp_path / "song.mp3").write_bytes(content[: len(content) // 2] + bytes(len(content) // 2))
-    with pytest.raises(AudioError, match=r"song\.mp3: is damaged after \d+\.\d s"):
-        decoded(tmp_path / "song.mp3")
+    damaged = content[: len(content) // 2] + bytes(len(content) // 2)
+    (tmp_path / "song.mp3").write_bytes(damaged)
+    with pytest.raises(AudioError, match=r": is damaged after \d+\.\d s"):
+        piped(tmp_path, damaged) if through == "pipe" else decoded(tmp_path / "song.mp3")
 
 
 def test_a_stream_is_parted_wherever_it_is_cut():

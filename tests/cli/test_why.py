@@ -110,7 +110,21 @@ def test_a_condition_is_said_and_an_old_estimate_is_called_old(runtime, capsys):
     assert read_latest(runtime / FILE).estimate is not None
     latest.close()
     latest.close()
-    assert list(runtime.glob("*headnod*")) == []
+    assert not list(runtime.glob("*.json*"))
+
+
+def test_of_two_listeners_of_one_user_the_first_is_explained_and_the_second_after_it(runtime):
+    first, second = LatestFile(runtime / FILE), LatestFile(runtime / FILE)
+    loud = replace(JAZZ, level=-3.0)
+    first.show(JAZZ)
+    second.show(loud)
+    assert read_latest(runtime / FILE).estimate == JAZZ
+    second.close()
+    assert read_latest(runtime / FILE).estimate == JAZZ, "the other's file is left alone"
+    first.close()
+    second.show(loud)
+    assert read_latest(runtime / FILE).estimate == loud
+    second.close()
 
 
 def test_without_a_listener_the_way_out_is_named(runtime, caplog):
@@ -136,3 +150,4 @@ def test_a_folder_that_went_costs_one_warning_and_no_estimate(tmp_path, caplog):
     latest.show(JAZZ)
     assert read_latest(tmp_path / "gone" / FILE).estimate == JAZZ
     assert stat.S_ISREG((tmp_path / "gone" / FILE).stat().st_mode)
+    latest.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import select
 import subprocess
@@ -22,6 +23,8 @@ from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, head_of, kind_of, ma
 from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
 from headnod.audio.web_address import RefusedError
 from headnod.errors import AudioError
+
+_log = logging.getLogger(__name__)
 
 _OPENING = 5.0
 _READ, _PIPE = 1 << 20, 1 << 16
@@ -159,15 +162,17 @@ class AudioProcess:
         return self
 
     def check_end(self) -> None:
-        """Check how the process ended.
+        """Check how the process ended, and log what it skipped.
 
         Raises:
             AudioError: The file is damaged, or the process crashed.
         """
         report = self._child.stderr.read(_LONGEST_HEADER).decode(errors="replace") if self._child.stderr else ""
         status = self._child.wait()
-        if report or status:
+        if status:
             raise AudioError(report or f"{self._name}: the decoder ended with status {status}")
+        for line in report.splitlines():
+            _log.warning("%s", line)
 
     def close(self) -> None:
         """Kill the process."""

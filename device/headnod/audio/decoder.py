@@ -1,7 +1,7 @@
 """The process that decodes an audio file on stdin, or the stream of a web radio or camera, to raw samples on stdout.
 
 Its first line of output is a JSON object with sample rate and channels, or an error; little-endian 16-bit samples
-follow. A later error is one line on stderr, with exit status 1.
+follow. A later error is one line on stderr, with exit status 1; with status 0, the lines on stderr say what was skipped.
 
     python -m headnod.audio.decoder NAME BEGINS
     python -m headnod.audio.decoder --radio
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ from headnod.audio.containers import (
     read_exactly,
 )
 from headnod.audio.decoding import forward_sound, open_foreign, open_rtsp, open_sound, pipe_sound
-from headnod.audio.sound import BEGINNINGS, CutOffError, Sound, StreamParts, converted
+from headnod.audio.sound import BEGINNINGS, CutOffError, DamagedError, Sound, StreamParts, converted
 from headnod.audio.web_address import RTSP, RefusedError
 from headnod.errors import AudioError
 
@@ -53,23 +54,29 @@ _PR_SET_PDEATHSIG = 1
 _MOST_SAVED = 1 << 30
 _ID3_HEADER = 10
 _SEARCHED = 1 << 16
+_MOST_TOLD = 5
 _LONGEST = 1 << 28
 """Number of samples from which the length of a WAV is a placeholder, such as 0xFFFFFFFF bytes, for any width."""
 
 
-def open_stream(read: Callable[[int], bytes], kind: str | None, name: str) -> Sound:
+Skipped = Callable[[str], object] | None
+"""Takes the message on each damaged stretch that is skipped; None makes damage an error."""
+
+
+def open_stream(read: Callable[[int], bytes], kind: str | None, name: str, skipped: Skipped = None) -> Sound:
     """Start to decode a stream with all its parts.
 
     Args:
         read: Returns up to the given number of bytes, none at the end.
         kind: Format according to `kind_of`.
         name: Name for messages.
+        skipped: For MP3.
 
     Raises:
         AudioError: The format is not supported.
     """
     if kind == "MP3":
-        return _mp3(_without_tag(read), name)
+        return _mp3(_without_tag(read), name, skipped)
     if kind in BEGINNINGS:
         parts = StreamParts(read, BEGINNINGS[kind])
         first = _part(parts, kind, name)
@@ -77,7 +84,7 @@ def open_stream(read: Callable[[int], bytes], kind: str | None, name: str) -> So
     if kind in FOREIGN:
         return open_sound(_saved(read, name), name)
     if kind is None:
-        return _mp3(_from_first_frame(read, name), name)
+        return _mp3(_from_first_frame(read, name), name, skipped)
     sound = pipe_sound(_piped(read), name)
     # Programs that write a WAV to a pipe do not know its length and write the maximum.
     unknown = sound.frames is not None and sound.frames * sound.channels >= _LONGEST
@@ -94,9 +101,9 @@ def _all_parts(first: Sound, parts: StreamParts, kind: str, name: str) -> Iterat
         yield from converted(_part(parts, kind, name), first.rate, first.channels)
 
 
-def _mp3(read: Callable[[int], bytes], name: str) -> Sound:
+def _mp3(read: Callable[[int], bytes], name: str, skipped: Skipped) -> Sound:
     first, stream = _one_mp3(read, name)
-    return dataclasses.replace(first, blocks=_joined_mp3s(first, stream, name))
+    return dataclasses.replace(first, blocks=_joined_mp3s(first, stream, name, skipped))
 
 
 def _one_mp3(read: Callable[[int], bytes], name: str) -> tuple[Sound, ForwardReader]:
@@ -104,15 +111,30 @@ def _one_mp3(read: Callable[[int], bytes], name: str) -> tuple[Sound, ForwardRea
     return forward_sound(stream, name, lambda: stream.ended), stream
 
 
-def _joined_mp3s(first: Sound, stream: ForwardReader, name: str) -> Iterator[NDArray[np.float32]]:
-    yield from first.blocks
-    while not stream.ended:
+def _joined_mp3s(first: Sound, stream: ForwardReader, name: str, skipped: Skipped) -> Iterator[NDArray[np.float32]]:
+    sound, decoded = first, 0
+    while True:
+        damage = None
+        try:
+            for block in converted(sound, first.rate, first.channels):
+                decoded += len(block)
+                yield block
+        except (DamagedError, CutOffError) as error:
+            # libmpg123 looks for the next frame before the damage, where a stream has ended for it.
+            if skipped is None or stream.ended:
+                raise
+            damage = error
+        if stream.ended:
+            return
         try:
             sound, stream = _one_mp3(_next_mp3(stream.rest(), name), name)
         except AudioError:
+            if damage is not None:
+                raise damage from None
             # The rest is a tag at the end.
             return
-        yield from converted(sound, first.rate, first.channels)
+        if damage is not None and skipped is not None:
+            skipped(f"{name}: is damaged after {decoded / first.rate:.1f} s; decoding went on at the next whole frame")
 
 
 def _next_mp3(read: Callable[[int], bytes], name: str) -> Callable[[int], bytes]:
@@ -195,8 +217,8 @@ def _write(data: bytes) -> None:
         rest = rest[os.write(1, rest) :]
 
 
-def run(open_it: Callable[[], Sound]) -> int:
-    """Decode to stdout; errors are reported as the docstring of the module says. Returns the exit status."""
+def run(open_it: Callable[[], Sound], skipped: Sequence[str] = ()) -> int:
+    """Decode to stdout; errors and what was skipped are reported as the module says. Returns the exit status."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # libmpg123 writes to stderr, which is reserved for the error.
@@ -215,6 +237,7 @@ def run(open_it: Callable[[], Sound]) -> int:
     except (AudioError, OSError) as error:
         os.write(own, str(error).encode(errors="replace"))
         return 1
+    os.write(own, "\n".join(skipped[:_MOST_TOLD]).encode(errors="replace"))
     return 0
 
 
@@ -265,5 +288,6 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--radio"]:
         request = json.load(sys.stdin)
         os._exit(run(lambda: radio_sound(request["address"], request["timeout"])))
-    begins = bytes.fromhex(sys.argv[2])
-    os._exit(run(lambda: open_stream(pipe_reader(0, begins), kind_of(begins), sys.argv[1])))
+    begins, messages = bytes.fromhex(sys.argv[2]), list[str]()
+    opened = functools.partial(open_stream, pipe_reader(0, begins), kind_of(begins), sys.argv[1], messages.append)
+    os._exit(run(opened, messages))

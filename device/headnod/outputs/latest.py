@@ -1,14 +1,17 @@
 """The latest estimate or status in a file of the runtime folder, for `headnod why`.
 
 The runtime folder is in memory (tmpfs), so nothing is written to a card, and the
-file ends with the listener.
+file ends with the listener. Where several listeners share the folder, the first one
+writes; another takes over when it ends.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -58,6 +61,7 @@ class LatestFile:
         """Write to a file in a folder that is there."""
         self._path, self._new = path, path.with_name(f".{path.name}.{os.getpid()}")
         self._latest, self._writable = Latest(), True
+        self._lock: IO[str] | None = None
 
     def show(self, estimate: Estimate) -> None:
         """Replace what is there."""
@@ -68,13 +72,33 @@ class LatestFile:
         self._write(Latest(estimate=self._latest.estimate, status=status))
 
     def close(self) -> None:
-        """Delete the file."""
-        self._path.unlink(missing_ok=True)
-        self._new.unlink(missing_ok=True)
+        """Delete the file, if it is this listener's."""
+        if self._lock is not None:
+            self._path.unlink(missing_ok=True)
+            self._new.unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+
+    def _locked(self) -> bool:
+        """Whether this listener owns the file."""
+        if self._lock is None:
+            lock = self._path.with_suffix(".lock").open("a")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                return False
+            except BaseException:
+                lock.close()
+                raise
+            self._lock = lock
+        return True
 
     def _write(self, latest: Latest) -> None:
         self._latest = latest
         try:
+            if not self._locked():
+                return
             self._new.write_bytes(msgspec.json.encode(latest))
             self._new.replace(self._path)
         except OSError as error:

@@ -76,6 +76,18 @@ def test_arrays_of_different_lengths_are_refused(prepared):
         read_windows(folder)
 
 
+def test_an_index_that_was_cut_off_is_named(tmp_path):
+    for name in ("clean16", "degraded16", "clean22", "degraded22"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((1, 2, 3), np.float16))
+    np.savez(tmp_path / "index.npz", kind=np.array(["music"]))
+    with pytest.raises(RecordingError, match=r"index.npz: .*headnod-train prepare"):
+        read_windows(tmp_path)
+    whole = (tmp_path / "index.npz").read_bytes()
+    (tmp_path / "index.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RecordingError, match=r"index.npz: .*headnod-train prepare"):
+        read_windows(tmp_path)
+
+
 def test_an_empty_folder_names_the_command_that_fills_it(tmp_path):
     with pytest.raises(RecordingError, match="headnod-train prepare"):
         read_windows(tmp_path)

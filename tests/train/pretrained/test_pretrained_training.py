@@ -17,6 +17,7 @@ from headnod_train.pretrained.network import first_layer, forward, upper_layers
 from headnod_train.pretrained.quantisation import evaluated
 from headnod_train.pretrained.stored import stored_outputs
 from headnod_train.pretrained.training import distil
+from headnod_train.training.run_folder import RunError
 
 FILTERS = ((7, 38, 3), (7, 67, 2), (128, 1, 1), (64, 1, 2), (32, 1, 2))
 FRONT = sum(filters for *_, filters in FILTERS)
@@ -157,6 +158,12 @@ def test_an_interrupted_training_ends_as_one_that_was_not(network, windows, targ
     assert not np.array_equal(whole["mid1.kernel"], network["mid1.kernel"])
     for name, value in whole.items():
         np.testing.assert_allclose(parts[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_a_state_that_was_cut_off_is_named_with_the_way_out(network, windows, targets, stored, tmp_path):
+    (tmp_path / "state.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(RunError, match=r"state.npz: .*delete it to begin anew"):
+        trained(network, Batches(windows, targets, SETTINGS, stored), tmp_path, SETTINGS)
 
 
 def interrupt(_):

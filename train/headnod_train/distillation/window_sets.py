@@ -26,7 +26,7 @@ from headnod_train.console import progress_bar
 from headnod_train.distillation.degradation import Degrader, read_all
 from headnod_train.distillation.recordings import Kind, Recording, RecordingError
 from headnod_train.distillation.yamnet import RATE, Yamnet
-from headnod_train.storage import write_npz
+from headnod_train.storage import open_npz, write_npz
 
 BASE_RATE = 22_050
 """Sample rate at which recordings are degraded, in Hz."""
@@ -115,13 +115,12 @@ def read_windows(folder: Path) -> WindowSet:
     """
     try:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-        with np.load(folder / "index.npz", allow_pickle=False) as index:
-            windows = WindowSet(
-                **arrays, **{name: index[name] for name in ("kind", "track", "genre", "yamnet", "names")}
-            )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         message = f"{folder}: holds no training windows: {error} (make them with `headnod-train prepare`)"
         raise RecordingError(message) from error
+    kind = "the index of training windows (make it with 'headnod-train prepare')"
+    with open_npz(folder / "index.npz", kind, RecordingError) as index:
+        windows = WindowSet(**arrays, **{name: index[name] for name in ("kind", "track", "genre", "yamnet", "names")})
     if any(len(array) != len(windows) for array in arrays.values()):
         message = f"{folder}: its arrays differ in length (make them again with `headnod-train prepare`)"
         raise RecordingError(message)

@@ -35,8 +35,9 @@ from headnod_train.pretrained.pruning import Parameters, prune
 from headnod_train.pretrained.quantisation import converted, corrected, evaluated, run_file
 from headnod_train.pretrained.stored import stored_outputs
 from headnod_train.pretrained.training import Watch, distil
-from headnod_train.storage import write_npz
+from headnod_train.storage import open_npz, write_npz
 from headnod_train.tagger.wheel import Weights
+from headnod_train.training.run_folder import RunError
 
 _SHOWN, _CORRECTING, _TAGGED = 400, 1000, 1500
 _AT_ONCE = 2048
@@ -55,6 +56,7 @@ _TOLD = ("steps", "batch", "rate", "clean", "clean_weight", "tags", "embedding",
 """Settings that the card names."""
 _LEAST_SPREAD = 0.05
 _YAMNET = (0.1, 0.2)
+_STEP = "a finished step of this run (delete it, and the same command makes it again)"
 """Weights of YAMNet: with 1.0 the head that starts from the tagger's embedding loses five points on labelled clips."""
 
 
@@ -105,7 +107,7 @@ def begin(
         embedding = _embeddings(network, windows.clean16, offset, band_step)
         taught = fit_answers(embedding[useful], answers[useful], steps=_HEAD_STEPS, seed=1)
         write_npz(start, {"embedding": embedding, **network, **taught})
-    with np.load(start) as held:
+    with open_npz(start, _STEP, RunError) as held:
         parameters = {name: held[name] for name in held.files if name != "embedding"}
         embedding = held["embedding"]
     return Begun(parameters, Targets(answers, sigmoid(teachers.tags), embedding, useful))
@@ -153,7 +155,7 @@ def train(
         # Ranges have moved, and rounding is to come.
         shown = inputs.music(_SHOWN)
         write_npz(path, standardise(separate(mixed, shown, band_step=band_step), shown, band_step=band_step))
-    with np.load(path) as held:
+    with open_npz(path, _STEP, RunError) as held:
         return {name: held[name] for name in held.files}
 
 

@@ -20,8 +20,9 @@ from headnod_train.pretrained.batches import Batches, Distillation
 from headnod_train.pretrained.equalisation import LIMIT
 from headnod_train.pretrained.network import upper_layers
 from headnod_train.pretrained.pruning import Parameters
-from headnod_train.storage import write_npz
+from headnod_train.storage import open_npz, write_npz
 from headnod_train.training.progress_bar import TrainingProgress
+from headnod_train.training.run_folder import RunError
 
 Watch = Callable[[Parameters], dict[str, float]]
 """Measures a network while it learns: shares of `windows` and `tracks` that are right."""
@@ -176,7 +177,7 @@ class _State:
     def resume(self, folder: Path) -> None:
         if not (folder / "state.npz").is_file():
             return
-        with np.load(folder / "state.npz") as held:
+        with open_npz(folder / "state.npz", "the state of this training (delete it to begin anew)", RunError) as held:
             self.step = int(held["step"])
             for name, variable in self._variables.items():
                 variable.assign(held[f"variable/{name}"])
