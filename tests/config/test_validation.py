@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from headnod.inference.manifest import MODEL
 from headnod.service import Sandbox, service_of
 from support import installed_service
 from support.bundles import copied, flipped
+from support.certificates import Authority
 from support.history_database import remember
 from support.unprivileged import as_nobody
 
@@ -93,6 +96,35 @@ def test_what_cannot_be_used_is_refused_with_its_key_and_value(changed, refusal)
 )
 def test_what_can_be_used_is_not_refused(changed):
     assert config_errors(replace(Config(), **changed)) == []
+
+
+def test_a_password_that_never_ends_is_refused_at_once():
+    (refusal,) = config_errors(Config(mqtt=replace(BROKER, username="kitchen", password_file="/dev/zero")))
+    assert str(refusal).startswith("mqtt.password_file: /dev/zero: is longer than 4096 bytes")
+
+
+@pytest.mark.parametrize("key", ["password_file", "ca_file", "cert_file", "key_file"])
+def test_a_home_folder_is_to_be_written_out(key):
+    (refusal,) = config_errors(Config(mqtt=replace(BROKER, username="k", tls=True, **{key: "~/headnod/file"})))
+    assert str(refusal).startswith(f"mqtt.{key}: ~/headnod/file: '~' does not stand for a home folder here")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_key_that_is_missing_encrypted_or_another_s_is_named(tmp_path):
+    authority = Authority(tmp_path / "ca")
+    ours, other = authority.issue("kitchen"), authority.issue("bath")
+    locked = tmp_path / "locked.key"
+    command = ["openssl", "pkey", "-in", ours.key, "-aes128", "-passout", "pass:secret", "-out", locked]
+    subprocess.run(command, check=True)
+
+    def refused(key):
+        section = replace(BROKER, tls=True, cert_file=str(ours.file), key_file=str(key))
+        return [str(each) for each in config_errors(Config(mqtt=section))]
+
+    assert refused(ours.key) == []
+    assert refused("")[0].startswith(f"mqtt.key_file: {ours.file}: holds no private key")
+    assert refused(locked)[0].startswith(f"mqtt.key_file: {locked}: is encrypted")
+    assert refused(other.key)[0].startswith(f"mqtt.cert_file: {ours.file}: is not a matching PEM file")
 
 
 def of_history(path, **options):
@@ -268,6 +300,28 @@ def secret(open_folder):
 
 def of_service(config, units, name="headnod"):
     return [str(each) for each in service_errors(config, service_of(Path(f"/etc/headnod/{name}.toml")), units=units)]
+
+
+@pytest.mark.parametrize(
+    ("section", "setting"),
+    [
+        ({"mqtt": replace(BROKER, username="k", password_file="pw")}, "mqtt.password_file: pw"),
+        ({"mqtt": replace(BROKER, tls=True, ca_file="certs/ca.crt")}, "mqtt.ca_file: certs/ca.crt"),
+        ({"model": ModelSection(name="models/mine")}, "model.name: models/mine"),
+        ({"microphone": MicrophoneSection(command=("./record", "-q"))}, "microphone.command: ./record"),
+        ({"dashboard": DashboardSection(password_file="page")}, "dashboard.password_file: page"),
+    ],
+    ids=str,
+)
+def test_a_path_that_depends_on_where_a_program_starts_is_refused_for_a_service(units, section, setting):
+    (refusal,) = of_service(replace(Config(), **section), units)
+    assert refusal.startswith(f"{setting}: depends on the folder that a program starts in")
+    assert "write the whole path" in refusal
+
+
+def test_names_of_programs_and_shipped_models_are_no_paths(units):
+    config = Config(model=ModelSection(name="genre"), microphone=MicrophoneSection(command=("arecord", "-q")))
+    assert of_service(config, units) == []
 
 
 def test_a_file_of_root_is_refused_until_systemd_hands_it_over(units, secret):

@@ -129,7 +129,12 @@ def test_the_password_is_the_first_line_of_its_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [(b"", "shorter than 8"), (b"1234567\n", "shorter than 8"), (b"\xff\xfe12345678", "is not text")],
+    [
+        (b"", "shorter than 8"),
+        (b"1234567\n", "shorter than 8"),
+        (b"x" * 4_097, "longer than 4096 bytes"),
+        (b"\xff\xfe12345678", "is not UTF-8 text"),
+    ],
 )
 def test_a_password_that_cannot_be_one_is_refused_unseen(tmp_path, content, fault):
     file = tmp_path / "password"
@@ -140,7 +145,7 @@ def test_a_password_that_cannot_be_one_is_refused_unseen(tmp_path, content, faul
 
 
 def test_a_password_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"dashboard.password_file: .*/absent: No such file"):
+    with pytest.raises(ConfigError, match=r"dashboard.password_file: .*/absent: no such file"):
         password_from(tmp_path / "absent")
 
 

@@ -1,7 +1,7 @@
 """The process that decodes an audio file on stdin, or the stream of a web radio or camera, to raw samples on stdout.
 
 Its first line of output is a JSON object with sample rate and channels, or an error; little-endian 16-bit samples
-follow. A later error is one line on stderr, with exit status 1; with status 0, the lines on stderr say what was skipped.
+follow. A later error is one line on stderr, with exit status 1. With status 0, lines on stderr name what was skipped.
 
     python -m headnod.audio.decoder NAME BEGINS
     python -m headnod.audio.decoder --radio

@@ -22,6 +22,7 @@ CONFIG_FILE = Path("/etc/headnod/headnod.toml")
 
 _PREFIX = "HEADNOD_"
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
+_LONGEST_SECRET = 4_096
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,9 @@ def readable_file(setting: str, name: str) -> Path | None:
     """
     if not name:
         return None
+    if name.startswith("~"):
+        message = f"{setting}: {name}: '~' does not stand for a home folder here (write the whole path)"
+        raise ConfigError(message)
     path = Path(name)
     if os.access(path, os.R_OK):
         return path
@@ -152,6 +156,32 @@ def readable_file(setting: str, name: str) -> Path | None:
         raise ConfigError(message)
     message = f"{setting}: {path}: permission denied"
     raise ConfigAccessError(message)
+
+
+def read_secret(setting: str, path: Path) -> str:
+    """The text of a file with a password.
+
+    Args:
+        setting: The setting that names it, for the error.
+        path: The file.
+
+    Raises:
+        ConfigError: It cannot be read, is not text, or is longer than any password.
+    """
+    fault = f"is longer than {_LONGEST_SECRET} bytes (is it the file with the password?)"
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_SECRET + 1)
+        if len(content) <= _LONGEST_SECRET:
+            # Windows' editors begin a file with a byte order mark.
+            return content.decode("utf-8-sig")
+    except OSError as error:
+        fault = (error.strerror or "cannot be read").lower()
+    except UnicodeDecodeError:
+        # Its own message quotes what was read.
+        fault = "is not UTF-8 text"
+    message = f"{setting}: {path}: {fault}"
+    raise ConfigError(message)
 
 
 def systemd_credential(*names: str) -> Path | None:

@@ -64,8 +64,9 @@ def _unreachable_name(host: str, sandbox: Sandbox) -> str:
 def _listener_errors(config: Config, service: Service, sandbox: Sandbox) -> Iterator[HeadnodError]:
     mqtt, history, command = config.mqtt, config.history.path, config.microphone.command
     yield from _path_errors("the configuration", str(service.configuration), sandbox.unusable)
-    yield from _path_errors("model.name", config.model.name, sandbox.unusable)
-    yield from _path_errors("microphone.command", command[0] if command else "", sandbox.unusable)
+    for setting, name in (("model.name", config.model.name), ("microphone.command", command[0] if command else "")):
+        # Without a slash it is a shipped model, or a program of the search path.
+        yield from _path_errors(setting, name if "/" in name else "", sandbox.unusable)
     yield from _stream_errors(f"--audio of {sandbox.unit}", sandbox.option("--audio"), sandbox)
     yield from _stream_errors("microphone.address", config.microphone.address, sandbox)
     if history:
@@ -96,9 +97,13 @@ def _stream_errors(setting: str, audio: str, sandbox: Sandbox) -> Iterator[Headn
 
 def _path_errors(setting: str, name: str, reason: Callable[[Path], str]) -> Iterator[HeadnodError]:
     path = Path(name)
+    if not path.is_absolute():
+        fault = "depends on the folder that a program starts in, and a service starts in another (write the whole path)"
+        yield from _error(setting, name, fault if name else "")
+        return
     try:
         # An absent file is an error with or without a service.
-        if name and path.is_absolute() and path_exists(path):
+        if path_exists(path):
             yield from _error(setting, path, reason(path))
     except AccessError as error:
         yield ConfigAccessError(f"{setting}: {error}")

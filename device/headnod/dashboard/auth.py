@@ -18,6 +18,7 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+from headnod.config.layers import read_secret
 from headnod.errors import ConfigError
 
 SHORTEST = 8
@@ -114,11 +115,7 @@ def password_from(path: Path) -> str:
     Raises:
         ConfigError: It cannot be read, or is too short.
     """
-    try:
-        password = path.read_text("utf-8-sig").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"dashboard.password_file: {path}: {getattr(error, 'strerror', None) or 'is not text'}"
-        raise ConfigError(message) from None
+    password = read_secret("dashboard.password_file", path).partition("\n")[0].strip()
     if len(password) < SHORTEST:
         message = f"dashboard.password_file: {path}: the password is shorter than {SHORTEST} characters"
         raise ConfigError(message)

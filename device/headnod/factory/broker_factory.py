@@ -6,7 +6,7 @@ import socket
 
 from headnod.address import split_address
 from headnod.config import MqttSection
-from headnod.config.layers import password_file, readable_file
+from headnod.config.layers import password_file, read_secret, readable_file
 from headnod.errors import ConfigError
 from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.topics import Topics, is_name
@@ -75,14 +75,7 @@ def _password(section: MqttSection) -> str:
     path = password_file(PASSWORD, "mqtt.password_file", section.password_file)
     if path is None:
         return ""
-    try:
-        # Windows' editors begin a file with a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        # Never the error itself: one of decoding quotes what it read.
-        message = f"mqtt.password_file: {path}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}"
-        raise ConfigError(message) from None
-    password = text.removesuffix("\n").removesuffix("\r")
+    password = read_secret("mqtt.password_file", path).removesuffix("\n").removesuffix("\r")
     if not password or "\n" in password or not section.username:
         fault = "a password needs mqtt.username too" if password and "\n" not in password else "is not one line"
         message = f"mqtt.password_file: {path}: {fault}"

@@ -47,8 +47,12 @@ class Tls:
                 context.load_verify_locations(cafile=self.ca)
         if self.certificate is not None:
             with _named_errors("mqtt.cert_file", self.certificate):
-                # Without a password OpenSSL would ask for it on the terminal.
-                context.load_cert_chain(self.certificate, self.key, password=lambda: "")
+                try:
+                    # Without a password OpenSSL would ask for it on the terminal.
+                    context.load_cert_chain(self.certificate, self.key, password=lambda: "")
+                except ssl.SSLError:
+                    _check_key(self.certificate, self.key or self.certificate)
+                    raise
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -117,6 +121,21 @@ class Broker:
             connection.close()
             raise
         return connection
+
+
+def _check_key(certificate: Path, key: Path) -> None:
+    """Name two faults of a key, for which OpenSSL has no reason."""
+    fault = ""
+    if "CERTIFICATE-----" not in certificate.read_text("utf-8", errors="replace"):
+        return
+    content = key.read_text("utf-8", errors="replace")
+    if "PRIVATE KEY-----" not in content:
+        fault = f"holds no private key (name the file with the key of {certificate})"
+    elif "ENCRYPTED" in content:
+        fault = f"is encrypted, and nobody is asked for its passphrase ('openssl pkey -in {key}' writes it without one)"
+    if fault:
+        message = f"mqtt.key_file: {key}: {fault}"
+        raise ConfigError(message)
 
 
 @contextmanager
