@@ -82,7 +82,7 @@ class Heard:
         with self._news:
             return [message.payload for message in self.messages if message.topic.endswith(ending)]
 
-    def until(self, wanted: Callable[[paho.MQTTMessage], bool], within: float) -> paho.MQTTMessage:
+    def until(self, wanted: Callable[[paho.MQTTMessage], bool], within: float = STARTING) -> paho.MQTTMessage:
         """The first message, of all so far or to come, that is wanted."""
         found: list[paho.MQTTMessage] = []
 
