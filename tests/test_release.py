@@ -110,7 +110,7 @@ def test_the_address_of_the_project_stands_in_one_place():
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A checkout of the last commit, released."""
-    for tool in ("build", "hatchling", "twine", "check_wheel_contents"):
+    for tool in ("build", "hatchling", "twine", "check_wheel_contents", "cyclonedx_py", "pip_audit"):
         pytest.importorskip(tool, reason="scripts/setup release")
     folder = tmp_path_factory.mktemp("release") / "project"
     git(ROOT, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
@@ -123,7 +123,7 @@ def built(tmp_path_factory):
     for tag in git(folder, "tag").split():
         git(folder, "tag", "--delete", tag)
     git(folder, "commit", "--quiet", "--all", "--message", f"Release {__version__}")
-    ended = release(folder)
+    ended = release(folder, "--without-audit")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return folder
 
@@ -131,12 +131,33 @@ def built(tmp_path_factory):
 @pytest.mark.long
 def test_a_release_is_an_archive_a_wheel_their_sums_and_a_tag(built):
     names = {path.name for path in (built / "dist").iterdir()}
-    assert names == {f"headnod-{__version__}.tar.gz", f"headnod-{__version__}-py3-none-any.whl", "SHA256SUMS"}
+    files = {f"headnod-{__version__}{ending}" for ending in (".tar.gz", "-py3-none-any.whl", ".cdx.json")}
+    assert names == files | {"SHA256SUMS"}
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=built / "dist", check=True)
+    assert {line.split()[1] for line in (built / "dist" / "SHA256SUMS").read_text().splitlines()} == files
     assert git(built, "describe", "--exact-match") == f"v{__version__}\n"
     sums = (built / "dist" / "SHA256SUMS").read_text()
-    assert release(built).returncode == 0
+    assert release(built, "--without-audit").returncode == 0
     assert (built / "dist" / "SHA256SUMS").read_text() == sums
+
+
+@pytest.mark.long
+def test_the_bill_of_materials_names_what_a_pi_installs(built):
+    (path,) = (built / "dist").glob("*.cdx.json")
+    bill = json.loads(path.read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    assert bill["metadata"]["component"]["name"] == "headnod"
+    versions = {each["name"].lower(): each["version"] for each in bill["components"]}
+    assert {"numpy", "ai-edge-litert", "paho-mqtt", "starlette"} <= versions.keys()
+    assert not {"pytest", "keras", "twine"} & versions.keys()
+
+
+@pytest.mark.long
+def test_a_package_that_cannot_be_looked_up_stops_the_release(built):
+    ended = release(built, "--check")
+    if ended.returncode == 0:
+        pytest.skip("this index answers questions about vulnerabilities, and there are none")
+    assert "has a known vulnerability, or could not be looked up" in ended.stderr.splitlines()[-1]
 
 
 @pytest.mark.long

@@ -59,12 +59,13 @@ def check_privacy(config: Config, service: Service | None, *, proc: Path = PROC)
     """
     yield CheckResult("audio", "well", "is kept in memory for one window and then overwritten; no file receives it")
     yield CheckResult("configured", "well", "; ".join(_configured(config)) or "nothing is sent to another machine")
-    if service is None:
+    sandbox = Sandbox(service.unit) if service is not None else None
+    if sandbox is None or not sandbox.installed:
         yield CheckResult("sandbox", "none", "no service is installed for this configuration")
     else:
-        allowed = Sandbox(service.unit).allowed_addresses()
+        allowed = sandbox.allowed_addresses()
         limit = f"may connect to {' '.join(allowed)} only (enforced by systemd)" if allowed else "may connect anywhere"
-        yield CheckResult("sandbox", "well" if allowed else "warning", f"{service.unit} {limit}")
+        yield CheckResult("sandbox", "well" if allowed else "warning", f"{sandbox.unit} {limit}")
     found = False
     for process in processes(proc):
         found = True

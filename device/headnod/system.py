@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from headnod.extras import from_checkout
+
 _MEMORY = Path("/proc/self/statm")
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _BOARDS = (Path("/proc/device-tree/model"), Path("/sys/class/dmi/id/product_name"))
@@ -70,9 +72,14 @@ def permission_denied(*groups: str) -> str:
     there = [group for group in groups if _members(group) is not None]
     group = groups[0]
     if group not in there:
-        return f"permission denied (there is no group {group} on this machine: 'sudo scripts/install' makes it)"
+        makes = from_checkout("'sudo scripts/install' makes it", f"sudo groupadd --system {group}")
+        return f"permission denied (there is no group {group} on this machine: {makes})"
     if grp.getgrnam(group).gr_gid in {os.getegid(), *os.getgroups()}:
-        way_out = f"the device is not open to the group {group}: 'sudo scripts/install' adds the udev rule for it"
+        adds = from_checkout(
+            "'sudo scripts/install' adds the udev rule for it",
+            f'add a udev rule for it with GROUP="{group}", MODE="0660"',
+        )
+        way_out = f"the device is not open to the group {group}: {adds}"
     elif user in (_members(group) or ()):
         way_out = f"log out and in again, then the group {group} applies"
     else:
