@@ -113,10 +113,17 @@ def test_the_front_end_imports_numpy_only(name, below):
     [
         ("headnod.errors", set()),
         ("headnod.pipeline.estimate", set()),
-        ("headnod.inference.manifest", {"headnod.features.frontend", "headnod.escaping"}),
+        ("headnod.inference.labels", {"headnod.escaping"}),
+        ("headnod.inference.manifest", {"headnod.features.frontend"}),
         (
             "headnod.inference.bundle_files",
-            {"headnod.errors", "headnod.escaping", "headnod.features.frontend", "headnod.inference.manifest"},
+            {
+                "headnod.errors",
+                "headnod.escaping",
+                "headnod.features.frontend",
+                "headnod.inference.labels",
+                "headnod.inference.manifest",
+            },
         ),
         ("headnod.inference.interpreter", {"headnod.errors", "headnod.extras"}),
         ("headnod.inference.prediction", {"headnod.features.frontend", "headnod.inference.manifest"}),
@@ -127,6 +134,7 @@ def test_the_front_end_imports_numpy_only(name, below):
                 "headnod.features.frontend",
                 "headnod.inference.bundle_files",
                 "headnod.inference.interpreter",
+                "headnod.inference.labels",
                 "headnod.inference.manifest",
                 "headnod.inference.prediction",
             },
@@ -305,12 +313,13 @@ def reads_environment(tree):
 
 
 def test_nothing_but_the_program_and_its_configuration_reads_the_environment():
-    # The microphone's process and the self-test are programs of their own, what numpy shall do must be said
+    # The microphone's process, the page's and the self-test are programs of their own, what numpy shall do must be said
     # before it is loaded, and TZ goes before the zone of the machine.
     elsewhere = {
         "headnod.audio.capture",
         "headnod.audio.decoder",
         "headnod.updates.selftest",
+        "headnod.dashboard.__main__",
         "headnod.clock",
         "headnod.cli.parser",
         "headnod.blas_threads",

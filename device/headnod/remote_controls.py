@@ -153,8 +153,8 @@ class SavedSettings:
         return self if state_folder == self._folder else SavedSettings(state_folder)
 
     def applied(self, config: Config) -> InForce:
-        """The settings to run with; without a broker those of the configuration, because nobody could change them."""
-        if not config.mqtt.host:
+        """The settings to run with: those of the configuration where neither broker nor page could change them."""
+        if not config.mqtt.host and not config.web.enabled:
             return InForce(config, paused=False)
         certainty, brightness = self.settings.certainty, self.settings.brightness
         if certainty is not None and certainty.configured == config.listen.threshold:

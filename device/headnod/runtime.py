@@ -37,6 +37,7 @@ from headnod.updates.manager import ModelManager
 
 if TYPE_CHECKING:
     from headnod.mqtt.publisher import MqttPublisher
+    from headnod.outputs.web import WebOutput
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class Runtime:
         self._sequence, self._dropped = 0, 0.0
         self._view: tuple[str, str] | None = None
         self._publisher: MqttPublisher | None = None
-        self._controls: RemoteControls | None = None
+        self._controls: list[RemoteControls] = []
+        self._page: WebOutput | None = None
         self._configured, self._saved = config, SavedSettings(_state_folder(config))
         self._in_force = self._saved.applied(config)
         self._store = Part(_state_folder, self._open_models)
@@ -102,6 +104,7 @@ class Runtime:
             lambda config: config.history, lambda each: closing_all(output_factory.history(each.history))
         )
         self._mqtt = Part(self._mqtt_settings, self._open_mqtt)
+        self._web = Part(self._web_settings, self._open_web)
         self._terminal = Part(lambda _: self._view, lambda _: closing_all(self._views()))
         self._leds = Part(lambda config: config.leds, lambda config: closing_all(output_factory.leds(config.leds)))
         self._events = Part(self._event_settings, self._open_events)
@@ -115,6 +118,7 @@ class Runtime:
             self._latest,
             self._history,
             self._mqtt,
+            self._web,
             self._terminal,
             self._leds,
             self._events,
@@ -168,7 +172,7 @@ class Runtime:
             self._configured = read_config()
             self._saved = self._saved.in_folder(_state_folder(self._configured))
             wanted = self._saved.applied(self._configured)
-            if self._in_force.paused and not wanted.config.mqtt.host:
+            if self._in_force.paused and not wanted.config.mqtt.host and not wanted.config.web.enabled:
                 _log.warning("the pause that was set by MQTT ends: without mqtt.host nobody could end it")
             self._apply(wanted)
         except HeadnodError as error:
@@ -189,19 +193,21 @@ class Runtime:
         self._rate.wanted = self._models.value.model.front_end.sample_rate
         if self._publisher is not None and self._mqtt not in rebuilt:
             self._publisher.changed()
+        if self._page is not None and self._web not in rebuilt:
+            self._page.changed()
 
     def _apply_commands(self) -> None:
-        """Apply what was set by MQTT."""
-        if self._controls is None:
-            return
-        for change in self._controls.take():
-            before = self._in_force
-            try:
-                self._apply(change(before))
-            except HeadnodError as error:
-                _log.error("%s; a command by MQTT is not applied", error)
-                self._apply(before)
-        self._saved.save(self._configured, self._in_force)
+        """Apply what was set by MQTT or on the page."""
+        for controls in self._controls:
+            for change in controls.take():
+                before = self._in_force
+                try:
+                    self._apply(change(before))
+                except HeadnodError as error:
+                    _log.error("%s; a command is not applied", error)
+                    self._apply(before)
+        if self._controls:
+            self._saved.save(self._configured, self._in_force)
 
     def _follow_activation(self) -> None:
         """Change to another model if it was activated or the present one failed."""
@@ -215,6 +221,8 @@ class Runtime:
         self._rate.wanted = self._models.value.model.front_end.sample_rate
         if self._publisher is not None:
             self._publisher.changed()
+        if self._page is not None:
+            self._page.changed()
 
     def _open_models(self, config: Config) -> ModelManager:
         return ModelManager(_state_folder(config), lambda: self._in_force.config)
@@ -253,17 +261,52 @@ class Runtime:
             clock=self._clock,
             configured=lambda: self._configured,
         ) as (publisher, controls):
-            self._publisher, self._controls = publisher, controls
+            self._publisher = publisher
+            self._controls.append(controls)
             try:
                 yield [publisher]
             finally:
-                self._publisher = self._controls = None
+                self._publisher = None
+                self._controls.remove(controls)
+
+    def _web_settings(self, config: Config) -> object:
+        return config.web.enabled and (
+            config.web,
+            config.mqtt,
+            config.history,
+            config.log,
+            config.model,
+            self._mqtt.value,
+        )
+
+    @contextlib.contextmanager
+    def _open_web(self, config: Config) -> Iterator[list[Sink]]:
+        if not config.web.enabled:
+            yield []
+            return
+        from headnod.factory.page_factory import web_of  # noqa: PLC0415 - loaded where the page is on
+
+        with web_of(
+            config,
+            self._models.value,
+            lambda: self._in_force,
+            clock=self._clock,
+            configured=lambda: self._configured,
+            health=self._publisher.health if self._publisher is not None else None,
+        ) as (page, controls):
+            self._page = page
+            self._controls.append(controls)
+            try:
+                yield [page]
+            finally:
+                self._page = None
+                self._controls.remove(controls)
 
     def _event_settings(self, config: Config) -> object:
-        return config.listen, self._in_force.paused, self._source.value, self._store.value
+        return config.listen, self._in_force.paused, self._source.value, self._store.value, self._page
 
     def _open_events(self, config: Config) -> AbstractContextManager[Iterator[Estimate | StatusEvent]]:
-        blocks, models = self._source.value, self._models.value
+        blocks, models = self._watched_blocks(), self._models.value
         if self._in_force.paused:
             events: Iterator[Estimate | StatusEvent] = paused_events(
                 blocks, rate=self._rate.delivered, every=config.listen.every, now=utc_now
@@ -285,12 +328,26 @@ class Runtime:
             )
         return contextlib.nullcontext(events)
 
+    def _watched_blocks(self) -> Iterator[Block]:
+        """The blocks of the source, whose spectrum is sent to the page while a browser shows it."""
+        if self._page is None:
+            return self._source.value
+        from headnod.pipeline.spectrum import with_spectrum  # noqa: PLC0415 - loaded where the page is on
+
+        page = self._page
+        return with_spectrum(
+            self._source.value,
+            rate=lambda: self._rate.delivered,
+            watched=lambda: page.watched,
+            send=lambda column: page.send("spectrum", column),
+        )
+
     def _views(self) -> list[Sink]:
         return output_factory.view(*self._view) if self._view is not None else []
 
     @property
     def _outputs(self) -> tuple[Part[list[Sink]], ...]:
-        outputs = self._terminal, self._leds, self._history, self._notifier, self._latest, self._mqtt
+        outputs = self._terminal, self._leds, self._history, self._notifier, self._latest, self._mqtt, self._web
         return tuple(part for part in outputs if part.is_open)
 
     def _show(self, event: Estimate | StatusEvent) -> None:

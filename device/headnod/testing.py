@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from headnod.features.frontend import Audio, Features, FrontEnd
+from headnod.inference.labels import NO_MUSIC
 from headnod.inference.manifest import (
     FORMAT,
     HASHED,
-    NO_MUSIC,
     Manifest,
     Rejection,
     Standardisation,

@@ -2,8 +2,9 @@ from base64 import b64encode
 
 import pytest
 
-from headnod.dashboard.auth import LINES, TRIES, WINDOW_SECONDS, Authenticator, AuthResult, is_local, password_from
+from headnod.dashboard.auth import LINES, TRIES, WINDOW_SECONDS, Authenticator, AuthResult, is_local
 from headnod.errors import ConfigError
+from headnod.factory.page_factory import password_from
 
 SECRET = "correct horse"  # noqa: S105 - of an access that lives for a test
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headnod.inference.manifest import label_fault
+from headnod.inference.labels import label_fault
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from headnod.mqtt.payloads import encode, estimate_payload
 from support.estimates import estimate
 from support.mqtt_broker import Broker, ReservedPort, at_once
 
+(CLIP,) = Path(__file__).parents[2].glob("demo/*.ogg")
 CHROMIUM = shutil.which("chromium")
 PATIENCE = 15.0
 """Seconds that a busy machine may take."""
@@ -103,18 +104,20 @@ class Speaker:
         self._client.loop_stop()
 
 
-class Dashboard:
-    """`headnod dashboard` in a process of its own."""
+class PageServer:
+    """A process that serves the page, and what it logs."""
 
-    def __init__(self, broker: Broker | None, *, port: int = 0, env: dict[str, str] | None = None, host: str = ""):
-        self._reserved = ReservedPort()
-        self.port = port or self._reserved.number
-        settings = {"HEADNOD_DASHBOARD__PORT": str(self.port), "HEADNOD_CONFIG": os.devnull}
-        if broker is not None:
-            settings |= {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
-        words = [sys.executable, "-m", "headnod", "dashboard", *(["--host", host] if host else [])]
+    port = 0
+    process: subprocess.Popen
+
+    def start(self, words: list[str], env: dict[str, str], **options: Any):
         self.process = subprocess.Popen(
-            words, env=os.environ | settings | (env or {}), stderr=subprocess.PIPE, text=True, errors="replace"
+            [sys.executable, "-m", "headnod", *words],
+            env=env,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            **options,
         )
         self.said: list[str] = []
         self._open: list[Any] = []
@@ -138,19 +141,34 @@ class Dashboard:
             there = self._news.wait_for(lambda: sum(words in line for line in self.said) >= times, PATIENCE)
         assert there, f"it never said {words!r}: {''.join(self.said)[-2000:]}"
 
-    def get(self, path: str = "/", *, password: str | None = None, **headers: str) -> http.client.HTTPResponse:
+    def get(self, path: str = "/", **options: str | None) -> http.client.HTTPResponse:
         """Its answer; the body can be read."""
+        return self.request("GET", path, **options)
+
+    def request(
+        self, method: str, path: str, body: object = None, *, password: str | None = None, **headers: str
+    ) -> http.client.HTTPResponse:
+        """Its answer to any request; a body is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         if password is not None:
             headers["Authorization"] = "Basic " + b64encode(f"anybody:{password}".encode()).decode()
-        connection.request("GET", path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+        content = None if body is None else json.dumps(body).encode()
+        if content is not None:
+            headers.setdefault("Content_Type", "application/json")
+        connection.request(method, path, content, {key.replace("_", "-"): value for key, value in headers.items()})
         answer = connection.getresponse()
         self._open += [answer, connection]
         return answer
 
-    def events(self, **options):
+    def json(self, path: str, **options: str | None) -> Any:
+        """Its answer, which is JSON."""
+        answer = self.get(path, **options)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+        return json.loads(answer.read())
+
+    def events(self, path: str = "/events", **options):
         """The events of a browser that has just come, as name and data."""
-        answer = self.get("/events", **options)
+        answer = self.get(path, **options)
         assert answer.status == 200, answer.read()
         name = ""
         while line := answer.readline().decode():
@@ -166,6 +184,40 @@ class Dashboard:
             if name in {"listeners", "changes"} and any(map(wanted, data)):
                 break
         self.hang_up()
+
+    def hang_up(self):
+        """Close all connections to it."""
+        for each in self._open:
+            each.close()
+        self._open.clear()
+
+    def end(self) -> int:
+        """Ask it to end; gives its exit status."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End it, and whoever looks at it."""
+        self.hang_up()
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.process.stderr.close()
+
+
+class Dashboard(PageServer):
+    """`headnod dashboard` in a process of its own."""
+
+    def __init__(self, broker: Broker | None, *, port: int = 0, env: dict[str, str] | None = None, host: str = ""):
+        self._reserved = ReservedPort()
+        self.port = port or self._reserved.number
+        settings = {"HEADNOD_DASHBOARD__PORT": str(self.port), "HEADNOD_CONFIG": os.devnull}
+        if broker is not None:
+            settings |= {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
+        self.start(["dashboard", *(["--host", host] if host else [])], os.environ | settings | (env or {}))
 
     def forgets(self):
         """Wait until it knows no listener."""
@@ -184,31 +236,45 @@ class Dashboard:
         self.hang_up()
         return told
 
-    def hang_up(self):
-        """Close all connections to it."""
-        for each in self._open:
-            each.close()
-        self._open.clear()
-
-    def end(self) -> int:
-        """Ask it to end; gives its exit status."""
-        self.process.terminate()
-        return self.process.wait(PATIENCE)
-
     def __enter__(self):
         self.says("the dashboard is at")
         return self
 
-    def __exit__(self, *_):
-        self.close()
+
+class ListenerPage(PageServer):
+    """`headnod listen --web` in a process of its own, with the demo clip as it sounds."""
+
+    def __init__(self, *words: str, env: dict[str, str] | None = None):
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
+        settings = {"HEADNOD_CONFIG": os.devnull, "HEADNOD_MQTT__NODE": "kitchen", "HEADNOD_LISTEN__EVERY": "0.3"}
+        audio = ["--audio", str(CLIP), "--pace", "real"]
+        self.start(
+            ["listen", "--json", "--web", f":{self.port}", *audio, *words],
+            os.environ | settings | (env or {}),
+            stdout=subprocess.PIPE,
+        )
+
+    def estimates(self):
+        """What the listener prints."""
+        for line in self.process.stdout:
+            if "genre" in (found := json.loads(line)):
+                yield found
+
+    @property
+    def server(self) -> int:
+        """Process id of the web server."""
+        found = [each.read_text().split() for each in Path(f"/proc/{self.process.pid}/task").glob("*/children")]
+        (child,) = (int(pid) for pids in found for pid in pids)
+        return child
+
+    def __enter__(self):
+        self.says("the page is at")
+        return self
 
     def close(self):
-        """End it, and whoever looks at it."""
-        self.hang_up()
-        self.process.kill()
-        self.process.wait()
-        self._reader.join()
-        self.process.stderr.close()
+        super().close()
+        self.process.stdout.close()
 
 
 @contextmanager

@@ -44,8 +44,30 @@ def add_listen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--pace", choices=("real", "fast"), help="process a file in real time, or as fast as the processor can"
     )
+    parser.add_argument(
+        "--web",
+        metavar="ADDRESS:PORT",
+        nargs="?",
+        const=("", 0),
+        type=_web_address,
+        help="serve a page with estimates and controls (127.0.0.1:8080); another address needs a password",
+    )
+    parser.add_argument(
+        "--web-open", action="store_true", help="let everyone who can reach the page read it without a password"
+    )
     add_config(parser)
     parser.set_defaults(run=run_listen, view="auto")
+
+
+def _web_address(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, `HOST`, `:PORT` or `PORT`; empty and 0 for what is absent."""
+    from headnod.address import split_address
+
+    port = text.removeprefix(":")
+    try:
+        return ("", split_address(f"localhost:{port}")[1]) if port.isdigit() else split_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run_listen(options: argparse.Namespace) -> None:
@@ -60,6 +82,10 @@ def run_listen(options: argparse.Namespace) -> None:
         ("--rate", "microphone", "rate"): options.rate,
         ("--channels", "microphone", "channels"): options.channels,
         ("--every", "listen", "every"): options.every,
+        ("--web", "web", "enabled"): None if options.web is None else True,
+        ("--web", "web", "address"): (options.web or ("", 0))[0] or None,
+        ("--web", "web", "port"): (options.web or ("", 0))[1] or None,
+        ("--web-open", "web", "open"): options.web_open or None,
     }
 
     def read_config() -> Config:

@@ -13,9 +13,6 @@ from headnod.cli.options import add_config, add_model, load_config, service_besi
 if TYPE_CHECKING:
     from headnod.outputs.leds.layouts import LedFrame
 
-_LARGEST_PACKET = 16_384
-_log = logging.getLogger(__name__)
-
 
 def add_history(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `headnod history`."""
@@ -59,42 +56,13 @@ def add_dashboard(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
 
 def run_dashboard(options: argparse.Namespace) -> None:
     """Serve the page until a signal arrives."""
-    import contextlib
-    import random
-    import time
-
     from headnod.config.validation import validate_dashboard
-    from headnod.dashboard.connections import listen_at, url_of
-    from headnod.dashboard.event_stream import EventStream
-    from headnod.dashboard.fleet import Fleet
-    from headnod.dashboard.server import serve
-    from headnod.factory.broker_factory import broker, client_id, topics
-    from headnod.mqtt.client import MqttClient
+    from headnod.dashboard.site import run_page
 
     flags = {(f"--{key}", "dashboard", key): getattr(options, key) for key in ("host", "port")}
     config = load_config(options, flags).config
     logging.getLogger().setLevel(config.log.level.upper())
-    authenticator = validate_dashboard(config)
-    fleet = Fleet(config.mqtt.base)
-    client = MqttClient(
-        broker(config.mqtt, client_id=client_id(topics(config.mqtt), f"dashboard-{config.dashboard.port}")),
-        subscriptions=fleet.subscriptions,
-        # At QoS 0 the broker drops messages of a burst.
-        qos=1,
-        on_message=lambda message: fleet.process(message.topic, message.payload, retained=message.retained),
-        rng=random.Random(),  # noqa: S311 - jitter of the back-off
-        largest=_LARGEST_PACKET,
-    )
-    listening = listen_at(config.dashboard.host, config.dashboard.port)
-    with contextlib.ExitStack() as sockets:
-        for each in listening:
-            sockets.enter_context(each)
-        client.start()
-        try:
-            _log.info("the dashboard is at %s", url_of(listening[0]))
-            serve(EventStream(fleet, lambda: client.reason, now=time.time), authenticator, listening)
-        finally:
-            client.close()
+    run_page(validate_dashboard(config))
 
 
 def add_leds(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

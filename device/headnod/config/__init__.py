@@ -25,6 +25,7 @@ from headnod.config.sections import (
     MicrophoneSection,
     ModelSection,
     MqttSection,
+    WebSection,
 )
 from headnod.errors import ConfigError, UsageError
 from headnod.pipeline.listener import ListenerSettings
@@ -40,6 +41,7 @@ __all__ = [
     "MicrophoneSection",
     "ModelSection",
     "MqttSection",
+    "WebSection",
     "load",
     "named_outputs",
 ]
@@ -67,6 +69,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     dashboard: DashboardSection = DashboardSection()
     """The page that shows every listener of the broker."""
+
+    web: WebSection = WebSection()
+    """The page that `headnod listen` serves itself."""
 
     mqtt: MqttSection = MqttSection()
     """The MQTT broker and topics."""

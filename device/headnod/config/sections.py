@@ -148,6 +148,43 @@ class DashboardSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """File whose first line is the page's password; empty uses /etc/headnod/dashboard_password, or no password."""
 
 
+class WebSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The page that `headnod listen` serves itself, without a broker."""
+
+    enabled: bool = False
+    """Whether the listener serves it."""
+
+    address: str = "127.0.0.1"
+    """Address to serve it at; any but this machine's own needs a password, or `open`."""
+
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8080
+    """Port to serve it at."""
+
+    password_file: str = ""
+    """File whose first line is the owner's password; empty uses /etc/headnod/dashboard_password, or no password."""
+
+    reader_password_file: str = ""
+    """File whose first line is the password of readers, who see everything and change nothing; empty for none."""
+
+    open: bool = False
+    """Whether everyone who can reach the address may read without a password; changes need the owner's."""
+
+    certificate: str = ""
+    """File with the TLS certificate and its chain; empty serves plain HTTP."""
+
+    key: str = ""
+    """Key of the certificate; empty if it is in the same file."""
+
+    frame_ancestors: tuple[str, ...] = ()
+    """Pages that may embed this one, such as "http://homeassistant.local:8123"; empty for none."""
+
+    webhooks: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
+    """Addresses (http or https) that receive songs and states of the microphone by POST."""
+
+    webhook_key_file: str = ""
+    """File whose first line is the key of the signature (HMAC-SHA256) of each POST; empty for none."""
+
+
 class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The MQTT broker and topics."""
 

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,17 +19,13 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from headnod.config import Config, DashboardSection, named_outputs
-from headnod.config.layers import password_file
 from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
 from headnod.inference.bundle_files import read_manifest
 from headnod.resources import configured_model
 from headnod.service import path_exists
 
 if TYPE_CHECKING:
-    from headnod.dashboard.auth import Authenticator
-
-DASHBOARD_PASSWORD = "dashboard_password"  # noqa: S105 - its name
-"""Name of the file and of the systemd credential with the page's password."""
+    from headnod.dashboard.page_settings import PageSettings
 
 Rule = Callable[[Config], object]
 """Raises the error of a configuration."""
@@ -44,13 +39,13 @@ def validate_listener(config: Config) -> Config:
     Raises:
         ConfigError: A setting is invalid; the message names key, value and way out.
     """
-    for rule in (_keys, _lamp_host, _broker):
+    for rule in (_keys, _lamp_host, _broker, _web):
         rule(config)
     return config
 
 
-def validate_dashboard(config: Config) -> Authenticator:
-    """Check the settings that `headnod dashboard` uses; returns the access rule of the page.
+def validate_dashboard(config: Config) -> PageSettings:
+    """Check the settings that `headnod dashboard` uses; returns those of its page.
 
     Raises:
         ConfigError: A setting is invalid.
@@ -58,7 +53,9 @@ def validate_dashboard(config: Config) -> Authenticator:
     # The broker first, because the dashboard cannot work without one.
     _names(config)
     _login(config)
-    return authenticator(config.dashboard)
+    from headnod.factory.page_factory import dashboard_page  # noqa: PLC0415 - for the dashboard only
+
+    return dashboard_page(config)
 
 
 def config_errors(
@@ -80,8 +77,10 @@ def config_errors(
         lambda config: _pins(config, installed_model),
         lambda config: _history(config, of_service=of_service),
         _broker,
-        lambda config: authenticator(config.dashboard),
-        _page_address,
+        _dashboard,
+        lambda config: _page_address("dashboard.host", config.dashboard.host),
+        _web,
+        lambda config: _page_address("web.address", config.web.address),
     )
     found: list[HeadnodError] = []
     for rule in rules:
@@ -114,25 +113,6 @@ def ineffective_settings(config: Config) -> list[str]:
     if config.dashboard != DashboardSection() and not mqtt.host:
         warnings.append("dashboard: is served only where a broker is set (mqtt.host)")
     return warnings
-
-
-def authenticator(section: DashboardSection) -> Authenticator:
-    """The access rule of the page.
-
-    Raises:
-        ConfigError: The page would be open to other machines without a password, or the password cannot be used.
-    """
-    from headnod.dashboard.auth import Authenticator, is_local, password_from  # noqa: PLC0415 - for the dashboard only
-
-    path = password_file(DASHBOARD_PASSWORD, "dashboard.password_file", section.password_file)
-    if path is None and not is_local(section.host):
-        message = (
-            f"dashboard.host: '{section.host}' is open to others, and dashboard.password_file is empty "
-            "(write a password into /etc/headnod/dashboard_password, or into a file that you name there, "
-            "or serve at 127.0.0.1)"
-        )
-        raise ConfigError(message)
-    return Authenticator(None if path is None else password_from(path), monotonic=time.monotonic)
 
 
 def _model(config: Config) -> None:
@@ -256,15 +236,25 @@ def _login(config: Config) -> None:
         found.tls.context()
 
 
-def _page_address(config: Config) -> None:
-    section = config.dashboard
+def _dashboard(config: Config) -> None:
+    from headnod.factory.page_factory import dashboard_password  # noqa: PLC0415
+
+    dashboard_password(config.dashboard)
+
+
+def _web(config: Config) -> None:
+    if config.web.enabled:
+        from headnod.factory.page_factory import web_page  # noqa: PLC0415 - where the page is served
+
+        web_page(config)
+
+
+def _page_address(setting: str, host: str) -> None:
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            section.host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         # Any free port, because the page may be served at present.
         with socket.socket(family, kind) as trial:
             trial.bind(address)
     except OSError as error:
-        message = f"dashboard.host: '{section.host}': {error.strerror} (write an address of this machine, or 0.0.0.0)"
+        message = f"{setting}: '{host}': {error.strerror} (write an address of this machine, or 0.0.0.0)"
         raise ConfigError(message) from None

@@ -1,5 +1,5 @@
-"""The dashboard: all listeners of a broker on one page.
+"""The page: one listener without a broker, or all listeners of a broker.
 
-It is a program of its own that subscribes to what listeners publish, keeps the last
-hours of each, and sends them to browsers. No other command loads it.
+It runs in a process of its own, `headnod dashboard` or the one that `headnod listen --web` starts, keeps the last
+hours of each listener, and sends them to browsers.
 """

@@ -16,13 +16,6 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
-
-from headnod.config.layers import read_secret
-from headnod.errors import ConfigError
-
-SHORTEST = 8
-"""Least number of characters of a password."""
 
 TRIES = 5
 """Wrong passwords that one address may send in `WINDOW_SECONDS`."""
@@ -107,19 +100,6 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def password_from(path: Path) -> str:
-    """The password of a file: its first line.
-
-    Raises:
-        ConfigError: It cannot be read, or is too short.
-    """
-    password = read_secret("dashboard.password_file", path).partition("\n")[0].strip()
-    if len(password) < SHORTEST:
-        message = f"dashboard.password_file: {path}: the password is shorter than {SHORTEST} characters"
-        raise ConfigError(message)
-    return password
 
 
 def _hash(password: str) -> bytes:

@@ -38,7 +38,7 @@ class DashboardError(HeadnodError, OSError):
     """The dashboard cannot be served."""
 
 
-def listen_at(host: str, port: int) -> list[socket.socket]:
+def listen_at(host: str, port: int, section: str = "dashboard") -> list[socket.socket]:
     """A listening socket for each address of a host; port 0 lets the system choose one port for all.
 
     Raises:
@@ -57,7 +57,8 @@ def listen_at(host: str, port: int) -> list[socket.socket]:
         except OSError as error:
             fault = error
     if not made and fault is not None:
-        message = f"cannot listen at {host} port {port}: {fault.strerror} (dashboard.host and dashboard.port choose)"
+        way_out = "web.address and web.port choose" if section == "web" else "dashboard.host and dashboard.port choose"
+        message = f"cannot listen at {host} port {port}: {fault.strerror} ({way_out})"
         raise DashboardError(message) from None
     return made
 

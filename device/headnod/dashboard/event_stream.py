@@ -25,6 +25,9 @@ TICK = 0.25
 _LARGEST_BACKLOG = 64
 """Events that may wait for one browser, at least 16 s."""
 
+_SECOND = 10
+"""Events per second with the spectrum."""
+
 _HEARTBEAT = 15.0
 _RETRY = 2000
 _BATCH = 20
@@ -47,6 +50,11 @@ class Subscriber:
             self.gone.set()
         self._waiting.append(event)
         self._available.set()
+
+    @property
+    def behind(self) -> bool:
+        """Whether more events wait than are sent in a second."""
+        return len(self._waiting) > _SECOND
 
     def disconnect(self) -> None:
         """Send no more events; an open page reconnects by itself."""
@@ -79,20 +87,43 @@ class EventStream:
         """
         self._fleet, self._broker_error, self._now = fleet, broker_error, now
         self._subscribers: set[Subscriber] = set()
+        self._watchers: set[Subscriber] = set()
         self._reason, self._steps = broker_error(), fleet.steps
+        self._controls = b""
 
     @contextlib.contextmanager
-    def subscriber(self) -> Iterator[Subscriber | None]:
-        """Subscribes a browser until the context ends; None if there are too many."""
+    def subscriber(self, *, watches: bool = False) -> Iterator[Subscriber | None]:
+        """Subscribes a browser until the context ends; None if there are too many.
+
+        Args:
+            watches: Send the spectrum of the listener as well.
+        """
         if len(self._subscribers) >= BROWSERS:
             yield None
             return
         subscriber = Subscriber(self._beginning())
         self._subscribers.add(subscriber)
+        if watches:
+            self._watchers.add(subscriber)
         try:
             yield subscriber
         finally:
             self._subscribers.discard(subscriber)
+            self._watchers.discard(subscriber)
+
+    def send_live(self, topic: str, payload: bytes) -> None:
+        """Send `spectrum` or `controls` of the listener at once.
+
+        Args:
+            topic: Name of the event.
+            payload: JSON.
+        """
+        event = b"event: %b\ndata: %b\n\n" % (topic.encode(), payload)
+        if topic == "controls":
+            self._controls = event
+        for subscriber in self._subscribers if topic == "controls" else self._watchers:
+            if topic == "controls" or not subscriber.behind:
+                subscriber.send(event)
 
     def close(self) -> None:
         """Disconnect all browsers."""
@@ -133,6 +164,8 @@ class EventStream:
         yield _event("hello", hello)
         for listeners in self._fleet.snapshot(_BATCH):
             yield _event("listeners", listeners)
+        if self._controls:
+            yield self._controls
         yield _event("ready", {})
 
 

@@ -13,13 +13,14 @@ import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from importlib import resources
+from typing import TYPE_CHECKING
 
 try:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.datastructures import Headers, MutableHeaders
     from starlette.requests import Request
-    from starlette.responses import PlainTextResponse, Response
+    from starlette.responses import PlainTextResponse, Response, StreamingResponse
     from starlette.routing import Route
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 except ImportError as error:
@@ -32,6 +33,12 @@ except ImportError as error:
 from headnod.dashboard.auth import WINDOW_SECONDS, Authenticator, AuthResult
 from headnod.dashboard.connections import DashboardError, PendingConnections, TimedConnection
 from headnod.dashboard.event_stream import EventStream, Subscriber
+from headnod.dashboard.listener_link import ListenerLink
+
+if TYPE_CHECKING:
+    from headnod.dashboard.site import Site
+
+__all__ = ["HEADERS", "Request", "Response", "Route", "StreamingResponse", "serve"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,29 +73,30 @@ _CONNECTIONS = 128
 _CLOSE_SECONDS = 1
 
 
-def serve(stream: EventStream, authenticator: Authenticator, listening: list[socket.socket]) -> None:
-    """Serve the page until a signal.
+def serve(site: Site, listening: list[socket.socket]) -> None:
+    """Serve the page until a signal, or until its listener ends.
 
     Args:
-        stream: Events for browsers.
-        authenticator: Checks requests.
+        site: What the routes use.
         listening: Listening sockets.
 
     Raises:
         DashboardError: The event stream failed.
     """
-    _Server(stream, authenticator).run(sockets=listening)
+    _Server(site).run(sockets=listening)
 
 
 class _Server(uvicorn.Server):
     """Disconnects browsers at the end, and ends when the event stream fails."""
 
-    def __init__(self, stream: EventStream, authenticator: Authenticator) -> None:
-        self._stream = stream
+    def __init__(self, site: Site) -> None:
+        from headnod.dashboard.api import api_routes  # noqa: PLC0415 - the routes use the classes above
+
+        self._stream, self._link = site.stream, site.link
         self._failed = False
-        routes = [Route("/events", _Events(stream), methods=["GET"])]
+        routes = [Route("/events", _Events(site.stream, site.link), methods=["GET"]), *api_routes(site)]
         routes += [Route(path, page, methods=["GET"]) for path, page in _pages().items()]
-        app = _Guard(Starlette(routes=routes, lifespan=self._streaming), authenticator)
+        app = _Guard(Starlette(routes=routes, lifespan=self._streaming), site.authenticator)
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -116,16 +124,21 @@ class _Server(uvicorn.Server):
 
     @contextlib.asynccontextmanager
     async def _streaming(self, _app: Starlette) -> AsyncIterator[None]:
-        running = asyncio.create_task(self._stream.run())
-        running.add_done_callback(self._ended)
+        tasks = [asyncio.create_task(self._stream.run())]
+        if self._link is not None:
+            tasks.append(asyncio.create_task(self._link.run()))
+        for task in tasks:
+            task.add_done_callback(self._ended)
         yield
-        running.cancel()
+        for task in tasks:
+            task.cancel()
 
-    def _ended(self, running: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         # Otherwise the page would be served and never change.
-        if not running.cancelled() and (error := running.exception()) is not None:
+        self.should_exit = True
+        if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("the event stream of the dashboard failed", exc_info=error)
-            self._failed = self.should_exit = True
+            self._failed = True
 
 
 class _Page:
@@ -145,16 +158,20 @@ class _Page:
 class _Events:
     """The endpoint of the event stream."""
 
-    def __init__(self, stream: EventStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: EventStream, link: ListenerLink | None) -> None:
+        self._stream, self._link = stream, link
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._stream.subscriber() as subscriber:
+        watches = self._link is not None and "watch" in Request(scope).query_params
+        with contextlib.ExitStack() as stack:
+            subscriber = stack.enter_context(self._stream.subscriber(watches=watches))
             if subscriber is None:
                 refusal = PlainTextResponse("Too many pages are open.", 503, {"Retry-After": "10"})
                 await refusal(scope, receive, send)
-            else:
-                await self._serve(subscriber, receive, send)
+                return
+            if watches and self._link is not None:
+                stack.enter_context(self._link.watching())
+            await self._serve(subscriber, receive, send)
 
     @staticmethod
     async def _serve(subscriber: Subscriber, receive: Receive, send: Send) -> None:

@@ -8,22 +8,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import platform
 import random
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from headnod import __version__, system
-from headnod.audio.web_address import display_address, without_login
 from headnod.clock import Clock
 from headnod.config import Config, MqttSection
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
 from headnod.factory.broker_factory import broker, client_id, topics
+from headnod.factory.info_factory import BOOT, info_of
 from headnod.inference.bundle_files import read_manifest
-from headnod.inference.interpreter import runtime_name
-from headnod.inference.manifest import MODEL, Manifest
+from headnod.inference.manifest import Manifest
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery
 from headnod.mqtt.payloads import (
@@ -34,7 +30,6 @@ from headnod.mqtt.payloads import (
     SongPayload,
     encode,
     estimate_payload,
-    latest,
     present,
 )
 from headnod.mqtt.queue import MessageQueue
@@ -43,9 +38,9 @@ from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.outputs import close_all
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import InForce, RemoteControls
-from headnod.resources import configured_model, models
+from headnod.resources import configured_model
 from headnod.updates.manager import ModelManager, ModelSnapshot
-from headnod.updates.state import Agreement, Stage, UpdateProgress, id_of, serial_of
+from headnod.updates.state import Agreement, Stage, UpdateProgress
 
 try:
     from headnod.mqtt.client import Message, MqttClient
@@ -58,9 +53,6 @@ except ImportError as error:
 
 QUEUE_FILE, RETAINED_FILE = "mqtt.sqlite", "discovery.json"
 """Files in the state folder."""
-
-BOOT = secrets.token_hex(4)
-"""This run of the listener."""
 
 _MESSAGE_LENGTH = 240
 
@@ -216,49 +208,6 @@ def agreement_payload(agreement: Agreement, where: Topics) -> bytes:
             agreed=agreement.agreed,
             surer=agreement.gain,
         )
-    )
-
-
-def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool) -> InfoPayload:
-    """The payload of `info`.
-
-    Args:
-        config: The configuration in force.
-        snapshot: Active and stored models.
-        paused: No estimates are made.
-    """
-    manifest, serial, stored, offered = snapshot
-    front_end = manifest.front_end
-    shipped_here = [folder.name for folder in models()]
-    there = tuple(dict.fromkeys([*shipped_here, *map(id_of, stored)]))
-    unsigned = [*shipped_here, *(id_of(name) for name in stored if not serial_of(name))]
-    newest = id_of(offered) if offered else manifest.id if serial else latest(manifest.id, unsigned)
-    return InfoPayload(
-        node=topics(config.mqtt).node,
-        boot=BOOT,
-        version=__version__,
-        runtime=runtime_name(),
-        python=platform.python_version(),
-        board=system.board(),
-        microphone=without_login(" ".join(config.microphone.command))
-        or (config.microphone.address and display_address(config.microphone.address))
-        or config.microphone.device,
-        model=manifest.id,
-        model_sha256=manifest.sha256[MODEL],
-        models=there,
-        latest_model=newest,
-        latest_serial=serial_of(offered) if offered else serial if newest == manifest.id else 0,
-        labels=manifest.labels,
-        every_s=config.listen.every,
-        window_s=round(front_end.window_samples / front_end.sample_rate, 3),
-        health_every_s=config.mqtt.health_every,
-        sample_rate=front_end.sample_rate,
-        certainty=config.listen.threshold or manifest.rejection.threshold,
-        paused=paused,
-        brightness=config.brightness,
-        serial=serial,
-        channel=config.model.channel,
-        updates=config.model.updates if config.model.keys and config.model.installed else "none",
     )
 
 

@@ -18,17 +18,16 @@ import msgspec
 from headnod.errors import ManifestError
 from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
+from headnod.inference.labels import LONGEST, label_fault
 from headnod.inference.manifest import (
     CARD,
     FORMAT,
     FORMATS,
     GOLDEN,
     HASHED,
-    LONGEST,
     MANIFEST,
     MODEL,
     Manifest,
-    label_fault,
 )
 
 _LIMITS = {MODEL: 16 << 20, GOLDEN: 1 << 20, CARD: 1 << 20, MANIFEST: 1 << 20}

@@ -2,19 +2,16 @@
 
 A bundle is a folder with `model.tflite`, `manifest.json`, `golden.npz` and `CARD.md`.
 Here are the names of these files, every field of the manifest with its type and
-bounds, and the rule for genre labels. `headnod.inference.bundle_files` reads and
-writes the files; docs/bundles.md describes every field.
+bounds. `headnod.inference.bundle_files` reads and writes the files; docs/bundles.md describes every field.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from headnod.escaping import JOINERS
 from headnod.features.frontend import FrontEnd
 
 FORMAT, FORMATS = 1, (1, 2)
@@ -27,18 +24,6 @@ SIGNATURE = "manifest.sig"
 
 HASHED = (MODEL, GOLDEN, CARD)
 """The files whose hashes the manifest contains."""
-
-NO_MUSIC = "unknown"
-"""Name reported for the extra "not music" output."""
-
-RESERVED = ("silence", NO_MUSIC)
-"""Values of `genre` that are no genres. A label must differ from them, ignoring case."""
-
-LONGEST = 64
-"""Maximum length of a label in characters."""
-
-_NONCHARACTERS = 0xFFFE
-"""The last two code points of every plane are noncharacters, and so are U+FDD0 to U+FDEF."""
 
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,31}\Z")]
 Version = Annotated[str, Meta(pattern=r"\A\d{1,4}\.\d{1,4}\.\d{1,4}\Z")]
@@ -159,7 +144,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hash of every other file of the bundle, by file name."""
 
     labels: tuple[str, ...]
-    """Genres, in the order of the network's outputs; see `label_fault`."""
+    """Genres, in the order of the network's outputs; see `headnod.inference.labels`."""
 
     front_end: FrontEnd
     """Parameters of feature extraction."""
@@ -226,35 +211,3 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def tensors(self) -> tuple[Output, ...]:
         """The output tensors in the file's order, for both formats."""
         return self.outputs or (Output(self.output.shape, self.output.type, "answers"),)
-
-
-def label_fault(text: str) -> str | None:
-    """The reason why a text cannot be a label, as the end of a sentence; None for a valid label.
-
-    >>> label_fault("Música"), label_fault("R&B"), label_fault("日本")
-    (None, None, None)
-    >>> label_fault("Unknown")
-    'is reserved: the listener reports it when it names no genre'
-    """
-    hidden = next((letter for letter in text if not _printable(letter)), None)
-    checks = (
-        (not text.strip(f" {JOINERS}"), "is empty"),
-        (len(text) > LONGEST, f"has {len(text)} characters, a label may have {LONGEST}"),
-        (hidden is not None, f"holds {_code_point(hidden or '')}, which cannot be printed"),
-        (text != text.strip(), "begins or ends with a space"),
-        (not unicodedata.is_normalized("NFC", text), "is not in the composed form of Unicode (NFC)"),
-        (text.casefold() in RESERVED, "is reserved: the listener reports it when it names no genre"),
-    )
-    return next((fault for broken, fault in checks if broken), None)
-
-
-def _code_point(letter: str) -> str:
-    return f"U+{ord(letter):04X} {unicodedata.name(letter, '')}".rstrip() if letter else ""
-
-
-def _printable(letter: str) -> bool:
-    if letter in JOINERS or letter == " ":
-        return True
-    # Unassigned code points pass: they may be letters or emoji of a Unicode that is newer than this Python.
-    noncharacter = ord(letter) & _NONCHARACTERS == _NONCHARACTERS or "\ufdd0" <= letter <= "\ufdef"
-    return unicodedata.category(letter) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp", "Zs"} and not noncharacter

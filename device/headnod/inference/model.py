@@ -13,7 +13,8 @@ import numpy as np
 from headnod.errors import HeadnodError, ManifestError
 from headnod.inference.bundle_files import read_checked, read_manifest
 from headnod.inference.interpreter import interpreter
-from headnod.inference.manifest import MODEL, NO_MUSIC, Manifest, Tensor
+from headnod.inference.labels import NO_MUSIC
+from headnod.inference.manifest import MODEL, Manifest, Tensor
 from headnod.inference.prediction import Prediction, sigmoid, softmax
 
 if TYPE_CHECKING:

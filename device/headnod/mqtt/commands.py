@@ -130,6 +130,19 @@ class Commands:
             self._warnings.warn("handling", "an MQTT command could not be handled", error=error)
             return []
 
+    def call(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Apply a command of the web page, where the password was asked for; returns the answer.
+
+        Raises:
+            HeadnodError: There is no such command, or it is refused.
+        """
+        if command in _COMMANDS[_SET]:
+            return self._set(command, arguments)
+        if command in _COMMANDS[_REQUEST]:
+            return self._request(command, arguments)
+        message = f"there is no command {shown(command)}"
+        raise InvalidCommandError(message)
+
     def _parse_topic(self, topic: str) -> tuple[str, str] | None:
         """Kind and verb of a command; None for any other topic."""
         for kind, stem in ((_SET, self._topics.setting("")), (_REQUEST, self._topics.request(""))):

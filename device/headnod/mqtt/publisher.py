@@ -15,18 +15,17 @@ from collections.abc import Callable
 
 import msgspec
 
-from headnod import system
 from headnod.clock import Clock
 from headnod.mqtt.broker_limits import LOST, TOO_LARGE
 from headnod.mqtt.client import Broker, ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.connection import WINDOW, Will
 from headnod.mqtt.discovery_publisher import Discovery, DiscoveryPublisher
-from headnod.mqtt.payloads import HealthPayload, InfoPayload, encode, estimate_payload, redated, song_payload
+from headnod.mqtt.payloads import HealthPayload, InfoPayload, encode, redated
 from headnod.mqtt.queue import Item, MessageQueue
+from headnod.mqtt.reports import ReportMaker
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.pipeline.estimate import Estimate, Now, State, StatusEvent
-from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
+from headnod.pipeline.estimate import Estimate, Now, StatusEvent
 from headnod.retry import Backoff, Cause
 
 __all__ = ["Delivery", "Discovery", "MqttPublisher"]
@@ -42,8 +41,6 @@ STATE_EXPIRY = 900
 
 _GOODBYE = 0.75
 """Seconds that the broker may take to acknowledge the last message."""
-
-_CLOCK = {True: "synchronised", False: "unsynchronised", None: "unknown"}
 
 CommandHandler = Callable[[Message], list[tuple[str, bytes]]]
 """Applies a command; returns topics and payloads of the answer."""
@@ -91,7 +88,7 @@ class MqttPublisher:
         Raises:
             ConfigError: A file that TLS needs cannot be used.
         """
-        self._topics, self._queue, self._info, self._boot, self._now = topics, queue, info, boot, now
+        self._topics, self._queue, self._info = topics, queue, info
         self._clock, self._monotonic = clock or Clock(now=now), monotonic
         self._estimate_topic, self._state_topic, self._plain = topics.estimate, topics.state, plain
         self._birth = discovery.birth if discovery else ""
@@ -115,10 +112,7 @@ class MqttPublisher:
             else None
         )
         self._apply: CommandHandler | None = None
-        self._songs = SongSegmenter(SongSettings())
-        self._processor, self._began = system.CpuMeter(monotonic), monotonic()
-        self._status, self._message = State.STARTING, ""
-        self._estimates, self._dropped = 0, 0.0
+        self._reports = ReportMaker(topics.node, boot, clock=self._clock, monotonic=monotonic)
         self._state, self._latest, self._state_made = b"", ("", 0.0), 0.0
         self._retained: dict[str, bytes] = {}
         self._state_changed, self._info_changed = False, True
@@ -136,26 +130,22 @@ class MqttPublisher:
 
     def show(self, estimate: Estimate) -> None:
         """Publish an estimate, now or when there is a connection again."""
-        self._queue_song(self._songs.update(estimate))
-        payload = estimate_payload(estimate, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot)
-        self._state, self._state_changed, self._state_made = msgspec.json.encode(payload), True, self._monotonic()
+        reports = self._reports.update(estimate)
+        self._queue_song(reports.song)
+        self._state, self._state_changed, self._state_made = reports.estimate or b"", True, self._monotonic()
         self._latest = estimate.genre, estimate.confidence
         self._queue.put(self._estimate_topic, self._state, connection=self._delivery.connection)
-        self._estimates, self._dropped = self._estimates + 1, estimate.dropped
-        if estimate.state is not self._status:
+        if reports.changed:
             self._health_due = -math.inf
-        self._status, self._message = estimate.state, ""
         self._client.wake()
 
     def show_status(self, event: StatusEvent) -> None:
         """Publish why there are no estimates."""
-        song = self._songs.interrupt(event)
-        self._queue_song(song)
-        changed = event.state is not self._status
-        self._status, self._message = event.state, event.message
-        if changed:
+        reports = self._reports.update(event)
+        self._queue_song(reports.song)
+        if reports.changed:
             self._health_due = -math.inf
-        if changed or song is not None:
+        if reports.changed or reports.song is not None:
             self._client.wake()
 
     def changed(self) -> None:
@@ -174,40 +164,27 @@ class MqttPublisher:
 
     def health(self) -> HealthPayload:
         """The health report as of now."""
-        waiting, synchronised = self._queue.counts, system.clock_is_synchronised()
-        return HealthPayload(
-            node=self._topics.node,
-            ts=self._now(),
-            state=self._status,
-            message=self._message,
-            uptime_s=round(self._monotonic() - self._began, 1),
-            estimates=self._estimates,
-            dropped_s=self._dropped,
+        waiting = self._queue.counts
+        return self._reports.health(
             queued=waiting.queued,
             queued_on_disk=waiting.on_disk,
             discarded=waiting.discarded,
             published=self._delivery.published,
             refused=self._delivery.refused,
             reconnects=max(self._delivery.connections - 1, 0),
-            memory_mb=round(system.memory(), 1),
-            cpu_percent=round(self._processor.percent(), 1),
-            temperature_c=system.temperature(),
-            clock_synchronised=synchronised is True,
-            clock=_CLOCK[synchronised],
         )
 
     def close(self) -> None:
         """Publish that the listener is offline, and keep what the broker does not have; may be called twice."""
         if not self._closing:
             self._closing = True
-            self._queue_song(self._songs.finish())
+            self._queue_song(self._reports.finish())
             last = [(self._topics.status, OFFLINE.encode())]
             self._client.close(last=last, patience=_GOODBYE, flushing=lambda: self._queue.counts.queued > 0)
 
-    def _queue_song(self, song: Song | None) -> None:
-        if song is not None:
-            payload = song_payload(song, node=self._topics.node, boot=self._boot, boot_id=self._clock.boot)
-            self._queue.put(self._topics.song, encode(payload), connection=self._delivery.connection)
+    def _queue_song(self, payload: bytes | None) -> None:
+        if payload is not None:
+            self._queue.put(self._topics.song, payload, connection=self._delivery.connection)
 
     def _connected(self) -> None:
         self._delivery.connected()

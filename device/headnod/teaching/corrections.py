@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
 from headnod.files import inherit_owner
-from headnod.inference.manifest import label_fault
+from headnod.inference.labels import label_fault
 from headnod.sqlite import (
     DamagedDatabaseError,
     ForeignDatabaseError,

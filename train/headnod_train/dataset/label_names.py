@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from headnod.escaping import printable
-from headnod.inference.manifest import LONGEST, label_fault
+from headnod.inference.labels import LONGEST, label_fault
 from headnod_train.dataset.tracks import Collection, CollectionError
 
 _MOST_NAMED = 5

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
-from headnod.inference.manifest import label_fault
+from headnod.inference.labels import label_fault
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive, ArchiveError, count_windows, read_archive, window_features
 from headnod_train.dataset.split import folds, refuse_leaks

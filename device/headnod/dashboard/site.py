@@ -1,0 +1,110 @@
+"""The page with everything that it is made of, from its start to its end.
+
+`headnod dashboard` and the process of `headnod listen --web` run the same page: the first with a broker only,
+the second with the link to its listener, and with a broker where one is configured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headnod.dashboard.auth import Authenticator
+from headnod.dashboard.connections import listen_at, url_of
+from headnod.dashboard.event_stream import EventStream
+from headnod.dashboard.fleet import Fleet
+from headnod.dashboard.listener_link import ListenerLink
+from headnod.dashboard.page_settings import PageSettings
+from headnod.dashboard.server import serve
+
+_LARGEST_PACKET = 16_384
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the routes of the page use."""
+
+    settings: PageSettings
+    """Settings of the page."""
+
+    fleet: Fleet
+    """All listeners."""
+
+    stream: EventStream
+    """Events for browsers."""
+
+    authenticator: Authenticator
+    """Checks requests."""
+
+    link: ListenerLink | None
+    """The listener that serves the page; None for `headnod dashboard`."""
+
+
+def run_page(settings: PageSettings, connection: socket.socket | None = None) -> None:
+    """Serve the page until a signal, or until its listener ends.
+
+    Args:
+        settings: Settings of the page.
+        connection: The socket of the listener; None for `headnod dashboard`.
+
+    Raises:
+        DashboardError: The address cannot be used, or the event stream failed.
+    """
+    fleet = Fleet(settings.base)
+    with contextlib.ExitStack() as stack:
+        listening = listen_at(settings.address, settings.port, settings.section)
+        for each in listening:
+            stack.enter_context(each)
+        reason = stack.enter_context(_broker(settings, fleet))
+        stream = EventStream(fleet, reason, now=time.time)
+        link = ListenerLink(connection, fleet, settings, on_live=stream.send_live) if connection is not None else None
+        authenticator = Authenticator(settings.password, monotonic=time.monotonic)
+        _log.info("the %s is at %s", "page" if link else "dashboard", url_of(listening[0]))
+        serve(Site(settings, fleet, stream, authenticator, link), listening)
+
+
+@contextlib.contextmanager
+def _broker(settings: PageSettings, fleet: Fleet) -> Iterator[Any]:
+    """Passes messages of the broker to the fleet; a function with the reason why there is no connection."""
+    if settings.broker is None:
+        yield str
+        return
+    from headnod.mqtt.broker import Broker  # noqa: PLC0415 - MQTT is loaded where a broker is configured
+    from headnod.mqtt.client import Message, MqttClient  # noqa: PLC0415
+
+    # The listener that serves the page sends the same messages itself.
+    own = f"{settings.base}/{settings.node}/" if settings.node else None
+
+    def receive(message: Message) -> None:
+        if own is None or not message.topic.startswith(own):
+            fleet.process(message.topic, message.payload, retained=message.retained)
+
+    client = MqttClient(
+        msgspec.convert(settings.broker, Broker, dec_hook=_path),
+        subscriptions=fleet.subscriptions,
+        # At QoS 0 the broker drops messages of a burst.
+        qos=1,
+        on_message=receive,
+        rng=random.Random(),  # noqa: S311 - jitter of the back-off
+        largest=_LARGEST_PACKET,
+    )
+    client.start()
+    try:
+        yield lambda: client.reason
+    finally:
+        client.close()
+
+
+def _path(kind: type, value: Any) -> object:  # noqa: ANN401 - any value of JSON
+    return Path(value) if kind is Path else value

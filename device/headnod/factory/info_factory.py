@@ -1,0 +1,63 @@
+"""Builds the payload `info` of a listener, for MQTT and for its web page; it does not load MQTT's client."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+
+from headnod import __version__, system
+from headnod.audio.web_address import display_address, without_login
+from headnod.config import Config
+from headnod.factory.broker_factory import topics
+from headnod.inference.interpreter import runtime_name
+from headnod.inference.manifest import MODEL
+from headnod.mqtt.payloads import InfoPayload, latest
+from headnod.resources import models
+from headnod.updates.manager import ModelSnapshot
+from headnod.updates.state import id_of, serial_of
+
+BOOT = secrets.token_hex(4)
+"""This run of the listener."""
+
+
+def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool) -> InfoPayload:
+    """The payload of `info`.
+
+    Args:
+        config: The configuration in force.
+        snapshot: Active and stored models.
+        paused: No estimates are made.
+    """
+    manifest, serial, stored, offered = snapshot
+    front_end = manifest.front_end
+    shipped_here = [folder.name for folder in models()]
+    there = tuple(dict.fromkeys([*shipped_here, *map(id_of, stored)]))
+    unsigned = [*shipped_here, *(id_of(name) for name in stored if not serial_of(name))]
+    newest = id_of(offered) if offered else manifest.id if serial else latest(manifest.id, unsigned)
+    return InfoPayload(
+        node=topics(config.mqtt).node,
+        boot=BOOT,
+        version=__version__,
+        runtime=runtime_name(),
+        python=platform.python_version(),
+        board=system.board(),
+        microphone=without_login(" ".join(config.microphone.command))
+        or (config.microphone.address and display_address(config.microphone.address))
+        or config.microphone.device,
+        model=manifest.id,
+        model_sha256=manifest.sha256[MODEL],
+        models=there,
+        latest_model=newest,
+        latest_serial=serial_of(offered) if offered else serial if newest == manifest.id else 0,
+        labels=manifest.labels,
+        every_s=config.listen.every,
+        window_s=round(front_end.window_samples / front_end.sample_rate, 3),
+        health_every_s=config.mqtt.health_every,
+        sample_rate=front_end.sample_rate,
+        certainty=config.listen.threshold or manifest.rejection.threshold,
+        paused=paused,
+        brightness=config.brightness,
+        serial=serial,
+        channel=config.model.channel,
+        updates=config.model.updates if config.model.keys and config.model.installed else "none",
+    )

@@ -1,0 +1,245 @@
+"""Builds the settings of the page from the configuration: for `headnod dashboard`, and for `headnod listen --web`.
+
+Everything that the page could not be served with is an error here, before it is served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from headnod.clock import Clock
+from headnod.config import Config, DashboardSection, WebSection
+from headnod.config.layers import password_file, read_secret, readable_file
+from headnod.dashboard.auth import is_local
+from headnod.dashboard.page_settings import PageSettings
+from headnod.errors import ConfigError, MissingExtraError
+from headnod.extras import how_to_install
+from headnod.factory.broker_factory import broker, client_id, topics
+from headnod.factory.info_factory import BOOT, info_of
+from headnod.factory.output_factory import history_path
+from headnod.mqtt.commands import Commands
+from headnod.mqtt.payloads import HealthPayload, InfoPayload, encode
+from headnod.mqtt.reports import ReportMaker
+from headnod.outputs import close_all
+from headnod.outputs.web import Page, WebOutput
+from headnod.remote_controls import InForce, RemoteControls
+from headnod.updates.manager import ModelManager
+
+PASSWORD = "dashboard_password"  # noqa: S105 - its name
+"""Name of the file, and of the systemd credential, with the password of either page."""
+
+SHORTEST = 8
+"""Least number of characters of a password."""
+
+_ORIGIN = re.compile(r"(https?://)?(\*\.)?[A-Za-z0-9._-]+(:(\d{1,5}|\*))?|https?://\[[0-9a-f:]+\](:\d{1,5})?|'self'")
+
+
+def dashboard_page(config: Config) -> PageSettings:
+    """The settings of `headnod dashboard`.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    section = config.dashboard
+    return PageSettings(
+        section="dashboard",
+        address=section.host,
+        port=section.port,
+        password=dashboard_password(section),
+        base=config.mqtt.base,
+        broker=_broker(config, f"dashboard-{section.port}"),
+        log_level=config.log.level.upper(),
+    )
+
+
+def web_page(config: Config) -> PageSettings:
+    """The settings of the page of `headnod listen --web`.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    for library in ("starlette", "uvicorn"):
+        # Looked up and not loaded: only the process of the page needs it.
+        if find_spec(library) is None:
+            message = f"the web page needs {library}: {how_to_install('dashboard')}"
+            raise MissingExtraError(message)
+    section, where, history = config.web, topics(config.mqtt), history_path(config.history)
+    certificate, key = _certificate(section)
+    return PageSettings(
+        section="web",
+        address=section.address,
+        port=section.port,
+        password=_owner_password(section),
+        reader_password=_first_line("web.reader_password_file", section.reader_password_file),
+        open=section.open,
+        certificate=certificate,
+        key=key,
+        frame_ancestors=_frame_ancestors(section),
+        webhooks=_webhooks(section),
+        webhook_key=_first_line("web.webhook_key_file", section.webhook_key_file) or "",
+        base=where.base,
+        node=where.node,
+        history=str(history) if history is not None else "",
+        broker=_broker(config, "web") if config.mqtt.host else None,
+        log_level=config.log.level.upper(),
+    )
+
+
+@contextlib.contextmanager
+def web_of(
+    config: Config,
+    models: ModelManager,
+    in_force: Callable[[], InForce],
+    *,
+    clock: Clock,
+    configured: Callable[[], Config],
+    health: Callable[[], HealthPayload] | None,
+) -> Iterator[tuple[WebOutput, RemoteControls]]:
+    """The page of a listener, in a process of its own, and the commands that come from it.
+
+    Args:
+        config: The configuration.
+        models: What commands change.
+        in_force: The settings that `info` reports.
+        clock: The clocks.
+        configured: The configuration without what was set by commands, for a reset.
+        health: The health report of MQTT; None without a broker.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    settings, where = web_page(config), topics(config.mqtt)
+    reports = ReportMaker(where.node, BOOT, clock=clock, monotonic=clock.monotonic)
+    report = health or reports.health
+
+    def info() -> InfoPayload:
+        now = in_force()
+        return info_of(now.config, models.snapshot(), paused=now.paused)
+
+    installs = config.model.installed and models.store is not None
+    controls = RemoteControls(info, report, models.activate if installs else None, configured=configured)
+    output = WebOutput(
+        Page((sys.executable, "-P", "-m", "headnod.dashboard"), msgspec.json.encode(settings)),
+        reports,
+        info=lambda: encode(info()),
+        health=lambda: encode(report()),
+        handle=Commands(where, controls).call,
+        rng=random.Random(),  # noqa: S311 - jitter of the back-off
+    )
+    try:
+        yield output, controls
+    finally:
+        close_all([output])
+
+
+def dashboard_password(section: DashboardSection) -> str | None:
+    """The password of `headnod dashboard`; None for none.
+
+    Raises:
+        ConfigError: The page would be open to other machines without a password, or the password cannot be used.
+    """
+    path = password_file(PASSWORD, "dashboard.password_file", section.password_file)
+    if path is None and not is_local(section.host):
+        message = (
+            f"dashboard.host: '{section.host}' is open to others, and dashboard.password_file is empty "
+            "(write a password into /etc/headnod/dashboard_password, or into a file that you name there, "
+            "or serve at 127.0.0.1)"
+        )
+        raise ConfigError(message)
+    return None if path is None else password_from(path, "dashboard.password_file")
+
+
+def password_from(path: Path, setting: str = "dashboard.password_file") -> str:
+    """The password of a file: its first line.
+
+    Raises:
+        ConfigError: It cannot be read, or is too short.
+    """
+    password = read_secret(setting, path).partition("\n")[0].strip()
+    if len(password) < SHORTEST:
+        message = f"{setting}: {path}: the password is shorter than {SHORTEST} characters"
+        raise ConfigError(message)
+    return password
+
+
+def _owner_password(section: WebSection) -> str | None:
+    path = password_file(PASSWORD, "web.password_file", section.password_file)
+    if path is None and not section.open and not is_local(section.address):
+        message = (
+            f"web.address: '{section.address}' is open to others, and web.password_file is empty "
+            "(write a password into /etc/headnod/dashboard_password, or into a file that you name there, "
+            "or serve at 127.0.0.1, or let everyone read with web.open = true or --web-open)"
+        )
+        raise ConfigError(message)
+    return None if path is None else password_from(path, "web.password_file")
+
+
+def _first_line(setting: str, name: str) -> str | None:
+    path = readable_file(setting, name)
+    return None if path is None else password_from(path, setting)
+
+
+def _certificate(section: WebSection) -> tuple[str, str]:
+    if section.key and not section.certificate:
+        message = "web.key: has no effect without web.certificate, the certificate that it belongs to"
+        raise ConfigError(message)
+    certificate = readable_file("web.certificate", section.certificate)
+    key = readable_file("web.key", section.key)
+    if certificate is not None:
+        try:
+            # Without a password OpenSSL would ask for it on the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+        except ssl.SSLError as error:
+            message = f"web.certificate: {certificate}: is not a matching PEM file ({error.reason or error})"
+            raise ConfigError(message) from None
+        except OSError as error:
+            message = f"web.certificate: {certificate}: {(error.strerror or str(error)).lower()}"
+            raise ConfigError(message) from None
+    return str(certificate or ""), str(key or "")
+
+
+def _frame_ancestors(section: WebSection) -> tuple[str, ...]:
+    for origin in section.frame_ancestors:
+        if not _ORIGIN.fullmatch(origin):
+            message = (
+                f"web.frame_ancestors: '{origin}' is not the origin of a page "
+                '(write scheme, host and port, such as "http://homeassistant.local:8123")'
+            )
+            raise ConfigError(message)
+    return section.frame_ancestors
+
+
+def _webhooks(section: WebSection) -> tuple[str, ...]:
+    for address in section.webhooks:
+        try:
+            parts = urlsplit(address)
+            valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and address.isprintable()
+            _ = parts.port
+        except ValueError:
+            valid = False
+        if not valid or " " in address:
+            # Not the whole address: it may hold a token.
+            message = f"web.webhooks: '{address[:20]}...' is not an address (write it as http://host:port/path or https://...)"
+            raise ConfigError(message)
+    return section.webhooks
+
+
+def _broker(config: Config, role: str) -> dict[str, Any]:
+    found = broker(config.mqtt, client_id=client_id(topics(config.mqtt), role))
+    return dict(msgspec.to_builtins(found, enc_hook=_text))
+
+
+def _text(value: object) -> str:
+    assert isinstance(value, Path)  # noqa: S101 - the only other kind of value in a broker
+    return str(value)

@@ -1,0 +1,119 @@
+"""`headnod listen --web`: the page of a real listener, without a broker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+
+from support.browser import CLIP, ListenerPage
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with ListenerPage() as page:
+        yield page
+
+
+@pytest.fixture
+def page(shared):
+    yield shared
+    shared.hang_up()
+
+
+def parts(events):
+    """The parts of listeners that a page gets, with the labels known so far."""
+    labels = []
+    for name, data in events:
+        for one in data if name in {"listeners", "changes"} else []:
+            if "labels" in one:
+                labels = [label for label, _ in one["labels"]["names"]]
+            yield one, labels
+
+
+def essence(estimate):
+    """What an estimate says, without its times."""
+    return {key: estimate[key] for key in ("sequence", "genre", "confidence", "scores", "level", "raw_genre")}
+
+
+def test_the_page_shows_what_the_listener_estimates_without_a_broker(page):
+    shown = set()
+    for one, labels in parts(page.events()):
+        assert one["node"] == "kitchen"
+        if one.get("now"):
+            shown.add((labels[one["now"]["genre"]], one["now"]["confidence"]))
+        if len(shown) > 3:
+            break
+    printed = set()
+    for estimate in page.estimates():
+        printed.add((estimate["genre"], round(estimate["confidence"], 3)))
+        if shown <= printed:
+            break
+    assert shown <= printed
+
+
+def test_the_listener_is_online_with_its_info(page):
+    (kitchen,) = page.json("/api/v1/listeners")
+    assert (kitchen["node"], kitchen["status"]["online"]) == ("kitchen", True)
+    assert kitchen["info"]["every_s"] == 0.3
+    assert kitchen["health"]["state"] == "listening"
+
+
+def test_the_same_files_are_served_as_by_the_dashboard(page):
+    assert page.get("/").read().startswith(b"<!doctype html>")
+    assert page.get("/app.js").status == 200
+
+
+def test_the_session_names_the_listener(page):
+    assert page.json("/api/v1/session") | {"csrf": ""} == {
+        "role": "owner",
+        "password": False,
+        "csrf": "",
+        "local": "kitchen",
+    }
+
+
+def test_the_history_of_the_listener_is_served(tmp_path):
+    with ListenerPage(env={"HEADNOD_HISTORY__PATH": str(tmp_path / "history.sqlite")}) as page:
+        # It is written when the first estimate is.
+        next(page.estimates())
+        page.sends(lambda one: one.get("now"))
+        assert page.json("/api/v1/listeners/kitchen/songs") == []
+        assert page.get("/api/v1/listeners/porch/songs").status == 404
+        assert page.get("/api/v1/listeners/kitchen/songs?format=csv").read().startswith(b"start,end,genre")
+
+
+def test_the_spectrum_is_sent_to_a_page_that_asks_for_it(page):
+    columns = [data for name, data in islice(page.events("/events?watch=1"), 12) if name == "spectrum"]
+    assert columns
+    assert all(-100 < column["level"] <= 0 for column in columns)
+    page.hang_up()
+    assert "spectrum" not in {name for name, _ in islice(page.events(), 8)}
+
+
+def test_a_killed_web_server_changes_no_estimate_and_comes_back():
+    with ListenerPage() as page:
+        printed = page.estimates()
+        made = [essence(each) for each in islice(printed, 3)]
+        os.kill(page.server, signal.SIGKILL)
+        made += [essence(each) for each in islice(printed, 12)]
+        page.says("the page is at", times=2)
+        assert page.json("/api/v1/session")["local"] == "kitchen"
+    alone = subprocess.run(
+        [sys.executable, "-m", "headnod", "listen", "--json", "--audio", str(CLIP), "--pace", "fast", "--every", "0.3"],
+        env=os.environ | {"HEADNOD_CONFIG": os.devnull},
+        capture_output=True,
+        check=True,
+    )
+    assert made == [essence(json.loads(line)) for line in alone.stdout.splitlines()][: len(made)]
+
+
+def test_with_the_listener_the_web_server_ends():
+    with ListenerPage() as page:
+        server = page.server
+        assert page.end() == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
