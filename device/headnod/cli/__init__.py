@@ -30,6 +30,8 @@ def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     output_commands.add_history(subparsers)
     models_commands.add(subparsers)
     teaching_commands.add_corrections(subparsers)
+    teaching_commands.add_suggest(subparsers)
+    teaching_commands.add_teach(subparsers)
     output_commands.add_dashboard(subparsers)
     output_commands.add_leds(subparsers)
     mqtt_commands.add(subparsers)

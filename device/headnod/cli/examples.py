@@ -64,6 +64,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "headnod corrections list                   what people said about songs",
         "headnod corrections export songs.npz       for headnod-train teach --corrections",
     ),
+    "headnod suggest": ("headnod suggest                            moments whose label would teach most",),
+    "headnod teach": (
+        "headnod teach                              a new model from the corrections, on probation",
+        "headnod teach --keep-current               store it only",
+    ),
     "headnod corrections list": ("headnod corrections list", "headnod corrections list --json"),
     "headnod corrections export": ("headnod corrections export songs.npz",),
     "headnod corrections delete": ("headnod corrections delete 3 4", "headnod corrections delete --all"),

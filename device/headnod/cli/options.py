@@ -140,6 +140,24 @@ def state_folder(options: argparse.Namespace, config: Config, *, reading: bool =
     return place
 
 
+def running_folder(options: argparse.Namespace) -> Path:
+    """The folder in memory of the listener that runs here.
+
+    Raises:
+        AudioError: There is none.
+    """
+    from headnod.errors import AudioError
+    from headnod.factory.output_factory import runtime_folder
+
+    service, folder = service_beside(options), runtime_folder()
+    running = Path("/run") / service.state.name if service is not None else None
+    place = running if running is not None and running.is_dir() else folder
+    if place is None:
+        message = "no listener runs here that says more (start 'headnod listen', or name a file with --audio)"
+        raise AudioError(message)
+    return place
+
+
 def print_result(result: CheckResult, *, width: int, json: bool, key: str = "part") -> None:
     """Print a check result as a line, with its part in `width` columns, or as JSON with its part under `key`."""
     import msgspec

@@ -1,4 +1,4 @@
-"""`headnod corrections`: what people said about songs, listed, exported and deleted."""
+"""`headnod corrections`, `headnod suggest` and `headnod teach`: labels by people, and a model that is made of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, add_state, load_config, state_folder
+from headnod.cli.options import add_config, add_state, load_config, running_folder, state_folder
 from headnod.cli.parser import at_least
 from headnod.escaping import padded, printable
 
@@ -116,3 +116,85 @@ def run_delete(options: argparse.Namespace) -> int:
     deleted = corrections.delete(None if options.all else options.numbers)
     print(f"{deleted} deleted")
     return int(not options.all and deleted < len(set(options.numbers)))
+
+
+def add_suggest(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `headnod suggest`."""
+    parser = subparsers.add_parser(
+        "suggest",
+        help="name the moments of the last hours that would teach most",
+        description="Name the moments of the last hours whose label would teach the model most. Correct them on the "
+        "page, then run 'headnod teach'.",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    add_config(parser)
+    parser.set_defaults(run=run_suggest)
+
+
+def run_suggest(options: argparse.Namespace) -> None:
+    """Print the suggestions of the listener that runs here."""
+    import msgspec
+
+    from headnod.clock import local
+    from headnod.errors import AudioError
+    from headnod.teaching.suggestions import FILE, Suggestion
+
+    path = running_folder(options) / FILE
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=list[Suggestion])
+    except FileNotFoundError:
+        message = f"{path}: a listener suggests nothing here yet (it needs a model with an embedding and some minutes)"
+        raise AudioError(message) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = f"{path}: cannot be read: {error} (is the listener of another version? restart it)"
+        raise AudioError(message) from error
+    for each in found:
+        start, end = (local(datetime.fromtimestamp(moment, UTC)) for moment in (each.start, each.end))
+        how = f"margin {each.margin:.2f}, novelty {each.novelty:.2f}"
+        text = f"{start:%H:%M:%S} to {end:%H:%M:%S}  {padded(each.answer, 12)} {how}"
+        print(msgspec.json.encode(each).decode() if options.json else printable(text), flush=True)
+
+
+def add_teach(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `headnod teach`."""
+    parser = subparsers.add_parser(
+        "teach",
+        help="make a new model from corrections, on this machine",
+        description="Adapt the last layer of the active model to corrections, say what it improves on corrections that "
+        "were left out, test it and activate it on probation. 'headnod models rollback' takes it back.",
+    )
+    parser.add_argument("--name", metavar="NAME", help="name of the new model (that of the present one with -taught)")
+    parser.add_argument("--keep-current", action="store_true", help="store it and do not activate it")
+    parser.add_argument("--anyway", action="store_true", help="install it also if it improves nothing")
+    add_state(parser)
+    add_config(parser)
+    parser.set_defaults(run=run_teach)
+
+
+def run_teach(options: argparse.Namespace) -> int:
+    """Teach, print what improves, install; exit status 1 if nothing improves."""
+    from headnod.resources import configured_model
+    from headnod.teaching.teacher import Teacher, summary
+    from headnod.updates.manager import WINDOW_SHARE
+    from headnod.updates.state import UpdateProgress
+
+    config = load_config(options).config
+
+    def show(progress: UpdateProgress) -> None:
+        print(printable(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"), flush=True)
+
+    teacher = Teacher(
+        state_folder(options, config),
+        configured_model(config.model.name),
+        show,
+        budget=WINDOW_SHARE * config.listen.every,
+        windows=config.model.probation,
+    )
+    taught = teacher.teach(options.name)
+    for line in summary(taught):
+        print(printable(line), flush=True)
+    if not taught.improves and not options.anyway:
+        print("nothing is installed: correct more songs of each label (--anyway installs it)", flush=True)
+        return 1
+    teacher.install(taught, activate=not options.keep_current)
+    return 0

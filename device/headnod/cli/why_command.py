@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, add_model, load_config, service_beside
+from headnod.cli.options import add_config, add_model, load_config, running_folder
 from headnod.escaping import printable
 
 if TYPE_CHECKING:
@@ -73,17 +73,9 @@ def running_latest(options: argparse.Namespace) -> Latest:
     Raises:
         AudioError: No listener runs here, or its file is damaged.
     """
-    from headnod.errors import AudioError
-    from headnod.factory.output_factory import runtime_folder
     from headnod.outputs.latest import FILE, read_latest
 
-    service, folder = service_beside(options), runtime_folder()
-    running = Path("/run") / service.state.name if service is not None else None
-    place = running if running is not None and running.is_dir() else folder
-    if place is None:
-        message = "no listener runs here that says more (start 'headnod listen', or name a file with --audio)"
-        raise AudioError(message)
-    return read_latest(place / FILE)
+    return read_latest(running_folder(options) / FILE)
 
 
 def _latest(options: argparse.Namespace) -> tuple[Estimate | None, str]:

@@ -62,6 +62,15 @@ def write_golden(model: GenreModel, features: Features) -> bytes:
     return file.getvalue()
 
 
+def golden_windows(golden: bytes) -> Features:
+    """The windows of a golden file, (n, frames, n_features).
+
+    Raises:
+        ManifestError: The file is malformed.
+    """
+    return _read(golden, ("features",))["features"]
+
+
 def _outputs(model: GenreModel, features: Features) -> dict[str, np.ndarray]:
     """Outputs of the model for the windows, by the names of the arrays in the file."""
     predictions = [model.predict(window) for window in features]

@@ -66,19 +66,27 @@ class FittedLayer:
     """Logits from layers that were fitted without the window's group, (windows, labels)."""
 
 
-def fit(music: Features, labels: int, *, prior: Layer | None = None, outer: int = _OUTER) -> FittedLayer:
+def fit(
+    music: Features,
+    labels: int,
+    *,
+    prior: Layer | None = None,
+    strengths: Sequence[float] = INVERSE_STRENGTHS,
+    outer: int = _OUTER,
+) -> FittedLayer:
     """Fit the labels' rows, with nested cross-validation by group.
 
     Args:
         music: Features of windows.
         labels: Number of labels.
         prior: A layer to stay close to, with an output for each label; None is a layer of zeros with free biases.
+        strengths: Inverse strengths to choose from, in ascending order.
         outer: Number of folds for the held-out logits.
     """
-    layer, strength = _chosen(music, labels, prior)
+    layer, strength = _chosen(music, labels, prior, strengths)
     held_out = np.zeros((len(music.labels), labels))
     for learned, left_out in folds(music, outer):
-        fold, _ = _chosen(music.rows(learned), labels, prior)
+        fold, _ = _chosen(music.rows(learned), labels, prior, strengths)
         held_out[left_out] = fold.logits(music.values[left_out])
     return FittedLayer(layer, strength, held_out)
 
@@ -134,20 +142,20 @@ def _sides(
     return side_of[numbers]
 
 
-def _chosen(music: Features, labels: int, prior: Layer | None) -> tuple[Layer, float]:
+def _chosen(music: Features, labels: int, prior: Layer | None, strengths: Sequence[float]) -> tuple[Layer, float]:
     """A layer with the strength that gives the least negative log-likelihood on groups that were left out."""
-    lost = np.zeros(len(INVERSE_STRENGTHS))
+    lost = np.zeros(len(strengths))
     for learned, left_out in folds(music, _INNER):
         held = music.rows(left_out)
         weights = _weights(held)
-        for place, layer in enumerate(_path(music.rows(learned), labels, INVERSE_STRENGTHS, prior)):
+        for place, layer in enumerate(_path(music.rows(learned), labels, strengths, prior)):
             scores = softmax(layer.logits(held.values).astype(np.float32))
             given = -np.log(np.maximum(scores[np.arange(len(held.labels)), held.labels], _LEAST))
             for label in np.unique(held.labels):
                 # Mean over labels, so that a label with many tracks does not decide alone.
                 there = held.labels == label
                 lost[place] += float(np.average(given[there], weights=weights[there])) * weights[there].sum()
-    strength = INVERSE_STRENGTHS[int(lost.argmin())]
+    strength = strengths[int(lost.argmin())]
     (layer,) = _path(music, labels, (strength,), prior)
     return layer, strength
 
