@@ -13,12 +13,13 @@ from headnod.inference.manifest import MODEL
 from headnod.inference.model import GenreModel
 from headnod.resources import find_model
 from headnod.teaching.fitting import Features, fit, folds
-from headnod.teaching.last_layer import LastLayer
+from headnod.teaching.last_layer import LastLayer, Layer
 from headnod.updates.signature import encoded
 from headnod_train.__main__ import main
 from headnod_train.dataset.tracks import Track
 from headnod_train.packaging.synthetic_sounds import golden_features
-from headnod_train.teaching.labelled_music import groups_of
+from headnod_train.teaching.label_statistics import LabelStatistics, measure, read_statistics
+from headnod_train.teaching.labelled_music import groups_of, run_network
 from support.command_line import run, said, surroundings
 from support.signals import RATE
 
@@ -124,6 +125,108 @@ def test_the_manifest_says_what_it_was_made_of(taught):
     card = (taught / "mine-1.0.0" / "CARD.md").read_text("utf-8")
     assert "日本" in card
     assert "R&B \\[80s\\]" in card
+
+
+@pytest.fixture(scope="module")
+def added(taught):
+    """Two of the labels, added to the shipped ones."""
+    folder = taught / "added"
+    for label in LABELS[:2]:
+        (folder / "music").mkdir(parents=True, exist_ok=True)
+        (folder / "music" / label).symlink_to(taught / "music" / label)
+    words = ("--name", "more", "--models", str(folder), "--jobs", "1", "--add")
+    assert main(["teach", str(folder / "music"), *words]) == 0
+    return folder / "more-1.0.0"
+
+
+def test_added_labels_stand_beside_the_shipped_ones_and_are_recognised(added, tmp_path):
+    shipped = read_manifest(find_model("genre"))
+    manifest = read_manifest(added)
+    assert manifest.labels == (*shipped.labels, *LABELS[:2])
+    assert (manifest.temperature, manifest.rejection, manifest.single) == (
+        shipped.temperature,
+        shipped.rejection,
+        shipped.single,
+    )
+    assert "only those of R&B \\[80s\\], klicks are new" in (added / "CARD.md").read_text("utf-8")
+    environment = surroundings(tmp_path, PYTHONUTF8="1")
+    for place, label in enumerate(LABELS[:2]):
+        clip = tmp_path / "clip.wav"
+        soundfile.write(clip, tune(label, 100 + place, 24.0), RATE)
+        ended = run("listen", "--json", "--model", added, "--audio", clip, environment=environment)
+        assert said(ended)[-1]["genre"] == label, ended.stderr
+
+
+def test_rows_of_shipped_labels_stay_the_same_when_labels_are_added(added):
+    base, new = GenreModel.load(find_model("genre")), GenreModel.load(added)
+    shipped = range(len(base.manifest.labels))
+    for window in golden_features(base.front_end, 5, seed=7):
+        before, after = base.logits(window), new.logits(window)
+        # The output may have a coarser step, if a new label's logits have a wider range.
+        assert np.abs(before[shipped] - after[shipped]).max() <= 2 * 24 / 255
+        assert abs(before[-1] - after[-1]) <= 2 * 24 / 255
+
+
+def test_drawn_music_of_shipped_labels_keeps_its_answer(added):
+    base, new = GenreModel.load(find_model("genre")), GenreModel.load(added)
+    drawn = read_statistics(base.manifest).draw(50, np.random.default_rng(5))
+    before, after = (
+        LastLayer((folder / MODEL).read_bytes(), model.manifest).shipped.logits(drawn.values).argmax(axis=1)
+        for folder, model in ((find_model("genre"), base), (added, new))
+    )
+    before[before == len(base.manifest.labels)] = len(new.manifest.labels)
+    assert (before == after).mean() > 0.98
+
+
+def test_added_rows_know_sound_that_is_not_music():
+    """A new label that resembles noise only in a feature that all music lacks is told apart from noise."""
+    rng = np.random.default_rng(3)
+    means = np.array([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 4.0, 0.0]])
+    limits = np.array([[-20.0] * 3, [20.0] * 3])
+    statistics = LabelStatistics(means, np.zeros((1, 3)), np.full(3, 0.5), limits)
+    rows = [[-2.0, -2.0, 0.0], [2.0, -2.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]
+    prior = Layer(np.array(rows), np.array([4.0, -4.0, -4.0, 0.0]))
+    values = np.array([0.0, 4.0, 4.0]) + 0.5 * rng.standard_normal((40, 3))
+    places = np.arange(40)
+    music = Features(values.astype(np.float32), np.full(40, 3), places, places)
+    layer = fit(music, 4, prior=prior, fixed=3, beside=statistics.draw(40, rng), strengths=(0.3,)).layer
+    assert (layer.logits(music.values).argmax(axis=1) == 3).mean() > 0.95
+    drawn = statistics.draw(100, rng)
+    assert (layer.logits(drawn.values).argmax(axis=1) == drawn.labels).mean() > 0.95
+    np.testing.assert_array_equal(layer.kernel[:3], prior.kernel[:3])
+
+
+def test_statistics_have_the_means_and_the_covariance_of_the_windows():
+    rng = np.random.default_rng(4)
+    mixing = rng.standard_normal((6, 6))
+    labels = np.repeat([0, 1], 4000)
+    values = rng.standard_normal((8000, 6)) @ mixing + 3.0 * labels[:, None]
+    drawn = measure(values.astype(np.float32), labels).draw(4000, rng)
+    for label in (0, 1):
+        one, other = drawn.values[drawn.labels == label], values[labels == label]
+        np.testing.assert_allclose(one.mean(axis=0), other.mean(axis=0), atol=0.2)
+        np.testing.assert_allclose(np.cov(one.T), np.cov(other.T), atol=0.12 * np.abs(np.cov(other.T)).max())
+
+
+@pytest.mark.parametrize("name", ["genre", "genre-small"])
+def test_labels_can_be_added_to_each_shipped_network(name):
+    manifest = read_manifest(find_model(name))
+    last = LastLayer((find_model(name) / MODEL).read_bytes(), manifest)
+    statistics = read_statistics(manifest)
+    drawn = statistics.draw(20, np.random.default_rng(6))
+    assert statistics.means.shape == (len(manifest.labels) + 1, last.shipped.kernel.shape[1])
+    assert (last.shipped.logits(drawn.values).argmax(axis=1) == drawn.labels).mean() > 0.8
+
+
+def test_a_shipped_label_cannot_be_added(tmp_path, capsys):
+    silent_files(tmp_path, *(f"Jazz/{n}.wav" for n in range(3)))
+    assert "--rename 'Jazz=...'" in refused(capsys, tmp_path, "--add")
+
+
+def test_labels_are_added_to_shipped_models_only(taught, tmp_path, capsys):
+    silent_files(tmp_path, *(f"dub/{n}.wav" for n in range(3)))
+    message = refused(capsys, tmp_path, "--add", "--base", str(taught / "mine-1.0.0"))
+    assert message.endswith("(--base genre-2.0.0, genre-small-2.0.0)")
 
 
 def refused(capsys, folder, *words):
@@ -238,3 +341,32 @@ def test_a_model_without_an_embedding_cannot_be_taught(tmp_path, capsys):
 
 def test_a_key_that_is_not_there_is_named_before_any_work(tmp_path, capsys):
     assert "keygen" in refused(capsys, tmp_path, "--key", str(tmp_path / "none"))
+
+
+def test_int8_weights_answer_like_the_fitted_ones_though_a_feature_hardly_changes():
+    manifest = read_manifest(find_model("genre"))
+    last = LastLayer((find_model("genre") / MODEL).read_bytes(), manifest)
+    rng = np.random.default_rng(8)
+    size = last.shipped.kernel.shape[1]
+    labels = np.repeat([0, 1, 2], 60)
+    values = np.abs(rng.standard_normal((180, size)) + rng.standard_normal((3, size))[labels]).astype(np.float32)
+    values[:, 0] = 0.5 + 1e-5 * (labels == 1)
+    places = np.arange(180)
+    layer = fit(Features(values, labels, places, places), 3, strengths=(0.1,)).layer
+    no_music = last.shipped.rows([10])
+    whole = Layer(np.concatenate([layer.kernel, no_music.kernel]), np.append(layer.bias, no_music.bias))
+    content = last.replaced(whole, [(3, 10)], whole.logits(values))
+    stored = LastLayer(content, manifest).shipped.logits(values)[:, :3].argmax(axis=1)
+    assert (stored == layer.logits(values).argmax(axis=1)).mean() > 0.98
+
+
+def test_a_taught_network_is_taught_again_with_the_same_features(taught):
+    shipped, manifest = (read_manifest(folder) for folder in (find_model("genre"), taught / "mine-1.0.0"))
+    first = LastLayer((find_model("genre") / MODEL).read_bytes(), shipped)
+    again = LastLayer((taught / "mine-1.0.0" / MODEL).read_bytes(), manifest)
+    assert again.shipped.kernel.shape == (len(LABELS) + 1, first.shipped.kernel.shape[1])
+    window = golden_features(shipped.front_end, 1, seed=9)[0]
+    one, other = (
+        run_network(window, last.with_features(), each) for last, each in ((first, shipped), (again, manifest))
+    )
+    np.testing.assert_array_equal(one, other)

@@ -23,8 +23,11 @@ _OUTER, _INNER = 5, 3
 _SEEDS = range(20)
 _ABSENT = -30.0
 """Logit of a label without a training track in a fold: it is never the answer there."""
-_CONSTANT = 1e-6
-"""Standard deviation below which a feature counts as constant, so that it gets a weight of zero."""
+_LEAST_DEVIATION = 0.01
+"""Lower limit of a feature's standard deviation, as a part of the mean over the features.
+
+A feature that hardly changes would get a weight that leaves no int8 levels to the others of its row.
+"""
 _LEAST = 1e-6
 """Lower limit of probabilities before the logarithm."""
 _ITERATIONS, _TOLERANCE, _MEMORY = 300, 1e-4, 10
@@ -71,6 +74,8 @@ def fit(
     labels: int,
     *,
     prior: Layer | None = None,
+    fixed: int = 0,
+    beside: Features | None = None,
     strengths: Sequence[float] = INVERSE_STRENGTHS,
     outer: int = _OUTER,
 ) -> FittedLayer:
@@ -80,13 +85,17 @@ def fit(
         music: Features of windows.
         labels: Number of labels.
         prior: A layer to stay close to, with an output for each label; None is a layer of zeros with free biases.
-        strengths: Inverse strengths to choose from, in ascending order.
+        fixed: Number of the prior's first rows that stay as they are; then the biases of the others are free.
+        beside: Windows of other labels that every fit has beside the music. A half is for the fit, the other half for
+            the choice of its strength.
+        strengths: Inverse strengths of regularisation to choose from, ascending.
         outer: Number of folds for the held-out logits.
     """
-    layer, strength = _chosen(music, labels, prior, strengths)
+    setting = _Setting(labels, prior, fixed, beside, strengths)
+    layer, strength = _chosen(music, setting)
     held_out = np.zeros((len(music.labels), labels))
     for learned, left_out in folds(music, outer):
-        fold, _ = _chosen(music.rows(learned), labels, prior, strengths)
+        fold, _ = _chosen(music.rows(learned), setting)
         held_out[left_out] = fold.logits(music.values[left_out])
     return FittedLayer(layer, strength, held_out)
 
@@ -142,13 +151,38 @@ def _sides(
     return side_of[numbers]
 
 
-def _chosen(music: Features, labels: int, prior: Layer | None, strengths: Sequence[float]) -> tuple[Layer, float]:
+@dataclass(frozen=True)
+class _Setting:
+    """What all fits of one call have in common; see `fit`."""
+
+    labels: int
+    prior: Layer | None
+    fixed: int
+    beside: Features | None
+    strengths: Sequence[float]
+
+    def joined(self, music: Features, half: int) -> Features:
+        """The music and every second window beside it."""
+        if self.beside is None:
+            return music
+        other = self.beside.rows(np.arange(half, len(self.beside.labels), 2))
+        return Features(
+            np.concatenate([music.values, other.values]),
+            np.concatenate([music.labels, other.labels]),
+            np.concatenate([music.tracks, music.tracks.max() + 1 + other.tracks]),
+            np.concatenate([music.groups, music.groups.max() + 1 + other.groups]),
+            np.concatenate([_weights(music), _weights(other)]),
+        )
+
+
+def _chosen(music: Features, setting: _Setting) -> tuple[Layer, float]:
     """A layer with the strength that gives the least negative log-likelihood on groups that were left out."""
+    strengths = setting.strengths
     lost = np.zeros(len(strengths))
     for learned, left_out in folds(music, _INNER):
-        held = music.rows(left_out)
+        held = setting.joined(music.rows(left_out), 1)
         weights = _weights(held)
-        for place, layer in enumerate(_path(music.rows(learned), labels, strengths, prior)):
+        for place, layer in enumerate(_path(music.rows(learned), strengths, setting)):
             scores = softmax(layer.logits(held.values).astype(np.float32))
             given = -np.log(np.maximum(scores[np.arange(len(held.labels)), held.labels], _LEAST))
             for label in np.unique(held.labels):
@@ -156,21 +190,20 @@ def _chosen(music: Features, labels: int, prior: Layer | None, strengths: Sequen
                 there = held.labels == label
                 lost[place] += float(np.average(given[there], weights=weights[there])) * weights[there].sum()
     strength = strengths[int(lost.argmin())]
-    (layer,) = _path(music, labels, (strength,), prior)
+    (layer,) = _path(music, (strength,), setting)
     return layer, strength
 
 
-def _path(music: Features, labels: int, strengths: Sequence[float], prior: Layer | None) -> list[Layer]:
+def _path(music: Features, strengths: Sequence[float], setting: _Setting) -> list[Layer]:
     """Layers for strengths in ascending order, each fit starting from the one before."""
+    music, labels, prior, fixed = setting.joined(music, 0), setting.labels, setting.prior, setting.fixed
     present = np.unique(music.labels)
     if len(present) == 1 and prior is None:
         bias = np.full(labels, _ABSENT)
         bias[present] = 0.0
         return [Layer(np.zeros((labels, music.values.shape[1])), bias)] * len(strengths)
     weights = _weights(music)
-    mean = np.average(music.values, axis=0, weights=weights)
-    deviation = np.sqrt(np.average((music.values - mean) ** 2, axis=0, weights=weights))
-    deviation = np.where(deviation < _CONSTANT, np.inf, deviation)
+    mean, deviation = _mean_and_deviation(music.values, weights)
     standard = (music.values - mean) / deviation
     # A label without a window here keeps the prior's row, or is never the answer.
     rows = present if prior is None else np.arange(labels)
@@ -178,7 +211,9 @@ def _path(music: Features, labels: int, strengths: Sequence[float], prior: Layer
     targets = (music.labels[:, None] == rows).astype(np.float64)
     change, layers = np.zeros((len(rows), standard.shape[1] + 1)), []
     for strength in strengths:
-        change = _regress(standard, targets, strength * weights, given, change, free_bias=prior is None)
+        change = _regress(
+            standard, targets, strength * weights, given, change, fixed=fixed, free_bias=prior is None or fixed > 0
+        )
         kernel = change[:, :-1] / deviation
         bias = change[:, -1] - kernel @ mean
         if prior is None:
@@ -197,6 +232,7 @@ def _regress(
     given: NDArray[np.float64],
     start: NDArray[np.float64],
     *,
+    fixed: int,
     free_bias: bool,
 ) -> NDArray[np.float64]:
     """Weights and bias of each output, (outputs, features + 1), by L2-regularised multinomial regression.
@@ -207,6 +243,7 @@ def _regress(
         weights: Of the windows, (windows,).
         given: Logits that the result is added to, (windows, outputs).
         start: Where the search starts.
+        fixed: Number of outputs, from the first, whose result is zero.
         free_bias: Do not regularise the biases.
     """
     shape = start.shape
@@ -217,6 +254,7 @@ def _regress(
         logits -= logits.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(logits).sum(axis=1, keepdims=True))
         errors = weights[:, None] * (np.exp(logits - log_sums) - targets)
+        errors[:, :fixed] = 0.0
         penalty = layer.copy()
         if free_bias:
             penalty[:, -1] = 0.0
@@ -274,10 +312,21 @@ def _direction(
     return direction
 
 
+def _mean_and_deviation(
+    values: NDArray[np.floating], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mean = np.average(values, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
+    return mean, np.maximum(deviation, max(_LEAST_DEVIATION * float(deviation.mean()), _LEAST))
+
+
 def _weights(music: Features) -> NDArray[np.float64]:
-    """The given weights, or balanced ones: in sum the number of tracks, (windows,)."""
-    if music.weights is not None:
-        return music.weights
+    """The given weights, or balanced ones."""
+    return balanced(music) if music.weights is None else music.weights
+
+
+def balanced(music: Features) -> NDArray[np.float64]:
+    """Weights that are equal for all labels, and for all tracks of a label; in sum the number of tracks, (windows,)."""
     windows_of_track = np.bincount(music.tracks)[music.tracks]
     weights = 1.0 / windows_of_track
     count = len(np.unique(music.tracks))
@@ -298,8 +347,7 @@ def common_shift(
         wanted: (n,).
         ridge: Weight of the squared coefficients of standardised features.
     """
-    mean, deviation = features.mean(axis=0), features.std(axis=0)
-    deviation = np.where(deviation < _CONSTANT, np.inf, deviation)
+    mean, deviation = _mean_and_deviation(features, np.ones(len(features)))
     standard, offset = (features - mean) / deviation, float(wanted.mean())
     gram = standard.T @ standard + ridge * np.eye(standard.shape[1])
     weights = np.linalg.solve(gram, standard.T @ (wanted - offset)) / deviation

@@ -14,6 +14,7 @@ _EXAMPLES = """\
 examples:
   headnod-train teach ~/Music/by-genre --name mine
   headnod-train teach ~/Music --labels tags --name mine --rename "Hip-Hop=Rap"
+  headnod-train teach ~/Music/cumbia-and-salsa --name ours --add
   headnod models install models/mine-1.0.0.bundle     (on the listener)
 """
 
@@ -44,6 +45,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="OLD=NEW",
         help="rename a genre; the same new name joins two (repeatable)",
     )
+    parser.add_argument("--add", action="store_true", help="keep the genres of the base model and add the new ones")
     parser.add_argument("--base", default="genre", metavar="BUNDLE", help="model to start from (default %(default)s)")
     parser.add_argument(
         "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of bundles (default %(default)s)"
@@ -83,12 +85,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
         name=options.name,
         version=options.version or next_version(options.models, options.name),
         base=find_model(options.base),
+        add=options.add,
         labels=options.labels,
         renames=options.rename,
         licence=options.licence,
         seconds=options.seconds,
         jobs=options.jobs or len(os.sched_getaffinity(0)),
-        replace=options.replace,
+        replace_former=options.replace,
         console=console,
     )
     for table in tables(figures):

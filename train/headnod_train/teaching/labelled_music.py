@@ -42,7 +42,9 @@ _MOST_NAMED = 5
 _SIDES = 2
 
 
-def find_music(source: Path, labels: Literal["folders", "tags"], renames: Sequence[str] = ()) -> Collection:
+def find_music(
+    source: Path, labels: Literal["folders", "tags"], renames: Sequence[str] = (), *, least_labels: int = _SIDES
+) -> Collection:
     """Labelled tracks below a folder.
 
     Args:
@@ -50,18 +52,20 @@ def find_music(source: Path, labels: Literal["folders", "tags"], renames: Sequen
         labels: `folders`: each folder in `source` is a label, folders below it are artists. `tags`: label and
             artist are the genre and artist tags of each file.
         renames: `old=new` for labels.
+        least_labels: Labels that are needed.
 
     Raises:
         CollectionError: There is no music, or a label cannot be used.
-        TeachError: There are fewer than two labels, or one has too few tracks.
+        TeachError: There are too few labels, or one has too few tracks.
         MissingExtraError: mutagen is not installed.
     """
     found = _tagged(source) if labels == "tags" else find_tracks([source], "folders", None)  # type: ignore[arg-type]  # of archives only
     collection = labelled(found, renames)
     tracks = tuple(mark_excerpts(list(_with_artists(collection.tracks))))
     counts = Counter(track.genre for track in tracks)
-    if len(counts) < _SIDES:
-        message = f"{source}: has one label, '{next(iter(counts))}' (a model needs two or more to tell apart)"
+    if len(counts) < least_labels:
+        only = next(iter(counts))
+        message = f"{source}: has one label, '{only}' (a model needs two; --add keeps the shipped ones beside it)"
         raise TeachError(message)
     _refuse_few(str(source), counts)
     return replace(collection, tracks=tracks)

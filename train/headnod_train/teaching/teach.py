@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Literal
@@ -16,10 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from headnod.escaping import printable
 from headnod.inference.bundle_files import read_checked, read_manifest
-from headnod.inference.manifest import MODEL, Calibration, Manifest, Rejection, Training
+from headnod.inference.manifest import MODEL, Calibration, Health, Manifest, Rejection, Training
 from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
-from headnod.teaching.fitting import Features, FittedLayer, common_shift, fit
+from headnod.teaching.fitting import Features, FittedLayer, balanced, common_shift, fit
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod_train.dataset.tracks import Track
 from headnod_train.deploy.health_bounds import health_of_scores
@@ -27,6 +27,7 @@ from headnod_train.distillation.degradation import coloured_noise
 from headnod_train.evaluation.metrics import by_track, calibration_error, confusion, share_right, top_confidence
 from headnod_train.packaging.pack import free_folder, toolchain, write_bundle
 from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_temperature
+from headnod_train.teaching.label_statistics import LabelStatistics, read_statistics
 from headnod_train.teaching.labelled_music import (
     extract_features,
     find_music,
@@ -38,6 +39,9 @@ from headnod_train.teaching.teaching_report import Doubted, Figures, measured, w
 
 _NOISES = 40
 """Synthetic noises that the "not music" output is held to, beside the music."""
+_DRAWN = 120
+"""Windows of each shipped label that new labels are weighed against: half of them in the fit."""
+_ADDED_STRENGTHS = (0.003, 0.03, 0.3)
 _MOST_DOUBTED = 5
 
 
@@ -61,12 +65,13 @@ def teach(
     name: str,
     version: str,
     base: Path,
+    add: bool = False,
     labels: Literal["folders", "tags"] = "folders",
     renames: Sequence[str] = (),
     licence: str = "",
     seconds: float,
     jobs: int,
-    replace: bool = False,
+    replace_former: bool = False,
     console: Console,
 ) -> tuple[Path, Figures]:
     """Write a bundle that names the labels of a folder of music.
@@ -77,12 +82,13 @@ def teach(
         name: Of the model.
         version: Three numbers.
         base: Bundle whose network is used up to its last layer.
+        add: Keep the labels of the base, and add those of the music.
         labels: Where labels are: names of folders, or genre tags.
         renames: `old=new` for labels.
         licence: Of the music.
         seconds: How much of each file to use.
         jobs: Worker processes.
-        replace: A bundle of that name and version may be replaced.
+        replace_former: A bundle of that name and version may be replaced.
         console: Where progress and skipped files are shown.
 
     Returns:
@@ -90,33 +96,41 @@ def teach(
 
     Raises:
         CollectionError: There is no music, or a label cannot be used.
-        TeachError: There are too few labels or tracks, or the base cannot be taught.
+        TeachError: There are too few labels or tracks, a label exists already, or the base cannot be taught.
         PackError: The name or version is wrong or taken.
         ManifestError: The base bundle is damaged.
     """
-    folder = free_folder(models, name, version, replace=replace)
+    folder = free_folder(models, name, version, replace=replace_former)
     shipped = read_manifest(base)
     last = LastLayer(read_checked(base, MODEL, shipped), shipped)
     if not shipped.rejection.not_music:
         message = f"{shipped.id}: has no output for sound that is not music (choose another --base)"
         raise TeachError(message)
-    collection = find_music(source, labels, renames)
+    statistics = read_statistics(shipped) if add else None
+    collection = find_music(source, labels, renames, least_labels=1 if add else 2)
     for text in (*collection.notes, *(f"skipped {each.name}: {each.reason}" for each in collection.skipped)):
         console.print(printable(text), soft_wrap=True)
-    names = tuple(sorted({track.genre for track in collection.tracks}))
+    taught = tuple(sorted({track.genre for track in collection.tracks}))
+    if add:
+        _refuse_shipped(taught, shipped)
+    names = (*shipped.labels, *taught) if add else taught
     network = last.with_features()
     found = extract_features(collection.tracks, network, shipped, seconds=seconds, jobs=jobs, console=console)
     tracks = [collection.tracks[place] for place in found]
-    refuse_few_left(source, tracks, names)
+    refuse_few_left(source, tracks, taught)
     music, ungrouped = _assembled(tracks, list(found.values()), names)
+    noises = _noises(shipped, network)
     # The matrices are small: more threads would spend their time waiting for each other.
     with threadpool_limits(1):
-        fitted = fit(music, len(names))
-    finished = _finish(last, shipped, fitted, music, _noises(shipped, network))
+        if statistics is None:
+            fitted = fit(music, len(names))
+            finished = _finish(last, shipped, fitted, music, noises)
+        else:
+            fitted, finished = _add(last, shipped, statistics, music, len(names), noises)
     figures = _figures(finished, music, tracks, names, ungrouped)
     recipe: dict[str, str | int | float | bool] = {
         "base": shipped.id, "base_sha256": shipped.sha256[MODEL], "inverse_strength": fitted.inverse_strength,
-        "seconds": seconds, "tracks": len(tracks), "windows": len(music.labels), "labels_from": labels,
+        "seconds": seconds, "tracks": len(tracks), "windows": len(music.labels), "labels_from": labels, "added": add,
     }  # fmt: skip
     outputs = [
         msgspec.structs.replace(output, shape=(1, len(names) + 1)) if output.role == "answers" else output
@@ -134,9 +148,9 @@ def teach(
         temperature=finished.stream.temperature,
         rejection=Rejection(finished.stream.threshold, True),
         single=finished.single,
-        health=health_of_scores(softmax(finished.held_out / finished.stream.temperature), music.tracks),
+        health=_health(finished, music, shipped if add else None),
         training=Training(
-            f"last layer: {len(tracks)} tracks of {len(names)} labels. {shipped.id}: {shipped.training.data}",
+            f"last layer: {len(tracks)} tracks of {len(taught)} labels. {shipped.id}: {shipped.training.data}",
             f"{licence or 'The licence of the music was not stated.'} {shipped.id}: {shipped.training.licence}",
             recipe,
         ),
@@ -196,6 +210,60 @@ def _finish(
     stream, single = fit_calibration([WindowLogits(held_out.astype(np.float32), music.labels, music.tracks)])
     content = last.replaced(layer, [(len(kernel), genres)], layer.logits(sounds))
     return _Finished(content, stream, single, held_out.astype(np.float32))
+
+
+def _add(
+    last: LastLayer,
+    shipped: Manifest,
+    statistics: LabelStatistics,
+    music: Features,
+    labels: int,
+    noises: NDArray[np.float32],
+) -> tuple[FittedLayer, _Finished]:
+    """Fit rows of new labels; the shipped rows stay identical to the bit, and so does their calibration."""
+    stream = Calibration(shipped.temperature, shipped.rejection.threshold)
+    single, known = shipped.single or stream, len(shipped.labels) + 1
+    size = labels + 1
+    old = last.shipped
+    kernel, bias = np.zeros((size, old.kernel.shape[1])), np.zeros(size)
+    kernel[:known], bias[:known] = old.kernel / single.temperature, old.bias / single.temperature
+    drawn = statistics.draw(_DRAWN, np.random.default_rng(0))
+    own = balanced(music)
+    # Each label weighs the same, whether it is new or not.
+    weight = own.sum() / len(np.unique(music.labels)) / (_DRAWN / 2)
+    fitted = fit(
+        replace(music, labels=music.labels + 1, weights=own), size, prior=Layer(kernel, bias), fixed=known,
+        beside=replace(drawn, weights=np.full(len(drawn.labels), weight)), strengths=_ADDED_STRENGTHS,
+    )  # fmt: skip
+    # From shipped labels, "not music", new labels to the order of a bundle: "not music" is the last.
+    order = [*range(known - 1), *range(known, size), known - 1]
+    layer = fitted.layer.rows(order)
+    layer = Layer(layer.kernel * single.temperature, layer.bias * single.temperature)
+    logits = layer.logits(np.concatenate([music.values, noises]).astype(np.float64))
+    kept = [(row, row) for row in range(known - 1)] + [(labels, known - 1)]
+    # A new label far below the others may be cut off, which keeps the step of the int8 output fine.
+    content = last.replaced(layer, kept, np.maximum(logits, logits[:, [new for new, _ in kept]].min()))
+    held_out = fitted.held_out[:, order] * single.temperature
+    return fitted, _Finished(content, stream, single, held_out.astype(np.float32))
+
+
+def _refuse_shipped(taught: Sequence[str], shipped: Manifest) -> None:
+    known = {label.casefold() for label in shipped.labels}
+    both = [label for label in taught if label.casefold() in known]
+    if both:
+        message = (
+            f"'{printable(both[0])}' is a label of {shipped.id} already (give yours another name with --rename "
+            f"'{printable(both[0])}=...', or leave out --add)"
+        )
+        raise TeachError(message)
+
+
+def _health(finished: _Finished, music: Features, shipped: Manifest | None) -> Health:
+    found = health_of_scores(softmax(finished.held_out / finished.stream.temperature), music.tracks)
+    if shipped is None or shipped.health is None:
+        return found
+    low, high = shipped.health.entropy_low, shipped.health.entropy_high
+    return Health(min(found.entropy_low, low), max(found.entropy_high, high))
 
 
 def _only_labels(logits: NDArray[np.float64], music: Features) -> WindowLogits:

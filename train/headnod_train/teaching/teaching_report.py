@@ -48,6 +48,11 @@ class Figures:
     ungrouped: tuple[str, ...]
     """Labels with tracks that were left out one at a time, because their artists are unknown or one and the same."""
 
+    @property
+    def taught(self) -> list[int]:
+        """Labels with tracks."""
+        return [int(place) for place in np.flatnonzero(self.confusion.sum(axis=1))]
+
 
 def tables(figures: Figures) -> Iterator[Table]:
     """What a person should see after teaching."""
@@ -55,13 +60,16 @@ def tables(figures: Figures) -> Iterator[Table]:
     for name, share in (("windows of 3 s", figures.windows), ("whole tracks", figures.tracks)):
         right.add_row(name, f"{share.accuracy:.0%}", interval(share), f"{share.count:,}")
     yield right
-    confused = Table("tracks of", *(_short(label) for label in figures.labels), title="recognised as")
-    for label, row in zip(figures.labels, figures.confusion, strict=True):
+    columns = [
+        place for place in range(len(figures.labels)) if place in figures.taught or figures.confusion[:, place].any()
+    ]
+    confused = Table("tracks of", *(_short(figures.labels[place]) for place in columns), title="recognised as")
+    for own in figures.taught:
         cells = [
-            f"[{count}]" if label == other else str(count or "·")
-            for other, count in zip(figures.labels, row, strict=True)
+            f"[{figures.confusion[own, place]}]" if own == place else str(figures.confusion[own, place] or "·")
+            for place in columns
         ]
-        confused.add_row(label, *cells)
+        confused.add_row(figures.labels[own], *cells)
     yield confused
     doubted = Table("label", "recognised as", "its label", title="listen to these: least like their label")
     doubted.add_column("file", overflow="fold")
@@ -72,18 +80,15 @@ def tables(figures: Figures) -> Iterator[Table]:
 
 def remarks(figures: Figures) -> Iterator[str]:
     """What limits the figures, a line each."""
-    if set(figures.ungrouped) == set(figures.labels):
+    rows = [(figures.labels[place], figures.confusion[place]) for place in figures.taught]
+    if set(figures.ungrouped) == {label for label, _ in rows}:
         yield "no label has two artists that are known, so tracks were left out one at a time: figures may be too high"
     elif figures.ungrouped:
         yield (
             f"artists are unknown, or there is only one, in {', '.join(figures.ungrouped)}: those tracks were left out "
             "one at a time, and their figures may be too high"
         )
-    small = [
-        f"'{label}' ({row.sum()})"
-        for label, row in zip(figures.labels, figures.confusion, strict=True)
-        if row.sum() < 2 * _FEW
-    ]
+    small = [f"'{label}' ({row.sum()})" for label, row in rows if row.sum() < 2 * _FEW]
     if small:
         yield f"fewer than ten tracks: {', '.join(small[:_FEW])}; more of them help most"
 
@@ -111,8 +116,9 @@ def write_card(manifest: Manifest, figures: Figures) -> str:
         for name, share in (("windows of 3 s", figures.windows), ("tracks", figures.tracks))
     )
     confused = "\n".join(
-        f"| {_plain(label)} | {row[place]} of {row.sum()} | {_most(figures.labels, row, place)} |"
-        for place, (label, row) in enumerate(zip(figures.labels, figures.confusion, strict=True))
+        f"| {_plain(figures.labels[place])} | {row[place]} of {row.sum()} | {_most(figures.labels, row, place)} |"
+        for place in figures.taught
+        for row in [figures.confusion[place]]
     )
     limits = "\n".join(f"- {remark}" for remark in map(_plain, remarks(figures)))
     return f"""# {manifest.id}
@@ -120,8 +126,9 @@ def write_card(manifest: Manifest, figures: Figures) -> str:
 Names one of {len(figures.labels)} labels for 3 s of music: {labels}; or that it is not music.
 
 The last layer was fitted to {recipe["tracks"]} tracks ({recipe["windows"]} windows). All layers before it, the tags
-and the embedding are those of {recipe["base"]}, unchanged. Logits are divided by {manifest.temperature:g} before
-softmax, and a label is named from a smoothed score of {manifest.rejection.threshold:g} on.
+and the embedding are those of {recipe["base"]}, unchanged.{_added(manifest, figures)}
+Logits are divided by {manifest.temperature:g} before softmax,
+and a label is named from a smoothed score of {manifest.rejection.threshold:g} on.
 
 Licences: {_plain(manifest.training.licence)}
 
@@ -146,6 +153,13 @@ Calibration error: {figures.calibration_error:.3f}. Not named: {figures.unnamed:
 
 Made by `headnod-train teach` with {", ".join(f"{name} {version}" for name, version in manifest.toolchain.items())}.
 """
+
+
+def _added(manifest: Manifest, figures: Figures) -> str:
+    if not manifest.training.recipe["added"]:
+        return ""
+    new = ", ".join(_plain(figures.labels[place]) for place in figures.taught)
+    return f" So are the rows of its labels: only those of {new} are new."
 
 
 def interval(share: Share) -> str:
