@@ -8,10 +8,13 @@ import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from headnod.audio.processing import resampled
 from headnod.inference.bundle_files import read_manifest
 from headnod.inference.manifest import MODEL
 from headnod.inference.model import GenreModel
 from headnod.resources import find_model
+from headnod.teaching.correction_file import LabelledFeatures, packed
+from headnod.teaching.corrections import LabelledEmbeddings
 from headnod.teaching.fitting import Features, fit, folds
 from headnod.teaching.last_layer import LastLayer, Layer
 from headnod.updates.signature import encoded
@@ -19,7 +22,7 @@ from headnod_train.__main__ import main
 from headnod_train.dataset.tracks import Track
 from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.teaching.label_statistics import LabelStatistics, measure, read_statistics
-from headnod_train.teaching.labelled_music import groups_of, run_network
+from headnod_train.teaching.labelled_music import features_of, groups_of, run_network
 from support.command_line import run, said, surroundings
 from support.signals import RATE
 
@@ -227,6 +230,60 @@ def test_labels_are_added_to_shipped_models_only(taught, tmp_path, capsys):
     silent_files(tmp_path, *(f"dub/{n}.wav" for n in range(3)))
     message = refused(capsys, tmp_path, "--add", "--base", str(taught / "mine-1.0.0"))
     assert message.endswith("(--base genre-2.0.0, genre-small-2.0.0)")
+
+
+@pytest.fixture(scope="module")
+def corrections(tmp_path_factory):
+    """The file of a listener to which people named six made-up songs of two labels, one of them new."""
+    manifest = read_manifest(find_model("genre"))
+    last = LastLayer((find_model("genre") / MODEL).read_bytes(), manifest)
+    network, songs, groups = last.with_features(), [], []
+    for number in range(6):
+        sound = resampled(tune(LABELS[number % 2], 300 + number), RATE, manifest.front_end.sample_rate)
+        songs.append(features_of(sound, network, manifest))
+        groups += [number] * len(songs[-1])
+    features = np.concatenate(songs)
+    windows = LabelledEmbeddings(
+        manifest.id,
+        manifest.body,
+        3.0 * np.arange(len(features)),
+        features[:, :200],
+        tuple(("Organ", "jazz")[group % 2] for group in groups),
+        np.ones(len(features), np.float32),
+        np.array(groups),
+        np.empty(0),
+        np.empty((0, 200), np.float32),
+    )
+    path = tmp_path_factory.mktemp("corrections") / "songs.npz"
+    path.write_bytes(packed(LabelledFeatures(windows, features, np.empty((0, 264), np.float32))))
+    return path
+
+
+def test_a_file_of_corrections_becomes_a_model_that_names_them(corrections, tmp_path, capsys):
+    words = ("--name", "ours", "--models", str(tmp_path))
+    assert main(["teach", "--corrections", str(corrections), *words]) == 0
+    assert "Organ: 0 of" in capsys.readouterr().err
+    manifest = read_manifest(tmp_path / "ours-1.0.0")
+    assert manifest.labels == (*read_manifest(find_model("genre")).labels, "Organ")
+    clip = tmp_path / "clip.wav"
+    soundfile.write(clip, tune(LABELS[1], 400, 24.0), RATE)
+    ended = run(
+        "listen", "--json", "--model", tmp_path / "ours-1.0.0", "--audio", clip, environment=surroundings(tmp_path)
+    )
+    assert said(ended)[-1]["genre"] == "jazz", ended.stderr
+
+
+def test_corrections_of_another_network_are_refused_with_its_name(corrections, tmp_path, capsys):
+    words = ("--name", "ours", "--models", str(tmp_path), "--base", "genre-small")
+    assert main(["teach", "--corrections", str(corrections), *words]) == 1
+    assert "corrections of genre-2.0.0" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_music_or_corrections_are_given_and_not_both(corrections, tmp_path, capsys):
+    for words in ((), (str(tmp_path), "--corrections", str(corrections))):
+        assert main(["teach", *words, "--name", "ours", "--models", str(tmp_path)]) == 1
+        assert "--corrections FILE" in capsys.readouterr().err
 
 
 def refused(capsys, folder, *words):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from headnod_train.cli.command_options import add_key, add_passphrase_file, amount
 from headnod_train.console import plain_console, print_result
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 _EXAMPLES = """\
 examples:
   headnod-train teach ~/Music/by-genre --name mine
   headnod-train teach ~/Music --labels tags --name mine --rename "Hip-Hop=Rap"
   headnod-train teach ~/Music/cumbia-and-salsa --name ours --add
+  headnod-train teach --corrections songs.npz --name ours
   headnod models install models/mine-1.0.0.bundle     (on the listener)
 """
 
@@ -29,7 +34,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("music", type=Path, metavar="MUSIC", help="folder of music")
+    parser.add_argument("music", type=Path, nargs="?", metavar="MUSIC", help="folder of music")
+    parser.add_argument(
+        "--corrections",
+        type=Path,
+        metavar="FILE",
+        help="instead of a folder: what people corrected on the page ('headnod corrections export FILE' there)",
+    )
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", metavar="X.Y.Z", help="version of the model (1.0.0, then 2.0.0 and so on)")
     parser.add_argument(
@@ -70,20 +81,37 @@ def run(options: argparse.Namespace, console: Console) -> None:
     import os
 
     from headnod.resources import find_model
+    from headnod.teaching.last_layer import TeachError
     from headnod_train.deploy.passphrase import passphrase_from
-    from headnod_train.deploy.signing import sign
     from headnod_train.deploy.signing_key import load
-    from headnod_train.teaching.teach import next_version, teach
+    from headnod_train.teaching.teach import next_version, teach, teach_corrections
     from headnod_train.teaching.teaching_report import remarks, tables
 
     usual = Path.home() / ".config" / "headnod" / "signing.key"
     place = options.key or (usual if usual.exists() else None)
     key = None if place is None else load(place, lambda: passphrase_from(options.passphrase_file))
+    version = options.version or next_version(options.models, options.name)
+    if (options.music is None) == (options.corrections is None):
+        message = "give a folder of music, or --corrections FILE, and not both"
+        raise TeachError(message)
+    if options.corrections is not None:
+        folder, lines = teach_corrections(
+            options.corrections,
+            options.models,
+            name=options.name,
+            version=version,
+            base=find_model(options.base),
+            replace_former=options.replace,
+        )
+        for line in lines:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _finish(folder, key, console)
+        return
     folder, figures = teach(
         options.music,
         options.models,
         name=options.name,
-        version=options.version or next_version(options.models, options.name),
+        version=version,
         base=find_model(options.base),
         add=options.add,
         labels=options.labels,
@@ -98,6 +126,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
         plain_console().print(table)
     for remark in remarks(figures):
         console.print(remark, soft_wrap=True)
+    _finish(folder, key, console)
+
+
+def _finish(folder: Path, key: Ed25519PrivateKey | None, console: Console) -> None:
+    """Sign and pack the bundle if there is a key, and name the result."""
+    from headnod_train.deploy.signing import sign
+
     if key is not None:
         signed = sign(folder, key)
         print_result(f"{signed.path}: {signed.manifest.id}, {len(signed.content)} bytes, signed")

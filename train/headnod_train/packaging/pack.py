@@ -241,10 +241,10 @@ def write_bundle(folder: Path, model: GenreModel, content: bytes, manifest: Mani
     files = {MODEL: content, GOLDEN: write_golden(model, golden_features(model.front_end)), CARD: card.encode()}
     hashes = {file: hashlib.sha256(held).hexdigest() for file, held in files.items()}
     files[MANIFEST] = manifest_bytes(msgspec.structs.replace(manifest, sha256=hashes))
-    _write_files(folder, files)
+    write_files(folder, files)
 
 
-def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
     """Write beside, try there as a device would, then rename: no half bundle ever has the name."""
     unproven = folder.with_name(f".{folder.name}.unproven")
     former = folder.with_name(f".{folder.name}.former")

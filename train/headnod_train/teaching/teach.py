@@ -19,13 +19,16 @@ from headnod.inference.bundle_files import read_checked, read_manifest
 from headnod.inference.manifest import MODEL, Calibration, Health, Manifest, Rejection, Training
 from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
+from headnod.teaching import taught_model
+from headnod.teaching.correction_file import read_corrections
 from headnod.teaching.fitting import Features, FittedLayer, balanced, common_shift, fit
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
+from headnod.teaching.teacher import summary
 from headnod_train.dataset.tracks import Track
 from headnod_train.deploy.health_bounds import health_of_scores
 from headnod_train.distillation.degradation import coloured_noise
 from headnod_train.evaluation.metrics import by_track, calibration_error, confusion, share_right, top_confidence
-from headnod_train.packaging.pack import free_folder, toolchain, write_bundle
+from headnod_train.packaging.pack import free_folder, toolchain, write_bundle, write_files
 from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_temperature
 from headnod_train.teaching.label_statistics import LabelStatistics, read_statistics
 from headnod_train.teaching.labelled_music import (
@@ -160,6 +163,44 @@ def teach(
     model = GenreModel(manifest, finished.content)
     write_bundle(folder, model, finished.content, manifest, write_card(manifest, figures))
     return folder, figures
+
+
+def teach_corrections(
+    file: Path, models: Path, *, name: str, version: str, base: Path, replace_former: bool = False
+) -> tuple[Path, list[str]]:
+    """Write a bundle that is adapted to corrections, as `headnod teach` makes it on a device.
+
+    Args:
+        file: From `headnod corrections export`.
+        models: The folder of bundles.
+        name: Of the model.
+        version: Three numbers.
+        base: Bundle whose last layer is adapted.
+        replace_former: A bundle of that name and version may be replaced.
+
+    Returns:
+        The bundle's folder, and what improves, one line each.
+
+    Raises:
+        CorrectionFileError: The file cannot be read.
+        TeachError: The corrections are too few, or of another network.
+        PackError: The name or version is wrong or taken.
+        ManifestError: The base bundle is damaged.
+    """
+    folder = free_folder(models, name, version, replace=replace_former)
+    corrections, shipped = read_corrections(file).windows, read_manifest(base)
+    if corrections.body != shipped.body:
+        message = (
+            f"{file}: corrections of {corrections.model}, not of the network of {shipped.id} (name it with --base)"
+        )
+        raise TeachError(message)
+    with threadpool_limits(1):
+        taught = taught_model.teach(corrections, base, name=name, version=version)
+    write_files(folder, taught.files)
+    lines = list(summary(taught))
+    if not taught.improves:
+        lines.append("nothing improves on corrections that were left out: correct more songs of each label")
+    return folder, lines
 
 
 def next_version(models: Path, name: str) -> str:
