@@ -3,10 +3,12 @@ from base64 import b64encode
 import pytest
 
 from headnod.dashboard.auth import LINES, TRIES, WINDOW_SECONDS, Authenticator, AuthResult, is_local
+from headnod.dashboard.sessions import IDLE_SECONDS, SESSIONS, Role, Sessions
 from headnod.errors import ConfigError
 from headnod.factory.page_factory import password_from
 
 SECRET = "correct horse"  # noqa: S105 - of an access that lives for a test
+READING = "only reading"
 
 
 class Clock:
@@ -21,32 +23,42 @@ def clock():
     return Clock()
 
 
+def access(clock, password=SECRET, **options):
+    return Authenticator(password, sessions=Sessions(8080, secure=False, monotonic=clock), monotonic=clock, **options)
+
+
 def basic(password, user="me"):
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-def authorize(access, *, host="localhost", authorization="", address="10.0.0.7"):
-    return access.authorize(host=host, authorization=authorization, address=address)
+def identify(page, *, host="localhost", authorization="", cookie="", address="10.0.0.7"):
+    return page.identify(host=host, authorization=authorization, cookie=cookie, address=address)
+
+
+def authorize(page, **options):
+    """The result for a page that is read."""
+    result, visitor = identify(page, **options)
+    return page.may(visitor, "GET", csrf="") if result is AuthResult.ALLOWED else result
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8137", "LOCALHOST", "127.0.0.1:8137", "[::1]:8137", "localhost."]
 )
 def test_without_a_password_this_machine_may_look(clock, host):
-    assert authorize(Authenticator(None, monotonic=clock), host=host) is AuthResult.ALLOWED
+    assert authorize(access(clock, None), host=host) is AuthResult.ALLOWED
 
 
 @pytest.mark.parametrize(
     "host", ["", "evil.example", "evil.example:8137", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]"]
 )
 def test_without_a_password_a_foreign_name_for_this_machine_is_refused(clock, host):
-    assert authorize(Authenticator(None, monotonic=clock), host=host) is AuthResult.WRONG_HOST
+    assert authorize(access(clock, None), host=host) is AuthResult.WRONG_HOST
 
 
 def test_with_a_password_any_name_will_do_and_any_user(clock):
-    access = Authenticator(SECRET, monotonic=clock)
-    assert authorize(access, host="dash.lan", authorization=basic(SECRET)) is AuthResult.ALLOWED
-    assert authorize(access, host="dash.lan", authorization=basic(SECRET, user="")) is AuthResult.ALLOWED
+    page = access(clock)
+    assert authorize(page, host="dash.lan", authorization=basic(SECRET)) is AuthResult.ALLOWED
+    assert authorize(page, host="dash.lan", authorization=basic(SECRET, user="")) is AuthResult.ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -64,44 +76,42 @@ def test_with_a_password_any_name_will_do_and_any_user(clock):
     ],
 )
 def test_anything_but_the_password_is_asked_for_it(clock, authorization):
-    assert authorize(Authenticator(SECRET, monotonic=clock), authorization=authorization) is AuthResult.NO_PASSWORD
+    assert authorize(access(clock), authorization=authorization) is AuthResult.NO_PASSWORD
 
 
 def test_a_password_may_have_colons_and_umlauts(clock):
-    assert (
-        authorize(Authenticator("a:b:grün!", monotonic=clock), authorization=basic("a:b:grün!")) is AuthResult.ALLOWED
-    )
+    assert authorize(access(clock, "a:b:grün!"), authorization=basic("a:b:grün!")) is AuthResult.ALLOWED
 
 
 def test_whoever_guesses_waits_and_the_right_password_is_not_told_apart(clock):
-    access = Authenticator(SECRET, monotonic=clock)
+    page = access(clock)
     for _ in range(TRIES):
-        assert authorize(access, authorization=basic("wrong")) is AuthResult.NO_PASSWORD
-    assert authorize(access, authorization=basic(SECRET)) is AuthResult.TOO_MANY
+        assert authorize(page, authorization=basic("wrong")) is AuthResult.NO_PASSWORD
+    assert authorize(page, authorization=basic(SECRET)) is AuthResult.TOO_MANY
     clock.now = WINDOW_SECONDS
-    assert authorize(access, authorization=basic(SECRET)) is AuthResult.ALLOWED
+    assert authorize(page, authorization=basic(SECRET)) is AuthResult.ALLOWED
 
 
 def test_one_who_guesses_does_not_lock_out_another(clock):
-    access = Authenticator(SECRET, monotonic=clock)
+    page = access(clock)
     for _ in range(TRIES + 1):
-        authorize(access, authorization=basic("wrong"), address="10.0.0.66")
-    assert authorize(access, authorization=basic(SECRET), address="10.0.0.7") is AuthResult.ALLOWED
+        authorize(page, authorization=basic("wrong"), address="10.0.0.66")
+    assert authorize(page, authorization=basic(SECRET), address="10.0.0.7") is AuthResult.ALLOWED
 
 
 def test_a_house_of_ipv6_is_one_guesser(clock):
-    access = Authenticator(SECRET, monotonic=clock)
+    page = access(clock)
     for number in range(TRIES):
-        authorize(access, authorization=basic("wrong"), address=f"fd00::1:{number}")
-    assert authorize(access, authorization=basic(SECRET), address="fd00::ffff") is AuthResult.TOO_MANY
-    assert authorize(access, authorization=basic(SECRET), address="fd00:0:0:1::1") is AuthResult.ALLOWED
+        authorize(page, authorization=basic("wrong"), address=f"fd00::1:{number}")
+    assert authorize(page, authorization=basic(SECRET), address="fd00::ffff") is AuthResult.TOO_MANY
+    assert authorize(page, authorization=basic(SECRET), address="fd00:0:0:1::1") is AuthResult.ALLOWED
 
 
 def test_asking_without_a_password_is_no_guess(clock):
-    access = Authenticator(SECRET, monotonic=clock)
+    page = access(clock)
     for _ in range(10 * TRIES):
-        authorize(access)
-    assert authorize(access, authorization=basic(SECRET)) is AuthResult.ALLOWED
+        authorize(page)
+    assert authorize(page, authorization=basic(SECRET)) is AuthResult.ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -151,36 +161,148 @@ def test_a_password_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_a_wrong_password_is_logged_with_its_address_and_without_itself(clock, caplog):
-    access = Authenticator(SECRET, monotonic=clock)
-    authorize(access, authorization=basic("hunter2secret", user="mallory"), address="192.0.2.7")
+    page = access(clock)
+    authorize(page, authorization=basic("hunter2secret", user="mallory"), address="192.0.2.7")
     assert "wrong password from 192.0.2.7" in caplog.text
     assert "hunter2secret" not in caplog.text
     assert "mallory" not in caplog.text
 
 
 def test_the_right_password_and_a_browser_that_has_none_yet_are_not_logged(clock, caplog):
-    access = Authenticator(SECRET, monotonic=clock)
-    authorize(access)
-    authorize(access, authorization=basic(SECRET))
+    page = access(clock)
+    authorize(page)
+    authorize(page, authorization=basic(SECRET))
     assert caplog.records == []
 
 
-def test_the_line_of_the_last_try_says_that_the_address_has_to_wait(clock, caplog):
-    access = Authenticator(SECRET, monotonic=clock)
-    for _ in range(TRIES + 3):
-        authorize(access, authorization=basic("wrong"))
-    lines = [record.getMessage() for record in caplog.records]
-    assert [("refused" in line) for line in lines] == [False] * (TRIES - 1) + [True]
+def test_an_address_has_one_line_a_minute_however_often_it_guesses(clock, caplog):
+    page = access(clock)
+    for _ in range(1000):
+        authorize(page, authorization=basic("wrong"))
+    (record,) = caplog.records
+    assert record.getMessage() == "wrong password from 10.0.0.7 (more than 5 within 60 s are refused)"
+    clock.now = WINDOW_SECONDS
+    authorize(page, authorization=basic("wrong"))
+    assert len(caplog.records) == 2
 
 
 def test_guesses_from_everywhere_are_few_lines_a_minute(clock, caplog):
-    access = Authenticator(SECRET, monotonic=clock)
+    page = access(clock)
     for host in range(200):
-        authorize(access, authorization=basic("wrong"), address=f"192.0.2.{host}")
+        authorize(page, authorization=basic("wrong"), address=f"192.0.2.{host}")
     assert len(caplog.records) == LINES
     clock.now = WINDOW_SECONDS - 0.01
-    authorize(access, authorization=basic("wrong"), address="198.51.100.1")
+    authorize(page, authorization=basic("wrong"), address="198.51.100.1")
     assert len(caplog.records) == LINES
     clock.now = WINDOW_SECONDS
-    authorize(access, authorization=basic("wrong"), address="198.51.100.2")
+    authorize(page, authorization=basic("wrong"), address="198.51.100.2")
     assert len(caplog.records) == LINES + 1
+
+
+def session(page, role=Role.OWNER):
+    """The cookie of somebody who has logged in."""
+    return page.sessions.set_cookie(page.sessions.open(role)).partition(";")[0]
+
+
+def test_a_session_is_served_while_its_address_guesses(clock):
+    page = access(clock)
+    cookie = session(page)
+    for _ in range(TRIES):
+        authorize(page, authorization=basic("wrong"))
+    assert authorize(page) is AuthResult.NO_PASSWORD
+    assert page.check(SECRET, "10.0.0.7") == (AuthResult.TOO_MANY, None)
+    assert authorize(page, cookie=cookie) is AuthResult.ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("password", "role"), [(SECRET, Role.OWNER), (READING, Role.READER), ("", None), (SECRET.upper(), None)]
+)
+def test_each_password_has_its_role(clock, password, role):
+    assert access(clock, reader=READING).check(password, "10.0.0.7")[1] is role
+
+
+def may(page, method, *, csrf=None, **options):
+    _, visitor = identify(page, **options)
+    return page.may(visitor, method, csrf=page.sessions.csrf(visitor.token) if csrf is None else csrf)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "PUT"])
+def test_only_the_owner_may_change_and_only_with_the_token_of_the_page(clock, method):
+    page = access(clock, reader=READING)
+    owner, reader = session(page), session(page, Role.READER)
+    assert may(page, method, cookie=owner) is AuthResult.ALLOWED
+    assert may(page, method, cookie=owner, csrf="") is AuthResult.FORBIDDEN
+    assert may(page, method, cookie=owner, csrf=page.sessions.csrf("")) is AuthResult.FORBIDDEN
+    assert may(page, method, cookie=reader) is AuthResult.FORBIDDEN
+    assert may(page, method, authorization=basic(SECRET)) is AuthResult.ALLOWED
+    assert may(page, method, authorization=basic(READING)) is AuthResult.FORBIDDEN
+    assert may(page, method) is AuthResult.NO_PASSWORD
+    assert may(page, "GET", cookie=reader, csrf="") is AuthResult.ALLOWED
+
+
+def test_an_open_page_may_be_read_by_everyone_and_changed_by_the_owner(clock):
+    page = access(clock, everyone=Role.READER)
+    assert may(page, "GET", host="pi.lan") is AuthResult.ALLOWED
+    assert may(page, "POST", host="pi.lan") is AuthResult.FORBIDDEN
+    assert may(page, "POST", host="pi.lan", cookie=session(page)) is AuthResult.ALLOWED
+    nobody_owns = access(clock, None, everyone=Role.READER)
+    assert may(nobody_owns, "POST", host="localhost") is AuthResult.FORBIDDEN
+    assert not nobody_owns.has_password
+
+
+def test_this_machine_alone_is_the_owner_without_a_password(clock):
+    page = access(clock, None)
+    assert may(page, "POST") is AuthResult.ALLOWED
+    assert may(page, "POST", csrf="") is AuthResult.FORBIDDEN
+
+
+def test_who_has_logged_in_is_trusted_and_everyone_is_not(clock):
+    page = access(clock, reader=READING, everyone=Role.READER)
+    assert page.is_trusted(identify(page, cookie=session(page))[1])
+    assert not page.is_trusted(identify(page)[1])
+    assert not access(clock).is_trusted(identify(access(clock))[1])
+    assert access(clock, None).is_trusted(identify(access(clock, None))[1])
+
+
+def test_a_session_ends_when_it_is_closed_or_not_used(clock):
+    sessions = Sessions(8080, secure=False, monotonic=clock)
+    closed, idle, used = (sessions.open(Role.OWNER) for _ in range(3))
+    sessions.close(closed)
+    clock.now = IDLE_SECONDS
+    assert sessions.role(used) is Role.OWNER
+    clock.now += 1.0
+    assert [sessions.role(token) for token in (closed, idle, used, "")] == [None, None, Role.OWNER, None]
+
+
+def test_the_session_that_was_used_longest_ago_makes_room(clock):
+    sessions = Sessions(8080, secure=False, monotonic=clock)
+    first, second, *_ = [sessions.open(Role.READER) for _ in range(SESSIONS)]
+    sessions.role(first)
+    sessions.open(Role.READER)
+    assert len(sessions) == SESSIONS
+    assert sessions.role(first) is Role.READER
+    assert sessions.role(second) is None
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_cookie_is_for_this_page_only(clock, secure):
+    cookie = Sessions(8080, secure=secure, monotonic=clock).set_cookie("abc")
+    assert cookie.startswith("headnod_8080=abc; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict")
+    assert cookie.endswith("; Secure") is secure
+    assert "Max-Age=0" in Sessions(8080, secure=secure, monotonic=clock).set_cookie("")
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        ("headnod_8080=abc", "abc"),
+        ('other={"a": 1}; headnod_8080=abc; more=1', "abc"),
+        ("headnod_8081=abc", ""),
+        ("headnod_8080", ""),
+        ("", ""),
+        (";;=;", ""),
+        ("x" * 5000 + "; headnod_8080=abc", ""),
+    ],
+)
+def test_the_token_is_found_among_the_cookies_of_the_host(clock, header, token):
+    assert Sessions(8080, secure=False, monotonic=clock).token_of(header) == token

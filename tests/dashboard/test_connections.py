@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from headnod.dashboard.connections import REQUEST_SECONDS, WAITING, WAITING_OF_ONE, listen_at
+from headnod.dashboard.connections import OF_ONE, REQUEST_SECONDS, WAITING, listen_at
 
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: "
 
@@ -41,7 +41,7 @@ def test_the_page_is_served_beside_many_requests_that_are_never_finished(dashboa
 
 
 def test_the_oldest_unfinished_request_makes_room_for_the_next(dashboard, connect):
-    first, *others = [connect() for _ in range(WAITING_OF_ONE)]
+    first, *others = [connect() for _ in range(OF_ONE)]
     assert dashboard.get("/").status == 200
     connect()
     assert is_closed_early(first)
@@ -49,8 +49,8 @@ def test_the_oldest_unfinished_request_makes_room_for_the_next(dashboard, connec
 
 
 def test_the_oldest_unfinished_request_of_all_addresses_makes_room_for_the_next(connect):
-    sources = [f"127.0.0.{2 + number}" for number in range(WAITING // WAITING_OF_ONE)]
-    first, second, third, *_ = [connect(source=source) for source in sources for _ in range(WAITING_OF_ONE)]
+    sources = [f"127.0.0.{2 + number}" for number in range(WAITING // OF_ONE)]
+    first, second, third, *_ = [connect(source=source) for source in sources for _ in range(OF_ONE)]
     assert is_answered(first), "so many may wait"
     for source in ("127.0.1.1", "127.0.1.2"):
         connect(source=source)
@@ -98,7 +98,7 @@ def test_bytes_that_trickle_in_do_not_stretch_the_time(connect):
 def test_a_browser_that_watches_is_kept_while_others_never_finish(dashboard, connect):
     events = dashboard.events()
     assert next(events)[0] == "hello"
-    for _ in range(3 * WAITING_OF_ONE):
+    for _ in range(3 * OF_ONE):
         connect()
     assert next(events)[0] == "ready"
 

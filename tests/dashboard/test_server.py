@@ -87,7 +87,7 @@ def test_a_foreign_name_for_this_machine_is_refused(dashboard):
 
 
 def test_with_a_password_nothing_is_shown_without_it(locked):
-    for path in ("/", "/events", "/app.js", "/nothing"):
+    for path in ("/events", "/events?watch=1", "/%65vents", "/api/v1/listeners", "/api/v1/nothing", "/api/"):
         answer = locked.get(path)
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
@@ -96,8 +96,65 @@ def test_with_a_password_nothing_is_shown_without_it(locked):
     assert next(locked.events(password=SECRET))[0] == "hello"
 
 
+def test_the_page_with_its_log_in_needs_no_password(locked):
+    assert [locked.get(path).status for path in ("/", "/app.js", "/kitchen")] == [200, 200, 200]
+    assert locked.json("/api/v1/session") == {
+        "role": None,
+        "password": True,
+        "csrf": locked.json("/api/v1/session")["csrf"],
+        "local": None,
+        "version": "",
+    }
+
+
+def test_a_browser_is_asked_by_the_page_and_not_by_a_window_of_its_own(locked):
+    answer = locked.get("/events", Accept_Language="en")
+    assert answer.status == 401
+    assert "WWW-Authenticate" not in answer.headers
+
+
+def test_who_logs_in_sees_everything_until_the_log_out(locked):
+    headers = locked.log_in(SECRET)
+    assert locked.json("/api/v1/session", **headers)["role"] == "owner"
+    assert next(locked.events(**headers))[0] == "hello"
+    assert locked.json("/api/v1/session", **headers)["csrf"] == headers["X_CSRF_Token"]
+    assert locked.request("DELETE", "/api/v1/session", Cookie=headers["Cookie"]).status == 403
+    ended = locked.request("DELETE", "/api/v1/session", **headers)
+    assert (ended.status, "Max-Age=0" in ended.headers["Set-Cookie"]) == (200, True)
+    assert locked.get("/events", **headers).status == 401
+
+
+def test_a_cookie_of_before_the_log_in_is_not_used_after_it(locked):
+    before = locked.log_in(SECRET)
+    answer = locked.request("POST", "/api/v1/session", {"password": SECRET}, Cookie=before["Cookie"])
+    assert answer.headers["Set-Cookie"].partition(";")[0] != before["Cookie"]
+    assert locked.get("/api/v1/listeners", Cookie=before["Cookie"]).status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ({"password": "wrong"}, {}, 401),
+        ({"password": 5}, {}, 400),
+        ({"password": SECRET, "more": 1}, {}, 400),
+        ([], {}, 400),
+        ({"password": "x" * 20_000}, {}, 413),
+        ({"password": SECRET}, {"Content_Type": "text/plain"}, 415),
+        ({"password": SECRET}, {"Content_Type": "application/x-www-form-urlencoded"}, 415),
+        ({"password": SECRET}, {"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"password": SECRET}, {"Sec_Fetch_Site": "same-origin"}, 200),
+    ],
+)
+def test_a_log_in_is_json_from_the_page_itself(locked, body, headers, status):
+    answer = locked.request("POST", "/api/v1/session", body, **headers)
+    assert answer.status == status
+    assert ("Set-Cookie" in answer.headers) is (status == 200)
+    assert SECRET not in answer.read().decode()
+
+
 def test_guessing_is_answered_five_times(locked):
     assert [locked.get("/", password=f"guess {number}").status for number in range(7)] == [401] * 5 + [429] * 2
+    assert locked.request("POST", "/api/v1/session", {"password": SECRET}).status == 429
     assert locked.get("/", password=SECRET).headers["Retry-After"] == "60"
 
 
@@ -120,7 +177,7 @@ def test_with_a_password_it_is_open_to_others(broker, tmp_path):
 def test_systemd_may_hand_the_password_over(broker, tmp_path):
     (tmp_path / "dashboard_password").write_text(SECRET)
     with Dashboard(broker, env={"CREDENTIALS_DIRECTORY": str(tmp_path)}) as dashboard:
-        assert dashboard.get("/").status == 401
+        assert dashboard.get("/events").status == 401
         assert dashboard.get("/", password=SECRET).status == 200
 
 

@@ -145,6 +145,13 @@ class PageServer:
         """Its answer; the body can be read."""
         return self.request("GET", path, **options)
 
+    def log_in(self, password: str) -> dict[str, str]:
+        """The headers of a browser that has logged in."""
+        answer = self.request("POST", "/api/v1/session", {"password": password})
+        content = json.loads(answer.read())
+        assert answer.status == 200, content
+        return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "X_CSRF_Token": content["csrf"]}
+
     def request(
         self, method: str, path: str, body: object = None, *, password: str | None = None, **headers: str
     ) -> http.client.HTTPResponse:
@@ -244,13 +251,13 @@ class Dashboard(PageServer):
 class ListenerPage(PageServer):
     """`headnod listen --web` in a process of its own, with the demo clip as it sounds."""
 
-    def __init__(self, *words: str, env: dict[str, str] | None = None):
+    def __init__(self, *words: str, env: dict[str, str] | None = None, address: str = ""):
         self._reserved = ReservedPort()
         self.port = self._reserved.number
         settings = {"HEADNOD_CONFIG": os.devnull, "HEADNOD_MQTT__NODE": "kitchen", "HEADNOD_LISTEN__EVERY": "0.3"}
         audio = ["--audio", str(CLIP), "--pace", "real"]
         self.start(
-            ["listen", "--json", "--web", f":{self.port}", *audio, *words],
+            ["listen", "--json", "--web", f"{address}:{self.port}", *audio, *words],
             os.environ | settings | (env or {}),
             stdout=subprocess.PIPE,
         )

@@ -1,14 +1,16 @@
-"""Listening sockets, and limits of connections that have not sent a request.
+"""Listening sockets, and limits of connections and requests of those who have not logged in.
 
-A connection costs a client nothing, so those without a request are bounded: the
-oldest is closed for a new one, and each must send its request in time.
+A connection costs a client nothing, so those of clients that have not logged in are bounded: the
+oldest without a request is closed for a new one, and each must send its request in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from headnod.dashboard.auth import network
@@ -25,11 +27,16 @@ REQUEST_SECONDS = 10.0
 """Seconds within which a request must be complete."""
 
 WAITING = 64
-"""Limit of connections without a request."""
+"""Limit of connections without a request, of clients that have not logged in."""
 
-WAITING_OF_ONE = 16
-"""The same of one address, or of one IPv6 network."""
+OF_ONE = 16
+"""Limit of connections of one address, or of one IPv6 network, that has not logged in."""
 
+REQUESTS, REQUESTS_OF_ONE = 64, 12
+"""Limits of requests that are being answered, of all clients that have not logged in and of one address. The rest of
+an address's connections is for those of it who log in."""
+
+_ALL = ("0.0.0.0", "::")  # noqa: S104 - names of all addresses
 _USER_TIMEOUT = 20_000
 """Milliseconds after which a connection is closed whose client acknowledges no data."""
 
@@ -79,75 +86,102 @@ def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
     return listening
 
 
-def url_of(listening: socket.socket) -> str:
-    """The address of the page for a browser."""
+def url_of(listening: socket.socket, *, tls: bool = False) -> str:
+    """The address of the page for a browser; of all addresses of this machine the one with its name."""
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    scheme = "https" if tls else "http"
+    if host in _ALL:
+        host = socket.gethostname()
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
 
-class PendingConnections:
-    """Connections without a request, the oldest first."""
+class Connections:
+    """Connections of those who have not logged in, the oldest first, and their requests."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._networks: dict[TimedConnection, str] = {}
+        self._requests: Counter[str] = Counter()
 
     def add(self, connection: TimedConnection, source: str) -> None:
-        """Add a connection; beyond a limit the oldest is closed."""
+        """Add a connection; beyond a limit the oldest one without a request is closed, or else this one."""
         self._networks[connection] = source
-        if Counter(self._networks.values())[source] > WAITING_OF_ONE:
-            next(each for each, other in self._networks.items() if other == source).drop()
-        elif len(self._networks) > WAITING:
-            next(iter(self._networks)).drop()
+        of_one = [each for each, other in self._networks.items() if other == source]
+        waiting = [each for each in self._networks if not each.busy]
+        if len(of_one) > OF_ONE:
+            next(each for each in of_one if not each.busy).drop()
+        elif len(waiting) > WAITING:
+            waiting[0].drop()
 
     def discard(self, connection: TimedConnection) -> None:
-        """Remove a connection that has sent its request or is closed."""
+        """Remove a connection that is closed."""
         self._networks.pop(connection, None)
+
+    def trust(self, client: tuple[str, int] | None) -> None:
+        """Count the connection of a client that has logged in no more."""
+        self._networks = {each: source for each, source in self._networks.items() if each.client != client}
+
+    @contextlib.contextmanager
+    def request(self, source: str) -> Iterator[bool]:
+        """Counts a request of a client that has not logged in until the context ends; false if there are too many."""
+        source = network(source)
+        if self._requests[source] >= REQUESTS_OF_ONE or self._requests.total() >= REQUESTS:
+            yield False
+            return
+        self._requests[source] += 1
+        try:
+            yield True
+        finally:
+            self._requests[source] -= 1
+            if not self._requests[source]:
+                del self._requests[source]
 
 
 class TimedConnection(H11Protocol):
     """A connection that is closed if its request is not complete in time."""
 
-    def __init__(self, *args: Any, pending: PendingConnections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
+    def __init__(self, *args: Any, connections: Connections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
         """Pass on uvicorn's arguments."""
         super().__init__(*args, **more)
-        self._pending = pending
+        self._all = connections
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer of the first request."""
         super().connection_made(transport)
         self._start_timer()
+        self._all.add(self, network(self.client[0]) if self.client else "")
 
     def data_received(self, data: bytes) -> None:
         """Process a part of a request; the timer started with its first part."""
-        if not self._busy:
+        if not self.busy:
             self._start_timer()
         super().data_received(data)
-        if self._busy:
+        if self.busy:
             self._stop_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer."""
         self._stop_timer()
+        self._all.discard(self)
         super().connection_lost(exc)
 
     def drop(self) -> None:
         """Close the connection without an answer."""
         self._stop_timer()
+        self._all.discard(self)
         self.transport.abort()
-
-    @property
-    def _busy(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
 
     def _start_timer(self) -> None:
         if self._timer is None:
             self._timer = self.loop.call_later(REQUEST_SECONDS, self.drop)
-            self._pending.add(self, network(self.client[0]) if self.client else "")
 
     def _stop_timer(self) -> None:
-        self._pending.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

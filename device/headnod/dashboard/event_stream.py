@@ -16,8 +16,8 @@ import msgspec
 
 from headnod.dashboard.fleet import Fleet
 
-BROWSERS = 32
-"""Limit of connected browsers."""
+BROWSERS, RESERVED = 32, 8
+"""Limit of connected browsers, and how many of them are reserved for those who have logged in."""
 
 TICK = 0.25
 """Seconds between two events with changes."""
@@ -92,13 +92,14 @@ class EventStream:
         self._controls = b""
 
     @contextlib.contextmanager
-    def subscriber(self, *, watches: bool = False) -> Iterator[Subscriber | None]:
+    def subscriber(self, *, watches: bool = False, trusted: bool = True) -> Iterator[Subscriber | None]:
         """Subscribes a browser until the context ends; None if there are too many.
 
         Args:
             watches: Send the spectrum of the listener as well.
+            trusted: The browser has logged in.
         """
-        if len(self._subscribers) >= BROWSERS:
+        if len(self._subscribers) >= (BROWSERS if trusted else BROWSERS - RESERVED):
             yield None
             return
         subscriber = Subscriber(self._beginning())

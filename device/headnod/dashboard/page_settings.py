@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from headnod import __version__
+
 
 class PageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one page."""
@@ -58,6 +60,9 @@ class PageSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     broker: dict[str, Any] | None = None
     """The broker as builtins of `headnod.mqtt.broker.Broker`; None for none."""
+
+    version: str = __version__
+    """Version of headnod."""
 
     log_level: str = "INFO"
     """Lowest level that is logged."""

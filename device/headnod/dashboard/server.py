@@ -1,7 +1,4 @@
-"""The page and its event stream over HTTP, with Starlette and uvicorn.
-
-Every response, including errors, has headers that restrict the browser to showing the page.
-"""
+"""The page and its event stream over HTTP, with Starlette and uvicorn."""
 
 from __future__ import annotations
 
@@ -11,18 +8,19 @@ import hashlib
 import logging
 import socket
 from collections.abc import AsyncIterator
-from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING
+
+import msgspec
 
 try:
     import uvicorn
     from starlette.applications import Starlette
-    from starlette.datastructures import Headers, MutableHeaders
+    from starlette.convertors import Convertor, register_url_convertor
     from starlette.requests import Request
     from starlette.responses import PlainTextResponse, Response, StreamingResponse
     from starlette.routing import Route
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 except ImportError as error:
     from headnod.errors import MissingExtraError
     from headnod.extras import how_to_install
@@ -30,31 +28,17 @@ except ImportError as error:
     message = f"the dashboard needs {error.name}: {how_to_install('dashboard')}"
     raise MissingExtraError(message) from None
 
-from headnod.dashboard.auth import WINDOW_SECONDS, Authenticator, AuthResult
-from headnod.dashboard.connections import DashboardError, PendingConnections, TimedConnection
-from headnod.dashboard.event_stream import EventStream, Subscriber
-from headnod.dashboard.listener_link import ListenerLink
+from headnod.dashboard.connections import REQUEST_SECONDS, Connections, DashboardError, TimedConnection
+from headnod.dashboard.endpoints import Endpoint, RequestError
+from headnod.dashboard.event_stream import Subscriber
+from headnod.dashboard.guard import Guard
 
 if TYPE_CHECKING:
     from headnod.dashboard.site import Site
 
-__all__ = ["HEADERS", "Request", "Response", "Route", "StreamingResponse", "serve"]
+__all__ = ["Request", "Response", "Route", "StreamingResponse", "json_response", "serve"]
 
 _log = logging.getLogger(__name__)
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-"""Headers of every response."""
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -63,13 +47,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
-_REFUSALS = {
-    AuthResult.NO_PASSWORD: ("A password is needed.", {"WWW-Authenticate": 'Basic realm="headnod", charset="UTF-8"'}),
-    AuthResult.WRONG_HOST: ("Without a password this page is for this machine alone: open http://localhost.", {}),
-    AuthResult.TOO_MANY: ("Too many wrong passwords.", {"Retry-After": str(round(WINDOW_SECONDS))}),
-}
-
-_CONNECTIONS = 128
+_CONNECTIONS = 512
 _CLOSE_SECONDS = 1
 
 
@@ -90,17 +68,29 @@ class _Server(uvicorn.Server):
     """Disconnects browsers at the end, and ends when the event stream fails."""
 
     def __init__(self, site: Site) -> None:
-        from headnod.dashboard.api import api_routes  # noqa: PLC0415 - the routes use the classes above
+        from headnod.dashboard.api import all_endpoints  # noqa: PLC0415 - it uses the names above
 
         self._stream, self._link = site.stream, site.link
         self._failed = False
-        routes = [Route("/events", _Events(site.stream, site.link), methods=["GET"]), *api_routes(site)]
-        routes += [Route(path, page, methods=["GET"]) for path, page in _pages().items()]
-        app = _Guard(Starlette(routes=routes, lifespan=self._streaming), site.authenticator)
+        endpoints, pages = all_endpoints(site), _pages()
+        connections = self._connections = Connections()
+        routes = [Route("/events", _Events(site), methods=["GET"]), *map(_route, endpoints)]
+        routes += [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+        # The address of one listener; the page shows it.
+        routes.append(Route("/{node:node}", pages["/"], methods=["GET"]))
+        refused = {RequestError: _refused}
+        settings = site.settings
+        app = Guard(
+            Starlette(routes=routes, lifespan=self._running, exception_handlers=refused),  # type: ignore[arg-type]
+            site.authenticator,
+            connections,
+            endpoints,
+            frame_ancestors=settings.frame_ancestors,
+        )
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http=partial(TimedConnection, pending=PendingConnections()),  # type: ignore[arg-type]
+            http="h11",
             ws="none",
             log_config=None,
             log_level="warning",
@@ -108,6 +98,8 @@ class _Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_CONNECTIONS,
+            ssl_certfile=settings.certificate or None,
+            ssl_keyfile=settings.key or None,
             timeout_graceful_shutdown=_CLOSE_SECONDS,
         )
         super().__init__(config)
@@ -118,12 +110,37 @@ class _Server(uvicorn.Server):
             message = "the event stream of the dashboard failed (see the traceback in the log)"
             raise DashboardError(message)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, with a limit of the time that a TLS handshake may take."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            self._failed = True
+            return
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def protocol() -> asyncio.Protocol:
+            return TimedConnection(
+                config=config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+                connections=self._connections,
+            )
+
+        handshake = REQUEST_SECONDS if config.ssl else None
+        self.servers = [
+            await loop.create_server(
+                protocol, sock=each, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=handshake
+            )
+            for each in sockets or []
+        ]
+        self.started = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stream.close()
         await super().shutdown(sockets)
 
     @contextlib.asynccontextmanager
-    async def _streaming(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _running(self, _app: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(self._stream.run())]
         if self._link is not None:
             tasks.append(asyncio.create_task(self._link.run()))
@@ -158,13 +175,14 @@ class _Page:
 class _Events:
     """The endpoint of the event stream."""
 
-    def __init__(self, stream: EventStream, link: ListenerLink | None) -> None:
-        self._stream, self._link = stream, link
+    def __init__(self, site: Site) -> None:
+        self._stream, self._link, self._authenticator = site.stream, site.link, site.authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watches = self._link is not None and "watch" in Request(scope).query_params
         with contextlib.ExitStack() as stack:
-            subscriber = stack.enter_context(self._stream.subscriber(watches=watches))
+            trusted = self._authenticator.is_trusted(scope["visitor"])
+            subscriber = stack.enter_context(self._stream.subscriber(watches=watches, trusted=trusted))
             if subscriber is None:
                 refusal = PlainTextResponse("Too many pages are open.", 503, {"Retry-After": "10"})
                 await refusal(scope, receive, send)
@@ -205,38 +223,37 @@ async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-class _Guard:
-    """Checks every request, and adds the headers to every response."""
+class _NodeConvertor(Convertor[str]):
+    """A valid name of a listener, which has no dot: names of files do."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
-        self._app, self._authenticator = app, authenticator
+    regex = "[A-Za-z0-9_-]{1,64}"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    def convert(self, value: str) -> str:
+        return value
 
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        result = self._check(scope)
-        app = self._app if result is AuthResult.ALLOWED else _refusal(result)
-        await app(scope, receive, send_guarded)
-
-    def _check(self, scope: Scope) -> AuthResult:
-        headers = Headers(scope=scope)
-        return self._authenticator.authorize(
-            host=headers.get("host", ""),
-            authorization=headers.get("authorization", ""),
-            address=(scope.get("client") or ("",))[0],
-        )
+    def to_string(self, value: str) -> str:
+        return value
 
 
-def _refusal(result: AuthResult) -> ASGIApp:
-    text, headers = _REFUSALS[result]
-    return PlainTextResponse(text, result.value, headers)
+register_url_convertor("node", _NodeConvertor())
+
+
+def _route(endpoint: Endpoint) -> Route:
+    async def answer(request: Request) -> Response:
+        found = await endpoint.handler(request)
+        return found if isinstance(found, Response) else json_response(found)
+
+    return Route(f"/{endpoint.path}", answer, methods=[endpoint.method])
+
+
+async def _refused(_request: Request, error: RequestError) -> Response:
+    return json_response({"error": str(error)}, error.status, error.headers)
+
+
+def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A response of JSON, which no cache keeps."""
+    body = bytes(content) if isinstance(content, msgspec.Raw) else msgspec.json.encode(content)
+    return Response(body, status, {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})})
 
 
 def _pages() -> dict[str, _Page]:

@@ -25,6 +25,7 @@ from headnod.dashboard.fleet import Fleet
 from headnod.dashboard.listener_link import ListenerLink
 from headnod.dashboard.page_settings import PageSettings
 from headnod.dashboard.server import serve
+from headnod.dashboard.sessions import Role, Sessions
 
 _LARGEST_PACKET = 16_384
 
@@ -69,8 +70,15 @@ def run_page(settings: PageSettings, connection: socket.socket | None = None) ->
         reason = stack.enter_context(_broker(settings, fleet))
         stream = EventStream(fleet, reason, now=time.time)
         link = ListenerLink(connection, fleet, settings, on_live=stream.send_live) if connection is not None else None
-        authenticator = Authenticator(settings.password, monotonic=time.monotonic)
-        _log.info("the %s is at %s", "page" if link else "dashboard", url_of(listening[0]))
+        tls = bool(settings.certificate)
+        authenticator = Authenticator(
+            settings.password,
+            reader=settings.reader_password,
+            everyone=Role.READER if settings.open else None,
+            sessions=Sessions(listening[0].getsockname()[1], secure=tls, monotonic=time.monotonic),
+            monotonic=time.monotonic,
+        )
+        _log.info("the %s is at %s", "page" if link else "dashboard", url_of(listening[0], tls=tls))
         serve(Site(settings, fleet, stream, authenticator, link), listening)
 
 
