@@ -73,6 +73,7 @@ class InfoFields(msgspec.Struct, frozen=True):
     board: str = ""
     microphone: str = ""
     model: str = ""
+    certainty: Share = 0.0
     paused: bool = False
 
 

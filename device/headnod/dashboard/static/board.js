@@ -21,8 +21,10 @@ const ORDERS = {
 };
 
 export class Board {
-  constructor(list, clock) {
+  /** @param {function(string): string} addressOf The address of a listener. */
+  constructor(list, clock, addressOf) {
     this.list = list;
+    this.addressOf = addressOf;
     this.clock = clock;
     this.cards = new Map();
     this.due = new Set();
@@ -35,7 +37,12 @@ export class Board {
     this.active = null;
     this.observer = new IntersectionObserver((entries) => this.observe(entries), { rootMargin: "300px" });
     list.addEventListener("keydown", (event) => this.key(event));
-    list.addEventListener("focusin", (event) => this.activate(event.target.closest(".card")));
+    list.addEventListener("focusin", (event) => this.activate(event.target));
+  }
+
+  /** One listener; undefined if it is not known. */
+  listener(node) {
+    return this.cards.get(node)?.listener;
   }
 
   get listeners() {
@@ -46,12 +53,14 @@ export class Board {
   update(state) {
     let card = this.cards.get(state.node);
     if (!card) {
-      card = new Card(new Listener(state.node), this.clock);
+      card = new Card(new Listener(state.node), this.clock, this.addressOf(state.node));
       this.cards.set(state.node, card);
       this.unsorted = true;
     }
-    for (const part of card.listener.merge(state)) card.due.add(part);
+    const parts = card.listener.merge(state);
+    for (const part of parts) card.due.add(part);
     this.draw(card);
+    return parts;
   }
 
   remove(node) {
@@ -62,6 +71,11 @@ export class Board {
     this.unfiltered.delete(card);
     this.observer.unobserve(card.item);
     card.item.remove();
+    if (this.active === card.link) {
+      this.active = null;
+      const next = this.list.querySelector(".node");
+      if (next) this.activate(next);
+    }
   }
 
   /** Redraw visible cards, whose times have changed. */
@@ -135,7 +149,7 @@ export class Board {
   enter(card) {
     this.list.append(card.item);
     this.observer.observe(card.item);
-    if (!this.active) this.activate(card.article);
+    if (!this.active) this.activate(card.link);
   }
 
   hide(card) {
@@ -173,31 +187,26 @@ export class Board {
   }
 
   cardOf(item) {
-    return this.cards.get(item.firstElementChild.dataset.node);
+    return this.cards.get(item.querySelector(".card").dataset.node);
   }
 
-  activate(article) {
-    if (!article || article === this.active) return;
+  // One card is in the order of the Tab key; the arrows reach the others.
+  activate(link) {
+    if (link === this.active) return;
     if (this.active) this.active.tabIndex = -1;
-    article.tabIndex = 0;
-    this.active = article;
+    link.tabIndex = 0;
+    this.active = link;
   }
 
   key(event) {
-    if (!event.target.classList.contains("card") || event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === "Enter") {
-      const details = event.target.querySelector("details");
-      details.open = !details.open;
-      event.preventDefault();
-      return;
-    }
+    if (!event.target.classList.contains("node") || event.altKey || event.ctrlKey || event.metaKey) return;
     const columns = getComputedStyle(this.list).gridTemplateColumns.split(" ").length;
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -Infinity, End: Infinity };
     if (!(event.key in step)) return;
     const shown = [...this.list.children].filter((item) => !item.hidden);
     const place = shown.indexOf(event.target.closest("li")) + step[event.key];
     const next = shown[Math.max(0, Math.min(shown.length - 1, place))];
-    next.querySelector(".card").focus();
+    next.querySelector(".node").focus();
     event.preventDefault();
   }
 }

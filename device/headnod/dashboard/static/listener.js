@@ -1,6 +1,8 @@
-// One listener: its state from the dashboard, and values derived from it.
+// One listener: its state from the event stream, and values derived from it.
 
-import { at, count, genreInWords, heldInWords, lasting, percent, stateInWords } from "./words.js";
+import { drawn, fromName } from "./palette.js";
+import { decoded, inWords } from "./timeline.js";
+import { at, count, genreInWords, lasting, percent, stateInWords } from "./words.js";
 
 export const HOURS = 6;
 const RUNS = 600;
@@ -8,6 +10,7 @@ const SILENCE = 0;
 const UNKNOWN = 1;
 const QUIET = 15;
 const HOT = 80;
+const SEEN = 0.005;
 
 export class Listener {
   constructor(node) {
@@ -18,15 +21,15 @@ export class Listener {
     this.songs = [];
     this.health = { at: 0 };
     this.info = {};
-    /** Runs of one genre: [start, end, genre], in the order of time. */
-    this.runs = [];
+    /** Runs of one genre: [start, end, number of the genre], in the order of time. */
+    this.numbered = [];
   }
 
   /** Apply parts of the state; returns their names. */
   merge(state) {
     const parts = Object.keys(state).filter((part) => part !== "node");
     for (const part of parts) {
-      if (part === "timeline") this.runs = decoded(state.timeline);
+      if (part === "timeline") this.numbered = decoded(state.timeline, (number) => number);
       else this[part] = state[part];
     }
     if (state.now && !state.timeline) this.extend(state.now);
@@ -35,14 +38,19 @@ export class Listener {
 
   // The end of the timeline is not sent: it follows from the current estimate.
   extend({ since, time, genre }) {
-    const last = this.runs.at(-1);
+    const last = this.numbered.at(-1);
     if (last && last[0] === since) {
       last[1] = time;
     } else if (time > since && (!last || since > last[0])) {
       if (last) last[1] = Math.min(last[1], since);
-      this.runs.push([since, time, genre]);
-      if (this.runs.length > RUNS) this.runs.shift();
+      this.numbered.push([since, time, genre]);
+      if (this.numbered.length > RUNS) this.numbered.shift();
     }
+  }
+
+  /** Runs of one genre: [start, end, genre]. */
+  get runs() {
+    return this.numbered.map(([start, end, number]) => [start, end, this.name(number)]);
   }
 
   get offline() {
@@ -63,12 +71,13 @@ export class Listener {
     return this.now.state;
   }
 
-  name(genre) {
-    return this.labels.names[genre]?.[0] ?? "?";
+  name(number) {
+    return this.labels.names[number]?.[0] ?? "?";
   }
 
+  /** The colour of a genre, by its name. */
   colour(genre) {
-    return this.labels.names[genre]?.[1] ?? "#a0a0a0";
+    return drawn(this.labels.names.find(([name]) => name === genre)?.[1] ?? fromName(genre));
   }
 
   /** Seconds since the last message where one is overdue, or 0. */
@@ -152,9 +161,44 @@ export class Listener {
     return `since ${at(this.now.since, now)}, ${lasting(now - this.now.since)}`;
   }
 
-  /** Why the most probable genre is not named. */
-  get held() {
-    return this.playing ? heldInWords(this.now.held_by) : "";
+  /** The probability of each genre, from 0 to 1, in the order of the model: [genre, share, colour]. */
+  get shares() {
+    const bars = this.offline ? [] : (this.now?.bars ?? []);
+    return this.labels.order.map((number, place) => {
+      const name = this.name(number);
+      return [name, (bars[place] ?? 0) / 1000, this.colour(name)];
+    });
+  }
+
+  /** The most probable genres, the most probable first. */
+  top(number) {
+    const seen = this.shares.filter(([, share]) => share >= SEEN);
+    return seen.sort((one, other) => other[1] - one[1]).slice(0, number);
+  }
+
+  /** Why the genre is named, or none is. */
+  get reason() {
+    if (!this.now || this.offline) return "";
+    const [first, second] = this.top(2);
+    const limit = this.info.certainty > 0 ? ` of ${percent(this.info.certainty)}` : "";
+    switch (this.now.held_by) {
+      case "silence":
+        return "The room is silent.";
+      case "steady_noise":
+        return "Steady noise, such as a fan, counts as silence.";
+      case "starting":
+        return "The first seconds of sound are not classified yet.";
+      case "not_music":
+        return "Recognised as speech or another sound that is not music.";
+      case "threshold":
+        return `No genre is probable enough: ${first?.[0] ?? "the best"} is below the threshold${limit}.`;
+      case "lead":
+        return `${this.genre} stays: another genre is more probable, but not by enough.`;
+    }
+    if (!this.named || !first) return "";
+    const ahead = second ? Math.round(100 * (first[1] - second[1])) : 0;
+    const above = limit ? `Above the threshold${limit}` : "Probable enough";
+    return second && ahead > 0 ? `${above}, and ${count(ahead, "point")} ahead of ${second[0]}.` : `${above}.`;
   }
 
   /** The most probable tags. */
@@ -165,34 +209,11 @@ export class Listener {
   /** The bars in words: the three highest. */
   get barsInWords() {
     if (!this.playing) return "Probability of each genre: nothing plays";
-    const ranked = this.labels.order
-      .map((genre, place) => [this.name(genre), (this.now.bars[place] ?? 0) / 1000])
-      .sort((one, other) => other[1] - one[1])
-      .slice(0, 3);
-    return `Probability of each genre: ${ranked.map(([name, share]) => `${name} ${percent(share)}`).join(", ")}`;
+    return `Probability of each genre: ${this.top(3).map(([name, share]) => `${name} ${percent(share)}`).join(", ")}`;
   }
 
   /** The timeline in words: the duration of each genre, the longest first. */
   timelineInWords(now) {
-    const first = now - HOURS * 3600;
-    const sums = new Map();
-    for (const [start, end, genre] of this.runs) {
-      const seconds = end - Math.max(start, first);
-      if (seconds > 0) sums.set(genre, (sums.get(genre) ?? 0) + seconds);
-    }
-    const ranked = [...sums].sort((one, other) => other[1] - one[1]);
-    const parts = ranked.map(([genre, seconds]) => `${genreInWords(this.name(genre))} ${lasting(seconds)}`);
-    return `The last ${HOURS} hours: ${parts.join(", ") || "no estimates"}`;
+    return `The last ${HOURS} hours: ${inWords(this.runs, now - HOURS * 3600, now)}`;
   }
-}
-
-function decoded(numbers) {
-  const runs = [];
-  let time = 0;
-  for (let place = 0; place + 2 < numbers.length; place += 3) {
-    const start = time + numbers[place];
-    time = start + numbers[place + 1];
-    runs.push([start, time, numbers[place + 2]]);
-  }
-  return runs;
 }

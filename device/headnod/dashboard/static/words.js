@@ -19,17 +19,6 @@ const STATES = {
   stopping: "stopping",
 };
 
-const HELD = {
-  not_music: "recognised as speech or another sound that is not music",
-  threshold: "no genre is probable enough",
-  lead: "another genre is more probable, but not by enough",
-};
-
-/** Why the most probable genre is not named. */
-export function heldInWords(held) {
-  return HELD[held] ?? "";
-}
-
 /** A state of the listener in words. */
 export function stateInWords(state) {
   return STATES[state] ?? state.replaceAll("_", " ");
@@ -45,6 +34,29 @@ export function at(seconds, now) {
   const then = new Date(seconds * 1000);
   const today = then.toDateString() === new Date(now * 1000).toDateString();
   return (today ? clock : dayAndClock).format(then);
+}
+
+const date = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });
+const dateAndYear = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+
+const hourOnly = new Intl.DateTimeFormat(undefined, { hour: "numeric" });
+
+/** An hour of the day, as an axis shows it. */
+export function hourOf(seconds) {
+  return hourOnly.format(new Date(seconds * 1000));
+}
+
+/** A date, short or with its year. */
+export function on(seconds, { long = false } = {}) {
+  return (long ? dateAndYear : date).format(new Date(seconds * 1000));
+}
+
+/** A length in minutes and seconds, or hours and minutes. */
+export function length(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  if (whole < 3600) return `${Math.floor(whole / 60)}:${two(whole % 60)}`;
+  return `${Math.floor(whole / 3600)}:${two(Math.floor(whole / 60) % 60)}:${two(whole % 60)}`;
 }
 
 /** A duration in its two largest units. */
@@ -66,4 +78,11 @@ export function percent(share) {
 /** A number of things, in the singular or the plural. */
 export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
+}
+
+/** A date as the history names it: 2026-11-27. */
+export function dateOf(seconds) {
+  const date = new Date(seconds * 1000);
+  const two = (number) => String(number).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }

@@ -1,0 +1,162 @@
+// Corrections: the dialog that asks what was played, and the list of what was corrected.
+
+import { get, mayChange, send } from "./api.js";
+import { chip, element, write } from "./elements.js";
+import { at, count, genreInWords, length, on } from "./words.js";
+
+const NOT_MUSIC = "not music";
+const KEPT =
+  "A correction keeps what the network computed from this time: its embedding and its features. It keeps no audio, and none can be made from it. It stays in the state folder of this listener until you delete it.";
+
+/** Ask which genre a song or a moment has, and send the answer. */
+export function ask(song, listener, clock) {
+  const labels = listener.labels.order.map((number) => listener.name(number));
+  const error = element("p", { class: "error", role: "alert" });
+  const other = element("input", { type: "text", name: "other", maxlength: 32, autocomplete: "off", "aria-label": "A new label", placeholder: "A new label", list: "known-labels" });
+  const choice = (value, ...content) =>
+    element("label", {}, element("input", { type: "radio", name: "label", value, checked: value === song.genre, required: true }), ...content);
+  const start = element("input", { type: "time", step: 1, name: "start", value: clockTime(song.start), required: true });
+  const end = element("input", { type: "time", step: 1, name: "end", value: clockTime(song.end), required: true });
+  const save = element("button", { type: "submit", class: "main" }, "Save the correction");
+  const form = element(
+    "form",
+    { method: "dialog" },
+    element("h2", { id: "ask-title" }, "What was it?"),
+    element("p", {}, `${listener.node}, ${at(song.start, clock.now())} to ${at(song.end, clock.now())} (${length(song.end - song.start)}): named ${genreInWords(song.genre)}.`),
+    element(
+      "div",
+      { class: "genres", role: "radiogroup", "aria-labelledby": "ask-title" },
+      ...labels.map((label) => choice(label, chip(label, listener.colour(label)))),
+      choice(NOT_MUSIC, "Not music"),
+      choice("", "Something else"),
+    ),
+    other,
+    element("div", { class: "row" }, element("label", {}, "From", start), element("label", {}, "To", end)),
+    element("p", { class: "note" }, KEPT),
+    error,
+    element("div", { class: "row" }, save, element("button", { type: "button", onclick: () => box.close() }, "Cancel")),
+  );
+  const box = element("dialog", { class: "ask", "aria-labelledby": "ask-title" }, form);
+  const radios = [...form.querySelectorAll("[name=label]")];
+  const follow = () => (other.hidden = !radios.at(-1).checked);
+  form.addEventListener("change", follow);
+  follow();
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const label = radios.find((radio) => radio.checked)?.value || other.value.trim();
+    if (!label) {
+      write(error, "Choose a genre, or type a new label.");
+      return;
+    }
+    save.disabled = true;
+    try {
+      await send("POST", "corrections", { start: moment(song.start, start.value), end: moment(song.end, end.value), label });
+      box.close();
+      document.dispatchEvent(new Event("corrected"));
+    } catch (refused) {
+      write(error, refused.message);
+    }
+    save.disabled = false;
+  });
+  box.addEventListener("close", () => box.remove());
+  document.body.append(box);
+  box.showModal();
+}
+
+/** Build the view into an element. */
+export function view(root, context) {
+  const list = element("div");
+  const sum = element("p", { class: "note" });
+  const clear = element("button", { type: "button", class: "bad", hidden: true }, "Delete all");
+  root.classList.add("columns");
+  root.replaceChildren(
+    element("section", { class: "panel span-8", "aria-labelledby": "list-title" }, element("header", {}, element("h2", { id: "list-title" }, "Corrections"), sum), list, element("div", { class: "row" }, clear)),
+    element(
+      "section",
+      { class: "panel span-4", "aria-labelledby": "kept-title" },
+      element("h2", { id: "kept-title" }, "What is kept"),
+      element("p", {}, KEPT),
+      element("h2", {}, "How to correct"),
+      element("p", {}, "Press “This is not right…” while something plays, “Correct” beside a song, or any place of a timeline."),
+      element("h2", {}, "What they are for"),
+      element("p", {}, "The last layer of the network can be taught from them, on this listener or on a workstation:"),
+      element("pre", { class: "log" }, "headnod teach\nheadnod corrections export corrections.npz\nheadnod corrections delete"),
+    ),
+  );
+  clear.addEventListener("click", () => remove(null, clear));
+  document.addEventListener("corrected", () => read());
+
+  async function read() {
+    try {
+      draw(await get("corrections"));
+    } catch (error) {
+      list.replaceChildren(element("p", { class: "empty" }, error.message));
+    }
+  }
+
+  function draw(answer) {
+    const all = (Array.isArray(answer) ? answer : answer.corrections).toReversed();
+    write(sum, all.length ? `${count(all.length, "correction")}, ${count(all.reduce((windows, each) => windows + (each.windows ?? 0), 0), "window")}` : "");
+    clear.hidden = !all.length || !mayChange();
+    if (!all.length) {
+      list.replaceChildren(element("p", { class: "empty" }, "Nothing was corrected yet."));
+      return;
+    }
+    const listener = context.listener();
+    list.replaceChildren(
+      element(
+        "table",
+        { class: "songs" },
+        element("thead", {}, element("tr", {}, ...["When", "Label", "Length", "Windows", ""].map((text) => element(text ? "th" : "td", text ? { scope: "col" } : {}, text)))),
+        element("tbody", {}, ...all.map((each) => row(each, listener))),
+      ),
+    );
+  }
+
+  function row(each, listener) {
+    const when = `${on(each.start)}, ${clockTime(each.start).slice(0, 5)}`;
+    const button = element("button", { type: "button", class: "quiet", "aria-label": `Delete the correction of ${when}` }, "Delete");
+    button.addEventListener("click", () => remove(each.id, button));
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, when),
+      element("td", {}, each.label === NOT_MUSIC ? "not music" : chip(each.label, listener.colour(each.label))),
+      element("td", { class: "number" }, length(each.end - each.start)),
+      element("td", {}, String(each.windows ?? "")),
+      mayChange() && element("td", {}, button),
+    );
+  }
+
+  // The first press asks, the second deletes.
+  async function remove(id, button) {
+    if (!button.dataset.asked) {
+      button.dataset.asked = "yes";
+      write(button, id === null ? "Really delete all?" : "Really delete?");
+      return;
+    }
+    try {
+      await send("DELETE", id === null ? "corrections" : `corrections?id=${id}`);
+      delete button.dataset.asked;
+      write(button, id === null ? "Delete all" : "Delete");
+      await read();
+    } catch (error) {
+      context.failed(error);
+    }
+  }
+
+  return { show: read };
+}
+
+function clockTime(seconds) {
+  return new Date(seconds * 1000).toTimeString().slice(0, 8);
+}
+
+// The given time of day, next to a moment.
+function moment(near, text) {
+  const [hours, minutes, seconds = 0] = text.split(":").map(Number);
+  if (clockTime(near) === clockTime(new Date(near * 1000).setHours(hours, minutes, seconds) / 1000)) return near;
+  const found = new Date(near * 1000).setHours(hours, minutes, seconds, 0) / 1000;
+  const day = 86_400;
+  return [found - day, found, found + day].reduce((one, other) => (Math.abs(other - near) < Math.abs(one - near) ? other : one));
+}
