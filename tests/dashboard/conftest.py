@@ -62,13 +62,13 @@ def look(browser, dashboard):
     """Opens the page; a message of the console that is a complaint fails the test."""
     complaints, contexts = [], []
 
-    def look(width=1280, height=900, *, scheme="light", dashboard=dashboard, **options):
+    def look(width=1280, height=900, *, scheme="light", dashboard=dashboard, path="", **options):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
         context.set_default_timeout(1000 * PATIENCE)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.goto(dashboard.url)
+        page.goto(dashboard.url + path)
         contexts.append(context)
         return page
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headnod.outputs.history.database import HistoryFile
-from headnod.outputs.history.records import read_estimates, read_songs, write
+from headnod.outputs.history.records import prune, read_estimates, read_songs, write
 from headnod.pipeline.estimate import SILENCE, State, StatusEvent
 from support.estimates import GTZAN
 from support.history_database import START, estimate, expected, listening, remember, times
@@ -156,6 +156,20 @@ def test_the_file_stays_in_its_bounds_and_the_oldest_rows_go_first(path):
     assert 8_000 < len(kept) < 20_000
     assert kept == expected(range(25_000 - len(kept), 25_000))
     assert max(largest, path.stat().st_size) <= 1.2 * (1 << 20)
+
+
+def test_songs_stay_when_the_file_is_full_as_long_as_there_are_estimates_to_delete(path):
+    with listening(path, megabytes=1) as history:
+        for number in range(25_000):
+            history.show(estimate(number))
+    songs = list(read_songs(path))
+    assert songs[0].start == estimate(0).time
+    assert times(path)[0] > songs[100].end
+    with closing(HistoryFile(path)) as file, file.transaction() as db:
+        db.execute("DELETE FROM estimates")
+        before = db.execute("SELECT count(*) FROM songs").fetchone()[0]
+        prune(db, before=None, size=4096)
+        assert db.execute("SELECT count(*) FROM songs").fetchone()[0] == before - 200
 
 
 def test_a_file_that_is_larger_than_it_may_be_now_shrinks_little_by_little(path):

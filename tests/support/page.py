@@ -22,15 +22,16 @@ def card(page, node):
     return page.locator(f'.card[data-node="{node}"]')
 
 
-def shares(page, node):
-    """The bars of a card as it draws them, by label."""
-    return (
-        card(page, node)
-        .locator(".bars")
-        .evaluate(
-            "bars => Object.fromEntries([...bars.querySelectorAll('span')].map(label => ["
-            "label.textContent, Number(label.nextElementSibling.style.getPropertyValue('--share'))]))"
-        )
+def one(page):
+    """The view of one listener."""
+    return page.locator("#now")
+
+
+def shares(place):
+    """The bars of a place as it draws them, by label."""
+    return place.locator(".bars").evaluate(
+        "bars => Object.fromEntries([...bars.querySelectorAll('span')].map(label => ["
+        "label.textContent, Number(label.nextElementSibling.style.getPropertyValue('--share'))]))"
     )
 
 
@@ -46,12 +47,12 @@ def expect(place):
     return expect(place)
 
 
-def expect_shares(page, node, wanted):
+def expect_shares(place, wanted):
     """Bars are drawn when a frame has time for them."""
     deadline = time.monotonic() + PATIENCE
-    while (found := shares(page, node)) != wanted:
+    while (found := shares(place)) != wanted:
         assert time.monotonic() < deadline, found
-        page.wait_for_timeout(20)
+        place.page.wait_for_timeout(20)
 
 
 AUDIO = Path(__file__).parents[3] / "shared" / "data" / "gtzan" / "audio"

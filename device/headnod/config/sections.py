@@ -128,11 +128,11 @@ class HistorySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str = ""
     """The database; empty keeps it in the state folder of the service, and keeps none without a service."""
 
-    days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    days: Annotated[int, Meta(ge=1, le=3650)] = 400
     """Older estimates and songs are deleted."""
 
     megabytes: Annotated[int, Meta(ge=1, le=4096)] = 64
-    """Limit of the database's size: beyond it the oldest rows are deleted."""
+    """Limit of the database's size: beyond it the oldest estimates are deleted; songs stay for `days`."""
 
 
 class DashboardSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

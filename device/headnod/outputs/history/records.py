@@ -28,6 +28,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _SLACK_PAGES = 64
 _PRUNED_ROWS = 200
 _READ_ROWS = 1000
+_TIMES = {"estimates": "time", "songs": "ended"}
 
 
 class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,28 +133,27 @@ def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: i
     Args:
         db: The file, inside a transaction.
         before: Older rows are deleted; None deletes none for their age.
-        size: Limit of the file in bytes: beyond it the oldest rows are deleted, whatever their age.
+        size: Limit of the file in bytes: beyond it the oldest estimates are deleted, whatever their age, and songs
+            when there are no more estimates.
         step: Rows of each kind that are deleted at once, at least 200.
     """
-    step, room, limit = (
-        max(step, _PRUNED_ROWS),
-        size // PAGE,
-        -1 if before is None else to_milliseconds(before),
-    )
+    step, room = max(step, _PRUNED_ROWS), size // PAGE
+    aged = -1 if before is None else to_milliseconds(before)
+    limits = {"estimates": aged, "songs": aged}
     pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
-    estimates, songs = redating.prunable(db)
+    dated = dict(zip(("estimates", "songs"), redating.prunable(db), strict=True))
     if pages - free > room:
-        limit = max(limit, _time_of_row(db, step, estimates, songs))
-    db.execute(
-        "DELETE FROM estimates WHERE (time, sequence) IN "  # noqa: S608 - constants
-        f"(SELECT time, sequence FROM estimates WHERE time < ? AND {estimates} ORDER BY time, sequence LIMIT ?)",
-        (limit, step),
-    )
-    db.execute(
-        "DELETE FROM songs WHERE (ended, started) IN "  # noqa: S608 - constants
-        f"(SELECT ended, started FROM songs WHERE ended < ? AND {songs} ORDER BY ended, started LIMIT ?)",
-        (limit, step),
-    )
+        # Songs take a hundredth of the space and are what a calendar of a year is made of.
+        for table, time in _TIMES.items():
+            if (limit := _time_of_row(db, table, time, step, dated[table])) is not None:
+                limits[table] = max(aged, limit)
+                break
+    for table, time, other in (("estimates", "time", "sequence"), ("songs", "ended", "started")):
+        db.execute(
+            f"DELETE FROM {table} WHERE ({time}, {other}) IN (SELECT {time}, {other} FROM {table} "  # noqa: S608 - constants
+            f"WHERE {time} < ? AND {dated[table]} ORDER BY {time}, {other} LIMIT ?)",
+            (limits[table], step),
+        )
     redating.prune(db)
     # Freed pages are used again, so the file shrinks only when its limit was lowered.
     if pages > room + _SLACK_PAGES:
@@ -246,15 +246,10 @@ def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: f
     )
 
 
-def _time_of_row(db: sqlite3.Connection, place: int, estimates: str, songs: str) -> int:
-    for query in (
-        f"SELECT time FROM estimates WHERE {estimates} ORDER BY time",  # noqa: S608 - constants
-        f"SELECT ended FROM songs WHERE {songs} ORDER BY ended",  # noqa: S608
-    ):
-        found = db.execute(f"{query} LIMIT 1 OFFSET ?", (place,)).fetchone()
-        if found:
-            return int(found[0])
-    return -1
+def _time_of_row(db: sqlite3.Connection, table: str, time: str, place: int, condition: str) -> int | None:
+    query = f"SELECT {time} FROM {table} WHERE {condition} ORDER BY {time} LIMIT 1 OFFSET ?"  # noqa: S608 - constants
+    found = db.execute(query, (place,)).fetchone()
+    return int(found[0]) if found else None
 
 
 def _model(db: sqlite3.Connection, name: str, labels: tuple[str, ...]) -> int:
