@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 
 from headnod.dashboard.history_api import HistoryApi, LocalHistory
 from headnod.outputs.history.database import HistoryFile
@@ -19,6 +20,7 @@ from support.history_database import START, remember
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = START.timestamp()
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -66,6 +68,11 @@ def test_songs_have_the_mean_confidence_of_their_estimates(path):
 def test_a_song_whose_estimates_are_deleted_has_no_confidence(path):
     keep(path, song(START, 4, "jazz"))
     assert data(path, "songs", from_=NOON, to=NOON + 60)[0]["confidence"] is None
+
+
+def test_a_song_has_its_most_probable_tags(path):
+    keep(path, structs.replace(song(START, 4, "jazz"), tags=("mellow", "guitar")), song(START + HOUR, 4, "pop"))
+    assert [each["tags"] for each in data(path, "songs", from_=NOON, to=NOON + 7200)] == [["mellow", "guitar"], []]
 
 
 def test_a_song_is_divided_between_the_hours_and_days_that_it_touches(path):

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from headnod.outputs.history import summaries
 from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.export import print_history
 from headnod.outputs.history.records import read_estimates, read_songs
@@ -72,13 +73,15 @@ def test_songs_that_ended_before_the_clock_was_set_get_their_dates_too(path):
     with listening(path, kept=False) as history:
         history.set_by = BEHIND
         for number in range(130):
-            history.hear(number)
+            history.hear(number, tags={"mellow": 0.8, "guitar": 0.3})
         history.set_by, history.kept = timedelta(0), True
         history.hear(130)
     songs = list(read_songs(path))
     assert [song.genre for song in songs] == ["blues", "classical", "country"][: len(songs)]
     assert all(song.clock_synchronised for song in songs)
     assert abs(songs[0].end - estimate(59).time) < timedelta(milliseconds=20)
+    whole = summaries.songs(path, START.timestamp(), START.timestamp() + 3600)
+    assert [song.tags for song in whole] == [["mellow", "guitar"]] * len(songs)
 
 
 @pytest.mark.parametrize(("boot", "right"), [("b1", True), ("b2", False)])

@@ -30,6 +30,16 @@ def songs(*runs, settings=None):
     return [song for song in [*told, cutter.finish()] if song]
 
 
+def test_a_song_has_the_tags_that_were_most_probable_while_its_genre_was_named():
+    cutter = SongSegmenter(SongSettings())
+    for index in range(10):
+        cutter.update(heard("jazz", index, tags={"mellow": 0.5, f"rare {index}": 0.6}))
+    cutter.update(heard(UNKNOWN, 10, tags={"loud": 99.0}))
+    song = cutter.finish()
+    assert (len(song.tags), song.tags[0]) == (5, "mellow")
+    assert "loud" not in song.tags
+
+
 def genres(*runs):
     return [song.genre for song in songs(*runs)]
 

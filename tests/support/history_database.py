@@ -61,11 +61,11 @@ class Remembering(HistoryRecorder):
         self.up = UP + (condition.time - START).total_seconds()
         super().show_status(condition)
 
-    def hear(self, number):
+    def hear(self, number, **changes):
         """Show an estimate as the listener would make it by this clock."""
         self.up = estimate(number).monotonic
-        told = structs.replace(estimate(number), time=self.now(), clock_synchronised=self._clock.synchronised())
-        self.show(told)
+        synchronised = self._clock.synchronised()
+        self.show(structs.replace(estimate(number), time=self.now(), clock_synchronised=synchronised, **changes))
 
 
 @contextmanager

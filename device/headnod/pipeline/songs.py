@@ -17,6 +17,9 @@ _SLACK = 60.0
 """Maximum delay of an estimate in seconds; a longer one ends the song."""
 
 
+_TAGS = 5
+
+
 @dataclass(frozen=True)
 class SongSettings:
     """Limits of songs, in seconds of audio."""
@@ -52,6 +55,9 @@ class Song(msgspec.Struct, frozen=True, kw_only=True):
     estimates: int
     """Number of estimates from start to end, with those of other genres or without one."""
 
+    tags: tuple[str, ...] = ()
+    """Its most probable tags, at most five, the most probable first; empty where the model has none."""
+
     sequence: int = 0
     """Sequence number of the first estimate."""
 
@@ -75,12 +81,20 @@ class _Segment:
         self.first = self.last = first
         self.named = self.spanned = 1
         self._count = 1
+        self._tags = dict(first.tags)
 
     def add(self, estimate: Estimate) -> None:
         self._count += 1
         if estimate.genre == self.first.genre:
             self.last, self.spanned = estimate, self._count
             self.named += 1
+            for tag, score in estimate.tags.items():
+                self._tags[tag] = self._tags.get(tag, 0.0) + score
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags with the largest sums of scores."""
+        return tuple(sorted(self._tags, key=lambda tag: -self._tags[tag])[:_TAGS])
 
     @property
     def seconds(self) -> float:
@@ -166,6 +180,7 @@ class SongSegmenter:
             genre=first.genre,
             stability=round(segment.named / segment.spanned, 4),
             estimates=segment.spanned,
+            tags=segment.tags,
             sequence=first.sequence,
             seconds=round(segment.seconds, 3),
             started_monotonic=first.monotonic,

@@ -28,6 +28,15 @@ _MILLISECOND = timedelta(milliseconds=1)
 _SLACK_PAGES = 64
 _PRUNED_ROWS = 200
 _READ_ROWS = 1000
+
+# A table of its own, so that a history can be read by an older version.
+_SONG_TAGS = """CREATE TABLE IF NOT EXISTS song_tags (
+    ended INTEGER NOT NULL, -- as in songs
+    started INTEGER NOT NULL,
+    tags TEXT NOT NULL, -- JSON array, the most probable first
+    PRIMARY KEY (ended, started)
+) WITHOUT ROWID"""
+
 _TIMES = {"estimates": "time", "songs": "ended"}
 
 
@@ -113,6 +122,12 @@ def write(
         "INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?)",
         [(to_milliseconds(s.end), to_milliseconds(s.start), s.genre, s.stability, s.estimates) for s in songs],
     )
+    if tagged := [song for song in songs if song.tags]:
+        db.execute(_SONG_TAGS)
+        db.executemany(
+            "INSERT OR REPLACE INTO song_tags VALUES (?, ?, ?)",
+            [(to_milliseconds(s.end), to_milliseconds(s.start), msgspec.json.encode(s.tags).decode()) for s in tagged],
+        )
 
 
 def _dated(estimate: Estimate, clock: Clock) -> Estimate:
@@ -155,6 +170,8 @@ def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: i
             (limits[table], step),
         )
     redating.prune(db)
+    if redating.tags_exist(db):
+        db.execute("DELETE FROM song_tags WHERE ended < (SELECT min(ended) FROM songs)")
     # Freed pages are used again, so the file shrinks only when its limit was lowered.
     if pages > room + _SLACK_PAGES:
         for _ in range(min(free, _SLACK_PAGES)):

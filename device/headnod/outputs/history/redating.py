@@ -57,6 +57,11 @@ def tables_exist(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'undated_songs'").fetchone() is not None
 
 
+def tags_exist(db: sqlite3.Connection) -> bool:
+    """Whether songs have tags, which are in a table of their own."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'song_tags'").fetchone() is not None
+
+
 def prunable(db: sqlite3.Connection) -> tuple[str, str]:
     """SQL conditions of the estimates and songs that may be deleted for their age or for want of space.
 
@@ -120,9 +125,15 @@ def redate(db: sqlite3.Connection, clock: Clock, after: int = -1) -> int | None:
         "SELECT ended, started, ended_monotonic, started_monotonic FROM undated_songs WHERE boot = ? LIMIT ?",
         (clock.boot, ROWS_PER_STEP),
     ).fetchall()
+    tagged = tags_exist(db)
     for ended, started, last, first in songs:
         right = _at(clock, last, ended), _at(clock, first, started)
         _move(db, "songs", ("ended", "started"), (ended, started), right, clock)
+        if tagged:
+            db.execute(
+                "UPDATE OR REPLACE song_tags SET ended = ?, started = ? WHERE ended = ? AND started = ?",
+                (*right, ended, started),
+            )
     return int(rows[-1][2]) if len(rows) == ROWS_PER_STEP else None
 
 

@@ -80,7 +80,12 @@ def songs(path: Path, first: float, last: float, *, after: float = 0.0, limit: i
     """
     with read_only(path) as db:
         undated = redating.SONGS if redating.tables_exist(db) else "0"
-        query = f"""SELECT started, ended, genre, stability, {undated},
+        tags = (
+            "(SELECT tags FROM song_tags t WHERE t.ended = songs.ended AND t.started = songs.started)"
+            if redating.tags_exist(db)
+            else "NULL"
+        )
+        query = f"""SELECT started, ended, genre, stability, {undated}, {tags},
             (SELECT avg(confidence) FROM estimates e
                 WHERE e.time BETWEEN started AND ended AND e.genre = songs.genre)
             FROM songs WHERE ended > ? AND ended >= ? AND started < ? ORDER BY ended, started LIMIT ?"""  # noqa: S608 - constants
@@ -92,10 +97,10 @@ def songs(path: Path, first: float, last: float, *, after: float = 0.0, limit: i
             genre=genre,
             confidence=None if confidence is None else round(confidence, 4),
             stability=stability,
-            tags=[],
+            tags=msgspec.json.decode(tags, type=list[str]) if tags else [],
             clock_synchronised=not undated,
         )
-        for started, ended, genre, stability, undated, confidence in rows
+        for started, ended, genre, stability, undated, tags, confidence in rows
     ]
 
 
