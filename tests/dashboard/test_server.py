@@ -1,3 +1,5 @@
+import gzip
+import re
 import socket
 import stat
 
@@ -44,7 +46,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_has_nothing_inline(dashboard)
     assert "<style" not in page
     assert " style=" not in page
     assert " on" + "click" not in page
-    assert page.count("<script") == page.count('<script type="module" src="/app.js"></script>') == 1
+    assert page.count("<script") == page.count('<script type="module" src="app.js"></script>') == 1
 
 
 @pytest.mark.parametrize("path", ["/../server.py", "/static/app.js", "/%2e%2e/server.py", "/index.html/", "/server.py"])
@@ -56,6 +58,30 @@ def test_a_page_that_is_known_is_not_sent_again(dashboard):
     first = dashboard.get("/app.js")
     again = dashboard.get("/app.js", If_None_Match=first.headers["ETag"])
     assert (again.status, again.read()) == (304, b"")
+
+
+def test_a_file_is_compressed_for_a_browser_that_takes_it(dashboard):
+    plain, compressed = dashboard.get("/style.css"), dashboard.get("/style.css", Accept_Encoding="br, gzip")
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    content = plain.read()
+    assert gzip.decompress(packed := compressed.read()) == content
+    assert 3 * len(packed) < len(content)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/kitchen", 200), ("/Room_2-b", 200), ("/a.b", 404), ("/a/b", 404)])
+def test_the_address_of_a_listener_is_its_name(dashboard, path, status):
+    answer = dashboard.get(path)
+    assert answer.status == status
+    if status == 200:
+        assert answer.read() == dashboard.get("/").read()
+
+
+def test_every_address_in_the_page_is_relative(dashboard):
+    page = dashboard.get("/").read().decode()
+    addresses = re.findall(r'(?:href|src)="([^"]*)"', page)
+    assert len(addresses) > 8
+    assert not [each for each in addresses if each.startswith("/") or "://" in each]
 
 
 def test_a_browser_is_told_what_was_heard_before_it_came_and_then_what_is_heard(dashboard, speaker):

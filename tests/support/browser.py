@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -246,6 +247,17 @@ class Dashboard(PageServer):
     def __enter__(self):
         self.says("the dashboard is at")
         return self
+
+
+def long_clip(folder: Path) -> Path:
+    """The demo clip, repeated for ten minutes."""
+    import numpy as np
+    import soundfile
+
+    audio, rate = soundfile.read(CLIP, dtype="float32")
+    path = folder / "music.flac"
+    soundfile.write(path, np.tile(audio, (math.ceil(600 * rate / len(audio)), *[1] * (audio.ndim - 1))), rate)
+    return path
 
 
 class ListenerPage(PageServer):

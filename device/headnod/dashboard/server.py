@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import logging
 import socket
@@ -44,7 +45,9 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
 }
 
 _CONNECTIONS = 512
@@ -159,16 +162,21 @@ class _Server(uvicorn.Server):
 
 
 class _Page:
-    """One static file in memory."""
+    """One static file in memory, plain and compressed."""
 
     def __init__(self, content: bytes, kind: str) -> None:
-        self._content = content
-        self._headers = {"Content-Type": kind, "Cache-Control": "no-cache"}
-        self._headers["ETag"] = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        self._content, self._compressed = content, gzip.compress(content, mtime=0)
+        self._headers = {"Content-Type": kind, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        self._headers["ETag"] = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        known = Request(scope).headers.get("if-none-match") == self._headers["ETag"]
-        response = Response(b"" if known else self._content, 304 if known else 200, self._headers)
+        headers = Request(scope).headers
+        if headers.get("if-none-match") == self._headers["ETag"]:
+            response = Response(b"", 304, self._headers)
+        elif "gzip" in headers.get("accept-encoding", ""):
+            response = Response(self._compressed, 200, {**self._headers, "Content-Encoding": "gzip"})
+        else:
+            response = Response(self._content, 200, self._headers)
         await response(scope, receive, send)
 
 

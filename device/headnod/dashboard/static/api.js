@@ -22,6 +22,9 @@ export function onSession(changes) {
 /** Whether the browser may change something. */
 export const mayChange = () => session.role === "owner";
 
+/** Whether the history of a listener can be read here. */
+export const hasHistory = (node) => session.local === node;
+
 /** Ask for the session. */
 export async function readSession() {
   try {

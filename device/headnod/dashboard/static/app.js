@@ -1,6 +1,6 @@
 // The page: passes events of the stream and of the user to the grid of listeners, or to the view of one.
 
-import { mayChange, onSession, readSession, who } from "./api.js";
+import { hasHistory, mayChange, onSession, readSession, who } from "./api.js";
 import { Board } from "./board.js";
 import { set, write } from "./elements.js";
 import { Live } from "./live.js";
@@ -138,12 +138,12 @@ function route() {
   set(document.body, "data-view", shown ? "one" : "grid");
   write(find("title"), shown ? shown.node : "headnod");
   document.title = shown ? `${shown.node} · headnod` : "headnod";
-  find("tabs").hidden = !shown;
+  find("tabs").hidden = !shown || !hasHistory(name);
   find("search").hidden = Boolean(shown) || board.cards.size < 2;
   find("listeners").hidden = Boolean(shown) || Boolean(wanted());
   for (const id of TABS) find(id).hidden = id !== tab;
   for (const link of find("tabs").children) {
-    link.hidden = ["corrections", "settings"].includes(link.dataset.tab) && !local;
+    link.hidden = link.dataset.tab === "history" ? !hasHistory(name) : link.dataset.tab !== "now" && !local;
     if (link.dataset.tab === tab) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

@@ -1,6 +1,6 @@
 // The view of one listener: what plays now and why, the sound, the timeline, the songs of today, and its health.
 
-import { get, mayChange, send, who } from "./api.js";
+import { get, hasHistory, mayChange, send, who } from "./api.js";
 import { Bars, chip, element, set, style, write, writeOrHide } from "./elements.js";
 import { songTable } from "./songs.js";
 import { Spectrum } from "./spectrum.js";
@@ -208,6 +208,7 @@ export class Live {
 
   async readPast() {
     const { listener } = this;
+    if (!hasHistory(listener.node)) return;
     const now = this.clock.now();
     try {
       const { names, runs } = await get(`listeners/${listener.node}/timeline?from=${Math.floor(now - this.hours * HOUR)}&to=${Math.ceil(now)}`);
@@ -221,6 +222,10 @@ export class Live {
 
   async readSongs() {
     const { listener } = this;
+    if (!hasHistory(listener.node)) {
+      this.historyError = "The list of songs is on the listener's own page.";
+      return;
+    }
     const midnight = new Date(this.clock.now() * 1000).setHours(0, 0, 0, 0) / 1000;
     try {
       const today = await get(`listeners/${listener.node}/songs?from=${midnight}&to=${Math.ceil(this.clock.now()) + 60}`);
@@ -229,7 +234,7 @@ export class Live {
     } catch (error) {
       if (listener !== this.listener) return;
       this.today = null;
-      this.historyError = error.status === 503 || error.status === 404 ? "This listener gives no list of songs: it keeps no history, or this page cannot read it." : "";
+      this.historyError = error.status === 404 ? "This listener keeps no history: set history.path." : error.message;
     }
     this.due.add("labels");
     this.draw([]);

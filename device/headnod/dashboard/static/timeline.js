@@ -55,7 +55,7 @@ export function decoded(numbers, nameOf) {
 export class Ribbon {
   /** @param {function(number, number, string): void} [chosen] Called with the run that is chosen. */
   constructor(place, chosen) {
-    this.track = element("div", { class: "timeline", tabindex: 0, role: "slider", "aria-label": "Timeline" });
+    this.track = element("div", { class: "timeline", tabindex: 0, role: "slider", "aria-label": "Timeline", "aria-valuenow": 0 });
     this.marker = element("i", { class: "marker", hidden: true });
     this.hours = element("div", { class: "hours", "aria-hidden": "true" });
     this.pointed = element("p", { class: "pointed", "aria-hidden": "true" });
