@@ -173,6 +173,7 @@ def test_the_front_end_imports_numpy_only(name, below):
                 "headnod.pipeline.level",
                 "headnod.pipeline.noise",
                 "headnod.pipeline.smoothing",
+                "headnod.quiet_hours",
             },
         ),
         ("headnod.pipeline.smoothing", {"headnod.inference.prediction"}),

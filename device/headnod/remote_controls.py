@@ -1,6 +1,6 @@
-"""Settings that a person changes by MQTT: threshold, brightness, pause and model.
+"""Settings that a person changes by MQTT or on the page: threshold, brightness, pause, quiet hours, outputs, model.
 
-Commands arrive on the MQTT client's thread and are applied by the main loop. What was set applies again after a
+Commands arrive on other threads and are applied by the main loop. What was set applies again after a
 restart, until it is set again, reset, or its value in the configuration changes: the last change counts.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -17,9 +19,12 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from headnod.audio.blocks import Block, Gap, RateChange
-from headnod.config import Config
+from headnod.clock import Clock, local
+from headnod.config import Config, named_outputs
+from headnod.errors import ConfigError
 from headnod.files import write_atomically
 from headnod.pipeline.estimate import Now, State, StatusEvent
+from headnod.quiet_hours import quiet_until, span_fault
 from headnod.resources import find_model
 
 if TYPE_CHECKING:
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "settings.json"
 """The file in the state folder."""
+
+LONGEST_PAUSE = 7 * 86_400.0
+"""Seconds of the longest pause that ends by itself."""
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
@@ -37,10 +45,39 @@ class InForce(NamedTuple):
     """What the listener runs with."""
 
     config: Config
-    """The configuration, with what was set by MQTT."""
+    """The configuration, with what was set by commands."""
 
     paused: bool
-    """No estimates are made."""
+    """A person paused the listener."""
+
+    paused_until: float | None = None
+    """End of that pause by the monotonic clock; None if it lasts until a person ends it."""
+
+    awake_until: float | None = None
+    """End of the quiet hours in which a person resumed, by the monotonic clock."""
+
+    off: frozenset[str] = frozenset()
+    """Names of outputs that a person switched off, as `outputs` gives them."""
+
+    def pause_reason(self, clock: Clock) -> str:
+        """Why no estimates are made now, for display; empty if they are."""
+        now, monotonic = local(clock.now()), clock.monotonic()
+        if self.paused and self.paused_until is None:
+            return "paused by a command"
+        if self.paused_until is not None and monotonic < self.paused_until:
+            return f"paused until {now + timedelta(seconds=self.paused_until - monotonic):%H:%M}"
+        end = quiet_until(now, self.config.listen.quiet_hours)
+        awake = self.awake_until is not None and monotonic < self.awake_until
+        return "" if end is None or awake else f"quiet hours until {end:%H:%M}"
+
+
+def outputs(config: Config) -> dict[str, str]:
+    """The kind of each output that can be switched off, by its name: `leds`, `leds.2`, `history`, `mqtt`."""
+    found: dict[str, str] = {
+        name: section.kind for name, section in named_outputs(config.leds) if section.kind != "none"
+    }
+    found["history"] = "database"
+    return found | ({"mqtt": "broker"} if config.mqtt.host else {})
 
 
 Change = Callable[[InForce], InForce]
@@ -48,7 +85,7 @@ Change = Callable[[InForce], InForce]
 
 
 class RemoteControls:
-    """Thread-safe queue of changes, filled by MQTT commands and emptied by the main loop."""
+    """Thread-safe queue of changes, filled by commands and emptied by the main loop."""
 
     def __init__(
         self,
@@ -57,6 +94,7 @@ class RemoteControls:
         activate: Callable[[str], None] | None,
         *,
         configured: Callable[[], Config],
+        clock: Clock,
     ) -> None:
         """Queue changes.
 
@@ -65,10 +103,14 @@ class RemoteControls:
             health: Answers `request/health`.
             activate: Tests a model by its name and activates it; None where no state folder can store that, then
                 the model listens until the listener ends.
-            configured: The configuration without what was set by MQTT, for a reset.
+            configured: The configuration without what was set by commands, for a reset.
+            clock: The clocks.
         """
         self.info, self.health, self._activate, self._configured = info, health, activate, configured
+        self._clock = clock
         self._changes: queue.SimpleQueue[Change] = queue.SimpleQueue()
+        self.reload, self.restart = threading.Event(), threading.Event()
+        """Set to read the configuration again, and to end and start again."""
 
     def take(self) -> Iterator[Change]:
         """The changes since the last call."""
@@ -79,23 +121,65 @@ class RemoteControls:
         """Set the least probability of a named genre (0-1); 0 is the model's own."""
         self._change(lambda config: replace(config, listen=replace(config.listen, threshold=threshold)))
 
-    def pause(self, paused: bool) -> None:  # noqa: FBT001 - as commands call it
-        """Pause, or resume."""
-        self._changes.put(lambda in_force: in_force._replace(paused=paused))
+    def pause(self, paused: bool, seconds: float | None = None) -> None:  # noqa: FBT001 - as commands call it
+        """Pause, for a number of seconds or until a person ends it; or resume, in quiet hours until they end."""
+        now, until = self._clock.monotonic(), None
+        if paused and seconds is not None:
+            until = now + min(seconds, LONGEST_PAUSE)
+
+        def changed(in_force: InForce) -> InForce:
+            awake, clock = None, local(self._clock.now())
+            end = None if paused else quiet_until(clock, in_force.config.listen.quiet_hours)
+            if end is not None:
+                awake = now + (end - clock).total_seconds()
+            return in_force._replace(paused=paused, paused_until=until, awake_until=awake)
+
+        self._changes.put(changed)
 
     def brightness(self, level: float) -> None:
         """Set the brightness of all LEDs (0-1)."""
         self._change(lambda config: config.with_brightness(level))
 
+    def quiet_hours(self, spans: tuple[str, ...]) -> None:
+        """Set the quiet hours, such as `22:00-07:00`; none ends them.
+
+        Raises:
+            ConfigError: A span is invalid.
+        """
+        for span in spans:
+            if fault := span_fault(span):
+                message = f"quiet_hours: {fault}"
+                raise ConfigError(message)
+        self._change(lambda config: replace(config, listen=replace(config.listen, quiet_hours=spans)))
+
+    def output(self, name: str, on: bool) -> None:  # noqa: FBT001 - as commands call it
+        """Switch an output on or off.
+
+        Raises:
+            ConfigError: There is no such output.
+        """
+        there = outputs(self._configured())
+        if name not in there:
+            message = f"there is no output {name[:40]!a} (there is {', '.join(there)})"
+            raise ConfigError(message)
+        self._changes.put(
+            lambda in_force: in_force._replace(off=in_force.off - {name} if on else in_force.off | {name})
+        )
+
     def reset(self) -> None:
-        """Restore threshold and brightness of the configuration, and resume."""
+        """Restore threshold, brightness and quiet hours of the configuration, switch all outputs on, and resume."""
 
         def restored(config: Config) -> Config:
             configured = self._configured()
-            listen = replace(config.listen, threshold=configured.listen.threshold)
+            listen = replace(
+                config.listen,
+                threshold=configured.listen.threshold,
+                quiet_hours=configured.listen.quiet_hours,
+            )
             return replace(config, listen=listen, leds=configured.leds)
 
         self.pause(False)
+        self._changes.put(lambda in_force: in_force._replace(off=frozenset()))
         self._change(restored)
 
     def activate(self, model: str) -> None:
@@ -117,7 +201,7 @@ class RemoteControls:
 
 
 class ChangedValue(msgspec.Struct, frozen=True):
-    """A value that was set by MQTT."""
+    """A value that was set by a command."""
 
     value: Share
     """The value."""
@@ -126,11 +210,24 @@ class ChangedValue(msgspec.Struct, frozen=True):
     """The value of the configuration at that time."""
 
 
+class ChangedHours(msgspec.Struct, frozen=True):
+    """Quiet hours that were set by a command."""
+
+    value: tuple[str, ...]
+    """The spans."""
+
+    configured: tuple[str, ...]
+    """The spans of the configuration at that time."""
+
+
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """Content of the settings file; the configuration applies where a value is absent."""
 
     paused: bool = False
-    """No estimates are made."""
+    """A person paused the listener."""
+
+    paused_until: float | None = None
+    """End of that pause, seconds since 1970."""
 
     certainty: ChangedValue | None = None
     """`listen.certainty`."""
@@ -138,39 +235,61 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     brightness: ChangedValue | None = None
     """`leds.brightness`."""
 
+    quiet_hours: ChangedHours | None = None
+    """`listen.quiet_hours`."""
+
+    off: tuple[str, ...] = ()
+    """Outputs that are switched off."""
+
 
 class SavedSettings:
     """The settings file, which is replaced as a whole."""
 
-    def __init__(self, state_folder: Path | None) -> None:
+    def __init__(self, state_folder: Path | None, clock: Clock | None = None) -> None:
         """Read the file of a state folder; without one the settings last until the listener ends."""
-        self._folder = state_folder
+        self._folder, self._clock = state_folder, clock or Clock()
         self._path = state_folder / SETTINGS_FILE if state_folder is not None else None
         self.settings = Settings() if self._path is None else _read(self._path)
 
     def in_folder(self, state_folder: Path | None) -> SavedSettings:
         """These settings, or those of another state folder."""
-        return self if state_folder == self._folder else SavedSettings(state_folder)
+        return self if state_folder == self._folder else SavedSettings(state_folder, self._clock)
 
     def applied(self, config: Config) -> InForce:
         """The settings to run with: those of the configuration where neither broker nor page could change them."""
         if not config.mqtt.host and not config.web.enabled:
             return InForce(config, paused=False)
-        certainty, brightness = self.settings.certainty, self.settings.brightness
+        settings = self.settings
+        certainty, brightness, hours = settings.certainty, settings.brightness, settings.quiet_hours
         if certainty is not None and certainty.configured == config.listen.threshold:
             config = replace(config, listen=replace(config.listen, threshold=certainty.value))
         if brightness is not None and brightness.configured == config.brightness:
             config = config.with_brightness(brightness.value)
-        return InForce(config, self.settings.paused)
+        if hours is not None and hours.configured == config.listen.quiet_hours:
+            config = replace(config, listen=replace(config.listen, quiet_hours=hours.value))
+        paused, until = settings.paused, None
+        if settings.paused_until is not None:
+            left = min(settings.paused_until - self._clock.now().timestamp(), LONGEST_PAUSE)
+            paused, until = left > 0.0, self._clock.monotonic() + left
+        off = frozenset(settings.off) & outputs(config).keys()
+        if not config.web.enabled:
+            # Nobody could switch it on again.
+            off -= {"mqtt"}
+        return InForce(config, paused, until if paused else None, off=off)
 
     def save(self, configured: Config, in_force: InForce) -> None:
         """Save the difference between the configuration and what is in force."""
+        hours, configured_hours = in_force.config.listen.quiet_hours, configured.listen.quiet_hours
+        until = in_force.paused_until
         settings = Settings(
             paused=in_force.paused,
+            paused_until=None if until is None else round(self._clock.at(until).timestamp()),
             certainty=_changed(configured.listen.threshold, in_force.config.listen.threshold),
             brightness=_changed(configured.brightness, in_force.config.brightness),
+            quiet_hours=None if hours == configured_hours else ChangedHours(hours, configured_hours),
+            off=tuple(sorted(in_force.off)),
         )
-        if settings == self.settings:
+        if self._same(settings):
             return
         self.settings = settings
         if self._path is None:
@@ -178,10 +297,25 @@ class SavedSettings:
         try:
             write_atomically(self._path, msgspec.json.encode(settings) + b"\n")
         except OSError as error:
-            _log.warning("%s: %s (what was set by MQTT is lost when the listener ends)", self._path, error.strerror)
+            _log.warning("%s: %s (what was set by commands is lost when the listener ends)", self._path, error.strerror)
+
+    def _same(self, settings: Settings) -> bool:
+        """Whether nothing changed; the end of a pause moves by a second with the rounding of the clocks."""
+        before, now = self.settings.paused_until, settings.paused_until
+        if before is not None and now is not None and abs(before - now) <= _CLOCK_ROUNDING:
+            settings = replace(settings, paused_until=before)
+        return settings == self.settings
 
 
-def paused_events(blocks: Iterable[Block], *, rate: int, every: float, now: Now) -> Iterator[StatusEvent]:
+_CLOCK_ROUNDING = 1.0
+
+
+def wall_clock_end(in_force: InForce, clock: Clock) -> float | None:
+    """End of a pause in seconds since 1970; None if it has none."""
+    return None if in_force.paused_until is None else clock.at(in_force.paused_until).timestamp()
+
+
+def paused_events(blocks: Iterable[Block], *, rate: int, every: float, now: Now, reason: str) -> Iterator[StatusEvent]:
     """Read a source without making estimates.
 
     Args:
@@ -189,6 +323,7 @@ def paused_events(blocks: Iterable[Block], *, rate: int, every: float, now: Now)
         rate: Sample rate of the first blocks in Hz.
         every: Seconds between events.
         now: The wall clock.
+        reason: Why, for display.
 
     Yields:
         An event for each gap, and regularly one that the listener is paused.
@@ -203,7 +338,7 @@ def paused_events(blocks: Iterable[Block], *, rate: int, every: float, now: Now)
             continue
         if passed >= due:
             due += round(every * rate)
-            yield StatusEvent(time=now(), state=State.PAUSED, message="paused by MQTT")
+            yield StatusEvent(time=now(), state=State.PAUSED, message=reason)
         passed += block.size
 
 

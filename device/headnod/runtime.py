@@ -22,7 +22,7 @@ from headnod.audio.microphone import block_seconds
 from headnod.audio.processing import OutputRate
 from headnod.audio.web_address import display_address, is_address
 from headnod.clock import Clock
-from headnod.config import Config
+from headnod.config import Config, LedsSection, named_outputs
 from headnod.config.validation import validate_listener
 from headnod.errors import HeadnodError
 from headnod.factory import output_factory
@@ -36,13 +36,24 @@ from headnod.remote_controls import InForce, RemoteControls, SavedSettings, paus
 from headnod.updates.manager import ModelManager
 
 if TYPE_CHECKING:
+    from headnod.config.overlay import Overlay
+    from headnod.factory.command_factory import Observe
+    from headnod.inference.prediction import Model, Prediction
+    from headnod.listener_commands import ListenerCommands
     from headnod.mqtt.publisher import MqttPublisher
     from headnod.outputs.web import WebOutput
 
 _log = logging.getLogger(__name__)
 
 
-def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace: str | None) -> None:
+def run(
+    read_config: Callable[[], Config],
+    *,
+    audio: str | None,
+    view: str,
+    pace: str | None,
+    overlay: Callable[[], Overlay | None] = lambda: None,
+) -> bool:
     """Listen until the audio ends or the process is stopped; SIGHUP reads the configuration again.
 
     Args:
@@ -51,6 +62,10 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
             demo clip where no microphone works, none was named and nothing records the estimates.
         view: `auto`, `plain`, `json` or `none`.
         pace: `real` or `fast` for files; None plays files fast and the demo clip in real time.
+        overlay: Gives the file of values that are set on the page; None where there is no state folder.
+
+    Returns:
+        Whether a person asked to start again.
 
     Raises:
         HeadnodError: The model, the audio or a setting cannot be used.
@@ -63,50 +78,64 @@ def run(read_config: Callable[[], Config], *, audio: str | None, view: str, pace
         audio = microphone_or_demo(config.microphone, recorded=output_factory.recorded(config))
         if audio != MICROPHONE:
             pace, title = pace or "real", f"demo clip {Path(audio).name}: no microphone"
-    with Runtime(config, audio, pace) as runtime, _hang_up() as hung_up:
+    with Runtime(config, audio, pace, overlay=overlay) as runtime, _hang_up() as hung_up:
         runtime.show_on_terminal(view, title)
         terminal = sys.stdout.isatty()
         while runtime.listen(until=hung_up) and runtime.sinks:
             if terminal and not sys.stdout.isatty():
                 # The terminal was closed, which is no request to reload.
                 break
+            if runtime.restarting:
+                return True
             runtime.reload(lambda: validate_listener(read_config()))
+    return False
 
 
 class Runtime:
     """A listener with all its parts."""
 
-    def __init__(self, config: Config, audio: str, pace: str | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        audio: str,
+        pace: str | None,
+        *,
+        overlay: Callable[[], Overlay | None] = lambda: None,
+    ) -> None:
         """Build everything that the configuration names; what was built is closed if a part cannot be.
 
         Args:
             config: The configuration.
             audio: `mic`, a file, the address of a web radio, or `-` for raw samples on stdin.
             pace: `real` or `fast` for files.
+            overlay: Gives the file of values that are set on the page; None where there is no state folder.
 
         Raises:
             HeadnodError: The model, the audio or a setting cannot be used.
         """
+        self._overlay, self._pause_reason = overlay, ""
+        self._observe: Observe | None = None
+        self.restarting = False
+        """A person asked to end and start again."""
         self._audio, self._pace, self._clock = audio, pace, Clock()
         self._sequence, self._dropped = 0, 0.0
         self._view: tuple[str, str] | None = None
         self._publisher: MqttPublisher | None = None
         self._controls: list[RemoteControls] = []
         self._page: WebOutput | None = None
-        self._configured, self._saved = config, SavedSettings(_state_folder(config))
+        self._configured, self._saved = config, SavedSettings(_state_folder(config), self._clock)
         self._in_force = self._saved.applied(config)
         self._store = Part(_state_folder, self._open_models)
         self._models = Part(lambda config: (config.model, self._store.value), self._load_model)
         self._source = Part(self._source_settings, self._open_source)
         self._notifier = Part(lambda _: None, lambda _: closing_all(_notifiers()))
         self._latest = Part(lambda _: None, lambda _: closing_all(output_factory.latest()))
-        self._history = Part(
-            lambda config: config.history, lambda each: closing_all(output_factory.history(each.history))
-        )
+        self._history = Part(lambda config: (config.history, self._is_on("history")), self._open_history)
+        self._commands = Part(self._command_settings, self._open_commands)
         self._mqtt = Part(self._mqtt_settings, self._open_mqtt)
         self._web = Part(self._web_settings, self._open_web)
         self._terminal = Part(lambda _: self._view, lambda _: closing_all(self._views()))
-        self._leds = Part(lambda config: config.leds, lambda config: closing_all(output_factory.leds(config.leds)))
+        self._leds = Part(self._lit, lambda config: closing_all(output_factory.leds(self._lit(config))))
         self._events = Part(self._event_settings, self._open_events)
         # Closed in reverse: first the LEDs, which a person looks at, last what the others use. The events are
         # replaced last, so a part that cannot be rebuilt does not interrupt them.
@@ -117,6 +146,7 @@ class Runtime:
             self._notifier,
             self._latest,
             self._history,
+            self._commands,
             self._mqtt,
             self._web,
             self._terminal,
@@ -153,8 +183,9 @@ class Runtime:
                 self._sequence, self._dropped = event.sequence + 1, event.dropped
             self._models.value.observe(event)
             self._apply_commands()
+            self._follow_schedule()
             self._follow_activation()
-            if until() or not self.sinks:
+            if until() or not self.sinks or self._requested():
                 return True
         if not self._sequence:
             front_end = self._models.value.model.front_end
@@ -173,7 +204,7 @@ class Runtime:
             self._saved = self._saved.in_folder(_state_folder(self._configured))
             wanted = self._saved.applied(self._configured)
             if self._in_force.paused and not wanted.config.mqtt.host and not wanted.config.web.enabled:
-                _log.warning("the pause that was set by MQTT ends: without mqtt.host nobody could end it")
+                _log.warning("the pause ends: without mqtt.host and web.enabled nobody could end it")
             self._apply(wanted)
         except HeadnodError as error:
             _log.error("%s; the old configuration stays in force", error)
@@ -189,6 +220,7 @@ class Runtime:
             HeadnodError: A part cannot be built.
         """
         self._in_force = wanted
+        self._pause_reason = wanted.pause_reason(self._clock)
         rebuilt = [part for part in self._parts if part.update(wanted.config)]
         self._rate.wanted = self._models.value.model.front_end.sample_rate
         if self._publisher is not None and self._mqtt not in rebuilt:
@@ -208,6 +240,53 @@ class Runtime:
                     self._apply(before)
         if self._controls:
             self._saved.save(self._configured, self._in_force)
+
+    def _follow_schedule(self) -> None:
+        """Begin and end pauses and quiet hours."""
+        now = self._in_force
+        if now.paused_until is not None and self._clock.monotonic() >= now.paused_until:
+            self._apply(now._replace(paused=False, paused_until=None))
+            self._saved.save(self._configured, self._in_force)
+        elif now.pause_reason(self._clock) != self._pause_reason:
+            self._apply(now)
+
+    def _requested(self) -> bool:
+        """Whether a command asked to read the configuration again, or to start again."""
+        reload = False
+        for controls in self._controls:
+            self.restarting = self.restarting or controls.restart.is_set()
+            reload = reload or controls.reload.is_set()
+            controls.reload.clear()
+        return reload or self.restarting
+
+    def _is_on(self, output: str) -> bool:
+        return output not in self._in_force.off
+
+    def _lit(self, config: Config) -> tuple[LedsSection, ...]:
+        """The outputs of lights that are not switched off."""
+        return tuple(section for name, section in named_outputs(config.leds) if self._is_on(name))
+
+    def _open_history(self, config: Config) -> AbstractContextManager[list[Sink]]:
+        return closing_all(output_factory.history(config.history) if self._is_on("history") else [])
+
+    def _command_settings(self, config: Config) -> object:
+        return (bool(config.mqtt.host), config.web.enabled, self._store.value)
+
+    @contextlib.contextmanager
+    def _open_commands(self, config: Config) -> Iterator[ListenerCommands | None]:
+        if not config.mqtt.host and not config.web.enabled:
+            yield None
+            return
+        from headnod.factory.command_factory import commands_of  # noqa: PLC0415 - loaded where commands can come
+
+        with commands_of(
+            lambda: self._in_force, self._models.value, self._overlay(), _state_folder(config), self._clock
+        ) as (commands, observe):
+            self._observe = observe
+            try:
+                yield commands
+            finally:
+                self._observe = None
 
     def _follow_activation(self) -> None:
         """Change to another model if it was activated or the present one failed."""
@@ -244,11 +323,18 @@ class Runtime:
         return source(self._audio, config.microphone, self._rate, self._pace, block=block)
 
     def _mqtt_settings(self, config: Config) -> object:
-        return config.mqtt, config.model.keys, config.model.channel, config.model.installed, self._store.value
+        model = config.model
+        return (
+            config.mqtt,
+            self._is_on("mqtt"),
+            (model.keys, model.channel, model.installed),
+            self._store.value,
+            self._commands.value,
+        )
 
     @contextlib.contextmanager
     def _open_mqtt(self, config: Config) -> Iterator[list[Sink]]:
-        if not config.mqtt.host:
+        if not config.mqtt.host or not self._is_on("mqtt"):
             yield []
             return
         from headnod.factory.publisher_factory import mqtt_of  # noqa: PLC0415 - loads MQTT
@@ -260,6 +346,7 @@ class Runtime:
             state_folder=_state_folder(config),
             clock=self._clock,
             configured=lambda: self._configured,
+            more=self._commands.value,
         ) as (publisher, controls):
             self._publisher = publisher
             self._controls.append(controls)
@@ -277,6 +364,7 @@ class Runtime:
             config.log,
             config.model,
             self._mqtt.value,
+            self._commands.value,
         )
 
     @contextlib.contextmanager
@@ -292,6 +380,7 @@ class Runtime:
             lambda: self._in_force,
             clock=self._clock,
             configured=lambda: self._configured,
+            more=self._commands.value,
             health=self._publisher.health if self._publisher is not None else None,
         ) as (page, controls):
             self._page = page
@@ -303,13 +392,13 @@ class Runtime:
                 self._controls.remove(controls)
 
     def _event_settings(self, config: Config) -> object:
-        return config.listen, self._in_force.paused, self._source.value, self._store.value, self._page
+        return config.listen, self._pause_reason, self._source.value, self._store.value, self._page
 
     def _open_events(self, config: Config) -> AbstractContextManager[Iterator[Estimate | StatusEvent]]:
         blocks, models = self._watched_blocks(), self._models.value
-        if self._in_force.paused:
+        if self._pause_reason:
             events: Iterator[Estimate | StatusEvent] = paused_events(
-                blocks, rate=self._rate.delivered, every=config.listen.every, now=utc_now
+                blocks, rate=self._rate.delivered, every=config.listen.every, now=utc_now, reason=self._pause_reason
             )
         else:
             events = listen(
@@ -324,9 +413,14 @@ class Runtime:
                 rate=self._rate.delivered,
                 current_model=lambda: models.model,
                 after_estimate=models.shadow.compare,
+                after_prediction=self._after_prediction,
                 recent=models.shadow.recent,
             )
         return contextlib.nullcontext(events)
+
+    def _after_prediction(self, estimate: Estimate, prediction: Prediction | None, model: Model) -> None:
+        if self._observe is not None:
+            self._observe(estimate, prediction, model)
 
     def _watched_blocks(self) -> Iterator[Block]:
         """The blocks of the source, whose spectrum is sent to the page while a browser shows it."""

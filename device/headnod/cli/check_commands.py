@@ -111,6 +111,10 @@ def run_config_show(options: argparse.Namespace) -> None:
     import msgspec
 
     loaded = load_config(options)
+    if unreadable := getattr(options, "unreadable_overlay", None):
+        _log.warning(
+            "%s: permission denied: what was set on the page is left out (%s)", unreadable, way_out_of_denial()
+        )
     if options.json:
         rows = [dict(zip(("section", "key", "value", "origin"), row, strict=True)) for row in loaded.rows()]
         print(msgspec.json.encode(rows).decode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,8 +72,9 @@ def _web_address(text: str) -> tuple[str, int]:
 
 
 def run_listen(options: argparse.Namespace) -> None:
-    """Listen until the audio ends or a signal arrives."""
+    """Listen until the audio ends or a signal arrives; start again if a command asks for it."""
     from headnod import runtime
+    from headnod.cli.options import overlay_of
 
     flags = {
         ("--model", "model", "name"): options.model,
@@ -93,7 +95,17 @@ def run_listen(options: argparse.Namespace) -> None:
         logging.getLogger().setLevel(config.log.level.upper())
         return config
 
-    runtime.run(read_config, audio=options.audio, view=options.view, pace=options.pace)
+    restart = runtime.run(
+        read_config,
+        audio=options.audio,
+        view=options.view,
+        pace=options.pace,
+        overlay=lambda: overlay_of(options, flags),
+    )
+    # systemd starts a service again; it would take the process itself for one that is stopping.
+    if restart and "NOTIFY_SOCKET" not in os.environ:
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this program itself
 
 
 def add_classify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,6 +15,8 @@ from headnod.escaping import printable
 if TYPE_CHECKING:
     from headnod.check_result import CheckResult
     from headnod.config import Config, Loaded
+    from headnod.config.layers import Layer
+    from headnod.config.overlay import Overlay
     from headnod.service import Service
 
 
@@ -76,7 +78,8 @@ def load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], o
     Raises:
         ConfigError: It is invalid.
     """
-    loaded = options.loaded = _load_config(options, flags)
+    overlay = overlay_of(options, flags)
+    loaded = options.loaded = _load(options, flags, {}) if overlay is None else overlay.loaded()
     return loaded
 
 
@@ -87,7 +90,8 @@ def located(options: argparse.Namespace, error: Exception) -> str:
     return text if loaded is None else loaded.located(text)
 
 
-def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None) -> Loaded:
+def _load(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None, overlay: Layer) -> Loaded:
+    """The configuration with a layer between the file and the environment."""
     from headnod.config import load
     from headnod.config.layers import CONFIG_FILE, Value, environment_layer, file_layer, flag_layer
     from headnod.service import service_of
@@ -95,6 +99,7 @@ def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], 
     named = _named(options)
     layers = (
         file_layer(named or CONFIG_FILE, required=named is not None),
+        overlay,
         environment_layer(os.environ),
         flag_layer(flags or {}),
     )
@@ -114,6 +119,29 @@ def _load_config(options: argparse.Namespace, flags: dict[tuple[str, str, str], 
         if (path := next(filter(os.path.lexists, service.password_files(kind)), None)) is not None
     }
     return load(*layers, found) if found else loaded
+
+
+def overlay_of(options: argparse.Namespace, flags: dict[tuple[str, str, str], object] | None) -> Overlay | None:
+    """The file of values that were set on the page; None where no state folder is known or this user may not read it.
+
+    Raises:
+        ConfigError: The configuration is invalid.
+    """
+    from headnod.config.overlay import FILE, Overlay
+    from headnod.errors import AccessError
+    from headnod.factory.output_factory import state_beside
+    from headnod.service import path_exists
+
+    state = state_beside(_load(options, flags, {}).config.history, service_beside(options))
+    if state is None:
+        return None
+    path = state / FILE
+    try:
+        path_exists(path)
+    except AccessError:
+        options.unreadable_overlay = path
+        return None
+    return Overlay(path, lambda layer: _load(options, flags, layer))
 
 
 def state_folder(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:

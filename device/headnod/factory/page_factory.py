@@ -28,7 +28,7 @@ from headnod.extras import how_to_install
 from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.info_factory import BOOT, info_of
 from headnod.factory.output_factory import history_path
-from headnod.mqtt.commands import Commands
+from headnod.mqtt.commands import Commands, MoreCommands
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, encode
 from headnod.mqtt.reports import ReportMaker
 from headnod.outputs import close_all
@@ -104,6 +104,7 @@ def web_of(
     *,
     clock: Clock,
     configured: Callable[[], Config],
+    more: MoreCommands | None = None,
     health: Callable[[], HealthPayload] | None,
 ) -> Iterator[tuple[WebOutput, RemoteControls]]:
     """The page of a listener, in a process of its own, and the commands that come from it.
@@ -114,6 +115,7 @@ def web_of(
         in_force: The settings that `info` reports.
         clock: The clocks.
         configured: The configuration without what was set by commands, for a reset.
+        more: The commands that are not only of settings.
         health: The health report of MQTT; None without a broker.
 
     Raises:
@@ -125,16 +127,17 @@ def web_of(
 
     def info() -> InfoPayload:
         now = in_force()
-        return info_of(now.config, models.snapshot(), paused=now.paused)
+        return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)))
 
     installs = config.model.installed and models.store is not None
-    controls = RemoteControls(info, report, models.activate if installs else None, configured=configured)
+    activate = models.activate if installs else None
+    controls = RemoteControls(info, report, activate, configured=configured, clock=clock)
     output = WebOutput(
         Page((sys.executable, "-P", "-m", "headnod.dashboard"), msgspec.json.encode(settings)),
         reports,
         info=lambda: encode(info()),
         health=lambda: encode(report()),
-        handle=Commands(where, controls).call,
+        handle=Commands(where, controls, more).call,
         rng=random.Random(),  # noqa: S311 - jitter of the back-off
     )
     try:

@@ -20,7 +20,7 @@ from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.info_factory import BOOT, info_of
 from headnod.inference.bundle_files import read_manifest
 from headnod.inference.manifest import Manifest
-from headnod.mqtt.commands import Commands
+from headnod.mqtt.commands import Commands, MoreCommands
 from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery
 from headnod.mqtt.payloads import (
     InfoPayload,
@@ -75,6 +75,7 @@ def mqtt_of(
     state_folder: Path | None,
     clock: Clock,
     configured: Callable[[], Config],
+    more: MoreCommands | None = None,
 ) -> Iterator[tuple[MqttPublisher, RemoteControls]]:
     """MQTT of a listener, which connects in the background: publishing, commands, and bundles that are sent.
 
@@ -84,7 +85,8 @@ def mqtt_of(
         in_force: The settings that `info` reports.
         state_folder: Folder of the message queue; None loses queued messages when the listener stops.
         clock: The clocks.
-        configured: The configuration without what was set by MQTT, for a reset.
+        configured: The configuration without what was set by commands, for a reset.
+        more: The commands that are not only of settings.
 
     Raises:
         ConfigError: A name or a file of the section cannot be used.
@@ -94,7 +96,7 @@ def mqtt_of(
 
     def info() -> InfoPayload:
         now = in_force()
-        return info_of(now.config, models.snapshot(), paused=now.paused)
+        return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)))
 
     if state_folder is None:
         _log.warning("no state folder: messages queued for MQTT are lost when headnod stops (set history.path)")
@@ -123,8 +125,9 @@ def mqtt_of(
         raise
     with contextlib.ExitStack() as stack:
         stack.callback(close_all, [mqtt])
-        controls = RemoteControls(info, mqtt.health, models.activate if installs else None, configured=configured)
-        mqtt.start(Commands(where, controls).handle)
+        activate = models.activate if installs else None
+        controls = RemoteControls(info, mqtt.health, activate, configured=configured, clock=clock)
+        mqtt.start(Commands(where, controls, more).handle)
         stack.callback(models.connect, None, None)
         models.connect(
             lambda progress: _publish_progress(mqtt, where, progress),

@@ -1,9 +1,8 @@
 """The remote commands: a fixed list, strictly validated.
 
-`set/threshold`, `set/pause`, `set/brightness`, `request/health`, `request/info`,
-`request/activate`, `request/reset`. Anyone with write access to the broker can send
-these, so a payload is small, flat JSON that is refused when it is ambiguous; no path
-and no program is ever taken from one.
+`set/` threshold, pause, brightness, quiet_hours and output; `request/` health, info, activate, reset, rollback,
+restart, correct and label. Anyone with write access to the broker can send these, so a payload is small, flat JSON
+that is refused when it is ambiguous; no path and no program is ever taken from one.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import msgspec
@@ -42,7 +41,11 @@ _SHOWN_LENGTH = 40
 _TRANSACTION_LENGTH = 64
 _MAXIMUM_DIGITS = 20
 _SET, _REQUEST = "set", "request"
-_COMMANDS = {_SET: ("threshold", "pause", "brightness"), _REQUEST: ("health", "info", "activate", "reset")}
+_MORE = ("rollback", "restart", "correct", "label")
+_COMMANDS = {
+    _SET: ("threshold", "pause", "brightness", "quiet_hours", "output"),
+    _REQUEST: ("health", "info", "activate", "reset", *_MORE),
+}
 _SWITCH = {b"ON": True, b"OFF": False}
 
 
@@ -66,8 +69,14 @@ class Controls(Protocol):
     def threshold(self, certainty: float) -> None:
         """Set the least probability of a named genre (0-1); 0 restores the model's own."""
 
-    def pause(self, paused: bool) -> None:  # noqa: FBT001 - the word of the topic, and its only value
-        """Pause, or resume."""
+    def pause(self, paused: bool, seconds: float | None = None) -> None:  # noqa: FBT001 - the word of the topic
+        """Pause, for some seconds or until it is resumed; or resume."""
+
+    def quiet_hours(self, spans: tuple[str, ...]) -> None:
+        """Set spans of local time without estimates, such as `22:00-07:00`."""
+
+    def output(self, name: str, on: bool) -> None:  # noqa: FBT001 - its only value
+        """Switch an output on or off."""
 
     def brightness(self, level: float) -> None:
         """Set the brightness of the LEDs (0-1)."""
@@ -77,6 +86,16 @@ class Controls(Protocol):
 
     def activate(self, model: str) -> None:
         """Switch to this model, one of `info().models`."""
+
+
+class MoreCommands(Protocol):
+    """The commands that MQTT and the page share, with typed arguments; see `headnod.listener_commands`."""
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a command."""
+
+    def call(self, name: str, arguments: Mapping[str, Any], controls: Any) -> object:  # noqa: ANN401 - those of this module
+        """Apply a command and return its answer."""
 
 
 def command_topics(topics: Topics) -> tuple[str, ...]:
@@ -102,8 +121,15 @@ class Commands:
     Nothing is raised, whatever is received. A cause is logged once in five minutes.
     """
 
-    def __init__(self, topics: Topics, controls: Controls, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._topics, self._controls, self._monotonic = topics, controls, monotonic
+    def __init__(
+        self,
+        topics: Topics,
+        controls: Controls,
+        more: MoreCommands | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._topics, self._controls, self._more, self._monotonic = topics, controls, more, monotonic
         self._tokens, self._filled_at, self._limited = float(BURST), monotonic(), False
         # Causes are few and our own words: a sender cannot fill the memory with them.
         self._warnings = RateLimitedLogger(_log, monotonic=monotonic)
@@ -130,12 +156,14 @@ class Commands:
             self._warnings.warn("handling", "an MQTT command could not be handled", error=error)
             return []
 
-    def call(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def call(self, command: str, arguments: dict[str, Any]) -> object:
         """Apply a command of the web page, where the password was asked for; returns the answer.
 
         Raises:
             HeadnodError: There is no such command, or it is refused.
         """
+        if self._more is not None and command in self._more:
+            return self._more.call(command, arguments, self._controls)
         if command in _COMMANDS[_SET]:
             return self._set(command, arguments)
         if command in _COMMANDS[_REQUEST]:
@@ -169,17 +197,32 @@ class Commands:
         return ResponsePayload(status="ok", data=data, transaction=transaction)
 
     def _set(self, key: str, value: object) -> dict[str, Any]:
-        value = _fields(value, "value")["value"] if isinstance(value, dict) else value
+        if key == "output":
+            given = _fields(value, "name", "on")
+            self._controls.output(text(given["name"]), boolean(given["on"]))
+            return {"output": given["name"], "on": given["on"]}
+        seconds = None
+        if isinstance(value, dict):
+            given = _fields(value, "value", optional=("seconds",) if key == "pause" else ())
+            value, seconds = given["value"], given.get("seconds")
         match key:
             case "threshold":
                 self._controls.threshold(value := probability(value))
             case "brightness":
                 self._controls.brightness(value := probability(value))
-            case _:
+            case "quiet_hours":
+                spans = tuple(span.strip() for span in text(value).split(",") if span.strip())
+                self._controls.quiet_hours(spans)
+            case _ if seconds is None:
                 self._controls.pause(value := boolean(value))
+            case _:
+                self._controls.pause(boolean(value), positive(seconds))
+                return {key: value, "seconds": seconds}
         return {key: value}
 
     def _request(self, verb: str, value: object) -> dict[str, Any]:
+        if verb in _MORE:
+            return self._request_more(verb, value)
         fields = _fields(value, *(("model",) if verb == "activate" else ()))
         if verb == "health":
             return present(self._controls.health())
@@ -194,6 +237,16 @@ class Commands:
             raise InvalidCommandError(message)
         self._controls.activate(fields["model"])
         return {"model": fields["model"]}
+
+    def _request_more(self, verb: str, value: object) -> dict[str, Any]:
+        if self._more is None:
+            message = f"request/{verb} is not for this listener"
+            raise InvalidCommandError(message)
+        if not isinstance(value, dict):
+            message = f"is {shown(value)} (an object)"
+            raise InvalidCommandError(message)
+        arguments = {key: each for key, each in value.items() if key != "transaction"}
+        return dict(msgspec.to_builtins(self._more.call(verb, arguments, self._controls)))
 
     def _within_rate(self) -> bool:
         now = self._monotonic()
@@ -270,6 +323,30 @@ def boolean(value: object) -> bool:
     return value
 
 
+def positive(value: object) -> float:
+    """A number over 0.
+
+    Raises:
+        InvalidCommandError: It is something else, a boolean included.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        message = f"is {shown(value)} (a number over 0)"
+        raise InvalidCommandError(message)
+    return float(value)
+
+
+def text(value: object) -> str:
+    """A text.
+
+    Raises:
+        InvalidCommandError: It is something else.
+    """
+    if not isinstance(value, str):
+        message = f"is {shown(value)} (a text)"
+        raise InvalidCommandError(message)
+    return value
+
+
 def transaction_of(value: object) -> str | None:
     """The id that the answer repeats; None if the command has none.
 
@@ -291,12 +368,12 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
 
 
-def _fields(value: object, *needed: str) -> dict[str, Any]:
-    """An object with exactly these keys, and optionally a transaction."""
+def _fields(value: object, *needed: str, optional: Sequence[str] = ()) -> dict[str, Any]:
+    """An object with exactly these keys, and optionally others and a transaction."""
     if not isinstance(value, dict):
         message = f"is {shown(value)} (an object)"
         raise InvalidCommandError(message)
-    for key in sorted(value.keys() - {*needed, "transaction"}):
+    for key in sorted(value.keys() - {*needed, *optional, "transaction"}):
         message = f"there is no key {shown(key)}"
         raise InvalidCommandError(message)
     for key in needed:

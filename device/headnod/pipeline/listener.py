@@ -21,10 +21,11 @@ from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, HeldBy, Now, S
 from headnod.pipeline.level import Loudness, LoudnessMeter, NoiseFloor
 from headnod.pipeline.noise import SteadyNoiseDetector
 from headnod.pipeline.smoothing import GenreTracker, RunningMean
+from headnod.quiet_hours import span_fault
 
 if TYPE_CHECKING:
     from headnod.features.frontend import Mel
-    from headnod.inference.prediction import Model
+    from headnod.inference.prediction import Model, Prediction
 
 _CLIPPING = 0.005
 """Share of clipped samples above which a window counts as clipped. Mastered music
@@ -61,6 +62,20 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tags: bool = True
     """Report the tags with the highest scores, such as mood and instruments, if the model has tags."""
 
+    quiet_hours: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
+    """Spans of local time without estimates, such as "22:00-07:00"."""
+
+    def __post_init__(self) -> None:
+        """Refuse spans that cannot be used.
+
+        Raises:
+            ValueError: One cannot; the message begins with the key.
+        """
+        for span in self.quiet_hours:
+            if fault := span_fault(span):
+                message = f"quiet_hours: {fault}"
+                raise ValueError(message)
+
 
 def listen(
     blocks: Iterable[Block],
@@ -75,6 +90,7 @@ def listen(
     rate: int | None = None,
     current_model: Callable[[], Model] | None = None,
     after_estimate: Callable[[Window, Estimate], None] | None = None,
+    after_prediction: Callable[[Estimate, Prediction | None, Model], None] | None = None,
     recent: RecentAudio | None = None,
 ) -> Iterator[Estimate | StatusEvent]:
     """Estimate the genre of a stream of audio.
@@ -96,6 +112,8 @@ def listen(
             Every window is classified exactly once.
         after_estimate: Called with each window that is not silence and its estimate,
             after the consumer has processed the estimate.
+        after_prediction: Called in the same way after every estimate, with the model's output for the window, which is
+            None in silence, and the model.
         recent: Receives every block, to keep the last seconds of the stream.
 
     Yields:
@@ -157,6 +175,8 @@ def listen(
         yield estimate
         if after_estimate is not None and result.genre != SILENCE:
             after_estimate(window, estimate)
+        if after_prediction is not None:
+            after_prediction(estimate, result.prediction, classifier.model)
         sequence += 1
 
 
@@ -172,6 +192,7 @@ class WindowResult(NamedTuple):
     raw_genre: str = SILENCE
     raw_confidence: float = 0.0
     energy: float | None = None
+    prediction: Prediction | None = None
 
 
 class WindowClassifier:
@@ -242,6 +263,7 @@ class WindowClassifier:
             raw_confidence=float(prediction.scores[raw]),
             tags=self._top_tags(prediction.tags) if prediction.tags is not None and self._tag_names else {},
             energy=None if prediction.energy is None else round(prediction.energy, 3),
+            prediction=prediction,
         )
 
     def reset(self) -> None:

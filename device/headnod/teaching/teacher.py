@@ -18,6 +18,7 @@ import msgspec
 from headnod.errors import HeadnodError
 from headnod.inference.bundle_files import read_manifest
 from headnod.resources import models
+from headnod.teaching.correction_commands import TeachRequest, TeachResult
 from headnod.teaching.corrections import CorrectionStore
 from headnod.teaching.last_layer import TeachError
 from headnod.teaching.taught_model import TaughtModel, default_name, starting_bundle, teach
@@ -26,35 +27,6 @@ from headnod.updates.state import Report, Stage, UpdateProgress, id_of
 from headnod.updates.store import Store
 
 _PRIORITY = 10
-
-
-class TeachRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process for the page does."""
-
-    state: str
-    """The state folder."""
-
-    configured: str
-    """The bundle of the configuration."""
-
-    budget: float
-    """Seconds that one window may take."""
-
-    windows: int
-    """Windows of a probation."""
-
-
-class TeachResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it."""
-
-    model: str = ""
-    """Name and version of the new model; empty if none was installed."""
-
-    summary: tuple[str, ...] = ()
-    """What improves, one line each."""
-
-    error: str = ""
-    """Why nothing was installed; empty if the model was."""
 
 
 class Teacher:

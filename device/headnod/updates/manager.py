@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from msgspec.structs import replace
 
 from headnod.config import Config
-from headnod.errors import HeadnodError, ManifestError
+from headnod.errors import BundleError, HeadnodError, ManifestError
 from headnod.inference.manifest import Manifest
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate, StatusEvent
@@ -23,7 +23,7 @@ from headnod.resources import configured_model, find_model
 from headnod.updates.activation import Activation
 from headnod.updates.probation import Probation
 from headnod.updates.shadow import ShadowRunner
-from headnod.updates.state import ActiveModel, Agreement, Report, Stage, UpdateProgress, serial_of
+from headnod.updates.state import ActiveModel, Agreement, Report, Stage, UpdateProgress, id_of, serial_of
 from headnod.updates.store import Store
 
 if TYPE_CHECKING:
@@ -209,6 +209,17 @@ class ModelManager:
             self._submit(stored=stored)
         else:
             self._submit(shipped=str(find_model(model)))
+
+    def roll_back(self) -> str:
+        """Return to the previous model; gives its name and version, or that of the configuration.
+
+        Raises:
+            BundleError: The previous model is not known, or there is no state folder.
+        """
+        if self._activation is None:
+            raise BundleError("there is no state folder, so no model was activated (set history.path)")
+        previous = self._activation.roll_back("")
+        return id_of(previous) if previous is not None else configured_model(self._config().model.name).name
 
     def _submit(self, bundle: bytes = b"", *, stored: str = "", shipped: str = "") -> None:
         from headnod.updates.install_worker import InstallWorker  # noqa: PLC0415 - most listeners install nothing

@@ -1,0 +1,281 @@
+"""The commands of the page and of MQTT beyond plain settings: one function for each, with typed arguments.
+
+`headnod.mqtt.commands` has the others. Every function may be called on any thread; a `HeadnodError` refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from headnod.audio.devices import list_devices
+from headnod.config.overlay import CHANGEABLE
+from headnod.errors import ConfigError, HeadnodError
+from headnod.remote_controls import InForce, outputs, wall_clock_end
+from headnod.resources import models
+from headnod.updates.state import id_of, serial_of
+
+if TYPE_CHECKING:
+    from headnod.clock import Clock
+    from headnod.config.overlay import Overlay
+    from headnod.pipeline.placement import PlacementMeter
+    from headnod.recent_log import RecentLog
+    from headnod.remote_controls import RemoteControls
+    from headnod.teaching.correction_commands import CorrectionCommands
+    from headnod.updates.manager import ModelManager
+
+_MOST = 200
+"""Corrections in one answer, the newest."""
+
+Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
+Label = Annotated[str, Meta(max_length=64)]
+
+
+class CommandRefusedError(HeadnodError, ValueError):
+    """The arguments of a command are not valid, or it cannot be applied here."""
+
+
+class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of a command without any."""
+
+
+class Correct(Arguments, frozen=True):
+    """A time range, in seconds since 1970, and its label."""
+
+    start: Moment
+    end: Moment
+    label: Label
+
+
+class PlayerLabel(Arguments, frozen=True):
+    """What a media player plays from now on; empty for nothing."""
+
+    label: Label
+
+
+class Numbers(Arguments, frozen=True):
+    """Corrections to delete; none given means all."""
+
+    ids: tuple[int, ...] | None = None
+
+
+class LogSpan(Arguments, frozen=True):
+    """How far back."""
+
+    hours: Annotated[float, Meta(gt=0.0, le=168.0)] = 24.0
+
+
+class ChosenDevice(Arguments, frozen=True):
+    """A microphone by one of its names; empty returns to the configured one."""
+
+    device: Annotated[str, Meta(max_length=200)]
+
+
+class Values(Arguments, frozen=True):
+    """Values by `section.key`; null returns to the configuration."""
+
+    values: Annotated[dict[str, Any], Meta(min_length=1, max_length=40)]
+
+
+class OutputSwitch(Arguments, frozen=True):
+    """An output, on or off."""
+
+    name: Annotated[str, Meta(max_length=20)]
+    on: bool
+
+
+class ControlsChange(Arguments, frozen=True):
+    """Any of the controls; what is absent stays."""
+
+    paused: bool | None = None
+    paused_until: Moment | None = None
+    """Seconds since 1970; pauses until then."""
+    pause_seconds: Annotated[float, Meta(gt=0.0)] | None = None
+    quiet_hours: Annotated[tuple[tuple[str, str], ...], Meta(max_length=8)] | None = None
+    threshold: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
+    brightness: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
+    outputs: tuple[OutputSwitch, ...] = ()
+
+
+class ListenerCommands:
+    """The commands by name."""
+
+    def __init__(
+        self,
+        in_force: Callable[[], InForce],
+        manager: ModelManager,
+        corrections: CorrectionCommands,
+        *,
+        clock: Clock,
+        placement: PlacementMeter,
+        log: RecentLog,
+        overlay: Overlay | None,
+    ) -> None:
+        """Act on the parts of a listener."""
+        self._in_force, self._models, self._corrections, self._clock = in_force, manager, corrections, clock
+        self._placement, self._log, self._overlay = placement, log, overlay
+        # Its type gives the arguments of each command.
+        self._table: Mapping[str, tuple[type[Arguments], Callable[[Any, RemoteControls], object]]] = {
+            "controls": (Arguments, lambda _, __: self.controls()),
+            "change": (ControlsChange, self._change),
+            "models": (Arguments, lambda _, __: self._list_models()),
+            "rollback": (Arguments, lambda _, __: {"model": self._models.roll_back()}),
+            "microphones": (Arguments, lambda _, __: self._microphones()),
+            "microphone": (ChosenDevice, self._choose_microphone),
+            "restart": (Arguments, self._restart),
+            "log": (LogSpan, lambda given, _: {"lines": self._log.since(3600.0 * given.hours)}),
+            "configuration": (Arguments, lambda _, __: self._configuration()),
+            "configure": (Values, self._configure),
+            "correct": (Correct, lambda given, _: corrections.correct(given.start, given.end, given.label)),
+            "label": (PlayerLabel, lambda given, _: corrections.label(given.label)),
+            "corrections": (Arguments, lambda _, __: self._list_corrections()),
+            "delete_corrections": (Numbers, lambda given, _: {"deleted": corrections.store.delete(given.ids)}),
+            "suggest": (Arguments, lambda _, __: {"suggestions": corrections.suggestions()}),
+            "teach": (Arguments, lambda _, __: corrections.teach()),
+            "teaching": (Arguments, lambda _, __: corrections.teaching()),
+        }
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table
+
+    def call(self, name: str, arguments: Mapping[str, Any], controls: RemoteControls) -> object:
+        """Apply a command.
+
+        Args:
+            name: One of the commands.
+            arguments: Its arguments, from outside.
+            controls: Takes changes of settings.
+
+        Raises:
+            HeadnodError: It is refused.
+        """
+        kind, function = self._table[name]
+        try:
+            given = msgspec.convert(dict(arguments), kind)
+        except msgspec.ValidationError as error:
+            message = f"{name}: {str(error)[:1].lower()}{str(error)[1:]}"
+            raise CommandRefusedError(message) from None
+        answer = function(given, controls)
+        return {} if answer is None else answer
+
+    def controls(self) -> dict[str, object]:
+        """All that can be set, as it is now."""
+        now = self._in_force()
+        config, snapshot = now.config, self._models.snapshot()
+        manifest = snapshot.manifest
+        return {
+            "paused": now.paused,
+            "paused_until": wall_clock_end(now, self._clock),
+            "pause_reason": now.pause_reason(self._clock),
+            "quiet_hours": [span.split("-") for span in config.listen.quiet_hours],
+            "threshold": config.listen.threshold or manifest.rejection.threshold,
+            "model_threshold": manifest.rejection.threshold,
+            "brightness": config.brightness,
+            "outputs": [
+                {"name": name, "kind": kind, "on": name not in now.off} for name, kind in outputs(config).items()
+            ],
+            "model": {"active": manifest.id, "offered": id_of(snapshot.offered) if snapshot.offered else None},
+            "microphone": {"device": config.microphone.device, **self._placement.report()},
+            "labels": manifest.labels,
+        }
+
+    def _change(self, given: ControlsChange, controls: RemoteControls) -> dict[str, object]:
+        spans = None if given.quiet_hours is None else tuple("-".join(span) for span in given.quiet_hours)
+        seconds = given.pause_seconds
+        if given.paused_until is not None:
+            seconds = given.paused_until - self._clock.now().timestamp()
+        if seconds is not None and (seconds <= 0.0 or given.paused is False):
+            raise CommandRefusedError("paused_until: is over, or contradicts paused")
+        # What can be refused comes first, so that nothing is changed by half.
+        there = outputs(self._in_force().config)
+        for each in given.outputs:
+            if each.name not in there:
+                message = f"there is no output {each.name!a} (there is {', '.join(there)})"
+                raise CommandRefusedError(message)
+        if spans is not None:
+            controls.quiet_hours(spans)
+        for each in given.outputs:
+            controls.output(each.name, each.on)
+        if seconds is not None or given.paused is not None:
+            controls.pause(seconds is not None or bool(given.paused), seconds)
+        if given.threshold is not None:
+            controls.threshold(given.threshold)
+        if given.brightness is not None:
+            controls.brightness(given.brightness)
+        return msgspec.to_builtins(given)
+
+    def _list_models(self) -> dict[str, object]:
+        snapshot, store = self._models.snapshot(), self._models.store
+        state = store.read() if store is not None else None
+        active = state.active if state is not None else None
+        rows: list[dict[str, object]] = []
+        for name in snapshot.stored:
+            listens = active is not None and active.name == name
+            rows.append(
+                {
+                    "model": id_of(name),
+                    "serial": serial_of(name),
+                    "origin": "installed",
+                    "active": listens,
+                    "offered": name == snapshot.offered,
+                    "probation": active.windows_left if listens and active is not None else 0,
+                    "previous": active is not None and active.previous == name,
+                    "shadow": state is not None and state.shadow is not None and state.shadow.model == name,
+                }
+            )
+        for folder in models():
+            own = active is None and folder.name == snapshot.manifest.id
+            rows.append({"model": folder.name, "serial": 0, "origin": "shipped", "active": own})
+        agreement = state.agreement if state is not None else None
+        return {"models": rows, "agreement": agreement and msgspec.to_builtins(agreement)}
+
+    def _microphones(self) -> dict[str, object]:
+        found = list_devices()
+        section = self._in_force().config.microphone
+        return {
+            "chosen": section.device,
+            "replaced": bool(section.command or section.address),
+            "devices": [{"name": each.name, "others": each.others, "usb": each.usb} for each in found.devices],
+            "unavailable": [{"names": each.names, "reason": each.reason} for each in found.closed],
+            **self._placement.report(),
+        }
+
+    def _choose_microphone(self, given: ChosenDevice, controls: RemoteControls) -> dict[str, object]:
+        self._set({"microphone.device": given.device or None}, controls)
+        return {"device": given.device}
+
+    @staticmethod
+    def _restart(_: Arguments, controls: RemoteControls) -> None:
+        controls.restart.set()
+
+    def _configuration(self) -> dict[str, object]:
+        if self._overlay is None:
+            raise CommandRefusedError("the configuration of this listener is not known")
+        rows = [
+            {
+                "key": f"{section}.{key}",
+                # The address of a webhook may hold a token.
+                "value": len(value) if (section, key) == ("web", "webhooks") else value,
+                "origin": origin,
+                "changeable": key in CHANGEABLE.get(section, ()),
+            }
+            for section, key, value, origin in self._overlay.loaded().rows()
+        ]
+        return {"file": str(self._overlay.path), "values": rows}
+
+    def _configure(self, given: Values, controls: RemoteControls) -> dict[str, object]:
+        self._set(given.values, controls)
+        return self._configuration()
+
+    def _set(self, values: Mapping[str, object], controls: RemoteControls) -> None:
+        if self._overlay is None:
+            raise ConfigError("there is no state folder for what is set on the page (set history.path)")
+        self._overlay.change(values)
+        controls.reload.set()
+
+    def _list_corrections(self) -> dict[str, object]:
+        there = self._corrections.store.all()
+        return {"count": len(there), "corrections": there[-_MOST:][::-1]}
