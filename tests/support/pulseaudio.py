@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from support.command_line import PATIENCE
+
 NAME = "pcm:vmic"
 _SINK = "module-null-sink sink_name=vmic rate=48000 channels=1 format=s16le"
 NEEDED = ("pulseaudio", "pactl", "pacat", "paplay")
@@ -59,7 +61,7 @@ class VirtualMicrophone:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         while subprocess.run(["pactl", "info"], env=self.environment, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline, "the sound server did not start"
         self._keep_awake()
@@ -74,9 +76,9 @@ class VirtualMicrophone:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def play(self, wav: Path, sink: str = "vmic") -> subprocess.Popen:
-        """Play a file into the microphone."""
-        command = ["paplay", "-d", sink, "--latency-msec=50", str(wav)]
+    def play(self, wav: Path, sink: str = "vmic", *, ahead: int = 50) -> subprocess.Popen:
+        """Play a file into the microphone; the player is so many milliseconds ahead, if the machine is not too busy."""
+        command = ["paplay", "-d", sink, f"--latency-msec={ahead}", str(wav)]
         player = subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL)
         self._players.append(player)
         return player
