@@ -18,6 +18,7 @@ from headnod_train.packaging.pack import PackError, pack
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.run_folder import Quantised, Recipe, RunError, TrainingSettings, draft, runnable
+from support.command_line import PATIENCE
 from support.tones import GENRES, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
@@ -119,7 +120,11 @@ def test_the_same_bundle_measured_from_the_command_line_needs_no_tensorflow(bund
         tmp_path / "report",
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "whole tracks" in ended.stdout

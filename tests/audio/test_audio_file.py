@@ -20,6 +20,7 @@ from headnod.audio.decoding import quiet_mpg123
 from headnod.audio.processing import CONSTANT
 from headnod.errors import AudioError
 from headnod.features.frontend import FrontEnd
+from support.command_line import PATIENCE
 from support.signals import FLOAT, RATE, music, wav
 
 SONG = music(3.0)
@@ -333,7 +334,7 @@ def test_without_pyav_the_format_and_the_way_to_it_are_named(tmp_path):
     (tmp_path / "song.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100))
     blocked = "import sys; sys.modules['av'] = None; from headnod.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-c", blocked, "classify", str(tmp_path / "song.m4a")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 1
     assert re.search(r"song\.m4a: is MP4 or M4A, which needs PyAV \(install it with: .*formats", ended.stderr)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from headnod.audio.devices import CAPTURE
+from support.command_line import PATIENCE
 
 STAND_IN = Path(__file__).with_name("stand_in")
 MIC = {"name": "Mic (hw:1,0)", "rate": 44_100, "channels": 1, "takes": [44_100]}
@@ -18,7 +19,7 @@ MIC = {"name": "Mic (hw:1,0)", "rate": 44_100, "channels": 1, "takes": [44_100]}
 def run(*words, devices):
     environment = {**os.environ, "PYTHONPATH": str(STAND_IN), "STAND_IN": json.dumps(devices)}
     command = [sys.executable, "-P", str(CAPTURE), *words]
-    ended = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE, check=False)
     line, _, samples = ended.stdout.partition(b"\n")
     assert ended.stderr == b"", "what ALSA prints is kept from the log"
     return json.loads(line), np.frombuffer(samples, "<i2"), ended.returncode
@@ -111,6 +112,6 @@ def test_without_pyaudio_the_way_out_is_told(tmp_path):
     (tmp_path / "pyaudio.py").write_text("raise ImportError('no module named pyaudio')")
     command = [sys.executable, "-P", str(CAPTURE), "list"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    ended = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE, check=False)
     assert json.loads(ended.stdout) == {"error": "PyAudio is not installed", "extra": "device"}
     assert ended.stderr == b""

@@ -7,9 +7,10 @@ import pytest
 from headnod.audio.http_stream import open_stream
 from headnod.audio.web_address import RefusedError, display_address, is_address
 from headnod.errors import AudioError
+from support.command_line import PATIENCE
 from support.radio_server import answer, radio_server, redirect
 
-TIMEOUT = 5.0
+TIMEOUT = PATIENCE
 
 
 @pytest.fixture
@@ -167,14 +168,14 @@ def test_five_addresses_of_a_playlist_are_tried(server):
     [
         (b"", False, "the server closed the connection without an answer"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", False, "the server does not answer as HTTP prescribes"),
-        (b"", True, "no answer within 0.3 s"),
-        (b"HTTP/1.0 200 OK\r\n", True, "no answer within 0.3 s"),
+        (b"", True, "no answer within 0.5 s"),
+        (b"HTTP/1.0 200 OK\r\n", True, "no answer within 0.5 s"),
     ],
 )
 def test_a_server_that_does_not_answer_is_given_up(server, sent, stalled, told):
     address = server.on("/live", sent, stalled=stalled)
     with pytest.raises(AudioError) as caught:
-        fetched(address, timeout=0.3)
+        fetched(address, timeout=0.5 if stalled else TIMEOUT)
     assert str(caught.value) == f"{address}: {told}"
     assert not isinstance(caught.value, RefusedError)
 
@@ -186,7 +187,7 @@ def test_a_port_where_nobody_listens_is_told():
 
 
 def test_a_body_that_stalls_ends_with_the_reason(server):
-    stream = open_stream(server.on("/live", answer(b"sound"), stalled=True), 0.3)
+    stream = open_stream(server.on("/live", answer(b"sound"), stalled=True), 1.0)
     assert stream.read(100) == b"sound"
     assert stream.read(100) == b""
     assert (stream.failure, stream.ended) == ("no answer", True)

@@ -18,7 +18,7 @@ from headnod.audio.microphone import RetryDelays, block_seconds, microphone_bloc
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
 from headnod.testing import ManualClock
-from support.command_line import PROMPT
+from support.command_line import PATIENCE, PROMPT
 from support.signals import RATE, sine
 
 SONG = (sine(440.0, 2.0) * 32767).astype("<i2").tobytes()
@@ -45,7 +45,7 @@ def song(tmp_path):
 
 def all_of(capture):
     with capture:
-        return b"".join(iter(lambda: capture.read(5.0), b""))
+        return b"".join(iter(lambda: capture.read(PATIENCE), b""))
 
 
 def test_any_program_that_writes_samples_is_a_microphone(song):
@@ -55,14 +55,14 @@ def test_any_program_that_writes_samples_is_a_microphone(song):
 def test_a_first_line_says_what_was_opened(song):
     with shell(f"echo '{HEADER}'; cat {song}") as capture:
         assert (capture.rate, capture.channels) == (48_000, 2)
-        assert b"".join(iter(lambda: capture.read(5.0), b"")) == SONG
+        assert b"".join(iter(lambda: capture.read(PATIENCE), b"")) == SONG
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_only_whole_frames_are_given(channels):
     script = "printf abc; sleep 0.05; printf defgh; sleep 0.05; printf ijklmno"
     with shell(script, rate=RATE, channels=channels) as capture:
-        pieces = list(iter(lambda: capture.read(5.0), b""))
+        pieces = list(iter(lambda: capture.read(PATIENCE), b""))
     assert all(len(piece) % (2 * channels) == 0 for piece in pieces)
     assert b"".join(pieces) == b"abcdefghijklmno"[: 15 // (2 * channels) * 2 * channels]
 
@@ -71,7 +71,7 @@ def test_a_program_that_hangs_gives_none_after_so_many_seconds(song):
     with shell(f"cat {song}; exec sleep 60", rate=RATE) as capture:
         heard = b""
         while len(heard) < len(SONG):
-            heard += capture.read(5.0)
+            heard += capture.read(PATIENCE)
         began = time.monotonic()
         assert capture.read(0.3) is None
         assert 0.25 < time.monotonic() - began < PROMPT
@@ -81,11 +81,11 @@ def test_a_second_of_stereo_comes_at_once_so_that_nobody_wakes_twice_for_it():
     second = 2 * 2 * 48_000
     with shell(f"head -c {second} /dev/zero; sleep 9", rate=48_000, channels=2, pipe=second) as capture:
         # What filled the pipe before anybody looked is there in one piece.
-        assert select.select([capture.fileno()], [], [], 5.0)[0]
-        deadline = time.monotonic() + 5.0
+        assert select.select([capture.fileno()], [], [], PATIENCE)[0]
+        deadline = time.monotonic() + PATIENCE
         while waiting(capture.fileno()) < second:
             assert time.monotonic() < deadline, "the pipe is shorter than a second of sound"
-        assert len(capture.read(5.0)) == second
+        assert len(capture.read(PATIENCE)) == second
 
 
 @pytest.mark.parametrize(("every", "seconds"), [(0.1, 0.1), (0.9, 0.3), (3.0, 1.0), (10.0, 1.0)])
@@ -267,10 +267,10 @@ def test_a_program_that_writes_a_file_with_a_header_is_decoded(tmp_path):
     soundfile.write(tmp_path / "song.flac", np.stack([tone, tone], axis=1), 48_000)
     with open_command(["cat", str(tmp_path / "song.flac")], RATE, 1) as capture:
         assert (capture.rate, capture.channels) == (48_000, 2)
-        samples = b"".join(iter(lambda: capture.read(5.0), b""))
+        samples = b"".join(iter(lambda: capture.read(PATIENCE), b""))
     assert len(samples) == 2 * 2 * tone.size
 
 
 def test_a_program_that_writes_samples_loses_none_to_the_look_at_them(song):
     with open_command(["sh", "-c", f"cat {song}"], RATE, 1) as capture:
-        assert b"".join(iter(lambda: capture.read(5.0), b"")) == SONG
+        assert b"".join(iter(lambda: capture.read(PATIENCE), b"")) == SONG

@@ -15,12 +15,12 @@ import pytest
 from headnod.audio.blocks import Gap, real_time
 from headnod.audio.radio import RadioLimits, radio_blocks
 from headnod.pipeline.estimate import State
-from support.command_line import HEADNOD, fault, run, surroundings
+from support.command_line import HEADNOD, PATIENCE, PROMPT, fault, run, surroundings
 from support.radio_server import answer, radio_server, redirect
 from support.signals import RATE, pitch, tone
 
 LOW, HIGH = 440.0, 1_760.0
-QUICK = RadioLimits(answer=5.0, silent=5.0)
+PATIENT = RadioLimits(opening=PATIENCE, answer=PATIENCE, silent=PATIENCE)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ class Waits(list):
         self.append(seconds)
 
 
-def blocks(address, count=10_000, *, limits=QUICK, waits=None):
+def blocks(address, count=10_000, *, limits=PATIENT, waits=None):
     """The first so many blocks and holes, up to and with the first hole after sound."""
     found = []
     sleep = Waits() if waits is None else waits
@@ -106,7 +106,7 @@ def test_a_lost_connection_is_a_gap_and_then_the_stream_goes_on(server):
     low = answer(tone(LOW, 8.0))
     address = server.on("/live", low[: len(low) // 2], answer(tone(HIGH, 4.0)))
     waits = Waits()
-    with closing(radio_blocks(address, RATE, limits=QUICK, rng=random.Random(0), sleep=waits)) as coming:
+    with closing(radio_blocks(address, RATE, limits=PATIENT, rng=random.Random(0), sleep=waits)) as coming:
         found = list(itertools.takewhile(lambda block: not isinstance(block, Gap), coming))
         again = list(itertools.takewhile(lambda block: not isinstance(block, Gap), _after_holes(coming)))
     assert sound(found).size / RATE == pytest.approx(4.0, abs=0.5)
@@ -141,21 +141,21 @@ def test_what_is_no_stream_is_told_and_asked_for_again_after_ten_seconds(server,
 
 def test_an_answer_that_stalls_is_given_up(server):
     address = server.on("/live", answer(), stalled=True)
-    assert reasons(blocks(address, 1, limits=RadioLimits(answer=0.3))) == [f"{address}: no answer"]
+    assert reasons(blocks(address, 1, limits=RadioLimits(answer=1.0))) == [f"{address}: no answer"]
     assert "did not open" in reasons(blocks(address, 1, limits=RadioLimits(opening=0.5)))[0]
 
 
 def test_sound_that_stops_without_an_end_is_given_up(server):
     address = server.on("/live", answer(tone(LOW, 6.0)), stalled=True)
-    found = blocks(address, limits=RadioLimits(answer=60.0, silent=1.0))
-    assert reasons(found) == [f"{address}: no sound came for 1 s"]
+    found = blocks(address, limits=RadioLimits(answer=PATIENCE, silent=3.0))
+    assert reasons(found) == [f"{address}: no sound came for 3 s"]
     assert sound(found).size / RATE > 4.0
 
 
 def test_a_file_is_held_back_to_the_pace_of_music(server):
     waits = Waits()
     address = server.on("/song.mp3", answer(tone(LOW, 60.0)))
-    limits = RadioLimits(answer=5.0)
+    limits = RadioLimits(opening=PATIENCE, answer=PATIENCE)
     with closing(radio_blocks(address, RATE, limits=limits, monotonic=lambda: 0.0, sleep=waits)) as coming:
         list(itertools.takewhile(lambda block: not isinstance(block, Gap), coming))
     # With a clock that stands still the last block waits for its end, less the lead.
@@ -171,7 +171,7 @@ def test_sound_within_the_lead_is_not_held_back():
 
 def test_a_login_is_on_no_command_line_but_the_persons_own(server):
     address = server.on("/live", answer(tone(LOW, 6.0)), stalled=True).replace("://", "://me:secret@")
-    with closing(radio_blocks(address, RATE, limits=QUICK, sleep=Waits())) as coming:
+    with closing(radio_blocks(address, RATE, limits=PATIENT, sleep=Waits())) as coming:
         assert not isinstance(next(coming), Gap)
         lines = [_text(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert any("headnod.audio.decoder" in line for line in lines)
@@ -191,7 +191,7 @@ def test_listen_plays_a_radio_and_says_when_it_ends(server, tmp_path):
         try:
             lines = list(itertools.takewhile(lambda line: "the stream ended" not in line, listener.stdout))
             listener.send_signal(signal.SIGINT)
-            rest, _ = listener.communicate(timeout=20)
+            rest, _ = listener.communicate(timeout=PATIENCE)
         finally:
             listener.kill()
     assert sum("dBFS" in line for line in lines) >= 2
@@ -211,11 +211,11 @@ def test_a_listener_ends_at_once_while_there_is_no_stream(server, tmp_path, when
     address = server.on("/live", sent, stalled=when == "connecting")
     with _listening(address, tmp_path) as listener:
         try:
-            assert server.asked.wait(30)
+            assert server.asked.wait(PATIENCE)
             if when == "waiting":
                 assert "404" in listener.stdout.readline()
             listener.send_signal(number)
-            listener.wait(timeout=4)
+            listener.wait(PROMPT)
         finally:
             listener.kill()
 

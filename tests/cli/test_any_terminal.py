@@ -24,7 +24,7 @@ from support.signals import music
 def test_a_reader_that_leaves_early_is_no_fault(environment, words):
     program = f"{shlex.join(HEADNOD)} {words.format(shlex.quote(str(demo_clip())))}"
     script = f"{program} | head -n 1; exit ${{PIPESTATUS[0]}}"
-    ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, timeout=60, check=False)
+    ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, timeout=PATIENCE, check=False)
     assert len(ended.stdout.splitlines()) == 1
     assert (ended.returncode, ended.stderr) == (0, b"")
 

@@ -13,6 +13,7 @@ import soundfile
 from headnod.inference.manifest import MODEL
 from support import signals
 from support.bundles import copied, flipped
+from support.command_line import PATIENCE
 from support.listener_process import HEADNOD
 from support.mqtt_broker import Broker
 from support.pulseaudio import NAME, VirtualMicrophone, missing
@@ -47,7 +48,7 @@ def microphone(sound_server):
 
 def run(*words, environment):
     command = [*HEADNOD, *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def check(*words, environment):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headnod.resources import DEFAULT_MODEL
-from support.command_line import PROMPT
+from support.command_line import PATIENCE, PROMPT
 from support.listener_process import children, is_estimate, is_waiting, waits_until
 from support.pulseaudio import NAME, VirtualMicrophone, missing
 
@@ -83,7 +83,7 @@ def test_p3_a_thread_that_dies_ends_the_process(configured, environment):
     with subprocess.Popen(started, env=environment, text=True, **pipes) as daemon:
         assert daemon.stdout.readline()
         began = time.monotonic()
-        _, log = daemon.communicate("now\n", timeout=20.0)
+        _, log = daemon.communicate("now\n", timeout=PATIENCE)
         assert time.monotonic() - began < PROMPT
     assert daemon.returncode == 1
     assert "a part of headnod died" in log

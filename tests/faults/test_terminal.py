@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from support.command_line import PATIENCE
 from support.listener_process import HEADNOD, children
 
 
@@ -24,7 +25,7 @@ def test_t1_a_terminal_that_is_closed_ends_what_it_showed(configured, environmen
     os.close(terminal)
     try:
         # Whatever is shown, a genre is in it.
-        until(keyboard, (b"jazz", b"metal"), within=20.0)
+        until(keyboard, (b"jazz", b"metal"), within=PATIENCE)
         os.close(keyboard)
         watched.send_signal(signal.SIGHUP)
         assert watched.wait(10.0) in {0, 1, 120}

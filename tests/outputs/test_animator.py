@@ -8,10 +8,8 @@ from headnod.errors import LedError
 from headnod.outputs import show_all
 from headnod.outputs.leds.lamp import AnimatedSink
 from headnod.pipeline.estimate import State
-from support.command_line import PROMPT
+from support.command_line import PATIENCE, PROMPT
 from support.estimates import condition, estimate
-
-SOON = 10.0
 
 
 class Flipbook:
@@ -33,7 +31,7 @@ class Flipbook:
             message = "the wire came off"
             raise LedError(message)
         if self.stuck:
-            self.pulled.wait(SOON)
+            self.pulled.wait(PATIENCE)
 
     def close(self):
         self.closed += 1
@@ -53,7 +51,7 @@ def animated():
 
 
 def ended(threads):
-    deadline = time.monotonic() + SOON
+    deadline = time.monotonic() + PATIENCE
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return not any(thread.is_alive() for thread in threads)
@@ -66,7 +64,7 @@ def frames_of_flipbooks():
 def test_frames_come_by_themselves_and_say_how_much_time_passed(animated):
     began = time.monotonic()
     animated(book := Flipbook())
-    assert all(book.drawn.acquire(timeout=SOON) for _ in range(5))
+    assert all(book.drawn.acquire(timeout=PATIENCE) for _ in range(5))
     assert all(seconds > 0 for seconds in book.seconds)
     assert sum(book.seconds[:5]) <= time.monotonic() - began
 
@@ -80,7 +78,7 @@ def test_what_is_heard_reaches_the_drawing(animated):
 
 def test_a_dead_animation_is_noticed_and_left_out(animated, caplog):
     sink = animated(book := Flipbook(broken=True))
-    assert book.drawn.acquire(timeout=SOON)
+    assert book.drawn.acquire(timeout=PATIENCE)
     assert ended(frames_of_flipbooks())
     with caplog.at_level(logging.WARNING):
         assert show_all([sink], estimate("jazz", jazz=1.0)) == []
@@ -97,7 +95,7 @@ def test_a_dead_animation_is_noticed_by_a_condition_too(animated):
 
 def test_no_frame_comes_after_the_end(animated):
     sink = animated(book := Flipbook())
-    assert book.drawn.acquire(timeout=SOON)
+    assert book.drawn.acquire(timeout=PATIENCE)
     sink.close()
     assert ended(frames_of_flipbooks())
     assert book.closed == 1
@@ -105,7 +103,7 @@ def test_no_frame_comes_after_the_end(animated):
 
 def test_a_lamp_that_hangs_in_its_driver_does_not_hold_up_the_end(animated):
     sink = animated(book := Flipbook(stuck=True))
-    assert book.drawn.acquire(timeout=SOON)
+    assert book.drawn.acquire(timeout=PATIENCE)
     began = time.monotonic()
     sink.close()
     assert time.monotonic() - began < PROMPT

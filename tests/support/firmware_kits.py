@@ -13,6 +13,7 @@ import numpy as np
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.testing import ManualClock
 from headnod_train.simulator.simulated_listener import SimulatedListener
+from support.command_line import PATIENCE
 from support.mqtt_broker import HOST, Broker, Heard, ReservedPort
 from support.mqtt_payloads import KITCHEN, health, info, song
 
@@ -37,7 +38,12 @@ class Kit(Broker):
         commands = re.findall(r"```bash\n(.*?)```", (KIT / "README.md").read_text(), re.DOTALL)[1]
         assert commands.count("\n") == 5
         told = subprocess.run(
-            ["bash", "-euc", commands], cwd=folder / "certs", capture_output=True, text=True, check=True, timeout=60
+            ["bash", "-euc", commands],
+            cwd=folder / "certs",
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
         )
         self.passwords = dict(line.split(":") for line in told.stdout.split())
         (folder / "passwords").chmod(0o600)
@@ -78,7 +84,7 @@ class Kit(Broker):
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=PATIENCE,
         )
         return ended.stdout + ended.stderr
 

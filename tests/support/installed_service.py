@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.command_line import PATIENCE
+
 CHECKOUT = Path(__file__).parents[2]
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Makes root a user whom modes of files bind."""
@@ -33,7 +35,7 @@ def headnod(*words: object, **variables: str) -> subprocess.CompletedProcess[str
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -87,7 +89,7 @@ class Installed:
             env=kept | variables,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         assert "Traceback" not in ended.stderr, ended.stderr

@@ -16,6 +16,7 @@ from headnod.updates.bundle import split
 from headnod.updates.installer import Installer
 from headnod.updates.state import Stage, UpdateProgress
 from support import signed_bundles
+from support.command_line import PATIENCE
 from support.mqtt_publisher import info
 
 
@@ -96,5 +97,5 @@ class Listener:
 def there(*listeners):
     """The same listeners, once all are there."""
     for each in listeners:
-        assert each.there.wait(10.0)
+        assert each.there.wait(PATIENCE)
     return listeners

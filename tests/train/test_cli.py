@@ -13,6 +13,7 @@ from headnod.cli.parser import Parser
 from headnod.features.frontend import FrontEnd
 from headnod_train import cli
 from headnod_train.__main__ import command_parser, main
+from support.command_line import PATIENCE
 from support.tones import write_tones
 
 
@@ -38,7 +39,7 @@ def test_a_missing_bundle_is_one_line(capsys, tmp_path):
 def test_a_missing_archive_is_one_line(tmp_path):
     absent = tmp_path / "no.npz"
     command = [sys.executable, "-m", "headnod_train", "fit", "--data", absent, "--run", tmp_path / "run"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (1, "")
     # Without TensorFlow its absence is the one line.
     assert ended.stderr.count("\n") == 1
@@ -53,7 +54,7 @@ def test_a_fit_that_is_interrupted_keeps_its_last_whole_epoch(tmp_path, archive)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as fitting:
         said = next(line for line in fitting.stderr if line.startswith("epoch 1 "))
         fitting.send_signal(signal.SIGINT)
-        _, rest = fitting.communicate(timeout=60)
+        _, rest = fitting.communicate(timeout=PATIENCE)
     assert "of tracks" in said
     assert fitting.returncode == 130
     assert rest.splitlines()[-1].startswith("headnod-train: stopped; every finished epoch is kept")
@@ -146,7 +147,7 @@ def test_a_label_that_the_terminal_s_alphabet_lacks_ends_nothing(tmp_path):
     environment = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "headnod_train", "import", data, "--out", tmp_path / "out.npz", "--jobs", "1"]
     command += ["--rename", "low=日本"]
-    ended = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=PATIENCE)
     assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
     assert b"?? " in ended.stdout
 
@@ -156,5 +157,7 @@ def test_measuring_and_packing_never_load_tensorflow():
         "import sys; import headnod_train.__main__; "
         "sys.exit(', '.join({'tensorflow', 'keras', 'matplotlib', 'scipy', 'librosa'} & set(sys.modules)) or 0)"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert (ended.returncode, ended.stderr) == (0, "")

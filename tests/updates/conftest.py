@@ -11,6 +11,7 @@ import soundfile
 from headnod.resources import demo_clip
 from headnod.updates.installer import Installer
 from support import signed_bundles
+from support.command_line import PATIENCE
 from support.listener_process import Listening
 from support.mqtt_broker import Broker, Heard
 from support.signed_bundles import good, public
@@ -137,7 +138,7 @@ def headnod(environment, tmp_path):
 
     def run(*words, status=0):
         command = [*HEADNOD, "models", *map(str, words), "--config", str(tmp_path / "headnod.toml")]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert ended.returncode == status, ended.stderr
         return ended.stdout + ended.stderr
 

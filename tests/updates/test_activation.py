@@ -20,6 +20,7 @@ from headnod.updates.manager import ModelManager
 from headnod.updates.state import STATE_FILE, ActiveModel, RollbackProtection, Stage
 from headnod.updates.store import Store
 from support import signed_bundles
+from support.command_line import PATIENCE
 from support.signed_bundles import good
 
 KILLED_AT = Path(__file__).with_name("killed_at.py")
@@ -236,7 +237,7 @@ def test_the_end_of_a_probation_waits_for_an_activation_and_leaves_the_new_model
         waiting.join(0.2)
         assert not kept, "it waits"
         store.write(replace(store.read(), active=other))
-    waiting.join(10.0)
+    waiting.join(PATIENCE)
     assert kept == [False]
     assert store.read().active == other
 

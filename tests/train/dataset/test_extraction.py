@@ -8,6 +8,7 @@ import soundfile
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.extraction import Rejected, TrackFeatures, as_levels, extract, middle
+from support.command_line import PATIENCE
 from support.dataset_import import COMMAND
 
 from .conftest import RATE, tune
@@ -126,6 +127,6 @@ def test_a_decoder_that_complains_of_each_frame_does_not_fill_the_terminal(music
         damaged[place] ^= 0xFF
     (folder / "jazz/2.mp3").write_bytes(damaged)
     command = [*COMMAND, folder, "--out", out, "--jobs", str(jobs)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert not [line for line in ended.stderr.splitlines() if line.startswith(("[src/", "Note:"))]
     assert ended.returncode == 0

@@ -15,6 +15,7 @@ import pytest
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.dataset.parallel import extract_one
+from support.command_line import PATIENCE
 from support.dataset_import import COMMAND, TUNES, imported, work
 
 
@@ -59,12 +60,12 @@ def test_an_import_that_is_interrupted_keeps_what_it_heard_and_goes_on(music, ou
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as importing:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while len(work(out)) < 3 and time.monotonic() < deadline:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 importing.wait(timeout=0.01)
         os.killpg(importing.pid, signal.SIGINT)
-        said, told = importing.communicate(timeout=60)
+        said, told = importing.communicate(timeout=PATIENCE)
     assert (importing.returncode, said) == (130, "")
     assert told == "headnod-train: stopped; extracted tracks are kept; the same command continues\n"
     assert not out.exists()
@@ -84,7 +85,7 @@ def test_a_full_disk_is_named_and_what_was_heard_is_kept(music, out):
     # A row has 6 kB, the archive more than this disk of 50 kB takes.
     ended = subprocess.run(
         [*COMMAND, folder, "--out", out, "--jobs", "1"],
-        preexec_fn=small, capture_output=True, text=True, check=False, timeout=60,
+        preexec_fn=small, capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert ended.returncode == 1
     assert "out.npz: File too large (an archive that existed before" in ended.stderr.splitlines()[-1]

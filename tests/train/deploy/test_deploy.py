@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from support import signed_bundles
+from support.command_line import PATIENCE
 from support.mqtt_broker import ReservedPort, missing
 from support.rollout_listeners import there
 
@@ -19,7 +20,7 @@ def deploy(*words, broker=None, **environment):
     if broker is not None:
         command += ["--broker", f"{broker.host}:{broker.port}"]
     surroundings = {"HEADNOD_CONFIG": os.devnull, **os.environ, **environment}
-    return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def test_the_command_sums_up_and_its_exit_status_says_how_it_went(broker, listener, signed):

@@ -9,6 +9,7 @@ from headnod.mqtt.client import Broker as Where
 from headnod_train.deploy.rollout import LARGEST, RolloutError, RolloutPlan, roll_out
 from headnod_train.deploy.signing import sign
 from support import signed_bundles
+from support.command_line import PATIENCE
 from support.mqtt_broker import Broker, Heard, missing
 from support.rollout_listeners import there
 
@@ -24,7 +25,7 @@ def rolled_out(broker, signed):
             signed.digest,
             Where(broker.host, broker.port, "deploy"),
             "headnod",
-            RolloutPlan(**{"channel": "stable", "timeout": 30.0, "quiet": 0.3, **plan}),
+            RolloutPlan(**{"channel": "stable", "timeout": PATIENCE, "quiet": 1.0, **plan}),
             lambda members, summary: shown.append((len(members), summary)),
         )
         return outcome, shown
@@ -76,7 +77,7 @@ def test_when_the_canaries_are_well_everybody_has_it(listener, rolled_out, signe
 
 def test_a_canary_that_gives_no_answer_stops_it(listener, rolled_out):
     there(listener("first", channel_="canary", deaf=True), room := listener("room"))
-    outcome, _ = rolled_out(timeout=1.0)
+    outcome, _ = rolled_out(timeout=4.0)
     assert nodes(outcome.silent) == ["first"]
     assert outcome.stopped == "first: signature and hashes are good"
     assert room.heard == []
@@ -131,7 +132,7 @@ def test_a_broker_that_refuses_it_is_named(tmp_path, signed):
                 signed.digest,
                 Where(strict.host, strict.port, "deploy"),
                 "headnod",
-                RolloutPlan("stable", ("room",), quiet=0.3),
+                RolloutPlan("stable", ("room",), quiet=1.0),
                 lambda *_: None,
             )
 
@@ -154,12 +155,12 @@ def test_a_rollout_that_stops_takes_back_its_own_bundle_only(broker, listener, r
     there(listener("first", channel_="canary", deaf=True), listener("room"))
     topic = f"headnod/deploy/{channel}"
     with Heard(broker, "headnod/deploy/canary", name="other") as other:
-        running = threading.Thread(target=lambda: outcomes.append(rolled_out(timeout=3.0)[0]))
+        running = threading.Thread(target=lambda: outcomes.append(rolled_out(timeout=8.0)[0]))
         outcomes = []
         running.start()
         other.until(lambda message: message.payload)
         other.publish(topic, another, retain=True)
-        running.join(30.0)
+        running.join(PATIENCE)
     (outcome,) = outcomes
     assert held(broker, topic) == another
     assert retained(broker) == {topic}

@@ -16,6 +16,7 @@ import pytest
 from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, estimate_payload
 from headnod.testing import ManualClock
 from headnod_train.simulator.simulated_listener import LABELS, SimulatedListener
+from support.command_line import PATIENCE
 from support.mqtt_broker import HOST, Broker, Heard, ReservedPort, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
@@ -63,9 +64,9 @@ def heard_of(seed, estimates):
 
 def test_every_payload_is_one_that_a_listener_could_have_sent(broker):
     with Heard(broker, "headnod/#") as heard:
-        status, out, _ = simulated(5, "--every", 0.2, "--seconds", 2, port=broker.port, within=60)
+        status, out, _ = simulated(5, "--every", 0.2, "--seconds", 2, port=broker.port, within=PATIENCE)
         estimates, published, acknowledged, lost = numbers(out)
-        heard.until_on("/status", 15, 10.0)
+        heard.until_on("/status", 15, PATIENCE)
         told = [message for message in heard.messages if message.payload and not message.topic.endswith("/status")]
     assert (status, lost, published) == (0, 0, acknowledged)
     assert estimates == 50
@@ -79,7 +80,7 @@ def test_every_payload_is_one_that_a_listener_could_have_sent(broker):
 
 
 def test_nothing_is_retained_when_it_has_ended(broker):
-    simulated(3, "--every", 0.1, "--seconds", 0.5, port=broker.port, within=60)
+    simulated(3, "--every", 0.1, "--seconds", 0.5, port=broker.port, within=PATIENCE)
     with Heard(broker, "headnod/#", name="later") as heard:
         heard.publish("headnod/end", "end")
         heard.until(lambda message: message.topic == "headnod/end")
@@ -88,9 +89,9 @@ def test_nothing_is_retained_when_it_has_ended(broker):
 
 def test_ctrl_c_ends_it_with_a_goodbye_and_the_sum(broker):
     with Heard(broker, "headnod/#") as heard, simulation(2, "--every", 0.1, port=broker.port) as running:
-        heard.until_on("/estimate", 4, 30.0)
+        heard.until_on("/estimate", 4, PATIENCE)
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=PATIENCE)
         heard.until(lambda message: message.payload == b"offline")
     assert running.returncode == 0, err
     assert numbers(out)[3] == 0
@@ -98,10 +99,10 @@ def test_ctrl_c_ends_it_with_a_goodbye_and_the_sum(broker):
 
 def test_a_broker_that_goes_away_is_told_and_the_status_is_1(broker):
     with Heard(broker, "headnod/+/estimate") as heard, simulation(2, "--every", 0.1, port=broker.port) as running:
-        heard.until_on("/estimate", 4, 30.0)
+        heard.until_on("/estimate", 4, PATIENCE)
         broker.kill()
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 1
     assert numbers(out)[3] > 0
     assert "messages were lost" in err
@@ -109,14 +110,14 @@ def test_a_broker_that_goes_away_is_told_and_the_status_is_1(broker):
 
 def test_no_broker_at_all_is_one_line():
     port = ReservedPort()
-    status, out, err = simulated(2, "--seconds", 1, port=port.number, within=60)
+    status, out, err = simulated(2, "--seconds", 1, port=port.number, within=PATIENCE)
     assert (status, out) == (1, "")
     assert "connection refused" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("words", [["0"], ["many"], ["2", "--every", "0"], ["2", "--seconds", "nan"]])
 def test_what_cannot_be_simulated_is_wrong_usage(words):
-    assert simulated(*words, port=1883, within=60)[0] == 2
+    assert simulated(*words, port=1883, within=PATIENCE)[0] == 2
 
 
 def test_one_seed_is_one_music_and_another_is_another():
@@ -162,7 +163,7 @@ def test_a_thousand_listeners_lose_nothing_in_two_minutes(tmp_path):
         with Heard(broker, "headnod/+/estimate") as heard:
             status, out, err = simulated(1000, "--seconds", 120, port=broker.port, within=300)
             estimates, published, acknowledged, lost = numbers(out)
-            ids = Counter(json.loads(payload)["id"] for payload in heard.until_on("/estimate", estimates, 30.0))
+            ids = Counter(json.loads(payload)["id"] for payload in heard.until_on("/estimate", estimates, PATIENCE))
         memory = Path(f"/proc/{broker.pid}/status").read_text()
     sys.stderr.write(f"{out}{next(line for line in memory.splitlines() if line.startswith('VmHWM'))}\n{err}")
     assert (status, lost, published) == (0, 0, acknowledged)
