@@ -7,7 +7,6 @@ wrong, 2 for usage, 78 for the configuration.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import signal
@@ -18,7 +17,8 @@ from types import FrameType
 from headnod import __version__, cli
 from headnod.cli.examples import add_examples
 from headnod.cli.options import located
-from headnod.cli.parser import USAGE, Parser, add_completion, tolerate_any_locale
+from headnod.cli.parser import USAGE, Parser, add_completion
+from headnod.cli.standard_streams import let_go_of_stdout, open_standard_streams, stdout_fault, tolerate_any_locale
 from headnod.errors import ConfigError, HeadnodError, UsageError
 from headnod.log import formatter
 
@@ -38,6 +38,7 @@ def main(words: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    open_standard_streams()
     tolerate_any_locale()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(_STDERR, os.environ.get("JOURNAL_STREAM", "")))
@@ -46,28 +47,35 @@ def main(words: list[str] | None = None) -> int:
     threading.excepthook = _end_with_the_thread
     options = command_parser().parse_args(words)
     try:
-        return int(options.run(options) or 0)
+        status = int(options.run(options) or 0)
+        sys.stdout.flush()
     except UsageError as error:
         _log_with_notes(error, options)
-        return USAGE
+        status = USAGE
     except ConfigError as error:
         _log_with_notes(error, options)
-        return _BAD_CONFIGURATION
+        status = _BAD_CONFIGURATION
     except (HeadnodError, PermissionError) as error:
         _log.error("%s", located(options, error))
-        return 1
+        status = 1
     except KeyboardInterrupt:
-        return 130
+        status = 130
     except BrokenPipeError:
-        return 0
+        status = 0
+    except OSError as error:
+        if (fault := stdout_fault(error)) is None:
+            raise
+        _log.error("%s", fault)
+        status = 1
     finally:
-        _let_go_of_stdout()
+        let_go_of_stdout()
+    return status
 
 
 def command_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     parser: argparse.ArgumentParser = Parser(prog="headnod", description="Names the genre of the music in a room.")
-    parser.add_argument("--version", action="version", version=f"headnod {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"headnod {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     cli.add_all(subparsers)
     add_completion(subparsers, command_parser, program="headnod")
@@ -91,15 +99,6 @@ def _log_with_notes(error: ConfigError, options: argparse.Namespace) -> None:
     """Log the error, and each further value that is refused with it, in a line of its own."""
     for line in (located(options, error), *getattr(error, "__notes__", ())):
         _log.error("%s", line)
-
-
-def _let_go_of_stdout() -> None:
-    # Python flushes stdout once more at its end, and would complain of a closed pipe.
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ def split_address(text: str) -> tuple[str, int]:
             raise ValueError(message)
         return text, 0
     host, colon, port = text.partition(":")
+    if host.isdecimal():
+        message = f"'{text}' is a number (write a name or an address, such as broker.lan)"
+        raise ValueError(message)
     if not _HOST.fullmatch(host):
         message = f"'{text}' is not a host name or address (write broker.lan, 192.0.2.7 or [::1]:1883)"
         raise ValueError(message)

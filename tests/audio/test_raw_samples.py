@@ -78,8 +78,8 @@ def test_what_came_is_given_before_more_comes(pipe):
 def test_a_wav_says_its_own_rate_and_channels():
     tone = sine(1_000, 2.0, rate=48_000)
     frames = (np.stack([tone, tone], axis=1) * 32767).astype("<i2").tobytes()
-    # What `arecord` and `ffmpeg -f wav -` write: the length is not known yet.
-    for promised in (0xFFFFFFFF, 0x80000000, len(frames)):
+    # What `arecord`, `ffmpeg -f wav -` and others write: the length is not known yet.
+    for promised in (0xFFFFFFFF, 0x80000000, 0, len(frames)):
         content = bytearray(wav(frames, rate=48_000, channels=2))
         content[40:44] = promised.to_bytes(4, "little")
         reading, writing = os.pipe()

@@ -1,11 +1,13 @@
 """The program in any terminal: narrow, dumb, without colour, in another alphabet, or gone."""
 
+import contextlib
 import fcntl
 import os
 import re
 import select
 import shlex
 import signal
+import sqlite3
 import struct
 import subprocess
 import termios
@@ -27,6 +29,33 @@ def test_a_reader_that_leaves_early_is_no_fault(environment, words):
     ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, timeout=PATIENCE, check=False)
     assert len(ended.stdout.splitlines()) == 1
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("words", ["config show", "classify {0}", "listen --audio {0} --plain"])
+def test_a_full_disk_behind_stdout_is_said_without_a_traceback(environment, words):
+    command = f"{shlex.join(HEADNOD)} {words.format(shlex.quote(str(demo_clip())))} > /dev/full"
+    ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, timeout=PATIENCE, check=False)
+    lines = ended.stderr.decode().splitlines()
+    assert lines
+    assert all("no space left on device" in line.lower() for line in lines), lines
+    assert ended.returncode == 1
+
+
+def test_streams_that_are_closed_are_no_fault_and_no_file_takes_their_place(environment, tmp_path):
+    environment["HEADNOD_HISTORY__PATH"] = str(tmp_path / "history.sqlite")
+    words = ["listen", "--audio", str(demo_clip()), "--plain"]
+    command = f"{shlex.join([*HEADNOD, *words])} <&- >&- 2>&-"
+    ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, timeout=PATIENCE, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("SELECT count(*) FROM estimates").fetchone()[0] > 0
+
+
+def test_a_stdin_that_is_closed_gives_no_audio(environment):
+    command = f"{shlex.join(HEADNOD)} classify - <&-"
+    ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, timeout=PATIENCE, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"headnod: /dev/stdin: gave no audio before it ended\n")
 
 
 @pytest.mark.parametrize(

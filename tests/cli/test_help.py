@@ -50,6 +50,10 @@ def test_a_command_without_its_word_shows_the_help_and_ends_with_2(headnod, word
     assert "examples:" in ended.stderr
 
 
+def test_the_version_has_a_short_option(headnod):
+    assert headnod("-V").stdout == headnod("--version").stdout
+
+
 @pytest.mark.parametrize(("words", "shown"), [(["help"], []), (["help", "listen"], ["listen"])])
 def test_the_word_help_shows_the_help(headnod, words, shown):
     asked = headnod(*words)

@@ -97,7 +97,10 @@ def test_other_variables_say_nothing(name):
         ("[microphone]\nrate = 8000", ":2: microphone.rate: expected `integer` >= 16000"),
         ("[microphone]\nrate = 44100.5", ":2: microphone.rate: expected `integer`"),
         ("[microphone]\nrate = true", ":2: microphone.rate: expected `integer`, got `boolean`"),
-        ("[microphone]\ncommand = 'arecord -t raw'", ":2: microphone.command: expected `array`, got `string`"),
+        (
+            "[microphone]\ncommand = 'arecord -t raw'",
+            ':2: microphone.command: expected `array`, got `string` (write ["arecord","-t","raw"])',
+        ),
         ("[microphone]\ncommand = ['arecord', 3]", ":2: microphone.command: expected `string`, got `integer`"),
         ("[microphone]\nchannels = 0", ":2: microphone.channels: expected `integer` >= 1"),
         ("[leds]\nkind = 'neon'", ':2: leds.kind: "neon" is not one of "none", "pins"'),

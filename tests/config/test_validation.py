@@ -49,11 +49,8 @@ BAD_CONFIGURATION = 78
         ),
         ({"model": ModelSection(name="gener")}, "model.name: there is no model 'gener' (shipped are"),
         ({"model": ModelSection(name="/etc/passwd")}, "model.name: /etc/passwd: is a file, not a bundle"),
-        ({"history": HistorySection(path="/etc/passwd")}, "history.path: /etc/passwd: is not an SQLite database (set"),
         ({"history": HistorySection(path="/nope/x")}, "history.path: /nope/x: there is no folder /nope (make it"),
         ({"history": HistorySection(path="/etc/passwd/x")}, "history.path: /etc/passwd/x: /etc/passwd is not a folder"),
-        ({"history": HistorySection(path="/etc")}, "history.path: /etc: is not a regular file (set another"),
-        ({"history": HistorySection(path="/dev/null")}, "history.path: /dev/null: is not a regular file (set another"),
         ({"model": ModelSection(keys=("ed25519:short",))}, "model.keys: 'ed25519:short' is not a public key"),
         ({"microphone": MicrophoneSection(command=("arekord",))}, "microphone.command: 'arekord' is not a program"),
         ({"leds": (LedsSection(kind="wled"),)}, "leds.host: is empty"),
@@ -138,6 +135,21 @@ def test_a_history_that_is_absent_begun_or_damaged_is_not_refused_and_not_touche
         path.write_bytes(content)
     assert of_history(path) == []
     assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if content is None else [content])
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (lambda path: path.write_text("root:x:0:0:root:/root:/bin/bash"), "is not an SQLite database (set"),
+        (Path.mkdir, "is not a regular file (set another"),
+        (os.mkfifo, "is not a regular file (set another"),
+    ],
+)
+def test_another_kind_of_file_is_refused_as_a_history(tmp_path, make, fault):
+    path = tmp_path / "passwd"
+    make(path)
+    (refusal,) = of_history(path)
+    assert refusal.startswith(f"history.path: {path}: {fault}")
 
 
 def test_the_history_of_another_program_or_of_a_newer_headnod_is_refused(tmp_path):

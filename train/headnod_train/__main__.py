@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from headnod import __version__
-from headnod.cli.parser import Parser, add_completion, tolerate_any_locale
+from headnod.cli.parser import Parser, add_completion
+from headnod.cli.standard_streams import let_go_of_stdout, open_standard_streams, stdout_fault, tolerate_any_locale
 from headnod.errors import HeadnodError
 from headnod.escaping import printable
 from headnod_train import cli
@@ -36,22 +37,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    open_standard_streams()
     tolerate_any_locale()
     options = command_parser().parse_args(arguments)
     log = plain_console(stderr=True)
     try:
         options.run(options, log)
+        sys.stdout.flush()
     except HeadnodError as error:
         _complain(log, str(error))
         return 1
+    except BrokenPipeError:
+        return 0
     except OSError as error:
-        if error.filename is None:
+        fault = stdout_fault(error) or (error.filename and f"{error.filename}: {error.strerror}")
+        if not fault:
             raise
-        _complain(log, f"{error.filename}: {error.strerror}")
+        _complain(log, fault)
         return 1
     except KeyboardInterrupt:
         _complain(log, f"stopped; {options.kept}")
         return INTERRUPTED
+    finally:
+        let_go_of_stdout()
     return 0
 
 
@@ -64,7 +72,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = Parser(
         prog="headnod-train", description="Make a model that headnod can listen with.", epilog=_EXAMPLES
     )
-    parser.add_argument("--version", action="version", version=f"headnod-train {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"headnod-train {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     cli.add_all(subparsers)
     add_completion(subparsers, command_parser, program="headnod-train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import IO
 
 SNIFFED = 12
 """Number of bytes that identify all formats but MPEG audio, which needs `MPEG_SNIFFED`."""
@@ -110,6 +111,49 @@ _KEPT = 1 << 18
 _ENDLESS = 1 << 40
 _TAG = 128
 """Size of an ID3v1 tag at the end of an MP3 in bytes."""
+
+
+_WAV_HEAD = 4_096
+"""Bytes in which the chunk `data` of a WAV begins."""
+
+
+def with_length(head: bytes) -> bytes:
+    r"""The start of a WAV whose length is 0, as an interrupted recorder leaves it, with the largest length instead.
+
+    >>> head = b"RIFF\0\0\0\0WAVEdata\0\0\0\0\x12\xff"
+    >>> with_length(head), with_length(head[:-2] + b"LIST")[16:20]
+    (b'RIFF\x00\x00\x00\x00WAVEdata\xff\xff\xff\xff\x12\xff', b'\x00\x00\x00\x00')
+    """
+    place = 12
+    while head[:4] == b"RIFF" and head[8:12] == b"WAVE" and place + 8 < len(head):
+        size, first = int.from_bytes(head[place + 4 : place + 8], "little"), head[place + 8 : place + 12]
+        if head[place : place + 4] == b"data":
+            # Letters and digits are the name of the next chunk: the recording is really empty.
+            interrupted = size == 0 and not first.strip().isalnum()
+            return head[: place + 4] + b"\xff" * 4 + head[place + 8 :] if interrupted else head
+        place += 8 + size + size % 2
+    return head
+
+
+def wav_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """A function that reads a WAV, with `with_length`."""
+    return prepend(with_length(read_exactly(read, _WAV_HEAD)), read)
+
+
+class WavFile:
+    """File interface to a WAV file, with `with_length`, for libsndfile."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        """Read from an open file."""
+        self._raw, self._head = raw, with_length(raw.read(_WAV_HEAD))
+        self.seek, self.tell = raw.seek, raw.tell
+        raw.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        start = self._raw.tell()
+        data = self._raw.read(size)
+        return self._head[start : start + len(data)] + data[max(len(self._head) - start, 0) :]
 
 
 class ForwardReader:

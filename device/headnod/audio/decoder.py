@@ -41,6 +41,7 @@ from headnod.audio.containers import (
     pipe_reader,
     prepend,
     read_exactly,
+    wav_reader,
 )
 from headnod.audio.decoding import forward_sound, open_foreign, open_rtsp, open_sound, pipe_sound
 from headnod.audio.sound import BEGINNINGS, CutOffError, DamagedError, Sound, StreamParts, converted
@@ -85,7 +86,7 @@ def open_stream(read: Callable[[int], bytes], kind: str | None, name: str, skipp
         return open_sound(_saved(read, name), name)
     if kind is None:
         return _mp3(_from_first_frame(read, name), name, skipped)
-    sound = pipe_sound(_piped(read), name)
+    sound = pipe_sound(_piped(wav_reader(read) if kind == "WAV" else read), name)
     # Programs that write a WAV to a pipe do not know its length and write the maximum.
     unknown = sound.frames is not None and sound.frames * sound.channels >= _LONGEST
     return dataclasses.replace(sound, frames=None, blocks=_until_cut_off(sound.blocks)) if unknown else sound

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from headnod.audio.containers import FOREIGN, MPEG_SNIFFED, READABLE, first_mp3_frame, kind_of
+from headnod.audio.containers import FOREIGN, MPEG_SNIFFED, READABLE, WavFile, first_mp3_frame, kind_of
 from headnod.audio.processing import LEAST_RATE, MOST_RATE
 from headnod.audio.sound import BEGINNINGS, CutOffError, DamagedError, Slice, Sound, file_parts, mp3_parts
 from headnod.audio.web_address import RefusedError, display_address
@@ -50,11 +50,14 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
     if kind == "MP3":
         return _mp3(raw, name)
     try:
-        sound = sound_of(soundfile.SoundFile(raw), name)
+        sound = sound_of(soundfile.SoundFile(WavFile(raw) if kind == "WAV" else raw), name)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         start = first_mp3_frame(raw.read(_REST)) if raw.seek(0) == 0 else None
         if start is not None:
             return _mp3(raw, name, start)
+        raw.seek(0)
+        if kind in {"Ogg", "WAV"} and "unimplemented" in _reason(error):
+            return open_foreign(raw, name, f"{kind} with a codec that libsndfile lacks")
         raise _unreadable(name, error) from error
     if kind not in BEGINNINGS:
         return sound

@@ -82,6 +82,9 @@ def _sound(container: Any, name: str, broken: str) -> Sound:  # noqa: ANN401 - P
     if stream is None:
         message = f"{name}: holds no audio (a film without sound?)"
         raise RefusedError(message)
+    if stream.codec_context is None:
+        message = f"{name}: its audio has a codec that cannot be decoded (convert it to FLAC or MP3)"
+        raise RefusedError(message)
     rate, channels = int(stream.rate or 0), int(stream.codec_context.layout.nb_channels)
     if not LEAST_RATE <= rate <= MOST_RATE or not 1 <= channels <= _MOST_CHANNELS:
         message = f"{name}: has {channels} channels of {rate} Hz, which cannot be"

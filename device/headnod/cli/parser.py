@@ -101,13 +101,6 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def tolerate_any_locale() -> None:
-    """Print characters that the encoding of the terminal lacks as question marks."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-
-
 class _Help(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" not in text:

@@ -222,6 +222,8 @@ def _refusal(
     kind = _TYPES.get(section.partition(".")[0], {}).get(key)
     if get_origin(kind) is Literal:
         reason = _choices(nested[section][key], get_args(kind))
+    elif get_origin(kind) is tuple and reason.endswith("got `str`"):
+        reason += f" (write {msgspec.json.encode(nested[section][key].split()).decode()})"
     message = f"{origin}: {section}.{key}: {_in_toml(reason[:1].lower() + reason[1:])}"
     # Flags and configuration have different exit statuses.
     return section, key, (UsageError if origin.startswith("--") else ConfigError)(message)

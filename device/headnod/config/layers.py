@@ -64,7 +64,7 @@ def file_layer(path: Path, *, required: bool) -> Layer:
         message = f"{path}: is not TOML: {error}"
         raise ConfigError(message) from error
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{path}: cannot be read: {error}"
+        message = f"{path}: cannot be read: {(getattr(error, 'strerror', None) or 'it is not UTF-8 text').lower()}"
         raise ConfigError(message) from error
     layer = {}
     for section, number, keys in _tables(content):

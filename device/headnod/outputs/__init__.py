@@ -41,7 +41,7 @@ def show_all(sinks: Iterable[Sink], event: Estimate | StatusEvent) -> list[Sink]
         except BrokenPipeError:
             # The reader of a pipe ended, as `| head -1` does: no fault.
             close_all([sink])
-        except HeadnodError as error:
+        except (HeadnodError, OSError) as error:
             _log.warning("%s; %s is left out from now on", error, type(sink).__name__)
             close_all([sink])
         except Exception:
