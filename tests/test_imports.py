@@ -263,6 +263,7 @@ def test_taking_models_in_knows_no_listener_no_sink_and_no_mqtt(name):
     allowed = (
         "headnod.clock",
         "headnod.errors",
+        "headnod.escaping",
         "headnod.pipeline.estimate",
         "headnod.extras",
         "headnod.inference",

@@ -76,9 +76,9 @@ def check_privacy(config: Config, service: Service | None, *, proc: Path = PROC)
 
 def _configured(config: Config) -> Iterator[str]:
     if config.mqtt.host:
-        port = config.mqtt.port or (8883 if config.mqtt.tls else 1883)
-        protected = "encrypted" if config.mqtt.tls else "not encrypted"
-        yield f"estimates, songs and health to the broker {config.mqtt.host} (port {port}, {protected})"
+        way = f"port {config.mqtt.used_port}, {'encrypted' if config.mqtt.tls else 'not encrypted'}"
+        way = "a socket of this machine" if config.mqtt.transport == "unix" else way
+        yield f"estimates, songs and health to the broker {config.mqtt.host} ({way})"
     yield from (f"colours to the lamp {output.host}" for output in config.leds if output.kind == "wled")
     if config.microphone.address:
         yield f"requests to {display_address(config.microphone.address)}"

@@ -1,4 +1,4 @@
-"""Settings that a person changes by MQTT or on the page: threshold, brightness, pause, quiet hours, outputs, model.
+"""Settings that a person changes by MQTT or on the page: threshold, lights, pause, quiet hours, outputs, model.
 
 Commands arrive on other threads and are applied by the main loop. What was set applies again after a
 restart, until it is set again, reset, or its value in the configuration changes: the last change counts.
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,10 @@ LONGEST_PAUSE = 7 * 86_400.0
 """Seconds of the longest pause that ends by itself."""
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Mode = Literal["bars", "mood"]
+
+_BRIGHTNESS = 0.5
+"""Brightness of LEDs that are switched on where none is configured."""
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +144,25 @@ class RemoteControls:
         """Set the brightness of all LEDs (0-1)."""
         self._change(lambda config: config.with_brightness(level))
 
+    def lights(self, *, on: bool | None = None, brightness: float | None = None, effect: str | None = None) -> None:
+        """Switch all LEDs on or off, and set their brightness (0-1) and what strips show; None changes nothing.
+
+        LEDs of brightness 0 that are switched on get the brightness of the configuration.
+        """
+
+        def changed(in_force: InForce) -> InForce:
+            config, off = in_force.config, in_force.off
+            level = brightness if brightness is not None else config.brightness
+            if on is not None:
+                names = {name for name, _ in named_outputs(config.leds)}
+                off = off - names if on else off | (names & outputs(config).keys())
+            if on and not level:
+                level = self._configured().brightness or _BRIGHTNESS
+            config = config if effect is None else config.with_mode(msgspec.convert(effect, Mode))
+            return in_force._replace(config=config.with_brightness(level), off=off)
+
+        self._changes.put(changed)
+
     def quiet_hours(self, spans: tuple[str, ...]) -> None:
         """Set the quiet hours, such as `22:00-07:00`; none ends them.
 
@@ -167,7 +190,7 @@ class RemoteControls:
         )
 
     def reset(self) -> None:
-        """Restore threshold, brightness and quiet hours of the configuration, switch all outputs on, and resume."""
+        """Restore threshold, lights and quiet hours of the configuration, switch all outputs on, and resume."""
 
         def restored(config: Config) -> Config:
             configured = self._configured()
@@ -220,6 +243,16 @@ class ChangedHours(msgspec.Struct, frozen=True):
     """The spans of the configuration at that time."""
 
 
+class ChangedMode(msgspec.Struct, frozen=True):
+    """What LEDs show, set by a command."""
+
+    value: Mode
+    """The value."""
+
+    configured: Mode
+    """The value of the configuration at that time."""
+
+
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """Content of the settings file; the configuration applies where a value is absent."""
 
@@ -234,6 +267,9 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
 
     brightness: ChangedValue | None = None
     """`leds.brightness`."""
+
+    mode: ChangedMode | None = None
+    """`leds.mode`."""
 
     quiet_hours: ChangedHours | None = None
     """`listen.quiet_hours`."""
@@ -265,6 +301,8 @@ class SavedSettings:
             config = replace(config, listen=replace(config.listen, threshold=certainty.value))
         if brightness is not None and brightness.configured == config.brightness:
             config = config.with_brightness(brightness.value)
+        if settings.mode is not None and settings.mode.configured == config.mode:
+            config = config.with_mode(settings.mode.value)
         if hours is not None and hours.configured == config.listen.quiet_hours:
             config = replace(config, listen=replace(config.listen, quiet_hours=hours.value))
         paused, until = settings.paused, None
@@ -280,8 +318,9 @@ class SavedSettings:
     def save(self, configured: Config, in_force: InForce) -> None:
         """Save the difference between the configuration and what is in force."""
         hours, configured_hours = in_force.config.listen.quiet_hours, configured.listen.quiet_hours
-        until = in_force.paused_until
+        until, before, after = in_force.paused_until, configured.mode, in_force.config.mode
         settings = Settings(
+            mode=ChangedMode(after, before) if before != after and before and after else None,
             paused=in_force.paused,
             paused_until=None if until is None else round(self._clock.at(until).timestamp()),
             certainty=_changed(configured.listen.threshold, in_force.config.listen.threshold),

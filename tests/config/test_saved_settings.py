@@ -3,8 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
+from headnod.clock import Clock
 from headnod.config import Config
-from headnod.remote_controls import SETTINGS_FILE, InForce, SavedSettings, Settings
+from headnod.remote_controls import SETTINGS_FILE, InForce, RemoteControls, SavedSettings, Settings
 
 PLAIN = Config()
 CONFIGURED = replace(PLAIN, mqtt=replace(PLAIN.mqtt, host="broker.lan"))
@@ -81,3 +82,45 @@ def test_without_a_state_folder_settings_last_as_long_as_the_listener():
     kept = SavedSettings(None)
     kept.save(CONFIGURED, InForce(SET, paused=True))
     assert kept.applied(CONFIGURED).config == SET
+
+
+STRIP = replace(CONFIGURED, leds=(replace(PLAIN.leds[0], kind="ws2812"), replace(PLAIN.leds[0], kind="pins")))
+
+
+def test_the_mode_of_a_strip_is_kept_until_its_configuration_changes(tmp_path):
+    SavedSettings(tmp_path).save(STRIP, InForce(STRIP.with_mode("mood"), paused=False))
+    assert SavedSettings(tmp_path).applied(STRIP).config == STRIP.with_mode("mood")
+    without = replace(STRIP, leds=(replace(PLAIN.leds[0], kind="pins"),))
+    assert SavedSettings(tmp_path).applied(without).config == without
+
+
+def controls_of(config):
+    return RemoteControls(lambda: None, lambda: None, None, configured=lambda: config, clock=Clock())
+
+
+def after(controls, in_force):
+    for change in controls.take():
+        in_force = change(in_force)
+    return in_force
+
+
+def test_lights_that_are_switched_off_and_on_keep_their_brightness():
+    controls, before = controls_of(STRIP), InForce(STRIP.with_brightness(0.3), paused=False, off=frozenset({"history"}))
+    controls.lights(on=False)
+    dark = after(controls, before)
+    assert (dark.config, dark.off) == (before.config, {"history", "leds", "leds.2"})
+    controls.lights(on=True)
+    assert after(controls, dark) == before
+
+
+@pytest.mark.parametrize(("configured", "brightness"), [(0.7, 0.7), (0.0, 0.5)])
+def test_lights_without_brightness_are_switched_on_as_configured(configured, brightness):
+    controls = controls_of(STRIP.with_brightness(configured))
+    controls.lights(on=True)
+    assert after(controls, InForce(STRIP.with_brightness(0.0), paused=False)).config.brightness == brightness
+
+
+def test_brightness_and_effect_are_set_together_and_nothing_else_changes():
+    controls, before = controls_of(STRIP), InForce(STRIP, paused=True)
+    controls.lights(on=True, brightness=0.9, effect="mood")
+    assert after(controls, before) == InForce(STRIP.with_brightness(0.9).with_mode("mood"), paused=True)

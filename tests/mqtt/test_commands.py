@@ -55,6 +55,37 @@ def test_a_setting_is_obeyed_and_answered(commands, controls, key, payload, valu
     assert answer == {"schema": 1, "status": "ok", "data": {key: value}}
 
 
+@pytest.mark.parametrize(
+    ("payload", "changes"),
+    [
+        (b'{"on": false}', {"on": False}),
+        (b'{"brightness": 1}', {"brightness": 1.0}),
+        (b'{"on": true, "brightness": 0.25, "effect": "mood"}', {"on": True, "brightness": 0.25, "effect": "mood"}),
+    ],
+)
+def test_the_lights_are_changed_as_far_as_the_command_says(commands, controls, payload, changes):
+    assert answered(commands.handle(setting("lights", payload)), "lights")["data"] == changes
+    assert controls.did == [("lights", changes)]
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        (b"{}", "is empty (an object with one or more of on, brightness, effect)"),
+        (b"true", "is True (an object)"),
+        (b'{"on": 1}', "is 1 (ON, OFF, true or false)"),
+        (b'{"brightness": 1.5}', "is 1.5 (a number from 0 to 1)"),
+        (b'{"effect": "fire"}', "effect: is 'fire' (there is bars, mood)"),
+        (b'{"effect": 1}', "effect: is 1 (there is bars, mood)"),
+        (b'{"colour": "red"}', "there is no key 'colour'"),
+    ],
+)
+def test_lights_that_make_no_sense_are_refused(commands, controls, payload, error):
+    answer = answered(commands.handle(setting("lights", payload)), "lights")
+    assert (answer["status"], answer["error"]) == ("error", error)
+    assert controls.did == []
+
+
 @pytest.mark.parametrize(("verb", "field", "value"), [("health", "queued", 2), ("info", "certainty", 0.45)])
 @pytest.mark.parametrize("payload", [b"", b"{}"])
 def test_a_request_is_answered_with_what_was_asked_for(commands, verb, payload, field, value):

@@ -6,7 +6,7 @@ from fractions import Fraction
 import msgspec
 import pytest
 
-from headnod.mqtt.commands import Commands
+from headnod.mqtt.commands import Commands, command_topics
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.topics import Topics
@@ -151,7 +151,8 @@ def test_labels_in_any_script_are_options_and_have_their_scores():
 
 def test_a_song_is_shown_with_its_times(entities):
     last = entities["sensor.kitchen_song"]
-    assert last.options["state_topic"] == "headnod/kitchen/song"
+    # Retained, so that the last song is still known after a restart of Home Assistant.
+    assert last.options["state_topic"] == "headnod/kitchen/last_song"
     assert last.state(encode(song())) == "jazz"
     assert last.attributes(encode(song()))["start"] == "2026-11-22T12:00:00Z"
 
@@ -222,7 +223,8 @@ def test_the_model_is_an_update_that_installs_the_newest(entities):
     assert update.state(encode(info())) == {
         "installed_version": "0.1.0",
         "latest_version": "0.2.0",
-        "title": "genre",
+        "title": "genre-0.2.0",
+        "release_summary": "",
     }
     Commands(KITCHEN, controls).handle(
         Sent(update.options["command_topic"], update.options["payload_install"].encode())
@@ -230,21 +232,112 @@ def test_the_model_is_an_update_that_installs_the_newest(entities):
     assert controls.did == [("activate", "genre-0.2.0")]
 
 
+SIGNED, LATER = 1_764_230_000, 1_764_230_001
+
+
 @pytest.mark.parametrize(
     ("told", "installed", "latest"),
     [
-        ({"serial": 4, "latest_serial": 5}, "0.1.0 (4)", "0.1.0 (5)"),
-        ({"latest_serial": 5}, "0.1.0", "0.1.0 (5)"),
-        ({"serial": 4, "latest_serial": 5, "latest_model": "genre-0.0.9"}, "0.1.0 (4)", "0.0.9 (5)"),
-        ({"serial": 4, "latest_serial": 5, "latest_model": "mood-2.0.0"}, "0.1.0 (4)", "mood-2.0.0 (5)"),
-        ({"serial": 4, "latest_serial": 4}, "0.1.0 (4)", "0.1.0 (4)"),
+        ({"latest_model": "genre-0.2.0"}, "0.1.0", "0.2.0"),
+        ({"latest_serial": SIGNED}, "0.1.0", "2025.11.27.075320"),
+        ({"serial": SIGNED, "latest_serial": LATER}, "2025.11.27.075320", "2025.11.27.075321"),
+        (
+            {"serial": SIGNED, "latest_serial": LATER, "latest_model": "mood-0.0.9"},
+            "2025.11.27.075320",
+            "2025.11.27.075321",
+        ),
+        ({"serial": 4, "latest_serial": 5}, "1970.01.01.000004", "1970.01.01.000005"),
+        ({"serial": 5, "latest_serial": 1 << 60}, "1970.01.01.000005", "9987.04.02.174640"),
     ],
 )
-def test_whatever_a_listener_offers_is_an_update(entities, told, installed, latest):
-    """Home Assistant orders plain versions, and takes any other text that differs for an update."""
+def test_the_version_grows_with_what_is_offered(entities, told, installed, latest):
     said = info(**({"latest_model": "genre-0.1.0"} | told))
     state = entities["update.kitchen_update"].state(encode(said))
     assert (state["installed_version"], state["latest_version"]) == (installed, latest)
+    assert state["title"] == said.latest_model
+    ordered = [tuple(map(int, each.split("."))) for each in (installed, latest)]
+    assert ordered[0] < ordered[1]
+
+
+def test_without_an_offer_the_versions_are_equal(entities):
+    state = entities["update.kitchen_update"].state(encode(info(latest_model="genre-0.1.0", serial=4, latest_serial=4)))
+    assert state["installed_version"] == state["latest_version"]
+
+
+def test_an_update_says_what_is_known_about_the_model(entities):
+    offer = "Names ten genres. As a shadow here it agrees on 93% of 800 windows."
+    assert entities["update.kitchen_update"].state(encode(info(offer=offer)))["release_summary"] == offer
+
+
+def test_a_model_is_selected_by_its_name(entities):
+    select, controls = entities["select.kitchen_select"], Obedient()
+    assert select.options["options"] == ["genre-0.1.0", "genre-0.2.0"]
+    assert select.state(encode(info())) == "genre-0.1.0"
+    Commands(KITCHEN, controls).handle(Sent(select.options["command_topic"], select.command("genre-0.2.0")))
+    assert controls.did == [("activate", "genre-0.2.0")]
+
+
+def test_a_model_that_cannot_be_activated_by_name_is_an_option_while_it_is_active():
+    listener = info(model="mine-1.0.0")
+    select = found(discovery(listener, KITCHEN))["select.kitchen_select"]
+    assert select.state(encode(listener)) == "mine-1.0.0"
+
+
+def test_the_button_restarts(entities):
+    button = entities["button.kitchen_restart"].options
+    assert (button["command_topic"], button["payload_press"]) == (KITCHEN.request("restart"), "{}")
+    assert KITCHEN.request("restart") in command_topics(KITCHEN)
+
+
+@pytest.mark.parametrize(
+    ("how", "changes"),
+    [
+        ({"on": True}, {"on": True}),
+        ({"on": False}, {"on": False}),
+        ({"on": True, "brightness": 128}, {"on": True, "brightness": pytest.approx(128 / 255, abs=1e-4)}),
+        ({"on": True, "effect": "mood"}, {"on": True, "effect": "mood"}),
+        ({"on": True, "brightness": 255, "effect": "bars"}, {"on": True, "brightness": 1.0, "effect": "bars"}),
+    ],
+)
+def test_the_lights_are_switched_with_brightness_and_effect(entities, how, changes):
+    light, controls = entities["light.kitchen_lights"], Obedient()
+    Commands(KITCHEN, controls).handle(Sent(light.options["command_topic"], light.switched(**how)))
+    assert controls.did == [("lights", changes)]
+
+
+def test_the_lights_show_what_they_are(entities):
+    light = entities["light.kitchen_lights"]
+    assert light.state(encode(info(brightness=0.5))) == {"on": True, "brightness": 128, "effect": "bars"}
+    assert light.state(encode(info(lights=False, brightness=0.0, effect=None))) == {
+        "on": False,
+        "brightness": 0,
+        "effect": "bars",
+    }
+
+
+def test_without_lights_there_is_no_light():
+    assert "light.kitchen_lights" not in found(discovery(info(lights=None, effect=None), KITCHEN))
+
+
+def test_the_end_of_a_song_is_an_event(entities):
+    event = entities["event.kitchen_song_event"]
+    assert event.options["state_topic"] == KITCHEN.song
+    assert event.options["event_types"] == list(GTZAN)
+    ended = event.state(encode(song()))
+    assert (ended["event_type"], ended["duration_s"], ended["stability"]) == ("jazz", 180.0, 0.93)
+
+
+def test_no_two_entities_of_a_device_have_one_name(entities):
+    names = [entity.options["name"] for entity in entities.values()]
+    assert len(names) == len(set(names))
+
+
+def test_the_device_has_the_room_and_the_page_if_they_are_known():
+    ((_, payload),) = discovery(info(area="Kitchen", page="http://kitchen.local:8080/"), KITCHEN).items()
+    device = json.loads(payload)["device"]
+    assert (device["suggested_area"], device["configuration_url"]) == ("Kitchen", "http://kitchen.local:8080/")
+    ((_, payload),) = discovery(info(board=""), KITCHEN).items()
+    assert not {"suggested_area", "configuration_url", "hw_version"} & json.loads(payload)["device"].keys()
 
 
 @pytest.mark.parametrize("node", ["Kitchen-1", "_", "--a--", "7", "a__b", "x" * 64])

@@ -31,3 +31,12 @@ def test_nothing_of_ours_stands_under_the_prefix_but_discovery():
 def test_another_prefix_is_used_throughout():
     assert list(discovery(info(), KITCHEN, prefix="ha")) == ["ha/device/headnod_kitchen/config"]
     assert birth("ha") == "ha/status"
+
+
+def test_listeners_of_two_bases_with_one_name_have_entities_of_their_own():
+    home = HomeAssistant()
+    for base in ("headnod", "house/one", "house/two"):
+        for topic, payload in discovery(info(), Topics(base, "kitchen")).items():
+            home.hear(topic, payload)
+    names = {f"sensor.{base}kitchen_genre" for base in ("", "house_one_", "house_two_")}
+    assert names <= home.entities.keys()

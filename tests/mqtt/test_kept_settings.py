@@ -2,7 +2,9 @@
 
 import json
 import signal
+import socket
 
+import pytest
 from msgspec.structs import replace
 
 from headnod.config import Config
@@ -11,6 +13,7 @@ from headnod.resources import demo_clip
 from headnod.runtime import Runtime
 from support.listener_process import STARTING
 from support.mqtt_broker import Heard
+from support.mqtt_publisher import until
 
 NODE = "headnod/kitchen"
 SETTINGS = {"threshold": ("certainty", 0.9), "brightness": ("brightness", 0.25), "pause": ("paused", True)}
@@ -41,6 +44,43 @@ def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, heard, l
     later.publish(f"{NODE}/request/reset", "")
     told(later, paused=False, brightness=Config().brightness)
     later.until_on("/estimate", 1, 60.0)
+
+
+@pytest.mark.parametrize("supervised", [False, True], ids=["by itself", "by systemd"])
+def test_a_restart_keeps_what_was_set_and_is_a_new_run(supervised, broker, heard, listening, environment, tmp_path):
+    if supervised:
+        address = tmp_path / "notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(str(address))
+            environment["NOTIFY_SOCKET"] = str(address)
+            listener = listening(broker.port)
+            request_restart(heard)
+            # systemd starts a service again that has ended.
+            assert listener.ended(60.0)[0] == 0
+        return
+    listener = listening(broker.port)
+    request_restart(heard)
+    told(heard, certainty=0.9)
+    (first, *_), later = runs(heard), lambda: len(runs(heard)) > 1
+    until(later)
+    assert runs(heard)[0] == first
+    told(heard, certainty=0.9, boot=runs(heard)[1])
+    heard.until(
+        lambda message: message.topic.endswith("/estimate") and runs(heard)[1].encode() in message.payload, 60.0
+    )
+    assert listener.process.poll() is None
+
+
+def request_restart(heard):
+    heard.until_on("/estimate", 1, STARTING)
+    heard.publish(f"{NODE}/set/threshold", "0.9")
+    heard.publish(f"{NODE}/request/restart", "")
+    assert json.loads(heard.until_on("/response/restart", 1, 60.0)[0])["status"] == "ok"
+
+
+def runs(heard):
+    """The names of all runs of the listener so far."""
+    return list(dict.fromkeys(json.loads(payload)["boot"] for payload in heard.on("/info")))
 
 
 def configured(state, host):

@@ -12,7 +12,7 @@ from headnod_train.simulator.simulated_listener import LABELS
 from support.firmware_kits import KITS, board, payload, points, queries
 from support.mqtt_payloads import KITCHEN, info
 
-ENTITY = re.compile(r"\b(?:sensor|binary_sensor|number|switch|update)\.\w+")
+ENTITY = re.compile(r"\b(?:sensor|binary_sensor|number|switch|update|select|button|event)\.\w+")
 ATTRIBUTE = re.compile(r"state_attr\('([\w.]+)', '(\w+)'\)")
 
 

@@ -4,7 +4,7 @@ import time
 
 import msgspec
 
-from headnod.pipeline.estimate import State
+from headnod.pipeline.estimate import SILENCE, State
 from support.command_line import PROMPT
 from support.mqtt_broker import Broker, Heard
 from support.mqtt_publisher import (
@@ -154,3 +154,19 @@ def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(heard, 
     mqtt.show(said(0))
     assert sequences(heard.until_on("/estimate", 1, PATIENCE)) == [0]
     assert "a part of MQTT failed" in caplog.text
+
+
+def test_the_last_song_is_retained_and_every_song_is_not(broker, heard, started):
+    mqtt = started()
+    online(heard)
+    for number in range(10):
+        mqtt.show(said(number))
+    for number in range(10, 16):
+        mqtt.show(said(number, SILENCE))
+    (song,) = heard.until_on("/song", 1, PATIENCE)
+    assert heard.until_on("/last_song", 1, PATIENCE) == [song]
+    broker.restart()
+    heard.until(lambda message: message.topic == TOPICS.last_song and not message.retain, PATIENCE)
+    with Heard(broker, name="late") as late:
+        assert late.until_on("/last_song", 1, PATIENCE) == [song]
+        assert late.on("kitchen/song") == []

@@ -13,8 +13,7 @@ import pytest
 
 from headnod.clock import Clock
 from headnod.errors import HeadnodError
-from headnod.mqtt.payloads import encode, estimate_payload
-from headnod.mqtt.reports import ReportMaker
+from headnod.mqtt.payloads import ReportMaker, encode, estimate_payload
 from headnod.outputs.web import LARGEST_ANSWER, Page, WebOutput
 from headnod.pipeline.estimate import State, StatusEvent
 from support.estimates import estimate

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import StrictUndefined
@@ -43,7 +44,7 @@ class Entity:
     platform: str
     options: Mapping[str, Any]
 
-    def state(self, payload: bytes) -> object:
+    def state(self, payload: bytes) -> object:  # noqa: PLR0911 - one for each platform
         """What it shows after this message on its state topic; None for a value that is not known."""
         shown = _render(self.options.get("value_template", "{{ value }}"), payload)
         match self.platform:
@@ -57,6 +58,15 @@ class Entity:
                 value = float(shown)
                 _demand(self.options["min"] <= value <= self.options["max"], f"{value} is out of range")
                 return value
+            case "select":
+                _demand(shown in self.options["options"], f"{shown!r} is none of {self.options['options']}")
+                return shown
+            case "event":
+                said = json.loads(shown)
+                _demand(said.get("event_type") in self.options["event_types"], f"{said} is none of the event types")
+                return said
+            case "light":
+                return self._light(payload)
             case _:
                 said = json.loads(shown)
                 _demand(said.keys() <= UPDATE_STATE, f"{said.keys() - UPDATE_STATE} in the state of an update")
@@ -66,6 +76,20 @@ class Entity:
     def attributes(self, payload: bytes) -> dict[str, Any]:
         """Its attributes after this message on their topic."""
         return json.loads(_render(self.options["json_attributes_template"], payload))
+
+    def _light(self, payload: bytes) -> dict[str, object]:
+        state, brightness, effect = (
+            _render(self.options[f"{part}_template"], payload) for part in ("state", "brightness", "effect")
+        )
+        _demand(state in {"on", "off"}, f"{state!r} is neither on nor off")
+        _demand(0 <= int(brightness) <= 255, f"{brightness} is no brightness")
+        _demand(effect in self.options["effect_list"], f"{effect!r} is no effect")
+        return {"on": state == "on", "brightness": int(brightness), "effect": effect}
+
+    def switched(self, *, on: bool, **how: object) -> bytes:
+        """What a light publishes when a person switches it."""
+        template = self.options["command_on_template" if on else "command_off_template"]
+        return _environment().from_string(template).render(**how).encode()
 
     def command(self, value: object) -> bytes:
         """What it publishes when a person sets this value."""
@@ -164,7 +188,7 @@ def _is_classed(options: dict[str, Any], platform: str) -> None:
     _demand(
         category in ({None, "diagnostic"} if readable else {None, "config", "diagnostic"}), f"{category} {platform}"
     )
-    if "options" in options or kind == "enum":
+    if platform == "sensor" and ("options" in options or kind == "enum"):
         _demand(bool(options.get("options")), "an enum needs options")
         _demand(len(set(options["options"])) == len(options["options"]), "an option stands there twice")
         _demand(kind == "enum", "options are for an enum")
@@ -196,6 +220,7 @@ def _render(template: str, payload: bytes) -> str:
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
     environment.filters["to_json"] = json.dumps
+    environment.filters["timestamp_custom"] = lambda at, form, _local: datetime.fromtimestamp(at, UTC).strftime(form)
     return environment
 
 

@@ -72,6 +72,13 @@ OPTIONS = {
     "binary_sensor": {"expire_after", "payload_on", "payload_off"},
     "number": {"command_topic", "command_template", "min", "max", "step", "mode", "unit_of_measurement", "optimistic"},
     "switch": {"command_topic", "payload_on", "payload_off", "optimistic", "retain"},
+    "event": {"event_types"},
+    "select": {"command_topic", "command_template", "options", "optimistic", "retain"},
+    "button": {"command_topic", "command_template", "payload_press", "retain"},
+    "light": {
+        *("schema", "command_topic", "command_on_template", "command_off_template", "state_template"),
+        *("brightness_template", "effect_template", "effect_list", "optimistic"),
+    },
     "update": {"command_topic", "payload_install", "title", "release_url", "release_summary", "latest_version_topic"},
 }
 UNITS = {
@@ -85,6 +92,10 @@ CLASSES = {
     "number": set(),
     "switch": {"switch", "outlet"},
     "update": {"firmware"},
+    "event": {"doorbell", "button", "motion"},
+    "select": set(),
+    "button": {"identify", "restart", "update"},
+    "light": set(),
 }
 NEEDED = {
     "sensor": {"state_topic"},
@@ -92,6 +103,10 @@ NEEDED = {
     "number": {"command_topic"},
     "switch": {"command_topic"},
     "update": set(),
+    "event": {"state_topic", "event_types"},
+    "select": {"command_topic", "options"},
+    "button": {"command_topic"},
+    "light": {"command_topic", "command_on_template", "command_off_template"},
 }
 UPDATE_STATE = {"installed_version", "latest_version", "title", "release_summary", "release_url", "entity_picture"}
 UPDATE_STATE |= {"in_progress", "update_percentage"}

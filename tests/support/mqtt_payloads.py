@@ -34,6 +34,8 @@ def info(**changes: Any) -> InfoPayload:
         "microphone": "",
         "model": "genre-0.1.0",
         "model_sha256": "0" * 64,
+        "lights": True,
+        "effect": "bars",
         "models": ("genre-0.1.0", "genre-0.2.0"),
         "latest_model": "genre-0.2.0",
         "labels": LABELS,
@@ -109,6 +111,9 @@ class Obedient:
 
     def activate(self, model: str) -> None:
         self._do("activate", model)
+
+    def lights(self, **changes: object) -> None:
+        self._do("lights", changes)
 
     def reset(self) -> None:
         self._do("reset", None)

@@ -11,7 +11,7 @@ from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import RecentAudio, Window, windows
 from headnod.testing import SMALL_FRONT_END, FixedModel
-from headnod.updates.shadow import Shadow, ShadowRunner, agreement_text
+from headnod.updates.shadow import CARD, Shadow, ShadowRunner, agreement_text, offer_text
 from headnod.updates.state import Agreement, ShadowRequest
 from headnod.updates.store import Store
 from support.bundles import TAGGER
@@ -110,3 +110,41 @@ class TestRunner:
         (record,) = caplog.records
         assert "no shadow runs" in record.message
         assert not reported
+
+
+CARD_TEXT = "# mine-2.0.0\n\nNames one of ten genres.\n\nMore.\n"
+SEEN = Agreement("mine-2.0.0", "mine-1.0.0", windows=800, agreed=744, differences={"disco": {"rock": 40, "pop": 3}})
+
+
+def test_an_offered_model_is_described_by_its_card_and_by_what_its_shadow_saw_here(tmp_path):
+    (tmp_path / CARD).write_text(CARD_TEXT)
+    assert offer_text(tmp_path, "mine-2.0.0", SEEN) == (
+        "Names one of ten genres. As a shadow here it agrees on 93% of 800 windows, "
+        "and most often names rock where the active model names disco."
+    )
+    assert offer_text(tmp_path, "other-1.0.0", SEEN) == "Names one of ten genres."
+    assert offer_text(tmp_path, "mine-2.0.0", replace(SEEN, differences={})).endswith("agrees on 93% of 800 windows.")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"# only a title\n", b"\xff\xfe"])
+def test_a_model_without_a_usable_card_has_no_description(tmp_path, content):
+    if content is not None:
+        (tmp_path / CARD).write_bytes(content)
+    assert offer_text(tmp_path, "mine-2.0.0", None) == ""
+
+
+def test_a_long_card_is_cut_at_a_word_so_that_home_assistant_accepts_it(tmp_path):
+    (tmp_path / CARD).write_text("# t\n\n" + "word " * 1000)
+    for agreement in (None, SEEN):
+        text = offer_text(tmp_path, "mine-2.0.0", agreement)
+        assert 200 < len(text) <= 255
+        assert "word…" in text
+
+
+def test_which_labels_differ_is_counted_and_stored(store):
+    shadow = Shadow(FixedModel([0.2, 0.8]), FixedModel([0.7, 0.3]), name="fixed-2.0.0", every=1)
+    for label in ("jazz", "jazz", "metal"):
+        shadow.compare(WINDOW, label, 0.5)
+    assert shadow.agreement.differences == {"jazz": {"metal": 2}}
+    store.change(lambda state: replace(state, agreement=shadow.agreement))
+    assert store.read().agreement == shadow.agreement

@@ -84,6 +84,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Brightness of the first output of lights (0-1)."""
         return self.leds[0].brightness
 
+    @property
+    def mode(self) -> Literal["bars", "mood"] | None:
+        """What the first strip or lamp shows; None without one."""
+        return next((output.mode for output in self.leds if output.kind not in {"none", "pins"}), None)
+
+    def with_mode(self, mode: Literal["bars", "mood"]) -> Config:
+        """This configuration with `mode` for all strips and lamps."""
+        outputs = tuple(msgspec.structs.replace(output, mode=mode) for output in self.leds)
+        return msgspec.structs.replace(self, leds=outputs)
+
     def with_brightness(self, level: float) -> Config:
         """This configuration with `level` (0-1) as the brightness of all lights."""
         outputs = tuple(msgspec.structs.replace(output, brightness=level) for output in self.leds)

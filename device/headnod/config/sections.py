@@ -251,6 +251,9 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     discovery_prefix: str = "homeassistant"
     """First part of the discovery topics."""
 
+    area: Annotated[str, Meta(max_length=100)] = ""
+    """Room that is suggested to Home Assistant, such as "Kitchen"."""
+
     discovery_form: Literal["device", "component"] = "device"
     """`component` is for a Home Assistant older than 2024.11."""
 
@@ -278,6 +281,14 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if port and self.port not in {0, port}:
             message = f"host: '{self.host}' names port {port}, and mqtt.port is {self.port} (remove one of them)"
             raise ValueError(message)
+
+    @property
+    def used_port(self) -> int:
+        """The port, or the usual one of the transport; without a meaning for a Unix socket."""
+        if self.transport == "unix":
+            return 1
+        usual = (443 if self.tls else 80) if self.transport == "websockets" else (8883 if self.tls else 1883)
+        return self.port or _port_of(self.host) or usual
 
 
 class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

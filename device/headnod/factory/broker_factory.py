@@ -9,12 +9,10 @@ from headnod.config import MqttSection
 from headnod.config.layers import password_file, read_secret, readable_file
 from headnod.errors import ConfigError
 from headnod.mqtt.broker import Broker, Tls
-from headnod.mqtt.topics import Topics, is_name
+from headnod.mqtt.topics import DEFAULT_BASE, Topics, is_name
 
 PASSWORD = "mqtt_password"  # noqa: S105 - its name
 """Name of the file, and of the systemd credential, with the broker's password."""
-
-_PORTS = {("tcp", False): 1883, ("tcp", True): 8883, ("websockets", False): 80, ("websockets", True): 443}
 
 
 def topics(section: MqttSection) -> Topics:
@@ -37,7 +35,7 @@ def client_id(where: Topics, role: str = "") -> str:
     ('headnod-kitchen', 'headnod-house.one.kitchen.deploy')
     """
     # Neither base nor node contains a dot, so ids are unique; some access lists do not accept a slash.
-    base = "" if where.base == MqttSection().base else where.base.replace("/", ".") + "."
+    base = "" if where.base == DEFAULT_BASE else where.base.replace("/", ".") + "."
     return f"headnod-{base}{where.node}" + (f".{role}" if role else "")
 
 
@@ -56,10 +54,9 @@ def broker(section: MqttSection, *, client_id: str) -> Broker:
         key=readable_file("mqtt.key_file", section.key_file),
         insecure=section.insecure,
     )
-    host, port = (section.host, 0) if section.transport == "unix" else split_address(section.host)
     return Broker(
-        host=host,
-        port=section.port or port or _PORTS.get((section.transport, section.tls), 1),
+        host=section.host if section.transport == "unix" else split_address(section.host)[0],
+        port=section.used_port,
         client_id=client_id,
         username=section.username,
         password=_password(section),

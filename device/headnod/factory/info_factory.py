@@ -4,36 +4,43 @@ from __future__ import annotations
 
 import platform
 import secrets
+import socket
+from collections.abc import Collection
 
 from headnod import __version__, system
 from headnod.audio.web_address import display_address, without_login
-from headnod.config import Config
+from headnod.config import Config, WebSection, named_outputs
+from headnod.dashboard.auth import is_local
 from headnod.factory.broker_factory import topics
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL
 from headnod.mqtt.payloads import InfoPayload, latest
 from headnod.resources import models
 from headnod.updates.manager import ModelSnapshot
+from headnod.updates.shadow import offer_text
 from headnod.updates.state import id_of, serial_of
 
 BOOT = secrets.token_hex(4)
 """This run of the listener."""
 
 
-def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool) -> InfoPayload:
+def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool, off: Collection[str] = ()) -> InfoPayload:
     """The payload of `info`.
 
     Args:
         config: The configuration in force.
         snapshot: Active and stored models.
         paused: No estimates are made.
+        off: Names of outputs that are switched off.
     """
-    manifest, serial, stored, offered = snapshot
+    manifest, serial, stored, offered, folder, agreement = snapshot
+    lights = {name for name, section in named_outputs(config.leds) if section.kind != "none"}
     front_end = manifest.front_end
-    shipped_here = [folder.name for folder in models()]
-    there = tuple(dict.fromkeys([*shipped_here, *map(id_of, stored)]))
-    unsigned = [*shipped_here, *(id_of(name) for name in stored if not serial_of(name))]
+    shipped = {bundle.name: bundle for bundle in models()}
+    there = tuple(dict.fromkeys([*shipped, *map(id_of, stored)]))
+    unsigned = [*shipped, *(id_of(name) for name in stored if not serial_of(name))]
     newest = id_of(offered) if offered else manifest.id if serial else latest(manifest.id, unsigned)
+    folder = folder or (shipped.get(newest) if newest != manifest.id else None)
     return InfoPayload(
         node=topics(config.mqtt).node,
         boot=BOOT,
@@ -60,4 +67,22 @@ def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool) -> InfoPay
         serial=serial,
         channel=config.model.channel,
         updates=config.model.updates if config.model.keys and config.model.installed else "none",
+        lights=config.brightness > 0 and bool(lights - set(off)) if lights else None,
+        effect=config.mode,
+        area=config.mqtt.area or None,
+        page=page_url(config.web),
+        offer=offer_text(folder, newest, agreement) or None if folder is not None else None,
     )
+
+
+def page_url(section: WebSection) -> str | None:
+    """The URL at which other machines reach the listener's page; None if they cannot."""
+    if not section.enabled or is_local(section.address):
+        return None
+    host = section.address
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        # The name that mDNS gives this machine.
+        host = f"{socket.gethostname().partition('.')[0]}.local"
+    elif ":" in host:
+        host = f"[{host}]"
+    return f"{'https' if section.certificate else 'http'}://{host}:{section.port}/"

@@ -29,8 +29,7 @@ from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.info_factory import BOOT, info_of
 from headnod.factory.output_factory import history_path
 from headnod.mqtt.commands import Commands, MoreCommands
-from headnod.mqtt.payloads import HealthPayload, InfoPayload, encode
-from headnod.mqtt.reports import ReportMaker
+from headnod.mqtt.payloads import HealthPayload, InfoPayload, ReportMaker, encode
 from headnod.outputs import close_all
 from headnod.outputs.web import Page, WebOutput
 from headnod.remote_controls import InForce, RemoteControls
@@ -127,7 +126,7 @@ def web_of(
 
     def info() -> InfoPayload:
         now = in_force()
-        return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)))
+        return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)), off=now.off)
 
     installs = config.model.installed and models.store is not None
     activate = models.activate if installs else None

@@ -20,7 +20,7 @@ from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.info_factory import BOOT, info_of
 from headnod.inference.bundle_files import read_manifest
 from headnod.inference.manifest import Manifest
-from headnod.mqtt.commands import Commands, MoreCommands
+from headnod.mqtt.commands import VERBS, Commands, MoreCommands
 from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery
 from headnod.mqtt.payloads import (
     InfoPayload,
@@ -96,7 +96,7 @@ def mqtt_of(
 
     def info() -> InfoPayload:
         now = in_force()
-        return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)))
+        return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)), off=now.off)
 
     if state_folder is None:
         _log.warning("no state folder: messages queued for MQTT are lost when headnod stops (set history.path)")
@@ -268,10 +268,8 @@ def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]
         where.status: OFFLINE.encode(),
         where.info: encode(info),
         where.health: answer,
-        where.song: encode(song),
+        **dict.fromkeys((where.song, where.last_song), encode(song)),
         **dict.fromkeys((where.model, where.shadow), progress_payload(step, where)),
-        **dict.fromkeys(
-            map(where.response, ("info", "health", "activate", "threshold", "pause", "brightness")), answer
-        ),
+        **dict.fromkeys(map(where.response, VERBS), answer),
         **(discovery(info, where, prefix=prefix, form=form, fits=fits) if config.mqtt.discovery else {}),
     }

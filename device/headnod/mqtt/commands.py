@@ -1,6 +1,6 @@
 """The remote commands: a fixed list, strictly validated.
 
-`set/` threshold, pause, brightness, quiet_hours and output; `request/` health, info, activate, reset, rollback,
+`set/` threshold, pause, brightness, lights, quiet_hours and output; `request/` health, info, activate, reset, rollback,
 restart, correct and label. Anyone with write access to the broker can send these, so a payload is small, flat JSON
 that is refused when it is ambiguous; no path and no program is ever taken from one.
 """
@@ -33,6 +33,9 @@ RATE, BURST = 5.0, 10
 MAXIMUM_BYTES = 2048
 """Size of a payload; the broker is asked to send no more, too."""
 
+EFFECTS = ("bars", "mood")
+"""What LEDs can show: `leds.mode`."""
+
 UNKNOWN_VERB = "unknown"
 """Where a command is answered whose name is not allowed in a topic."""
 
@@ -43,9 +46,12 @@ _MAXIMUM_DIGITS = 20
 _SET, _REQUEST = "set", "request"
 _MORE = ("rollback", "restart", "correct", "label")
 _COMMANDS = {
-    _SET: ("threshold", "pause", "brightness", "quiet_hours", "output"),
+    _SET: ("threshold", "pause", "brightness", "lights", "quiet_hours", "output"),
     _REQUEST: ("health", "info", "activate", "reset", *_MORE),
 }
+VERBS = (*_COMMANDS[_SET], *_COMMANDS[_REQUEST])
+"""The name of every command."""
+
 _SWITCH = {b"ON": True, b"OFF": False}
 
 
@@ -80,6 +86,9 @@ class Controls(Protocol):
 
     def brightness(self, level: float) -> None:
         """Set the brightness of the LEDs (0-1)."""
+
+    def lights(self, *, on: bool | None = None, brightness: float | None = None, effect: str | None = None) -> None:
+        """Switch the LEDs on or off, and set their brightness (0-1) and what they show; None changes nothing."""
 
     def reset(self) -> None:
         """Restore threshold and brightness of the configuration, and resume."""
@@ -201,6 +210,8 @@ class Commands:
             given = _fields(value, "name", "on")
             self._controls.output(text(given["name"]), boolean(given["on"]))
             return {"output": given["name"], "on": given["on"]}
+        if key == "lights":
+            return self._set_lights(value)
         seconds = None
         if isinstance(value, dict):
             given = _fields(value, "value", optional=("seconds",) if key == "pause" else ())
@@ -219,6 +230,23 @@ class Commands:
                 self._controls.pause(boolean(value), positive(seconds))
                 return {key: value, "seconds": seconds}
         return {key: value}
+
+    def _set_lights(self, value: object) -> dict[str, Any]:
+        allowed = ("on", "brightness", "effect")
+        fields = _fields(value, optional=allowed)
+        changes: dict[str, Any] = {key: fields[key] for key in allowed if key in fields}
+        if "on" in changes:
+            boolean(changes["on"])
+        if "brightness" in changes:
+            changes["brightness"] = probability(changes["brightness"])
+        if changes.get("effect", EFFECTS[0]) not in EFFECTS:
+            message = f"effect: is {shown(changes['effect'])} (there is {', '.join(EFFECTS)})"
+            raise InvalidCommandError(message)
+        if not changes:
+            message = f"is empty (an object with one or more of {', '.join(allowed)})"
+            raise InvalidCommandError(message)
+        self._controls.lights(**changes)
+        return changes
 
     def _request(self, verb: str, value: object) -> dict[str, Any]:
         if verb in _MORE:

@@ -215,7 +215,8 @@ class Connection:
             return
         properties = None
         if fitted.expiry is not None:
-            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=fitted.expiry)
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = fitted.expiry
         try:
             sent = self._client.publish(
                 fitted.topic, fitted.payload, qos=fitted.qos, retain=fitted.retain, properties=properties

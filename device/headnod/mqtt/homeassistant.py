@@ -15,8 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 from headnod.errors import ConfigError
+from headnod.mqtt.commands import EFFECTS
 from headnod.mqtt.payloads import InfoPayload, scores
-from headnod.mqtt.topics import OFFLINE, ONLINE, Topics, is_base, slug
+from headnod.mqtt.topics import DEFAULT_BASE, OFFLINE, ONLINE, Topics, is_base, slug
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, State
 
 Form = Literal["device", "component"]
@@ -30,6 +31,9 @@ PREFIX = "homeassistant"
 
 Entity = dict[str, Any]
 
+_YEAR_9999 = 253_000_000_000
+"""Seconds since 1970 beyond which there is no date."""
+
 _MISSED_REPORTS = 4.5
 """Reports that may be missing before an entity becomes unavailable."""
 
@@ -39,6 +43,7 @@ _MEASURED = {"state_class": "measurement"}
 _COUNTED = {"state_class": "total_increasing"}
 _WHOLE = {"suggested_display_precision": 0}
 _SECONDS = {"device_class": "duration", "unit_of_measurement": "s", **_WHOLE, **_COUNTED, **_DISABLED}
+_SONG = ("start", "end", "duration_s", "stability")
 _MICROPHONE_PROBLEMS = (State.WAITING, State.DEAF, State.CLIPPING)
 
 
@@ -125,8 +130,10 @@ def _shared(info: InfoPayload, topics: Topics) -> dict[str, Any]:
             "name": topics.node,
             "manufacturer": "headnod",
             "model": "Music genre listener",
-            "hw_version": info.board or "unknown board",
             "sw_version": info.version,
+            **({"hw_version": info.board} if info.board else {}),
+            **({"suggested_area": info.area} if info.area else {}),
+            **({"configuration_url": info.page} if info.page else {}),
         },
         "origin": {"name": "headnod", "sw_version": info.version},
         # A list, so that one entity may override it: Home Assistant refuses list and single topic together.
@@ -138,11 +145,12 @@ def _shared(info: InfoPayload, topics: Topics) -> dict[str, Any]:
 
 
 def _component(key: str, entity: Entity, topics: Topics) -> Entity:
-    node = slug(topics.node).strip("_") or "headnod"
+    # The entities of two bases with one node name differ. Home Assistant keeps the ids that it has.
+    name = slug(topics.node if topics.base == DEFAULT_BASE else object_id(topics)).strip("_") or DEFAULT_BASE
     return {
         **entity,
         "unique_id": f"{object_id(topics)}_{key}",
-        "default_entity_id": f"{entity['platform']}.{node}_{key}",
+        "default_entity_id": f"{entity['platform']}.{name}_{key}",
     }
 
 
@@ -190,9 +198,17 @@ def _estimates(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
         "song": _sensor(
             "Last song",
             "value_json.genre",
-            state_topic=topics.song,
+            state_topic=topics.last_song,
             **song,
-            **_attributes(topics.song, "start", "end", "duration_s", "stability"),
+            **_attributes(topics.last_song, *_SONG),
+        ),
+        "song_event": _entity(
+            "event",
+            "Song ended",
+            json_template({"event_type": "value_json.genre"} | {field: f"value_json.{field}" for field in _SONG}),
+            state_topic=topics.song,
+            event_types=[*info.labels],
+            icon="mdi:playlist-music",
         ),
         "latency": _sensor("Latency", "value_json.latency_ms", **latency, **_DISABLED, **live),
     }
@@ -239,23 +255,21 @@ def _info(topics: Topics) -> dict[str, Entity]:
             **_DIAGNOSTIC,
         },
         "version": _sensor("Version", "value_json.version", icon="mdi:tag", **static),
-        "model": _sensor("Model", "value_json.model", icon="mdi:brain", **static),
+        "model": _sensor("Active model", "value_json.model", icon="mdi:brain", **static),
     }
 
 
 def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
     changeable = {"state_topic": topics.info, "entity_category": "config"}
     percent = {"min": 0, "max": 100, "step": 1, "unit_of_measurement": "%", "command_template": "{{ value / 100 }}"}
-    # A version with its serial is text that Home Assistant cannot order: any other version is an update.
-    version = "(value_json.{}.split('-') | last)"
-    serial = "(' (' ~ value_json.{0} ~ ')' if value_json.get('{0}') else '')"
-    same_name = "value_json.latest_model.rpartition('-')[0] == value_json.model.rpartition('-')[0]"
-    renamed = f"{version.format('latest_model')} if {same_name} else value_json.latest_model"
     versions = {
-        "installed_version": f"{version.format('model')} ~ {serial.format('serial')}",
-        "latest_version": f"({renamed}) ~ {serial.format('latest_serial')}",
-        "title": f"'{info.model.rpartition('-')[0]}'",
+        "installed_version": _version("model", "serial"),
+        "latest_version": _version("latest_model", "latest_serial"),
+        "title": "value_json.latest_model",
+        "release_summary": "value_json.get('offer', '')",
     }
+    press = {"command_topic": topics.request("restart"), "payload_press": "{}", "device_class": "restart"}
+    lights = {"lights": _lights(topics)} if info.lights is not None else {}
     return {
         "threshold": _entity(
             "number",
@@ -271,6 +285,8 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             "Brightness",
             "{{ (value_json.brightness * 100) | round(0) }}",
             icon="mdi:brightness-6",
+            # The light has it too.
+            enabled_by_default=False,
             command_topic=topics.setting("brightness"),
             **percent,
             **changeable,
@@ -283,12 +299,57 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             command_topic=topics.setting("pause"),
             **changeable,
         ),
+        "select": _entity(
+            "select",
+            "Model",
+            "{{ value_json.model }}",
+            icon="mdi:brain",
+            options=list(dict.fromkeys((*info.models, info.model))),
+            command_topic=topics.request("activate"),
+            command_template="{{ {'model': value} | to_json }}",
+            **changeable,
+        ),
+        "restart": {"platform": "button", "name": "Restart", "entity_category": "config", **press},
+        **lights,
         "update": _entity(
             "update",
-            "Model",
+            "Model update",
             json_template(versions),
             command_topic=topics.request("activate"),
             payload_install=msgspec.json.encode({"model": info.latest_model}).decode(),
             **changeable,
         ),
     }
+
+
+def _lights(topics: Topics) -> Entity:
+    """The LEDs as a light with brightness and effect."""
+    wanted = (
+        "{% set brightness = ', \"brightness\": ' ~ (brightness / 255) | round(4) if brightness is defined else '' %}"
+        "{% set effect = ', \"effect\": \"' ~ effect ~ '\"' if effect is defined else '' %}"
+        '{"on": true{{ brightness }}{{ effect }}}'
+    )
+    return {
+        "platform": "light",
+        "name": "LEDs",
+        "schema": "template",
+        "icon": "mdi:led-strip-variant",
+        "state_topic": topics.info,
+        "state_template": "{{ 'on' if value_json.lights else 'off' }}",
+        "brightness_template": "{{ (value_json.brightness * 255) | round(0) | int }}",
+        "effect_template": "{{ value_json.get('effect', 'bars') }}",
+        "effect_list": [*EFFECTS],
+        "command_topic": topics.setting("lights"),
+        "command_on_template": wanted,
+        "command_off_template": '{"on": false}',
+    }
+
+
+def _version(model: str, serial: str) -> str:
+    """An expression of a version in the order of headnod: shipped models, then signed ones by serial.
+
+    A serial is the time of the signature in seconds since 1970.
+    """
+    seconds = f"[value_json.get('{serial}', 0), {_YEAR_9999}] | min"
+    signed = f"({seconds}) | timestamp_custom('%Y.%m.%d.%H%M%S', false)"
+    return f"({signed}) if value_json.get('{serial}', 0) else (value_json.{model}.split('-') | last)"

@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 import unicodedata
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
+from headnod import system
 from headnod.clock import Clock
 from headnod.mqtt.topics import slug
-from headnod.pipeline.estimate import SILENCE, Estimate
-from headnod.pipeline.songs import Song
+from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
+from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 
 SCHEMA = 1
 """Version of every payload's schema."""
@@ -32,6 +33,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 SCORE = "scores_"
 """Prefix of the key of a label's score, as in `scores_jazz`."""
 
+_CLOCK = {True: "synchronised", False: "unsynchronised", None: "unknown"}
 _KEY_LENGTH = 64
 """Characters of a key that come from the label."""
 
@@ -147,6 +149,14 @@ class InfoPayload(Payload, frozen=True, kw_only=True):
     updates: Annotated[
         str, Meta(description="What is done with a received model: `activate`, `offer`, or `none` without a key.")
     ] = "none"
+
+    lights: Annotated[bool | None, Meta(description="Whether the LEDs are on; absent without LEDs.")] = None
+    effect: Annotated[str | None, Meta(description="Mode of the strip: `bars` or `mood`; absent without one.")] = None
+    area: Annotated[str | None, Meta(description="Room suggested to Home Assistant; absent if none is set.")] = None
+    page: Annotated[str | None, Meta(description="URL of the listener's own page; absent if it has none.")] = None
+    offer: Annotated[
+        str | None, Meta(description="What is known about `latest_model` in one line; absent if it is the active one.")
+    ] = None
 
 
 class HealthPayload(Payload, frozen=True, kw_only=True):
@@ -299,6 +309,85 @@ def redated(payload: dict[str, Any], clock: Clock) -> dict[str, Any]:
         return payload | {key: clock.at(payload[f"{key}_monotonic"]) for key in ("start", "end")}
     moment = clock.at(payload["monotonic"])
     return payload | {"ts": moment, "time_unix": round(moment.timestamp(), 3)}
+
+
+class EventReports(NamedTuple):
+    """What one event makes known."""
+
+    song: bytes | None
+    """Payload of the song that it ended."""
+
+    estimate: bytes | None
+    """Payload of the estimate; None for a status event."""
+
+    changed: bool
+    """The state of the listener is another than before, so its health is due."""
+
+
+class ReportMaker:
+    """Makes payloads of estimates, songs and health."""
+
+    def __init__(self, node: str, boot: str, *, clock: Clock, monotonic: Callable[[], float]) -> None:
+        """Start without estimates.
+
+        Args:
+            node: Name of the listener.
+            boot: A name for this run of the listener.
+            clock: The clocks that date estimates.
+            monotonic: Monotonic clock, in seconds.
+        """
+        self._node, self._boot, self._clock, self._monotonic = node, boot, clock, monotonic
+        self._songs = SongSegmenter(SongSettings())
+        self._processor, self._began = system.CpuMeter(monotonic), monotonic()
+        self._state, self._message = State.STARTING, ""
+        self._estimates, self._dropped = 0, 0.0
+
+    def update(self, event: Estimate | StatusEvent) -> EventReports:
+        """The payloads of an event."""
+        changed = event.state is not self._state
+        self._state = event.state
+        if isinstance(event, StatusEvent):
+            self._message = event.message
+            return EventReports(self._song(self._songs.interrupt(event)), None, changed)
+        self._message = ""
+        self._estimates, self._dropped = self._estimates + 1, event.dropped
+        song = self._song(self._songs.update(event))
+        payload = estimate_payload(event, node=self._node, boot=self._boot, boot_id=self._clock.boot)
+        return EventReports(song, msgspec.json.encode(payload), changed)
+
+    def finish(self) -> bytes | None:
+        """End the song here; its payload if it is long enough."""
+        return self._song(self._songs.finish())
+
+    def health(self, **delivery: Any) -> HealthPayload:  # noqa: ANN401 - the fields of a struct
+        """The health report as of now, with the fields about the delivery to a broker if there is one."""
+        synchronised = system.clock_is_synchronised()
+        report = HealthPayload(
+            node=self._node,
+            ts=self._clock.now(),
+            state=self._state,
+            message=self._message,
+            uptime_s=round(self._monotonic() - self._began, 1),
+            estimates=self._estimates,
+            dropped_s=self._dropped,
+            queued=0,
+            queued_on_disk=0,
+            discarded=0,
+            published=0,
+            refused=0,
+            reconnects=0,
+            memory_mb=round(system.memory(), 1),
+            cpu_percent=round(self._processor.percent(), 1),
+            temperature_c=system.temperature(),
+            clock_synchronised=synchronised is True,
+            clock=_CLOCK[synchronised],
+        )
+        return msgspec.structs.replace(report, **delivery)
+
+    def _song(self, song: Song | None) -> bytes | None:
+        if song is None:
+            return None
+        return encode(song_payload(song, node=self._node, boot=self._boot, boot_id=self._clock.boot))
 
 
 def scores(of: Mapping[str, float]) -> dict[str, float]:

@@ -21,9 +21,8 @@ from headnod.mqtt.client import Broker, ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.connection import WINDOW, Will
 from headnod.mqtt.discovery_publisher import Discovery, DiscoveryPublisher
-from headnod.mqtt.payloads import HealthPayload, InfoPayload, encode, redated
+from headnod.mqtt.payloads import HealthPayload, InfoPayload, ReportMaker, encode, redated
 from headnod.mqtt.queue import Item, MessageQueue
-from headnod.mqtt.reports import ReportMaker
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import Estimate, Now, StatusEvent
 from headnod.retry import Backoff, Cause
@@ -185,6 +184,7 @@ class MqttPublisher:
     def _queue_song(self, payload: bytes | None) -> None:
         if payload is not None:
             self._queue.put(self._topics.song, payload, connection=self._delivery.connection)
+            self.keep(self._topics.last_song, payload)
 
     def _connected(self) -> None:
         self._delivery.connected()
@@ -234,7 +234,10 @@ class MqttPublisher:
     def _publish_changes(self, now: float) -> None:
         if self._state_changed:
             self._state_changed = False
-            self._publish_state(STATE_EXPIRY - int(now - self._state_made))
+            if (expiry := STATE_EXPIRY - int(now - self._state_made)) > 0:
+                self._client.publish(self._state_topic, self._state, retain=True, expiry=expiry)
+                if self._plain:
+                    self._publish_plain(expiry)
         if self._health_due <= now:
             self._health_due = now + self._health_every
             self._client.publish(self._topics.health, encode(self.health()))
@@ -244,14 +247,10 @@ class MqttPublisher:
             if self._discovery is not None:
                 self._discovery.publish_if_changed()
 
-    def _publish_state(self, expiry: int) -> None:
-        if expiry <= 0:
-            return
-        self._client.publish(self._state_topic, self._state, retain=True, expiry=expiry)
-        if self._plain:
-            genre, confidence = self._latest
-            self._client.publish(self._topics.genre, genre.encode(), retain=True, expiry=expiry)
-            self._client.publish(self._topics.confidence, f"{confidence:g}".encode(), retain=True, expiry=expiry)
+    def _publish_plain(self, expiry: int) -> None:
+        genre, confidence = self._latest
+        self._client.publish(self._topics.genre, genre.encode(), retain=True, expiry=expiry)
+        self._client.publish(self._topics.confidence, f"{confidence:g}".encode(), retain=True, expiry=expiry)
 
     def _replayed(self, payload: bytes) -> bytes:
         return msgspec.json.encode({**redated(msgspec.json.decode(payload), self._clock), "replayed": True})

@@ -25,6 +25,7 @@ PAYLOADS: dict[str, type[msgspec.Struct]] = {
     "state": EstimatePayload,
     "estimate": EstimatePayload,
     "song": SongPayload,
+    "last_song": SongPayload,
     "health": HealthPayload,
     "info": InfoPayload,
     "model": ModelPayload,

@@ -6,6 +6,7 @@
 <base>/<node>/confidence
 <base>/<node>/estimate    every estimate
 <base>/<node>/song        every song, when it has ended
+<base>/<node>/last_song   the latest of them, retained
 <base>/<node>/health      the health report
 <base>/<node>/info        what the listener is, retained
 <base>/<node>/model       progress of a model installation, retained
@@ -20,6 +21,9 @@ import re
 from dataclasses import dataclass
 
 from headnod.errors import ConfigError
+
+DEFAULT_BASE = "headnod"
+"""The base that client ids and entity ids leave out."""
 
 ONLINE, OFFLINE = "online", "offline"
 """The plain-text payloads of the status topic."""
@@ -56,6 +60,7 @@ class Topics:
     state = _Topic("state")
     estimate = _Topic("estimate")
     song = _Topic("song")
+    last_song = _Topic("last_song")
     health = _Topic("health")
     info = _Topic("info")
     model = _Topic("model")
@@ -86,7 +91,7 @@ class Topics:
     @property
     def retained(self) -> tuple[str, ...]:
         """Every topic with a retained message of the listener."""
-        return self.status, self.state, self.info, self.model, self.shadow
+        return self.status, self.state, self.last_song, self.info, self.model, self.shadow
 
     def setting(self, key: str) -> str:
         """The command that sets a value."""

@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reports(Protocol):
-    """What one event makes known; see `headnod.mqtt.reports`."""
+    """What one event makes known; see `headnod.mqtt.payloads`."""
 
     @property
     def song(self) -> bytes | None:

@@ -53,6 +53,12 @@ class ModelSnapshot(NamedTuple):
     offered: str | None
     """Name of the newest stored model that waits to be activated; None if there is none."""
 
+    offered_folder: Path | None = None
+    """Its bundle."""
+
+    agreement: Agreement | None = None
+    """The last agreement of a shadow with the active model."""
+
 
 class ModelManager:
     """Loads the model that listens, supervises its probation, and runs installations.
@@ -110,11 +116,13 @@ class ModelManager:
         if store is None:
             return ModelSnapshot(model.manifest, serial, (), None)
         try:
-            offered = store.offered(store.read())
+            state = store.read()
+            offered, agreement = store.offered(state), state.agreement
         except HeadnodError:
             # It was logged when the model was loaded.
-            offered = None
-        return ModelSnapshot(model.manifest, serial, tuple(store.names()), offered)
+            offered = agreement = None
+        folder = store.path(offered) if offered is not None else None
+        return ModelSnapshot(model.manifest, serial, tuple(store.names()), offered, folder, agreement)
 
     def load(self, config: Config) -> None:
         """Load the model that a configuration and the store name; one that failed before is tried again.

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
 
 from headnod.errors import BundleError, HeadnodError
+from headnod.escaping import printable
 from headnod.features.frontend import Audio
 from headnod.features.windows import MARGIN, RecentAudio, Window
 from headnod.inference.model import GenreModel
@@ -23,6 +25,12 @@ from headnod.updates.store import Store
 
 REPORT_INTERVAL = 20
 """Compared windows between two reports; each is one write to the card."""
+
+CARD = "CARD.md"
+"""The model card in a bundle."""
+
+_CARD_BYTES, _OFFER_LENGTH = 4096, 255
+"""Characters of a card that are read, and of a summary that Home Assistant accepts."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,12 +80,17 @@ class Shadow:
         own, before = self._model.answers[best], self.agreement
         windows = before.windows + 1
         gain = float(scores[best]) - probability
+        differences = before.differences
+        if own != label:
+            row = differences.get(label, {})
+            differences = {**differences, label: {**row, own: row.get(own, 0) + 1}}
         self.agreement = replace(
             before,
             windows=windows,
             agreed=before.agreed + (own == label),
             gain=round(before.gain + (gain - before.gain) / windows, 4),
             last=(label, own),
+            differences=differences,
         )
         return True
 
@@ -161,6 +174,32 @@ def agreement_text(store: Store) -> str:
         f"{_share(agreement)} ({agreement.share:.0%}), its top probability differs by "
         f"{100 * agreement.gain:+.1f} points"
     )
+
+
+def offer_text(folder: Path, model: str, agreement: Agreement | None) -> str:
+    """What is known about an offered model, in at most 255 characters: from its card, and from its windows as a shadow.
+
+    Args:
+        folder: Its bundle.
+        model: Its name and version.
+        agreement: The last agreement of a shadow.
+    """
+    seen = ""
+    if agreement is not None and agreement.model == model and agreement.windows:
+        pairs = [(count, own, shadow) for own, row in agreement.differences.items() for shadow, count in row.items()]
+        most = max(pairs, default=None)
+        seen = f"As a shadow here it agrees on {agreement.share:.0%} of {agreement.windows} windows"
+        seen += f", and most often names {most[2]} where the active model names {most[1]}." if most else "."
+    try:
+        with (folder / CARD).open(encoding="utf-8") as file:
+            lines = [line.strip() for line in file.read(_CARD_BYTES).splitlines()]
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    about = printable(next((line for line in lines if line and not line.startswith("#")), ""))
+    room = _OFFER_LENGTH - len(seen) - 1
+    if len(about) > room:
+        about = about[: room - 1].rpartition(" ")[0] + "…"
+    return f"{about} {seen}".strip()
 
 
 def _share(agreement: Agreement) -> str:

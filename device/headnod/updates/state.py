@@ -161,7 +161,7 @@ class ShadowRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Compare every n-th window with music."""
 
 
-class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How often shadow and active model agree."""
 
     model: str
@@ -181,6 +181,9 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     last: tuple[str, str] = ("", "")
     """Labels of the last window: active model, shadow."""
+
+    differences: dict[str, dict[str, int]] = {}
+    """Windows with different labels, by the label of the active model and that of the shadow."""
 
     @property
     def share(self) -> float:
