@@ -52,6 +52,25 @@ def test_an_epoch_hears_each_track_as_often_as_an_evaluation_does(train):
     assert len(one) == 12 * 4 // 8 == len(list(one.epoch(1)))
 
 
+def test_balanced_batches_show_each_genre_equally_and_every_window_of_a_rare_one(train):
+    tracks = np.flatnonzero((train.genres != train.labels[0]) | (np.cumsum(train.genres == train.labels[0]) == 1))
+    few = train.chosen(np.isin(np.arange(len(train)), tracks))
+    source = WindowSource(few, labelled(few, few.labels, FRONT_END, other=False))
+    made = ArchiveBatches(
+        [source],
+        front_end=FRONT_END,
+        spread=SPREAD,
+        augmentation=MelAugmentation(mixup=0.0),
+        batch=4,
+        seed=1,
+        balance=True,
+    )
+    shown = np.concatenate([batch.genres.argmax(axis=1) for batch in made.epoch(1)])
+    counts = np.bincount(shown)
+    assert counts.max() - counts.min() <= 1
+    assert np.bincount([few.labels.index(genre) for genre in few.genres]).tolist() == [1, 4, 4]
+
+
 def test_a_batch_holds_standardised_features_and_probabilities(train):
     batch = next(batches(train, 0).epoch(1))
     assert batch.features.shape == (8, FRONT_END.frames, FRONT_END.n_mfcc)

@@ -2,22 +2,30 @@
 
 import io
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
+from headnod.inference.model import GenreModel
+from headnod.resources import find_model
+from headnod_train.__main__ import main
 from headnod_train.dataset.archive import ArchiveError, read_archive
+from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
+from headnod_train.training.recipe_file import RecipeFile, read_recipe
 from headnod_train.training.run_folder import RunError, TrainingSettings
 from support.tones import tone_arrays, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.training.fit import fit
-from headnod_train.training.genre_network import load
+from headnod_train.training.genre_network import build, load
 from headnod_train.training.soft_labels import ExtraTargets, teacher_scores
+from headnod_train.training.starting_weights import apply, read_start
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -65,8 +73,87 @@ def test_an_interrupted_training_goes_on_to_the_very_same_weights(archive, whole
 
 
 def test_a_run_of_another_recipe_is_not_gone_on_with(archive, whole):
-    with pytest.raises(RunError, match="was begun with another recipe"):
-        train(archive, whole, TrainingSettings(epochs=4, batch=8, width=4), resume=True)
+    for other in (TrainingSettings(epochs=2, batch=8, width=4), TrainingSettings(epochs=3, batch=8, width=5)):
+        with pytest.raises(RunError, match="was begun with another recipe"):
+            train(archive, whole, other, resume=True)
+
+
+def test_a_finished_run_is_extended_by_more_epochs(archive, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "longer")
+    train(archive, tmp_path / "longer", TrainingSettings(epochs=5, batch=8, width=4), resume=True)
+    before, after = (json.loads((run / run_folder.HISTORY).read_text()) for run in (whole, tmp_path / "longer"))
+    assert after[:3] == before
+    assert [epoch["epoch"] for epoch in after] == [1, 2, 3, 4, 5]
+    assert run_folder.load(tmp_path / "longer", run_folder.RECIPE, run_folder.Recipe).settings.epochs == 5
+    assert not all(map(np.array_equal, weights(tmp_path / "longer"), weights(whole)))
+
+
+def test_a_network_starts_from_a_bundle_and_answers_like_it():
+    bundle = find_model("genre-small")
+    model, begun = GenreModel.load(bundle), read_start(bundle)
+    manifest = begun.manifest
+    shown = np.stack(golden_features(model.front_end, 24, seed=4))
+    spread = tuple(
+        np.array(part, np.float32) for part in (manifest.standardisation.mean, manifest.standardisation.deviation)
+    )
+    standard = ((shown - spread[0]) / spread[1]).astype(np.float32)
+    labels = ("own", *manifest.labels[::-1])
+    network = build(model.front_end, len(labels), spread, begun.width)
+    apply(begun, network, standard, labels)
+    found = network(standard, training=False).numpy()[:, :0:-1]
+    wanted = np.stack([model.logits(features) for features in shown])[:, : len(manifest.labels)]
+    # The file rounds to int8.
+    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
+    assert np.abs(found - wanted).max() < 0.1 * np.ptp(wanted)
+
+
+def test_a_training_starts_from_a_bundle_of_the_same_front_end_only(archive, tmp_path):
+    settings = TrainingSettings(epochs=1, batch=8, start="genre-small")
+    with pytest.raises(RunError, match="--n-mfcc is 20, its 64"):
+        train(archive, tmp_path, settings)
+    recipe = fit(
+        archive,
+        tmp_path,
+        settings,
+        front_end=FrontEnd(n_mfcc=64),
+        augmentation=MelAugmentation(),
+        console=Console(quiet=True),
+    )
+    manifest = read_start(find_model("genre-small")).manifest
+    assert (recipe.mean, recipe.settings.width) == (manifest.standardisation.mean, 12)
+    assert read_recipe(tmp_path / "recipe.toml") == RecipeFile(recipe.settings, MelAugmentation(), 64)
+
+
+def test_a_network_of_another_kind_cannot_be_started_from():
+    with pytest.raises(RunError, match="is not of the kind that fit trains"):
+        read_start(find_model("genre"))
+
+
+def test_every_fold_is_trained_and_the_mean_is_printed(archive, tmp_path, capsys):
+    words = ("--epochs", "1", "--batch", "8", "--width", "4", "--n-mfcc", "20")
+    assert main(["fit", "--data", str(archive), "--run", str(tmp_path / "runs"), "--folds", "2", *words]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"2 folds: .* % of windows \(95 % interval .*single runs .*\), .* % of tracks .*", last)
+    one, other = (run_folder.training_tracks(tmp_path / "runs" / f"fold-{place}") for place in (1, 2))
+    assert not set(one) & set(other)
+
+
+def test_settings_of_a_file_are_used_and_options_go_first(archive, tmp_path):
+    (tmp_path / "recipe.toml").write_text(
+        "n_mfcc = 20\n[settings]\nepochs = 1\nbatch = 8\nwidth = 4\nbalance = true\n[augmentation]\nmixup = 0.0\n"
+    )
+    words = ("--recipe", str(tmp_path / "recipe.toml"), "--width", "5", "--augment", "masks=1")
+    assert main(["fit", "--data", str(archive), "--run", str(tmp_path / "run"), *words]) == 0
+    found = read_recipe(tmp_path / "run" / "recipe.toml")
+    assert found.settings == TrainingSettings(epochs=1, batch=8, width=5, balance=True)
+    assert (found.augmentation, found.n_mfcc) == (MelAugmentation(mixup=0.0, masks=1), 20)
+
+
+@pytest.mark.parametrize("line", ["wdth = 3", "epochs = 'many'", "epochs ="])
+def test_a_file_of_settings_with_a_mistake_is_refused_with_its_name(tmp_path, line):
+    (tmp_path / "mine.toml").write_text(f"[settings]\n{line}\n")
+    with pytest.raises(RunError, match=r"mine\.toml: .*\(recipe\.toml of a run has all settings\)"):
+        read_recipe(tmp_path / "mine.toml")
 
 
 def test_a_pupil_learns_from_a_former_run_and_says_so(archive, whole, tmp_path):
@@ -156,9 +243,9 @@ def test_a_genre_that_pack_would_refuse_is_refused_first(tmp_path):
         train(tmp_path / "made.npz", tmp_path / "run")
 
 
-def test_a_run_is_replaced_by_force_alone(archive, tmp_path):
+def test_a_run_is_replaced_only_when_asked(archive, tmp_path):
     (tmp_path / run_folder.WEIGHTS).write_bytes(b"former")
-    with pytest.raises(RunError, match=r"holds a run already \(--resume goes on with it, --force replaces it"):
+    with pytest.raises(RunError, match=r"holds a run already \(--resume goes on with it, --replace replaces it"):
         train(archive, tmp_path)
     assert (tmp_path / run_folder.WEIGHTS).read_bytes() == b"former"
     train(archive, tmp_path, TrainingSettings(epochs=1, batch=64, width=4), force=True)

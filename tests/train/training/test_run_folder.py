@@ -80,8 +80,12 @@ def test_a_misspelt_key_is_named(tmp_path):
 
 
 def test_seeds_are_summed_up_in_one_line(tmp_path):
-    for seed, windows in ((1, 0.5), (2, 0.6)):
+    for seed, windows in ((1, 0.5), (2, 0.6), (3, 0.55)):
         (tmp_path / str(seed)).mkdir()
         (tmp_path / str(seed) / "history.json").write_text(f'[{{"epoch": 1, "windows": {windows}, "tracks": 0.7}}]')
-    told = run_folder.spread([tmp_path / "1", tmp_path / "2"])
-    assert told == "2 seeds: 55.0 % of windows (50.0 to 60.0), 70.0 % of tracks (70.0 to 70.0)"
+    told = run_folder.spread([tmp_path / "1", tmp_path / "2", tmp_path / "3"])
+    # Student's t of two degrees of freedom is 4.303: 4.303 * 0.05 / sqrt(3) = 0.124.
+    assert told == (
+        "3 seeds: 55.0 % of windows (95 % interval 42.6 to 67.4; single runs 50.0 to 60.0), "
+        "70.0 % of tracks (95 % interval 70.0 to 70.0; single runs 70.0 to 70.0)"
+    )

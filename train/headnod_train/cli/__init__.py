@@ -13,6 +13,7 @@ from headnod_train.cli.deploy_commands import add_deploy, add_keygen, add_sign, 
 from headnod_train.cli.distil_command import add as add_distil
 from headnod_train.cli.distillation_commands import add_prepare, add_student, add_tag
 from headnod_train.cli.evaluate_command import add as add_evaluate
+from headnod_train.cli.play_command import add as add_play
 from headnod_train.cli.teach_command import add as add_teach
 from headnod_train.cli.training_commands import add_fit, add_pack, add_quantise
 
@@ -23,6 +24,7 @@ def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         add_teach,
         add_import,
         add_explore,
+        add_play,
         add_baselines,
         add_fit,
         add_quantise,

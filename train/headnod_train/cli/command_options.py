@@ -40,6 +40,16 @@ def fold(text: str) -> tuple[int, int]:
     return _between(place, 1, folds), folds
 
 
+def folds(text: str) -> int:
+    """How many folds."""
+    return _between(text, 2, 100)
+
+
+def rate(text: str) -> float:
+    """A learning rate or a weight decay."""
+    return amount(text, 0.0, 1.0, "a rate")
+
+
 def seeds(text: str) -> list[int]:
     """Seeds of several trainings."""
     return [whole(seed) for seed in text.split(",")]

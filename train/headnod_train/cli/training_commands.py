@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.cli.command_options import add_data, add_run, add_split, bending, coefficients, fold, positive, seeds
+from headnod_train.cli.command_options import (
+    add_data,
+    add_run,
+    add_split,
+    bending,
+    coefficients,
+    fold,
+    folds,
+    positive,
+    rate,
+    seeds,
+)
 from headnod_train.cli.evaluate_command import add_sounds, sounds_of
 from headnod_train.console import plain_console, print_result
+
+if TYPE_CHECKING:
+    from headnod_train.training.run_folder import TrainingSettings
 
 _FIT_EXAMPLES = """\
 examples:
   headnod-train fit --data mine.npz --run runs/first
   headnod-train fit --data mine.npz --run runs/first --resume
+  headnod-train fit --data mine.npz --run runs/first --resume --epochs 80
   headnod-train fit --data mine.npz --run runs/three --seed 1,2,3 --width 12
+  headnod-train fit --data mine.npz --run runs/cross --folds 5 --start genre-small --rate 0.0005
+  headnod-train fit --data mine.npz --run runs/again --recipe runs/first/recipe.toml
 """
 
 
@@ -43,13 +62,27 @@ def add_fit(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument(
         "--sides",
-        default="train",
         metavar="NAME[,NAME]",
-        help="splits of the archive to train on (default %(default)s)",
+        help="splits of the archive to train on (train)",
     )
     parser.add_argument("--fold", type=fold, metavar="K/N", help="validate on the K-th of N folds by artist")
     parser.add_argument(
-        "--epochs", type=positive, default=50, help="passes over the training tracks (default %(default)s)"
+        "--folds", type=folds, metavar="N", help="train once for each of N folds, in folders fold-K, and print the mean"
+    )
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="settings from the recipe.toml of a run; options here go first"
+    )
+    parser.add_argument(
+        "--start", metavar="BUNDLE", help="start from the weights of a bundle, such as genre-small; labels may differ"
+    )
+    parser.add_argument(
+        "--balance", action="store_true", default=None, help="show each genre equally, however many tracks it has"
+    )
+    parser.add_argument("--batch", type=positive, help="windows in a step (64)")
+    parser.add_argument("--rate", type=rate, help="highest learning rate (0.002)")
+    parser.add_argument("--decay", type=rate, help="weight decay (0.05)")
+    parser.add_argument(
+        "--epochs", type=positive, help="passes over the training tracks (50); more with --resume extend"
     )
     parser.add_argument(
         "--patience", type=positive, metavar="N", help="stop after N epochs without improvement, and keep the best one"
@@ -57,13 +90,11 @@ def add_fit(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         "--width",
         type=positive,
-        default=24,
-        help="channels of the first convolution: 12 for a small network (default %(default)s)",
+        help="channels of the first convolution: 12 for a small network (24)",
     )
     parser.add_argument(
         "--seed",
         type=seeds,
-        default=[1],
         metavar="N[,N]",
         help="seed of every random choice; several train as many networks, each in its folder seed-N (default 1)",
     )
@@ -75,39 +106,35 @@ def add_fit(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="NAME=VALUE",
         help="strength of an augmentation, such as rooms=0.5, mixup=0 or noise=20,60 (repeatable)",
     )
-    parser.add_argument("--n-mfcc", type=coefficients, default=64, help="coefficients per frame (default %(default)s)")
+    parser.add_argument("--n-mfcc", type=coefficients, help="coefficients per frame (64)")
     parser.add_argument("--resume", action="store_true", help="continue the run in the folder")
-    parser.add_argument("--force", action="store_true", help="replace the run in the folder")
+    parser.add_argument("--replace", "--force", action="store_true", dest="force", help="replace the run in the folder")
     parser.add_argument("--tensorboard", action="store_true", help="write figures for TensorBoard into the run folder")
     parser.set_defaults(run=run_fit, kept="every finished epoch is kept in the run folder: continue with --resume")
 
 
 def run_fit(options: argparse.Namespace, console: Console) -> None:
-    """Fit a network for each seed, and name the run folders."""
+    """Fit a network for each seed or fold, and name the run folders."""
+    from dataclasses import replace
+
     from headnod.features.frontend import FrontEnd
-    from headnod_train.training.augment import MelAugmentation
     from headnod_train.training.fit import fit
-    from headnod_train.training.run_folder import TrainingSettings, refuse_former, spread
+    from headnod_train.training.recipe_file import RecipeFile, read_recipe
+    from headnod_train.training.run_folder import refuse_former, spread
     from headnod_train.training.soft_labels import ExtraTargets
 
-    folders = [options.folder] if len(options.seed) == 1 else [options.folder / f"seed-{seed}" for seed in options.seed]
+    recipe = read_recipe(options.recipe) if options.recipe else RecipeFile()
+    runs = list(_runs(options, recipe.settings))
     if not (options.resume or options.force):
-        for folder in folders:
+        for folder, _ in runs:
             refuse_former(folder)
-    for seed, folder in zip(options.seed, folders, strict=True):
+    for folder, settings in runs:
         fit(
             options.data,
             folder,
-            TrainingSettings(
-                epochs=options.epochs,
-                width=options.width,
-                seed=seed,
-                sides=tuple(options.sides.split(",")),
-                fold=options.fold,
-                patience=options.patience,
-            ),
-            front_end=FrontEnd(n_mfcc=options.n_mfcc),
-            augmentation=MelAugmentation(**dict(options.augment)),
+            settings,
+            front_end=FrontEnd(n_mfcc=options.n_mfcc or recipe.n_mfcc),
+            augmentation=replace(recipe.augmentation, **dict(options.augment)),
             lessons=ExtraTargets(options.tags, options.not_music, tuple(options.teacher)),
             resume=options.resume,
             force=options.force,
@@ -115,8 +142,32 @@ def run_fit(options: argparse.Namespace, console: Console) -> None:
             console=console,
         )
         print_result(str(folder))
-    if len(folders) > 1:
-        print_result(spread(folders))
+    if len(runs) > 1:
+        print_result(spread([folder for folder, _ in runs], "folds" if options.folds else "seeds"))
+
+
+def _runs(options: argparse.Namespace, usual: TrainingSettings) -> Iterator[tuple[Path, TrainingSettings]]:
+    """Folder and settings of each training: options first, then the recipe's."""
+    from msgspec.structs import replace
+
+    from headnod_train.training.run_folder import RunError
+
+    names = ("epochs", "batch", "rate", "decay", "width", "fold", "patience", "balance", "start")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    settings = replace(usual, **given)
+    if options.sides:
+        settings = replace(settings, sides=tuple(options.sides.split(",")))
+    several = options.seed or [settings.seed]
+    if options.folds is None:
+        for seed in several:
+            folder = options.folder if len(several) == 1 else options.folder / f"seed-{seed}"
+            yield folder, replace(settings, seed=seed)
+        return
+    if len(several) > 1 or options.fold:
+        message = "--folds trains on every fold with one seed (leave out --fold, and name one --seed)"
+        raise RunError(message)
+    for place in range(1, options.folds + 1):
+        yield options.folder / f"fold-{place}", replace(settings, seed=several[0], fold=(place, options.folds))
 
 
 _QUANTISE_EXAMPLES = """\

@@ -19,7 +19,9 @@ NETWORK = frozenset({"width", "other"})
 """Settings of the network, which are equal in siblings."""
 
 _ELSEWHERE = frozenset({"labels", "front_end", "mean", "deviation", "tag_names"})
-_WORDS = {"epochs": "--epochs", "width": "--width", "patience": "--patience", "seed": "--seed"}
+_WORDS = {
+    name: f"--{name}" for name in ("epochs", "batch", "rate", "decay", "width", "start", "patience", "seed")
+}  # fmt: skip
 
 
 def manifest_recipe(recipe: Recipe) -> dict[str, Plain]:
@@ -47,6 +49,8 @@ def _words(recipe: Recipe) -> Iterator[str]:
         value = getattr(settings, name)
         if value != getattr(usual, name) or name in {"epochs", "seed"}:
             yield f"{word} {value}"
+    if settings.balance:
+        yield "--balance"
     yield f"--n-mfcc {recipe.front_end.n_mfcc}"
     if settings.sides != usual.sides:
         yield f"--sides {','.join(settings.sides)}"

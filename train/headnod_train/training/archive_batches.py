@@ -63,13 +63,15 @@ class ArchiveBatches:
         augmentation: MelAugmentation,
         batch: int,
         seed: int,
+        balance: bool = False,
     ) -> None:
-        """Draw from sources; each batch has `batch` windows of the first one."""
+        """Draw from sources; each batch has `batch` windows of the first one, with `balance` of each genre alike."""
         self._sources, self._front_end, self._bands = sources, front_end, Bands(front_end)
         self._mean, self._deviation = spread
         self._augmentation, self._batch, self._seed = augmentation, batch, seed
         windows = [len(window_starts(int(frames), front_end)) for frames in sources[0].archive.frames]
         self._rows = np.repeat(np.arange(len(windows)), windows)
+        self._genres = sources[0].archive.genres if balance else None
 
     def __len__(self) -> int:
         """Steps in an epoch."""
@@ -77,8 +79,18 @@ class ArchiveBatches:
 
     def epoch(self, number: int) -> Iterator[TrainingBatch]:
         """The batches of one epoch; the next is made in a thread while the last is used."""
-        rows = np.random.default_rng((self._seed, number)).permutation(self._rows)
+        rng = np.random.default_rng((self._seed, number))
+        rows = rng.permutation(self._rows if self._genres is None else self._balanced(self._genres, rng))
         return prefetched(lambda step: self._made(rows, number, step), range(len(self)))
+
+    def _balanced(self, genres: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.intp]:
+        """As many rows as an epoch has, each genre with an equal part: some are there again, or left out."""
+        names, kinds = np.unique(genres[self._rows], return_inverse=True)
+        counts = np.full(len(names), len(self._rows) // len(names))
+        counts[: len(self._rows) % len(names)] += 1
+        return np.concatenate(
+            [np.resize(rng.permutation(self._rows[kinds == kind]), count) for kind, count in enumerate(counts)]
+        )
 
     def _made(self, shuffled: NDArray[np.intp], number: int, step: int) -> TrainingBatch:
         rng = np.random.default_rng((self._seed, number, step))

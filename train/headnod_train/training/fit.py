@@ -13,6 +13,7 @@ from rich.console import Console
 from headnod.escaping import printable
 from headnod.features.frontend import FrontEnd
 from headnod.inference.labels import label_fault
+from headnod.resources import find_model
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive, ArchiveError, count_windows, read_archive, window_features
 from headnod_train.dataset.split import folds, refuse_leaks
@@ -23,8 +24,10 @@ from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.genre_network import build, multiply_adds, with_tag_head
 from headnod_train.training.loop import HeldOut, TrainingLoop
 from headnod_train.training.progress_bar import TensorBoard, TrainingProgress
+from headnod_train.training.recipe_file import RecipeFile, write_recipe
 from headnod_train.training.run_folder import Recipe, RunError, TrainingSettings
 from headnod_train.training.soft_labels import ExtraTargets
+from headnod_train.training.starting_weights import StartingWeights, apply, read_start
 
 _LABELS_ALONE = ExtraTargets()
 
@@ -102,7 +105,12 @@ def _fit(
         message = f"{data}: its sides {', '.join(settings.sides)} have one genre, {labels[0]}: a model needs two"
         raise ArchiveError(message)
     features, _ = window_features(learning, front_end)
-    spread = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), 1e-3)
+    spread = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), np.float32(1e-3))
+    start = _start(settings, front_end)
+    if start is not None:
+        settings = msgspec.structs.replace(settings, width=start.width)
+        of_start = start.manifest.standardisation
+        spread = np.array(of_start.mean, np.float32), np.array(of_start.deviation, np.float32)
     recipe = Recipe(
         data.name, len(learning), labels, front_end,
         tuple(map(float, spread[0])), tuple(map(float, spread[1])),
@@ -112,15 +120,19 @@ def _fit(
     )  # fmt: skip
     if resume:
         _refuse_another(run, recipe)
+        run_folder.save(run, run_folder.RECIPE, recipe)
     else:
         run_folder.start(run, recipe, [str(track) for track in learning.tracks])
+    write_recipe(run, RecipeFile(settings, augmentation, front_end.n_mfcc))
     sources = lessons.sources(learning, labels, front_end)
     batches = ArchiveBatches(
         sources, front_end=front_end, spread=spread, augmentation=augmentation,
-        batch=settings.batch, seed=settings.seed,
+        batch=settings.batch, seed=settings.seed, balance=settings.balance,
     )  # fmt: skip
     outputs, tags = sources[0].targets.genres.shape[2], sources[0].targets.tags.shape[2]
     network = build(front_end, outputs, spread, settings.width)
+    if start is not None and not resume:
+        apply(start, network, ((features - spread[0]) / spread[1]).astype(np.float32), labels)
     console.print(
         f"{len(learning)} tracks to learn from, {len(watching) if watching else 'none'} to watch; "
         f"{network.count_params():,} parameters, {multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
@@ -161,8 +173,30 @@ def _warnings(
         yield f"nothing watches over {', '.join(absent)}: no watched track has this genre"
 
 
+def _start(settings: TrainingSettings, front_end: FrontEnd) -> StartingWeights | None:
+    """The weights to start from, if there are any.
+
+    Raises:
+        RunError: The bundle has another front end, or a network of another kind.
+    """
+    if not settings.start:
+        return None
+    found = read_start(find_model(settings.start))
+    if found.manifest.front_end != front_end:
+        message = (
+            f"--start {settings.start}: has another front end than the archive (genre-small has that of 'import'; "
+            f"--n-mfcc is {front_end.n_mfcc}, its {found.manifest.front_end.n_mfcc})"
+        )
+        raise RunError(message)
+    return found
+
+
 def _refuse_another(run: Path, recipe: Recipe) -> None:
+    """Check that a run was begun with a recipe, but for its epochs, which may become more."""
     former = run_folder.load(run, run_folder.RECIPE, Recipe)
+    if former.settings.epochs < recipe.settings.epochs:
+        longer = msgspec.structs.replace(former.settings, epochs=recipe.settings.epochs)
+        former = msgspec.structs.replace(former, settings=longer)
     # Through JSON, as it was written.
     if msgspec.json.encode(former) != msgspec.json.encode(recipe):
         message = f"{run}: was begun with another recipe (say what {run / run_folder.RECIPE} says, or fit afresh)"

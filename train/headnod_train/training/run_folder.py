@@ -1,6 +1,7 @@
 """A run: the folder that holds one training and everything needed to repeat it.
 
 recipe.json        settings, data and standardisation
+recipe.toml        the settings alone, for people and for fit --recipe
 tracks.txt         the tracks that it learned from, one a line
 weights.keras      the network after training
 state.npz          what an interrupted training goes on from
@@ -23,6 +24,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
+from scipy import stats
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import FrontEnd
@@ -79,6 +81,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     fold: tuple[int, int] | None = None
     """(k, n): the k-th of n folds by artist is left out and watched instead of the valid side."""
+
+    balance: bool = False
+    """Show as many windows of each genre, however many tracks it has."""
+
+    start: str = ""
+    """Bundle whose weights the training starts from, such as `genre-small`; random ones if empty."""
 
     patience: int | None = None
     """Epochs without a rise on the watched side after which training stops and goes back to the best one."""
@@ -194,7 +202,7 @@ def refuse_former(run: Path) -> None:
     """
     if not any((run / name).exists() for name in (WEIGHTS, STATE, QUANTISED)):
         return
-    message = f"{run}: holds a run already (--resume goes on with it, --force replaces it, or name another --run)"
+    message = f"{run}: holds a run already (--resume goes on with it, --replace replaces it, or name another --run)"
     raise RunError(message)
 
 
@@ -234,15 +242,25 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
         raise RunError(message) from error
 
 
-def spread(runs: Sequence[Path]) -> str:
-    """What runs that differ by their seed reached after their last epochs: mean and range in one line."""
+def spread(runs: Sequence[Path], what: str = "seeds") -> str:
+    """What runs that differ by seed or fold reached after their last epochs: mean and 95 % interval of the mean."""
     last = [json.loads((run / HISTORY).read_text())[-1] for run in runs]
     shares = [
-        f"{100 * np.mean(reached):.1f} % of {kind} ({100 * min(reached):.1f} to {100 * max(reached):.1f})"
+        f"{100 * np.mean(reached):.1f} % of {kind} ({_interval(reached)})"
         for kind in ("windows", "tracks")
         if (reached := [epoch[kind] for epoch in last if kind in epoch])
     ]
-    return f"{len(runs)} seeds: " + (", ".join(shares) or "nothing was watched")
+    return f"{len(runs)} {what}: " + (", ".join(shares) or "nothing was watched")
+
+
+def _interval(values: Sequence[float]) -> str:
+    """Student's t interval of a mean, cut off at 0 and 100 %, and the range: `61 to 70, single ones 58 to 73`."""
+    error = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+    low, high = max(float(np.mean(values)) - error, 0.0), min(float(np.mean(values)) + error, 1.0)
+    return (
+        f"95 % interval {100 * low:.1f} to {100 * high:.1f}; "
+        f"single runs {100 * min(values):.1f} to {100 * max(values):.1f}"
+    )
 
 
 def draft(
