@@ -132,6 +132,14 @@ def test_the_configuration_is_shown_without_logins(headnod, tmp_path):
             assert "secret" not in shown
 
 
+def test_the_configuration_is_shown_without_the_paths_of_webhooks(headnod, tmp_path):
+    (tmp_path / "headnod.toml").write_text('[web]\nwebhooks = ["https://me:secret@hooks.lan:8443/secret?key=secret"]\n')
+    for words in (["show"], ["show", "--json"]):
+        shown = headnod("config", *words).stdout
+        assert "https://hooks.lan:8443/..." in shown
+        assert "secret" not in shown
+
+
 def test_every_wrong_value_has_a_line(headnod, tmp_path):
     (tmp_path / "headnod.toml").write_text("[listen]\nevery = 0\ncertainty = 2.0\n[history]\ndays = 0\n")
     ended = headnod("config", "check")

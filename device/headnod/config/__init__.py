@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -135,6 +136,7 @@ class Loaded:
         microphone = values["microphone"]
         microphone["address"] = without_login(microphone["address"])
         microphone["command"] = [without_login(word) for word in microphone["command"]]
+        values["web"]["webhooks"] = [_host_alone(address) for address in values["web"]["webhooks"]]
         for (section, key), origin in self.origins.items():
             yield section, key, values[section][key], origin
 
@@ -152,6 +154,12 @@ class Loaded:
         if origin.startswith("--"):
             return f"{origin}: {fault}"
         return message if origin == _DEFAULT else f"{origin}: {message}"
+
+
+def _host_alone(address: str) -> str:
+    """An address without its path, which may be a secret."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/..."
 
 
 def named_outputs(leds: tuple[LedsSection, ...]) -> Iterator[tuple[str, LedsSection]]:

@@ -11,6 +11,7 @@ from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Visitor
 from headnod.dashboard.endpoints import Endpoint, RequestError, read_body
 from headnod.dashboard.history_api import History, HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
+from headnod.dashboard.metrics import MEDIA, exposition
 from headnod.dashboard.openapi import document
 from headnod.dashboard.server import Request, Response, StreamingResponse, json_response
 
@@ -162,7 +163,13 @@ def listener_endpoints(site: Site) -> list[Endpoint]:
 
 def all_endpoints(site: Site) -> list[Endpoint]:
     """Every endpoint of the interface, its description among them."""
+
+    async def metrics(_request: Request) -> Response:
+        text = exposition(each for some in site.fleet.snapshot() for each in some)
+        return Response(text, 200, {"Content-Type": MEDIA, "Cache-Control": "no-store"})
+
     found = [*SessionApi(site).endpoints, *listener_endpoints(site)]
+    found.append(Endpoint("GET", "metrics", metrics, "All listeners as metrics of Prometheus", media="text/plain"))
 
     async def description(_request: Request) -> dict[str, Any]:
         return document(found)

@@ -73,7 +73,7 @@ class _Server(uvicorn.Server):
     def __init__(self, site: Site) -> None:
         from headnod.dashboard.api import all_endpoints  # noqa: PLC0415 - it uses the names above
 
-        self._stream, self._link = site.stream, site.link
+        self._stream, self._link, self._webhooks = site.stream, site.link, site.webhooks
         self._failed = False
         endpoints, pages = all_endpoints(site), _pages()
         connections = self._connections = Connections()
@@ -110,7 +110,7 @@ class _Server(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         super().run(sockets)
         if self._failed:
-            message = "the event stream of the dashboard failed (see the traceback in the log)"
+            message = "a part of the page failed (see the traceback in the log)"
             raise DashboardError(message)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -144,7 +144,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.asynccontextmanager
     async def _running(self, _app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._stream.run())]
+        tasks = [asyncio.create_task(self._stream.run()), asyncio.create_task(self._webhooks.run())]
         if self._link is not None:
             tasks.append(asyncio.create_task(self._link.run()))
         for task in tasks:
@@ -157,7 +157,7 @@ class _Server(uvicorn.Server):
         # Otherwise the page would be served and never change.
         self.should_exit = True
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("the event stream of the dashboard failed", exc_info=error)
+            _log.error("a part of the page failed", exc_info=error)
             self._failed = True
 
 

@@ -26,6 +26,7 @@ from headnod.dashboard.listener_link import ListenerLink
 from headnod.dashboard.page_settings import PageSettings
 from headnod.dashboard.server import serve
 from headnod.dashboard.sessions import Role, Sessions
+from headnod.dashboard.webhooks import Webhooks, WebhookSender
 
 _LARGEST_PACKET = 16_384
 
@@ -51,6 +52,9 @@ class Site:
     link: ListenerLink | None
     """The listener that serves the page; None for `headnod dashboard`."""
 
+    webhooks: Webhooks
+    """Sends events of that listener elsewhere."""
+
 
 def run_page(settings: PageSettings, connection: socket.socket | None = None) -> None:
     """Serve the page until a signal, or until its listener ends.
@@ -62,14 +66,17 @@ def run_page(settings: PageSettings, connection: socket.socket | None = None) ->
     Raises:
         DashboardError: The address cannot be used, or the event stream failed.
     """
-    fleet = Fleet(settings.base)
+    fleet, rng = Fleet(settings.base), random.Random()  # noqa: S311 - jitter of back-offs
     with contextlib.ExitStack() as stack:
         listening = listen_at(settings.address, settings.port, settings.section)
         for each in listening:
             stack.enter_context(each)
-        reason = stack.enter_context(_broker(settings, fleet))
+        reason = stack.enter_context(_broker(settings, fleet, rng))
         stream = EventStream(fleet, reason, now=time.time)
-        link = ListenerLink(connection, fleet, settings, on_live=stream.send_live) if connection is not None else None
+        hooks = Webhooks(WebhookSender(each, settings.webhook_key, rng=rng) for each in settings.webhooks)
+        link = None
+        if connection is not None:
+            link = ListenerLink(connection, fleet, settings, on_live=stream.send_live, on_message=hooks.process)
         tls = bool(settings.certificate)
         authenticator = Authenticator(
             settings.password,
@@ -79,11 +86,11 @@ def run_page(settings: PageSettings, connection: socket.socket | None = None) ->
             monotonic=time.monotonic,
         )
         _log.info("the %s is at %s", "page" if link else "dashboard", url_of(listening[0], tls=tls))
-        serve(Site(settings, fleet, stream, authenticator, link), listening)
+        serve(Site(settings, fleet, stream, authenticator, link, hooks), listening)
 
 
 @contextlib.contextmanager
-def _broker(settings: PageSettings, fleet: Fleet) -> Iterator[Any]:
+def _broker(settings: PageSettings, fleet: Fleet, rng: random.Random) -> Iterator[Any]:
     """Passes messages of the broker to the fleet; a function with the reason why there is no connection."""
     if settings.broker is None:
         yield str
@@ -104,7 +111,7 @@ def _broker(settings: PageSettings, fleet: Fleet) -> Iterator[Any]:
         # At QoS 0 the broker drops messages of a burst.
         qos=1,
         on_message=receive,
-        rng=random.Random(),  # noqa: S311 - jitter of the back-off
+        rng=rng,
         largest=_LARGEST_PACKET,
     )
     client.start()

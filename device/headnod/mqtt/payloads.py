@@ -317,6 +317,9 @@ class EventReports(NamedTuple):
     song: bytes | None
     """Payload of the song that it ended."""
 
+    song_start: bytes | None
+    """Payload of the song that plays, once, when it is long enough to be one."""
+
     estimate: bytes | None
     """Payload of the estimate; None for a status event."""
 
@@ -340,7 +343,7 @@ class ReportMaker:
         self._songs = SongSegmenter(SongSettings())
         self._processor, self._began = system.CpuMeter(monotonic), monotonic()
         self._state, self._message = State.STARTING, ""
-        self._estimates, self._dropped = 0, 0.0
+        self._estimates, self._dropped, self._announced = 0, 0.0, -1
 
     def update(self, event: Estimate | StatusEvent) -> EventReports:
         """The payloads of an event."""
@@ -348,12 +351,12 @@ class ReportMaker:
         self._state = event.state
         if isinstance(event, StatusEvent):
             self._message = event.message
-            return EventReports(self._song(self._songs.interrupt(event)), None, changed)
+            return EventReports(self._song(self._songs.interrupt(event)), None, None, changed)
         self._message = ""
         self._estimates, self._dropped = self._estimates + 1, event.dropped
         song = self._song(self._songs.update(event))
         payload = estimate_payload(event, node=self._node, boot=self._boot, boot_id=self._clock.boot)
-        return EventReports(song, msgspec.json.encode(payload), changed)
+        return EventReports(song, self._song_start(), msgspec.json.encode(payload), changed)
 
     def finish(self) -> bytes | None:
         """End the song here; its payload if it is long enough."""
@@ -383,6 +386,14 @@ class ReportMaker:
             clock=_CLOCK[synchronised],
         )
         return msgspec.structs.replace(report, **delivery)
+
+    def _song_start(self) -> bytes | None:
+        song = self._songs.current
+        if song is None or song.sequence == self._announced:
+            return None
+        self._announced = song.sequence
+        payload = song_payload(song, node=self._node, boot=self._boot)
+        return encode({key: getattr(payload, key) for key in ("id", "node", "start", "genre", "clock_synchronised")})
 
     def _song(self, song: Song | None) -> bytes | None:
         if song is None:

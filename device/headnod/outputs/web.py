@@ -56,6 +56,10 @@ class Reports(Protocol):
         """Payload of the song that it ended."""
 
     @property
+    def song_start(self) -> bytes | None:
+        """Payload of the song that has just become long enough."""
+
+    @property
     def estimate(self) -> bytes | None:
         """Payload of the estimate."""
 
@@ -180,6 +184,8 @@ class WebOutput:
     def _send_reports(self, reports: Reports) -> None:
         if reports.song is not None:
             self.send("song", reports.song)
+        if reports.song_start is not None:
+            self.send("song_start", reports.song_start)
         if reports.estimate is not None:
             with self._lock:
                 self._latest["state"] = reports.estimate

@@ -132,6 +132,11 @@ class SongSegmenter:
             self._name(estimate)
         return self._replaced(estimate) or ended
 
+    @property
+    def current(self) -> Song | None:
+        """The song that plays, as far as it goes; None if it is not long enough yet."""
+        return self._completed(self._song)
+
     def interrupt(self, event: StatusEvent) -> Song | None:
         """Add a status event; returns the song that it ended, if any. A few dropped samples do not end a song."""
         return None if event.state is State.BEHIND else self.finish()
