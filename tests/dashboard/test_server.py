@@ -127,6 +127,7 @@ def test_the_page_with_its_log_in_needs_no_password(locked):
     assert locked.json("/api/v1/session") == {
         "role": None,
         "password": True,
+        "logged_in": False,
         "csrf": locked.json("/api/v1/session")["csrf"],
         "local": None,
         "version": "",
@@ -142,6 +143,7 @@ def test_a_browser_is_asked_by_the_page_and_not_by_a_window_of_its_own(locked):
 def test_who_logs_in_sees_everything_until_the_log_out(locked):
     headers = locked.log_in(SECRET)
     assert locked.json("/api/v1/session", **headers)["role"] == "owner"
+    assert locked.json("/api/v1/session", **headers)["logged_in"]
     assert next(locked.events(**headers))[0] == "hello"
     assert locked.json("/api/v1/session", **headers)["csrf"] == headers["X_CSRF_Token"]
     assert locked.request("DELETE", "/api/v1/session", Cookie=headers["Cookie"]).status == 403

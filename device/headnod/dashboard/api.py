@@ -37,6 +37,9 @@ class SessionState(msgspec.Struct, frozen=True):
     password: bool
     """Whether there is a password to log in with."""
 
+    logged_in: bool
+    """Whether this browser has a session."""
+
     csrf: str
     """Value of the header `X-CSRF-Token` of every request that changes something."""
 
@@ -89,6 +92,7 @@ class SessionApi:
         return SessionState(
             role=visitor.role,
             password=self._authenticator.has_password,
+            logged_in=bool(visitor.token),
             csrf=self._sessions.csrf(visitor.token),
             local=self._settings.node or None,
             version=self._settings.version if visitor.role is not None else "",

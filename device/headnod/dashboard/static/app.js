@@ -179,10 +179,10 @@ async function account() {
   dialog();
 }
 
-onSession(({ role, password }) => {
+onSession(({ role, password, logged_in: loggedIn }) => {
   const button = find("account");
   button.hidden = !password;
-  write(button, role ? "Log out" : "Log in");
+  write(button, loggedIn ? "Log out" : "Log in");
   document.body.classList.toggle("reader", !mayChange());
   if (!role && password) account();
   else if (!stream) connect();
@@ -217,6 +217,6 @@ onScheme(() => {
 setInterval(summarise, SUMMARY_EVERY);
 setInterval(() => {
   board.refresh();
-  if (shown && tab === "now") live.draw(["now"]);
+  if (shown && tab === "now") live.draw(["labels"]);
 }, REFRESH_EVERY);
 readSession();

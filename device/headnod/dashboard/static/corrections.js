@@ -95,8 +95,8 @@ export function view(root, context) {
   }
 
   function draw(answer) {
-    const all = (Array.isArray(answer) ? answer : answer.corrections).toReversed();
-    write(sum, all.length ? `${count(all.length, "correction")}, ${count(all.reduce((windows, each) => windows + (each.windows ?? 0), 0), "window")}` : "");
+    const all = answer.corrections;
+    write(sum, answer.count ? count(answer.count, "correction") : "");
     clear.hidden = !all.length || !mayChange();
     if (!all.length) {
       list.replaceChildren(element("p", { class: "empty" }, "Nothing was corrected yet."));
@@ -123,7 +123,7 @@ export function view(root, context) {
       element("th", { scope: "row" }, when),
       element("td", {}, each.label === NOT_MUSIC ? "not music" : chip(each.label, listener.colour(each.label))),
       element("td", { class: "number" }, length(each.end - each.start)),
-      element("td", {}, String(each.windows ?? "")),
+      element("td", {}, String(each.windows)),
       mayChange() && element("td", {}, button),
     );
   }
@@ -136,7 +136,7 @@ export function view(root, context) {
       return;
     }
     try {
-      await send("DELETE", id === null ? "corrections" : `corrections?id=${id}`);
+      await send("DELETE", "corrections", id === null ? {} : { ids: [id] });
       delete button.dataset.asked;
       write(button, id === null ? "Delete all" : "Delete");
       await read();

@@ -38,6 +38,7 @@ export class Live {
     this.hours = 6;
     this.past = [];
     this.today = null;
+    this.allSongs = new Set();
     this.listener = null;
     this.due = new Set();
     for (const button of root.querySelectorAll("[data-hours]")) button.addEventListener("click", () => this.span(button));
@@ -164,6 +165,8 @@ export class Live {
   drawSongs() {
     const { listener } = this;
     const now = this.clock.now();
+    // The keyboard's place is kept.
+    if (this.songs.contains(document.activeElement)) return;
     if (this.today) {
       const songs = [...this.today];
       const playing = listener.named && !this.clock.stale && listener.now;
@@ -174,7 +177,7 @@ export class Live {
       write(this.sum, songs.length ? `${count(songs.length, "song")}, ${lasting(seconds)}` : "");
       this.songs.replaceChildren(
         songs.length
-          ? songTable(songs, { colour: (genre) => listener.colour(genre), correct: this.correctable ? this.actions.correct : undefined, now })
+          ? songTable(songs, { colour: (genre) => listener.colour(genre), correct: this.correctable ? this.actions.correct : undefined, now, all: this.allSongs })
           : element("p", { class: "empty" }, "No songs yet today. A song is listed when it has ended."),
       );
       return;

@@ -3,9 +3,10 @@
 import { get, mayChange, send } from "./api.js";
 import { element, set, write } from "./elements.js";
 import { Placement } from "./placement.js";
-import { at, percent, stateInWords } from "./words.js";
+import { at, count, percent, stateInWords } from "./words.js";
 
 const HOUR = 3600;
+const PLACEMENT_EVERY = 5000;
 
 /** Build the view into an element. */
 export function view(root, context) {
@@ -17,6 +18,7 @@ class Settings {
     this.root = root;
     this.context = context;
     this.controls = {};
+    this.wanted = "";
     this.note = element("p", { class: "panel span-12 note", role: "status", hidden: true });
     this.place = {};
     for (const name of ["listening", "outputs", "models", "microphone", "configuration", "log"]) this.place[name] = element("div");
@@ -45,6 +47,13 @@ class Settings {
     this.read("microphones", (answer) => this.drawMicrophones(answer));
     this.read("configuration", (answer) => this.drawConfiguration(answer));
     this.readLog(this.logHours ?? 2);
+    this.polling ??= setInterval(() => this.poll(), PLACEMENT_EVERY);
+  }
+
+  // The help with placing the microphone is live while it is shown.
+  async poll() {
+    if (this.root.hidden || document.hidden || this.place.microphone.contains(document.activeElement)) return;
+    this.read("microphones", (answer) => this.drawMicrophones(answer));
   }
 
   /** A column of the spectrum, for the help with placing the microphone. */
@@ -79,9 +88,10 @@ class Settings {
     }
   }
 
+  // The listener applies a change in its own loop, and then sends the controls as they are.
   async patch(part) {
     const answer = await this.change("PATCH", "controls", part);
-    if (answer) this.update({ ...this.controls, ...part, ...answer });
+    if (answer) this.update({ ...this.controls, ...part });
   }
 
   /** Show the controls as the listener has them. */
@@ -94,18 +104,19 @@ class Settings {
   }
 
   drawListening() {
-    const { paused, paused_until: until, threshold, brightness } = this.controls;
+    const { paused, pause_reason: reason, threshold, model_threshold: own, brightness } = this.controls;
     const now = this.context.clock.now();
+    const resting = paused || Boolean(reason);
     const rows = [
-      setting("Pause", paused ? (until ? `paused until ${at(until, now)}` : "paused until it is resumed") : "The listener makes no estimates while it is paused.", [
-        action(paused ? "Resume" : "Pause", () => this.patch({ paused: !paused, paused_until: null })),
-        !paused && action("For an hour", () => this.patch({ paused: true, paused_until: Math.round(now + HOUR) })),
+      setting("Pause", reason || (paused ? "paused" : "The listener makes no estimates while it is paused."), [
+        action(resting ? "Resume" : "Pause", () => this.patch({ paused: !resting, pause_reason: undefined })),
+        !resting && action("For an hour", () => this.patch({ paused_until: Math.round(now + HOUR) })),
       ]),
       this.quietHours(),
-      slider("Threshold", "threshold", threshold, "A genre is named from this probability on; 0 takes that of the model.", (value) => this.patch({ threshold: value })),
+      slider("Threshold", "threshold", threshold, `A genre is named from this probability on${own ? `; the model's own is ${percent(own)}` : ""}.`, (value) => this.patch({ threshold: value })),
       brightness != null && slider("Brightness of the lights", "brightness", brightness, "", (value) => this.patch({ brightness: value })),
       setting("Restart", "The listener starts again; a song that plays is ended.", [
-        confirmed("Restart", "Really restart?", async () => (await this.change("POST", "restart", {}, "The listener restarts. This page reconnects by itself.")) && undefined),
+        confirmed("Restart", "Really restart?", () => this.change("POST", "restart", {}, "The listener restarts. This page reconnects by itself.")),
       ]),
     ];
     this.place.listening.replaceChildren(...rows.filter(Boolean));
@@ -141,101 +152,97 @@ class Settings {
     );
   }
 
-  drawModels(answer) {
-    const models = Array.isArray(answer) ? answer : (answer.models ?? []);
-    const again = () => this.read("models", (next) => this.drawModels(next));
-    const rows = models.map((model) => {
+  drawModels({ models, agreement }) {
+    const again = () => setTimeout(() => this.read("models", (next) => this.drawModels(next)), 2000);
+    const rows = models.map(({ model, serial, origin, active, offered, probation, previous, shadow }) => {
       const badges = [
-        model.active && "active",
-        model.probation && "on probation",
-        model.offered && "offered",
-        model.shadow && "shadow",
+        active && "active",
+        probation > 0 && `on probation, ${count(probation, "window")} left`,
+        offered && "offered",
+        shadow && "shadow",
+        previous && "previous",
       ].filter(Boolean);
-      const detail = [model.title ?? model.description, model.message].filter(Boolean).join(" ");
-      return element(
-        "div",
-        { class: "setting" },
-        element("div", {}, element("p", { class: "name" }, model.name), detail && element("p", { class: "note" }, detail)),
-        element(
-          "div",
-          { class: "value" },
-          ...badges.map((badge) => element("span", { class: badge === "active" ? "badge on" : "badge" }, badge)),
-          !model.active &&
-            confirmed("Activate", `Really activate?`, async () => {
-              if (await this.change("POST", "models/activate", { model: model.name }, `${model.name} is tried; if it passes its self-test it listens from then on.`)) setTimeout(again, 2000);
-            }),
-        ),
-      );
+      const activate = async () => {
+        if (await this.change("POST", "models/activate", { model }, `${model} is tried. If it passes its self-test, it is active from then on.`)) again();
+      };
+      return setting(model, serial ? `${origin}, serial ${serial}` : origin, [
+        ...badges.map((badge) => element("span", { class: badge === "active" ? "badge on" : "badge" }, badge)),
+        !active && confirmed("Activate", "Really activate?", activate),
+      ]);
     });
-    const state = Array.isArray(answer) ? {} : answer;
-    const facts = [
-      state.probation && typeof state.probation === "object" && ["Probation", describe(state.probation)],
-      state.shadow && typeof state.shadow === "object" && ["Shadow", describe(state.shadow)],
-      state.message && ["Last step", state.message],
-    ].filter(Boolean);
+    const rollback = async () => {
+      if (await this.change("POST", "models/rollback", {}, "The previous model is activated.")) again();
+    };
     this.place.models.replaceChildren(
-      ...(rows.length ? rows : [element("p", { class: "empty" }, "No model can be chosen here.")]),
-      ...facts.map(([name, text]) => setting(name, text, [])),
-      setting("Roll back", "The model before the active one listens again.", [
-        confirmed("Roll back", "Really roll back?", async () => {
-          if (await this.change("POST", "models/rollback", {}, "The previous model is activated.")) setTimeout(again, 2000);
-        }),
-      ]),
+      ...rows,
+      agreement ? setting("Agreement of the shadow", describe(agreement), []) : "",
+      models.some(({ previous }) => previous) ? setting("Roll back", "The previous model is active again.", [confirmed("Roll back", "Really roll back?", rollback)]) : "",
     );
   }
 
   drawMicrophones(answer) {
-    const found = Array.isArray(answer) ? answer : (answer.microphones ?? []);
-    const chosen = (Array.isArray(answer) ? this.controls.microphone?.device : (answer.configured ?? answer.device)) ?? "";
-    const choice = element("select", { "aria-label": "Microphone", disabled: !mayChange() });
+    const { chosen, replaced, devices, unavailable } = answer;
+    const choice = element("select", { "aria-label": "Microphone", disabled: !mayChange() || replaced });
+    const known = devices.some(({ name, others }) => name === chosen || others.includes(chosen));
     choice.append(
       element("option", { value: "" }, "The likeliest one"),
-      ...found.map((each) => {
-        const device = each.device ?? each.id ?? each.name ?? each;
-        const name = each.name && each.name !== device ? `${each.name} (${device})` : device;
-        return element("option", { value: device, selected: device === chosen || each.selected === true }, name);
-      }),
+      ...(chosen && !known ? [element("option", { value: chosen, selected: true }, `${chosen} (not found)`)] : []),
+      ...devices.map(({ name, others }) => element("option", { value: name, selected: name === chosen || others.includes(chosen) }, name)),
     );
-    choice.addEventListener("change", () => this.change("POST", "microphone", { device: choice.value }, "The microphone is changed."));
-    this.place.microphone.replaceChildren(setting("Device", found.length ? "" : "No microphone was found.", [choice]));
+    choice.addEventListener("change", () => this.change("POST", "microphone", { device: choice.value }, "The microphone is changed; the listener opens it now."));
+    const note = replaced ? "The configuration names a command or an address in place of a microphone." : devices.length ? "" : "No microphone was found.";
+    this.place.microphone.replaceChildren(
+      setting("Device", note, [choice]),
+      ...unavailable.map(({ names, reason }) => setting(names[0], reason, [])),
+    );
+    this.placement.report(answer);
   }
 
-  drawConfiguration(answer) {
-    const keys = Array.isArray(answer) ? answer : (answer.keys ?? []);
-    const search = element("input", { type: "search", placeholder: "Filter keys", "aria-label": "Filter keys" });
-    const rows = keys.map((each) => this.keyRow(each));
-    search.addEventListener("input", () => {
+  drawConfiguration({ file, values }) {
+    const search = element("input", { type: "search", placeholder: "Filter keys", "aria-label": "Filter keys", value: this.wanted });
+    const rows = values.map((each) => this.keyRow(each));
+    const filter = () => {
+      this.wanted = search.value;
       const text = search.value.trim().toLowerCase();
-      rows.forEach((row, index) => (row.hidden = !`${keys[index].key} ${keys[index].origin}`.toLowerCase().includes(text)));
-    });
+      rows.forEach((row, index) => (row.hidden = !`${values[index].key} ${values[index].origin}`.toLowerCase().includes(text)));
+    };
+    search.addEventListener("input", filter);
+    filter();
     this.place.configuration.replaceChildren(
-      element("p", { class: "note" }, "Changes are written to headnod.local.toml beside the state; your own file stays as it is."),
+      element("p", { class: "note" }, `What is changed here is written to ${file}; your own file stays as it is.`),
       element("div", { class: "row" }, search),
       element(
         "div",
-        { class: "scroll", tabindex: 0, role: "region", "aria-label": "Configuration" },
+        { class: "scroll", tabindex: 0, role: "region", "aria-label": "Keys of the configuration" },
         element("table", { class: "table" }, element("thead", {}, element("tr", {}, ...["Key", "Value", "Origin"].map((text) => element("th", { scope: "col" }, text)))), element("tbody", {}, ...rows)),
       ),
     );
   }
 
-  keyRow({ key, value, origin, changeable, help, doc }) {
+  keyRow({ key, value, origin, changeable }) {
     const text = typeof value === "string" ? value : JSON.stringify(value);
-    const about = help ?? doc;
-    let field = element("code", {}, text === "" ? "(empty)" : text);
-    if (changeable && mayChange()) {
-      const input =
-        typeof value === "boolean"
-          ? element("input", { type: "checkbox", role: "switch", checked: value, "aria-label": key })
-          : element("input", { type: typeof value === "number" ? "number" : "text", step: "any", value: text, "aria-label": key });
-      input.addEventListener("change", async () => {
-        const next = typeof value === "boolean" ? input.checked : typeof value === "number" ? Number(input.value) : typeof value === "string" ? input.value : parsed(input.value);
-        const answer = await this.change("PATCH", "configuration", { [key]: next }, `${key} is changed in headnod.local.toml.`);
-        if (answer) this.read("configuration", (configuration) => this.drawConfiguration(configuration));
-      });
-      field = input;
-    }
-    return element("tr", {}, element("th", { scope: "row" }, element("code", {}, key), about && element("p", { class: "note" }, about)), element("td", {}, field), element("td", {}, origin ?? "default"));
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, element("code", {}, key)),
+      element("td", {}, changeable && mayChange() ? this.keyInput(key, value, text) : element("code", {}, text === "" ? "(empty)" : text)),
+      element("td", {}, origin),
+    );
+  }
+
+  keyInput(key, value, text) {
+    const kind = typeof value;
+    const input =
+      kind === "boolean"
+        ? element("input", { type: "checkbox", role: "switch", checked: value, "aria-label": key })
+        : element("input", { type: kind === "number" ? "number" : "text", step: "any", value: text, "aria-label": key });
+    input.addEventListener("change", async () => {
+      const next = { boolean: () => input.checked, number: () => input.valueAsNumber, string: () => input.value }[kind]?.() ?? parsed(input.value);
+      const answer = await this.change("PATCH", "configuration", { values: { [key]: next } }, `${key} is changed.`);
+      if (answer) this.drawConfiguration(answer);
+      else this.read("configuration", (configuration) => this.drawConfiguration(configuration));
+    });
+    return input;
   }
 
   async readLog(hours) {
@@ -248,9 +255,8 @@ class Settings {
     let body;
     try {
       const answer = await get(`log?hours=${hours}`);
-      const lines = Array.isArray(answer) ? answer : (answer.lines ?? []);
       const now = this.context.clock.now();
-      const texts = lines.map((line) => (typeof line === "string" ? line : [line.time && at(line.time, now), line.level, line.message ?? line.text].filter(Boolean).join("  ")));
+      const texts = answer.lines.map(({ time, level, message }) => [at(time, now), level === "info" ? "" : level.toUpperCase(), message].filter(Boolean).join("  "));
       body = element("pre", { class: "log", tabindex: 0, role: "region", "aria-label": "Log" }, texts.join("\n") || "Nothing was logged in this time.");
     } catch (error) {
       body = element("p", { class: "empty" }, error.message);

@@ -7,14 +7,16 @@ const SHOWN = 12;
 
 /**
  * A table of songs, the latest first.
- * @param {{colour: function(string): string, correct?: function(object): void, now: number}} options
+ * @param {{colour: function(string): string, correct?: function(object): void, now: number, all?: Set<string>}} options
+ *   Where `all` is not empty, every song is listed; the button for that fills it.
  */
-export function songTable(songs, { colour, correct, now }) {
+export function songTable(songs, { colour, correct, now, all = new Set() }) {
   const body = element("tbody");
   const ordered = songs.toReversed();
   const tagged = songs.some((song) => song.tags?.length);
   const add = (some) => body.append(...some.map((song) => row(song, { colour, correct, now, tagged })));
-  add(ordered.slice(0, SHOWN));
+  const shown = all.size ? ordered.length : SHOWN;
+  add(ordered.slice(0, shown));
   const heads = ["Start", "Genre", "Length", "Stability", ...(tagged ? ["Tags"] : []), ...(correct ? [""] : [])];
   const table = element(
     "table",
@@ -22,8 +24,9 @@ export function songTable(songs, { colour, correct, now }) {
     element("thead", {}, element("tr", {}, ...heads.map((text) => element(text ? "th" : "td", text ? { scope: "col" } : {}, text)))),
     body,
   );
-  const rest = ordered.slice(SHOWN);
+  const rest = ordered.slice(shown);
   const showRest = (event) => {
+    all.add("songs");
     add(rest);
     event.target.remove();
     body.children[SHOWN].querySelector("button")?.focus();

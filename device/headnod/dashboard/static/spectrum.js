@@ -45,11 +45,12 @@ export class Spectrum {
 
   next() {
     const { bands, level, seconds } = this.pending.shift();
+    this.stretch(bands);
     this.columns.push(bands);
     if (this.columns.length > COLUMNS) this.columns.shift();
     const context = this.buffer.getContext("2d");
     context.drawImage(this.buffer, -1, 0);
-    paint(context, bands, COLUMNS - 1);
+    this.paint(context, bands, COLUMNS - 1);
     this.seconds = seconds;
     this.show(level);
   }
@@ -73,10 +74,33 @@ export class Spectrum {
     return this.at > 0 && performance.now() - this.at < 1000 * STALE;
   }
 
+  // The colours cover what there is: music fills a part of the range of a band only.
+  stretch(bands) {
+    const sorted = bands.toSorted();
+    this.low = towards(this.low, sorted[Math.floor(0.15 * sorted.length)] - 24);
+    this.high = towards(this.high, Math.max(sorted.at(-1), this.low + 60));
+  }
+
+  paint(context, bands, x) {
+    const ramp = isDark() ? ON_DARK : ON_LIGHT;
+    const picture = context.createImageData(1, bands.length);
+    bands.forEach((value, band) => {
+      const place = Math.max(0, Math.min(0.999, (value - this.low) / (this.high - this.low))) * (ramp.length - 1);
+      const below = Math.floor(place);
+      const rest = place - below;
+      const start = 4 * (bands.length - 1 - band);
+      for (let channel = 0; channel < 3; channel += 1) {
+        picture.data[start + channel] = ramp[below][channel] * (1 - rest) + ramp[below + 1][channel] * rest;
+      }
+      picture.data[start + 3] = 255;
+    });
+    context.putImageData(picture, x, 0);
+  }
+
   paintAll() {
     const context = this.buffer.getContext("2d");
     context.clearRect(0, 0, COLUMNS, this.buffer.height);
-    this.columns.forEach((bands, index) => paint(context, bands, COLUMNS - this.columns.length + index));
+    this.columns.forEach((bands, index) => this.paint(context, bands, COLUMNS - this.columns.length + index));
     this.draw();
   }
 
@@ -116,22 +140,11 @@ export class Spectrum {
   }
 }
 
-function share(level) {
-  return Math.max(0, Math.min(1, 1 - level / FLOOR)).toFixed(3);
+// A value that is reached by half in ten columns.
+function towards(before, now) {
+  return before === undefined ? now : before + (now - before) * 0.067;
 }
 
-function paint(context, bands, x) {
-  const ramp = isDark() ? ON_DARK : ON_LIGHT;
-  const picture = context.createImageData(1, bands.length);
-  bands.forEach((value, band) => {
-    const place = (value / 255) * (ramp.length - 1);
-    const below = Math.min(ramp.length - 2, Math.floor(place));
-    const rest = place - below;
-    const start = 4 * (bands.length - 1 - band);
-    for (let channel = 0; channel < 3; channel += 1) {
-      picture.data[start + channel] = ramp[below][channel] * (1 - rest) + ramp[below + 1][channel] * rest;
-    }
-    picture.data[start + 3] = 255;
-  });
-  context.putImageData(picture, x, 0);
+function share(level) {
+  return Math.max(0, Math.min(1, 1 - level / FLOOR)).toFixed(3);
 }
