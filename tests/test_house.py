@@ -18,7 +18,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ALL}
 ENTRY = {"__init__", "__main__"}
 
 # The aim is 90 files and 12,500 lines for the device, 80 and 10,500 for training. Lower a limit when the count falls.
-LIMITS = {"device": (178, 29_320), "train": (132, 18_188)}
+LIMITS = {"device": (178, 29_320), "train": (122, 18_148)}
 
 LARGEST = 500
 """Lines of the largest module."""
@@ -29,11 +29,11 @@ SMALL = {
     # Must be imported before anything else.
     *("blas_threads",),
     # One optional library or program each.
-    *("comparison_chart", "passphrase", "ssh"),
+    *("comparison_chart", "ssh"),
     # Leaves that many packages import.
     *("escaping", "files", "labels", "log", "npz", "console"),
     # One step of training or of a report each.
-    *("mfcc_summary", "health_bounds", "dataset_info", "pages"),
+    *("mfcc_summary", "pages"),
 }
 """Modules that may have less than 60 lines."""
 

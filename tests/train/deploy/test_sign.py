@@ -10,8 +10,7 @@ from headnod.inference.manifest import MANIFEST, SIGNATURE, Health
 from headnod.updates.bundle import read
 from headnod.updates.signature import verify
 from headnod_train.__main__ import main
-from headnod_train.deploy.health_bounds import bounds
-from headnod_train.deploy.signing import opened, sign
+from headnod_train.deploy.signing import bounds, opened, sign
 from headnod_train.deploy.signing_key import generate
 from support import signed_bundles
 from support.signed_bundles import KEY, STRANGER, good, public

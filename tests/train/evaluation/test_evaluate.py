@@ -19,6 +19,7 @@ from headnod_train.evaluation.listener_sounds import estimates
 from headnod_train.evaluation.predictions import Predictions, stream_accuracy
 from headnod_train.evaluation.results import EvaluationError, load, save
 from headnod_train.evaluation.tables import LEAKY, LEARNED, warning
+from headnod_train.packaging.provenance import track_hashes
 from support.signals import RATE, music
 from support.tones import GENRES, write_tones
 
@@ -189,6 +190,29 @@ def learned_by(archive, **recipe):
 )
 def test_whether_a_model_learned_from_a_side_is_read_from_its_manifest(archive, recipe, learned):
     assert learned_by(archive, **recipe) == learned
+
+
+def test_training_tracks_are_recognised_by_their_names(archive):
+    valid = archive.tracks[archive.splits == "valid"].tolist()
+    assert learned_by(archive, data="tones.npz", sides="train", track_hashes=track_hashes(valid[:1]))
+    assert not learned_by(archive, data="tones.npz", tracks=18, sides="valid", track_hashes=track_hashes(["other"]))
+    # Another collection may use the same names.
+    assert not learned_by(archive, data="another.npz", tracks=1, track_hashes=track_hashes(valid))
+
+
+def test_gtzan_tracks_are_recognised_in_an_archive_of_any_name_and_split(archive):
+    hashes = track_hashes(["jazz.00001"])
+    renamed = np.where(np.arange(len(archive)) == len(archive) - 1, "jazz/jazz.00001", archive.tracks)
+    gtzan = dataclasses.replace(archive, tracks=renamed, splits=np.full(len(archive), "valid"))
+    assert learned_by(gtzan, data="another.npz", tracks=1, track_hashes=hashes)
+    assert not learned_by(archive, data="another.npz", tracks=1, track_hashes=hashes)
+
+
+def test_hashes_of_tracks_are_not_part_of_the_evaluation(archive):
+    model = Stubborn(2, 0, 0)
+    recipe = {"epochs": 3, "track_hashes": track_hashes(["jazz.00001"])}
+    model.manifest = msgspec.structs.replace(model.manifest, training=Training("", "", recipe))
+    assert measured(archive, model).recipe == {"epochs": 3}
 
 
 def test_figures_on_what_a_model_learned_from_are_labelled(archive):

@@ -1,5 +1,6 @@
 """Audio files through the device's own code: right answers, honest intervals, and no flattery."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -9,10 +10,13 @@ import soundfile
 from rich.console import Console
 
 from headnod.inference.model import GenreModel
+from headnod.resources import find_model
+from headnod_train.__main__ import main
 from headnod_train.evaluation.evaluate import may_be_training_data
 from headnod_train.evaluation.recordings_evaluation import PLAYBACKS, RecordingsEvaluation, evaluate_clips, find_clips
 from headnod_train.evaluation.results import EvaluationError
 from headnod_train.evaluation.tables import recordings_tables
+from headnod_train.packaging.provenance import track_hashes, training_names
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)
@@ -125,3 +129,28 @@ def test_tracks_that_may_have_been_learned_from_are_noticed(model, music, tmp_pa
     clips = find_clips(tmp_path, model.labels)
     assert may_be_training_data(model.manifest, [clip.path for clip in clips])
     assert not may_be_training_data(model.manifest, [clip.path for clip in clips if clip.path.stem == "mine"])
+
+
+def test_a_gtzan_track_is_recognised_in_any_folder():
+    recipe = {"track_hashes": track_hashes(["jazz.00012", "ann/one"])}
+    assert training_names(recipe, ["genres/jazz/jazz.00012", "jazz.00013", "ann/one", "bob/one"]) == [
+        "genres/jazz/jazz.00012", "ann/one",
+    ]  # fmt: skip
+    assert training_names({}, ["jazz.00012"]) is None
+
+
+def test_files_that_a_model_was_trained_on_need_leaky(music, tmp_path, capsys):
+    write(tmp_path / "jazz" / "jazz.00001.wav", music)
+    command = ["evaluate", str(find_model("genre-small-2.0.0")), "--audio", str(tmp_path)]
+    assert main([*command, "--unseen"]) == 1
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "genre-small-2.0.0 was trained on 1 of these files, such as jazz.00001" in said
+    assert main([*command, "--leaky", "--json", str(tmp_path / "found.json")]) == 0
+    assert json.loads((tmp_path / "found.json").read_text())["leaky"]
+    assert "LEAKY" in capsys.readouterr().out
+
+
+def test_files_that_a_model_was_not_trained_on_need_no_statement(music, tmp_path):
+    # A track of the test split.
+    write(tmp_path / "jazz" / "jazz.00099.wav", music)
+    assert main(["evaluate", str(find_model("genre-small-2.0.0")), "--audio", str(tmp_path)]) == 0

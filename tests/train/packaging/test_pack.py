@@ -14,9 +14,9 @@ from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.conditions import CONDITIONS
 from headnod_train.evaluation.evaluate import SoundFolders, evaluate
 from headnod_train.evaluation.results import load, save
-from headnod_train.packaging.dataset_info import DatasetInfo
 from headnod_train.packaging.model_card import write_card
 from headnod_train.packaging.pack import PackError, pack
+from headnod_train.packaging.provenance import DatasetInfo
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe
 from support.tones import FRONT_END, SINGLE, tone_arrays, write_run, write_tones

@@ -13,9 +13,9 @@ from headnod.errors import ManifestError
 from headnod.inference.golden import load_checked
 from headnod.inference.manifest import MANIFEST, Calibration, Energy, Tags, Tensor
 from headnod_train.dataset.archive import read_archive, window_features
-from headnod_train.packaging.dataset_info import DatasetInfo
 from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.packaging.pack import pack
+from headnod_train.packaging.provenance import DatasetInfo
 from headnod_train.packaging.synthetic_sounds import golden_features, untrained
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation

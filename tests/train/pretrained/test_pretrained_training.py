@@ -11,11 +11,10 @@ from headnod_train.backend import tf
 from headnod_train.distillation.window_sets import GENRE, SMALL, WindowSet
 from headnod_train.distillation.yamnet import CLASSES
 from headnod_train.pretrained.augmentation import Augmentation, AugmentedWindows, in_simulated_rooms, measured_rooms
-from headnod_train.pretrained.batches import Batches, Distillation, Targets
+from headnod_train.pretrained.batches import Batches, Distillation, Targets, stored_outputs
 from headnod_train.pretrained.equalisation import separate, standardise
 from headnod_train.pretrained.network import first_layer, forward, upper_layers
 from headnod_train.pretrained.quantisation import evaluated
-from headnod_train.pretrained.stored import stored_outputs
 from headnod_train.pretrained.training import distil
 from headnod_train.training.run_folder import RunError
 

@@ -8,9 +8,8 @@ import soundfile
 from rich.console import Console
 
 from headnod_train.storage import StorageError
-from headnod_train.tagger.tag_file import TagFile
 from headnod_train.tagger.tagger_output import TAGS, TaggerError, TaggerOutput
-from headnod_train.tagger.tagging import SAVED_EVERY, tag
+from headnod_train.tagger.tagging import SAVED_EVERY, TagFile, tag
 
 QUIET = Console(quiet=True)
 RATE = 22_050

@@ -10,8 +10,7 @@ import argparse
 
 from headnod_train.cli.dataset_commands import add_baselines, add_explore, add_import
 from headnod_train.cli.deploy_commands import add_deploy, add_keygen, add_sign, add_simulate
-from headnod_train.cli.distil_command import add as add_distil
-from headnod_train.cli.distillation_commands import add_prepare, add_student, add_tag
+from headnod_train.cli.distillation_commands import add_distil, add_prepare, add_student, add_tag
 from headnod_train.cli.evaluate_command import add as add_evaluate
 from headnod_train.cli.play_command import add as add_play
 from headnod_train.cli.teach_command import add as add_teach

@@ -54,8 +54,7 @@ def add_keygen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_keygen(options: argparse.Namespace, console: Console) -> None:
     """Make it, and print its public half."""
-    from headnod_train.deploy.passphrase import new_passphrase
-    from headnod_train.deploy.signing_key import generate
+    from headnod_train.deploy.signing_key import generate, new_passphrase
 
     public = generate(options.key, new_passphrase() if options.passphrase else None)
     for line in (
@@ -97,15 +96,14 @@ def add_sign(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_sign(options: argparse.Namespace, console: Console) -> None:
     """Sign, and name the file."""
-    from headnod_train.deploy.passphrase import passphrase_from
     from headnod_train.deploy.signing import sign
-    from headnod_train.deploy.signing_key import load
+    from headnod_train.deploy.signing_key import load, passphrase_from
 
     key = load(options.key, lambda: passphrase_from(options.passphrase_file))
 
     def health(model: GenreModel) -> Health:
         from headnod_train.dataset.archive import read_archive
-        from headnod_train.deploy.health_bounds import measure
+        from headnod_train.deploy.signing import measure
 
         return measure(model, read_archive(options.data, model.front_end), split=options.split, console=console)
 
@@ -185,9 +183,8 @@ def run_deploy(options: argparse.Namespace, console: Console) -> None:
 
 
 def _signed_bundle(options: argparse.Namespace) -> Signed:
-    from headnod_train.deploy.passphrase import passphrase_from
     from headnod_train.deploy.signing import opened, sign
-    from headnod_train.deploy.signing_key import load
+    from headnod_train.deploy.signing_key import load, passphrase_from
 
     if not options.bundle.is_dir() and not options.anew and not options.supersede:
         return opened(options.bundle)

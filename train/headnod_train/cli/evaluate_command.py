@@ -140,7 +140,6 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     import msgspec
 
     from headnod.inference.model import GenreModel
-    from headnod_train.evaluation.evaluate import may_be_training_data
     from headnod_train.evaluation.recordings_evaluation import evaluate_clips, find_clips
     from headnod_train.evaluation.results import EvaluationError
     from headnod_train.evaluation.tables import recordings_tables
@@ -151,17 +150,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     model = GenreModel.load(options.bundle)
     other = GenreModel.load(options.against) if options.against else None
     clips = find_clips(options.audio, model.labels, only=options.tracks)
-    known = [
-        each.manifest.id
-        for each in (model, other)
-        if each and may_be_training_data(each.manifest, [clip.path for clip in clips])
-    ]
-    if known and not (options.unseen or options.leaky):
-        message = (
-            f"{known[0]} was trained on tracks of GTZAN, and these files have their names (state --unseen if it "
-            "was not trained on these, or label every figure with --leaky)"
-        )
-        raise EvaluationError(message)
+    _refuse_training_files([each for each in (model, other) if each], [clip.path for clip in clips], options)
     found = evaluate_clips(
         model,
         clips,
@@ -177,6 +166,29 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
         plain_console().print(table)
     if options.json is not None:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+
+
+def _refuse_training_files(models: list[GenreModel], files: list[Path], options: argparse.Namespace) -> None:
+    """Check that no model was trained on the files, unless every figure is labelled."""
+    from headnod_train.evaluation.evaluate import may_be_training_data, training_files
+    from headnod_train.evaluation.results import EvaluationError
+
+    if options.leaky:
+        return
+    for model in models:
+        found = training_files(model.manifest, files)
+        if found:
+            message = (
+                f"{model.manifest.id} was trained on {len(found)} of these files, such as {found[0]} (leave them out "
+                "with --tracks, or label every figure with --leaky)"
+            )
+            raise EvaluationError(message)
+        if found is None and may_be_training_data(model.manifest, files) and not options.unseen:
+            message = (
+                f"{model.manifest.id} was trained on tracks of GTZAN, and these files have their names (state "
+                "--unseen if it was not trained on these, or label every figure with --leaky)"
+            )
+            raise EvaluationError(message)
 
 
 def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreModel]) -> bool:

@@ -82,8 +82,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
     from headnod.resources import find_model
     from headnod.teaching.last_layer import TeachError
-    from headnod_train.deploy.passphrase import passphrase_from
-    from headnod_train.deploy.signing_key import load
+    from headnod_train.deploy.signing_key import load, passphrase_from
     from headnod_train.teaching.teach import next_version, teach, teach_corrections
     from headnod_train.teaching.teaching_report import remarks, tables
 

@@ -257,8 +257,8 @@ def run_pack(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.evaluation.conditions import CONDITIONS
     from headnod_train.evaluation.results import load
     from headnod_train.evaluation.tables import tables
-    from headnod_train.packaging.dataset_info import dataset_info
     from headnod_train.packaging.pack import pack
+    from headnod_train.packaging.provenance import dataset_info
 
     folder, found = pack(
         options.folder,

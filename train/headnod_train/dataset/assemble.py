@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from headnod_train.dataset.archive import Archive, window_starts
 from headnod_train.dataset.fingerprint import Fingerprint, duplicate_groups, fingerprint
+from headnod_train.dataset.parallel import WorkFolder
 from headnod_train.dataset.split import refuse_leaks, split, split_segments
 from headnod_train.dataset.tracks import UNUSED, Track
-from headnod_train.dataset.work_folder import WorkFolder
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from headnod_train.dataset.assemble import SplitShares, assemble, describe
 from headnod_train.dataset.extraction import Rejected, TrackFeatures
 from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.dataset.label_names import labelled
-from headnod_train.dataset.parallel import Extraction
+from headnod_train.dataset.parallel import Extraction, WorkFolder
 from headnod_train.dataset.split import listed_splits, read_lists, refuse_leaks
 from headnod_train.dataset.tracks import (
     SPLITS,
@@ -30,7 +30,6 @@ from headnod_train.dataset.tracks import (
     excerpts_note,
     mark_excerpts,
 )
-from headnod_train.dataset.work_folder import WorkFolder
 
 ExtractAll = Callable[[list[Path], FrontEnd, float], Iterator[Extraction]]
 """Extracts the features of files and yields them in any order."""

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+from rich.console import Console
 
 from headnod.errors import BundleError
 from headnod.files import write_atomically
@@ -20,8 +23,51 @@ from headnod.inference.golden import load_checked
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest
 from headnod.inference.model import GenreModel
 from headnod.updates.bundle import SUFFIX, join, read
+from headnod.updates.probation import entropy
 from headnod.updates.signature import verify
+from headnod_train.dataset.archive import Archive
 from headnod_train.deploy.signing_key import public_line
+from headnod_train.evaluation.predictions import predict
+
+_MARGIN = 0.25
+"""What is left between the least of what was measured and what is a fault: a room is no archive."""
+
+
+def measure(model: GenreModel, archive: Archive, *, split: str, console: Console) -> Health:
+    """Bounds of the mean entropy of some windows of one piece of music.
+
+    Args:
+        model: The model of the bundle.
+        archive: Tracks to run the model on.
+        split: The side of it that is used.
+        console: Where progress is shown.
+
+    Raises:
+        ArchiveError: The split is empty, or a genre is none of the model's.
+    """
+    heard = predict(model, archive.subset(split), console=console)
+    return health_of_scores(heard.stream(model.manifest.temperature), heard.tracks)
+
+
+def health_of_scores(scores: NDArray[np.floating], tracks: NDArray[np.intp]) -> Health:
+    """Bounds of the mean entropy of each track's scores.
+
+    Args:
+        scores: Probabilities of each window, shape (windows, answers).
+        tracks: Track of each window, shape (windows,).
+    """
+    spread = np.array([entropy(tuple(map(float, row))) for row in scores])
+    return bounds([float(spread[tracks == track].mean()) for track in np.unique(tracks)])
+
+
+def bounds(means: list[float]) -> Health:
+    """Bounds around the mean entropy of each track (0-1), with room on either side.
+
+    >>> bounds([0.2, 0.4, 0.8])
+    Health(entropy_low=0.05, entropy_high=0.95)
+    """
+    low, high = min(means), max(means)
+    return Health(entropy_low=round(_MARGIN * low, 4), entropy_high=round(1.0 - _MARGIN * (1.0 - high), 4))
 
 
 class Signed(msgspec.Struct, frozen=True):

@@ -5,7 +5,6 @@ Runs the int8 file through the device's own classes; TensorFlow is not needed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,17 @@ from headnod_train.dataset.archive import Archive
 from headnod_train.evaluation import predictions as of
 from headnod_train.evaluation.comparison import against, agreement, compare_to_float, stated_agreement
 from headnod_train.evaluation.conditions import AcousticCondition
-from headnod_train.evaluation.genre_changes import song_changes
 from headnod_train.evaluation.listener_sounds import SECONDS, level_flips, matching_clips, not_music
 from headnod_train.evaluation.predictions import Predictions, predict
 from headnod_train.evaluation.results import ConditionLoss, ConditionResult, DegradedResult, Evaluation
+from headnod_train.evaluation.song_naming import song_changes
+from headnod_train.packaging.provenance import TRACK_HASHES, is_gtzan_name, training_names
 
 HOW = (
     "the file of the bundle through headnod.inference.model and headnod.pipeline.smoothing; windows of 3 s every 3 s; "
     "tracks by mean log score of their windows; stream after 12 s: every estimate from then on, smoothed as in the "
     "listener; ci95 by bootstrap over tracks"
 )
-_GTZAN = re.compile(r"[a-z]+\.\d{5}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def evaluate(
     return Evaluation(
         model=manifest.id,
         sha256=manifest.sha256.get(MODEL, ""),
-        recipe=manifest.training.recipe,
+        recipe={name: value for name, value in manifest.training.recipe.items() if name != TRACK_HASHES},
         data=data,
         split=split,
         leaky=archive.leaky or learned,
@@ -187,16 +186,24 @@ def training_splits(manifest: Manifest) -> list[str]:
 
 
 def trained_on(manifest: Manifest, archive: Archive, *, data: str, split: str) -> bool:
-    """Whether a model was trained on a split of an archive.
+    """Whether a model was trained on tracks of a split of an archive.
 
-    A manifest names the archive and the number of tracks, but no tracks: an archive with that name, or with as
-    many tracks in those splits, is taken for the training data.
+    Names of GTZAN tracks are compared in every archive, other names in an archive with the name of the training data.
+    Otherwise an archive with that name, or with as many tracks in those splits, is taken for the training data.
     """
     recipe, splits = manifest.training.recipe, training_splits(manifest)
+    known = training_names(recipe, map(str, archive.tracks[archive.splits == split]))
+    if known is not None and (recipe.get("data") == data or any(map(is_gtzan_name, known))):
+        return bool(known)
     same = recipe.get("data") == data or recipe.get("tracks") == int(np.isin(archive.splits, splits).sum())
     return same and split in splits
 
 
+def training_files(manifest: Manifest, files: Iterable[Path]) -> list[str] | None:
+    """Names of audio files that are training tracks of a model; None if its manifest has no hashes of track names."""
+    return training_names(manifest.training.recipe, (file.stem for file in files))
+
+
 def may_be_training_data(manifest: Manifest, files: Iterable[Path]) -> bool:
     """Whether audio files have names of GTZAN tracks, and the model was trained on GTZAN."""
-    return "GTZAN" in manifest.training.data and any(_GTZAN.fullmatch(file.stem) for file in files)
+    return "GTZAN" in manifest.training.data and any(is_gtzan_name(file.stem) for file in files)

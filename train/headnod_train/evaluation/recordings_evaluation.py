@@ -31,7 +31,7 @@ from headnod_train.distillation.degradation import (
     with_sound,
 )
 from headnod_train.evaluation.listener_sounds import audio_files, estimates
-from headnod_train.evaluation.metrics import Share, calibration_error, exact_binomial, share_right
+from headnod_train.evaluation.metrics import Share, calibration_error, exact_binomial, noise_floor, share_right
 from headnod_train.evaluation.results import EvaluationError
 from headnod_train.evaluation.song_naming import SongNaming, song_naming
 
@@ -99,6 +99,9 @@ class Played(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     calibration_error: float
     """Expected calibration error of files (0-1)."""
+
+    calibration_noise: float
+    """Error that perfectly calibrated probabilities would show on so few files."""
 
 
 class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -260,7 +263,8 @@ def _played(
     targets = np.array([labels.index(clip.genre) for clip in sounds], np.intp)
     probable = np.stack(whole)
     named = probable[:, : len(labels)].argmax(axis=1) == targets
-    named &= probable.max(axis=1) > 0
+    audible = probable.max(axis=1) > 0
+    named &= audible
     places = np.arange(len(sounds))
     artists = [clip.artist for clip in sounds]
     by_artist = np.unique(artists, return_inverse=True)[1] if any(artists) else None
@@ -276,6 +280,7 @@ def _played(
         },
         refused=round(float(np.mean(refused)), 4) if refused else 0.0,
         calibration_error=round(calibration_error(probable, targets), 4),
+        calibration_noise=round(noise_floor(probable[audible], places[audible]), 4) if audible.any() else 0.0,
     )
 
 

@@ -184,7 +184,7 @@ def recordings_tables(found: RecordingsEvaluation) -> Iterator[Table]:
 
 
 def _played(found: RecordingsEvaluation) -> Table:
-    headings = ("", "windows", "95 %", "files", "95 %", "by artist", "refused", "calibration error")
+    headings = ("", "windows", "95 %", "files", "95 %", "by artist", "refused", "calibration error (noise)")
     table = text_table(*headings, title=f"{'LEAKY: ' if found.leaky else ''}{found.model} on {found.data}")
     for each in found.played:
         table.add_row(each.name, *_cells(each))
@@ -198,7 +198,7 @@ def _cells(played: Played) -> Iterator[str]:
         yield from (_percent(share), interval(share))
     yield interval(played.clips_by_artist) if played.clips_by_artist else ""
     yield f"{played.refused:.1%}"
-    yield f"{played.calibration_error:.3f}"
+    yield f"{played.calibration_error:.3f} ({played.calibration_noise:.3f})"
 
 
 def _other_sounds(kinds: tuple[Refused, ...]) -> Table:

@@ -12,8 +12,7 @@ import numpy as np
 from headnod.inference.manifest import Manifest
 from headnod_train.evaluation.results import Evaluation
 from headnod_train.evaluation.tables import facts, headlines, interval, warning
-from headnod_train.packaging.dataset_info import DatasetInfo
-from headnod_train.packaging.provenance import command, differences, manifest_recipe
+from headnod_train.packaging.provenance import DatasetInfo, command, differences, manifest_recipe
 from headnod_train.training.run_folder import Quantised, Recipe
 
 

@@ -29,8 +29,8 @@ from headnod_train.evaluation.conditions import AcousticCondition
 from headnod_train.evaluation.evaluate import SoundFolders, evaluate
 from headnod_train.evaluation.results import Evaluation
 from headnod_train.packaging import provenance as recipes
-from headnod_train.packaging.dataset_info import DatasetInfo
 from headnod_train.packaging.model_card import write_card
+from headnod_train.packaging.provenance import DatasetInfo
 from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe, draft, runnable
@@ -95,7 +95,12 @@ def pack(
         version=version,
         single=quantised.single,
         training=Training(
-            f"{collection.name}: {recipe.tracks} tracks", collection.licence, recipes.manifest_recipe(recipe)
+            f"{collection.name}: {recipe.tracks} tracks",
+            collection.licence,
+            {
+                **recipes.manifest_recipe(recipe),
+                recipes.TRACK_HASHES: recipes.track_hashes(run_folder.training_tracks(run)),
+            },
         ),
         toolchain=toolchain(quantised.converter),
         tags=quantised.tags or drafted.tags,

@@ -1,18 +1,70 @@
-"""A run's recipe in a manifest: flat text and numbers, and the command that repeats it."""
+"""A recipe in a manifest: flat text and numbers, hashes of the training tracks, and the command that repeats it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
 
+from headnod.errors import ConfigError
 from headnod_train.training.run_folder import Recipe, TrainingSettings
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A collection of music with genres."""
+
+    name: str
+    licence: str
+    """Licence text, or the statement that there is none."""
+
+    limits: tuple[str, ...] = ()
+    """Known faults, one sentence each."""
+
+
+GTZAN = DatasetInfo(
+    "GTZAN genre collection (Tzanetakis and Cook, 2002), fault-filtered and artist-aware split "
+    "(Kereliuk, Sturm and Larsen, 2015)",
+    "GTZAN has no licence: its recordings belong to others and were collected for research. "
+    "No recording and no feature of one is part of this bundle.",
+    (
+        "GTZAN's recordings are older than 2002; newer music is classified by its similarity to them.",
+        "GTZAN has mislabelled, repeated and damaged tracks (Sturm, 2013). The split leaves the known ones out.",
+        "The definitions of rock, country and pop in GTZAN are debatable.",
+    ),
+)
+_KNOWN = {"gtzan": GTZAN}
+
+
+def dataset_info(name: str, licence: str | None) -> DatasetInfo:
+    """A known collection by its short name, or another with its licence.
+
+    Raises:
+        ConfigError: Its licence is neither known nor given.
+    """
+    known = _KNOWN.get(name.lower())
+    if known is not None:
+        return known
+    if not licence:
+        message = f"--collection: the licence of '{name}' is not known (give it with --licence; known: gtzan)"
+        raise ConfigError(message)
+    return DatasetInfo(name, licence)
+
 
 Plain = str | int | float | bool
 
-_OF_THE_DATA = frozenset({"data", "tracks", "sides"})
+TRACK_HASHES = "track_hashes"
+"""Entry of a manifest's recipe: hashes of the names of the training tracks, so that figures on them can be labelled."""
+
+_HASH_BYTES = 4
+_GTZAN = re.compile(r"[a-z]+\.\d{5}")
+
+_OF_THE_DATA = frozenset({"data", "tracks", "sides", TRACK_HASHES})
 """Settings that always differ between a run and its sibling."""
 
 NETWORK = frozenset({"width", "other"})
@@ -22,6 +74,31 @@ _ELSEWHERE = frozenset({"labels", "front_end", "mean", "deviation", "tag_names"}
 _WORDS = {
     name: f"--{name}" for name in ("epochs", "batch", "rate", "decay", "width", "start", "patience", "seed")
 }  # fmt: skip
+
+
+def track_hashes(names: Iterable[str]) -> str:
+    """Hashes of names of tracks, base64 of four bytes each."""
+    return base64.b64encode(b"".join(sorted({_track_hash(name) for name in names}))).decode("ascii")
+
+
+def training_names(recipe: Mapping[str, Any], names: Iterable[str]) -> list[str] | None:
+    """The names that are training tracks by the hashes in a recipe; None if it has no hashes."""
+    if TRACK_HASHES not in recipe:
+        return None
+    stored = base64.b64decode(str(recipe[TRACK_HASHES]))
+    hashes = {stored[start : start + _HASH_BYTES] for start in range(0, len(stored), _HASH_BYTES)}
+    return [name for name in names if _track_hash(name) in hashes]
+
+
+def is_gtzan_name(name: str) -> bool:
+    """Whether a name is that of a GTZAN track, such as `jazz.00054`, with or without folders."""
+    return _GTZAN.fullmatch(name.rpartition("/")[2]) is not None
+
+
+def _track_hash(name: str) -> bytes:
+    # Collections keep GTZAN tracks in different folders; other names are unique with their folders only.
+    identity = name.rpartition("/")[2] if is_gtzan_name(name) else name
+    return hashlib.sha256(identity.encode()).digest()[:_HASH_BYTES]
 
 
 def manifest_recipe(recipe: Recipe) -> dict[str, Plain]:
@@ -40,6 +117,10 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 
 def command(recipe: Recipe) -> str:
     """The command that repeats a recipe."""
+    if recipe.prepared:
+        settings = recipe.settings
+        network = f"--epochs {settings.epochs} --width {settings.width} --seed {settings.seed}"
+        return f"headnod-train student --windows WINDOWS --data {recipe.data} --tags TAGS --run RUN {network}"
     return " ".join(("headnod-train fit", "--data", recipe.data, "--run", "RUN", *_words(recipe)))
 
 

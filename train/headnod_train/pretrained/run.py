@@ -23,17 +23,16 @@ from headnod.inference.prediction import sigmoid
 from headnod_train.acoustics.reverberation import MeasuredRooms
 from headnod_train.distillation.targets import read_targets, save_targets, teach
 from headnod_train.distillation.window_sets import WindowSet
-from headnod_train.pretrained.answers import answer_targets, fit_answers
+from headnod_train.packaging.provenance import TRACK_HASHES, track_hashes
 from headnod_train.pretrained.augmentation import Augmentation, AugmentedWindows, network_input
-from headnod_train.pretrained.batches import Batches, Distillation, Targets
+from headnod_train.pretrained.batches import Batches, Distillation, Targets, stored_outputs
 from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_energy, fit_tags
 from headnod_train.pretrained.equalisation import equalise, separate, standardise
-from headnod_train.pretrained.head import Head
+from headnod_train.pretrained.head import Head, answer_targets, fit_answers
 from headnod_train.pretrained.network import multiply_adds
 from headnod_train.pretrained.pretrained_bundle import Fitted, draft, figures, health_of, write_bundle
 from headnod_train.pretrained.pruning import Parameters, prune
 from headnod_train.pretrained.quantisation import converted, corrected, evaluated, run_file
-from headnod_train.pretrained.stored import stored_outputs
 from headnod_train.pretrained.training import Watch, distil
 from headnod_train.storage import open_npz, write_npz
 from headnod_train.tagger.wheel import Weights
@@ -224,7 +223,11 @@ def finish(
     return write_bundle(
         models, version, draft(labels, offset, fitted, content, notice), content,
         measured=measured, health=health_of(heard["clean"], stream.temperature),
-        recipe={**recipe, "moved": _MOVED, "band_step": band_step, "windows": len(windows)}, replace=replace,
+        recipe={
+            **recipe, "moved": _MOVED, "band_step": band_step, "windows": len(windows),
+            TRACK_HASHES: track_hashes(windows.names[np.unique(windows.track[windows.kind == "gtzan"])].tolist()),
+        },
+        replace=replace,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from headnod.teaching.fitting import Features, FittedLayer, balanced, common_shi
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod.teaching.teacher import summary
 from headnod_train.dataset.tracks import Track
-from headnod_train.deploy.health_bounds import health_of_scores
+from headnod_train.deploy.signing import health_of_scores
 from headnod_train.distillation.degradation import coloured_noise
 from headnod_train.evaluation.metrics import by_track, calibration_error, confusion, share_right, top_confidence
 from headnod_train.packaging.pack import free_folder, toolchain, write_bundle, write_files
