@@ -6,12 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Meta
 
 from headnod.audio.devices import list_devices
+from headnod.command_arguments import (
+    Arguments,
+    ChosenDevice,
+    ControlsChange,
+    Correct,
+    LogSpan,
+    Numbers,
+    PlayerLabel,
+    Values,
+)
 from headnod.config.overlay import CHANGEABLE
 from headnod.errors import ConfigError, HeadnodError
 from headnod.remote_controls import InForce, outputs, wall_clock_end
@@ -30,74 +39,9 @@ if TYPE_CHECKING:
 _MOST = 200
 """Corrections in one answer, the newest."""
 
-Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
-Label = Annotated[str, Meta(max_length=64)]
-
 
 class CommandRefusedError(HeadnodError, ValueError):
     """The arguments of a command are not valid, or it cannot be applied here."""
-
-
-class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of a command without any."""
-
-
-class Correct(Arguments, frozen=True):
-    """A time range, in seconds since 1970, and its label."""
-
-    start: Moment
-    end: Moment
-    label: Label
-
-
-class PlayerLabel(Arguments, frozen=True):
-    """What a media player plays from now on; empty for nothing."""
-
-    label: Label
-
-
-class Numbers(Arguments, frozen=True):
-    """Corrections to delete; none given means all."""
-
-    ids: tuple[int, ...] | None = None
-
-
-class LogSpan(Arguments, frozen=True):
-    """How far back."""
-
-    hours: Annotated[float, Meta(gt=0.0, le=168.0)] = 24.0
-
-
-class ChosenDevice(Arguments, frozen=True):
-    """A microphone by one of its names; empty returns to the configured one."""
-
-    device: Annotated[str, Meta(max_length=200)]
-
-
-class Values(Arguments, frozen=True):
-    """Values by `section.key`; null returns to the configuration."""
-
-    values: Annotated[dict[str, Any], Meta(min_length=1, max_length=40)]
-
-
-class OutputSwitch(Arguments, frozen=True):
-    """An output, on or off."""
-
-    name: Annotated[str, Meta(max_length=20)]
-    on: bool
-
-
-class ControlsChange(Arguments, frozen=True):
-    """Any of the controls; what is absent stays."""
-
-    paused: bool | None = None
-    paused_until: Moment | None = None
-    """Seconds since 1970; pauses until then."""
-    pause_seconds: Annotated[float, Meta(gt=0.0)] | None = None
-    quiet_hours: Annotated[tuple[tuple[str, str], ...], Meta(max_length=8)] | None = None
-    threshold: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
-    brightness: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
-    outputs: tuple[OutputSwitch, ...] = ()
 
 
 class ListenerCommands:
@@ -161,7 +105,7 @@ class ListenerCommands:
         answer = function(given, controls)
         return {} if answer is None else answer
 
-    def controls(self) -> dict[str, object]:
+    def controls(self) -> dict[str, Any]:
         """All that can be set, as it is now."""
         now = self._in_force()
         config, snapshot = now.config, self._models.snapshot()
@@ -171,8 +115,8 @@ class ListenerCommands:
             "paused_until": wall_clock_end(now, self._clock),
             "pause_reason": now.pause_reason(self._clock),
             "quiet_hours": [span.split("-") for span in config.listen.quiet_hours],
-            "threshold": config.listen.threshold or manifest.rejection.threshold,
-            "model_threshold": manifest.rejection.threshold,
+            "threshold": round(config.listen.threshold or manifest.rejection.threshold, 4),
+            "model_threshold": round(manifest.rejection.threshold, 4),
             "brightness": config.brightness,
             "outputs": [
                 {"name": name, "kind": kind, "on": name not in now.off} for name, kind in outputs(config).items()

@@ -360,7 +360,7 @@ class Runtime:
         return config.web.enabled and (
             config.web,
             config.mqtt,
-            config.history,
+            output_factory.history_path(config.history),
             config.log,
             config.model,
             self._mqtt.value,

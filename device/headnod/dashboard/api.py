@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Visitor
+from headnod.dashboard.controls_api import control_endpoints
 from headnod.dashboard.endpoints import Endpoint, RequestError, read_body
 from headnod.dashboard.history_api import History, HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
@@ -172,7 +174,7 @@ def all_endpoints(site: Site) -> list[Endpoint]:
         text = exposition(each for some in site.fleet.snapshot() for each in some)
         return Response(text, 200, {"Content-Type": MEDIA, "Cache-Control": "no-store"})
 
-    found = [*SessionApi(site).endpoints, *listener_endpoints(site)]
+    found = [*SessionApi(site).endpoints, *listener_endpoints(site), *control_endpoints(partial(call, site))]
     found.append(Endpoint("GET", "metrics", metrics, "All listeners as metrics of Prometheus", media="text/plain"))
 
     async def description(_request: Request) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class _Message(msgspec.Struct, frozen=True):
     topic: str = ""
     payload: msgspec.Raw = msgspec.Raw(b"null")
     id: int = 0
-    ok: msgspec.Raw | None = None
+    ok: msgspec.Raw = msgspec.Raw(b"")
     error: str | None = None
 
 
@@ -143,7 +143,7 @@ class ListenerLink:
         waiting = self._commands.get(received.id)
         if waiting is None or waiting.done():
             return
-        if received.error is not None or received.ok is None:
+        if received.error is not None or not bytes(received.ok):
             waiting.set_exception(CommandError(received.error or "the listener gave no answer"))
         else:
             waiting.set_result(received.ok)

@@ -136,6 +136,7 @@ def web_of(
         reports,
         info=lambda: encode(info()),
         health=lambda: encode(report()),
+        controls=(lambda: msgspec.json.encode(more.controls())) if more is not None else None,
         handle=Commands(where, controls, more).call,
         rng=random.Random(),  # noqa: S311 - jitter of the back-off
     )

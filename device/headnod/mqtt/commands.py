@@ -106,6 +106,9 @@ class MoreCommands(Protocol):
     def call(self, name: str, arguments: Mapping[str, Any], controls: Any) -> object:  # noqa: ANN401 - those of this module
         """Apply a command and return its answer."""
 
+    def controls(self) -> dict[str, Any]:
+        """All that can be set, as it is now."""
+
 
 def command_topics(topics: Topics) -> tuple[str, ...]:
     """The topic of every command, without wildcards."""

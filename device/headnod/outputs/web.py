@@ -112,6 +112,7 @@ class WebOutput:
         *,
         info: Callable[[], bytes],
         health: Callable[[], bytes],
+        controls: Callable[[], bytes] | None = None,
         handle: Handler,
         rng: random.Random,
         monotonic: Callable[[], float] = time.monotonic,
@@ -123,11 +124,13 @@ class WebOutput:
             payloads: Makes payloads of events.
             info: The payload of `info`.
             health: The payload of `health`.
+            controls: The payload of `controls`: what can be set, as it is now; None where nothing can.
             handle: Applies commands, on a thread of its own.
             rng: Spreads attempts over time.
             monotonic: Monotonic clock, in seconds.
         """
         self._page, self._payloads, self._info, self._health = page, payloads, info, health
+        self._controls = controls
         self._handle, self._monotonic = handle, monotonic
         self._backoff, self._warnings = Backoff(rng), RateLimitedLogger(_log, monotonic=monotonic)
         self._latest: dict[str, bytes] = {"status": b'"online"'}
@@ -156,8 +159,10 @@ class WebOutput:
         self._send_reports(self._payloads.update(event))
 
     def changed(self) -> None:
-        """Send the info again: another model, other labels, another setting."""
+        """Send info and controls again: another model, other labels, another setting."""
         self.send("info", self._info())
+        if self._controls is not None:
+            self.send("controls", self._controls())
 
     def send(self, topic: str, payload: bytes) -> None:
         """Send a payload of JSON; for any thread."""
@@ -243,9 +248,11 @@ class WebOutput:
         return process.returncode
 
     def _begin(self, ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
-        info = self._info()
+        info, controls = self._info(), self._controls() if self._controls is not None else None
         with self._lock:
             self._latest["info"] = info
+            if controls is not None:
+                self._latest["controls"] = controls
             songs = [each for each in self._waiting if each.startswith(_SONG)]
             latest = [_message(topic, self._latest[topic]) for topic in _RETAINED if topic in self._latest]
             self._waiting = deque([self._page.settings, *latest, *songs], _WAITING)

@@ -1,0 +1,323 @@
+"""The controls of the page change the real listener: over HTTP, in processes of their own, and over a restart."""
+
+import json
+import sqlite3
+import time
+import tomllib
+from datetime import datetime, timedelta
+from itertools import islice
+
+import pytest
+
+from headnod.teaching.corrections import CorrectionStore
+from support.browser import PATIENCE, ListenerPage, long_clip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return long_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture
+def state(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+class Controlled:
+    """A listener with its page, and a person who has the owner's rights."""
+
+    def __init__(self, clip, state, *words, **env):
+        env = {"HEADNOD_HISTORY__PATH": str(state / "history.sqlite")} | env
+        self.page = ListenerPage("--audio", str(clip), *words, env=env)
+
+    def __enter__(self):
+        self.page.__enter__()
+        return self
+
+    def __exit__(self, *_):
+        self.page.close()
+
+    def get(self, path):
+        return self.page.json(f"/api/v1/{path}")
+
+    def act(self, method, path, body=None, *, status=200):
+        token = self.get("session")["csrf"]
+        answer = self.page.request(method, f"/api/v1/{path}", body, X_CSRF_Token=token)
+        content = json.loads(answer.read())
+        assert answer.status == status, content
+        return content
+
+    def printed(self):
+        """What the listener prints, estimates and status events."""
+        for line in self.page.process.stdout:
+            yield json.loads(line)
+
+    def until(self, wanted):
+        return next(each for each in islice(self.printed(), 500) if wanted(each))
+
+    def controls_until(self, wanted):
+        """The controls as they are pushed to the page, as soon as they fit."""
+        if wanted(now := self.get("controls")):
+            return now
+        deadline = time.monotonic() + PATIENCE
+        for name, data in self.page.events():
+            if name == "controls" and wanted(data):
+                self.page.hang_up()
+                return data
+            assert time.monotonic() < deadline, f"not in {data}"
+        raise AssertionError("the stream of events ended")
+
+
+@pytest.fixture
+def kitchen(clip, state):
+    with Controlled(clip, state) as kitchen:
+        yield kitchen
+
+
+def is_estimate(printed):
+    return "genre" in printed
+
+
+def test_a_pause_stops_estimates_and_ends_by_itself(kitchen):
+    kitchen.until(is_estimate)
+    kitchen.act("PATCH", "controls", {"pause_seconds": 3})
+    paused = kitchen.until(lambda each: each["state"] == "paused")
+    assert paused["message"].startswith("paused until ")
+    found = kitchen.controls_until(lambda now: now["paused"])
+    assert 0 < found["paused_until"] - time.time() <= 3
+    kitchen.until(is_estimate)
+    assert not kitchen.controls_until(lambda now: not now["paused"])["pause_reason"]
+
+
+def spans_around_now(minutes=30):
+    now = datetime.now().astimezone()
+    return [[f"{now - timedelta(minutes=minutes):%H:%M}", f"{now + timedelta(minutes=minutes):%H:%M}"]]
+
+
+def test_quiet_hours_pause_the_listener_and_a_person_resumes_within_them(kitchen):
+    kitchen.until(is_estimate)
+    kitchen.act("PATCH", "controls", {"quiet_hours": spans_around_now()})
+    assert kitchen.until(lambda each: each["state"] == "paused")["message"].startswith("quiet hours until ")
+    found = kitchen.controls_until(lambda now: now["quiet_hours"])
+    assert (found["quiet_hours"], found["paused"]) == (spans_around_now(), False)
+    kitchen.act("PATCH", "controls", {"paused": False})
+    kitchen.until(is_estimate)
+
+
+def test_what_was_set_survives_a_restart_of_the_listener(clip, state):
+    wanted = {
+        "quiet_hours": [["00:00", "00:01"]],
+        "threshold": 0.9,
+        "brightness": 0.1,
+        "outputs": [{"name": "history", "on": False}],
+    }
+    with Controlled(clip, state) as kitchen:
+        kitchen.act("PATCH", "controls", wanted)
+        kitchen.controls_until(lambda now: now["brightness"] == 0.1)
+        kitchen.until(lambda _: (state / "settings.json").exists())
+        assert kitchen.page.end() == 0
+    with Controlled(clip, state) as kitchen:
+        found = kitchen.get("controls")
+        assert found["quiet_hours"] == wanted["quiet_hours"]
+        assert (found["threshold"], found["brightness"]) == (0.9, 0.1)
+        assert found["outputs"] == [{"name": "history", "kind": "database", "on": False}]
+        kitchen.act("PATCH", "controls", {"outputs": [{"name": "history", "on": True}]})
+        kitchen.controls_until(lambda now: now["outputs"][0]["on"])
+
+
+def test_an_output_that_is_off_writes_nothing(clip, state):
+    def rows():
+        with sqlite3.connect(state / "history.sqlite") as db:
+            return db.execute("SELECT count(*) FROM estimates").fetchone()[0]
+
+    with Controlled(clip, state) as kitchen:
+        kitchen.until(is_estimate)
+        kitchen.act("PATCH", "controls", {"outputs": [{"name": "history", "on": False}]})
+        kitchen.controls_until(lambda now: not now["outputs"][0]["on"])
+        before = rows()
+        assert before > 0
+        for _ in range(5):
+            kitchen.until(is_estimate)
+        assert kitchen.page.end() == 0
+    assert rows() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"threshold": 2}, "threshold"),
+        ({"quiet_hours": [["7", "8"]]}, "not a span of hours"),
+        ({"outputs": [{"name": "oven", "on": True}]}, "there is no output 'oven' (there is history)"),
+        ({"paused_until": 1000.0}, "paused_until: is over"),
+        ({"volume": 11}, "volume"),
+    ],
+)
+def test_a_change_that_cannot_be_applied_is_refused_with_the_reason(kitchen, change, reason):
+    before = kitchen.get("controls")
+    answer = kitchen.page.request("PATCH", "/api/v1/controls", change, X_CSRF_Token=kitchen.get("session")["csrf"])
+    assert answer.status in {400, 409}
+    assert reason in json.loads(answer.read())["error"]
+    after = kitchen.get("controls")
+    assert [after[key] for key in ("threshold", "quiet_hours", "paused")] == [
+        before[key] for key in ("threshold", "quiet_hours", "paused")
+    ]
+
+
+def test_a_value_set_on_the_page_goes_into_the_local_file_and_is_applied(clip, state, tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text("[listen]\nlead = 0.2\n")
+    with Controlled(clip, state, "--config", str(own)) as kitchen:
+        answer = kitchen.act("PATCH", "configuration", {"values": {"listen.lead": 0.1, "history.days": 7}})
+        assert answer["file"] == str(state / "headnod.local.toml")
+        kitchen.page.says("the configuration was read again")
+        found = {row["key"]: row for row in kitchen.get("configuration")["values"]}
+        assert (found["listen.lead"]["value"], found["listen.lead"]["changeable"]) == (0.1, True)
+        assert found["listen.lead"]["origin"].startswith(str(state / "headnod.local.toml"))
+        assert found["listen.every"]["origin"] == "HEADNOD_LISTEN__EVERY"
+        assert not found["microphone.command"]["changeable"]
+        kitchen.act("PATCH", "configuration", {"values": {"listen.lead": None}})
+        assert {row["key"]: row["value"] for row in kitchen.get("configuration")["values"]}["listen.lead"] == 0.2
+    assert own.read_text() == "[listen]\nlead = 0.2\n"
+    assert tomllib.loads((state / "headnod.local.toml").read_text()) == {"history": {"days": 7}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("microphone.command", ["sh"], "cannot be set on the page"),
+        ("web.address", "0.0.0.0", "cannot be set on the page"),  # noqa: S104 - to be refused
+        ("model.keys", [], "cannot be set on the page"),
+        ("listen.smoothing", -1, "listen.smoothing"),
+        ("history.days", "seven", "history.days"),
+        ("listen.quiet_hours", ["7-8"], "not a span of hours"),
+        ("microphone.device", "a\x1bb", "cannot be printed"),
+    ],
+)
+def test_dangerous_and_invalid_values_are_refused_and_nothing_is_written(kitchen, state, key, value, reason):
+    answer = kitchen.act("PATCH", "configuration", {"values": {key: value}}, status=409)
+    assert reason in answer["error"]
+    assert not (state / "headnod.local.toml").exists()
+
+
+def test_choosing_a_microphone_writes_its_name(kitchen, state):
+    kitchen.act("POST", "microphone", {"device": "usb:0d8c:0014"})
+    assert tomllib.loads((state / "headnod.local.toml").read_text()) == {"microphone": {"device": "usb:0d8c:0014"}}
+    kitchen.page.says("the configuration was read again")
+
+
+def test_models_are_activated_and_rolled_back(kitchen):
+    def active():
+        return [row["model"] for row in kitchen.get("models")["models"] if row["active"]]
+
+    assert active() == ["genre-2.0.0"]
+    kitchen.act("POST", "models/activate", {"model": "genre-small-2.0.0"})
+    kitchen.until(lambda each: each.get("model") == "genre-small-2.0.0")
+    (row,) = [row for row in kitchen.get("models")["models"] if row["active"]]
+    assert (row["origin"], row["probation"]) == ("installed", 10)
+    assert kitchen.act("POST", "models/rollback") == {"model": "genre-2.0.0"}
+    kitchen.until(lambda each: each.get("model") == "genre-2.0.0")
+    refused = kitchen.act("POST", "models/activate", {"model": "/etc/passwd"}, status=409)
+    assert "there is no model" in refused["error"]
+
+
+def test_a_restart_keeps_the_process_and_serves_the_page_again(kitchen):
+    kitchen.until(is_estimate)
+    process = kitchen.page.process.pid
+    kitchen.act("POST", "restart")
+    kitchen.page.says("the page is at", times=2)
+    assert kitchen.until(lambda each: each.get("sequence") == 0)
+    assert kitchen.page.process.pid == process
+    assert kitchen.get("controls")["model"]["active"] == "genre-2.0.0"
+
+
+def test_the_log_of_the_last_hours_is_shown(kitchen):
+    kitchen.act("PATCH", "configuration", {"values": {"log.level": "info"}})
+    kitchen.page.says("the configuration was read again")
+    lines = kitchen.get("log?hours=1")["lines"]
+    assert any("the configuration was read again" in line["message"] for line in lines)
+    assert all(line["level"] and line["time"] > 1e9 for line in lines)
+    assert kitchen.page.get("/api/v1/log?hours=x").status == 400
+
+
+def test_a_correction_arrives_with_the_right_windows_and_is_deleted(kitchen, state):
+    first = kitchen.until(is_estimate)
+    for _ in range(20):
+        last = kitchen.until(is_estimate)
+    start, end = (datetime.fromisoformat(each["time"]).timestamp() for each in (first, last))
+    made = kitchen.act("POST", "corrections", {"start": start - 0.05, "end": end + 0.05, "label": "reggae"})
+    assert made["label"] == "reggae"
+    store = CorrectionStore(state)
+    (found,) = store.all()
+    labelled = store.labelled(found.body)
+    assert found.windows == len(labelled.times) == last["sequence"] - first["sequence"] + 1
+    assert abs(labelled.times[0] - start) < 0.05
+    assert abs(labelled.times[-1] - end) < 0.05
+    assert labelled.embeddings.shape[1] == 200
+    assert not list(state.glob("*.wav")) + list(state.glob("*.flac"))
+    assert kitchen.get("corrections")["corrections"][0]["id"] == found.id
+    for label, reason in (("", "empty"), ("unknown", "reserved"), ("x" * 65, "label")):
+        answer = kitchen.page.request(
+            "POST",
+            "/api/v1/corrections",
+            {"start": start, "end": end, "label": label},
+            X_CSRF_Token=kitchen.get("session")["csrf"],
+        )
+        assert answer.status in {400, 409}
+        assert reason in answer.read().decode()
+    assert kitchen.act("DELETE", f"corrections/{found.id}") == {"deleted": 1}
+    assert kitchen.act("DELETE", "corrections") == {"deleted": 0}
+
+
+def test_corrections_taught_on_request_change_the_answer_of_the_same_listener(clip, state):
+    with Controlled(clip, state, HEADNOD_LISTEN__SMOOTHING="0") as kitchen:
+        before = kitchen.until(is_estimate)
+        assert before["raw_genre"] != "polka"
+        times = [datetime.fromisoformat(kitchen.until(is_estimate)["time"]).timestamp() for _ in range(90)]
+        for part in range(4):
+            own = times[20 * part : 20 * part + 20]
+            kitchen.act("POST", "corrections", {"start": own[0], "end": own[-1], "label": "polka"})
+        assert kitchen.act("POST", "teach") == {}
+        kitchen.until(lambda each: each.get("model") == "genre-taught-1.0.0")
+        assert kitchen.until(lambda each: is_estimate(each) and each["raw_genre"] == "polka")
+        result = kitchen.get("teach")["result"]
+        assert result["model"] == "genre-taught-1.0.0"
+        assert any(line.startswith("polka: 0 of ") for line in result["summary"]), result
+        assert "polka" in kitchen.get("controls")["labels"]
+
+
+def test_suggestions_name_moments_of_the_last_hours(kitchen):
+    for _ in range(30):
+        kitchen.until(is_estimate)
+    found = kitchen.get("suggestions")["suggestions"]
+    assert 0 < len(found) <= 10
+    assert all(0 < time.time() - each["end"] < 60 for each in found)
+
+
+def test_without_a_state_folder_what_needs_one_is_refused_with_the_setting(clip):
+    with ListenerPage("--audio", str(clip)) as page:
+        token = page.json("/api/v1/session")["csrf"]
+        answer = page.request("POST", "/api/v1/corrections", {"start": 1, "end": 2, "label": "ska"}, X_CSRF_Token=token)
+        assert answer.status == 409
+        assert "set history.path" in answer.read().decode()
+        assert page.json("/api/v1/controls")["model"]["active"] == "genre-2.0.0"
+
+
+def test_readers_see_the_controls_and_nothing_of_hosts_and_logs(clip, tmp_path):
+    (tmp_path / "owner").write_text("correct horse\n")
+    (tmp_path / "reader").write_text("only reading\n")
+    env = {
+        "HEADNOD_WEB__PASSWORD_FILE": str(tmp_path / "owner"),
+        "HEADNOD_WEB__READER_PASSWORD_FILE": str(tmp_path / "reader"),
+    }
+    with ListenerPage("--audio", str(clip), env=env) as page:
+        assert page.get("/api/v1/controls").status == 401
+        reader = page.log_in("only reading")
+        assert page.get("/api/v1/controls", **reader).status == 200
+        for path in ("log", "configuration", "corrections", "microphones", "models"):
+            assert page.get(f"/api/v1/{path}", **reader).status == 403, path
+        assert page.request("PATCH", "/api/v1/controls", {"threshold": 0.5}, **reader).status == 403
+        owner = page.log_in("correct horse")
+        assert page.request("PATCH", "/api/v1/controls", {"threshold": 0.5}, Cookie=owner["Cookie"]).status == 403
+        assert page.request("PATCH", "/api/v1/controls", {"threshold": 0.5}, **owner).status == 200
