@@ -265,8 +265,6 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
     versions = {
         "installed_version": _version("model", "serial"),
         "latest_version": _version("latest_model", "latest_serial"),
-        "title": "value_json.latest_model",
-        "release_summary": "value_json.get('offer', '')",
     }
     press = {"command_topic": topics.request("restart"), "payload_press": "{}", "device_class": "restart"}
     lights = {"lights": _lights(topics)} if info.lights is not None else {}
@@ -317,6 +315,9 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             json_template(versions),
             command_topic=topics.request("activate"),
             payload_install=msgspec.json.encode({"model": info.latest_model}).decode(),
+            # Not in the state: Home Assistant forgets what was there when discovery changes.
+            title=info.latest_model,
+            release_summary=info.offer or "",
             **changeable,
         ),
     }
