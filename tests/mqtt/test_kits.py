@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from headnod.factory.publisher_factory import LARGEST_BUNDLE
+from headnod.mqtt.commands import command_topics
 from headnod.mqtt.homeassistant import discovery
 from headnod_train.simulator.simulated_listener import LABELS
 from support.firmware_kits import KITS, board, payload, points, queries
@@ -63,6 +64,52 @@ class TestHomeAssistant:
         assert len(waited) == 3
         for entity, state in waited:
             assert state in components()[entity].get("options", ["on", "off"])
+
+
+def blueprint(name):
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: scripts/setup test")
+
+    class Loader(yaml.SafeLoader):
+        """YAML with the inputs of blueprints."""
+
+    Loader.add_constructor("!input", lambda loader, node: f"input {loader.construct_scalar(node)}")
+    return yaml.load((KITS / "homeassistant" / name).read_text(), Loader)
+
+
+class TestMediaPlayerBlueprint:
+    NAME = "media_player_labels.yaml"
+    GENRES = {"Sunday records": "jazz", "studio one": "Reggae"}  # noqa: RUF012 - never changed
+
+    def label(self, state="playing", **attributes):
+        """What it sends for a media player in this state."""
+        jinja2 = pytest.importorskip("jinja2", reason="jinja2 is not installed: scripts/setup test")
+        template = jinja2.Environment().from_string(blueprint(self.NAME)["variables"]["label"])
+        return template.render(
+            player="media_player.kitchen",
+            genres=self.GENRES,
+            is_state=lambda _, wanted: state == wanted,
+            is_state_attr=lambda _, name, wanted: attributes.get(name) == wanted,
+            state_attr=lambda _, name: attributes.get(name),
+        ).strip()
+
+    def test_it_sends_the_genre_that_is_written_down(self):
+        assert self.label(media_playlist="Sunday Records") == "jazz"
+        assert self.label(media_artist="Studio One", media_title="x") == "Reggae"
+        assert self.label(media_playlist="Sunday records", media_artist="Studio One") == "jazz"
+
+    def test_it_ends_the_label_where_nothing_known_is_heard(self):
+        assert self.label(media_playlist="Unknown") == ""
+        assert self.label("paused", media_playlist="Sunday records") == ""
+        assert self.label(media_playlist="Sunday records", is_volume_muted=True) == ""
+        assert self.label() == ""
+
+    def test_every_input_is_used_and_the_command_is_one_of_the_list(self):
+        document = blueprint(self.NAME)
+        used = set(re.findall(r"input (\w+)", json.dumps({key: document[key] for key in ("triggers", "variables")})))
+        assert used == set(document["blueprint"]["input"])
+        (action,) = document["actions"]
+        topic = action["data"]["topic"].replace("{{ topic }}", "headnod/kitchen")
+        assert topic in command_topics(KITCHEN)
 
 
 class TestNodeRed:

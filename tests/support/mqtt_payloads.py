@@ -103,8 +103,14 @@ class Obedient:
     def threshold(self, certainty: float) -> None:
         self._do("threshold", certainty)
 
-    def pause(self, paused: bool) -> None:  # noqa: FBT001 - as the controls have it
-        self._do("pause", paused)
+    def pause(self, paused: bool, seconds: float | None = None) -> None:  # noqa: FBT001 - as the controls have it
+        self._do("pause", paused if seconds is None else (paused, seconds))
+
+    def quiet_hours(self, spans: tuple[str, ...]) -> None:
+        self._do("quiet_hours", spans)
+
+    def output(self, name: str, on: bool) -> None:  # noqa: FBT001 - as the controls have it
+        self._do("output", (name, on))
 
     def brightness(self, level: float) -> None:
         self._do("brightness", level)
