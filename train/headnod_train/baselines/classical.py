@@ -111,7 +111,7 @@ def fit_method(
     grid = _possible(method.grid, pca=min(fewest - 1, summaries.shape[1]), last__n_neighbors=fewest)
     asked = [(settings, train, valid) for settings in grid for train, valid in folds]
     graded = joblib.Parallel(n_jobs=jobs, return_as="generator")(
-        joblib.delayed(_grade)(_pipeline(method, settings), summaries, targets, train, valid)
+        joblib.delayed(_grade)(pipeline(method, settings), summaries, targets, train, valid)
         for settings, train, valid in asked
     )
     right = np.zeros(len(grid))
@@ -119,7 +119,7 @@ def fit_method(
         right[place // len(folds)] += share
         advance(len(asked))
     settings = grid[int(right.argmax())]
-    return FittedMethod(_fitted(_pipeline(method, settings), summaries, targets), settings, labels)
+    return FittedMethod(_fitted(pipeline(method, settings), summaries, targets), settings, labels)
 
 
 def cross_validated(
@@ -133,7 +133,7 @@ def cross_validated(
         if len(present) == 1:
             probabilities[valid, present[0]] = 1.0
             continue
-        fitted = _fitted(_pipeline(REGRESSION, {"pca": pca, "last__C": 0.03}), summaries[train], targets[train])
+        fitted = _fitted(pipeline(REGRESSION, {"pca": pca, "last__C": 0.03}), summaries[train], targets[train])
         probabilities[np.ix_(valid, present)] = fitted.predict_proba(summaries[valid])
     return probabilities
 
@@ -156,7 +156,8 @@ def _possible(grid: dict[str, tuple[int | float, ...]], **most: int) -> list[Set
     return [dict(settings) for settings in ParameterGrid(bounded)]
 
 
-def _pipeline(method: Method, settings: Settings) -> Pipeline:
+def pipeline(method: Method, settings: Settings) -> Pipeline:
+    """Standardisation, PCA and the classifier of a method, not fitted."""
     rest = {name: value for name, value in settings.items() if name != "pca"}
     steps = [
         ("standard", StandardScaler()),

@@ -149,6 +149,7 @@ def _jobs(text: str) -> int:
 _EXPLORE_EXAMPLES = """\
 examples:
   headnod-train explore --data mine.npz --out explored
+  headnod-train explore --data mine.npz --out explored --audio ~/Music/by-genre --run runs/first
 """
 
 
@@ -163,6 +164,13 @@ def add_explore(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     add_data(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for index.html and figures")
+    parser.add_argument(
+        "--audio",
+        type=Path,
+        metavar="DIR",
+        help="folder of the audio files: the page plays doubtful places and examples",
+    )
+    parser.add_argument("--run", type=Path, metavar="DIR", dest="folder", help="draw the history of this training, too")
     parser.add_argument("--umap", action="store_true", help="draw a UMAP scatter too (needs umap-learn)")
     parser.add_argument("--seed", type=whole, default=1, help="seed of every random choice (default %(default)s)")
     parser.set_defaults(run=run_explore, kept="figures that were drawn are kept")
@@ -181,6 +189,8 @@ def run_explore(options: argparse.Namespace, console: Console) -> None:
         data=options.data.name,
         with_umap=options.umap,
         seed=options.seed,
+        music=options.audio,
+        run=options.folder,
         console=console,
     )
     for opinion in [each for each in found if each.suspicious][:5]:

@@ -72,7 +72,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="also evaluate on tracks that the model was trained on; every figure of it is too good, and labelled",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write a page with charts, and the figures")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write a page with charts, and the figures; with --audio it plays doubtful tracks",
+    )
     parser.set_defaults(run=run, kept="nothing was written")
 
 
@@ -132,7 +137,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if options.report is not None:
         from headnod_train.report.evaluation_report import write_report
 
-        write_report(found, options.report)
+        write_report(found, options.report, options.audio)
 
 
 def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:

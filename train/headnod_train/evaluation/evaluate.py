@@ -109,6 +109,7 @@ def evaluate(
         against=against(model, clean, tracks, other, console=console) if other else None,
         level=level_flips(model, clips) if clips else None,
         not_music=not_music(model, sounds.other, clips, seconds=sounds.seconds) if sounds else None,
+        doubtful=of.doubtful_tracks(clean, tracks, model.front_end, labels, manifest.temperature),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.features.frontend import Features
+from headnod.features.frontend import Features, FrontEnd
 from headnod.inference.manifest import Manifest
 from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
@@ -35,6 +35,7 @@ from headnod_train.evaluation.metrics import (
 from headnod_train.evaluation.results import (
     CalibrationResult,
     Confusion,
+    DoubtfulTrack,
     GenreResult,
     RiskCoverage,
     StreamAccuracy,
@@ -45,6 +46,7 @@ SETTLED = 12.0
 """Seconds of a track after which smoothing has little more to gain."""
 COVERAGE = 0.8
 """Share of estimates that remains when the least confident fifth is rejected."""
+_DOUBTFUL = 20
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,31 @@ def confusion_of(predictions: Predictions, labels: tuple[str, ...], temperature:
         windows=confusion(predictions.targets, predictions.guesses, len(labels)).tolist(),
         tracks=confusion(*predictions.by_track(temperature), len(labels)).tolist(),
     )
+
+
+def doubtful_tracks(
+    predictions: Predictions, archive: Archive, front_end: FrontEnd, labels: tuple[str, ...], temperature: float
+) -> tuple[DoubtfulTrack, ...]:
+    """The tracks whose label has the lowest probability, at most 20."""
+    scores = predictions.scores(temperature)
+    whole = softmax(by_track(scores, predictions.tracks))
+    targets, answers = predictions.by_track(temperature)
+    own, rate, found = whole[np.arange(len(targets)), targets], front_end.hop / front_end.sample_rate, []
+    numbers = np.unique(predictions.tracks)
+    for place in np.argsort(own, kind="stable")[:_DOUBTFUL]:
+        track, frames = numbers[place], int(archive.frames[numbers[place]])
+        worst = int(scores[predictions.tracks == track, targets[place]].argmin())
+        found.append(
+            DoubtfulTrack(
+                track=str(archive.tracks[track]),
+                label=labels[targets[place]],
+                answer=labels[answers[place]],
+                probability=rounded(own[place]),
+                second=round(window_starts(frames, front_end)[worst] * rate, 1),
+                length=round(frames * rate, 1),
+            )
+        )
+    return tuple(found)
 
 
 def _streamed(

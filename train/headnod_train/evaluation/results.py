@@ -256,6 +256,24 @@ class NotMusic(ResultPart, frozen=True, kw_only=True):
     """Clips in noise; empty without clips."""
 
 
+class DoubtfulTrack(ResultPart, frozen=True, kw_only=True):
+    """A track whose answer fits its label least."""
+
+    track: str
+    label: str
+    answer: str
+    """Most likely genre of the whole track."""
+
+    probability: float
+    """Of its label, over the whole track (0-1)."""
+
+    second: float
+    """Where the window begins whose probability of the label is the lowest."""
+
+    length: float
+    """Of the track in the archive, in seconds."""
+
+
 class Evaluation(ResultPart, frozen=True, kw_only=True):
     """A model measured on an archive."""
 
@@ -310,6 +328,8 @@ class Evaluation(ResultPart, frozen=True, kw_only=True):
     against: ModelComparison | None = None
     level: Level | None = None
     not_music: NotMusic | None = None
+    doubtful: tuple[DoubtfulTrack, ...] = ()
+    """The worst first."""
 
 
 def save(evaluation: Evaluation, path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -16,15 +18,20 @@ from headnod_train.console import print_line
 from headnod_train.dataset.archive import Archive
 from headnod_train.explore import label_errors, pictures
 from headnod_train.explore.collection_statistics import CollectionStatistics, collection_statistics, principal, umap
-from headnod_train.explore.label_errors import NEAR, LabelCheck
+from headnod_train.explore.label_errors import NEAR, LabelCheck, doubtful_places
+from headnod_train.explore.method_curves import curves_picture, history_picture, method_curves
+from headnod_train.report.audible import SourceFiles, degraded_examples, typical_tracks
 from headnod_train.report.pages import render
 from headnod_train.report.plots import DARK, Figure, Theme, letters_without_glyphs, save_png
 from headnod_train.storage import write_file
+from headnod_train.training.run_folder import read_history
 
 PAGE, SUSPICIOUS = "index.html", "suspicious.csv"
 LEAKY = "Leaky: rows are segments of 3 s, and those of one track are in several splits. Segments are counted here."
 _SHOWN = 40
 _SAME_LENGTH = 1.0
+_EXAMPLES = 4
+"""Genres whose augmentation is shown."""
 
 
 class Picture(NamedTuple):
@@ -39,7 +46,15 @@ class Picture(NamedTuple):
 
 
 def explore(
-    archive: Archive, folder: Path, *, data: str, with_umap: bool, seed: int, console: Console
+    archive: Archive,
+    folder: Path,
+    *,
+    data: str,
+    with_umap: bool,
+    seed: int,
+    music: Path | None = None,
+    run: Path | None = None,
+    console: Console,
 ) -> list[LabelCheck]:
     """Draw the figures of a collection and write the page and the list.
 
@@ -49,6 +64,8 @@ def explore(
         data: Name of the archive.
         with_umap: Also draw a UMAP scatter plot.
         seed: Seed of every random choice.
+        music: Folder of the audio files; the page plays them.
+        run: A training whose history is drawn.
         console: Shows progress.
 
     Returns:
@@ -67,13 +84,27 @@ def explore(
     if missing := letters_without_glyphs(archive.labels):
         text = f"no installed font has {missing[:_SHOWN]}: pictures show boxes (install one, such as fonts-noto-cjk)"
         print_line(console, text)
-    drawn = [*_figures(archive, statistics), *_scatters(statistics, ringed, with_umap=with_umap, seed=seed)]
+    typical = typical_tracks(archive, statistics.summaries)
+    drawn = [
+        *_figures(archive, statistics, typical, seed=seed),
+        *_scatters(statistics, ringed, with_umap=with_umap, seed=seed),
+        *_curves(archive, statistics, run, seed=seed),
+    ]
     for picture in drawn:
         console.print(f"drawing {picture.name}", highlight=False)
         save_png(folder, picture.name, picture.draw)
     facts = _facts(archive, statistics, len(suspicious))
     warning = LEAKY if archive.leaky else ""
-    page = exploration_page(data, warning=warning, facts=facts, pictures=drawn, suspicious=suspicious)
+    players, examples = {}, []
+    if music is not None:
+        files = SourceFiles(music, folder)
+        places = doubtful_places(archive, suspicious[:_SHOWN])
+        for check, (second, length) in zip(suspicious, places, strict=False):
+            players[check.track] = files.player(check.track, second, length)
+        examples = degraded_examples(archive, typical[:_EXAMPLES], files, folder, seed=seed)
+    page = exploration_page(
+        data, warning=warning, facts=facts, pictures=drawn, suspicious=suspicious, players=players, examples=examples
+    )
     write_file(folder / PAGE, page.encode())
     return checks
 
@@ -85,8 +116,10 @@ def exploration_page(
     facts: Sequence[tuple[str, str, str]],
     pictures: Sequence[Picture],
     suspicious: Sequence[LabelCheck],
+    players: Mapping[str, Markup] = MappingProxyType({}),
+    examples: Sequence[tuple[str, Markup, Markup]] = (),
 ) -> str:
-    """The page as HTML; facts are a figure, its name and a note."""
+    """The page as HTML; facts are a figure, its name and a note, players are audio elements of tracks."""
     note = (
         f"{len(suspicious)} tracks look like another genre to a regression trained on other artists and to their "
         f"{NEAR} nearest tracks of other artists. Listen before you change a label: it may be wrong, the track may be "
@@ -102,12 +135,13 @@ def exploration_page(
         labels_note=note if suspicious else "No track clearly looks like another genre to both methods.",
         headings=(
             "track", "label", "looks like", "probability of that", "of the label", "nearest tracks with that",
-            "with the label",
+            "with the label", *(["listen"] if players else []),
         ),
+        examples=examples,
         rows=[
             (
                 each.track, each.genre, each.other, f"{each.other_probability:.0%}", f"{each.own_probability:.0%}",
-                str(each.other_neighbours), str(each.own_neighbours),
+                str(each.other_neighbours), str(each.own_neighbours), *([players[each.track]] if players else []),
             )
             for each in suspicious[:_SHOWN]
         ],
@@ -125,7 +159,7 @@ def _facts(archive: Archive, statistics: CollectionStatistics, suspicious: int) 
     ]
 
 
-def _figures(archive: Archive, statistics: CollectionStatistics) -> Iterator[Picture]:
+def _figures(archive: Archive, statistics: CollectionStatistics, typical: list[int], *, seed: int) -> Iterator[Picture]:
     yield Picture(
         "balance", "Class balance", _balance(archive),
         lambda theme: pictures.balance(theme, statistics, archive.splits),
@@ -159,6 +193,17 @@ def _figures(archive: Archive, statistics: CollectionStatistics) -> Iterator[Pic
         "the slope of the spectrum at the bottom and its fine structure at the top. White is average.",
         lambda theme: pictures.mfccs(theme, statistics, FRONT_END),
     )  # fmt: skip
+    names = "; ".join(f"{archive.genres[track]}: {archive.tracks[track]}" for track in typical)
+    yield Picture(
+        "tracks", "MFCCs of single tracks",
+        f"One track of each genre, the one nearest to the mean of its genre, over its whole length. {names}.",
+        lambda theme: pictures.single_tracks(theme, archive, typical, FRONT_END),
+    )  # fmt: skip
+    yield Picture(
+        "augmentation", "Augmentation",
+        "Log-mel of 3 s before and after the random changes of a training, 60 dB from the loudest cell down.",
+        lambda theme: pictures.augmented(theme, archive, typical[:_EXAMPLES], FRONT_END, seed=seed),
+    )  # fmt: skip
     yield Picture(
         "covariances", "Covariance of MFCCs",
         "Coefficients that rise and fall together within 3 s are red, those that move in opposite directions blue. "
@@ -184,6 +229,22 @@ def _scatters(
             "umap", "Tracks as points (UMAP)",
             "The same values, arranged so that neighbours stay neighbours. Distances between clusters mean nothing.",
             lambda theme: pictures.scatter(theme, statistics, places, ("", ""), ringed),
+        )  # fmt: skip
+
+
+def _curves(archive: Archive, statistics: CollectionStatistics, run: Path | None, *, seed: int) -> Iterator[Picture]:
+    if curves := method_curves(archive, statistics.summaries, seed=seed):
+        yield Picture(
+            "curves", "Accuracy by tracks and settings",
+            "Tracks of left-out artists that are right: the line is the mean over folds, the ribbon their range. If "
+            "the learning curve still rises at its right end, more tracks help most.",
+            lambda theme: curves_picture(theme, curves),
+        )  # fmt: skip
+    if run is not None:
+        history = read_history(run)
+        yield Picture(
+            "history", "Training history", f"Loss and held-out accuracy of {run.name} by epoch.",
+            lambda theme: history_picture(theme, history),
         )  # fmt: skip
 
 

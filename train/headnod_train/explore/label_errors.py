@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from headnod_train.baselines.classical import cross_validated, neighbours
-from headnod_train.baselines.mfcc_summary import Summaries
-from headnod_train.dataset.archive import Archive
+from headnod_train.baselines.mfcc_summary import FRONT_END, Summaries
+from headnod_train.dataset.archive import Archive, window_starts
 from headnod_train.dataset.split import components, folds
 
 NEAR = 10
@@ -109,6 +110,26 @@ def check_labels(archive: Archive, summaries: Summaries, *, seed: int) -> list[L
             )
         )
     return sorted(found, key=lambda check: (not check.suspicious, -check.doubt, check.track))
+
+
+def doubtful_places(archive: Archive, checks: Sequence[LabelCheck]) -> list[tuple[float, float]]:
+    """For each check the second of the window that is most like the other genre, and the length of the track.
+
+    Windows are compared along the difference of the mean MFCCs of both genres, in units of their variance.
+    """
+    windows = [FRONT_END.cepstra(archive.windows(track, FRONT_END)).mean(axis=1) for track in range(len(archive))]
+    everything = np.concatenate(windows)
+    genres = np.repeat(archive.genres, [len(each) for each in windows])
+    variance = np.maximum(everything.var(axis=0), 1e-9)
+    means = {label: everything[genres == label].mean(axis=0) for label in archive.labels}
+    second, found = FRONT_END.hop / FRONT_END.sample_rate, []
+    numbers = {str(name): place for place, name in enumerate(archive.tracks)}
+    for check in checks:
+        track = numbers[check.track]
+        place = int((windows[track] @ ((means[check.other] - means[check.genre]) / variance)).argmax())
+        frames = int(archive.frames[track])
+        found.append((window_starts(frames, FRONT_END)[place] * second, frames * second))
+    return found
 
 
 def csv_table(found: list[LabelCheck]) -> str:

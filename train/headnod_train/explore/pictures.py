@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.features.frontend import FrontEnd
+from headnod.features.frontend import FrontEnd, LogMel
 from headnod.features.mel import mel_corners
+from headnod_train.acoustics.bands import Bands
+from headnod_train.dataset.archive import Archive
 from headnod_train.explore.collection_statistics import AFTER, BEFORE, CollectionStatistics, Points
 from headnod_train.report.plots import Axes, Figure, Theme, genre_marks, new_figure, small_multiples, style_axes
+from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
 
 _HERTZ = {"x": (100, 1000, 8000), "y": (100, 500, 2000, 8000)}
 
@@ -122,6 +127,66 @@ def mfccs(theme: Theme, statistics: CollectionStatistics, front_end: FrontEnd) -
     _bar(figure, grid, shown, theme, "deviations")
     _words(figure, theme, "seconds from an onset", "MFCC")
     return figure
+
+
+def single_tracks(theme: Theme, archive: Archive, tracks: Sequence[int], front_end: FrontEnd) -> Figure:
+    """MFCCs of one track of each genre over its whole length, in deviations from the means of these tracks."""
+    pictures = [front_end.cepstra(_whole(archive, track)) for track in tracks]
+    everything = np.concatenate(pictures)
+    centre, spread = everything.mean(axis=0), np.maximum(everything.std(axis=0), 1e-6)
+    figure = new_figure(theme, 8.0, 0.95 * len(tracks) + 0.8)
+    grid = figure.subplots(len(tracks), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, track, picture in zip(grid, tracks, pictures, strict=True):
+        style_axes(axes, theme)
+        seconds = len(picture) * front_end.hop / front_end.sample_rate
+        shown = axes.imshow(
+            ((picture - centre) / spread).T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5,
+            extent=(0.0, seconds, -0.5, picture.shape[1] - 0.5), interpolation="nearest",
+        )  # fmt: skip
+        axes.set_ylabel(archive.genres[track], rotation=0, ha="right", va="center", fontsize=9)
+        axes.set_yticks([])
+    _bar(figure, list(grid), shown, theme, "deviations")
+    _words(figure, theme, "seconds", "")
+    return figure
+
+
+def augmented(theme: Theme, archive: Archive, tracks: Sequence[int], front_end: FrontEnd, *, seed: int) -> Figure:
+    """Log-mel of windows before, and twice after, the random changes of a training."""
+    settings, rng = MelAugmentation(rooms=1.0), np.random.default_rng(seed)
+    figure = new_figure(theme, 8.0, 1.3 * len(tracks) + 0.8)
+    grid = figure.subplots(len(tracks), 3, squeeze=False, sharex=True, sharey=True)
+    for row, track in zip(grid, tracks, strict=True):
+        whole = _whole(archive, track)
+        first = max((len(whole) - front_end.frames) // 2, LEAD)
+        crop = np.resize(whole, (max(len(whole), first + front_end.frames), whole.shape[1]))
+        crop = crop[first - LEAD : first + front_end.frames].astype(np.float32)
+        both = np.repeat(crop[None], 2, axis=0)
+        plain = MelAugmentation(rooms=0.0)
+        changed = (
+            augment(both[:1, LEAD:], plain, rng)[0],
+            augment(through_rooms(both[1:], settings, Bands(front_end), rng), settings, rng)[0],
+        )
+        for axes, picture in zip(row, (crop[LEAD:], *changed), strict=True):
+            style_axes(axes, theme)
+            top = float(np.percentile(picture, 99.5))
+            axes.imshow(picture.T, origin="lower", aspect="auto", cmap="magma", vmin=top - 60.0, vmax=top,
+                        extent=_window_extent(front_end))  # fmt: skip
+            axes.set_yticks([])
+        row[0].set_ylabel(archive.genres[track], rotation=0, ha="right", va="center", fontsize=9)
+    for axes, title in zip(grid[0], ("before", "equalised, with noise and masks", "also in a room"), strict=True):
+        axes.set_title(title, fontsize=10)
+    _words(figure, theme, "seconds", "")
+    return figure
+
+
+def _window_extent(front_end: FrontEnd) -> tuple[float, float, float, float]:
+    return 0.0, front_end.frames * front_end.hop / front_end.sample_rate, -0.5, front_end.n_mels - 0.5
+
+
+def _whole(archive: Archive, track: int) -> LogMel:
+    """Decibels of a whole track, (frames, mels)."""
+    levels = archive.levels[track, : int(archive.frames[track])].astype(np.float32) + np.float32(0.5)
+    return np.asarray(archive.floor_db[track] + levels * (archive.range_db[track] / np.float32(256.0)))
 
 
 def covariances(theme: Theme, statistics: CollectionStatistics) -> Figure:

@@ -35,7 +35,7 @@ from headnod_train.packaging.synthetic_sounds import golden_features
 from headnod_train.training import run_folder
 from headnod_train.training.run_folder import Quantised, Recipe, draft, runnable
 
-_CURVES = frozenset({"curve", "moments", "seconds", "recipe"})
+_CURVES = frozenset({"curve", "moments", "seconds", "recipe", "doubtful"})
 """Parts of an evaluation that a manifest leaves out; its own recipe stands under `training`."""
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from headnod_train.evaluation.metrics import Share
 from headnod_train.evaluation.results import Evaluation, save
 from headnod_train.evaluation.tables import facts, interval, paired_rows, title, warning
+from headnod_train.report.audible import SourceFiles
 from headnod_train.report.evaluation_charts import accuracy_curves, condition_bars, delay_histogram, genre_bars
 from headnod_train.report.pages import render
 from headnod_train.report.plots import inline_svg
@@ -21,20 +22,25 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Headings and rows."""
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> Path:
+def write_report(evaluation: Evaluation, folder: Path, music: Path | None = None) -> Path:
     """Write index.html, and evaluation.json beside it.
+
+    Args:
+        evaluation: The figures.
+        folder: Where to write.
+        music: Folder of the audio files; the page plays the doubtful places.
 
     Returns:
         The page.
     """
     save(evaluation, folder / "evaluation.json")
     written = folder / "index.html"
-    write_file(written, page(evaluation).encode())
+    write_file(written, page(evaluation, SourceFiles(music, folder) if music else None).encode())
     return written
 
 
-def page(evaluation: Evaluation) -> str:
-    """The page as HTML."""
+def page(evaluation: Evaluation, files: SourceFiles | None = None) -> str:
+    """The page as HTML, with players of the audio files if they are given."""
     confusion = evaluation.confusion
     return render(
         "evaluation.html",
@@ -48,7 +54,7 @@ def page(evaluation: Evaluation) -> str:
         window_counts=confusion.windows,
         figures=list(_figures(evaluation)),
         degraded=_degraded(evaluation),
-        table_sections=list(_table_sections(evaluation)),
+        table_sections=[*_doubtful(evaluation, files), *_table_sections(evaluation)],
         facts=[("method", evaluation.how), *facts(evaluation), *_settings(evaluation)],
     )
 
@@ -187,6 +193,21 @@ def _table_sections(evaluation: Evaluation) -> Iterator[tuple[str, str, list[Tab
         ]
         headings = ("level", "windows", "other genre", "after rounding to 16 bits", "silent")
         yield "Softer and louder", f"{level.clips} clips; windows whose genre changes.", [(headings, gains)]
+
+
+def _doubtful(evaluation: Evaluation, files: SourceFiles | None) -> Iterator[tuple[str, str, list[Table]]]:
+    if not evaluation.doubtful:
+        return
+    rows = [
+        (
+            each.track, each.label, each.answer, f"{each.probability:.0%}", f"{each.second:.0f} s",
+            *([files.player(each.track, each.second, each.length)] if files else []),
+        )
+        for each in evaluation.doubtful
+    ]  # fmt: skip
+    headings = ("track", "label", "recognised as", "its label", "from", *(["listen"] if files else []))
+    note = "Tracks whose label has the lowest probability, and where it is lowest. A wrong label is found by listening."
+    yield "Doubtful tracks", note, [(headings, rows)]
 
 
 def _settings(evaluation: Evaluation) -> Iterator[tuple[str, str]]:

@@ -215,7 +215,7 @@ def _train(
     tensorboard: bool,
     console: Console,
 ) -> None:
-    done, reached = (loop.restore(run / run_folder.STATE), _history(run)) if resume else (0, [])
+    done, reached = (loop.restore(run / run_folder.STATE), run_folder.read_history(run)) if resume else (0, [])
     average = keras.models.clone_model(network)
     with (
         TrainingProgress(console, settings.epochs, done) as progress,
@@ -235,14 +235,6 @@ def _train(
             if _tired(reached, settings):
                 console.print(f"stopped after epoch {epoch}: {settings.patience} without a rise on the watched side")
                 break
-
-
-def _history(run: Path) -> list[dict[str, float]]:
-    try:
-        return list(json.loads((run / run_folder.HISTORY).read_text()))
-    except (OSError, ValueError) as error:
-        message = f"{run / run_folder.HISTORY}: {error} (run 'headnod-train fit' afresh)"
-        raise RunError(message) from error
 
 
 def _best(reached: list[dict[str, float]]) -> int:

@@ -242,6 +242,23 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
         raise RunError(message) from error
 
 
+def read_history(run: Path) -> list[dict[str, float]]:
+    """What each epoch of a run reached.
+
+    Raises:
+        RunError: There is none.
+    """
+    try:
+        found = msgspec.json.decode((run / HISTORY).read_bytes(), type=list[dict[str, float]])
+    except (OSError, msgspec.MsgspecError) as error:
+        message = f"{run / HISTORY}: {error} (run 'headnod-train fit' first)"
+        raise RunError(message) from error
+    if not found:
+        message = f"{run / HISTORY}: has no epoch (run 'headnod-train fit' first)"
+        raise RunError(message)
+    return found
+
+
 def spread(runs: Sequence[Path], what: str = "seeds") -> str:
     """What runs that differ by seed or fold reached after their last epochs: mean and 95 % interval of the mean."""
     last = [json.loads((run / HISTORY).read_text())[-1] for run in runs]
