@@ -61,6 +61,24 @@ def test_setup_keeps_the_output_of_pip_out_of_a_log(setup):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
+def test_files_of_wheels_that_nothing_loads_are_removed(setup, tmp_path):
+    packages = tmp_path / "lib" / "python3.13" / "site-packages"
+    kept = ["ai_edge_litert/libLiteRt.so", "ai_edge_litert/interpreter.py", "ai_edge_litert/vendors/__init__.py"]
+    kept += ["numpy/__init__.py", "numpy/testing/__init__.py", "scipy/tests/test_it.py"]
+    unused = ["ai_edge_litert/libLiteRtWebGpuAccelerator.so", "ai_edge_litert/tools/apply_plugin_main"]
+    unused += [
+        "ai_edge_litert/vendors/qualcomm/compiler/libLiteRtCompilerPlugin_Qualcomm.so",
+        "numpy/_core/tests/test_it.py",
+    ]
+    for name in (*kept, *unused):
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).touch()
+    ended = bash('source "$1"; remove_unused "$2"', setup, tmp_path, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    there = {str(path.relative_to(packages)) for path in packages.rglob("*") if path.is_file()}
+    assert there == set(kept)
+
+
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda path: path.name)
 def test_shellcheck_finds_nothing(script):

@@ -45,12 +45,13 @@ def bare(release: str) -> Path:
         unfinished.parent.mkdir(parents=True, exist_ok=True)
         wanted = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, str(unfinished)]
         subprocess.run(wanted, check=True, stdout=subprocess.DEVNULL)
-        _as_this_machine_reaches_the_network(unfinished)
+        as_this_machine_reaches_the_network(unfinished)
         unfinished.rename(root)
     return root
 
 
-def _as_this_machine_reaches_the_network(root: Path) -> None:
+def as_this_machine_reaches_the_network(root: Path) -> None:
+    """Give a Debian the proxy and the certificates of this machine."""
     settings = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
     lines = [line for line in settings.splitlines() if line.startswith("Acquire::")]
     (root / "etc/apt/apt.conf.d/90host").write_text("\n".join(lines) + "\n")

@@ -1,6 +1,6 @@
 """Signatures: ed25519 (RFC 8032) over the exact bytes of a manifest, which holds every other file's hash.
 
-The only file of the device that imports `cryptography`, and only when there is a signature to verify.
+The only file that imports PyNaCl (libsodium, 1 MB installed), and only when there is a signature to verify.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ def verify(manifest: bytes, signature: bytes | None, keys: Sequence[str]) -> Non
     Raises:
         BundleError: The signature is missing, or is not one of these keys for this manifest.
         ConfigError: A key is malformed.
-        MissingExtraError: `cryptography` is not installed.
+        MissingExtraError: PyNaCl is not installed.
     """
     trusted = [decoded(key) for key in keys]
     if signature is None:
         raise BundleError("is not signed (sign it with 'headnod-train sign')")
     try:
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - 6 MB, needed for a new model only
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+        from nacl.exceptions import BadSignatureError  # noqa: PLC0415 - needed for a new model only
+        from nacl.signing import VerifyKey  # noqa: PLC0415
     except ImportError:
-        message = f"a signature cannot be verified without cryptography: {how_to_install('device')}"
+        message = f"a signature cannot be verified without PyNaCl: {how_to_install('device')}"
         raise MissingExtraError(message) from None
     for key in trusted:
         try:
-            Ed25519PublicKey.from_public_bytes(key).verify(signature, manifest)
-        except InvalidSignature:
+            VerifyKey(key).verify(manifest, signature)
+        except (BadSignatureError, ValueError):
+            # ValueError: it has another length than 64 bytes.
             continue
         return
     message = f"its signature is by none of the {len(keys)} keys in model.keys (or it was changed after signing)"
