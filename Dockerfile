@@ -36,18 +36,18 @@ RUN apt-get update \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
   && groupadd --system --gid 10001 headnod \
   && useradd --system --uid 10001 --gid headnod --no-create-home --home-dir /var/lib/headnod --groups audio headnod \
-  && install -d -o headnod -g headnod -m 700 /var/lib/headnod /run/headnod
+  && install -d -o headnod -g headnod -m 700 /var/lib/headnod
 COPY --from=build /opt/headnod /opt/headnod
 ENV PATH=/opt/headnod/bin:/usr/local/bin:/usr/bin:/bin \
   PYTHONDONTWRITEBYTECODE=1 \
   STATE_DIRECTORY=/var/lib/headnod \
-  RUNTIME_DIRECTORY=/run/headnod
+  RUNTIME_DIRECTORY=/dev/shm
 USER headnod
 WORKDIR /var/lib/headnod
 VOLUME /var/lib/headnod
 EXPOSE 8080
 # Healthy: an estimate of the last minute, or a listener that was paused.
 HEALTHCHECK --interval=60s --start-period=30s \
-  CMD find /run/headnod/headnod-latest.json -mmin -1 | grep -q . || grep -q '"state":"paused"' /run/headnod/headnod-latest.json
+  CMD find /dev/shm/headnod-latest.json -mmin -1 | grep -q . || grep -q '"state":"paused"' /dev/shm/headnod-latest.json
 ENTRYPOINT ["headnod"]
 CMD ["listen", "--audio", "mic", "--quiet"]
