@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -101,6 +102,7 @@ def test_limits_and_what_does_not_fit_are_told():
     assert "it retains nothing" in lines["limits"]
     assert lines["sizes"].startswith("FAULT")
     assert "headnod/kitchen/info" in lines["sizes"]
+    assert re.fullmatch(r"ok +rights +\d+ topics may be written", lines["rights"]), "a size is no right"
     assert strict.sent_away == []
 
 

@@ -142,7 +142,8 @@ class _Checks:
             # An empty status would remove the listener from a dashboard.
             content = retained if retained is not None else b"" if own else payload
             refusal = self._publish(topic, content, retain=retained is not None and not own)
-            if refusal is not None:
+            # `sizes` reports topics whose message is too large.
+            if refusal is not None and not refusal.startswith(TOO_LARGE):
                 refused.setdefault((own, refusal), []).append(topic)
         steps = [step for (own, refusal), names in refused.items() for step in self._refused(names, refusal, own=own)]
         if not self._broker.modern:
@@ -151,7 +152,8 @@ class _Checks:
             )
         elif self._client.limits.maximum_qos == 0:
             steps.append(CheckResult("rights", "warning", "at QoS 0 the broker does not report what it refuses"))
-        return steps or [CheckResult("rights", "well", f"{len(examples)} topics may be written")]
+        fitting = sum(map(self._client.limits.fits, examples, examples.values()))
+        return steps or [CheckResult("rights", "well", f"{fitting} topics may be written")]
 
     def sizes(self) -> list[CheckResult]:
         limits, examples = self._client.limits, self._examples(self._client.limits.fits)
