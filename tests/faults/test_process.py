@@ -110,6 +110,15 @@ def test_p5_the_lock_stands_in_the_runtime_directory(configured, listening, tmp_
         assert list((tmp_path / name).glob("headnod-*.lock"))
 
 
+def test_the_session_folder_of_a_former_user_is_left_alone(configured, listening, tmp_path):
+    # As `su` and `sudo -E` leave it in the environment.
+    theirs = {"RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": str(tmp_path / "theirs"), "TMPDIR": str(tmp_path)}
+    daemon = listening("--audio", "mic", "--config", configured(), **theirs)
+    daemon.until(is_estimate)
+    assert list(tmp_path.glob("headnod-*.lock"))
+    assert not (tmp_path / "theirs").exists()
+
+
 def test_p6_a_runtime_directory_that_is_not_there_is_named(configured, listening, tmp_path):
     daemon = listening("--audio", "mic", "--config", configured(), RUNTIME_DIRECTORY=str(tmp_path / "nowhere"))
     assert daemon.ended()[0] == 1

@@ -123,7 +123,11 @@ def recorded(config: Config) -> bool:
 
 def runtime_folder() -> Path | None:
     """The folder in memory that systemd gives to a service or to a user's session; None where there is none."""
-    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_RUNTIME_DIR", "")
+    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    session = os.environ.get("XDG_RUNTIME_DIR", "")
+    # `su` and `sudo -E` leave the folder of the former user in the environment.
+    if not given and os.access(session, os.W_OK | os.X_OK):
+        given = session
     return Path(given) if given else None
 
 
