@@ -123,7 +123,7 @@ class TestDamage:
             (record,) = caplog.records
             assert STATE_FILE in record.message
             assert "delete it to start again" in record.message
-            assert manager.snapshot()[1:] == (2, ("fixed-1.0.0.1", "fixed-2.0.0.2"), None)
+            assert manager.snapshot()[1:4] == (2, ("fixed-1.0.0.1", "fixed-2.0.0.2"), None)
 
     def test_nothing_is_installed_rolled_back_or_written(self, state, installer, activation, content):
         for change in (lambda: installer.install(good("3.0.0", serial=3)), lambda: activation.roll_back("fails")):
@@ -303,7 +303,7 @@ class TestRecovery:
         shutil.rmtree(state / "models")
         manager = ModelManager(state, Config)
         manager.load(Config())
-        assert manager.snapshot()[1:] == (0, (), None)
+        assert manager.snapshot()[1:4] == (0, (), None)
         assert store.current is None
         assert store.read().protection.serial == 2, "no older one is installed"
 
