@@ -78,7 +78,12 @@ def run(
         audio = microphone_or_demo(config.microphone, recorded=output_factory.recorded(config))
         if audio != MICROPHONE:
             pace, title = pace or "real", f"demo clip {Path(audio).name}: no microphone"
-    with Runtime(config, audio, pace, overlay=overlay) as runtime, _hang_up() as hung_up:
+
+    def with_history(config: Config) -> Config:
+        # The demo clip and files are not music of this room.
+        return output_factory.with_user_history(config) if audio == MICROPHONE else config
+
+    with Runtime(with_history(config), audio, pace, overlay=overlay) as runtime, _hang_up() as hung_up:
         runtime.show_on_terminal(view, title)
         terminal = sys.stdout.isatty()
         while runtime.listen(until=hung_up) and runtime.sinks:
@@ -87,7 +92,7 @@ def run(
                 break
             if runtime.restarting:
                 return True
-            runtime.reload(lambda: validate_listener(read_config()))
+            runtime.reload(lambda: with_history(validate_listener(read_config())))
     return False
 
 

@@ -113,3 +113,28 @@ def test_with_the_listener_the_web_server_ends():
         assert page.end() == 0
     with pytest.raises(ProcessLookupError):
         os.kill(server, 0)
+
+
+def test_a_page_of_a_microphone_keeps_its_history_in_the_users_state_folder(tmp_path):
+    command = json.dumps(["cat", str(CLIP)])
+    environment = {"XDG_STATE_HOME": str(tmp_path), "HEADNOD_MICROPHONE__COMMAND": command}
+    with ListenerPage("--audio", "mic", env=environment) as page:
+        assert len(list(islice(page.estimates(), 3))) == 3
+        assert page.json("/api/v1/listeners/kitchen/songs") == []
+        page.end()
+    printed = subprocess.run(
+        [sys.executable, "-m", "headnod", "history", "--estimates", "--json"],
+        env=os.environ | environment | {"HEADNOD_CONFIG": os.devnull},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(printed.stdout.splitlines()) >= 3
+    assert (tmp_path / "headnod").stat().st_mode & 0o077 == 0
+
+
+def test_a_page_of_a_file_keeps_no_history(tmp_path):
+    with ListenerPage(env={"XDG_STATE_HOME": str(tmp_path)}) as page:
+        assert len(list(islice(page.estimates(), 1))) == 1
+        assert page.get("/api/v1/listeners/kitchen/songs").status == 404
+    assert list(tmp_path.iterdir()) == []

@@ -126,7 +126,7 @@ class HistorySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The history of estimates and songs."""
 
     path: str = ""
-    """The database; empty keeps it in the state folder of the service, and keeps none without a service."""
+    """The database; empty keeps it in the state folder of the service or, where a page is served, of the user."""
 
     days: Annotated[int, Meta(ge=1, le=3650)] = 400
     """Older estimates and songs are deleted."""

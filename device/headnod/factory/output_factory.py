@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from headnod.config import Config, HistorySection, LedsSection
 from headnod.errors import ConfigError, LedError
 from headnod.extras import how_to_install
@@ -172,7 +174,31 @@ def state_beside(section: HistorySection, service: Service | None) -> Path | Non
     # lexists: the folder can be a link into one that only root may enter.
     if given_state() is None and service is not None and os.path.lexists(service.state):
         return service.state
-    return state_folder(section)
+    own = user_state()
+    return state_folder(section) or (own if own is not None and own.is_dir() else None)
+
+
+def user_state() -> Path | None:
+    """The state folder of a listener with a page that is no service: `$XDG_STATE_HOME/headnod`; None without a home.
+
+    Source: XDG Base Directory Specification 0.8, XDG_STATE_HOME.
+    """
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    folder = given if given.is_absolute() else Path(os.path.expanduser("~/.local/state"))  # noqa: PTH111 - raises nothing
+    return folder / "headnod" if folder.is_absolute() else None
+
+
+def with_user_history(config: Config) -> Config:
+    """Where a page is served, the configuration with a history in the user's state folder if it has none."""
+    folder = user_state()
+    if not config.web.enabled or history_path(config.history) is not None or folder is None:
+        return config
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        _log.warning("%s: %s; the page keeps no history (set history.path)", folder, (error.strerror or "").lower())
+        return config
+    return replace(config, history=replace(config.history, path=str(folder / HISTORY_FILE)))
 
 
 def history_path(section: HistorySection) -> Path | None:

@@ -237,7 +237,7 @@ export class Live {
     } catch (error) {
       if (listener !== this.listener) return;
       this.today = null;
-      this.historyError = error.status === 404 ? "This listener keeps no history: set history.path." : error.message;
+      this.historyError = error.status === 404 ? "This listener keeps no history (history.path in its configuration)." : error.message;
     }
     this.due.add("labels");
     this.draw([]);
