@@ -87,7 +87,7 @@ def test_the_card_shows_the_figures_of_the_evaluation(measured):
 def test_what_was_not_measured_is_not_claimed(run, archive, tmp_path):
     folder, _ = packed(run, archive, tmp_path)
     card = (folder / CARD).read_text()
-    assert "## As it arrives" not in card
+    assert "## Under acoustic conditions" not in card
     assert "What rooms, loudspeakers and microphones cost it was not measured" in card
     assert "Whether it gives speech and noise a genre was not measured" in card
 
@@ -127,8 +127,8 @@ def test_figures_of_a_sibling_are_called_so(whole_run, archive, sibling, tmp_pat
     assert manifest.measured["of_sibling"] is True
     assert manifest.measured["sha256"] == sibling.sha256 != manifest.sha256["model.tflite"]
     assert "These figures are not of this file" in card
-    assert "learned from all 18 tracks" in card
-    assert "learned from 12 tracks without those" in card
+    assert "trained on all 18 tracks" in card
+    assert "trained on 12 tracks without the" in card
     assert "Its recipe is the same. Temperature" in card
     assert "--sides train,valid" in card
     assert "--measured SIBLING.json" in card
@@ -232,7 +232,7 @@ def test_an_uncalibrated_single_window_needs_no_card_of_its_own(run, archive, tm
     quantised = run_folder.load(run, run_folder.QUANTISED, Quantised)
     run_folder.save(plain, run_folder.QUANTISED, msgspec.structs.replace(quantised, single=None))
     folder, _ = packed(plain, archive, tmp_path / "models")
-    assert "heard alone" not in (folder / CARD).read_text()
+    assert "single windows" not in (folder / CARD).read_text()
 
 
 def test_a_sealed_archive_of_one_side_elsewhere_is_measured(measured, tmp_path, capsys):

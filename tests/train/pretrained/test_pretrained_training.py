@@ -104,7 +104,7 @@ def mean_loss(network, windows, targets):
 def stored(network, windows, tmp_path_factory):
     inputs = AugmentedWindows(windows, Augmentation(), 2.0)
     folder = tmp_path_factory.mktemp("first_layer")
-    return stored_outputs(folder, network, inputs, seed=4, band_step=1, console=CONSOLE, versions=2)
+    return stored_outputs(folder, network, inputs, seed=4, console=CONSOLE, versions=2)
 
 
 def trained(network, batches, folder, settings, **more):
@@ -128,7 +128,7 @@ def test_stored_outputs_are_computed_once(network, windows, tmp_path):
     inputs = AugmentedWindows(windows, Augmentation(), 2.0)
 
     def stored(seed):
-        return stored_outputs(tmp_path, network, inputs, seed=seed, band_step=1, console=CONSOLE, versions=1)
+        return stored_outputs(tmp_path, network, inputs, seed=seed, console=CONSOLE, versions=1)
 
     first = np.array(stored(4).degraded[0])
     assert np.array_equal(stored(5).degraded[0], first)
@@ -149,9 +149,8 @@ def test_a_training_leaves_the_first_layer_as_it_was(network, windows, targets, 
 def test_an_interrupted_training_ends_as_one_that_was_not(network, windows, targets, stored, tmp_path):
     batches = Batches(windows, targets, SETTINGS, stored)
     whole = trained(network, batches, tmp_path / "whole", SETTINGS)
-    clock = iter(range(0, 10_000, 200))
     with pytest.raises(KeyboardInterrupt):
-        trained(network, batches, tmp_path / "parts", SETTINGS, clock=lambda: next(clock), watch=interrupt)
+        trained(network, batches, tmp_path / "parts", SETTINGS, clock=interrupting_clock(SETTINGS.epoch))
     assert (tmp_path / "parts" / "state.npz").is_file()
     parts = trained(network, batches, tmp_path / "parts", SETTINGS)
     assert not np.array_equal(whole["mid1.kernel"], network["mid1.kernel"])
@@ -165,8 +164,16 @@ def test_a_state_that_was_cut_off_is_named_with_the_way_out(network, windows, ta
         trained(network, Batches(windows, targets, SETTINGS, stored), tmp_path, SETTINGS)
 
 
-def interrupt(_):
-    raise KeyboardInterrupt
+def interrupting_clock(calls):
+    """A clock on which every step takes 200 s, and that is interrupted after some calls."""
+    ticks = iter(range(0, 200 * calls, 200))
+
+    def clock():
+        for tick in ticks:
+            return tick
+        raise KeyboardInterrupt
+
+    return clock
 
 
 def test_factors_of_its_own_let_the_second_layer_fill_its_range(network, windows):

@@ -274,7 +274,7 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.tagger.wheel import find_wheel, read_weights
     from headnod_train.training.run_folder import locked
 
-    folder, band_step = options.folder, 1
+    folder = options.folder
     settings = replace(steps.SETTINGS, steps=options.steps)
     found = sorted(options.rooms.glob("*.flac")) if options.rooms else []
     rooms = measured_rooms([read_all(path, GENRE.sample_rate) for path in found])
@@ -287,16 +287,15 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
         weights = read_weights(options.wheel or find_wheel(options.cache))
         begun = steps.begin(
             folder, weights, fit_head(tags, genres, inverse_strength=strength), windows,
-            read_classes(options.classes), _LABELS, band_step=band_step, console=console,
+            read_classes(options.classes), _LABELS, console=console,
         )  # fmt: skip
         trained = steps.train(
             folder, begun, windows,
-            settings=settings, augmentation=Augmentation(), rooms=rooms,
-            band_step=band_step, console=console,
+            settings=settings, augmentation=Augmentation(), rooms=rooms, console=console,
         )  # fmt: skip
         bundle = steps.finish(
             folder, trained, begun, windows, held_out, options.models, options.version,
             labels=_LABELS, notice=options.notice.read_text("utf-8"), settings=settings,
-            band_step=band_step, replace=options.replace, console=console,
+            replace=options.replace, console=console,
         )  # fmt: skip
     print_result(f"{bundle}: written")

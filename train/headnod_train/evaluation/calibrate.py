@@ -79,14 +79,18 @@ def fit(
 def fit_temperature(clean: Predictions, arrived: Sequence[Predictions], scoring: Scoring) -> float:
     """The softmax temperature with the lowest negative log-likelihood.
 
-    Temperature scaling (Guo and others, 2017) does not change the most likely genre of a window. Searched between
-    0.1 and 10, to within half a percent.
+    Temperature scaling (Guo and others, 2017) does not change the most likely genre of a window.
     """
 
     def loss(temperature: float) -> float:
         losses = [negative_log_likelihood(scoring(each, temperature), each.targets) for each in (clean, *arrived)]
         return losses[0] + float(np.mean(losses[1:] or losses))
 
+    return best_temperature(loss)
+
+
+def best_temperature(loss: Callable[[float], float]) -> float:
+    """The temperature between 0.1 and 10 with the lowest loss, to within half a percent."""
     low, high = 0.1, 10.0
     while high / low > 1.005:  # noqa: PLR2004 - half a percent
         tried = np.geomspace(low, high, 9)

@@ -1,7 +1,4 @@
-"""The card of a bundle: what a person should know before using a model.
-
-Written from the manifest and the evaluation, so no figure on it was typed.
-"""
+"""The card of a bundle, written from the manifest and the evaluation: no figure is typed by hand."""
 
 from __future__ import annotations
 
@@ -29,12 +26,12 @@ def write_card(
     """The card as Markdown.
 
     Args:
-        manifest: The bundle's, but for the hashes.
-        evaluation: What was measured.
+        manifest: The manifest, without hashes.
+        evaluation: Figures.
         recipe: How the network was trained.
         quantised: How it was quantised.
         size: Bytes of the int8 file.
-        collection: What it learned from.
+        collection: The training data.
         of_sibling: The evaluation is of another network of the same recipe.
     """
     parts = (
@@ -52,17 +49,15 @@ def write_card(
 def _what(manifest: Manifest, quantised: Quantised, size: int) -> str:
     front_end, single = manifest.front_end, manifest.single
     seconds = front_end.window_samples / front_end.sample_rate
-    alone = (
-        f" A window that is heard alone has {single.temperature:g} and {single.threshold:g} instead." if single else ""
-    )
+    alone = f" For single windows they are {single.temperature:g} and {single.threshold:g}." if single else ""
     return f"""# {manifest.id}
 
-Names one of {len(manifest.labels)} genres for {seconds:.1f} s of music: {", ".join(map(_plain, manifest.labels))}.
+Classifies {seconds:.1f} s of music as one of {len(manifest.labels)} genres: {", ".join(map(_plain, manifest.labels))}.
 
 A small convolutional network in int8: {size / 1000:.0f} kB, {quantised.multiply_adds / 1e6:.1f} million multiply-adds
-a window. It reads {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {front_end.n_mels} mel bands at
-{front_end.sample_rate:,} Hz. Logits are divided by {manifest.temperature:g} before softmax, and a genre is named from a
-smoothed score of {manifest.rejection.threshold:g} on.{alone}"""
+per window. Its input is {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {front_end.n_mels} mel bands at
+{front_end.sample_rate:,} Hz. The softmax temperature is {manifest.temperature:g}; a genre is shown if its smoothed
+score is at least {manifest.rejection.threshold:g}.{alone}"""
 
 
 def _learned(recipe: Recipe, quantised: Quantised, collection: DatasetInfo) -> str:
@@ -71,29 +66,29 @@ def _learned(recipe: Recipe, quantised: Quantised, collection: DatasetInfo) -> s
     beside = [
         text
         for used, text in (
-            (recipe.tags, f"what a tagger says of them (`{recipe.tags}`)"),
-            (recipe.other, f"sound that is no music (`{recipe.other}`)"),
+            (recipe.tags, f"the predictions of a tagger for them (`{recipe.tags}`)"),
+            (recipe.other, f"other sounds than music (`{recipe.other}`)"),
             (
                 recipe.teachers and not recipe.prepared,
-                f"what {len(recipe.teachers)} networks of former runs say of them",
+                f"the predictions of {len(recipe.teachers)} networks of earlier runs for them",
             ),
             (
                 recipe.prepared,
                 (
-                    f"prepared windows of {recipe.prepared:,} recordings (clips of the same side, game music of Debian "
-                    "packages, speech and noise), clean and through simulated loudspeakers, rooms, microphones and "
-                    f"codecs, with the answers of two teachers ({' and '.join(recipe.teachers)})"
+                    f"prepared windows of {recipe.prepared:,} recordings (clips of the same split, game music of "
+                    "Debian packages, speech and noise), clean and through simulated loudspeakers, rooms, microphones "
+                    f"and codecs, with the predictions of two teachers ({' and '.join(recipe.teachers)})"
                 ),
             ),
         )
         if used
     ]
-    also = f" It also learned from {' and '.join(beside)}." if beside else " From scratch, without any other network."
-    return f"""## What it learned from
+    also = f" Also used for training: {' and '.join(beside)}." if beside else " No other network was used."
+    return f"""## Training data
 
-{collection.name}: {recipe.tracks} tracks of `{recipe.data}` (its {" and ".join(settings.sides)} side{fold}).{also}
-{settings.epochs} epochs of windows cut at random and bent in mel power; `manifest.json` says how, under `training`.
-{quantised.representative} of its windows set the int8 ranges.
+{collection.name}: {recipe.tracks} tracks of `{recipe.data}` ({" and ".join(settings.sides)} split{fold}).{also}
+{settings.epochs} epochs of random windows with augmentation in mel power; its settings are in `manifest.json`, under
+`training`. The int8 ranges are from {quantised.representative} of these windows.
 
 Licence of the data: {collection.licence}"""
 
@@ -106,11 +101,11 @@ def _measured(evaluation: Evaluation, recipe: Recipe, *, of_sibling: bool) -> st
     lines = "\n".join(f"- {name}: {text}" for name, text in facts(evaluation))
     leaky = f"**{warning(evaluation)}.**\n\n" if evaluation.leaky else ""
     whose = _whose(evaluation, recipe) if of_sibling else ""
-    return f"""## What it is worth
+    return f"""## Accuracy
 
-{leaky}{whose}Measured on the {evaluation.split} side of `{evaluation.data}`: {evaluation.how}.
+{leaky}{whose}Measured on the {evaluation.split} split of `{evaluation.data}`: {evaluation.how}.
 
-| | right | 95 % interval | of |
+| | correct | 95 % interval | of |
 | --- | --- | --- | --- |
 {rows}
 
@@ -122,14 +117,14 @@ def _measured(evaluation: Evaluation, recipe: Recipe, *, of_sibling: bool) -> st
 def _whose(evaluation: Evaluation, recipe: Recipe) -> str:
     learned = evaluation.recipe.get("tracks", "other")
     unlike = "".join(
-        f"{'; ' if place else ' but for '}{name} {_or_none(theirs)}, here {_or_none(ours)}"
+        f"{'; ' if place else ' except '}{name} {_or_none(theirs)}, here {_or_none(ours)}"
         for place, (name, (theirs, ours)) in enumerate(differences(evaluation.recipe, manifest_recipe(recipe)).items())
     )
     return (
-        f"**These figures are not of this file.** It learned from all {recipe.tracks} tracks, those that figures are "
-        f"measured on among them. They are of a sibling, {evaluation.model}, that learned from {learned} tracks "
-        f"without those (sha256 {evaluation.sha256[:12]}…). Its recipe is the same{unlike}. "
-        "Temperature and certainty are the sibling's too.\n\n"
+        f"**These figures are not of this file.** It was trained on all {recipe.tracks} tracks, including the measured "
+        f"ones. The figures are of a sibling, {evaluation.model}, which was trained on {learned} tracks without the "
+        f"measured ones (sha256 {evaluation.sha256[:12]}…). Its recipe is the same{unlike}. "
+        "Temperature and threshold are those of the sibling.\n\n"
     )
 
 
@@ -140,13 +135,12 @@ def _or_none(value: object) -> str:
 def _honesty(split: str) -> str:
     if split == "valid":
         return (
-            "These tracks were not learned from, nor any other by an artist of theirs, as far as artists are known.\n"
-            "But settings were chosen while looking at them, and temperature and certainty were fitted on them:\n"
-            "expect somewhat less on other music."
+            "No track of these, and no track by one of their known artists, was used for training. But settings were\n"
+            "chosen, and temperature and threshold were fitted, on these tracks: expect lower accuracy on other music."
         )
     if split == "train":
-        return "Tracks of this side were learned from, or chosen from: the figures say little of other music."
-    return "These tracks played no part in training, and temperature and certainty were fitted on others."
+        return "Tracks of this split were used for training: the figures do not apply to other music."
+    return "These tracks were not used for training, nor for fitting temperature and threshold."
 
 
 def _degraded(evaluation: Evaluation) -> str:
@@ -160,10 +154,10 @@ def _degraded(evaluation: Evaluation) -> str:
     )
     mean, worst = degraded.mean_loss_points, degraded.worst_loss_points
     leaky = f"\n**{warning(evaluation)}.**\n" if evaluation.leaky else ""
-    return f"""## As it arrives
+    return f"""## Under acoustic conditions
 {leaky}
-The same tracks as loudspeakers, rooms, microphones and other sounds would make them, simulated in mel power (what each
-is stands in `manifest.json`). Loss is in points against clean; refused is what stays under the certainty.
+The same tracks through loudspeakers, rooms, microphones and with other sounds, simulated in mel power (the exact ranges
+are in `manifest.json`). Loss is in points against clean; refused is the share of estimates below the threshold.
 
 | | windows | loss | tracks | loss | calibration error | refused |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -187,9 +181,9 @@ def _confused(evaluation: Evaluation) -> str:
         rows.append(f"| {label} | {counts[place, place]} of {played} | {most} |")
     return "\n".join(
         (
-            "## What it confuses",
+            "## Confusion",
             "",
-            "| played | tracks right | most often taken for |",
+            "| genre | tracks correct | most often confused with |",
             "| --- | --- | --- |",
             *rows,
             "",
@@ -200,22 +194,22 @@ def _confused(evaluation: Evaluation) -> str:
 
 def _limits(manifest: Manifest, evaluation: Evaluation, collection: DatasetInfo) -> str:
     limits = [
-        f"It knows {len(manifest.labels)} genres and calls all music one of them, or nothing.",
+        f"Music of any other genre is classified as one of the {len(manifest.labels)} genres, or gets none.",
         *collection.limits,
     ]
     if evaluation.degraded is None:
-        limits.append("What rooms, loudspeakers and microphones cost it was not measured.")
+        limits.append("The loss through rooms, loudspeakers and microphones was not measured.")
     if evaluation.not_music is None:
-        limits.append("Whether it gives speech and noise a genre was not measured.")
+        limits.append("The share of speech and noise that gets a genre was not measured.")
     else:
-        limits.append(f"Of sounds that are no music, {evaluation.not_music.named:.1%} of windows get a genre.")
+        limits.append(f"Of other sounds than music, {evaluation.not_music.named:.1%} of windows get a genre.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 
 def _repeat(manifest: Manifest, recipe: Recipe, *, of_sibling: bool) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in manifest.toolchain.items())
     measured = " --measured SIBLING.json" if of_sibling else ""
-    return f"""## How to repeat it
+    return f"""## Reproduction
 
 ```
 {command(recipe)}
@@ -223,10 +217,10 @@ headnod-train quantise --data {recipe.data} --run RUN{" --sibling SIBLING" if of
 headnod-train pack --data {recipe.data} --run RUN --name {manifest.name} --version {manifest.version}{measured}
 ```
 
-TensorFlow adds up in another order on another machine: expect the figures to move by a point or two. Made with
+TensorFlow sums in another order on another machine: expect figures that differ by a point or two. Made with
 {versions}."""
 
 
 def _plain(label: str) -> str:
-    """A label as Markdown that shows it as it is."""
+    """A label, escaped for Markdown."""
     return re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", label)

@@ -1,8 +1,7 @@
-"""Input of the network: mel power at a fixed level, and what is done to it while training.
+"""Input of the network: mel power at a fixed level, with augmentation for training.
 
-Equalisation and noise are added here anew for every step, in mel power; rooms, loudspeakers and codecs are in the
-prepared windows already. A share of windows gets another room instead, simulated in mel power, because prepared
-windows are few and every one would always be in the same room.
+Equalisation and noise are random and applied in mel power; rooms, loudspeakers and codecs are part of the prepared
+windows. A share of the windows is clean and gets a simulated room instead, because each prepared window has one room.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from headnod_train.distillation.recordings import Kind
 from headnod_train.distillation.window_sets import GENRE, WindowSet
 
 LEVEL = -6.0
-"""Mean mel power of every window, in decibels: the answer does not depend on volume."""
+"""Mean mel power of every window, in decibels, so that the output does not depend on volume."""
 
 _LEAST = 1e-12
 _BANDS = Bands(GENRE)
@@ -29,19 +28,19 @@ _BANDS = Bands(GENRE)
 _ROOM = Reverberation(decay=(0.2, 1.2), direct=(-14.0, 4.0))
 _LOUDSPEAKER = Transducer(low=(40.0, 200.0), high=(5000.0, 14_000.0), order=(1, 4), height=2.0)
 _MEASURED = 0.5
-"""Share of simulated rooms whose impulse response was recorded, if there are such."""
+"""Share of measured rooms among the simulated ones, if there are measured rooms."""
 
 
 MUSIC: tuple[Kind, ...] = ("music", "gtzan")
-"""Kinds of windows whose genre and tags are learned."""
+"""Kinds of windows with targets for genre and tags."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of mel power; each window draws its own."""
+    """Random changes of mel power, drawn for each window."""
 
     rooms: float = 0.5
-    """Share of degraded windows that are clean ones in a simulated room; the rest were prepared."""
+    """Share of degraded windows that are clean windows in a simulated room; the others are prepared windows."""
 
     tilt: float = 3.0
     """Standard deviation of bass and treble, in decibels at the ends of the spectrum."""
@@ -53,24 +52,24 @@ class Augmentation:
     """Share of windows with steady noise."""
 
     snr: tuple[float, float] = (5.0, 30.0)
-    """Music over that noise, in decibels, uniformly."""
+    """Signal-to-noise ratio in decibels, uniform."""
 
     level: float = 1.5
-    """Greatest change of level, in decibels, uniformly."""
+    """Largest change of level in decibels, uniform."""
 
 
 def network_input(
     log_mel: NDArray[np.floating], offset: float, *, level: float | NDArray[np.float32] = LEVEL
 ) -> NDArray[np.float32]:
-    """What the network takes.
+    """Input of the network.
 
     Args:
         log_mel: Decibels of mel power, (n, frames, bands).
-        offset: Is taken from all numbers; see `headnod_train.pretrained.pruning`.
+        offset: Subtracted from all values; see `headnod_train.pretrained.pruning`.
         level: Mean power to set, in decibels; one number, or (n, 1, 1).
 
     Returns:
-        log10(1 + 10000 p) less the offset, (n, frames, bands).
+        log10(1 + 10000 p) minus the offset, (n, frames, bands).
     """
     power = np.power(10.0, np.asarray(log_mel, np.float32) / np.float32(10.0))
     return compressed(power, offset, level=level)
@@ -79,7 +78,7 @@ def network_input(
 def augmented(
     log_mel: NDArray[np.floating], offset: float, augmentation: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """The same for windows that were changed at random."""
+    """Input of the network for randomly changed windows; see `network_input`."""
     rows, _, bands = log_mel.shape
     decibels = np.asarray(log_mel, np.float32) + _equaliser(rows, bands, augmentation, rng)[:, None]
     power = np.power(np.float32(10.0), decibels / np.float32(10.0))
@@ -92,15 +91,15 @@ def augmented(
 
 @dataclass(frozen=True)
 class AugmentedWindows:
-    """Input of the whole network: clean windows as they are, degraded ones augmented anew each time."""
+    """Input of the network: unchanged clean windows, and degraded windows with random augmentation."""
 
     windows: WindowSet
     augmentation: Augmentation
     offset: float
-    """Of the input; see `headnod_train.pretrained.pruning`."""
+    """Offset of the input; see `headnod_train.pretrained.pruning`."""
 
     rooms: MeasuredRooms = field(default_factory=lambda: MeasuredRooms(()))
-    """Some of the simulated rooms; the others are drawn at random."""
+    """Measured rooms for a share of the simulated ones."""
 
     def chosen(
         self, rows: NDArray[np.intp], degraded: NDArray[np.bool_], rng: np.random.Generator
@@ -147,12 +146,12 @@ def in_simulated_rooms(
     log_mel: NDArray[np.floating], measured: MeasuredRooms, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Clean windows, each in a room and through a loudspeaker drawn at random, in decibels, (n, frames, bands)."""
-    heard = np.array(log_mel, np.float32)
-    recorded = (rng.random(len(heard)) < _MEASURED) & bool(measured.rooms)
+    degraded = np.array(log_mel, np.float32)
+    recorded = (rng.random(len(degraded)) < _MEASURED) & bool(measured.rooms)
     for rows, room in ((recorded, measured), (~recorded, _ROOM)):
         if rows.any():
-            heard[rows] = room.apply(heard[rows], _BANDS, rng)
-    return _LOUDSPEAKER.apply(heard, _BANDS, rng)
+            degraded[rows] = room.apply(degraded[rows], _BANDS, rng)
+    return _LOUDSPEAKER.apply(degraded, _BANDS, rng)
 
 
 def compressed(power: NDArray[np.float32], offset: float, *, level: float | NDArray[np.float32]) -> NDArray[np.float32]:

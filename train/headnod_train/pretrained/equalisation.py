@@ -1,9 +1,9 @@
-"""Equalisation: every channel brought to the same range, because all channels of a tensor share one int8 scale.
+"""Cross-layer equalisation: brings all channels to the same range, because a tensor has one int8 scale.
 
-The tagger's channels differ in range by hundreds. A channel can be divided by a number and what reads it multiplied by
-the same: rectifier, maximum over bands and positive scales commute with that, so the network computes the same. Outputs
-of rectifiers are brought to 0..6 and limited there, which the runtime does at no cost (RELU6): without the limit the
-few largest numbers of the calibration windows would set the scale for all.
+The ranges of the tagger's channels differ by factors of hundreds. A channel is divided by a factor and the weights of
+the next layer are multiplied by it; rectifier, maximum over bands and positive scales commute with that, so the results
+are equal. Outputs of rectifiers are scaled to 0..6 and limited there, which costs nothing at run time (RELU6): without
+the limit, the few largest values of the calibration windows would set the scale of the whole tensor.
 """
 
 from __future__ import annotations
@@ -18,31 +18,30 @@ from headnod_train.pretrained.network import forward
 from headnod_train.pretrained.pruning import FRONT, Array, Parameters
 
 LIMIT = 6.0
-"""Where rectifiers are limited, as RELU6."""
+"""Upper limit of rectifiers, as RELU6."""
 
 _HEADROOM = 1.5
 """Limit of a rectifier over the 99.9th percentile of its output."""
 _LEAST = 0.02
-"""Least range of a channel, as a share of the median: larger factors overflow the runtime's fixed-point scales."""
+"""Smallest range of a channel, as a share of the median: larger factors overflow the runtime's fixed-point scales."""
 _BATCH = 32
 _TINY = 1e-6
 
 
-def equalise(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int = 1) -> Parameters:
+def equalise(parameters: Parameters, windows: NDArray[np.float32]) -> Parameters:
     """An equal network whose channels have equal ranges.
 
     Args:
-        parameters: As `prune` gives them.
-        windows: Input of the network that shows the ranges, (n, 187, 96).
-        band_step: As in `forward`.
+        parameters: From `prune`.
+        windows: Inputs from which ranges are measured, (n, 187, 96).
     """
     p = {name: np.array(value, np.float64) for name, value in parameters.items()}
-    _front(p, _tops(p, windows, band_step=band_step))
-    ranges = _ranges(p, windows, band_step=band_step)
+    _front(p, _tops(p, windows))
+    ranges = _ranges(p, windows)
     for number in (1, 2, 3):
         _limit(p, f"mid{number}", ranges[f"mid{number}.filters"])
     shares = {name: _floored(ranges[name]) for name in ("front", "mid1")}
-    # The residual sums are added to each other, so they share their factors.
+    # The residual sums are added to each other, so they need equal factors.
     shares["mid2"] = shares["mid3"] = _floored(np.maximum(ranges["mid2.sum"], ranges["mid3.sum"]))
     for name, share in shares.items():
         p[f"{name}.scale"] /= share
@@ -57,19 +56,18 @@ def equalise(parameters: Parameters, windows: NDArray[np.float32], *, band_step:
     return p
 
 
-def separate(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int = 1) -> Parameters:
-    """An equal network in which the second of the middle layers has factors of its own.
+def separate(parameters: Parameters, windows: NDArray[np.float32]) -> Parameters:
+    """An equal network in which the second of the middle layers has its own factors.
 
-    The third adds what the second gives, so they share their factors after `equalise`, and some channels of the second
-    fill a thirtieth of its range. Here they fill it, and a scale undoes that where they are added.
+    The third layer adds the second, so they share their factors after `equalise`, and some channels of the second use a
+    thirtieth of its range. Here they use all of it, and a scale in the residual connection compensates.
 
     Args:
         parameters: Equalised.
-        windows: Input of the network that shows the ranges, (n, 187, 96).
-        band_step: As in `forward`.
+        windows: Inputs from which ranges are measured, (n, 187, 96).
     """
     p = {name: np.array(value, np.float64) for name, value in parameters.items()}
-    share = _floored(_ranges(p, windows, band_step=band_step)["mid2.sum"])
+    share = _floored(_ranges(p, windows)["mid2.sum"])
     for name in ("mid2.scale", "mid2.shift", "carry.kernel", "carry.shift"):
         p[name] /= share
     p["keep.scale"] = p.get("keep.scale", np.ones_like(share)) * share
@@ -80,10 +78,10 @@ def separate(parameters: Parameters, windows: NDArray[np.float32], *, band_step:
     return p
 
 
-def standardise(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int = 1) -> Parameters:
-    """An equal network whose maxima and means over time lie in -1..1, so that one int8 scale fits all of them."""
+def standardise(parameters: Parameters, windows: NDArray[np.float32]) -> Parameters:
+    """An equal network whose maxima and means over time are in -1..1, so that they can share an int8 scale."""
     p = {name: np.array(value, np.float64) for name, value in parameters.items()}
-    pooled = _collected(p, windows, band_step, lambda name: name.startswith(("max.", "mean.")))
+    pooled = _collected(p, windows, lambda name: name.startswith(("max.", "mean.")))
     centres, halves = [], []
     for kind in ("max", "mean"):
         for name in ("front", "mid1", "mid2", "mid3"):
@@ -100,9 +98,9 @@ def standardise(parameters: Parameters, windows: NDArray[np.float32], *, band_st
     return p
 
 
-def _tops(parameters: Parameters, windows: NDArray[np.float32], *, band_step: int) -> Array:
+def _tops(parameters: Parameters, windows: NDArray[np.float32]) -> Array:
     """Percentiles 0.1 and 99.9 of the first layer's maxima over bands, before scale and shift, (2, channels)."""
-    values = _collected(parameters, windows, band_step, lambda name: name == "front")["front"]
+    values = _collected(parameters, windows, lambda name: name == "front")["front"]
     return np.asarray(
         np.percentile((values - parameters["front.shift"]) / parameters["front.scale"], [0.1, 99.9], axis=0)
     )
@@ -116,7 +114,7 @@ def _front(p: Parameters, extent: Array) -> None:
         start = part.stop
         cap = p.pop(f"front{place}.cap")
         turned = np.isfinite(cap)
-        # A negated filter counts down from its limit: what lies between the limit and its lowest output is its range.
+        # A negated filter counts down from its limit: its range is from its lowest output to the limit.
         limit = _HEADROOM * np.where(turned, cap - low[part], high[part])
         limit = _floored(limit)
         moved = np.where(turned, cap - limit, 0.0)
@@ -145,9 +143,9 @@ def _limit_dense(p: Parameters, high: Array) -> None:
             p[f"{name}.kernel"] *= (limit / LIMIT)[:, None]
 
 
-def _ranges(p: Parameters, windows: NDArray[np.float32], *, band_step: int) -> dict[str, Array]:
+def _ranges(p: Parameters, windows: NDArray[np.float32]) -> dict[str, Array]:
     wanted = ("front", "mid1", "mid1.filters", "mid2.filters", "mid3.filters", "mid2.sum", "mid3.sum", "embedding")
-    found = _collected(p, windows, band_step, lambda name: name in wanted)
+    found = _collected(p, windows, lambda name: name in wanted)
     return {name: np.percentile(np.abs(values), 99.9, axis=0) for name, values in found.items()}
 
 
@@ -156,7 +154,7 @@ def _floored(share: Array) -> Array:
 
 
 def _collected(
-    parameters: Mapping[str, Array], windows: NDArray[np.float32], band_step: int, wanted: Callable[[str], bool]
+    parameters: Mapping[str, Array], windows: NDArray[np.float32], wanted: Callable[[str], bool]
 ) -> dict[str, Array]:
     """Every value of chosen tensors, (values, channels)."""
     constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
@@ -168,5 +166,5 @@ def _collected(
         return tensor
 
     for start in range(0, len(windows), _BATCH):
-        forward(constants, tf.constant(windows[start : start + _BATCH]), band_step=band_step, activation=watch)
+        forward(constants, tf.constant(windows[start : start + _BATCH]), activation=watch)
     return {name: np.concatenate(values).astype(np.float64) for name, values in found.items()}

@@ -1,7 +1,8 @@
-"""The teacher's head: from fifty tags to ten genres, by standardised logistic regression.
+"""Genre heads: of the teacher, from fifty tags, and of the network itself, from the embedding.
 
-It learns from stored answers of the tagger about labelled tracks, which are clean and complete, and has so few numbers
-that a few hundred tracks suffice.
+The teacher's head is a standardised logistic regression, fitted on stored tags of labelled tracks; it has so few
+parameters that a few hundred tracks suffice. A sigmoid in int8 would cost half a point, so the network has a hidden
+layer on the embedding instead, trained on the teachers' predictions.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from headnod_train.storage import open_npz
 from headnod_train.tagger.tagger_output import TaggerError
 
 INVERSE_STRENGTHS = (0.001, 0.003, 0.01, 0.03)
-"""Inverse strengths of regularisation that are tried."""
+"""Candidates for the inverse strength of regularisation."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def fit_head(tags: NDArray[np.floating], genres: NDArray[np.intp], *, inverse_st
     Args:
         tags: Probabilities of tags, (n, 50).
         genres: The genre of each row, (n,).
-        inverse_strength: The smaller, the more regularised (C of scikit-learn).
+        inverse_strength: C of scikit-learn: the smaller, the stronger the regularisation.
     """
     tags = np.asarray(tags, np.float64)
     mean, deviation = tags.mean(axis=0), tags.std(axis=0)
@@ -68,13 +69,13 @@ def choose_strength(
     strengths: Sequence[float] = INVERSE_STRENGTHS,
     folds: int = 5,
 ) -> float:
-    """The inverse strength that is right most often on artists that a fit has not seen."""
+    """The inverse strength with the highest accuracy in cross-validation by artist."""
     right = dict.fromkeys(strengths, 0)
     for learned, held in GroupKFold(folds).split(tags, genres, artists):
         for strength in strengths:
             head = fit_head(tags[learned], genres[learned], inverse_strength=strength)
-            said = head.log_probabilities(tags[held]).argmax(axis=1)
-            right[strength] += int((said == genres[held]).sum())
+            guesses = head.log_probabilities(tags[held]).argmax(axis=1)
+            right[strength] += int((guesses == genres[held]).sum())
     return max(strengths, key=lambda strength: right[strength])
 
 
@@ -107,25 +108,25 @@ def read_tags(
 HIDDEN = 64
 _BATCH, _RATE = 256, 3e-3
 _TEACHER = 0.95
-"""How much of the target of a labelled window is the teachers' answer; the rest is its label."""
+"""Share of the teachers' prediction in the target of a labelled window; the rest is its label."""
 _SMOOTHED = 0.05
-"""Share of a target that is spread over all answers. It halves the range of the logits, and with it their int8 step."""
+"""Label smoothing. It halves the range of the logits, and so their int8 step."""
 _MUSIC = 0.5
-"""YAMNet's score for music above which sound listed as noise is left out: some files are jingles."""
+"""Noise files with a higher YAMNet score for music are left out: some are jingles."""
 
 
 def answer_targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """What the network shall answer.
+    """Targets of the network's answers.
 
     Returns:
-        Probabilities of genres and of no music, (n, genres + 1), and which windows are worth learning from, (n,).
+        Probabilities of genres and of "not music", (n, genres + 1), and whether each window is used, (n,).
     """
     genre = np.exp(teachers.genre)
     labelled = windows.genre >= 0
     labels = np.eye(genre.shape[1], dtype=np.float32)[np.maximum(windows.genre, 0)]
     genre[labelled] = _TEACHER * genre[labelled] + (1.0 - _TEACHER) * labels[labelled]
     listed = np.isin(windows.kind, ("music", "gtzan"))
-    # Game music has voices and machines in it.
+    # Game music contains voices and machines.
     music = np.where(windows.kind == "music", np.clip(3.0 * teachers.music, 0.0, 1.0), listed).astype(np.float32)
     useful = listed | (teachers.music < _MUSIC)
     answers = np.column_stack([genre * music[:, None], 1.0 - music])
@@ -135,13 +136,13 @@ def answer_targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArra
 def fit_answers(
     embeddings: NDArray[np.float32], targets: NDArray[np.float32], *, steps: int, seed: int, decay: float = 3e-3
 ) -> Parameters:
-    """Learn the head.
+    """Train the head.
 
     Args:
         embeddings: (n, 200).
         targets: Probabilities, (n, answers).
-        steps: Of Adam, with batches of 256.
-        seed: Decides weights and batches.
+        steps: Steps of Adam, with batches of 256.
+        seed: Seed of the weights and batches.
         decay: Weight decay.
 
     Returns:

@@ -1,11 +1,11 @@
-"""The pruned network in a sliced layout: the same numbers, twelve times as fast.
+"""The pruned network in a sliced layout: equal results in a twelfth of the time.
 
-A convolution over an input of one channel fills a vector register of eight with one number. So neighbouring places
+A convolution with one input channel uses one of eight numbers in a vector register. Therefore neighbouring positions
 become channels:
 
 - Filters over 7 frames and many bands: four neighbouring positions in frequency are output channels of one convolution
-  over slices of all bands that they read. The last slice overlaps the one before it, which no maximum minds.
-- Filters over time alone: a block of frames is the input channels, and the outputs for each frame of a block are the
+  over slices of the bands. The last slice overlaps the one before it, which does not change a maximum.
+- Filters over time only: a block of frames becomes the input channels, and the outputs for the frames of a block the
   output channels, so the kernel is a Toeplitz matrix.
 
 Every operator is plain TensorFlow Lite of 2023 and older, and its int8 kernels agree on Arm and x86-64.
@@ -23,122 +23,108 @@ from headnod_train.pretrained.pruning import FRONT
 
 FRAMES, BANDS = 187, 96
 _TOGETHER = 4
-"""Positions in frequency that one convolution answers for."""
+"""Positions in frequency per convolution."""
 _BLOCKS = (16, 8, 8)
-"""Frames in a block, for each of the filters over time."""
+"""Frames of a block, for each kind of filter over time."""
 _TIMBRES = 2
 
 Tap = Callable[[str, tf.Tensor], tf.Tensor]
-"""Receives each tensor that an int8 file stores, with its name, and gives it back, rounded or as it was."""
+"""Receives the name and the value of each tensor between layers, and returns the value to use."""
 
 
 def plainly(_: str, tensor: tf.Tensor) -> tf.Tensor:
-    """Leave a tensor as it is."""
+    """Return a tensor unchanged."""
     return tensor
 
 
 def forward(
     parameters: Mapping[str, tf.Tensor],
-    heard: tf.Tensor,
+    x: tf.Tensor,
     *,
-    band_step: int = 1,
-    weight: Tap = plainly,
     activation: Tap = plainly,
 ) -> dict[str, tf.Tensor]:
     """Run the network.
 
     Args:
-        parameters: As `headnod_train.pretrained.pruning` names them, in float32.
-        heard: Input less `offset`, (n, 187, 96).
-        band_step: Filters over time look at each so many-th band.
-        weight: Is given every kernel.
-        activation: Is given every tensor between layers.
+        parameters: Named as in `headnod_train.pretrained.pruning`, in float32.
+        x: Input minus `offset`, (n, 187, 96).
+        activation: Called with every tensor between layers.
 
     Returns:
         As `upper_layers`.
     """
-    front = first_layer(parameters, heard, band_step=band_step, weight=weight, activation=activation)
-    return upper_layers(parameters, front, weight=weight, activation=activation)
+    front = first_layer(parameters, x, activation=activation)
+    return upper_layers(parameters, front, activation=activation)
 
 
 def first_layer(
     parameters: Mapping[str, tf.Tensor],
     x: tf.Tensor,
     *,
-    band_step: int = 1,
-    weight: Tap = plainly,
     activation: Tap = plainly,
 ) -> tf.Tensor:
-    """Maxima over bands of the first layer, scaled, (n, 187, 1, 63); arguments as in `forward`.
-
-    This is 94 % of the multiply-adds.
-    """
+    """Scaled maxima over bands of the first layer, (n, 187, 1, 63); 94 % of the multiply-adds. See `forward`."""
     x = activation("input", x)
-    tops = [_timbre(parameters, x, place, weight, activation) for place in range(_TIMBRES)]
-    tops += [_rhythm(parameters, x, place, band_step, weight, activation) for place in range(_TIMBRES, FRONT)]
+    tops = [_timbre(parameters, x, place, activation) for place in range(_TIMBRES)]
+    tops += [_rhythm(parameters, x, place, activation) for place in range(_TIMBRES, FRONT)]
     front = tf.concat(tops, axis=2)[:, :, None, :]
-    return activation("front", _scaled(parameters, front, "front", weight))
+    return activation("front", _scaled(parameters, front, "front"))
 
 
 def upper_layers(
-    parameters: Mapping[str, tf.Tensor], front: tf.Tensor, *, weight: Tap = plainly, activation: Tap = plainly
+    parameters: Mapping[str, tf.Tensor], front: tf.Tensor, *, activation: Tap = plainly
 ) -> dict[str, tf.Tensor]:
-    """What follows the first layer.
+    """The layers after the first.
 
     Args:
-        parameters: As `headnod_train.pretrained.pruning` names them, in float32.
+        parameters: Named as in `headnod_train.pretrained.pruning`, in float32.
         front: Output of `first_layer`, (n, 187, 1, 63).
-        weight: Is given every kernel.
-        activation: Is given every tensor between layers.
+        activation: Called with every tensor between layers.
 
     Returns:
         `tags`, logits of tags, (n, 50); `embedding`, the layer before, (n, 200); `summary`, maxima and means over
-        time, (n, 422); and once there is a head for them `answers`, logits of ten genres and of no music, (n, 11).
+        time, (n, 422); with a head also `answers`, logits of ten genres and "not music", (n, 11).
     """
-    first = _over_time(parameters, front, 1, weight, activation)
-    carried = tf.nn.conv2d(first, weight("carry.kernel", parameters["carry.kernel"])[None, None], 1, "VALID")
+    first = _over_time(parameters, front, 1, activation)
+    carried = tf.nn.conv2d(first, parameters["carry.kernel"][None, None], 1, "VALID")
     carried = activation("carry", carried + parameters["carry.shift"])
-    second = activation("mid2.sum", _over_time(parameters, first, 2, weight, activation) + carried)
+    second = activation("mid2.sum", _over_time(parameters, first, 2, activation) + carried)
     kept = second
     if "keep.scale" in parameters:
-        kernel = weight("keep.scale", parameters["keep.scale"])[None, None, :, None]
+        kernel = parameters["keep.scale"][None, None, :, None]
         kept = activation("keep", tf.nn.depthwise_conv2d(second, kernel, (1, 1, 1, 1), "VALID"))
-    third = activation("mid3.sum", _over_time(parameters, second, 3, weight, activation) + kept)
+    third = activation("mid3.sum", _over_time(parameters, second, 3, activation) + kept)
     maps = {"front": front, "mid1": first, "mid2": second, "mid3": third}
-    pooled = [_pooled(parameters, name, each, "max", weight, activation) for name, each in maps.items()]
-    pooled += [_pooled(parameters, name, each, "mean", weight, activation) for name, each in maps.items()]
+    pooled = [_pooled(parameters, name, each, "max", activation) for name, each in maps.items()]
+    pooled += [_pooled(parameters, name, each, "mean", activation) for name, each in maps.items()]
     summary = tf.concat(pooled, axis=3)
-    embedding = activation("embedding", _rectified(parameters, _dense(parameters, summary, "dense", weight), "dense"))
+    embedding = activation("embedding", _rectified(parameters, _dense(parameters, summary, "dense"), "dense"))
     outputs = {"summary": summary, "embedding": embedding}
-    outputs["tags"] = _logits(parameters, embedding, "tags", weight, activation)
+    outputs["tags"] = _logits(parameters, embedding, "tags", activation)
     if "answers.kernel" in parameters:
-        hidden = _rectified(parameters, _dense(parameters, embedding, "hidden", weight), "hidden")
-        outputs["answers"] = _logits(parameters, activation("hidden", hidden), "answers", weight, activation)
+        hidden = _rectified(parameters, _dense(parameters, embedding, "hidden"), "hidden")
+        outputs["answers"] = _logits(parameters, activation("hidden", hidden), "answers", activation)
     return {name: tf.reshape(each, (-1, each.shape[-1])) for name, each in outputs.items()}
 
 
-def multiply_adds(parameters: Mapping[str, NDArray[np.floating]], *, band_step: int = 1) -> int:
-    """Multiplications of one inference, counted from the shapes of the kernels.
-
-    Zeros of Toeplitz kernels are not counted, so every layout counts the same.
-    """
+def multiply_adds(parameters: Mapping[str, NDArray[np.floating]]) -> int:
+    """Multiplications of one inference, from the shapes of the kernels; zeros of Toeplitz kernels are not counted."""
     total = 0
     for name, kernel in parameters.items():
         if not name.endswith(".kernel"):
             continue
-        bands = -(-BANDS // band_step)
         places = {
             **{f"front{place}.kernel": BANDS - kernel.shape[1] + 1 for place in range(_TIMBRES)},
-            **{f"front{place}.kernel": bands for place in range(_TIMBRES, FRONT)},
+            **{f"front{place}.kernel": BANDS for place in range(_TIMBRES, FRONT)},
         }.get(name, 1)
         frames = FRAMES if name.startswith(("front", "mid", "carry")) else 1
         total += places * frames * kernel.size
     return total
 
 
-def _timbre(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, place: int, weight: Tap, activation: Tap) -> tf.Tensor:
+def _timbre(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, place: int, activation: Tap) -> tf.Tensor:
     """Filters over 7 frames and many bands, (n, 187, filters)."""
-    kernel = weight(f"front{place}.kernel", parameters[f"front{place}.kernel"])
+    kernel = parameters[f"front{place}.kernel"]
     frames, width, filters = kernel.shape
     last = BANDS - width + 1 - _TOGETHER
     starts = [*range(0, last, _TOGETHER), last]
@@ -153,17 +139,15 @@ def _timbre(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, place: int, weigh
     return activation(f"front{place}", tf.reshape(z, (-1, FRAMES, filters)))
 
 
-def _rhythm(
-    parameters: Mapping[str, tf.Tensor], x: tf.Tensor, place: int, band_step: int, weight: Tap, activation: Tap
-) -> tf.Tensor:
-    """Filters over time alone, (n, 187, filters)."""
-    kernel = weight(f"front{place}.kernel", parameters[f"front{place}.kernel"])[:, 0]
+def _rhythm(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, place: int, activation: Tap) -> tf.Tensor:
+    """Filters over time only, (n, 187, filters)."""
+    kernel = parameters[f"front{place}.kernel"][:, 0]
     length, filters = kernel.shape
     block = _BLOCKS[place - _TIMBRES]
     taps = -(-(length + block - 1) // block)
     blocks = -(-FRAMES // block)
     before = (length - 1) // 2
-    padded = tf.pad(x[:, :, ::band_step], [[0, 0], [before, (blocks + taps - 1) * block - FRAMES - before], [0, 0]])
+    padded = tf.pad(x, [[0, 0], [before, (blocks + taps - 1) * block - FRAMES - before], [0, 0]])
     bands = padded.shape[2]
     cut = tf.reshape(tf.transpose(padded, (0, 2, 1)), (-1, bands, blocks + taps - 1, block))
     shifted = [tf.pad(kernel, [[frame, taps * block - length - frame], [0, 0]]) for frame in range(block)]
@@ -174,20 +158,16 @@ def _rhythm(
     return activation(f"front{place}", tf.reshape(z, (-1, blocks * block, filters))[:, :FRAMES])
 
 
-def _over_time(
-    parameters: Mapping[str, tf.Tensor], x: tf.Tensor, number: int, weight: Tap, activation: Tap
-) -> tf.Tensor:
+def _over_time(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, number: int, activation: Tap) -> tf.Tensor:
     name = f"mid{number}"
-    kernel = weight(f"{name}.kernel", parameters[f"{name}.kernel"])[:, None]
+    kernel = parameters[f"{name}.kernel"][:, None]
     z = tf.nn.conv2d(x, kernel, 1, [[0, 0], [3, 3], [0, 0], [0, 0]])
     z = activation(f"{name}.filters", _rectified(parameters, z, name))
-    return activation(name, _scaled(parameters, z, name, weight))
+    return activation(name, _scaled(parameters, z, name))
 
 
-def _pooled(
-    parameters: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, kind: str, weight: Tap, activation: Tap
-) -> tf.Tensor:
-    """Maximum or mean over time, standardised once there are numbers for it, (n, 1, 1, channels)."""
+def _pooled(parameters: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, kind: str, activation: Tap) -> tf.Tensor:
+    """Maximum or mean over time, standardised if there are parameters for it, (n, 1, 1, channels)."""
     scale = parameters.get(f"{kind}.{name}.scale", tf.ones(x.shape[-1]))
     shift = parameters.get(f"{kind}.{name}.shift", tf.zeros(x.shape[-1]))
     # A mean in int8 rounds halves differently on Arm and x86-64; a convolution with equal weights does not.
@@ -196,26 +176,26 @@ def _pooled(
         x = tf.nn.max_pool2d(x, (FRAMES, 1), 1, "VALID")
     else:
         kernel = tf.ones((FRAMES, 1, 1, 1)) * (kernel / FRAMES)
-    z = tf.nn.depthwise_conv2d(x, weight(f"{kind}.{name}", kernel), (1, 1, 1, 1), "VALID") + shift
+    z = tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID") + shift
     return activation(f"{kind}.{name}", z)
 
 
-def _scaled(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, weight: Tap) -> tf.Tensor:
-    kernel = weight(f"{name}.scale", parameters[f"{name}.scale"])[None, None, :, None]
+def _scaled(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str) -> tf.Tensor:
+    kernel = parameters[f"{name}.scale"][None, None, :, None]
     return tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID") + parameters[f"{name}.shift"]
 
 
-def _dense(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, weight: Tap) -> tf.Tensor:
-    kernel = weight(f"{name}.kernel", parameters[f"{name}.kernel"])[None, None]
+def _dense(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str) -> tf.Tensor:
+    kernel = parameters[f"{name}.kernel"][None, None]
     return tf.nn.conv2d(x, kernel, 1, "VALID")
 
 
-def _logits(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, weight: Tap, activation: Tap) -> tf.Tensor:
-    return activation(name, _dense(parameters, x, name, weight) + parameters[f"{name}.bias"])
+def _logits(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, activation: Tap) -> tf.Tensor:
+    return activation(name, _dense(parameters, x, name) + parameters[f"{name}.bias"])
 
 
 def _rectified(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, times: int = 1) -> tf.Tensor:
-    """Bias and rectifier, limited to 6 unless the network has limits of its own."""
+    """Bias and rectifier, limited to 6 or to the limits in the parameters."""
     x += tf.tile(parameters[f"{name}.bias"], [times])
     cap = parameters.get(f"{name}.cap")
     return tf.nn.relu6(x) if cap is None else tf.minimum(tf.nn.relu(x), tf.tile(cap, [times]))

@@ -1,4 +1,4 @@
-"""The bundle of the distilled network: calibrated and measured on clips that it did not learn from."""
+"""The bundle of the distilled network, with its figures and its card."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from headnod_train.pretrained.calibration import WindowLogits
 from headnod_train.pretrained.network import BANDS, FRAMES
 
 DATA = (
-    "MSD_musicnn of the wheel musicnn 0.1.0, pruned; then windows of clips of the train side of GTZAN (fault-filtered, "
-    "artist-aware), freely licensed game music of Debian packages, speech and noise"
+    "MSD_musicnn of the wheel musicnn 0.1.0, pruned; then windows of clips of the train split of GTZAN "
+    "(fault-filtered, artist-aware), freely licensed game music of Debian packages, speech and noise"
 )
 LICENCE = (
     "musicnn is under the ISC licence. GTZAN has no licence: its recordings belong to others and were collected for "
@@ -48,7 +48,7 @@ LICENCE = (
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted to the int8 file."""
+    """Calibration of the int8 file."""
 
     stream: Calibration
     """For means over several windows."""
@@ -73,10 +73,10 @@ def draft(labels: tuple[str, ...], offset: float, fitted: Fitted, content: bytes
 
     Args:
         labels: Genres, in the order of the answers.
-        offset: Of the input; see `headnod_train.pretrained.pruning`.
-        fitted: What was fitted to the file.
+        offset: Offset of the input; see `headnod_train.pretrained.pruning`.
+        fitted: Calibration of the file.
         content: The int8 file.
-        notice: Licences of what the network began as.
+        notice: Licences of the tagger and the teachers.
     """
     front = front_end()
     manifest = Manifest(
@@ -102,16 +102,16 @@ def draft(labels: tuple[str, ...], offset: float, fitted: Fitted, content: bytes
     return with_outputs(manifest, content)
 
 
-def figures(heard: dict[str, WindowLogits], fitted: Fitted, exact: NDArray[np.float32]) -> dict[str, Any]:
-    """What is right in each condition, how honest the scores are, and what int8 costs.
+def figures(conditions: dict[str, WindowLogits], fitted: Fitted, exact: NDArray[np.float32]) -> dict[str, Any]:
+    """Accuracy and calibration in each condition, and the agreement of int8 with float32.
 
     Args:
-        heard: Logits of the int8 file by condition, `clean` first.
+        conditions: Logits of the int8 file by condition, `clean` first.
         fitted: Temperatures.
         exact: Logits of the float network for the clean windows, (n, 11).
     """
     rows: dict[str, Any] = {}
-    for name, one in heard.items():
+    for name, one in conditions.items():
         scores = softmax(one.answers / fitted.single.temperature)
         genres = scores[:, :-1]
         _, first, clips = np.unique(one.clips, return_index=True, return_inverse=True)
@@ -122,7 +122,7 @@ def figures(heard: dict[str, WindowLogits], fitted: Fitted, exact: NDArray[np.fl
             "calibration_error": round(calibration_error(genres, one.genres), 4),
             "music_refused": round(float((scores.argmax(axis=1) == genres.shape[1]).mean()), 4),
         }
-    clean = next(iter(heard.values()))
+    clean = next(iter(conditions.values()))
     agreement = (clean.answers[:, :-1].argmax(axis=1) == exact[:, :-1].argmax(axis=1)).mean()
     return {"conditions": rows, "int8_agreement": round(float(agreement), 4)}
 
@@ -138,17 +138,17 @@ def write_bundle(
     recipe: dict[str, str | int | float | bool],
     replace: bool = False,
 ) -> Path:
-    """Write the bundle, proven as a device would prove it.
+    """Write the bundle and run its golden windows, as a device does.
 
     Args:
         models: The folder of bundles.
-        version: Three numbers.
+        version: Version of the bundle, such as 2.0.0.
         drafted: From `draft`.
         content: The int8 file.
         measured: From `figures`, and more.
-        health: Bounds of the entropy of its answers.
+        health: Bounds of the entropy of its scores.
         recipe: Settings of the training.
-        replace: A bundle of that version may go.
+        replace: Replace a bundle of that version.
     """
     folder = pack.free_folder(models, drafted.name, version, replace=replace)
     converter = {"tensorflow": tf.__version__, "numpy": version_of("numpy")}
@@ -164,16 +164,16 @@ def write_bundle(
     return folder
 
 
-def health_of(heard: WindowLogits, temperature: float) -> Health:
-    """Bounds of the mean entropy of each clip's answers."""
-    return health_of_scores(softmax(heard.answers / temperature), heard.clips)
+def health_of(clean: WindowLogits, temperature: float) -> Health:
+    """Bounds of the mean entropy of each clip's scores."""
+    return health_of_scores(softmax(clean.answers / temperature), clean.clips)
 
 
 def write_card(manifest: Manifest, size: int) -> str:
-    """The card as Markdown.
+    """The card of the bundle as Markdown.
 
     Args:
-        manifest: With its figures under `measured`.
+        manifest: The manifest, with figures under `measured`.
         size: Bytes of the int8 file.
     """
     measured, recipe, front_end = manifest.measured, manifest.training.recipe, manifest.front_end
@@ -185,51 +185,52 @@ def write_card(manifest: Manifest, size: int) -> str:
     parts = (
         f"# {manifest.id}",
         (
-            f"Names one of {len(manifest.labels)} genres for {seconds:.1f} s of music ({genres}) or that it is no "
-            "music, and gives fifty tags, the energy of the sound and an embedding of 200 numbers."
+            f"Classifies {seconds:.1f} s of sound as one of {len(manifest.labels)} genres ({genres}) or as not music, "
+            "and gives fifty tags, the energy of the sound and an embedding of 200 numbers."
         ),
         (
             f"A convolutional network in int8: {size / 1000:.0f} kB, {measured['multiply_adds'] / 1e6:.0f} million "
-            f"multiply-adds a window. Its input is {front_end.frames} frames of {front_end.n_mels} log-mel bands at "
+            f"multiply-adds per window. Its input is {front_end.frames} frames of {front_end.n_mels} log-mel bands at "
             f"{front_end.sample_rate:,} Hz; the mean power of every window is set to {front_end.level_db:g} dB, so "
-            f"volume does not change the answer. Logits are divided by {manifest.temperature:g} before softmax, and a "
-            f"genre is named from a smoothed score of {manifest.rejection.threshold:g} on."
+            f"volume does not change the result. The softmax temperature is {manifest.temperature:g}; a genre is shown "
+            f"if its smoothed score is at least {manifest.rejection.threshold:g}."
         ),
-        "## What it was trained from",
+        "## Training",
         (
-            "It began as MSD_musicnn of the PyPI package musicnn 0.1.0 (Pons and Serra, 2019; ISC licence, in "
-            "`manifest.json`), a tagger that was trained on the Million Song Dataset. Filters that compute a constant "
-            "were removed. The layers above the first were then trained to give, for sound through simulated "
-            "loudspeakers, measured and simulated rooms, microphones, codecs and noise, what two teachers say of the "
-            "clean sound: the tagger itself, with a linear head from its tags to genres that was fitted to the train "
-            "side of GTZAN, and YAMNet (Google, Apache-2.0; not part of this bundle). "
-            f"The weights are {moved:g} parts of that network and {1.0 - moved:g} of the one before training. "
-            f"The data: {manifest.training.data}."
+            "The network was initialised with MSD_musicnn of the PyPI package musicnn 0.1.0 (Pons and Serra, 2019; ISC "
+            "licence, in `manifest.json`), a tagger that was trained on the Million Song Dataset. Filters with "
+            "constant outputs were removed. The layers after the first were then trained on sound through simulated "
+            "loudspeakers, measured and simulated rooms, microphones, codecs and noise; the targets are the "
+            "predictions of two teachers for the clean sound: the tagger itself, with a linear layer from its tags to "
+            "genres that was fitted on the train split of GTZAN, and YAMNet (Google, Apache-2.0; not part of this "
+            f"bundle). The weights are {moved:g} times those after training plus {1.0 - moved:g} times those before. "
+            f"Data: {manifest.training.data}."
         ),
         (
-            "The Million Song Dataset may hold recordings that are in GTZAN, so the tagger may have heard some of the "
-            "tracks below while it was trained. It never saw GTZAN's genre labels."
+            "The Million Song Dataset may contain recordings of GTZAN, so the tagger may have been trained on some of "
+            "the tracks below, but not on GTZAN's genre labels."
         ),
         f"Licence of the data: {manifest.training.licence}",
-        "## What it is worth",
+        "## Accuracy",
         (
-            f"Measured on {measured['on']}, none of which it learned from, nor any other by an artist of theirs as "
-            "far as artists are known. Settings were chosen while looking at them, and temperature and certainty were "
-            "fitted on them: expect somewhat less on other music. Intervals are bootstraps over clips."
+            f"Measured on {measured['on']}. No track of these, and no track by one of their known artists, was used "
+            "for training. But settings were chosen, and temperature and threshold were fitted, on these clips: expect "
+            "lower accuracy on other music. Intervals are by bootstrap over clips."
         ),
-        "| | windows of 3 s right | 95 % interval | clips right | 95 % interval | calibration error | music refused |\n"
+        "| | windows of 3 s correct | 95 % interval | clips correct | 95 % interval | calibration error "
+        "| music refused |\n"
         "| --- | --- | --- | --- | --- | --- | --- |\n" + rows,
-        f"int8 names the genre that float32 names on {measured['int8_agreement']:.1%} of windows.",
+        f"The int8 and the float32 network agree on {measured['int8_agreement']:.1%} of windows.",
         "## Limits",
         (
-            f"- It knows {len(manifest.labels)} genres and calls all music one of them, or nothing.\n"
-            "- GTZAN's recordings are older than 2002, and what counts as rock, country or pop in it is arguable.\n"
+            f"- Music of any other genre is classified as one of the {len(manifest.labels)} genres, or gets none.\n"
+            "- GTZAN's recordings are older than 2002, and its definitions of rock, country and pop are debatable.\n"
             "- Energy is a weighted sum of tags (loud styles against calm ones), not a measurement.\n"
-            "- Silence is judged by level, before the network."
+            "- Silence is detected by level, before the network."
         ),
-        "## How to repeat it",
-        f"`train/make_models` repeats every step. Settings: {settings}. TensorFlow adds up in another order on another "
-        "machine: expect the figures to move by a point or two. Made with "
+        "## Reproduction",
+        f"`train/make_models` repeats every step. Settings: {settings}. TensorFlow sums in another order on another "
+        "machine: expect figures that differ by a point or two. Made with "
         + ", ".join(f"{name} {version}" for name, version in manifest.toolchain.items())
         + ".",
     )

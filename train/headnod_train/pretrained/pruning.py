@@ -1,11 +1,11 @@
-"""Pruning: the tagger's checkpoint in, the few filters of it that compute anything out.
+"""Pruning: removes the filters of the tagger whose output is constant.
 
-Weight decay has driven most filters of MSD_musicnn to nothing: kernel and batch-norm scale are around 1e-12, so such a
-filter gives the same number for every input. It is left out here, and its constant joins the biases that follow.
-Batch normalisation is folded as well, so only kernels, biases and one scale and shift a channel remain.
+Weight decay has reduced most filters of MSD_musicnn to zero: kernel and batch-norm scale are around 1e-12, so their
+output does not depend on the input. They are removed, and their constants are added to the next biases. Batch
+normalisation is folded, so only kernels, biases and one scale and shift per channel remain.
 
 A filter with a negative batch-norm scale turns the maximum over bands into a minimum. Its kernel is negated and its
-output limited from above, which gives the same numbers with a maximum.
+output limited from above, which gives equal results with a maximum.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Array = NDArray[np.float64]
 Parameters = dict[str, Array]
 """Arrays of the pruned network by name.
 
-offset                 ()          input is log10(1 + 10000 p) of mel power p less this: zeros stand outside it
+offset                 ()          subtracted from the input log10(1 + 10000 p) of mel power p: padding is zero
 front0.. front4.kernel (t, b, n)   over t frames and b bands: 7 x 38, 7 x 67, 128 x 1, 64 x 1, 32 x 1
 front0.. front4.bias   (n,)
 front0.. front4.cap    (n,)        upper limit of the rectifier, infinite for most
 front.scale, .shift    (63,)       of the maxima over bands
-mid1.. mid3.kernel     (7, c, n)   over time; the second and third add what they were given
+mid1.. mid3.kernel     (7, c, n)   over time; the second and third have a residual connection
 mid1.. mid3.bias, .cap, .scale, .shift  (n,)
-carry.kernel, .shift   (20, 64)    what the first of these adds to the second
-keep.scale             (64,)       of what the second adds to the third; absent where it is 1
+carry.kernel, .shift   (20, 64)    residual connection of the second
+keep.scale             (64,)       residual connection of the third; absent if 1
 dense.kernel, .bias    (422, 200)  from maxima, then means, over time of all channels to the embedding
 dense.cap              (200,)
 tags.kernel, .bias     (200, 50)   to logits of tags
@@ -40,7 +40,7 @@ FRONT = 5
 
 _MIDDLE = 3
 _ALIVE = 0.01
-"""A kernel with less than this share of the largest norm of its layer is constant."""
+"""Kernels below this share of the largest norm of their layer are removed."""
 _EPSILON = 1e-3
 _LIMIT = 1.25
 """Share of the bias at which the output of a negated filter is limited."""
@@ -58,17 +58,17 @@ class _Layer(NamedTuple):
         return np.setdiff1d(np.arange(self.bias.size), self.alive)
 
     def constants(self) -> Array:
-        """What dead filters give, 0 for the live ones."""
+        """Outputs of the constant filters, 0 for the others."""
         still = np.maximum(self.bias, 0.0) * self.scale + self.shift
         still[self.alive] = 0.0
         return still
 
 
 def prune(weights: Weights) -> Parameters:
-    """The live part of the tagger, equal to the whole.
+    """An equal network without the constant filters.
 
     Args:
-        weights: The checkpoint, as `headnod_train.tagger.wheel` reads it.
+        weights: The checkpoint, from `headnod_train.tagger.wheel`.
     """
     (gain,), (shift,) = _normalisation(weights, 0)
     layers = [_layer(weights, place) for place in range(FRONT + _MIDDLE)]
@@ -78,7 +78,7 @@ def prune(weights: Weights) -> Parameters:
         scale, moved = layer.scale[layer.alive], layer.shift[layer.alive]
         kernel, bias = layer.kernel[:, :, 0, layer.alive] * gain, layer.bias[layer.alive]
         turned = scale < 0
-        # min(c) = limit - max(limit - c), and the rectifier's limit keeps it from falling under zero.
+        # min(c) = limit - max(limit - c); the limit of the rectifier keeps the difference from becoming negative.
         limit = np.where(turned, _LIMIT * np.abs(bias) + 5.0, np.inf)
         parameters[f"front{place}.kernel"] = np.where(turned, -kernel, kernel)
         parameters[f"front{place}.bias"] = np.where(turned, np.where(turned, limit, 0.0) - bias, bias)
@@ -121,7 +121,7 @@ def _end(weights: Weights, layers: list[_Layer]) -> Parameters:
     gain, shift = _normalisation(weights, FRONT + _MIDDLE + 1)
     kernel = np.asarray(weights["dense/kernel"], np.float64)
     bias = shift @ kernel + weights["dense/bias"]
-    # The checkpoint has maximum and mean of a channel side by side.
+    # In the checkpoint, maximum and mean of a channel are adjacent.
     pooled = (gain[:, None] * kernel).reshape(-1, 2, bias.size)
     first = layers[FRONT]
     front = np.concatenate([layer.constants() for layer in layers[:FRONT]])

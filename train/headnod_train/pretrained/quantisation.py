@@ -1,7 +1,7 @@
-"""TFLite files of the network, and what is done about the error of int8.
+"""TFLite files of the network, with bias correction for int8.
 
-Errors of rounding in the convolutions leave a constant difference in each maximum and mean over time. Its mean over
-some windows is taken from the next bias.
+Rounding errors of the convolutions cause a constant error in each maximum and mean over time. Its mean over some
+windows is subtracted from the next bias.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from headnod_train.pretrained.network import BANDS, FRAMES, forward
 from headnod_train.pretrained.pruning import Parameters
 
 OUTPUTS = ("answers", "tags", "embedding")
-"""What a file gives."""
+"""Outputs of a file."""
 
 
 def converted(
     parameters: Parameters,
     windows: NDArray[np.float32],
     *,
-    band_step: int = 1,
     form: Literal["float32", "int8"] = "int8",
     outputs: Sequence[str] = OUTPUTS,
 ) -> bytes:
@@ -35,16 +34,15 @@ def converted(
 
     Args:
         parameters: Equalised, with a head.
-        windows: Input that shows how large each tensor of an int8 file grows, (n, 187, 96).
-        band_step: As in `forward`.
-        form: What to compute in.
-        outputs: What it gives, of what `forward` names.
+        windows: Inputs from which the ranges of an int8 file are measured, (n, 187, 96).
+        form: Number format of the file.
+        outputs: Outputs, from those of `upper_layers`.
     """
     module = tf.Module()
     constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
 
-    def run(heard: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = forward(constants, heard, band_step=band_step)
+    def run(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = forward(constants, x)
         return {name: found[name] for name in outputs}
 
     module.run = tf.function(run, input_signature=[tf.TensorSpec((1, FRAMES, BANDS), tf.float32, name="log_mel")])
@@ -63,7 +61,7 @@ def converted(
 def run_file(
     content: bytes, windows: NDArray[np.float32], outputs: Sequence[str] = OUTPUTS
 ) -> dict[str, NDArray[np.float32]]:
-    """What a file gives for windows, by name of the output."""
+    """Outputs of a file for windows, by name."""
     network = interpreter(content)
     runner = network.get_signature_runner()
     details = runner.get_output_details()
@@ -76,33 +74,28 @@ def run_file(
     return {name: np.stack(values) for name, values in found.items()}
 
 
-def corrected(
-    parameters: Parameters, windows: NDArray[np.float32], shown: NDArray[np.float32], *, band_step: int = 1
-) -> Parameters:
-    """The network with the mean error of int8 taken from its last biases.
+def corrected(parameters: Parameters, windows: NDArray[np.float32], shown: NDArray[np.float32]) -> Parameters:
+    """The network with the mean error of int8 subtracted from the bias of its embedding.
 
     Args:
         parameters: Equalised, with a head.
         windows: About a thousand training windows, (n, 187, 96).
-        shown: As the `windows` that the file is converted with: other ranges have other errors.
-        band_step: As in `forward`.
+        shown: The `windows` of the conversion: other ranges have other errors.
     """
     p = dict(parameters)
-    exact = evaluated(p, windows, band_step=band_step)
-    content = converted(p, shown, band_step=band_step, outputs=("summary",))
+    exact = evaluated(p, windows)
+    content = converted(p, shown, outputs=("summary",))
     error = (exact["summary"] - run_file(content, windows, ("summary",))["summary"]).mean(axis=0)
     p["dense.bias"] = p["dense.bias"] + error @ p["dense.kernel"]
     return p
 
 
-def evaluated(
-    parameters: Parameters, windows: NDArray[np.float32], *, band_step: int = 1
-) -> dict[str, NDArray[np.float32]]:
-    """What the network gives in float32."""
+def evaluated(parameters: Parameters, windows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Outputs of the network in float32, by name."""
     constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
 
     graph = tf.function(
-        lambda heard: forward(constants, heard, band_step=band_step),
+        lambda x: forward(constants, x),
         input_signature=[tf.TensorSpec((None, FRAMES, BANDS), tf.float32)],
     )
     parts = [graph(tf.constant(windows[start : start + 32])) for start in range(0, len(windows), 32)]

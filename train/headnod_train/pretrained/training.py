@@ -1,7 +1,7 @@
-"""Robust distillation: the network learns to answer in a room what its teachers say about the clean sound.
+"""Distillation for robustness: for degraded sound, the targets are the predictions of the teachers for clean sound.
 
-It begins as the teacher's equal, so low rates suffice. The layers above the first are trained, on stored outputs of the
-first. A training that was interrupted goes on where it was saved.
+Training starts from the pruned teacher, so low rates suffice. Only the layers after the first are trained, on stored
+outputs of the first. An interrupted training continues from its saved state.
 """
 
 from __future__ import annotations
@@ -24,11 +24,8 @@ from headnod_train.storage import open_npz, write_npz
 from headnod_train.training.progress_bar import TrainingProgress
 from headnod_train.training.run_folder import RunError
 
-Watch = Callable[[Parameters], dict[str, float]]
-"""Measures a network while it learns: shares of `windows` and `tracks` that are right."""
-
 _FIXED = ("offset", "front", "max.", "mean.")
-"""Parameters that are not learned: the scales of pooled channels are redundant with the next kernel."""
+"""Fixed parameters: the scales of pooled channels are redundant with the next kernel."""
 _CLIP = 5.0
 _WARMUP = 100
 """Steps until the rate is reached."""
@@ -44,20 +41,18 @@ def distil(
     *,
     settings: Distillation,
     console: Console,
-    watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Parameters:
-    """Train what follows the first layer.
+    """Train the layers after the first.
 
     Args:
         start: Equalised and standardised, with a head.
         batches: Outputs of the first layer, and targets.
-        spread: What a difference of 1 is in each number of the embedding, (200,).
-        folder: Keeps the state of the training, and is read if it has one.
-        settings: Of the training.
+        spread: Divides differences of the embedding, (200,).
+        folder: Folder of the saved state, from which an interrupted training continues.
+        settings: Settings of the training.
         console: Shows progress.
-        watch: Measures the averaged network now and then.
-        clock: Seconds that never jump back.
+        clock: Monotonic clock in seconds.
 
     Returns:
         The moving average of the weights.
@@ -82,16 +77,16 @@ def distil(
                 f"step {state.step}: answers {parts[1]:.4f}, tags {parts[2]:.4f}, embedding {parts[3]:.4f}",
                 highlight=False,
             )
-            progress.epoch({"loss": float(parts[0]), **(watch(state.averaged()) if watch else {})})
+            progress.epoch({"loss": float(parts[0])})
     state.save(folder)
     return state.averaged()
 
 
 def unit_of(name: str) -> float:
-    """What a parameter is measured in while it is trained, so that one rate suits all.
+    """Unit of a parameter during training, so that one rate suits all parameters.
 
-    Equalised rectifiers reach from 0 to `LIMIT` and what follows them from -1 to 1, so kernels in front of a rectifier
-    are larger than those behind one, by that factor.
+    Equalised rectifiers range from 0 to `LIMIT` and their scaled outputs from -1 to 1, so kernels before a rectifier
+    are larger than those after one, by that factor.
     """
     if name.startswith(("mid", "carry", "dense")):
         return _REACH
