@@ -19,8 +19,9 @@ from headnod.config import (
     MicrophoneSection,
     ModelSection,
     MqttSection,
+    WebSection,
 )
-from headnod.config.service_checks import service_errors
+from headnod.config.service_checks import _shared_settings, service_errors
 from headnod.config.validation import config_errors, ineffective_settings
 from headnod.inference.manifest import MODEL
 from headnod.service import Sandbox, service_of
@@ -359,6 +360,8 @@ def test_the_shipped_units_are_handed_their_passwords(units):
         ("headnod@porch.service", "mqtt_password"),
         ("headnod@porch.service", "porch.mqtt_password"),
         ("headnod-dashboard.service", "dashboard_password"),
+        ("headnod.service", "dashboard_password"),
+        ("headnod@porch.service", "dashboard_password"),
     ):
         assert Sandbox(unit, units=units).unreadable(Path("/etc/headnod") / name) == ""
 
@@ -385,6 +388,46 @@ def test_what_the_service_may_not_see_or_do_is_refused(units, tmp_path):
         assert sandbox.unreachable(address) == ""
     assert sandbox.unwritable(Path("/var/lib/headnod/history.sqlite"), Path("/var/lib/headnod")) == ""
     assert sandbox.refused_port(8137) == ""
+
+
+def test_the_page_of_the_service_has_the_rights_of_its_listener(units, secret):
+    sandbox = Sandbox("headnod.service", units=units)
+    hooks = ("http://203.0.113.9/hook?token=t", "http://192.168.1.7/hook")
+    files = {"key": str(secret), "reader_password_file": "reader"}
+    web = WebSection(enabled=True, port=80, certificate=str(secret), webhooks=hooks, **files)
+    found = of_service(Config(web=web), units)
+    assert [each.partition(": ")[0] for each in found] == [
+        "web.reader_password_file",
+        "web.certificate",
+        "web.key",
+        *(["web.port"] if sandbox.refused_port(80) else []),
+        "web.webhooks",
+    ]
+    assert "token" not in "".join(found)
+    assert of_service(Config(web=replace(web, enabled=False)), units) == []
+
+
+def test_two_pages_of_one_machine_have_two_ports(tmp_path):
+    other = tmp_path / "porch.toml"
+    other.write_text("[web]\nenabled = true\n")
+    (refusal,) = _shared_settings(Config(web=WebSection(enabled=True)), other)
+    assert str(refusal).startswith(f"web.port: 8080 is the port of the listener of {other}, too")
+    assert list(_shared_settings(Config(web=WebSection(enabled=True, port=8081)), other)) == []
+    assert list(_shared_settings(Config(), other)) == []
+
+
+@pytest.mark.parametrize(
+    ("web", "warning"),
+    [
+        (WebSection(port=9000), "web: the page is served only with web.enabled"),
+        (WebSection(enabled=True, webhook_key_file="k"), "web.webhook_key_file: has no effect without web.webhooks"),
+        (WebSection(enabled=True, open=True, reader_password_file="r"), "web.reader_password_file: has no effect"),
+    ],
+)
+def test_settings_of_the_page_without_an_effect_are_warnings(web, warning):
+    (found,) = ineffective_settings(Config(web=web))
+    assert found.startswith(warning)
+    assert ineffective_settings(Config(web=WebSection(enabled=True))) == []
 
 
 @pytest.mark.parametrize(

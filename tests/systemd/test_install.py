@@ -174,6 +174,43 @@ def test_there_is_no_dashboard_where_nobody_asked_for_one(system):
     assert f"sudo {INSTALL} --dashboard" in ended.stderr
 
 
+def test_the_page_is_enabled_with_a_password_and_announced(system):
+    (system / "etc/avahi/services").mkdir(parents=True)
+    said = install(system, "--web")
+    configuration, password = system / "etc/headnod/headnod.toml", system / "etc/headnod/dashboard_password"
+    section = configuration.read_text().partition("[web]\n")[2].partition("\n[")[0].splitlines()
+    assert [line for line in section if not line.startswith("#")] == ["enabled = true", 'address = "0.0.0.0"']
+    assert password.stat().st_mode & 0o777 == 0o600
+    assert len(password.read_text().strip()) == 12
+    assert password.read_text().strip() not in said
+    assert "<port>8080</port>" in (system / "etc/avahi/services/headnod.service").read_text()
+    assert re.search(r"the page is at http://\S+\.local:8080/", said)
+    before = configuration.read_text(), password.read_text()
+    again = install(system, "--web")
+    assert (configuration.read_text(), password.read_text()) == before
+    assert "wrote" not in again
+    install(system, "--web")
+    roots.run(system, INSTALL, "--uninstall")
+    assert not path_exists(system, "etc/avahi/services/headnod.service")
+    assert password.exists()
+
+
+def test_a_page_that_was_configured_by_hand_stays_so(system):
+    configuration = system / "etc/headnod/headnod.toml"
+    by_hand = '[web]\nenabled = true\naddress = "127.0.0.1"\nport = 9090\n'
+    configuration.write_text(by_hand)
+    assert ":9090/" in install(system, "--web")
+    assert configuration.read_text() == by_hand
+    configuration.write_text("[listen]\nevery = 2.0\n")
+    install(system, "--web")
+    assert configuration.read_text().endswith('\n[web]\nenabled = true\naddress = "0.0.0.0"\n')
+
+
+def test_nobody_is_asked_without_a_terminal(installed):
+    assert "the page is at" not in installed[1]
+    assert not path_exists(installed[0], "etc/headnod/dashboard_password")
+
+
 def test_uninstalling_twice_is_no_error(system):
     install(system, "--uninstall")
     install(system, "--uninstall")

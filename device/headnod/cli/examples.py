@@ -13,6 +13,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "headnod listen": (
         "headnod listen                             watch the bars move",
+        "headnod listen --web                       serve a page at http://127.0.0.1:8080/",
         "headnod listen --audio party.flac --json   one JSON object per estimate",
         "headnod listen --audio http://radio.example:8000/live.mp3",
         "arecord -t raw -f S16_LE -r 22050 -c 1 | headnod listen --audio - --rate 22050",

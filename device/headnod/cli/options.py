@@ -113,6 +113,8 @@ def _load(options: argparse.Namespace, flags: dict[tuple[str, str, str], object]
         wanted.append(("mqtt", "mqtt_password"))
     if not loaded.config.dashboard.password_file:
         wanted.append(("dashboard", "dashboard_password"))
+    if not loaded.config.web.password_file:
+        wanted.append(("web", "dashboard_password"))
     found = {
         (section, "password_file"): Value(str(path), "default")
         for section, kind in wanted

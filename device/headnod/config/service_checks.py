@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from headnod.address import split_address
 from headnod.audio.web_address import checked_address, display_address, is_address
@@ -81,6 +82,20 @@ def _listener_errors(config: Config, service: Service, sandbox: Sandbox) -> Iter
             yield from _error("mqtt.host", mqtt.host, sandbox.unreachable(split_address(mqtt.host)[0]))
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
             yield from _path_errors(f"mqtt.{key}", getattr(mqtt, key), sandbox.unreadable)
+    yield from _web_errors(config, sandbox)
+
+
+def _web_errors(config: Config, sandbox: Sandbox) -> Iterator[HeadnodError]:
+    """Settings of the page that the listener serves."""
+    web = config.web
+    if not web.enabled:
+        return
+    for key in ("password_file", "reader_password_file", "certificate", "key", "webhook_key_file"):
+        yield from _path_errors(f"web.{key}", getattr(web, key), sandbox.unreadable)
+    yield from _error("web.port", web.port, sandbox.refused_port(web.port))
+    for address in web.webhooks:
+        host = urlsplit(address).hostname or ""
+        yield from _error("web.webhooks", host, sandbox.unreachable(host) or _unreachable_name(host, sandbox))
 
 
 def _stream_errors(setting: str, audio: str, sandbox: Sandbox) -> Iterator[HeadnodError]:
@@ -135,7 +150,10 @@ def _shared_settings(config: Config, other: Path) -> Iterator[HeadnodError]:
     except ConfigError:
         # That listener does not start, and has a check of its own.
         return
-    device, mqtt = config.microphone.device, config.mqtt
+    device, mqtt, web = config.microphone.device, config.mqtt, config.web
+    if web.enabled and its.web.enabled and web.port == its.web.port:
+        message = f"web.port: {web.port} is the port of the listener of {other}, too (give each page its own)"
+        yield ConfigError(message)
     if device and not config.microphone.command and device == its.microphone.device and not its.microphone.command:
         message = f"microphone.device: '{device}' is the microphone of {other}, too (give each listener its own)"
         yield ConfigError(message)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
-from headnod.config import Config, DashboardSection, named_outputs
+from headnod.config import Config, DashboardSection, WebSection, named_outputs
 from headnod.errors import AccessError, ConfigAccessError, ConfigError, HeadnodError
 from headnod.inference.bundle_files import read_manifest
 from headnod.resources import configured_model
@@ -112,6 +112,17 @@ def ineffective_settings(config: Config) -> list[str]:
         warnings.append("microphone.device: has no effect beside microphone.address (empty one of them)")
     if config.dashboard != DashboardSection() and not mqtt.host:
         warnings.append("dashboard: is served only where a broker is set (mqtt.host)")
+    return warnings + _ineffective_web(config.web)
+
+
+def _ineffective_web(web: WebSection) -> list[str]:
+    warnings = []
+    if web != WebSection() and not web.enabled:
+        warnings.append("web: the page is served only with web.enabled = true, or with --web")
+    if web.webhook_key_file and not web.webhooks:
+        warnings.append("web.webhook_key_file: has no effect without web.webhooks")
+    if web.reader_password_file and web.open:
+        warnings.append("web.reader_password_file: has no effect beside web.open, which lets everyone read")
     return warnings
 
 
