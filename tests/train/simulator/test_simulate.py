@@ -171,3 +171,56 @@ def test_a_thousand_listeners_lose_nothing_in_two_minutes(tmp_path):
     assert len(ids) == 40_000
     assert set(ids.values()) == {1}
     assert max(int(one.rpartition("-")[2]) for one in ids) == 39
+
+
+def test_listeners_with_connections_of_their_own_lose_nothing_and_leave_nothing(broker):
+    with Heard(broker, "headnod/+/status") as heard:
+        words = ("--every", 0.5, "--seconds", 2, "--own-connections")
+        status, out, err = simulated(50, *words, port=broker.port, within=PATIENCE)
+        assert (status, err) == (0, "")
+        assert out.splitlines()[0].startswith("50 connections in ")
+        assert out.splitlines()[2].startswith("400 acknowledged: median ")
+        assert out.splitlines()[3].startswith("200 of 200 estimates collected, 0 lost: median ")
+        heard.until_on("sim-000050/status", 2, PATIENCE)
+        # Online, then emptied: a normal end publishes no last will.
+        assert heard.on("sim-000050/status") == [b"online", b""]
+    with Heard(broker, "headnod/#", name="later") as later:
+        later.publish("headnod/end", "end")
+        later.until(lambda message: message.topic == "headnod/end", PATIENCE)
+        assert [message.topic for message in later.messages] == ["headnod/end"]
+
+
+def test_estimates_of_connected_listeners_are_payloads_with_ids_of_their_own(broker):
+    with Heard(broker, "headnod/+/estimate") as heard:
+        words = ("--every", 0.5, "--seconds", 2, "--own-connections")
+        assert simulated(40, *words, port=broker.port, within=PATIENCE)[0] == 0
+        payloads = [payload for payload in heard.until_on("/estimate", 161, PATIENCE) if payload != b"end"]
+    estimates = [msgspec.json.decode(payload, type=EstimatePayload) for payload in payloads]
+    assert len({estimate.id for estimate in estimates}) == len(estimates) == 160
+    assert {estimate.node for estimate in estimates} == {f"sim-{number:06}" for number in range(1, 41)}
+    assert all(estimate.id == f"{estimate.node}-{estimate.boot}-{estimate.seq}" for estimate in estimates)
+
+
+def test_the_last_will_of_a_listener_that_is_killed_is_published(broker):
+    with Heard(broker, "headnod/+/status") as heard:
+        words = ("--every", 0.5, "--seconds", 600, "--own-connections")
+        with simulation(20, *words, port=broker.port) as running:
+            heard.until_on("/status", 20, PATIENCE)
+            running.kill()
+        heard.until(
+            lambda message: message.topic.endswith("sim-000020/status") and message.payload == b"offline", PATIENCE
+        )
+
+
+def test_a_broker_that_accepts_too_few_connections_is_named(tmp_path):
+    with Broker(tmp_path / "small", settings="max_connections 10") as broker:
+        words = ("--seconds", 1, "--own-connections")
+        status, out, err = simulated(20, *words, port=broker.port, within=4 * PATIENCE)
+    assert (status, out) == (1, "")
+    assert "the broker accepted " in err
+
+
+def test_connections_without_an_end_are_wrong_usage():
+    status, _, err = simulated(2, "--own-connections", port=1883, within=PATIENCE)
+    assert status != 0
+    assert "needs --seconds" in err

@@ -77,7 +77,7 @@ def bending(text: str) -> tuple[str, float | int | tuple[float, float]]:
 
 def listener_count(text: str) -> int:
     """How many listeners."""
-    return _between(text, 1, 9999)
+    return _between(text, 1, 50_000)
 
 
 def seconds(text: str) -> float:

@@ -207,6 +207,7 @@ def _mqtt_section(options: argparse.Namespace) -> MqttSection:
 _SIMULATE_EXAMPLES = """\
 examples:
   headnod-train simulate 100 --broker localhost:1884 --seconds 60
+  headnod-train simulate 10000 --broker localhost:1884 --seconds 120 --own-connections
 """
 
 
@@ -236,6 +237,12 @@ def add_simulate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument("--seconds", type=seconds, metavar="S", help="how long (until Ctrl-C)")
     parser.add_argument("--seed", type=whole, default=1, help="of the music (default %(default)s)")
+    parser.add_argument(
+        "--own-connections",
+        action="store_true",
+        help="measure a broker: each listener has a connection and a last will, a collector receives every estimate, "
+        "and both latencies are reported (with --seconds; one file descriptor for each listener)",
+    )
     parser.set_defaults(run=run_simulate, kept="nothing was published")
 
 
@@ -247,6 +254,9 @@ def run_simulate(options: argparse.Namespace, console: Console) -> None:
     # What its warnings say, the sum at the end says.
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
     host, port = options.broker
+    if options.own_connections:
+        _simulate_fleet(options, host, port)
+        return
     console.print(f"{options.count} listeners at {host}:{port}, one estimate each {options.every:g} s", highlight=False)
     summary = simulate(
         options.count,
@@ -261,3 +271,17 @@ def run_simulate(options: argparse.Namespace, console: Console) -> None:
         reason, times = summary.lost.most_common(1)[0]
         message = f"{summary.lost.total()} messages were lost, {times} of them: {reason}"
         raise SimulationError(message)
+
+
+def _simulate_fleet(options: argparse.Namespace, host: str, port: int) -> None:
+    from headnod.errors import ConfigError
+    from headnod_train.simulator.connected_listeners import FleetError, simulate_fleet
+
+    if options.seconds is None:
+        raise ConfigError("--own-connections needs --seconds")
+    result = simulate_fleet(options.count, host, port, base=options.base, every=options.every, seconds=options.seconds)
+    print_result(str(result))
+    missing = result.published - result.acknowledged + result.published // 2 - result.received
+    if missing:
+        message = f"{missing} messages were not acknowledged or did not arrive"
+        raise FleetError(message)
