@@ -1,16 +1,22 @@
 """The controls of the page change the real listener: over HTTP, in processes of their own, and over a restart."""
 
 import json
+import socket
 import sqlite3
 import time
 import tomllib
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from headnod.teaching.corrections import CorrectionStore
+from support.alsa_microphone import RATE, alsa_microphone
 from support.browser import PATIENCE, ListenerPage, long_clip
+from support.mqtt_broker import Broker, Heard
+from support.mqtt_broker import missing as broker_missing
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +211,69 @@ def test_choosing_a_microphone_writes_its_name(kitchen, state):
     kitchen.act("POST", "microphone", {"device": "usb:0d8c:0014"})
     assert tomllib.loads((state / "headnod.local.toml").read_text()) == {"microphone": {"device": "usb:0d8c:0014"}}
     kitchen.page.says("the configuration was read again")
+
+
+def test_a_chosen_microphone_is_opened(clip, state, tmp_path):
+    rng = np.random.default_rng(1)
+    env = alsa_microphone(tmp_path, 0.1 * rng.standard_normal((RATE, 1)).cumsum(axis=0) % 0.3)
+    own = tmp_path / "own.toml"
+    own.write_text('[microphone]\ndevice = "usb:dead:beef"\n')
+    with Controlled(clip, state, "--audio", "mic", "--config", str(own), **env) as kitchen:
+        kitchen.until(lambda each: each["state"] == "waiting_for_microphone")
+        kitchen.act("POST", "microphone", {"device": "pcm:mic"})
+        kitchen.until(is_estimate)
+        found = kitchen.get("microphones")
+        assert found["chosen"] == "pcm:mic"
+        assert "pcm:mic" in {each["name"] for each in found["devices"]}
+        assert found["level"] > -60
+    assert "dead:beef" in own.read_text()
+
+
+def test_lights_that_are_off_get_no_frames_until_they_are_on_again(clip, state):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as lamp:
+        lamp.bind(("127.0.0.1", 0))
+        lamp.settimeout(PATIENCE)
+        env = {"HEADNOD_LEDS__KIND": "wled", "HEADNOD_LEDS__HOST": f"127.0.0.1:{lamp.getsockname()[1]}"}
+        with Controlled(clip, state, **env) as kitchen:
+            assert lamp.recv(2048)
+            kitchen.act("PATCH", "controls", {"outputs": [{"name": "leds", "on": False}]})
+            found = kitchen.controls_until(lambda now: not now["outputs"][0]["on"])
+            assert found["outputs"][0] == {"name": "leds", "kind": "wled", "on": False}
+            kitchen.until(is_estimate)
+            lamp.setblocking(False)
+            with suppress(BlockingIOError):
+                while lamp.recv(2048):
+                    pass
+            for _ in range(4):
+                kitchen.until(is_estimate)
+            with pytest.raises(BlockingIOError):
+                lamp.recv(2048)
+            lamp.settimeout(PATIENCE)
+            kitchen.act("PATCH", "controls", {"outputs": [{"name": "leds", "on": True}]})
+            assert lamp.recv(2048)
+
+
+@pytest.mark.skipif(bool(broker_missing()), reason="mosquitto is not installed")
+def test_mqtt_is_switched_off_and_on_by_the_page(clip, state, tmp_path):
+    with Broker(tmp_path / "broker") as broker, Heard(broker, "headnod/kitchen/status") as heard:
+        env = {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
+        with Controlled(clip, state, **env) as kitchen:
+            heard.until(lambda message: message.payload == b"online", PATIENCE)
+            kitchen.act("PATCH", "controls", {"outputs": [{"name": "mqtt", "on": False}]})
+            heard.until(lambda message: message.payload == b"offline", PATIENCE)
+            kitchen.until(is_estimate)
+            count = len(heard.messages)
+            kitchen.act("PATCH", "controls", {"outputs": [{"name": "mqtt", "on": True}]})
+            heard.until(lambda _: b"online" in [each.payload for each in heard.messages[count:]], PATIENCE)
+
+
+def test_as_a_service_a_restart_is_left_to_systemd(clip, state, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        with Controlled(clip, state, NOTIFY_SOCKET=str(tmp_path / "notify")) as kitchen:
+            kitchen.until(is_estimate)
+            kitchen.act("POST", "restart")
+            assert kitchen.page.process.wait(PATIENCE) == 0
 
 
 def test_models_are_activated_and_rolled_back(kitchen):

@@ -1,6 +1,7 @@
 """Corrections while the listener runs: what a media player plays, context, and requests to teach."""
 
 import logging
+import sqlite3
 from datetime import UTC, datetime
 
 import numpy as np
@@ -105,6 +106,11 @@ def test_context_is_music_that_nobody_corrected(room):
     labelled = room.commands.store.labelled(fixed_manifest().body)
     reggae = labelled.times[[label == "reggae" for label in labelled.labels]]
     assert len(reggae) == 20
+    with sqlite3.connect(room.commands.store.path) as db:
+        (blob,) = db.execute("SELECT context_times FROM corrections ORDER BY id DESC").fetchone()
+    around = np.frombuffer(blob, "<i8") / 1e3
+    assert len(around) == 40
+    assert not ((around >= reggae.min()) & (around <= reggae.max())).any()
     assert 40 <= len(labelled.context_times) <= 80
     assert not set(labelled.context_times.tolist()) & set(labelled.times.tolist())
 
@@ -150,6 +156,7 @@ def levels(*pairs, state=State.LISTENING):
         ([("jazz", -55.0)] * 20 + [("silence", -75.0)] * 20, "raise the gain by about 30 dB"),
         ([("jazz", -6.0)] * 20 + [("silence", -60.0)] * 20, "lower the gain"),
         ([("jazz", -30.0)] * 20 + [("silence", -40.0)] * 20, "move it closer"),
+        ([("jazz", -25.0)] * 20, "pause the music for a moment"),
         ([("silence", -60.0)] * 20, "play music"),
     ],
 )

@@ -136,6 +136,16 @@ def test_without_other_music_to_compare_with_little_is_changed(base):
     assert any("careful" in line for line in summary(alone))
 
 
+def test_music_between_the_corrected_label_and_others_has_the_weight_of_the_corrections(base):
+    (_, _, near), *_ = songs("reggae", each=60)
+    others = np.concatenate([values for _, _, values in songs(*other_music()[:5])])
+    given = replace(labelled(base, *["reggae"] * 4), context_embeddings=(0.3 * near + 0.7 * others).astype(np.float32))
+    (reggae,) = teach(given, START, name="mine", version="1.0.0").improvements
+    assert (reggae.before, reggae.windows) == (0, 48)
+    # With a tenth of that weight none is right.
+    assert reggae.after > 40
+
+
 def test_one_correction_of_a_label_is_halved_and_named_so(base):
     taught = teach(labelled(base, "reggae", "cumbia"), START, name="mine", version="1.0.0")
     assert [each.corrections for each in taught.improvements] == [1, 1]

@@ -7,15 +7,17 @@ from collections import deque
 import numpy as np
 
 from headnod.pipeline.estimate import SILENCE, Estimate, State
+from headnod.pipeline.level import SILENT_DBFS
 from headnod.pipeline.level_meter import CREST, LevelReport
 
 _KEPT = 200
 """Estimates: ten minutes at one in three seconds."""
 
 _LEAST = 10
-_QUIET, _LOUD = 5.0, 95.0
+_LEAST_QUIET = 3
+_LOUD = 95.0
 _NEAR = 15.0
-"""Decibels between music and the quietest moments under which the microphone is too far from the music."""
+"""Decibels between music and the noise of the room under which the microphone is too far from the music."""
 
 
 class PlacementMeter:
@@ -38,14 +40,15 @@ class PlacementMeter:
         kept = list(self._kept)
         if not kept:
             return {}
-        levels = np.array([level for level, *_ in kept])
         music = np.array([level for level, _, _, sounds in kept if sounds])
-        floor = float(np.percentile(levels, _QUIET))
-        loud = float(np.percentile(music, _LOUD)) + CREST if len(music) else floor
+        quiet = np.array([level for level, _, _, sounds in kept if not sounds])
+        # Without a pause the noise of the room is not known: soft music would be taken for it.
+        floor = float(np.median(quiet)) if len(quiet) >= _LEAST_QUIET else None
+        loud = float(np.percentile(music, _LOUD)) + CREST if len(music) else SILENT_DBFS
         clipped = float(np.mean([state is State.CLIPPING for _, _, state, _ in kept]))
         measured = LevelReport(
             seconds=float(len(kept)),
-            noise_floor=round(floor, 1),
+            noise_floor=SILENT_DBFS if floor is None else round(floor, 1),
             loud=round(loud, 1),
             peak=max(peak for _, peak, _, _ in kept),
             clipped=clipped,
@@ -54,22 +57,23 @@ class PlacementMeter:
         return {
             "level": kept[-1][0],
             "peak": kept[-1][1],
-            "noise_floor": measured.noise_floor,
+            "noise_floor": None if floor is None else measured.noise_floor,
             "loud": measured.loud if len(music) else None,
             "gain": measured.gain if len(music) else 0.0,
-            "advice": _advice(measured, music=len(music)),
+            "advice": _advice(measured, music=len(music), floor=floor),
         }
 
 
-def _advice(measured: LevelReport, *, music: int) -> str:
+def _advice(measured: LevelReport, *, music: int, floor: float | None) -> str:
     if measured.dead:
         return "the microphone sends nothing but zeros: it is muted, or not connected"
     if music < _LEAST:
         return "play music for half a minute to measure it"
-    if measured.gain < 0:
-        return f"too loud: lower the gain by about {-measured.gain:.0f} dB (alsamixer, then F4)"
-    if measured.gain > 0:
-        return f"too quiet: raise the gain by about {measured.gain:.0f} dB (alsamixer, then F4), or move it closer"
-    if measured.loud - CREST - measured.noise_floor < _NEAR:
-        return "music is hardly louder than the quietest moments: move it closer, or pause the music for a moment"
+    if measured.gain:
+        fault, change = ("too loud", "lower") if measured.gain < 0 else ("too quiet", "raise")
+        return f"{fault}: {change} the gain by about {abs(measured.gain):.0f} dB (alsamixer, then F4)"
+    if floor is None:
+        return "loud enough; pause the music for a moment to measure the noise of the room, too"
+    if measured.loud - CREST - floor < _NEAR:
+        return "music is hardly louder than the noise of the room: move it closer to the loudspeaker"
     return "placed well"
