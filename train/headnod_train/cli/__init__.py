@@ -12,6 +12,7 @@ from headnod_train.cli.dataset_commands import add_baselines, add_explore, add_i
 from headnod_train.cli.deploy_commands import add_deploy, add_keygen, add_sign, add_simulate
 from headnod_train.cli.distillation_commands import add_distil, add_prepare, add_student, add_tag
 from headnod_train.cli.evaluate_command import add as add_evaluate
+from headnod_train.cli.export_command import add as add_export
 from headnod_train.cli.play_command import add as add_play
 from headnod_train.cli.teach_command import add as add_teach
 from headnod_train.cli.training_commands import add_fit, add_pack, add_quantise
@@ -29,6 +30,7 @@ def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         add_quantise,
         add_evaluate,
         add_pack,
+        add_export,
         add_keygen,
         add_sign,
         add_deploy,
