@@ -15,6 +15,7 @@ from headnod_train.__main__ import main
 from headnod_train.evaluation.evaluate import may_be_training_data
 from headnod_train.evaluation.recordings_evaluation import PLAYBACKS, RecordingsEvaluation, evaluate_clips, find_clips
 from headnod_train.evaluation.results import EvaluationError
+from headnod_train.evaluation.simulation_agreement import simulation_agreement
 from headnod_train.evaluation.tables import recordings_tables
 from headnod_train.packaging.provenance import track_hashes, training_names
 
@@ -154,3 +155,31 @@ def test_files_that_a_model_was_not_trained_on_need_no_statement(music, tmp_path
     # A track of the test split.
     write(tmp_path / "jazz" / "jazz.00099.wav", music)
     assert main(["evaluate", str(find_model("genre-small-2.0.0")), "--audio", str(tmp_path)]) == 0
+
+
+def test_an_anechoic_room_is_simulated_as_it_is(model, music):
+    direct = np.zeros(2000, np.float32)
+    direct[0] = 1.0
+    sounds = [(0, music), (1, music[: 5 * RATE]), (2, music[:RATE])]
+    rooms, noise = simulation_agreement(model, sounds, [direct], seed=1)
+    # 10 s and 5 s of music have three windows and one; 1 s is too short.
+    assert (rooms.name, rooms.windows, rooms.agreement, rooms.agreement_of_clean) == ("rooms", 4, 1.0, 1.0)
+    assert rooms.simulated == rooms.real
+    assert (noise.name, noise.windows) == ("noise at 10 dB", 4)
+    assert 0.0 <= noise.agreement <= 1.0
+    assert simulation_agreement(model, sounds[2:], [direct], seed=1) == ()
+
+
+def test_a_hard_room_changes_genres_and_the_simulation_is_compared_with_it(model, music, rng):
+    tail = rng.normal(size=4 * RATE).astype(np.float32) * np.exp(-np.arange(4 * RATE, dtype=np.float32) / RATE)
+    tail[0] = 4.0
+    rooms, _ = simulation_agreement(model, [(0, music * np.float32(gain)) for gain in (0.3, 0.5)], [tail], seed=1)
+    assert rooms.agreement_of_clean < 1.0
+
+
+def test_the_float_network_is_compared_on_audio(model, music, said, tmp_path):
+    write(tmp_path / said / "one.wav", music)
+    clips = find_clips(tmp_path, model.labels)
+    found = evaluate_clips(model, clips, data="music", float_model=model, console=QUIET)
+    assert found.float_agreement == 1.0
+    assert evaluate_clips(model, clips, data="music", console=QUIET).float_agreement is None

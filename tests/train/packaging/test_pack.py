@@ -88,8 +88,8 @@ def test_what_was_not_measured_is_not_claimed(run, archive, tmp_path):
     folder, _ = packed(run, archive, tmp_path)
     card = (folder / CARD).read_text()
     assert "## Under acoustic conditions" not in card
-    assert "What rooms, loudspeakers and microphones cost it was not measured" in card
-    assert "Whether it gives speech and noise a genre was not measured" in card
+    assert "The loss through rooms, loudspeakers and microphones was not measured" in card
+    assert "The share of speech and noise that gets a genre was not measured" in card
 
 
 def test_the_manifest_carries_the_figures_and_no_curve(measured):
@@ -137,7 +137,7 @@ def test_figures_of_a_sibling_are_called_so(whole_run, archive, sibling, tmp_pat
 def test_where_a_siblings_recipe_differs_the_card_says_so(whole_run, archive, sibling, tmp_path):
     other = msgspec.structs.replace(sibling, recipe={**sibling.recipe, "epochs": 7, "tags": "tags.npz"})
     folder, _ = packed(whole_run, archive, tmp_path, sibling=other)
-    assert "Its recipe is the same but for epochs 7, here 1; tags tags.npz, here none." in (folder / CARD).read_text()
+    assert "Its recipe is the same except epochs 7, here 1; tags tags.npz, here none." in (folder / CARD).read_text()
 
 
 def of_other_genres(said):
@@ -232,7 +232,7 @@ def test_an_uncalibrated_single_window_needs_no_card_of_its_own(run, archive, tm
     quantised = run_folder.load(run, run_folder.QUANTISED, Quantised)
     run_folder.save(plain, run_folder.QUANTISED, msgspec.structs.replace(quantised, single=None))
     folder, _ = packed(plain, archive, tmp_path / "models")
-    assert "single windows" not in (folder / CARD).read_text()
+    assert "For single windows" not in (folder / CARD).read_text()
 
 
 def test_a_sealed_archive_of_one_side_elsewhere_is_measured(measured, tmp_path, capsys):

@@ -21,15 +21,15 @@ def add_tag(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Add the command `tag`."""
     parser = subparsers.add_parser(
         "tag",
-        help="ask a large music tagger about audio, to learn from its answers",
-        description="Ask a large music tagger (MusiCNN, 50 tags) about audio, so that a network can learn from its "
-        "answers. A second start goes on where the first one ended.",
+        help="tag audio with a large music tagger, as training targets",
+        description="Tag audio with a large music tagger (MusiCNN, 50 tags); the tags are training targets for a "
+        "network. A second start continues where the first one ended.",
         epilog=_TAG_EXAMPLES,
     )
     parser.add_argument(
         "audio", type=Path, metavar="AUDIO", help="audio file, folder, or CSV with a column 'path' (and 'track')"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="npz file to write or to go on with")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="npz file to write or to continue")
     parser.add_argument(
         "--data",
         type=Path,
@@ -45,15 +45,15 @@ def add_tag(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         nargs="?",
         const="dense",
         default="none",
-        help="keep an inner layer too: the 200 numbers before the tags (dense, if nothing is said) or all "
-        "convolutions averaged over time, 753 numbers (mean)",
+        help="store an inner layer too: the 200 numbers before the tags (dense, the default) or all convolutions "
+        "averaged over time, 753 numbers (mean)",
     )
     add_wheel(parser)
-    parser.set_defaults(run=run_tag, kept="what was tagged is kept; the same command goes on")
+    parser.set_defaults(run=run_tag, kept="tagged tracks are kept; the same command continues")
 
 
 def run_tag(options: argparse.Namespace, console: Console) -> None:
-    """Tag, and say how it went."""
+    """Tag, and print the numbers of tracks."""
     from headnod_train.tagger.tag_sources import sources
     from headnod_train.tagger.tagging import TagFile
 
@@ -67,14 +67,14 @@ def run_tag(options: argparse.Namespace, console: Console) -> None:
 
     teacher = Tagger(read_weights(options.wheel or find_wheel(options.cache)))
     summary = tag(tracks, teacher, file, every=options.every, layer=options.inner, stretches=stretches, console=console)
-    said = f"{options.out}: {len(file.tracks)} tracks, {len(file):,} windows"
-    said += f"; {summary.kept} tracks were there before" if summary.kept else ""
-    said += f"; {len(summary.refused)} could not be decoded" if summary.refused else ""
-    print_result(said)
+    result = f"{options.out}: {len(file.tracks)} tracks, {len(file):,} windows"
+    result += f"; {summary.kept} tracks were there before" if summary.kept else ""
+    result += f"; {len(summary.refused)} could not be decoded" if summary.refused else ""
+    print_result(result)
 
 
 def _stretches(data: Path) -> dict[str, tuple[float, float]]:
-    """From which second to which of its file each track of an archive reaches."""
+    """Start and end of each track of an archive in its file, in seconds."""
     from headnod.features.frontend import FrontEnd
     from headnod_train.dataset.archive import read_archive
 
@@ -107,8 +107,8 @@ def add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         epilog=_PREPARE_EXAMPLES,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the windows")
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="GTZAN audio clips, files called as the tracks")
-    parser.add_argument("--tracks", type=Path, metavar="FILE", help="names of the tracks that may be learned from")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="GTZAN audio clips with the names of tracks")
+    parser.add_argument("--tracks", type=Path, metavar="FILE", help="names of the training tracks, one per line")
     parser.add_argument(
         "--music", type=Path, metavar="ARCHIVE", help="archive of unlabelled music whose names are Debian packages"
     )
@@ -118,11 +118,11 @@ def add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--yamnet", type=Path, required=True, metavar="FILE", help="YAMNet as a TensorFlow Lite file")
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="default %(default)s")
     parser.add_argument("--processes", type=processes, default=2, metavar="N", help="workers (default %(default)s)")
-    parser.set_defaults(run=run_prepare, kept="packages that were fetched are kept; no windows were written")
+    parser.set_defaults(run=run_prepare, kept="downloaded packages are kept; no windows were written")
 
 
 def run_prepare(options: argparse.Namespace, console: Console) -> None:
-    """Prepare, and say how many windows there are."""
+    """Prepare, and print the number of windows."""
     from headnod_train.distillation import recordings as found
     from headnod_train.distillation.degradation import read_all
     from headnod_train.distillation.window_sets import BASE_RATE, make_windows
@@ -130,7 +130,7 @@ def run_prepare(options: argparse.Namespace, console: Console) -> None:
     wanted: list[found.Recording] = []
     if options.clips:
         if options.tracks is None:
-            message = "--clips needs --tracks: the list of tracks that may be learned from"
+            message = "--clips needs --tracks: the list of training tracks"
             raise found.RecordingError(message)
         wanted += found.gtzan_clips(options.clips, options.tracks.read_text("utf-8").split(), _LABELS)
     if options.music:
@@ -166,16 +166,16 @@ def add_student(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = subparsers.add_parser(
         "student",
         help="train a small network on prepared windows and the teachers' answers",
-        description="Train the small network on the windows that `prepare` wrote, on the teachers' answers, and "
+        description="Train the small network on the windows of `prepare`, on the teachers' predictions, and "
         "on the labelled tracks of an archive. `quantise` and `pack` follow, as after `fit`.",
         epilog=_STUDENT_EXAMPLES,
     )
     parser.add_argument("--windows", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
     parser.add_argument(
-        "--targets", type=Path, metavar="FILE", help="the teachers' answers (default targets.npz in that folder)"
+        "--targets", type=Path, metavar="FILE", help="predictions of the teachers (default targets.npz in that folder)"
     )
     add_data(parser)
-    parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="the tagger's answers to its tracks")
+    parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="tags of its tracks (`tag`)")
     add_run(parser, "folder of the run")
     parser.add_argument("--epochs", type=positive, default=40, metavar="N", help="default %(default)s")
     parser.add_argument("--width", type=positive, default=12, metavar="N", help="channels (default %(default)s)")
@@ -185,7 +185,7 @@ def add_student(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def run_student(options: argparse.Namespace, console: Console) -> None:
-    """Train, and say what follows."""
+    """Train, and print the next command."""
     import numpy as np
 
     from headnod.features.frontend import FrontEnd
@@ -238,15 +238,15 @@ def add_distil(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "distil",
         help="prune a published tagger, train it for rooms and pack it as a bundle",
-        description="Prune the tagger MusiCNN, teach it genres and rooms from prepared windows, quantise it to int8, "
-        "calibrate it on windows that it did not learn from, and write a bundle. An interrupted run goes on.",
+        description="Prune the tagger MusiCNN, train it for genres and rooms on prepared windows, quantise it to int8, "
+        "calibrate it on other windows, and write a bundle. An interrupted run continues.",
         epilog=_DISTIL_EXAMPLES,
     )
-    parser.add_argument("--windows", type=Path, required=True, metavar="DIR", help="windows to learn from (`prepare`)")
+    parser.add_argument("--windows", type=Path, required=True, metavar="DIR", help="training windows (`prepare`)")
     parser.add_argument("--held-out", type=Path, required=True, metavar="DIR", help="windows of clips to measure on")
     parser.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument("--data", type=Path, required=True, metavar="ARCHIVE", help="archive that knows the artists")
-    parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="the tagger's answers to its tracks")
+    parser.add_argument("--data", type=Path, required=True, metavar="ARCHIVE", help="archive with the artists")
+    parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="tags of its tracks (`tag`)")
     parser.add_argument("--classes", type=Path, required=True, metavar="CSV", help="names of YAMNet's classes")
     add_wheel(parser)
     parser.add_argument("--rooms", type=Path, metavar="DIR", help="folder of impulse responses (FLAC) to train with")
@@ -258,7 +258,7 @@ def add_distil(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="of 48 windows (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--replace", action="store_true", help="replace a bundle of this version")
-    parser.set_defaults(run=run_distil, kept="what was reached is kept, and the same command goes on with it")
+    parser.set_defaults(run=run_distil, kept="finished steps are kept; the same command continues")
 
 
 def run_distil(options: argparse.Namespace, console: Console) -> None:

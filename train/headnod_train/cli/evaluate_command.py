@@ -145,6 +145,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     import msgspec
 
     from headnod.inference.model import GenreModel
+    from headnod_train.evaluation.comparison import float_model_of
     from headnod_train.evaluation.recordings_evaluation import evaluate_clips, find_clips
     from headnod_train.evaluation.results import EvaluationError
     from headnod_train.evaluation.tables import recordings_tables
@@ -164,6 +165,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
         not_music=options.not_music,
         songs=options.songs,
         other=other,
+        float_model=float_model_of(model, options.float_file) if options.float_file else None,
         leaky=options.leaky,
         console=console,
     )

@@ -1,1 +1,1 @@
-"""Music in: collections found on disk, heard by the device's front end, and written as one archive."""
+"""Import of music collections into log-mel archives, with the front end of the device."""

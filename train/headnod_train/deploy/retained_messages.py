@@ -1,7 +1,6 @@
-"""What the broker retains for listeners, and who else is rolling out: so that a rollout takes back only its own bundle.
+"""Retained bundles and other rollouts on the broker, so that a rollout removes only its own bundle.
 
-Every rollout under way has a retained mark on a topic of its own beside the
-channels, which its last will removes.
+Every rollout has a retained marker on a topic beside the channels, which its last will removes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import MqttClient
 
 _PATIENCE = 2.0
-"""Seconds that the broker may take to send back what was just published."""
+"""Longest wait for the echo of a published message, in seconds."""
 
 _MARK = "rollout-"
 
@@ -32,21 +31,21 @@ class _Mark(msgspec.Struct):
 
 
 class RetainedModels:
-    """Follows every topic for bundles under one base; needs to read what a rollout may write."""
+    """Watches the topics for bundles under one base; needs permission to read them."""
 
     def __init__(self, broker: Broker, base: str, model: str, own: str, *, largest: int) -> None:
-        """Prepare to follow; nothing happens before `start`.
+        """Prepare the connection; `start` opens it.
 
         Args:
-            broker: Where.
-            base: What every topic begins with.
-            model: What is rolled out, for others who do so at the same time.
-            own: SHA-256 of the bundle that is rolled out.
-            largest: Bytes of the largest message.
+            broker: The broker.
+            base: First part of every topic.
+            model: Name of the model, shown to other rollouts at the same time.
+            own: SHA-256 of the bundle of this rollout.
+            largest: Largest message, in bytes.
         """
         self._channels, self._mark = f"{base}/deploy/", f"{base}/deploy/{_MARK}{secrets.token_hex(4)}"
         self._own, self._seen = own, set[str]()
-        self._told = _Mark(model, socket.gethostname())
+        self._own_mark = _Mark(model, socket.gethostname())
         self._held: dict[str, str] = {}
         self._others: dict[str, _Mark] = {}
         self._echoed = 0
@@ -56,44 +55,44 @@ class RetainedModels:
             will=(self._mark, b""),
             subscriptions=(f"{self._channels}+", f"{base}/+/deploy"),
             qos=1,
-            on_message=lambda heard: self._hear(heard.topic, heard.payload),
+            on_message=lambda message: self._process(message.topic, message.payload),
             rng=random.Random(),  # noqa: S311 - it spreads attempts over time
             largest=largest,
         )
 
     def start(self) -> bool:
-        """Begin to follow, and leave the mark; false if this user may not read it."""
+        """Connect and publish the marker; false if this user may not read it."""
         self._link.start()
         self._wait(lambda: self._link.connected)
         return self.refresh()
 
     def close(self) -> None:
-        """Remove the mark and end."""
+        """Remove the marker and disconnect."""
         self._link.close(last=[(self._mark, b"")])
 
     def refresh(self) -> bool:
-        """Wait until all that the broker took before has come; false if that cannot be known."""
-        self._told.step += 1
-        self._link.publish(self._mark, msgspec.json.encode(self._told), retain=True)
-        return self._wait(lambda: self._echoed == self._told.step)
+        """Wait for all messages that were published before; false if the marker is not echoed."""
+        self._own_mark.step += 1
+        self._link.publish(self._mark, msgspec.json.encode(self._own_mark), retain=True)
+        return self._wait(lambda: self._echoed == self._own_mark.step)
 
     def holds(self, topic: str) -> str | None:
-        """SHA-256 of the bundle that is retained there; empty if none is, None if nothing was ever seen there."""
+        """SHA-256 of the retained bundle; empty if there is none, None if no message was received."""
         with self._news:
             return self._held.get(topic)
 
     def replaced(self, topic: str) -> bool:
-        """The own bundle was retained there, and another one is now."""
+        """Whether another bundle has replaced that of this rollout."""
         with self._news:
             return topic in self._seen and self._held.get(topic, "") not in {"", self._own}
 
     @property
     def others(self) -> list[str]:
-        """Other rollouts under way: model and machine of each."""
+        """Model and machine of each other rollout."""
         with self._news:
             return sorted(f"{mark.model} from {mark.host}" for mark in self._others.values())
 
-    def _hear(self, topic: str, payload: bytes) -> None:
+    def _process(self, topic: str, payload: bytes) -> None:
         with self._news:
             if topic.startswith(self._channels + _MARK):
                 self._note(topic, payload)
@@ -121,5 +120,5 @@ class RetainedModels:
 
 
 def _plain(text: str) -> str:
-    # Whoever may write there may write anything there.
+    # Markers of others can contain any characters.
     return "".join(letter for letter in text[:80] if letter.isprintable())

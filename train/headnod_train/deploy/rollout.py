@@ -1,4 +1,4 @@
-"""A rollout: a few listeners first, the others when those are well, nobody if they are not.
+"""A rollout: canaries first, then the other listeners if the canaries kept the model.
 
 The bundle is one retained message on a topic of its own, so a listener that is
 away takes it when it comes back; a rollout that stops takes it back.
@@ -20,11 +20,11 @@ from headnod_train.deploy.retained_messages import RetainedModels
 from headnod_train.deploy.rollout_fleet import FleetListener, RolloutFleet
 
 LARGEST = 1 << 20
-"""Bytes that listeners take in one message."""
+"""Largest message that listeners accept, in bytes."""
 
 _DOOR = 10.0
 _ROLL_CALL = 10.0
-"""Seconds that all which the broker retained may take to come."""
+"""Longest wait for retained messages, in seconds."""
 
 _SENT = 30.0
 _LOOK = 0.25
@@ -32,72 +32,72 @@ _INFO = 1 << 16
 
 
 class RolloutError(HeadnodError):
-    """A model did not reach everybody, or must not."""
+    """A model did not reach all listeners, or must not be sent."""
 
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """Who shall have a model."""
+    """Listeners that receive a model."""
 
     channel: str
-    """Everybody of this channel."""
+    """Update channel."""
 
     nodes: Sequence[str] = ()
-    """Only these, whatever their channel."""
+    """Only these listeners, of any channel."""
 
     canaries: int = 0
-    """So many try it first, at least; all of the canary channel do anyway."""
+    """Smallest number of listeners of the first part; all of channel canary are in it."""
 
     timeout: float = 300.0
-    """Seconds that each part may take."""
+    """Time limit of each part, in seconds."""
 
     quiet: float = 1.0
-    """Seconds without a word after which all that the broker retained has come."""
+    """Retained messages are complete after this many seconds without a message."""
 
 
 @dataclass
 class RolloutResult:
-    """What came of it."""
+    """Result of a rollout."""
 
     took: list[FleetListener] = field(default_factory=list)
-    """They have it."""
+    """Listeners that have the model."""
 
     failed: list[FleetListener] = field(default_factory=list)
-    """They refused it or went back."""
+    """Listeners that refused it or rolled back."""
 
     silent: list[FleetListener] = field(default_factory=list)
-    """They were there and did not end in time."""
+    """Connected listeners that did not finish in time."""
 
     away: list[FleetListener] = field(default_factory=list)
-    """They were not there, and find it when they come back."""
+    """Offline listeners, which receive it when they reconnect."""
 
     spared: list[FleetListener] = field(default_factory=list)
-    """They were never sent it, because the rollout stopped."""
+    """Listeners to which it was not sent, because the rollout stopped."""
 
     stopped: str = ""
-    """Why it stopped; empty if it did not."""
+    """Reason of a stop; empty without one."""
 
     notes: list[str] = field(default_factory=list)
-    """What a person should know of other rollouts."""
+    """Notes about other rollouts."""
 
 
 Show = Callable[[Sequence[FleetListener], str], None]
-"""Is shown everybody who is concerned and what is waited for, again and again."""
+"""Called repeatedly with the listeners and the current step."""
 
 
 def roll_out(
     bundle: bytes, digest: str, broker: Broker, base: str, plan: RolloutPlan, show: Show, *, model: str = "a model"
 ) -> RolloutResult:
-    """Send a signed bundle, and wait until everybody who is there has tried it.
+    """Send a signed bundle, and wait until all connected listeners have tested it.
 
     Args:
         bundle: The file.
         digest: SHA-256 of its manifest, by which listeners' answers are known.
         broker: Where to.
         base: What every topic begins with.
-        plan: Who shall have it.
+        plan: Listeners that receive it.
         show: Is shown how it goes.
-        model: What it is called, for others who roll out at the same time.
+        model: Name of the model, shown to other rollouts at the same time.
 
     Raises:
         RolloutError: The bundle is too large, the broker will not have it, or nobody is there.
@@ -130,7 +130,7 @@ class _Rollout:
             broker,
             subscriptions=self._fleet.subscriptions,
             qos=1,
-            on_message=lambda heard: self._fleet.update(heard.topic, heard.payload),
+            on_message=lambda message: self._fleet.update(message.topic, message.payload),
             rng=random.Random(),  # noqa: S311 - it spreads attempts over time
             largest=_INFO,
         )
@@ -241,7 +241,7 @@ class _Rollout:
                 self._publish(topic, b"")
 
     def _replaced(self, topics: Sequence[str]) -> str:
-        """Why this rollout cannot go on; empty if it can."""
+        """Reason why this rollout cannot continue; empty if it can."""
         lost = [topic for topic in topics if self._retained.replaced(topic)]
         return f"another rollout has put its own model in place of this one at {lost[0]}" if lost else ""
 

@@ -30,7 +30,7 @@ from headnod_train.deploy.signing_key import public_line
 from headnod_train.evaluation.predictions import predict
 
 _MARGIN = 0.25
-"""What is left between the least of what was measured and what is a fault: a room is no archive."""
+"""Share of the measured range that is left as a margin, because rooms differ from an archive."""
 
 
 def measure(model: GenreModel, archive: Archive, *, split: str, console: Console) -> Health:
@@ -39,14 +39,14 @@ def measure(model: GenreModel, archive: Archive, *, split: str, console: Console
     Args:
         model: The model of the bundle.
         archive: Tracks to run the model on.
-        split: The side of it that is used.
-        console: Where progress is shown.
+        split: Split of it that is used.
+        console: Shows progress.
 
     Raises:
-        ArchiveError: The split is empty, or a genre is none of the model's.
+        ArchiveError: The split is empty, or the model lacks a genre.
     """
-    heard = predict(model, archive.subset(split), console=console)
-    return health_of_scores(heard.stream(model.manifest.temperature), heard.tracks)
+    found = predict(model, archive.subset(split), console=console)
+    return health_of_scores(found.stream(model.manifest.temperature), found.tracks)
 
 
 def health_of_scores(scores: NDArray[np.floating], tracks: NDArray[np.intp]) -> Health:
@@ -77,10 +77,10 @@ class Signed(msgspec.Struct, frozen=True):
     """The file."""
 
     content: bytes
-    """What it holds."""
+    """Content of the file."""
 
     manifest: Manifest
-    """What it promises."""
+    """Manifest of the bundle."""
 
     digest: str
     """SHA-256 of its manifest."""
@@ -96,18 +96,17 @@ def sign(
     health: Callable[[GenreModel], Health] | None = None,
     now: Callable[[], float] = time.time,
 ) -> Signed:
-    """Sign a bundle, or give what was signed before if nothing has changed since.
+    """Sign a bundle, or return the signed file if nothing has changed since.
 
     Args:
-        folder: The bundle; its golden numbers are computed again first.
-        key: Who signs.
+        folder: The bundle; its golden windows are verified first.
+        key: Private key.
         out: The file; None puts it beside the folder.
-        anew: Give it a new serial in any case, so that listeners go back to it.
-        supersede: A serial to declare void, in the future of every listener because the clock that made it was
-            wrong: listeners whose greatest it is take this bundle, although its own serial is smaller.
-        health: Measures how the answers are spread; None leaves what is known.
-        now: The wall clock, in seconds since 1970: the serial, so that no two
-            workstations need to agree on a count.
+        anew: Use a new serial in any case, so that listeners accept an old model again.
+        supersede: A serial to declare void, which was made by a clock in the future: listeners with that serial
+            accept this bundle, although its own serial is smaller.
+        health: Measures the bounds of the entropy; None keeps those of the manifest.
+        now: Wall clock in seconds since 1970, which gives the serial.
 
     Raises:
         ManifestError: The bundle does not keep its promise.

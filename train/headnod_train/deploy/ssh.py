@@ -20,8 +20,8 @@ def install(host: str, bundle: bytes, *, timeout: float, program: str = "ssh") -
     Args:
         host: As ssh takes it: a name of ~/.ssh/config, or user@host.
         bundle: The signed file.
-        timeout: Seconds that it may take.
-        program: What is called in place of ssh.
+        timeout: Time limit in seconds.
+        program: Program to run instead of ssh.
 
     Returns:
         Output of headnod on that machine.
@@ -35,7 +35,7 @@ def install(host: str, bundle: bytes, *, timeout: float, program: str = "ssh") -
         raise ConfigError(message)
     command = [program, host, "sudo -n headnod models install -"]
     try:
-        ended = subprocess.run(command, input=bundle, capture_output=True, timeout=timeout, check=False)  # noqa: S603 - the host was looked at
+        ended = subprocess.run(command, input=bundle, capture_output=True, timeout=timeout, check=False)  # noqa: S603 - the host was checked
     except FileNotFoundError:
         message = f"{program}: there is no such program (install openssh-client)"
         raise RolloutError(message) from None

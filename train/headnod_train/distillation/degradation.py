@@ -1,9 +1,7 @@
-"""What happens to a waveform between a recording and a microphone.
+"""Degradation of waveforms between a recording and a microphone.
 
-The same effects as in `headnod_train.acoustics`, but on samples: convolution with
-measured impulse responses, filters of loudspeakers and microphones, other
-sounds, clipping and lossy codecs. Slower, and exact where mel power is an
-approximation.
+The effects of `headnod_train.acoustics` on samples: convolution with measured impulse responses, filters of
+loudspeakers and microphones, other sounds, clipping and lossy codecs. Slower than in mel power, but exact.
 """
 
 from __future__ import annotations
@@ -62,24 +60,24 @@ class Degrader:
     def __init__(
         self, rate: int, rooms: Sequence[Audio], sounds: Sequence[Audio], chances: DegradationRates | None = None
     ) -> None:
-        """Collect what there is to choose from.
+        """Set what is chosen from.
 
         Args:
             rate: Sample rate of everything here, in Hz.
             rooms: Impulse responses, each of shape (n,).
-            sounds: Other sounds that may be heard beside the music, each of shape (n,).
-            chances: How often each effect is applied.
+            sounds: Other sounds to mix with music, each of shape (n,).
+            chances: Probabilities of the effects.
         """
         self._rate, self._rooms, self._sounds = rate, [from_direct_sound(room) for room in rooms], list(sounds)
         self._chances = chances or DegradationRates()
         self._bands = Bands(FrontEnd(sample_rate=rate, f_max=rate / 2))
 
     def degrade(self, audio: Audio, rng: np.random.Generator) -> Audio:
-        """The recording as a microphone in some room gives it.
+        """The recording through a random loudspeaker, room and microphone.
 
         Args:
             audio: Mono samples in [-1, 1], shape (n,).
-            rng: Where the randomness comes from.
+            rng: Source of randomness.
 
         Returns:
             Samples of the same shape, in time with the original.

@@ -1,8 +1,7 @@
-"""Recordings to learn from: GTZAN clips, music out of Debian packages, speech and noise.
+"""Training recordings: GTZAN clips, music from Debian packages, speech and noise.
 
-Nothing is installed: a package is unpacked into a folder, and only the files
-that a list names are kept. The audio of a package is redistributable under the
-licence that its `debian/copyright` gives.
+Packages are not installed: the files of a list are unpacked into a folder. The audio of a package is redistributable
+under the licence in its `debian/copyright`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _LARGEST = 100 << 20
 
 
 class RecordingError(HeadnodError, ValueError):
-    """Recordings to learn from are absent or cannot be unpacked."""
+    """Training recordings are absent or cannot be unpacked."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def _unpack(deb: Path, wanted: set[str], folder: Path) -> None:
                     content = files.extractfile(member) if member.isreg() else None
                     if content is None:
                         continue
-                    # Only files whose names were asked for are written, so no member can leave the folder.
+                    # Only listed names are written, so no member can leave the folder.
                     if path in wanted and member.size <= _LARGEST:
                         _write(folder / path, content.read())
                     elif path.endswith(_NESTED):

@@ -1,7 +1,7 @@
-"""Training of `genre-small`: a small network that learns the teachers' answers to prepared windows.
+"""Training of `genre-small` on prepared windows, with the predictions of the teachers as targets.
 
-The teachers were asked about the clean sound; the student is shown either that
-or the degraded copy, so the answer should not change with the room.
+The predictions are for the clean sound; the input is that or the degraded copy, so the output should not depend on the
+room.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from headnod_train.training.run_folder import Recipe, TrainingSettings
 from headnod_train.training.soft_labels import labelled, with_tags
 
 COEFFICIENTS = 64
-"""Cepstral coefficients that the small network reads."""
+"""Cepstral coefficients in the input of the small network."""
 
 SHARES: dict[Kind, float] = {"music": 0.45, "gtzan": 0.35, "speech": 0.08, "noise": 0.12}
 """Share of each kind of recording in a batch."""
 
 _DEGRADED = 0.6
-"""Share of windows shown as a microphone in a room gives them."""
+"""Share of degraded windows."""
 
 _TEACHER = 0.5
-"""How much of the target of a labelled window is the teachers' answer; the rest is its label."""
+"""Share of the teachers' prediction in the target of a labelled window; the rest is its label."""
 
 _ARCHIVE_EVERY = 1.5
 """Seconds from one window of an archive's track to the next."""
 
 _IS_MUSIC = 0.5
-"""YAMNet's score for music above which a recording listed as noise is left out: some are jingles."""
+"""Noise recordings with a higher YAMNet score for music are left out: some are jingles."""
 
 
 @dataclass(frozen=True)
 class TeacherAnswers:
-    """What the teachers say about the clean windows of a `WindowSet`."""
+    """Predictions of the teachers for the clean windows of a `WindowSet`."""
 
     genre: NDArray[np.float32]
     """Log-probability of each genre, shape (n, labels)."""
@@ -72,7 +72,7 @@ class TrainingSet:
     """Decibels, shape (n, frames, mels)."""
 
     degraded: NDArray[np.float16]
-    """The same sound as a microphone in a room gives it, shape (n, frames, mels)."""
+    """The same sound through loudspeaker, room and microphone, shape (n, frames, mels)."""
 
     kind: NDArray[np.str_]
     """`music`, `gtzan`, `speech` or `noise`, shape (n,)."""
@@ -84,10 +84,10 @@ class TrainingSet:
     """Probability of each tag, shape (n, 50)."""
 
     names: tuple[str, ...]
-    """Recordings that the windows come from."""
+    """Names of the recordings."""
 
     archived: int = 0
-    """How many of these are tracks of an archive."""
+    """Number of tracks of an archive among them."""
 
     def __len__(self) -> int:
         """Windows."""
@@ -95,7 +95,7 @@ class TrainingSet:
 
 
 def from_windows(windows: WindowSet, teachers: TeacherAnswers) -> TrainingSet:
-    """Prepared windows with the teachers' answers to them; jingles among the noises are left out."""
+    """Prepared windows with their targets, without jingles among the noises."""
     answers, useful = targets(windows, teachers)
     tags = sigmoid(teachers.tags)
     return TrainingSet(
@@ -114,11 +114,11 @@ def from_archive(
     """Windows of labelled tracks in a log-mel archive, degraded in mel power.
 
     Args:
-        archive: The tracks that may be learned from.
-        tags: What the tagger said about them; see `headnod_train.training.soft_labels`.
-        labels: Genres, in the order of the answers.
-        front_end: The small network's front end.
-        rng: Draws rooms and devices.
+        archive: Training tracks.
+        tags: File of their tags; see `headnod_train.training.soft_labels`.
+        labels: Genres, in the order of the outputs.
+        front_end: Front end of the small network.
+        rng: Random rooms and devices.
 
     Raises:
         TagsError: The tags cannot be used.
@@ -154,30 +154,45 @@ def joined(first: TrainingSet, second: TrainingSet) -> TrainingSet:
     )
 
 
-def targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """What the student is taught to answer.
+def targets(
+    windows: WindowSet,
+    teachers: TeacherAnswers,
+    *,
+    teacher_share: float = _TEACHER,
+    music_gain: float = 2.0,
+    smoothing: float = 0.0,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Target probabilities of genres and "not music".
 
-    Music is taught the teachers' genre, and where a label is known half of that
-    and half of the label. Speech and noise are taught the last answer, `not music`.
+    The target of music is the teachers' genre, mixed with the label if there is one; that of speech and noise is the
+    last output, `not music`.
+
+    Args:
+        windows: Prepared windows.
+        teachers: Predictions of the teachers.
+        teacher_share: Share of the teachers' prediction in the target of a labelled window.
+        music_gain: Multiplies YAMNet's score for music, which gives the probability that unlabelled music is music.
+        smoothing: Share of each target that is spread evenly over all outputs.
 
     Returns:
-        Probabilities, shape (n, labels + 1), and which windows are worth learning from, shape (n,).
+        Probabilities, shape (n, labels + 1), and whether each window is used, shape (n,).
     """
     genre = softmax(teachers.genre)
     labelled_rows = windows.genre >= 0
     certain = np.eye(genre.shape[1], dtype=np.float32)[np.maximum(windows.genre, 0)]
-    genre[labelled_rows] = _TEACHER * genre[labelled_rows] + (1.0 - _TEACHER) * certain[labelled_rows]
+    genre[labelled_rows] = teacher_share * genre[labelled_rows] + (1.0 - teacher_share) * certain[labelled_rows]
     listed_as_music = np.isin(windows.kind, ("music", "gtzan"))
     music = listed_as_music.astype(np.float32)
-    # Recordings of games hold machines and voices too: where the second teacher finds no music, no genre is taught.
+    # Game music contains machines and voices.
     unlabelled = windows.kind == "music"
-    music[unlabelled] = np.clip(2.0 * teachers.music[unlabelled], 0.0, 1.0)
+    music[unlabelled] = np.clip(music_gain * teachers.music[unlabelled], 0.0, 1.0)
     useful = listed_as_music | (teachers.music < _IS_MUSIC)
-    return np.column_stack([genre * music[:, None], 1.0 - music]).astype(np.float32), useful
+    answers = np.column_stack([genre * music[:, None], 1.0 - music])
+    return ((1.0 - smoothing) * answers + smoothing / answers.shape[1]).astype(np.float32), useful
 
 
 class StudentBatches:
-    """Batches of prepared windows; each is made of the seed, its epoch and its step alone."""
+    """Batches of prepared windows, each determined by the seed, the epoch and the step."""
 
     def __init__(
         self,
@@ -214,7 +229,7 @@ class StudentBatches:
         return self._steps
 
     def epoch(self, number: int) -> Iterator[TrainingBatch]:
-        """The batches of one epoch; the next is made while the last is learned from."""
+        """The batches of one epoch, made in parallel with the training."""
         return prefetched(lambda step: self._made(number, step), range(len(self)))
 
     def _made(self, number: int, step: int) -> TrainingBatch:
@@ -275,15 +290,15 @@ def fit_student(
         f"{multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
         highlight=False,
     )
-    taught = with_tag_head(network, windows.tags.shape[1])
-    loop = TrainingLoop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
-    average = keras.models.clone_model(taught)
+    with_tags_out = with_tag_head(network, windows.tags.shape[1])
+    loop = TrainingLoop(with_tags_out, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
+    average = keras.models.clone_model(with_tags_out)
     described = with_embedding(average)
     reached = []
     with TrainingProgress(console, settings.epochs) as progress:
         for epoch in range(1, settings.epochs + 1):
             losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
-            average.set_weights(loop.averaged(taught))
+            average.set_weights(loop.averaged(with_tags_out))
             described.save(run / run_folder.WEIGHTS)
             reached.append({"epoch": epoch, "loss": round(float(np.mean(losses)), 5)})
             (run / run_folder.HISTORY).write_text(json.dumps(reached, indent=1) + "\n")

@@ -1,11 +1,10 @@
-"""A folder of training windows: log-mel of the same sound, clean and degraded, for both front ends.
+"""A folder of training windows: log-mel of each sound, clean and degraded, for both front ends.
 
     clean16.npy, degraded16.npy   float16 (n, 187, 96)   decibels, 16 kHz front end of `genre`
     clean22.npy, degraded22.npy   float16 (n, 38, 128)   decibels, 22,050 Hz front end of `genre-small`
     index.npz   kind, track, genre, yamnet of each window, and the names of the recordings
 
-Arrays are memory-mapped when they are read, because they outgrow the memory of
-small machines.
+Arrays are memory-mapped for reading, because they are larger than the memory of small machines.
 """
 
 from __future__ import annotations
@@ -34,28 +33,28 @@ BASE_RATE = 22_050
 GENRE = FrontEnd(
     sample_rate=16_000, n_fft=512, hop=256, frames=187, n_mels=96, f_max=8_000.0, n_mfcc=1, floor_db=-100.0
 )
-"""Mel power as the tagger sees it, in decibels."""
+"""Front end of the tagger, with mel power in decibels."""
 
 SMALL = FrontEnd()
-"""Mel power as `genre-small` sees it, in decibels."""
+"""Front end of `genre-small`."""
 
 _worker: list[tuple[Degrader, Yamnet]] = []
-"""What a worker process works with: one entry, set when it begins."""
+"""State of a worker process: one entry, set at its start."""
 
 _ARRAYS = ("clean16", "degraded16", "clean22", "degraded22")
 _SILENT = 1e-4
-"""Root mean square of a window that holds nothing to learn from."""
+"""Windows with a smaller root mean square are left out."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How many windows a recording of one kind gives."""
+    """Windows of a recording, by kind."""
 
     every: float
     """Seconds from one window to the next."""
 
     most: int
-    """Windows of one version of a recording."""
+    """Largest number of windows of one version."""
 
     versions: int = 1
     """Copies at other speeds, each degraded differently."""
@@ -73,7 +72,7 @@ _SPEED = 0.06
 
 @dataclass(frozen=True)
 class WindowSet:
-    """Windows to learn from, memory-mapped."""
+    """Training windows, memory-mapped."""
 
     clean16: NDArray[np.float16]
     """Decibels, shape (n, 187, 96)."""
@@ -158,16 +157,16 @@ def make_windows(
     """Decode, degrade and transform recordings, and write the folder.
 
     Args:
-        recordings: What to learn from. Speech and noise are also the sounds heard beside music.
-        folder: Is made or replaced.
+        recordings: Training recordings. Speech and noise are also mixed with music.
+        folder: Created or replaced.
         rooms: Impulse responses at `BASE_RATE`.
         yamnet: TensorFlow Lite file of the second teacher.
-        seed: Decides every random number.
-        processes: Workers.
+        seed: Seed of every random choice.
+        processes: Number of workers.
         console: Shows progress, and names recordings that cannot be read.
 
     Returns:
-        How many windows were written.
+        Number of windows.
 
     Raises:
         RecordingError: No recording could be read.
@@ -178,7 +177,7 @@ def make_windows(
         for track, recording in enumerate(recordings)
         for version in range(SAMPLING[recording.kind].versions)
     ]
-    # Every worker is given the sounds once: they are far larger than a job.
+    # Sounds are sent to each worker once: they are much larger than a job.
     common = (Degrader(BASE_RATE, rooms, beside), yamnet)
     done: list[tuple[_Job, _Piece]] = []
     pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=common)
@@ -226,7 +225,7 @@ def _piece(job: _Job) -> _Piece | str:
         audio = resampled(audio, BASE_RATE, round(BASE_RATE / rng.uniform(1 - _SPEED, 1 + _SPEED)))
     if audio.size < BASE_RATE // 10 or not np.isfinite(audio).all():
         return f"left out: {job.recording.path}: is shorter than 0.1 s or holds samples that are not numbers"
-    # The listener repeats a short sound until it fills a window.
+    # As in the listener, a short sound is repeated to fill a window.
     audio = np.resize(audio, max(audio.size, round(3.1 * BASE_RATE)))
     degraded = degrader.degrade(audio, rng)
     pair = [(each, resampled(each, BASE_RATE, RATE)) for each in (audio, degraded)]

@@ -1,8 +1,7 @@
-"""YAMNet as a second teacher: 521 AudioSet classes, asked on clean windows while training.
+"""YAMNet as a second teacher and a baseline: 521 AudioSet classes.
 
-The network (Google, Apache-2.0) is not part of headnod: its TensorFlow Lite file
-is named by whoever trains. Source of the framing and of the class list:
-https://github.com/tensorflow/models/tree/master/research/audioset/yamnet
+The network (Google, Apache-2.0) is not part of headnod; its TensorFlow Lite file is an argument. Source of the framing
+and of the class list: https://github.com/tensorflow/models/tree/master/research/audioset/yamnet
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from headnod.features.frontend import Audio
 from headnod.inference.interpreter import interpreter
 
 RATE = 16_000
-"""Sample rate that YAMNet takes, in Hz."""
+"""Sample rate of YAMNet's input, in Hz."""
 
 CLASSES = 521
 
@@ -41,7 +40,7 @@ GENRES = {
 
 
 class YamnetError(HeadnodError, ValueError):
-    """The network's file or its list of classes cannot be used."""
+    """YAMNet's file or list of classes cannot be used."""
 
 
 class Yamnet:
@@ -95,7 +94,7 @@ def read_classes(path: Path) -> list[str]:
         with path.open(newline="", encoding="utf-8") as file:
             names = [row["display_name"] for row in csv.DictReader(file)]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        message = f"{path}: is no list of YAMNet's classes: {error}"
+        message = f"{path}: is not the list of YAMNet's classes: {error}"
         raise YamnetError(message) from error
     if len(names) != CLASSES:
         message = f"{path}: names {len(names)} classes, YAMNet has {CLASSES}"

@@ -52,7 +52,7 @@ def against(
     if (ours.frames, ours.hop, ours.n_mels) != (theirs.frames, theirs.hop, theirs.n_mels):
         message = (
             f"{other.manifest.id} has windows of {theirs.frames} frames and {theirs.n_mels} bands, {model.manifest.id} "
-            f"of {ours.frames} and {ours.n_mels} (compare models with the same windows)"
+            f"of {ours.frames} and {ours.n_mels} (compare them on audio files: --audio without --data)"
         )
         raise EvaluationError(message)
     second = predict(other, tracks, console=console)

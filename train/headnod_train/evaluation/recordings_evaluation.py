@@ -33,6 +33,7 @@ from headnod_train.distillation.degradation import (
 from headnod_train.evaluation.listener_sounds import audio_files, estimates
 from headnod_train.evaluation.metrics import Share, calibration_error, exact_binomial, noise_floor, share_right
 from headnod_train.evaluation.results import EvaluationError
+from headnod_train.evaluation.simulation_agreement import SimulationAgreement, simulation_agreement
 from headnod_train.evaluation.song_naming import SongNaming, song_naming
 
 _SEED = 20_261_127
@@ -160,6 +161,12 @@ class RecordingsEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     songs: SongNaming | None = None
     """Files played whole, alone and one after another."""
 
+    simulation: tuple[SimulationAgreement, ...] = ()
+    """Degradation simulated in mel power, compared with that of the waveform."""
+
+    float_agreement: float | None = None
+    """Share of clean windows on which the float network predicts the same genre."""
+
 
 def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) -> list[LabelledFile]:
     """Audio files of known genre in a folder or a CSV list.
@@ -194,6 +201,7 @@ def evaluate_clips(
     not_music: Path | None = None,
     songs: Path | None = None,
     other: GenreModel | None = None,
+    float_model: GenreModel | None = None,
     leaky: bool = False,
     console: Console,
 ) -> RecordingsEvaluation:
@@ -207,6 +215,7 @@ def evaluate_clips(
         not_music: Folder with a folder for each kind of sound other than music.
         songs: Folder of whole songs, labelled or not, to play through the listener; default: the clips.
         other: Another model, whatever its front end, to compare with.
+        float_model: The network before quantisation, to compare with.
         leaky: The model was trained on some of the files.
         console: Names files that cannot be read.
 
@@ -225,6 +234,13 @@ def evaluate_clips(
         played=played,
         not_music=_refused(model, not_music) if not_music else (),
         against=_against(model, other, sounds, console) if other else None,
+        simulation=simulation_agreement(
+            model,
+            [(model.labels.index(clip.genre), audio) for clip, audio in sounds.items()],
+            responses,
+            seed=_SEED,
+        ),
+        float_agreement=_float_agreement(model, float_model, sounds) if float_model else None,
         songs=song_naming(
             model,
             audio_files(songs) if songs else [clip.path for clip in sounds],
@@ -311,10 +327,10 @@ def _refused(model: GenreModel, folder: Path) -> tuple[Refused, ...]:
         before, after = (
             (rng.uniform(-_QUIET, _QUIET, round(seconds * rate))).astype(np.float32) for seconds in _AROUND
         )
-        said = estimates(model, [np.concatenate([before, read_all(path, rate), after])])
+        found = estimates(model, [np.concatenate([before, read_all(path, rate), after])])
         parts = path.relative_to(folder).parts
         kind = parts[0] if len(parts) > 1 else folder.name
-        kinds.setdefault(kind, []).append([each.genre not in {SILENCE, UNKNOWN} for each in said])
+        kinds.setdefault(kind, []).append([each.genre not in {SILENCE, UNKNOWN} for each in found])
     return tuple(
         Refused(kind, len(files), sum(map(any, files)), sum(map(len, files)), sum(map(sum, files)))
         for kind, files in kinds.items()
@@ -336,8 +352,22 @@ def _against(
     )
 
 
+def _float_agreement(model: GenreModel, exact: GenreModel, sounds: Mapping[LabelledFile, Audio]) -> float:
+    same = [
+        one.argmax() == other.argmax()
+        for clip, audio in sounds.items()
+        for one, other in zip(
+            *(score_file(clip.path.name, [audio], each).scores for each in (model, exact)), strict=True
+        )
+    ]
+    return round(float(np.mean(same)), 4) if same else 0.0
+
+
 def _clips_right(model: GenreModel, sounds: Mapping[LabelledFile, Audio]) -> NDArray[np.bool_]:
-    said = [score_file(clip.path.name, [audio], model).whole[: len(model.labels)] for clip, audio in sounds.items()]
+    wholes = [score_file(clip.path.name, [audio], model).whole[: len(model.labels)] for clip, audio in sounds.items()]
     return np.array(
-        [each.any() and model.labels[int(each.argmax())] == clip.genre for each, clip in zip(said, sounds, strict=True)]
+        [
+            each.any() and model.labels[int(each.argmax())] == clip.genre
+            for each, clip in zip(wholes, sounds, strict=True)
+        ]
     )

@@ -98,8 +98,8 @@ def _shown(model: GenreModel, log_mel: NDArray[np.float32]) -> tuple[NDArray[np.
     def names() -> Iterator[int | None]:
         for start in starts:
             window = front_end.cepstra(log_mel[start : start + front_end.frames])
-            said = naming.update(model.scores(window))
-            yield said.answer if said.above_threshold and said.answer < len(model.labels) else None
+            decision = naming.update(model.scores(window))
+            yield decision.answer if decision.above_threshold and decision.answer < len(model.labels) else None
 
     ends = (np.array(starts) + front_end.frames) * (front_end.hop / front_end.sample_rate)
     return ends, list(names())

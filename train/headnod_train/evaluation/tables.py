@@ -177,6 +177,8 @@ def recordings_tables(found: RecordingsEvaluation) -> Iterator[Table]:
     yield genres
     if found.not_music:
         yield _other_sounds(found.not_music)
+    if found.simulation:
+        yield _simulation(found)
     if found.songs:
         yield _songs(found.songs)
     if found.against:
@@ -188,8 +190,10 @@ def _played(found: RecordingsEvaluation) -> Table:
     table = text_table(*headings, title=f"{'LEAKY: ' if found.leaky else ''}{found.model} on {found.data}")
     for each in found.played:
         table.add_row(each.name, *_cells(each))
-    if found.leaky:
-        table.caption = "The model was trained on some of these files: every figure is too good."
+    notes = ["The model was trained on some of these files: every figure is too good."] if found.leaky else []
+    if found.float_agreement is not None:
+        notes.append(f"The float network predicts the same genre on {found.float_agreement:.1%} of clean windows.")
+    table.caption = "\n".join(notes) or None
     return table
 
 
@@ -210,6 +214,15 @@ def _other_sounds(kinds: tuple[Refused, ...]) -> Table:
             f"{kind.windows_named} of {kind.windows} ({kind.windows_named / max(kind.windows, 1):.1%})",
             f"{kind.files_named} of {kind.files} ({kind.files_named / kind.files:.1%})",
         )
+    return table
+
+
+def _simulation(found: RecordingsEvaluation) -> Table:
+    headings = ("", "same genre", "clean and real", "simulated correct", "real correct")
+    table = text_table(*headings, title="windows, degraded by simulation in mel power and as waveforms")
+    for each in found.simulation:
+        shares = (each.agreement, each.agreement_of_clean, each.simulated, each.real)
+        table.add_row(each.name, *(f"{share:.1%}" for share in shares))
     return table
 
 

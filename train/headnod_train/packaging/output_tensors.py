@@ -28,7 +28,7 @@ def with_outputs(manifest: Manifest, content: bytes) -> Manifest:
         found = interpreter(content).get_output_details()
     except HeadnodError:
         raise
-    except Exception:  # the model itself says what is wrong with its file
+    except Exception:  # GenreModel reports what is wrong with the file
         return manifest
     if len(found) == 1 and manifest.tags is None:
         return manifest

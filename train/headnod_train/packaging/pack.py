@@ -1,8 +1,7 @@
-"""Packing: a quantised run in, a bundle that a listener can use out.
+"""Packing: makes a bundle from a quantised run.
 
-The figures in a bundle are measured here, on the very file that it holds, or
-come from an evaluation of a sibling where the network learned from all music
-there is. The bundle is loaded as a device would load it before it gets its name.
+The figures in a bundle are measured here, on the file in the bundle, or are those of a sibling if the network was
+trained on all music. The bundle is loaded as on a device before it gets its name.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _CURVES = frozenset({"curve", "moments", "seconds", "recipe", "doubtful"})
 
 
 class PackError(HeadnodError, ValueError):
-    """A bundle cannot be written as asked."""
+    """A bundle cannot be written as requested."""
 
 
 def pack(
@@ -64,24 +63,24 @@ def pack(
         run: A quantised run.
         data: The archive to measure on.
         models: The folder of bundles.
-        name: What the model shall be called.
-        version: Three numbers.
-        collection: What the network learned from.
-        split: The side of the archive to measure on.
-        replace: A bundle of that name and version may go.
-        conditions: What else to measure it under.
-        sounds: Audio to measure it with.
-        sibling: What was measured of a run of the same recipe and calibration that
-            did not learn from the measured tracks; then nothing is measured here.
-        console: Where progress is shown.
+        name: Name of the model.
+        version: Its version, such as 1.0.0.
+        collection: The training data.
+        split: Split of the archive to measure on.
+        replace: Replace a bundle of that name and version.
+        conditions: Acoustic conditions to measure under.
+        sounds: Audio to measure with.
+        sibling: Figures of a run with the same recipe and calibration that was not
+            trained on the measured tracks; then nothing is measured here.
+        console: Shows progress.
 
     Returns:
-        The bundle's folder and what was measured.
+        The bundle's folder and its figures.
 
     Raises:
-        PackError: The name is none, or taken; the run learned from what it
-            is to be measured on; or the sibling is none.
-        RunError: The run lacks something.
+        PackError: The name is invalid or taken; the run was trained on the tracks to
+            measure on; or the sibling does not match.
+        RunError: A file of the run is missing.
         ArchiveError: The archive cannot be used.
         ManifestError: The bundle does not load.
     """
@@ -130,10 +129,10 @@ def pack(
 
 
 def free_folder(models: Path, name: str, version: str, *, replace: bool) -> Path:
-    """The folder of a bundle that shall be written.
+    """The folder for a new bundle.
 
     Raises:
-        PackError: The name or version is none, or taken.
+        PackError: The name or version is invalid or taken.
     """
     for field, value, kind, rule in (
         ("name", name, Name, "small letters, digits and hyphens, such as genre-small"),
@@ -196,8 +195,8 @@ def _refuse_strangers(manifest: Manifest, sibling: Evaluation) -> None:
         if setting in recipes.NETWORK:
             message = f"{given} is no sibling: its '{setting}' is {theirs}, the run's {ours} (train both by one recipe)"
             raise PackError(message)
-    said = (manifest.temperature, manifest.rejection.threshold, manifest.single)
-    if (sibling.temperature, sibling.certainty, sibling.single) != said:
+    wanted = (manifest.temperature, manifest.rejection.threshold, manifest.single)
+    if (sibling.temperature, sibling.certainty, sibling.single) != wanted:
         message = (
             f"{given} has temperature {sibling.temperature:g} and certainty {sibling.certainty:g}, the run "
             f"{manifest.temperature:g} and {manifest.rejection.threshold:g} (quantise the run with --sibling)"

@@ -105,8 +105,10 @@ def manifest_recipe(recipe: Recipe) -> dict[str, Plain]:
     """A recipe for a manifest, without parts that are elsewhere in it or were not used."""
     whole = {name: getattr(recipe, name) for name in recipe.__struct_fields__ if name not in _ELSEWHERE}
     settings = msgspec.structs.asdict(whole.pop("settings"))
-    bent = {f"augmentation.{name}": value for name, value in asdict(whole.pop("augmentation")).items()}
-    return {name: _plain(value) for name, value in {**whole, **settings, **bent}.items() if value not in {None, "", ()}}
+    changes = {f"augmentation.{name}": value for name, value in asdict(whole.pop("augmentation")).items()}
+    return {
+        name: _plain(value) for name, value in {**whole, **settings, **changes}.items() if value not in {None, "", ()}
+    }
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -65,16 +65,16 @@ def fit_calibration(conditions: list[WindowLogits]) -> tuple[Calibration, Calibr
     return pairs[0], pairs[1]
 
 
-def fit_tags(logits: NDArray[np.float32], taught: NDArray[np.float32]) -> Tags:
+def fit_tags(logits: NDArray[np.float32], tagger: NDArray[np.float32]) -> Tags:
     """Scale and offset of each tag, so that its score is the tagger's probability for the clean sound.
 
     Args:
         logits: Logits of the int8 file, clean and degraded, (n, 50).
-        taught: The tagger's probabilities for the clean sound, (n, 50).
+        tagger: The tagger's probabilities for the clean sound, (n, 50).
     """
     scales, offsets = [], []
     for tag in range(logits.shape[1]):
-        scale, offset = _logistic(logits[:, tag].astype(np.float64), taught[:, tag].astype(np.float64))
+        scale, offset = _logistic(logits[:, tag].astype(np.float64), tagger[:, tag].astype(np.float64))
         scales.append(round(scale, 4))
         offsets.append(round(offset, 4))
     return Tags(TAGS, tuple(scales), tuple(offsets))

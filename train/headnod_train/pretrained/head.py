@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold
 
 from headnod_train.backend import keras, tf
 from headnod_train.dataset.archive import Archive
-from headnod_train.distillation.student import TeacherAnswers
+from headnod_train.distillation.student import TeacherAnswers, targets
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.pretrained.pruning import Parameters
 from headnod_train.storage import open_npz
@@ -111,26 +111,12 @@ _TEACHER = 0.95
 """Share of the teachers' prediction in the target of a labelled window; the rest is its label."""
 _SMOOTHED = 0.05
 """Label smoothing. It halves the range of the logits, and so their int8 step."""
-_MUSIC = 0.5
-"""Noise files with a higher YAMNet score for music are left out: some are jingles."""
+_MUSIC_GAIN = 3.0
 
 
 def answer_targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Targets of the network's answers.
-
-    Returns:
-        Probabilities of genres and of "not music", (n, genres + 1), and whether each window is used, (n,).
-    """
-    genre = np.exp(teachers.genre)
-    labelled = windows.genre >= 0
-    labels = np.eye(genre.shape[1], dtype=np.float32)[np.maximum(windows.genre, 0)]
-    genre[labelled] = _TEACHER * genre[labelled] + (1.0 - _TEACHER) * labels[labelled]
-    listed = np.isin(windows.kind, ("music", "gtzan"))
-    # Game music contains voices and machines.
-    music = np.where(windows.kind == "music", np.clip(3.0 * teachers.music, 0.0, 1.0), listed).astype(np.float32)
-    useful = listed | (teachers.music < _MUSIC)
-    answers = np.column_stack([genre * music[:, None], 1.0 - music])
-    return ((1.0 - _SMOOTHED) * answers + _SMOOTHED / answers.shape[1]).astype(np.float32), useful
+    """Targets of the network's answers; see `headnod_train.distillation.student.targets`."""
+    return targets(windows, teachers, teacher_share=_TEACHER, music_gain=_MUSIC_GAIN, smoothing=_SMOOTHED)
 
 
 def fit_answers(
