@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from headnod.factory.command_factory import Observe
     from headnod.inference.prediction import Model, Prediction
     from headnod.listener_commands import ListenerCommands
+    from headnod.mqtt.payloads import HealthPayload
     from headnod.mqtt.publisher import MqttPublisher
     from headnod.outputs.web import WebOutput
 
@@ -368,9 +369,12 @@ class Runtime:
             output_factory.history_path(config.history),
             config.log,
             config.model,
-            self._mqtt.value,
             self._commands.value,
         )
+
+    def _mqtt_health(self) -> HealthPayload | None:
+        publisher = self._publisher
+        return publisher.health() if publisher is not None else None
 
     @contextlib.contextmanager
     def _open_web(self, config: Config) -> Iterator[list[Sink]]:
@@ -386,7 +390,7 @@ class Runtime:
             clock=self._clock,
             configured=lambda: self._configured,
             more=self._commands.value,
-            health=self._publisher.health if self._publisher is not None else None,
+            health=self._mqtt_health,
         ) as (page, controls):
             self._page = page
             self._controls.append(controls)

@@ -15,8 +15,7 @@ import pytest
 from headnod.teaching.corrections import CorrectionStore
 from support.alsa_microphone import RATE, alsa_microphone
 from support.browser import PATIENCE, ListenerPage, long_clip
-from support.mqtt_broker import Broker, Heard
-from support.mqtt_broker import missing as broker_missing
+from support.mqtt_broker import Heard
 
 
 @pytest.fixture(scope="module")
@@ -253,18 +252,26 @@ def test_lights_that_are_off_get_no_frames_until_they_are_on_again(clip, state):
             assert lamp.recv(2048)
 
 
-@pytest.mark.skipif(bool(broker_missing()), reason="mosquitto is not installed")
-def test_mqtt_is_switched_off_and_on_by_the_page(clip, state, tmp_path):
-    with Broker(tmp_path / "broker") as broker, Heard(broker, "headnod/kitchen/status") as heard:
-        env = {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
-        with Controlled(clip, state, **env) as kitchen:
-            heard.until(lambda message: message.payload == b"online", PATIENCE)
-            kitchen.act("PATCH", "controls", {"outputs": [{"name": "mqtt", "on": False}]})
-            heard.until(lambda message: message.payload == b"offline", PATIENCE)
-            kitchen.until(is_estimate)
-            count = len(heard.messages)
-            kitchen.act("PATCH", "controls", {"outputs": [{"name": "mqtt", "on": True}]})
-            heard.until(lambda _: b"online" in [each.payload for each in heard.messages[count:]], PATIENCE)
+@pytest.fixture
+def statuses(broker):
+    """What the listener publishes on `status`."""
+    with Heard(broker, "headnod/kitchen/status", name="controls") as heard:
+        yield heard
+
+
+def test_mqtt_is_switched_off_and_on_by_the_page(clip, state, broker, statuses):
+    def published(payload, after=0):
+        statuses.until(lambda _: payload in [each.payload for each in statuses.messages[after:]], PATIENCE)
+
+    env = {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
+    with Controlled(clip, state, **env) as kitchen:
+        published(b"online")
+        kitchen.act("PATCH", "controls", {"outputs": [{"name": "mqtt", "on": False}]})
+        published(b"offline")
+        kitchen.until(is_estimate)
+        count = len(statuses.messages)
+        kitchen.act("PATCH", "controls", {"outputs": [{"name": "mqtt", "on": True}]})
+        published(b"online", count)
 
 
 def test_as_a_service_a_restart_is_left_to_systemd(clip, state, tmp_path):

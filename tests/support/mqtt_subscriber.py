@@ -112,6 +112,8 @@ class Heard:
     def close(self):
         self._client.disconnect()
         self._client.loop_stop()
+        # Closes a pair of sockets that paho leaves open.
+        self._client.reinitialise()
 
     def __enter__(self) -> Self:
         return self

@@ -104,7 +104,7 @@ def web_of(
     clock: Clock,
     configured: Callable[[], Config],
     more: MoreCommands | None = None,
-    health: Callable[[], HealthPayload] | None,
+    health: Callable[[], HealthPayload | None],
 ) -> Iterator[tuple[WebOutput, RemoteControls]]:
     """The page of a listener, in a process of its own, and the commands that come from it.
 
@@ -115,14 +115,16 @@ def web_of(
         clock: The clocks.
         configured: The configuration without what was set by commands, for a reset.
         more: The commands that are not only of settings.
-        health: The health report of MQTT; None without a broker.
+        health: Gives the health report of MQTT; None without a broker.
 
     Raises:
         ConfigError: A setting cannot be used.
     """
     settings, where = web_page(config), topics(config.mqtt)
     reports = ReportMaker(where.node, BOOT, clock=clock, monotonic=clock.monotonic)
-    report = health or reports.health
+
+    def report() -> HealthPayload:
+        return health() or reports.health()
 
     def info() -> InfoPayload:
         now = in_force()
