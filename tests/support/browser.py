@@ -263,13 +263,14 @@ def long_clip(folder: Path) -> Path:
 class ListenerPage(PageServer):
     """`headnod listen --web` in a process of its own, with the demo clip as it sounds."""
 
-    def __init__(self, *words: str, env: dict[str, str] | None = None, address: str = ""):
+    def __init__(self, *words: str, env: dict[str, str] | None = None, address: str = "", web: bool = True):
         self._reserved = ReservedPort()
         self.port = self._reserved.number
+        self._web = web
         settings = {"HEADNOD_CONFIG": os.devnull, "HEADNOD_MQTT__NODE": "kitchen", "HEADNOD_LISTEN__EVERY": "0.3"}
         audio = ["--audio", str(CLIP), "--pace", "real"]
         self.start(
-            ["listen", "--json", "--web", f"{address}:{self.port}", *audio, *words],
+            ["listen", "--json", *(["--web", f"{address}:{self.port}"] if web else []), *audio, *words],
             os.environ | settings | (env or {}),
             stdout=subprocess.PIPE,
         )
@@ -281,14 +282,20 @@ class ListenerPage(PageServer):
                 yield found
 
     @property
+    def children(self) -> list[int]:
+        """Process ids of what the listener started."""
+        found = [each.read_text().split() for each in Path(f"/proc/{self.process.pid}/task").glob("*/children")]
+        return [int(pid) for pids in found for pid in pids]
+
+    @property
     def server(self) -> int:
         """Process id of the web server."""
-        found = [each.read_text().split() for each in Path(f"/proc/{self.process.pid}/task").glob("*/children")]
-        (child,) = (int(pid) for pids in found for pid in pids)
+        (child,) = self.children
         return child
 
     def __enter__(self):
-        self.says("the page is at")
+        if self._web:
+            self.says("the page is at")
         return self
 
     def close(self):

@@ -15,7 +15,7 @@ from headnod.dashboard.history_api import History, HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
 from headnod.dashboard.metrics import MEDIA, exposition
 from headnod.dashboard.openapi import document
-from headnod.dashboard.server import Request, Response, StreamingResponse, json_response
+from headnod.dashboard.server import PieceResponse, Request, Response, json_response
 
 if TYPE_CHECKING:
     from headnod.dashboard.site import Site
@@ -154,7 +154,7 @@ def listener_endpoints(site: Site) -> list[Endpoint]:
     def history(part: str) -> Any:  # noqa: ANN401 - a handler
         async def answer(request: Request) -> Response:
             found = await histories.get(request.path_params["node"], part, request.query_params)
-            return StreamingResponse(found.body, found.status, {"Cache-Control": "no-store", **found.headers})
+            return PieceResponse(found.body, found.status, {"Cache-Control": "no-store", **found.headers})
 
         return answer
 
