@@ -48,6 +48,29 @@ def test_a_gap_between_whole_seconds_is_told_once_and_to_its_length():
     assert [missing for missing in found if missing] == [pytest.approx(0.5, abs=0.01)]
 
 
+@pytest.mark.parametrize(("gap", "is_told"), [(0.049, False), (0.051, True)])
+def test_a_gap_counts_from_fifty_milliseconds_on(gap, is_told):
+    clock = FrameClock(RATE)
+    told(clock, steady(0.0, 10.0))
+    assert sum(told(clock, steady(10.0 + gap, 10.0))) == (pytest.approx(gap, abs=1e-6) if is_told else 0.0)
+
+
+@pytest.mark.parametrize(("late", "uncertain"), [(0.049, False), (0.051, True)])
+def test_a_delay_is_doubtful_from_fifty_milliseconds_on(late, uncertain):
+    clock = FrameClock(RATE)
+    told(clock, [*steady(0.0, 10.0), 10.25 + late])
+    assert clock.uncertain == uncertain
+    assert clock.behind == pytest.approx(late, abs=1e-6)
+
+
+@pytest.mark.parametrize(("lump", "lumps"), [(0.25, 5), (1.0, 3)])
+def test_a_gap_is_told_after_a_second_and_three_lumps_at_least(lump, lumps):
+    clock = FrameClock(RATE)
+    told(clock, steady(0.0, 10.0, lump), frames=round(lump * RATE))
+    found = told(clock, steady(10.3, 10.0, lump), frames=round(lump * RATE))
+    assert [place + 1 for place, missing in enumerate(found) if missing] == [lumps]
+
+
 @pytest.mark.parametrize("gap", [0.1, 0.5, 3.0, 60.0])
 def test_a_gap_is_told_once_and_to_its_length(gap):
     clock = FrameClock(RATE)

@@ -60,6 +60,18 @@ def test_a_clip_of_one_window_is_not_short():
     assert len(model.received) == 1
 
 
+@pytest.mark.parametrize(("more", "windows"), [(RATE // 2, 1), (RATE // 2 + 1, 2)])
+def test_a_rest_of_half_a_second_is_left_out(more, windows):
+    assert len(judged(music(2.0)[: WINDOW + more])[1].received) == windows
+
+
+@pytest.mark.parametrize(("dbfs", "windows"), [(-59.5, 1), (-60.5, 0)])
+def test_a_short_file_is_silent_under_the_listeners_threshold(dbfs, windows):
+    quiet = music(1.0)[: WINDOW // 2]
+    audio = quiet * np.float32(10.0 ** (dbfs / 20.0) / quiet.std())
+    assert len(judged(audio)[1].received) == windows
+
+
 def test_silent_windows_have_no_say():
     hush = np.zeros(9 * RATE, np.float32)
     verdict, model = judged(np.concatenate([hush, music(3.0)]), METAL)

@@ -31,6 +31,11 @@ def test_the_clipped_share_counts_both_ends():
     assert clipped_share(audio) == pytest.approx(3 / 8)
 
 
+@pytest.mark.parametrize(("sample", "share"), [(0.999, 0.5), (0.9985, 0.0)])
+def test_full_scale_begins_at_0_999(sample, share):
+    assert clipped_share(np.array([sample, 0.0])) == share
+
+
 def test_only_samples_that_never_change_are_dead():
     assert is_dead(np.zeros(10, np.float32))
     assert is_dead(np.full(10, -0.2, np.float32))

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from headnod.pipeline.level import SILENT_DBFS
-from headnod.pipeline.level_meter import LevelMeter
+from headnod.pipeline.level_meter import LevelMeter, LevelReport, QuietMusic
 from support import signals
+from support.estimates import estimate
 from support.signals import RATE
 
 
@@ -86,6 +88,47 @@ def test_a_soft_microphone_shall_be_turned_up_to_about_twenty_below_full_scale()
 
 def test_a_gain_that_suits_is_left_alone():
     assert heard(signals.noise(5.0, dbfs=-65), signals.noise(5.0, dbfs=-20)).gain == 0.0
+
+
+def report(**values):
+    return LevelReport(
+        **{"seconds": 9.0, "noise_floor": -60.0, "loud": -20.0, "peak": -3.0, "clipped": 0.0, "dead": False} | values
+    )
+
+
+@pytest.mark.parametrize(
+    ("floor", "silence"), [(-40.0, -34.0), (-39.9, None), (-85.9, -79.0), (-86.0, -80.0), (-90.0, -80.0)]
+)
+def test_silence_is_six_decibels_over_a_floor_of_minus_40_at_most_and_never_under_minus_80(floor, silence):
+    assert report(noise_floor=floor).silence == silence
+
+
+@pytest.mark.parametrize(
+    ("values", "gain"),
+    [
+        ({"loud": -42.0}, 0.0),
+        ({"loud": -42.1}, 23.0),
+        ({"loud": -3.0}, 0.0),
+        ({"loud": -2.9}, -18.0),
+        ({"clipped": 0.001}, 0.0),
+        ({"clipped": 0.0011}, -6.0),
+        ({"clipped": 0.0011, "loud": -10.0}, -10.0),
+        ({"loud": -90.0, "dead": True}, 0.0),
+    ],
+)
+def test_the_gain_is_changed_from_the_limits_on(values, gain):
+    assert report(**values).gain == gain
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level", "missing"),
+    [(30.0, -47.6, 23.0), (29.9, -47.6, None), (30.0, -47.5, None), (60.0, -47.6, 23.0), (60.1, -47.6, None)],
+)
+def test_quiet_music_is_told_after_half_a_minute_and_forgotten_after_one(seconds, level, missing):
+    music = QuietMusic()
+    for at in (0.0, seconds):
+        found = music.update(replace(estimate("jazz", jazz=0.8), seconds=at, level=level))
+    assert found == missing
 
 
 def test_a_constant_in_the_sound_is_not_loud():

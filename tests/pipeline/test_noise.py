@@ -69,5 +69,28 @@ def test_a_held_tone_is_not_noise(detect):
     assert not detect(sine(440.0, 4.0))
 
 
+@pytest.mark.parametrize("mel_norm", ["area", "none"])
+@pytest.mark.parametrize(("share", "hum"), [(0.68, False), (0.72, True)])
+def test_what_stands_still_is_hum_if_seven_tenths_of_its_power_are_bass(mel_norm, share, hum):
+    front_end = FrontEnd(mel_norm=mel_norm)
+    corners = front_end.corners
+    widths = corners[2:] - corners[:-2] if mel_norm == "area" else np.ones(front_end.n_mels)
+    bass = corners[1:-1] < 250.0
+    power = np.where(bass, share / bass.sum(), (1.0 - share) / (~bass).sum()) / widths
+    mel = np.tile(10.0 * np.log10(power), (front_end.frames, 1)).astype(np.float32)
+    assert SteadyNoiseDetector(front_end).detect(mel) == hum
+
+
+@pytest.mark.parametrize(("scatter", "noise_like"), [(0.68, False), (0.72, True), (1.38, True), (1.42, False)])
+def test_a_band_of_noise_scatters_seven_tenths_to_one_and_four_tenths_of_what_white_noise_does(scatter, noise_like):
+    rng = np.random.default_rng(0)
+    hisses = [rng.random(FRONT_END.window_samples, np.float32) - np.float32(0.5) for _ in range(20)]
+    variation = np.mean([FRONT_END.mel(hiss).std(axis=0) for hiss in hisses], axis=0)
+    turns = np.where(np.arange(FRONT_END.frames) % 2, 1.0, -1.0)[:, None]
+    # Most power is above the bass, so that it is no hum.
+    mel = (np.linspace(-60.0, -20.0, FRONT_END.n_mels) + scatter * turns * variation).astype(np.float32)
+    assert SteadyNoiseDetector(FRONT_END).detect(mel) == noise_like
+
+
 def test_digital_silence_is_not_called_noise(detect):
     assert not detect(np.zeros(FRONT_END.window_samples, np.float32))

@@ -126,6 +126,20 @@ def test_windows_must_stay_far_until_the_last_shares_no_sound_with_the_first(eve
     assert not any(change.update(OTHER) for _ in range(40))
 
 
+@pytest.mark.parametrize(("every", "begins"), [(3.0, False), (1.5, True)])
+def test_a_song_is_remembered_for_so_many_seconds_and_not_windows(every, begins):
+    def at(degrees):
+        return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], np.float32)
+
+    change = SongChangeDetector(seconds=12.0, every=every)
+    for _ in range(40):
+        change.update(at(0))
+    for _ in range(4):
+        change.update(at(40))
+    # After 12 s of the second part the mean is near enough to what follows; after 6 s it is not.
+    assert any(change.update(at(75)) for _ in range(6)) == begins
+
+
 def test_an_embedding_without_length_changes_no_song():
     change = SongChangeDetector(seconds=120.0, every=3.0)
     assert not any(change.update(np.zeros(2, np.float32)) for _ in range(5))
