@@ -119,6 +119,25 @@ def test_a_mistake_in_the_file_is_named_by_line_and_key(path, text, complaint):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "least", "most"),
+    [
+        ("every", 0.1, 10.0),
+        ("smoothing", 0.0, 600.0),
+        ("lead", 0.0, 1.0),
+        ("silence", -120.0, 0.0),
+        ("above_noise", 0.0, 60.0),
+        ("certainty", 0.0, 1.0),
+    ],
+)
+def test_the_limits_of_listening_are_in_force_to_the_last(path, key, least, most):
+    for value in (least, most):
+        load(written(path, f"[listen]\n{key} = {value}"))
+    for value in (least - 0.01, most + 0.01):
+        with pytest.raises(ConfigError, match=f"listen.{key}: expected"):
+            load(written(path, f"[listen]\n{key} = {value}"))
+
+
 def test_a_mistake_in_a_variable_or_a_flag_is_named_by_it():
     layer = environment_layer({"HEADNOD_LISTEN__EVERY": "soon"})
     assert refusal(layer) == "HEADNOD_LISTEN__EVERY: listen.every: expected `float`, got `string`"
