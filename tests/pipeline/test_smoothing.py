@@ -140,6 +140,15 @@ def test_a_song_is_remembered_for_so_many_seconds_and_not_windows(every, begins)
     assert any(change.update(at(75)) for _ in range(6)) == begins
 
 
+@pytest.mark.parametrize(("windows", "begins"), [(20, True), (45, False)])
+def test_the_mean_of_a_song_goes_back_ten_times_the_smoothing(windows, begins):
+    one = naming()
+    parts = [embedding(0.0)] * 80 + [embedding(0.2)] * windows
+    assert set(answers(one, *[(JAZZ, each) for each in parts])) == {0}
+    # Far from the first part and near to the second one: it counts as another song until that weighs enough.
+    assert (answers(one, *[(METAL, embedding(0.6))] * 2)[-1] == 1) == begins
+
+
 def test_an_embedding_without_length_changes_no_song():
     change = SongChangeDetector(seconds=120.0, every=3.0)
     assert not any(change.update(np.zeros(2, np.float32)) for _ in range(5))

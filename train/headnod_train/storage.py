@@ -82,7 +82,9 @@ def open_npz(path: Path, kind: str, error: type[HeadnodError]) -> Iterator[NpzFi
         message = f"{path}: {reason.strerror or reason}"
         raise error(message) from reason
     except Exception as reason:  # zipfile, zlib and numpy raise a dozen types for a damaged file
-        message = f"{path}: is not {kind}, or is damaged: {reason}"
+        # numpy takes a file that is no npz for pickled objects, and advises to load those.
+        cause = "it is no npz file" if "pickle" in str(reason) else reason
+        message = f"{path}: is not {kind}, or is damaged: {cause}"
         raise error(message) from reason
 
 
