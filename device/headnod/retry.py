@@ -36,8 +36,15 @@ class Backoff:
     Adds up to 20 % random jitter so that many devices do not reconnect at once.
     """
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self, rng: random.Random, *, spread: float = 0.0) -> None:
+        """Start at the shortest wait.
+
+        Args:
+            rng: Spreads attempts over time.
+            spread: If it is not 0, waits for the network are uniform between the shortest and so many seconds, as
+                thousands of devices need it: without, all of them come back within seconds.
+        """
+        self._rng, self._spread = rng, spread
         self._cause: Cause | None = None
         self._attempts = 0
 
@@ -46,6 +53,8 @@ class Backoff:
         self._attempts = self._attempts + 1 if cause is self._cause else 0
         self._cause = cause
         first, longest = cause.value
+        if cause is Cause.NETWORK and self._spread:
+            return self._rng.uniform(first, max(first, self._spread))
         return min(first * 2.0 ** min(self._attempts, 16), longest) * self._rng.uniform(1.0, 1.2)
 
     def reset(self) -> None:

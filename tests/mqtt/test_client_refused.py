@@ -3,10 +3,12 @@
 import random
 import socket
 import threading
+from collections import Counter
 
 import pytest
 
 from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.client import MqttClient
 from headnod.retry import Backoff, Cause
 from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker
@@ -53,6 +55,39 @@ def test_a_broker_that_is_away_is_looked_for_every_few_seconds():
     waits = [back_off.after(Cause.NETWORK) for _ in range(6)]
     assert waits[0] < 1.3
     assert max(waits) <= 4.8
+
+
+def test_a_spread_of_attempts_is_even_over_all_of_it():
+    """After a blackout, in no second come more than a few of thousands of listeners."""
+    waits = [Backoff(random.Random(number), spread=100.0).after(Cause.NETWORK) for number in range(10_000)]
+    in_seconds = Counter(int(wait) for wait in waits)
+    assert min(waits) >= 1.0
+    assert set(in_seconds) == set(range(1, 100))
+    assert max(in_seconds.values()) < 1.5 * 10_000 / 99
+    # What only a person can change is not tried more often.
+    assert Backoff(random.Random(1), spread=1.0).after(Cause.REFUSED) >= 10.0
+
+
+class Chance:
+    """Chance that always gives the end, or the beginning, of a range."""
+
+    def __init__(self, *, late):
+        self._late = late
+
+    def uniform(self, low, high):
+        return high if self._late else low
+
+
+def test_the_first_attempt_is_spread_too_and_closing_does_not_wait_for_it(broker, opened):
+    where = Where(broker.host, broker.port, "kitchen", spread=3600.0)
+    early, late = (MqttClient(where, rng=Chance(late=late)) for late in (False, True))
+    for client in (early, late):
+        opened.callback(client.close)
+        client.start()
+    until(early, connected)
+    assert late.reason.endswith("connecting")
+    late.close()
+    assert not late.connected
 
 
 def test_a_taken_over_client_id_waits_a_minute():

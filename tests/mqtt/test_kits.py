@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 
 import msgspec
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from headnod.factory.publisher_factory import LARGEST_BUNDLE
 from headnod.mqtt.commands import command_topics
 from headnod.mqtt.homeassistant import discovery
+from headnod.mqtt.topics import Topics
 from headnod_train.simulator.simulated_listener import LABELS
 from support.firmware_kits import KITS, board, payload, points, queries
+from support.mqtt_broker import Broker, Heard
 from support.mqtt_payloads import KITCHEN, info
+from support.mqtt_publisher import until
 
 ENTITY = re.compile(r"\b(?:sensor|binary_sensor|number|switch|update|select|button|event)\.\w+")
 ATTRIBUTE = re.compile(r"state_attr\('([\w.]+)', '(\w+)'\)")
@@ -165,6 +169,44 @@ class TestTelegraf:
     def test_the_scores_of_all_labels_become_fields(self):
         _, _, fields, _ = next(points())
         assert {f"scores_{label}" for label in LABELS} <= fields.keys()
+
+
+class TestFleetCollector:
+    kit = tomllib.loads((KITS / "telegraf" / "fleet.conf").read_text())
+
+    def test_every_key_is_one_of_the_payload_and_a_row_has_node_and_time(self):
+        (source,) = self.kit["inputs"]["mqtt_consumer"]
+        (rules,) = source["json_v2"][0]["object"]
+        assert set(rules["included_keys"]) <= payload("estimate").keys()
+        assert {rules["timestamp_key"], *rules["tags"]} <= set(rules["included_keys"])
+        (parsing,) = source["topic_parsing"]
+        (topic,) = source["topics"]
+        assert topic == f"$share/collectors/{parsing['topic']}"
+        names = dict(zip(parsing["tags"].split("/"), Topics("headnod/eu/042", "a1").estimate.split("/"), strict=True))
+        assert (names["node"], names["region"]) == ("a1", "eu")
+
+    def test_outputs_take_what_is_collected(self):
+        (source,) = self.kit["inputs"]["mqtt_consumer"]
+        assert self.kit["outputs"]["influxdb_v2"][0]["namepass"] == [source["name_override"]]
+        commented = (KITS / "telegraf" / "fleet.conf").read_text().partition("# [[outputs.postgresql]]")[2]
+        other = tomllib.loads("[[outputs.postgresql]]" + commented.replace("\n# ", "\n"))
+        assert "create_hypertable" in other["outputs"]["postgresql"][0]["create_templates"][1]
+
+    def test_two_collectors_share_every_estimate(self, tmp_path):
+        shared = "$share/collectors/headnod/+/+/+/estimate"
+        with (
+            Broker(tmp_path / "broker", durable=False) as broker,
+            Heard(broker, shared, name="one") as one,
+            Heard(broker, shared, name="two") as two,
+            Heard(broker, "nothing", name="listener") as listener,
+        ):
+            for number in range(20):
+                listener.publish(Topics("headnod/eu/042", f"a{number}").estimate, b"%d" % number)
+            until(lambda: len(one.on("/estimate")) + len(two.on("/estimate")) == 20)
+            both = sorted(map(int, [*one.on("/estimate"), *two.on("/estimate")]))
+            assert both == list(range(20))
+            assert one.on("/estimate")
+            assert two.on("/estimate")
 
 
 class TestGrafana:

@@ -236,6 +236,9 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     will_delay: Annotated[int, Meta(ge=0, le=3600)] = 0
     """Seconds that the broker waits for a lost connection to return before it publishes `offline` (MQTT 5)."""
 
+    reconnect_spread: Annotated[float, Meta(ge=0.0, le=3600.0)] = 0.0
+    """Seconds over which attempts to connect are spread by chance; for thousands of listeners at one broker."""
+
     plain_topics: bool = False
     """Whether genre and confidence are also published as plain text, on topics of their own."""
 

@@ -62,6 +62,7 @@ def broker(section: MqttSection, *, client_id: str) -> Broker:
         password=_password(section),
         tls=tls if section.tls else None,
         keepalive=section.keepalive,
+        spread=section.reconnect_spread,
         protocol=section.protocol,
         transport=section.transport,
         path=section.path or Broker.path,

@@ -93,6 +93,9 @@ class Broker:
     path: str = "/mqtt"
     """Path of the URL, for the transport `websockets`."""
 
+    spread: float = 0.0
+    """Seconds over which attempts to connect are spread by chance; 0 for few devices."""
+
     @property
     def modern(self) -> bool:
         """MQTT 5, with reason codes, message expiry and a limit of the packet size."""

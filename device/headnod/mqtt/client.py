@@ -116,7 +116,8 @@ class MqttClient:
         self._on_message, self._on_connected, self._work, self._on_end = on_message, on_connected, work, on_end
         self._events = Events(self._connected, self._received, self._settled, self._warn)
         self._monotonic, self._wall = monotonic, wall
-        self._backoff, self._unexplained = Backoff(rng), UnexplainedEndings(broker.client_id)
+        self._backoff, self._unexplained = Backoff(rng, spread=broker.spread), UnexplainedEndings(broker.client_id)
+        self._first_wait = rng.uniform(0.0, broker.spread) if broker.spread else 0.0
         self._warnings, self._warned = RateLimitedLogger(_log, monotonic=monotonic), True
         self.state = ConnectionState.NOT_STARTED
         """Whether there is a connection."""
@@ -234,6 +235,9 @@ class MqttClient:
 
     def _run(self) -> None:
         try:
+            end = self._monotonic() + self._first_wait
+            while not self._closing and (left := end - self._monotonic()) > 0:
+                self._pause(left)
             while not self._closing:
                 began = self._monotonic()
                 offset = self._wall() - began
