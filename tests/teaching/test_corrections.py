@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from headnod.clock import Clock
+from headnod.inference.manifest import MODEL
 from headnod.inference.prediction import Prediction
 from headnod.sqlite import DatabaseAccessError, ForeignDatabaseError
 from headnod.teaching.correction_file import (
@@ -75,8 +76,25 @@ def test_a_time_range_has_the_windows_whose_estimates_were_made_in_it(clock):
 def test_the_oldest_windows_make_room_and_another_model_starts_anew(clock):
     recent = recorded(clock, count=20, capacity=8)
     assert numbers(recent.all()) == list(range(12, 20))
-    add(recent, clock, 98, manifest=replace(MANIFEST, version="2.0.0"), size=7)
+    add(
+        recent,
+        clock,
+        98,
+        manifest=replace(MANIFEST, version="2.0.0", sha256={**MANIFEST.sha256, MODEL: "1" * 64}),
+        size=7,
+    )
     assert recent.all().embeddings.shape == (1, 7)
+
+
+def test_a_model_that_was_taught_here_keeps_the_windows_of_its_body(clock):
+    recent = recorded(clock, count=6)
+    training = replace(MANIFEST.training, recipe={"base_sha256": MANIFEST.body})
+    taught = replace(MANIFEST, name="taught", training=training, sha256={**MANIFEST.sha256, MODEL: "1" * 64})
+    prediction = Prediction(np.array([0.1, 0.2, 0.7], np.float32), embedding=np.full(4, 6, np.float32))
+    recent.add(replace(estimate("jazz"), monotonic=18.0), prediction, taught, ("ska", "jazz", "metal"))
+    windows = recent.all()
+    assert (numbers(windows), windows.model) == (list(range(7)), "taught-1.0.0")
+    assert windows.scores[0].tolist() == [0.0, 0.75, 0.25]
 
 
 def test_a_window_without_an_embedding_is_left_out(clock):

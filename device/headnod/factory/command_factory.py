@@ -24,8 +24,8 @@ from headnod.teaching.recent_windows import RecentWindows
 from headnod.teaching.suggestions import FILE
 from headnod.updates.manager import WINDOW_SHARE, ModelManager
 
-_SUGGEST_EVERY = 300.0
-"""Seconds between two writes of the suggestions, in memory."""
+_SUGGEST_EVERY, _FIRST = 300.0, 60.0
+"""Seconds between two writes of the suggestions, in memory, and before the first."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def commands_of(
     corrections = CorrectionCommands(windows, state_folder, clock, teaching=teaching)
     folder = runtime_folder()
     file = folder / FILE if folder is not None and folder.is_dir() else None
-    written = clock.monotonic()
+    written = clock.monotonic() + _FIRST - _SUGGEST_EVERY
 
     def observe(estimate: Estimate, prediction: Prediction | None, model: Model) -> None:
         nonlocal written

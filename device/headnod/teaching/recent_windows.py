@@ -66,7 +66,7 @@ class RecentWindows:
         self._embeddings = self._scores = np.empty((0, 0), np.float16)
 
     def add(self, estimate: Estimate, prediction: Prediction, manifest: Manifest, answers: tuple[str, ...]) -> None:
-        """Add a window; one without an embedding is left out, and another body or other answers start anew."""
+        """Add a window; one without an embedding is left out, and another body starts anew."""
         if prediction.embedding is None:
             return
         with self._lock:
@@ -78,11 +78,18 @@ class RecentWindows:
             self._count += 1
 
     def _start(self, manifest: Manifest, answers: tuple[str, ...], size: int) -> None:
-        self._model, self._body, self._answers, self._count = manifest.id, manifest.body, answers, 0
+        before, former = self._scores, self._answers
         # The system gives the pages of `empty` when they are first written to.
-        self._times = np.empty(self._capacity)
-        self._embeddings = np.empty((self._capacity, size), np.float16)
         self._scores = np.empty((self._capacity, len(answers)), np.float16)
+        if manifest.body == self._body and size == self._embeddings.shape[1]:
+            # A model that was taught here has the same embeddings, and other answers.
+            for place, answer in enumerate(answers):
+                self._scores[:, place] = before[:, former.index(answer)] if answer in former else 0.0
+        else:
+            self._count = 0
+            self._times = np.empty(self._capacity)
+            self._embeddings = np.empty((self._capacity, size), np.float16)
+        self._model, self._body, self._answers = manifest.id, manifest.body, answers
 
     def between(self, start: datetime, end: datetime) -> EmbeddedWindows:
         """Windows from `start` to `end`, both included."""
