@@ -18,7 +18,7 @@ from headnod_train.acoustics.bands import Bands, Power, drawn, to_decibels, to_p
 _DECAY = 6.0 * np.log(10.0)
 """A power that falls by 60 dB has fallen by e to this."""
 _KNEE = 1000.0
-"""Hz above which a room swallows more the higher the tone."""
+"""Frequency in Hz above which absorption rises."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Reverberation:
     """Rooms drawn at random, one for each row."""
 
     decay: tuple[float, float] = (0.3, 0.7)
-    """Seconds until sound has fallen by 60 dB (RT60) up to 1 kHz, uniformly."""
+    """Decay time (RT60) up to 1 kHz in seconds, uniform."""
 
     direct: tuple[float, float] = (-3.0, 6.0)
-    """Direct sound over reverberation, in decibels, uniformly."""
+    """Direct-to-reverberant ratio in decibels, uniform."""
 
     damping: tuple[float, float] = (0.5, 0.9)
-    """What is left of the decay's seconds at 8 kHz, uniformly."""
+    """Decay time at 8 kHz as a share of that at 1 kHz, uniform."""
 
     def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel:
         """Each row in its own room; see `Transform.apply`."""
@@ -42,7 +42,7 @@ class Reverberation:
         rate = np.float32(_DECAY * bands.seconds) / seconds
         taps = 1 + int(np.ceil(_DECAY / float(rate.min())))
         late = np.arange(1, taps, dtype=np.float32)[None, :, None]
-        # What falls into each frame when sound between two frames counts for both by its nearness.
+        # Sound between two frames is shared between them by its distance from each.
         gains = np.concatenate([rate - 1.0 + np.exp(-rate), np.exp(-rate * late) * (2.0 * np.cosh(rate) - 2.0)], axis=1)
         gains *= 10.0 ** (-drawn(self.direct, rows, rng) / 10.0) / rate
         gains[:, :1] *= bands.grain(rows, 1, rng)
@@ -66,14 +66,14 @@ class MeasuredRooms:
 
 
 def gains_of(response: Audio, bands: Bands) -> NDArray[np.float32]:
-    """What an impulse response does to mel power.
+    """Gains of mel power for an impulse response.
 
     Args:
         response: Mono, shape (n,), at the front end's rate. Time counts from its peak.
-        bands: What the mels are.
+        bands: Mel bands of the front end.
 
     Returns:
-        Gains, shape (taps, mels): how much of a frame is heard so many frames
+        Gains, shape (taps, mels): share of a frame's power that arrives `tap` frames
         later. Their mean over the bands is 1 at the first tap.
     """
     hop, size = bands.front_end.hop, bands.front_end.n_fft
@@ -93,7 +93,7 @@ def gains_of(response: Audio, bands: Bands) -> NDArray[np.float32]:
 
 
 def _tailed(power: Power, gains: NDArray[np.float32], bands: Bands, rng: np.random.Generator) -> Power:
-    """Each frame with the tails of those before it; tails arrive by many ways and scatter like noise."""
+    """Each frame plus the tails of earlier frames, with the random variation of many reflections."""
     tails = np.zeros_like(power)
     for tap in range(1, min(gains.shape[1], power.shape[1])):
         tails[:, tap:] += power[:, :-tap] * gains[:, tap, None]

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import LogMel
 from headnod_train.acoustics.bands import Bands, Transform, apply_all
 from headnod_train.acoustics.loudspeakers import Clipping, Transducer
 from headnod_train.acoustics.noises import Hum, Noise
 from headnod_train.acoustics.reverberation import MeasuredRooms, Reverberation, gains_of
+from headnod_train.distillation.degradation import read_all
 
 SEED = 20_261_122
 """Seed of every draw of an evaluation; seeds of training count from 0."""
@@ -95,8 +95,7 @@ def recorded_rooms(folder: Path, bands: Bands) -> AcousticCondition:
         raise AudioError(message)
     rooms = []
     for path in files:
-        with audio_file(path, bands.front_end.sample_rate) as blocks:
-            response = np.concatenate(list(blocks))
+        response = read_all(path, bands.front_end.sample_rate)
         if not np.abs(response).max(initial=0.0):
             message = f"{path}: is silent and cannot be an impulse response"
             raise AudioError(message)

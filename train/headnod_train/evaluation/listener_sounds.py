@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from headnod.audio.audio_file import audio_file
 from headnod.audio.blocks import Block, Gap
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
+from headnod_train.distillation.degradation import read_all
 from headnod_train.evaluation.results import Gain, Level, NotMusic, Refusal, SoundResult
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".au"})
@@ -67,7 +67,7 @@ def matching_clips(folder: Path, tracks: Collection[str], model: GenreModel) -> 
     if not found:
         message = f"{folder}: no file has the name of one of the {len(tracks)} tracks"
         raise AudioError(message)
-    return [_read(path, model) for path in found[:: -(-len(found) // CLIPS)]]
+    return [read_all(path, model.front_end.sample_rate) for path in found[:: -(-len(found) // CLIPS)]]
 
 
 def estimates(
@@ -145,7 +145,9 @@ def _kinds(model: GenreModel, folder: Path) -> dict[str, Audio]:
     kinds: dict[str, list[Audio]] = {}
     for path in audio_files(folder):
         parts = path.relative_to(folder).parts
-        kinds.setdefault(parts[0] if len(parts) > 1 else folder.name, []).append(_read(path, model))
+        kinds.setdefault(parts[0] if len(parts) > 1 else folder.name, []).append(
+            read_all(path, model.front_end.sample_rate)
+        )
     joined = {f"{name} (recorded)": np.concatenate(audio) for name, audio in kinds.items()}
     for name, audio in joined.items():
         if audio.size < model.front_end.window_samples or not audio.std():
@@ -166,11 +168,6 @@ def _noisy(clip: Audio, noise: Audio, snr: float | None) -> Audio:
     fitted = np.resize(noise, clip.size)
     mixed = clip + fitted * np.float32(clip.std() / max(float(fitted.std()), 1e-9) * 10.0 ** (-snr / 20.0))
     return as_16_bit(np.asarray(mixed / max(float(np.abs(mixed).max()), 1.0), np.float32))
-
-
-def _read(path: Path, model: GenreModel) -> Audio:
-    with audio_file(path, model.front_end.sample_rate) as blocks:
-        return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
 def _separated(pieces: Iterable[Audio]) -> Iterator[Block]:

@@ -209,6 +209,7 @@ def _limits(manifest: Manifest, evaluation: Evaluation, collection: DatasetInfo)
 def _repeat(manifest: Manifest, recipe: Recipe, *, of_sibling: bool) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in manifest.toolchain.items())
     measured = " --measured SIBLING.json" if of_sibling else ""
+    whole = "`train/make_models` repeats every step. " if recipe.prepared else ""
     return f"""## Reproduction
 
 ```
@@ -217,7 +218,7 @@ headnod-train quantise --data {recipe.data} --run RUN{" --sibling SIBLING" if of
 headnod-train pack --data {recipe.data} --run RUN --name {manifest.name} --version {manifest.version}{measured}
 ```
 
-TensorFlow sums in another order on another machine: expect figures that differ by a point or two. Made with
+{whole}TensorFlow sums in another order on another machine: expect figures that differ by a point or two. Made with
 {versions}."""
 
 
