@@ -368,7 +368,7 @@ class Runtime:
             config.mqtt,
             output_factory.history_path(config.history),
             config.log,
-            config.model,
+            config.model.installed,
             self._commands.value,
         )
 

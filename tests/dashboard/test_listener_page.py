@@ -107,6 +107,19 @@ def test_a_killed_web_server_changes_no_estimate_and_comes_back():
     assert made == [essence(json.loads(line)) for line in alone.stdout.splitlines()][: len(made)]
 
 
+def test_a_change_of_the_model_logs_nobody_out():
+    with ListenerPage() as page:
+        server, token = page.server, page.json("/api/v1/session")["csrf"]
+        (before,) = page.json("/api/v1/listeners")
+        other = "genre-1.0.0"
+        changed = page.request("POST", "/api/v1/models/activate", {"model": other}, X_CSRF_Token=token)
+        assert changed.status == 200, changed.read()
+        page.sends(lambda one: one.get("info", {}).get("model") == other)
+        assert before["info"]["model"] != other
+        assert page.server == server
+        assert page.json("/api/v1/session")["csrf"] == token
+
+
 def test_with_the_listener_the_web_server_ends():
     with ListenerPage() as page:
         server = page.server

@@ -17,9 +17,9 @@ PASSWORD = "open, please"  # noqa: S105 - it lives as long as the test
 CREDENTIAL = "etc/credstore/headnod.dashboard_password"
 FETCH = """
 import base64, sys, urllib.error, urllib.request
-request = urllib.request.Request("http://127.0.0.1:8137/")
-if sys.argv[1:]:
-    request.add_header("Authorization", "Basic " + base64.b64encode(f"me:{sys.argv[1]}".encode()).decode())
+request = urllib.request.Request(sys.argv[1])
+if sys.argv[2:]:
+    request.add_header("Authorization", "Basic " + base64.b64encode(f"me:{sys.argv[2]}".encode()).decode())
 try:
     with urllib.request.urlopen(request, timeout=5) as answer:
         print(answer.status, answer.read().decode())
@@ -51,9 +51,10 @@ def password(machine):
     file.unlink()
 
 
-def answered(machine, *words):
-    """Status and page, as soon as somebody answers."""
-    said = machine.until(lambda: (now := machine.run("python3", "-c", FETCH, *words)) and now[0] != "0" and now)
+def answered(machine, *words, path="", port=8137):
+    """Status and content, as soon as somebody answers."""
+    command = ("python3", "-c", FETCH, f"http://127.0.0.1:{port}/{path}", *words)
+    said = machine.until(lambda: (now := machine.run(*command)) and now[0] != "0" and now)
     status, _, page = said.partition(" ")
     return int(status), page
 
@@ -92,8 +93,8 @@ def test_open_to_others_without_a_password_it_refuses_to_start(service):
 def test_the_password_in_the_credential_store_opens_it(service, password):
     service.configure(OPEN)
     service.control("start")
-    assert answered(service.machine)[0] == 401
-    assert answered(service.machine, password)[0] == 200
+    assert answered(service.machine, path="api/v1/listeners")[0] == 401
+    assert answered(service.machine, password, path="api/v1/listeners")[0] == 200
 
 
 def test_a_killed_dashboard_is_back(service):
@@ -112,3 +113,18 @@ def test_a_stop_needs_no_kill_and_is_no_failure(service):
     answered(service.machine)
     service.control("stop")
     assert (service.said("Result"), service.said("ExecMainStatus")) == ("success", "0")
+
+
+def test_the_page_of_the_listener_is_served_inside_its_sandbox_and_a_killed_one_is_back(machine, password):
+    listener = Service(machine)
+    listener.configure('[web]\nenabled = true\naddress = "0.0.0.0"\n')
+    listener.control("restart")
+    assert answered(machine, path="api/v1/listeners", port=8080)[0] == 401
+    status, content = answered(machine, password, path="api/v1/listeners", port=8080)
+    assert (status, '"online":true' in content) == (200, True)
+    main = listener.said("MainPID")
+    kill = "pkill -9 -f 'headnod[.]dashboard'"
+    machine.run("sh", "-c", kill, check=True)
+    assert answered(machine, password, path="api/v1/listeners", port=8080)[0] == 200
+    assert listener.said("MainPID") == main
+    assert listener.control("stop") < 3.0

@@ -71,7 +71,7 @@ def web_page(config: Config) -> PageSettings:
     for library in ("starlette", "uvicorn"):
         # Looked up and not loaded: only the process of the page needs it.
         if find_spec(library) is None:
-            message = f"the web page needs {library}: {how_to_install('dashboard')}"
+            message = f"the web page needs {library}: {how_to_install('device')}"
             raise MissingExtraError(message)
     section, where, history = config.web, topics(config.mqtt), history_path(config.history)
     certificate, key = _certificate(section)
