@@ -19,7 +19,7 @@ from headnod.updates.installer import Installer
 from headnod.updates.manager import ModelManager
 from headnod.updates.state import STATE_FILE, ActiveModel, RollbackProtection, Stage
 from headnod.updates.store import Store
-from support import signed_bundles
+from support import signed_bundles, taught_bundles
 from support.command_line import PATIENCE
 from support.signed_bundles import good
 
@@ -192,6 +192,17 @@ def test_after_a_kill_at_any_step_the_old_model_or_the_new_one_is_whole(state, b
     assert len(found) > 12 * times, "there are as many steps as changes on the disk"
     assert found == sorted(found), "the old one until the link is replaced, and then the new one"
     assert {found[0], found[-1]} == {"1.0.0", "2.0.0"}
+
+
+@pytest.mark.usefixtures("one")
+def test_after_a_kill_at_any_step_a_taught_head_or_the_old_model_is_whole(state, tmp_path):
+    path = tmp_path / "taught.bundle"
+    path.write_bytes(taught_bundles.sent())
+    found = [listens(copy).labels for copy in ends("install", state, path)]
+    assert len(found) > 12
+    first = found.index(taught_bundles.LABELS)
+    assert set(found[:first]) == {signed_bundles.LABELS}
+    assert set(found[first:]) == {taught_bundles.LABELS}
 
 
 @pytest.mark.usefixtures("two")

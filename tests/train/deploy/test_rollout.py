@@ -7,8 +7,8 @@ import pytest
 
 from headnod.mqtt.client import Broker as Where
 from headnod_train.deploy.rollout import LARGEST, RolloutError, RolloutPlan, roll_out
-from headnod_train.deploy.signing import sign
-from support import signed_bundles
+from headnod_train.deploy.signing import opened, sign
+from support import signed_bundles, taught_bundles
 from support.command_line import PATIENCE
 from support.mqtt_broker import Broker, Heard, missing
 from support.rollout_listeners import there
@@ -73,6 +73,25 @@ def test_when_the_canaries_are_well_everybody_has_it(listener, rolled_out, signe
     assert not outcome.stopped
     alone = [each.node for each in everybody if each.topics.deploy in each.heard]
     assert alone == ["room-0", "room-1"], "two of the others made up the three"
+
+
+def test_a_taught_model_goes_to_a_fleet_like_any_other(broker, listener, tmp_path):
+    everybody = there(
+        *(listener(f"room-{number}") for number in range(3)), listener("first", channel_="canary", tried=True)
+    )
+    (tmp_path / "taught.bundle").write_bytes(taught_bundles.sent())
+    taught = opened(tmp_path / "taught.bundle")
+    outcome = roll_out(
+        taught.content,
+        taught.digest,
+        Where(broker.host, broker.port, "deploy"),
+        "headnod",
+        RolloutPlan(channel="stable", timeout=PATIENCE, quiet=1.0),
+        lambda *_: None,
+    )
+    assert not outcome.stopped
+    assert sorted(nodes(outcome.took)) == ["first", "room-0", "room-1", "room-2"]
+    assert {each.current for each in everybody} == {"taught-2.0.0.2"}
 
 
 def test_a_canary_that_gives_no_answer_stops_it(listener, rolled_out):
