@@ -214,9 +214,13 @@ def _certificate(section: WebSection) -> tuple[str, str]:
     return str(certificate or ""), str(key or "")
 
 
+SELF = "'self'"
+"""Allows pages of the same origin, such as Home Assistant's, where the page is served below its address."""
+
+
 def _frame_ancestors(section: WebSection) -> tuple[str, ...]:
     for origin in section.frame_ancestors:
-        if not _ORIGIN.fullmatch(origin):
+        if origin != SELF and not _ORIGIN.fullmatch(origin):
             message = (
                 f"web.frame_ancestors: '{origin}' is not the origin of a page "
                 '(write scheme, host and port, such as "http://homeassistant.local:8123")'
