@@ -233,3 +233,19 @@ def test_the_stream_starts_anew_with_every_track():
 def test_seconds_count_from_the_start_of_each_track():
     heard = Predictions(np.zeros((5, 2), np.float32), np.array([0, 0, 0, 1, 1]), np.zeros(5, np.intp), 2)
     assert heard.seconds.tolist() == [3, 6, 9, 3, 6]
+
+
+def test_the_interval_by_artist_is_wider_than_that_by_track(archive):
+    model, valid = Stubborn(2, 0, 0), archive.splits == "valid"
+    alone = measured(dataclasses.replace(archive, artists=np.full(len(archive), -1, np.int32)), model)
+    assert alone.tracks_by_artist is None
+    # One artist for each genre: a genre is right or wrong as a whole.
+    artists = np.unique(archive.genres, return_inverse=True)[1].astype(np.int32)
+    found = measured(dataclasses.replace(archive, artists=artists), model)
+    assert found.tracks_by_artist.accuracy == found.tracks.accuracy
+    assert found.tracks_by_artist.count == valid.sum()
+    widths = [share.ci95[1] - share.ci95[0] for share in (found.tracks_by_artist, found.tracks)]
+    assert widths[0] > widths[1]
+    # Tracks of unknown artists are resampled one by one.
+    unknown = np.where(np.arange(len(archive)) == 0, 0, -1).astype(np.int32)
+    assert measured(dataclasses.replace(archive, artists=unknown), model).tracks_by_artist is None

@@ -96,6 +96,7 @@ def evaluate(
         single=manifest.single,
         windows=of.windows_share([clean]),
         tracks=of.tracks_share([clean], manifest.temperature),
+        tracks_by_artist=of.tracks_by_artist(clean, manifest.temperature, tracks.artists),
         stream=of.stream_result([clean], manifest),
         calibration=of.calibration_result([clean], manifest),
         unsaid=of.risk_coverage(clean, manifest),

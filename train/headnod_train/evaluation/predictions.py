@@ -174,6 +174,20 @@ def tracks_share(parts: Sequence[Predictions], temperature: float) -> Share:
     return share_right(np.concatenate(right), np.concatenate([np.arange(len(each)) for each in right]))
 
 
+def tracks_by_artist(predictions: Predictions, temperature: float, artists: NDArray[np.int32]) -> Share | None:
+    """Accuracy of whole tracks with an interval by artist; None if no artist is known.
+
+    Args:
+        predictions: Predictions for every track.
+        temperature: Softmax temperature.
+        artists: Number of each track's artist, -1 if unknown: such a track is a group of its own.
+    """
+    if (artists < 0).all():
+        return None
+    right = np.equal(*predictions.by_track(temperature))
+    return share_right(right, np.where(artists < 0, artists.max() + 1 + np.arange(len(artists)), artists))
+
+
 def stream_result(parts: Sequence[Predictions], manifest: Manifest) -> StreamResult:
     """Accuracy of the smoothed stream from 3, 6 and 12 s of each track on."""
     certainty = manifest.rejection.threshold

@@ -320,6 +320,9 @@ class Evaluation(ResultPart, frozen=True, kw_only=True):
     float_agreement_of: str | None
     """Source of that figure: measured here, or from the manifest."""
 
+    tracks_by_artist: Share | None = None
+    """Accuracy of whole tracks with an interval by artist; `null` if no artist is known."""
+
     learned: bool = False
     """This model, or the one that it is compared with, was trained on the evaluated tracks."""
 

@@ -65,6 +65,7 @@ def headlines(evaluation: Evaluation) -> list[tuple[str, Share]]:
     shares = [
         ("windows of 3 s", evaluation.windows),
         ("whole tracks", evaluation.tracks),
+        ("whole tracks, interval by artist", evaluation.tracks_by_artist),
         ("stream after 3 s", stream.after_3s),
         ("stream after 6 s", stream.after_6s),
         ("stream after 12 s", stream.after_12s),
