@@ -192,7 +192,7 @@ def test_discovery_that_is_switched_off_takes_back_what_was_told(broker, heard, 
         listener.ended(5.0)
         heard.forget()
     # The listener's own retained topics stay, in case it gets another name.
-    assert set(json.loads((state / "discovery.json").read_bytes())) == set(TOPICS.retained)
+    assert set(json.loads((state / "discovery.json").read_bytes())) == {*TOPICS.retained, TOPICS.deploy}
     with Heard(broker, "homeassistant/#", f"{NODE}/info", name="late") as late:
         late.until_on("/info", 1, 60.0)
         assert late.on("/config") == []

@@ -1,5 +1,7 @@
 """Retained messages in time: a delayed last will, a latest estimate that expires, and `headnod mqtt forget`."""
 
+import signal
+
 import pytest
 
 from headnod.config import Config, MqttSection
@@ -12,6 +14,7 @@ from support.mqtt_connection import connected, until
 from support.mqtt_payloads import KITCHEN
 from support.mqtt_payloads import info as kitchen_info
 from support.mqtt_publisher import PATIENCE, TOPICS, Ahead, online, said
+from support.mqtt_publisher import until as until_true
 from support.tcp_proxy import Proxy
 
 WILL = ("a/status", b"offline")
@@ -171,3 +174,22 @@ def test_forget_names_what_the_user_may_not_write(tmp_path):
             filler.publish(KITCHEN.status, b"offline", retain=True)
         ended = forget(broker, tmp_path, "kitchen", username="reader", password_file=password)
     assert "headnod/kitchen/status cannot be emptied: not authorized" in fault(ended).lower()
+
+
+@pytest.mark.parametrize("renamed", [{"node": "lounge"}, {"base": "house/one"}], ids=["node", "base"])
+def test_a_listener_with_another_name_takes_everything_of_the_former_one_back(renamed, broker, heard, listening):
+    former = listening(broker.port, plain_topics="true")
+    for ending in ("/estimate", "/config", "/genre"):
+        heard.until_on(ending, 1, PATIENCE)
+    heard.publish(KITCHEN.deploy, b"a signed model", retain=True)
+    former.send(signal.SIGTERM)
+    assert former.ended(PATIENCE)[0] == 0
+    heard.forget()
+    listening(broker.port, **renamed)
+    (own, *_) = {*renamed.values()}
+    heard.until(lambda message: own in message.topic and message.topic.endswith("/estimate"), PATIENCE)
+
+    def left():
+        return {topic for topic in retained(broker) if "headnod/kitchen/" in topic or "headnod_kitchen/" in topic}
+
+    until_true(lambda: not left(), told=left)
