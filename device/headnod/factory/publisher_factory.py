@@ -102,7 +102,9 @@ def mqtt_of(
         _log.warning("no state folder: messages queued for MQTT are lost when headnod stops (set history.path)")
     to_broker = broker(section, client_id=client_id(where))
     plain = (where.genre, where.confidence) if section.plain_topics else ()
-    retained = RetainedTopics(state_folder and state_folder / RETAINED_FILE, own=(*where.retained, where.deploy, *plain))
+    retained = RetainedTopics(
+        state_folder and state_folder / RETAINED_FILE, own=(*where.retained, where.deploy, *plain)
+    )
     announced = _discovery(section, where, info, retained)
     queue = MessageQueue(state_folder and state_folder / QUEUE_FILE, bound=section.queue)
     try:

@@ -354,7 +354,8 @@ class ReportMaker:
             return EventReports(self._song(self._songs.interrupt(event)), None, None, changed)
         self._message = ""
         self._estimates, self._dropped = self._estimates + 1, event.dropped
-        song = self._song(self._songs.update(event))
+        ended = self._songs.update(event)
+        song = None if ended is None else self._song(ended)
         payload = estimate_payload(event, node=self._node, boot=self._boot, boot_id=self._clock.boot)
         return EventReports(song, self._song_start(), msgspec.json.encode(payload), changed)
 
