@@ -34,6 +34,8 @@ class Authority:
         (folder / "serial").write_text("01\n")
         self._openssl(
             *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650"),
+            # Python 3.13 asks for it.
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
             *("-subj", f"/CN={name}", "-keyout", "ca.key", "-out", "ca.crt"),
         )
 
@@ -43,7 +45,9 @@ class Authority:
             *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr"),
         )
-        (self._folder / f"{name}.ext").write_text(f"subjectAltName={addresses}\nbasicConstraints=CA:FALSE\n")
+        (self._folder / f"{name}.ext").write_text(
+            f"subjectAltName={addresses}\nbasicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid\n"
+        )
         dates = ("20200101000000Z", "20200131000000Z") if expired else ("20200101000000Z", "20991231000000Z")
         self._openssl(
             *("ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key"),

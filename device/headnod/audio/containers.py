@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import IO
+from typing import Any
 
 SNIFFED = 12
 """Number of bytes that identify all formats but MPEG audio, which needs `MPEG_SNIFFED`."""
@@ -143,17 +143,19 @@ def wav_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
 class WavFile:
     """File interface to a WAV file, with `with_length`, for libsndfile."""
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    def __init__(self, raw: Any) -> None:  # noqa: ANN401 - IO[bytes] has no readinto
         """Read from an open file."""
         self._raw, self._head = raw, with_length(raw.read(_WAV_HEAD))
         self.seek, self.tell = raw.seek, raw.tell
         raw.seek(0)
 
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer with the next bytes; returns their number."""
         start = self._raw.tell()
-        data = self._raw.read(size)
-        return self._head[start : start + len(data)] + data[max(len(self._head) - start, 0) :]
+        count = self._raw.readinto(buffer)
+        known = self._head[start : start + count]
+        memoryview(buffer)[: len(known)] = known
+        return count
 
 
 class ForwardReader:
