@@ -1,8 +1,11 @@
 """Every view of the page by axe-core, and the weight of the first load."""
 
+import time
+
 import pytest
 
 from support.browser import ListenerPage, long_clip, missing
+from support.command_line import PATIENCE
 from support.estimates import GTZAN
 from support.page import card, evening, expect_text, one
 
@@ -67,9 +70,9 @@ def test_axe_finds_no_violation_in_the_dialog_of_a_correction(look, listener):
 
 
 def test_the_first_load_is_small_and_paints_within_a_second_at_1_mbit(browser, listener):
-    visits = []
+    visits, deadline = [], time.monotonic() + PATIENCE
     # A busy machine may delay a visit; the weight is the same each time.
-    while len(visits) < 4 and not any(paint <= FIRST_PAINT for paint, _ in visits):
+    while not any(paint <= FIRST_PAINT for paint, _ in visits) and time.monotonic() < deadline:
         page = browser.new_page()
         network = page.context.new_cdp_session(page)
         network.send("Network.enable")
