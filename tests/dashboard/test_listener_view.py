@@ -12,7 +12,7 @@ import pytest
 from headnod.outputs.history.records import read_songs
 from support.browser import PATIENCE, ListenerPage, long_clip, missing, place_for
 from support.estimates import GTZAN
-from support.page import expect, expect_text, one
+from support.page import expect, expect_text, one, wait_until
 from support.year_of_music import write_year
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
@@ -31,6 +31,7 @@ def folder(tmp_path_factory):
 def listener(folder):
     audio = ["--audio", str(long_clip(folder))]
     with ListenerPage(*audio, env={"HEADNOD_HISTORY__PATH": str(folder / "history.sqlite")}) as page:
+        page.discard()
         yield page
 
 
@@ -76,14 +77,14 @@ def test_the_spectrum_moves_and_the_level_is_measured_while_the_view_is_open(vis
         ".filter((byte, index) => index % 4 === 3 && byte === 255).length"
     )
     first = page.evaluate(filled)
-    page.wait_for_function(f"{filled} > {first} + 400", timeout=1000 * PATIENCE)
+    wait_until(page, f"{filled} > {first} + 400")
 
 
 def test_the_timeline_of_a_day_comes_from_the_history(visit):
     page = visit()
     page.get_by_role("button", name="24 h").click()
     expect(page.get_by_role("slider", name="Timeline")).to_have_attribute("aria-valuetext", re.compile(r" \d+ (h|min)"))
-    page.wait_for_function("document.querySelectorAll('#legend li').length > 2", timeout=1000 * PATIENCE)
+    wait_until(page, "document.querySelectorAll('#legend li').length > 2")
 
 
 def test_days_and_weeks_are_stacked_columns_of_genres(visit):
@@ -118,7 +119,7 @@ def test_a_day_of_the_calendar_is_opened_by_click_and_by_keyboard(visit):
 def test_first_songs_and_the_card_of_the_week_are_shown(visit):
     page = visit("history")
     expect(page.locator(".firsts li")).to_have_count(len(GTZAN))
-    page.wait_for_function("document.querySelector('.week').naturalWidth === 1200", timeout=1000 * PATIENCE)
+    wait_until(page, "document.querySelector('.week').naturalWidth === 1200")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download SVG").click()
     assert re.fullmatch(r"kitchen-\d{4}-\d\d-\d\d\.svg", download.value.suggested_filename)
@@ -152,6 +153,7 @@ def locked(tmp_path_factory):
     passwords = {"PASSWORD_FILE": folder / "owner", "READER_PASSWORD_FILE": folder / "reader"}
     env = {f"HEADNOD_WEB__{key}": str(path) for key, path in passwords.items()}
     with ListenerPage("--audio", str(long_clip(folder)), env=env) as page:
+        page.discard()
         yield page
 
 

@@ -7,9 +7,20 @@ import time
 import pytest
 
 from headnod.outputs.palette import GENRES, colour, hexadecimal
-from support.browser import PATIENCE, Dashboard, Speaker, information, missing, place_for, song, told
+from support.browser import Dashboard, Speaker, information, missing, place_for, song, told
 from support.estimates import GTZAN
-from support.page import answers, card, contrast, evening, expect, expect_shares, expect_text, luminance, one
+from support.page import (
+    answers,
+    card,
+    contrast,
+    evening,
+    expect,
+    expect_shares,
+    expect_text,
+    luminance,
+    one,
+    wait_until,
+)
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
 
@@ -276,7 +287,7 @@ def test_with_reduced_motion_nothing_moves(look, speaker):
     speaker.hear("kitchen", "jazz")
     expect_text(one(page).locator(".answer"), "jazz")
     still = "getComputedStyle(document.querySelector('.all i')).transitionDuration === '0s'"
-    page.wait_for_function(still, timeout=1000 * PATIENCE)
+    wait_until(page, still)
 
 
 def colours_of(page, hexes):

@@ -287,6 +287,10 @@ class ListenerPage(PageServer):
         found = [each.read_text().split() for each in Path(f"/proc/{self.process.pid}/task").glob("*/children")]
         return [int(pid) for pids in found for pid in pids]
 
+    def discard(self):
+        """Read what the listener prints and forget it, because a full pipe would stop the listener."""
+        threading.Thread(target=lambda: all(True for _ in self.process.stdout), daemon=True).start()
+
     @property
     def server(self) -> int:
         """Process id of the web server."""

@@ -47,6 +47,14 @@ def expect(place):
     return expect(place)
 
 
+def wait_until(page, expression, *, patience=PATIENCE):
+    """Until an expression is true on the page, whose policy lets it evaluate no text itself."""
+    deadline = time.monotonic() + patience
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(20)
+
+
 def expect_shares(place, wanted):
     """Bars are drawn when a frame has time for them."""
     deadline = time.monotonic() + PATIENCE

@@ -27,7 +27,7 @@ def write_year(path: Path, now: datetime, *, days: int = 330, seed: int = 5, unt
     midnight = now.astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     for day in range(days, -1, -1):
         begin = midnight - timedelta(days=day)
-        liked = rng.choices(GTZAN, list(LIKED.values()), k=3)
+        liked = rng.choices(GTZAN, list(LIKED.values()), k=3 if day else 6)
         hours = rng.uniform(0.1, 1.2) + (begin.weekday() > 4)
         for start in (7.2, 12.1, 15.4, 18.5):
             if day and rng.random() > 0.3 + hours / 2:

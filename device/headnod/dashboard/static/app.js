@@ -143,7 +143,7 @@ function route() {
   find("listeners").hidden = Boolean(shown) || Boolean(wanted());
   for (const id of TABS) find(id).hidden = id !== tab;
   for (const link of find("tabs").children) {
-    link.hidden = link.dataset.tab === "history" ? !hasHistory(name) : link.dataset.tab !== "now" && !local;
+    link.hidden = link.dataset.tab === "history" ? !hasHistory(name) : link.dataset.tab !== "now" && !(local && mayChange());
     if (link.dataset.tab === tab) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

@@ -6,7 +6,7 @@ import { at, count, genreInWords, length, on } from "./words.js";
 
 const NOT_MUSIC = "not music";
 const KEPT =
-  "A correction keeps what the network computed from this time: its embedding and its features. It keeps no audio, and none can be made from it. It stays in the state folder of this listener until you delete it.";
+  "A correction keeps the label, and what the network computed from this time and from some other windows for comparison: one embedding for each window. It keeps no audio, and none can be made from it. It stays in the state folder of this listener until you delete it.";
 
 /** Ask which genre a song or a moment has, and send the answer. */
 export function ask(song, listener, clock) {
@@ -68,30 +68,70 @@ export function view(root, context) {
   const list = element("div");
   const sum = element("p", { class: "note" });
   const clear = element("button", { type: "button", class: "bad", hidden: true }, "Delete all");
+  const suggested = element("div");
+  const teach = element("button", { type: "button", class: "main" }, "Teach a model");
+  const taught = element("div", { class: "note", role: "status" });
+  const panel = (title, id, span, ...parts) => element("section", { class: `panel ${span}`, "aria-labelledby": id }, element("h2", { id }, title), ...parts);
   root.classList.add("columns");
   root.replaceChildren(
     element("section", { class: "panel span-8", "aria-labelledby": "list-title" }, element("header", {}, element("h2", { id: "list-title" }, "Corrections"), sum), list, element("div", { class: "row" }, clear)),
-    element(
-      "section",
-      { class: "panel span-4", "aria-labelledby": "kept-title" },
-      element("h2", { id: "kept-title" }, "What is kept"),
-      element("p", {}, KEPT),
-      element("h2", {}, "How to correct"),
-      element("p", {}, "Press “This is not right…” while something plays, “Correct” beside a song, or any place of a timeline."),
-      element("h2", {}, "What they are for"),
-      element("p", {}, "The last layer of the network can be taught from them, on this listener or on a workstation:"),
-      element("pre", { class: "log" }, "headnod teach\nheadnod corrections export corrections.npz\nheadnod corrections delete"),
-    ),
+    panel("What is kept", "kept-title", "span-4", element("p", {}, KEPT), element("p", {}, "To take it to a workstation, or to delete it there:"), element("pre", { class: "log" }, "headnod corrections export corrections.npz\nheadnod corrections delete")),
+    panel("Most useful to correct", "suggested-title", "span-8", element("p", { class: "note" }, "Moments of the last hours about which the model was least sure. Confirming a right genre helps too."), suggested),
+    panel("Teach", "teach-title", "span-4", element("p", {}, "The last layer of the network learns from your corrections, here on the listener. The new model is tested, and runs on probation before it stays."), element("div", { class: "row" }, teach), taught),
   );
   clear.addEventListener("click", () => remove(null, clear));
+  teach.addEventListener("click", start);
   document.addEventListener("corrected", () => read());
 
   async function read() {
+    await show(list, "corrections", draw);
+    await show(suggested, "suggestions", drawSuggestions);
+    await show(taught, "teach", drawTeaching);
+  }
+
+  async function show(place, part, drawn) {
     try {
-      draw(await get("corrections"));
+      drawn(await get(part));
     } catch (error) {
-      list.replaceChildren(element("p", { class: "empty" }, error.message));
+      place.replaceChildren(element("p", { class: "empty" }, error.message));
     }
+  }
+
+  function drawSuggestions({ suggestions }) {
+    const listener = context.listener();
+    const now = context.clock.now();
+    suggested.replaceChildren(
+      suggestions.length
+        ? element(
+            "ul",
+            { class: "firsts" },
+            ...suggestions.map(({ start, end, answer }) =>
+              element(
+                "li",
+                {},
+                element("span", {}, `${at(start, now)}, ${length(end - start)}: `, answer === NOT_MUSIC ? answer : chip(answer, listener.colour(answer))),
+                element("button", { type: "button", class: "quiet", "aria-label": `Correct ${answer} at ${at(start, now)}`, onclick: () => context.correct({ start, end, genre: answer }) }, "Correct"),
+              ),
+            ),
+          )
+        : element("p", { class: "empty" }, "There is nothing to suggest yet: music must play first."),
+    );
+  }
+
+  function drawTeaching({ running, result }) {
+    teach.disabled = running || !mayChange();
+    const lines = running ? ["A model is being taught…"] : [result?.error || (result?.model && `${result.model} is on probation.`), ...(result?.summary ?? [])].filter(Boolean);
+    taught.replaceChildren(...lines.map((line) => element("p", {}, line)));
+    if (running) setTimeout(() => show(taught, "teach", drawTeaching), 3000);
+  }
+
+  async function start() {
+    try {
+      await send("POST", "teach");
+    } catch (error) {
+      context.failed(error);
+    }
+    show(taught, "teach", drawTeaching);
   }
 
   function draw(answer) {
@@ -136,7 +176,7 @@ export function view(root, context) {
       return;
     }
     try {
-      await send("DELETE", "corrections", id === null ? {} : { ids: [id] });
+      await send("DELETE", id === null ? "corrections" : `corrections/${id}`);
       delete button.dataset.asked;
       write(button, id === null ? "Delete all" : "Delete");
       await read();

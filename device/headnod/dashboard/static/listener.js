@@ -2,7 +2,7 @@
 
 import { drawn, fromName } from "./palette.js";
 import { decoded, inWords } from "./timeline.js";
-import { at, count, genreInWords, lasting, percent, stateInWords } from "./words.js";
+import { at, count, genreInWords, lasting, level, percent, stateInWords } from "./words.js";
 
 export const HOURS = 6;
 const RUNS = 600;
@@ -141,7 +141,7 @@ export class Listener {
       ["Lost, the queue was full", health.discarded > 0 && count(health.discarded, "message")],
       ["Sound lost", health.dropped_s >= 1 && `${Math.round(health.dropped_s)} s`],
       ["Clock", this.unsynchronised && "not synchronised"],
-      ["Level", estimate && `${Math.round(estimate.level)} dBFS`],
+      ["Level", estimate && level(estimate.level)],
       ["Model", info.model],
       ["Microphone", info.microphone],
       ["Board", info.board],

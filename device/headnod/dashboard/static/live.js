@@ -5,7 +5,7 @@ import { Bars, chip, element, set, style, write, writeOrHide } from "./elements.
 import { songTable } from "./songs.js";
 import { Spectrum } from "./spectrum.js";
 import { Ribbon, decoded, durations } from "./timeline.js";
-import { at, count, genreInWords, lasting, percent } from "./words.js";
+import { at, count, genreInWords, lasting, level, percent } from "./words.js";
 
 const WHY = 3;
 const HOUR = 3600;
@@ -124,14 +124,14 @@ export class Live {
     const live = this.spectrum.live;
     set(this.sound, "data-picture", live ? "live" : this.spectrum.at ? "still" : "none");
     if (listener.now && !live) this.spectrum.show(listener.offline ? -120 : listener.now.level);
-    write(this.level, listener.now ? `${Math.round((live && this.spectrum.level) || listener.now.level)} dBFS` : "");
+    write(this.level, listener.now ? level((live && this.spectrum.level) || listener.now.level) : "");
   }
 
   /** Add a column of the spectrum. */
   hear(column) {
     this.spectrum.add(column);
     if (this.sound.dataset.picture !== "live") set(this.sound, "data-picture", "live");
-    write(this.level, `${Math.round(this.spectrum.level ?? column.level)} dBFS`);
+    write(this.level, level(this.spectrum.level ?? column.level));
   }
 
   drawTimeline() {

@@ -1,6 +1,7 @@
 // Is the microphone placed well? The live level, and what the listener measured of the last minutes.
 
 import { element, set, write } from "./elements.js";
+import { level } from "./words.js";
 
 const FLOOR = -70;
 const KEPT = 50;
@@ -16,10 +17,10 @@ export class Placement {
   }
 
   /** A column of the spectrum. */
-  add({ level }) {
-    this.levels.push(level);
+  add({ level: now }) {
+    this.levels.push(now);
     if (this.levels.length > KEPT) this.levels.shift();
-    this.meter.style.setProperty("--level", share(level));
+    this.meter.style.setProperty("--level", share(now));
     this.meter.style.setProperty("--peak", share(Math.max(...this.levels)));
   }
 
@@ -29,8 +30,8 @@ export class Placement {
     // A screen reader reads every change.
     write(this.advice, advice ? `${advice[0].toUpperCase()}${advice.slice(1)}.` : "There are no estimates yet.");
     const figures = [
-      floor != null && `noise floor ${Math.round(floor)} dBFS`,
-      loud != null && `loud music ${Math.round(loud)} dBFS`,
+      floor != null && `noise floor ${level(floor)}`,
+      loud != null && `loud music ${level(loud)}`,
       gain ? `gain ${gain > 0 ? "+" : ""}${Math.round(gain)} dB` : "",
     ];
     write(this.figures, figures.filter(Boolean).join(", "));

@@ -7,6 +7,7 @@ import { at, count, percent, stateInWords } from "./words.js";
 
 const HOUR = 3600;
 const PLACEMENT_EVERY = 5000;
+const SETTLED = 300;
 
 /** Build the view into an element. */
 export function view(root, context) {
@@ -23,6 +24,11 @@ class Settings {
     this.place = {};
     for (const name of ["listening", "outputs", "models", "microphone", "configuration", "log"]) this.place[name] = element("div");
     this.placement = new Placement();
+    this.place.listening.addEventListener("focusout", () => {
+      if (!this.behind) return;
+      this.behind = false;
+      setTimeout(() => this.drawListening());
+    });
     root.classList.add("columns");
     root.replaceChildren(
       this.note,
@@ -41,7 +47,7 @@ class Settings {
   }
 
   show() {
-    this.say(mayChange() ? "" : "These settings can be changed by the owner. You are reading.");
+    this.say("");
     this.read("controls", (controls) => this.update(controls));
     this.read("models", (answer) => this.drawModels(answer));
     this.read("microphones", (answer) => this.drawMicrophones(answer));
@@ -91,35 +97,39 @@ class Settings {
   // The listener applies a change in its own loop, and then sends the controls as they are.
   async patch(part) {
     const answer = await this.change("PATCH", "controls", part);
-    if (answer) this.update({ ...this.controls, ...part });
+    if (!answer) return;
+    const outputs = (this.controls.outputs ?? []).map((each) => ({ ...each, ...part.outputs?.find(({ name }) => name === each.name) }));
+    this.update({ ...this.controls, ...part, outputs });
   }
 
   /** Show the controls as the listener has them. */
   update(controls) {
+    const before = this.controls.model?.active;
     this.controls = controls;
-    // What a person is typing in stays as it is.
-    if (this.place.listening.contains(document.activeElement) && document.activeElement.matches("input")) return;
-    this.drawListening();
+    if (before && before !== controls.model?.active) this.read("models", (answer) => this.drawModels(answer));
+    // A field in which a person is typing or moving stays as it is.
+    if (this.place.listening.contains(document.activeElement) && document.activeElement.matches("input")) this.behind = true;
+    else this.drawListening();
     this.drawOutputs();
   }
 
   drawListening() {
-    const { paused, pause_reason: reason, threshold, model_threshold: own, brightness } = this.controls;
+    const { paused, pause_reason: reason, threshold, model_threshold: own, brightness, outputs } = this.controls;
     const now = this.context.clock.now();
     const resting = paused || Boolean(reason);
     const rows = [
       setting("Pause", reason || (paused ? "paused" : "The listener makes no estimates while it is paused."), [
-        action(resting ? "Resume" : "Pause", () => this.patch({ paused: !resting, pause_reason: undefined })),
+        action(resting ? "Resume" : "Pause", () => this.patch({ paused: !resting, pause_reason: undefined }), "pause"),
         !resting && action("For an hour", () => this.patch({ paused_until: Math.round(now + HOUR) })),
       ]),
       this.quietHours(),
       slider("Threshold", "threshold", threshold, `A genre is named from this probability on${own ? `; the model's own is ${percent(own)}` : ""}.`, (value) => this.patch({ threshold: value })),
-      brightness != null && slider("Brightness of the lights", "brightness", brightness, "", (value) => this.patch({ brightness: value })),
+      (outputs ?? []).some(({ name }) => name.startsWith("leds")) && slider("Brightness of the lights", "brightness", brightness, "", (value) => this.patch({ brightness: value })),
       setting("Restart", "The listener starts again; a song that plays is ended.", [
         confirmed("Restart", "Really restart?", () => this.change("POST", "restart", {}, "The listener restarts. This page reconnects by itself.")),
       ]),
     ];
-    this.place.listening.replaceChildren(...rows.filter(Boolean));
+    redraw(this.place.listening, rows.filter(Boolean));
   }
 
   quietHours() {
@@ -142,14 +152,14 @@ class Settings {
 
   drawOutputs() {
     const outputs = this.controls.outputs ?? [];
-    this.place.outputs.replaceChildren(
+    redraw(this.place.outputs, [
       ...outputs.map(({ name, kind, on }) => {
-        const box = element("input", { type: "checkbox", id: `output-${name}`, role: "switch", checked: on, disabled: !mayChange() });
-        box.addEventListener("change", () => this.patch({ outputs: [{ name, on: box.checked }] }).then(() => this.read("controls", (controls) => this.update(controls))));
+        const box = element("input", { type: "checkbox", id: `output-${name}`, role: "switch", checked: on, disabled: !mayChange(), "data-key": name });
+        box.addEventListener("change", () => this.patch({ outputs: [{ name, on: box.checked }] }));
         return element("div", { class: "setting" }, element("div", {}, element("label", { for: box.id }, name), kind && kind !== name && element("p", { class: "note" }, kind)), element("div", { class: "value" }, box));
       }),
       outputs.length ? "" : element("p", { class: "empty" }, "This listener has no output that can be switched."),
-    );
+    ]);
   }
 
   drawModels({ models, agreement }) {
@@ -199,6 +209,7 @@ class Settings {
   }
 
   drawConfiguration({ file, values }) {
+    this.local = file;
     const search = element("input", { type: "search", placeholder: "Filter keys", "aria-label": "Filter keys", value: this.wanted });
     const rows = values.map((each) => this.keyRow(each));
     const filter = () => {
@@ -213,7 +224,7 @@ class Settings {
       element("div", { class: "row" }, search),
       element(
         "div",
-        { class: "scroll", tabindex: 0, role: "region", "aria-label": "Keys of the configuration" },
+        { class: "scroll keys", tabindex: 0, role: "region", "aria-label": "Keys of the configuration" },
         element("table", { class: "table" }, element("thead", {}, element("tr", {}, ...["Key", "Value", "Origin"].map((text) => element("th", { scope: "col" }, text)))), element("tbody", {}, ...rows)),
       ),
     );
@@ -226,7 +237,7 @@ class Settings {
       {},
       element("th", { scope: "row" }, element("code", {}, key)),
       element("td", {}, changeable && mayChange() ? this.keyInput(key, value, text) : element("code", {}, text === "" ? "(empty)" : text)),
-      element("td", {}, origin),
+      element("td", {}, origin, " ", changeable && mayChange() && origin.startsWith(this.local) && action("Undo", () => this.configure({ [key]: null }, `${key} has the value of your own file, or its default, again.`))),
     );
   }
 
@@ -238,11 +249,15 @@ class Settings {
         : element("input", { type: kind === "number" ? "number" : "text", step: "any", value: text, "aria-label": key });
     input.addEventListener("change", async () => {
       const next = { boolean: () => input.checked, number: () => input.valueAsNumber, string: () => input.value }[kind]?.() ?? parsed(input.value);
-      const answer = await this.change("PATCH", "configuration", { values: { [key]: next } }, `${key} is changed.`);
-      if (answer) this.drawConfiguration(answer);
-      else this.read("configuration", (configuration) => this.drawConfiguration(configuration));
+      await this.configure({ [key]: next }, `${key} is changed.`);
     });
     return input;
+  }
+
+  async configure(values, done) {
+    const answer = await this.change("PATCH", "configuration", { values }, done);
+    if (answer) this.drawConfiguration(answer);
+    else this.read("configuration", (configuration) => this.drawConfiguration(configuration));
   }
 
   async readLog(hours) {
@@ -270,8 +285,15 @@ function setting(name, note, parts) {
   return element("div", { class: "setting" }, element("div", {}, element("p", { class: "name" }, name), note && element("p", { class: "note" }, note)), element("div", { class: "value" }, ...parts));
 }
 
-function action(text, run) {
-  return element("button", { type: "button", disabled: !mayChange(), onclick: run }, text);
+function action(text, run, key = text) {
+  return element("button", { type: "button", disabled: !mayChange(), onclick: run, "data-key": key }, text);
+}
+
+// Draw again, and keep the place of the keyboard.
+function redraw(place, parts) {
+  const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  place.replaceChildren(...parts);
+  if (key) [...place.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key)?.focus();
 }
 
 // The first press asks, the second does it.
@@ -297,9 +319,11 @@ function slider(name, id, value, note, send) {
   };
   show();
   range.addEventListener("input", show);
+  // Each key is a change; one is sent for many.
+  let waiting;
   range.addEventListener("change", () => {
-    range.blur();
-    send(range.valueAsNumber);
+    clearTimeout(waiting);
+    waiting = setTimeout(() => send(range.valueAsNumber), SETTLED);
   });
   return element("div", { class: "setting" }, element("div", {}, element("label", { for: id }, name), note && element("p", { class: "note" }, note)), element("div", { class: "value" }, range, output));
 }

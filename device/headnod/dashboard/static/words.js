@@ -75,6 +75,11 @@ export function percent(share) {
   return `${Math.round(100 * share)}\u202f%`;
 }
 
+/** A level in dBFS. */
+export function level(decibels) {
+  return `${Math.round(decibels)} dBFS`.replace("-", "\u2212");
+}
+
 /** A number of things, in the singular or the plural. */
 export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;

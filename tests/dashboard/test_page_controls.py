@@ -1,0 +1,219 @@
+"""Controls and corrections on the page, in headless Chromium, change the real listener."""
+
+import json
+import queue
+import re
+import sqlite3
+import threading
+import time
+import tomllib
+from datetime import datetime
+
+import pytest
+
+from headnod.teaching.corrections import NOT_MUSIC, CorrectionStore
+from support.browser import PATIENCE, ListenerPage, long_clip, missing
+from support.page import expect, expect_text, one
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def listener(state):
+    settings = {"HEADNOD_HISTORY__PATH": str(state / "history.sqlite"), "HEADNOD_LEDS__KIND": "none"}
+    with ListenerPage("--audio", str(long_clip(state)), env=settings) as page:
+        # A full pipe would stop the listener.
+        page.printed = queue.Queue()
+        reader = threading.Thread(target=read_lines, args=(page,), daemon=True)
+        reader.start()
+        yield page
+        page.process.kill()
+        reader.join()
+
+
+def read_lines(page):
+    for line in page.process.stdout:
+        page.printed.put(json.loads(line))
+
+
+@pytest.fixture
+def visit(look, listener):
+    def visit(tab=""):
+        page = look(dashboard=listener, path=tab and f"#{tab}")
+        expect_text(page.locator("#tabs"), "Settings")
+        return page
+
+    return visit
+
+
+def setting(page, name):
+    return page.locator("#settings .setting", has=page.get_by_text(name, exact=True))
+
+
+def controls(listener):
+    return listener.json("/api/v1/controls")
+
+
+def controls_until(page, listener, wanted):
+    """The controls of the listener, as soon as they are as wanted."""
+    deadline = time.monotonic() + PATIENCE
+    while not wanted(found := controls(listener)):
+        assert time.monotonic() < deadline, found
+        page.wait_for_timeout(20)
+    return found
+
+
+def printed_until(listener, wanted):
+    """The next line of the listener that fits."""
+    while not listener.printed.empty():
+        listener.printed.get()
+    deadline = time.monotonic() + 2 * PATIENCE
+    while not wanted(line := listener.printed.get(timeout=PATIENCE)):
+        assert time.monotonic() < deadline, line
+    return line
+
+
+def test_pause_and_resume(visit, listener):
+    page = visit()
+    page.get_by_role("button", name="Pause", exact=True).click()
+    printed_until(listener, lambda each: each["state"] == "paused")
+    expect_text(one(page).locator(".condition"), "paused")
+    page.get_by_role("button", name="Resume").click()
+    printed_until(listener, lambda each: "genre" in each)
+    expect_text(one(page).locator(".condition"), "listening")
+
+
+def test_a_pause_of_an_hour_ends_by_itself_in_an_hour(visit, listener):
+    page = visit("settings")
+    setting(page, "Pause").get_by_role("button", name="For an hour").click()
+    expect_text(setting(page, "Pause").locator(".note"), "paused until ")
+    paused = controls(listener)
+    now = page.evaluate("Date.now() / 1000")
+    assert 3500 < paused["paused_until"] - now < 3700
+    setting(page, "Pause").get_by_role("button", name="Resume").click()
+    setting(page, "Pause").get_by_role("button", name="For an hour").wait_for()
+    assert not controls(listener)["paused"]
+
+
+def test_quiet_hours_are_added_changed_and_removed(visit, listener):
+    page = visit("settings")
+    hours = setting(page, "Quiet hours")
+    hours.get_by_role("button", name="Add").click()
+    hours.get_by_label("Quiet from").fill("01:30")
+    hours.get_by_label("Quiet from").blur()
+    expect(hours.get_by_label("Quiet to")).to_have_value("07:00")
+    controls_until(page, listener, lambda now: now["quiet_hours"] == [["01:30", "07:00"]])
+    hours.get_by_role("button", name="Remove the quiet hours").click()
+    expect(hours.get_by_label("Quiet from")).to_have_count(0)
+
+
+def test_the_threshold_is_that_of_the_listener(visit, listener):
+    page = visit("settings")
+    slider = page.get_by_role("slider", name="Threshold")
+    slider.focus()
+    before = float(slider.input_value())
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    slider.blur()
+    wanted = round(before + 0.05, 2)
+    controls_until(page, listener, lambda now: round(now["threshold"], 2) == wanted)
+
+
+def test_an_output_is_switched_off_and_on(visit, listener):
+    page = visit("settings")
+    switch = page.get_by_role("switch", name="history")
+    expect(switch).to_be_checked()
+    switch.click()
+    expect(switch).not_to_be_checked()
+    controls_until(page, listener, lambda now: not now["outputs"][0]["on"])
+    page.get_by_role("switch", name="history").click()
+    controls_until(page, listener, lambda now: now["outputs"][0]["on"])
+
+
+def test_the_place_of_the_microphone_is_judged(visit):
+    page = visit("settings")
+    expect(page.locator(".placement .condition")).to_have_text(
+        re.compile("Music is hardly louder|Placed well|Too loud")
+    )
+    expect(page.locator(".placement .note")).to_have_text(re.compile(r"noise floor .\d+ dBFS, loud music .\d+ dBFS"))
+
+
+def test_a_value_of_the_configuration_goes_into_the_local_file(visit, state):
+    page = visit("settings")
+    page.get_by_label("Filter keys").fill("listen.lead")
+    field = page.get_by_label("listen.lead")
+    field.fill("0.125")
+    field.press("Tab")
+    row = page.locator("#settings tr", has=page.get_by_text("listen.lead", exact=True))
+    expect_text(row, "headnod.local.toml")
+    assert tomllib.loads((state / "headnod.local.toml").read_text()) == {"listen": {"lead": 0.125}}
+    row.get_by_role("button", name="Undo").click()
+    expect_text(row, "default")
+    assert page.get_by_text("mqtt.host", exact=True).is_hidden()
+
+
+def test_the_log_of_the_last_hours_is_shown(visit):
+    page = visit("settings")
+    expect_text(page.get_by_role("region", name="Log"), "the configuration was read again")
+
+
+def test_a_song_is_corrected_and_its_windows_arrive_in_the_state_folder(visit, listener, state):
+    page = visit()
+    estimates = [printed_until(listener, lambda each: "genre" in each) for _ in range(10)]
+    page.get_by_role("button", name="This is not right").click()
+    page.locator("dialog").get_by_text("reggae", exact=True).click()
+    page.get_by_role("button", name="Save the correction").click()
+    page.locator("dialog").wait_for(state="detached")
+    (stored,) = CorrectionStore(state).all()
+    assert (stored.label, stored.source) == ("reggae", "person")
+    # The song that plays, from its first estimate to the one that the page had.
+    made = [datetime.fromisoformat(each["time"]).timestamp() for each in (estimates[0], estimates[-1])]
+    assert stored.start < made[0] < stored.end + 1
+    assert abs(stored.end - made[1]) < PATIENCE
+    assert stored.windows == pytest.approx((stored.end - stored.start) / 0.3, rel=0.2)
+    with sqlite3.connect(state / "corrections.sqlite") as db:
+        (times,) = db.execute("SELECT length(times) / 8 FROM corrections").fetchone()
+    assert times == stored.windows
+
+
+def test_corrections_are_listed_and_deleted_after_a_question(visit, state):
+    page = visit("corrections")
+    row = page.locator("#corrections tbody tr")
+    expect_text(row, "reggae")
+    delete = row.get_by_role("button")
+    delete.click()
+    assert len(CorrectionStore(state).all()) == 1
+    delete.click()
+    expect_text(page.locator("#corrections"), "Nothing was corrected yet.")
+    assert CorrectionStore(state).all() == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "text", "label"), [("Not music", "", NOT_MUSIC), ("Something else", "bossa nova", "bossa nova")]
+)
+def test_a_moment_can_be_no_music_or_get_a_new_label(visit, state, choice, text, label):
+    page = visit()
+    page.get_by_role("button", name="This is not right").click()
+    page.locator("dialog").get_by_text(choice, exact=True).click()
+    if text:
+        page.get_by_label("A new label").fill(text)
+    page.get_by_role("button", name="Save the correction").click()
+    page.locator("dialog").wait_for(state="detached")
+    assert CorrectionStore(state).all()[-1].label == label
+
+
+def test_models_are_listed_and_one_is_activated_after_a_question(visit, listener):
+    page = visit("settings")
+    expect(setting(page, "genre-2.0.0").locator(".badge.on")).to_have_text("active")
+    activate = setting(page, "genre-1.0.0").get_by_role("button")
+    activate.click()
+    expect(activate).to_have_text("Really activate?")
+    activate.click()
+    printed_until(listener, lambda each: each.get("model") == "genre-1.0.0")
+    # Installed now, and shipped still.
+    expect(setting(page, "genre-1.0.0").locator(".badge.on").first).to_have_text("active")
