@@ -1,11 +1,13 @@
 """Retained messages in time: a delayed last will, a latest estimate that expires, and `headnod mqtt forget`."""
 
 import signal
+import socket
 
 import pytest
 
 from headnod.config import Config, MqttSection
 from headnod.factory.publisher_factory import example_messages
+from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.publisher import STATE_EXPIRY
 from support.command_line import fault, run, surroundings
@@ -193,3 +195,21 @@ def test_a_listener_with_another_name_takes_everything_of_the_former_one_back(re
         return {topic for topic in retained(broker) if "headnod/kitchen/" in topic or "headnod_kitchen/" in topic}
 
     until_true(lambda: not left(), told=left)
+
+
+CLEAN_START, SESSION_EXPIRY, WILL_DELAY = 0x02, b"\x11", b"\x18"
+"""Of CONNECT: a flag, and the identifiers of two properties."""
+
+
+@pytest.mark.parametrize(("delay", "resumed"), [(0, False), (30, True)])
+def test_a_delayed_last_will_is_that_of_a_session_which_the_next_connection_resumes(delay, resumed, linked):
+    """A broker may publish a last will at once when a clean start ends its session (mosquitto does not)."""
+    with socket.create_server((HOST, 0)) as server:
+        linked(Address(HOST, server.getsockname()[1], "kitchen"), will=(*WILL, delay))
+        connection, _ = server.accept()
+        with connection:
+            connect = connection.recv(4096)
+    flags = connect[connect.index(b"MQTT\x05") + 5]
+    assert bool(flags & CLEAN_START) is not resumed
+    seconds = delay.to_bytes(4, "big")
+    assert (SESSION_EXPIRY + seconds in connect, WILL_DELAY + seconds in connect) == (resumed, resumed)
