@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +54,8 @@ def run_list(options: argparse.Namespace) -> None:
 
 
 def _line(each: Correction) -> str:
+    from datetime import UTC, datetime
+
     from headnod.clock import local
 
     start, end = (local(datetime.fromtimestamp(moment, UTC)) for moment in (each.start, each.end))
@@ -133,6 +134,8 @@ def add_suggest(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run_suggest(options: argparse.Namespace) -> None:
     """Print the suggestions of the listener that runs here."""
+    from datetime import UTC, datetime
+
     import msgspec
 
     from headnod.clock import local
