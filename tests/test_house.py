@@ -31,7 +31,7 @@ SMALL = {
     # One optional library or program each.
     *("comparison_chart", "ssh"),
     # Leaves that many packages import.
-    *("escaping", "files", "labels", "log", "npz", "console", "standard_streams"),
+    *("escaping", "files", "labels", "log", "npz", "quiet_hours", "console", "standard_streams"),
     # One step of training or of a report each.
     *("mfcc_summary", "pages"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -61,3 +62,24 @@ def closing_all(sinks: list[Sink]) -> Iterator[list[Sink]]:
         yield sinks
     finally:
         close_all(sinks)
+
+
+@contextlib.contextmanager
+def hang_up() -> Iterator[Callable[[], bool]]:
+    """A function that is true once after each SIGHUP, which asks to read the configuration again."""
+    received = False
+
+    def note(_signal: int, _frame: object) -> None:
+        nonlocal received
+        received = True
+
+    def hung_up() -> bool:
+        nonlocal received
+        was, received = received, False
+        return was
+
+    previous = signal.signal(signal.SIGHUP, note)
+    try:
+        yield hung_up
+    finally:
+        signal.signal(signal.SIGHUP, previous)

@@ -30,8 +30,8 @@ from headnod.updates.state import id_of, serial_of
 if TYPE_CHECKING:
     from headnod.clock import Clock
     from headnod.config.overlay import Overlay
+    from headnod.log import RecentLog
     from headnod.pipeline.placement import PlacementMeter
-    from headnod.recent_log import RecentLog
     from headnod.remote_controls import RemoteControls
     from headnod.teaching.correction_commands import CorrectionCommands
     from headnod.updates.manager import ModelManager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -27,7 +26,7 @@ from headnod.config.validation import validate_listener
 from headnod.errors import HeadnodError
 from headnod.factory import output_factory
 from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
-from headnod.lifecycle import Part, closing_all
+from headnod.lifecycle import Part, closing_all, hang_up
 from headnod.outputs import Sink, show_all
 from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
@@ -84,7 +83,7 @@ def run(
         # The demo clip and files are not music of this room.
         return output_factory.with_user_history(config) if audio == MICROPHONE else config
 
-    with Runtime(with_history(config), audio, pace, overlay=overlay) as runtime, _hang_up() as hung_up:
+    with Runtime(with_history(config), audio, pace, overlay=overlay) as runtime, hang_up() as hung_up:
         runtime.show_on_terminal(view, title)
         terminal = sys.stdout.isatty()
         while runtime.listen(until=hung_up) and runtime.sinks:
@@ -482,24 +481,3 @@ def _state_folder(config: Config) -> Path | None:
 def _notifiers() -> list[Sink]:
     address = os.environ.get("NOTIFY_SOCKET")
     return [SystemdNotifier(address)] if address else []
-
-
-@contextlib.contextmanager
-def _hang_up() -> Iterator[Callable[[], bool]]:
-    """A function that is true once after each SIGHUP."""
-    received = False
-
-    def note(_signal: int, _frame: object) -> None:
-        nonlocal received
-        received = True
-
-    def hung_up() -> bool:
-        nonlocal received
-        was, received = received, False
-        return was
-
-    previous = signal.signal(signal.SIGHUP, note)
-    try:
-        yield hung_up
-    finally:
-        signal.signal(signal.SIGHUP, previous)

@@ -357,6 +357,7 @@ def test_corrections_taught_on_request_change_the_answer_of_the_same_listener(cl
         assert kitchen.act("POST", "teach") == {}
         kitchen.until(lambda each: each.get("model") == "genre-taught-1.0.0")
         assert kitchen.until(lambda each: is_estimate(each) and each["raw_genre"] == "polka")
+        kitchen.until(lambda _: not kitchen.get("teach")["running"])
         result = kitchen.get("teach")["result"]
         assert result["model"] == "genre-taught-1.0.0"
         assert any(line.startswith("polka: 0 of ") for line in result["summary"]), result
