@@ -90,6 +90,13 @@ def test_a_gain_that_suits_is_left_alone():
     assert heard(signals.noise(5.0, dbfs=-65), signals.noise(5.0, dbfs=-20)).gain == 0.0
 
 
+@pytest.mark.parametrize("samples", [1, 11_025])
+def test_every_sample_counts_in_the_duration(samples):
+    room = LevelMeter(RATE)
+    room.update(np.zeros(samples, np.float32))
+    assert room.seconds == samples / RATE
+
+
 def report(**values):
     return LevelReport(
         **{"seconds": 9.0, "noise_floor": -60.0, "loud": -20.0, "peak": -3.0, "clipped": 0.0, "dead": False} | values

@@ -44,6 +44,47 @@ def genres(*runs):
     return [song.genre for song in songs(*runs)]
 
 
+def of_times(*named):
+    """Genres of the songs of estimates at these seconds."""
+    cutter = SongSegmenter(SongSettings())
+    when = [
+        heard(genre, index, seconds=at, monotonic=100.0 + at, time=START + timedelta(seconds=at))
+        for index, (at, genre) in enumerate(named)
+    ]
+    return [song.genre for song in [*map(cutter.update, when), cutter.finish()] if song]
+
+
+@pytest.mark.parametrize(("hold", "split"), [(7.9, ["jazz"]), (8.0, ["jazz", "metal"])])
+def test_another_genre_must_hold_for_eight_seconds(hold, split):
+    later = [] if hold < 8.0 else [(40.0 + hold, "metal"), (60.0 + hold, "metal")]
+    back = [] if later else [(40.0 + hold, "metal"), (40.5 + hold, "jazz")]
+    assert of_times((0.0, "jazz"), (20.0, "jazz"), (39.0, "jazz"), (40.0, "metal"), *later, *back) == split
+
+
+@pytest.mark.parametrize(("pause", "split"), [(7.0, ["jazz"]), (7.1, ["jazz", "jazz"])])
+def test_silence_of_more_than_seven_seconds_ends_a_song(pause, split):
+    first, second = [(0.0, "jazz"), (20.0, "jazz")], [(20.5 + pause, "jazz"), (40.5 + pause, "jazz")]
+    assert of_times(*first, (20.0 + pause, SILENCE), *second) == split
+
+
+@pytest.mark.parametrize(("doubt", "split"), [(60.0, ["jazz"]), (60.1, ["jazz", "jazz"])])
+def test_a_minute_without_its_genre_does_not_end_a_song_and_more_does(doubt, split):
+    first, second = [(0.0, "jazz"), (20.0, "jazz")], [(80.5, "jazz"), (100.0, "jazz")]
+    assert of_times(*first, (20.0 + doubt, UNKNOWN), *second) == split
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(14.9, []), (15.0, ["jazz"])])
+def test_a_song_of_fifteen_seconds_is_told(seconds, told):
+    assert of_times((0.0, "jazz"), (seconds, "jazz")) == told
+
+
+def test_a_tag_is_as_probable_as_all_its_estimates_together():
+    cutter = SongSegmenter(SongSettings())
+    for index, tags in enumerate([{"often": 0.3}, {"often": 0.3}, {"late": 0.5}] + [{}] * 4):
+        cutter.update(heard("jazz", index, tags=tags))
+    assert cutter.finish().tags == ("often", "late")
+
+
 def test_a_song_runs_from_the_first_to_the_last_estimate_that_names_it():
     (song,) = songs((UNKNOWN, 3), ("jazz", 10), (UNKNOWN, 1), ("jazz", 9), (UNKNOWN, 5))
     assert song == Song(
