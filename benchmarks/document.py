@@ -40,6 +40,8 @@ int8 kernels take about four times as long without VNNI instructions; the proces
 
 {misses}
 
+{small}
+
 ## What the profile says
 
 {profile}
@@ -48,6 +50,7 @@ int8 kernels take about four times as long without VNNI instructions; the proces
 
 {details}
 """
+_SMALL = Path(__file__).with_name("small.md")
 _PICTURES = {
     "window.svg": "CPU time of a window of 3 s",
     "instructions.svg": "AArch64 instructions of a window of 3 s",
@@ -84,6 +87,7 @@ def page(rows: Mapping[str, Any], drawn: set[str]) -> str:
         pictures="\n\n".join(f"![{text}](performance/{name})" for name, text in _PICTURES.items() if name in drawn),
         targets=_targets(judged),
         misses="\n".join(misses(rows, judged)) or "Nothing that was measured.",
+        small=_SMALL.read_text(encoding="utf-8").rstrip(),
         profile="\n".join(
             wrapped(f"- **{name}.** {' '.join(said)}", "  ") for name, said in findings(rows).items() if said
         ),
