@@ -1,8 +1,10 @@
 """Addresses as people write them: understood, or refused with the right spelling."""
 
+import socket
+
 import pytest
 
-from headnod.address import split_address
+from headnod.address import page_url, split_address
 from headnod.config import Config, MqttSection, load
 from headnod.config.layers import environment_layer, file_layer
 from headnod.errors import ConfigError
@@ -114,3 +116,14 @@ def test_no_two_bases_nodes_or_roles_make_one_client_id():
     ids = {client_id(Topics(base, node), role) for base in bases for node in nodes for role in roles}
     assert len(ids) == len(bases) * len(nodes) * len(roles)
     assert client_id(Topics("headnod", "kitchen")) == "headnod-kitchen"
+
+
+def test_a_page_at_all_addresses_has_the_name_that_avahi_announces_or_an_address(tmp_path):
+    announced, silent = tmp_path / "socket", tmp_path / "absent"
+    announced.touch()
+    host = socket.gethostname().partition(".")[0]
+    assert page_url("0.0.0.0", 8080, avahi=announced) == f"http://{host}.local:8080/"  # noqa: S104 - is not bound
+    assert page_url("::", 8080, tls=True, avahi=announced) == f"https://{host}.local:8080/"
+    alone = page_url("0.0.0.0", 8080, avahi=silent)  # noqa: S104
+    assert "0.0.0.0" not in alone  # noqa: S104
+    assert page_url("192.168.1.7", 80, avahi=announced) == "http://192.168.1.7:80/"

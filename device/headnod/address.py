@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 _HOST = re.compile(r"[^\s/\\@?#:\[\]]+")
 _SCHEMES = {"mqtt": False, "tcp": False, "ws": False, "mqtts": True, "ssl": True, "tls": True, "wss": True}
 """Whether a URL scheme of other MQTT programs means TLS."""
 _LARGEST_PORT = 65_535
+_AVAHI = Path("/run/avahi-daemon/socket")
+_ALL = ("0.0.0.0", "::")  # noqa: S104 - names of all addresses
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -42,6 +46,36 @@ def split_address(text: str) -> tuple[str, int]:
         message = f"'{text}' is not a host name or address (write broker.lan, 192.0.2.7 or [::1]:1883)"
         raise ValueError(message)
     return host, _port(text, port) if colon else 0
+
+
+def page_url(host: str, port: int, *, tls: bool = False, avahi: Path = _AVAHI) -> str:
+    """The address of a page for a browser; of all addresses of this machine the one that others can open.
+
+    >>> page_url("127.0.0.1", 8080), page_url("::1", 8080, tls=True)
+    ('http://127.0.0.1:8080/', 'https://[::1]:8080/')
+
+    Args:
+        host: Address that the page is served at.
+        port: Port of the page.
+        tls: Whether it is served by TLS.
+        avahi: The socket of avahi.
+    """
+    name = _own_name(avahi) if host in _ALL else host
+    return f"{'https' if tls else 'http'}://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
+def _own_name(avahi: Path) -> str:
+    """The name that avahi gives to this machine in the local network (mDNS), without it an IP address."""
+    name = socket.gethostname().partition(".")[0]
+    if avahi.exists():
+        return f"{name}.local"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Looks a route up; nothing is sent.
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return name
 
 
 def _port(text: str, digits: str) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from headnod.address import page_url
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
 from headnod.audio.processing import OutputRate
@@ -78,6 +79,11 @@ def run(
         audio = microphone_or_demo(config.microphone, recorded=output_factory.recorded(config))
         if audio != MICROPHONE:
             pace, title = pace or "real", f"demo clip {Path(audio).name}: no microphone"
+
+    if config.web.enabled:
+        # The terminal hides the log.
+        address = page_url(config.web.address, config.web.port, tls=bool(config.web.certificate))
+        title = f"{title}  {address}".strip()
 
     def with_history(config: Config) -> Config:
         # The demo clip and files are not music of this room.

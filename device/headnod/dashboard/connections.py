@@ -11,9 +11,9 @@ import contextlib
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from headnod.address import page_url
 from headnod.dashboard.auth import network
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
@@ -37,8 +37,6 @@ REQUESTS, REQUESTS_OF_ONE = 64, 12
 """Limits of requests that are being answered, of all clients that have not logged in and of one address. The rest of
 an address's connections is for those of it who log in."""
 
-_AVAHI = Path("/run/avahi-daemon/socket")
-_ALL = ("0.0.0.0", "::")  # noqa: S104 - names of all addresses
 _USER_TIMEOUT = 20_000
 """Milliseconds after which a connection is closed whose client acknowledges no data."""
 
@@ -89,30 +87,9 @@ def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
 
 
 def url_of(listening: socket.socket, *, tls: bool = False) -> str:
-    """The address of the page for a browser; of all addresses of this machine the one that others can open."""
+    """The address of the page for a browser."""
     host, port = listening.getsockname()[:2]
-    scheme = "https" if tls else "http"
-    if host in _ALL:
-        host = own_name()
-    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
-
-
-def own_name(avahi: Path = _AVAHI) -> str:
-    """The name of this machine in the local network where avahi announces it (mDNS), otherwise its IP address.
-
-    Args:
-        avahi: The socket of avahi.
-    """
-    name = socket.gethostname().partition(".")[0]
-    if avahi.exists():
-        return f"{name}.local"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Looks a route up; nothing is sent.
-            probe.connect(("192.0.2.1", 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return name
+    return page_url(host, port, tls=tls)
 
 
 class Connections:
