@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+from headnod.errors import AudioError
 from headnod_train.distillation.degradation import (
     DegradationRates,
     Degrader,
     coloured_noise,
+    has_ffmpeg,
     in_room,
     synthetic_room,
+    through_aac,
     through_codec,
     with_sound,
 )
@@ -97,3 +100,21 @@ def test_without_effects_the_music_is_still_filtered_by_devices(music, rng):
     heard = Degrader(RATE, [], [], none).degrade(music, rng)
     assert np.corrcoef(music, heard)[0, 1] > 0.5
     assert np.abs(heard).max() == pytest.approx(0.7, abs=0.01)
+
+
+@pytest.mark.skipif(not has_ffmpeg(), reason="needs ffmpeg")
+def test_aac_keeps_the_length_and_the_sound_but_not_the_samples():
+    time = np.arange(2 * 22_050) / 22_050
+    tone = (0.4 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+    coded = through_aac(tone, 22_050)
+    assert coded.shape == tone.shape
+    spectra = [np.abs(np.fft.rfft(each[4096:-4096])) for each in (tone, coded)]
+    assert spectra[0].argmax() == spectra[1].argmax()
+    assert coded[4096:-4096].std() == pytest.approx(tone.std(), rel=0.05)
+    assert not np.array_equal(coded, tone)
+
+
+@pytest.mark.skipif(not has_ffmpeg(), reason="needs ffmpeg")
+def test_an_error_of_ffmpeg_is_named():
+    with pytest.raises(AudioError, match="ffmpeg: "):
+        through_aac(np.zeros(1000, np.float32), -1)

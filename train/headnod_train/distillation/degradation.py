@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from scipy.signal import fftconvolve
 from soxr import resample
 
 from headnod.audio.audio_file import audio_file
+from headnod.errors import AudioError
 from headnod.features.frontend import Audio, FrontEnd
 from headnod_train.acoustics.bands import Bands
 from headnod_train.acoustics.loudspeakers import Transducer
@@ -195,6 +198,34 @@ def through_codec(audio: Audio, rate: int, rng: np.random.Generator) -> Audio:
     padded = np.zeros(audio.size, np.float32)
     padded[: decoded.size] = decoded[: audio.size]
     return padded
+
+
+def has_ffmpeg() -> bool:
+    """Whether ffmpeg is installed."""
+    return shutil.which("ffmpeg") is not None
+
+
+def through_aac(audio: Audio, rate: int) -> Audio:
+    """Sound coded by ffmpeg as AAC at 64 kbit/s and decoded, shape as `audio`.
+
+    Raises:
+        AudioError: ffmpeg fails.
+    """
+    samples = ("-f", "f32le", "-ar", str(rate), "-ac", "1")
+    coded = _ffmpeg(*samples, "-i", "-", "-c:a", "aac", "-b:a", "64k", "-f", "adts", "-", content=audio.tobytes())
+    decoded = np.frombuffer(_ffmpeg("-f", "aac", "-i", "-", *samples, "-", content=coded), "<f4")
+    padded = np.zeros(audio.size, np.float32)
+    padded[: decoded.size] = decoded[: audio.size]
+    return padded
+
+
+def _ffmpeg(*words: str, content: bytes) -> bytes:
+    command = ["ffmpeg", "-v", "error", *words]
+    ended = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - fixed words, no shell
+    if ended.returncode:
+        message = f"ffmpeg: {ended.stderr.decode(errors='replace').strip()[-200:]}"
+        raise AudioError(message)
+    return ended.stdout
 
 
 def read_all(path: Path, rate: int) -> Audio:

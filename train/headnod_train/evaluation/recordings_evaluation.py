@@ -25,8 +25,10 @@ from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.distillation.degradation import (
     coloured_noise,
     from_direct_sound,
+    has_ffmpeg,
     in_room,
     read_all,
+    through_aac,
     through_codec,
     with_sound,
 )
@@ -67,6 +69,9 @@ class Playback:
     codec: bool = False
     """Through Opus, Vorbis or MP3."""
 
+    aac: bool = False
+    """Through AAC at 64 kbit/s, if ffmpeg is installed."""
+
 
 CLEAN = Playback("clean")
 PLAYBACKS = (
@@ -76,6 +81,7 @@ PLAYBACKS = (
     Playback("rooms, noise at 10 dB", room=True, snr=10.0),
     Playback("noise at 10 dB", snr=10.0),
     Playback("lossy codecs", codec=True),
+    Playback("AAC at 64 kbit/s", aac=True),
 )
 
 
@@ -224,7 +230,7 @@ def evaluate_clips(
     """
     rate = model.front_end.sample_rate
     responses = [from_direct_sound(read_all(path, rate)) for path in audio_files(rooms)] if rooms else []
-    playbacks = [each for each in PLAYBACKS if responses or not each.room]
+    playbacks = [each for each in PLAYBACKS if (responses or not each.room) and (has_ffmpeg() or not each.aac)]
     sounds = _read(clips, rate, console)
     played = tuple(_played(model, sounds, playback, responses) for playback in playbacks)
     return RecordingsEvaluation(
@@ -311,6 +317,8 @@ def _through(
     rate = model.front_end.sample_rate
     if playback.codec:
         audio = through_codec(audio, rate, rng)
+    if playback.aac:
+        audio = through_aac(audio, rate)
     if playback.room:
         audio = in_room(audio, responses[place % len(responses)])
     if playback.snr is not None:
