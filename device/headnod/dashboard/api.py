@@ -13,8 +13,8 @@ from headnod.dashboard.controls_api import control_endpoints
 from headnod.dashboard.endpoints import Endpoint, RequestError, read_body
 from headnod.dashboard.history_api import History, HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
-from headnod.dashboard.metrics import MEDIA, exposition
 from headnod.dashboard.openapi import document
+from headnod.dashboard.prometheus import MEDIA, exposition
 from headnod.dashboard.server import PieceResponse, Request, Response, json_response
 
 if TYPE_CHECKING:
