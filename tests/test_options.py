@@ -10,7 +10,7 @@ import pytest
 import headnod.__main__
 import headnod_train.__main__
 
-READ_ELSEWHERE = {"loaded"}
+READ_ELSEWHERE = {"loaded", "unreadable_overlay"}
 """Attributes that a command sets itself."""
 
 
