@@ -20,6 +20,7 @@ from headnod.cli.options import (
 
 if TYPE_CHECKING:
     from headnod.check_result import CheckResult
+    from headnod.config import Loaded
 
 _log = logging.getLogger(__name__)
 
@@ -40,10 +41,40 @@ def add_check(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     also.add_argument(
         "--privacy", action="store_true", help="show open sockets, allowed addresses and written files instead"
     )
+    also.add_argument(
+        "--music", action="store_true", help="play the test record and compare the answers in the room with the file's"
+    )
+    parser.add_argument("--audio", metavar="mic|FILE", default="mic", help="with --music: a recording of the record")
     parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
     add_model(parser)
     add_config(parser)
     parser.set_defaults(run=run_check)
+
+
+def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
+    """Record the test record in the room, and print how many answers stay."""
+    import msgspec
+
+    from headnod.factory.source_factory import source
+    from headnod.inference.golden import load_checked
+    from headnod.music_check import LEAD, check_music, lines, read_record, record_path, recorded
+    from headnod.resources import find_model
+
+    model = load_checked(find_model(options.model or loaded.config.model.name))
+    rate = model.front_end.sample_rate
+    record, sound = read_record(record_path(), rate)
+    seconds = sound.size / rate + LEAD
+    if options.audio == "mic":
+        _log.info("play %s near the microphone now; recording for %.0f s", record_path(), seconds)
+    with source(options.audio, loaded.config.microphone, rate, None) as blocks:
+        heard = recorded(blocks, seconds, rate)
+    result = check_music(heard, model, record, sound)
+    if options.json:
+        print(msgspec.json.encode(result).decode())
+    else:
+        for line in lines(result):
+            print(line)
+    return 0
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -62,6 +93,8 @@ def run_check(options: argparse.Namespace) -> int:
         ("--device", "microphone", "device"): options.device,
     }
     loaded = load_config(options, flags)
+    if options.music:
+        return run_music_check(options, loaded)
     status = 0
     shown: list[CheckResult] = []
 
