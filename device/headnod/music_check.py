@@ -53,7 +53,7 @@ class TestRecord(msgspec.Struct, frozen=True):
     clips: tuple[Clip, ...]
 
 
-class GenreResult(msgspec.Struct, frozen=True):
+class GenreAgreement(msgspec.Struct, frozen=True):
     """Windows of one answer."""
 
     genre: str
@@ -74,7 +74,7 @@ class MusicCheckResult(msgspec.Struct, frozen=True):
     level: float
     """Of the recording while the record played, in dBFS."""
 
-    genres: tuple[GenreResult, ...]
+    genres: tuple[GenreAgreement, ...]
 
 
 def record_path() -> Path:
@@ -139,7 +139,7 @@ def check_music(heard: Audio, model: GenreModel, record: TestRecord, sound: Audi
         message = "the recording ends before the record begins (start the record sooner)"
         raise AudioError(message)
     genres = [
-        GenreResult(genre, sum(one == other == genre for one, other in pairs), sum(one == genre for one, _ in pairs))
+        GenreAgreement(genre, sum(one == other == genre for one, other in pairs), sum(one == genre for one, _ in pairs))
         for genre in sorted({one for one, _ in pairs})
     ]
     played = heard[max(offset, 0) : max(offset, 0) + sound.size]
