@@ -107,6 +107,14 @@ def test_a_house_of_ipv6_is_one_guesser(clock):
     assert authorize(page, authorization=basic(SECRET), address="fd00:0:0:1::1") is AuthResult.ALLOWED
 
 
+def test_clients_of_ipv4_at_a_socket_of_ipv6_are_several_guessers(clock):
+    page = access(clock)
+    for _ in range(TRIES):
+        authorize(page, authorization=basic("wrong"), address="::ffff:192.0.2.66")
+    assert authorize(page, authorization=basic(SECRET), address="192.0.2.66") is AuthResult.TOO_MANY
+    assert authorize(page, authorization=basic(SECRET), address="::ffff:192.0.2.67") is AuthResult.ALLOWED
+
+
 def test_asking_without_a_password_is_no_guess(clock):
     page = access(clock)
     for _ in range(10 * TRIES):

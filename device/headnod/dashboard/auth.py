@@ -207,4 +207,7 @@ def network(address: str) -> str:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)  # noqa: PLR2004 - IPv6
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    # A socket at `::` gives IPv4 clients as ::ffff:192.0.2.1, which are all of one /64.
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
