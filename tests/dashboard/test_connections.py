@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from headnod.dashboard.connections import OF_ONE, REQUEST_SECONDS, WAITING, listen_at
+from support.browser import Dashboard
 
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: "
 
@@ -111,3 +112,30 @@ def test_a_name_is_served_at_each_of_its_addresses():
     for each in listening:
         socket.create_connection(each.getsockname()[:2]).close()
         each.close()
+
+
+LOG_IN = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+INVALID = {
+    "TLS": b"\x16\x03\x01 and more",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "WebSocket": b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "half a body": LOG_IN + b'Content-Length: 99\r\n\r\n{"password":',
+    "half of the chunks": LOG_IN + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    "no length": LOG_IN + b"Content-Length: many\r\n\r\n",
+}
+
+
+def test_requests_that_are_not_valid_write_nothing_to_the_log(broker):
+    with Dashboard(broker) as page:
+        page.says("MQTT: connected")
+        before = len(page.said)
+        for sent in INVALID.values():
+            with socket.create_connection(("127.0.0.1", page.port)) as connection:
+                connection.settimeout(REQUEST_SECONDS / 2)
+                connection.sendall(sent)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
+        assert page.get("/").status == 200
+        page.end()
+    assert page.said[before:] == []

@@ -2,6 +2,7 @@ import gzip
 import re
 import socket
 import stat
+from urllib.parse import urljoin
 
 import pytest
 
@@ -75,6 +76,18 @@ def test_the_address_of_a_listener_is_its_name(dashboard, path, status):
     assert answer.status == status
     if status == 200:
         assert answer.read() == dashboard.get("/").read()
+
+
+@pytest.mark.parametrize("below", ["http://pi.lan/", "https://pi.lan/ingress/x/"])
+def test_an_address_with_a_slash_too_many_leads_to_the_listener_below_any_proxy(dashboard, below):
+    answer = dashboard.get("/kitchen/")
+    assert answer.status == 307
+    assert urljoin(f"{below}kitchen/", answer.headers["Location"]) == f"{below}kitchen"
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "/api/v1/listeners/", "/style.css/"])
+def test_no_other_address_redirects(dashboard, path):
+    assert dashboard.get(path).status == 404
 
 
 def test_every_address_in_the_page_is_relative(dashboard):

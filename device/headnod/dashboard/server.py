@@ -18,7 +18,7 @@ try:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.convertors import Convertor, register_url_convertor
-    from starlette.requests import Request
+    from starlette.requests import ClientDisconnect, Request
     from starlette.responses import PlainTextResponse, Response
     from starlette.routing import Route
     from starlette.types import Receive, Scope, Send
@@ -80,11 +80,14 @@ class _Server(uvicorn.Server):
         routes = [Route("/events", _Events(site), methods=["GET"]), *map(_route, endpoints)]
         routes += [Route(path, page, methods=["GET"]) for path, page in pages.items()]
         # The address of one listener; the page shows it.
-        routes.append(Route("/{node:node}", pages["/"], methods=["GET"]))
-        refused = {RequestError: _refused}
+        routes += [Route("/{node:node}", pages["/"], methods=["GET"]), Route("/{node:node}/", _without_slash)]
+        refused = {RequestError: _refused, ClientDisconnect: _unanswered}
         settings = site.settings
+        pages_and_api = Starlette(routes=routes, lifespan=self._running, exception_handlers=refused)  # type: ignore[arg-type]
+        # Starlette redirects to an absolute address, which is wrong behind a proxy and names any host of a request.
+        pages_and_api.router.redirect_slashes = False
         app = Guard(
-            Starlette(routes=routes, lifespan=self._running, exception_handlers=refused),  # type: ignore[arg-type]
+            pages_and_api,
             site.authenticator,
             connections,
             endpoints,
@@ -96,7 +99,8 @@ class _Server(uvicorn.Server):
             http="h11",
             ws="none",
             log_config=None,
-            log_level="warning",
+            # Its warnings are one line per invalid request, so anyone could fill the log.
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -268,6 +272,15 @@ def _route(endpoint: Endpoint) -> Route:
         return found if isinstance(found, Response) else json_response(found)
 
     return Route(f"/{endpoint.path}", answer, methods=[endpoint.method])
+
+
+async def _without_slash(request: Request) -> Response:
+    return Response(b"", 307, {"Location": f"../{request.path_params['node']}"})
+
+
+async def _unanswered(_request: Request, _error: ClientDisconnect) -> Response:
+    # The client has gone while it sent the body.
+    return Response(b"", 400)
 
 
 async def _refused(_request: Request, error: RequestError) -> Response:
