@@ -61,6 +61,12 @@ def test_other_keys_are_refused_and_nothing_is_written(overlay, values):
     assert not overlay.path.exists()
 
 
+def test_the_reason_names_the_key_of_a_wrong_value_once(overlay):
+    with pytest.raises(ConfigError) as refused:
+        overlay.change({"listen.smoothing": -1})
+    assert str(refused.value).count("listen.smoothing") == 1
+
+
 def test_a_wrong_value_keeps_the_former_file(overlay):
     overlay.change({"listen.lead": 0.1})
     before = overlay.path.read_bytes()

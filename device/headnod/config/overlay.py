@@ -32,6 +32,8 @@ CHANGEABLE: Mapping[str, frozenset[str]] = {
 }
 """Keys that may be set there, by section."""
 
+_ORIGIN = "the page"
+
 _HEAD = "# Set on the page of headnod. Your own file has the other settings; delete this one to return to it.\n"
 
 _log = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ class Overlay:
             else:
                 _check_text(name, value)
                 wanted[section, key] = value
-        self._load({place: Value(value, ".".join(place)) for place, value in wanted.items()})
+        self._load({place: Value(value, _ORIGIN) for place, value in wanted.items()})
         try:
             write_atomically(self.path, _toml(wanted).encode())
         except OSError as error:
