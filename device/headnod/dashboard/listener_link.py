@@ -76,8 +76,10 @@ class ListenerLink:
     async def run(self) -> None:
         """Receive messages until the listener ends."""
         loop = asyncio.get_running_loop()
-        while message := await loop.sock_recv(self._connection, _LARGEST):
-            self._process(message)
+        # A listener that is killed with commands unread resets the connection.
+        with contextlib.suppress(ConnectionResetError):
+            while message := await loop.sock_recv(self._connection, _LARGEST):
+                self._process(message)
 
     async def call(self, command: str, **arguments: object) -> msgspec.Raw:
         """Let the listener apply a command; its answer as JSON.
