@@ -35,6 +35,17 @@ class Numbers(Arguments, frozen=True):
     ids: tuple[int, ...] | None = None
 
 
+class CorrectionSpan(Arguments, frozen=True):
+    """A part of a stored correction."""
+
+    after: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
+    """The first correction with a greater number is meant."""
+    offset: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
+    """First byte of the part."""
+    most: Annotated[int, Meta(ge=1, le=98_304)] = 32_768
+    """Bytes of the part at most."""
+
+
 class LogSpan(Arguments, frozen=True):
     """How far back."""
 

@@ -16,6 +16,7 @@ from headnod.command_arguments import (
     ChosenDevice,
     ControlsChange,
     Correct,
+    CorrectionSpan,
     LogSpan,
     Numbers,
     PlayerLabel,
@@ -76,6 +77,10 @@ class ListenerCommands:
             "correct": (Correct, lambda given, _: corrections.correct(given.start, given.end, given.label)),
             "label": (PlayerLabel, lambda given, _: corrections.label(given.label)),
             "corrections": (Arguments, lambda _, __: self._list_corrections()),
+            "export_corrections": (
+                CorrectionSpan,
+                lambda given, _: corrections.store.part(given.after, given.offset, given.most),
+            ),
             "delete_corrections": (Numbers, lambda given, _: {"deleted": corrections.store.delete(given.ids)}),
             "suggest": (Arguments, lambda _, __: {"suggestions": corrections.suggestions()}),
             "teach": (Arguments, lambda _, __: corrections.teach()),

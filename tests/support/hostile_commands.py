@@ -111,6 +111,7 @@ VERBS = (
     "info",
     "activate",
     "restart",
+    "export_corrections",
     "Pause",
     "pause ",
     "__class__",

@@ -1,8 +1,8 @@
 """The remote commands: a fixed list, strictly validated.
 
 `set/` threshold, pause, brightness, lights, quiet_hours and output; `request/` health, info, activate, reset, rollback,
-restart, correct and label. Anyone with write access to the broker can send these, so a payload is small, flat JSON
-that is refused when it is ambiguous; no path and no program is ever taken from one.
+restart, correct, label and export_corrections. Anyone with write access to the broker can send these, so a payload is
+small, flat JSON that is refused when it is ambiguous; no path and no program is ever taken from one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ RATE, BURST = 5.0, 10
 MAXIMUM_BYTES = 2048
 """Size of a payload; the broker is asked to send no more, too."""
 
+PACKET_LIMIT = "the broker accepts packets of up to"
+"""Part of the error in place of an answer that is larger than the broker accepts."""
+
 EFFECTS = ("bars", "mood")
 """What LEDs can show: `leds.mode`."""
 
@@ -44,7 +47,7 @@ _SHOWN_LENGTH = 40
 _TRANSACTION_LENGTH = 64
 _MAXIMUM_DIGITS = 20
 _SET, _REQUEST = "set", "request"
-_MORE = ("rollback", "restart", "correct", "label")
+_MORE = ("rollback", "restart", "correct", "label", "export_corrections")
 _COMMANDS = {
     _SET: ("threshold", "pause", "brightness", "lights", "quiet_hours", "output"),
     _REQUEST: ("health", "info", "activate", "reset", *_MORE),
@@ -123,7 +126,7 @@ def shortened(answer: bytes, size: int) -> bytes:
         size: Bytes of the largest packet that the broker accepts.
     """
     transaction = msgspec.json.decode(answer, type=ResponsePayload).transaction
-    error = f"the answer has {len(answer)} bytes, the broker accepts packets of up to {size}"
+    error = f"the answer has {len(answer)} bytes, {PACKET_LIMIT} {size}"
     return encode(ResponsePayload(status="error", error=error, transaction=transaction))
 
 

@@ -64,6 +64,7 @@ _TABLE = """CREATE TABLE corrections (
     context_times BLOB NOT NULL, -- of windows before it that nobody corrected
     context_embeddings BLOB NOT NULL
 )"""
+_TIME_BYTES = 8
 _COLUMNS = "id, made, started, ended, label, source, model, body, windows"
 
 
@@ -100,6 +101,19 @@ class Correction(msgspec.Struct, frozen=True):
 
     windows: int
     """Number of windows."""
+
+
+class CorrectionPart(Correction, frozen=True):
+    """A part of a correction for another machine: its description, and some bytes of its windows."""
+
+    context_windows: int
+    """Number of windows of context."""
+
+    size: int
+    """Bytes of all parts: times (int64, Unix milliseconds), embeddings (float16), and both of the context."""
+
+    content: bytes
+    """The bytes from the offset on."""
 
 
 class LabelledEmbeddings(msgspec.Struct, frozen=True):
@@ -190,6 +204,26 @@ class CorrectionStore:
         with self._reading() as db:
             rows = [] if db is None else db.execute(f"SELECT {_COLUMNS} FROM corrections ORDER BY id").fetchall()  # noqa: S608 - our own words
         return [_correction(row) for row in rows]
+
+    def part(self, after: int, offset: int, most: int) -> CorrectionPart | None:
+        """A part of the first correction with a greater number; None if there is none.
+
+        Args:
+            after: Number of a correction; 0 begins with the oldest.
+            offset: First byte of the part.
+            most: Bytes of the part at most.
+        """
+        blobs = "times, embeddings, context_times, context_embeddings"
+        query = f"SELECT {_COLUMNS}, {blobs} FROM corrections WHERE id > ? ORDER BY id LIMIT 1"  # noqa: S608 - our own words
+        with self._reading() as db:
+            row = None if db is None else db.execute(query, (after,)).fetchone()
+        if row is None:
+            return None
+        content, context = b"".join(row[-4:]), len(row[-2]) // _TIME_BYTES
+        described = msgspec.structs.asdict(_correction(row[:-4]))
+        return CorrectionPart(
+            **described, context_windows=context, size=len(content), content=content[offset : offset + most]
+        )
 
     def delete(self, numbers: Iterable[int] | None = None) -> int:
         """Delete corrections, or all of them, also from the free pages of the file; gives how many there were."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from headnod.cli.options import add_config
+from headnod.escaping import printable
 from headnod_train.cli.command_options import add_key, add_passphrase_file, amount
 from headnod_train.console import plain_console, print_result
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from headnod.teaching.corrections import LabelledEmbeddings
 
 _EXAMPLES = """\
 examples:
@@ -20,6 +25,7 @@ examples:
   headnod-train teach ~/Music --labels tags --name mine --rename "Hip-Hop=Rap"
   headnod-train teach ~/Music/cumbia-and-salsa --name ours --add
   headnod-train teach --corrections songs.npz --name ours
+  headnod-train teach --corrections mqtt://broker.lan/kitchen --name ours
   headnod models install models/mine-1.0.0.bundle     (on the listener)
 """
 
@@ -37,9 +43,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("music", type=Path, nargs="?", metavar="MUSIC", help="folder of music")
     parser.add_argument(
         "--corrections",
-        type=Path,
         metavar="FILE",
-        help="instead of a folder: what people corrected on the page ('headnod corrections export FILE' there)",
+        help="instead of a folder: what people corrected on the page ('headnod corrections export FILE' there), or "
+        "mqtt://[USER@]HOST/NODE for the corrections of a listener by MQTT",
     )
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", metavar="X.Y.Z", help="version of the model (1.0.0, then 2.0.0 and so on)")
@@ -71,6 +77,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes (all cores)")
     parser.add_argument("--replace", action="store_true", help="a bundle of that name and version may be replaced")
+    add_config(parser)
     add_key(parser)
     add_passphrase_file(parser)
     parser.set_defaults(run=run, kept="no bundle was written", key=None)
@@ -95,7 +102,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
         raise TeachError(message)
     if options.corrections is not None:
         folder, lines = teach_corrections(
-            options.corrections,
+            _corrections(options, console),
+            printable(options.corrections),
             options.models,
             name=options.name,
             version=version,
@@ -126,6 +134,24 @@ def run(options: argparse.Namespace, console: Console) -> None:
     for remark in remarks(figures):
         console.print(remark, soft_wrap=True)
     _finish(folder, key, console)
+
+
+def _corrections(options: argparse.Namespace, console: Console) -> LabelledEmbeddings:
+    """Corrections of a file or of a listener."""
+    from headnod.teaching.correction_file import read_corrections
+
+    if "://" not in options.corrections:
+        return read_corrections(Path(options.corrections)).windows
+    from headnod.cli.options import load_config
+    from headnod.factory.broker_factory import broker, topics
+    from headnod_train.teaching.listener_corrections import fetch, split_url
+
+    section = split_url(options.corrections, load_config(options).config.mqtt)
+    found, left_out = fetch(broker(section, client_id=f"headnod.teach-{secrets.token_hex(4)}"), topics(section))
+    console.print(f"{len(found.labels)} windows of {len(set(found.groups.tolist()))} corrections received")
+    if left_out:
+        console.print(f"left out: {left_out} corrections that were made with another network")
+    return found
 
 
 def _finish(folder: Path, key: Ed25519PrivateKey | None, console: Console) -> None:

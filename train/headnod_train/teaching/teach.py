@@ -20,7 +20,7 @@ from headnod.inference.manifest import MODEL, Calibration, Health, Manifest, Rej
 from headnod.inference.model import GenreModel
 from headnod.inference.prediction import softmax
 from headnod.teaching import taught_model
-from headnod.teaching.correction_file import read_corrections
+from headnod.teaching.corrections import LabelledEmbeddings
 from headnod.teaching.fitting import Features, FittedLayer, balanced, common_shift, fit
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod.teaching.teacher import summary
@@ -166,12 +166,20 @@ def teach(
 
 
 def teach_corrections(
-    file: Path, models: Path, *, name: str, version: str, base: Path, replace_former: bool = False
+    corrections: LabelledEmbeddings,
+    source: str,
+    models: Path,
+    *,
+    name: str,
+    version: str,
+    base: Path,
+    replace_former: bool = False,
 ) -> tuple[Path, list[str]]:
     """Write a bundle that is adapted to corrections, as `headnod teach` makes it on a device.
 
     Args:
-        file: From `headnod corrections export`.
+        corrections: Of one network.
+        source: Where they come from, for messages.
         models: The folder of bundles.
         name: Of the model.
         version: Three numbers.
@@ -182,16 +190,15 @@ def teach_corrections(
         The bundle's folder, and what improves, one line each.
 
     Raises:
-        CorrectionFileError: The file cannot be read.
         TeachError: The corrections are too few, or of another network.
         PackError: The name or version is wrong or taken.
         ManifestError: The base bundle is damaged.
     """
     folder = free_folder(models, name, version, replace=replace_former)
-    corrections, shipped = read_corrections(file).windows, read_manifest(base)
+    shipped = read_manifest(base)
     if corrections.body != shipped.body:
         message = (
-            f"{file}: corrections of {corrections.model}, not of the network of {shipped.id} (name it with --base)"
+            f"{source}: corrections of {corrections.model}, not of the network of {shipped.id} (name it with --base)"
         )
         raise TeachError(message)
     with threadpool_limits(1):
