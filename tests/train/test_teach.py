@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from matplotlib.image import imread
 
 from headnod.audio.processing import resampled
 from headnod.inference.bundle_files import read_manifest
@@ -21,6 +22,8 @@ from headnod.updates.signature import encoded
 from headnod_train.__main__ import main
 from headnod_train.dataset.tracks import Track
 from headnod_train.packaging.synthetic_sounds import golden_features
+from headnod_train.report.evaluation_charts import confusion_matrix
+from headnod_train.report.plots import DARK, LIGHT, THEMES, contrast, genre_marks, rgb, save_png
 from headnod_train.teaching.label_statistics import LabelStatistics, measure, read_statistics
 from headnod_train.teaching.labelled_music import features_of, groups_of, run_network
 from support.command_line import run, said, surroundings
@@ -128,6 +131,51 @@ def test_the_manifest_says_what_it_was_made_of(taught):
     card = (taught / "mine-1.0.0" / "CARD.md").read_text("utf-8")
     assert "日本" in card
     assert "R&B \\[80s\\]" in card
+
+
+def test_the_confusion_matrix_is_drawn_beside_the_bundle_in_both_themes(taught):
+    light, dark = (imread(taught / f"mine-1.0.0-confusion{theme.suffix}.png")[..., :3] for theme in THEMES)
+    for picture, theme in ((light, LIGHT), (dark, DARK)):
+        np.testing.assert_allclose(picture[0, 0], rgb(theme.ground), atol=0.005)
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    marks = genre_marks(LABELS, LIGHT)
+    confusion = np.array(read_manifest(taught / "mine-1.0.0").measured["confusion"])
+    right = [label for place, label in enumerate(LABELS) if confusion[place, place] == confusion[place].sum()]
+    assert right
+    for label in right:
+        assert (np.abs(light - rgb(marks[label].colour)).max(axis=-1) < 0.005).sum() > 500
+
+
+def cells(figure):
+    (axes,) = figure.axes
+    texts = {tuple(map(round, text.xy)): text.get_text() for text in axes.texts}
+    corners = {tuple(round(corner + 0.46) for corner in patch.get_xy()): patch for patch in axes.patches}
+    return axes, texts, corners
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=("light", "dark"))
+def test_a_confusion_matrix_has_a_cell_for_each_answer_in_its_colour_and_nothing_is_cut_off(theme, tmp_path):
+    labels = ("jazz", "never", "R&B $x$", "x" * 64)
+    counts = np.array([[9, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 3]])
+    figure = confusion_matrix(theme, labels, counts)
+    axes, texts, patches = cells(figure)
+    assert texts == {(0, 0): "9", (1, 0): "1", (0, 1): "1", (2, 1): "3"}
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["jazz", "R&B $x$", "x" * 64]
+    assert [text.get_text().replace("\n", "") for text in axes.get_yticklabels()] == ["jazz (10)", f"{'x' * 64} (4)"]
+    colours = {place: np.array(patch.get_facecolor()[:3]) for place, patch in patches.items()}
+    np.testing.assert_allclose(colours[1, 1], rgb(theme.ground))
+    own = rgb(genre_marks(labels, theme)["jazz"].colour)
+    strong, faint, full = (colour - rgb(theme.ground) for colour in (colours[0, 0], colours[0, 1], own))
+    assert np.linalg.norm(faint) < np.linalg.norm(strong) < np.linalg.norm(full)
+    np.testing.assert_allclose(faint * np.linalg.norm(full), full * np.linalg.norm(faint), atol=1e-6)
+    for text in axes.texts:
+        assert contrast(rgb(text.get_color()), colours[tuple(map(round, text.xy))]) >= 3
+    save_png(tmp_path, "matrix", lambda theme: confusion_matrix(theme, labels, counts))
+    picture = imread(tmp_path / f"matrix{theme.suffix}.png")[..., :3]
+    edges = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    np.testing.assert_allclose(edges, np.broadcast_to(rgb(theme.ground), edges.shape), atol=0.005)
+    figure.canvas.draw()
+    assert min(patch.get_window_extent().width for patch in patches.values()) > 30
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from headnod.teaching.corrections import LabelledEmbeddings
+    from headnod_train.report.plots import Figure, Theme
+    from headnod_train.teaching.teaching_report import Figures
 
 _EXAMPLES = """\
 examples:
@@ -133,7 +135,24 @@ def run(options: argparse.Namespace, console: Console) -> None:
         plain_console().print(table)
     for remark in remarks(figures):
         console.print(remark, soft_wrap=True)
+    _draw(folder, figures, console)
     _finish(folder, key, console)
+
+
+def _draw(folder: Path, figures: Figures, console: Console) -> None:
+    """Draw the confusion matrix beside the bundle."""
+    from headnod_train.report.evaluation_charts import confusion_matrix
+    from headnod_train.report.plots import letters_without_glyphs, save_png
+
+    def draw(theme: Theme) -> Figure:
+        return confusion_matrix(theme, figures.labels, figures.confusion)
+
+    picture = folder.parent / save_png(folder.parent, f"{folder.name}-confusion", draw)
+    console.print(
+        f"{printable(str(picture))}: which labels are confused", markup=False, highlight=False, soft_wrap=True
+    )
+    if lacking := letters_without_glyphs(figures.labels):
+        console.print(f"no font has {lacking}: these letters are boxes in the picture", markup=False, soft_wrap=True)
 
 
 def _corrections(options: argparse.Namespace, console: Console) -> LabelledEmbeddings:

@@ -1,14 +1,31 @@
-"""The figures on the page of an evaluation."""
+"""The figures on the page of an evaluation, and the confusion matrix of a taught model."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headnod_train.evaluation.results import DegradedResult, GenreChanges, GenreResult
-from headnod_train.report.plots import Axes, Figure, MaxNLocator, Theme, genre_marks, new_figure, style_axes
+from headnod_train.report.plots import (
+    Axes,
+    Figure,
+    MaxNLocator,
+    Rectangle,
+    Theme,
+    contrast,
+    genre_marks,
+    new_figure,
+    rgb,
+    style_axes,
+)
 
 Points = Sequence[tuple[float, float]]
 _LONGEST_DELAY, _STEP = 30.0, 1.5
+_CELL, _LETTER, _WRAP, _FAINTEST = 0.55, 0.06, 24, 0.18
+"""Of the confusion matrix: inches of a cell and of a letter at 45 degrees, letters of a line, faintest colour."""
 
 
 def accuracy_curves(
@@ -89,6 +106,52 @@ def delay_histogram(theme: Theme, changes: GenreChanges) -> Figure:
     axes.set_xlabel("seconds after the change")
     axes.set_ylabel("changes")
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return figure
+
+
+def confusion_matrix(theme: Theme, labels: Sequence[str], counts: NDArray[np.intp]) -> Figure:
+    """Tracks by label (rows) and answer (columns), in the colour of the answer; stronger for a larger share of the row.
+
+    Args:
+        theme: Colours.
+        labels: All labels of the model.
+        counts: Tracks by label and answer; labels without tracks and answers are left out.
+    """
+    rows = np.flatnonzero(counts.sum(axis=1)).tolist()
+    columns = np.flatnonzero(counts.sum(axis=1) + counts.sum(axis=0)).tolist()
+    marks = genre_marks(labels, theme)
+    names = [textwrap.fill(label, _WRAP) for label in labels]
+    above = _LETTER * max(len(labels[column]) for column in columns)
+    figure = new_figure(theme, 2.4 + _CELL * len(columns) + above, 1.0 + _CELL * len(rows) + above)
+    axes = style_axes(figure.subplots(), theme)
+    ground = rgb(theme.ground)
+    for place, row in enumerate(rows):
+        for answer, column in enumerate(columns):
+            count, own = int(counts[row, column]), bool(row == column)
+            strength = _FAINTEST + (1 - _FAINTEST) * count / counts[row].sum() if count else 0.0
+            fill = ground + strength * (rgb(marks[labels[column]].colour) - ground)
+            edge, width = (theme.ink, 1.4) if own else (theme.faint, 0.7)
+            axes.add_patch(
+                Rectangle((answer - 0.46, place - 0.46), 0.92, 0.92, facecolor=fill, edgecolor=edge, linewidth=width)
+            )
+            if count:
+                ink, other = (float(contrast(rgb(colour), fill)) for colour in (theme.ink, theme.ground))
+                colour = theme.ink if ink >= other else theme.ground
+                axes.annotate(str(count), (answer, place), ha="center", va="center", fontsize=10, color=colour)
+    axes.set_xticks(
+        range(len(columns)),
+        [labels[column] for column in columns],
+        rotation=45,
+        ha="left",
+        va="center",
+        rotation_mode="anchor",
+    )
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(rows)), [f"{names[row]} ({counts[row].sum()})" for row in rows])
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_aspect("equal")
+    axes.set_xlabel("tracks by label (rows) and answer (columns)", fontsize=9)
     return figure
 
 

@@ -28,6 +28,7 @@ try:
     from matplotlib import font_manager, rcParams
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
     from matplotlib.ticker import MaxNLocator
 except ImportError as error:
     _MESSAGE = f"figures need matplotlib: {how_to_install('train')} ({error})"
@@ -42,6 +43,7 @@ __all__ = [
     "Figure",
     "Mark",
     "MaxNLocator",
+    "Rectangle",
     "Theme",
     "contrast",
     "css_variables",
