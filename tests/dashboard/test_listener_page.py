@@ -128,6 +128,14 @@ def test_with_the_listener_the_web_server_ends():
         os.kill(server, 0)
 
 
+def test_a_listener_that_is_killed_with_a_command_unread_ends_the_page_without_an_error():
+    with ListenerPage() as page:
+        page.process.send_signal(signal.SIGSTOP)
+        assert page.get("/events?watch").status == 200
+        page.process.kill()
+    assert "failed" not in "".join(page.said)
+
+
 def test_a_page_of_a_microphone_keeps_its_history_in_the_users_state_folder(tmp_path):
     command = json.dumps(["cat", str(CLIP)])
     environment = {"XDG_STATE_HOME": str(tmp_path), "HEADNOD_MICROPHONE__COMMAND": command}
