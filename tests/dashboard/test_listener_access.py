@@ -1,8 +1,10 @@
 """Who may see and change the page of a listener, and how it is served: TLS, embedding, open to others."""
 
+import contextlib
 import http.client
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import sys
 import pytest
 from jsonschema import Draft202012Validator
 
+from headnod.dashboard.connections import OF_ONE, REQUEST_SECONDS, WAITING
 from support.browser import CLIP, ListenerPage
 from support.certificates import Authority
 
@@ -84,6 +87,28 @@ def test_a_certificate_encrypts_the_page_and_its_cookie(tmp_path, secrets):
         assert answer.status == 200
         assert answer.headers["Set-Cookie"].endswith("; HttpOnly; SameSite=Strict; Secure")
         connection.close()
+
+
+ONE = ["127.0.0.1"] * (OF_ONE + 1)
+SEVERAL = [f"127.0.0.{2 + number % 5}" for number in range(WAITING + 1)]
+
+
+@pytest.mark.parametrize("sources", [ONE, SEVERAL], ids=["one", "several"])
+def test_of_too_many_tls_handshakes_that_are_never_finished_the_oldest_ends(tmp_path, secrets, sources):
+    authority = Authority(tmp_path / "authority")
+    made = authority.issue("page")
+    env = secrets | {"HEADNOD_WEB__CERTIFICATE": str(made.file), "HEADNOD_WEB__KEY": str(made.key)}
+    context = ssl.create_default_context(cafile=str(authority.file))
+    with ListenerPage(env=env) as page, contextlib.ExitStack() as stack:
+        silent = [socket.create_connection(("127.0.0.1", page.port), source_address=(each, 0)) for each in sources]
+        for each in silent:
+            stack.enter_context(each)
+        silent[0].settimeout(REQUEST_SECONDS / 2)
+        assert silent[0].recv(1) == b"", "one more than may wait"
+        silent[-1].settimeout(15.0)
+        with context.wrap_socket(silent[-1], server_hostname="localhost") as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: pi.lan\r\n\r\n")
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
 
 
 @pytest.mark.parametrize("kind", ["missing", "no certificate", "foreign key", "key alone"])

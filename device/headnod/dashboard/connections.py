@@ -70,8 +70,8 @@ def listen_at(host: str, port: int, section: str = "dashboard") -> list[socket.s
     return made
 
 
-def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
+def _listen(family: int, address: tuple[object, ...]) -> ListeningSocket:
+    listening = ListeningSocket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and address[0] != "::":
@@ -92,6 +92,20 @@ def url_of(listening: socket.socket, *, tls: bool = False) -> str:
     return page_url(host, port, tls=tls)
 
 
+class ListeningSocket(socket.socket):
+    """A socket that accepts connections."""
+
+    handshakes: Connections | None = None
+    """Limits TLS handshakes; None without TLS."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; asyncio makes it known only after the handshake."""
+        connection, address = super().accept()
+        if self.handshakes is not None:
+            self.handshakes.begin_handshake(connection, address[:2])
+        return connection, address
+
+
 class Connections:
     """Connections of those who have not logged in, the oldest first, and their requests."""
 
@@ -99,10 +113,25 @@ class Connections:
         """Start empty."""
         self._networks: dict[TimedConnection, str] = {}
         self._requests: Counter[str] = Counter()
+        self._handshakes: dict[tuple[str, int], tuple[str, socket.socket]] = {}
+
+    def begin_handshake(self, connection: socket.socket, client: tuple[str, int]) -> None:
+        """Add a connection whose TLS handshake begins; beyond a limit the oldest of them is closed."""
+        source = network(client[0])
+        self._handshakes = known = {key: each for key, each in self._handshakes.items() if each[1].fileno() >= 0}
+        known[client] = source, connection
+        of_one = [key for key, each in known.items() if each[0] == source]
+        if len(of_one) > OF_ONE or len(known) > WAITING:
+            _, oldest = known.pop(of_one[0] if len(of_one) > OF_ONE else next(iter(known)))
+            with contextlib.suppress(OSError):
+                # The handshake then fails, and asyncio closes it.
+                oldest.shutdown(socket.SHUT_RDWR)
 
     def add(self, connection: TimedConnection, source: str) -> None:
         """Add a connection; beyond a limit the oldest one without a request is closed, or else this one."""
         self._networks[connection] = source
+        if connection.client:
+            self._handshakes.pop(connection.client, None)
         of_one = [each for each, other in self._networks.items() if other == source]
         waiting = [each for each in self._networks if not each.busy]
         if len(of_one) > OF_ONE:

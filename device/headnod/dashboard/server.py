@@ -29,7 +29,7 @@ except ImportError as error:
     message = f"the dashboard needs {error.name}: {how_to_install('dashboard')}"
     raise MissingExtraError(message) from None
 
-from headnod.dashboard.connections import REQUEST_SECONDS, Connections, DashboardError, TimedConnection
+from headnod.dashboard.connections import REQUEST_SECONDS, Connections, DashboardError, ListeningSocket, TimedConnection
 from headnod.dashboard.endpoints import Endpoint, RequestError
 from headnod.dashboard.event_stream import Subscriber
 from headnod.dashboard.guard import Guard
@@ -50,7 +50,7 @@ _TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 
-_CONNECTIONS = 512
+_CONNECTIONS, _BACKLOG = 512, 128
 _CLOSE_SECONDS = 1
 
 
@@ -105,6 +105,8 @@ class _Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_CONNECTIONS,
+            # asyncio accepts as many at once, before any of them can be closed.
+            backlog=_BACKLOG,
             ssl_certfile=settings.certificate or None,
             ssl_keyfile=settings.key or None,
             timeout_graceful_shutdown=_CLOSE_SECONDS,
@@ -134,6 +136,9 @@ class _Server(uvicorn.Server):
             )
 
         handshake = REQUEST_SECONDS if config.ssl else None
+        for each in sockets or []:
+            if config.ssl and isinstance(each, ListeningSocket):
+                each.handshakes = self._connections
         self.servers = [
             await loop.create_server(
                 protocol, sock=each, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=handshake
