@@ -292,6 +292,14 @@ def test_the_session_that_was_used_longest_ago_makes_room(clock):
     assert sessions.role(second) is None
 
 
+def test_readers_who_log_in_often_log_no_owner_out(clock):
+    sessions = Sessions(8080, secure=False, monotonic=clock)
+    owner, first = sessions.open(Role.OWNER), sessions.open(Role.READER)
+    for _ in range(SESSIONS):
+        sessions.open(Role.READER)
+    assert (sessions.role(owner), sessions.role(first)) == (Role.OWNER, None)
+
+
 @pytest.mark.parametrize("secure", [False, True])
 def test_the_cookie_is_for_this_page_only(clock, secure):
     cookie = Sessions(8080, secure=secure, monotonic=clock).set_cookie("abc")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 SESSIONS = 256
-"""Limit of sessions: beyond it the one that was used longest ago ends."""
+"""Limit of sessions of one role: beyond it the one that was used longest ago ends. Readers log no owner out."""
 
 IDLE_SECONDS = 30 * 86_400.0
 """Seconds after its last use when a session ends."""
@@ -55,8 +55,9 @@ class Sessions:
         """Open a session; returns its token."""
         token = secrets.token_urlsafe(32)
         self._sessions[_hash(token)] = role, self._monotonic()
-        while len(self._sessions) > SESSIONS:
-            self._sessions.popitem(last=False)
+        same = [key for key, (other, _) in self._sessions.items() if other is role]
+        for key in same[:-SESSIONS]:
+            del self._sessions[key]
         return token
 
     def role(self, token: str) -> Role | None:
