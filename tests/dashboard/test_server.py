@@ -143,6 +143,7 @@ def test_the_page_with_its_log_in_needs_no_password(locked):
         "logged_in": False,
         "csrf": locked.json("/api/v1/session")["csrf"],
         "local": None,
+        "remote_history": True,
         "version": "",
     }
 

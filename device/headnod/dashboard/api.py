@@ -48,6 +48,9 @@ class SessionState(msgspec.Struct, frozen=True):
     local: str | None
     """Name of the listener that serves the page; null for `headnod dashboard`."""
 
+    remote_history: bool
+    """Whether the histories of other listeners can be requested through a broker."""
+
     version: str
     """Version of headnod; empty before a log-in."""
 
@@ -97,6 +100,7 @@ class SessionApi:
             logged_in=bool(visitor.token),
             csrf=self._sessions.csrf(visitor.token),
             local=self._settings.node or None,
+            remote_history=self._settings.broker is not None,
             version=self._settings.version if visitor.role is not None else "",
         )
 
@@ -140,11 +144,13 @@ _HISTORY = {
 
 
 def listener_endpoints(site: Site) -> list[Endpoint]:
-    """The state of all listeners, and the history of the one that serves the page."""
+    """The state of all listeners, and their histories."""
     settings = site.settings
 
     def history_of(node: str) -> History | None:
-        return LocalHistory(Path(settings.history)) if node == settings.node and settings.history else None
+        if node == settings.node:
+            return LocalHistory(Path(settings.history)) if settings.history else None
+        return site.remote.history_of(node) if settings.broker is not None else None
 
     histories = HistoryApi(history_of)
 

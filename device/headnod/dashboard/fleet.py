@@ -103,6 +103,12 @@ class Fleet:
                 self._gone.discard(node)
                 self._changed[node] = None
 
+    def is_online(self, node: str) -> bool | None:
+        """Whether a listener is there, as far as known; None if there is no such listener."""
+        with self._lock:
+            listener = self._listeners.get(node)
+            return None if listener is None else listener.online is not False
+
     def snapshot(self, batch: int = 20) -> Iterator[list[dict[str, Any]]]:
         """All listeners, `batch` at a time; each as it is when its batch is read."""
         with self._lock:

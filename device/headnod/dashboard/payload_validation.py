@@ -75,6 +75,7 @@ class InfoFields(msgspec.Struct, frozen=True):
     model: str = ""
     certainty: Share = 0.0
     paused: bool = False
+    history: bool | None = None
 
 
 class HealthFields(msgspec.Struct, frozen=True):

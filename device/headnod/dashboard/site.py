@@ -24,11 +24,10 @@ from headnod.dashboard.event_stream import EventStream
 from headnod.dashboard.fleet import Fleet
 from headnod.dashboard.listener_link import ListenerLink
 from headnod.dashboard.page_settings import PageSettings
+from headnod.dashboard.remote_history import HISTORY_RESPONSE, LARGEST_ANSWER, RemoteHistories
 from headnod.dashboard.server import serve
 from headnod.dashboard.sessions import Role, Sessions
 from headnod.dashboard.webhooks import Webhooks, WebhookSender
-
-_LARGEST_PACKET = 16_384
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +54,9 @@ class Site:
     webhooks: Webhooks
     """Sends events of that listener elsewhere."""
 
+    remote: RemoteHistories
+    """The histories of other listeners."""
+
 
 def run_page(settings: PageSettings, connection: socket.socket | None = None) -> None:
     """Serve the page until a signal, or until its listener ends.
@@ -71,7 +73,8 @@ def run_page(settings: PageSettings, connection: socket.socket | None = None) ->
         listening = listen_at(settings.address, settings.port, settings.section)
         for each in listening:
             stack.enter_context(each)
-        reason = stack.enter_context(_broker(settings, fleet, rng))
+        remote = RemoteHistories(fleet, settings.base)
+        reason = stack.enter_context(_broker(settings, fleet, remote, rng))
         stream = EventStream(fleet, reason, now=time.time)
         hooks = Webhooks(WebhookSender(each, settings.webhook_key, rng=rng) for each in settings.webhooks)
         link = None
@@ -86,12 +89,12 @@ def run_page(settings: PageSettings, connection: socket.socket | None = None) ->
             monotonic=time.monotonic,
         )
         _log.info("the %s is at %s", "page" if link else "dashboard", url_of(listening[0], tls=tls))
-        serve(Site(settings, fleet, stream, authenticator, link, hooks), listening)
+        serve(Site(settings, fleet, stream, authenticator, link, hooks, remote), listening)
 
 
 @contextlib.contextmanager
-def _broker(settings: PageSettings, fleet: Fleet, rng: random.Random) -> Iterator[Any]:
-    """Passes messages of the broker to the fleet; a function with the reason why there is no connection."""
+def _broker(settings: PageSettings, fleet: Fleet, remote: RemoteHistories, rng: random.Random) -> Iterator[Any]:
+    """Passes messages of the broker on, and requests to it; a function with the reason why there is no connection."""
     if settings.broker is None:
         yield str
         return
@@ -102,18 +105,22 @@ def _broker(settings: PageSettings, fleet: Fleet, rng: random.Random) -> Iterato
     own = f"{settings.base}/{settings.node}/" if settings.node else None
 
     def receive(message: Message) -> None:
-        if own is None or not message.topic.startswith(own):
+        if message.topic.endswith(HISTORY_RESPONSE):
+            if not message.retained:
+                remote.receive(message.topic, message.payload)
+        elif own is None or not message.topic.startswith(own):
             fleet.process(message.topic, message.payload, retained=message.retained)
 
     client = MqttClient(
         msgspec.convert(settings.broker, Broker, dec_hook=_path),
-        subscriptions=fleet.subscriptions,
+        subscriptions=(*fleet.subscriptions, remote.subscription),
         # At QoS 0 the broker drops messages of a burst.
         qos=1,
         on_message=receive,
         rng=rng,
-        largest=_LARGEST_PACKET,
+        largest=LARGEST_ANSWER,
     )
+    remote.publish = client.publish
     client.start()
     try:
         yield lambda: client.reason

@@ -12,6 +12,7 @@ from headnod.audio.web_address import display_address, without_login
 from headnod.config import Config, WebSection, named_outputs
 from headnod.dashboard.auth import is_local
 from headnod.factory.broker_factory import topics
+from headnod.factory.output_factory import history_path
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL
 from headnod.mqtt.payloads import InfoPayload, latest
@@ -71,6 +72,7 @@ def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool, off: Colle
         effect=config.mode,
         area=config.mqtt.area or None,
         page=page_url(config.web),
+        history=history_path(config.history) is not None,
         offer=offer_text(folder, newest, agreement) or None if folder is not None else None,
     )
 

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 from headnod.clock import Clock
 from headnod.config import Config, MqttSection
@@ -18,11 +19,13 @@ from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
 from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.info_factory import BOOT, info_of
+from headnod.factory.output_factory import history_path
 from headnod.inference.bundle_files import read_manifest
 from headnod.inference.manifest import Manifest
-from headnod.mqtt.commands import VERBS, Commands, MoreCommands
+from headnod.mqtt.commands import ERROR_LENGTH, VERBS, Commands, HistoryHandler, MoreCommands
 from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery
 from headnod.mqtt.payloads import (
+    HistoryPayload,
     InfoPayload,
     ModelPayload,
     ResponsePayload,
@@ -36,6 +39,7 @@ from headnod.mqtt.queue import MessageQueue
 from headnod.mqtt.retained import RetainedTopics
 from headnod.mqtt.topics import OFFLINE, Topics, channel
 from headnod.outputs import close_all
+from headnod.outputs.history.history_requests import HistoryRequests
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import InForce, RemoteControls
 from headnod.resources import configured_model
@@ -55,6 +59,8 @@ QUEUE_FILE, RETAINED_FILE = "mqtt.sqlite", "discovery.json"
 """Files in the state folder."""
 
 _MESSAGE_LENGTH = 240
+_ENVELOPE = 1024
+"""Bytes of an answer beside its rows: a transaction of 64 characters has 768 at most as JSON."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +70,16 @@ LARGEST_BUNDLE = 1 << 20
 
 _HEADER = 1024
 """Bytes of the topic and properties of that message."""
+
+
+class Responses(Protocol):
+    """Publishes answers that come later; see `MqttPublisher`."""
+
+    def room(self, topic: str) -> int:
+        """Bytes of the largest payload that the broker accepts on a topic."""
+
+    def mention(self, topic: str, payload: bytes) -> None:
+        """Publish a message; for any thread."""
 
 
 @contextlib.contextmanager
@@ -129,7 +145,9 @@ def mqtt_of(
         stack.callback(close_all, [mqtt])
         activate = models.activate if installs else None
         controls = RemoteControls(info, mqtt.health, activate, configured=configured, clock=clock)
-        mqtt.start(Commands(where, controls, more).handle)
+        history = HistoryRequests(lambda: history_path(in_force().config.history))
+        stack.callback(history.close)
+        mqtt.start(Commands(where, controls, more, history=history_handler(history, mqtt, where)).handle)
         stack.callback(models.connect, None, None)
         models.connect(
             lambda progress: _publish_progress(mqtt, where, progress),
@@ -140,6 +158,23 @@ def mqtt_of(
         elif config.model.keys and config.model.installed:
             _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
         yield mqtt, controls
+
+
+def history_handler(history: HistoryRequests, mqtt: Responses, where: Topics) -> HistoryHandler:
+    """Answers `request/history` on `response/history`."""
+    topic = where.response("history")
+
+    def handle(arguments: dict[str, Any], transaction: str | None) -> None:
+        def answered(page: dict[str, Any] | None, reason: str) -> None:
+            if page is None:
+                answer = ResponsePayload(status="error", error=reason[:ERROR_LENGTH], transaction=transaction)
+            else:
+                answer = ResponsePayload(status="ok", data=present(HistoryPayload(**page)), transaction=transaction)
+            mqtt.mention(topic, encode(answer))
+
+        history.submit(arguments, mqtt.room(topic) - _ENVELOPE, answered)
+
+    return handle
 
 
 def _publish_progress(mqtt: MqttPublisher, where: Topics, progress: UpdateProgress) -> None:

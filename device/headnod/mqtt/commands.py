@@ -1,8 +1,8 @@
 """The remote commands: a fixed list, strictly validated.
 
 `set/` threshold, pause, brightness, lights, quiet_hours and output; `request/` health, info, activate, reset, rollback,
-restart, correct, label and export_corrections. Anyone with write access to the broker can send these, so a payload is
-small, flat JSON that is refused when it is ambiguous; no path and no program is ever taken from one.
+restart, correct, label, export_corrections and history. Anyone with write access to the broker can send these, so a
+payload is small, flat JSON that is refused when it is ambiguous; no path and no program is ever taken from one.
 """
 
 from __future__ import annotations
@@ -39,18 +39,21 @@ PACKET_LIMIT = "the broker accepts packets of up to"
 EFFECTS = ("bars", "mood")
 """What LEDs can show: `leds.mode`."""
 
+ERROR_LENGTH = 240
+"""Characters of the longest error in an answer."""
+
 UNKNOWN_VERB = "unknown"
 """Where a command is answered whose name is not allowed in a topic."""
 
-_ERROR_LENGTH = 240
 _SHOWN_LENGTH = 40
 _TRANSACTION_LENGTH = 64
 _MAXIMUM_DIGITS = 20
 _SET, _REQUEST = "set", "request"
+_HISTORY = "history"
 _MORE = ("rollback", "restart", "correct", "label", "export_corrections")
 _COMMANDS = {
     _SET: ("threshold", "pause", "brightness", "lights", "quiet_hours", "output"),
-    _REQUEST: ("health", "info", "activate", "reset", *_MORE),
+    _REQUEST: ("health", "info", "activate", "reset", *_MORE, _HISTORY),
 }
 VERBS = (*_COMMANDS[_SET], *_COMMANDS[_REQUEST])
 """The name of every command."""
@@ -113,6 +116,10 @@ class MoreCommands(Protocol):
         """All that can be set, as it is now."""
 
 
+HistoryHandler = Callable[[dict[str, Any], str | None], None]
+"""Takes the fields of `request/history` and its transaction, and answers later; a `HeadnodError` refuses."""
+
+
 def command_topics(topics: Topics) -> tuple[str, ...]:
     """The topic of every command, without wildcards."""
     return (*map(topics.setting, _COMMANDS[_SET]), *map(topics.request, _COMMANDS[_REQUEST]))
@@ -142,8 +149,10 @@ class Commands:
         controls: Controls,
         more: MoreCommands | None = None,
         *,
+        history: HistoryHandler | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._history = history
         self._topics, self._controls, self._more, self._monotonic = topics, controls, more, monotonic
         self._tokens, self._filled_at, self._limited = float(BURST), monotonic(), False
         # Causes are few and our own words: a sender cannot fill the memory with them.
@@ -193,7 +202,7 @@ class Commands:
                 return kind, topic.removeprefix(stem)
         return None
 
-    def _apply(self, kind: str, verb: str, payload: bytes) -> ResponsePayload:
+    def _apply(self, kind: str, verb: str, payload: bytes) -> ResponsePayload | None:
         transaction = None
         try:
             if verb not in _COMMANDS[kind]:
@@ -201,11 +210,14 @@ class Commands:
                 raise InvalidCommandError(message)
             value = _SWITCH[payload] if verb == "pause" and payload in _SWITCH else parse(payload or b"{}")
             transaction = transaction_of(value)
+            if (kind, verb) == (_REQUEST, _HISTORY):
+                self._request_history(value, transaction)
+                return None
             data = self._set(verb, value) if kind == _SET else self._request(verb, value)
         except HeadnodError as error:
             cause = f"{kind}/{verb}" if verb in _COMMANDS[kind] else "an unknown command"
             self._warnings.warn(cause, f"{cause} by MQTT was refused: {error}")
-            return ResponsePayload(status="error", error=str(error)[:_ERROR_LENGTH], transaction=transaction)
+            return ResponsePayload(status="error", error=str(error)[:ERROR_LENGTH], transaction=transaction)
         except Exception as error:
             self._warnings.warn(f"{kind}/{verb} failed", f"{kind}/{verb} by MQTT failed", error=error)
             return ResponsePayload(status="error", error="it failed: see headnod's log", transaction=transaction)
@@ -257,6 +269,8 @@ class Commands:
     def _request(self, verb: str, value: object) -> dict[str, Any]:
         if verb in _MORE:
             return self._request_more(verb, value)
+        if verb == _HISTORY:
+            raise InvalidCommandError("the page reads the history of its own listener from the file")
         fields = _fields(value, *(("model",) if verb == "activate" else ()))
         if verb == "health":
             return present(self._controls.health())
@@ -276,11 +290,12 @@ class Commands:
         if self._more is None:
             message = f"request/{verb} is not for this listener"
             raise InvalidCommandError(message)
-        if not isinstance(value, dict):
-            message = f"is {shown(value)} (an object)"
-            raise InvalidCommandError(message)
-        arguments = {key: each for key, each in value.items() if key != "transaction"}
-        return dict(msgspec.to_builtins(self._more.call(verb, arguments, self._controls)))
+        return dict(msgspec.to_builtins(self._more.call(verb, _arguments(value), self._controls)))
+
+    def _request_history(self, value: object, transaction: str | None) -> None:
+        if self._history is None:
+            raise InvalidCommandError("the history is not answered here")
+        self._history(_arguments(value), transaction)
 
     def _within_rate(self) -> bool:
         now = self._monotonic()
@@ -415,6 +430,14 @@ def _fields(value: object, *needed: str, optional: Sequence[str] = ()) -> dict[s
             message = f"'{key}' is missing"
             raise InvalidCommandError(message)
     return value
+
+
+def _arguments(value: object) -> dict[str, Any]:
+    """An object without its transaction."""
+    if not isinstance(value, dict):
+        message = f"is {shown(value)} (an object)"
+        raise InvalidCommandError(message)
+    return {key: each for key, each in value.items() if key != "transaction"}
 
 
 def _check_scalar(value: object) -> None:

@@ -154,6 +154,10 @@ class InfoPayload(Payload, frozen=True, kw_only=True):
     effect: Annotated[str | None, Meta(description="Mode of the strip: `bars` or `mood`; absent without one.")] = None
     area: Annotated[str | None, Meta(description="Room suggested to Home Assistant; absent if none is set.")] = None
     page: Annotated[str | None, Meta(description="URL of the listener's own page; absent if it has none.")] = None
+    history: Annotated[
+        bool | None,
+        Meta(description="Whether `request/history` is answered from a database; absent in older versions."),
+    ] = None
     offer: Annotated[
         str | None, Meta(description="What is known about `latest_model` in one line; absent if it is the active one.")
     ] = None
@@ -222,6 +226,16 @@ class ResponsePayload(Payload, frozen=True, kw_only=True):
     transaction: Annotated[str | None, Meta(description="Transaction id of the request; absent if it had none.")] = None
     data: Annotated[dict[str, Any] | None, Meta(description="The result.")] = None
     error: Annotated[str | None, Meta(description="Explanation in one line, if `status` is `error`.")] = None
+
+
+class HistoryPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """`data` of the answer to `request/history`: one page."""
+
+    part: Annotated[str, Meta(description="The part that was requested.")]
+    rows: Annotated[list[Any], Meta(description="Its rows, the oldest first; first songs the latest first.")]
+    next: Annotated[
+        float | None, Meta(description="`after` of the request for the next page; absent from the last page.")
+    ] = None
 
 
 def encode(payload: msgspec.Struct | Mapping[str, Any]) -> bytes:

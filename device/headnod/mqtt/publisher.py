@@ -16,7 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from headnod.clock import Clock
-from headnod.mqtt.broker_limits import LOST, TOO_LARGE
+from headnod.mqtt.broker_limits import LOST, TOO_LARGE, Request
 from headnod.mqtt.client import Broker, ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.connection import WINDOW, Will
@@ -40,6 +40,9 @@ STATE_EXPIRY = 900
 
 _GOODBYE = 0.75
 """Seconds that the broker may take to acknowledge the last message."""
+
+_LENGTH_BYTES = 3
+"""By which the length field of a packet grows with its payload."""
 
 CommandHandler = Callable[[Message], list[tuple[str, bytes]]]
 """Applies a command; returns topics and payloads of the answer."""
@@ -161,6 +164,10 @@ class MqttPublisher:
     def mention(self, topic: str, payload: bytes) -> None:
         """Publish a message that has no value later; for any thread."""
         self._client.publish(topic, payload)
+
+    def room(self, topic: str) -> int:
+        """Bytes of the largest payload that the broker accepts on a topic."""
+        return self._client.limits.largest - self._client.limits.size(Request(topic, b"")) - _LENGTH_BYTES
 
     def health(self) -> HealthPayload:
         """The health report as of now."""

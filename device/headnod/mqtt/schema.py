@@ -14,6 +14,7 @@ from headnod.mqtt.payloads import (
     SCORE,
     EstimatePayload,
     HealthPayload,
+    HistoryPayload,
     InfoPayload,
     ModelPayload,
     ResponsePayload,
@@ -31,8 +32,9 @@ PAYLOADS: dict[str, type[msgspec.Struct]] = {
     "model": ModelPayload,
     "shadow": ShadowPayload,
     "response": ResponsePayload,
+    "history": HistoryPayload,
 }
-"""What is published on each topic under `<base>/<node>/`, and under `response/`."""
+"""What is published on each topic under `<base>/<node>/`, and under `response/`; and `data` of `response/history`."""
 
 _REF = "#/$defs/{name}"
 _SECTION = re.compile(r"(<!-- (?P<name>\w+): .*? -->\n).*?(<!-- end -->)", re.DOTALL)

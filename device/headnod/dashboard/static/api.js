@@ -22,8 +22,8 @@ export function onSession(changes) {
 /** Whether the browser may change something. */
 export const mayChange = () => session.role === "owner";
 
-/** Whether the history of a listener can be read here. */
-export const hasHistory = (node) => session.local === node;
+/** Whether the history of a listener can be read here, as far as known. */
+export const hasHistory = (node) => session.local === node || session.remote_history === true;
 
 /** Ask for the session. */
 export async function readSession() {

@@ -38,7 +38,7 @@ function connect() {
     hello({ now, began, reason }) {
       clock.skew = now - Date.now() / 1000;
       known = new Set();
-      write(find("began"), `This page has listened since ${at(began, now)}. ${who().local ? "Earlier music comes from the history." : "Earlier estimates are not shown."}`);
+      write(find("began"), `This page has listened since ${at(began, now)}. ${who().local || who().remote_history ? "Earlier music comes from the history." : "Earlier estimates are not shown."}`);
       broker = reason;
       trouble();
     },

@@ -209,9 +209,19 @@ export class Live {
     this.draw(["timeline"]);
   }
 
+  /** Why no history of the listener is requested; empty if one is. */
+  withoutHistory() {
+    const { node, info, offline } = this.listener;
+    if (who().local === node) return "";
+    if (!hasHistory(node)) return "The list of songs is on the listener's own page.";
+    if (offline) return "The list of songs comes from the listener, which is offline.";
+    if (info?.history) return "";
+    return info?.history === false ? "This listener keeps no history (history.path in its configuration)." : "There is no list of songs: the headnod of this listener is older than histories by MQTT.";
+  }
+
   async readPast() {
     const { listener } = this;
-    if (!hasHistory(listener.node)) return;
+    if (this.withoutHistory()) return;
     const now = this.clock.now();
     try {
       const { names, runs } = await get(`listeners/${listener.node}/timeline?from=${Math.floor(now - this.hours * HOUR)}&to=${Math.ceil(now)}`);
@@ -225,10 +235,8 @@ export class Live {
 
   async readSongs() {
     const { listener } = this;
-    if (!hasHistory(listener.node)) {
-      this.historyError = "The list of songs is on the listener's own page.";
-      return;
-    }
+    this.historyError = this.withoutHistory();
+    if (this.historyError) return;
     const midnight = new Date(this.clock.now() * 1000).setHours(0, 0, 0, 0) / 1000;
     try {
       const today = await get(`listeners/${listener.node}/songs?from=${midnight}&to=${Math.ceil(this.clock.now()) + 60}`);

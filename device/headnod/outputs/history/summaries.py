@@ -205,6 +205,11 @@ def _fetched(rows: sqlite3.Cursor) -> Iterator[tuple[float, float, str]]:
         yield from some
 
 
+def local_date(seconds: float, zone: tzinfo | None) -> str:
+    """The date of a time, such as 2026-11-27."""
+    return datetime.fromtimestamp(seconds, zone).date().isoformat()
+
+
 def _bounds(time: float, unit: Unit, zone: tzinfo | None) -> tuple[int, int]:
     """Beginning and end of the local hour or day that a time lies in, in seconds since 1970."""
     local = datetime.fromtimestamp(time, zone).replace(minute=0, second=0, microsecond=0)
