@@ -12,7 +12,7 @@ from headnod.outputs.history import summaries
 from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.records import write
 from headnod.pipeline.songs import Song
-from support.browser import PATIENCE, Dashboard, ListenerPage
+from support.browser import PATIENCE, Dashboard, ListenerPage, missing
 from support.mqtt_broker import Broker
 from support.mqtt_broker import missing as missing_broker
 from support.year_of_music import write_year
@@ -301,3 +301,11 @@ def test_answers_fit_a_broker_with_small_packets(tmp_path):
         shows(page, "attic")
         found = page.json(f"{PATH}songs?from={TO - 43_200}&to={TO - 3600}")
     assert len(found) == songs
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
+def test_the_page_shows_the_history_of_a_listener_elsewhere(attic, look):
+    page = look(dashboard=attic, path="attic")
+    page.locator("#tabs a[data-tab=history]").click()
+    page.locator("#history").get_by_text("jazz").first.wait_for()
+    assert "cannot be shown" not in page.locator("#history").inner_text()
