@@ -101,7 +101,8 @@ def test_a_browser_that_watches_is_kept_while_others_never_finish(dashboard, con
     assert next(events)[0] == "hello"
     for _ in range(3 * OF_ONE):
         connect()
-    assert next(events)[0] == "ready"
+    # Before it come the listeners of the broker, if there are some.
+    assert any(name == "ready" for name, _ in events)
 
 
 def test_a_name_is_served_at_each_of_its_addresses():

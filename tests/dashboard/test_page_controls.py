@@ -96,8 +96,8 @@ def test_a_pause_of_an_hour_ends_by_itself_in_an_hour(visit, listener):
     now = page.evaluate("Date.now() / 1000")
     assert 3500 < paused["paused_until"] - now < 3700
     setting(page, "Pause").get_by_role("button", name="Resume").click()
+    controls_until(page, listener, lambda now: not now["paused"])
     setting(page, "Pause").get_by_role("button", name="For an hour").wait_for()
-    assert not controls(listener)["paused"]
 
 
 def test_quiet_hours_are_added_changed_and_removed(visit, listener):
@@ -138,9 +138,9 @@ def test_an_output_is_switched_off_and_on(visit, listener):
 def test_the_place_of_the_microphone_is_judged(visit):
     page = visit("settings")
     expect(page.locator(".placement .condition")).to_have_text(
-        re.compile("Music is hardly louder|Placed well|Too loud")
+        re.compile("Music is hardly louder|Placed well|Too loud|Loud enough")
     )
-    expect(page.locator(".placement .note")).to_have_text(re.compile(r"noise floor .\d+ dBFS, loud music .\d+ dBFS"))
+    expect(page.locator(".placement .note")).to_have_text(re.compile(r"(noise floor .\d+ dBFS, )?loud music .\d+ dBFS"))
 
 
 def test_a_value_of_the_configuration_goes_into_the_local_file(visit, state):
@@ -175,7 +175,8 @@ def test_a_song_is_corrected_and_its_windows_arrive_in_the_state_folder(visit, l
     made = [datetime.fromisoformat(each["time"]).timestamp() for each in (estimates[0], estimates[-1])]
     assert stored.start < made[0] < stored.end + 1
     assert abs(stored.end - made[1]) < PATIENCE
-    assert stored.windows == pytest.approx((stored.end - stored.start) / 0.3, rel=0.2)
+    # A song goes on through a pause, which has no windows.
+    assert len(estimates) <= stored.windows <= 1.2 * (stored.end - stored.start) / 0.3
     with sqlite3.connect(state / "corrections.sqlite") as db:
         (times,) = db.execute("SELECT length(times) / 8 FROM corrections").fetchone()
     assert times == stored.windows

@@ -242,14 +242,14 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
         raise RunError(message) from error
 
 
-def read_history(run: Path) -> list[dict[str, float]]:
+def read_history(run: Path) -> list[dict[str, int | float]]:
     """What each epoch of a run reached.
 
     Raises:
         RunError: There is none.
     """
     try:
-        found = msgspec.json.decode((run / HISTORY).read_bytes(), type=list[dict[str, float]])
+        found = msgspec.json.decode((run / HISTORY).read_bytes(), type=list[dict[str, int | float]])
     except (OSError, msgspec.MsgspecError) as error:
         message = f"{run / HISTORY}: {error} (run 'headnod-train fit' first)"
         raise RunError(message) from error

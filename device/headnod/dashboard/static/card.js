@@ -23,6 +23,9 @@ export class Card {
     this.visible = false;
     /** Parts that are not drawn yet. */
     this.due = new Set(["labels", "now"]);
+    // A card outside the view is drawn later, and has its labels before.
+    set(this.bars.place, "aria-label", "Probability of each genre");
+    set(this.timeline, "aria-label", "Timeline");
     const { node } = listener;
     this.link.textContent = node;
     this.link.id = `listener-${node}`;
