@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headnod.pipeline.estimate import Estimate, State, StatusEvent
     from headnod.pipeline.listener import ListenerSettings, listen
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "AudioError",
