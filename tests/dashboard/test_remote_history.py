@@ -12,7 +12,7 @@ from headnod.outputs.history import summaries
 from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.records import write
 from headnod.pipeline.songs import Song
-from support.browser import PATIENCE, Dashboard, ListenerPage, missing
+from support.browser import PATIENCE, Dashboard, ListenerPage, long_clip, missing
 from support.mqtt_broker import Broker
 from support.mqtt_broker import missing as missing_broker
 from support.year_of_music import write_year
@@ -22,11 +22,12 @@ TO = NOW.timestamp()
 PATH = "/api/v1/listeners/attic/"
 
 
-def elsewhere(broker, path, **env):
+def elsewhere(broker, path, folder=None, **env):
     """A listener in the attic with a history."""
     where = {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
     named = {"HEADNOD_MQTT__NODE": "attic", "HEADNOD_HISTORY__PATH": str(path)}
-    listener = ListenerPage(env=where | named | env, web=False)
+    # The demo clip alone would end before the tests do.
+    listener = ListenerPage("--audio", str(long_clip(folder or path.parent)), env=where | named | env, web=False)
     listener.discard()
     return listener
 
@@ -121,8 +122,8 @@ def test_an_unknown_listener_has_no_history(attic):
     assert attic.get("/api/v1/listeners/cellar/songs").status == 404
 
 
-def test_a_listener_without_a_history_says_so(attic):
-    with elsewhere(attic.broker, "", HEADNOD_MQTT__NODE="shed"):
+def test_a_listener_without_a_history_says_so(attic, tmp_path):
+    with elsewhere(attic.broker, "", tmp_path, HEADNOD_MQTT__NODE="shed"):
         shows(attic, "shed")
         answer = attic.get("/api/v1/listeners/shed/songs")
         assert answer.status == 503
