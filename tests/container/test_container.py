@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import urllib.request
 from contextlib import ExitStack
 
@@ -12,7 +11,7 @@ import yaml
 
 from headnod.resources import demo_clip
 from support import container, pulseaudio
-from support.mqtt_broker import HOST, Broker, Heard
+from support.mqtt_broker import HOST, Broker, Heard, ReservedPort
 from support.mqtt_broker import missing as no_broker
 from support.pulseaudio import VirtualMicrophone
 
@@ -73,11 +72,6 @@ def test_commands_run_in_a_read_only_container():
     assert (found["runtime"], found["model"], found["disk"]) == ("well", "well", "well")
 
 
-def free_port():
-    with socket.create_server((HOST, 0)) as server:
-        return server.getsockname()[1]
-
-
 @here
 @pytest.mark.long
 @pytest.mark.usefixtures("image")
@@ -87,9 +81,9 @@ def test_a_listener_with_the_microphone_of_pulseaudio_is_heard_over_mqtt_and_ser
     command = re.search(r"HEADNOD_MICROPHONE__COMMAND='(\[.*?\])'", documented)[1]
     song, rate = soundfile.read(demo_clip(), dtype="float32")
     soundfile.write(tmp_path / "song.wav", song, rate)
-    port = free_port()
+    reserved = ReservedPort()
     variables = SERVICE["environment"] | {
-        "HEADNOD_MQTT__HOST": f"{HOST}:{{}}", "HEADNOD_WEB__ADDRESS": HOST, "HEADNOD_WEB__PORT": str(port),
+        "HEADNOD_MQTT__HOST": f"{HOST}:{{}}", "HEADNOD_WEB__ADDRESS": HOST, "HEADNOD_WEB__PORT": str(reserved.number),
         "HEADNOD_MICROPHONE__COMMAND": command, "PULSE_SERVER": "unix:/run/pulse/native",
     }  # fmt: skip
     with ExitStack() as stack:
@@ -113,7 +107,7 @@ def test_a_listener_with_the_microphone_of_pulseaudio_is_heard_over_mqtt_and_ser
             assert {
                 message.topic.split("/")[:2][1] for message in heard.messages if message.topic.startswith("headnod/")
             } == {SERVICE["environment"]["HEADNOD_MQTT__NODE"]}
-            with urllib.request.urlopen(f"http://{HOST}:{port}/", timeout=20) as page:
+            with urllib.request.urlopen(f"http://{HOST}:{reserved.number}/", timeout=20) as page:
                 assert b"headnod" in page.read()
             container.podman("stop", "--time=10", name)
             heard.until(lambda message: message.topic.endswith("/status") and message.payload == b"offline", 20.0)

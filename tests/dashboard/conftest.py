@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.browser import PATIENCE, Dashboard, Speaker, chromium
+from support.browser import Dashboard, Speaker, chromium
+from support.command_line import PATIENCE
 from support.dashboard_fleet import House
 from support.mqtt_broker import Broker
 from support.mqtt_broker import missing as missing_broker

@@ -14,7 +14,8 @@ import pytest
 
 from headnod.teaching.corrections import CorrectionStore
 from support.alsa_microphone import RATE, alsa_microphone
-from support.browser import PATIENCE, ListenerPage, long_clip
+from support.browser import ListenerPage, long_clip
+from support.command_line import PATIENCE
 from support.mqtt_broker import Heard
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from headnod.outputs.history.records import read_songs
-from support.browser import PATIENCE, ListenerPage, long_clip, missing, place_for
+from support.browser import ListenerPage, long_clip, missing, place_for
+from support.command_line import PATIENCE
 from support.estimates import GTZAN
 from support.page import expect, expect_text, one, wait_until
 from support.year_of_music import write_year

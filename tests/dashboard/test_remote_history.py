@@ -12,7 +12,8 @@ from headnod.outputs.history import summaries
 from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.records import write
 from headnod.pipeline.songs import Song
-from support.browser import PATIENCE, Dashboard, ListenerPage, long_clip, missing
+from support.browser import Dashboard, ListenerPage, long_clip, missing
+from support.command_line import PATIENCE
 from support.mqtt_broker import Broker
 from support.mqtt_broker import missing as missing_broker
 from support.year_of_music import write_year

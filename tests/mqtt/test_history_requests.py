@@ -14,12 +14,12 @@ from headnod.mqtt.commands import Commands
 from headnod.mqtt.schema import json_schema
 from headnod.outputs.history import summaries
 from headnod.outputs.history.history_requests import LARGEST, WAITING, HistoryQueryError, HistoryRequests
+from support.command_line import PATIENCE
 from support.mqtt_payloads import KITCHEN, Obedient, Sent
 from support.year_of_music import write_year
 
 NOW = datetime(2026, 11, 20, 22, tzinfo=UTC)
 TO = NOW.timestamp()
-PATIENCE = 20.0
 
 
 @pytest.fixture(scope="module")

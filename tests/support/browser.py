@@ -23,13 +23,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from headnod import Estimate
 from headnod.mqtt.payloads import encode, estimate_payload
+from support.command_line import PATIENCE
 from support.estimates import estimate
 from support.mqtt_broker import Broker, ReservedPort, at_once
 
 (CLIP,) = Path(__file__).parents[2].glob("demo/*.ogg")
 CHROMIUM = shutil.which("chromium")
-PATIENCE = 15.0
-"""Seconds that a busy machine may take."""
 
 # Without a sandbox because tests may be root; the rest keeps Chromium from looking for hosts of its maker.
 FLAGS = (

@@ -82,8 +82,8 @@ def until_healthy(name: str, test: str, seconds: float = 90.0) -> None:
     """Wait until the health check of the image succeeds."""
     deadline = time.monotonic() + seconds
     while podman("exec", name, "sh", "-c", test, check=False).returncode:
+        # Each look starts a process in the container, so the loop is a slow one.
         assert time.monotonic() < deadline, podman("logs", name).stderr
-        time.sleep(1.0)
 
 
 def file(name: str) -> Path:
