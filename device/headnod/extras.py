@@ -6,9 +6,12 @@ import json
 import re
 import shlex
 import sys
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 _CHECKOUT = Path(__file__).parents[2]
 _INSTALLED = Path("/opt/headnod")
@@ -42,6 +45,8 @@ def how_to_install(
     if _is_checkout(checkout):
         return f"{_short(checkout / 'scripts' / 'setup')} {extra}"
     if distribution is None:
+        from importlib import metadata  # noqa: PLC0415 - 1 MB, needed for this message only
+
         try:
             distribution = metadata.distribution("headnod")
         except metadata.PackageNotFoundError:
