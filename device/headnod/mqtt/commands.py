@@ -418,18 +418,16 @@ def shown(value: object) -> str:
 
 
 def _fields(value: object, *needed: str, optional: Sequence[str] = ()) -> dict[str, Any]:
-    """An object with exactly these keys, and optionally others and a transaction."""
-    if not isinstance(value, dict):
-        message = f"is {shown(value)} (an object)"
-        raise InvalidCommandError(message)
-    for key in sorted(value.keys() - {*needed, *optional, "transaction"}):
+    """The arguments, which must have exactly these keys, and optionally others."""
+    given = _arguments(value)
+    for key in sorted(given.keys() - {*needed, *optional}):
         message = f"there is no key {shown(key)}"
         raise InvalidCommandError(message)
     for key in needed:
-        if key not in value:
+        if key not in given:
             message = f"'{key}' is missing"
             raise InvalidCommandError(message)
-    return value
+    return given
 
 
 def _arguments(value: object) -> dict[str, Any]:
