@@ -213,10 +213,8 @@ class Connection:
             reason = f"{TOO_LARGE}its packet has {size} bytes, the broker accepts {self.limits.largest}"
             self._events.settled(request, reason)
             return
-        properties = None
-        if fitted.expiry is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = fitted.expiry
+        expiry = fitted.expiry
+        properties = None if expiry is None else _properties(PacketTypes.PUBLISH, MessageExpiryInterval=expiry)
         try:
             sent = self._client.publish(
                 fitted.topic, fitted.payload, qos=fitted.qos, retain=fitted.retain, properties=properties
