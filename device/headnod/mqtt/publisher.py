@@ -133,8 +133,7 @@ class MqttPublisher:
     def show(self, estimate: Estimate) -> None:
         """Publish an estimate, now or when there is a connection again."""
         reports = self._reports.update(estimate)
-        if reports.song is not None:
-            self._queue_song(reports.song)
+        self._queue_song(reports.song)
         self._state, self._state_changed, self._state_made = reports.estimate or b"", True, self._monotonic()
         self._latest = estimate.genre, estimate.confidence
         self._queue.put(self._estimate_topic, self._state, connection=self._delivery.connection)
