@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from headnod.errors import BundleError
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import RecentAudio, Window, windows
+from headnod.inference.manifest import CARD
 from headnod.testing import SMALL_FRONT_END, FixedModel
-from headnod.updates.shadow import CARD, Shadow, ShadowRunner, agreement_text, offer_text
+from headnod.updates.shadow import Shadow, ShadowRunner, agreement_text, offer_text
 from headnod.updates.state import Agreement, ShadowRequest
 from headnod.updates.store import Store
 from support.bundles import TAGGER

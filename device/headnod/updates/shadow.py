@@ -18,6 +18,7 @@ from headnod.errors import BundleError, HeadnodError
 from headnod.escaping import printable
 from headnod.features.frontend import Audio
 from headnod.features.windows import MARGIN, RecentAudio, Window
+from headnod.inference.manifest import CARD
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate
 from headnod.updates.state import Agreement, ShadowRequest, id_of
@@ -25,9 +26,6 @@ from headnod.updates.store import Store
 
 REPORT_INTERVAL = 20
 """Compared windows between two reports; each is one write to the card."""
-
-CARD = "CARD.md"
-"""The model card in a bundle."""
 
 _CARD_BYTES, _OFFER_LENGTH = 4096, 255
 """Characters of a card that are read, and of a summary that Home Assistant accepts."""
