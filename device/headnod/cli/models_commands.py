@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, add_state, explained, load_config, state_folder
+from headnod.cli.options import add_config, add_state, explained, load_config, print_progress, state_folder
 from headnod.cli.parser import at_least
 from headnod.escaping import printable
 
 if TYPE_CHECKING:
     from headnod.config import Config
     from headnod.updates.installer import Installer
-    from headnod.updates.state import UpdateProgress
     from headnod.updates.store import Store
 
 _log = logging.getLogger(__name__)
@@ -208,8 +207,5 @@ def _budget(config: Config) -> float:
 def _installer(options: argparse.Namespace, config: Config) -> Installer:
     from headnod.updates.installer import Installer
 
-    def show(progress: UpdateProgress) -> None:
-        print(printable(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"), flush=True)
-
-    model = config.model
-    return Installer(state_folder(options, config), model.keys, show, budget=_budget(config), windows=model.probation)
+    folder, model = state_folder(options, config), config.model
+    return Installer(folder, model.keys, print_progress, budget=_budget(config), windows=model.probation)

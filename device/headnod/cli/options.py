@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headnod.config.layers import Layer
     from headnod.config.overlay import Overlay
     from headnod.service import Service
+    from headnod.updates.state import UpdateProgress
 
 
 _MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
@@ -186,6 +187,11 @@ def running_folder(options: argparse.Namespace) -> Path:
         message = "no listener runs here that says more (start 'headnod listen', or name a file with --audio)"
         raise AudioError(message)
     return place
+
+
+def print_progress(progress: UpdateProgress) -> None:
+    """Print a step of an update."""
+    print(printable(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"), flush=True)
 
 
 def print_result(result: CheckResult, *, width: int, json: bool, key: str = "part") -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, add_state, load_config, running_folder, state_folder
+from headnod.cli.options import add_config, add_state, load_config, print_progress, running_folder, state_folder
 from headnod.cli.parser import at_least
 from headnod.escaping import padded, printable
 
@@ -179,17 +179,12 @@ def run_teach(options: argparse.Namespace) -> int:
     from headnod.resources import configured_model
     from headnod.teaching.teacher import Teacher, summary
     from headnod.updates.manager import WINDOW_SHARE
-    from headnod.updates.state import UpdateProgress
 
     config = load_config(options).config
-
-    def show(progress: UpdateProgress) -> None:
-        print(printable(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"), flush=True)
-
     teacher = Teacher(
         state_folder(options, config),
         configured_model(config.model.name),
-        show,
+        print_progress,
         budget=WINDOW_SHARE * config.listen.every,
         windows=config.model.probation,
     )
