@@ -353,6 +353,15 @@ def test_other_formats_are_read_through_pyav(tmp_path, extension, codec):
     assert np.corrcoef(ours, theirs)[0, 1] > 0.95
 
 
+def test_damage_in_a_format_of_pyav_is_named_whatever_the_name_of_the_file(tmp_path):
+    path = coded(tmp_path / "{song}.m4a", music(9.0), codec="aac")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 4] = np.random.default_rng(1).bytes(len(content) // 4)
+    path.write_bytes(content)
+    assert re.fullmatch(r"is damaged after \d\.\d s: .+ \(copy or record it again\)", refusal(path))
+
+
 def test_a_playlist_that_calls_itself_m4a_opens_nothing(tmp_path):
     pytest.importorskip("av", reason="PyAV is not installed: scripts/setup formats")
     from headnod.audio.pyav import open_foreign

@@ -39,7 +39,7 @@ def open_foreign(raw: Any, name: str) -> Sound:  # noqa: ANN401 - an object with
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
     try:
         container = av.open(raw, mode="r", options=options, io_open=_refuse)
-        return _sound(container, name, f"{name}: is damaged after {{at:.1f}} s: {{reason}} (copy or record it again)")
+        return _sound(container, name, "is damaged", " (copy or record it again)")
     except (av.FFmpegError, ValueError, IndexError) as error:
         message = f"{name}: is not audio that can be read: {error} ({READABLE})"
         raise AudioError(message) from error
@@ -60,7 +60,7 @@ def open_rtsp(address: str, timeout: float) -> Sound:
     name = display_address(address)
     try:
         container = av.open(address, mode="r", options=_RTSP_OPTIONS, timeout=timeout)
-        return _sound(container, name, f"{name}: the stream broke off after {{at:.1f}} s: {{reason}}")
+        return _sound(container, name, "the stream broke off")
     except av.HTTPUnauthorizedError as error:
         message = f"{name}: the server requires a login (write rtsp://NAME:PASSWORD@host/...)"
         raise RefusedError(message) from error
@@ -77,7 +77,7 @@ def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", "") or type(error).__name__).lower()
 
 
-def _sound(container: Any, name: str, broken: str) -> Sound:  # noqa: ANN401 - PyAV's types differ by version
+def _sound(container: Any, name: str, broken: str, hint: str = "") -> Sound:  # noqa: ANN401 - PyAV's types differ by version
     stream = container.streams.audio[0] if container.streams.audio else None
     if stream is None:
         message = f"{name}: holds no audio (a film without sound?)"
@@ -90,7 +90,7 @@ def _sound(container: Any, name: str, broken: str) -> Sound:  # noqa: ANN401 - P
         message = f"{name}: has {channels} channels of {rate} Hz, which cannot be"
         raise RefusedError(message)
     promised = int(stream.duration * stream.time_base * rate) if stream.duration and stream.time_base else None
-    return Sound(rate, channels, promised, _blocks(container, stream, rate, name, broken))
+    return Sound(rate, channels, promised, _blocks(container, stream, rate, name, broken, hint))
 
 
 def _blocks(
@@ -99,6 +99,7 @@ def _blocks(
     rate: int,
     name: str,
     broken: str,
+    hint: str,
 ) -> Iterator[NDArray[np.float32]]:
     resampler = av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=rate)
     count = 0
@@ -112,7 +113,8 @@ def _blocks(
                 count += len(frames)
                 yield frames
     except av.FFmpegError as error:
-        raise AudioError(broken.format(at=count / rate, reason=_reason(error))) from error
+        message = f"{name}: {broken} after {count / rate:.1f} s: {_reason(error)}{hint}"
+        raise AudioError(message) from error
     finally:
         container.close()
 
