@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import Collection
 
-from headnod import __version__, system
+from headnod import __version__, address, system
 from headnod.audio.web_address import display_address, without_login
 from headnod.config import Config, WebSection, named_outputs
 from headnod.dashboard.auth import is_local
@@ -85,6 +85,4 @@ def page_url(section: WebSection) -> str | None:
     if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         # The name that mDNS gives this machine.
         host = f"{socket.gethostname().partition('.')[0]}.local"
-    elif ":" in host:
-        host = f"[{host}]"
-    return f"{'https' if section.certificate else 'http'}://{host}:{section.port}/"
+    return address.page_url(host, section.port, tls=bool(section.certificate))
