@@ -20,6 +20,7 @@ from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import State
+from headnod.pipeline.level import decibels
 from headnod.resources import shipped
 
 LEAD = 20.0
@@ -143,9 +144,9 @@ def check_music(heard: Audio, model: GenreModel, record: TestRecord, sound: Audi
         for genre in sorted({one for one, _ in pairs})
     ]
     played = heard[max(offset, 0) : max(offset, 0) + sound.size]
-    level = 10.0 * np.log10(max(float(np.mean(np.square(played, dtype=np.float64))), 1e-12))
+    level = decibels(float(np.sqrt(np.mean(np.square(played, dtype=np.float64)))))
     return MusicCheckResult(
-        model.manifest.id, sum(each.same for each in genres), len(pairs), round(float(level), 1), tuple(genres)
+        model.manifest.id, sum(each.same for each in genres), len(pairs), round(level, 1), tuple(genres)
     )
 
 
