@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, add_model, explained, load_config
+from headnod.cli.options import add_config, add_model, explained, load_config, overlay_of
 from headnod.escaping import columns, padded, printable
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def _web_address(text: str) -> tuple[str, int]:
 def run_listen(options: argparse.Namespace) -> None:
     """Listen until the audio ends or a signal arrives; start again if a command asks for it."""
     from headnod import runtime
-    from headnod.cli.options import overlay_of
 
+    host, port = options.web or ("", 0)
     flags = {
         ("--model", "model", "name"): options.model,
         # A model on the command line has precedence over an installed one.
@@ -85,8 +85,8 @@ def run_listen(options: argparse.Namespace) -> None:
         ("--channels", "microphone", "channels"): options.channels,
         ("--every", "listen", "every"): options.every,
         ("--web", "web", "enabled"): None if options.web is None else True,
-        ("--web", "web", "address"): (options.web or ("", 0))[0] or None,
-        ("--web", "web", "port"): (options.web or ("", 0))[1] or None,
+        ("--web", "web", "address"): host or None,
+        ("--web", "web", "port"): port or None,
         ("--web-open", "web", "open"): options.web_open or None,
     }
 
