@@ -13,6 +13,7 @@ import pytest
 
 from headnod.mqtt.client import LOST, MqttClient
 from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.connection import Will
 from support.command_line import PROMPT
 from support.mqtt_broker import Broker, Heard, ReservedPort
 from support.mqtt_connection import PATIENCE, Told, connected, refused, until
@@ -62,7 +63,7 @@ def test_the_will_is_published_after_a_kill(broker, heard):
     if child == 0:
         link = MqttClient(
             Where(broker.host, broker.port, "doomed", keepalive=600),
-            will=("doomed/status", b"offline"),
+            will=Will("doomed/status", b"offline"),
             rng=random.Random(1),
         )
         link.start()
@@ -73,7 +74,7 @@ def test_the_will_is_published_after_a_kill(broker, heard):
 
 
 def test_closing_publishes_the_last_word_and_no_will(broker, heard, linked):
-    link = until(linked(broker, will=("a/status", b"dead")), connected)
+    link = until(linked(broker, will=Will("a/status", b"dead")), connected)
     link.close(last=[("a/status", b"offline")])
     link.close()
     heard.until(lambda message: message.payload == b"offline", PATIENCE)

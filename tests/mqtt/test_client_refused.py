@@ -9,6 +9,7 @@ import pytest
 
 from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.client import MqttClient
+from headnod.mqtt.connection import Will
 from headnod.retry import Backoff, Cause
 from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker
@@ -161,6 +162,6 @@ def test_another_client_is_a_possibility_and_no_cause_where_the_broker_gave_none
 @pytest.mark.parametrize("setting", ["retain_available false", "max_qos 0"])
 def test_what_mqtt_3_does_not_say_of_a_last_will_is_asked(setting, tmp_path, opened, linked):
     broker = opened.enter_context(Broker(tmp_path / "broker", settings=setting, durable=False))
-    link = linked(broker, protocol=4, will=("a/status", b"offline"))
+    link = linked(broker, protocol=4, will=Will("a/status", b"offline"))
     until(link, lambda link: "MQTT 5 would say so: see mqtt.protocol" in link.reason)
-    until(linked(broker, client_id="modern", will=("a/status", b"offline")), connected)
+    until(linked(broker, client_id="modern", will=Will("a/status", b"offline")), connected)

@@ -8,6 +8,7 @@ import pytest
 from headnod.config import Config, MqttSection
 from headnod.factory.publisher_factory import example_messages
 from headnod.mqtt.broker import Broker as Address
+from headnod.mqtt.connection import Will
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.publisher import STATE_EXPIRY
 from support.command_line import fault, run, surroundings
@@ -24,7 +25,7 @@ WILL = ("a/status", b"offline")
 
 def test_a_connection_that_returns_in_time_cancels_the_delayed_last_will(broker, heard, linked, opened):
     proxy = opened.enter_context(Proxy(broker.port))
-    link = until(linked(broker, port=proxy.port, will=(*WILL, 3600)), connected)
+    link = until(linked(broker, port=proxy.port, will=Will(*WILL, 3600)), connected)
     for count in (2, 3):
         proxy.cut()
         until(link, lambda link: not link.connected)
@@ -38,16 +39,16 @@ def test_a_connection_that_returns_in_time_cancels_the_delayed_last_will(broker,
 
 def test_a_connection_that_stays_away_has_its_last_will_published_after_the_delay(broker, heard, linked, opened):
     proxy = opened.enter_context(Proxy(broker.port))
-    until(linked(broker, port=proxy.port, will=(*WILL, 1)), connected)
+    until(linked(broker, port=proxy.port, will=Will(*WILL, 1)), connected)
     proxy.cut()
     assert heard.until_on("a/status", 1, PATIENCE) == [b"offline"]
 
 
 def test_a_client_that_ends_leaves_no_last_will_to_come(broker, heard, linked, opened):
     proxy = opened.enter_context(Proxy(broker.port))
-    until(linked(broker, will=(*WILL, 1)), connected).close(last=[("a/status", b"closed")])
+    until(linked(broker, will=Will(*WILL, 1)), connected).close(last=[("a/status", b"closed")])
     # Published later than that of the first could be.
-    until(linked(broker, port=proxy.port, client_id="later", will=("b/status", b"offline", 2)), connected)
+    until(linked(broker, port=proxy.port, client_id="later", will=Will("b/status", b"offline", 2)), connected)
     proxy.cut()
     heard.until_on("b/status", 1, PATIENCE)
     assert heard.on("a/status") == [b"closed"]
@@ -55,7 +56,7 @@ def test_a_client_that_ends_leaves_no_last_will_to_come(broker, heard, linked, o
 
 def test_mqtt_3_1_1_has_no_delay_and_works(broker, heard, linked, opened):
     proxy = opened.enter_context(Proxy(broker.port))
-    until(linked(broker, port=proxy.port, protocol=4, will=(*WILL, 3600)), connected)
+    until(linked(broker, port=proxy.port, protocol=4, will=Will(*WILL, 3600)), connected)
     proxy.cut()
     assert heard.until_on("a/status", 1, PATIENCE) == [b"offline"]
 
@@ -205,7 +206,7 @@ CLEAN_START, SESSION_EXPIRY, WILL_DELAY = 0x02, b"\x11", b"\x18"
 def test_a_delayed_last_will_is_that_of_a_session_which_the_next_connection_resumes(delay, resumed, linked):
     """A broker may publish a last will at once when a clean start ends its session (mosquitto does not)."""
     with socket.create_server((HOST, 0)) as server:
-        linked(Address(HOST, server.getsockname()[1], "kitchen"), will=(*WILL, delay))
+        linked(Address(HOST, server.getsockname()[1], "kitchen"), will=Will(*WILL, delay))
         connection, _ = server.accept()
         with connection:
             connect = connection.recv(4096)

@@ -10,6 +10,7 @@ from headnod.errors import HeadnodError
 from headnod.factory.publisher_factory import LARGEST_BUNDLE, progress_payload
 from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.client import MqttClient
+from headnod.mqtt.connection import Will
 from headnod.mqtt.payloads import encode
 from headnod.mqtt.topics import Topics, channel
 from headnod.updates.bundle import split
@@ -49,7 +50,7 @@ class Listener:
         self.installer = kind(state, [signed_bundles.public()], self._tell, budget=1.0, windows=4)
         self._link = MqttClient(
             Where(broker.host, broker.port, f"sim-{node}"),
-            will=(self.topics.status, b"offline"),
+            will=Will(self.topics.status, b"offline"),
             subscriptions=(channel("headnod", channel_), self.topics.deploy),
             qos=1,
             on_message=self._take,

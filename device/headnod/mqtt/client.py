@@ -72,7 +72,7 @@ class MqttClient:
         self,
         broker: Broker,
         *,
-        will: Will | tuple[str, bytes] | None = None,
+        will: Will | None = None,
         subscriptions: Sequence[str] = (),
         plain: Sequence[str] = (),
         qos: int = 0,
@@ -89,7 +89,7 @@ class MqttClient:
 
         Args:
             broker: Where to connect, and as whom.
-            will: The last will, at least its topic and payload.
+            will: The last will.
             subscriptions: Topic filters to subscribe to.
             plain: The same without wildcards, for a broker that has none.
             qos: QoS of the subscriptions: 1 for a subscriber that must miss nothing.
@@ -111,7 +111,7 @@ class MqttClient:
             broker.tls.context()
             if broker.tls.insecure:
                 _log.warning("%s is not verified (mqtt.insecure): anyone in between can read what is published", broker)
-        self._broker, self._will, self._largest = broker, Will(*will) if will is not None else None, largest
+        self._broker, self._will, self._largest = broker, will, largest
         self._subscriptions = Subscriptions(subscriptions, plain, qos)
         self._on_message, self._on_connected, self._work, self._on_end = on_message, on_connected, work, on_end
         self._events = Events(self._connected, self._received, self._settled, self._warn)

@@ -17,6 +17,7 @@ import msgspec
 
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import MqttClient
+from headnod.mqtt.connection import Will
 
 _PATIENCE = 2.0
 """Longest wait for the echo of a published message, in seconds."""
@@ -52,7 +53,7 @@ class RetainedModels:
         self._news = threading.Condition()
         self._link = MqttClient(
             replace(broker, client_id=f"{broker.client_id}-watch"),
-            will=(self._mark, b""),
+            will=Will(self._mark, b""),
             subscriptions=(f"{self._channels}+", f"{base}/+/deploy"),
             qos=1,
             on_message=lambda message: self._process(message.topic, message.payload),
