@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-LONGEST = 30.0
-"""Seconds after which a connection is closed, whatever the test does."""
+from support.tcp_server import LONGEST, tcp_server
 
 
 def answer(body: bytes = b"", *, status: str = "200 OK", kind: str = "audio/mpeg", head: str = "") -> bytes:
@@ -51,49 +50,21 @@ class RadioServer:
 @contextlib.contextmanager
 def radio_server() -> Iterator[RadioServer]:
     """A server that ends with the block, and each connection with it."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = RadioServer(f"http://127.0.0.1:{listening.getsockname()[1]}")
-    ending = threading.Event()
-    threads: list[threading.Thread] = []
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            threads.append(_started(lambda connection=connection: _converse(connection, server, ending)))
-
-    accepting = _started(serve)
-    try:
+    with tcp_server(lambda connection, ending: _converse(connection, server, ending)) as port:
+        server = RadioServer(f"http://127.0.0.1:{port}")
         yield server
-    finally:
-        ending.set()
-        # A thread in accept is woken by the shutdown, not by closing.
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        for thread in [accepting, *threads]:
-            thread.join(LONGEST)
-
-
-def _started(target: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    return thread
 
 
 def _converse(connection: socket.socket, server: RadioServer, ending: threading.Event) -> None:
-    with connection, contextlib.suppress(OSError):
-        connection.settimeout(LONGEST)
-        request = b""
-        while b"\r\n\r\n" not in request and (piece := connection.recv(4_096)):
-            request += piece
-        if not request:
-            return
-        server.requests.append(request.decode("latin-1"))
-        path = server.requests[-1].split(" ")[1]
-        answers = server.answers.get(path) or [answer(status="404 Not Found")]
-        server.asked.set()
-        connection.sendall(answers.pop(0) if len(answers) > 1 else answers[0])
-        if path in server.stalled:
-            ending.wait(LONGEST)
+    request = b""
+    while b"\r\n\r\n" not in request and (piece := connection.recv(4_096)):
+        request += piece
+    if not request:
+        return
+    server.requests.append(request.decode("latin-1"))
+    path = server.requests[-1].split(" ")[1]
+    answers = server.answers.get(path) or [answer(status="404 Not Found")]
+    server.asked.set()
+    connection.sendall(answers.pop(0) if len(answers) > 1 else answers[0])
+    if path in server.stalled:
+        ending.wait(LONGEST)

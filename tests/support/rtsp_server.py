@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from support.tcp_server import LONGEST, tcp_server
+
 RATE = 44_100
 _PACKET = 441
 _PAYLOAD_TYPE = 11  # L16, one channel, 44.1 kHz
-_LONGEST = 30.0
 _SDP = f"""v=0
 o=- 0 0 IN IP4 127.0.0.1
 s=camera
@@ -48,51 +49,28 @@ class RtspServer:
 
 @contextlib.contextmanager
 def rtsp_server(sound: np.ndarray, **settings: object) -> Iterator[RtspServer]:
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = RtspServer(f"rtsp://127.0.0.1:{listening.getsockname()[1]}/live", sound, **settings)
-    ending = threading.Event()
-    threads: list[threading.Thread] = []
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            threads.append(threading.Thread(target=_converse, args=(connection, server, ending), daemon=True))
-            threads[-1].start()
-
-    accepting = threading.Thread(target=serve, daemon=True)
-    accepting.start()
-    try:
+    with tcp_server(lambda connection, ending: _converse(connection, server, ending)) as port:
+        server = RtspServer(f"rtsp://127.0.0.1:{port}/live", sound, **settings)
         yield server
-    finally:
-        ending.set()
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        for thread in [accepting, *threads]:
-            thread.join(_LONGEST)
 
 
 def _converse(connection: socket.socket, server: RtspServer, ending: threading.Event) -> None:
-    with connection, contextlib.suppress(OSError):
-        connection.settimeout(_LONGEST)
-        waiting = b""
-        while True:
-            while b"\r\n\r\n" not in waiting:
-                piece = connection.recv(4_096)
-                if not piece:
-                    return
-                waiting += piece
-            request, _, waiting = waiting.partition(b"\r\n\r\n")
-            text = request.decode()
-            server.requests.append(text)
-            connection.sendall(_answer(text, server))
-            if text.startswith("PLAY"):
-                _play(connection, server.sound)
-                if server.stalled:
-                    ending.wait(_LONGEST)
+    waiting = b""
+    while True:
+        while b"\r\n\r\n" not in waiting:
+            piece = connection.recv(4_096)
+            if not piece:
                 return
+            waiting += piece
+        request, _, waiting = waiting.partition(b"\r\n\r\n")
+        text = request.decode()
+        server.requests.append(text)
+        connection.sendall(_answer(text, server))
+        if text.startswith("PLAY"):
+            _play(connection, server.sound)
+            if server.stalled:
+                ending.wait(LONGEST)
+            return
 
 
 def _answer(request: str, server: RtspServer) -> bytes:
