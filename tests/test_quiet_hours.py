@@ -118,6 +118,14 @@ def test_resuming_in_quiet_hours_lasts_until_they_end():
     assert awake.pause_reason(clock)
 
 
+def test_without_quiet_hours_no_estimate_needs_the_local_time():
+    def unneeded():
+        pytest.fail("the wall clock was read")
+
+    clock = Clock(now=unneeded, monotonic=ManualClock().monotonic)
+    assert not InForce(CONFIG, paused=False).pause_reason(clock)
+
+
 def test_a_reset_brings_back_hours_outputs_and_estimates(tmp_path):
     manual = ManualClock()
     remote = controls(manual)

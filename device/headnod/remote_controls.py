@@ -65,12 +65,13 @@ class InForce(NamedTuple):
 
     def pause_reason(self, clock: Clock) -> str:
         """Why no estimates are made now, for display; empty if they are."""
-        now, monotonic = local(clock.now()), clock.monotonic()
         if self.paused and self.paused_until is None:
             return "paused by a command"
+        monotonic, spans = clock.monotonic(), self.config.listen.quiet_hours
         if self.paused_until is not None and monotonic < self.paused_until:
-            return f"paused until {now + timedelta(seconds=self.paused_until - monotonic):%H:%M}"
-        end = quiet_until(now, self.config.listen.quiet_hours)
+            return f"paused until {local(clock.now()) + timedelta(seconds=self.paused_until - monotonic):%H:%M}"
+        # Asked at each estimate, and most listeners need no time zone, which is read from a file.
+        end = quiet_until(local(clock.now()), spans) if spans else None
         awake = self.awake_until is not None and monotonic < self.awake_until
         return "" if end is None or awake else f"quiet hours until {end:%H:%M}"
 
