@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from headnod.address import page_url, split_address
+from headnod.address import is_local, page_url, split_address
 from headnod.config import Config, MqttSection, load
 from headnod.config.layers import environment_layer, file_layer
 from headnod.errors import ConfigError
@@ -127,3 +127,21 @@ def test_a_page_at_all_addresses_has_the_name_that_avahi_announces_or_an_address
     alone = page_url("0.0.0.0", 8080, avahi=silent)  # noqa: S104
     assert "0.0.0.0" not in alone  # noqa: S104
     assert page_url("192.168.1.7", 80, avahi=announced) == "http://192.168.1.7:80/"
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - is not bound
+        ("::", False),
+        ("192.168.1.2", False),
+        ("dash.lan", False),
+        ("", False),
+    ],
+)
+def test_only_loopback_is_this_machine_alone(host, local):
+    assert is_local(host) is local

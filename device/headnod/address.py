@@ -13,7 +13,8 @@ _SCHEMES = {"mqtt": False, "tcp": False, "ws": False, "mqtts": True, "ssl": True
 """Whether a URL scheme of other MQTT programs means TLS."""
 _LARGEST_PORT = 65_535
 _AVAHI = Path("/run/avahi-daemon/socket")
-_ALL = ("0.0.0.0", "::")  # noqa: S104 - names of all addresses
+ALL = ("0.0.0.0", "::")  # noqa: S104 - not bound
+"""Hosts that mean all addresses of this machine."""
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -48,6 +49,14 @@ def split_address(text: str) -> tuple[str, int]:
     return host, _port(text, port) if colon else 0
 
 
+def is_local(host: str) -> bool:
+    """Whether a server bound to this host can be reached only from this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def page_url(host: str, port: int, *, tls: bool = False, avahi: Path = _AVAHI) -> str:
     """The address of a page for a browser; of all addresses of this machine the one that others can open.
 
@@ -60,7 +69,7 @@ def page_url(host: str, port: int, *, tls: bool = False, avahi: Path = _AVAHI) -
         tls: Whether it is served by TLS.
         avahi: The socket of avahi.
     """
-    name = _own_name(avahi) if host in _ALL else host
+    name = _own_name(avahi) if host in ALL else host
     return f"{'https' if tls else 'http'}://{f'[{name}]' if ':' in name else name}:{port}/"
 
 

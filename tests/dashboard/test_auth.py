@@ -2,7 +2,7 @@ from base64 import b64encode
 
 import pytest
 
-from headnod.dashboard.auth import LINES, TRIES, WINDOW_SECONDS, Authenticator, AuthResult, is_local
+from headnod.dashboard.auth import LINES, TRIES, WINDOW_SECONDS, Authenticator, AuthResult
 from headnod.dashboard.sessions import IDLE_SECONDS, SESSIONS, Role, Sessions
 from headnod.errors import ConfigError
 from headnod.factory.page_factory import password_from
@@ -120,24 +120,6 @@ def test_asking_without_a_password_is_no_guess(clock):
     for _ in range(10 * TRIES):
         authorize(page)
     assert authorize(page, authorization=basic(SECRET)) is AuthResult.ALLOWED
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        ("127.0.0.1", True),
-        ("127.8.8.8", True),
-        ("::1", True),
-        ("localhost", True),
-        ("0.0.0.0", False),  # noqa: S104 - is not bound
-        ("::", False),
-        ("192.168.1.2", False),
-        ("dash.lan", False),
-        ("", False),
-    ],
-)
-def test_only_loopback_is_this_machine_alone(host, local):
-    assert is_local(host) is local
 
 
 def test_the_password_is_the_first_line_of_its_file(tmp_path):

@@ -169,14 +169,6 @@ class Authenticator:
         return wrong is not None and len(wrong) == TRIES and self._monotonic() - wrong[0] < WINDOW_SECONDS
 
 
-def is_local(host: str) -> bool:
-    """Whether a server bound to this host can be reached only from this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _hash(password: str) -> bytes:
     # A hash, so that both sides of the comparison have one length.
     return hashlib.sha256(password.encode("utf-8", "surrogateescape")).digest()

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from headnod import __version__, address, system
 from headnod.audio.web_address import display_address, without_login
 from headnod.config import Config, WebSection, named_outputs
-from headnod.dashboard.auth import is_local
 from headnod.factory.broker_factory import topics
 from headnod.factory.output_factory import history_path
 from headnod.inference.interpreter import runtime_name
@@ -79,10 +78,10 @@ def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool, off: Colle
 
 def page_url(section: WebSection) -> str | None:
     """The URL at which other machines reach the listener's page; None if they cannot."""
-    if not section.enabled or is_local(section.address):
-        return None
     host = section.address
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+    if not section.enabled or address.is_local(host):
+        return None
+    if host in address.ALL:
         # The name that mDNS gives this machine.
         host = f"{socket.gethostname().partition('.')[0]}.local"
     return address.page_url(host, section.port, tls=bool(section.certificate))

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from headnod.address import is_local
 from headnod.clock import Clock
 from headnod.config import Config, DashboardSection, WebSection
 from headnod.config.layers import password_file, read_secret, readable_file
-from headnod.dashboard.auth import is_local
 from headnod.dashboard.page_settings import PageSettings
 from headnod.errors import ConfigError, MissingExtraError
 from headnod.extras import how_to_install
