@@ -73,8 +73,13 @@ def test_every_part_is_that_of_the_listeners_own_file(attic, history):
     assert songs == [json.loads(json.dumps(each)) for each in map(as_builtins, there)]
     hours = attic.json(f"{PATH}hours?from={first}&to={TO - 600}")
     assert hours == [*map(as_builtins, summaries.buckets(history, first, TO - 600, "hour", zone=None))]
-    runs = attic.json(f"{PATH}timeline?from={first}&to={TO - 600}")
+    timeline = attic.json(f"{PATH}timeline?from={first}&to={TO - 600}")
+    numbers, begin, runs = iter(timeline["runs"]), 0, []
+    for gap, length, number in zip(numbers, numbers, numbers, strict=True):
+        begin += gap
+        runs.append((begin, begin := begin + length, timeline["names"][number]))
     assert runs == summaries.runs(history, first, TO - 600)
+    assert timeline["names"] == list(dict.fromkeys(genre for _, _, genre in runs))
     firsts = attic.json(f"{PATH}firsts")
     assert [each for each in firsts if each["time"] < TO - 600] == [
         each for each in summaries.firsts(history) if each["time"] < TO - 600

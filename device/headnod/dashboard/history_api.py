@@ -21,10 +21,11 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from headnod.clock import local_zone
+from headnod.dashboard.timeline import relative
 from headnod.dashboard.week_card import week_card
 from headnod.errors import HeadnodError
 from headnod.outputs.history import summaries
-from headnod.outputs.history.summaries import SONGS, Bucket, SongSummary
+from headnod.outputs.history.summaries import SONGS, Bucket, Run, SongSummary
 
 PARTS = ("songs", "hours", "days", "firsts", "timeline", "week.svg")
 """Last part of the address of each answer."""
@@ -50,7 +51,7 @@ class History(Protocol):
     async def firsts(self) -> list[dict[str, Any]]:
         """The first song of each genre."""
 
-    async def runs(self, first: float, last: float) -> dict[str, Any]:
+    async def runs(self, first: float, last: float) -> list[Run]:
         """Runs of one genre."""
 
 
@@ -74,7 +75,7 @@ class LocalHistory:
         """The first song of each genre."""
         return await self._read(partial(summaries.firsts, self._path))
 
-    async def runs(self, first: float, last: float) -> dict[str, Any]:
+    async def runs(self, first: float, last: float) -> list[Run]:
         """Runs of one genre."""
         return await self._read(partial(summaries.runs, self._path, first, last))
 
@@ -141,7 +142,7 @@ class HistoryApi:
         if part == "hours":
             return _json(await history.buckets(first, last, "hour"))
         if part == "timeline":
-            return _json(await history.runs(first, last))
+            return _json(_timeline(await history.runs(first, last)))
         return await self._songs(history, node, query, first, last)
 
     async def _songs(self, history: History, node: str, query: Mapping[str, str], first: float, last: float) -> Answer:
@@ -196,6 +197,13 @@ class HistoryApi:
 
     def _date(self, seconds: float) -> str:
         return self._local(seconds).date().isoformat()
+
+
+def _timeline(runs: list[Run]) -> dict[str, Any]:
+    """Names of the genres, and the runs as in `relative` with the index of each name."""
+    indexes: dict[str, int] = {}
+    numbers = relative((start, end, indexes.setdefault(genre, len(indexes))) for start, end, genre in runs)
+    return {"names": list(indexes), "runs": numbers}
 
 
 def _number(query: Mapping[str, str], key: str, default: float) -> float:

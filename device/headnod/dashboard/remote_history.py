@@ -24,7 +24,7 @@ from headnod.dashboard.payload_validation import LABELS, TAGS, Seconds, Share, l
 from headnod.errors import HeadnodError
 from headnod.mqtt.topics import Topics
 from headnod.outputs.history import summaries
-from headnod.outputs.history.summaries import SONGS, Bucket, SongSummary
+from headnod.outputs.history.summaries import SONGS, Bucket, Run, SongSummary
 
 HISTORY_RESPONSE = "/response/history"
 """End of the topic of the answers."""
@@ -288,16 +288,12 @@ class RemoteHistory:
         """The first song of each genre."""
         return [{"genre": name(row.genre), "time": row.time} for row in await self._all(_First, "firsts", 0.0, 4e9)]
 
-    async def runs(self, first: float, last: float) -> dict[str, Any]:
+    async def runs(self, first: float, last: float) -> list[Run]:
         """Runs of one genre."""
-        indexes: dict[str, int] = {}
-        numbers, before = [], 0
-        for run in await self._all(_Run, "timeline", first, last):
-            if run.end < run.start:
-                raise _invalid(self._node)
-            numbers += [run.start - before, run.end - run.start, indexes.setdefault(name(run.genre), len(indexes))]
-            before = run.end
-        return {"names": list(indexes), "runs": numbers}
+        found = await self._all(_Run, "timeline", first, last)
+        if any(run.end < run.start for run in found):
+            raise _invalid(self._node)
+        return [(run.start, run.end, name(run.genre)) for run in found]
 
     async def _all(self, row: type[Row], part: str, first: float, last: float) -> list[Row]:
         pages = self._histories.pages(self._node, row, part, first, last, rows=_ROWS)

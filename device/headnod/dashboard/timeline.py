@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterable
 
 HOURS = 6
 """Hours that a timeline covers."""
@@ -83,15 +84,8 @@ class Timeline:
                 column[place] = moment + step
 
     def runs(self) -> list[int]:
-        """Every run as three numbers: seconds since the end of the one before, its length, its genre.
-
-        The first number of all is a time.
-        """
-        numbers, before = [], 0
-        for start, end, genre in zip(self._starts, self._ends, self._genres, strict=True):
-            numbers += [start - before, end - start, genre]
-            before = end
-        return numbers
+        """Every run as in `relative`."""
+        return relative(zip(self._starts, self._ends, self._genres, strict=True))
 
     def _join(self, place: int, slack: int) -> None:
         after = place + 1
@@ -113,3 +107,15 @@ class Timeline:
     def _cut(self, first: int, last: int) -> None:
         for column in (self._starts, self._ends, self._genres):
             del column[first:last]
+
+
+def relative(runs: Iterable[tuple[int, int, int]]) -> list[int]:
+    """Every run as three numbers: seconds since the end of the one before, its length, its genre.
+
+    The first number of all is a time.
+    """
+    numbers, before = [], 0
+    for start, end, genre in runs:
+        numbers += [start - before, end - start, genre]
+        before = end
+    return numbers

@@ -150,13 +150,7 @@ def _rows(path: Path, query: HistoryQuery) -> Sequence[Any]:
     if query.part == "firsts":
         return summaries.firsts(path)
     if query.part == "timeline":
-        found, begin, rows = summaries.runs(path, query.start, query.end), 0, []
-        numbers = iter(found["runs"])
-        for gap, length, name in zip(numbers, numbers, numbers, strict=True):
-            begin += gap
-            rows.append([begin, begin + length, found["names"][name]])
-            begin += length
-        return rows
+        return summaries.runs(path, query.start, query.end)
     zone = local_zone()
     unit: summaries.Unit = "hour" if query.part == "hours" else "day"
     buckets = summaries.buckets(path, query.start, query.end, unit, zone=zone)

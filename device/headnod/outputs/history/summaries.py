@@ -18,6 +18,8 @@ from headnod.outputs.history import redating
 from headnod.outputs.history.database import read_only
 
 Unit = Literal["hour", "day"]
+Run = tuple[int, int, str]
+"""Beginning and end in seconds since 1970, and the genre."""
 
 SONGS = 500
 """Songs of one answer; the next one begins after the last of them."""
@@ -156,12 +158,8 @@ def firsts(path: Path) -> list[dict[str, Any]]:
     return [{"genre": genre, "time": started / 1e3} for genre, started in rows]
 
 
-def runs(path: Path, first: float, last: float) -> dict[str, Any]:
+def runs(path: Path, first: float, last: float) -> list[Run]:
     """The timeline of a time: runs of estimates of one genre; of songs where estimates are deleted.
-
-    Returns:
-        `names`, the genres, and `runs`, three numbers per run: seconds since the end of the run before (of the first
-        run its time), its length in seconds, and the index of its genre.
 
     Raises:
         DatabaseError: The file is absent, damaged, or not a history.
@@ -175,12 +173,7 @@ def runs(path: Path, first: float, last: float) -> dict[str, Any]:
                 "SELECT started / 1e3, ended / 1e3, genre FROM songs WHERE ended >= ? AND started < ? ORDER BY ended"
             )
             found = _joined(_fetched(db.execute(query, span)), 0.0)
-    names = list(dict.fromkeys(genre for _, _, genre in found))
-    numbers, before = [], 0
-    for begin, end, genre in found:
-        numbers += [round(begin) - before, round(end) - round(begin), names.index(genre)]
-        before = round(end)
-    return {"names": names, "runs": numbers}
+    return [(round(begin), round(end), genre) for begin, end, genre in found]
 
 
 def _joined(rows: Iterator[tuple[float, float, str]], gap: float) -> list[tuple[float, float, str]]:
