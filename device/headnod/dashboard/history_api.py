@@ -25,13 +25,12 @@ from headnod.dashboard.timeline import relative
 from headnod.dashboard.week_card import week_card
 from headnod.errors import HeadnodError
 from headnod.outputs.history import summaries
-from headnod.outputs.history.summaries import SONGS, Bucket, Run, SongSummary
+from headnod.outputs.history.summaries import LONGEST, SONGS, Bucket, Run, SongSummary, local_date
 
 PARTS = ("songs", "hours", "days", "firsts", "timeline", "week.svg")
 """Last part of the address of each answer."""
 
 _DAY = 86_400
-_LONGEST = {"hours": 62 * _DAY, "timeline": 8 * _DAY}
 _YEARS = (1970, 2999)
 _COLUMNS = ("start", "end", "genre", "confidence", "stability", "tags", "clock_synchronised")
 _JSON, _CSV, _SVG = "application/json", "text/csv; charset=utf-8", "image/svg+xml"
@@ -137,8 +136,9 @@ class HistoryApi:
         if part == "days":
             first, last = self._year(query)
             found = await history.buckets(first, last, "day")
-            return _json([msgspec.to_builtins(day) | {"date": self._date(day.start)} for day in found])
-        first, last = self._span(query, _LONGEST.get(part, math.inf))
+            zone = self._zone or local_zone()
+            return _json([msgspec.to_builtins(day) | {"date": local_date(day.start, zone)} for day in found])
+        first, last = self._span(query, LONGEST.get(part, math.inf))
         if part == "hours":
             return _json(await history.buckets(first, last, "hour"))
         if part == "timeline":
@@ -194,9 +194,6 @@ class HistoryApi:
 
     def _local(self, seconds: float) -> datetime:
         return datetime.fromtimestamp(seconds, self._zone or local_zone())
-
-    def _date(self, seconds: float) -> str:
-        return self._local(seconds).date().isoformat()
 
 
 def _timeline(runs: list[Run]) -> dict[str, Any]:

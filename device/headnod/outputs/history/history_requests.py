@@ -18,7 +18,7 @@ from msgspec import Meta
 from headnod.clock import local_zone
 from headnod.errors import HeadnodError
 from headnod.outputs.history import summaries
-from headnod.outputs.history.summaries import SONGS
+from headnod.outputs.history.summaries import LONGEST, SONGS
 from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
@@ -28,9 +28,6 @@ LARGEST = 61_440
 
 WAITING = 4
 """Requests that are read or wait at once."""
-
-SPANS = {"hours": 62 * 86_400.0, "days": 373 * 86_400.0, "timeline": 8 * 86_400.0}
-"""Longest time of a request for each part that is summed; songs of any time are read page by page."""
 
 _SMALLEST = 512
 _Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
@@ -126,7 +123,7 @@ def _query(arguments: Mapping[str, Any]) -> HistoryQuery:
         query = msgspec.convert(dict(arguments), HistoryQuery)
     except msgspec.ValidationError as error:
         raise HistoryQueryError(str(error)) from None
-    longest = SPANS.get(query.part)
+    longest = LONGEST.get(query.part)
     if not 0.0 < query.end - query.start <= (longest or query.end):
         message = f"start and end: {query.start:.0f} to {query.end:.0f} is not a time"
         raise HistoryQueryError(message + (f" of at most {longest / 86_400:.0f} days" if longest else ""))

@@ -24,6 +24,9 @@ Run = tuple[int, int, str]
 SONGS = 500
 """Songs of one answer; the next one begins after the last of them."""
 
+LONGEST = {"hours": 62 * 86_400.0, "days": 373 * 86_400.0, "timeline": 8 * 86_400.0}
+"""Longest time of a request for each part that is summed; songs of any time are read page by page."""
+
 _GAP = 60.0
 _RUNS = 4000
 _FETCHED = 500
