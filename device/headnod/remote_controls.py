@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -38,6 +38,7 @@ LONGEST_PAUSE = 7 * 86_400.0
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Mode = Literal["bars", "mood"]
+Value = TypeVar("Value")
 
 _BRIGHTNESS = 0.5
 """Brightness of LEDs that are switched on where none is configured."""
@@ -224,33 +225,13 @@ class RemoteControls:
         self._changes.put(lambda in_force: in_force._replace(config=change(in_force.config)))
 
 
-class ChangedValue(msgspec.Struct, frozen=True):
+class Changed(msgspec.Struct, Generic[Value], frozen=True):
     """A value that was set by a command."""
 
-    value: Share
+    value: Value
     """The value."""
 
-    configured: Share
-    """The value of the configuration at that time."""
-
-
-class ChangedHours(msgspec.Struct, frozen=True):
-    """Quiet hours that were set by a command."""
-
-    value: tuple[str, ...]
-    """The spans."""
-
-    configured: tuple[str, ...]
-    """The spans of the configuration at that time."""
-
-
-class ChangedMode(msgspec.Struct, frozen=True):
-    """What LEDs show, set by a command."""
-
-    value: Mode
-    """The value."""
-
-    configured: Mode
+    configured: Value
     """The value of the configuration at that time."""
 
 
@@ -263,16 +244,16 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     paused_until: float | None = None
     """End of that pause, seconds since 1970."""
 
-    certainty: ChangedValue | None = None
+    certainty: Changed[Share] | None = None
     """`listen.certainty`."""
 
-    brightness: ChangedValue | None = None
+    brightness: Changed[Share] | None = None
     """`leds.brightness`."""
 
-    mode: ChangedMode | None = None
+    mode: Changed[Mode] | None = None
     """`leds.mode`."""
 
-    quiet_hours: ChangedHours | None = None
+    quiet_hours: Changed[tuple[str, ...]] | None = None
     """`listen.quiet_hours`."""
 
     off: tuple[str, ...] = ()
@@ -318,15 +299,14 @@ class SavedSettings:
 
     def save(self, configured: Config, in_force: InForce) -> None:
         """Save the difference between the configuration and what is in force."""
-        hours, configured_hours = in_force.config.listen.quiet_hours, configured.listen.quiet_hours
         until, before, after = in_force.paused_until, configured.mode, in_force.config.mode
         settings = Settings(
-            mode=ChangedMode(after, before) if before != after and before and after else None,
+            mode=_changed(before, after) if before and after else None,
             paused=in_force.paused,
             paused_until=None if until is None else round(self._clock.at(until).timestamp()),
             certainty=_changed(configured.listen.threshold, in_force.config.listen.threshold),
             brightness=_changed(configured.brightness, in_force.config.brightness),
-            quiet_hours=None if hours == configured_hours else ChangedHours(hours, configured_hours),
+            quiet_hours=_changed(configured.listen.quiet_hours, in_force.config.listen.quiet_hours),
             off=tuple(sorted(in_force.off)),
         )
         if self._same(settings):
@@ -382,8 +362,8 @@ def paused_events(blocks: Iterable[Block], *, rate: int, every: float, now: Now,
         passed += block.size
 
 
-def _changed(configured: float, in_force: float) -> ChangedValue | None:
-    return None if in_force == configured else ChangedValue(in_force, configured)
+def _changed(configured: Value, in_force: Value) -> Changed[Value] | None:
+    return None if in_force == configured else Changed(in_force, configured)
 
 
 def _read(path: Path) -> Settings:
