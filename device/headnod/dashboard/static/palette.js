@@ -23,7 +23,7 @@ export function onScheme(changed) {
 }
 
 /** Red, green and blue of #rrggbb, 0 to 255. */
-export function rgb(hex) {
+function rgb(hex) {
   return [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
 }
 
