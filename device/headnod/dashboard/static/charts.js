@@ -22,7 +22,7 @@ export class StackChart {
   }
 
   draw(buckets, { colour, most, foot, name, label }) {
-    const sums = buckets.map(({ seconds }) => Object.values(seconds).reduce((sum, each) => sum + each, 0));
+    const sums = buckets.map(({ seconds }) => total(seconds));
     const top = most ?? STEPS.find((step) => step >= Math.max(...sums)) ?? STEPS.at(-1);
     this.scale.replaceChildren(...[1, 0.75, 0.5, 0.25, 0].map((share) => element("span", {}, scaled(top * share, top))));
     set(this.stacks, "aria-label", label);
