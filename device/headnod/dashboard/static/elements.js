@@ -34,6 +34,16 @@ export function style(place, property, value) {
   if (place.style.getPropertyValue(property) !== String(value)) place.style.setProperty(property, value);
 }
 
+/** Least level of a meter, in dBFS. */
+export const FLOOR = -70;
+
+/** A level and its peak, in dBFS, on a meter. */
+export function drawMeter(meter, level, peak) {
+  const share = (decibels) => Math.max(0, Math.min(1, 1 - decibels / FLOOR)).toFixed(3);
+  meter.style.setProperty("--level", share(level));
+  meter.style.setProperty("--peak", share(peak));
+}
+
 /** A genre with its colour. */
 export function chip(text, colour) {
   return element("span", { class: "chip", "--c": colour }, text);

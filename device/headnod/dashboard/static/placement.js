@@ -1,9 +1,8 @@
 // Is the microphone placed well? The live level, and what the listener measured of the last minutes.
 
-import { element, set, write } from "./elements.js";
+import { drawMeter, element, set, write } from "./elements.js";
 import { level } from "./words.js";
 
-const FLOOR = -70;
 const KEPT = 50;
 
 export class Placement {
@@ -20,8 +19,7 @@ export class Placement {
   add({ level: now }) {
     this.levels.push(now);
     if (this.levels.length > KEPT) this.levels.shift();
-    this.meter.style.setProperty("--level", share(now));
-    this.meter.style.setProperty("--peak", share(Math.max(...this.levels)));
+    drawMeter(this.meter, now, Math.max(...this.levels));
   }
 
   /** Levels in dBFS, the proposed change of the gain in decibels, and advice. */
@@ -36,8 +34,4 @@ export class Placement {
     ];
     write(this.figures, figures.filter(Boolean).join(", "));
   }
-}
-
-function share(level) {
-  return Math.max(0, Math.min(1, 1 - level / FLOOR)).toFixed(3);
 }

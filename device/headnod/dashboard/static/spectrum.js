@@ -1,9 +1,9 @@
 // The moving picture of the sound: one column of log-mel bands about five times a second, and the level.
 
+import { FLOOR, drawMeter } from "./elements.js";
 import { isDark, onScheme } from "./palette.js";
 
 const COLUMNS = 300;
-const FLOOR = -70;
 const FALL = 12;
 const STALE = 3;
 const AHEAD = 6;
@@ -59,8 +59,7 @@ export class Spectrum {
   show(level) {
     this.level = level;
     this.peak = Math.max(level, this.peak - FALL / 5);
-    this.meter.style.setProperty("--level", share(level));
-    this.meter.style.setProperty("--peak", share(this.peak));
+    drawMeter(this.meter, level, this.peak);
     const rounded = Math.round(level);
     if (Math.abs(rounded - (this.said ?? 99)) >= 2) {
       this.said = rounded;
@@ -143,8 +142,4 @@ export class Spectrum {
 // A value that is reached by half in ten columns.
 function towards(before, now) {
   return before === undefined ? now : before + (now - before) * 0.067;
-}
-
-function share(level) {
-  return Math.max(0, Math.min(1, 1 - level / FLOOR)).toFixed(3);
 }
