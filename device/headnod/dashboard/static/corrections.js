@@ -1,7 +1,7 @@
 // Corrections: the dialog that asks what was played, and the list of what was corrected.
 
 import { get, mayChange, send } from "./api.js";
-import { chip, element, write } from "./elements.js";
+import { chip, element, panel, write } from "./elements.js";
 import { at, count, genreInWords, length, on } from "./words.js";
 
 const NOT_MUSIC = "not music";
@@ -71,10 +71,11 @@ export function view(root, context) {
   const suggested = element("div");
   const teach = element("button", { type: "button", class: "main" }, "Teach a model");
   const taught = element("div", { class: "note", role: "status" });
-  const panel = (title, id, span, ...parts) => element("section", { class: `panel ${span}`, "aria-labelledby": id }, element("h2", { id }, title), ...parts);
+  const all = panel("Corrections", "list-title", "span-8", list, element("div", { class: "row" }, clear));
+  all.firstElementChild.append(sum);
   root.classList.add("columns");
   root.replaceChildren(
-    element("section", { class: "panel span-8", "aria-labelledby": "list-title" }, element("header", {}, element("h2", { id: "list-title" }, "Corrections"), sum), list, element("div", { class: "row" }, clear)),
+    all,
     panel("What is kept", "kept-title", "span-4", element("p", {}, KEPT), element("p", {}, "To take it to a workstation, or to delete it there:"), element("pre", { class: "log" }, "headnod corrections export corrections.npz\nheadnod corrections delete")),
     panel("Most useful to correct", "suggested-title", "span-8", element("p", { class: "note" }, "Moments of the last hours about which the model was least sure. Confirming a right genre helps too."), suggested),
     panel("Teach", "teach-title", "span-4", element("p", {}, "The last layer of the network learns from your corrections, here on the listener. The new model is tested, and runs on probation before it stays."), element("div", { class: "row" }, teach), taught),

@@ -49,6 +49,11 @@ export function chip(text, colour) {
   return element("span", { class: "chip", "--c": colour }, text);
 }
 
+/** A panel of a view, with a title in its header; `span` is the class of its width. */
+export function panel(title, id, span, ...children) {
+  return element("section", { class: `panel ${span}`, "aria-labelledby": id }, element("header", {}, element("h2", { id }, title)), ...children);
+}
+
 /** Rows of label, bar and share. `update` takes [label, share from 0 to 1, colour] for each. */
 export class Bars {
   constructor(place) {

@@ -1,7 +1,7 @@
 // The history of a listener: a day or a week, a calendar of a year, first songs, and the card of the week.
 
 import { get, mayChange, who } from "./api.js";
-import { chip, element, set, write } from "./elements.js";
+import { chip, element, panel, set, write } from "./elements.js";
 import { songTable } from "./songs.js";
 import { Calendar, StackChart } from "./charts.js";
 import { Ribbon, decoded } from "./timeline.js";
@@ -26,8 +26,6 @@ class History {
   }
 
   build() {
-    const panel = (title, id, span, ...children) =>
-      element("section", { class: `panel ${span}`, "aria-labelledby": id }, element("header", {}, element("h2", { id }, title)), ...children);
     const button = (text, label, run) => element("button", { type: "button", "aria-label": label, onclick: run }, text);
     const units = ["day", "week"].map((unit) =>
       element("button", { type: "button", "data-unit": unit, onclick: () => this.use(unit) }, unit === "day" ? "Day" : "Week"),

@@ -1,7 +1,7 @@
 // Settings of the listener that serves the page: listening, outputs, models, microphone, configuration and log.
 
 import { get, mayChange, send } from "./api.js";
-import { element, set, write } from "./elements.js";
+import { element, panel, set, write } from "./elements.js";
 import { Placement } from "./placement.js";
 import { at, count, percent, stateInWords } from "./words.js";
 
@@ -42,8 +42,7 @@ class Settings {
   }
 
   panel(title, name, span, ...more) {
-    const id = `${name}-title`;
-    return element("section", { class: `panel ${span}`, "aria-labelledby": id }, element("header", {}, element("h2", { id }, title)), this.place[name], ...more);
+    return panel(title, `${name}-title`, span, this.place[name], ...more);
   }
 
   show() {
