@@ -121,7 +121,7 @@ def teach(labelled: LabelledEmbeddings, start: Path, *, name: str, version: str)
     last = LastLayer(read_checked(start, MODEL, manifest), manifest)
     labels, left_out = _labels(labelled, manifest)
     answers = (*labels, NOT_MUSIC) if manifest.rejection.not_music else labels
-    used = _used(labelled, answers, manifest.labels)
+    used = _used(labelled, answers)
     if len(used) < LEAST:
         message = f"{len(used)} windows have a label that can be used, and {LEAST} are needed (correct more songs)"
         raise TeachError(message)
@@ -131,7 +131,7 @@ def teach(labelled: LabelledEmbeddings, start: Path, *, name: str, version: str)
     # Probabilities are those of logits divided by the temperature.
     prior = _prior(last.shipped, manifest, len(answers))
     scaled = Layer(prior.kernel / manifest.temperature, prior.bias / manifest.temperature)
-    music = _assembled(labelled, used, features, around, answers, manifest.labels, scaled)
+    music = _assembled(labelled, used, features, around, answers, scaled)
     enough = len(music.labels) - len(used) >= _LEAST_CONTEXT
     strengths = _STRENGTHS if enough else _CAREFUL_STRENGTHS
     fitted = fit(music, len(answers), prior=scaled, strengths=strengths, outer=_FOLDS)
@@ -171,19 +171,20 @@ def _key(label: str) -> str:
 def _labels(labelled: LabelledEmbeddings, manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Labels of the new model, and those of media players that are left out."""
     by_person = {
-        label: matching_label(label, manifest.labels)
+        label
         for label, weight in zip(labelled.labels, labelled.weights, strict=True)
-        if weight >= WEIGHTS["person"]
+        if weight >= WEIGHTS["person"] and label != NOT_MUSIC
     }
-    new = sorted(label for label, known in by_person.items() if known is None and label != NOT_MUSIC)
+    new = sorted(label for label in by_person if matching_label(label, manifest.labels) is None)
     labels = (*manifest.labels, *dict.fromkeys(matching_label(label, new) or label for label in new))
-    unknown = {label for label in labelled.labels if label != NOT_MUSIC and matching_label(label, labels) is None}
-    return labels, tuple(sorted(unknown))
+    given = set(labelled.labels) - {NOT_MUSIC}
+    return labels, tuple(sorted(label for label in given if matching_label(label, labels) is None))
 
 
-def _used(labelled: LabelledEmbeddings, answers: Sequence[str], known: Sequence[str]) -> NDArray[np.intp]:
+def _used(labelled: LabelledEmbeddings, answers: Sequence[str]) -> NDArray[np.intp]:
     """Windows with a label of the new model, at most some of each correction, the newest corrections first."""
-    fits = np.array([matching_label(label, (*known, *answers)) is not None for label in labelled.labels])
+    fitting = {label for label in set(labelled.labels) if matching_label(label, answers) is not None}
+    fits = np.array([label in fitting for label in labelled.labels])
     rows = []
     for group in np.unique(labelled.groups[fits])[::-1][:_MOST_CORRECTIONS]:
         there = np.flatnonzero((labelled.groups == group) & fits)
@@ -213,11 +214,12 @@ def _assembled(
     features: NDArray[np.float32],
     around: NDArray[np.float32],
     answers: Sequence[str],
-    known: Sequence[str],
     prior: Layer,
 ) -> Features:
     """Corrected windows, then those of the context for which the present answer counts as right."""
-    corrected = [answers.index(matching_label(labelled.labels[row], (*known, *answers)) or "") for row in used]
+    labels = [labelled.labels[row] for row in used]
+    places = {label: answers.index(matching_label(label, answers) or "") for label in set(labels)}
+    corrected = [places[label] for label in labels]
     scores = softmax(prior.logits(around)) if len(around) else np.empty((0, len(answers)))
     kept = np.flatnonzero(scores.max(axis=1) >= _CONFIDENT) if len(around) else np.empty(0, np.intp)
     _, groups = np.unique(labelled.groups[used], return_inverse=True)
