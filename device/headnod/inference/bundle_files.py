@@ -8,7 +8,7 @@ in the oldest format that can express it, so that older versions of headnod read
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,12 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
             message = f"{path}: {field}: {fault} (repack or reinstall the model)"
             raise ManifestError(message)
     return manifest
+
+
+def with_hashes(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+    """The manifest with the hashes of the other files of its bundle."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return msgspec.structs.replace(manifest, sha256=hashes)
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -6,7 +6,6 @@ numpy only, and some seconds on a Raspberry Pi 3.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
-from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest
+from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest, with_hashes
 from headnod.inference.golden import golden_windows, write_golden
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Training
@@ -145,8 +144,13 @@ def teach(labelled: LabelledEmbeddings, start: Path, *, name: str, version: str)
         "corrections": len(np.unique(labelled.groups[used])),
     }  # fmt: skip
     taught = _manifest(manifest, labels, name, version, recipe, improvements)
-    files = _files(taught, content, read_checked(start, GOLDEN, manifest))
-    return TaughtModel(replace(taught, sha256=_hashes(files)), files, improvements, left_out)
+    files = {
+        MODEL: content,
+        GOLDEN: write_golden(GenreModel(taught, content), golden_windows(read_checked(start, GOLDEN, manifest))),
+        CARD: _card(taught).encode(),
+    }
+    taught = with_hashes(taught, files)
+    return TaughtModel(taught, {**files, MANIFEST: manifest_bytes(taught)}, improvements, left_out)
 
 
 def default_name(start: Manifest) -> str:
@@ -287,20 +291,6 @@ def _manifest(
             runtime_name().partition(" ")[0]: runtime_name().partition(" ")[2],
         },
     )
-
-
-def _files(manifest: Manifest, content: bytes, golden: bytes) -> dict[str, bytes]:
-    files = {
-        MODEL: content,
-        GOLDEN: write_golden(GenreModel(manifest, content), golden_windows(golden)),
-        CARD: _card(manifest).encode(),
-    }
-    files[MANIFEST] = manifest_bytes(replace(manifest, sha256=_hashes(files)))
-    return files
-
-
-def _hashes(files: dict[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(files[name]).hexdigest() for name in (MODEL, GOLDEN, CARD)}
 
 
 def _card(manifest: Manifest) -> str:

@@ -6,7 +6,6 @@ trained on all music. The bundle is loaded as on a device before it gets its nam
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import msgspec
 from rich.console import Console
 
 from headnod.errors import HeadnodError
-from headnod.inference.bundle_files import manifest_bytes
+from headnod.inference.bundle_files import manifest_bytes, with_hashes
 from headnod.inference.golden import load_checked, write_golden
 from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version
@@ -243,9 +242,7 @@ def write_bundle(folder: Path, model: GenreModel, content: bytes, manifest: Mani
         ManifestError: The bundle does not load.
     """
     files = {MODEL: content, GOLDEN: write_golden(model, golden_features(model.front_end)), CARD: card.encode()}
-    hashes = {file: hashlib.sha256(held).hexdigest() for file, held in files.items()}
-    files[MANIFEST] = manifest_bytes(msgspec.structs.replace(manifest, sha256=hashes))
-    write_files(folder, files)
+    write_files(folder, {**files, MANIFEST: manifest_bytes(with_hashes(manifest, files))})
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
