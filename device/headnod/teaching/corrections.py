@@ -241,23 +241,21 @@ class CorrectionStore:
         """
         with self._reading() as db:
             rows = [] if db is None else _rows_of(db, body)
-        parts, seen = [], set[int]()
-        for number, label, source, times, embeddings in rows:
-            new = np.array([time not in seen for time in times.tolist()], np.bool_)
-            seen.update(times.tolist())
-            parts.append((times[new], embeddings[new], [label] * int(new.sum()), WEIGHTS[source], number))
-        if not seen:
-            return None
+            parts, seen = [], set[int]()
+            for number, label, source, _, times, embeddings in rows:
+                new = np.array([time not in seen for time in times.tolist()], np.bool_)
+                seen.update(times.tolist())
+                parts.append((times[new], embeddings[new], [label] * int(new.sum()), WEIGHTS[source], number))
+            if not seen:
+                return None
+            assert db is not None  # noqa: S101 - it has rows
+            context = _context_of(db, body, seen, size=parts[0][1].shape[1])
         counts = [len(part[0]) for part in parts]
         times = np.concatenate([part[0] for part in parts])
         order = np.argsort(times, kind="stable")
         labels = [label for part in parts for label in part[2]]
-        with self._reading() as db:
-            assert db is not None  # noqa: S101 - it has rows
-            model, *_ = db.execute("SELECT model FROM corrections WHERE body = ? ORDER BY id DESC", (body,)).fetchone()
-            context = _context_of(db, body, seen, size=parts[0][1].shape[1])
         return LabelledEmbeddings(
-            model=model,
+            model=max(rows, key=lambda row: row[0])[3],
             body=body,
             times=times[order] / 1e3,
             embeddings=np.concatenate([part[1] for part in parts])[order].astype(np.float32),
@@ -355,11 +353,11 @@ def _blobs(windows: EmbeddedWindows) -> tuple[bytes, bytes]:
     return times.tobytes(), windows.embeddings.astype("<f2").tobytes()
 
 
-def _unpacked(times: bytes, embeddings: bytes, path: str) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+def _unpacked(times: bytes, embeddings: bytes) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     moments = np.frombuffer(times, "<i8")
     values = np.frombuffer(embeddings, "<f2")
     if (values.size % len(moments) if len(moments) else values.size) or not np.isfinite(values).all():
-        message = f"{path}: a row in it is damaged (delete it with 'headnod corrections delete', or delete the file)"
+        message = f"{FILE}: a row in it is damaged (delete it with 'headnod corrections delete', or delete the file)"
         raise DamagedDatabaseError(message)
     return moments, values.reshape(len(moments), values.size // max(len(moments), 1))
 
@@ -370,16 +368,18 @@ def _correction(row: Sequence[Any]) -> Correction:
     return Correction(number, made / 1e3, started / 1e3, ended / 1e3, *rest)
 
 
-def _rows_of(db: sqlite3.Connection, body: str) -> list[tuple[int, str, str, NDArray[np.int64], NDArray[np.float16]]]:
-    """Number, label, source, times and embeddings of each correction, the one with precedence first."""
+def _rows_of(
+    db: sqlite3.Connection, body: str
+) -> list[tuple[int, str, str, str, NDArray[np.int64], NDArray[np.float16]]]:
+    """Number, label, source, model, times and embeddings of each correction, the one with precedence first."""
     rows = db.execute(
-        "SELECT id, label, source, times, embeddings FROM corrections WHERE body = ? "
+        "SELECT id, label, source, model, times, embeddings FROM corrections WHERE body = ? "
         "ORDER BY source = 'person' DESC, id DESC",
         (body,),
     )
     return [
-        (number, label, source, *_unpacked(times, embeddings, FILE))
-        for number, label, source, times, embeddings in rows
+        (number, label, source, model, *_unpacked(times, embeddings))
+        for number, label, source, model, times, embeddings in rows
     ]
 
 
@@ -390,7 +390,7 @@ def _context_of(
     rows = db.execute("SELECT context_times, context_embeddings FROM corrections WHERE body = ? ORDER BY id", (body,))
     found: dict[int, NDArray[np.float16]] = {}
     for times, embeddings in rows:
-        moments, values = _unpacked(times, embeddings, FILE)
+        moments, values = _unpacked(times, embeddings)
         found.update(zip(moments.tolist(), values, strict=True))
     kept = sorted(found.keys() - corrected)
     return np.array(kept, np.int64), np.array([found[time] for time in kept], np.float16).reshape(-1, size)
