@@ -49,8 +49,10 @@ def add(recent, clock, number, manifest=MANIFEST, size=4):
     recent.add(replace(estimate("jazz"), monotonic=clock.monotonic()), prediction, manifest, ANSWERS)
 
 
-def moment(seconds):
-    return datetime.fromtimestamp(NOON + seconds, UTC)
+def between(recent, start, end):
+    """The windows from `start` to `end`, in seconds since noon."""
+    windows = recent.all()
+    return windows.rows(windows.between(NOON + start, NOON + end))
 
 
 def numbers(windows):
@@ -63,15 +65,15 @@ def store(tmp_path):
 
 
 def correct(store, recent, start, end, label, source="person", context=(0, 0)):
-    windows, around = recent.between(moment(start), moment(end)), recent.all().rows(np.arange(*context))
+    windows, around = between(recent, start, end), recent.all().rows(np.arange(*context))
     return store.add(windows, label, start=NOON + start, end=NOON + end, made=NOON + 60, source=source, context=around)
 
 
 def test_a_time_range_has_the_windows_whose_estimates_were_made_in_it(clock):
     recent = recorded(clock)
-    assert numbers(recent.between(moment(9.0), moment(15.0))) == [3, 4, 5]
-    assert numbers(recent.between(moment(9.1), moment(14.9))) == [4]
-    assert recent.between(moment(9.0), moment(9.0)).scores.tolist() == [[0.75, 0.25]]
+    assert numbers(between(recent, 9.0, 15.0)) == [3, 4, 5]
+    assert numbers(between(recent, 9.1, 14.9)) == [4]
+    assert between(recent, 9.0, 9.0).scores.tolist() == [[0.75, 0.25]]
 
 
 def test_the_oldest_windows_make_room_and_another_model_starts_anew(clock):
@@ -109,7 +111,7 @@ def test_times_follow_a_wall_clock_that_is_set_later(clock):
     recent = RecentWindows(Clock(now=lambda: clock.now() + wall[0], monotonic=clock.monotonic))
     add(recent, clock, 1)
     wall[0] = timedelta(days=30)
-    assert numbers(recent.between(moment(30 * 86_400 - 1), moment(30 * 86_400 + 1))) == [1]
+    assert numbers(between(recent, 30 * 86_400 - 1, 30 * 86_400 + 1)) == [1]
 
 
 def test_a_correction_keeps_label_times_and_embeddings(store, clock):

@@ -115,7 +115,7 @@ class CorrectionCommands:
         """
         check_label(label)
         store, windows = self.store, self._windows.all()
-        there = (windows.times >= start) & (windows.times <= end)
+        there = windows.between(start, end)
         if not len(windows.times):
             message = "no window has an embedding (the model has none, or no music played yet)"
             raise CorrectionError(message)
@@ -123,10 +123,9 @@ class CorrectionCommands:
             oldest = datetime.fromtimestamp(float(windows.times[0]), UTC)
             message = f"no window of music is known from that time; the oldest is of {oldest:%Y-%m-%d %H:%M:%S} UTC"
             raise CorrectionError(message)
-        corrected = store.all()
         outside = ~there
-        for each in corrected:
-            outside &= (windows.times < each.start) | (windows.times > each.end)
+        for each in store.all():
+            outside &= ~windows.between(each.start, each.end)
         other = np.flatnonzero(outside)
         context = windows.rows(other[np.unique(np.linspace(0, len(other) - 1, min(len(other), _CONTEXT)).astype(int))])
         made = self._clock.now().timestamp()

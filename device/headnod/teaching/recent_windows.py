@@ -6,7 +6,6 @@ An embedding describes how a window sounds; no audio can be made from it.
 from __future__ import annotations
 
 import threading
-from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -43,6 +42,10 @@ class EmbeddedWindows(NamedTuple):
 
     scores: NDArray[np.float16]
     """Probabilities of the window alone, (windows, answers)."""
+
+    def between(self, start: float, end: float) -> NDArray[np.bool_]:
+        """Whether each window is from `start` to `end`, both included, in seconds since 1970, (windows,)."""
+        return (self.times >= start) & (self.times <= end)
 
     def rows(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> EmbeddedWindows:
         """Some of the windows."""
@@ -90,11 +93,6 @@ class RecentWindows:
             self._times = np.empty(self._capacity)
             self._embeddings = np.empty((self._capacity, size), np.float16)
         self._model, self._body, self._answers = manifest.id, manifest.body, answers
-
-    def between(self, start: datetime, end: datetime) -> EmbeddedWindows:
-        """Windows from `start` to `end`, both included."""
-        windows = self.all()
-        return windows.rows((windows.times >= start.timestamp()) & (windows.times <= end.timestamp()))
 
     def all(self) -> EmbeddedWindows:
         """All windows."""
