@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -19,8 +20,9 @@ from headnod_train.evaluation import predictions as of
 from headnod_train.evaluation.comparison import against, agreement, compare_to_float, stated_agreement
 from headnod_train.evaluation.conditions import AcousticCondition
 from headnod_train.evaluation.listener_sounds import SECONDS, level_flips, matching_clips, not_music
+from headnod_train.evaluation.metrics import Share
 from headnod_train.evaluation.predictions import Predictions, predict
-from headnod_train.evaluation.results import ConditionLoss, ConditionResult, DegradedResult, Evaluation
+from headnod_train.evaluation.results import ConditionLoss, ConditionResult, DegradedResult, Evaluation, StreamResult
 from headnod_train.evaluation.song_naming import song_changes
 from headnod_train.packaging.provenance import TRACK_HASHES, is_gtzan_name, training_names
 
@@ -128,6 +130,7 @@ def _degraded(
 ) -> DegradedResult:
     """The same tracks under each condition, and all conditions together."""
     manifest = model.manifest
+    before = _accuracy([clean], manifest)
     parts, rows, agreeing = [], [], []
     for condition in conditions:
         degraded = predict(model, tracks, through=condition, console=console)
@@ -137,44 +140,55 @@ def _degraded(
             agreeing.append(agrees)
         shown = degraded.shown(manifest.temperature, manifest.rejection.threshold)
         parts.append(degraded)
+        after = _accuracy([degraded], manifest)
         rows.append(
             ConditionResult(
                 name=condition.name,
                 how=condition.how,
-                windows=of.windows_share([degraded]),
-                tracks=of.tracks_share([degraded], manifest.temperature),
-                stream=of.stream_result([degraded], manifest),
+                windows=after.windows,
+                tracks=after.tracks,
+                stream=after.stream,
                 calibration=of.calibration_result([degraded], manifest),
-                loss_points=_loss(manifest, [degraded], clean),
+                loss_points=_loss(before, after),
                 refused=round(float((shown < 0).mean()), 4),
                 float_agreement=agrees,
             )
         )
     worst = max(rows, key=lambda row: row.loss_points.windows)
     mean_agreement = round(sum(agreeing) / len(agreeing), 4) if agreeing else stated_agreement(manifest, degraded=True)
+    together = _accuracy(parts, manifest)
     return DegradedResult(
-        windows=of.windows_share(parts),
-        tracks=of.tracks_share(parts, manifest.temperature),
-        stream=of.stream_result(parts, manifest),
+        windows=together.windows,
+        tracks=together.tracks,
+        stream=together.stream,
         calibration=of.calibration_result(parts, manifest),
         float_agreement=mean_agreement,
-        mean_loss_points=_loss(manifest, parts, clean),
+        mean_loss_points=_loss(before, together),
         worst_loss_points=worst.loss_points,
         worst=worst.name,
         conditions=tuple(rows),
     )
 
 
-def _loss(manifest: Manifest, parts: Sequence[Predictions], clean: Predictions) -> ConditionLoss:
-    """Loss over all parts, which is the mean of each: every condition has equally many predictions."""
-    temperature = manifest.temperature
-    before, after = of.stream_result([clean], manifest).after_12s, of.stream_result(parts, manifest).after_12s
-    windows = of.windows_share([clean]).accuracy - of.windows_share(parts).accuracy
-    tracks = of.tracks_share([clean], temperature).accuracy - of.tracks_share(parts, temperature).accuracy
+class _Accuracy(NamedTuple):
+    windows: Share
+    tracks: Share
+    stream: StreamResult
+
+
+def _accuracy(parts: Sequence[Predictions], manifest: Manifest) -> _Accuracy:
+    """Accuracy over all parts, which is the mean of each: every condition has equally many predictions."""
+    return _Accuracy(
+        of.windows_share(parts), of.tracks_share(parts, manifest.temperature), of.stream_result(parts, manifest)
+    )
+
+
+def _loss(before: _Accuracy, after: _Accuracy) -> ConditionLoss:
+    clean, degraded = before.stream.after_12s, after.stream.after_12s
     return ConditionLoss(
-        windows=_points(windows),
-        tracks=_points(tracks),
-        stream_after_12s=_points(before.accuracy - after.accuracy) if before and after else None,
+        windows=_points(before.windows.accuracy - after.windows.accuracy),
+        tracks=_points(before.tracks.accuracy - after.tracks.accuracy),
+        stream_after_12s=_points(clean.accuracy - degraded.accuracy) if clean and degraded else None,
     )
 
 
