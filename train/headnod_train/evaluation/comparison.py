@@ -65,13 +65,14 @@ def against(
         model=other.manifest.id,
         windows=windows_share([second]),
         tracks=tracks_share([second], other.manifest.temperature),
-        by_tracks=_paired(*by_track),
-        by_windows_of_tracks=_paired(counts[0] > counts[1], counts[1] > counts[0]),
-        by_windows=_paired(first.right, second.right),
+        by_tracks=paired_test(*by_track),
+        by_windows_of_tracks=paired_test(counts[0] > counts[1], counts[1] > counts[0]),
+        by_windows=paired_test(first.right, second.right),
     )
 
 
-def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
+def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
+    """McNemar's test of two models, by what each has right, (n,)."""
     one, other = int((first & ~second).sum()), int((second & ~first).sum())
     return PairedTest(this_only=one, other_only=other, p=float(f"{exact_binomial(one, other):.3g}"))
 

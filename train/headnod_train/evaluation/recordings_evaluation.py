@@ -32,8 +32,9 @@ from headnod_train.distillation.degradation import (
     through_codec,
     with_sound,
 )
+from headnod_train.evaluation.comparison import paired_test
 from headnod_train.evaluation.listener_sounds import audio_files, estimates
-from headnod_train.evaluation.metrics import Share, calibration_error, exact_binomial, noise_floor, share_right
+from headnod_train.evaluation.metrics import Share, calibration_error, noise_floor, share_right
 from headnod_train.evaluation.results import EvaluationError
 from headnod_train.evaluation.simulation_agreement import SimulationAgreement, simulation_agreement
 from headnod_train.evaluation.song_naming import SongNaming, song_naming
@@ -350,13 +351,13 @@ def _against(
 ) -> PairedClips:
     theirs = _read(sounds, other.front_end.sample_rate, console)
     first, second = _clips_right(model, sounds), _clips_right(other, theirs)
-    one, two = int((first & ~second).sum()), int((second & ~first).sum())
+    paired = paired_test(first, second)
     return PairedClips(
         model=other.manifest.id,
         clips=share_right(second, np.arange(len(second))),
-        this_only=one,
-        other_only=two,
-        p=float(f"{exact_binomial(one, two):.3g}"),
+        this_only=paired.this_only,
+        other_only=paired.other_only,
+        p=paired.p,
     )
 
 
