@@ -142,13 +142,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     """Evaluate on audio files, for any front end."""
-    import msgspec
-
     from headnod.inference.model import GenreModel
     from headnod_train.evaluation.comparison import float_model_of
     from headnod_train.evaluation.recordings_evaluation import evaluate_clips, find_clips
     from headnod_train.evaluation.results import EvaluationError
     from headnod_train.evaluation.tables import recordings_tables
+    from headnod_train.storage import json_bytes, write_file
 
     if options.audio is None:
         message = "there is nothing to evaluate on (name an archive with --data, or audio files with --audio)"
@@ -172,7 +171,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     for table in recordings_tables(found):
         plain_console().print(table)
     if options.json is not None:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+        write_file(options.json, json_bytes(found))
 
 
 def _refuse_training_files(models: list[GenreModel], files: list[Path], options: argparse.Namespace) -> None:

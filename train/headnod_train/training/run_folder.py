@@ -42,6 +42,7 @@ from headnod.inference.manifest import (
 from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import BATCH_SIZE
 from headnod_train.packaging.output_tensors import with_outputs
+from headnod_train.storage import json_bytes
 from headnod_train.training.augment import MelAugmentation
 
 RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"
@@ -222,7 +223,7 @@ def training_tracks(run: Path) -> list[str]:
 def save(run: Path, name: str, content: msgspec.Struct) -> None:
     """Write one JSON file of a run, for people to read too."""
     run.mkdir(parents=True, exist_ok=True)
-    (run / name).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+    (run / name).write_bytes(json_bytes(content))
 
 
 def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
