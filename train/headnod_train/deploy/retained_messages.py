@@ -64,7 +64,7 @@ class RetainedModels:
     def start(self) -> bool:
         """Connect and publish the marker; false if this user may not read it."""
         self._link.start()
-        self._wait(lambda: self._link.connected)
+        self._link.wait_connected(_PATIENCE)
         return self.refresh()
 
     def close(self) -> None:

@@ -139,10 +139,7 @@ class _Rollout:
 
     def open(self) -> None:
         self._link.start()
-        deadline = self._monotonic() + _DOOR
-        while not self._link.connected and not self._refused and self._monotonic() < deadline:
-            self._fleet.wait(lambda: self._link.connected, _LOOK)
-        if not self._link.connected:
+        if not self._link.wait_connected(_DOOR, attempts=1):
             message = f"no connection: {self._link.reason}"
             raise RolloutError(message)
         if not self._retained.start():
@@ -152,10 +149,6 @@ class _Rollout:
         while before != self._fleet.count and self._monotonic() < deadline:
             before = self._fleet.count
             self._fleet.wait(lambda: False, self._plan.quiet)
-
-    @property
-    def _refused(self) -> bool:
-        return bool(self._link.reason) and not self._link.reason.endswith(": connecting")
 
     def close(self) -> None:
         self._retained.close()
@@ -246,12 +239,7 @@ class _Rollout:
         return f"another rollout has put its own model in place of this one at {lost[0]}" if lost else ""
 
     def _publish(self, topic: str, payload: bytes) -> None:
-        answers: list[str | None] = []
-        self._link.publish(topic, payload, retain=True, acknowledged=answers.append)
-        deadline = self._monotonic() + _SENT
-        while not answers and self._monotonic() < deadline:
-            self._fleet.wait(lambda: bool(answers), _LOOK)
-        refusal = answers[0] if answers else f"no answer within {_SENT:g} s"
+        refusal = self._link.publish_and_wait(topic, payload, retain=True, timeout=_SENT)
         if refusal is not None:
             message = (
                 f"{topic}: the broker did not take {len(payload)} bytes: {refusal} "
