@@ -10,6 +10,8 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.training.augment import MelAugmentation
 
 _PORT = 1883
+SIGNING_KEY = Path.home() / ".config" / "headnod" / "signing.key"
+"""Where the key is, if no other is named."""
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 1e6
 
 
@@ -85,6 +87,16 @@ def seconds(text: str) -> float:
     return amount(text, _LEAST_SECONDS, _MOST_SECONDS, "seconds")
 
 
+def excerpt_seconds(text: str) -> float:
+    """Seconds of each track."""
+    return amount(text, 3.0, 3600.0, "seconds")
+
+
+def jobs(text: str) -> int:
+    """Processes that read music."""
+    return int(amount(text, 1, 1024, "processes"))
+
+
 def amount(text: str, least: float, most: float, what: str) -> float:
     """A number of something."""
     try:
@@ -147,7 +159,7 @@ def add_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key",
         type=Path,
-        default=Path.home() / ".config" / "headnod" / "signing.key",
+        default=SIGNING_KEY,
         metavar="FILE",
         help="the private key (~/.config/headnod/signing.key)",
     )

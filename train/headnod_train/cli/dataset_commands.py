@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.cli.command_options import add_data, add_split, add_wheel, amount, whole
+from headnod_train.cli.command_options import add_data, add_split, add_wheel, amount, excerpt_seconds, jobs, whole
 from headnod_train.console import plain_console, print_result
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 
 _LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
-
-
-_MOST_SECONDS, _MOST_JOBS = 3600.0, 1024
 
 
 _IMPORT_EXAMPLES = """\
@@ -49,13 +46,13 @@ def add_import(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--layout", choices=_LAYOUTS, help="layout of the folder (default: recognised by its files)")
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=excerpt_seconds,
         default=30.0,
         metavar="S",
         help="length of the excerpt from the middle of each track (default 30)",
     )
     parallel = parser.add_mutually_exclusive_group()
-    parallel.add_argument("--jobs", type=_jobs, metavar="N", help="processes (all cores)")
+    parallel.add_argument("--jobs", type=jobs, metavar="N", help="processes (all cores)")
     parallel.add_argument("--dask", metavar="tcp://HOST:PORT", help="decode the files on a Dask cluster instead")
     parser.add_argument("--valid", type=_share, metavar="SHARE", help="share of the valid split (0.15)")
     parser.add_argument("--test", type=_share, metavar="SHARE", help="share of the test split (0.15)")
@@ -134,16 +131,8 @@ def run_import(options: argparse.Namespace, console: Console) -> None:
     print_result(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
 
 
-def _seconds(text: str) -> float:
-    return amount(text, 3.0, _MOST_SECONDS, "seconds")
-
-
 def _share(text: str) -> float:
     return amount(text, 0.0, 0.9, "share")
-
-
-def _jobs(text: str) -> int:
-    return int(amount(text, 1, _MOST_JOBS, "processes"))
 
 
 _EXPLORE_EXAMPLES = """\

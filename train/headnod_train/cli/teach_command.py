@@ -11,7 +11,7 @@ from rich.console import Console
 
 from headnod.cli.options import add_config
 from headnod.escaping import printable
-from headnod_train.cli.command_options import add_key, add_passphrase_file, amount
+from headnod_train.cli.command_options import SIGNING_KEY, add_key, add_passphrase_file, excerpt_seconds, jobs
 from headnod_train.console import plain_console, print_result
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--licence", default="", metavar="TEXT", help="licence of the music, for the card")
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=excerpt_seconds,
         default=60.0,
         metavar="S",
         help="how much of each file is used, after its intro (default 60)",
     )
-    parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes (all cores)")
+    parser.add_argument("--jobs", type=jobs, metavar="N", help="processes (all cores)")
     parser.add_argument("--replace", action="store_true", help="a bundle of that name and version may be replaced")
     add_config(parser)
     add_key(parser)
@@ -95,8 +95,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.teaching.teach import next_version, teach, teach_corrections
     from headnod_train.teaching.teaching_report import remarks, tables
 
-    usual = Path.home() / ".config" / "headnod" / "signing.key"
-    place = options.key or (usual if usual.exists() else None)
+    place = options.key or (SIGNING_KEY if SIGNING_KEY.exists() else None)
     key = None if place is None else load(place, lambda: passphrase_from(options.passphrase_file))
     version = options.version or next_version(options.models, options.name)
     if (options.music is None) == (options.corrections is None):
@@ -185,11 +184,3 @@ def _finish(folder: Path, key: Ed25519PrivateKey | None, console: Console) -> No
     console.print(
         f"not signed: make a key once with 'headnod-train keygen', then 'headnod-train sign {folder}'", soft_wrap=True
     )
-
-
-def _seconds(text: str) -> float:
-    return amount(text, 3.0, 3600.0, "seconds")
-
-
-def _jobs(text: str) -> int:
-    return int(amount(text, 1, 1024, "processes"))
