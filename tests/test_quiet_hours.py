@@ -1,6 +1,8 @@
 """Quiet hours by local time, and pauses that end by themselves, with clocks of the test's own."""
 
-from datetime import datetime, timedelta
+import os
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -65,6 +67,23 @@ def with_hours(*spans):
     return InForce(replace(CONFIG, listen=replace(CONFIG.listen, quiet_hours=spans)), paused=False)
 
 
+@pytest.fixture
+def time_zone():
+    """Sets the time zone of this process."""
+    before = os.environ.get("TZ")
+
+    def set_zone(name):
+        os.environ["TZ"] = name
+        time.tzset()
+
+    yield set_zone
+    if before is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
 def local_span(manual, begin, end):
     moments = (manual.now().astimezone() + timedelta(minutes=minutes) for minutes in (begin, end))
     return "-".join(f"{moment:%H:%M}" for moment in moments)
@@ -90,6 +109,41 @@ def test_a_pause_is_a_week_long_at_most():
     remote = controls(manual)
     remote.pause(True, 1e9)
     assert applied(remote, InForce(CONFIG, paused=False)).paused_until == 7 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("zone", "begins", "seconds", "end"),
+    [
+        ("UTC", "2026-11-22 12:00", 86_399.0, "11:59"),
+        ("UTC", "2026-11-22 12:00", 86_400.0, "2026-11-23 12:00"),
+        ("UTC", "2026-11-22 12:00", 5 * 86_400.0, "2026-11-27 12:00"),
+        # Summer time ends at 3:00 of the 25th.
+        ("Europe/Berlin", "2026-10-24 21:00", 6 * 3600.0, "04:00"),
+    ],
+)
+def test_the_end_of_a_pause_is_shown_with_its_date_from_a_day_on(time_zone, zone, begins, seconds, end):
+    time_zone(zone)
+    manual = ManualClock(datetime.fromisoformat(begins).replace(tzinfo=UTC))
+    remote = controls(manual)
+    remote.pause(True, seconds)
+    paused = applied(remote, InForce(CONFIG, paused=False))
+    assert paused.pause_reason(clock_of(manual)) == f"paused until {end}"
+
+
+@pytest.mark.parametrize(
+    ("begins", "hours"),
+    [("2026-10-24 21:00", 9.0), ("2026-03-28 22:00", 7.0)],  # 23:00 in Berlin; summer time ends, and begins
+)
+def test_resuming_lasts_until_quiet_hours_end_in_a_night_of_another_length(time_zone, begins, hours):
+    time_zone("Europe/Berlin")
+    manual = ManualClock(datetime.fromisoformat(begins).replace(tzinfo=UTC))
+    remote, clock = controls(manual), clock_of(manual)
+    remote.pause(False)
+    awake = applied(remote, with_hours("22:00-07:00"))
+    for _ in range(round(hours * 60) - 1):
+        manual.sleep(60.0)
+        assert not awake.pause_reason(clock)
+    assert awake.awake_until == hours * 3600.0
 
 
 def test_a_pause_goes_on_after_a_restart_for_the_rest_of_its_time(tmp_path):

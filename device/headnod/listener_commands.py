@@ -179,7 +179,12 @@ class ListenerCommands:
             own = active is None and folder.name == snapshot.manifest.id
             rows.append({"model": folder.name, "serial": 0, "origin": "shipped", "active": own})
         agreement = state.agreement if state is not None else None
-        return {"models": rows, "agreement": agreement and msgspec.to_builtins(agreement)}
+        step = self._models.last_step
+        return {
+            "models": rows,
+            "agreement": agreement and msgspec.to_builtins(agreement),
+            "step": step and {"model": step.model, "stage": step.stage, "message": step.message},
+        }
 
     def _microphones(self) -> dict[str, object]:
         found = list_devices()

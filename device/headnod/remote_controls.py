@@ -10,7 +10,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, NamedTuple, TypeVar
 
@@ -19,7 +18,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from headnod.audio.blocks import Block, Gap, RateChange
-from headnod.clock import Clock, local
+from headnod.clock import Clock, local, local_zone
 from headnod.config import Config, named_outputs
 from headnod.errors import ConfigError
 from headnod.files import write_atomically
@@ -40,6 +39,7 @@ Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Mode = Literal["bars", "mood"]
 Value = TypeVar("Value")
 
+_DAY = 86_400.0
 _BRIGHTNESS = 0.5
 """Brightness of LEDs that are switched on where none is configured."""
 
@@ -70,7 +70,8 @@ class InForce(NamedTuple):
             return "paused by a command"
         monotonic, spans = clock.monotonic(), self.config.listen.quiet_hours
         if self.paused_until is not None and monotonic < self.paused_until:
-            return f"paused until {local(clock.now()) + timedelta(seconds=self.paused_until - monotonic):%H:%M}"
+            end, left = local(clock.at(self.paused_until)), self.paused_until - monotonic
+            return f"paused until {end:%H:%M}" if left < _DAY else f"paused until {end:%Y-%m-%d %H:%M}"
         # Asked at each estimate, and most listeners need no time zone, which is read from a file.
         end = quiet_until(local(clock.now()), spans) if spans else None
         awake = self.awake_until is not None and monotonic < self.awake_until
@@ -137,7 +138,8 @@ class RemoteControls:
             awake, clock = None, local(self._clock.now())
             end = None if paused else quiet_until(clock, in_force.config.listen.quiet_hours)
             if end is not None:
-                awake = now + (end - clock).total_seconds()
+                # The difference of local times is an hour off in a night in which summer time begins or ends.
+                awake = now + end.replace(tzinfo=local_zone()).timestamp() - clock.timestamp()
             return in_force._replace(paused=paused, paused_until=until, awake_until=awake)
 
         self._changes.put(changed)

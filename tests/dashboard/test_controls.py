@@ -1,6 +1,7 @@
 """The controls of the page change the real listener: over HTTP, in processes of their own, and over a restart."""
 
 import json
+import shutil
 import socket
 import sqlite3
 import time
@@ -12,6 +13,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from headnod.resources import find_model
 from headnod.teaching.corrections import CorrectionStore
 from support.alsa_microphone import RATE, alsa_microphone
 from support.browser import ListenerPage, long_clip
@@ -299,6 +301,18 @@ def test_models_are_activated_and_rolled_back(kitchen):
     assert "there is no model" in refused["error"]
 
 
+def test_the_page_is_told_why_a_model_was_refused(kitchen, state):
+    broken = state / "models" / "broken-1.0.0.7"
+    shutil.copytree(find_model("genre-1.0.0"), broken)
+    (broken / "model.tflite").write_bytes(b"damaged")
+    assert kitchen.get("models")["step"] is None
+    kitchen.act("POST", "models/activate", {"model": "broken-1.0.0"})
+    kitchen.page.says("refused")
+    step = kitchen.get("models")["step"]
+    assert step["stage"] == "refused"
+    assert "model.tflite" in step["message"]
+
+
 def test_a_restart_keeps_the_process_and_serves_the_page_again(kitchen):
     kitchen.until(is_estimate)
     process = kitchen.page.process.pid
@@ -315,7 +329,9 @@ def test_the_log_of_the_last_hours_is_shown(kitchen):
     lines = kitchen.get("log?hours=1")["lines"]
     assert any("the configuration was read again" in line["message"] for line in lines)
     assert all(line["level"] and line["time"] > 1e9 for line in lines)
-    assert kitchen.page.get("/api/v1/log?hours=x").status == 400
+    for hours in ("x", "nan", "inf"):
+        answer = kitchen.page.get(f"/api/v1/log?hours={hours}")
+        assert (answer.status, json.loads(answer.read())["error"]) == (400, f"hours: '{hours}' is not a number")
 
 
 def test_a_correction_arrives_with_the_right_windows_and_is_deleted(kitchen, state):

@@ -5,6 +5,7 @@ Each calls one command of the listener; see `headnod.listener_commands`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -89,8 +90,14 @@ def _check_owner(request: Request) -> None:
 
 
 def _numbers(given: Any, names: Any) -> dict[str, float]:  # noqa: ANN401 - parameters of a Starlette request
-    try:
-        return {name: float(given[name]) for name in names if name in given}
-    except ValueError:
-        message = f"a number is wanted for {', '.join(names)}"
-        raise RequestError(message) from None
+    found = {}
+    for name in names:
+        if name in given:
+            try:
+                found[name] = float(given[name])
+            except ValueError:
+                found[name] = math.nan
+            if not math.isfinite(found[name]):
+                message = f"{name}: '{given[name][:20]}' is not a number"
+                raise RequestError(message)
+    return found

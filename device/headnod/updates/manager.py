@@ -85,6 +85,8 @@ class ModelManager:
         self._publish: Report | None = None
         self._publish_agreement: Callable[[Agreement], None] | None = None
         self._unpublished: UpdateProgress | None = None
+        self.last_step: UpdateProgress | None = None
+        """The last step of an update since the start."""
         self._worker: InstallWorker | None = None
 
     def __enter__(self) -> Self:
@@ -171,6 +173,7 @@ class ModelManager:
 
     def report(self, progress: UpdateProgress) -> None:
         """Log and publish a step of an update."""
+        self.last_step = progress
         loud = progress.stage in {Stage.REFUSED, Stage.ROLLED_BACK}
         name = f"{progress.model} ({progress.serial})" if progress.model else "a model"
         stage = progress.stage.replace("_", " ")

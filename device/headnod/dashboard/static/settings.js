@@ -8,6 +8,8 @@ import { at, count, percent, stateInWords } from "./words.js";
 const HOUR = 3600;
 const PLACEMENT_EVERY = 5000;
 const SETTLED = 300;
+const TESTING = new Set(["received", "verified", "tested"]);
+const TRIES = 30;
 
 /** Build the view into an element. */
 export function view(root, context) {
@@ -161,8 +163,12 @@ class Settings {
     ]);
   }
 
-  drawModels({ models, agreement }) {
-    const again = () => setTimeout(() => this.read("models", (next) => this.drawModels(next)), 2000);
+  drawModels({ models, agreement, step }) {
+    const again = (left = TRIES) =>
+      setTimeout(() => this.read("models", (next) => {
+        this.drawModels(next);
+        if (left && (!next.step || TESTING.has(next.step.stage) || describe(next.step) === describe(step ?? {}))) again(left - 1);
+      }), 2000);
     const rows = models.map(({ model, serial, origin, active, offered, probation, previous, shadow }) => {
       const badges = [
         active && "active",
@@ -184,6 +190,7 @@ class Settings {
     };
     this.place.models.replaceChildren(
       ...rows,
+      step ? setting("Last change", `${step.model}: ${stateInWords(step.stage)}: ${step.message}`, []) : "",
       agreement ? setting("Agreement of the shadow", describe(agreement), []) : "",
       models.some(({ previous }) => previous) ? setting("Roll back", "The previous model is active again.", [confirmed("Roll back", "Really roll back?", rollback)]) : "",
     );
