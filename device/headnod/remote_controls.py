@@ -70,8 +70,8 @@ class InForce(NamedTuple):
             return "paused by a command"
         monotonic, spans = clock.monotonic(), self.config.listen.quiet_hours
         if self.paused_until is not None and monotonic < self.paused_until:
-            end, left = local(clock.at(self.paused_until)), self.paused_until - monotonic
-            return f"paused until {end:%H:%M}" if left < _DAY else f"paused until {end:%Y-%m-%d %H:%M}"
+            date = "" if self.paused_until - monotonic < _DAY else "%Y-%m-%d "
+            return f"paused until {local(clock.at(self.paused_until)):{date}%H:%M}"
         # Asked at each estimate, and most listeners need no time zone, which is read from a file.
         end = quiet_until(local(clock.now()), spans) if spans else None
         awake = self.awake_until is not None and monotonic < self.awake_until
