@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headnod.audio.devices import list_devices
+from headnod.audio.microphone import list_devices
 from headnod.command_arguments import (
     Arguments,
     ChosenDevice,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from headnod.audio.web_address import display_address, without_login
+from headnod.address import display_address, without_login
 from headnod.check_result import CheckResult, Verdict
 from headnod.config import Config
 from headnod.service import Sandbox, Service

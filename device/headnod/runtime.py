@@ -16,11 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from headnod.address import page_url
+from headnod.address import display_address, is_address, page_url
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
 from headnod.audio.processing import OutputRate
-from headnod.audio.web_address import display_address, is_address
 from headnod.clock import Clock
 from headnod.config import Config, LedsSection, named_outputs
 from headnod.config.validation import validate_listener

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from headnod import __version__
-from headnod.audio.web_address import without_login
+from headnod.address import without_login
 from headnod.check_result import CheckResult
 from headnod.config import Loaded
 from headnod.errors import HeadnodError

@@ -15,9 +15,8 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headnod.audio.audio_file import audio_file, header_duration
+from headnod.audio.audio_file import audio_file, header_duration, quiet_mpg123
 from headnod.audio.containers import READABLE, mp3_frame
-from headnod.audio.decoding import quiet_mpg123
 from headnod.audio.processing import CONSTANT
 from headnod.errors import AudioError
 from headnod.features.frontend import FrontEnd

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.devices import CAPTURE
+from headnod.audio.microphone import CAPTURE
 from support.command_line import PATIENCE
 
 STAND_IN = Path(__file__).with_name("stand_in")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod.audio.devices import CAPTURE, Device, devices, find, list_devices, opened_card
+from headnod.audio.microphone import CAPTURE, Device, devices, find, list_devices, opened_card
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
 from headnod.factory.source_factory import opener

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headnod.audio.gaps import FrameClock
+from headnod.audio.blocks import FrameClock
 
 RATE = 48_000
 LUMP = RATE // 4

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.audio.gaps import GapDetector
+from headnod.audio.blocks import GapDetector
 
 RATE = 48_000
 LUMP = RATE // 4

@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
+from headnod.address import RefusedError, display_address, is_address
 from headnod.audio.http_stream import open_stream
-from headnod.audio.web_address import RefusedError, display_address, is_address
 from headnod.errors import AudioError
 from support.command_line import PATIENCE
 from support.radio_server import answer, radio_server, redirect

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from headnod.audio.audio_file import audio_file
-from headnod.audio.containers import READABLE
-from headnod.audio.sound import BEGINNINGS, StreamParts
+from headnod.audio.containers import BEGINNINGS, READABLE, StreamParts
 from headnod.errors import AudioError
 from support.signals import RATE, pitch, tone, wav
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headnod.audio.playlist import expanded
+from headnod.audio.http_stream import expanded
 from support.command_line import run, said, surroundings, write
 from support.signals import music
 

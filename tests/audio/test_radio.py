@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headnod.audio.audio_process import RadioLimits, radio_blocks
 from headnod.audio.blocks import Gap, real_time
-from headnod.audio.radio import RadioLimits, radio_blocks
 from headnod.pipeline.estimate import State
 from support.command_line import HEADNOD, PATIENCE, PROMPT, fault, run, surroundings
 from support.radio_server import answer, radio_server, redirect

@@ -11,8 +11,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from headnod.audio.audio_process import RadioLimits, radio_blocks
 from headnod.audio.blocks import Gap
-from headnod.audio.radio import RadioLimits, radio_blocks
 from support.command_line import run, surroundings
 from support.rtsp_server import RATE as SENT
 from support.rtsp_server import rtsp_server

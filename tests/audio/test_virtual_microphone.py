@@ -12,8 +12,7 @@ import soundfile
 
 from headnod.audio.audio_process import AudioProcess
 from headnod.audio.blocks import Gap
-from headnod.audio.devices import CAPTURE
-from headnod.audio.microphone import microphone_blocks
+from headnod.audio.microphone import CAPTURE, microphone_blocks
 from headnod.pipeline.estimate import State
 from support import pulseaudio
 from support.command_line import PATIENCE

@@ -1,4 +1,4 @@
-"""Audio files, and Ctrl-C while they are decoded.
+"""Audio files: libsndfile decodes WAV, FLAC, Ogg and MP3, PyAV other formats, if installed.
 
 libsndfile reads by calling Python, and an exception in such a call is printed and lost: Ctrl-C would be reported as
 a damaged file, or have no effect. So signals are delayed to the end of a block.
@@ -6,22 +6,285 @@ a damaged file, or have no effect. So signals are delayed to the end of a block.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
 
 import numpy as np
+import soundfile
+from numpy.typing import NDArray
 
+from headnod.address import RefusedError, display_address
 from headnod.audio.blocks import Block
-from headnod.audio.decoding import open_sound
-from headnod.audio.processing import CONSTANT, ChannelMixer, OutputRate, Resampler, remove_dc
-from headnod.audio.sound import Sound
+from headnod.audio.containers import (
+    BEGINNINGS,
+    FOREIGN,
+    MPEG_SNIFFED,
+    READABLE,
+    CutOffError,
+    DamagedError,
+    Slice,
+    Sound,
+    WavFile,
+    file_parts,
+    first_mp3_frame,
+    kind_of,
+    mp3_parts,
+)
+from headnod.audio.processing import CONSTANT, LEAST_RATE, MOST_RATE, ChannelMixer, OutputRate, Resampler, remove_dc
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
+
+BLOCK = 16_384
+_MOST_CHANNELS = 64
+_ENDLESS = 1 << 40
+_GUESSED = 1 << 36
+"""A number of frames above this was derived from the size `_ENDLESS`: the header has no length."""
+_REST = 16_384
+"""Bytes at the start of a file in which an MP3 frame is searched for."""
+_OWN_WORDS = (b"[src/libmpg123", b"Warning: ", b"Note: ")
+"""Start of the lines that libmpg123 prints."""
+_STDERR = threading.Lock()
+
+
+def open_sound(raw: IO[bytes], name: str) -> Sound:
+    """Start to decode an open file.
+
+    Args:
+        raw: A file that can seek.
+        name: Name for messages.
+
+    Raises:
+        AudioError: The format is not supported, or needs PyAV, which is not installed.
+    """
+    begins = raw.read(MPEG_SNIFFED)
+    kind = kind_of(begins)
+    raw.seek(0)
+    if kind in FOREIGN:
+        return open_foreign(raw, name, kind)
+    if kind == "MP3":
+        return _mp3(raw, name)
+    try:
+        sound = sound_of(soundfile.SoundFile(WavFile(raw) if kind == "WAV" else raw), name)
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        start = first_mp3_frame(raw.read(_REST)) if raw.seek(0) == 0 else None
+        if start is not None:
+            return _mp3(raw, name, start)
+        raw.seek(0)
+        if kind in {"Ogg", "WAV"} and "unimplemented" in _reason(error):
+            return open_foreign(raw, name, f"{kind} with a codec that libsndfile lacks")
+        raise _unreadable(name, error) from error
+    if kind not in BEGINNINGS:
+        return sound
+    return dataclasses.replace(sound, blocks=file_parts(sound, raw, kind, lambda place: _sliced(raw, name, place)))
+
+
+def open_foreign(raw: Any, name: str, kind: str) -> Sound:  # noqa: ANN401 - PyAV needs its read only
+    """Start to decode a format that only PyAV supports.
+
+    Args:
+        raw: An object with `read`, and `seek` and `tell` if it can seek.
+        name: Name for messages.
+        kind: A member of `FOREIGN`.
+
+    Raises:
+        AudioError: The file contains no audio, or PyAV is not installed.
+    """
+    return _pyav(f"{name}: is {kind}").open_foreign(raw, name)
+
+
+def open_rtsp(address: str, timeout: float) -> Sound:
+    """As `pyav.open_rtsp`, or AudioError if PyAV is not installed."""
+    return _pyav(f"{display_address(address)}: is an RTSP stream").open_rtsp(address, timeout)
+
+
+def _pyav(what: str) -> ModuleType:
+    try:
+        from headnod.audio import pyav  # noqa: PLC0415 - an optional library
+    except ImportError:
+        from headnod.extras import how_to_install  # noqa: PLC0415
+
+        message = f"{what}, which needs PyAV (install it with: {how_to_install('formats')})"
+        raise RefusedError(message) from None
+    return pyav
+
+
+def _mp3(raw: IO[bytes], name: str, start: int = 0) -> Sound:
+    """Decode all parts of an MP3. Only a length from a Xing or VBRI header is used."""
+    sound = _mp3_at(raw, name, start)
+    return dataclasses.replace(sound, blocks=mp3_parts(sound, raw, name, lambda place: _mp3_at(raw, name, place)))
+
+
+def _mp3_at(raw: IO[bytes], name: str, start: int) -> Sound:
+    return forward_sound(_Endless(raw, start), name, lambda: _at_end(raw))
+
+
+def _sliced(raw: IO[bytes], name: str, start: int) -> Sound:
+    try:
+        return sound_of(soundfile.SoundFile(Slice(raw, start)), name)
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _at_end(raw: IO[bytes]) -> bool:
+    return raw.tell() >= os.fstat(raw.fileno()).st_size
+
+
+class _Endless:
+    """File interface without a size, so that libsndfile does not estimate the length and decodes to the end."""
+
+    def __init__(self, raw: IO[bytes], start: int) -> None:
+        self._raw, self._start, self._at_end = raw, start, False
+        raw.seek(start)
+
+    def read(self, size: int = -1) -> bytes:
+        return b"" if self._at_end else self._raw.read(size)
+
+    def tell(self) -> int:
+        return _ENDLESS if self._at_end else self._raw.tell() - self._start
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at_end = whence == os.SEEK_END and offset == 0
+        if not self._at_end:
+            place = max(offset + (self._start if whence == os.SEEK_SET else 0), -(1 << 62))
+            with contextlib.suppress(OSError):
+                self._raw.seek(place, whence)
+        return self.tell()
+
+
+class _OnlyForward(soundfile.SoundFile):  # type: ignore[misc]
+    """A SoundFile that does not seek after a read, for streams."""
+
+    def seekable(self) -> bool:
+        """False, because soundfile would seek to the current position."""
+        return False
+
+
+def forward_sound(file: Any, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:  # noqa: ANN401 - as `_opened`
+    """Start to decode an object with read, seek and tell by reading it forward only.
+
+    Args:
+        file: The object.
+        name: Name for messages.
+        ended: Whether all bytes were read, so that an error is a cut last frame.
+
+    Raises:
+        AudioError: The format is not supported.
+    """
+    return sound_of(_opened(file, name), name, ended)
+
+
+def pipe_sound(pipe: int, name: str) -> Sound:
+    """Start to decode a pipe with WAV, AIFF, AU or Ogg, which libsndfile decodes without their length.
+
+    Raises:
+        AudioError: The format is not supported in a pipe.
+    """
+    try:
+        return sound_of(soundfile.SoundFile(pipe, closefd=True), name)
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _opened(file: Any, name: str) -> soundfile.SoundFile:  # noqa: ANN401 - soundfile has no types
+    try:
+        with quiet_mpg123():
+            return _OnlyForward(file)
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise _unreadable(name, error) from error
+
+
+def sound_of(file: soundfile.SoundFile, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:
+    """The content of a file that libsndfile opened.
+
+    Args:
+        file: The file.
+        name: Name for messages.
+        ended: Whether all bytes were read, so that an error is a cut last frame.
+
+    Raises:
+        AudioError: The sample rate or the number of channels is out of range.
+    """
+    if not 1 <= file.channels <= _MOST_CHANNELS:
+        message = f"{name}: has {file.channels} channels (1 to {_MOST_CHANNELS} can be read)"
+        raise AudioError(message)
+    if not LEAST_RATE <= file.samplerate <= MOST_RATE:
+        message = f"{name}: has a sample rate of {file.samplerate} Hz ({LEAST_RATE} to {MOST_RATE} can be read)"
+        raise AudioError(message)
+    promised = file.frames if file.frames < _GUESSED else None
+    return Sound(file.samplerate, file.channels, promised, _decoded(file, promised, name, ended))
+
+
+def _decoded(
+    file: soundfile.SoundFile, promised: int | None, name: str, ended: Callable[[], bool]
+) -> Iterator[NDArray[np.float32]]:
+    count = 0
+    with file:
+        while True:
+            try:
+                with quiet_mpg123() if file.format == "MP3" else contextlib.nullcontext():
+                    frames = file.read(BLOCK, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                if ended():
+                    break
+                seconds = count / file.samplerate
+                message = f"{name}: is damaged after {seconds:.1f} s: {_reason(error)} (copy or record it again)"
+                raise DamagedError(message) from error
+            if not len(frames):
+                break
+            if not np.isfinite(frames).all():
+                message = f"{name}: holds samples that are no numbers (export it again)"
+                raise AudioError(message)
+            count += len(frames)
+            yield frames
+        rate = file.samplerate
+    # The length in Ogg and MP3 headers may be an estimate, but not by more than a tenth of a second.
+    if promised is not None and promised - count > rate // 10:
+        message = (
+            f"{name}: ends after {count / rate:.1f} s of {promised / rate:.1f} s "
+            "(it was cut off: copy or record it again)"
+        )
+        raise CutOffError(message)
+
+
+@contextlib.contextmanager
+def quiet_mpg123() -> Iterator[None]:
+    """Suppress the lines of libmpg123 on stderr, and no others: it prints one per frame, without the file name."""
+    with _STDERR:
+        try:
+            saved = os.dup(2)
+        except OSError:
+            yield
+            return
+        kept = os.memfd_create("stderr")
+        os.dup2(kept, 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            written = os.pread(kept, 1 << 20, 0)
+            os.close(kept)
+            lines = [line for line in written.splitlines(keepends=True) if not line.startswith(_OWN_WORDS)]
+            if lines:
+                os.write(2, b"".join(lines))
+
+
+def _unreadable(name: str, error: Exception) -> AudioError:
+    return AudioError(f"{name}: is not audio that can be read: {_reason(error)} ({READABLE})")
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", "") or str(error)
+    return text.strip().rstrip(".").removeprefix("Error : ").lower()
 
 
 @contextmanager

@@ -30,11 +30,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.address import RTSP, RefusedError
+from headnod.audio.audio_file import forward_sound, open_foreign, open_rtsp, open_sound, pipe_sound
 from headnod.audio.containers import (
+    BEGINNINGS,
     FOREIGN,
     MPEG_SNIFFED,
     READABLE,
+    CutOffError,
+    DamagedError,
     ForwardReader,
+    Sound,
+    StreamParts,
+    converted,
     first_mp3_frame,
     head_of,
     kind_of,
@@ -43,9 +51,6 @@ from headnod.audio.containers import (
     read_exactly,
     wav_reader,
 )
-from headnod.audio.decoding import forward_sound, open_foreign, open_rtsp, open_sound, pipe_sound
-from headnod.audio.sound import BEGINNINGS, CutOffError, DamagedError, Sound, StreamParts, converted
-from headnod.audio.web_address import RTSP, RefusedError
 from headnod.errors import AudioError
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""The microphone: a child process that is read, monitored and, when it fails, restarted.
+"""Microphones: their stable names, and the child process that is read, monitored and, when it fails, restarted.
+
+ALSA numbers sound cards in the order of detection. Stable are the properties of the
+hardware: USB vendor, product and serial number, the USB port, and ALSA's card id.
 
 The process is killed after two seconds without frames, and the microphone is looked up
 by its name at every start. Any command that writes samples can replace the process.
@@ -6,18 +9,244 @@ by its name at every start. Any command that writes samples can replace the proc
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import json
+import re
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from headnod.audio.audio_process import AudioProcess
-from headnod.audio.blocks import Block, Gap
-from headnod.audio.devices import CAPTURE, Device, find, list_devices
-from headnod.audio.gaps import GapDetector
+from headnod.audio.blocks import Block, Gap, GapDetector
 from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
 from headnod.errors import AudioError
+from headnod.extras import how_to_install
 from headnod.pipeline.estimate import State
+from headnod.system import permission_denied
+
+SYS_SOUND, PROC_CARDS = Path("/sys/class/sound"), Path("/proc/asound")
+CAPTURE = Path(__file__).with_name("capture.py")
+_PATIENCE = 10.0
+_GROUP = "audio"
+NODES = Path("/dev/snd")
+_NODE = re.compile(r"pcmC(\d+)D(\d+)c")
+_CARD = re.compile(r"\(hw:(\d+),(\d+)\)")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A microphone that PortAudio lists."""
+
+    name: str
+    """The most stable name, for the configuration."""
+
+    others: tuple[str, ...]
+    """Other names of the device."""
+
+    portaudio: str
+    """Current name of the device in PortAudio."""
+
+    rate: int
+    """Preferred sample rate."""
+
+    channels: int
+    """Maximum number of channels."""
+
+    @property
+    def identity(self) -> str:
+        """Card and device number if it has them, otherwise the PortAudio name: the same for all names of a device."""
+        match = _CARD.search(self.portaudio)
+        return f"hw-{match[1]}-{match[2]}" if match else self.portaudio
+
+    @property
+    def usb(self) -> bool:
+        """Whether it is a USB device."""
+        return self.name.startswith("usb:")
+
+
+@dataclass(frozen=True)
+class UnavailableDevice:
+    """A microphone that cannot be opened."""
+
+    names: tuple[str, ...]
+    """Names, the most stable first."""
+
+    reason: str
+    """The reason and its solution."""
+
+
+@dataclass(frozen=True)
+class DeviceList:
+    """The microphones of this machine."""
+
+    devices: list[Device]
+    """Microphones that can be opened, in the order of PortAudio."""
+
+    closed: list[UnavailableDevice]
+    """Microphones that are in use by another program or not permitted to this user."""
+
+
+def devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE) -> list[Device]:
+    """Microphones that can be opened, in the order of PortAudio.
+
+    Args:
+        sound: Folder of sysfs with the sound cards.
+        capture: The program that queries PortAudio.
+
+    Raises:
+        AudioError: PortAudio is not installed or does not answer.
+    """
+    return list_devices(sound=sound, capture=capture).devices
+
+
+def list_devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE, cards: Path = PROC_CARDS) -> DeviceList:
+    """All microphones, with those that cannot be opened.
+
+    Args:
+        sound: Folder of sysfs with the sound cards.
+        capture: The program that queries PortAudio.
+        cards: Folder of procfs with the users of sound cards.
+
+    Raises:
+        AudioError: PortAudio is not installed or does not answer.
+    """
+    answer = _listed(capture)
+    found = []
+    for listed in answer["devices"]:
+        names = _names(listed["name"], sound)
+        found.append(Device(names[0], tuple(names[1:]), listed["name"], listed["rate"], listed["channels"]))
+    closed = [
+        UnavailableDevice(tuple(_names(each["name"], sound)), _reason(each, cards)) for each in answer.get("closed", [])
+    ]
+    return DeviceList(found, closed)
+
+
+def _reason(closed: dict[str, Any], cards: Path) -> str:
+    if closed["errno"] == errno.EBUSY:
+        holder = _holder(closed["name"], cards)
+        return f"is held by {holder or 'another program'} (stop it; `fuser -v /dev/snd/*` lists who has sound devices)"
+    return f"may not be opened: {permission_denied(_GROUP)}"
+
+
+def _holder(name: str, cards: Path) -> str:
+    """Name and process id of the program that uses an input; empty if unknown."""
+    match = _CARD.search(name)
+    for status in sorted(cards.glob(f"card{match[1]}/pcm{match[2]}c/sub*/status")) if match else ():
+        owner = re.search(r"owner_pid\s*:\s*(\d+)", _text(status))
+        if owner is not None:
+            return f"{_text(Path('/proc', owner[1], 'comm')).strip() or 'a program'} (process {owner[1]})"
+    return ""
+
+
+def opened_card(process: int, *, nodes: Path = NODES) -> str:
+    """The identity of the card that a process or one of its children records from, whatever name it was opened by.
+
+    Args:
+        process: The process.
+        nodes: Where the nodes of sound cards are.
+
+    Returns:
+        As `Device.identity`; empty where it has no card open, as with a sound server.
+    """
+    for link in sorted(Path(f"/proc/{process}/fd").glob("*")):
+        with contextlib.suppress(OSError):
+            target = link.readlink()
+            match = _NODE.fullmatch(target.name)
+            if match and target.parent == nodes:
+                return f"hw-{match[1]}-{match[2]}"
+    children = _text(Path(f"/proc/{process}/task/{process}/children")).split()
+    return next(filter(None, (opened_card(int(child), nodes=nodes) for child in children)), "")
+
+
+def find(wanted: str, among: list[Device], closed: Sequence[UnavailableDevice] = ()) -> Device:
+    """Find a microphone by name.
+
+    Args:
+        wanted: A name from `devices`, or "" for a USB microphone if there is one, otherwise
+            the default of the system.
+        among: The microphones that can be opened.
+        closed: The microphones that cannot be opened.
+
+    Raises:
+        AudioError: The microphone is absent, in use or not permitted; the message lists those that are present.
+    """
+    for shut in closed:
+        matches = wanted in shut.names or any(name.startswith(f"{wanted}:") for name in shut.names)
+        if matches if wanted else not among:
+            message = f"microphone '{wanted or shut.names[0]}' {shut.reason}"
+            raise AudioError(message)
+    if not among and not wanted:
+        message = "no microphone is plugged in (plug one in, or name a file with --audio)"
+        raise AudioError(message)
+    if not wanted:
+        usual = (device for device in among if device.name == "pcm:default")
+        return next((device for device in among if device.usb), next(usual, among[0]))
+    for device in among:
+        # A USB name may leave the serial number out.
+        if wanted in {device.name, *device.others} or device.name.startswith(f"{wanted}:"):
+            return device
+    there = ", ".join(device.name for device in among) or "no microphone at all"
+    message = f"microphone '{wanted}' is not there (there is {there})"
+    raise AudioError(message)
+
+
+def _listed(capture: Path) -> dict[str, Any]:
+    command = [sys.executable, "-P", str(capture), "list"]
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603 - our own
+        answer = json.loads(ended.stdout or b'{"error": "it ended without output"}')
+    except subprocess.TimeoutExpired:
+        message = f"the sound system did not answer within {_PATIENCE:.0f} s (is the sound server hung?)"
+        raise AudioError(message) from None
+    except json.JSONDecodeError as error:
+        message = f"the sound system gave no list of microphones: {error}"
+        raise AudioError(message) from error
+    if "extra" in answer:
+        message = f"{answer['error']}: {how_to_install(answer['extra'])}"
+        raise AudioError(message)
+    if "error" in answer:
+        raise AudioError(answer["error"])
+    return dict(answer)
+
+
+def _names(portaudio: str, sound: Path) -> list[str]:
+    """Names of a device, the most stable first."""
+    match = _CARD.search(portaudio)
+    if match is None:
+        return [f"pcm:{portaudio}"]
+    card = sound / f"card{match[1]}"
+    names = [*_usb_names(card)]
+    if label := _property(card / "id"):
+        names.append(f"card:{label}")
+    names.append(f"pcm:{portaudio}")
+    # The second and later inputs of a card have the number of the input in their names.
+    return names if match[2] == "0" else [f"{name},{match[2]}" for name in names]
+
+
+def _usb_names(card: Path) -> list[str]:
+    # The card belongs to an interface of the USB device, whose folder is the parent.
+    device = (card / "device").resolve().parent
+    vendor, product, serial = (_property(device / name) for name in ("idVendor", "idProduct", "serial"))
+    if not vendor:
+        return []
+    return [":".join(filter(None, ("usb", vendor, product, serial))), f"path:{device.name}"]
+
+
+def _property(path: Path) -> str:
+    return re.sub(r"[^\w.-]+", "_", _text(path).strip())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
 
 _FALLBACK_RATES = ("44100", "48000", "32000", "22050", "16000")
 _OPENING, _SILENT = 5.0, 2.0
@@ -55,7 +284,7 @@ def block_seconds(every: float) -> float:
 
 
 def find_device(name: str) -> Device:
-    """The microphone of a name; see `headnod.audio.devices.find`."""
+    """The microphone of a name; see `headnod.audio.microphone.find`."""
     there = list_devices()
     return find(name, there.devices, there.closed)
 

@@ -12,10 +12,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.audio.containers import READABLE
+from headnod.address import RTSP, RefusedError, checked_address, display_address
+from headnod.audio.containers import READABLE, Sound
 from headnod.audio.processing import LEAST_RATE, MOST_RATE
-from headnod.audio.sound import Sound
-from headnod.audio.web_address import RTSP, RefusedError, checked_address, display_address
 from headnod.errors import AudioError
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,ogg,mp3,flac,wav"

@@ -130,7 +130,7 @@ def run_classify(options: argparse.Namespace) -> int:
     import msgspec
 
     from headnod.audio.audio_file import audio_file, delayed_interrupt, uninterrupted
-    from headnod.audio.playlist import expanded
+    from headnod.audio.http_stream import expanded
     from headnod.errors import AudioError
     from headnod.inference.model import GenreModel
     from headnod.pipeline.classify import classify

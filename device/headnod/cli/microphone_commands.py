@@ -32,7 +32,7 @@ def run_devices(options: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
-    from headnod.audio.devices import find, list_devices
+    from headnod.audio.microphone import find, list_devices
 
     found = list_devices()
     for shut in found.closed:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from headnod.audio.web_address import without_login
+from headnod.address import without_login
 from headnod.config.layers import Layer, Value, decoded
 from headnod.config.sections import (
     DashboardSection,

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from headnod.address import split_address
-from headnod.audio.web_address import checked_address
+from headnod.address import checked_address, split_address
 from headnod.errors import AudioError
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headnod.address import split_address
-from headnod.audio.web_address import checked_address, display_address, is_address
+from headnod.address import checked_address, display_address, is_address, split_address
 from headnod.config import Config, load
 from headnod.config.layers import file_layer
 from headnod.errors import AccessError, AudioError, ConfigAccessError, ConfigError, HeadnodError

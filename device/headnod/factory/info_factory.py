@@ -8,7 +8,7 @@ import socket
 from collections.abc import Collection
 
 from headnod import __version__, address, system
-from headnod.audio.web_address import display_address, without_login
+from headnod.address import display_address, without_login
 from headnod.config import Config, WebSection, named_outputs
 from headnod.factory.broker_factory import topics
 from headnod.factory.output_factory import history_path

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from headnod.address import checked_address, is_address
 from headnod.audio.audio_process import AudioProcess, open_command
 from headnod.audio.blocks import Block, real_time
-from headnod.audio.devices import NODES, opened_card
-from headnod.audio.microphone import SHORTEST, find_device, microphone_blocks, open_device
+from headnod.audio.microphone import NODES, SHORTEST, find_device, microphone_blocks, open_device, opened_card
 from headnod.audio.processing import CONSTANT, OutputRate, remove_dc
-from headnod.audio.web_address import checked_address, is_address
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
 from headnod.factory.output_factory import runtime_folder
@@ -76,7 +75,7 @@ def source(
                 yield remove_dc(blocks, delivered)
         return
     if is_address(audio):
-        from headnod.audio.radio import radio_blocks  # noqa: PLC0415 - for streams only
+        from headnod.audio.audio_process import radio_blocks  # noqa: PLC0415 - for streams only
 
         checked_address(audio)
         with contextlib.closing(radio_blocks(audio, rate)) as blocks:
@@ -116,7 +115,7 @@ def opener(
         AudioError: Another headnod uses it.
     """
     if section.address:
-        from headnod.audio.radio import open_radio  # noqa: PLC0415 - for streams only
+        from headnod.audio.audio_process import open_radio  # noqa: PLC0415 - for streams only
 
         return lambda: open_radio(section.address)
     if section.command:
