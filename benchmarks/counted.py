@@ -15,15 +15,12 @@ from typing import Any
 import numpy as np
 
 import headnod
-from headnod.features.frontend import FrontEnd
-from headnod.features.mel import MelSpectrogram
+from headnod.features.frontend import FrontEnd, MelSpectrogram
 from headnod.features.windows import FrameCache, Window
-from headnod.inference.golden import load_checked
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL
+from headnod.inference.model import interpreter, load_checked
 from headnod.pipeline.estimate import utc_now
-from headnod.pipeline.level import LoudnessMeter
-from headnod.pipeline.noise import SteadyNoiseDetector
+from headnod.pipeline.level import LoudnessMeter, SteadyNoiseDetector
 from headnod.pipeline.smoothing import Smoother
 
 

@@ -14,8 +14,7 @@ from benchmarks.material import bundles, endless, music, music_window
 from headnod import GenreModel, ListenerSettings, listen
 from headnod.features.windows import FrameCache, Window
 from headnod.pipeline.estimate import utc_now
-from headnod.pipeline.level import LoudnessMeter
-from headnod.pipeline.noise import SteadyNoiseDetector
+from headnod.pipeline.level import LoudnessMeter, SteadyNoiseDetector
 from headnod.pipeline.smoothing import Smoother
 
 _SETTLED, _TURNS = 100, 5

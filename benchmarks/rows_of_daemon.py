@@ -47,7 +47,7 @@ time.sleep(600)
 _BARE = """
 import sys, time
 import numpy as np
-from headnod.inference.interpreter import interpreter
+from headnod.inference.model import interpreter
 made = interpreter(open(sys.argv[1], "rb").read())
 made.invoke()
 print("ready", flush=True)

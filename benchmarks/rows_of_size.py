@@ -13,8 +13,8 @@ from benchmarks.material import bundles
 from benchmarks.processes import ROOT, run
 from benchmarks.rows import Row, unmeasured
 from headnod.inference.bundle_files import read_manifest
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL
+from headnod.inference.model import interpreter
 
 _ENVIRONMENT = "installed size of the device's environment, made by scripts/setup"
 _SCRIPT_ENVIRONMENT_MB = 1800.0

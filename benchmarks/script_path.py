@@ -64,7 +64,7 @@ class FairPath:
 
     def __init__(self, model: bytes) -> None:
         """Make the network ready."""
-        from headnod.inference.interpreter import interpreter  # noqa: PLC0415
+        from headnod.inference.model import interpreter  # noqa: PLC0415
 
         self._interpreter = interpreter(model)
         self._input = self._interpreter.get_input_details()[0]["index"]

@@ -8,9 +8,8 @@ import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
-from headnod.inference.golden import chirp, load_checked
 from headnod.inference.manifest import CARD
-from headnod.inference.model import GenreModel
+from headnod.inference.model import GenreModel, chirp, load_checked
 from headnod_train.dataset.archive import ArchiveError, read_archive, window_features
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.packaging.pack import PackError, pack

@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from headnod.clock import Clock
+from headnod.clock import Clock, quiet_until, span_fault
 from headnod.config import Config
 from headnod.config.sections import WebSection
 from headnod.errors import ConfigError
-from headnod.quiet_hours import quiet_until, span_fault
 from headnod.remote_controls import InForce, RemoteControls, SavedSettings
 from headnod.testing import ManualClock
 

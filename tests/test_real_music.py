@@ -12,7 +12,7 @@ import pytest
 
 from headnod.audio.audio_file import audio_file
 from headnod.features.windows import FrameCache, windows
-from headnod.pipeline.classify import classify
+from headnod.pipeline.listener import classify
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "gtzan"
 pytestmark = pytest.mark.skipif(not (DATA / "logmel.npz").is_file(), reason=f"the collection is not at {DATA}")

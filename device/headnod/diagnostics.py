@@ -19,10 +19,8 @@ from headnod.factory import output_factory
 from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.source_factory import opener
 from headnod.inference.bundle_files import read_checked
-from headnod.inference.golden import check_golden, chirp
-from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import GOLDEN
-from headnod.inference.model import GenreModel
+from headnod.inference.model import GenreModel, check_golden, chirp, runtime_name
 from headnod.outputs.leds.lamp import Lamp
 from headnod.pipeline.estimate import utc_now
 from headnod.pipeline.level_meter import LevelMeter

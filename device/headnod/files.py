@@ -1,12 +1,17 @@
-"""Files that are replaced as a whole: after a power cut either the old or the new content is there.
+"""Files that are replaced as a whole, and npz files that may be damaged or made to harm.
 
-rename(2) replaces a file in one step; an fsync of the folder makes the new name durable.
+After a power cut either the old or the new content is there: rename(2) replaces a file in one step, and an fsync of
+the folder makes the new name durable.
 """
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -55,3 +60,36 @@ def inherit_owner(path: Path) -> None:
     if os.geteuid() == 0:
         above = path.parent.stat()
         os.chown(path, above.st_uid, above.st_gid, follow_symlinks=False)
+
+
+def read_arrays(content: bytes, wanted: Mapping[str, type[np.generic]], *, limit: int) -> dict[str, np.ndarray]:
+    """Arrays of an npz file.
+
+    Args:
+        content: The file.
+        wanted: Names and types of the arrays; others are ignored.
+        limit: Most bytes of all arrays together, unpacked.
+
+    Raises:
+        ValueError: It is not an npz file, unpacks to more bytes, lacks an array, or holds a number that is not
+            finite; the message says which.
+    """
+    import zipfile  # noqa: PLC0415 - 1 MB, which no running listener needs
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked <= limit:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                read = {name: np.asarray(arrays[name], kind) for name, kind in wanted.items()}
+    except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
+        message = f"cannot be read: {error}"
+        raise ValueError(message) from error
+    if unpacked > limit:
+        message = f"unpacks to {unpacked} bytes, {limit} are allowed"
+        raise ValueError(message)
+    for name, array in read.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            message = f"{name}: holds a number that is not finite"
+            raise ValueError(message)
+    return read

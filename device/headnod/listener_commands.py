@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from headnod.clock import Clock
     from headnod.config.overlay import Overlay
     from headnod.log import RecentLog
-    from headnod.pipeline.placement import PlacementMeter
+    from headnod.pipeline.level_meter import PlacementMeter
     from headnod.remote_controls import RemoteControls
     from headnod.teaching.correction_commands import CorrectionCommands
     from headnod.updates.manager import ModelManager

@@ -18,12 +18,11 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from headnod.audio.blocks import Block, Gap, RateChange
-from headnod.clock import Clock, local, local_zone
+from headnod.clock import Clock, local, local_zone, quiet_until, span_fault
 from headnod.config import Config, named_outputs
 from headnod.errors import ConfigError
 from headnod.files import write_atomically
 from headnod.pipeline.estimate import Now, State, StatusEvent
-from headnod.quiet_hours import quiet_until, span_fault
 from headnod.resources import find_model
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ class RemoteControls:
             return
 
         def changed(config: Config) -> Config:
-            from headnod.inference.golden import load_checked  # noqa: PLC0415 - few listeners have no state folder
+            from headnod.inference.model import load_checked  # noqa: PLC0415 - few listeners have no state folder
 
             load_checked(find_model(model))
             return replace(config, model=replace(config.model, name=model))

@@ -37,7 +37,7 @@ from headnod.updates.manager import ModelManager
 if TYPE_CHECKING:
     from headnod.config.overlay import Overlay
     from headnod.factory.command_factory import Observe
-    from headnod.inference.prediction import Model, Prediction
+    from headnod.inference.manifest import Model, Prediction
     from headnod.listener_commands import ListenerCommands
     from headnod.mqtt.payloads import HealthPayload
     from headnod.mqtt.publisher import MqttPublisher
@@ -439,7 +439,7 @@ class Runtime:
         """The blocks of the source, whose spectrum is sent to the page while a browser shows it."""
         if self._page is None:
             return self._source.value
-        from headnod.pipeline.spectrum import with_spectrum  # noqa: PLC0415 - loaded where the page is on
+        from headnod.pipeline.level_meter import with_spectrum  # noqa: PLC0415 - loaded where the page is on
 
         page = self._page
         return with_spectrum(

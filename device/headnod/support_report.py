@@ -21,7 +21,7 @@ from headnod.check_result import CheckResult
 from headnod.config import Loaded
 from headnod.errors import HeadnodError
 from headnod.files import write_atomically
-from headnod.inference.interpreter import runtime_name
+from headnod.inference.model import runtime_name
 from headnod.privacy import check_privacy
 from headnod.service import Service
 from headnod.system import board, memory, temperature

@@ -18,18 +18,18 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from headnod.escaping import NO_MUSIC
 from headnod.features.frontend import Audio, Features, FrontEnd
-from headnod.inference.labels import NO_MUSIC
 from headnod.inference.manifest import (
     FORMAT,
     HASHED,
     Manifest,
+    Prediction,
     Rejection,
     Standardisation,
     Tensor,
     Training,
 )
-from headnod.inference.prediction import Prediction
 from headnod.outputs.leds.layouts import Layout, LedFrame, bars
 
 __all__ = [

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.make import FRONT_ENDS, SIGNALS, STORED, noise, witness
-from headnod.features.frontend import FrontEnd
-from headnod.features.mel import MelSpectrogram, mel_corners
-from headnod.inference.golden import chirp
+from headnod.features.frontend import FrontEnd, MelSpectrogram, mel_corners
+from headnod.inference.model import chirp
 from support.signals import music, scaled
 
 DEFAULT = FrontEnd()

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from headnod import GenreModel, ListenerSettings, listen
 from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import Features
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL, Manifest
-from headnod.inference.model import quantise
+from headnod.inference.model import interpreter, quantise
 from headnod.resources import demo_clip, models
 
 STORED = Path(__file__).with_suffix(".json")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from headnod.features.frontend import Audio, FrontEnd
-from headnod.inference.golden import chirp
+from headnod.inference.model import chirp
 
 STORED = Path(__file__).with_name("front_end.npz")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from golden.demo_clip import STORED, Overheard, answers
-from headnod.inference.golden import chirp
 from headnod.inference.manifest import GOLDEN
+from headnod.inference.model import chirp
 from headnod.resources import models
 
 pytestmark = pytest.mark.skipif(

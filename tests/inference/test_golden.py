@@ -9,16 +9,16 @@ import pytest
 
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
-from headnod.inference.golden import (
+from headnod.inference.manifest import GOLDEN, HASHED, Standardisation
+from headnod.inference.model import (
     FEATURES_TOLERANCE,
     SCORES_TOLERANCE,
+    GenreModel,
     check_golden,
     chirp,
     load_checked,
     write_golden,
 )
-from headnod.inference.manifest import GOLDEN, HASHED, Standardisation
-from headnod.inference.model import GenreModel
 from support.bundles import copied, flipped, replaced
 
 

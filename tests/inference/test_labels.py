@@ -2,7 +2,7 @@
 
 import pytest
 
-from headnod.inference.labels import label_fault
+from headnod.escaping import label_fault
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.errors import ManifestError
-from headnod.inference.interpreter import runtime_name
-from headnod.inference.manifest import MODEL, Standardisation
-from headnod.inference.model import GenreModel, quantise
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import MODEL, Standardisation, softmax
+from headnod.inference.model import GenreModel, quantise, runtime_name
 from headnod.testing import SMALL_FRONT_END, fixed_manifest
 from support.bundles import copied, flipped, replaced
 from support.signals import music, scaled

@@ -15,11 +15,8 @@ pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT br
 
 from headnod.errors import ManifestError
 from headnod.inference.bundle_files import manifest_bytes, parse_manifest, read_manifest
-from headnod.inference.golden import check_golden, load_checked, write_golden
-from headnod.inference.interpreter import interpreter
-from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL
-from headnod.inference.model import GenreModel
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, softmax
+from headnod.inference.model import GenreModel, check_golden, interpreter, load_checked, write_golden
 from headnod.resources import models
 from headnod.testing import SMALL_FRONT_END, fixed_manifest
 from support.bundles import SMALL_POWER, edited, put, replaced

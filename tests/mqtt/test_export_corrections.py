@@ -14,7 +14,7 @@ from headnod.listener_commands import ListenerCommands
 from headnod.log import RecentLog
 from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.commands import Commands
-from headnod.pipeline.placement import PlacementMeter
+from headnod.pipeline.level_meter import PlacementMeter
 from headnod.resources import demo_clip
 from headnod.teaching.correction_commands import CorrectionCommands
 from headnod.teaching.corrections import CorrectionStore

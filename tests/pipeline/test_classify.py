@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod.errors import AudioError
-from headnod.pipeline.classify import classify
+from headnod.pipeline.listener import classify
 from headnod.testing import SMALL_FRONT_END as SMALL
 from headnod.testing import FixedModel
 from support.signals import RATE, music, noise, sine

@@ -6,8 +6,7 @@ from msgspec.structs import replace
 
 from headnod.audio.blocks import Gap
 from headnod.features.frontend import FrontEnd
-from headnod.inference.manifest import Tags
-from headnod.inference.prediction import Prediction
+from headnod.inference.manifest import Prediction, Tags
 from headnod.pipeline.estimate import HeldBy, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.testing import FixedModel, ManualClock

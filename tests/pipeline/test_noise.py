@@ -5,7 +5,7 @@ import pytest
 import soxr
 
 from headnod.features.frontend import FrontEnd
-from headnod.pipeline.noise import SteadyNoiseDetector
+from headnod.pipeline.level import SteadyNoiseDetector
 from support.bundles import TAGGER
 from support.signals import RATE, music, noise, scaled, sine
 

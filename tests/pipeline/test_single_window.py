@@ -6,8 +6,7 @@ import pytest
 
 from headnod.features.frontend import Features
 from headnod.inference.manifest import Calibration
-from headnod.pipeline.classify import classify
-from headnod.pipeline.listener import ListenerSettings, listen
+from headnod.pipeline.listener import ListenerSettings, classify, listen
 from headnod.testing import FixedModel, ManualClock
 from support.signals import music
 

@@ -13,9 +13,8 @@ from msgspec import structs
 
 from headnod.features.frontend import FrontEnd
 from headnod.inference.bundle_files import manifest_bytes
-from headnod.inference.golden import chirp, write_golden
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest
-from headnod.inference.model import GenreModel
+from headnod.inference.model import GenreModel, chirp, write_golden
 from headnod.testing import SMALL_FRONT_END as SMALL
 from headnod.testing import fixed_manifest
 from headnod.updates.bundle import join

@@ -4,9 +4,8 @@ import numpy as np
 from msgspec import structs
 
 from headnod.inference.bundle_files import read_manifest
-from headnod.inference.golden import golden_windows, write_golden
 from headnod.inference.manifest import GOLDEN, MODEL
-from headnod.inference.model import GenreModel
+from headnod.inference.model import GenreModel, golden_windows, write_golden
 from headnod.resources import find_model
 from headnod.teaching.last_layer import LastLayer, Layer
 from headnod.updates.bundle import join

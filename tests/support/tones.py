@@ -5,8 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from headnod.features.frontend import Audio, FrontEnd
-from headnod.inference.manifest import FORMAT, Calibration, Manifest, Rejection, Standardisation, Tensor, Training
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import (
+    FORMAT,
+    Calibration,
+    Manifest,
+    Rejection,
+    Standardisation,
+    Tensor,
+    Training,
+    softmax,
+)
 from headnod_train.dataset.archive import read_archive, window_features
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation

@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from headnod.clock import Clock
-from headnod.inference.prediction import Prediction
+from headnod.inference.manifest import Prediction
 from headnod.log import RecentLog
 from headnod.pipeline.estimate import State
-from headnod.pipeline.placement import PlacementMeter
+from headnod.pipeline.level_meter import PlacementMeter
 from headnod.teaching.correction_commands import CorrectionCommands, TeachRequest
 from headnod.teaching.corrections import CorrectionError
 from headnod.teaching.recent_windows import RecentWindows

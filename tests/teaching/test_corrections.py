@@ -10,8 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from headnod.clock import Clock
-from headnod.inference.manifest import MODEL
-from headnod.inference.prediction import Prediction
+from headnod.inference.manifest import MODEL, Prediction
 from headnod.sqlite import DatabaseAccessError, ForeignDatabaseError
 from headnod.teaching import corrections
 from headnod.teaching.correction_file import (

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
+from headnod.files import read_arrays
 from headnod.inference.bundle_files import read_manifest
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL
-from headnod.inference.model import GenreModel, dequantised
-from headnod.npz import read_arrays
+from headnod.inference.model import GenreModel, dequantised, interpreter
 from headnod.resources import find_model
 from headnod.teaching.last_layer import LastLayer, TeachError
 

@@ -8,10 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from headnod.inference.bundle_files import read_manifest
-from headnod.inference.golden import golden_windows
-from headnod.inference.manifest import GOLDEN, MODEL
-from headnod.inference.model import GenreModel
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import GOLDEN, MODEL, softmax
+from headnod.inference.model import GenreModel, golden_windows
 from headnod.resources import find_model
 from headnod.teaching.corrections import CorrectionStore, LabelledEmbeddings
 from headnod.teaching.last_layer import LastLayer, TeachError

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from headnod.config import Config
 from headnod.errors import BundleError
-from headnod.inference.golden import load_checked
+from headnod.inference.model import load_checked
 from headnod.updates.activation import Activation
 from headnod.updates.bundle import read
 from headnod.updates.installer import Installer

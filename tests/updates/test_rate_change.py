@@ -10,7 +10,7 @@ from headnod.audio.blocks import Gap, RateChange, real_time
 from headnod.audio.processing import OutputRate, Resampler, remove_dc
 from headnod.features.frontend import FrontEnd
 from headnod.features.windows import RecentAudio, Window, windows
-from headnod.inference.golden import load_checked
+from headnod.inference.model import load_checked
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.testing import FixedModel, ManualClock

@@ -56,7 +56,7 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
     import msgspec
 
     from headnod.factory.source_factory import source
-    from headnod.inference.golden import load_checked
+    from headnod.inference.model import load_checked
     from headnod.music_check import LEAD, check_music, lines, read_record, record_path, recorded
     from headnod.resources import find_model
 

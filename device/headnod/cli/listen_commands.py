@@ -133,7 +133,7 @@ def run_classify(options: argparse.Namespace) -> int:
     from headnod.audio.http_stream import expanded
     from headnod.errors import AudioError
     from headnod.inference.model import GenreModel
-    from headnod.pipeline.classify import classify
+    from headnod.pipeline.listener import classify
     from headnod.resources import configured_model
 
     config = load_config(options, {("--model", "model", "name"): options.model}).config

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from headnod.inference.labels import LONGEST, label_fault
+from headnod.escaping import LONGEST, label_fault
 from headnod.mqtt.payloads import SCORE
 
 LARGEST = 16_384

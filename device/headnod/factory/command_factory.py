@@ -12,11 +12,11 @@ import msgspec
 from headnod.clock import Clock
 from headnod.config.overlay import Overlay
 from headnod.factory.output_factory import runtime_folder
-from headnod.inference.prediction import Model, Prediction
+from headnod.inference.manifest import Model, Prediction
 from headnod.listener_commands import ListenerCommands
 from headnod.log import RecentLog
 from headnod.pipeline.estimate import Estimate
-from headnod.pipeline.placement import PlacementMeter
+from headnod.pipeline.level_meter import PlacementMeter
 from headnod.remote_controls import InForce
 from headnod.resources import configured_model
 from headnod.teaching.correction_commands import CorrectionCommands, TeachRequest

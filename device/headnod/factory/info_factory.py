@@ -12,8 +12,8 @@ from headnod.address import display_address, without_login
 from headnod.config import Config, WebSection, named_outputs
 from headnod.factory.broker_factory import topics
 from headnod.factory.output_factory import history_path
-from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import MODEL
+from headnod.inference.model import runtime_name
 from headnod.mqtt.payloads import InfoPayload, latest
 from headnod.resources import models
 from headnod.updates.manager import ModelSnapshot

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headnod.audio.blocks import Block, Gap, RateChange
-from headnod.features.frontend import Audio, Features, FrontEnd, Mel
-from headnod.features.mel import MelSpectrogram
+from headnod.features.frontend import Audio, Features, FrontEnd, Mel, MelSpectrogram
 
 MARGIN = 0.05
 """Seconds at each end of an excerpt that a resampling filter needs, with a reserve."""

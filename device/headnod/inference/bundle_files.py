@@ -16,9 +16,8 @@ from typing import Any
 import msgspec
 
 from headnod.errors import ManifestError
-from headnod.escaping import printable
+from headnod.escaping import LONGEST, label_fault, printable
 from headnod.features.frontend import FrontEnd
-from headnod.inference.labels import LONGEST, label_fault
 from headnod.inference.manifest import (
     CARD,
     FORMAT,

@@ -1,4 +1,4 @@
-"""The manifest of a model bundle: the contract between training and device.
+"""The manifest of a model bundle, the contract between training and device, and the interface of a model.
 
 A bundle is a folder with `model.tflite`, `manifest.json`, `golden.npz` and `CARD.md`.
 Here are the names of these files, every field of the manifest with its type and
@@ -7,12 +7,18 @@ bounds. `headnod.inference.bundle_files` reads and writes the files; docs/bundle
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from headnod.features.frontend import FrontEnd
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headnod.features.frontend import Features
 
 FORMAT, FORMATS = 1, (1, 2)
 """The oldest bundle format, and all formats that this version reads. A manifest is written in
@@ -144,7 +150,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hash of every other file of the bundle, by file name."""
 
     labels: tuple[str, ...]
-    """Genres, in the order of the network's outputs; see `headnod.inference.labels`."""
+    """Genres, in the order of the network's outputs; see `headnod.escaping`."""
 
     front_end: FrontEnd
     """Parameters of feature extraction."""
@@ -211,3 +217,43 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def tensors(self) -> tuple[Output, ...]:
         """The output tensors in the file's order, for both formats."""
         return self.outputs or (Output(self.output.shape, self.output.type, "answers"),)
+
+
+_Float = TypeVar("_Float", bound="np.floating[Any]")
+
+
+class Prediction(NamedTuple):
+    """Output of a model for one window."""
+
+    scores: NDArray[np.float32]
+    """Probabilities, shape (answers,), which sum to 1: see `Model.answers`."""
+
+    tags: NDArray[np.float32] | None = None
+    """Score of each tag (0-1), shape (tags,); None if the model has no tags."""
+
+    energy: float | None = None
+    """Energy of the sound (0-1); None if the model does not estimate it."""
+
+    embedding: NDArray[np.float32] | None = None
+    """Embedding of the sound, shape (n,): similar sounds are close; None if the model has none."""
+
+
+class Model(Protocol):
+    """Interface of a genre model, as far as the listener needs it."""
+
+    @property
+    def manifest(self) -> Manifest: ...  # noqa: D102
+    @property
+    def answers(self) -> tuple[str, ...]: ...  # noqa: D102
+    def predict(self, features: Features, *, single: bool = False) -> Prediction: ...  # noqa: D102
+
+
+def softmax(logits: NDArray[_Float]) -> NDArray[_Float]:
+    """Probabilities along the last axis, stable for any finite logits."""
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logistic function, stable for any finite logits."""
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), np.float32)

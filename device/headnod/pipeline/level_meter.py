@@ -1,19 +1,23 @@
-"""Levels over longer times: the noise floor of a room, the gain of its microphone, and music that is too quiet.
+"""Levels over longer times: of a room and its microphone, of the last minutes of estimates, and live for the page.
 
 `headnod check` measures a second, `headnod calibrate` a minute, and the journal the
-last minute of a running listener.
+last minute of a running listener. No audio can be made of the spectrum of the page again: each column is one frame of
+64 mel bands in 256 steps.
 """
 
 from __future__ import annotations
 
+import base64
 import math
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 import numpy as np
 
-from headnod.features.frontend import Audio
-from headnod.pipeline.estimate import Estimate
+from headnod.audio.blocks import Block, Gap, RateChange
+from headnod.features.frontend import Audio, FrontEnd
+from headnod.pipeline.estimate import SILENCE, Estimate, State
 from headnod.pipeline.level import SILENT_DBFS, clipped_share, decibels, is_dead
 
 TOO_LOUD, TOO_SOFT, SUITABLE = -3.0, -42.0, -20.0
@@ -144,3 +148,131 @@ class QuietMusic:
             return None
         loud = max(level for _, level in self._music) + CREST
         return float(math.ceil(SUITABLE - loud)) if loud < TOO_SOFT else None
+
+
+_KEPT = 200
+"""Estimates: ten minutes at one in three seconds."""
+
+_LEAST = 10
+_LEAST_QUIET = 3
+_NEAR = 15.0
+"""Decibels between music and the noise of the room under which the microphone is too far from the music."""
+
+
+class PlacementMeter:
+    """Collects levels of estimates."""
+
+    def __init__(self) -> None:
+        """Start without estimates."""
+        self._kept: deque[tuple[float, float, State, bool]] = deque(maxlen=_KEPT)
+
+    def update(self, estimate: Estimate) -> None:
+        """Add an estimate."""
+        self._kept.append((estimate.level, estimate.peak, estimate.state, estimate.genre != SILENCE))
+
+    def reset(self) -> None:
+        """Start anew, for another microphone."""
+        self._kept.clear()
+
+    def report(self) -> dict[str, object]:
+        """Levels in dBFS, the proposed change of the gain in decibels, and advice; empty before the first estimates."""
+        kept = list(self._kept)
+        if not kept:
+            return {}
+        music = np.array([level for level, _, _, sounds in kept if sounds])
+        quiet = np.array([level for level, _, _, sounds in kept if not sounds])
+        # Without a pause the noise of the room is not known: soft music would be taken for it.
+        floor = float(np.median(quiet)) if len(quiet) >= _LEAST_QUIET else None
+        loud = float(np.percentile(music, _LOUD)) + CREST if len(music) else SILENT_DBFS
+        clipped = float(np.mean([state is State.CLIPPING for _, _, state, _ in kept]))
+        measured = LevelReport(
+            seconds=float(len(kept)),
+            noise_floor=SILENT_DBFS if floor is None else round(floor, 1),
+            loud=round(loud, 1),
+            peak=max(peak for _, peak, _, _ in kept),
+            clipped=clipped,
+            dead=all(state is State.DEAF for _, _, state, _ in kept),
+        )
+        return {
+            "level": kept[-1][0],
+            "peak": kept[-1][1],
+            "noise_floor": None if floor is None else measured.noise_floor,
+            "loud": measured.loud if len(music) else None,
+            "gain": measured.gain if len(music) else 0.0,
+            "advice": _advice(measured, music=len(music), floor=floor),
+        }
+
+
+def _advice(measured: LevelReport, *, music: int, floor: float | None) -> str:
+    if measured.dead:
+        return "the microphone sends nothing but zeros: it is muted, or not connected"
+    if music < _LEAST:
+        return "play music for half a minute to measure it"
+    if measured.gain:
+        fault, change = ("too loud", "lower") if measured.gain < 0 else ("too quiet", "raise")
+        return f"{fault}: {change} the gain by about {abs(measured.gain):.0f} dB (alsamixer, then F4)"
+    if floor is None:
+        return "loud enough; pause the music for a moment to measure the noise of the room, too"
+    if measured.loud - CREST - floor < _NEAR:
+        return "music is hardly louder than the noise of the room: move it closer to the loudspeaker"
+    return "placed well"
+
+
+COLUMN_SECONDS = 0.2
+"""Audio between two columns, in seconds."""
+
+BANDS = 64
+"""Mel bands of a column."""
+
+FLOOR_DB, TOP_DB = -60.0, 30.0
+"""Mel power, in decibels, that is 0 and 255 in a column: below white noise at -60 dBFS, and near a full-scale tone."""
+
+_FRAME = 2048
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of the picture."""
+
+    level: float
+    """Level of the last `seconds`, in dBFS."""
+
+    mel: str
+    """Mel bands, the lowest first, one byte each (0 is `FLOOR_DB`, 255 is `TOP_DB`), in base64."""
+
+    seconds: float = COLUMN_SECONDS
+    """Audio since the column before. Columns arrive in groups, one group per block of the microphone."""
+
+
+def with_spectrum(
+    blocks: Iterable[Block], *, rate: Callable[[], int], watched: Callable[[], bool], send: Callable[[bytes], None]
+) -> Iterator[Block]:
+    """Pass blocks on unchanged, and send columns of them while `watched`.
+
+    Args:
+        blocks: Mono audio, gaps and rate changes.
+        rate: Sample rate of the blocks in Hz.
+        watched: Whether anybody looks.
+        send: Receives columns as JSON.
+    """
+    for block in blocks:
+        if not isinstance(block, Gap | RateChange) and watched():
+            for column in columns(block, rate()):
+                send(msgspec.json.encode(column))
+        yield block
+
+
+def columns(audio: Audio, rate: int) -> Iterator[Column]:
+    """The columns of a block; a rest shorter than a frame gives none.
+
+    Args:
+        audio: Mono samples in [-1, 1], shape (n,).
+        rate: Samples per second.
+    """
+    step = max(round(COLUMN_SECONDS * rate), _FRAME)
+    front_end = FrontEnd(rate, _FRAME, _FRAME, 1, BANDS, n_mfcc=0, f_max=rate / 2)
+    for start in range(0, max(audio.size - _FRAME + 1, 0), step):
+        piece = audio[start : start + step]
+        mel = front_end.log_mel(piece[-_FRAME:])[0]
+        scaled = np.clip((mel - FLOOR_DB) * (255.0 / (TOP_DB - FLOOR_DB)), 0.0, 255.0).astype(np.uint8)
+        level = round(decibels(float(piece.std())), 1)
+        yield Column(level, base64.b64encode(scaled.tobytes()).decode(), round(piece.size / rate, 3))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

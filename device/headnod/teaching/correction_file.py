@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
-from headnod.npz import read_arrays
+from headnod.files import read_arrays
 from headnod.teaching.corrections import CAPACITY, CorrectionError, LabelledEmbeddings, check_label
 
 FORMAT = 1

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
+from headnod.escaping import label_fault
 from headnod.files import inherit_owner
-from headnod.inference.labels import label_fault
 from headnod.sqlite import (
     DamagedDatabaseError,
     ForeignDatabaseError,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import softmax
 from headnod.teaching.last_layer import Layer
 
 INVERSE_STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)

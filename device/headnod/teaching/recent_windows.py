@@ -15,8 +15,7 @@ from headnod.pipeline.estimate import Estimate
 
 if TYPE_CHECKING:
     from headnod.clock import Clock
-    from headnod.inference.manifest import Manifest
-    from headnod.inference.prediction import Prediction
+    from headnod.inference.manifest import Manifest, Prediction
 
 CAPACITY = 4_800
 """Windows that are kept: four hours at one in three seconds, 2 MB for an embedding of 200 numbers."""

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.inference.labels import NO_MUSIC
+from headnod.escaping import NO_MUSIC
 from headnod.teaching.corrections import NOT_MUSIC
 from headnod.teaching.recent_windows import EmbeddedWindows
 

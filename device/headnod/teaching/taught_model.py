@@ -18,11 +18,8 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
 from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest, with_hashes
-from headnod.inference.golden import golden_windows, write_golden
-from headnod.inference.interpreter import runtime_name
-from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Training
-from headnod.inference.model import GenreModel
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Training, softmax
+from headnod.inference.model import GenreModel, golden_windows, runtime_name, write_golden
 from headnod.teaching.corrections import NOT_MUSIC, WEIGHTS, LabelledEmbeddings
 from headnod.teaching.fitting import Features, fit
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError

@@ -93,7 +93,7 @@ def _set_limits() -> None:
 def _run(folder: Path, budget: float) -> SelfTestResult:
     import numpy as np  # noqa: PLC0415 - loaded before the limits are set
 
-    from headnod.inference.golden import chirp, load_checked  # noqa: PLC0415
+    from headnod.inference.model import chirp, load_checked  # noqa: PLC0415
 
     _set_limits()
     model = load_checked(folder)

@@ -63,7 +63,7 @@ def test_both_front_ends_see_the_same_tone(prepared):
 
 
 def front_end_corners(front_end):
-    from headnod.features.mel import mel_corners
+    from headnod.features.frontend import mel_corners
 
     return mel_corners(front_end.n_mels, front_end.f_min, front_end.f_max)
 

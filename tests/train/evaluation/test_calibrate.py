@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import softmax
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.calibrate import REFUSED, calibrate, fit, fit_certainty, fit_temperature
 from headnod_train.evaluation.predictions import Predictions

@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
-from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import FORMAT, Manifest, Rejection, Standardisation, Tensor, Training, softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod.testing import FixedModel
 from headnod_train.dataset.archive import ArchiveError, read_archive

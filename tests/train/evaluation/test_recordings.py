@@ -46,7 +46,7 @@ def music():
 @pytest.fixture
 def said(model, music):
     """What the model calls that music."""
-    from headnod.pipeline.classify import classify
+    from headnod.pipeline.listener import classify
 
     return classify("clip", [music], model).genre
 

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from headnod.errors import AudioError
-from headnod.inference.prediction import Prediction, softmax
+from headnod.inference.manifest import Prediction, softmax
 from headnod.testing import FixedModel, fixed_manifest
 from headnod_train.evaluation.listener_sounds import CLIPS, estimates, level_flips, matching_clips, not_music
 from support.signals import RATE, music, noise, scaled

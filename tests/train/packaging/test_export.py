@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from headnod.inference.bundle_files import read_manifest
-from headnod.inference.golden import golden_windows
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import GOLDEN, MODEL
-from headnod.inference.model import GenreModel
+from headnod.inference.model import GenreModel, golden_windows, interpreter
 from headnod.resources import find_model
 from headnod_train.__main__ import main
 from headnod_train.packaging.c_export import _c_text, c_sources

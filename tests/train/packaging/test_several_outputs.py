@@ -10,8 +10,8 @@ from rich.console import Console
 pytest.importorskip("tensorflow", reason="conversion needs tensorflow: pip install 'headnod[train]'")
 
 from headnod.errors import ManifestError
-from headnod.inference.golden import load_checked
 from headnod.inference.manifest import MANIFEST, Calibration, Energy, Tags, Tensor
+from headnod.inference.model import load_checked
 from headnod_train.dataset.archive import read_archive, window_features
 from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.packaging.pack import pack

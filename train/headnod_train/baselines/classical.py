@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import MissingExtraError
 from headnod.extras import how_to_install
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import softmax
 from headnod_train.baselines.mfcc_summary import Summaries
 
 try:

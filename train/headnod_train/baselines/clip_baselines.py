@@ -17,7 +17,7 @@ from rich.console import Console
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
-from headnod.pipeline.classify import score_file
+from headnod.pipeline.listener import score_file
 from headnod_train.baselines.method_comparison import LEARNED, ComparisonError, Row, Scorer
 from headnod_train.console import print_line, progress_bar
 from headnod_train.dataset.archive import Archive

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import FrontEnd, LogMel
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import softmax
 from headnod_train.backend import keras
 from headnod_train.dataset.archive import Archive, window_starts
 

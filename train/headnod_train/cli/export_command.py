@@ -40,8 +40,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(options: argparse.Namespace, console: Console) -> None:
     """Export, and name each file with what its check found."""
     from headnod.inference.bundle_files import read_checked
-    from headnod.inference.golden import load_checked
     from headnod.inference.manifest import GOLDEN, MODEL
+    from headnod.inference.model import load_checked
     from headnod.resources import find_model
     from headnod_train.packaging.c_export import c_sources
     from headnod_train.storage import write_file

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     """Play, and print the score."""
     import numpy as np
 
-    from headnod.inference.golden import load_checked
+    from headnod.inference.model import load_checked
     from headnod.resources import find_model
     from headnod_train.console import plain_console, print_result
     from headnod_train.dataset.folder_layouts import find_tracks

@@ -10,8 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from headnod.escaping import printable
-from headnod.inference.labels import LONGEST, label_fault
+from headnod.escaping import LONGEST, label_fault, printable
 from headnod_train.dataset.tracks import Collection, CollectionError
 
 _MOST_NAMED = 5

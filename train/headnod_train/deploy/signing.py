@@ -19,9 +19,8 @@ from rich.console import Console
 from headnod.errors import BundleError
 from headnod.files import write_atomically
 from headnod.inference.bundle_files import manifest_bytes, parse_manifest
-from headnod.inference.golden import load_checked
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest
-from headnod.inference.model import GenreModel
+from headnod.inference.model import GenreModel, load_checked
 from headnod.updates.bundle import SUFFIX, join, read
 from headnod.updates.probation import entropy
 from headnod.updates.signature import verify

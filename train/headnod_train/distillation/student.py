@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd, LogMel
-from headnod.inference.prediction import sigmoid, softmax
+from headnod.inference.manifest import sigmoid, softmax
 from headnod_train.acoustics.bands import Bands
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.inference.prediction import sigmoid
+from headnod.inference.manifest import sigmoid
 from headnod_train.distillation.recordings import RecordingError
 from headnod_train.distillation.student import TeacherAnswers
 from headnod_train.distillation.window_sets import WindowSet

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import Audio
-from headnod.inference.interpreter import interpreter
+from headnod.inference.model import interpreter
 
 RATE = 16_000
 """Sample rate of YAMNet's input, in Hz."""

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.features.frontend import Features, FrontEnd
-from headnod.inference.manifest import Manifest
+from headnod.inference.manifest import Manifest, softmax
 from headnod.inference.model import GenreModel
-from headnod.inference.prediction import softmax
 from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.smoothing import Decision, GenreTracker
 from headnod_train.acoustics.bands import Bands

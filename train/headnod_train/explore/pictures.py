@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.features.frontend import FrontEnd, LogMel
-from headnod.features.mel import mel_corners
+from headnod.features.frontend import FrontEnd, LogMel, mel_corners
 from headnod_train.acoustics.bands import Bands
 from headnod_train.dataset.archive import Archive
 from headnod_train.explore.collection_statistics import AFTER, BEFORE, CollectionStatistics, Points

@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.features.mel import mel_blocks
-from headnod.inference.golden import golden_windows
-from headnod.inference.interpreter import interpreter
+from headnod.features.frontend import mel_blocks
 from headnod.inference.manifest import Manifest
-from headnod.inference.model import quantise
+from headnod.inference.model import golden_windows, interpreter, quantise
 
 _IN_A_LINE = 16
 

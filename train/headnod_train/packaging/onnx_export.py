@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
-from headnod.inference.golden import golden_windows
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import Manifest
-from headnod.inference.model import dequantised, quantise
+from headnod.inference.model import dequantised, golden_windows, interpreter, quantise
 from headnod_train.backend import quiet
 
 try:

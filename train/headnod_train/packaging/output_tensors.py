@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from headnod.errors import HeadnodError, ManifestError
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL, Manifest, Output
+from headnod.inference.model import interpreter
 
 
 def with_outputs(manifest: Manifest, content: bytes) -> Manifest:

@@ -17,10 +17,8 @@ from rich.console import Console
 
 from headnod.errors import HeadnodError
 from headnod.inference.bundle_files import manifest_bytes, with_hashes
-from headnod.inference.golden import load_checked, write_golden
-from headnod.inference.interpreter import runtime_name
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version
-from headnod.inference.model import GenreModel
+from headnod.inference.model import GenreModel, load_checked, runtime_name, write_golden
 from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.split import refuse_leaks
 from headnod_train.evaluation.conditions import AcousticCondition

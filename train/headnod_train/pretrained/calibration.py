@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.inference.manifest import Calibration, Energy, Tags
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import Calibration, Energy, Tags, softmax
 from headnod_train.evaluation.calibrate import best_temperature, fit_certainty
 from headnod_train.evaluation.metrics import negative_log_likelihood, top_confidence
 from headnod_train.tagger.tagger_output import TAGS

@@ -23,9 +23,9 @@ from headnod.inference.manifest import (
     Tags,
     Tensor,
     Training,
+    softmax,
 )
 from headnod.inference.model import GenreModel
-from headnod.inference.prediction import softmax
 from headnod_train.backend import tf
 from headnod_train.deploy.signing import health_of_scores
 from headnod_train.evaluation.metrics import by_track, calibration_error, share_right

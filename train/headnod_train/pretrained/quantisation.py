@@ -13,8 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.inference.interpreter import interpreter
-from headnod.inference.model import dequantised, quantise
+from headnod.inference.model import dequantised, interpreter, quantise
 from headnod_train.backend import quiet, tf
 from headnod_train.pretrained.network import BANDS, FRAMES, forward
 from headnod_train.pretrained.pruning import Parameters

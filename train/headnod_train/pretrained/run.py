@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.inference.prediction import sigmoid
+from headnod.inference.manifest import sigmoid
 from headnod_train.acoustics.reverberation import MeasuredRooms
 from headnod_train.distillation.targets import read_targets, save_targets, teach
 from headnod_train.distillation.window_sets import WindowSet

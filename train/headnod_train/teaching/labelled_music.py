@@ -22,12 +22,10 @@ from headnod.escaping import printable
 from headnod.extras import how_to_install
 from headnod.features.frontend import Audio
 from headnod.features.windows import FrameCache, Window, windows
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import Manifest
-from headnod.inference.model import dequantised, quantise
-from headnod.pipeline.level import dbfs
+from headnod.inference.model import dequantised, interpreter, quantise
+from headnod.pipeline.level import SteadyNoiseDetector, dbfs
 from headnod.pipeline.listener import ListenerSettings
-from headnod.pipeline.noise import SteadyNoiseDetector
 from headnod.teaching.last_layer import TeachError
 from headnod_train.console import progress_bar
 from headnod_train.dataset.folder_layouts import find_tracks

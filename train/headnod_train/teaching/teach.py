@@ -16,9 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from headnod.escaping import printable
 from headnod.inference.bundle_files import read_checked, read_manifest
-from headnod.inference.manifest import MODEL, Calibration, Health, Manifest, Rejection, Training
+from headnod.inference.manifest import MODEL, Calibration, Health, Manifest, Rejection, Training, softmax
 from headnod.inference.model import GenreModel
-from headnod.inference.prediction import softmax
 from headnod.teaching import taught_model
 from headnod.teaching.corrections import LabelledEmbeddings
 from headnod.teaching.fitting import Features, FittedLayer, balanced, common_shift, fit

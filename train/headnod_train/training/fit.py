@@ -10,9 +10,8 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from headnod.escaping import printable
+from headnod.escaping import label_fault, printable
 from headnod.features.frontend import FrontEnd
-from headnod.inference.labels import label_fault
 from headnod.resources import find_model
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive, ArchiveError, count_windows, read_archive, window_features

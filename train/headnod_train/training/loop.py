@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import Features, FrontEnd
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import softmax
 from headnod_train.backend import keras, tf
 from headnod_train.dataset.archive import Archive, window_features
 from headnod_train.evaluation.metrics import by_track

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import FrontEnd
-from headnod.inference.prediction import softmax
+from headnod.inference.manifest import softmax
 from headnod_train.dataset.archive import Archive, read_archive
 from headnod_train.dataset.split import components
 from headnod_train.storage import open_npz

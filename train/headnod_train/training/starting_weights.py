@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from headnod.features.frontend import Features
 from headnod.inference.bundle_files import read_checked, read_manifest
-from headnod.inference.interpreter import interpreter
 from headnod.inference.manifest import MODEL, Manifest
+from headnod.inference.model import interpreter
 from headnod_train.backend import keras
 from headnod_train.training.run_folder import RunError
 
