@@ -30,7 +30,7 @@ def present() -> bool:
 
 def answer() -> Callable[[], object]:
     """Scores for 3 s of the demo clip: its network computes the features, in `FRAMES` frames of 0.975 s."""
-    from headnod_train.distillation.yamnet import RATE, Yamnet  # noqa: PLC0415 - needs the training package
+    from headnod_train.distillation.window_sets import RATE, Yamnet  # noqa: PLC0415 - needs the training package
 
     network, size = Yamnet(NETWORK), 3 * RATE
     window = music(RATE)[10 * RATE : 10 * RATE + size].copy()
@@ -45,10 +45,10 @@ def accuracy() -> dict[str, Any]:
     """
     if not (present() and _ARCHIVE.is_file() and _CLIPS.is_dir()):
         return {}
-    from headnod_train.baselines import clip_baselines as clips  # noqa: PLC0415
-    from headnod_train.baselines.mfcc_summary import FRONT_END  # noqa: PLC0415
     from headnod_train.dataset.archive import read_archive  # noqa: PLC0415
     from headnod_train.evaluation.evaluate import trained_on  # noqa: PLC0415
+    from headnod_train.explore import baselines as clips  # noqa: PLC0415
+    from headnod_train.explore.classical import FRONT_END  # noqa: PLC0415
 
     archive = read_archive(_ARCHIVE, FRONT_END)
     valid = archive.subset("valid")

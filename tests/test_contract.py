@@ -11,11 +11,11 @@ from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import CARD
 from headnod.inference.model import GenreModel, chirp, load_checked
 from headnod_train.dataset.archive import ArchiveError, read_archive, window_features
+from headnod_train.deploy.pack import PackError, pack
 from headnod_train.evaluation.evaluate import evaluate
-from headnod_train.packaging.pack import PackError, pack
-from headnod_train.packaging.provenance import DatasetInfo
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
+from headnod_train.training.provenance import DatasetInfo
 from headnod_train.training.run_folder import Quantised, Recipe, RunError, TrainingSettings, draft, runnable
 from support.command_line import PATIENCE
 from support.tones import GENRES, write_tones

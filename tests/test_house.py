@@ -18,22 +18,18 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ALL}
 ENTRY = {"__init__", "__main__"}
 
 # The aim is 90 files and 12,500 lines for the device, 80 and 10,500 for training. Lower a limit when the count falls.
-LIMITS = {"device": (164, 30_382), "train": (131, 20_028)}
+LIMITS = {"device": (164, 30_382), "train": (80, 19_555)}
 
 LARGEST = 500
 """Lines of the largest module."""
 
 SMALL = {
     # Values that many modules share, and that import nothing.
-    *("check_result", "errors", "tagger_output"),
+    *("check_result", "errors"),
     # Must be imported before anything else.
     *("blas_threads",),
-    # One optional library or program each.
-    *("comparison_chart", "ssh"),
     # Leaves that many packages import.
     *("log", "console", "standard_streams"),
-    # One step of training or of a report each.
-    *("mfcc_summary", "pages"),
 }
 """Modules that may have less than 60 lines."""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from golden.make import noise
 from headnod.features.windows import FrameCache, Window
 from headnod.pipeline.level import dbfs
-from headnod_train.tagger.tagger_output import FRONT_END, loudness
+from headnod_train.distillation.tagging import FRONT_END, loudness
 from support.bundles import TAGGER
 from support.signals import music, scaled
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import pytest
 
-from headnod_train.simulator.simulated_listener import LABELS
+from headnod_train.simulator.simulation import LABELS
 from support.firmware_kits import board, points, queries
 from support.mqtt_broker import HOST, ReservedPort
 

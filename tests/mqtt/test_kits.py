@@ -11,7 +11,7 @@ from headnod.factory.publisher_factory import LARGEST_BUNDLE
 from headnod.mqtt.commands import command_topics
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.topics import Topics
-from headnod_train.simulator.simulated_listener import LABELS
+from headnod_train.simulator.simulation import LABELS
 from support.firmware_kits import KITS, board, payload, points, queries
 from support.mqtt_broker import Broker, Heard
 from support.mqtt_payloads import KITCHEN, info

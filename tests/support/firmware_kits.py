@@ -12,7 +12,7 @@ import numpy as np
 
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.testing import ManualClock
-from headnod_train.simulator.simulated_listener import SimulatedListener
+from headnod_train.simulator.simulation import SimulatedListener
 from support.command_line import PATIENCE
 from support.mqtt_broker import HOST, Broker, Heard, ReservedPort
 from support.mqtt_payloads import KITCHEN, health, info, song

@@ -21,11 +21,17 @@ from headnod.teaching.last_layer import LastLayer, Layer
 from headnod.updates.signature import encoded
 from headnod_train.__main__ import main
 from headnod_train.dataset.tracks import Track
-from headnod_train.packaging.synthetic_sounds import golden_features
-from headnod_train.report.evaluation_charts import confusion_matrix
-from headnod_train.report.plots import DARK, LIGHT, THEMES, contrast, genre_marks, rgb, save_png
-from headnod_train.teaching.label_statistics import LabelStatistics, measure, read_statistics
-from headnod_train.teaching.labelled_music import features_of, groups_of, run_network
+from headnod_train.deploy.pack import golden_features
+from headnod_train.evaluation.evaluation_report import confusion_matrix
+from headnod_train.report import DARK, LIGHT, THEMES, contrast, genre_marks, rgb, save_png
+from headnod_train.teaching.labelled_music import (
+    LabelStatistics,
+    features_of,
+    groups_of,
+    measure,
+    read_statistics,
+    run_network,
+)
 from support.command_line import run, said, surroundings
 from support.signals import RATE
 

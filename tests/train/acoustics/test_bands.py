@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.acoustics.bands import Bands, to_decibels, to_power
+from headnod_train.acoustics import Bands, to_decibels, to_power
 
 FRONT_END = FrontEnd()
 BANDS = Bands(FRONT_END)

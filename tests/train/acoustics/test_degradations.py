@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.acoustics.bands import Bands, apply_all, to_decibels, to_power
-from headnod_train.acoustics.loudspeakers import Clipping, Transducer
-from headnod_train.acoustics.noises import Hum, Noise
-from headnod_train.acoustics.reverberation import MeasuredRooms, Reverberation, gains_of
+from headnod_train.acoustics import (
+    Bands,
+    Clipping,
+    Hum,
+    MeasuredRooms,
+    Noise,
+    Reverberation,
+    Transducer,
+    apply_all,
+    gains_of,
+    to_decibels,
+    to_power,
+)
 from support.signals import music
 
 FRONT_END = FrontEnd()

@@ -11,10 +11,7 @@ import pytest
 
 from headnod.audio.audio_file import audio_file
 from headnod.features.frontend import FrontEnd
-from headnod_train.acoustics.bands import Bands
-from headnod_train.acoustics.loudspeakers import Clipping
-from headnod_train.acoustics.noises import Noise
-from headnod_train.acoustics.reverberation import MeasuredRooms, gains_of
+from headnod_train.acoustics import Bands, Clipping, MeasuredRooms, Noise, gains_of
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not (DATA / "rooms").is_dir(), reason=f"no rooms and no music at {DATA}")

@@ -11,7 +11,7 @@ import soxr
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.extraction import as_levels
-from headnod_train.dataset.fingerprint import MOST_DIFFERENT_BITS, duplicate_groups, fingerprint, near_duplicates
+from headnod_train.dataset.split import MOST_DIFFERENT_BITS, duplicate_groups, fingerprint, near_duplicates
 
 from .conftest import RATE, tune
 

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from headnod_train.dataset.label_names import labelled
-from headnod_train.dataset.tracks import Collection, CollectionError, Track
+from headnod_train.dataset.tracks import Collection, CollectionError, Track, labelled
 from support.dataset_import import imported, refused
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
-from headnod_train.dataset.parallel import extract_one
+from headnod_train.dataset.extraction import extract_one
 from support.command_line import PATIENCE
 from support.dataset_import import COMMAND, TUNES, imported, work
 

@@ -9,7 +9,7 @@ import pytest
 
 from headnod.errors import BundleError
 from headnod.updates.signature import verify
-from headnod_train.deploy.signing_key import KeyFileError, generate, load, new_passphrase, passphrase_from, public_line
+from headnod_train.deploy.signing import KeyFileError, generate, load, new_passphrase, passphrase_from, public_line
 
 
 def never():

@@ -10,8 +10,8 @@ from headnod.inference.manifest import MANIFEST, SIGNATURE, Health
 from headnod.updates.bundle import read
 from headnod.updates.signature import verify
 from headnod_train.__main__ import main
-from headnod_train.deploy.signing import bounds, opened, sign
-from headnod_train.deploy.signing_key import generate
+from headnod_train.deploy.signing import generate, opened, sign
+from headnod_train.evaluation.calibration import bounds
 from support import signed_bundles
 from support.signed_bundles import KEY, STRANGER, good, public
 from support.tones import GENRES, write_tones

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod.errors import AudioError
-from headnod_train.distillation.degradation import (
+from headnod_train.degradation import (
     DegradationRates,
     Degrader,
     coloured_noise,

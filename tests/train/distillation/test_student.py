@@ -16,8 +16,7 @@ from headnod_train.distillation.student import (
     joined,
     targets,
 )
-from headnod_train.distillation.window_sets import GENRE, SMALL, WindowSet
-from headnod_train.distillation.yamnet import CLASSES
+from headnod_train.distillation.window_sets import CLASSES, GENRE, SMALL, WindowSet
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.run_folder import TrainingSettings
 

@@ -8,8 +8,17 @@ import soundfile
 from rich.console import Console
 
 from headnod_train.distillation.recordings import Recording, RecordingError
-from headnod_train.distillation.window_sets import GENRE, SAMPLING, SMALL, make_windows, read_windows
-from headnod_train.distillation.yamnet import CLASSES, YamnetError, genre_scores, read_classes
+from headnod_train.distillation.window_sets import (
+    CLASSES,
+    GENRE,
+    SAMPLING,
+    SMALL,
+    YamnetError,
+    genre_scores,
+    make_windows,
+    read_classes,
+    read_windows,
+)
 
 TEACHERS = Path(__file__).parents[4] / "shared" / "data" / "teachers"
 needs_yamnet = pytest.mark.skipif(not TEACHERS.is_dir(), reason="YAMNet is not beside the project")

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from headnod.inference.manifest import softmax
 from headnod_train.dataset.archive import read_archive
-from headnod_train.evaluation.calibrate import REFUSED, calibrate, fit, fit_certainty, fit_temperature
+from headnod_train.evaluation.calibration import REFUSED, calibrate, fit, fit_certainty, scoring_temperature
 from headnod_train.evaluation.predictions import Predictions
 from support.tones import FRONT_END, Nearest, write_tones
 
@@ -24,14 +24,14 @@ def overconfident(temperature, tracks=1500, seed=0):
 @pytest.mark.parametrize("said", [Predictions.stream, Predictions.scores])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_temperature_that_spoilt_the_chances_is_found_again(temperature, said):
-    assert fit_temperature(overconfident(temperature), [], said) == pytest.approx(temperature, rel=0.12)
+    assert scoring_temperature(overconfident(temperature), [], said) == pytest.approx(temperature, rel=0.12)
 
 
 def test_clean_and_degraded_music_weigh_the_same():
     clean, arrived = overconfident(1.0), [overconfident(4.0, seed=seed) for seed in (1, 2, 3)]
-    alone = fit_temperature(clean, arrived[:1], Predictions.scores)
+    alone = scoring_temperature(clean, arrived[:1], Predictions.scores)
     assert 1.2 < alone < 3.8
-    assert fit_temperature(clean, arrived, Predictions.scores) == pytest.approx(alone, rel=0.12)
+    assert scoring_temperature(clean, arrived, Predictions.scores) == pytest.approx(alone, rel=0.12)
 
 
 def test_a_mean_of_windows_may_be_surer_than_each():
@@ -39,7 +39,7 @@ def test_a_mean_of_windows_may_be_surer_than_each():
     targets = np.repeat(rng.integers(4, size=200), 6)
     logits = (np.eye(4)[targets] + rng.normal(0, 1.0, (1200, 4))).astype(np.float32)
     heard = Predictions(logits, np.repeat(np.arange(200), 6), targets, 4)
-    assert fit_temperature(heard, [], Predictions.stream) < 0.7 * fit_temperature(heard, [], Predictions.scores)
+    assert scoring_temperature(heard, [], Predictions.stream) < 0.7 * scoring_temperature(heard, [], Predictions.scores)
 
 
 def test_the_certainty_leaves_as_much_unnamed_as_it_may():

@@ -7,8 +7,7 @@ from rich.console import Console
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.evaluation.comparison import float_model_of
-from headnod_train.evaluation.evaluate import evaluate
+from headnod_train.evaluation.evaluate import evaluate, float_model_of
 from headnod_train.evaluation.results import EvaluationError
 from support.tones import FRONT_END, Nearest, write_tones
 

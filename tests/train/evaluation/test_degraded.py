@@ -8,10 +8,9 @@ import soundfile
 from rich.console import Console
 
 from headnod.errors import AudioError
-from headnod_train.acoustics.bands import Bands
-from headnod_train.acoustics.noises import Noise
+from headnod_train.acoustics import Bands, Noise
 from headnod_train.dataset.archive import read_archive
-from headnod_train.evaluation import calibrate
+from headnod_train.evaluation import calibration
 from headnod_train.evaluation.conditions import CONDITIONS, SEED, AcousticCondition, recorded_rooms
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.evaluation.predictions import predict
@@ -56,7 +55,7 @@ def test_tracks_and_conditions_draw_apart(archive):
 
 
 def test_no_seed_is_shared_with_training_or_calibration():
-    arrivals = (*calibrate._ARRIVALS, *calibrate._NOISY)  # noqa: SLF001 - what must never coincide
+    arrivals = (*calibration._ARRIVALS, *calibration._NOISY)  # noqa: SLF001 - what must never coincide
     assert len({condition.name for condition in CONDITIONS}) == len(CONDITIONS)
     assert {condition.seed for condition in CONDITIONS} == {SEED}
     assert SEED not in {condition.seed for condition in arrivals}

@@ -18,7 +18,7 @@ from headnod_train.evaluation.listener_sounds import estimates
 from headnod_train.evaluation.predictions import Predictions, stream_accuracy
 from headnod_train.evaluation.results import EvaluationError, load, save
 from headnod_train.evaluation.tables import LEAKY, LEARNED, warning
-from headnod_train.packaging.provenance import track_hashes
+from headnod_train.training.provenance import track_hashes
 from support.signals import RATE, music
 from support.tones import GENRES, write_tones
 

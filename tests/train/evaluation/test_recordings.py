@@ -12,13 +12,13 @@ from rich.console import Console
 from headnod.inference.model import GenreModel
 from headnod.resources import find_model
 from headnod_train.__main__ import main
-from headnod_train.distillation.degradation import has_ffmpeg
+from headnod_train.degradation import has_ffmpeg
+from headnod_train.evaluation.conditions import simulation_agreement
 from headnod_train.evaluation.evaluate import may_be_training_data
 from headnod_train.evaluation.recordings_evaluation import PLAYBACKS, RecordingsEvaluation, evaluate_clips, find_clips
 from headnod_train.evaluation.results import EvaluationError
-from headnod_train.evaluation.simulation_agreement import simulation_agreement
 from headnod_train.evaluation.tables import recordings_tables
-from headnod_train.packaging.provenance import track_hashes, training_names
+from headnod_train.training.provenance import track_hashes, training_names
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)

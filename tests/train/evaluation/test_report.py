@@ -11,10 +11,10 @@ from rich.console import Console
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.conditions import CONDITIONS
 from headnod_train.evaluation.evaluate import SoundFolders, evaluate
+from headnod_train.evaluation.evaluation_report import page, write_report
 from headnod_train.evaluation.results import load
 from headnod_train.evaluation.tables import tables
-from headnod_train.report.evaluation_report import page, write_report
-from headnod_train.report.plots import THEMES, genre_marks
+from headnod_train.report import THEMES, genre_marks
 from support.browser import chromium, missing
 from support.tones import FRONT_END, Nearest, write_tones
 

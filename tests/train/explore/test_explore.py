@@ -13,20 +13,26 @@ import pytest
 from rich.console import Console
 
 from headnod_train.__main__ import main
-from headnod_train.baselines.mfcc_summary import FRONT_END, track_summaries
 from headnod_train.console import plain_console
 from headnod_train.dataset.archive import read_archive
+from headnod_train.explore.classical import FRONT_END, track_summaries
 from support.tones import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/setup train")
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")
 from headnod.outputs.palette import GENRES as KNOWN
 from headnod.outputs.palette import colours, hexadecimal
-from headnod_train.explore.collection_statistics import AFTER, BEFORE, collection_statistics, onsets, principal
+from headnod_train.explore.collection_statistics import (
+    AFTER,
+    BEFORE,
+    check_labels,
+    collection_statistics,
+    onsets,
+    principal,
+)
 from headnod_train.explore.exploration import exploration_page, explore
-from headnod_train.explore.label_errors import check_labels
 from headnod_train.explore.pictures import scatter
-from headnod_train.report.plots import CONTRAST, THEMES, contrast, genre_marks, letters_without_glyphs, rgb
+from headnod_train.report import CONTRAST, THEMES, contrast, genre_marks, letters_without_glyphs, rgb
 
 QUIET = Console(quiet=True)
 

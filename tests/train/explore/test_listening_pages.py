@@ -12,14 +12,13 @@ import soundfile
 from rich.console import Console
 
 from headnod_train.__main__ import main
-from headnod_train.baselines.mfcc_summary import FRONT_END, track_summaries
 from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.evaluate import evaluate
-from headnod_train.explore.exploration import exploration_page
-from headnod_train.explore.label_errors import LabelCheck, doubtful_places
-from headnod_train.explore.method_curves import method_curves
-from headnod_train.report.audible import SourceFiles
-from headnod_train.report.evaluation_report import write_report
+from headnod_train.evaluation.evaluation_report import write_report
+from headnod_train.explore.classical import FRONT_END, track_summaries
+from headnod_train.explore.collection_statistics import LabelCheck, doubtful_places
+from headnod_train.explore.exploration import exploration_page, method_curves
+from headnod_train.report import SourceFiles
 from support.tones import FRONT_END as EVALUATED
 from support.tones import Nearest, tone, write_tones
 

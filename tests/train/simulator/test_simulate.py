@@ -15,7 +15,7 @@ import pytest
 
 from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, SongPayload, encode, estimate_payload
 from headnod.testing import ManualClock
-from headnod_train.simulator.simulated_listener import LABELS, SimulatedListener
+from headnod_train.simulator.simulation import LABELS, SimulatedListener
 from support.command_line import PATIENCE
 from support.mqtt_broker import HOST, Broker, Heard, ReservedPort, missing
 

@@ -5,9 +5,15 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.training.archive_batches import ArchiveBatches, TrainingBatch, WindowSource, mixup_batch
+from headnod_train.training.archive_batches import (
+    ArchiveBatches,
+    TrainingBatch,
+    WindowSource,
+    labelled,
+    mixup_batch,
+    not_music,
+)
 from headnod_train.training.augment import MelAugmentation
-from headnod_train.training.soft_labels import labelled, not_music
 from support.tones import write_tones
 
 FRONT_END = FrontEnd(n_mfcc=20)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headnod.features.frontend import FrontEnd
-from headnod_train.acoustics.bands import Bands
+from headnod_train.acoustics import Bands
 from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
 
 STILL = MelAugmentation(equalise=0.0, noise=(300.0, 300.0), masks=0, mixup=0.0, rooms=0.0)

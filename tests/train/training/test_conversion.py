@@ -12,8 +12,8 @@ pytest.importorskip("ai_edge_litert", reason="only LiteRT tells its operators")
 from ai_edge_litert.interpreter import Interpreter
 
 from headnod_train.backend import keras
-from headnod_train.training.conversion import converted
 from headnod_train.training.genre_network import build
+from headnod_train.training.quantise import converted
 
 FRONT_END = FrontEnd(n_mfcc=20)
 ALIKE = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MAX_POOL_2D", "CONCATENATION", "RESHAPE"}

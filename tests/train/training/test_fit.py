@@ -14,18 +14,17 @@ from headnod.inference.model import GenreModel
 from headnod.resources import find_model
 from headnod_train.__main__ import main
 from headnod_train.dataset.archive import ArchiveError, read_archive
-from headnod_train.packaging.synthetic_sounds import golden_features
+from headnod_train.deploy.pack import golden_features
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
-from headnod_train.training.recipe_file import RecipeFile, read_recipe
+from headnod_train.training.provenance import RecipeFile, read_recipe
 from headnod_train.training.run_folder import RunError, TrainingSettings
 from support.tones import tone_arrays, write_tones
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
-from headnod_train.training.fit import fit
+from headnod_train.training.archive_batches import ExtraTargets, teacher_scores
+from headnod_train.training.fit import apply, fit, read_start
 from headnod_train.training.genre_network import build, load
-from headnod_train.training.soft_labels import ExtraTargets, teacher_scores
-from headnod_train.training.starting_weights import apply, read_start
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

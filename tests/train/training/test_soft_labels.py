@@ -5,7 +5,7 @@ import pytest
 
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.training.soft_labels import TagsError, labelled, with_tags, with_teacher_scores
+from headnod_train.training.archive_batches import TagsError, labelled, with_tags, with_teacher_scores
 from support.tones import write_tones
 
 pytest.importorskip("sklearn", reason="learning from tags needs scikit-learn: scripts/setup train")

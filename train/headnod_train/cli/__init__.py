@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 
-from headnod_train.cli.dataset_commands import add_baselines, add_explore, add_import
-from headnod_train.cli.deploy_commands import add_deploy, add_keygen, add_sign, add_simulate
+from headnod_train.cli.dataset_commands import add_baselines, add_explore, add_import, add_play
+from headnod_train.cli.deploy_commands import add_deploy, add_export, add_keygen, add_sign, add_simulate
 from headnod_train.cli.distillation_commands import add_distil, add_prepare, add_student, add_tag
 from headnod_train.cli.evaluate_command import add as add_evaluate
-from headnod_train.cli.export_command import add as add_export
-from headnod_train.cli.play_command import add as add_play
-from headnod_train.cli.teach_command import add as add_teach
-from headnod_train.cli.training_commands import add_fit, add_pack, add_quantise
+from headnod_train.cli.training_commands import add_fit, add_pack, add_quantise, add_teach
 
 
 def add_all(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

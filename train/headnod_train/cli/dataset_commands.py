@@ -1,22 +1,31 @@
-"""Commands that make and inspect datasets: import, explore and baselines."""
+"""Commands that make and inspect datasets: import, explore, play and baselines."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod_train.cli.command_options import add_data, add_split, add_wheel, amount, excerpt_seconds, jobs, whole
-from headnod_train.console import plain_console, print_result
+from headnod_train.cli.command_options import (
+    add_data,
+    add_split,
+    add_wheel,
+    amount,
+    excerpt_seconds,
+    jobs,
+    positive,
+    whole,
+)
+from headnod_train.console import plain_console, print_line, print_result
 
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
-    from headnod_train.baselines.method_comparison import Row
     from headnod_train.dataset.archive import Archive
-
+    from headnod_train.explore.baselines import Row
 
 _LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
 
@@ -51,9 +60,9 @@ def add_import(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="S",
         help="length of the excerpt from the middle of each track (default 30)",
     )
-    parallel = parser.add_mutually_exclusive_group()
-    parallel.add_argument("--jobs", type=jobs, metavar="N", help="processes (all cores)")
-    parallel.add_argument("--dask", metavar="tcp://HOST:PORT", help="decode the files on a Dask cluster instead")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--jobs", type=jobs, metavar="N", help="processes (all cores)")
+    where.add_argument("--dask", metavar="tcp://HOST:PORT", help="decode the files on a Dask cluster instead")
     parser.add_argument("--valid", type=_share, metavar="SHARE", help="share of the valid split (0.15)")
     parser.add_argument("--test", type=_share, metavar="SHARE", help="share of the test split (0.15)")
     parser.add_argument("--seed", type=whole, default=1, help="seed of the split (default %(default)s)")
@@ -98,9 +107,8 @@ def run_import(options: argparse.Namespace, console: Console) -> None:
     from headnod.features.frontend import FrontEnd
     from headnod.inference.bundle_files import read_manifest
     from headnod.resources import find_model
-    from headnod_train.dataset import dask_backend, parallel
-    from headnod_train.dataset.assemble import SplitShares
-    from headnod_train.dataset.importing import import_music, remarks, summary_table
+    from headnod_train.dataset import extraction
+    from headnod_train.dataset.importing import SplitShares, import_music, remarks, summary_table
 
     front_end, given = FrontEnd(), (options.valid, options.test)
     if options.front_end is not None:
@@ -110,9 +118,9 @@ def run_import(options: argparse.Namespace, console: Console) -> None:
         valid, test = ((0.0 if share is None else share) if given != (None, None) else 0.15 for share in given)
         shares = SplitShares(valid, test, options.seed, options.leaky)
     if options.dask is not None:
-        extract_all = partial(dask_backend.extract_all, address=options.dask)
+        extract_all = partial(extraction.extract_on_cluster, address=options.dask)
     else:
-        extract_all = partial(parallel.extract_all, jobs=options.jobs or len(os.sched_getaffinity(0)))
+        extract_all = partial(extraction.extract_all, jobs=options.jobs or len(os.sched_getaffinity(0)))
     archive, collection = import_music(
         options.sources,
         options.out,
@@ -167,8 +175,8 @@ def add_explore(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run_explore(options: argparse.Namespace, console: Console) -> None:
     """Explore, and print the page and the most suspicious labels."""
-    from headnod_train.baselines.mfcc_summary import FRONT_END
     from headnod_train.dataset.archive import read_archive
+    from headnod_train.explore.classical import FRONT_END
     from headnod_train.explore.exploration import PAGE, explore
 
     archive = read_archive(options.data, FRONT_END)
@@ -234,10 +242,10 @@ def run_baselines(options: argparse.Namespace, console: Console) -> None:
     """Compare, and print tables."""
     import msgspec
 
-    from headnod_train.baselines.method_comparison import compare, tables
-    from headnod_train.baselines.mfcc_summary import FRONT_END
     from headnod_train.dataset.archive import read_archive
     from headnod_train.dataset.split import refuse_leaks
+    from headnod_train.explore.baselines import compare, tables
+    from headnod_train.explore.classical import FRONT_END
     from headnod_train.storage import json_bytes, write_file
 
     _refuse_clip_options(options)
@@ -258,7 +266,7 @@ def run_baselines(options: argparse.Namespace, console: Console) -> None:
     for table in tables(found):
         plain_console().print(table)
     if options.out is not None:
-        from headnod_train.baselines.comparison_chart import draw
+        from headnod_train.explore.pictures import draw
 
         options.out.mkdir(parents=True, exist_ok=True)
         write_file(options.out / "baselines.json", json_bytes(found))
@@ -266,7 +274,7 @@ def run_baselines(options: argparse.Namespace, console: Console) -> None:
 
 
 def _refuse_clip_options(options: argparse.Namespace) -> None:
-    from headnod_train.baselines.method_comparison import ComparisonError
+    from headnod_train.explore.baselines import ComparisonError
 
     if options.clips is None and (options.yamnet or options.tags):
         message = "--yamnet and --tags need --clips: audio files with the names of tracks"
@@ -278,24 +286,24 @@ def _refuse_clip_options(options: argparse.Namespace) -> None:
 
 def _on_clips(archive: Archive, options: argparse.Namespace, console: Console) -> list[Row]:
     """YAMNet, the tagger and the bundles on audio clips of the split."""
-    from headnod_train.baselines import clip_baselines
-    from headnod_train.tagger.wheel import find_wheel
+    from headnod_train.distillation.tagger import find_wheel
+    from headnod_train.explore import baselines
 
     train, evaluated = archive.subset("train"), archive.subset(options.split)
     labels = train.labels
-    clips = clip_baselines.find_track_clips(options.clips, evaluated)
+    clips = baselines.find_track_clips(options.clips, evaluated)
     methods = []
     if options.yamnet:
-        methods.append(clip_baselines.yamnet_method(options.yamnet, options.classes, labels))
+        methods.append(baselines.yamnet_method(options.yamnet, options.classes, labels))
     if options.tags:
         wheel = options.wheel or find_wheel(options.cache)
-        methods.append(clip_baselines.tagger_method(train, options.tags, wheel))
+        methods.append(baselines.tagger_method(train, options.tags, wheel))
     methods += [
-        clip_baselines.bundle_method(model, learned=learned)
+        baselines.bundle_method(model, learned=learned)
         for model, learned in _loaded_bundles(options, archive)
         if model.labels == labels and (options.bundle or not learned)
     ]
-    return clip_baselines.compare_on_clips(evaluated, clips, methods, labels=labels, console=console)
+    return baselines.compare_on_clips(evaluated, clips, methods, labels=labels, console=console)
 
 
 def _loaded_bundles(options: argparse.Namespace, archive: Archive) -> list[tuple[GenreModel, bool]]:
@@ -311,8 +319,8 @@ def _loaded_bundles(options: argparse.Namespace, archive: Archive) -> list[tuple
 
 def _baseline_bundles(options: argparse.Namespace, console: Console) -> list[GenreModel]:
     """The named models, or the shipped ones whose genres and front end match."""
-    from headnod_train.baselines.mfcc_summary import FRONT_END
     from headnod_train.dataset.archive import ArchiveError, read_archive
+    from headnod_train.explore.classical import FRONT_END
 
     fitting = []
     for model, learned in _loaded_bundles(options, read_archive(options.data, FRONT_END)):
@@ -331,3 +339,61 @@ def _baseline_bundles(options: argparse.Namespace, console: Console) -> list[Gen
             reason = f"it was trained on {options.split} (name it with --bundle to include it)"
         console.print(f"{model.manifest.id} is left out: {reason}", markup=False, highlight=False, soft_wrap=True)
     return fitting
+
+
+_PLAY_EXAMPLES = """\
+examples:
+  headnod-train play ~/music
+  headnod-train play ~/music --model models/mine-1.0.0 --rounds 20
+"""
+
+
+def add_play(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "play",
+        help="listen to three seconds, guess the genre, and compare with a model",
+        description="Listen to three seconds of a random track, guess the genre, and see the bars of a model.",
+        epilog=_PLAY_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("music", type=Path, metavar="MUSIC", help="folder of music, a folder for each genre")
+    parser.add_argument("--model", default="genre", metavar="BUNDLE", help="the other player (default %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=10, help="how many (default %(default)s)")
+    parser.add_argument("--seed", type=whole, help="the same tracks again")
+    parser.add_argument(
+        "--player", metavar="COMMAND", help="program that plays a WAV file (pw-play, paplay, aplay, afplay)"
+    )
+    parser.set_defaults(run=run_play, kept="the game is over")
+
+
+def run_play(options: argparse.Namespace, console: Console) -> None:
+    """Play, and print the score."""
+    import numpy as np
+
+    from headnod.inference.model import load_checked
+    from headnod.resources import find_model
+    from headnod_train.console import plain_console, print_result
+    from headnod_train.dataset.folder_layouts import find_tracks
+    from headnod_train.dataset.tracks import CollectionError
+    from headnod_train.explore.guessing_game import find_player, play
+
+    model = load_checked(find_model(options.model))
+    found = find_tracks([options.music], "folders", model.front_end).tracks
+    known = set(model.manifest.labels)
+    tracks = [track for track in found if track.genre in known]
+    if not tracks:
+        message = (
+            f"{options.music}: none of its folders is a label of {model.manifest.id} "
+            f"({', '.join(model.manifest.labels)}); choose another --model"
+        )
+        raise CollectionError(message)
+    others = sorted({track.genre for track in found} - known)
+    if others:
+        print_line(console, f"left out: {', '.join(others)} (no labels of {model.manifest.id})")
+    player = shlex.split(options.player) if options.player else find_player()
+    rng = np.random.default_rng(options.seed)
+    score = play(
+        tracks, model, rounds=options.rounds, player=player, answer=input, rng=rng, console=plain_console(stderr=True)
+    )
+    print_result(str(score))

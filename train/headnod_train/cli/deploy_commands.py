@@ -1,4 +1,4 @@
-"""Commands that bring a bundle to listeners: keygen, sign and deploy; and simulate."""
+"""Commands that bring a model to listeners: export, keygen, sign and deploy; and simulate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
     from headnod_train.deploy.signing import Signed
 
-
 _KEYGEN_EXAMPLES = """\
 examples:
   headnod-train keygen
@@ -54,7 +53,7 @@ def add_keygen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_keygen(options: argparse.Namespace, console: Console) -> None:
     """Make it, and print its public half."""
-    from headnod_train.deploy.signing_key import generate, new_passphrase
+    from headnod_train.deploy.signing import generate, new_passphrase
 
     public = generate(options.key, new_passphrase() if options.passphrase else None)
     for line in (
@@ -96,16 +95,15 @@ def add_sign(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_sign(options: argparse.Namespace, console: Console) -> None:
     """Sign, and name the file."""
-    from headnod_train.deploy.signing import sign
-    from headnod_train.deploy.signing_key import load, passphrase_from
+    from headnod_train.deploy.signing import load, passphrase_from, sign
 
     key = load(options.key, lambda: passphrase_from(options.passphrase_file))
 
     def health(model: GenreModel) -> Health:
         from headnod_train.dataset.archive import read_archive
-        from headnod_train.deploy.signing import measure
+        from headnod_train.evaluation.calibration import measure_health
 
-        return measure(model, read_archive(options.data, model.front_end), split=options.split, console=console)
+        return measure_health(model, read_archive(options.data, model.front_end), split=options.split, console=console)
 
     measured = None if options.data is None else health
     signed = sign(options.bundle, key, out=options.out, anew=options.anew, supersede=options.supersede, health=measured)
@@ -157,13 +155,12 @@ def run_deploy(options: argparse.Namespace, console: Console) -> None:
     signed = _signed_bundle(options)
     model = f"{signed.manifest.id} ({signed.manifest.serial})"
     if options.ssh is not None:
-        from headnod_train.deploy.ssh import install
+        from headnod_train.deploy.rollout import install
 
         print_result(install(options.ssh, signed.content, timeout=options.timeout))
         return
     from headnod.factory.broker_factory import broker, topics
-    from headnod_train.deploy.rollout import RolloutError, RolloutPlan, roll_out
-    from headnod_train.deploy.rollout_table import RolloutDisplay, summary
+    from headnod_train.deploy.rollout import RolloutDisplay, RolloutError, RolloutPlan, roll_out, summary
 
     section = _mqtt_section(options)
     plan = RolloutPlan(options.channel, tuple(dict.fromkeys(options.node)), options.canaries, options.timeout)
@@ -183,8 +180,7 @@ def run_deploy(options: argparse.Namespace, console: Console) -> None:
 
 
 def _signed_bundle(options: argparse.Namespace) -> Signed:
-    from headnod_train.deploy.signing import opened, sign
-    from headnod_train.deploy.signing_key import load, passphrase_from
+    from headnod_train.deploy.signing import load, opened, passphrase_from, sign
 
     if not options.bundle.is_dir() and not options.anew and not options.supersede:
         return opened(options.bundle)
@@ -285,3 +281,62 @@ def _simulate_fleet(options: argparse.Namespace, host: str, port: int) -> None:
     if missing:
         message = f"{missing} messages were not acknowledged or did not arrive"
         raise FleetError(message)
+
+
+FORMATS = ("onnx", "onnx-int8", "c")
+
+_EXPORT_EXAMPLES = """\
+examples:
+  headnod-train export genre --out exported
+  headnod-train export models/mine-1.0.0 --out firmware --format c
+"""
+
+
+def add_export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a model as ONNX, or as C source for microcontrollers",
+        description="Write the network of a bundle as ONNX, in real numbers and int8, and as C source for TensorFlow "
+        "Lite for Microcontrollers with the constants of its front end. Each is checked with the golden windows of the "
+        "bundle before it is written.",
+        epilog=_EXPORT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle, or a shipped model such as genre")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument(
+        "--format", action="append", choices=FORMATS, help="write this one only (repeatable; all by default)"
+    )
+    parser.set_defaults(run=run_export, kept="files that were written are complete")
+
+
+def run_export(options: argparse.Namespace, console: Console) -> None:
+    """Export, and name each file with what its check found."""
+    from headnod.inference.bundle_files import read_checked
+    from headnod.inference.manifest import GOLDEN, MODEL
+    from headnod.inference.model import load_checked
+    from headnod.resources import find_model
+    from headnod_train.deploy.c_export import c_sources
+    from headnod_train.storage import write_file
+
+    folder = find_model(options.bundle)
+    manifest = load_checked(folder).manifest
+    content, golden = (read_checked(folder, name, manifest) for name in (MODEL, GOLDEN))
+    formats = options.format or FORMATS
+    if "c" in formats:
+        for name, text in c_sources(manifest, content, golden).items():
+            write_file(options.out / name, text.encode())
+            print_result(str(options.out / name))
+    if not {"onnx", "onnx-int8"} & set(formats):
+        return
+    from headnod_train.deploy.onnx_export import check, float_onnx, int8_onnx
+
+    console.print("converting to ONNX", highlight=False)
+    whole = int8_onnx(content)
+    for kind, model in (("onnx", float_onnx(whole)), ("onnx-int8", whole)):
+        if kind in formats:
+            path = options.out / f"{manifest.id}{'-int8' if kind == 'onnx-int8' else ''}.onnx"
+            found = check(model, content, golden, manifest)
+            write_file(path, model.SerializeToString())
+            print_result(f"{path}: {found}")

@@ -54,16 +54,14 @@ def add_tag(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def run_tag(options: argparse.Namespace, console: Console) -> None:
     """Tag, and print the numbers of tracks."""
-    from headnod_train.tagger.tag_sources import sources
-    from headnod_train.tagger.tagging import TagFile
+    from headnod_train.distillation.tagging import TagFile, sources
 
     stretches = _stretches(options.data) if options.data else None
     tracks = sources(options.audio, only=stretches)
     file = TagFile(options.out, every=options.every, layer=options.inner)
 
-    from headnod_train.tagger.tagger_network import Tagger
-    from headnod_train.tagger.tagging import tag
-    from headnod_train.tagger.wheel import find_wheel, read_weights
+    from headnod_train.distillation.tagger import Tagger, find_wheel, read_weights
+    from headnod_train.distillation.tagging import tag
 
     teacher = Tagger(read_weights(options.wheel or find_wheel(options.cache)))
     summary = tag(tracks, teacher, file, every=options.every, layer=options.inner, stretches=stretches, console=console)
@@ -123,8 +121,8 @@ def add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run_prepare(options: argparse.Namespace, console: Console) -> None:
     """Prepare, and print the number of windows."""
+    from headnod_train.degradation import read_all
     from headnod_train.distillation import recordings as found
-    from headnod_train.distillation.degradation import read_all
     from headnod_train.distillation.window_sets import BASE_RATE, make_windows
 
     wanted: list[found.Recording] = []
@@ -191,9 +189,9 @@ def run_student(options: argparse.Namespace, console: Console) -> None:
     from headnod.features.frontend import FrontEnd
     from headnod_train.dataset.archive import read_archive
     from headnod_train.distillation import student
+    from headnod_train.distillation.tagging import TAGS
     from headnod_train.distillation.targets import read_targets
     from headnod_train.distillation.window_sets import read_windows
-    from headnod_train.tagger.tagger_output import TAGS
     from headnod_train.training.augment import MelAugmentation
     from headnod_train.training.run_folder import TrainingSettings, locked, refuse_former
 
@@ -265,13 +263,12 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
     from headnod.features.frontend import FrontEnd
     from headnod_train.dataset.archive import read_archive
-    from headnod_train.distillation.degradation import read_all
-    from headnod_train.distillation.window_sets import GENRE, read_windows
-    from headnod_train.distillation.yamnet import read_classes
-    from headnod_train.pretrained import run as steps
-    from headnod_train.pretrained.augmentation import Augmentation, measured_rooms
-    from headnod_train.pretrained.head import choose_strength, fit_head, read_tags
-    from headnod_train.tagger.wheel import find_wheel, read_weights
+    from headnod_train.degradation import read_all
+    from headnod_train.distillation import distil as steps
+    from headnod_train.distillation.batches import Augmentation, measured_rooms
+    from headnod_train.distillation.tagger import find_wheel, read_weights
+    from headnod_train.distillation.targets import choose_strength, fit_head, read_tags
+    from headnod_train.distillation.window_sets import GENRE, read_classes, read_windows
     from headnod_train.training.run_folder import locked
 
     folder = options.folder

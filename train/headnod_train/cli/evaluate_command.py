@@ -101,12 +101,11 @@ def run(options: argparse.Namespace, console: Console) -> None:
         _run_on_recordings(options, console)
         return
     from headnod.inference.model import GenreModel
-    from headnod_train.acoustics.bands import Bands
+    from headnod_train.acoustics import Bands
     from headnod_train.dataset.archive import read_archive
     from headnod_train.dataset.split import refuse_leaks
-    from headnod_train.evaluation.comparison import float_model_of
     from headnod_train.evaluation.conditions import CONDITIONS, recorded_rooms
-    from headnod_train.evaluation.evaluate import evaluate
+    from headnod_train.evaluation.evaluate import evaluate, float_model_of
     from headnod_train.evaluation.results import save
     from headnod_train.evaluation.tables import tables
 
@@ -135,7 +134,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if options.json is not None:
         save(found, options.json)
     if options.report is not None:
-        from headnod_train.report.evaluation_report import write_report
+        from headnod_train.evaluation.evaluation_report import write_report
 
         write_report(found, options.report, options.audio)
 
@@ -143,7 +142,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     """Evaluate on audio files, for any front end."""
     from headnod.inference.model import GenreModel
-    from headnod_train.evaluation.comparison import float_model_of
+    from headnod_train.evaluation.evaluate import float_model_of
     from headnod_train.evaluation.recordings_evaluation import evaluate_clips, find_clips
     from headnod_train.evaluation.results import EvaluationError
     from headnod_train.evaluation.tables import recordings_tables

@@ -1,1 +1,1 @@
-"""From a bundle to the listeners: keys, signatures, and a rollout that stops when it should."""
+"""From a run to listeners: bundles with their card, other formats, signatures, and the rollout."""

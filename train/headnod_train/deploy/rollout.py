@@ -1,23 +1,32 @@
-"""A rollout: canaries first, then the other listeners if the canaries kept the model.
+"""A rollout: canaries first, then the other listeners if the canaries kept the model; and installation by SSH.
 
-The bundle is one retained message on a topic of its own, so a listener that is
-away takes it when it comes back; a rollout that stops takes it back.
+The bundle is one retained message on a topic of its own, so a listener that is away takes it when it comes back; a
+rollout that stops takes it back. Passwords and options of ssh belong into ~/.ssh/config.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
+import re
+import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
-from headnod.errors import HeadnodError
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from headnod.errors import ConfigError, HeadnodError
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.topics import Topics, channel
-from headnod_train.deploy.retained_messages import RetainedModels
-from headnod_train.deploy.rollout_fleet import FleetListener, RolloutFleet
+from headnod_train.deploy.rollout_fleet import FleetListener, RetainedModels, RolloutFleet
 
 LARGEST = 1 << 20
 """Largest message that listeners accept, in bytes."""
@@ -246,3 +255,114 @@ class _Rollout:
                 "(may this user write there, and does max_packet_size allow it?)"
             )
             raise RolloutError(message)
+
+
+_COLOURS = {"kept": "green", "offered": "green", "refused": "red", "rolled_back": "red", "probation": "yellow"}
+_ROOM = 8
+"""Lines of the terminal outside the table."""
+
+
+class RolloutDisplay:
+    """Shows the stage of every listener."""
+
+    def __init__(self, console: Console, model: str) -> None:
+        """Show the rollout of a model."""
+        self._console, self._model = console, model
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._told: dict[str, str] = {}
+
+    def show(self, members: Sequence[FleetListener], summary: str) -> None:
+        """Show all listeners, unfinished ones first."""
+        if self._live is not None:
+            self._live.update(self._table(members, summary))
+            return
+        for member in members:
+            if member.stage and self._told.get(member.node) != member.stage:
+                self._told[member.node] = member.stage
+                line = f"{member.node}: {_words(member.stage)}: {member.message}"
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def _table(self, members: Sequence[FleetListener], summary: str) -> Table:
+        table = Table(title=f"{self._model}: {summary}", title_justify="left")
+        for heading in ("listener", "channel", "had", "stage", "what it says"):
+            table.add_column(heading, no_wrap=True, overflow="ellipsis")
+        order = sorted(members, key=lambda member: (member.well, not member.online, member.node))
+        shown = order[: max(self._console.height - _ROOM, 1)]
+        for member in shown:
+            stage = member.stage or ("waiting" if member.online else "away")
+            colour = _COLOURS.get(stage, "default")
+            table.add_row(
+                member.node, member.channel, member.had, Text(_words(stage), style=colour), Text(member.message)
+            )
+        if rest := Counter(member.stage or "waiting" for member in order[len(shown) :]):
+            table.caption = "and " + ", ".join(f"{count} {_words(stage)}" for stage, count in rest.items())
+        return table
+
+
+def summary(outcome: RolloutResult, model: str) -> str:
+    """The result of a rollout in a few lines."""
+    lines = [f"{model}: {len(outcome.took)} have it"]
+    for members, what in (
+        (outcome.failed, "did not take it"),
+        (outcome.silent, "gave no answer in time"),
+        (outcome.away, "are away and find it when they come back"),
+        (outcome.spared, "were spared and keep what they have"),
+    ):
+        if members:
+            named = ", ".join(member.node for member in members[:5])
+            lines.append(f"{len(members)} {what}: {named}{', …' if len(members) > 5 else ''}")  # noqa: PLR2004 - a line
+    lines += [f"{member.node}: {_words(member.stage)}: {member.message}" for member in outcome.failed[:5]]
+    return "\n".join(lines)
+
+
+def _words(stage: str) -> str:
+    return stage.replace("_", " ")
+
+
+_HOST = re.compile(r"\A[A-Za-z0-9_.@:\[\]%][A-Za-z0-9_.@:\[\]%-]{0,253}\Z")
+
+
+def install(host: str, bundle: bytes, *, timeout: float, program: str = "ssh") -> str:
+    """Install and activate a bundle on one machine.
+
+    Args:
+        host: As ssh takes it: a name of ~/.ssh/config, or user@host.
+        bundle: The signed file.
+        timeout: Time limit in seconds.
+        program: Program to run instead of ssh.
+
+    Returns:
+        Output of headnod on that machine.
+
+    Raises:
+        ConfigError: The host is malformed.
+        RolloutError: ssh or the remote headnod failed.
+    """
+    if not _HOST.match(host):
+        message = f"--ssh: {host[:60]!a} is no host (user@host, or a name of ~/.ssh/config)"
+        raise ConfigError(message)
+    command = [program, host, "sudo -n headnod models install -"]
+    try:
+        ended = subprocess.run(command, input=bundle, capture_output=True, timeout=timeout, check=False)  # noqa: S603 - the host was checked
+    except FileNotFoundError:
+        message = f"{program}: there is no such program (install openssh-client)"
+        raise RolloutError(message) from None
+    except subprocess.TimeoutExpired:
+        message = f"{host}: no end within {timeout:g} s"
+        raise RolloutError(message) from None
+    if ended.returncode:
+        last = (ended.stderr.decode(errors="replace").strip().splitlines() or [f"status {ended.returncode}"])[-1]
+        message = f"{host}: {last[:300]}"
+        raise RolloutError(message)
+    return ended.stdout.decode(errors="replace").strip()

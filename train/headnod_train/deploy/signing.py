@@ -1,72 +1,166 @@
 """Signing: a bundle's folder becomes one signed file that listeners accept.
 
-The folder is unchanged. The file has the manifest with a new serial and the signature.
+The folder is unchanged. The file has the manifest with a new serial and the signature. The private key is ed25519
+(RFC 8032) in a PKCS#8 file (RFC 5958).
 """
 
 from __future__ import annotations
 
+import getpass
 import hashlib
+import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import numpy as np
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from numpy.typing import NDArray
-from rich.console import Console
 
-from headnod.errors import BundleError
+from headnod.errors import BundleError, HeadnodError
 from headnod.files import write_atomically
 from headnod.inference.bundle_files import manifest_bytes, parse_manifest
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest
 from headnod.inference.model import GenreModel, load_checked
 from headnod.updates.bundle import SUFFIX, join, read
-from headnod.updates.probation import entropy
-from headnod.updates.signature import verify
-from headnod_train.dataset.archive import Archive
-from headnod_train.deploy.signing_key import public_line
-from headnod_train.evaluation.predictions import predict
+from headnod.updates.signature import encoded, verify
 
-_MARGIN = 0.25
-"""Share of the measured range that is left as a margin, because rooms differ from an archive."""
+_LEAST = 8
 
 
-def measure(model: GenreModel, archive: Archive, *, split: str, console: Console) -> Health:
-    """Bounds of the mean entropy of some windows of one piece of music.
-
-    Args:
-        model: The model of the bundle.
-        archive: Tracks to run the model on.
-        split: Split of it that is used.
-        console: Shows progress.
+def new_passphrase(ask: Callable[[str], str] = getpass.getpass) -> bytes:
+    """A passphrase that was typed twice.
 
     Raises:
-        ArchiveError: The split is empty, or the model lacks a genre.
+        KeyFileError: It is short, or the second was another.
     """
-    found = predict(model, archive.subset(split), console=console)
-    return health_of_scores(found.stream(model.manifest.temperature), found.tracks)
+    _at_a_terminal(ask)
+    first = ask("passphrase: ")
+    if len(first) < _LEAST:
+        message = f"a passphrase has {_LEAST} characters at least"
+        raise KeyFileError(message)
+    if ask("again: ") != first:
+        raise KeyFileError("the second passphrase was another")
+    return first.encode()
 
 
-def health_of_scores(scores: NDArray[np.floating], tracks: NDArray[np.intp]) -> Health:
-    """Bounds of the mean entropy of each track's scores.
+def passphrase_from(path: Path | None, ask: Callable[[str], str] = getpass.getpass) -> bytes:
+    """A passphrase from the first line of a file, or from the terminal.
+
+    Raises:
+        KeyFileError: The file cannot be read, or there is no terminal.
+    """
+    if path is None:
+        _at_a_terminal(ask)
+        return ask("passphrase: ").encode()
+    try:
+        return path.read_bytes().partition(b"\n")[0].removesuffix(b"\r")
+    except OSError as error:
+        message = f"{path}: {(error.strerror or str(error)).lower()}"
+        raise KeyFileError(message) from error
+
+
+def _at_a_terminal(ask: Callable[[str], str]) -> None:
+    if ask is getpass.getpass and not sys.stdin.isatty():
+        raise KeyFileError("there is no terminal to ask for the passphrase (name a file with --passphrase-file)")
+
+
+Passphrase = Callable[[], bytes]
+"""Asks for the passphrase of a key."""
+
+_LARGEST = 1 << 14
+
+
+class KeyFileError(HeadnodError, OSError):
+    """A key cannot be made, read or used."""
+
+
+def generate(path: Path, passphrase: bytes | None) -> str:
+    """Make a key: its private half in a file that only its owner reads, its public half beside it.
 
     Args:
-        scores: Probabilities of each window, shape (windows, answers).
-        tracks: Track of each window, shape (windows,).
+        path: The private file, which must not exist; the other is called `<path>.pub`.
+        passphrase: What the private file is encrypted with; None is nothing.
+
+    Returns:
+        The public key, as `model.keys` takes it.
+
+    Raises:
+        KeyFileError: A file is there already, or cannot be written.
     """
-    spread = np.array([entropy(tuple(map(float, row))) for row in scores])
-    return bounds([float(spread[tracks == track].mean()) for track in np.unique(tracks)])
+    beside = path.with_name(f"{path.name}.pub")
+    if beside.exists():
+        raise _taken(beside)
+    key = Ed25519PrivateKey.generate()
+    sealed: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        sealed = serialization.BestAvailableEncryption(passphrase)
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealed)
+    public = public_line(key)
+    _write(path, private, mode=0o600)
+    _write(beside, f"{public}\n".encode(), mode=0o644)
+    return public
 
 
-def bounds(means: list[float]) -> Health:
-    """Bounds around the mean entropy of each track (0-1), with room on either side.
+def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
+    """The key of a file.
 
-    >>> bounds([0.2, 0.4, 0.8])
-    Health(entropy_low=0.05, entropy_high=0.95)
+    Args:
+        path: The private file.
+        passphrase: Is asked only if the file is encrypted.
+
+    Raises:
+        KeyFileError: The file is none, others may read it, or the passphrase is wrong.
     """
-    low, high = min(means), max(means)
-    return Health(entropy_low=round(_MARGIN * low, 4), entropy_high=round(1.0 - _MARGIN * (1.0 - high), 4))
+    try:
+        with path.open("rb") as file:
+            open_to = os.fstat(file.fileno()).st_mode & 0o077
+            content = file.read(_LARGEST)
+    except OSError as error:
+        message = f"{path}: {(error.strerror or str(error)).lower()} (make a key with 'headnod-train keygen')"
+        raise KeyFileError(message) from error
+    if open_to:
+        message = f"{path}: others may read it (chmod 600 {path})"
+        raise KeyFileError(message)
+    try:
+        key = _loaded(content, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        message = f"{path}: is no key that can be read (is the passphrase right?)"
+        raise KeyFileError(message) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        message = f"{path}: is a key of another kind (make one with 'headnod-train keygen')"
+        raise KeyFileError(message)
+    return key
+
+
+def public_line(key: Ed25519PrivateKey) -> str:
+    """The public half, as `model.keys` takes it."""
+    return encoded(key.public_key().public_bytes_raw())
+
+
+def _loaded(content: bytes, passphrase: Passphrase) -> object:
+    sealed = b"ENCRYPTED" in content
+    return serialization.load_pem_private_key(content, passphrase() if sealed else None)
+
+
+def _write(path: Path, content: bytes, *, mode: int) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with open(opened, "wb") as file:  # noqa: PTH123 - it is open already
+            os.fchmod(opened, mode)
+            file.write(content)
+    except FileExistsError as error:
+        raise _taken(path) from error
+    except OSError as error:
+        message = f"{path}: {(error.strerror or str(error)).lower()}"
+        raise KeyFileError(message) from error
+
+
+def _taken(path: Path) -> KeyFileError:
+    return KeyFileError(f"{path}: is there already, and a key that is lost cannot be made again (choose another --key)")
 
 
 class Signed(msgspec.Struct, frozen=True):

@@ -1,1 +1,1 @@
-"""Distillation data: windows of real waveforms, clean and degraded, with a second teacher's scores."""
+"""Distillation: training data with the scores of teachers, and networks that learn from them."""

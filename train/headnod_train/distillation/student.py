@@ -17,19 +17,17 @@ from rich.console import Console
 
 from headnod.features.frontend import FrontEnd, LogMel
 from headnod.inference.manifest import sigmoid, softmax
-from headnod_train.acoustics.bands import Bands
+from headnod_train.acoustics import Bands
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.recordings import Kind, RecordingError
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.training import run_folder
-from headnod_train.training.archive_batches import TrainingBatch, mixup_batch, prefetched
+from headnod_train.training.archive_batches import TrainingBatch, labelled, mixup_batch, prefetched, with_tags
 from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
 from headnod_train.training.genre_network import build, multiply_adds, with_embedding, with_tag_head
-from headnod_train.training.loop import TrainingLoop
-from headnod_train.training.progress_bar import TrainingProgress
+from headnod_train.training.loop import TrainingLoop, TrainingProgress
 from headnod_train.training.run_folder import Recipe, TrainingSettings
-from headnod_train.training.soft_labels import labelled, with_tags
 
 COEFFICIENTS = 64
 """Cepstral coefficients in the input of the small network."""
@@ -115,7 +113,7 @@ def from_archive(
 
     Args:
         archive: Training tracks.
-        tags: File of their tags; see `headnod_train.training.soft_labels`.
+        tags: File of their tags; see `headnod_train.training.archive_batches`.
         labels: Genres, in the order of the outputs.
         front_end: Front end of the small network.
         rng: Random rooms and devices.

@@ -18,7 +18,7 @@ from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from headnod_train.distillation.degradation import read_all
+from headnod_train.degradation import read_all
 from headnod_train.evaluation.results import Gain, Level, NotMusic, Refusal, SoundResult
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".au"})

@@ -14,7 +14,7 @@ from headnod.inference.manifest import Manifest, softmax
 from headnod.inference.model import GenreModel
 from headnod.pipeline.listener import ListenerSettings
 from headnod.pipeline.smoothing import Decision, GenreTracker
-from headnod_train.acoustics.bands import Bands
+from headnod_train.acoustics import Bands
 from headnod_train.console import tracked
 from headnod_train.dataset.archive import WINDOW_STEP_SECONDS, Archive, window_starts
 from headnod_train.evaluation.conditions import AcousticCondition

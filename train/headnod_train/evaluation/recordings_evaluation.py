@@ -22,7 +22,7 @@ from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from headnod.pipeline.listener import score_file
 from headnod_train.console import print_line
 from headnod_train.dataset.folder_layouts import find_tracks
-from headnod_train.distillation.degradation import (
+from headnod_train.degradation import (
     coloured_noise,
     from_direct_sound,
     has_ffmpeg,
@@ -32,11 +32,11 @@ from headnod_train.distillation.degradation import (
     through_codec,
     with_sound,
 )
-from headnod_train.evaluation.comparison import paired_test
+from headnod_train.evaluation.conditions import SimulationAgreement, simulation_agreement
+from headnod_train.evaluation.evaluate import paired_test
 from headnod_train.evaluation.listener_sounds import audio_files, estimates
 from headnod_train.evaluation.metrics import Share, calibration_error, noise_floor, share_right
 from headnod_train.evaluation.results import EvaluationError
-from headnod_train.evaluation.simulation_agreement import SimulationAgreement, simulation_agreement
 from headnod_train.evaluation.song_naming import SongNaming, song_naming
 
 _SEED = 20_261_127

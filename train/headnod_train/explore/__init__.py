@@ -1,1 +1,1 @@
-"""What a collection looks like before anything learns from it."""
+"""A collection before training: statistics, label errors, classical methods for comparison, and a game."""

@@ -24,7 +24,7 @@ from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import utc_now
 from headnod_train.simulator import mqtt_packets as mqtt
-from headnod_train.simulator.simulated_listener import SimulatedListener
+from headnod_train.simulator.simulation import SimulatedListener
 
 _RAMP = 500.0
 """New connections per second: a listener adds up to 20 % jitter to its attempts, so they are never all at once."""

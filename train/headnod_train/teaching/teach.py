@@ -24,16 +24,16 @@ from headnod.teaching.fitting import Features, FittedLayer, balanced, common_shi
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod.teaching.teacher import summary
 from headnod_train.dataset.tracks import Track
-from headnod_train.deploy.signing import health_of_scores
-from headnod_train.distillation.degradation import coloured_noise
+from headnod_train.degradation import coloured_noise
+from headnod_train.deploy.pack import free_folder, toolchain, write_bundle, write_files
+from headnod_train.evaluation.calibration import WindowLogits, fit_calibration, fit_temperature, health_of_scores
 from headnod_train.evaluation.metrics import by_track, calibration_error, confusion, share_right, top_confidence
-from headnod_train.packaging.pack import free_folder, toolchain, write_bundle, write_files
-from headnod_train.pretrained.calibration import WindowLogits, fit_calibration, fit_temperature
-from headnod_train.teaching.label_statistics import LabelStatistics, read_statistics
 from headnod_train.teaching.labelled_music import (
+    LabelStatistics,
     extract_features,
     find_music,
     groups_of,
+    read_statistics,
     refuse_few_left,
     run_network,
 )

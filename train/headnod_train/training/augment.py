@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.features.frontend import LogMel
-from headnod_train.acoustics.bands import Bands, Transform
-from headnod_train.acoustics.loudspeakers import Clipping, Transducer
-from headnod_train.acoustics.noises import Hum, Noise
-from headnod_train.acoustics.reverberation import Reverberation
+from headnod_train.acoustics import Bands, Clipping, Hum, Noise, Reverberation, Transducer, Transform
 
 
 @dataclass(frozen=True)

@@ -26,22 +26,22 @@ import msgspec
 import numpy as np
 from scipy import stats
 
-from headnod.errors import HeadnodError
+from headnod.errors import HeadnodError, ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import (
     FORMAT,
     Calibration,
     Energy,
     Manifest,
+    Output,
     Rejection,
     Standardisation,
     Tags,
     Tensor,
     Training,
 )
-from headnod.inference.model import GenreModel
+from headnod.inference.model import GenreModel, interpreter
 from headnod_train.dataset.archive import BATCH_SIZE
-from headnod_train.packaging.output_tensors import with_outputs
 from headnod_train.storage import json_bytes
 from headnod_train.training.augment import MelAugmentation
 
@@ -321,3 +321,52 @@ def runnable(run: Path, name: str, manifest: Manifest) -> GenreModel:
         message = f"{run / name}: {error.strerror} (run 'headnod-train quantise' first)"
         raise RunError(message) from error
     return GenreModel(with_outputs(manifest, content), content)
+
+
+def with_outputs(manifest: Manifest, content: bytes) -> Manifest:
+    """The manifest with the output tensors of its network, where that has several.
+
+    Args:
+        manifest: Has the labels and the tags.
+        content: The TFLite file.
+
+    Raises:
+        ManifestError: An output's size fits no role, or several.
+    """
+    try:
+        found = interpreter(content).get_output_details()
+    except HeadnodError:
+        raise
+    except Exception:  # GenreModel reports what is wrong with the file
+        return manifest
+    if len(found) == 1 and manifest.tags is None:
+        return manifest
+    wanted = {"answers": manifest.output.shape[-1]}
+    if manifest.tags is not None:
+        wanted["tags"] = len(manifest.tags.names)
+    shapes = [tuple(int(size) for size in tensor["shape"]) for tensor in found]
+    roles = _roles([shape[-1] if shape else 0 for shape in shapes], wanted)
+    outputs = tuple(
+        Output(shape, np.dtype(tensor["dtype"]).name, role)  # type: ignore[arg-type]  # checked when it is read
+        for shape, tensor, role in zip(shapes, found, roles, strict=True)
+    )
+    (answers,) = (output for output in outputs if output.role == "answers")
+    output = msgspec.structs.replace(manifest.output, type=answers.type)
+    return msgspec.structs.replace(manifest, output=output, outputs=outputs)
+
+
+def _roles(sizes: list[int], wanted: dict[str, int]) -> list[str]:
+    if len(set(wanted.values())) < len(wanted):
+        message = f"{MODEL}: answers and tags are {wanted['answers']} numbers each, so none can be found by its size"
+        raise ManifestError(message)
+    roles = {size: role for role, size in wanted.items()}
+    found = [roles.get(size, "embedding") for size in sizes]
+    for role in ("answers", "tags", "embedding"):
+        if found.count(role) > 1 or (role in wanted and role not in found):
+            each = ", ".join(map(str, sizes))
+            message = (
+                f"{MODEL}: its outputs have {each} numbers, {found.count(role)} can be the {role} "
+                f"({' and '.join(f'{size} {name}' for name, size in wanted.items())} are wanted, and at most one more)"
+            )
+            raise ManifestError(message)
+    return found

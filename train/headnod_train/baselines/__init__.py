@@ -1,1 +1,0 @@
-"""Classical methods and the network of the GTZAN script, on the same split as a bundle."""

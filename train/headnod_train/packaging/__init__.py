@@ -1,1 +1,0 @@
-"""Bundles: a model with everything that a listener needs, and its card."""

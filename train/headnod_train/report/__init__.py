@@ -1,1 +1,0 @@
-"""Reports: figures by matplotlib and HTML pages by Jinja2, for evaluation, exploration and baselines."""

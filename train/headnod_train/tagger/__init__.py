@@ -1,1 +1,0 @@
-"""MusiCNN, a published music tagger, as a teacher: its weights, our forward pass."""
