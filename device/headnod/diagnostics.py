@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from headnod import factory
 from headnod.audio.processing import ChannelMixer, from_s16
 from headnod.check_result import CheckResult
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
-from headnod.factory import output_factory
 from headnod.factory.broker_factory import broker, client_id, topics
 from headnod.factory.source_factory import opener
 from headnod.inference.bundle_files import read_checked
@@ -43,7 +43,7 @@ def run_checks(config: Config, service: Service | None = None, *, denied: Callab
         service: The installed service with this configuration, if any: its model and state folder are checked.
         denied: Advice for denied access.
     """
-    state = output_factory.state_beside(config.history, service)
+    state = factory.state_beside(config.history, service)
     parts: tuple[tuple[str, Callable[[Config], CheckResult]], ...] = (
         ("runtime", _runtime),
         ("model", lambda config: _model(config, state)),
@@ -125,7 +125,7 @@ def _lights(config: Config) -> CheckResult:
         return CheckResult("lights", "none", "none are configured")
     opened: list[Lamp] = []
     try:
-        opened.extend(map(output_factory.lamp, sections))
+        opened.extend(map(factory.lamp, sections))
     finally:
         for lamp in opened:
             lamp.close()
@@ -153,7 +153,7 @@ def _broker(config: Config) -> CheckResult:
 
 
 def _disk(config: Config, state: Path | None) -> CheckResult:
-    path = output_factory.history_path(config.history)
+    path = factory.history_path(config.history)
     folder = path.parent if path is not None else state
     if folder is None:
         return CheckResult("disk", "none", "no history is kept (set history.path)")

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from headnod import factory
 from headnod.address import display_address, is_address, page_url
 from headnod.audio.blocks import Block
 from headnod.audio.microphone import block_seconds
@@ -24,7 +25,6 @@ from headnod.clock import Clock
 from headnod.config import Config, LedsSection, named_outputs
 from headnod.config.validation import validate_listener
 from headnod.errors import HeadnodError
-from headnod.factory import output_factory
 from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
 from headnod.lifecycle import Part, closing_all, hang_up
 from headnod.outputs import Sink, show_all
@@ -75,7 +75,7 @@ def run(
     if is_address(title):
         title = display_address(title)
     if audio is None:
-        audio = microphone_or_demo(config.microphone, recorded=output_factory.recorded(config))
+        audio = microphone_or_demo(config.microphone, recorded=factory.recorded(config))
         if audio != MICROPHONE:
             pace, title = pace or "real", f"demo clip {Path(audio).name}: no microphone"
 
@@ -86,7 +86,7 @@ def run(
 
     def with_history(config: Config) -> Config:
         # The demo clip and files are not music of this room.
-        return output_factory.with_user_history(config) if audio == MICROPHONE else config
+        return factory.with_user_history(config) if audio == MICROPHONE else config
 
     with Runtime(with_history(config), audio, pace, overlay=overlay) as runtime, hang_up() as hung_up:
         runtime.show_on_terminal(view, title)
@@ -139,13 +139,13 @@ class Runtime:
         self._models = Part(lambda config: (config.model, self._store.value), self._load_model)
         self._source = Part(self._source_settings, self._open_source)
         self._notifier = Part(lambda _: None, lambda _: closing_all(_notifiers()))
-        self._latest = Part(lambda _: None, lambda _: closing_all(output_factory.latest()))
+        self._latest = Part(lambda _: None, lambda _: closing_all(factory.latest()))
         self._history = Part(lambda config: (config.history, self._is_on("history")), self._open_history)
         self._commands = Part(self._command_settings, self._open_commands)
         self._mqtt = Part(self._mqtt_settings, self._open_mqtt)
         self._web = Part(self._web_settings, self._open_web)
         self._terminal = Part(lambda _: self._view, lambda _: closing_all(self._views()))
-        self._leds = Part(self._lit, lambda config: closing_all(output_factory.leds(self._lit(config))))
+        self._leds = Part(self._lit, lambda config: closing_all(factory.leds(self._lit(config))))
         self._events = Part(self._event_settings, self._open_events)
         # Closed in reverse: first the LEDs, which a person looks at, last what the others use. The events are
         # replaced last, so a part that cannot be rebuilt does not interrupt them.
@@ -277,7 +277,7 @@ class Runtime:
         return tuple(section for name, section in named_outputs(config.leds) if self._is_on(name))
 
     def _open_history(self, config: Config) -> AbstractContextManager[list[Sink]]:
-        return closing_all(output_factory.history(config.history) if self._is_on("history") else [])
+        return closing_all(factory.history(config.history) if self._is_on("history") else [])
 
     def _command_settings(self, config: Config) -> object:
         return (bool(config.mqtt.host), config.web.enabled, self._store.value)
@@ -370,7 +370,7 @@ class Runtime:
         return config.web.enabled and (
             config.web,
             config.mqtt,
-            output_factory.history_path(config.history),
+            factory.history_path(config.history),
             config.log,
             config.model.installed,
             self._commands.value,
@@ -450,7 +450,7 @@ class Runtime:
         )
 
     def _views(self) -> list[Sink]:
-        return output_factory.view(*self._view) if self._view is not None else []
+        return factory.view(*self._view) if self._view is not None else []
 
     @property
     def _outputs(self) -> tuple[Part[list[Sink]], ...]:
@@ -480,7 +480,7 @@ class Runtime:
 
 
 def _state_folder(config: Config) -> Path | None:
-    return output_factory.state_folder(config.history)
+    return factory.state_folder(config.history)
 
 
 def _notifiers() -> list[Sink]:

@@ -17,8 +17,7 @@ from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE,
 from headnod.inference.model import GenreModel, chirp, write_golden
 from headnod.testing import SMALL_FRONT_END as SMALL
 from headnod.testing import fixed_manifest
-from headnod.updates.bundle import join
-from headnod.updates.signature import encoded
+from headnod.updates.bundle import encoded_key, join
 from support import tflite_writer
 
 KEY, NEXT, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3))
@@ -27,7 +26,7 @@ LABELS = ("jazz", "metal")
 
 
 def public(key: Ed25519PrivateKey = KEY) -> str:
-    return encoded(key.public_key().public_bytes_raw())
+    return encoded_key(key.public_key().public_bytes_raw())
 
 
 def weights(seed: int = 0, labels: int = 2) -> np.ndarray:

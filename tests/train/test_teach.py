@@ -18,7 +18,7 @@ from headnod.teaching.correction_file import LabelledFeatures, packed
 from headnod.teaching.corrections import LabelledEmbeddings
 from headnod.teaching.fitting import Features, fit, folds
 from headnod.teaching.last_layer import LastLayer, Layer
-from headnod.updates.signature import encoded
+from headnod.updates.bundle import encoded_key
 from headnod_train.__main__ import main
 from headnod_train.dataset.tracks import Track
 from headnod_train.deploy.pack import golden_features
@@ -109,7 +109,7 @@ def test_each_shipped_network_can_give_its_own_head_again(name):
 
 
 def test_the_signed_bundle_is_verified_installed_and_rolled_back(taught, tmp_path):
-    public = encoded(KEY.public_key().public_bytes_raw())
+    public = encoded_key(KEY.public_key().public_bytes_raw())
     environment = surroundings(tmp_path, HEADNOD_MODEL__KEYS=json.dumps([public]), PYTHONUTF8="1")
     bundle, state = taught / "mine-1.0.0.bundle", ("--state", tmp_path / "state")
     (tmp_path / "state").mkdir()

@@ -13,12 +13,11 @@ from msgspec.structs import replace
 from headnod.config import Config
 from headnod.errors import BundleError
 from headnod.inference.model import load_checked
-from headnod.updates.activation import Activation
 from headnod.updates.bundle import read
 from headnod.updates.installer import Installer
 from headnod.updates.manager import ModelManager
 from headnod.updates.state import STATE_FILE, ActiveModel, RollbackProtection, Stage
-from headnod.updates.store import Store
+from headnod.updates.store import Activation, Store
 from support import signed_bundles, taught_bundles
 from support.command_line import PATIENCE
 from support.signed_bundles import good

@@ -14,9 +14,8 @@ from msgspec.structs import replace
 from headnod.clock import Clock
 from headnod.errors import BundleError, ConfigError, HeadnodError
 from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, SIGNATURE
-from headnod.updates.bundle import split
+from headnod.updates.bundle import split, verify
 from headnod.updates.installer import Installer
-from headnod.updates.signature import verify
 from headnod.updates.state import (
     CLOCK_TOLERANCE,
     STATE_FILE,
@@ -86,7 +85,7 @@ def test_a_key_that_is_none_is_a_fault_of_the_configuration(key):
 
 def test_verifying_is_all_that_loads_pynacl():
     program = (
-        "import sys; import headnod.updates.installer, headnod.runtime; from headnod.updates.signature import verify;"
+        "import sys; import headnod.updates.installer, headnod.runtime; from headnod.updates.bundle import verify;"
         "before = 'nacl' in sys.modules\n"
         "try: verify(b'', b'', ['{}'])\nexcept Exception: pass\n"
         "print(before, 'nacl' in sys.modules)"

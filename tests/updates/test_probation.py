@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from headnod.inference.manifest import Health
 from headnod.pipeline.estimate import State
-from headnod.updates.probation import Probation, entropy
+from headnod.updates.manager import Probation, entropy
 from support.estimates import condition, estimate, silence
 
 BOUNDS = Health(0.1, 0.9)

@@ -158,9 +158,9 @@ def run_config_show(options: argparse.Namespace) -> None:
 
 def run_config_check(options: argparse.Namespace) -> int:
     """Log every error, or print that the configuration is valid."""
+    from headnod import factory
     from headnod.config.service_checks import service_errors
     from headnod.config.validation import config_errors, ineffective_settings
-    from headnod.factory import output_factory
     from headnod.service import Sandbox, readable_folder
     from headnod.updates.store import Store
 
@@ -168,7 +168,7 @@ def run_config_check(options: argparse.Namespace) -> int:
     config, service = loaded.config, service_beside(options)
     for warning in ineffective_settings(config):
         _log.warning("%s", loaded.located(warning))
-    state = output_factory.state_beside(config.history, service)
+    state = factory.state_beside(config.history, service)
     # The installed model matters only to LEDs on pins.
     needed = config.model.installed and any(output.pins for output in config.leds)
     installed = Store(state).active_folder() if needed and state is not None and readable_folder(state) else None

@@ -172,10 +172,10 @@ def _history(config: Config, *, of_service: bool) -> None:
 
 def _keys(config: Config) -> None:
     if config.model.keys:
-        from headnod.updates.signature import decoded  # noqa: PLC0415
+        from headnod.updates.bundle import decoded_key  # noqa: PLC0415
 
         for key in config.model.keys:
-            decoded(key)
+            decoded_key(key)
 
 
 def _command(config: Config) -> None:

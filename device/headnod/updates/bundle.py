@@ -1,21 +1,25 @@
-r"""A bundle in one file, as it is copied and sent by MQTT, or in a folder.
+r"""A bundle in one file, as it is copied and sent by MQTT, or in a folder; and its signature.
 
     headnod-bundle-1\n
     manifest.json  manifest.sig  model.tflite  golden.npz  CARD.md
 
 each as its length (32 bits, little-endian) and its content, in this order, and nothing after. The file has no names and
-no paths, so an attacker can choose none. All of this is read before the signature is verified.
+no paths, so an attacker can choose none. All of this is read before the signature is verified: ed25519 (RFC 8032) over
+the exact bytes of the manifest, which holds every other file's hash.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from headnod.errors import BundleError
+from headnod.errors import BundleError, ConfigError, MissingExtraError
+from headnod.extras import how_to_install
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE
 
 MAGIC = b"headnod-bundle-1\n"
@@ -32,6 +36,10 @@ Files = Mapping[str, bytes]
 """The files of a bundle by name; an unsigned bundle has no `manifest.sig`."""
 
 _LENGTH = struct.Struct("<I")
+
+_KIND = "ed25519:"
+
+_BYTES = 32
 
 
 def join(files: Files) -> bytes:
@@ -120,3 +128,57 @@ def _read_plain(path: Path, limit: int, *, follow: bool) -> bytes:
         message = f"is larger than {limit} bytes (this is not a headnod bundle)"
         raise BundleError(message)
     return content
+
+
+def verify(manifest: bytes, signature: bytes | None, keys: Sequence[str]) -> None:
+    """Verify the signature of a manifest.
+
+    Args:
+        manifest: The exact bytes of the file.
+        signature: 64 bytes; None if the bundle is not signed.
+        keys: Trusted public keys as `headnod-train keygen` writes them; a signature by one of them is enough.
+
+    Raises:
+        BundleError: The signature is missing, or is not one of these keys for this manifest.
+        ConfigError: A key is malformed.
+        MissingExtraError: PyNaCl is not installed.
+    """
+    trusted = [decoded_key(key) for key in keys]
+    if signature is None:
+        raise BundleError("is not signed (sign it with 'headnod-train sign')")
+    try:
+        from nacl.exceptions import BadSignatureError  # noqa: PLC0415 - needed for a new model only
+        from nacl.signing import VerifyKey  # noqa: PLC0415
+    except ImportError:
+        message = f"a signature cannot be verified without PyNaCl: {how_to_install('device')}"
+        raise MissingExtraError(message) from None
+    for key in trusted:
+        try:
+            VerifyKey(key).verify(manifest, signature)
+        except (BadSignatureError, ValueError):
+            # ValueError: it has another length than 64 bytes.
+            continue
+        return
+    message = f"its signature is by none of the {len(keys)} keys in model.keys (or it was changed after signing)"
+    raise BundleError(message)
+
+
+def decoded_key(key: str) -> bytes:
+    """The 32 bytes of a public key.
+
+    Raises:
+        ConfigError: It is malformed.
+    """
+    try:
+        content = base64.b64decode(key.removeprefix(_KIND), validate=True)
+    except (binascii.Error, ValueError):
+        content = b""
+    if not key.startswith(_KIND) or len(content) != _BYTES:
+        message = f"model.keys: '{key[:60]}' is not a public key (copy the line that 'headnod-train keygen' printed)"
+        raise ConfigError(message)
+    return content
+
+
+def encoded_key(key: bytes) -> str:
+    """The 32 bytes of a public key as a line for people and configurations."""
+    return _KIND + base64.b64encode(key).decode()

@@ -1,21 +1,30 @@
 """The state of model updates on one device, in one file: `models.json` in the state folder.
 
 The file is replaced as a whole, so after a power cut it holds the state before a change or the state after it.
-Everything here is data; `headnod.updates.store` reads and writes it under the lock.
+`headnod.updates.store` reads and writes it under the lock.
+
+Files of headnod 0.1 are read once, moved into `models.json`, then removed. `serial.json` is replaced, not removed:
+headnod 0.1 takes an absent file for a new device and would install any signed bundle, however old. It cannot read the
+replacement, and installs nothing then.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from headnod.errors import AccessError, BundleError
+from headnod.files import write_atomically
+
+_log = logging.getLogger(__name__)
 
 STATE_FILE = "models.json"
 
@@ -26,6 +35,18 @@ CLOCK_TOLERANCE = 86_400
 
 UNSYNCHRONISED_TOLERANCE = 366 * 86_400
 """The same for a clock that is not synchronised: without a battery it starts at the date of the last shutdown."""
+
+LINK = "models/current"
+"""Link in the state folder to the active model, for people and for headnod 0.1."""
+
+_SERIAL = "serial.json"
+
+_RETIRED = "activation.json", "shadow.json", "agreement.json"
+
+# The field's name is what headnod 0.1 prints: "Object contains unknown field `...`".
+_GUARD = b'{"a newer headnod keeps its models in models.json": true}\n'
+
+Old = TypeVar("Old")
 
 
 class Stage(StrEnum):
@@ -270,3 +291,111 @@ def _date(serial: int) -> str:
         return f"{datetime.fromtimestamp(serial, UTC):%Y-%m-%d}"
     except (ValueError, OverflowError, OSError):
         return "no date"
+
+
+class _OldActivation(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    former: str | None
+    manifest: str
+    left: int
+    crashes: int = 0
+    running: bool = False
+
+
+class _OldSerial(msgspec.Struct, forbid_unknown_fields=True):
+    serial: int = 0
+    manifest: str = ""
+    verdict: str = ""
+
+
+class _OldAgreement(msgspec.Struct):
+    model: str
+    beside: str
+    windows: int = 0
+    agreed: int = 0
+    surer: float = 0.0
+    last: tuple[str, str] = ("", "")
+
+
+def old_state(folder: Path) -> UpdateState:
+    """What headnod 0.1 left in a state folder; nothing is written."""
+    agreement = _read_old(folder / "agreement.json", _OldAgreement)
+    return UpdateState(
+        active=_old_active(folder),
+        protection=_old_protection(folder),
+        shadow=_read_old(folder / "shadow.json", ShadowRequest),
+        agreement=Agreement(*msgspec.structs.astuple(agreement)) if agreement is not None else None,
+    )
+
+
+def merged_with_old(state: UpdateState, folder: Path) -> UpdateState:
+    """A state with the serial that headnod 0.1 accepted after the migration, if that is greater."""
+    old, new = _old_protection(folder), state.protection
+    if old is None or new is None or (old.serial, bool(old.failure)) <= (new.serial, bool(new.failure)):
+        return state
+    _log.warning("an older headnod installed serial %d; nothing older is installed from now on", old.serial)
+    return replace(state, protection=old)
+
+
+def migration_pending(folder: Path) -> bool:
+    """Whether files of headnod 0.1 are to be moved or replaced."""
+    old = any((folder / name).exists() for name in _RETIRED)
+    if (folder / STATE_FILE).exists():
+        return old or not _guarded(folder)
+    return old or (folder / _SERIAL).exists() or linked_model(folder) is not None
+
+
+def retire_old_files(folder: Path) -> None:
+    """Remove the old files, once the state file is on the disk.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    if not _guarded(folder):
+        write_atomically(folder / _SERIAL, _GUARD)
+    for name in _RETIRED:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _guarded(folder: Path) -> bool:
+    try:
+        return (folder / _SERIAL).read_bytes() == _GUARD
+    except OSError:
+        return False
+
+
+def linked_model(folder: Path) -> str | None:
+    """The model that the link `models/current` names; None without a link."""
+    try:
+        name = str((folder / LINK).readlink())
+    except OSError:
+        return None
+    return name if is_stored_name(name) else None
+
+
+def _old_active(folder: Path) -> ActiveModel | None:
+    name, old = linked_model(folder), _read_old(folder / "activation.json", _OldActivation)
+    if name is None:
+        return None
+    # A record of another model: power failed between the record and the link.
+    if old is None or old.model != name:
+        return ActiveModel(name)
+    return ActiveModel(name, old.former, old.manifest, old.left, old.crashes, old.running)
+
+
+def _old_protection(folder: Path) -> RollbackProtection | None:
+    path = folder / _SERIAL
+    if _guarded(folder) or not path.exists():
+        return RollbackProtection()
+    old = _read_old(path, _OldSerial)
+    return None if old is None else RollbackProtection(old.serial, old.manifest, old.verdict)
+
+
+def _read_old(path: Path, kind: type[Old]) -> Old | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("%s: %s; it is not moved into %s", path, error, STATE_FILE)
+        return None

@@ -1,4 +1,4 @@
-"""The stored models of one device, and their state file.
+"""The stored models of one device, their state file, and which of them is active.
 
 Each model is a folder that gets its name only when all of it is on the disk; the state file says which one is active.
 Every change holds one lock, so the listener, the command line and an installation never write over each other, and
@@ -15,19 +15,38 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from headnod.errors import BundleError
 from headnod.files import inherit_owner, make_folder, sync_folder, write_atomically, write_synced
 from headnod.inference.manifest import MANIFEST, Manifest
-from headnod.updates import migration
 from headnod.updates.bundle import Files
-from headnod.updates.state import STATE_FILE, UpdateState, id_of, is_stored_name, read_state, serial_of
+from headnod.updates.state import (
+    LINK,
+    STATE_FILE,
+    ActiveModel,
+    Report,
+    Stage,
+    UpdateState,
+    id_of,
+    is_stored_name,
+    linked_model,
+    merged_with_old,
+    migration_pending,
+    old_state,
+    read_state,
+    retire_old_files,
+    serial_of,
+)
 
 CAPACITY = 8
 """Models that are kept; the oldest make room."""
 
 _NEW, _OLD, _LOCK = ".new-", ".old-", ".lock"
 _POLL_SECONDS = 0.02
+
+MAX_CRASHES = 2
+"""Abnormal ends of the listener during a probation after which the model is rolled back."""
 
 
 class Store:
@@ -51,10 +70,10 @@ class Store:
     def read(self) -> UpdateState:
         """The present state; what an older headnod left if nothing was changed since."""
         # The listener reads it after each estimate, and it rarely changes.
-        identity = _identity(self._state_file), _identity(self.state_folder / migration.LINK)
+        identity = _identity(self._state_file), _identity(self.state_folder / LINK)
         if self._cached is None or self._cached[0] != identity:
             state = read_state(self._state_file)
-            self._cached = identity, migration.old_state(self.state_folder) if state is None else state
+            self._cached = identity, old_state(self.state_folder) if state is None else state
         return self._cached[1]
 
     @property
@@ -66,7 +85,7 @@ class Store:
     @property
     def linked(self) -> str | None:
         """Name of the active model as the link `models/current` gives it, for when the state file is damaged."""
-        return migration.linked_model(self.state_folder)
+        return linked_model(self.state_folder)
 
     def names(self) -> list[str]:
         """Names of all stored models, the one with the greatest serial last."""
@@ -136,7 +155,7 @@ class Store:
             write_atomically(self._state_file, msgspec.json.encode(state) + b"\n")
         # The state file first: what comes after it is made good by the next change.
         self._link(state.active.name if state.active is not None else None)
-        migration.retire(self.state_folder)
+        retire_old_files(self.state_folder)
         return state
 
     def add(self, files: Files, manifest: Manifest) -> str:
@@ -208,16 +227,13 @@ class Store:
             _delete(leftover)
 
     def _migrate(self) -> None:
-        if migration.pending(self.state_folder):
+        if migration_pending(self.state_folder):
             state = read_state(self._state_file)
-            if state is None:
-                state = migration.old_state(self.state_folder)
-            else:
-                state = migration.merged(state, self.state_folder)
-            self.write(state)
+            old = self.state_folder
+            self.write(old_state(old) if state is None else merged_with_old(state, old))
 
     def _link(self, name: str | None) -> None:
-        link = self.state_folder / migration.LINK
+        link = self.state_folder / LINK
         if name == self.linked:
             return
         if name is None:
@@ -252,3 +268,90 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+class Activation:
+    """Which stored model is active. Each change is one write of the state file.
+
+    A change that cannot be read or written raises a `BundleError`.
+    """
+
+    def __init__(self, store: Store, report: Report) -> None:
+        """Change the state of a store, and report each step."""
+        self._store, self._report = store, report
+
+    def activate(self, name: str, manifest: str, *, windows: int) -> UpdateState:
+        """Activate a stored model that passed its self-test, on probation for a number of windows."""
+        return self._store.change(lambda state: state.activated(name, manifest, windows=windows))
+
+    def roll_back(self, reason: str, *, mark_failed: bool = True, model: str | None = None) -> str | None:
+        """Activate the previous model again.
+
+        Args:
+            reason: What the probation found; empty if a person asked for it.
+            mark_failed: Do not install this bundle again.
+            model: The model that failed; if another one was activated since, nothing is done.
+
+        Returns:
+            Name of the model that is active then; None is the model of the configuration.
+
+        Raises:
+            BundleError: The previous model is not known.
+        """
+        with self._store.lock():
+            state = self._store.read()
+            failed = state.active
+            if model is not None and (failed is None or failed.name != model):
+                return failed.name if failed is not None else None
+            if failed is None or not (failed.manifest or reason):
+                raise BundleError("the previous model is not known (name one: headnod models activate NAME)")
+            previous = failed.previous
+            if previous is not None and not self._store.path(previous).is_dir():
+                previous = None
+            if mark_failed:
+                state = state.after_failure(serial_of(failed.name), failed.manifest, reason or "rolled back by hand")
+            self._store.write(replace(state, active=ActiveModel(previous) if previous is not None else None))
+            if reason:
+                self._store.remove(failed.name)
+        now = id_of(previous) if previous is not None else "the model of the configuration"
+        step = UpdateState(active=failed).progress()
+        self._report(replace(step, stage=Stage.ROLLED_BACK, message=f"{reason or 'requested'}; {now} listens"))
+        return previous
+
+    def record_start(self) -> None:
+        """Note that a listener runs, and roll back a model on probation whose listeners ended abnormally."""
+        active = self._amend(lambda active: replace(active, crashes=active.crashes + active.running, running=True))
+        if active is not None and active.windows_left and active.crashes >= MAX_CRASHES:
+            reason = f"the listener ended abnormally {active.crashes} times during its probation"
+            self.roll_back(reason, model=active.name)
+
+    def record_change(self) -> None:
+        """Note that a running listener changed to the active model."""
+        self._amend(lambda active: replace(active, running=True))
+
+    def record_stop(self) -> None:
+        """Note that the listener ended normally."""
+        self._amend(lambda active: replace(active, running=False))
+
+    def keep(self, model: str | None = None) -> bool:
+        """End the probation of the active model; false if another one than `model` was activated since."""
+        kept = self._amend(lambda active: replace(active, windows_left=0, crashes=0, running=False), model)
+        return kept is not None and not kept.windows_left
+
+    def _amend(self, change: Callable[[ActiveModel], ActiveModel], model: str | None = None) -> ActiveModel | None:
+        """Change the record of a probation; gives the record of the active model, None if it is another one."""
+        # The lock creates a folder, and most devices never had a model to activate.
+        if self._store.read().active is None:
+            return None
+        changed: ActiveModel | None = None
+
+        def edit(state: UpdateState) -> UpdateState:
+            nonlocal changed
+            active = state.active
+            if active is None or model not in {None, active.name}:
+                return state
+            changed = change(active) if active.windows_left else active
+            return replace(state, active=changed)
+
+        self._store.change(edit)
+        return changed

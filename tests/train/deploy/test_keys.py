@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from headnod.errors import BundleError
-from headnod.updates.signature import verify
+from headnod.updates.bundle import verify
 from headnod_train.deploy.signing import KeyFileError, generate, load, new_passphrase, passphrase_from, public_line
 
 

@@ -7,8 +7,7 @@ import pytest
 from headnod.errors import BundleError, ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health
-from headnod.updates.bundle import read
-from headnod.updates.signature import verify
+from headnod.updates.bundle import read, verify
 from headnod_train.__main__ import main
 from headnod_train.deploy.signing import generate, opened, sign
 from headnod_train.evaluation.calibration import bounds

@@ -24,8 +24,7 @@ from headnod.files import write_atomically
 from headnod.inference.bundle_files import manifest_bytes, parse_manifest
 from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest
 from headnod.inference.model import GenreModel, load_checked
-from headnod.updates.bundle import SUFFIX, join, read
-from headnod.updates.signature import encoded, verify
+from headnod.updates.bundle import SUFFIX, encoded_key, join, read, verify
 
 _LEAST = 8
 
@@ -137,7 +136,7 @@ def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
 
 def public_line(key: Ed25519PrivateKey) -> str:
     """The public half, as `model.keys` takes it."""
-    return encoded(key.public_key().public_bytes_raw())
+    return encoded_key(key.public_key().public_bytes_raw())
 
 
 def _loaded(content: bytes, passphrase: Passphrase) -> object:

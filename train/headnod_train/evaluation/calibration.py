@@ -16,7 +16,7 @@ from rich.console import Console
 
 from headnod.inference.manifest import Calibration, Energy, Health, Tags, softmax
 from headnod.inference.model import GenreModel
-from headnod.updates.probation import entropy
+from headnod.updates.manager import entropy
 from headnod_train.acoustics import Noise, Reverberation, Transducer
 from headnod_train.dataset.archive import Archive
 from headnod_train.distillation.tagging import TAGS
