@@ -8,7 +8,7 @@ from headnod.address import is_local, page_url, split_address
 from headnod.config import Config, MqttSection, load
 from headnod.config.layers import environment_layer, file_layer
 from headnod.errors import ConfigError
-from headnod.factory.broker_factory import broker, client_id
+from headnod.factory.mqtt_factory import broker, client_id
 from headnod.mqtt.topics import Topics
 
 

@@ -16,8 +16,8 @@ from headnod.check_result import CheckResult
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
-from headnod.factory.broker_factory import broker, client_id, topics
-from headnod.factory.source_factory import opener
+from headnod.factory import opener
+from headnod.factory.mqtt_factory import broker, client_id, topics
 from headnod.inference.bundle_files import read_checked
 from headnod.inference.manifest import GOLDEN
 from headnod.inference.model import GenreModel, check_golden, chirp, runtime_name
@@ -137,7 +137,7 @@ def _broker(config: Config) -> CheckResult:
     if not config.mqtt.host:
         return CheckResult("broker", "none", "none is configured")
     try:
-        from headnod.factory.publisher_factory import example_messages  # noqa: PLC0415 - loads MQTT
+        from headnod.factory.mqtt_factory import example_messages  # noqa: PLC0415 - loads MQTT
         from headnod.mqtt.broker_check import check_broker  # noqa: PLC0415
     except ImportError as error:
         message = f"MQTT needs {error.name}: {how_to_install('device')}"

@@ -25,7 +25,7 @@ from headnod.clock import Clock
 from headnod.config import Config, LedsSection, named_outputs
 from headnod.config.validation import validate_listener
 from headnod.errors import HeadnodError
-from headnod.factory.source_factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
+from headnod.factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
 from headnod.lifecycle import Part, closing_all, hang_up
 from headnod.outputs import Sink, show_all
 from headnod.outputs.systemd import SystemdNotifier
@@ -36,7 +36,7 @@ from headnod.updates.manager import ModelManager
 
 if TYPE_CHECKING:
     from headnod.config.overlay import Overlay
-    from headnod.factory.command_factory import Observe
+    from headnod.factory.page_factory import Observe
     from headnod.inference.manifest import Model, Prediction
     from headnod.listener_commands import ListenerCommands
     from headnod.mqtt.payloads import HealthPayload
@@ -287,7 +287,7 @@ class Runtime:
         if not config.mqtt.host and not config.web.enabled:
             yield None
             return
-        from headnod.factory.command_factory import commands_of  # noqa: PLC0415 - loaded where commands can come
+        from headnod.factory.page_factory import commands_of  # noqa: PLC0415 - loaded where commands can come
 
         with commands_of(
             lambda: self._in_force, self._models.value, self._overlay(), _state_folder(config), self._clock
@@ -347,7 +347,7 @@ class Runtime:
         if not config.mqtt.host or not self._is_on("mqtt"):
             yield []
             return
-        from headnod.factory.publisher_factory import mqtt_of  # noqa: PLC0415 - loads MQTT
+        from headnod.factory.mqtt_factory import mqtt_of  # noqa: PLC0415 - loads MQTT
 
         with mqtt_of(
             config,

@@ -12,7 +12,7 @@ import pytest
 from headnod.audio.microphone import CAPTURE, Device, devices, find, list_devices, opened_card
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
-from headnod.factory.source_factory import opener
+from headnod.factory import opener
 
 
 @pytest.fixture

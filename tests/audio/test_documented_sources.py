@@ -15,7 +15,7 @@ import soundfile
 
 from headnod.audio.blocks import Gap
 from headnod.config import MicrophoneSection
-from headnod.factory.source_factory import MICROPHONE, opener, source
+from headnod.factory import MICROPHONE, opener, source
 from support import pulseaudio
 from support.pipewire import PipeWire
 from support.pipewire import missing as pipewire_missing

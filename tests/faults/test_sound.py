@@ -17,7 +17,7 @@ from headnod.audio.audio_process import AudioProcess
 from headnod.audio.microphone import microphone_blocks
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
-from headnod.factory.source_factory import MICROPHONE, source
+from headnod.factory import MICROPHONE, source
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod.resources import demo_clip

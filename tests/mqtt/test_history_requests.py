@@ -9,7 +9,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from headnod.factory.publisher_factory import history_handler
+from headnod.factory.mqtt_factory import history_handler
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.schema import json_schema
 from headnod.outputs.history import summaries

@@ -7,7 +7,7 @@ import tomllib
 import msgspec
 import pytest
 
-from headnod.factory.publisher_factory import LARGEST_BUNDLE
+from headnod.factory.mqtt_factory import LARGEST_BUNDLE
 from headnod.mqtt.commands import command_topics
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.topics import Topics

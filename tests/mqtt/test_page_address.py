@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from headnod.config import WebSection
-from headnod.factory.info_factory import page_url
+from headnod.factory.mqtt_factory import page_url
 
 ANYWHERE = str(ipaddress.ip_address(0))
 HOST = socket.gethostname().partition(".")[0]

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from headnod.config import Config, MqttSection
-from headnod.factory.publisher_factory import example_messages
+from headnod.factory.mqtt_factory import example_messages
 from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.connection import Will
 from headnod.mqtt.homeassistant import discovery

@@ -9,7 +9,7 @@ import pytest
 
 from headnod.config import MqttSection
 from headnod.errors import ConfigError
-from headnod.factory.broker_factory import broker as broker_of
+from headnod.factory.mqtt_factory import broker as broker_of
 from headnod.mqtt.broker import Broker as Address
 from headnod.mqtt.broker import Tls
 from headnod.mqtt.broker_check import check_broker

@@ -11,7 +11,7 @@ import pytest
 
 from headnod.config import LedsSection
 from headnod.errors import ConfigError
-from headnod.factory.output_factory import lamp, leds
+from headnod.factory import lamp, leds
 from headnod.outputs.leds.layouts import LedFrame
 
 
@@ -55,7 +55,7 @@ def test_an_output_that_lacks_a_setting_closes_those_before_it(shelf):
 
 PINS = """
 import os, sys
-from headnod.factory.output_factory import lamp
+from headnod.factory import lamp
 from headnod.config import LedsSection
 from headnod.outputs.leds.layouts import LedFrame
 import numpy as np

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from headnod.errors import HeadnodError
-from headnod.factory.publisher_factory import LARGEST_BUNDLE, progress_payload
+from headnod.factory.mqtt_factory import LARGEST_BUNDLE, progress_payload
 from headnod.mqtt.client import Broker as Where
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.connection import Will

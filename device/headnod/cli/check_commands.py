@@ -55,7 +55,7 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
     """Record the test record in the room, and print how many answers stay."""
     import msgspec
 
-    from headnod.factory.source_factory import source
+    from headnod.factory import source
     from headnod.inference.model import load_checked
     from headnod.music_check import LEAD, check_music, lines, read_record, record_path, recorded
     from headnod.resources import find_model

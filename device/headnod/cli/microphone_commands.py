@@ -75,7 +75,7 @@ def run_calibrate(options: argparse.Namespace) -> None:
     from headnod.audio.blocks import Gap, RateChange
     from headnod.audio.microphone import find_device
     from headnod.errors import AudioError
-    from headnod.factory.source_factory import MICROPHONE, source
+    from headnod.factory import MICROPHONE, source
     from headnod.features.frontend import FrontEnd
     from headnod.pipeline.estimate import State
     from headnod.pipeline.level_meter import LevelMeter

@@ -47,17 +47,9 @@ def run_test(options: argparse.Namespace) -> int:
 
     from headnod.check_result import CheckResult
     from headnod.config.service_checks import broker_errors
-    from headnod.errors import MissingExtraError
-    from headnod.extras import how_to_install
-    from headnod.factory.broker_factory import broker, client_id, topics
+    from headnod.factory.mqtt_factory import broker, client_id, example_messages, topics
+    from headnod.mqtt.broker_check import check_broker
     from headnod.pipeline.estimate import utc_now
-
-    try:
-        from headnod.factory.publisher_factory import example_messages
-        from headnod.mqtt.broker_check import check_broker
-    except ImportError as error:
-        message = f"MQTT needs {error.name}: {how_to_install('device')}"
-        raise MissingExtraError(message) from error
 
     config, service = load_config(options).config, service_beside(options)
     ours = topics(config.mqtt)
@@ -84,7 +76,7 @@ def run_removal(options: argparse.Namespace) -> None:
     import logging
     import random
 
-    from headnod.factory.broker_factory import broker, client_id
+    from headnod.factory.mqtt_factory import broker, client_id
     from headnod.mqtt.retained import remove_retained
     from headnod.mqtt.topics import Topics
 

@@ -132,7 +132,7 @@ def overlay_of(options: argparse.Namespace, flags: dict[tuple[str, str, str], ob
     """
     from headnod.config.overlay import FILE, Overlay
     from headnod.errors import AccessError
-    from headnod.factory.output_factory import state_beside
+    from headnod.factory import state_beside
     from headnod.service import path_exists
 
     state = state_beside(_load(options, flags, {}).config.history, service_beside(options))
@@ -159,7 +159,7 @@ def state_folder(options: argparse.Namespace, config: Config, *, reading: bool =
         ConfigError: There is none.
     """
     from headnod.errors import ConfigError
-    from headnod.factory.output_factory import state_beside
+    from headnod.factory import state_beside
     from headnod.service import MAIN, STATE, readable_folder
 
     known: Path | None = options.state or state_beside(config.history, service_beside(options))
@@ -178,7 +178,7 @@ def running_folder(options: argparse.Namespace) -> Path:
         AudioError: There is none.
     """
     from headnod.errors import AudioError
-    from headnod.factory.output_factory import runtime_folder
+    from headnod.factory import runtime_folder
 
     service, folder = service_beside(options), runtime_folder()
     running = Path("/run") / service.state.name if service is not None else None

@@ -28,7 +28,7 @@ def add_history(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run_history(options: argparse.Namespace) -> None:
     """Print the history, the oldest first."""
-    from headnod.factory.output_factory import history_path, state_beside
+    from headnod.factory import history_path, state_beside
     from headnod.outputs.history.export import print_history
     from headnod.pipeline.estimate import utc_now
     from headnod.service import HISTORY_FILE, MAIN, STATE
@@ -84,7 +84,7 @@ def add_leds(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run_leds_preview(options: argparse.Namespace) -> None:
     """Write the picture and print its path."""
     from headnod.errors import HeadnodError
-    from headnod.factory.output_factory import layout
+    from headnod.factory import layout
     from headnod.inference.bundle_files import read_manifest
     from headnod.outputs.leds.preview import demonstration, write_preview
     from headnod.resources import configured_model

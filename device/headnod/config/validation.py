@@ -233,14 +233,14 @@ def _broker(config: Config) -> None:
 
 
 def _names(config: Config) -> None:
-    from headnod.factory.broker_factory import topics  # noqa: PLC0415 - MQTT is loaded where it is configured
+    from headnod.factory.mqtt_factory import topics  # noqa: PLC0415 - MQTT is loaded where it is configured
     from headnod.mqtt.homeassistant import check_prefix  # noqa: PLC0415
 
     check_prefix(config.mqtt.discovery_prefix, topics(config.mqtt))
 
 
 def _login(config: Config) -> None:
-    from headnod.factory.broker_factory import broker  # noqa: PLC0415
+    from headnod.factory.mqtt_factory import broker  # noqa: PLC0415
 
     found = broker(config.mqtt, client_id="headnod")
     if found.tls is not None:

@@ -1,4 +1,4 @@
-"""Builds the settings of the page from the configuration: for `headnod dashboard`, and for `headnod listen --web`.
+"""Builds the web page, and what commands act on beside the settings, from the configuration.
 
 Everything that the page could not be served with is an error here, before it is served.
 """
@@ -6,6 +6,7 @@ Everything that the page could not be served with is an error here, before it is
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import re
 import ssl
@@ -22,18 +23,29 @@ from headnod.address import is_local
 from headnod.clock import Clock
 from headnod.config import Config, DashboardSection, WebSection
 from headnod.config.layers import password_file, read_secret, readable_file
+from headnod.config.overlay import Overlay
 from headnod.dashboard.page_settings import PageSettings
 from headnod.errors import ConfigError, MissingExtraError
 from headnod.extras import how_to_install
-from headnod.factory.broker_factory import broker, client_id, topics
-from headnod.factory.info_factory import BOOT, info_of
-from headnod.factory.output_factory import history_path
+from headnod.factory import history_path, runtime_folder
+from headnod.factory.mqtt_factory import BOOT, broker, client_id, info_of, topics
+from headnod.inference.manifest import Model, Prediction
+from headnod.listener_commands import ListenerCommands
+from headnod.log import RecentLog
 from headnod.mqtt.commands import Commands, MoreCommands
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ReportMaker, encode
 from headnod.outputs import close_all
 from headnod.outputs.web import Page, WebOutput
+from headnod.pipeline.estimate import Estimate
+from headnod.pipeline.level_meter import PlacementMeter
 from headnod.remote_controls import InForce, RemoteControls
-from headnod.updates.manager import ModelManager
+from headnod.resources import configured_model
+from headnod.teaching.correction_commands import CorrectionCommands, TeachRequest
+from headnod.teaching.recent_windows import RecentWindows
+from headnod.teaching.suggestions import FILE
+from headnod.updates.manager import WINDOW_SHARE, ModelManager
+
+_log = logging.getLogger(__name__)
 
 PASSWORD = "dashboard_password"  # noqa: S105 - its name
 """Name of the file, and of the systemd credential, with the password of either page."""
@@ -42,6 +54,15 @@ SHORTEST = 8
 """Least number of characters of a password."""
 
 _ORIGIN = re.compile(r"(https?://)?(\*\.)?[A-Za-z0-9._-]+(:(\d{1,5}|\*))?|https?://\[[0-9a-f:]+\](:\d{1,5})?|'self'")
+
+SELF = "'self'"
+"""Allows pages of the same origin, such as Home Assistant's, where the page is served below its address."""
+
+_SUGGEST_EVERY, _FIRST = 300.0, 60.0
+"""Seconds between two writes of the suggestions, in memory, and before the first."""
+
+Observe = Callable[[Estimate, Prediction | None, Model], None]
+"""Called with every estimate, after it was shown."""
 
 
 def dashboard_page(config: Config) -> PageSettings:
@@ -57,7 +78,7 @@ def dashboard_page(config: Config) -> PageSettings:
         port=section.port,
         password=dashboard_password(section),
         base=config.mqtt.base,
-        broker=_broker(config, f"dashboard-{section.port}"),
+        broker=_broker_of(config, f"dashboard-{section.port}"),
         log_level=config.log.level.upper(),
     )
 
@@ -90,7 +111,7 @@ def web_page(config: Config) -> PageSettings:
         base=where.base,
         node=where.node,
         history=str(history) if history is not None else "",
-        broker=_broker(config, "web") if config.mqtt.host else None,
+        broker=_broker_of(config, "web") if config.mqtt.host else None,
         log_level=config.log.level.upper(),
     )
 
@@ -214,10 +235,6 @@ def _certificate(section: WebSection) -> tuple[str, str]:
     return str(certificate or ""), str(key or "")
 
 
-SELF = "'self'"
-"""Allows pages of the same origin, such as Home Assistant's, where the page is served below its address."""
-
-
 def _frame_ancestors(section: WebSection) -> tuple[str, ...]:
     for origin in section.frame_ancestors:
         if origin != SELF and not _ORIGIN.fullmatch(origin):
@@ -244,11 +261,76 @@ def _webhooks(section: WebSection) -> tuple[str, ...]:
     return section.webhooks
 
 
-def _broker(config: Config, role: str) -> dict[str, Any]:
+def _broker_of(config: Config, role: str) -> dict[str, Any]:
     found = broker(config.mqtt, client_id=client_id(topics(config.mqtt), role))
-    return dict(msgspec.to_builtins(found, enc_hook=_text))
+    return dict(msgspec.to_builtins(found, enc_hook=_path_text))
 
 
-def _text(value: object) -> str:
+def _path_text(value: object) -> str:
     assert isinstance(value, Path)  # noqa: S101 - the only other kind of value in a broker
     return str(value)
+
+
+@contextlib.contextmanager
+def commands_of(
+    in_force: Callable[[], InForce],
+    models: ModelManager,
+    overlay: Overlay | None,
+    state_folder: Path | None,
+    clock: Clock,
+) -> Iterator[tuple[ListenerCommands, Observe]]:
+    """The commands of a listener, and what they need of its estimates.
+
+    Args:
+        in_force: The settings in force.
+        models: The models.
+        overlay: The file of values that are set on the page; None where there is no state folder.
+        state_folder: Where corrections are stored.
+        clock: The clocks.
+    """
+    windows, placement, log = RecentWindows(clock), PlacementMeter(), RecentLog()
+
+    def teaching(folder: Path) -> TeachRequest:
+        config = in_force().config
+        return TeachRequest(
+            state=str(folder),
+            configured=str(configured_model(config.model.name)),
+            budget=WINDOW_SHARE * config.listen.every,
+            windows=config.model.probation,
+        )
+
+    corrections = CorrectionCommands(windows, state_folder, clock, teaching=teaching)
+    folder = runtime_folder()
+    file = folder / FILE if folder is not None and folder.is_dir() else None
+    written = clock.monotonic() + _FIRST - _SUGGEST_EVERY
+
+    def observe(estimate: Estimate, prediction: Prediction | None, model: Model) -> None:
+        nonlocal written
+        placement.update(estimate)
+        if prediction is not None and state_folder is not None:
+            windows.add(estimate, prediction, model.manifest, model.answers)
+        if file is not None and estimate.monotonic - written >= _SUGGEST_EVERY:
+            written = estimate.monotonic
+            _write_suggestions(file, corrections)
+
+    logging.getLogger().addHandler(log)
+    try:
+        yield (
+            ListenerCommands(in_force, models, corrections, clock=clock, placement=placement, log=log, overlay=overlay),
+            observe,
+        )
+    finally:
+        logging.getLogger().removeHandler(log)
+        if file is not None:
+            file.unlink(missing_ok=True)
+
+
+def _write_suggestions(file: Path, corrections: CorrectionCommands) -> None:
+    """Write the suggestions for `headnod suggest`."""
+    try:
+        new = file.with_name(f".{file.name}.new")
+        new.write_bytes(msgspec.json.encode(corrections.suggestions()))
+        new.replace(file)
+    except Exception as error:
+        # A full or damaged disk must not end the listener.
+        _log.debug("%s: suggestions are not written: %s", file, error)

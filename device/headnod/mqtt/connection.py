@@ -20,12 +20,19 @@ from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
-from paho.mqtt import client as paho
-from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage, WebsocketConnectionError, _WebsocketWrapper
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+try:
+    from paho.mqtt import client as paho
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage, WebsocketConnectionError, _WebsocketWrapper
+    from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+except ImportError as error:
+    from headnod.errors import MissingExtraError
+    from headnod.extras import how_to_install
+
+    message = f"MQTT needs paho-mqtt ({how_to_install('device')}, or leave mqtt.host empty)"
+    raise MissingExtraError(message) from error
 
 from headnod.errors import ConfigError
 from headnod.mqtt import reason_codes

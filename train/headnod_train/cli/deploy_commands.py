@@ -159,7 +159,7 @@ def run_deploy(options: argparse.Namespace, console: Console) -> None:
 
         print_result(install(options.ssh, signed.content, timeout=options.timeout))
         return
-    from headnod.factory.broker_factory import broker, topics
+    from headnod.factory.mqtt_factory import broker, topics
     from headnod_train.deploy.rollout import RolloutDisplay, RolloutError, RolloutPlan, roll_out, summary
 
     section = _mqtt_section(options)

@@ -432,7 +432,7 @@ def _corrections(options: argparse.Namespace, console: Console) -> LabelledEmbed
     if "://" not in options.corrections:
         return read_corrections(Path(options.corrections)).windows
     from headnod.cli.options import load_config
-    from headnod.factory.broker_factory import broker, topics
+    from headnod.factory.mqtt_factory import broker, topics
     from headnod_train.teaching.listener_corrections import fetch, split_url
 
     section = split_url(options.corrections, load_config(options).config.mqtt)

@@ -1,6 +1,6 @@
-"""Builds MQTT of a listener, and its payloads, from the configuration.
+"""Builds MQTT from the configuration: broker, topics, publisher, commands, bundles that are sent, and payloads.
 
-Imported only where a broker is configured, because it loads MQTT.
+The payload `info` is that of the web page too, so MQTT's client is loaded only where a broker is configured.
 """
 
 from __future__ import annotations
@@ -8,20 +8,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import platform
 import random
-from collections.abc import Callable, Iterator
+import secrets
+import socket
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from headnod import __version__, address, system
+from headnod.address import display_address, split_address, without_login
 from headnod.clock import Clock
-from headnod.config import Config, MqttSection
-from headnod.errors import MissingExtraError
-from headnod.extras import how_to_install
-from headnod.factory.broker_factory import broker, client_id, topics
-from headnod.factory.info_factory import BOOT, info_of
-from headnod.factory.output_factory import history_path
+from headnod.config import Config, MqttSection, WebSection, named_outputs
+from headnod.config.layers import password_file, read_secret, readable_file
+from headnod.errors import ConfigError
+from headnod.factory import history_path
 from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import Manifest
+from headnod.inference.manifest import MODEL, Manifest
+from headnod.inference.model import runtime_name
+from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.commands import ERROR_LENGTH, VERBS, Commands, HistoryHandler, MoreCommands
 from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery
 from headnod.mqtt.payloads import (
@@ -33,27 +38,26 @@ from headnod.mqtt.payloads import (
     SongPayload,
     encode,
     estimate_payload,
+    latest,
     present,
 )
-from headnod.mqtt.queue import MessageQueue
-from headnod.mqtt.retained import RetainedTopics
-from headnod.mqtt.topics import OFFLINE, Topics, channel
+from headnod.mqtt.topics import DEFAULT_BASE, OFFLINE, Topics, channel, is_name
 from headnod.outputs import close_all
 from headnod.outputs.history.history_requests import HistoryRequests
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import InForce, RemoteControls
-from headnod.resources import configured_model
+from headnod.resources import configured_model, models
 from headnod.updates.manager import ModelManager, ModelSnapshot
-from headnod.updates.state import Agreement, Stage, UpdateProgress
+from headnod.updates.shadow import offer_text
+from headnod.updates.state import Agreement, Stage, UpdateProgress, id_of, serial_of
 
-try:
+if TYPE_CHECKING:
     from headnod.mqtt.client import Message, MqttClient
-    from headnod.mqtt.publisher import Discovery, MqttPublisher
-except ImportError as error:
-    if (error.name or "").partition(".")[0] != "paho":
-        raise
-    _missing = f"MQTT needs paho-mqtt ({how_to_install('device')}, or leave mqtt.host empty)"
-    raise MissingExtraError(_missing) from error
+    from headnod.mqtt.discovery_publisher import Discovery
+    from headnod.mqtt.publisher import MqttPublisher
+    from headnod.mqtt.retained import RetainedTopics
+
+_log = logging.getLogger(__name__)
 
 QUEUE_FILE, RETAINED_FILE = "mqtt.sqlite", "discovery.json"
 """Files in the state folder."""
@@ -62,14 +66,146 @@ _MESSAGE_LENGTH = 240
 _ENVELOPE = 1024
 """Bytes of an answer beside its rows: a transaction of 64 characters has 768 at most as JSON."""
 
-_log = logging.getLogger(__name__)
-
-
 LARGEST_BUNDLE = 1 << 20
 """Bytes of a bundle in one message."""
 
 _HEADER = 1024
 """Bytes of the topic and properties of that message."""
+
+PASSWORD = "mqtt_password"  # noqa: S105 - its name
+"""Name of the file, and of the systemd credential, with the broker's password."""
+
+BOOT = secrets.token_hex(4)
+"""This run of the listener."""
+
+
+def topics(section: MqttSection) -> Topics:
+    """The topics of this listener; its node defaults to the host name.
+
+    Raises:
+        ConfigError: A name is not valid in a topic.
+    """
+    host = socket.gethostname().partition(".")[0]
+    if not section.node and not is_name(host):
+        message = f"mqtt.node: is empty, and the host name '{host}' cannot be one (write node = \"kitchen\")"
+        raise ConfigError(message)
+    return Topics(section.base, section.node or host)
+
+
+def client_id(where: Topics, role: str = "") -> str:
+    """The client id of a program: unique for base, node and role, and the same at every start.
+
+    >>> client_id(Topics("headnod", "kitchen")), client_id(Topics("house/one", "kitchen"), "deploy")
+    ('headnod-kitchen', 'headnod-house.one.kitchen.deploy')
+    """
+    # Neither base nor node contains a dot, so ids are unique; some access lists do not accept a slash.
+    base = "" if where.base == DEFAULT_BASE else where.base.replace("/", ".") + "."
+    return f"headnod-{base}{where.node}" + (f".{role}" if role else "")
+
+
+def broker(section: MqttSection, *, client_id: str) -> Broker:
+    """Address, login and TLS of the broker.
+
+    Raises:
+        ConfigError: No broker is set, or the password cannot be read.
+    """
+    if not section.host:
+        message = "mqtt.host: no broker is set (write its name there, or HEADNOD_MQTT__HOST=broker.lan)"
+        raise ConfigError(message)
+    tls = Tls(
+        ca=readable_file("mqtt.ca_file", section.ca_file),
+        certificate=readable_file("mqtt.cert_file", section.cert_file),
+        key=readable_file("mqtt.key_file", section.key_file),
+        insecure=section.insecure,
+    )
+    return Broker(
+        host=section.host if section.transport == "unix" else split_address(section.host)[0],
+        port=section.used_port,
+        client_id=client_id,
+        username=section.username,
+        password=_password(section),
+        tls=tls if section.tls else None,
+        keepalive=section.keepalive,
+        spread=section.reconnect_spread,
+        protocol=section.protocol,
+        transport=section.transport,
+        path=section.path or Broker.path,
+    )
+
+
+def _password(section: MqttSection) -> str:
+    path = password_file(PASSWORD, "mqtt.password_file", section.password_file)
+    if path is None:
+        return ""
+    password = read_secret("mqtt.password_file", path).removesuffix("\n").removesuffix("\r")
+    if not password or "\n" in password or not section.username:
+        fault = "a password needs mqtt.username too" if password and "\n" not in password else "is not one line"
+        message = f"mqtt.password_file: {path}: {fault}"
+        raise ConfigError(message)
+    return password
+
+
+def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool, off: Collection[str] = ()) -> InfoPayload:
+    """The payload of `info`.
+
+    Args:
+        config: The configuration in force.
+        snapshot: Active and stored models.
+        paused: No estimates are made.
+        off: Names of outputs that are switched off.
+    """
+    manifest, serial, stored, offered, folder, agreement = snapshot
+    lights = {name for name, section in named_outputs(config.leds) if section.kind != "none"}
+    front_end = manifest.front_end
+    shipped = {bundle.name: bundle for bundle in models()}
+    there = tuple(dict.fromkeys([*shipped, *map(id_of, stored)]))
+    unsigned = [*shipped, *(id_of(name) for name in stored if not serial_of(name))]
+    newest = id_of(offered) if offered else manifest.id if serial else latest(manifest.id, unsigned)
+    folder = folder or (shipped.get(newest) if newest != manifest.id else None)
+    return InfoPayload(
+        node=topics(config.mqtt).node,
+        boot=BOOT,
+        version=__version__,
+        runtime=runtime_name(),
+        python=platform.python_version(),
+        board=system.board(),
+        microphone=without_login(" ".join(config.microphone.command))
+        or (config.microphone.address and display_address(config.microphone.address))
+        or config.microphone.device,
+        model=manifest.id,
+        model_sha256=manifest.sha256[MODEL],
+        models=there,
+        latest_model=newest,
+        latest_serial=serial_of(offered) if offered else serial if newest == manifest.id else 0,
+        labels=manifest.labels,
+        every_s=config.listen.every,
+        window_s=round(front_end.window_samples / front_end.sample_rate, 3),
+        health_every_s=config.mqtt.health_every,
+        sample_rate=front_end.sample_rate,
+        certainty=config.listen.threshold or manifest.rejection.threshold,
+        paused=paused,
+        brightness=config.brightness,
+        serial=serial,
+        channel=config.model.channel,
+        updates=config.model.updates if config.model.keys and config.model.installed else "none",
+        lights=config.brightness > 0 and bool(lights - set(off)) if lights else None,
+        effect=config.mode,
+        area=config.mqtt.area or None,
+        page=page_url(config.web),
+        history=history_path(config.history) is not None,
+        offer=offer_text(folder, newest, agreement) or None if folder is not None else None,
+    )
+
+
+def page_url(section: WebSection) -> str | None:
+    """The URL at which other machines reach the listener's page; None if they cannot."""
+    host = section.address
+    if not section.enabled or address.is_local(host):
+        return None
+    if host in address.ALL:
+        # The name that mDNS gives this machine.
+        host = f"{socket.gethostname().partition('.')[0]}.local"
+    return address.page_url(host, section.port, tls=bool(section.certificate))
 
 
 class Responses(Protocol):
@@ -107,6 +243,10 @@ def mqtt_of(
     Raises:
         ConfigError: A name or a file of the section cannot be used.
     """
+    from headnod.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - loads paho
+    from headnod.mqtt.queue import MessageQueue  # noqa: PLC0415
+    from headnod.mqtt.retained import RetainedTopics  # noqa: PLC0415
+
     section, where = config.mqtt, topics(config.mqtt)
     installs = config.model.installed and models.store is not None
 
@@ -188,6 +328,8 @@ def _publish_progress(mqtt: MqttPublisher, where: Topics, progress: UpdateProgre
 def _discovery(
     section: MqttSection, where: Topics, info: Callable[[], InfoPayload], retained: RetainedTopics
 ) -> Discovery:
+    from headnod.mqtt.discovery_publisher import Discovery  # noqa: PLC0415 - loads paho
+
     prefix, form = section.discovery_prefix, section.discovery_form
     check_prefix(prefix, where)
     if not section.discovery:
@@ -202,6 +344,8 @@ def _discovery(
 
 def _bundle_client(config: Config, install: Callable[[bytes], None]) -> MqttClient:
     """A started client that receives bundles; it has a connection of its own, so that commands stay small."""
+    from headnod.mqtt.client import MqttClient  # noqa: PLC0415 - loads paho
+
     where = topics(config.mqtt)
 
     def receive(message: Message) -> None:
