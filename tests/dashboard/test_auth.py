@@ -2,8 +2,17 @@ from base64 import b64encode
 
 import pytest
 
-from headnod.dashboard.auth import LINES, TRIES, WINDOW_SECONDS, Authenticator, AuthResult
-from headnod.dashboard.sessions import IDLE_SECONDS, SESSIONS, Role, Sessions
+from headnod.dashboard.auth import (
+    IDLE_SECONDS,
+    LINES,
+    SESSIONS,
+    TRIES,
+    WINDOW_SECONDS,
+    Authenticator,
+    AuthResult,
+    Role,
+    Sessions,
+)
 from headnod.errors import ConfigError
 from headnod.factory.page_factory import password_from
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from headnod.dashboard.timeline import SPAN
+from headnod.dashboard.listener_state import SPAN
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import HeldBy

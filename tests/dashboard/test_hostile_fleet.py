@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.dashboard.fleet import LISTENERS
-from headnod.dashboard.payload_validation import LABELS, LARGEST, scores
+from headnod.dashboard.listener_state import LABELS, LARGEST, scores
 from support.browser import information, told
 from support.dashboard_fleet import NOON, House
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 from jsonschema import Draft202012Validator
 
-from headnod.dashboard.connections import OF_ONE, REQUEST_SECONDS, WAITING
+from headnod.dashboard.server import OF_ONE, REQUEST_SECONDS, WAITING
 from support.browser import CLIP, ListenerPage
 from support.certificates import Authority
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from headnod.dashboard.event_stream import EventStream
-from headnod.dashboard.fleet import Fleet
+from headnod.dashboard import PageSettings
+from headnod.dashboard.fleet import EventStream, Fleet
 from headnod.dashboard.listener_link import ListenerLink
-from headnod.dashboard.page_settings import PageSettings
-from headnod.dashboard.timeline import HOURS
+from headnod.dashboard.listener_state import HOURS
 from support.browser import ListenerPage, information, song, told
 from support.dashboard_fleet import NOON
 

@@ -5,7 +5,7 @@ import json
 from prometheus_client.parser import text_string_to_metric_families
 
 from headnod import __version__
-from headnod.dashboard.prometheus import MEDIA, exposition
+from headnod.dashboard.api import MEDIA, exposition
 from support.browser import ListenerPage, information, song
 
 

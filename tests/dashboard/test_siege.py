@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from headnod.dashboard.connections import OF_ONE, REQUESTS_OF_ONE
-from headnod.dashboard.event_stream import BROWSERS, RESERVED
+from headnod.dashboard.fleet import BROWSERS, RESERVED
+from headnod.dashboard.server import OF_ONE, REQUESTS_OF_ONE
 from support.browser import ListenerPage
 
 SECRET = "correct horse"  # noqa: S105 - of a page that lives for a test

@@ -3,8 +3,7 @@ import json
 
 import pytest
 
-from headnod.dashboard.event_stream import BROWSERS, EventStream
-from headnod.dashboard.fleet import Fleet
+from headnod.dashboard.fleet import BROWSERS, EventStream, Fleet
 from support.browser import told
 
 NOON = 1_800_000_000.0

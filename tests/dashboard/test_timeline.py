@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.dashboard.timeline import RUNS, SPAN, Timeline
+from headnod.dashboard.listener_state import RUNS, SPAN, Timeline
 
 JAZZ, METAL = 2, 3
 NOON = 1_800_000_000

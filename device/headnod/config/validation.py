@@ -25,7 +25,7 @@ from headnod.resources import configured_model
 from headnod.service import path_exists
 
 if TYPE_CHECKING:
-    from headnod.dashboard.page_settings import PageSettings
+    from headnod.dashboard import PageSettings
 
 Rule = Callable[[Config], object]
 """Raises the error of a configuration."""

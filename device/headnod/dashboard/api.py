@@ -1,26 +1,56 @@
-"""The JSON interface under `api/v1`, which the page itself uses: session, listeners and their histories."""
+"""The JSON interface under `api/v1`, which the page itself uses, and the metrics of Prometheus (text format 0.0.4).
+
+Everyone who may read gets the listeners and their histories. The endpoints of the owner are controls, models,
+microphones, configuration, log, corrections and teaching; each calls one command of the listener, see
+`headnod.listener_commands`.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from headnod import __version__
+from headnod.command_arguments import ChosenDevice, ControlsChange, Correct, ModelName, Values
 from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Visitor
-from headnod.dashboard.controls_api import control_endpoints
-from headnod.dashboard.endpoints import Endpoint, RequestError, read_body
+from headnod.dashboard.endpoints import Endpoint, RequestError, document, read_body
 from headnod.dashboard.history_api import History, HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
-from headnod.dashboard.openapi import document
-from headnod.dashboard.prometheus import MEDIA, exposition
 from headnod.dashboard.server import PieceResponse, Request, Response, json_response
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from headnod.dashboard.site import Site
 
+    Call = Callable[..., Awaitable[msgspec.Raw]]
+
 _CROSS_SITE = {"cross-site", "same-site"}
+
+_SPAN = {"from": "seconds since 1970; a day before `to` if absent", "to": "seconds since 1970; now if absent"}
+
+_DOWNLOAD = {"download": "present for a file"}
+
+_HISTORY = {
+    "songs": ("Songs that ended in a time", {**_SPAN, "format": "`json` or `csv`", **_DOWNLOAD}),
+    "hours": ("Seconds of each genre in every hour", _SPAN),
+    "days": ("Seconds of each genre in every day", {"year": "such as 2026; the last twelve months if absent"}),
+    "firsts": ("The first song of each genre", {}),
+    "timeline": ("Runs of one genre", _SPAN),
+    "week.svg": ("The week on a card", {"to": _SPAN["to"], **_DOWNLOAD}),
+}
+
+_PATH = "api/v1/"
+
+MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+"""Content type of the format."""
+
+_MEBIBYTE = 1 << 20
 
 
 class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,18 +161,6 @@ class SessionApi:
         return json_response(None, 200, {"Set-Cookie": self._sessions.set_cookie("")})
 
 
-_SPAN = {"from": "seconds since 1970; a day before `to` if absent", "to": "seconds since 1970; now if absent"}
-_DOWNLOAD = {"download": "present for a file"}
-_HISTORY = {
-    "songs": ("Songs that ended in a time", {**_SPAN, "format": "`json` or `csv`", **_DOWNLOAD}),
-    "hours": ("Seconds of each genre in every hour", _SPAN),
-    "days": ("Seconds of each genre in every day", {"year": "such as 2026; the last twelve months if absent"}),
-    "firsts": ("The first song of each genre", {}),
-    "timeline": ("Runs of one genre", _SPAN),
-    "week.svg": ("The week on a card", {"to": _SPAN["to"], **_DOWNLOAD}),
-}
-
-
 def listener_endpoints(site: Site) -> list[Endpoint]:
     """The state of all listeners, and their histories."""
     settings = site.settings
@@ -190,3 +208,161 @@ def all_endpoints(site: Site) -> list[Endpoint]:
         Endpoint("GET", "api/v1/openapi.json", description, "This interface as OpenAPI", dict[str, Any], public=True)
     )
     return found
+
+
+def control_endpoints(call: Call) -> list[Endpoint]:
+    """All endpoints.
+
+    Args:
+        call: Lets the listener apply a command with arguments and gives its answer; raises a RequestError.
+    """
+
+    def get(path: str, command: str, summary: str, **query: str) -> Endpoint:
+        async def handler(request: Request) -> msgspec.Raw:
+            _check_owner(request)
+            return await call(command, **_numbers(request.query_params, query))
+
+        return Endpoint("GET", _PATH + path, handler, summary, dict[str, Any], query=query)
+
+    def act(
+        path: str, command: str, summary: str, body: type[msgspec.Struct] | None = None, *, method: str = "POST"
+    ) -> Endpoint:
+        async def handler(request: Request) -> msgspec.Raw:
+            given = {} if body is None else msgspec.to_builtins(await read_body(request, body))
+            # What is absent is not sent as null.
+            return await call(command, **{key: value for key, value in given.items() if value is not None})
+
+        return Endpoint(method, _PATH + path, handler, summary, dict[str, Any], body)
+
+    async def controls(_request: Request) -> msgspec.Raw:
+        return await call("controls")
+
+    async def delete_one(request: Request) -> msgspec.Raw:
+        number = request.path_params["id"]
+        if not (number.isascii() and number.isdecimal() and len(number) < 16):  # noqa: PLR2004 - digits of a row number
+            raise RequestError("the number of a correction has digits only")
+        return await call("delete_corrections", ids=[int(number)])
+
+    everything = dict[str, Any]
+    return [
+        Endpoint("GET", _PATH + "controls", controls, "What can be set, as it is now", everything),
+        act("controls", "change", "Set any of the controls", ControlsChange, method="PATCH"),
+        get("models", "models", "Installed and shipped models"),
+        act("models/activate", "activate", "Test a model and activate it on probation", ModelName),
+        act("models/rollback", "rollback", "Return to the previous model"),
+        get("microphones", "microphones", "Microphones, levels and advice on their place"),
+        act("microphone", "microphone", "Choose a microphone", ChosenDevice),
+        act("restart", "restart", "End the listener and start it again"),
+        get("log", "log", "The log of the last hours", hours="how many, up to 168; 24 if absent"),
+        get("configuration", "configuration", "Every setting with its origin"),
+        act("configuration", "configure", "Set values in headnod.local.toml", Values, method="PATCH"),
+        get("corrections", "corrections", "Corrections, the newest first"),
+        act("corrections", "correct", "Label a time range", Correct),
+        act("corrections", "delete_corrections", "Delete all corrections", method="DELETE"),
+        Endpoint("DELETE", _PATH + "corrections/{id}", delete_one, "Delete a correction", everything),
+        get("suggestions", "suggest", "Moments whose label would teach most"),
+        get("teach", "teaching", "Whether a model is being taught, and the last result"),
+        act("teach", "teach", "Make a new model from the corrections"),
+    ]
+
+
+def _check_owner(request: Request) -> None:
+    """Refuse readers what tells more than the estimates: hosts, file names and the log.
+
+    Raises:
+        RequestError: The visitor is not the owner.
+    """
+    if request.scope["visitor"].role != "owner":
+        raise RequestError("only the owner may read this", 403)
+
+
+def _numbers(given: Any, names: Any) -> dict[str, float]:  # noqa: ANN401 - parameters of a Starlette request
+    found = {}
+    for name in names:
+        if name in given:
+            try:
+                found[name] = float(given[name])
+            except ValueError:
+                found[name] = math.nan
+            if not math.isfinite(found[name]):
+                message = f"{name}: '{given[name][:20]}' is not a number"
+                raise RequestError(message)
+    return found
+
+
+class Metric(NamedTuple):
+    """Name, type and meaning of one metric."""
+
+    name: str
+    kind: str
+    help: str
+
+
+_ONLINE = Metric("headnod_online", "gauge", "Whether the listener is online (1) or not (0).")
+_TIME = Metric("headnod_estimate_timestamp_seconds", "gauge", "Time of the latest estimate in seconds since 1970.")
+_GENRE = Metric("headnod_genre", "gauge", "1 for the genre that is named now; also silence and unknown.")
+_SCORE = Metric("headnod_score_ratio", "gauge", "Smoothed probability of each genre (0-1).")
+_CONFIDENCE = Metric("headnod_confidence_ratio", "gauge", "Smoothed probability of the named genre (0-1).")
+_LEVEL = Metric("headnod_level_dbfs", "gauge", "Level of the latest window in dBFS.")
+_SONGS = Metric("headnod_songs_today", "gauge", "Songs that ended today, by genre.")
+_SECONDS = Metric("headnod_songs_today_seconds", "gauge", "Length of the songs that ended today, by genre.")
+_STATE = Metric("headnod_state", "gauge", "1 for the state of the listener, such as waiting_for_microphone.")
+_HEALTH = {
+    "uptime_s": (Metric("headnod_uptime_seconds", "gauge", "Seconds since the listener started."), 1.0),
+    "dropped_s": (Metric("headnod_dropped_audio_seconds_total", "counter", "Audio lost since the start."), 1.0),
+    "queued": (Metric("headnod_mqtt_queued", "gauge", "Messages that the broker has not acknowledged."), 1.0),
+    "discarded": (Metric("headnod_mqtt_discarded_total", "counter", "Messages lost because the queue was full."), 1.0),
+    "memory_mb": (Metric("headnod_memory_bytes", "gauge", "Resident memory of the listener."), float(_MEBIBYTE)),
+    "cpu_percent": (Metric("headnod_cpu_ratio", "gauge", "Processor time of the listener, of one core."), 0.01),
+    "temperature_c": (Metric("headnod_temperature_celsius", "gauge", "Temperature of the board."), 1.0),
+}
+_BUILD = Metric("headnod_build_info", "gauge", "1, with the version of headnod that serves the metrics.")
+
+Sample = tuple[Metric, dict[str, str], float]
+
+
+def exposition(listeners: Iterable[Mapping[str, Any]]) -> str:
+    """The metrics of listeners, each a snapshot of `Fleet`."""
+    families: dict[Metric, list[str]] = {_BUILD: [_line(_BUILD, {"version": __version__}, 1.0)]}
+    for listener in listeners:
+        for metric, labels, value in _samples(listener):
+            families.setdefault(metric, []).append(_line(metric, labels, value))
+    lines = []
+    for metric, found in families.items():
+        lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}", *found]
+    return "\n".join(lines) + "\n"
+
+
+def _samples(listener: Mapping[str, Any]) -> Iterator[Sample]:
+    node = {"node": listener["node"]}
+    labels = listener["labels"]
+    names = [name for name, _ in labels["names"]]
+    if listener["status"]["online"] is not None:
+        yield _ONLINE, node, float(listener["status"]["online"])
+    if (now := listener["now"]) is not None:
+        yield _TIME, node, now["time"]
+        yield _CONFIDENCE, node, now["confidence"]
+        yield _LEVEL, node, now["level"]
+        for number, name in enumerate(names):
+            yield _GENRE, {**node, "genre": name}, float(number == now["genre"])
+        for number, share in zip(labels["order"], now["bars"], strict=False):
+            yield _SCORE, {**node, "genre": names[number]}, share / 1000.0
+    for number, songs, seconds in listener["songs"]:
+        yield _SONGS, {**node, "genre": names[number]}, songs
+        yield _SECONDS, {**node, "genre": names[number]}, seconds
+    health = listener["health"]
+    if health["at"]:
+        if health["state"]:
+            yield _STATE, {**node, "state": health["state"]}, 1.0
+        for key, (metric, factor) in _HEALTH.items():
+            if health[key] is not None:
+                yield metric, node, health[key] * factor
+
+
+def _line(metric: Metric, labels: Mapping[str, str], value: float) -> str:
+    text = ",".join(f'{name}="{_escaped(label)}"' for name, label in labels.items())
+    return f"{metric.name}{{{text}}} {value:.10g}"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,9 +1,13 @@
-"""Access to the page: who may read, and who may change.
+"""Access to the page: who may read, and who may change. Every request is checked here before it is answered.
 
 Without a password the page is for this machine alone, and the Host header is checked against DNS rebinding. With one, a
-browser logs in once and has a session; other programs send HTTP Basic authentication (RFC 7617) with each request.
-Passwords are compared in constant time and limited in attempts per address. A change needs the owner's role and a token
-that other sites cannot read.
+browser logs in once and has a session: a random token in a cookie, kept in memory only, so after a restart of the page
+everyone logs in again. Other programs send HTTP Basic authentication (RFC 7617) with each request. Passwords are
+compared in constant time and limited in attempts per address. A change needs the owner's role and a token that other
+sites cannot read.
+
+Files of the page are for everyone, because they hold no data and the log-in is one of them; events, metrics and the
+JSON interface need a role.
 """
 
 from __future__ import annotations
@@ -14,12 +18,27 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from enum import Enum
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headnod.dashboard.sessions import Role, Sessions
+import msgspec
+
+if TYPE_CHECKING:
+    from headnod.dashboard.endpoints import Endpoint
+    from headnod.dashboard.server import Connections
+
+_log = logging.getLogger(__name__)
+
+SESSIONS = 256
+"""Limit of sessions of one role: beyond it the one that was used longest ago ends. Readers log no owner out."""
+
+IDLE_SECONDS = 30 * 86_400.0
+"""Seconds after its last use when a session ends."""
+
+_LONGEST_COOKIE = 4096
 
 TRIES = 5
 """Wrong passwords that one address may send in `WINDOW_SECONDS`."""
@@ -30,11 +49,107 @@ WINDOW_SECONDS = 60.0
 LINES = 10
 """Wrong passwords that are logged in `WINDOW_SECONDS`, of all addresses; of one address it is one."""
 
-_log = logging.getLogger(__name__)
-
 _ADDRESSES = 1024
+
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
 _READING = frozenset({"GET", "HEAD"})
+
+Scope = MutableMapping[str, Any]
+
+Message = MutableMapping[str, Any]
+
+Receive = Callable[[], Awaitable[Message]]
+
+Send = Callable[[Message], Awaitable[None]]
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+_HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_BUSY = "Too many requests at once; the page answers more to those who have logged in."
+
+_PRIVATE = ("/api/", "/events", "/metrics")
+
+
+class Role(StrEnum):
+    """What a person may do."""
+
+    OWNER = "owner"
+    """Read and change everything."""
+
+    READER = "reader"
+    """Read everything."""
+
+
+class Sessions:
+    """Tokens of those who have logged in, by their hash, so that a lookup takes no time that depends on a token."""
+
+    def __init__(self, port: int, *, secure: bool, monotonic: Callable[[], float]) -> None:
+        """Start without sessions.
+
+        Args:
+            port: Port of the page; browsers share cookies between the ports of a host.
+            secure: Whether the page is served by TLS, and the cookie sent by TLS only.
+            monotonic: Monotonic clock, in seconds.
+        """
+        self.cookie = f"headnod_{port}"
+        """Name of the cookie."""
+        self._secure, self._monotonic = secure, monotonic
+        self._sessions: OrderedDict[bytes, tuple[Role, float]] = OrderedDict()
+        self._key = secrets.token_bytes(32)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, role: Role) -> str:
+        """Open a session; returns its token."""
+        token = secrets.token_urlsafe(32)
+        self._sessions[_hash(token)] = role, self._monotonic()
+        same = [key for key, (other, _) in self._sessions.items() if other is role]
+        for key in same[:-SESSIONS]:
+            del self._sessions[key]
+        return token
+
+    def role(self, token: str) -> Role | None:
+        """The role of a session, which is used now; None without one."""
+        key, now = _hash(token), self._monotonic()
+        found = self._sessions.pop(key, None)
+        if found is None or now - found[1] > IDLE_SECONDS:
+            return None
+        self._sessions[key] = found[0], now
+        return found[0]
+
+    def close(self, token: str) -> None:
+        """End a session."""
+        self._sessions.pop(_hash(token), None)
+
+    def csrf(self, token: str) -> str:
+        """What a page sends with every change in `X-CSRF-Token`; `token` is empty for a page without a session."""
+        return hmac.new(self._key, token.encode(), hashlib.sha256).hexdigest()
+
+    def token_of(self, header: str) -> str:
+        """The token in a Cookie header; empty without one."""
+        pairs = (each.strip().partition("=") for each in header[:_LONGEST_COOKIE].split(";"))
+        return next((value for name, _, value in pairs if name == self.cookie), "")
+
+    def set_cookie(self, token: str) -> str:
+        """The Set-Cookie header for a token; an empty one removes the cookie."""
+        age = round(IDLE_SECONDS) if token else 0
+        secure = "; Secure" if self._secure else ""
+        return f"{self.cookie}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
 
 
 class AuthResult(Enum):
@@ -203,3 +318,102 @@ def network(address: str) -> str:
         return str(ip)
     # A socket at `::` gives IPv4 clients as ::ffff:192.0.2.1, which are all of one /64.
     return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
+
+
+_REASONS = {
+    AuthResult.NO_PASSWORD: "A password is needed.",
+    AuthResult.FORBIDDEN: "Only the owner may change this, from the page or with X-CSRF-Token.",
+    AuthResult.WRONG_HOST: "Without a password this page is for this machine alone: open http://localhost.",
+    AuthResult.TOO_MANY: "Too many wrong passwords.",
+}
+
+
+def response_headers(frame_ancestors: Iterable[str] = ()) -> list[tuple[bytes, bytes]]:
+    """The headers of every response; the page may be embedded by these origins only."""
+    policy = _CONTENT_POLICY.format(ancestors=" ".join(frame_ancestors) or "'none'")
+    found = {"Content-Security-Policy": policy, **_HEADERS}
+    return [(name.lower().encode(), value.encode("ascii")) for name, value in found.items()]
+
+
+class Guard:
+    """An ASGI application around another one."""
+
+    def __init__(
+        self,
+        app: App,
+        authenticator: Authenticator,
+        connections: Connections,
+        endpoints: Iterable[Endpoint],
+        *,
+        frame_ancestors: Iterable[str] = (),
+    ) -> None:
+        """Guard an application.
+
+        Args:
+            app: Answers what is allowed.
+            authenticator: Checks who sends a request.
+            connections: Limits those who have not logged in.
+            endpoints: The JSON interface, some of which is for everyone.
+            frame_ancestors: Origins that may embed the page.
+        """
+        self._app, self._authenticator, self._connections = app, authenticator, connections
+        self._public = {(each.method, f"/{each.path}") for each in endpoints if each.public}
+        self._headers = response_headers(frame_ancestors)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *self._headers]
+            await send(message)
+
+        received = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        client = scope.get("client") or ("", 0)
+        result, visitor = self._authenticator.identify(
+            host=received.get(b"host", ""),
+            authorization=received.get(b"authorization", ""),
+            cookie=received.get(b"cookie", ""),
+            address=client[0],
+        )
+        scope["visitor"] = visitor
+        if result is AuthResult.ALLOWED and not self._is_public(scope):
+            result = self._authenticator.may(visitor, scope["method"], csrf=received.get(b"x-csrf-token", ""))
+        if result is not AuthResult.ALLOWED:
+            await _refuse(result, received, send_guarded)
+        elif self._authenticator.is_trusted(visitor):
+            self._connections.trust(scope.get("client"))
+            await self._app(scope, receive, send_guarded)
+        else:
+            with self._connections.request(client[0]) as admitted:
+                if admitted:
+                    await self._app(scope, receive, send_guarded)
+                else:
+                    await _answer(503, _BUSY, {"Retry-After": "5"}, send_guarded)
+
+    def _is_public(self, scope: Scope) -> bool:
+        method, path = scope["method"], scope["path"]
+        if (method, path) in self._public:
+            return True
+        return method in {"GET", "HEAD"} and not path.startswith(_PRIVATE)
+
+
+async def _refuse(result: AuthResult, received: dict[bytes, str], send: Send) -> None:
+    more = {}
+    # Browsers send their languages, and would open a window of their own in place of the page's log-in.
+    if result is AuthResult.NO_PASSWORD and b"accept-language" not in received:
+        more["WWW-Authenticate"] = 'Basic realm="headnod", charset="UTF-8"'
+    if result is AuthResult.TOO_MANY:
+        more["Retry-After"] = f"{WINDOW_SECONDS:.0f}"
+    await _answer(result.value, _REASONS[result], more, send)
+
+
+async def _answer(status: int, reason: str, more: dict[str, str], send: Send) -> None:
+    body = msgspec.json.encode({"error": reason})
+    fixed = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+    found = [(name.lower().encode(), value.encode()) for name, value in {**fixed, **more}.items()]
+    await send({"type": "http.response.start", "status": status, "headers": found})
+    await send({"type": "http.response.body", "body": body})

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from headnod.dashboard import PageSettings
 from headnod.dashboard.fleet import Fleet
-from headnod.dashboard.page_settings import PageSettings
 from headnod.errors import HeadnodError
 
 PATIENCE = 10.0

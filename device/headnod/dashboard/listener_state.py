@@ -1,38 +1,269 @@
 """The state of one listener: latest estimate, timeline, songs of today, health and info.
 
-It is bounded for any input, and is sent to browsers part by part, so that only
-changed parts are sent.
+Payloads from the broker are validated here only: sizes, depths, types, ranges and characters; unknown fields are
+ignored, missing ones have defaults. Estimates arrive late, twice and out of order when a broker returns. The state is
+bounded for any input, and is sent to browsers part by part, so that only changed parts are sent.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
+from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
-from headnod.dashboard.payload_validation import (
-    LABELS,
-    EstimateFields,
-    HealthFields,
-    InfoFields,
-    SongFields,
-    line,
-    name,
-)
-from headnod.dashboard.timeline import Timeline
+from headnod.escaping import LONGEST, label_fault
 from headnod.mqtt.payloads import SCORE, score_keys
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
+
+LARGEST = 16_384
+"""Bytes of the largest payload that is parsed."""
+
+LABELS = 64
+"""Limit of the labels of one listener."""
+
+TAGS = 5
+"""Limit of the tags of one listener."""
+
+_LONGEST_LINE = 200
+
+_KEY = re.compile(rf"{SCORE}[a-z0-9_]{{1,80}}")
+"""Keys of scores: see `headnod.mqtt.payloads.score_keys`."""
+
+# Controls, unassigned code points and characters that change the direction of text; marks and joiners are kept.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(ge=0.0, le=4e9)]
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+Fields = TypeVar("Fields", bound=msgspec.Struct)
+
+HOURS = 6
+"""Hours that a timeline covers."""
+
+RUNS = 512
+"""Limit of runs: beyond it the shortest is merged into the one before."""
+
+SPAN = HOURS * 3600
+"""`HOURS` in seconds."""
 
 PARTS = ("status", "labels", "now", "timeline", "songs", "health", "info")
 """Parts of the state, which are sent separately."""
 
 _UNKNOWN = 1
+
 _SLACK = 10
+
 _SONG_IDS = 64
+
+
+class EstimateFields(msgspec.Struct, frozen=True):
+    """The fields of an estimate that are used."""
+
+    time_unix: Seconds
+    genre: str
+    confidence: Share
+    state: str = ""
+    level_dbfs: Annotated[float, Meta(ge=-400.0, le=100.0)] = -120.0
+    model: str = ""
+    held_by: str = ""
+    replayed: bool = False
+
+
+class SongFields(msgspec.Struct, frozen=True):
+    """The fields of a song that are used."""
+
+    id: str
+    end: Annotated[datetime, Meta(tz=True)]
+    duration_s: Seconds
+    genre: str
+    clock_synchronised: bool = True
+    replayed: bool = False
+
+
+class InfoFields(msgspec.Struct, frozen=True):
+    """The fields of `info` that are used."""
+
+    labels: tuple[str, ...] = ()
+    every_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 3.0
+    version: str = ""
+    board: str = ""
+    microphone: str = ""
+    model: str = ""
+    certainty: Share = 0.0
+    paused: bool = False
+    history: bool | None = None
+
+
+class HealthFields(msgspec.Struct, frozen=True):
+    """The fields of `health` that are used."""
+
+    state: str = ""
+    message: str = ""
+    uptime_s: Seconds = 0.0
+    dropped_s: Seconds = 0.0
+    queued: Count = 0
+    discarded: Count = 0
+    memory_mb: Annotated[float, Meta(ge=0.0, le=1e7)] = 0.0
+    cpu_percent: Annotated[float, Meta(ge=0.0, le=1e5)] = 0.0
+    temperature_c: Annotated[float, Meta(ge=-273.0, le=1000.0)] | None = None
+    clock_synchronised: bool = True
+    clock: str = ""
+
+
+def parse(payload: bytes, kind: type[Fields]) -> tuple[Fields, dict[str, Any]] | None:
+    """A payload as a struct and as all its fields; None if it is invalid."""
+    if len(payload) > LARGEST:
+        return None
+    try:
+        fields = msgspec.json.decode(payload, type=dict[str, Any])
+        return msgspec.convert(fields, kind), fields
+    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
+        return None
+
+
+def scores(fields: dict[str, Any]) -> dict[str, float]:
+    """The first `LABELS` scores of a payload, by key."""
+    found: dict[str, float] = {}
+    for key, value in fields.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and math.isfinite(value) and 0 <= value <= 1 and _KEY.fullmatch(key):
+            found[key] = float(value)
+        if len(found) == LABELS:
+            break
+    return found
+
+
+def tags(fields: dict[str, Any]) -> list[str]:
+    """Names of the first `TAGS` tags of a payload, without invisible characters."""
+    found = fields.get("tags")
+    names = [_visible(text, LONGEST) for text in found] if isinstance(found, dict) and len(found) <= LABELS else []
+    return [each for each in names if each][:TAGS]
+
+
+def visible_name(text: str) -> str:
+    """A valid label unchanged; of any other text the visible characters."""
+    return text if label_fault(text) is None else _visible(text, LONGEST) or "?"
+
+
+def visible_line(text: str) -> str:
+    """The visible characters of a text, on one line."""
+    return _visible(text, _LONGEST_LINE)
+
+
+def _visible(text: str, longest: int) -> str:
+    visible = "".join(letter for letter in text[: 4 * longest] if unicodedata.category(letter) not in _INVISIBLE)
+    return " ".join(visible.split())[:longest]
+
+
+class Timeline:
+    """Runs of one genre in the order of time, without overlap.
+
+    Times are whole seconds since 1970, genres are numbers of the caller. A run takes 17 bytes.
+    """
+
+    def __init__(self) -> None:
+        """A timeline without runs."""
+        self._starts, self._ends, self._genres = array("q"), array("q"), array("B")
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @property
+    def since(self) -> int | None:
+        """Beginning of the latest run; None without runs."""
+        return self._starts[-1] if self._starts else None
+
+    def add(self, start: int, end: int, genre: int, *, slack: int = 0) -> bool:
+        """Add a genre from start to end, where there is no run yet.
+
+        Args:
+            start: First second.
+            end: Second after the last.
+            genre: A number in 0-255.
+            slack: Largest gap in seconds within a run.
+
+        Returns:
+            Whether anything but the latest run changed.
+        """
+        place = bisect_right(self._starts, start)
+        if place:
+            start = max(start, self._ends[place - 1])
+        if place < len(self):
+            end = min(end, self._starts[place])
+        if end <= start:
+            return False
+        latest = place == len(self)
+        if place and self._genres[place - 1] == genre and start - self._ends[place - 1] <= slack:
+            self._ends[place - 1] = end
+            place -= 1
+        else:
+            self._starts.insert(place, start)
+            self._ends.insert(place, end)
+            self._genres.insert(place, genre)
+        self._join(place, slack)
+        full = len(self) > RUNS
+        if full:
+            self._merge_shortest()
+        return full or not latest
+
+    def prune(self, now: int) -> None:
+        """Remove what is older than `HOURS`, and what a clock that was set back left in the future."""
+        old = bisect_right(self._ends, now - SPAN)
+        self._cut(0, old)
+        self._cut(bisect_right(self._starts, now + 60), len(self))
+
+    def shift(self, step: int) -> None:
+        """Move every run by a number of seconds."""
+        for column in (self._starts, self._ends):
+            for place, moment in enumerate(column):
+                column[place] = moment + step
+
+    def runs(self) -> list[int]:
+        """Every run as in `relative`."""
+        return relative(zip(self._starts, self._ends, self._genres, strict=True))
+
+    def _join(self, place: int, slack: int) -> None:
+        after = place + 1
+        if after >= len(self) or self._genres[after] != self._genres[place]:
+            return
+        if self._starts[after] - self._ends[place] <= slack:
+            self._ends[place] = self._ends[after]
+            self._cut(after, after + 1)
+
+    def _merge_shortest(self) -> None:
+        # Not the first, which has none before it, nor the latest, which may still grow.
+        inner = range(1, len(self) - 1)
+        shortest = min(inner, key=lambda place: self._ends[place] - self._starts[place])
+        if self._starts[shortest] == self._ends[shortest - 1]:
+            self._ends[shortest - 1] = self._ends[shortest]
+        self._cut(shortest, shortest + 1)
+        self._join(shortest - 1, 0)
+
+    def _cut(self, first: int, last: int) -> None:
+        for column in (self._starts, self._ends, self._genres):
+            del column[first:last]
+
+
+def relative(runs: Iterable[tuple[int, int, int]]) -> list[int]:
+    """Every run as three numbers: seconds since the end of the one before, its length, its genre.
+
+    The first number of all is a time.
+    """
+    numbers, before = [], 0
+    for start, end, genre in runs:
+        numbers += [start - before, end - start, genre]
+        before = end
+    return numbers
 
 
 class ListenerState:
@@ -148,7 +379,7 @@ class ListenerState:
             case "status":
                 value = self._status
             case "labels":
-                chosen = colours(map(name, self._info.labels), self._labels)
+                chosen = colours(map(visible_name, self._info.labels), self._labels)
                 names = [[label, hexadecimal(chosen[label])] for label in self._labels]
                 value = {"names": names, "order": self._order}
             case "now":
@@ -177,8 +408,8 @@ class ListenerState:
             "confidence": round(fields.confidence, 3),
             "bars": [round(1000 * score) for score in scores.values()],
             "level": round(fields.level_dbfs, 1),
-            "state": name(fields.state),
-            "held_by": name(fields.held_by),
+            "state": visible_name(fields.state),
+            "held_by": visible_name(fields.held_by),
             "tags": list(tags),
             "time": when,
             "since": self._timeline.since if self._timeline.since is not None else when,
@@ -186,7 +417,7 @@ class ListenerState:
         self.changed.add("now")
 
     def _label(self, text: str) -> int:
-        label = name(text)
+        label = visible_name(text)
         if label not in self._labels:
             if len(self._labels) >= LABELS + 2:
                 return _UNKNOWN
@@ -197,4 +428,8 @@ class ListenerState:
 
 def _visible_fields(fields: msgspec.Struct) -> dict[str, Any]:
     values = msgspec.to_builtins(fields)
-    return {key: line(value) if isinstance(value, str) else value for key, value in values.items() if key != "labels"}
+    return {
+        key: visible_line(value) if isinstance(value, str) else value
+        for key, value in values.items()
+        if key != "labels"
+    }

@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from headnod.clock import local_zone
 from headnod.dashboard.fleet import LISTENERS, Fleet
-from headnod.dashboard.payload_validation import LABELS, TAGS, Seconds, Share, line, name
+from headnod.dashboard.listener_state import LABELS, TAGS, Seconds, Share, visible_line, visible_name
 from headnod.errors import HeadnodError
 from headnod.mqtt.topics import Topics
 from headnod.outputs.history import summaries
@@ -187,7 +187,7 @@ class RemoteHistories:
             if response.error.startswith(_OLDER):
                 message = f"the headnod of '{node}' is older than the history by MQTT: update it there"
                 raise RemoteHistoryError(message)
-            message = f"'{node}': {line(response.error)}"
+            message = f"'{node}': {visible_line(response.error)}"
             raise RemoteHistoryError(message)
         try:
             return msgspec.json.decode(response.data, type=_Page[row])  # type: ignore[valid-type]
@@ -222,7 +222,7 @@ class RemoteHistories:
 
         def acknowledged(refusal: str | None) -> None:
             if refusal is not None:
-                error = RemoteHistoryError(f"the broker does not accept the request: {line(refusal)}")
+                error = RemoteHistoryError(f"the broker does not accept the request: {visible_line(refusal)}")
                 loop.call_soon_threadsafe(_settle, future, error)
 
         self._pending[transaction] = node, future
@@ -238,7 +238,7 @@ class RemoteHistories:
     @asynccontextmanager
     async def _line(self, node: str) -> AsyncIterator[_Line]:
         if node not in self._lines and len(self._lines) >= LISTENERS:
-            self._lines = {name: each for name, each in self._lines.items() if each.lock.locked()}
+            self._lines = {node: each for node, each in self._lines.items() if each.lock.locked()}
         found = self._lines.setdefault(node, _Line())
         async with found.lock:
             yield found
@@ -262,10 +262,10 @@ class RemoteHistory:
                     SongSummary(
                         start=song.start,
                         end=song.end,
-                        genre=name(song.genre),
+                        genre=visible_name(song.genre),
                         confidence=song.confidence,
                         stability=song.stability,
-                        tags=[name(tag) for tag in song.tags],
+                        tags=[visible_name(tag) for tag in song.tags],
                         clock_synchronised=song.clock_synchronised,
                     )
                 )
@@ -278,7 +278,7 @@ class RemoteHistory:
             Bucket(
                 # A day has the same date here, also in another time zone.
                 self._midnight(row.date) if row.date and unit == "day" else row.start,
-                {name(genre): seconds for genre, seconds in row.seconds.items()},
+                {visible_name(genre): seconds for genre, seconds in row.seconds.items()},
                 row.songs,
             )
             for row in rows
@@ -286,14 +286,16 @@ class RemoteHistory:
 
     async def firsts(self) -> list[dict[str, Any]]:
         """The first song of each genre."""
-        return [{"genre": name(row.genre), "time": row.time} for row in await self._all(_First, "firsts", 0.0, 4e9)]
+        return [
+            {"genre": visible_name(row.genre), "time": row.time} for row in await self._all(_First, "firsts", 0.0, 4e9)
+        ]
 
     async def runs(self, first: float, last: float) -> list[Run]:
         """Runs of one genre."""
         found = await self._all(_Run, "timeline", first, last)
         if any(run.end < run.start for run in found):
             raise _invalid(self._node)
-        return [(run.start, run.end, name(run.genre)) for run in found]
+        return [(run.start, run.end, visible_name(run.genre)) for run in found]
 
     async def _all(self, row: type[Row], part: str, first: float, last: float) -> list[Row]:
         pages = self._histories.pages(self._node, row, part, first, last, rows=_ROWS)

@@ -18,15 +18,13 @@ from typing import Any
 
 import msgspec
 
-from headnod.dashboard.auth import Authenticator
-from headnod.dashboard.connections import listen_at, url_of
-from headnod.dashboard.event_stream import EventStream
-from headnod.dashboard.fleet import Fleet
+from headnod.address import page_url
+from headnod.dashboard import PageSettings
+from headnod.dashboard.auth import Authenticator, Role, Sessions
+from headnod.dashboard.fleet import EventStream, Fleet
 from headnod.dashboard.listener_link import ListenerLink
-from headnod.dashboard.page_settings import PageSettings
 from headnod.dashboard.remote_history import HISTORY_RESPONSE, LARGEST_ANSWER, RemoteHistories
-from headnod.dashboard.server import serve
-from headnod.dashboard.sessions import Role, Sessions
+from headnod.dashboard.server import listen_at, serve
 from headnod.dashboard.webhooks import Webhooks, WebhookSender
 
 _log = logging.getLogger(__name__)
@@ -88,7 +86,9 @@ def run_page(settings: PageSettings, connection: socket.socket | None = None) ->
             sessions=Sessions(listening[0].getsockname()[1], secure=tls, monotonic=time.monotonic),
             monotonic=time.monotonic,
         )
-        _log.info("the %s is at %s", "page" if link else "dashboard", url_of(listening[0], tls=tls))
+        _log.info(
+            "the %s is at %s", "page" if link else "dashboard", page_url(*listening[0].getsockname()[:2], tls=tls)
+        )
         serve(Site(settings, fleet, stream, authenticator, link, hooks, remote), listening)
 
 

@@ -40,6 +40,9 @@ _MICROPHONE = frozenset({"listening", "waiting_for_microphone", "deaf", "clippin
 
 _log = logging.getLogger(__name__)
 
+Post = Callable[[str, bytes, dict[str, str]], int]
+"""Sends a body to an address; returns the HTTP status, or 0 if nobody answers."""
+
 
 class Event(NamedTuple):
     """One POST."""
@@ -55,10 +58,6 @@ class Event(NamedTuple):
 
     id: str
     """Distinguishes it from others; the same at each attempt."""
-
-
-Post = Callable[[str, bytes, dict[str, str]], int]
-"""Sends a body to an address; returns the HTTP status, or 0 if nobody answers."""
 
 
 def post(address: str, body: bytes, headers: dict[str, str]) -> int:

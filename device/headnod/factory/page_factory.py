@@ -24,7 +24,7 @@ from headnod.clock import Clock
 from headnod.config import Config, DashboardSection, WebSection
 from headnod.config.layers import password_file, read_secret, readable_file
 from headnod.config.overlay import Overlay
-from headnod.dashboard.page_settings import PageSettings
+from headnod.dashboard import PageSettings
 from headnod.errors import ConfigError, MissingExtraError
 from headnod.extras import how_to_install
 from headnod.factory import history_path, runtime_folder
