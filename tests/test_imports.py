@@ -272,8 +272,6 @@ def test_each_optional_library_is_imported_in_one_file():
     for name in TREES:
         for library in libraries(name) - base:
             users.setdefault(library, []).append(name)
-    # The server and its connections are two halves of one thing.
-    assert users.pop("uvicorn") == ["headnod.dashboard.server", "headnod.dashboard.server"]
     # Its schema of the file format is for a new last layer only, and is not loaded with the runtime.
     assert users["ai_edge_litert"].pop() == "headnod.teaching.last_layer"
     assert {library: names for library, names in users.items() if len(names) > 1} == {}

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from headnod.errors import ConfigError
+from headnod.mqtt.broker import unreachable_ending
 from headnod.mqtt.client import CLOCK_CHECK, MqttClient, Tls
 from headnod.mqtt.client import Broker as Where
-from headnod.mqtt.reason_codes import unreachable
 from headnod.retry import Cause
 from support.certificates import Authority
 from support.mqtt_broker import Broker
@@ -130,6 +130,6 @@ def test_a_certificate_that_our_clock_finds_invalid_is_tried_again_once_the_cloc
 def test_only_dates_wait_for_the_clock(code, cause):
     error = ssl.SSLCertVerificationError(1, "failed")
     error.verify_code, error.verify_message = code, "Certificate Is Wrong"
-    ending = unreachable(error)
+    ending = unreachable_ending(error)
     assert ending.cause is cause
     assert "certificate is wrong" in ending.reason

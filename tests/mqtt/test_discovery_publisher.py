@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from headnod.mqtt.broker_limits import Limits
-from headnod.mqtt.discovery_publisher import PAUSE, SPREAD, Discovery, DiscoveryPublisher
-from headnod.mqtt.retained import RetainedTopics
+from headnod.mqtt.broker import Limits
+from headnod.mqtt.discovery import PAUSE, SPREAD, Discovery, DiscoveryPublisher, RetainedTopics
 from headnod.testing import ManualClock
 
 CONFIG, OLD = "homeassistant/device/headnod_kitchen/config", "ha/device/headnod_kitchen/config"

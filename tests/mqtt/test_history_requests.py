@@ -11,7 +11,7 @@ import pytest
 
 from headnod.factory.mqtt_factory import history_handler
 from headnod.mqtt.commands import Commands
-from headnod.mqtt.schema import json_schema
+from headnod.mqtt.payloads import json_schema
 from headnod.outputs.history import summaries
 from headnod.outputs.history.history_requests import LARGEST, WAITING, HistoryQueryError, HistoryRequests
 from support.command_line import PATIENCE

@@ -4,12 +4,11 @@ import logging
 
 import pytest
 
-from headnod.mqtt.broker_limits import TOO_LARGE, Limits, Request
+from headnod.mqtt.broker import TOO_LARGE, Limits, Request
 from headnod.mqtt.client import LOST
-from headnod.mqtt.discovery_publisher import Discovery
+from headnod.mqtt.discovery import Discovery, RetainedTopics
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import ResponsePayload, encode
-from headnod.mqtt.retained import RetainedTopics
 from headnod.retry import REPEAT_SECONDS
 from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker, Heard

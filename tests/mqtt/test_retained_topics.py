@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from headnod.mqtt.discovery import RetainedTopics
 from headnod.mqtt.homeassistant import discovery
-from headnod.mqtt.retained import RetainedTopics
 from headnod.mqtt.topics import Topics
 from support.home_assistant import HomeAssistant
 from support.mqtt_payloads import KITCHEN, info

@@ -9,11 +9,9 @@ import jsonschema
 import pytest
 
 from headnod.__main__ import main
-from headnod.mqtt import schema
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.homeassistant import discovery
-from headnod.mqtt.payloads import encode, estimate_payload
-from headnod.mqtt.schema import PAYLOADS, documented, json_schema
+from headnod.mqtt.payloads import PAYLOADS, SCHEMA, documented, encode, estimate_payload, json_schema
 from support.estimates import estimate, silence
 from support.mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
 
@@ -36,7 +34,7 @@ def contract():
     ((_, device),) = discovery(info(), KITCHEN).items()
     entities = {entity["unique_id"]: entity["platform"] for entity in json.loads(device)["components"].values()}
     return {
-        "schema": schema.SCHEMA,
+        "schema": SCHEMA,
         "topics": {topic: of.__name__ for topic, of in PAYLOADS.items()},
         "payloads": kinds,
         "entities": entities,

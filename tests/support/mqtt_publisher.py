@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.discovery import RetainedTopics
 from headnod.mqtt.payloads import InfoPayload
 from headnod.mqtt.publisher import Discovery, MqttPublisher
 from headnod.mqtt.queue import LATE, MessageQueue
-from headnod.mqtt.retained import RetainedTopics
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from support.estimates import GTZAN, estimate

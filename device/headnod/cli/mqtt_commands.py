@@ -77,7 +77,7 @@ def run_removal(options: argparse.Namespace) -> None:
     import random
 
     from headnod.factory.mqtt_factory import broker, client_id
-    from headnod.mqtt.retained import remove_retained
+    from headnod.mqtt.discovery import remove_retained
     from headnod.mqtt.topics import Topics
 
     section = load_config(options).config.mqtt
@@ -98,7 +98,7 @@ def run_schema(_options: argparse.Namespace) -> None:
     """Print the JSON Schema."""
     import json
 
-    from headnod.mqtt.schema import json_schema
+    from headnod.mqtt.payloads import json_schema
 
     print(json.dumps(json_schema(), indent=2))
 
@@ -106,7 +106,7 @@ def run_schema(_options: argparse.Namespace) -> None:
 def run_docs(options: argparse.Namespace) -> None:
     """Replace the tables between the marks of a file."""
     from headnod.errors import ConfigError
-    from headnod.mqtt.schema import documented
+    from headnod.mqtt.payloads import documented
 
     try:
         options.file.write_text(documented(options.file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from headnod.escaping import LONGEST, label_fault
-from headnod.mqtt.payloads import SCORE, score_keys
+from headnod.mqtt.topics import SCORE, score_keys
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
 
@@ -37,7 +37,7 @@ TAGS = 5
 _LONGEST_LINE = 200
 
 _KEY = re.compile(rf"{SCORE}[a-z0-9_]{{1,80}}")
-"""Keys of scores: see `headnod.mqtt.payloads.score_keys`."""
+"""Keys of scores: see `headnod.mqtt.topics.score_keys`."""
 
 # Controls, unassigned code points and characters that change the direction of text; marks and joiners are kept.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

@@ -12,7 +12,7 @@ import platform
 import random
 import secrets
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,7 +38,6 @@ from headnod.mqtt.payloads import (
     SongPayload,
     encode,
     estimate_payload,
-    latest,
     present,
 )
 from headnod.mqtt.topics import DEFAULT_BASE, OFFLINE, Topics, channel, is_name
@@ -53,9 +52,8 @@ from headnod.updates.state import Agreement, Stage, UpdateProgress, id_of, seria
 
 if TYPE_CHECKING:
     from headnod.mqtt.client import Message, MqttClient
-    from headnod.mqtt.discovery_publisher import Discovery
+    from headnod.mqtt.discovery import Discovery, RetainedTopics
     from headnod.mqtt.publisher import MqttPublisher
-    from headnod.mqtt.retained import RetainedTopics
 
 _log = logging.getLogger(__name__)
 
@@ -197,6 +195,20 @@ def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool, off: Colle
     )
 
 
+def latest(model: str, models: Iterable[str]) -> str:
+    """The newest of `models` with the name of `model`, or `model` itself.
+
+    >>> latest("genre-0.9.0", ["genre-0.9.0", "genre-0.10.0", "mood-2.0.0"])
+    'genre-0.10.0'
+    """
+    name = model.rpartition("-")[0]
+    return max([model, *(other for other in models if other.rpartition("-")[0] == name)], key=_version)
+
+
+def _version(model: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in model.rpartition("-")[2].split(".") if number.isdigit())
+
+
 def page_url(section: WebSection) -> str | None:
     """The URL at which other machines reach the listener's page; None if they cannot."""
     host = section.address
@@ -243,9 +255,9 @@ def mqtt_of(
     Raises:
         ConfigError: A name or a file of the section cannot be used.
     """
+    from headnod.mqtt.discovery import RetainedTopics  # noqa: PLC0415
     from headnod.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - loads paho
     from headnod.mqtt.queue import MessageQueue  # noqa: PLC0415
-    from headnod.mqtt.retained import RetainedTopics  # noqa: PLC0415
 
     section, where = config.mqtt, topics(config.mqtt)
     installs = config.model.installed and models.store is not None
@@ -328,7 +340,7 @@ def _publish_progress(mqtt: MqttPublisher, where: Topics, progress: UpdateProgre
 def _discovery(
     section: MqttSection, where: Topics, info: Callable[[], InfoPayload], retained: RetainedTopics
 ) -> Discovery:
-    from headnod.mqtt.discovery_publisher import Discovery  # noqa: PLC0415 - loads paho
+    from headnod.mqtt.discovery import Discovery  # noqa: PLC0415 - loads paho
 
     prefix, form = section.discovery_prefix, section.discovery_form
     check_prefix(prefix, where)

@@ -21,13 +21,11 @@ from typing import Any
 import msgspec
 
 from headnod.check_result import CheckResult, Verdict
-from headnod.mqtt.broker import Broker, Tls
-from headnod.mqtt.broker_limits import LOST, TOO_LARGE
+from headnod.mqtt.broker import ANSWERS_OLDER, LOST, TOO_LARGE, Broker, Tls
 from headnod.mqtt.client import ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics
 from headnod.mqtt.connection import speaks_older
 from headnod.mqtt.homeassistant import Fits
-from headnod.mqtt.reason_codes import OLDER
 from headnod.mqtt.topics import Topics
 
 _VERB = "test"
@@ -192,7 +190,7 @@ class _Checks:
         silent, ending = self._connecting, self._client.ending
         closed = ending is not None and ending.unexplained
         if (silent or closed) and self._broker.modern and speaks_older(self._broker, self._timeout):
-            return f"{self._broker}: {OLDER}"
+            return f"{self._broker}: {ANSWERS_OLDER}"
         if silent:
             return f"{self._broker}: it does not answer within {self._timeout:g} s (is it an MQTT broker?)"
         return self._client.reason + (

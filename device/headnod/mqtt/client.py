@@ -19,11 +19,19 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from headnod.errors import HeadnodError
-from headnod.mqtt import reason_codes
-from headnod.mqtt.broker import Broker, Tls
-from headnod.mqtt.broker_limits import LOST, TOO_LARGE, Acknowledged, Limits, Request
+from headnod.mqtt.broker import (
+    ANSWERS_OLDER,
+    LOST,
+    TOO_LARGE,
+    Acknowledged,
+    Broker,
+    Ending,
+    Limits,
+    Request,
+    Tls,
+    UnexplainedEndings,
+)
 from headnod.mqtt.connection import Connection, Events, Message, Subscriptions, Will, speaks_older
-from headnod.mqtt.reason_codes import Ending, UnexplainedEndings
 from headnod.retry import REPEAT_SECONDS, Backoff, Cause, RateLimitedLogger
 
 __all__ = ["LOST", "Acknowledged", "Broker", "ConnectionState", "Message", "MqttClient", "Tls"]
@@ -401,7 +409,7 @@ class MqttClient:
         if self._broker.modern and self._monotonic() >= self._older_checked + REPEAT_SECONDS:
             self._older_checked = self._monotonic()
             self._is_older = self._beside(lambda: speaks_older(self._broker)) or False
-        return Ending(Cause.REFUSED, reason_codes.OLDER) if self._is_older else ending
+        return Ending(Cause.REFUSED, ANSWERS_OLDER) if self._is_older else ending
 
     def _disconnected(self, state: ConnectionState, reason: str) -> None:
         with self._state_changed:

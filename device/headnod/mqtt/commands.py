@@ -60,6 +60,9 @@ VERBS = (*_COMMANDS[_SET], *_COMMANDS[_REQUEST])
 
 _SWITCH = {b"ON": True, b"OFF": False}
 
+HistoryHandler = Callable[[dict[str, Any], str | None], None]
+"""Takes the fields of `request/history` and its transaction, and answers later; a `HeadnodError` refuses."""
+
 
 class InvalidCommandError(HeadnodError, ValueError):
     """A command is not valid."""
@@ -114,10 +117,6 @@ class MoreCommands(Protocol):
 
     def controls(self) -> dict[str, Any]:
         """All that can be set, as it is now."""
-
-
-HistoryHandler = Callable[[dict[str, Any], str | None], None]
-"""Takes the fields of `request/history` and its transaction, and answers later; a `HeadnodError` refuses."""
 
 
 def command_topics(topics: Topics) -> tuple[str, ...]:

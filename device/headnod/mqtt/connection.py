@@ -35,10 +35,20 @@ except ImportError as error:
     raise MissingExtraError(message) from error
 
 from headnod.errors import ConfigError
-from headnod.mqtt import reason_codes
-from headnod.mqtt.broker import Broker
-from headnod.mqtt.broker_limits import LOST, TOO_LARGE, Limits, Request
-from headnod.mqtt.reason_codes import Ending
+from headnod.mqtt.broker import (
+    LOST,
+    TOO_LARGE,
+    Broker,
+    Ending,
+    Limits,
+    Request,
+    disconnected_ending,
+    reason_text,
+    refused_ending,
+    socket_error,
+    timed_out,
+    unreachable_ending,
+)
 from headnod.retry import Cause
 
 WINDOW = 20
@@ -156,7 +166,7 @@ class Connection:
         except WebsocketConnectionError:
             self.ending = Ending(Cause.NETWORK, f"it accepts no WebSocket at {broker.path} (is mqtt.path right?)")
         except OSError as error:
-            self.ending = reason_codes.unreachable(error)
+            self.ending = unreachable_ending(error)
         self._opened = self._monotonic()
 
     def serve(self, wakeup: int, *, wait: float) -> None:
@@ -277,7 +287,7 @@ class Connection:
         self._events.connected(self.limits)
 
     def _refused(self, code: ReasonCode, properties: Properties | None) -> Ending:
-        text = reason_codes.worded(str(code), properties)
+        text = reason_text(str(code), properties)
         if self._will is not None and code.value == _NO_RETAIN and self.limits.retain_available:
             self.limits = replace(self.limits, retain_available=False)
             return Ending(Cause.NETWORK, f"it refuses a retained last will: {text} (the next is not retained)")
@@ -285,7 +295,7 @@ class Connection:
             self.limits = replace(self.limits, maximum_qos=0)
             return Ending(Cause.NETWORK, f"it refuses a last will of QoS 1: {text} (the next has QoS 0)")
         will = self._will.topic if self._will is not None else ""
-        return reason_codes.refused(code.value, text, modern=self._broker.modern, will=will)
+        return refused_ending(code.value, text, modern=self._broker.modern, will=will)
 
     def _filters(self) -> Sequence[str]:
         """Filters to subscribe to, as far as the broker supports them."""
@@ -310,10 +320,10 @@ class Connection:
         if flags.is_disconnect_packet_from_server:
             if code.value == _TOO_LARGE and self._pending:
                 self.limits = self.limits.without(self.largest_pending)
-            text = reason_codes.worded(str(code), properties)
+            text = reason_text(str(code), properties)
             client_id = self._broker.client_id
-            self.ending = self.ending or reason_codes.disconnected(code.value, text, client_id=client_id)
-        elif reason_codes.timed_out(code.value):
+            self.ending = self.ending or disconnected_ending(code.value, text, client_id=client_id)
+        elif timed_out(code.value):
             self._lost("it was silent for too long", unexplained=False)
         else:
             self._lost("the connection was lost")
@@ -324,7 +334,7 @@ class Connection:
         self._acknowledged = self._monotonic()
         request, _ = self._pending.pop(number, (None, 0.0))
         if request is not None:
-            refusal = reason_codes.worded(str(code), properties) if code.is_failure else None
+            refusal = reason_text(str(code), properties) if code.is_failure else None
             self._events.settled(request, refusal)
 
     def _on_message(self, _client: paho.Client, _data: object, message: MQTTMessage) -> None:
@@ -336,14 +346,14 @@ class Connection:
         topic_filter = self._subscribing.pop(number, "")
         for code in codes:
             if code.is_failure:
-                reason = reason_codes.worded(str(code), properties)
+                reason = reason_text(str(code), properties)
                 message = f"the broker refuses to subscribe to {topic_filter}: {reason}"
                 self._events.warn(f"subscribe {topic_filter}", message)
 
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
         # Only here does paho report why a socket failed, and when it sends pings and acknowledgements of its own.
         if level == LogLevel.MQTT_LOG_ERR:
-            self._socket_error = reason_codes.socket_error(text)
+            self._socket_error = socket_error(text)
         elif text.startswith("Sending"):
             self._sent = self._monotonic()
 

@@ -2,17 +2,16 @@
 
 Payloads are flat, in lower snake case, and carry the version of their schema. A field
 is never renamed or retyped, readers ignore unknown fields, and an absent value is left
-out. docs/mqtt.md and the JSON Schema are generated from this module.
+out. The tables of docs/mqtt.md and the JSON Schema are generated from this module.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-import unicodedata
-import zlib
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -20,7 +19,7 @@ from msgspec import Meta
 
 from headnod import system
 from headnod.clock import Clock
-from headnod.mqtt.topics import slug
+from headnod.mqtt.topics import SCORE, scores
 from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
 from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 
@@ -30,12 +29,9 @@ SCHEMA = 1
 Time = Annotated[datetime, Meta(tz=True)]
 """A date with its time zone."""
 
-SCORE = "scores_"
-"""Prefix of the key of a label's score, as in `scores_jazz`."""
-
 _CLOCK = {True: "synchronised", False: "unsynchronised", None: "unknown"}
-_KEY_LENGTH = 64
-"""Characters of a key that come from the label."""
+_REF = "#/$defs/{name}"
+_SECTION = re.compile(r"(<!-- (?P<name>\w+): .*? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -416,48 +412,77 @@ class ReportMaker:
         return encode(song_payload(song, node=self._node, boot=self._boot, boot_id=self._clock.boot))
 
 
-def scores(of: Mapping[str, float]) -> dict[str, float]:
-    """Scores as scalars: `scores_hiphop` for the label `hiphop`."""
-    return dict(zip(score_keys(tuple(of)), of.values(), strict=True))
+PAYLOADS: dict[str, type[msgspec.Struct]] = {
+    "state": EstimatePayload,
+    "estimate": EstimatePayload,
+    "song": SongPayload,
+    "last_song": SongPayload,
+    "health": HealthPayload,
+    "info": InfoPayload,
+    "model": ModelPayload,
+    "shadow": ShadowPayload,
+    "response": ResponsePayload,
+    "history": HistoryPayload,
+}
+"""What is published on each topic under `<base>/<node>/`, and under `response/`; and `data` of `response/history`."""
 
 
-@lru_cache(maxsize=4)
-def score_keys(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The key of each label's score: lower-case letters without accents, digits and underscores.
-
-    A label with letters that have no such form (`日本`) gets a checksum of its text (CRC-32).
-    Labels with the same key (`r&b`, `r-b`) are numbered: `scores_r_b`, `scores_r_b_2`.
-
-    >>> score_keys(("R&B", "Música", "日本"))
-    ('scores_r_b', 'scores_musica', 'scores_c7b7cdcc')
-    """
-    keys: dict[str, None] = {}
-    for label in labels:
-        key, times = SCORE + _ascii_key(label), 1
-        while key in keys:
-            times += 1
-            key = f"{SCORE}{_ascii_key(label)}_{times}"
-        keys[key] = None
-    return tuple(keys)
-
-
-def latest(model: str, models: Iterable[str]) -> str:
-    """The newest of `models` with the name of `model`, or `model` itself.
-
-    >>> latest("genre-0.9.0", ["genre-0.9.0", "genre-0.10.0", "mood-2.0.0"])
-    'genre-0.10.0'
-    """
-    name = model.rpartition("-")[0]
-    return max([model, *(other for other in models if other.rpartition("-")[0] == name)], key=_version)
+def json_schema() -> dict[str, Any]:
+    """A JSON Schema (2020-12) of an object with one payload per topic name."""
+    kinds = {kind.__name__: kind for kind in PAYLOADS.values()}
+    _, structs = msgspec.json.schema_components(kinds.values(), ref_template=_REF)
+    for name, struct in structs.items():
+        fields = {field: _present_type(of) for field, of in struct["properties"].items()}
+        # A field with a default is always published; only None is left out.
+        struct["required"] = [field for field, of in struct["properties"].items() if of is fields[field]]
+        struct["properties"] = fields
+        struct["description"] = inspect.getdoc(kinds[name])
+    score = {"type": "number", "minimum": 0, "maximum": 1, "description": "Smoothed probability of one label (0-1)."}
+    structs[EstimatePayload.__name__]["patternProperties"] = {f"^{SCORE}[a-z0-9_]+$": score}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"What headnod publishes by MQTT, schema {SCHEMA}",
+        "type": "object",
+        "properties": {topic: {"$ref": _REF.format(name=of.__name__)} for topic, of in PAYLOADS.items()},
+        "$defs": structs,
+    }
 
 
-def _version(model: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in model.rpartition("-")[2].split(".") if number.isdigit())
+def field_tables() -> dict[str, str]:
+    """A Markdown table of the fields of each payload, by the payload's name."""
+    schema = json_schema()["$defs"]
+    return {of.__name__: _field_table(schema[of.__name__]) for of in PAYLOADS.values()}
 
 
-def _ascii_key(label: str) -> str:
-    letters = [each for each in unicodedata.normalize("NFKD", label.casefold()) if not unicodedata.combining(each)]
-    slugged = slug("".join(each for each in letters if each.isascii()))[:_KEY_LENGTH].strip("_")
-    if slugged and not any(each.isalnum() and not each.isascii() for each in letters):
-        return slugged
-    return f"{slugged}_{zlib.crc32(label.encode('utf-8', 'surrogatepass')):08x}".lstrip("_")
+def documented(text: str) -> str:
+    """A document in which every table between `<!-- Name: ... -->` and `<!-- end -->` is generated again."""
+    made = field_tables()
+    return _SECTION.sub(lambda found: f"{found[1]}\n{made[found['name']]}\n\n{found[3]}", text)
+
+
+def _field_table(struct: dict[str, Any]) -> str:
+    needed = struct.get("required", ())
+    fields = [
+        (field, _field_type(of) + ("" if field in needed else ", may be absent"), of["description"])
+        for field, of in struct["properties"].items()
+    ]
+    fields += [
+        (f"{SCORE}<label>", _field_type(of), of["description"]) for of in struct.get("patternProperties", {}).values()
+    ]
+    rows = [f"| `{field}` | {kind} | {meaning} |" for field, kind, meaning in fields]
+    return "\n".join(["| field | type | meaning |", "| --- | --- | --- |", *rows])
+
+
+def _present_type(of: dict[str, Any]) -> dict[str, Any]:
+    """The type of a field where it is present."""
+    for choice in of.get("anyOf", ()):
+        if choice.get("type") != "null":
+            return {**choice, "description": of["description"]}
+    return of
+
+
+def _field_type(of: dict[str, Any]) -> str:
+    if of.get("format") == "date-time":
+        return "text, a date"
+    words = {"string": "text", "boolean": "true or false", "array": "list", "integer": "whole number"}
+    return words.get(of["type"], of["type"])

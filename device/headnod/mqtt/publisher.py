@@ -16,11 +16,11 @@ from collections.abc import Callable
 import msgspec
 
 from headnod.clock import Clock
-from headnod.mqtt.broker_limits import LOST, TOO_LARGE, Request
+from headnod.mqtt.broker import LOST, TOO_LARGE, Request
 from headnod.mqtt.client import Broker, ConnectionState, Message, MqttClient
 from headnod.mqtt.commands import command_topics, shortened
 from headnod.mqtt.connection import WINDOW, Will
-from headnod.mqtt.discovery_publisher import Discovery, DiscoveryPublisher
+from headnod.mqtt.discovery import Discovery, DiscoveryPublisher
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ReportMaker, encode, redated
 from headnod.mqtt.queue import Item, MessageQueue
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics

@@ -1,4 +1,4 @@
-"""The names of topics, and which names are valid in them.
+"""The names of topics, which names are valid in them, and the keys of scores.
 
 <base>/<node>/status      `online` or `offline`, retained, last will
 <base>/<node>/state       the latest estimate, retained
@@ -18,7 +18,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from headnod.errors import ConfigError
 
@@ -27,6 +31,12 @@ DEFAULT_BASE = "headnod"
 
 ONLINE, OFFLINE = "online", "offline"
 """The plain-text payloads of the status topic."""
+
+SCORE = "scores_"
+"""Prefix of the key of a label's score, as in `scores_jazz`."""
+
+_KEY_LENGTH = 64
+"""Characters of a key that come from the label."""
 
 _NODE = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
 _BASE = re.compile(r"\A[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,7}\Z")
@@ -128,3 +138,36 @@ def is_base(levels: str) -> bool:
 def slug(name: str) -> str:
     """A label as an identifier: lower-case letters, digits, underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "_"
+
+
+def scores(of: Mapping[str, float]) -> dict[str, float]:
+    """Scores as scalars: `scores_hiphop` for the label `hiphop`."""
+    return dict(zip(score_keys(tuple(of)), of.values(), strict=True))
+
+
+@lru_cache(maxsize=4)
+def score_keys(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The key of each label's score: lower-case letters without accents, digits and underscores.
+
+    A label with letters that have no such form (`日本`) gets a checksum of its text (CRC-32).
+    Labels with the same key (`r&b`, `r-b`) are numbered: `scores_r_b`, `scores_r_b_2`.
+
+    >>> score_keys(("R&B", "Música", "日本"))
+    ('scores_r_b', 'scores_musica', 'scores_c7b7cdcc')
+    """
+    keys: dict[str, None] = {}
+    for label in labels:
+        key, times = SCORE + _ascii_key(label), 1
+        while key in keys:
+            times += 1
+            key = f"{SCORE}{_ascii_key(label)}_{times}"
+        keys[key] = None
+    return tuple(keys)
+
+
+def _ascii_key(label: str) -> str:
+    letters = [each for each in unicodedata.normalize("NFKD", label.casefold()) if not unicodedata.combining(each)]
+    slugged = slug("".join(each for each in letters if each.isascii()))[:_KEY_LENGTH].strip("_")
+    if slugged and not any(each.isalnum() and not each.isascii() for each in letters):
+        return slugged
+    return f"{slugged}_{zlib.crc32(label.encode('utf-8', 'surrogatepass')):08x}".lstrip("_")
