@@ -14,12 +14,21 @@ from headnod_train.evaluation.metrics import (
     reliability,
     share_right,
     top_confidence,
+    wilson_interval,
 )
 
 
 def test_accuracy_is_the_share_of_right_answers():
     share = share_right(np.array([True, True, False, True]), np.array([0, 0, 1, 1]))
     assert (share.accuracy, share.count) == (0.75, 4)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "interval"),
+    [(8, 10, (0.4902, 0.9433)), (0, 3, (0.0, 0.5615)), (3, 3, (0.4385, 1.0)), (50, 100, (0.4038, 0.5962))],
+)
+def test_an_interval_of_independent_tracks_holds_for_few_and_for_none_right(right, count, interval):
+    assert wilson_interval(right / count, count) == pytest.approx(interval, abs=1e-4)
 
 
 def test_an_interval_over_tracks_is_wider_than_windows_pretend():

@@ -69,16 +69,16 @@ def accuracy_curves(
 
 
 def genre_bars(theme: Theme, genres: Sequence[GenreResult], labels: Sequence[str]) -> Figure:
-    """Accuracy of tracks as bars in the colours of genres, and of windows as diamonds."""
+    """Accuracy of tracks as bars in the colours of genres with their intervals, and of windows as diamonds."""
     marks = genre_marks(labels, theme)
     figure = new_figure(theme, 5.2, 0.9 + 0.34 * len(genres))
     axes = style_axes(figure.subplots(), theme, grid="x")
     places = range(len(genres))
     colours = [marks[genre.label].colour for genre in genres]
-    axes.barh(places, [genre.tracks for genre in genres], color=colours, height=0.62)
-    axes.scatter(
-        [genre.windows for genre in genres], places, marker="D", s=26, color=theme.ink, zorder=3, clip_on=False
-    )
+    _bars(axes, [genre.tracks for genre in genres], [genre.tracks_ci95 for genre in genres], colours, theme)
+    # On the upper edge of the bars, away from the lines of the intervals.
+    edges = [place - 0.31 for place in places]
+    axes.scatter([genre.windows for genre in genres], edges, marker="D", s=26, color=theme.ink, zorder=3, clip_on=False)
     _rows(axes, [genre.label for genre in genres])
     for place, genre in zip(places, genres, strict=True):
         text = f"{genre.tracks:.0%} of {genre.count}"
@@ -91,16 +91,11 @@ def condition_bars(theme: Theme, clean: float, degraded: DegradedResult) -> Figu
     rows = degraded.conditions
     figure = new_figure(theme, 7.2, 0.9 + 0.32 * len(rows))
     axes = style_axes(figure.subplots(), theme, grid="x")
-    places, values = range(len(rows)), [row.windows.accuracy for row in rows]
-    below, above = zip(
-        *((row.windows.accuracy - row.windows.ci95[0], row.windows.ci95[1] - row.windows.accuracy) for row in rows),
-        strict=True,
-    )
-    bars = {"ecolor": theme.ink, "elinewidth": 1.4}
-    axes.barh(places, values, xerr=(below, above), color=theme.first, height=0.62, error_kw=bars)
+    windows = [row.windows for row in rows]
+    _bars(axes, [each.accuracy for each in windows], [each.ci95 for each in windows], theme.first, theme)
     axes.axvline(clean, color=theme.second, linewidth=1.6)
     _rows(axes, [row.name for row in rows])
-    for place, row in zip(places, rows, strict=True):
+    for place, row in enumerate(rows):
         text = f"{row.windows.accuracy:.1%}, {0.0 - row.loss_points.windows:+.1f}"
         axes.annotate(text, (1.03, place), va="center", fontsize=8, color=theme.ink, annotation_clip=False)
     return figure
@@ -163,6 +158,20 @@ def confusion_matrix(theme: Theme, labels: Sequence[str], counts: NDArray[np.int
     axes.set_aspect("equal")
     axes.set_xlabel("tracks by label (rows) and answer (columns)", fontsize=9)
     return figure
+
+
+def _bars(
+    axes: Axes,
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    colour: str | Sequence[str],
+    theme: Theme,
+) -> None:
+    # An interval may end at the value itself, and rounding may move it beyond.
+    below = [max(value - low, 0.0) for value, (low, _) in zip(values, intervals, strict=True)]
+    above = [max(high - value, 0.0) for value, (_, high) in zip(values, intervals, strict=True)]
+    whiskers = {"ecolor": theme.ink, "elinewidth": 1.4}
+    axes.barh(range(len(values)), values, xerr=(below, above), color=colour, height=0.62, error_kw=whiskers)
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
@@ -246,7 +255,11 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, Markup]]:
     """Title, note and SVG of each chart."""
     labels, degraded, coverage = evaluation.confusion.labels, evaluation.degraded, evaluation.unsaid.curve
     draw = partial(genre_bars, genres=evaluation.genres, labels=labels)
-    yield "By genre", "Bars are tracks, diamonds are windows.", inline_svg("Accuracy by genre", draw, labels)
+    yield (
+        "By genre",
+        "Bars are tracks with 95 % intervals, diamonds are windows.",
+        inline_svg("Accuracy by genre", draw, labels),
+    )
     curves = [("clean", [(each.confidence, each.accuracy) for each in evaluation.calibration.curve])]
     if degraded:
         curves.append(("under conditions", [(each.confidence, each.accuracy) for each in degraded.calibration.curve]))

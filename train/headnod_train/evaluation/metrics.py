@@ -59,6 +59,14 @@ def share_right(right: NDArray[np.bool_], tracks: NDArray[np.intp], *, seed: int
     return Share(rounded(right.mean()), (rounded(low), rounded(high)), len(right))
 
 
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """95 % confidence interval of a share of independent trials (Wilson, 1927), also where few or all are right."""
+    z = 1.959964
+    middle, scale = share + z * z / (2 * count), 1 + z * z / count
+    half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return rounded((middle - half) / scale), rounded((middle + half) / scale)
+
+
 def confusion(targets: Labels, guesses: Labels, labels: int) -> NDArray[np.intp]:
     """Confusion matrix, shape (labels, labels): rows are true genres, columns predicted ones."""
     counts = np.zeros((labels, labels), np.intp)

@@ -11,7 +11,7 @@ import msgspec
 
 from headnod.errors import HeadnodError
 from headnod.inference.manifest import Calibration
-from headnod_train.evaluation.metrics import Bin, Share
+from headnod_train.evaluation.metrics import Bin, Share, wilson_interval
 from headnod_train.storage import json_bytes, write_file
 
 
@@ -82,6 +82,11 @@ class GenreResult(ResultPart, frozen=True, kw_only=True):
 
     count: int
     """Number of its tracks."""
+
+    @property
+    def tracks_ci95(self) -> tuple[float, float]:
+        """95 % confidence interval of the accuracy of its tracks."""
+        return wilson_interval(self.tracks, self.count)
 
 
 class Confusion(ResultPart, frozen=True, kw_only=True):

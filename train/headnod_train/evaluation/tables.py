@@ -23,9 +23,11 @@ def tables(evaluation: Evaluation) -> Iterator[Table]:
     """Each part of an evaluation that was measured."""
     mark = ", LEAKY" if evaluation.leaky else ""
     yield headline_table(evaluation)
-    genres = text_table("", "windows", "tracks", "of", title=f"by genre{mark}")
+    genres = text_table("", "windows", "tracks", "95 %", "of", title=f"by genre{mark}")
     for genre in evaluation.genres:
-        genres.add_row(genre.label, f"{genre.windows:.1%}", f"{genre.tracks:.1%}", f"{genre.count:,}")
+        low, high = genre.tracks_ci95
+        between = f"{low:.1%} to {high:.1%}"
+        genres.add_row(genre.label, f"{genre.windows:.1%}", f"{genre.tracks:.1%}", between, f"{genre.count:,}")
     yield genres
     if evaluation.degraded:
         yield _degraded(evaluation.degraded, mark)
