@@ -147,7 +147,10 @@ def test_a_stream_whose_name_ends_as_a_playlist_is_a_stream(server):
         ("", "is a playlist without an address"),
         ("file:///etc/passwd\n", "only http:// and https:// can be played"),
         ("{url}/b.m3u\n", "names another playlist"),
-        ("#EXTM3U\n#EXT-X-TARGETDURATION:10\nsegment.ts\n", "is an HLS stream, which is not supported"),
+        (
+            "#EXTM3U\n#EXT-X-TARGETDURATION:10\nsegment.ts\n",
+            'or let FFmpeg play it: microphone.command = ["ffmpeg", "-v", "error", "-i", "http://127.',
+        ),
         ("x\n" * 40_000, "is longer than a playlist (64 KiB)"),
     ],
 )

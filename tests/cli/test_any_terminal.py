@@ -7,6 +7,7 @@ import re
 import select
 import shlex
 import signal
+import socket
 import sqlite3
 import struct
 import subprocess
@@ -79,11 +80,12 @@ def test_any_locale_and_terminal_can_be_written_to(headnod, environment, more, t
 class Terminal:
     """A pseudo-terminal with the program in it."""
 
-    def __init__(self, environment, *words, size=(80, 24)):
+    def __init__(self, environment, *words, size=(80, 24), log=False):
         self._ours, theirs = os.openpty()
         self.resize(*size)
+        stderr = theirs if log else subprocess.PIPE
         self.process = subprocess.Popen(
-            [*HEADNOD, *map(str, words)], env=environment, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
+            [*HEADNOD, *map(str, words)], env=environment, stdin=theirs, stdout=theirs, stderr=stderr
         )
         os.close(theirs)
         self.seen = b""
@@ -110,7 +112,7 @@ class Terminal:
         while sight.encode() not in strip(self.seen):
             left = deadline - time.monotonic()
             assert left > 0, f"'{sight}' was not seen: {self.seen[-2000:]}"
-            assert self.read(left) or self.process.poll() is None, self.process.stderr.read()
+            assert self.read(left) or self.process.poll() is None, self.seen[-2000:]
 
     def to_its_end(self):
         """Read all that it still draws; gives its exit status."""
@@ -144,6 +146,22 @@ def test_a_person_sees_bars_that_move(colourful):
         assert terminal.to_its_end() == 130
         assert terminal.process.stderr.read() == b""
         assert terminal.seen.count(b"\x1b[?1049h") == terminal.seen.count(b"\x1b[?1049l") == 1
+
+
+def test_the_log_comes_after_the_picture_also_that_of_the_process_of_the_page(colourful):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        page = f"127.0.0.1:{taken.getsockname()[1]}"
+        environment = {**colourful, "HEADNOD_MQTT__HOST": "127.0.0.1", "HEADNOD_MQTT__PORT": "1"}
+        words = ("listen", "--audio", demo_clip(), "--pace", "real", "--web", page)
+        with Terminal(environment, *words, log=True) as terminal:
+            terminal.until("metal since")
+            terminal.process.send_signal(signal.SIGINT)
+            assert terminal.to_its_end() == 130
+            before, _, rest = terminal.seen.partition(b"\x1b[?1049h")
+            picture, _, after = rest.partition(b"\x1b[?1049l")
+    assert b"headnod: " not in before + picture
+    assert b"headnod: MQTT: " in after
+    assert b"already in use (web.address and web.port choose)" in after
 
 
 def test_a_storm_of_resizes_down_to_ten_by_three_ends_nothing(colourful, brief):

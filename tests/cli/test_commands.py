@@ -117,7 +117,7 @@ def test_the_configuration_is_shown_with_its_origins(headnod, tmp_path):
     assert f"listen.every = 1.5{' ' * 22}# {tmp_path / 'headnod.toml'}:2" in ended.stdout
     (told,) = (each for each in said(headnod("config", "show", "--json"))[0] if each["key"] == "every")
     assert told == {"section": "listen", "key": "every", "value": 1.5, "origin": f"{tmp_path / 'headnod.toml'}:2"}
-    assert headnod("config", "check").stdout.startswith("the configuration is valid (1 value set, ")
+    assert headnod("config", "check").stdout.startswith("ok       configuration  valid (1 value set, ")
 
 
 def test_the_configuration_is_shown_without_logins(headnod, tmp_path):

@@ -89,7 +89,7 @@ def test_other_variables_say_nothing(name):
         ("[listen]\nevry = 3.0", ":2: listen.evry: there is no such key (did you mean 'every'?)"),
         ("[lisen]\nevery = 3.0", ":2: there is no section 'lisen' (did you mean 'listen'?)"),
         ("[nonsense]", ": there is no section 'nonsense' (there is listen, model"),
-        ("[listen]\n\n# often\nevery = 0.0", ":4: listen.every: expected `float` >= 0.1"),
+        ("[listen]\n\n# often\nevery = 0.0", ":4: listen.every: expected `float` >= 0.1, got 0.0"),
         ("[listen]\nevery = nan", ":2: listen.every: "),
         ("[listen]\nevery = inf", ":2: listen.every: "),
         ("[listen]\nevery = 'often'", ":2: listen.every: expected `float`, got `string`"),
@@ -226,6 +226,7 @@ def test_a_variable_names_the_output_by_its_number(path):
         ("[[leds]]\nkind = 'pins'\n[[leds]]\nkidn = 'pins'", ":4: leds.2.kidn: there is no such key (did you mean"),
         ("[[mqtt]]\n[[mqtt]]\nhost = 'a'", ":3: there can be one section 'mqtt' only (write [mqtt])"),
         ("[[leds]]\nkind='ws2812'\n[[leds]]\nkind='apa102'\nspi='0.0'", ":5: leds.2.spi: SPI 0.0 is in use by leds"),
+        ("[[leds]]\nbrightness = 2", ":2: leds.brightness: expected `float` <= 1.0, got 2"),
         ("[[leds]]\nkind='wled'\nhost='a'\n[[leds]]\nkind='wled'\nhost='a'", ":6: leds.2.host: a is in use by leds"),
         (
             "[[leds]]\nkind='pins'\npins={1=4}\n[[leds]]\nkind='pins'\npins={1=5, 2=4}",
@@ -277,3 +278,8 @@ def test_a_lamp_written_as_a_url_is_told_of_as_a_lamp(path, host):
     assert "write the lamp's name or address alone" in told
     assert "MQTT" not in told
     assert "mqtt]" not in told
+
+
+def test_two_lamps_without_an_address_are_no_shared_lamp(path):
+    loaded = load(written(path, "[[leds]]\nkind = 'wled'\n[[leds]]\nkind = 'wled'"))
+    assert [output.host for output in loaded.config.leds] == ["", ""]

@@ -270,7 +270,7 @@ def test_a_refused_value_has_its_file_and_line(tmp_path, words, lines, line, fau
 def test_config_check_counts_in_plain_words():
     for variables, words in (({}, "0 values set"), ({"HEADNOD_LOG__LEVEL": "info"}, "1 value set")):
         ended = installed_service.headnod("config", "check", "--config", "/dev/null", **variables)
-        assert re.fullmatch(rf"the configuration is valid \({words}, \d+ defaults\)\n", ended.stdout)
+        assert re.fullmatch(rf"ok       configuration  valid \({words}, \d+ defaults\)\n", ended.stdout)
 
 
 def test_config_check_ends_as_the_dashboard_does():

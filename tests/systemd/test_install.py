@@ -78,7 +78,7 @@ def test_the_installed_command_names_a_genre(installed):
 def test_the_installed_configuration_sets_nothing(installed):
     system, _ = installed
     ended = roots.run(system, "headnod", "config", "check")
-    assert ended.stdout.startswith("the configuration is valid (0 values set, ")
+    assert ended.stdout.startswith("ok       configuration  valid (0 values set, ")
 
 
 def test_the_groups_of_the_service_are_there(installed):

@@ -73,7 +73,9 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
     if kind == "MP3":
         return _mp3(raw, name)
     try:
-        sound = sound_of(soundfile.SoundFile(WavFile(raw) if kind == "WAV" else raw), name)
+        with delayed_signals():
+            file = soundfile.SoundFile(WavFile(raw) if kind == "WAV" else raw)
+        sound = sound_of(file, name)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         start = first_mp3_frame(raw.read(_REST)) if raw.seek(0) == 0 else None
         if start is not None:
@@ -129,7 +131,8 @@ def _mp3_at(raw: IO[bytes], name: str, start: int) -> Sound:
 
 def _sliced(raw: IO[bytes], name: str, start: int) -> Sound:
     try:
-        return sound_of(soundfile.SoundFile(Slice(raw, start)), name)
+        with delayed_signals():
+            return sound_of(soundfile.SoundFile(Slice(raw, start)), name)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         raise _unreadable(name, error) from error
 
@@ -196,7 +199,7 @@ def pipe_sound(pipe: int, name: str) -> Sound:
 
 def _opened(file: Any, name: str) -> soundfile.SoundFile:  # noqa: ANN401 - soundfile has no types
     try:
-        with quiet_mpg123():
+        with delayed_signals(), quiet_mpg123():
             return _OnlyForward(file)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         raise _unreadable(name, error) from error
@@ -230,7 +233,7 @@ def _decoded(
     with file:
         while True:
             try:
-                with quiet_mpg123() if file.format == "MP3" else contextlib.nullcontext():
+                with delayed_signals(), quiet_mpg123() if file.format == "MP3" else contextlib.nullcontext():
                     frames = file.read(BLOCK, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
                 if ended():
@@ -253,6 +256,27 @@ def _decoded(
             "(it was cut off: copy or record it again)"
         )
         raise CutOffError(message)
+
+
+@contextmanager
+def delayed_signals() -> Iterator[None]:
+    """Delay SIGINT and SIGTERM to the end of the `with` block, because an exception in a callback is lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A handler that is not a function of Python raises nothing.
+    handlers = {number: handler for number, handler in former.items() if callable(handler)}
+    for each in handlers:
+        signal.signal(each, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    for number in received:
+        handlers[signal.Signals(number)](number, None)
 
 
 @contextlib.contextmanager
@@ -368,29 +392,3 @@ def _blocks(sound: Sound, rate: int | OutputRate) -> Iterator[Block]:
     for frames in sound.blocks:
         yield from resampler.blocks(mixer.mix(frames))
     yield resampler.finish()
-
-
-@contextmanager
-def delayed_interrupt() -> Iterator[None]:
-    """Delay a Ctrl-C to the end of the `with` block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[bool] = []
-    former = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-    if pressed and callable(former):
-        former(signal.SIGINT, None)
-
-
-def uninterrupted(blocks: Iterator[Audio]) -> Iterator[Audio]:
-    """The same blocks, with Ctrl-C delayed to the end of each block."""
-    while True:
-        with delayed_interrupt():
-            block = next(blocks, None)
-        if block is None:
-            return
-        yield block

@@ -376,7 +376,9 @@ def _entries(stream: HttpStream) -> list[str] | None:
         raise RefusedError(message)
     if b"#EXT-X-" in content:
         message = (
-            f"{stream.name}: is an HLS stream, which is not supported (look for the station's MP3, AAC or Ogg stream)"
+            f"{stream.name}: is an HLS stream, which headnod does not play (look for the station's MP3, AAC or Ogg "
+            f'stream, or let FFmpeg play it: microphone.command = ["ffmpeg", "-v", "error", "-i", "{stream.name}", '
+            '"-f", "wav", "-"])'
         )
         raise RefusedError(message)
     is_pls = content.lstrip().lower().startswith(b"[playlist]")

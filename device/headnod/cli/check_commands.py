@@ -19,7 +19,7 @@ from headnod.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from headnod.check_result import CheckResult
+    from headnod.check_result import CheckResult, Verdict
     from headnod.config import Loaded
 
 _log = logging.getLogger(__name__)
@@ -134,6 +134,7 @@ def add_config_command(subparsers: argparse._SubParsersAction[argparse.ArgumentP
     show.add_argument("--json", action="store_true", help="print it as JSON")
     show.set_defaults(run=run_config_show)
     check = verbs.add_parser("check", help="check that the configuration is valid")
+    check.add_argument("--json", action="store_true", help="print one JSON object per line")
     check.set_defaults(run=run_config_check)
     for verb in (show, check):
         add_config(verb)
@@ -157,17 +158,30 @@ def run_config_show(options: argparse.Namespace) -> None:
 
 
 def run_config_check(options: argparse.Namespace) -> int:
-    """Log every error, or print that the configuration is valid."""
+    """Log every error, or print that the configuration is valid; with --json print both."""
     from headnod import factory
+    from headnod.check_result import CheckResult
     from headnod.config.service_checks import service_errors
     from headnod.config.validation import config_errors, ineffective_settings
+    from headnod.errors import ConfigError
     from headnod.service import Sandbox, readable_folder
     from headnod.updates.store import Store
 
-    loaded = load_config(options)
+    def show(verdict: Verdict, message: str) -> None:
+        if options.json or verdict == "well":
+            print_result(CheckResult("configuration", verdict, message), width=14, json=options.json)
+        else:
+            _log.log(logging.ERROR if verdict == "fault" else logging.WARNING, "%s", message)
+
+    try:
+        loaded = load_config(options)
+    except ConfigError as error:
+        for line in (str(error), *getattr(error, "__notes__", ())):
+            show("fault", line)
+        return 78
     config, service = loaded.config, service_beside(options)
     for warning in ineffective_settings(config):
-        _log.warning("%s", loaded.located(warning))
+        show("warning", loaded.located(warning))
     state = factory.state_beside(config.history, service)
     # The installed model matters only to LEDs on pins.
     needed = config.model.installed and any(output.pins for output in config.leds)
@@ -176,8 +190,8 @@ def run_config_check(options: argparse.Namespace) -> int:
     found += service_errors(config, service) if service is not None else []
     lines = dict.fromkeys(located(options, error) for error in found)
     for line in lines:
-        _log.error("%s", line)
+        show("fault", line)
     if lines:
         return 78
-    print(f"the configuration is valid ({values_set(loaded)})")
+    show("well", f"valid ({values_set(loaded)})")
     return 0

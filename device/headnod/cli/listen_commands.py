@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,8 @@ def _web_address(text: str) -> tuple[str, int]:
 def run_listen(options: argparse.Namespace) -> None:
     """Listen until the audio ends or a signal arrives; start again if a command asks for it."""
     from headnod import runtime
+    from headnod.cli.standard_streams import held_stderr
+    from headnod.factory import is_full_screen
 
     host, port = options.web or ("", 0)
     flags = {
@@ -95,13 +97,15 @@ def run_listen(options: argparse.Namespace) -> None:
         logging.getLogger().setLevel(config.log.level.upper())
         return config
 
-    restart = runtime.run(
-        read_config,
-        audio=options.audio,
-        view=options.view,
-        pace=options.pace,
-        overlay=lambda: overlay_of(options, flags),
-    )
+    # The terminal's picture would be drawn over lines on standard error, of other processes too.
+    with held_stderr() if is_full_screen(options.view) else nullcontext():
+        restart = runtime.run(
+            read_config,
+            audio=options.audio,
+            view=options.view,
+            pace=options.pace,
+            overlay=lambda: overlay_of(options, flags),
+        )
     # systemd starts a service again; it would take the process itself for one that is stopping.
     if restart and "NOTIFY_SOCKET" not in os.environ:
         sys.stdout.flush()
@@ -129,7 +133,7 @@ def run_classify(options: argparse.Namespace) -> int:
     """Classify every file; an unreadable one is logged and the others follow."""
     import msgspec
 
-    from headnod.audio.audio_file import audio_file, delayed_interrupt, uninterrupted
+    from headnod.audio.audio_file import audio_file
     from headnod.audio.http_stream import expanded
     from headnod.errors import AudioError
     from headnod.inference.model import GenreModel
@@ -145,12 +149,8 @@ def run_classify(options: argparse.Namespace) -> int:
     width = max((columns(printable(_utf8(file))) for file in files), default=0)
     for file in files:
         try:
-            with ExitStack() as opened:
-                with delayed_interrupt():
-                    blocks = opened.enter_context(
-                        audio_file(Path("/dev/stdin" if file == "-" else file), model.front_end.sample_rate)
-                    )
-                result = classify(_utf8(file), uninterrupted(blocks), model)
+            with audio_file(Path("/dev/stdin" if file == "-" else file), model.front_end.sample_rate) as blocks:
+                result = classify(_utf8(file), blocks, model)
         except AudioError as error:
             _log.error("%s", explained(error))
             failed += 1

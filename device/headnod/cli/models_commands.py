@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, add_state, explained, load_config, print_progress, state_folder
+from headnod.cli.options import (
+    add_config,
+    add_state,
+    explained,
+    load_config,
+    print_progress,
+    print_result,
+    state_folder,
+)
 from headnod.cli.parser import at_least
 from headnod.escaping import printable
 
@@ -33,6 +41,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     listed.set_defaults(run=run_list)
     verify = verbs.add_parser("verify", help="check the signature, the files and the results of a bundle")
     verify.add_argument("bundle", metavar="FILE|FOLDER|NAME", help="a bundle, or an installed or shipped model")
+    verify.add_argument("--json", action="store_true", help="print one JSON object per line")
     verify.set_defaults(run=run_verify)
     install = verbs.add_parser("install", help="verify, test, store and activate a bundle")
     install.add_argument("bundle", metavar="FILE|FOLDER|-", help="a signed bundle; - reads it from stdin")
@@ -94,6 +103,7 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """Print the checks that passed, raise the first that failed; exit status 1 if installed models are not readable."""
+    from headnod.check_result import CheckResult
     from headnod.resources import models
     from headnod.updates.installer import inspect_bundle
 
@@ -102,8 +112,8 @@ def run_verify(options: argparse.Namespace) -> int:
     stored = store.find(options.bundle) if store is not None else None
     named = {name: folder for folder in models() for name in (folder.name, folder.name.rpartition("-")[0])}
     path = store.path(stored) if store is not None and stored else named.get(options.bundle, Path(options.bundle))
-    for line in inspect_bundle(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
-        print(printable(line), flush=True)
+    for part, message in inspect_bundle(path, keys=config.model.keys, budget=_budget(config), shipped=models()):
+        print_result(CheckResult(part, "well", message), width=10, json=options.json)
     return int(store is None)
 
 

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterator
 
+_MOST_HELD = 1 << 16
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -37,6 +39,30 @@ def stdout_fault(error: OSError) -> str | None:
     if error.filename is not None or error.errno not in _FULL:
         return None
     return f"standard output: {os.strerror(error.errno or 0).lower()} (the output is incomplete)"
+
+
+@contextlib.contextmanager
+def held_stderr() -> Iterator[None]:
+    """Write what goes to standard error, also from child processes, at the end of the `with` block.
+
+    Does nothing where standard error is not the terminal of standard output.
+    """
+    if not os.path.sameopenfile(1, 2):
+        yield
+        return
+    sys.stderr.flush()
+    saved, held = os.dup(2), os.memfd_create("stderr")
+    os.dup2(held, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        size = os.lseek(held, 0, os.SEEK_END)
+        with contextlib.suppress(OSError):
+            os.write(2, os.pread(held, _MOST_HELD, max(size - _MOST_HELD, 0)))
+        os.close(held)
+        os.close(saved)
 
 
 def let_go_of_stdout() -> None:

@@ -242,6 +242,8 @@ def _refusal(
         reason = _choices(nested[section][key], get_args(kind))
     elif get_origin(kind) is tuple and reason.endswith("got `str`"):
         reason += f" (write {msgspec.json.encode(nested[section][key].split()).decode()})"
+    elif re.search(r" [<>]=? \S+\Z", reason) and isinstance(given := nested[section][key], int | float):
+        reason += f", got {given}"
     message = f"{origin}: {section}.{key}: {_in_toml(reason[:1].lower() + reason[1:])}"
     # Flags and configuration have different exit statuses.
     return section, key, (UsageError if origin.startswith("--") else ConfigError)(message)
@@ -284,7 +286,7 @@ def _used_by(section: LedsSection) -> list[tuple[str, object]]:
             return [("pins", f"GPIO {number}") for number in sorted(set(section.pins.values()))]
         case "ws2812" | "apa102":
             return [("spi", f"SPI {section.spi}")]
-        case "wled":
+        case "wled" if section.host:
             return [("host", section.host)]
     return []
 

@@ -226,7 +226,7 @@ def view(kind: str, source: str) -> list[Sink]:
         return [Journal()]
     if kind == "json":
         return [JsonLines(sys.stdout)]
-    if kind == "plain" or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+    if not is_full_screen(kind):
         return [PlainLines(sys.stdout)]
     try:
         from headnod.outputs.terminal import Terminal  # noqa: PLC0415
@@ -234,6 +234,11 @@ def view(kind: str, source: str) -> list[Sink]:
         message = f"the histogram needs rich: {how_to_install('device')}, or use --plain"
         raise ConfigError(message) from None
     return [Terminal(source=source)]
+
+
+def is_full_screen(kind: str) -> bool:
+    """Whether the output on the terminal fills its screen."""
+    return kind == "auto" and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def leds(sections: Iterable[LedsSection]) -> list[Sink]:

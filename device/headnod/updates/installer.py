@@ -188,7 +188,9 @@ class Installer:
         self.report(Stage.TESTED, f"the self-test is passed, {result.milliseconds:g} ms per window")
 
 
-def inspect_bundle(path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable[Path]) -> Iterator[str]:
+def inspect_bundle(
+    path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable[Path]
+) -> Iterator[tuple[str, str]]:
     """Check a bundle without storing it, as `headnod models verify` does.
 
     Args:
@@ -198,7 +200,7 @@ def inspect_bundle(path: Path, *, keys: Sequence[str], budget: float, shipped: I
         shipped: Bundles that came with headnod, which are trusted without a signature.
 
     Yields:
-        One line for each check that is passed.
+        Name and result of each check that is passed.
 
     Raises:
         BundleError: A check failed.
@@ -206,23 +208,23 @@ def inspect_bundle(path: Path, *, keys: Sequence[str], budget: float, shipped: I
     """
     files = read(path)
     if any((folder / MANIFEST).read_bytes() == files[MANIFEST] for folder in shipped):
-        yield "trusted    it came with headnod"
+        yield ("signature", "not needed: it came with headnod")
     else:
         verify(files[MANIFEST], files.get(SIGNATURE), keys)
-        yield "trusted    its signature is by a key of model.keys"
+        yield ("signature", "by a key of model.keys")
     manifest = parse_manifest(files[MANIFEST], path / MANIFEST)
     try:
         check_hashes(files, manifest)
     except BundleError as error:
         message = f"{path}: {error}"
         raise BundleError(message) from error
-    yield f"whole      {manifest.id}, serial {manifest.serial or 'none'}, {len(manifest.labels)} labels"
+    yield ("files", f"{manifest.id}, serial {manifest.serial or 'none'}, {len(manifest.labels)} labels")
     with TemporaryDirectory() as folder:
         # A copy of what was verified: the files at the path may have changed since.
         for file, content in files.items():
             Path(folder, file).write_bytes(content)
         result = self_test(Path(folder), budget=budget)
-    yield f"works      golden numbers agree, {result.milliseconds:g} ms per window"
+    yield ("network", f"golden numbers agree, {result.milliseconds:g} ms per window")
 
 
 def check_hashes(files: Files, manifest: Manifest) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.audio.audio_file import audio_file, delayed_interrupt, header_duration
+from headnod.audio.audio_file import audio_file, header_duration
 from headnod.errors import AudioError, HeadnodError, MissingExtraError
 from headnod.extras import how_to_install
 from headnod.features.frontend import Audio, FrontEnd, LogMel
@@ -229,9 +229,7 @@ def extract_one(place: int, path: Path, front_end: FrontEnd, seconds: float, par
     if parent and os.getpid() != parent:
         # Ctrl-C reaches the whole process group; only the parent reports it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return place, extract(path, front_end, seconds)
-    with delayed_interrupt():
-        return place, extract(path, front_end, seconds)
+    return place, extract(path, front_end, seconds)
 
 
 @contextmanager
