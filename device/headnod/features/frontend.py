@@ -14,7 +14,6 @@ from functools import cache, cached_property
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 Audio = NDArray[np.float32]
@@ -38,9 +37,9 @@ _ROWS = 8
 """Frames are transformed in multiples of this, padded if necessary: matrix products and vectorised
 transforms round differently for other row counts, and a frame must not depend on its neighbours."""
 
-_DB_BATCH, _POWER_BATCH = (48, 8), (96, 12)
-"""Frames and mel bands per batch. The shipped models in decibels were measured with the first
-pair; the second is faster for short frames."""
+_DB_BATCH, _POWER_BATCH, _TRANSFORMED = 48, 192, 96
+"""Frames per matrix product, and most frames per transform, whose buffers must fit into the cache. The shipped
+models in decibels were measured with the first; the second is faster for short frames."""
 
 
 def mel_corners(n_mels: int, f_min: float, f_max: float, scale: MelScale = "slaney") -> NDArray[np.float64]:
@@ -131,7 +130,7 @@ class MelSpectrogram:
         self._hop = front_end.hop
         self._window = _hann(front_end.n_fft)
         self._in_decibels = front_end.compression == "db"
-        self._batch, together = _DB_BATCH if self._in_decibels else _POWER_BATCH
+        self._batch = _DB_BATCH if self._in_decibels else _POWER_BATCH
         self._blocks = mel_blocks(
             front_end.sample_rate,
             front_end.n_fft,
@@ -140,13 +139,13 @@ class MelSpectrogram:
             f_max=front_end.f_max,
             scale=front_end.mel_scale,
             norm=front_end.mel_norm,
-            together=together,
         )
-        self._floor = np.float32(10.0 ** (front_end.floor_db / 10.0))
-        bins = front_end.n_fft // 2 + 1
-        self._frames = np.zeros((self._batch, front_end.n_fft), np.float32)
-        self._spectrum = np.zeros((self._batch, bins), np.complex64)
-        self._power, self._imaginary = np.zeros((2, self._batch, bins), np.float32)
+        # With an array, np.maximum is vectorised on Arm; with a number it is not.
+        self._floor = np.full((self._batch, front_end.n_mels), 10.0 ** (front_end.floor_db / 10.0), np.float32)
+        bins, rows = front_end.n_fft // 2 + 1, min(self._batch, _TRANSFORMED)
+        self._frames = np.zeros((rows, front_end.n_fft), np.float32)
+        self._spectrum = np.zeros((rows, bins), np.complex64)
+        self._power, self._imaginary = np.zeros((self._batch, bins), np.float32), np.zeros((rows, bins), np.float32)
         self._mel = np.zeros((self._batch, front_end.n_mels), np.float32)
 
     def compute(self, audio: Audio, mel: Mel) -> None:
@@ -156,16 +155,18 @@ class MelSpectrogram:
             audio: Mono samples in [-1, 1], shape (n,).
             mel: Receives the frames, shape ((n - n_fft) // hop + 1, n_mels).
         """
-        step, size = audio.strides[0], self._window.size
-        frames = as_strided(audio, (len(mel), size), (step * self._hop, step), writeable=False)
+        step, size = audio.itemsize, self._window.size
+        strides = step * self._hop, step
+        frames = np.ndarray((len(mel), size), audio.dtype, np.ascontiguousarray(audio), strides=strides)
         for first in range(0, len(mel), self._batch):
-            part = slice(first, first + self._batch)
-            self._transform(frames[part])
-            self._apply_bands(mel[part])
+            part = frames[first : first + self._batch]
+            for place in range(0, len(part), _TRANSFORMED):
+                self._transform(part[place : place + _TRANSFORMED], self._power[place:])
+            self._apply_bands(mel[first : first + self._batch])
 
-    def _transform(self, frames: NDArray[np.float32]) -> None:
+    def _transform(self, frames: NDArray[np.float32], power: NDArray[np.float32]) -> None:
         rows = -(-len(frames) // _ROWS) * _ROWS
-        weighted, spectrum, power = self._frames[:rows], self._spectrum[:rows], self._power[:rows]
+        weighted, spectrum, power = self._frames[:rows], self._spectrum[:rows], power[:rows]
         # np.multiply would first copy both operands into 64 kB buffers, because frames overlap.
         np.einsum("ij,j->ij", frames, self._window, out=weighted[: len(frames)])
         if _FLOAT32_FFT:
@@ -178,7 +179,7 @@ class MelSpectrogram:
     def _apply_bands(self, mel: Mel) -> None:
         for bins, bands, weights in self._blocks:
             np.matmul(self._power[:, bins], weights, out=self._mel[:, bands])
-        np.maximum(self._mel[: len(mel)], self._floor, out=mel)
+        np.maximum(self._mel[: len(mel)], self._floor[: len(mel)], out=mel)
         if self._in_decibels:
             np.log10(mel, out=mel)
             mel *= np.float32(10.0)

@@ -116,8 +116,11 @@ class GenreModel:
         """Names of the tags, in the order of their scores; empty if the model has none."""
         self.answers = (*manifest.labels, NO_MUSIC) if manifest.rejection.not_music else manifest.labels
         """Meaning of each score: the labels, then `unknown` if the network has a not-music output."""
-        self._mean = np.array(manifest.standardisation.mean, np.float32)
-        self._deviation = np.array(manifest.standardisation.deviation, np.float32)
+        # numpy applies one number to all features in half the time that it takes for a number of each.
+        self._mean, self._deviation = (
+            np.array(each[0] if len(set(each)) == 1 else each, np.float32)
+            for each in (manifest.standardisation.mean, manifest.standardisation.deviation)
+        )
         try:
             self._interpreter = interpreter(model)
             (self._input,) = self._interpreter.get_input_details()
@@ -244,8 +247,7 @@ def _quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[n
     values /= np.float32(scale)
     np.rint(values, out=values)
     values += zero
-    np.maximum(values, -128.0, out=values)
-    return np.minimum(values, 127.0, out=values)
+    return values.clip(-128.0, 127.0, out=values)
 
 
 def _check_tensor(name: str, found: dict[str, Any], declared: Tensor) -> None:
