@@ -92,5 +92,12 @@ def test_a_band_of_noise_scatters_seven_tenths_to_one_and_four_tenths_of_what_wh
     assert SteadyNoiseDetector(FRONT_END).detect(mel) == noise_like
 
 
+@pytest.mark.parametrize(("varied", "expected"), [(0, True), (3, True), (4, False), (8, False)])
+def test_noise_may_vary_in_three_of_32_bands_in_the_middle_too(varied, expected):
+    mel = TAGGER.mel(noise(TAGGER.window_samples / RATE, dbfs=-20, seed=3))
+    mel[:, 36 : 36 + 3 * varied] *= 10.0 ** np.sin(np.arange(len(mel))[:, None])
+    assert SteadyNoiseDetector(TAGGER).detect(mel) is expected
+
+
 def test_digital_silence_is_not_called_noise(detect):
     assert not detect(np.zeros(FRONT_END.window_samples, np.float32))

@@ -41,6 +41,9 @@ _DB_BATCH, _POWER_BATCH, _TRANSFORMED = 48, 192, 96
 """Frames per matrix product, and most frames per transform, whose buffers must fit into the cache. The shipped
 models in decibels were measured with the first; the second is faster for short frames."""
 
+_TOGETHER = 8
+"""Mel bands per matrix product."""
+
 
 def mel_corners(n_mels: int, f_min: float, f_max: float, scale: MelScale = "slaney") -> NDArray[np.float64]:
     """Corner frequencies of overlapping mel bands in Hz, shape (n_mels + 2,).
@@ -73,42 +76,22 @@ def _slaney_corners(n_mels: int, f_min: float, f_max: float) -> NDArray[np.float
 
 
 @cache
-def mel_blocks(
-    sample_rate: int,
-    n_fft: int,
-    *,
-    n_mels: int,
-    f_min: float,
-    f_max: float,
-    scale: MelScale = "slaney",
-    norm: MelNorm = "area",
-    together: int = 8,
-) -> list[tuple[slice, slice, NDArray[np.float32]]]:
+def mel_blocks(front_end: FrontEnd) -> list[tuple[slice, slice, NDArray[np.float32]]]:
     """A bank of triangular filters, as dense blocks of a mostly empty matrix.
-
-    Args:
-        sample_rate: Samples per second of the audio.
-        n_fft: Samples per frame, which give n_fft // 2 + 1 bins.
-        n_mels: Number of bands.
-        f_min: Lower edge of the lowest band, in Hz.
-        f_max: Upper edge of the highest band, in Hz.
-        scale: Mel scale that places the corners.
-        norm: `area` gives every triangle an area of 1 Hz, `none` a height of 1.
-        together: Neighbouring bands per block.
 
     Returns:
         For each block its bins, its bands, and the weights, shape (bins, bands).
     """
-    corners = mel_corners(n_mels, f_min, f_max, scale)
-    hertz = np.arange(n_fft // 2 + 1)[:, None] * float(sample_rate) / n_fft
+    corners, n_fft = front_end.corners, front_end.n_fft
+    hertz = np.arange(n_fft // 2 + 1)[:, None] * float(front_end.sample_rate) / n_fft
     rising = (hertz - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - hertz) / (corners[2:] - corners[1:-1])
     weights = np.maximum(np.minimum(rising, falling), 0.0)
-    if norm == "area":
+    if front_end.mel_norm == "area":
         weights = weights * 2.0 / (corners[2:] - corners[:-2])
     blocks = []
-    for first in range(0, n_mels, together):
-        bands = slice(first, first + together)
+    for first in range(0, front_end.n_mels, _TOGETHER):
+        bands = slice(first, first + _TOGETHER)
         used = np.flatnonzero(weights[:, bands].any(axis=1))
         bins = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
         blocks.append((bins, bands, weights[bins, bands].astype(np.float32)))
@@ -131,15 +114,7 @@ class MelSpectrogram:
         self._window = _hann(front_end.n_fft)
         self._in_decibels = front_end.compression == "db"
         self._batch = _DB_BATCH if self._in_decibels else _POWER_BATCH
-        self._blocks = mel_blocks(
-            front_end.sample_rate,
-            front_end.n_fft,
-            n_mels=front_end.n_mels,
-            f_min=front_end.f_min,
-            f_max=front_end.f_max,
-            scale=front_end.mel_scale,
-            norm=front_end.mel_norm,
-        )
+        self._blocks = mel_blocks(front_end)
         # With an array, np.maximum is vectorised on Arm; with a number it is not.
         self._floor = np.full((self._batch, front_end.n_mels), 10.0 ** (front_end.floor_db / 10.0), np.float32)
         bins, rows = front_end.n_fft // 2 + 1, min(self._batch, _TRANSFORMED)

@@ -106,10 +106,7 @@ def _source(name: str, manifest: Manifest, content: bytes) -> Iterator[str]:
         f"ALIGNED const unsigned char {name}_model[{upper}_MODEL_BYTES]", np.frombuffer(content, np.uint8)
     )
     filters = np.zeros((front_end.n_mels, front_end.n_fft // 2 + 1), np.float32)
-    for bins, bands, weights in mel_blocks(
-        front_end.sample_rate, front_end.n_fft, n_mels=front_end.n_mels, f_min=front_end.f_min, f_max=front_end.f_max,
-        scale=front_end.mel_scale, norm=front_end.mel_norm,
-    ):  # fmt: skip
+    for bins, bands, weights in mel_blocks(front_end):
         filters[bands, bins] = weights.T
     yield from _array(f"const float {name}_mel_filters[]", filters.ravel())
     yield from _array(f"const float {name}_mean[]", manifest.standardisation.mean)
