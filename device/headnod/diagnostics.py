@@ -14,8 +14,7 @@ from headnod import factory
 from headnod.audio.processing import ChannelMixer, from_s16
 from headnod.check_result import CheckResult
 from headnod.config import Config
-from headnod.errors import AccessError, AudioError, HeadnodError, MissingExtraError
-from headnod.extras import how_to_install
+from headnod.errors import AccessError, AudioError, HeadnodError
 from headnod.factory import opener
 from headnod.factory.mqtt_factory import broker, client_id, topics
 from headnod.inference.bundle_files import read_checked
@@ -136,12 +135,9 @@ def _lights(config: Config) -> CheckResult:
 def _broker(config: Config) -> CheckResult:
     if not config.mqtt.host:
         return CheckResult("broker", "none", "none is configured")
-    try:
-        from headnod.factory.mqtt_factory import example_messages  # noqa: PLC0415 - loads MQTT
-        from headnod.mqtt.broker_check import check_broker  # noqa: PLC0415
-    except ImportError as error:
-        message = f"MQTT needs {error.name}: {how_to_install('device')}"
-        raise MissingExtraError(message) from error
+    from headnod.factory.mqtt_factory import example_messages  # noqa: PLC0415 - loads MQTT
+    from headnod.mqtt.broker_check import check_broker  # noqa: PLC0415
+
     ours = topics(config.mqtt)
     target = broker(config.mqtt, client_id=client_id(ours))
     examples = example_messages(config)

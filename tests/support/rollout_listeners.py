@@ -84,9 +84,9 @@ class Listener:
         try:
             self.installer.start_probation(self.installer.install(split(message.payload)))
             if self._fails:
-                self.installer.activation.roll_back(self._fails)
+                self.installer.store.roll_back(self._fails)
             else:
-                self.installer.activation.keep()
+                self.installer.store.keep()
                 self.installer.report(Stage.KEPT, "all well")
         except HeadnodError as error:
             self.installer.report(Stage.REFUSED, str(error))

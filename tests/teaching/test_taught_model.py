@@ -205,7 +205,7 @@ def test_a_taught_model_is_tested_put_on_probation_and_rolled_back(state):
     store = Store(state)
     assert store.current == "genre-taught-1.0.0.0"
     assert store.read().active.windows_left == 10
-    made._installer.activation.roll_back("")  # noqa: SLF001 - as headnod models rollback does
+    made._installer.store.roll_back("")  # noqa: SLF001 - as headnod models rollback does
     assert Store(state).current is None
 
 

@@ -32,7 +32,7 @@ def kept(tmp_path_factory):
     state = tmp_path_factory.mktemp("kept")
     installer = Installer(state, [signed_bundles.public()], lambda _: None, budget=1.0, windows=4)
     installer.start_probation(installer.install(signed_bundles.good("1.0.0", serial=1)))
-    installer.activation.keep()
+    installer.store.keep()
     return state
 
 
@@ -59,7 +59,7 @@ def installer(state, said):
 
 @pytest.fixture
 def activation(installer):
-    return installer.activation
+    return installer.store
 
 
 @pytest.fixture

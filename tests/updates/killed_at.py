@@ -63,7 +63,7 @@ while not done:
             elif what == "migrate":
                 installer.store.change(lambda state: state)
             else:
-                installer.activation.roll_back("its answers have collapsed")
+                installer.store.roll_back("its answers have collapsed")
             os._exit(DONE)
         _, status = os.waitpid(child, 0)
         done = os.waitstatus_to_exitcode(status) == DONE

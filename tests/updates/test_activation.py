@@ -17,7 +17,7 @@ from headnod.updates.bundle import read
 from headnod.updates.installer import Installer
 from headnod.updates.manager import ModelManager
 from headnod.updates.state import STATE_FILE, ActiveModel, RollbackProtection, Stage
-from headnod.updates.store import Activation, Store
+from headnod.updates.store import Store
 from support import signed_bundles, taught_bundles
 from support.command_line import PATIENCE
 from support.signed_bundles import good
@@ -166,7 +166,7 @@ def ends(what, state, bundle, times=1):
 def listens(state):
     """The model that a listener would begin with, proven once more."""
     store = Store(state)
-    Activation(store, lambda _: None).record_start()
+    store.record_start()
     return load_checked(store.path(store.current)).manifest
 
 
@@ -239,7 +239,7 @@ def test_two_processes_do_not_change_the_models_at_once(state):
 
 def test_the_end_of_a_probation_waits_for_an_activation_and_leaves_the_new_model_alone(two, state, store):
     """What was checked was the model before."""
-    listener = Activation(Store(state), lambda _: None)
+    listener = Store(state)
     other, kept = ActiveModel(two[0], two[1], windows_left=4), []
     with store.lock():
         waiting = threading.Thread(target=lambda: kept.append(listener.keep(two[1])))

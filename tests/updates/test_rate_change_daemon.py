@@ -47,7 +47,7 @@ def test_no_window_is_lost_over_an_activation_and_a_rollback(config, clip, insta
             other = good("2.0.0", serial=2, labels=("jazz", "metal", "pop"), front_end=TAGGER)
             installer.start_probation(installer.install(other))
         elif passed == 30:
-            installer.activation.roll_back("somebody asked for it")
+            installer.store.roll_back("somebody asked for it")
         return False
 
     with Runtime(config, str(clip), None) as runtime:

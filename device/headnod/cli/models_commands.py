@@ -159,7 +159,7 @@ def run_activate(options: argparse.Namespace) -> None:
 
 def run_rollback(options: argparse.Namespace) -> None:
     """Return to the previous model."""
-    _installer(options, load_config(options).config).activation.roll_back("")
+    _installer(options, load_config(options).config).store.roll_back("")
 
 
 def run_prune(options: argparse.Namespace) -> None:

@@ -19,13 +19,14 @@ from headnod import __version__
 from headnod.command_arguments import ChosenDevice, ControlsChange, Correct, ModelName, Values
 from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Visitor
 from headnod.dashboard.endpoints import Endpoint, RequestError, document, read_body
-from headnod.dashboard.history_api import History, HistoryApi, LocalHistory
+from headnod.dashboard.history_api import HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
 from headnod.dashboard.server import PieceResponse, Request, Response, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from headnod.dashboard.history_api import History
     from headnod.dashboard.site import Site
 
     Call = Callable[..., Awaitable[msgspec.Raw]]

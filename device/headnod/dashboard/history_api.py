@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
@@ -28,6 +28,11 @@ from headnod.errors import HeadnodError
 from headnod.outputs.history import summaries
 from headnod.outputs.history.summaries import LONGEST, SONGS, Bucket, Run, SongSummary, local_date
 from headnod.outputs.palette import Colour, colours, hexadecimal
+
+if TYPE_CHECKING:
+    from headnod.dashboard.remote_history import RemoteHistory
+
+    History: TypeAlias = "LocalHistory | RemoteHistory"
 
 PARTS = ("songs", "hours", "days", "firsts", "timeline", "week.svg")
 """Last part of the address of each answer."""
@@ -57,22 +62,6 @@ _INK, _SOFT, _TRACK = "#f3f0ea", "#a5a29a", "#262a31"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 
 _LONGEST = 24
-
-
-class History(Protocol):
-    """The history of one listener."""
-
-    async def songs(self, first: float, last: float, after: float) -> list[SongSummary]:
-        """The next songs of a time, at most `SONGS`, that ended after a time."""
-
-    async def buckets(self, first: float, last: float, unit: summaries.Unit) -> list[Bucket]:
-        """Seconds of each genre in every hour or day."""
-
-    async def firsts(self) -> list[dict[str, Any]]:
-        """The first song of each genre."""
-
-    async def runs(self, first: float, last: float) -> list[Run]:
-        """Runs of one genre."""
 
 
 class LocalHistory:

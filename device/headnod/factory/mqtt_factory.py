@@ -14,7 +14,7 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from headnod import __version__, address, system
 from headnod.address import display_address, split_address, without_login
@@ -27,7 +27,7 @@ from headnod.inference.bundle_files import read_manifest
 from headnod.inference.manifest import MODEL, Manifest
 from headnod.inference.model import runtime_name
 from headnod.mqtt.broker import Broker, Tls
-from headnod.mqtt.commands import ERROR_LENGTH, VERBS, Commands, HistoryHandler, MoreCommands
+from headnod.mqtt.commands import ERROR_LENGTH, VERBS, Commands, HistoryHandler
 from headnod.mqtt.homeassistant import Fits, birth, check_prefix, discovery
 from headnod.mqtt.payloads import (
     HistoryPayload,
@@ -51,6 +51,7 @@ from headnod.updates.shadow import offer_text
 from headnod.updates.state import Agreement, Stage, UpdateProgress, id_of, serial_of
 
 if TYPE_CHECKING:
+    from headnod.listener_commands import ListenerCommands
     from headnod.mqtt.client import Message, MqttClient
     from headnod.mqtt.discovery import Discovery, RetainedTopics
     from headnod.mqtt.publisher import MqttPublisher
@@ -220,16 +221,6 @@ def page_url(section: WebSection) -> str | None:
     return address.page_url(host, section.port, tls=bool(section.certificate))
 
 
-class Responses(Protocol):
-    """Publishes answers that come later; see `MqttPublisher`."""
-
-    def room(self, topic: str) -> int:
-        """Bytes of the largest payload that the broker accepts on a topic."""
-
-    def mention(self, topic: str, payload: bytes) -> None:
-        """Publish a message; for any thread."""
-
-
 @contextlib.contextmanager
 def mqtt_of(
     config: Config,
@@ -239,7 +230,7 @@ def mqtt_of(
     state_folder: Path | None,
     clock: Clock,
     configured: Callable[[], Config],
-    more: MoreCommands | None = None,
+    more: ListenerCommands | None = None,
 ) -> Iterator[tuple[MqttPublisher, RemoteControls]]:
     """MQTT of a listener, which connects in the background: publishing, commands, and bundles that are sent.
 
@@ -312,7 +303,7 @@ def mqtt_of(
         yield mqtt, controls
 
 
-def history_handler(history: HistoryRequests, mqtt: Responses, where: Topics) -> HistoryHandler:
+def history_handler(history: HistoryRequests, mqtt: MqttPublisher, where: Topics) -> HistoryHandler:
     """Answers `request/history` on `response/history`."""
     topic = where.response("history")
 

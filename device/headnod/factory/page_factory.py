@@ -32,7 +32,8 @@ from headnod.factory.mqtt_factory import BOOT, broker, client_id, info_of, topic
 from headnod.inference.manifest import Model, Prediction
 from headnod.listener_commands import ListenerCommands
 from headnod.log import RecentLog
-from headnod.mqtt.commands import Commands, MoreCommands
+from headnod.mqtt.broker import pem_errors
+from headnod.mqtt.commands import Commands
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ReportMaker, encode
 from headnod.outputs import close_all
 from headnod.outputs.web import Page, WebOutput
@@ -124,7 +125,7 @@ def web_of(
     *,
     clock: Clock,
     configured: Callable[[], Config],
-    more: MoreCommands | None = None,
+    more: ListenerCommands | None = None,
     health: Callable[[], HealthPayload | None],
 ) -> Iterator[tuple[WebOutput, RemoteControls]]:
     """The page of a listener, in a process of its own, and the commands that come from it.
@@ -223,15 +224,9 @@ def _certificate(section: WebSection) -> tuple[str, str]:
     certificate = readable_file("web.certificate", section.certificate)
     key = readable_file("web.key", section.key)
     if certificate is not None:
-        try:
+        with pem_errors("web.certificate", certificate):
             # Without a password OpenSSL would ask for it on the terminal.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
-        except ssl.SSLError as error:
-            message = f"web.certificate: {certificate}: is not a matching PEM file ({error.reason or error})"
-            raise ConfigError(message) from None
-        except OSError as error:
-            message = f"web.certificate: {certificate}: {(error.strerror or str(error)).lower()}"
-            raise ConfigError(message) from None
     return str(certificate or ""), str(key or "")
 
 

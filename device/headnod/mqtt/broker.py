@@ -6,7 +6,6 @@ The limits are read at each connection, since they may have changed.
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from bisect import bisect_right
@@ -53,13 +52,10 @@ _CAUSES = dict.fromkeys(_PERMANENT, Cause.REFUSED) | {0x8E: Cause.TAKEN_OVER}
 """Reason codes of MQTT 5 that only a person can change: version, client id, password, authorisation, ban, method,
 quota, last will, moved, rate."""
 
-_BAD_VERSION, _BAD_LOGIN, _NOT_AUTHORISED, _KEEPALIVE = 0x84, 0x86, 0x87, 0x8D
+_BAD_VERSION, _BAD_LOGIN, _NOT_AUTHORISED = 0x84, 0x86, 0x87
 
 _INVALID_DATES = frozenset({9, 10})
 """Verification results of OpenSSL's x509_vfy.h: not valid yet, and expired."""
-
-_DECORATION = re.compile(r"\A\[[^]]*\] *| *\(_ssl\.c:\d+\)\Z")
-"""What Python adds to the text of an error: `[Errno 104] `, ` (_ssl.c:2580)`."""
 
 _REASON_LENGTH = 120
 """Characters of the broker's own text that are passed on."""
@@ -91,10 +87,10 @@ class Tls:
         context = ssl.create_default_context() if self.ca is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.ca is not None:
-            with _named_errors("mqtt.ca_file", self.ca):
+            with pem_errors("mqtt.ca_file", self.ca):
                 context.load_verify_locations(cafile=self.ca)
         if self.certificate is not None:
-            with _named_errors("mqtt.cert_file", self.certificate):
+            with pem_errors("mqtt.cert_file", self.certificate):
                 try:
                     # Without a password OpenSSL would ask for it on the terminal.
                     context.load_cert_chain(self.certificate, self.key, password=lambda: "")
@@ -190,7 +186,8 @@ def _check_key(certificate: Path, key: Path) -> None:
 
 
 @contextmanager
-def _named_errors(setting: str, path: Path) -> Iterator[None]:
+def pem_errors(setting: str, path: Path) -> Iterator[None]:
+    """Raises a ConfigError that names the setting if a PEM file cannot be read or is not valid."""
     try:
         yield
     except ssl.SSLError as error:
@@ -419,13 +416,3 @@ def disconnected_ending(code: int, text: str, *, client_id: str) -> Ending:
     cause = _CAUSES.get(code, Cause.NETWORK)
     hint = f" (another client has connected as {client_id})" if cause is Cause.TAKEN_OVER else ""
     return Ending(cause, f"it disconnected us: {text}{hint}")
-
-
-def timed_out(code: int) -> bool:
-    """Whether the connection ended because the broker sent nothing, and was not closed."""
-    return code == _KEEPALIVE
-
-
-def socket_error(log: str) -> str:
-    """The system's error of a socket, from a line of paho's log."""
-    return _DECORATION.sub("", log.partition("socket: ")[2]).lower()

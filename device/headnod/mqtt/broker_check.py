@@ -187,7 +187,8 @@ class _Checks:
         return _by_topic("rights", "warning", topics, f" may not be written: {refusal} ({hint})")
 
     def _login_error(self) -> str:
-        silent, ending = self._connecting, self._client.ending
+        silent = self._client.state in {ConnectionState.CONNECTING, ConnectionState.CONNECTED}
+        ending = self._client.ending
         closed = ending is not None and ending.unexplained
         if (silent or closed) and self._broker.modern and speaks_older(self._broker, self._timeout):
             return f"{self._broker}: {ANSWERS_OLDER}"
@@ -209,10 +210,6 @@ class _Checks:
         hint = f"{self._user} must read {self._topics.settings} and {self._topics.requests}"
         reason = f"{topic} was sent and did not come back, so no command would arrive ({hint})"
         return CheckResult("round trip", "fault", reason)
-
-    @property
-    def _connecting(self) -> bool:
-        return self._client.state in {ConnectionState.CONNECTING, ConnectionState.CONNECTED}
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> str | None:
         return self._client.publish_and_wait(topic, payload, retain=retain, timeout=self._timeout)

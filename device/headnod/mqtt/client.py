@@ -305,7 +305,7 @@ class MqttClient:
     def _step(self, connection: Connection, most: float = _LONG) -> None:
         wait = self._call_work()
         connection.send(self._take() if self._requests else ())
-        connection.serve(self._wakeup, wait=min(wait, most))
+        connection.serve(self._wakeup, min(wait, most))
 
     def _say_goodbye(self, connection: Connection) -> None:
         end = self._monotonic() + _FLUSH
@@ -318,7 +318,7 @@ class MqttClient:
         connection.send(Request(topic, payload, retain=True) for topic, payload in self._last)
         end = self._monotonic() + self._patience
         while not connection.settled and connection.ending is None and (left := end - self._monotonic()) > 0:
-            connection.serve(self._wakeup, wait=left)
+            connection.serve(self._wakeup, left)
             connection.send()
         connection.disconnect()
 

@@ -11,19 +11,21 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
 from headnod.errors import HeadnodError
-from headnod.mqtt.payloads import HealthPayload, InfoPayload, ResponsePayload, encode, present
+from headnod.mqtt.payloads import ResponsePayload, encode, present
 from headnod.mqtt.topics import Topics, is_name
 from headnod.retry import RateLimitedLogger
 
 if TYPE_CHECKING:
     # Not at run time: it loads paho.
+    from headnod.listener_commands import ListenerCommands
     from headnod.mqtt.connection import Message
+    from headnod.remote_controls import RemoteControls
 
 _log = logging.getLogger(__name__)
 
@@ -68,57 +70,6 @@ class InvalidCommandError(HeadnodError, ValueError):
     """A command is not valid."""
 
 
-class Controls(Protocol):
-    """What commands can do.
-
-    Each method is called on the MQTT client's thread and returns at once; slow work is
-    queued for another thread. A `HeadnodError` refuses, and its message is the answer.
-    """
-
-    def info(self) -> InfoPayload:
-        """What the listener is."""
-
-    def health(self) -> HealthPayload:
-        """The health report."""
-
-    def threshold(self, certainty: float) -> None:
-        """Set the least probability of a named genre (0-1); 0 restores the model's own."""
-
-    def pause(self, paused: bool, seconds: float | None = None) -> None:  # noqa: FBT001 - the word of the topic
-        """Pause, for some seconds or until it is resumed; or resume."""
-
-    def quiet_hours(self, spans: tuple[str, ...]) -> None:
-        """Set spans of local time without estimates, such as `22:00-07:00`."""
-
-    def output(self, name: str, on: bool) -> None:  # noqa: FBT001 - its only value
-        """Switch an output on or off."""
-
-    def brightness(self, level: float) -> None:
-        """Set the brightness of the LEDs (0-1)."""
-
-    def lights(self, *, on: bool | None = None, brightness: float | None = None, effect: str | None = None) -> None:
-        """Switch the LEDs on or off, and set their brightness (0-1) and what they show; None changes nothing."""
-
-    def reset(self) -> None:
-        """Restore threshold and brightness of the configuration, and resume."""
-
-    def activate(self, model: str) -> None:
-        """Switch to this model, one of `info().models`."""
-
-
-class MoreCommands(Protocol):
-    """The commands that MQTT and the page share, with typed arguments; see `headnod.listener_commands`."""
-
-    def __contains__(self, name: object) -> bool:
-        """Whether there is such a command."""
-
-    def call(self, name: str, arguments: Mapping[str, Any], controls: Any) -> object:  # noqa: ANN401 - those of this module
-        """Apply a command and return its answer."""
-
-    def controls(self) -> dict[str, Any]:
-        """All that can be set, as it is now."""
-
-
 def command_topics(topics: Topics) -> tuple[str, ...]:
     """The topic of every command, without wildcards."""
     return (*map(topics.setting, _COMMANDS[_SET]), *map(topics.request, _COMMANDS[_REQUEST]))
@@ -139,14 +90,15 @@ def shortened(answer: bytes, size: int) -> bytes:
 class Commands:
     """Validates commands, applies them to the controls and makes the answers.
 
-    Nothing is raised, whatever is received. A cause is logged once in five minutes.
+    Nothing is raised, whatever is received. A cause is logged once in five minutes. Controls return at once, and
+    refuse by a `HeadnodError`, whose message is the answer. `more` has the commands that only a listener has.
     """
 
     def __init__(
         self,
         topics: Topics,
-        controls: Controls,
-        more: MoreCommands | None = None,
+        controls: RemoteControls,
+        more: ListenerCommands | None = None,
         *,
         history: HistoryHandler | None = None,
         monotonic: Callable[[], float] = time.monotonic,

@@ -1,14 +1,15 @@
 """One connection to a broker, from CONNECT to its end, on paho.
 
-paho's own loop is not used: its thread ends with an exception in a callback and still
-reports a connection, it wakes once a second, keeps unacknowledged messages in memory
-without bound and reconnects by its own rules. Here its socket is served by the thread of
-`client`, a connection is opened once, and unacknowledged messages are handed back.
+paho's own loop is not used: it wakes once a second, and once more for a message; its thread ends with an exception in
+a callback and still reports a connection, keeps unacknowledged messages in memory without bound and reconnects by its
+own rules. Here its socket is served by the thread of `client`, a connection is opened once, and unacknowledged messages
+are handed back.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import select
 import socket
@@ -45,8 +46,6 @@ from headnod.mqtt.broker import (
     disconnected_ending,
     reason_text,
     refused_ending,
-    socket_error,
-    timed_out,
     unreachable_ending,
 )
 from headnod.retry import Cause
@@ -60,16 +59,17 @@ _SOCKET_TIMEOUT = 10.0
 _CONNACK_TIMEOUT = 10.0
 """Seconds that a broker may take to answer CONNECT."""
 
-_POLL = 1.5
-"""Seconds between two checks of the clock while something is overdue."""
+_OPENING_CHECK = 1.5
+"""Seconds between two checks of the clock until the broker has answered CONNECT."""
 
-_LATE = 0.05
-"""Seconds added to a deadline, since paho's clock and ours are read one after the other."""
+_CHECKS = 3
+"""Checks of the clock in one keepalive. A broker ends a connection that is silent for one and a half."""
 
-_HOUR = 3600.0
+_KEEPALIVE_TIMEOUT, _TOO_LARGE, _NO_RETAIN, _NO_QOS = 0x8D, 0x95, 0x9A, 0x9B
+"""Reason codes: the broker sent nothing; the packet is too large; retained messages, or this QoS, are not supported."""
 
-_TOO_LARGE, _NO_RETAIN, _NO_QOS = 0x95, 0x9A, 0x9B
-"""Reason codes: the packet is too large; retained messages, or this QoS, are not supported."""
+_DECORATION = re.compile(r"\A\[[^]]*\] *| *\(_ssl\.c:\d+\)\Z")
+"""What Python adds to the text of an error: `[Errno 104] `, ` (_ssl.c:2580)`."""
 
 
 class Message(NamedTuple):
@@ -141,7 +141,7 @@ class Connection:
         self._waiting: deque[Request] = deque()
         self._pending: dict[int, tuple[Request, float]] = {}
         self._subscribing: dict[int | None, str] = {}
-        self._opened = self._acknowledged = self._sent = self._received = monotonic()
+        self._opened = self._acknowledged = monotonic()
         self._socket_error = ""
         self._client = _Client(broker)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
@@ -169,7 +169,7 @@ class Connection:
             self.ending = unreachable_ending(error)
         self._opened = self._monotonic()
 
-    def serve(self, wakeup: int, *, wait: float) -> None:
+    def serve(self, wakeup: int, wait: float) -> None:
         """Wait for the socket, the wake-up (an eventfd) or so many seconds, and process what is due."""
         ours = self._client.socket()
         if ours is None:
@@ -180,12 +180,13 @@ class Connection:
         poll.register(ours, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         # Data that TLS has already decrypted does not make the socket readable.
         decrypted = isinstance(ours, ssl.SSLSocket | _WebsocketWrapper) and ours.pending() > 0
-        ready = dict(poll.poll(0 if decrypted else 1e3 * min(wait, self._next_check())))
+        keepalive = min(self._broker.keepalive, self.limits.keepalive or self._broker.keepalive)
+        check = keepalive / _CHECKS if self.established else _OPENING_CHECK
+        ready = dict(poll.poll(0 if decrypted else 1e3 * min(wait, check)))
         if wakeup in ready:
             os.eventfd_read(wakeup)
         events = ready.get(ours.fileno(), 0)
         if decrypted or events & ~select.POLLOUT:
-            self._received = self._monotonic()
             self._client.loop_read()
         if events & select.POLLOUT:
             self._client.loop_write()
@@ -253,17 +254,6 @@ class Connection:
         error = f": {self._socket_error}" if self._socket_error else ""
         self.ending = self.ending or Ending(Cause.NETWORK, f"{how}{error}{hint}", unexplained)
 
-    def _next_check(self) -> float:
-        """Seconds until a timeout may have passed, if nothing happens."""
-        if not self.established:
-            return _POLL
-        keepalive = self._broker.keepalive if self.limits.keepalive is None else self.limits.keepalive
-        due = min(self._sent, self._received) + keepalive if keepalive else self._monotonic() + _HOUR
-        for _, sent in islice(self._pending.values(), 1):
-            due = min(due, max(sent, self._acknowledged) + self._broker.keepalive)
-        left = due + _LATE - self._monotonic()
-        return left if left > 0 else _POLL
-
     def _check_timeouts(self) -> None:
         now = self._monotonic()
         if not self.established and now - self._opened > _CONNACK_TIMEOUT:
@@ -323,7 +313,7 @@ class Connection:
             text = reason_text(str(code), properties)
             client_id = self._broker.client_id
             self.ending = self.ending or disconnected_ending(code.value, text, client_id=client_id)
-        elif timed_out(code.value):
+        elif code.value == _KEEPALIVE_TIMEOUT:
             self._lost("it was silent for too long", unexplained=False)
         else:
             self._lost("the connection was lost")
@@ -351,11 +341,9 @@ class Connection:
                 self._events.warn(f"subscribe {topic_filter}", message)
 
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
-        # Only here does paho report why a socket failed, and when it sends pings and acknowledgements of its own.
+        # Only here does paho report why a socket failed.
         if level == LogLevel.MQTT_LOG_ERR:
-            self._socket_error = socket_error(text)
-        elif text.startswith("Sending"):
-            self._sent = self._monotonic()
+            self._socket_error = _DECORATION.sub("", text.partition("socket: ")[2]).lower()
 
 
 class _Client(paho.Client):

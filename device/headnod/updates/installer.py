@@ -31,7 +31,7 @@ from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, Manifest
 from headnod.updates.bundle import LARGEST, Files, read, split, verify
 from headnod.updates.selftest import self_test
 from headnod.updates.state import STATE_FILE, Report, Stage, UpdateProgress, UpdateState, serial_of
-from headnod.updates.store import Activation, Store
+from headnod.updates.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -91,8 +91,7 @@ class Installer:
             clock: The clocks; the machine's own if absent.
         """
         self._clock = clock or Clock()
-        self.store = Store(state_folder)
-        self.activation = Activation(self.store, report)
+        self.store = Store(state_folder, report)
         self._keys, self._report, self._budget, self._windows = keys, report, budget, windows
         self._step = UpdateProgress(stage=Stage.RECEIVED)
 
@@ -141,7 +140,7 @@ class Installer:
         Raises:
             BundleError: The state cannot be written.
         """
-        state = self.activation.activate(name, self._step.manifest, windows=self._windows)
+        state = self.store.activate(name, self._step.manifest, windows=self._windows)
         if state.active is None or not state.active.windows_left:
             self.report(Stage.KEPT, "it is active already")
         else:

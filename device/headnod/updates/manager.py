@@ -23,7 +23,7 @@ from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.resources import configured_model, find_model
 from headnod.updates.shadow import ShadowRunner
 from headnod.updates.state import ActiveModel, Agreement, Report, Stage, UpdateProgress, id_of, serial_of
-from headnod.updates.store import Activation, Store
+from headnod.updates.store import Store
 
 if TYPE_CHECKING:
     from headnod.updates.installer import InstallWorker
@@ -76,8 +76,7 @@ class ModelManager:
             config: Gives the configuration in force.
         """
         self._config = config
-        self.store = Store(state_folder, lock_timeout=_LOCK_TIMEOUT) if state_folder is not None else None
-        self._activation = Activation(self.store, self.report) if self.store is not None else None
+        self.store = Store(state_folder, self.report, lock_timeout=_LOCK_TIMEOUT) if state_folder is not None else None
         # Model and name in one reference: another thread may read between two.
         self._active: tuple[GenreModel, str | None] | None = None
         self._probation: Probation | None = None
@@ -94,7 +93,7 @@ class ModelManager:
     def __enter__(self) -> Self:
         """Note that a listener starts; a model on probation whose listeners crashed is rolled back."""
         if self._config().model.installed:
-            self._change("abnormal ends are not counted", Activation.record_start)
+            self._change("abnormal ends are not counted", Store.record_start)
         return self
 
     def __exit__(
@@ -102,7 +101,7 @@ class ModelManager:
     ) -> None:
         """Note a normal end, and stop a running installation."""
         if error is None or isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not error.code):
-            self._change("this end is counted as abnormal", Activation.record_stop)
+            self._change("this end is counted as abnormal", Store.record_stop)
         if self._worker is not None:
             self._worker.close()
 
@@ -151,7 +150,7 @@ class ModelManager:
             return False
         self._load(config)
         if self._active[1] is not None:
-            self._change("a crash would not be counted", Activation.record_change)
+            self._change("a crash would not be counted", Store.record_change)
         _log.info("%s is active", self.model.manifest.id)
         return True
 
@@ -229,9 +228,9 @@ class ModelManager:
         Raises:
             BundleError: The previous model is not known, or there is no state folder.
         """
-        if self._activation is None:
+        if self.store is None:
             raise BundleError("there is no state folder, so no model was activated (set history.path)")
-        previous = self._activation.roll_back("")
+        previous = self.store.roll_back("")
         return id_of(previous) if previous is not None else configured_model(self._config().model.name).name
 
     def _submit(self, bundle: bytes = b"", *, stored: str = "", shipped: str = "") -> None:
@@ -286,20 +285,20 @@ class ModelManager:
 
     def _drop(self, name: str) -> None:
         """Roll back a model that cannot be loaded."""
-        assert self._activation is not None  # noqa: S101 - it is in the store
+        assert self.store is not None  # noqa: S101 - it is in the store
         try:
             # The bundle may be installed again: the card may have damaged it here.
-            self._activation.roll_back("it cannot be loaded", mark_failed=False, model=name)
+            self.store.roll_back("it cannot be loaded", mark_failed=False, model=name)
         except HeadnodError as error:
             # Tried again after a reload, a restart or an activation, not with each estimate.
             self._broken = name
             _log.error("%s; the model of the configuration listens", error)
 
-    def _change(self, consequence: str, change: Callable[[Activation], object]) -> object:
-        if self._activation is None:
+    def _change(self, consequence: str, change: Callable[[Store], object]) -> object:
+        if self.store is None:
             return None
         try:
-            return change(self._activation)
+            return change(self.store)
         except HeadnodError as error:
             _log.error("%s; %s", error, consequence)
             return None

@@ -56,14 +56,18 @@ class Store:
     `AccessError`.
     """
 
-    def __init__(self, state_folder: Path, *, lock_timeout: float = 30.0) -> None:
+    def __init__(
+        self, state_folder: Path, report: Report = lambda _progress: None, *, lock_timeout: float = 30.0
+    ) -> None:
         """Use a state folder; nothing is created before the first change.
 
         Args:
             state_folder: The state folder.
+            report: Called with the step of a rollback.
             lock_timeout: Seconds to wait for another process that changes something.
         """
         self.state_folder, self.folder, self._lock_timeout = state_folder, state_folder / "models", lock_timeout
+        self._report = report
         self._state_file = state_folder / STATE_FILE
         self._cached: tuple[object, UpdateState] | None = None
 
@@ -199,6 +203,64 @@ class Store:
         with self.lock():
             return self._prune(keep)
 
+    def activate(self, name: str, manifest: str, *, windows: int) -> UpdateState:
+        """Activate a stored model that passed its self-test, on probation for a number of windows."""
+        return self.change(lambda state: state.activated(name, manifest, windows=windows))
+
+    def roll_back(self, reason: str, *, mark_failed: bool = True, model: str | None = None) -> str | None:
+        """Activate the previous model again.
+
+        Args:
+            reason: What the probation found; empty if a person asked for it.
+            mark_failed: Do not install this bundle again.
+            model: The model that failed; if another one was activated since, nothing is done.
+
+        Returns:
+            Name of the model that is active then; None is the model of the configuration.
+
+        Raises:
+            BundleError: The previous model is not known.
+        """
+        with self.lock():
+            state = self.read()
+            failed = state.active
+            if model is not None and (failed is None or failed.name != model):
+                return failed.name if failed is not None else None
+            if failed is None or not (failed.manifest or reason):
+                raise BundleError("the previous model is not known (name one: headnod models activate NAME)")
+            previous = failed.previous
+            if previous is not None and not self.path(previous).is_dir():
+                previous = None
+            if mark_failed:
+                state = state.after_failure(serial_of(failed.name), failed.manifest, reason or "rolled back by hand")
+            self.write(replace(state, active=ActiveModel(previous) if previous is not None else None))
+            if reason:
+                self.remove(failed.name)
+        now = id_of(previous) if previous is not None else "the model of the configuration"
+        step = UpdateState(active=failed).progress()
+        self._report(replace(step, stage=Stage.ROLLED_BACK, message=f"{reason or 'requested'}; {now} listens"))
+        return previous
+
+    def record_start(self) -> None:
+        """Note that a listener runs, and roll back a model on probation whose listeners ended abnormally."""
+        active = self._amend(lambda active: replace(active, crashes=active.crashes + active.running, running=True))
+        if active is not None and active.windows_left and active.crashes >= MAX_CRASHES:
+            reason = f"the listener ended abnormally {active.crashes} times during its probation"
+            self.roll_back(reason, model=active.name)
+
+    def record_change(self) -> None:
+        """Note that a running listener changed to the active model."""
+        self._amend(lambda active: replace(active, running=True))
+
+    def record_stop(self) -> None:
+        """Note that the listener ended normally."""
+        self._amend(lambda active: replace(active, running=False))
+
+    def keep(self, model: str | None = None) -> bool:
+        """End the probation of the active model; false if another one than `model` was activated since."""
+        kept = self._amend(lambda active: replace(active, windows_left=0, crashes=0, running=False), model)
+        return kept is not None and not kept.windows_left
+
     def _prune(self, keep: int) -> list[str]:
         active, names = self.read().active, self.names()
         needed = {active.name, active.previous} if active is not None else set()
@@ -245,6 +307,24 @@ class Store:
             new.replace(link)
         sync_folder(self.folder)
 
+    def _amend(self, change: Callable[[ActiveModel], ActiveModel], model: str | None = None) -> ActiveModel | None:
+        """Change the record of a probation; gives the record of the active model, None if it is another one."""
+        # The lock creates a folder, and most devices never had a model to activate.
+        if self.read().active is None:
+            return None
+        changed: ActiveModel | None = None
+
+        def edit(state: UpdateState) -> UpdateState:
+            nonlocal changed
+            active = state.active
+            if active is None or model not in {None, active.name}:
+                return state
+            changed = change(active) if active.windows_left else active
+            return replace(state, active=changed)
+
+        self.change(edit)
+        return changed
+
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
     try:
@@ -268,90 +348,3 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-class Activation:
-    """Which stored model is active. Each change is one write of the state file.
-
-    A change that cannot be read or written raises a `BundleError`.
-    """
-
-    def __init__(self, store: Store, report: Report) -> None:
-        """Change the state of a store, and report each step."""
-        self._store, self._report = store, report
-
-    def activate(self, name: str, manifest: str, *, windows: int) -> UpdateState:
-        """Activate a stored model that passed its self-test, on probation for a number of windows."""
-        return self._store.change(lambda state: state.activated(name, manifest, windows=windows))
-
-    def roll_back(self, reason: str, *, mark_failed: bool = True, model: str | None = None) -> str | None:
-        """Activate the previous model again.
-
-        Args:
-            reason: What the probation found; empty if a person asked for it.
-            mark_failed: Do not install this bundle again.
-            model: The model that failed; if another one was activated since, nothing is done.
-
-        Returns:
-            Name of the model that is active then; None is the model of the configuration.
-
-        Raises:
-            BundleError: The previous model is not known.
-        """
-        with self._store.lock():
-            state = self._store.read()
-            failed = state.active
-            if model is not None and (failed is None or failed.name != model):
-                return failed.name if failed is not None else None
-            if failed is None or not (failed.manifest or reason):
-                raise BundleError("the previous model is not known (name one: headnod models activate NAME)")
-            previous = failed.previous
-            if previous is not None and not self._store.path(previous).is_dir():
-                previous = None
-            if mark_failed:
-                state = state.after_failure(serial_of(failed.name), failed.manifest, reason or "rolled back by hand")
-            self._store.write(replace(state, active=ActiveModel(previous) if previous is not None else None))
-            if reason:
-                self._store.remove(failed.name)
-        now = id_of(previous) if previous is not None else "the model of the configuration"
-        step = UpdateState(active=failed).progress()
-        self._report(replace(step, stage=Stage.ROLLED_BACK, message=f"{reason or 'requested'}; {now} listens"))
-        return previous
-
-    def record_start(self) -> None:
-        """Note that a listener runs, and roll back a model on probation whose listeners ended abnormally."""
-        active = self._amend(lambda active: replace(active, crashes=active.crashes + active.running, running=True))
-        if active is not None and active.windows_left and active.crashes >= MAX_CRASHES:
-            reason = f"the listener ended abnormally {active.crashes} times during its probation"
-            self.roll_back(reason, model=active.name)
-
-    def record_change(self) -> None:
-        """Note that a running listener changed to the active model."""
-        self._amend(lambda active: replace(active, running=True))
-
-    def record_stop(self) -> None:
-        """Note that the listener ended normally."""
-        self._amend(lambda active: replace(active, running=False))
-
-    def keep(self, model: str | None = None) -> bool:
-        """End the probation of the active model; false if another one than `model` was activated since."""
-        kept = self._amend(lambda active: replace(active, windows_left=0, crashes=0, running=False), model)
-        return kept is not None and not kept.windows_left
-
-    def _amend(self, change: Callable[[ActiveModel], ActiveModel], model: str | None = None) -> ActiveModel | None:
-        """Change the record of a probation; gives the record of the active model, None if it is another one."""
-        # The lock creates a folder, and most devices never had a model to activate.
-        if self._store.read().active is None:
-            return None
-        changed: ActiveModel | None = None
-
-        def edit(state: UpdateState) -> UpdateState:
-            nonlocal changed
-            active = state.active
-            if active is None or model not in {None, active.name}:
-                return state
-            changed = change(active) if active.windows_left else active
-            return replace(state, active=changed)
-
-        self._store.change(edit)
-        return changed
