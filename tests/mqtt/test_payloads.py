@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.factory.mqtt_factory import latest
-from headnod.mqtt.payloads import EstimatePayload, encode, estimate_payload, json_schema
-from headnod.mqtt.topics import score_keys, scores
+from headnod.mqtt.payloads import EstimatePayload, encode, estimate_payload, json_schema, scores
+from headnod.mqtt.topics import score_keys
 from headnod.pipeline.estimate import HeldBy
 from support.estimates import TAGS, estimate, silence, tagged
 from support.mqtt_payloads import health, info, song

@@ -16,8 +16,8 @@ import msgspec
 
 from headnod.errors import ConfigError
 from headnod.mqtt.commands import EFFECTS
-from headnod.mqtt.payloads import InfoPayload
-from headnod.mqtt.topics import DEFAULT_BASE, OFFLINE, ONLINE, Topics, is_base, scores, slug
+from headnod.mqtt.payloads import InfoPayload, scores
+from headnod.mqtt.topics import DEFAULT_BASE, OFFLINE, ONLINE, Topics, is_base, slug
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, State
 
 Form = Literal["device", "component"]

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from headnod import system
 from headnod.clock import Clock
-from headnod.mqtt.topics import SCORE, scores
+from headnod.mqtt.topics import SCORE, score_keys
 from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
 from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 
@@ -287,6 +287,11 @@ def estimate_payload(estimate: Estimate, *, node: str, boot: str, boot_id: str =
         boot_id=boot_id,
     )
     return present(fixed) | scores(estimate.scores)
+
+
+def scores(of: Mapping[str, float]) -> dict[str, float]:
+    """Scores as scalars: `scores_hiphop` for the label `hiphop`."""
+    return dict(zip(score_keys(tuple(of)), of.values(), strict=True))
 
 
 def song_payload(song: Song, *, node: str, boot: str, boot_id: str = "") -> SongPayload:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -138,11 +137,6 @@ def is_base(levels: str) -> bool:
 def slug(name: str) -> str:
     """A label as an identifier: lower-case letters, digits, underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "_"
-
-
-def scores(of: Mapping[str, float]) -> dict[str, float]:
-    """Scores as scalars: `scores_hiphop` for the label `hiphop`."""
-    return dict(zip(score_keys(tuple(of)), of.values(), strict=True))
 
 
 @lru_cache(maxsize=4)
