@@ -20,7 +20,7 @@ from headnod.factory.mqtt_factory import broker, client_id, topics
 from headnod.inference.bundle_files import read_checked
 from headnod.inference.manifest import GOLDEN
 from headnod.inference.model import GenreModel, check_golden, chirp, runtime_name
-from headnod.outputs.leds.lamp import Lamp
+from headnod.outputs.leds.animation import Lamp
 from headnod.pipeline.estimate import utc_now
 from headnod.pipeline.level_meter import LevelMeter
 from headnod.resources import configured_model

@@ -4,7 +4,7 @@ import json
 
 import msgspec
 
-from headnod.teaching.suggestions import FILE, Suggestion
+from headnod.teaching.correction_commands import FILE, Suggestion
 from support.command_line import run, said, surroundings
 
 FOUND = [Suggestion(1e9, 1e9 + 60.0, "jazz", 0.12, 0.8), Suggestion(1e9 + 120.0, 1e9 + 180.0, "not music", 0.3, 0.4)]

@@ -12,7 +12,7 @@ from headnod.__main__ import main
 from headnod.cli.why_command import explanation
 from headnod.config import Config
 from headnod.errors import AudioError
-from headnod.outputs.latest import FILE, LatestFile, read_latest
+from headnod.outputs.text import FILE, LatestFile, read_latest
 from headnod.pipeline.estimate import HeldBy, State
 from headnod.pipeline.listener import ListenerSettings
 from headnod.resources import demo_clip

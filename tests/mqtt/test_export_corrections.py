@@ -17,8 +17,7 @@ from headnod.mqtt.commands import Commands
 from headnod.pipeline.level_meter import PlacementMeter
 from headnod.resources import demo_clip
 from headnod.teaching.correction_commands import CorrectionCommands
-from headnod.teaching.corrections import CorrectionStore
-from headnod.teaching.recent_windows import EmbeddedWindows, RecentWindows
+from headnod.teaching.corrections import CorrectionStore, EmbeddedWindows, RecentWindows
 from support import mqtt_broker as brokers
 from support.listener_process import STARTING
 from support.mqtt_payloads import KITCHEN, Obedient, Sent

@@ -13,7 +13,7 @@ from headnod.factory.mqtt_factory import history_handler
 from headnod.mqtt.commands import Commands
 from headnod.mqtt.payloads import json_schema
 from headnod.outputs.history import summaries
-from headnod.outputs.history.history_requests import LARGEST, WAITING, HistoryQueryError, HistoryRequests
+from headnod.outputs.history.summaries import LARGEST, WAITING, HistoryQueryError, HistoryRequests
 from support.command_line import PATIENCE
 from support.mqtt_payloads import KITCHEN, Obedient, Sent
 from support.year_of_music import write_year

@@ -10,8 +10,7 @@ import pytest
 
 from headnod.outputs.history import summaries
 from headnod.outputs.history.database import HistoryFile
-from headnod.outputs.history.export import print_history
-from headnod.outputs.history.records import read_estimates, read_songs
+from headnod.outputs.history.records import print_history, read_estimates, read_songs
 from headnod.sqlite import DatabaseError
 from support.history_database import START, estimate, expected, listening, remember, times
 

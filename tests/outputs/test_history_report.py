@@ -14,7 +14,7 @@ from msgspec import structs
 from headnod.errors import ConfigError
 from headnod.outputs.history import records
 from headnod.outputs.history.database import HistoryFile
-from headnod.outputs.history.export import parse_since, print_history
+from headnod.outputs.history.records import parse_since, print_history
 from headnod.pipeline.songs import Song
 from headnod.sqlite import DamagedDatabaseError, DatabaseError
 from support import estimates

@@ -9,8 +9,8 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from headnod.config import LedsSection
 from headnod.errors import HeadnodError, LedError
 from headnod.extras import how_to_install
+from headnod.outputs.leds.animation import LedSink
 from headnod.outputs.leds.gpio import PINS, GpioLeds
-from headnod.outputs.leds.lamp import LedSink
 from headnod.pipeline.estimate import State
 from support.estimates import GTZAN, condition, estimate, other_labels
 from support.unprivileged import as_nobody
@@ -232,7 +232,7 @@ def test_the_environment_may_choose_the_pins_as_gpiozero_documents():
 
 def test_leds_are_not_imported_by_those_who_have_none():
     assert run(
-        "import sys, headnod.outputs.leds.gpio, headnod.outputs.leds.spi\n"
+        "import sys, headnod.outputs.leds.gpio, headnod.outputs.leds.gpio\n"
         "print({'gpiozero', 'spidev'} & set(sys.modules))"
     ) == ("set()\n")
 

@@ -11,17 +11,8 @@ import pytest
 from headnod.config import LedsSection
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.outputs.leds.lamp import LedSink
-from headnod.outputs.leds.layouts import LedFrame
-from headnod.outputs.leds.spi import (
-    WS2812_HERTZ,
-    SpiStrip,
-    apa102_frame,
-    limited,
-    open_spi,
-    reason,
-    ws2812_frame,
-)
+from headnod.outputs.leds.animation import LedFrame, LedSink
+from headnod.outputs.leds.gpio import WS2812_HERTZ, SpiStrip, apa102_frame, limited, open_spi, reason, ws2812_frame
 from headnod.outputs.palette import colour
 from support.estimates import estimate, silence
 from support.unprivileged import as_nobody
@@ -296,7 +287,7 @@ def test_without_spidev_the_error_says_what_to_install():
     script = """
 import sys; sys.modules['spidev'] = None
 from headnod.errors import LedError
-from headnod.outputs.leds.spi import open_spi
+from headnod.outputs.leds.gpio import open_spi
 from headnod.config import LedsSection
 try:
     open_spi(LedsSection(kind="ws2812"))

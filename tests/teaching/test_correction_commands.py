@@ -14,8 +14,7 @@ from headnod.log import RecentLog
 from headnod.pipeline.estimate import State
 from headnod.pipeline.level_meter import PlacementMeter
 from headnod.teaching.correction_commands import CorrectionCommands, TeachRequest
-from headnod.teaching.corrections import CorrectionError
-from headnod.teaching.recent_windows import RecentWindows
+from headnod.teaching.corrections import CorrectionError, RecentWindows
 from headnod.testing import ManualClock, fixed_manifest
 from support.estimates import estimate
 

@@ -13,14 +13,8 @@ from headnod.clock import Clock
 from headnod.inference.manifest import MODEL, Prediction
 from headnod.sqlite import DatabaseAccessError, ForeignDatabaseError
 from headnod.teaching import corrections
-from headnod.teaching.correction_file import (
-    CorrectionFileError,
-    LabelledFeatures,
-    packed,
-    read_corrections,
-)
-from headnod.teaching.corrections import CorrectionError, CorrectionStore
-from headnod.teaching.recent_windows import RecentWindows
+from headnod.teaching.correction_commands import CorrectionFileError, LabelledFeatures, packed, read_corrections
+from headnod.teaching.corrections import CorrectionError, CorrectionStore, RecentWindows
 from headnod.testing import ManualClock, fixed_manifest
 from support.estimates import estimate
 from support.unprivileged import as_nobody

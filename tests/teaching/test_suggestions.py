@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from headnod.teaching.recent_windows import EmbeddedWindows
-from headnod.teaching.suggestions import suggest
+from headnod.teaching.correction_commands import suggest
+from headnod.teaching.corrections import EmbeddedWindows
 
 NOTHING = np.empty((0, 3)), np.empty(0)
 

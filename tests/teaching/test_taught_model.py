@@ -11,11 +11,9 @@ from headnod.inference.bundle_files import read_manifest
 from headnod.inference.manifest import GOLDEN, MODEL, softmax
 from headnod.inference.model import GenreModel, golden_windows
 from headnod.resources import find_model
-from headnod.teaching.corrections import CorrectionStore, LabelledEmbeddings
+from headnod.teaching.corrections import CorrectionStore, EmbeddedWindows, LabelledEmbeddings
 from headnod.teaching.last_layer import LastLayer, TeachError
-from headnod.teaching.recent_windows import EmbeddedWindows
-from headnod.teaching.taught_model import matching_label, starting_bundle, teach
-from headnod.teaching.teacher import Teacher, summary
+from headnod.teaching.teacher import Teacher, matching_label, starting_bundle, summary, teach
 from headnod.updates.state import Stage
 from headnod.updates.store import Store
 from support.command_line import run, said, surroundings

@@ -14,7 +14,7 @@ from headnod.inference.bundle_files import read_manifest
 from headnod.inference.manifest import MODEL
 from headnod.inference.model import GenreModel
 from headnod.resources import find_model
-from headnod.teaching.correction_file import LabelledFeatures, packed
+from headnod.teaching.correction_commands import LabelledFeatures, packed
 from headnod.teaching.corrections import LabelledEmbeddings
 from headnod.teaching.fitting import Features, fit, folds
 from headnod.teaching.last_layer import LastLayer, Layer

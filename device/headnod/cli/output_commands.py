@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from headnod.cli.options import add_config, add_model, load_config, service_beside
 
 if TYPE_CHECKING:
-    from headnod.outputs.leds.layouts import LedFrame
+    from headnod.outputs.leds.animation import LedFrame
 
 
 def add_history(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,7 +29,7 @@ def add_history(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 def run_history(options: argparse.Namespace) -> None:
     """Print the history, the oldest first."""
     from headnod.factory import history_path, state_beside
-    from headnod.outputs.history.export import print_history
+    from headnod.outputs.history.records import print_history
     from headnod.pipeline.estimate import utc_now
     from headnod.service import HISTORY_FILE, MAIN, STATE
 

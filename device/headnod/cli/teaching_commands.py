@@ -11,7 +11,7 @@ from headnod.cli.parser import at_least
 from headnod.escaping import padded, printable
 
 if TYPE_CHECKING:
-    from headnod.teaching.correction_file import LabelledFeatures
+    from headnod.teaching.correction_commands import LabelledFeatures
     from headnod.teaching.corrections import Correction
 
 
@@ -68,7 +68,7 @@ def run_export(options: argparse.Namespace) -> None:
     """Write the file and print its path."""
     from headnod.errors import UsageError
     from headnod.files import write_atomically
-    from headnod.teaching.correction_file import packed
+    from headnod.teaching.correction_commands import packed
 
     if options.file.exists() and not options.replace:
         message = f"{options.file}: exists (name another file, or use --replace)"
@@ -88,7 +88,7 @@ def labelled_features(options: argparse.Namespace) -> tuple[LabelledFeatures, in
         TeachError: Their network is not installed.
     """
     from headnod.resources import models
-    from headnod.teaching.correction_file import LabelledFeatures
+    from headnod.teaching.correction_commands import LabelledFeatures
     from headnod.teaching.corrections import CorrectionError, CorrectionStore
     from headnod.teaching.last_layer import network_with_body
     from headnod.updates.store import Store
@@ -140,7 +140,7 @@ def run_suggest(options: argparse.Namespace) -> None:
 
     from headnod.clock import local
     from headnod.errors import AudioError
-    from headnod.teaching.suggestions import FILE, Suggestion
+    from headnod.teaching.correction_commands import FILE, Suggestion
 
     path = running_folder(options) / FILE
     try:

@@ -11,7 +11,7 @@ from headnod.escaping import printable
 
 if TYPE_CHECKING:
     from headnod.config import Config
-    from headnod.outputs.latest import Latest
+    from headnod.outputs.text import Latest
     from headnod.pipeline.estimate import Estimate
     from headnod.pipeline.listener import ListenerSettings
 
@@ -73,7 +73,7 @@ def running_latest(options: argparse.Namespace) -> Latest:
     Raises:
         AudioError: No listener runs here, or its file is damaged.
     """
-    from headnod.outputs.latest import FILE, read_latest
+    from headnod.outputs.text import FILE, read_latest
 
     return read_latest(running_folder(options) / FILE)
 

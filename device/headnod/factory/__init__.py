@@ -26,8 +26,7 @@ from headnod.config import Config, HistorySection, LedsSection, MicrophoneSectio
 from headnod.errors import AudioError, ConfigError, LedError
 from headnod.extras import how_to_install
 from headnod.outputs import Sink, close_all
-from headnod.outputs.leds.lamp import Lamp
-from headnod.outputs.leds.layouts import LAYOUTS, Layout
+from headnod.outputs.leds.animation import LAYOUTS, Lamp, Layout
 from headnod.pipeline.estimate import utc_now
 from headnod.resources import demo_clip
 from headnod.service import HISTORY_FILE, Service
@@ -259,7 +258,7 @@ def leds(sections: Iterable[LedsSection]) -> list[Sink]:
 
 
 def _led_sinks(section: LedsSection) -> list[Sink]:
-    from headnod.outputs.leds.lamp import AnimatedSink, LedSink  # noqa: PLC0415
+    from headnod.outputs.leds.animation import AnimatedSink, LedSink  # noqa: PLC0415
 
     try:
         lit = lamp(section)
@@ -286,7 +285,7 @@ def lamp(section: LedsSection) -> Lamp:
 
             return GpioLeds(section)
         case "ws2812" | "apa102":
-            from headnod.outputs.leds.spi import SpiStrip, open_spi  # noqa: PLC0415
+            from headnod.outputs.leds.gpio import SpiStrip, open_spi  # noqa: PLC0415
 
             return SpiStrip(section, open_spi(section))
         case "wled":
@@ -328,7 +327,7 @@ def runtime_folder() -> Path | None:
 
 def latest() -> list[Sink]:
     """The file that `headnod why` reads, where there is a folder in memory for it."""
-    from headnod.outputs.latest import FILE, LatestFile  # noqa: PLC0415
+    from headnod.outputs.text import FILE, LatestFile  # noqa: PLC0415
 
     folder = runtime_folder()
     return [LatestFile(folder / FILE)] if folder is not None and folder.is_dir() else []

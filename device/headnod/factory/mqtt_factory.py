@@ -42,7 +42,7 @@ from headnod.mqtt.payloads import (
 )
 from headnod.mqtt.topics import DEFAULT_BASE, OFFLINE, Topics, channel, is_name
 from headnod.outputs import close_all
-from headnod.outputs.history.history_requests import HistoryRequests
+from headnod.outputs.history.summaries import HistoryRequests
 from headnod.pipeline.estimate import Estimate, State, utc_now
 from headnod.remote_controls import InForce, RemoteControls
 from headnod.resources import configured_model, models

@@ -41,9 +41,8 @@ from headnod.pipeline.estimate import Estimate
 from headnod.pipeline.level_meter import PlacementMeter
 from headnod.remote_controls import InForce, RemoteControls
 from headnod.resources import configured_model
-from headnod.teaching.correction_commands import CorrectionCommands, TeachRequest
-from headnod.teaching.recent_windows import RecentWindows
-from headnod.teaching.suggestions import FILE
+from headnod.teaching.correction_commands import FILE, CorrectionCommands, TeachRequest
+from headnod.teaching.corrections import RecentWindows
 from headnod.updates.manager import WINDOW_SHARE, ModelManager
 
 _log = logging.getLogger(__name__)

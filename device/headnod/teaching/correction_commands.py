@@ -1,22 +1,136 @@
-"""Corrections while the listener runs: labels by people and media players, suggestions, and teaching on request."""
+"""Corrections while the listener runs: labels by people and media players, suggestions, and teaching on request.
+
+Suggestions are moments of the last hours that would teach a model most: uncertain answers to sounds unlike those that
+have labels. Active learning by margin (Scheffer et al. 2001) and novelty of the embedding; each suggestion counts as
+labelled for the next, so that ten differ from each other.
+
+Corrections also go to another machine as one npz file: `headnod corrections export`, `headnod-train teach
+--corrections`. docs/teaching.md describes its arrays. It is read without pickled objects and within bounds.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from headnod.clock import Clock
-from headnod.teaching.corrections import Correction, CorrectionError, CorrectionStore, check_label
-from headnod.teaching.recent_windows import RecentWindows
-from headnod.teaching.suggestions import Suggestion, suggest
+from headnod.errors import HeadnodError
+from headnod.escaping import NO_MUSIC
+from headnod.files import read_arrays
+from headnod.teaching.corrections import (
+    CAPACITY,
+    NOT_MUSIC,
+    Correction,
+    CorrectionError,
+    CorrectionStore,
+    EmbeddedWindows,
+    LabelledEmbeddings,
+    RecentWindows,
+    check_label,
+)
+
+_log = logging.getLogger(__name__)
+
+
+FILE = "headnod-suggestions.json"
+"""File of the runtime folder with the suggestions of a running listener."""
+
+_LENGTH, _SHORTEST_MOMENT = 20, 5
+"""Windows of one moment: a minute at one in three seconds, and at least."""
+_GAP = 3.0
+"""Ratio of a pause to the usual time between windows that ends a moment."""
+
+
+class Suggestion(msgspec.Struct, frozen=True):
+    """One moment."""
+
+    start: float
+    """Seconds since 1970."""
+
+    end: float
+    """Seconds since 1970."""
+
+    answer: str
+    """Most probable answer: a label, or `not music`."""
+
+    margin: float
+    """Mean difference of the two greatest probabilities (0-1): 0 is undecided."""
+
+    novelty: float
+    """Distance of the embedding to the nearest one with a label (0-1)."""
+
+
+def suggest(
+    windows: EmbeddedWindows, labelled: NDArray[np.floating], corrected: NDArray[np.float64], *, count: int = 10
+) -> list[Suggestion]:
+    """The moments that would teach most, the best first.
+
+    Args:
+        windows: The last hours.
+        labelled: Embeddings with a label of the same network, (n, size).
+        corrected: Times of windows with a label, seconds since 1970.
+        count: Most suggestions.
+    """
+    moments = [rows for rows in _moments(windows.times) if not np.isin(windows.times[rows], corrected).any()]
+    if not moments:
+        return []
+    values = windows.embeddings.astype(np.float32)
+    centre = values.mean(axis=0)
+    means = _units(np.stack([values[rows].mean(axis=0) for rows in moments]) - centre)
+    ordered = np.sort(windows.scores.astype(np.float32), axis=1)
+    margins = np.array([(ordered[rows, -1] - ordered[rows, -2]).mean() for rows in moments])
+    known = _units(labelled.astype(np.float32) - centre) if len(labelled) else means[:0]
+    # Without any label everything is equally new.
+    nearest = (means @ known.T).max(axis=1) if len(known) else np.zeros(len(means), np.float32)
+    found: list[Suggestion] = []
+    left = np.ones(len(moments), np.bool_)
+    for _ in range(min(count, len(moments))):
+        novelty = np.clip(0.5 - 0.5 * nearest, 0.0, 1.0)
+        best = int(np.where(left, (1.0 - margins) * novelty, -1.0).argmax())
+        left[best] = False
+        found.append(_suggestion(windows.rows(moments[best]), float(margins[best]), float(novelty[best])))
+        nearest = np.maximum(nearest, means @ means[best])
+    return found
+
+
+def _suggestion(moment: EmbeddedWindows, margin: float, novelty: float) -> Suggestion:
+    answer = moment.answers[int(np.log(np.maximum(moment.scores.astype(np.float32), 1e-6)).mean(axis=0).argmax())]
+    return Suggestion(
+        float(moment.times[0]),
+        float(moment.times[-1]),
+        NOT_MUSIC if answer == NO_MUSIC else answer,
+        round(margin, 3),
+        round(novelty, 3),
+    )
+
+
+def _moments(times: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Rows of successive windows, without pauses."""
+    if len(times) < _SHORTEST_MOMENT:
+        return []
+    steps = np.diff(times)
+    pauses = np.flatnonzero(steps > _GAP * np.median(steps)) + 1
+    found: list[NDArray[np.intp]] = []
+    for rows in np.split(np.arange(len(times)), pauses):
+        found += [rows[start : start + _LENGTH] for start in range(0, len(rows), _LENGTH)]
+    return [rows for rows in found if len(rows) >= _SHORTEST_MOMENT]
+
+
+def _units(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9), np.float32)
+
 
 _CONTEXT = 40
 """Windows of other music that are stored with a correction."""
@@ -31,8 +145,6 @@ _LONGEST_LABEL = 1_800.0
 """Seconds after which a label by a media player ends by itself: players do not always say that they stopped."""
 
 _TIMEOUT = 600.0
-
-_log = logging.getLogger(__name__)
 
 
 class TeachRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,3 +309,122 @@ class CorrectionCommands:
         for line in (*result.summary, *([result.error] if result.error else [])):
             _log.info("teach: %s", line)
         self._result = result
+
+
+FORMAT = 1
+"""Number of this format."""
+
+LARGEST = 256 << 20
+"""Most bytes of a file, and of its arrays."""
+
+_WIDEST = 8_192
+_MOST_CONTEXT = 2 * CAPACITY
+_TYPES = {
+    "format": np.int64,
+    "model": np.str_,
+    "body": np.str_,
+    "times": np.float64,
+    "embeddings": np.float32,
+    "features": np.float32,
+    "labels": np.str_,
+    "weights": np.float32,
+    "groups": np.int64,
+    "context_times": np.float64,
+    "context_embeddings": np.float32,
+    "context_features": np.float32,
+}
+
+
+class CorrectionFileError(HeadnodError, ValueError):
+    """A file of corrections cannot be used."""
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """Embeddings with their labels, and the inputs of the last layer for them."""
+
+    windows: LabelledEmbeddings
+    """Embeddings, labels, weights and groups."""
+
+    features: NDArray[np.float32]
+    """Inputs of the last layer, (windows, features): see `headnod.teaching.last_layer.LastLayer.features_of`."""
+
+    context_features: NDArray[np.float32]
+    """The same of the context, (context windows, features)."""
+
+
+def packed(labelled: LabelledFeatures) -> bytes:
+    """The content of a file."""
+    windows, file = labelled.windows, io.BytesIO()
+    arrays = {
+        **{name: getattr(windows, name) for name in _TYPES if hasattr(windows, name)},
+        "format": FORMAT,
+        "labels": np.array(windows.labels, np.str_),
+        "features": labelled.features,
+        "context_features": labelled.context_features,
+    }
+    typed: dict[str, Any] = {name: np.asarray(value, _TYPES[name]) for name, value in arrays.items()}
+    np.savez_compressed(file, **typed)
+    return file.getvalue()
+
+
+def read_corrections(path: Path) -> LabelledFeatures:
+    """The content of a file that another machine may have written.
+
+    Raises:
+        CorrectionFileError: It cannot be read, or is not a file of corrections.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            message = f"is larger than {LARGEST >> 20} MiB"
+            raise ValueError(message)
+        return unpacked(content)
+    except OSError as error:
+        message = f"{path}: {(error.strerror or str(error)).lower()}"
+        raise CorrectionFileError(message) from error
+    except (ValueError, CorrectionError) as error:
+        message = f"{path}: is not a file of corrections: {error} (make it with 'headnod corrections export')"
+        raise CorrectionFileError(message) from error
+
+
+def unpacked(content: bytes) -> LabelledFeatures:
+    """The corrections in the content of a file.
+
+    Raises:
+        ValueError: It is not a file of corrections.
+    """
+    arrays = read_arrays(content, _TYPES, limit=LARGEST)
+    if arrays["format"].shape or int(arrays["format"]) != FORMAT:
+        message = f"format: is {arrays['format']}, this headnod reads {FORMAT}"
+        raise ValueError(message)
+    count, context = len(np.atleast_1d(arrays["times"])), len(np.atleast_1d(arrays["context_times"]))
+    if not 0 < count <= CAPACITY or context > _MOST_CONTEXT:
+        message = f"times: has {count} windows and {context} of context, {CAPACITY} and {_MOST_CONTEXT} are allowed"
+        raise ValueError(message)
+    for name, length in _lengths(arrays, count, context).items():
+        if arrays[name].shape != length:
+            message = f"{name}: shape is {arrays[name].shape}, not {length}"
+            raise ValueError(message)
+    labels = tuple(map(str, arrays["labels"].tolist()))
+    for label in set(labels):
+        check_label(label)
+    if not ((arrays["weights"] > 0) & (arrays["weights"] <= 1)).all():
+        message = "weights: one is not over 0 and at most 1"
+        raise ValueError(message)
+    given: dict[str, Any] = {name: arrays[name] for name in LabelledEmbeddings.__struct_fields__}
+    given |= {"model": str(arrays["model"]), "body": str(arrays["body"]), "labels": labels}
+    return LabelledFeatures(LabelledEmbeddings(**given), arrays["features"], arrays["context_features"])
+
+
+def _lengths(arrays: dict[str, np.ndarray], count: int, context: int) -> dict[str, tuple[int, ...]]:
+    """The shape that each array must have."""
+    widths = {}
+    for name in ("embeddings", "features"):
+        array = arrays[name]
+        widths[name] = array.shape[1] if array.ndim == 2 and array.shape[1] <= _WIDEST else -1  # noqa: PLR2004 - a matrix
+    single = dict.fromkeys(("times", "labels", "weights", "groups"), (count,))
+    matrices = {name: (count, width) for name, width in widths.items()}
+    around = {f"context_{name}": (context, width) for name, width in widths.items()}
+    return {"model": (), "body": (), "context_times": (context,), **single, **matrices, **around}

@@ -427,7 +427,7 @@ def _draw(folder: Path, figures: Figures, console: Console) -> None:
 
 def _corrections(options: argparse.Namespace, console: Console) -> LabelledEmbeddings:
     """Corrections of a file or of a listener."""
-    from headnod.teaching.correction_file import read_corrections
+    from headnod.teaching.correction_commands import read_corrections
 
     if "://" not in options.corrections:
         return read_corrections(Path(options.corrections)).windows

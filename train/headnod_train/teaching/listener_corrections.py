@@ -28,9 +28,8 @@ from headnod.mqtt.client import Message, MqttClient
 from headnod.mqtt.commands import PACKET_LIMIT
 from headnod.mqtt.payloads import ResponsePayload
 from headnod.mqtt.topics import Topics
-from headnod.teaching.correction_file import LARGEST
-from headnod.teaching.corrections import CAPACITY, CorrectionPart, CorrectionStore, LabelledEmbeddings
-from headnod.teaching.recent_windows import EmbeddedWindows
+from headnod.teaching.correction_commands import LARGEST
+from headnod.teaching.corrections import CAPACITY, CorrectionPart, CorrectionStore, EmbeddedWindows, LabelledEmbeddings
 
 VERB = "export_corrections"
 

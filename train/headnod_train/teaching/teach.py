@@ -18,7 +18,7 @@ from headnod.escaping import printable
 from headnod.inference.bundle_files import read_checked, read_manifest
 from headnod.inference.manifest import MODEL, Calibration, Health, Manifest, Rejection, Training, softmax
 from headnod.inference.model import GenreModel
-from headnod.teaching import taught_model
+from headnod.teaching import teacher
 from headnod.teaching.corrections import LabelledEmbeddings
 from headnod.teaching.fitting import Features, FittedLayer, balanced, common_shift, fit
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
@@ -201,7 +201,7 @@ def teach_corrections(
         )
         raise TeachError(message)
     with threadpool_limits(1):
-        taught = taught_model.teach(corrections, base, name=name, version=version)
+        taught = teacher.teach(corrections, base, name=name, version=version)
     write_files(folder, taught.files)
     lines = list(summary(taught))
     if not taught.improves:

@@ -1,21 +1,23 @@
-"""Rows of the history file: estimates and songs are written, read and pruned."""
+"""Rows of the history file: estimates and songs are written, read, pruned, and printed as table, JSON lines or CSV."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TextIO, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from headnod.clock import Clock
-from headnod.outputs.history import redating
-from headnod.outputs.history.database import PAGE, read_only
-from headnod.outputs.history.redating import to_milliseconds
+from headnod.errors import ConfigError
+from headnod.escaping import padded, printable
+from headnod.outputs.history import database
+from headnod.outputs.history.database import PAGE, read_only, to_milliseconds
 from headnod.pipeline.estimate import Estimate
 from headnod.pipeline.songs import Song
 
@@ -101,7 +103,7 @@ def write(
     if clock is not None:
         estimates = [_dated(estimate, clock) for estimate in estimates]
         songs = [_dated_song(song, clock) for song in songs]
-        redating.mark(db, estimates, songs, clock)
+        database.mark_undated(db, estimates, songs, clock)
     models = {key: _model(db, *key) for key in {_model_of(estimate) for estimate in estimates}}
     db.executemany(
         "INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -156,7 +158,7 @@ def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: i
     aged = -1 if before is None else to_milliseconds(before)
     limits = {"estimates": aged, "songs": aged}
     pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
-    dated = dict(zip(("estimates", "songs"), redating.prunable(db), strict=True))
+    dated = dict(zip(("estimates", "songs"), database.prunable(db), strict=True))
     if pages - free > room:
         # Songs take a hundredth of the space and are what a calendar of a year is made of.
         for table, time in _TIMES.items():
@@ -169,8 +171,8 @@ def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: i
             f"WHERE {time} < ? AND {dated[table]} ORDER BY {time}, {other} LIMIT ?)",
             (limits[table], step),
         )
-    redating.prune(db)
-    if redating.tags_exist(db):
+    database.prune_undated(db)
+    if database.tags_exist(db):
         db.execute("DELETE FROM song_tags WHERE ended < (SELECT min(ended) FROM songs)")
     # Freed pages are used again, so the file shrinks only when its limit was lowered.
     if pages > room + _SLACK_PAGES:
@@ -187,7 +189,7 @@ def read_songs(path: Path, *, since: datetime | None = None) -> Iterator[PastSon
     """
     query = """SELECT ended, started, genre, stability, estimates, {undated} FROM songs
         WHERE (ended, started) > (?, ?) ORDER BY ended, started LIMIT ?"""
-    return _rows(path, query, redating.SONGS, _song, since)
+    return _rows(path, query, database.UNDATED_SONGS, _song, since)
 
 
 def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[PastEstimate]:
@@ -199,7 +201,7 @@ def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[Pas
     query = """SELECT time, sequence, genre, confidence, level, {undated}, name, labels, scores
         FROM estimates LEFT JOIN models ON models.id = estimates.model
         WHERE (time, sequence) > (?, ?) ORDER BY time, sequence LIMIT ?"""
-    return _rows(path, query, redating.ESTIMATES, _estimate, since)
+    return _rows(path, query, database.UNDATED_ESTIMATES, _estimate, since)
 
 
 def read_labels(path: Path) -> list[str]:
@@ -217,7 +219,7 @@ def _rows(path: Path, query: str, undated: str, unpack: Callable[..., Row], sinc
     damaged = 0
     key = (-1 if since is None else to_milliseconds(since), -1)
     with read_only(path) as db:
-        query = query.format(undated=undated if redating.tables_exist(db) else "0")
+        query = query.format(undated=undated if database.undated_tables_exist(db) else "0")
         # In parts: a read that lasts as long as a pager is open would keep SQLite from truncating its log.
         while rows := db.execute(query, (*key, _READ_ROWS)).fetchall():
             key = rows[-1][:2]
@@ -285,3 +287,111 @@ def _thousandths(estimate: Estimate) -> str:
 
 def _moment(number: int) -> datetime:
     return _EPOCH + number * _MILLISECOND
+
+
+Form = Literal["table", "json", "csv"]
+Of = Literal["songs", "estimates"]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SONG = ("start", "end", "genre", "stability", "estimates")
+_ESTIMATE = ("time", "genre", "confidence", "level", "model")
+_SYNCHRONISED = "clock_synchronised"
+
+
+def print_history(
+    path: Path,
+    *,
+    since: str | None,
+    form: Form,
+    out: TextIO,
+    now: datetime,
+    of: Of = "songs",
+    zone: tzinfo | None = None,
+) -> None:
+    """Write the history to a stream, one line per row, the oldest first.
+
+    Args:
+        path: The history file.
+        since: A duration or a date, see `parse_since`; None for all.
+        form: A table with local times, or JSON lines or CSV with times in UTC.
+        out: The stream.
+        now: The present, UTC.
+        of: Rows to write.
+        zone: Local time zone; the system's if None.
+
+    Raises:
+        ConfigError: `since` is neither a duration nor a date.
+        DatabaseError: There is no history, or it cannot be read.
+    """
+    begin = None if since is None else parse_since(since, now=now, zone=zone)
+    with read_only(path):
+        # An error comes before the first line.
+        pass
+    rows: Iterator[PastSong] | Iterator[PastEstimate]
+    rows = read_songs(path, since=begin) if of == "songs" else read_estimates(path, since=begin)
+    if form == "json":
+        out.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
+    elif form == "csv":
+        fixed = _SONG if of == "songs" else (*_ESTIMATE, *map(_column, read_labels(path)))
+        _write_csv(rows, out, (*fixed, _SYNCHRONISED))
+    else:
+        out.writelines(line + "\n" for line in _table(rows, of, zone))
+
+
+def parse_since(text: str, *, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """The time that `--since` means: a duration before `now`, or a local date.
+
+    >>> parse_since("90m", now=datetime(2026, 11, 20, 12, tzinfo=UTC)).isoformat()
+    '2026-11-20T10:30:00+00:00'
+
+    Raises:
+        ConfigError: It is neither a duration nor a date.
+    """
+    try:
+        if duration := re.fullmatch(r"(\d+)([smhdw])", text.strip(), re.ASCII):
+            return now - timedelta(**{_UNITS[duration[2]]: int(duration[1])})
+        date = datetime.fromisoformat(text.strip())
+        return (date if date.tzinfo else date.replace(tzinfo=zone) if zone else date.astimezone()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        message = f"--since: '{text}' is neither a duration (90m, 2h, 3d) nor a date (2026-11-20, 2026-11-20T18:30)"
+        raise ConfigError(message) from error
+
+
+def _write_csv(rows: Iterable[PastSong | PastEstimate], out: TextIO, columns: Iterable[str]) -> None:
+    import csv  # noqa: PLC0415 - `headnod history` only, not the listener
+
+    writer = csv.DictWriter(out, tuple(columns), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        cells = msgspec.to_builtins(row)
+        scores, cells[_SYNCHRONISED] = cells.pop("scores", {}), str(row.clock_synchronised).lower()
+        writer.writerow(cells | {_column(label): score for label, score in scores.items()})
+
+
+def _column(label: str) -> str:
+    return f"scores_{label}"
+
+
+def _table(rows: Iterable[PastSong | PastEstimate], of: Of, zone: tzinfo | None) -> Iterator[str]:
+    if of == "songs":
+        yield f"{'start':19}  {'end':8}  {'genre':16}  stability  duration"
+    else:
+        yield f"{'time':19}  {'genre':16}  confidence   level  model"
+    for row in rows:
+        genre = padded(printable(row.genre), 16)
+        note = "" if row.clock_synchronised else "  (clock was not synchronised)"
+        if isinstance(row, PastSong):
+            start, end = row.start.astimezone(zone), row.end.astimezone(zone)
+            yield (
+                f"{start:%Y-%m-%d %H:%M:%S}  {end:%H:%M:%S}  {genre}  {row.stability:9.2f}"
+                f"  {_duration(row.end - row.start):>8}{note}"
+            )
+        else:
+            time = row.time.astimezone(zone)
+            yield f"{time:%Y-%m-%d %H:%M:%S}  {genre}  {row.confidence:10.2f}  {row.level:6.1f}  {row.model}{note}"
+
+
+def _duration(length: timedelta) -> str:
+    minutes, seconds = divmod(round(length.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

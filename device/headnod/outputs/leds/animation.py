@@ -1,4 +1,4 @@
-"""What lights show over time: bars that follow the estimates, and patterns for the listener's states.
+"""What lights show: genres placed on a row of lights, bars that follow the estimates, and a thread that paints them.
 
 GPIO LEDs, strips, WLED lamps and the preview share this, so a genre and a muted
 microphone look the same on all of them. The terminal uses the envelope follower.
@@ -6,11 +6,114 @@ microphone look the same on all of them. The terminal uses the envelope follower
 
 from __future__ import annotations
 
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from headnod.outputs.leds.layouts import Layout, LedFrame, dark
+from headnod.outputs.palette import colours
 from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
+
+Heights = Mapping[str, float]
+"""Height of the bar of every genre, 0-1."""
+
+
+class LedFrame(NamedTuple):
+    """What a row of lights shows at one moment, in perceived brightness."""
+
+    levels: NDArray[np.float64]
+    """Brightness of every light, shape (lights,), 0-1. Half looks half as bright: apply a gamma before a duty cycle."""
+
+    colours: NDArray[np.float64]
+    """Colour of every light at full level, shape (lights, 3), sRGB, 0-1."""
+
+    needed: bool = True
+    """Whether there is something to show; a lamp that is shared with others is released otherwise."""
+
+    def pixels(self) -> NDArray[np.float64]:
+        """Colour times level, shape (lights, 3), sRGB, 0-1."""
+        return self.levels[:, np.newaxis] * self.colours
+
+
+Layout = Callable[[Heights, int], LedFrame]
+"""Places the bars of all genres on a number of lights."""
+
+Mode = Literal["bars", "mood"]
+"""How a strip shows genres: a bar for each, or all lights in the colour of the current genre."""
+
+
+def bars(heights: Heights, size: int) -> LedFrame:
+    """Gives every genre an equal stretch and lights as much of it as the bar is high.
+
+    The last light of a bar is dimmed to the remaining fraction; lights that do not
+    divide evenly stay dark at the end. Fewer lights than genres show the highest
+    bars, as `best` does.
+    """
+    stretch = size // len(heights) if heights else 0
+    if stretch == 0:
+        return best(heights, size)
+    lit = np.clip(np.array(list(heights.values()))[:, np.newaxis] * stretch - np.arange(stretch), 0.0, 1.0)
+    frame = dark(size)
+    frame.levels[: lit.size] = lit.ravel()
+    frame.colours[: lit.size] = np.repeat(_colours(heights, heights), stretch, axis=0)
+    return frame
+
+
+def best(heights: Heights, size: int) -> LedFrame:
+    """Shows the highest bars in descending order, one light each."""
+    ranked = sorted(heights, key=lambda label: -heights[label])[:size]
+    frame = dark(size)
+    frame.levels[: len(ranked)] = [_level(heights[label]) for label in ranked]
+    frame.colours[: len(ranked)] = _colours(ranked, heights)
+    return frame
+
+
+def mood(heights: Heights, size: int) -> LedFrame:
+    """Shows one colour on all lights: the mean of the genres' colours, weighted towards the highest bar."""
+    frame = dark(size)
+    if any(heights.values()):
+        shares = np.array(list(heights.values()))
+        frame.levels[:] = _level(shares.max())
+        # The fourth power, because a plain mean of ten colours is nearly grey.
+        frame.colours[:] = np.average(_colours(heights, heights), axis=0, weights=(shares / shares.max()) ** 4)
+    return frame
+
+
+def one_each(labels: Sequence[str]) -> Layout:
+    """A layout that gives each of these genres its own light, in this order."""
+
+    def layout(heights: Heights, size: int) -> LedFrame:
+        frame = dark(size)
+        frame.levels[: len(labels)] = [_level(heights.get(label, 0.0)) for label in labels]
+        frame.colours[: len(labels)] = _colours(labels, heights)
+        return frame
+
+    return layout
+
+
+LAYOUTS: dict[Mode, Layout] = {"bars": bars, "mood": mood}
+"""The layout of every mode."""
+
+
+def dark(size: int) -> LedFrame:
+    """A frame in which all lights are off."""
+    return LedFrame(np.zeros(size), np.ones((size, 3)))
+
+
+def _level(height: float) -> float:
+    # One third of the probability is high among ten genres, and should not look almost dark.
+    return math.sqrt(height)
+
+
+def _colours(labels: Iterable[str], heights: Heights) -> NDArray[np.float64]:
+    # From all labels of the model, so that a genre keeps its colour where only the best are shown.
+    chosen = colours(heights, labels)
+    return np.array([chosen[label] for label in labels], np.float64).reshape(-1, 3) / 255
+
 
 RISE, FALL = 0.15, 0.9
 """Time constants of bars upwards and downwards, in seconds."""
@@ -150,3 +253,124 @@ def _share(seconds: float, constant: float) -> float:
     if seconds <= 0:
         return 0.0
     return 1.0 - float(np.exp(-seconds / constant)) if constant > 0 else 1.0
+
+
+class Lamp(Protocol):
+    """A row of lights: LEDs on pins, a strip, or a lamp on the network."""
+
+    @property
+    def size(self) -> int:
+        """Number of lights."""
+
+    @property
+    def layout(self) -> Layout:
+        """Places genres on the lights."""
+
+    def paint(self, frame: LedFrame, seconds: float) -> None:
+        """Show a frame, `seconds` after the last one.
+
+        Raises:
+            LedError: The lights are no longer there.
+        """
+
+    def close(self) -> None:
+        """Release the lights; may be called twice."""
+
+
+class LedSink:
+    """A lamp as a sink; it paints only when `frame` is called."""
+
+    def __init__(self, lamp: Lamp, *, rise: float = RISE, fall: float = FALL) -> None:
+        """Show estimates on a lamp; `rise` and `fall` are those of `EnvelopeFollower`."""
+        self._lamp = lamp
+        self._animation = Animation(lamp.layout, lamp.size, rise=rise, fall=fall)
+        self._open = True
+
+    def show(self, estimate: Estimate) -> None:
+        """Move the bars towards the scores."""
+        self._animation.show(estimate)
+
+    def show_status(self, status: StatusEvent) -> None:
+        """Remove all bars and show the pattern of the state."""
+        self._animation.show(status)
+
+    def frame(self, seconds: float) -> None:
+        """Paint the frame that is due `seconds` after the last one.
+
+        Raises:
+            LedError: The lights are no longer there.
+        """
+        if self._open:
+            self._lamp.paint(self._animation.frame(seconds), seconds)
+
+    def close(self) -> None:
+        """Turn the lights off and release the lamp."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._lamp.paint(dark(self._lamp.size), 0.0)
+        finally:
+            self._lamp.close()
+
+
+class AnimatedSink:
+    """Calls `frame` of a sink from a thread, so that the listener never waits for a lamp.
+
+    An error of the thread is raised by the next `show`, which takes the sink out of use.
+    """
+
+    def __init__(self, sink: LedSink, *, rate: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start the thread.
+
+        Args:
+            sink: What is animated; `close` closes it too.
+            rate: Frames per second.
+            clock: A monotonic clock in seconds.
+        """
+        self._sink = sink
+        self._pause, self._clock = 1.0 / rate, clock
+        self._stop = threading.Event()
+        self._failure: Exception | None = None
+        # A daemon thread, because a driver that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=f"frames of {type(sink).__name__}", daemon=True)
+        self._thread.start()
+
+    def show(self, estimate: Estimate) -> None:
+        """Move the bars towards the scores.
+
+        Raises:
+            Exception: The error that ended the thread.
+        """
+        self._check()
+        self._sink.show(estimate)
+
+    def show_status(self, status: StatusEvent) -> None:
+        """Show the pattern of a state.
+
+        Raises:
+            Exception: The error that ended the thread.
+        """
+        self._check()
+        self._sink.show_status(status)
+
+    def close(self) -> None:
+        """Stop the thread, within a second even if the lamp hangs, and close the sink."""
+        self._stop.set()
+        self._thread.join(timeout=1.0)
+        if not self._thread.is_alive():
+            self._sink.close()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        last = self._clock()
+        try:
+            while not self._stop.wait(self._pause):
+                now = self._clock()
+                self._sink.frame(now - last)
+                last = now
+        except Exception as failure:
+            self._failure = failure

@@ -1,18 +1,26 @@
-"""Single LEDs on GPIO pins, dimmed by gpiozero (the only module that imports it)."""
+"""Lights at the pins of a Raspberry Pi: LEDs dimmed by gpiozero, and strips of WS2812 and APA102 on SPI.
+
+Only this module imports gpiozero and spidev. SPI works on every Raspberry Pi, including the 5, without root and without
+the PWM and DMA channels that other libraries take away from audio.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headnod.errors import LedError
 from headnod.extras import how_to_install
-from headnod.outputs.leds.layouts import Heights, Layout, LedFrame, best, one_each
+from headnod.outputs.leds.animation import LAYOUTS, Heights, Layout, LedFrame, best, one_each
 from headnod.system import permission_denied
 
 if TYPE_CHECKING:
@@ -194,3 +202,208 @@ def _warnings_in_the_error() -> Iterator[None]:
             reasons = "; ".join(str(warning.message) for warning in caught)
             message = f"{error} ({reasons})"
             raise LedError(message) from error
+
+
+Bytes = NDArray[np.uint8]
+
+WS2812_HERTZ = 3_300_000
+"""SPI clock for WS2812. Pulses stay within the WS2812B data sheet's limits for every even divider
+that a Pi 3, 4 or 5 may choose: see `ws2812_frame`."""
+
+APA102_HERTZ = 4_000_000
+"""SPI clock for APA102, which have a clock wire and accept nearly any rate."""
+
+SPIDEV_BUFFER = Path("/sys/module/spidev/parameters/bufsiz")
+"""Largest number of bytes that the SPI driver sends in one transfer."""
+
+_MILLIAMPS_OF_COLOUR = 20.0
+_RESET = bytes(124)
+
+
+class SpiDevice(Protocol):
+    """The part of spidev's interface that a strip uses."""
+
+    def writebytes2(self, values: Bytes) -> None:
+        """Send bytes, the highest bit first."""
+
+    def close(self) -> None:
+        """Release the device."""
+
+
+class SpiStrip:
+    """A strip of addressable LEDs."""
+
+    def __init__(self, section: LedsSection, spi: SpiDevice) -> None:
+        """Use the strip on this SPI device, which `close` closes.
+
+        Args:
+            section: `kind` is the chip; `count`, `mode`, `order`, `rgbw`, `brightness`, `gamma` and `milliamps` are
+                used.
+            spi: See `open_spi`.
+        """
+        self._section, self._spi = section, spi
+
+    @property
+    def size(self) -> int:
+        """Number of LEDs."""
+        return self._section.count
+
+    @property
+    def layout(self) -> Layout:
+        """Bars or mood."""
+        return LAYOUTS[self._section.mode]
+
+    def paint(self, frame: LedFrame, seconds: float) -> None:  # noqa: ARG002 - part of the Lamp protocol
+        """Send a frame.
+
+        Raises:
+            LedError: The SPI device fails.
+        """
+        section = self._section
+        duties = frame.pixels().clip(0.0, 1.0) ** section.gamma
+        if section.rgbw:
+            duties = with_white(duties)
+        duties = limited(duties, section.milliamps / section.brightness if section.brightness else 0.0)
+        if section.kind == "apa102":
+            data = apa102_frame(_eight_bits(duties), section.brightness, order=section.order or "BGR")
+        else:
+            data = ws2812_frame(_eight_bits(duties * section.brightness), order=section.order or "GRB")
+        try:
+            self._spi.writebytes2(data)
+        except OSError as error:
+            message = f"strip on SPI {section.spi}: {error.strerror or error} (is the SPI overlay still on?)"
+            raise LedError(message) from error
+
+    def close(self) -> None:
+        """Release the SPI device; the strip keeps its last frame."""
+        self._spi.close()
+
+
+def ws2812_frame(colours: Bytes, *, order: str = "GRB") -> Bytes:
+    """SPI bytes that show colours on WS2812 LEDs.
+
+    Every bit becomes four SPI bits, 1000 for 0 and 1110 for 1. At 3.1 to 3.3 MHz
+    these are high for 303-323 and 909-968 ns, which is within the limits of the WS2812B
+    data sheet (0.4 and 0.8 us, 150 ns either way) and of its successors (220-380 and
+    580-1000 ns). Each byte ends low, so a gap between bytes only lengthens a low phase.
+    300 us low before and after are the reset.
+
+    Args:
+        colours: Red, green, blue of every LED, shape (leds, 3); and white, shape (leds, 4), which is sent last.
+        order: Order of the first three on the wire.
+
+    Returns:
+        Bytes, shape (4 * colours.size + 248,).
+    """
+    places = [*_light_places(order), *range(3, colours.shape[1])]
+    bits = np.unpackbits(colours[:, places].reshape(-1)).reshape(-1, 2)
+    symbols = np.where(bits, 0b1110, 0b1000).astype(np.uint8)
+    reset = np.frombuffer(_RESET, np.uint8)
+    return np.concatenate([reset, symbols[:, 0] << 4 | symbols[:, 1], reset])
+
+
+def apa102_frame(colours: Bytes, brightness: float, *, order: str = "BGR") -> Bytes:
+    """SPI bytes that show colours on APA102 LEDs.
+
+    By the APA102 data sheet: 32 zero bits, then for every LED 111, five bits of
+    brightness and three bytes of colour. The data sheet's end frame of 32 ones serves 64
+    LEDs. Zeros are sent instead: each LED delays the data by half a clock, so the last
+    needs half as many clocks as there are LEDs, and SK9822 clones show a frame only
+    after 32 zeros (T. "cpldcpu", "Understanding the APA102 Superled", 2014, and
+    "SK9822", 2016).
+
+    Args:
+        colours: Red, green, blue of every LED, shape (leds, 3).
+        brightness: Brightness of all LEDs, 0-1, in steps of 1/31.
+        order: Order of the colours on the wire.
+
+    Returns:
+        Bytes for the wire.
+    """
+    leds = np.empty((len(colours), 4), np.uint8)
+    leds[:, 0] = 0b11100000 | round(31 * min(max(brightness, 0.0), 1.0))
+    leds[:, 1:] = colours[:, _light_places(order)]
+    end = 4 + (len(colours) + 15) // 16
+    return np.concatenate([np.zeros(4, np.uint8), leds.reshape(-1), np.zeros(end, np.uint8)])
+
+
+def with_white(duties: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Duty cycles of red, green, blue and white, shape (leds, 4), from those of red, green and blue.
+
+    >>> with_white(np.array([[1.0, 0.5, 0.25]])).tolist()
+    [[0.75, 0.25, 0.0, 0.25]]
+    """
+    white = duties.min(axis=1, keepdims=True)
+    return np.hstack([duties - white, white])
+
+
+def limited(duties: NDArray[np.float64], milliamps: float) -> NDArray[np.float64]:
+    """Duty cycles, dimmed by one factor where their total current would exceed a limit.
+
+    Args:
+        duties: Duty cycle of every colour, shape (leds, colours), 0-1; 1 draws 20 mA.
+        milliamps: Limit of the total current.
+    """
+    drawn = _MILLIAMPS_OF_COLOUR * float(duties.sum())
+    return duties * (milliamps / drawn) if drawn > milliamps else duties
+
+
+def open_spi(section: LedsSection, *, buffer: Path = SPIDEV_BUFFER, devices: Path = Path("/dev")) -> SpiDevice:
+    """The SPI device of a strip, at the clock rate of its chip.
+
+    Args:
+        section: `kind`, `spi`, `count` and `rgbw` are used.
+        buffer: File with the driver's largest transfer in bytes.
+        devices: Folder of the SPI device files.
+
+    Raises:
+        LedError: spidev is not installed, or the device cannot be opened or sends too few bytes at once.
+    """
+    try:
+        import spidev  # noqa: PLC0415 - optional
+    except ModuleNotFoundError as error:
+        message = f"strip: spidev is not installed: {how_to_install('device')} (on a board with SPI pins)"
+        raise LedError(message) from error
+    _check_buffer(section, buffer)
+    spi: Any = spidev.SpiDev()
+    device = devices / f"spidev{section.spi}"
+    try:
+        spi.open_path(str(device))
+        spi.max_speed_hz = WS2812_HERTZ if section.kind == "ws2812" else APA102_HERTZ
+        spi.mode = 0
+    except OSError as error:
+        spi.close()
+        message = f"strip on SPI {section.spi}: {reason(error, device)}"
+        raise LedError(message) from error
+    return spi
+
+
+def reason(error: OSError, device: Path) -> str:
+    """Why an SPI device cannot be opened (absent, in use or denied), and the way out."""
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"{device}: {permission_denied('spi', 'gpio')}"
+    if error.errno == errno.EBUSY:
+        return f"{device}: in use by another program (stop it; 'sudo fuser -v {device}' lists it)"
+    if error.errno in {errno.ENOENT, errno.ENODEV, errno.ENXIO}:
+        return f"{device} is absent (set dtparam=spi=on in config.txt and restart; leds.spi names bus and device)"
+    return f"{device}: {error.strerror or error} (is it an SPI device? leds.spi names bus and device)"
+
+
+def _check_buffer(section: LedsSection, buffer: Path) -> None:
+    # A frame that the driver sends in two transfers has a pause, which WS2812 take for its end.
+    needed = (16 if section.rgbw else 12) * section.count + 2 * len(_RESET)
+    room = int(buffer.read_text()) if buffer.exists() else needed
+    if section.kind == "ws2812" and needed > room:
+        message = (
+            f"strip: {section.count} LEDs need {needed} bytes in one transfer, the SPI driver sends {room}: "
+            f"add spidev.bufsiz={needed} to cmdline.txt"
+        )
+        raise LedError(message)
+
+
+def _eight_bits(duties: NDArray[np.float64]) -> Bytes:
+    return (duties * 255).round().astype(np.uint8)
+
+
+def _light_places(order: str) -> list[int]:
+    return ["RGB".index(letter) for letter in order]
