@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from headnod.extras import from_checkout, how_to_install, how_to_install_package
+from headnod.system import from_checkout, how_to_install, how_to_install_package
 
 ROOT = Path(__file__).parents[1]
 NOTHING = Path("/nowhere")
@@ -34,7 +34,7 @@ def test_in_a_checkout_it_is_the_script_of_that_checkout(checkout):
 
 def test_the_headnod_of_the_tests_is_a_checkout():
     ended = subprocess.run(
-        [sys.executable, "-c", "from headnod.extras import how_to_install; print(how_to_install('dask'))"],
+        [sys.executable, "-c", "from headnod.system import how_to_install; print(how_to_install('dask'))"],
         cwd=ROOT,
         capture_output=True,
         text=True,

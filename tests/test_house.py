@@ -26,10 +26,8 @@ LARGEST = 500
 SMALL = {
     # Values that many modules share, and that import nothing.
     *("check_result", "errors"),
-    # Must be imported before anything else.
-    *("blas_threads",),
     # Leaves that many packages import.
-    *("log", "console", "standard_streams"),
+    *("log", "console"),
 }
 """Modules that may have less than 60 lines."""
 

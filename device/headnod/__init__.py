@@ -4,10 +4,10 @@ Blocks of audio become windows, windows become features, features become
 scores, scores become an estimate, and estimates are shown.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from headnod import blas_threads  # noqa: F401 - before anything that imports numpy
 from headnod.errors import AudioError, ConfigError, HeadnodError, ManifestError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
     from headnod.pipeline.estimate import Estimate, State, StatusEvent
     from headnod.pipeline.listener import ListenerSettings, listen
+
+# Before numpy is imported: OpenBLAS starts a thread for each core when it is loaded. For matrices of a few kilobytes
+# they cost more than they save, and the last bit of a feature would depend on the number of cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 __version__ = "0.3.0"
 

@@ -15,10 +15,17 @@ import threading
 from types import FrameType
 
 from headnod import __version__, cli
-from headnod.cli.examples import add_examples
-from headnod.cli.options import located
-from headnod.cli.parser import USAGE, Parser, add_completion
-from headnod.cli.standard_streams import let_go_of_stdout, open_standard_streams, stdout_fault, tolerate_any_locale
+from headnod.cli import add_examples
+from headnod.cli.parser import (
+    USAGE,
+    Parser,
+    add_completion,
+    let_go_of_stdout,
+    located,
+    open_standard_streams,
+    stdout_fault,
+    tolerate_any_locale,
+)
 from headnod.errors import ConfigError, HeadnodError, UsageError
 from headnod.log import formatter
 

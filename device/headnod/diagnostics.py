@@ -1,4 +1,9 @@
-"""The checks of `headnod check`, one for each part."""
+"""The checks of `headnod check`, one for each part, and `headnod check --music`.
+
+The latter shows what this room and microphone leave of a model's answers. A test record is played in the room. Its
+windows are answered twice by the same model, from the file and from the microphone: the figure is the share of windows
+that have the same answer. So it compares rooms, places of a microphone and models with any labels.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +11,32 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
 from headnod import factory
+from headnod.audio.audio_file import audio_file
+from headnod.audio.blocks import Gap, RateChange
 from headnod.audio.processing import ChannelMixer, from_s16
 from headnod.check_result import CheckResult
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, HeadnodError
 from headnod.factory import opener
 from headnod.factory.mqtt_factory import broker, client_id, topics
+from headnod.features.frontend import Audio
 from headnod.inference.bundle_files import read_checked
 from headnod.inference.manifest import GOLDEN
 from headnod.inference.model import GenreModel, check_golden, chirp, runtime_name
 from headnod.outputs.leds.animation import Lamp
-from headnod.pipeline.estimate import utc_now
+from headnod.pipeline.estimate import State, utc_now
+from headnod.pipeline.level import decibels
 from headnod.pipeline.level_meter import LevelMeter
-from headnod.resources import configured_model
+from headnod.resources import configured_model, shipped
 from headnod.service import Service, readable_folder
 from headnod.system import clock_is_synchronised
 from headnod.updates.store import Store
@@ -174,3 +187,194 @@ def _clock(_config: Config) -> CheckResult:
     return CheckResult(
         "clock", "warning", f"the clock {what}, so the dates of estimates may be wrong (see timedatectl)"
     )
+
+
+RECORD_LEAD = 20.0
+"""Seconds that are recorded beyond the length of the record, so that there is time to start it."""
+
+_FRAME = 0.05
+_BANDS = ((100.0, 400.0), (400.0, 1200.0), (1200.0, 3000.0), (3000.0, 7000.0))
+_LEAST_CORRELATION = 0.25
+"""Of the levels in bands, from which a recording counts as one of the record. Other music has about 0.1."""
+_EDGE, _REFINED = 0.5, 10.0
+
+
+class Clip(msgspec.Struct, frozen=True):
+    """A part of the record."""
+
+    start: float
+    """Seconds from its beginning."""
+
+    seconds: float
+    genre: str
+    title: str
+    artist: str
+    licence: str
+    package: str
+
+
+class TestRecord(msgspec.Struct, frozen=True):
+    """The parts of a record."""
+
+    __test__ = False
+    clips: tuple[Clip, ...]
+
+
+class GenreAgreement(msgspec.Struct, frozen=True):
+    """Windows of one answer."""
+
+    genre: str
+    """Answer to the file."""
+
+    same: int
+    """Windows with that answer through the microphone, too."""
+
+    windows: int
+
+
+class MusicCheckResult(msgspec.Struct, frozen=True):
+    """What the room leaves."""
+
+    model: str
+    same: int
+    windows: int
+    level: float
+    """Of the recording while the record played, in dBFS."""
+
+    genres: tuple[GenreAgreement, ...]
+
+
+def record_path() -> Path:
+    """The audio file of the shipped record."""
+    return shipped("demo") / "test-record" / "record.ogg"
+
+
+def read_record(path: Path, rate: int) -> tuple[TestRecord, Audio]:
+    """A record and its sound.
+
+    Raises:
+        AudioError: It cannot be read.
+    """
+    try:
+        record = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=TestRecord)
+    except (OSError, msgspec.MsgspecError) as error:
+        message = f"{path.with_suffix('.json')}: {error} (install headnod again)"
+        raise AudioError(message) from error
+    with audio_file(path, rate) as blocks:
+        return record, np.concatenate(list(blocks))
+
+
+def recorded(blocks: Iterable[Audio | Gap | RateChange], seconds: float, rate: int) -> Audio:
+    """The first seconds of a source.
+
+    Raises:
+        AudioError: The source fails before.
+    """
+    parts, size = [np.zeros(0, np.float32)], 0
+    for block in blocks:
+        if isinstance(block, Gap) and block.state is not State.BEHIND:
+            raise AudioError(block.message)
+        if isinstance(block, Gap | RateChange):
+            continue
+        parts.append(block)
+        size += block.size
+        if size >= seconds * rate:
+            break
+    return np.concatenate(parts)
+
+
+def check_music(heard: Audio, model: GenreModel, record: TestRecord, sound: Audio) -> MusicCheckResult:
+    """Compare the answers to a recording with those to the record.
+
+    Args:
+        heard: The recording, at the model's sample rate.
+        model: The model.
+        record: The parts of the record.
+        sound: The record, at the same rate.
+
+    Raises:
+        AudioError: The recording does not hold the record.
+    """
+    rate = model.front_end.sample_rate
+    offset = _offset(heard, sound, rate)
+    pairs = [
+        (model.best(sound[start : start + size]), model.best(heard[start + offset : start + offset + size]))
+        for start, size in _windows(record, model)
+        if 0 <= start + offset <= heard.size - size
+    ]
+    if not pairs:
+        message = "the recording ends before the record begins (start the record sooner)"
+        raise AudioError(message)
+    genres = [
+        GenreAgreement(genre, sum(one == other == genre for one, other in pairs), sum(one == genre for one, _ in pairs))
+        for genre in sorted({one for one, _ in pairs})
+    ]
+    played = heard[max(offset, 0) : max(offset, 0) + sound.size]
+    level = decibels(float(np.sqrt(np.mean(np.square(played, dtype=np.float64)))))
+    return MusicCheckResult(
+        model.manifest.id, sum(each.same for each in genres), len(pairs), round(level, 1), tuple(genres)
+    )
+
+
+def music_lines(result: MusicCheckResult) -> Iterator[str]:
+    """The result for a person."""
+    for each in result.genres:
+        yield f"{each.genre}: {each.same} of {each.windows} windows as in the file"
+    yield (
+        f"{result.model}: {result.same / result.windows:.0%} of {result.windows} windows have the answer that the file "
+        f"has; the record was recorded at {result.level:.0f} dBFS"
+    )
+
+
+def _windows(record: TestRecord, model: GenreModel) -> Iterator[tuple[int, int]]:
+    """First sample and length of the windows inside the parts of the record."""
+    rate, size = model.front_end.sample_rate, model.front_end.window_samples
+    for clip in record.clips:
+        start, end = round((clip.start + _EDGE) * rate), round((clip.start + clip.seconds - _EDGE) * rate)
+        yield from ((first, size) for first in range(start, end - size + 1, size // 2))
+
+
+def _offset(heard: Audio, sound: Audio, rate: int) -> int:
+    """Sample of the recording at which the record begins: the best correlation of levels in four bands."""
+    one, other = _levels(heard, rate), _levels(sound, rate)
+    shortest = min(len(one), len(other))
+    if shortest * _FRAME < 1.0:
+        message = "the recording is shorter than a second"
+        raise AudioError(message)
+    lags = len(one) + len(other) - 1
+    total = sum(np.correlate(one[:, band], other[:, band], "full") for band in range(one.shape[1]))
+    place = np.arange(lags) - (len(other) - 1)
+    overlap = np.minimum(len(one), place + len(other)) - np.maximum(place, 0)
+    correlation = np.where(overlap >= shortest // 2, np.asarray(total) / np.maximum(overlap, 1) / one.shape[1], 0.0)
+    best = int(correlation.argmax())
+    if correlation[best] < _LEAST_CORRELATION:
+        message = (
+            "the test record was not found in the recording (play it near the microphone, as loud as music usually is, "
+            "and start it within a few seconds)"
+        )
+        raise AudioError(message)
+    return _refined(heard, sound, int(place[best] * round(_FRAME * rate)), rate)
+
+
+def _refined(heard: Audio, sound: Audio, offset: int, rate: int) -> int:
+    """The offset to the sample, by the correlation of ten seconds within a frame of the coarse one."""
+    room, first = round(_FRAME * rate), max(round(_FRAME * rate) - offset, sound.size // 3)
+    part = sound[first : first + round(_REFINED * rate)]
+    around = heard[first + offset - room : first + offset + part.size + room]
+    if around.size < part.size + 2 * room:
+        return offset
+    spectrum = np.fft.rfft(around) * np.conj(np.fft.rfft(part, around.size))
+    correlation = np.abs(np.fft.irfft(spectrum, around.size)[: 2 * room + 1])
+    return offset + int(correlation.argmax()) - room
+
+
+def _levels(audio: Audio, rate: int) -> NDArray[np.float64]:
+    """Standardised levels in bands, (frames, bands)."""
+    size = round(_FRAME * rate)
+    frames = audio[: audio.size // size * size].reshape(-1, size)
+    power = np.square(np.abs(np.fft.rfft(frames, axis=1)))
+    hertz = np.fft.rfftfreq(size, 1.0 / rate)
+    levels = np.stack(
+        [10.0 * np.log10(power[:, (hertz >= low) & (hertz < high)].sum(axis=1) + 1e-9) for low, high in _BANDS], axis=1
+    )
+    return np.asarray((levels - levels.mean(axis=0)) / np.maximum(levels.std(axis=0), 1e-6))

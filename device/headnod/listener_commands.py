@@ -22,7 +22,7 @@ from headnod.command_arguments import (
     PlayerLabel,
     Values,
 )
-from headnod.config.overlay import CHANGEABLE
+from headnod.config import CHANGEABLE
 from headnod.errors import ConfigError, HeadnodError
 from headnod.remote_controls import InForce, outputs, wall_clock_end
 from headnod.resources import models
@@ -30,7 +30,7 @@ from headnod.updates.state import id_of, serial_of
 
 if TYPE_CHECKING:
     from headnod.clock import Clock
-    from headnod.config.overlay import Overlay
+    from headnod.config import Overlay
     from headnod.log import RecentLog
     from headnod.pipeline.level_meter import PlacementMeter
     from headnod.remote_controls import RemoteControls

@@ -35,7 +35,7 @@ from headnod.remote_controls import InForce, RemoteControls, SavedSettings, paus
 from headnod.updates.manager import ModelManager
 
 if TYPE_CHECKING:
-    from headnod.config.overlay import Overlay
+    from headnod.config import Overlay
     from headnod.factory.page_factory import Observe
     from headnod.inference.manifest import Model, Prediction
     from headnod.listener_commands import ListenerCommands

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from headnod.diagnostics import check_music, read_record, record_path
 from headnod.errors import AudioError
 from headnod.inference.model import GenreModel
-from headnod.music_check import check_music, read_record, record_path
 from headnod.resources import find_model
 from support.command_line import run, surroundings
 

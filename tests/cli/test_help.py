@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from headnod.__main__ import command_parser
-from headnod.cli.examples import EXAMPLES, parsers
+from headnod.cli import EXAMPLES, parsers
 from support.command_line import run, surroundings
 
 

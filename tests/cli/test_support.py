@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod.privacy import Socket, open_sockets, processes
-from headnod.support_report import microphones, redacted
+from headnod.support_report import Socket, microphones, open_sockets, processes, redacted
 from support import installed_service
 from support.command_line import HEADNOD, PATIENCE, run, surroundings
 

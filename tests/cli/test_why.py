@@ -9,7 +9,7 @@ import soundfile
 from msgspec.structs import replace
 
 from headnod.__main__ import main
-from headnod.cli.why_command import explanation
+from headnod.cli.listen_commands import explanation
 from headnod.config import Config
 from headnod.errors import AudioError
 from headnod.outputs.text import FILE, LatestFile, read_latest

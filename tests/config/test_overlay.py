@@ -5,9 +5,8 @@ import tomllib
 
 import pytest
 
-from headnod.config import SECTIONS, load
+from headnod.config import CHANGEABLE, OVERLAY_FILE, SECTIONS, Overlay, load
 from headnod.config.layers import environment_layer, file_layer
-from headnod.config.overlay import CHANGEABLE, FILE, Overlay
 from headnod.errors import ConfigError
 from support.command_line import run, surroundings
 
@@ -22,7 +21,7 @@ def own(tmp_path):
 @pytest.fixture
 def overlay(tmp_path, own):
     environment = environment_layer({"HEADNOD_LISTEN__EVERY": "1.0"})
-    return Overlay(tmp_path / FILE, lambda layer: load(file_layer(own, required=True), layer, environment))
+    return Overlay(tmp_path / OVERLAY_FILE, lambda layer: load(file_layer(own, required=True), layer, environment))
 
 
 def test_it_lies_over_the_persons_file_and_under_the_environment(overlay, own):
@@ -98,8 +97,8 @@ def test_an_invalid_file_of_the_person_is_still_refused(overlay, own):
 
 def test_config_show_names_it_as_the_origin(tmp_path):
     history = tmp_path / "history.sqlite"
-    (tmp_path / FILE).write_text("[listen]\nlead = 0.1\n")
+    (tmp_path / OVERLAY_FILE).write_text("[listen]\nlead = 0.1\n")
     environment = surroundings(tmp_path, HEADNOD_HISTORY__PATH=str(history))
     rows = json.loads(run("config", "show", "--json", environment=environment).stdout)
     (lead,) = (row for row in rows if (row["section"], row["key"]) == ("listen", "lead"))
-    assert (lead["value"], lead["origin"]) == (0.1, f"{tmp_path / FILE}:2")
+    assert (lead["value"], lead["origin"]) == (0.1, f"{tmp_path / OVERLAY_FILE}:2")

@@ -21,8 +21,7 @@ from headnod.config import (
     MqttSection,
     WebSection,
 )
-from headnod.config.service_checks import _shared_settings, service_errors
-from headnod.config.validation import config_errors, ineffective_settings
+from headnod.config.validation import _shared_settings, config_errors, ineffective_settings, service_errors
 from headnod.inference.manifest import MODEL
 from headnod.service import Sandbox, service_of
 from support import installed_service

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.outputs.leds.animation import EnvelopeFollower
+from headnod.pipeline.smoothing import EnvelopeFollower
 
 heights = st.lists(st.floats(0, 1), min_size=3, max_size=3)
 

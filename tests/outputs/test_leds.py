@@ -8,10 +8,10 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from headnod.config import LedsSection
 from headnod.errors import HeadnodError, LedError
-from headnod.extras import how_to_install
 from headnod.outputs.leds.animation import LedSink
 from headnod.outputs.leds.gpio import PINS, GpioLeds
 from headnod.pipeline.estimate import State
+from headnod.system import how_to_install
 from support.estimates import GTZAN, condition, estimate, other_labels
 from support.unprivileged import as_nobody
 

@@ -9,8 +9,14 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from headnod import __version__
-from headnod.cli.parser import Parser, add_completion
-from headnod.cli.standard_streams import let_go_of_stdout, open_standard_streams, stdout_fault, tolerate_any_locale
+from headnod.cli.parser import (
+    Parser,
+    add_completion,
+    let_go_of_stdout,
+    open_standard_streams,
+    stdout_fault,
+    tolerate_any_locale,
+)
 from headnod.errors import HeadnodError
 from headnod.escaping import printable
 from headnod_train import cli

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 
 from headnod.errors import MissingExtraError
-from headnod.extras import how_to_install
+from headnod.system import how_to_install
 
 
 @contextlib.contextmanager

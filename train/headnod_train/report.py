@@ -24,8 +24,8 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from headnod.errors import AudioError, MissingExtraError
-from headnod.extras import how_to_install
 from headnod.outputs.palette import colours
+from headnod.system import how_to_install
 from headnod_train.dataset.archive import Archive
 from headnod_train.degradation import Degrader
 from headnod_train.storage import write_file

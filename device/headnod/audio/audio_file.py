@@ -112,7 +112,7 @@ def _pyav(what: str) -> ModuleType:
     try:
         from headnod.audio import pyav  # noqa: PLC0415 - an optional library
     except ImportError:
-        from headnod.extras import how_to_install  # noqa: PLC0415
+        from headnod.system import how_to_install  # noqa: PLC0415
 
         message = f"{what}, which needs PyAV (install it with: {how_to_install('formats')})"
         raise RefusedError(message) from None

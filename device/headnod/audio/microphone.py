@@ -25,9 +25,8 @@ from headnod.audio.audio_process import AudioProcess
 from headnod.audio.blocks import Block, Gap, GapDetector
 from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
 from headnod.errors import AudioError
-from headnod.extras import how_to_install
 from headnod.pipeline.estimate import State
-from headnod.system import permission_denied
+from headnod.system import how_to_install, permission_denied
 
 SYS_SOUND, PROC_CARDS = Path("/sys/class/sound"), Path("/proc/asound")
 CAPTURE = Path(__file__).with_name("capture.py")

@@ -1,4 +1,4 @@
-"""`headnod listen` and `headnod classify`."""
+"""The commands of audio: `headnod listen`, `classify`, `why`, `devices` and `calibrate`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.options import add_config, add_model, explained, load_config, overlay_of
+from headnod.cli.parser import add_config, add_model, explained, load_config, number_between, overlay_of, running_folder
 from headnod.escaping import columns, padded, printable
 
 if TYPE_CHECKING:
     from headnod.config import Config
+    from headnod.outputs.text import Latest
+    from headnod.pipeline.estimate import Estimate
+    from headnod.pipeline.listener import ListenerSettings
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +77,7 @@ def _web_address(text: str) -> tuple[str, int]:
 def run_listen(options: argparse.Namespace) -> None:
     """Listen until the audio ends or a signal arrives; start again if a command asks for it."""
     from headnod import runtime
-    from headnod.cli.standard_streams import held_stderr
+    from headnod.cli.parser import held_stderr
     from headnod.factory import is_full_screen
 
     host, port = options.web or ("", 0)
@@ -167,3 +170,257 @@ def run_classify(options: argparse.Namespace) -> int:
 def _utf8(file: str) -> str:
     # A name that is not UTF-8 cannot be printed as JSON.
     return os.fsencode(file).decode(errors="replace")
+
+
+SECONDS = (1.0, 3600.0)
+"""Bounds of the length of a calibration; less than a second has no loud and quiet moments."""
+
+
+def add_devices(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `headnod devices`."""
+    parser = subparsers.add_parser(
+        "devices",
+        help="list microphones by their stable names",
+        description="List microphones. The first name of each stays the same after a reboot and at another USB port: "
+        "put it into the configuration as microphone.device, or give it to 'headnod listen --device'.",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
+    parser.set_defaults(run=run_devices)
+
+
+def run_devices(options: argparse.Namespace) -> int:
+    """Print microphones; exit status 1 with --json if there is none."""
+    import json
+    from dataclasses import asdict
+
+    from headnod.audio.microphone import find, list_devices
+
+    found = list_devices()
+    for shut in found.closed:
+        _log.warning("%s", printable(f"{shut.names[0]} {shut.reason}"))
+    if options.json:
+        print(json.dumps([asdict(device) for device in found.devices]))
+        return 0 if found.devices else 1
+    default = find("", found.devices, found.closed)
+    for device in found.devices:
+        mark = "*" if device is default else " "
+        channels = "channel" if device.channels == 1 else "channels"
+        also = f"  also {', '.join(device.others)}" if device.others else ""
+        print(printable(f"{mark} {device.name:<28} {device.rate:6d} Hz, {device.channels} {channels}{also}"))
+    print("* is used if none is named")
+    return 0
+
+
+def add_calibrate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `headnod calibrate`."""
+    parser = subparsers.add_parser(
+        "calibrate",
+        help="measure the room and propose settings",
+        description="Record the room for a minute, part of it with music as loud as usual and part of it without, "
+        "and propose device, gain and silence threshold.",
+    )
+    parser.add_argument(
+        "--seconds", metavar="N", type=number_between(*SECONDS), default=60.0, help="how long to record (60)"
+    )
+    parser.add_argument("--audio", metavar="mic|FILE", default="mic", help="use a file in place of the microphone")
+    parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add_config(parser)
+    parser.set_defaults(run=run_calibrate)
+
+
+def run_calibrate(options: argparse.Namespace) -> None:
+    """Record, then print levels and a part of a configuration."""
+    import msgspec
+
+    from headnod.audio.blocks import Gap, RateChange
+    from headnod.audio.microphone import find_device
+    from headnod.errors import AudioError
+    from headnod.factory import MICROPHONE, source
+    from headnod.features.frontend import FrontEnd
+    from headnod.pipeline.estimate import State
+    from headnod.pipeline.level_meter import LevelMeter
+
+    section = load_config(options, {("--device", "microphone", "device"): options.device}).config.microphone
+    rate = FrontEnd().sample_rate
+    device = ""
+    if options.audio == MICROPHONE and not (section.command or section.address):
+        device = find_device(section.device).name
+    meter = LevelMeter(rate)
+    with source(options.audio, section, rate, None) as blocks:
+        for block in blocks:
+            if isinstance(block, RateChange) or (isinstance(block, Gap) and block.state is State.BEHIND):
+                continue
+            if isinstance(block, Gap):
+                raise AudioError(block.message)
+            meter.update(block)
+            _show_progress(meter.seconds, options.seconds)
+            if meter.seconds >= options.seconds:
+                break
+    report = meter.report()
+    if options.json:
+        proposal = {"device": device, "silence": report.silence, "gain": report.gain}
+        print(msgspec.json.encode({"heard": report, "proposal": proposal}).decode())
+        return
+    print(
+        f"heard {report.seconds:.0f} s: noise floor {report.noise_floor:.0f} dBFS, loud moments {report.loud:.0f} dBFS,"
+        f" peak {report.peak:.0f} dBFS, {report.clipped:.2%} clipped"
+    )
+    print(_gain_advice(report.gain, dead=report.dead))
+    if report.silence is None:
+        print("silence: there was no quiet moment, so it stays as it is (turn the music off for half of the time)")
+    print("\n# for /etc/headnod/headnod.toml")
+    if device:
+        print(f'[microphone]\ndevice = "{device}"')
+    if report.silence is not None:
+        print(f"[listen]\nsilence = {report.silence:.1f}")
+
+
+def _gain_advice(gain: float, *, dead: bool) -> str:
+    if dead:
+        return "the microphone sends nothing but zeros: is it muted, or its switch off?"
+    if gain:
+        return f"gain: {'raise' if gain > 0 else 'lower'} it by about {abs(gain):.0f} dB (alsamixer, then F4)"
+    return "gain: suits this room"
+
+
+def _show_progress(done: float, wanted: float) -> None:
+    if sys.stderr.isatty():
+        share = min(done / wanted, 1.0)
+        bar = ("#" * round(30 * share)).ljust(30)
+        end = "\n" if share >= 1.0 else ""
+        sys.stderr.write(f"\rrecording the room [{bar}] {min(done, wanted):3.0f} of {wanted:.0f} s{end}")
+        sys.stderr.flush()
+
+
+def add_why(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "why",
+        help="say why a genre is named, or why none is",
+        description="Say what held back the latest estimate of the listener that runs here, or the last one of a file.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--audio", metavar="FILE", type=Path, help="listen to a file instead")
+    parser.add_argument("--json", action="store_true", help="print the estimate as a JSON object, with the sentence")
+    add_model(parser)
+    add_config(parser)
+    parser.set_defaults(run_why=run_why)
+
+
+def run_why(options: argparse.Namespace) -> None:
+    """Print one or two sentences."""
+    import msgspec
+
+    config = load_config(options, {("--model", "model", "name"): options.model}).config
+    estimate, said = _latest(options) if options.audio is None else (_last_of(options.audio, config), "")
+    if estimate is not None:
+        said = f"{said} {explanation(estimate, config.listen)}".strip()
+    if options.json:
+        held_by = estimate.held_by if estimate else None
+        answer = {"why": said, "held_by": held_by, "estimate": estimate}
+        print(msgspec.json.encode(answer).decode())
+    else:
+        print(printable(said))
+
+
+def _last_of(path: Path, config: Config) -> Estimate:
+    """The last estimate of a file, as a listener makes it."""
+    from headnod.audio.audio_file import audio_file
+    from headnod.errors import AudioError
+    from headnod.inference.model import GenreModel
+    from headnod.pipeline.estimate import Estimate, utc_now
+    from headnod.pipeline.listener import listen
+    from headnod.resources import configured_model
+
+    model, last = GenreModel.load(configured_model(config.model.name)), None
+    with audio_file(path, model.front_end.sample_rate) as blocks:
+        for each in listen(blocks, model, config.listen, now=utc_now):
+            last = each if isinstance(each, Estimate) else last
+    if last is None:
+        seconds = model.front_end.window_samples / model.front_end.sample_rate
+        message = f"{path}: is shorter than {seconds:.1f} s, so a listener makes no estimate (try headnod classify)"
+        raise AudioError(message)
+    return last
+
+
+def running_latest(options: argparse.Namespace) -> Latest:
+    """What the listener that runs here wrote last.
+
+    Raises:
+        AudioError: No listener runs here, or its file is damaged.
+    """
+    from headnod.outputs.text import FILE, read_latest
+
+    return read_latest(running_folder(options) / FILE)
+
+
+def _latest(options: argparse.Namespace) -> tuple[Estimate | None, str]:
+    """The latest estimate of the listener that runs here, and what is wrong with it now."""
+    from headnod.clock import boottime
+
+    latest = running_latest(options)
+    if latest.status is not None:
+        return None, f"There is no estimate now: {latest.status.state.replace('_', ' ')}: {latest.status.message}."
+    if latest.estimate is None:
+        return None, "The listener has made no estimate yet."
+    age = boottime() - latest.estimate.monotonic
+    return latest.estimate, f"{age:.0f} s ago:" if age > _FRESH else ""
+
+
+_FRESH = 15.0
+"""Seconds after which an estimate's age is said: longer than between any two."""
+
+
+def explanation(estimate: Estimate, settings: ListenerSettings) -> str:
+    """What an estimate was held back by, or that nothing held it back.
+
+    Args:
+        estimate: The estimate.
+        settings: The settings of the listener that made it.
+    """
+    from headnod.pipeline.estimate import HeldBy
+
+    best, score = estimate.ranked()[0]
+    level = f"{estimate.level:.0f} dBFS"
+    asked = f"{settings.threshold:g} (listen.certainty)" if settings.threshold else "the model's own threshold"
+    return {
+        HeldBy.NONE: f"{estimate.genre} is named because it is the likeliest genre, at {estimate.confidence:.2f}.",
+        HeldBy.SILENCE: (
+            f"No genre is named because it is quiet: the level is {level}. Sound counts from {settings.silence:g} "
+            f"dBFS (listen.silence) on, and from {settings.above_noise:g} dB over the room's own noise "
+            "(listen.above_noise)."
+        ),
+        HeldBy.STEADY_NOISE: (
+            f"No genre is named because the sound, at {level}, is steady noise, such as a fan's, rain or the hum "
+            "of the mains."
+        ),
+        HeldBy.STARTING: f"No genre is named yet because the sound, at {level}, has just begun and is too short.",
+        HeldBy.NOT_MUSIC: (
+            f"No genre is named because {estimate.model} takes the sound for speech or another sound that is no "
+            f"music. The likeliest genre would be {best}, at {score:.2f}."
+        ),
+        HeldBy.THRESHOLD: (
+            f"No genre is named because none is probable enough: {best}, the likeliest, has {score:.2f}, which is "
+            f"under {asked}."
+        ),
+        HeldBy.LEAD: _kept(estimate, settings),
+    }[estimate.held_by]
+
+
+def _kept(estimate: Estimate, settings: ListenerSettings) -> str:
+    from headnod.pipeline.estimate import UNKNOWN
+
+    best, score = estimate.ranked()[0]
+    asked = f"another must lead by {settings.lead:g} (listen.lead)"
+    if estimate.genre == UNKNOWN:
+        return (
+            f"No genre is named because the sound was taken for no music before: {best} is likelier by now, at "
+            f"{score:.2f}, but {asked}."
+        )
+    if best == estimate.genre:
+        return f"{best} stays named, at {estimate.confidence:.2f}, although no music is likelier by now: {asked}."
+    return (
+        f"{estimate.genre} stays named, at {estimate.confidence:.2f}, although {best} is likelier by now, at "
+        f"{score:.2f}: {asked}."
+    )

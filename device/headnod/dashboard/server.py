@@ -23,7 +23,7 @@ from headnod.dashboard.auth import Guard, network
 from headnod.dashboard.endpoints import Endpoint, RequestError
 from headnod.dashboard.fleet import Subscriber
 from headnod.errors import HeadnodError, MissingExtraError
-from headnod.extras import how_to_install
+from headnod.system import how_to_install
 
 if TYPE_CHECKING:
     from headnod.dashboard.site import Site

@@ -24,12 +24,12 @@ from headnod.audio.microphone import NODES, SHORTEST, find_device, microphone_bl
 from headnod.audio.processing import CONSTANT, OutputRate, remove_dc
 from headnod.config import Config, HistorySection, LedsSection, MicrophoneSection
 from headnod.errors import AudioError, ConfigError, LedError
-from headnod.extras import how_to_install
 from headnod.outputs import Sink, close_all
 from headnod.outputs.leds.animation import LAYOUTS, Lamp, Layout
 from headnod.pipeline.estimate import utc_now
 from headnod.resources import demo_clip
 from headnod.service import HISTORY_FILE, Service
+from headnod.system import how_to_install
 
 _log = logging.getLogger(__name__)
 

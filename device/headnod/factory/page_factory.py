@@ -21,12 +21,10 @@ import msgspec
 
 from headnod.address import is_local
 from headnod.clock import Clock
-from headnod.config import Config, DashboardSection, WebSection
+from headnod.config import Config, DashboardSection, Overlay, WebSection
 from headnod.config.layers import password_file, read_secret, readable_file
-from headnod.config.overlay import Overlay
 from headnod.dashboard import PageSettings
 from headnod.errors import ConfigError, MissingExtraError
-from headnod.extras import how_to_install
 from headnod.factory import history_path, runtime_folder
 from headnod.factory.mqtt_factory import BOOT, broker, client_id, info_of, topics
 from headnod.inference.manifest import Model, Prediction
@@ -41,6 +39,7 @@ from headnod.pipeline.estimate import Estimate
 from headnod.pipeline.level_meter import PlacementMeter
 from headnod.remote_controls import InForce, RemoteControls
 from headnod.resources import configured_model
+from headnod.system import how_to_install
 from headnod.teaching.correction_commands import FILE, CorrectionCommands, TeachRequest
 from headnod.teaching.corrections import RecentWindows
 from headnod.updates.manager import WINDOW_SHARE, ModelManager

@@ -30,7 +30,7 @@ try:
     from paho.mqtt.reasoncodes import ReasonCode
 except ImportError as error:
     from headnod.errors import MissingExtraError
-    from headnod.extras import how_to_install
+    from headnod.system import how_to_install
 
     message = f"MQTT needs paho-mqtt ({how_to_install('device')}, or leave mqtt.host empty)"
     raise MissingExtraError(message) from error

@@ -21,9 +21,9 @@ from rich.text import Text
 
 from headnod.clock import local
 from headnod.escaping import printable
-from headnod.outputs.leds.animation import EnvelopeFollower
 from headnod.outputs.palette import colours, hexadecimal
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
+from headnod.pipeline.smoothing import EnvelopeFollower
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _QUIETEST = -60.0

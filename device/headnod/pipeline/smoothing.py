@@ -1,4 +1,4 @@
-"""Smoothing of scores over time, and the choice of the genre that is shown."""
+"""Smoothing over time: of scores, of the genre that is shown, and of the bars that show it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from headnod.inference.manifest import softmax
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 _LEAST = 1e-6
 """Lower limit of probabilities before the logarithm."""
@@ -229,3 +229,61 @@ class GenreTracker:
         self._change.reset()
         self._recent.clear()
         self._hysteresis.reset()
+
+
+RISE, FALL = 0.15, 0.9
+"""Time constants of bars upwards and downwards, in seconds."""
+
+
+class EnvelopeFollower:
+    """Bar heights that approach their targets exponentially: fast upwards, slowly downwards.
+
+    The result does not depend on the step length: two steps of half a second are one of a second.
+
+    >>> follower = EnvelopeFollower(2, rise=0.15, fall=0.9)
+    >>> follower.update([1.0, 0.0], 0.3).round(2).tolist()
+    [0.86, 0.0]
+    >>> follower.update([0.0, 0.0], 0.3).round(2).tolist()
+    [0.62, 0.0]
+    """
+
+    def __init__(self, size: int, *, rise: float = RISE, fall: float = FALL) -> None:
+        """Start with all bars at 0.
+
+        Args:
+            size: Number of bars.
+            rise: Time constant upwards in seconds: after it, 63 % of the way is done. 0 jumps.
+            fall: Time constant downwards in seconds. 0 jumps.
+        """
+        self._rise, self._fall = rise, fall
+        self._heights = np.zeros(size)
+
+    @property
+    def heights(self) -> NDArray[np.float64]:
+        """Current heights, shape (size,)."""
+        return self._heights.copy()
+
+    def update(self, targets: ArrayLike, seconds: float) -> NDArray[np.float64]:
+        """Advance by a time step.
+
+        Args:
+            targets: Heights to approach, shape (size,).
+            seconds: Length of the step; 0 or less changes nothing.
+
+        Returns:
+            The new heights, shape (size,).
+        """
+        goals = np.asarray(targets, np.float64)
+        share = np.where(goals > self._heights, _share(seconds, self._rise), _share(seconds, self._fall))
+        self._heights = self._heights + (goals - self._heights) * share
+        return self.heights
+
+    def reset(self) -> None:
+        """Set all bars to 0 at once."""
+        self._heights = np.zeros_like(self._heights)
+
+
+def _share(seconds: float, constant: float) -> float:
+    if seconds <= 0:
+        return 0.0
+    return 1.0 - float(np.exp(-seconds / constant)) if constant > 0 else 1.0

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headnod.errors import BundleError, ConfigError, MissingExtraError
-from headnod.extras import how_to_install
 from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE
+from headnod.system import how_to_install
 
 MAGIC = b"headnod-bundle-1\n"
 SUFFIX = ".bundle"

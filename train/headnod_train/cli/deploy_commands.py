@@ -191,7 +191,7 @@ def _signed_bundle(options: argparse.Namespace) -> Signed:
 def _mqtt_section(options: argparse.Namespace) -> MqttSection:
     from msgspec.structs import replace
 
-    from headnod.cli.options import load_config
+    from headnod.cli.parser import load_config
 
     section = load_config(options).config.mqtt
     if options.broker is None:

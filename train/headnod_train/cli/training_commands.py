@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from headnod.cli.options import add_config
+from headnod.cli.parser import add_config
 from headnod.escaping import printable
 from headnod_train.cli.command_options import (
     SIGNING_KEY,
@@ -431,7 +431,7 @@ def _corrections(options: argparse.Namespace, console: Console) -> LabelledEmbed
 
     if "://" not in options.corrections:
         return read_corrections(Path(options.corrections)).windows
-    from headnod.cli.options import load_config
+    from headnod.cli.parser import load_config
     from headnod.factory.mqtt_factory import broker, topics
     from headnod_train.teaching.listener_corrections import fetch, split_url
 

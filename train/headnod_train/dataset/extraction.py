@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from headnod.audio.audio_file import audio_file, header_duration
 from headnod.errors import AudioError, HeadnodError, MissingExtraError
-from headnod.extras import how_to_install
 from headnod.features.frontend import Audio, FrontEnd, LogMel
+from headnod.system import how_to_install
 from headnod_train.dataset.tracks import CollectionError, Track, path_text
 from headnod_train.storage import StorageError, open_npz, write_npz
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError, MissingExtraError
-from headnod.extras import how_to_install
 from headnod.inference.manifest import Manifest
 from headnod.inference.model import dequantised, golden_windows, interpreter, quantise
+from headnod.system import how_to_install
 from headnod_train.backend import quiet
 
 try:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import MissingExtraError
-from headnod.extras import how_to_install
 from headnod.features.frontend import Features, FrontEnd
 from headnod.inference.manifest import softmax
+from headnod.system import how_to_install
 from headnod_train.dataset.archive import Archive
 
 try:

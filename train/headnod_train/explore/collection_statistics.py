@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.errors import MissingExtraError
-from headnod.extras import how_to_install_package
 from headnod.features.frontend import Features, FrontEnd, LogMel
+from headnod.system import how_to_install_package
 from headnod_train.console import tracked
 from headnod_train.dataset.archive import Archive, window_starts
 from headnod_train.dataset.split import components, folds

@@ -27,7 +27,6 @@ from rich.console import Console
 from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError, MissingExtraError
 from headnod.escaping import printable
-from headnod.extras import how_to_install
 from headnod.features.frontend import Audio
 from headnod.features.windows import FrameCache, Window, windows
 from headnod.inference.bundle_files import read_checked, read_manifest
@@ -35,6 +34,7 @@ from headnod.inference.manifest import MODEL, Manifest
 from headnod.inference.model import dequantised, interpreter, quantise
 from headnod.pipeline.level import SteadyNoiseDetector, dbfs
 from headnod.pipeline.listener import ListenerSettings
+from headnod.system import how_to_install
 from headnod.teaching.fitting import Features
 from headnod.teaching.last_layer import LastLayer, TeachError
 from headnod_train.console import progress_bar

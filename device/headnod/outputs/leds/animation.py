@@ -1,7 +1,7 @@
 """What lights show: genres placed on a row of lights, bars that follow the estimates, and a thread that paints them.
 
 GPIO LEDs, strips, WLED lamps and the preview share this, so a genre and a muted
-microphone look the same on all of them. The terminal uses the envelope follower.
+microphone look the same on all of them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from headnod.outputs.palette import colours
 from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
+from headnod.pipeline.smoothing import FALL, RISE, EnvelopeFollower
 
 Heights = Mapping[str, float]
 """Height of the bar of every genre, 0-1."""
@@ -115,9 +116,6 @@ def _colours(labels: Iterable[str], heights: Heights) -> NDArray[np.float64]:
     return np.array([chosen[label] for label in labels], np.float64).reshape(-1, 3) / 255
 
 
-RISE, FALL = 0.15, 0.9
-"""Time constants of bars upwards and downwards, in seconds."""
-
 RELEASE = 60.0
 """Seconds without music after which lights are not needed."""
 
@@ -127,54 +125,6 @@ RELEASE_PAUSED = 3.0
 _AMBER, _RED = (1.0, 0.55, 0.0), (1.0, 0.0, 0.0)
 _UNNAMED = 0.5
 """Height of bars, as a share of the probability, while no genre is named."""
-
-
-class EnvelopeFollower:
-    """Bar heights that approach their targets exponentially: fast upwards, slowly downwards.
-
-    The result does not depend on the step length: two steps of half a second are one of a second.
-
-    >>> follower = EnvelopeFollower(2, rise=0.15, fall=0.9)
-    >>> follower.update([1.0, 0.0], 0.3).round(2).tolist()
-    [0.86, 0.0]
-    >>> follower.update([0.0, 0.0], 0.3).round(2).tolist()
-    [0.62, 0.0]
-    """
-
-    def __init__(self, size: int, *, rise: float = RISE, fall: float = FALL) -> None:
-        """Start with all bars at 0.
-
-        Args:
-            size: Number of bars.
-            rise: Time constant upwards in seconds: after it, 63 % of the way is done. 0 jumps.
-            fall: Time constant downwards in seconds. 0 jumps.
-        """
-        self._rise, self._fall = rise, fall
-        self._heights = np.zeros(size)
-
-    @property
-    def heights(self) -> NDArray[np.float64]:
-        """Current heights, shape (size,)."""
-        return self._heights.copy()
-
-    def update(self, targets: ArrayLike, seconds: float) -> NDArray[np.float64]:
-        """Advance by a time step.
-
-        Args:
-            targets: Heights to approach, shape (size,).
-            seconds: Length of the step; 0 or less changes nothing.
-
-        Returns:
-            The new heights, shape (size,).
-        """
-        goals = np.asarray(targets, np.float64)
-        share = np.where(goals > self._heights, _share(seconds, self._rise), _share(seconds, self._fall))
-        self._heights = self._heights + (goals - self._heights) * share
-        return self.heights
-
-    def reset(self) -> None:
-        """Set all bars to 0 at once."""
-        self._heights = np.zeros_like(self._heights)
 
 
 class Animation:
@@ -247,12 +197,6 @@ def pattern(state: State, size: int, seconds: float) -> LedFrame:
 def _same_state(one: Estimate | StatusEvent | None, other: Estimate | StatusEvent | None) -> bool:
     # A status that is repeated must not restart its pattern.
     return isinstance(one, StatusEvent) and isinstance(other, StatusEvent) and one.state is other.state
-
-
-def _share(seconds: float, constant: float) -> float:
-    if seconds <= 0:
-        return 0.0
-    return 1.0 - float(np.exp(-seconds / constant)) if constant > 0 else 1.0
 
 
 class Lamp(Protocol):

@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import LedError
-from headnod.extras import how_to_install
 from headnod.outputs.leds.animation import LAYOUTS, Heights, Layout, LedFrame, best, one_each
-from headnod.system import permission_denied
+from headnod.system import how_to_install, permission_denied
 
 if TYPE_CHECKING:
     from headnod.config.sections import LedsSection
