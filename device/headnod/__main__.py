@@ -24,7 +24,6 @@ from headnod.cli.parser import (
     located,
     open_standard_streams,
     stdout_fault,
-    tolerate_any_locale,
 )
 from headnod.errors import ConfigError, HeadnodError, UsageError
 from headnod.log import formatter
@@ -46,7 +45,6 @@ def main(words: list[str] | None = None) -> int:
         The exit status.
     """
     open_standard_streams()
-    tolerate_any_locale()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(_STDERR, os.environ.get("JOURNAL_STREAM", "")))
     logging.basicConfig(handlers=[handler], level=logging.INFO)

@@ -9,14 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from headnod import __version__
-from headnod.cli.parser import (
-    Parser,
-    add_completion,
-    let_go_of_stdout,
-    open_standard_streams,
-    stdout_fault,
-    tolerate_any_locale,
-)
+from headnod.cli.parser import Parser, add_completion, let_go_of_stdout, open_standard_streams, stdout_fault
 from headnod.errors import HeadnodError
 from headnod.escaping import printable
 from headnod_train import cli
@@ -44,7 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     open_standard_streams()
-    tolerate_any_locale()
     options = command_parser().parse_args(arguments)
     log = plain_console(stderr=True)
     try:

@@ -386,7 +386,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 def open_standard_streams() -> None:
     """Open /dev/null in place of each standard stream that is closed, as by `>&-` or a careless cron.
 
-    Otherwise the first file that is opened, such as a database, gets the number of standard output.
+    Otherwise the first file that is opened, such as a database, gets the number of standard output. Characters that the
+    encoding of the terminal lacks are printed as question marks.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
@@ -396,10 +397,6 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
-
-
-def tolerate_any_locale() -> None:
-    """Print characters that the encoding of the terminal lacks as question marks."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
