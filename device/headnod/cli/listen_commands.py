@@ -305,7 +305,7 @@ def add_why(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--json", action="store_true", help="print the estimate as a JSON object, with the sentence")
     add_model(parser)
     add_config(parser)
-    parser.set_defaults(run_why=run_why)
+    parser.set_defaults(run=run_why)
 
 
 def run_why(options: argparse.Namespace) -> None:
