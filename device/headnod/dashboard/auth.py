@@ -328,13 +328,6 @@ _REASONS = {
 }
 
 
-def response_headers(frame_ancestors: Iterable[str] = ()) -> list[tuple[bytes, bytes]]:
-    """The headers of every response; the page may be embedded by these origins only."""
-    policy = _CONTENT_POLICY.format(ancestors=" ".join(frame_ancestors) or "'none'")
-    found = {"Content-Security-Policy": policy, **_HEADERS}
-    return [(name.lower().encode(), value.encode("ascii")) for name, value in found.items()]
-
-
 class Guard:
     """An ASGI application around another one."""
 
@@ -358,7 +351,9 @@ class Guard:
         """
         self._app, self._authenticator, self._connections = app, authenticator, connections
         self._public = {(each.method, f"/{each.path}") for each in endpoints if each.public}
-        self._headers = response_headers(frame_ancestors)
+        policy = _CONTENT_POLICY.format(ancestors=" ".join(frame_ancestors) or "'none'")
+        found = {"Content-Security-Policy": policy, **_HEADERS}
+        self._headers = [(name.lower().encode(), value.encode("ascii")) for name, value in found.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""

@@ -256,12 +256,7 @@ def _webhooks(section: WebSection) -> tuple[str, ...]:
 
 def _broker_of(config: Config, role: str) -> dict[str, Any]:
     found = broker(config.mqtt, client_id=client_id(topics(config.mqtt), role))
-    return dict(msgspec.to_builtins(found, enc_hook=_path_text))
-
-
-def _path_text(value: object) -> str:
-    assert isinstance(value, Path)  # noqa: S101 - the only other kind of value in a broker
-    return str(value)
+    return dict(msgspec.to_builtins(found, enc_hook=str))
 
 
 @contextlib.contextmanager

@@ -143,7 +143,7 @@ class Commands:
             return self._set(command, arguments)
         if command in _COMMANDS[_REQUEST]:
             return self._request(command, arguments)
-        message = f"there is no command {shown(command)}"
+        message = f"there is no command {_shown(command)}"
         raise InvalidCommandError(message)
 
     def _parse_topic(self, topic: str) -> tuple[str, str] | None:
@@ -157,12 +157,14 @@ class Commands:
         transaction = None
         try:
             if verb not in _COMMANDS[kind]:
-                message = f"there is no {kind}/{shown(verb)[1:-1]} (there is {', '.join(_COMMANDS[kind])})"
+                message = f"there is no {kind}/{_shown(verb)[1:-1]} (there is {', '.join(_COMMANDS[kind])})"
                 raise InvalidCommandError(message)
-            value = _SWITCH[payload] if verb == "pause" and payload in _SWITCH else parse(payload or b"{}")
-            transaction = transaction_of(value)
+            value = _SWITCH[payload] if verb == "pause" and payload in _SWITCH else _parse(payload or b"{}")
+            transaction = _transaction(value)
             if (kind, verb) == (_REQUEST, _HISTORY):
-                self._request_history(value, transaction)
+                if self._history is None:
+                    raise InvalidCommandError("the history is not answered here")
+                self._history(_arguments(value), transaction)
                 return None
             data = self._set(verb, value) if kind == _SET else self._request(verb, value)
         except HeadnodError as error:
@@ -177,7 +179,7 @@ class Commands:
     def _set(self, key: str, value: object) -> dict[str, Any]:
         if key == "output":
             given = _fields(value, "name", "on")
-            self._controls.output(text(given["name"]), boolean(given["on"]))
+            self._controls.output(_text(given["name"]), _boolean(given["on"]))
             return {"output": given["name"], "on": given["on"]}
         if key == "lights":
             return self._set_lights(value)
@@ -187,16 +189,16 @@ class Commands:
             value, seconds = given["value"], given.get("seconds")
         match key:
             case "threshold":
-                self._controls.threshold(value := probability(value))
+                self._controls.threshold(value := _probability(value))
             case "brightness":
-                self._controls.brightness(value := probability(value))
+                self._controls.brightness(value := _probability(value))
             case "quiet_hours":
-                spans = tuple(span.strip() for span in text(value).split(",") if span.strip())
+                spans = tuple(span.strip() for span in _text(value).split(",") if span.strip())
                 self._controls.quiet_hours(spans)
             case _ if seconds is None:
-                self._controls.pause(value := boolean(value))
+                self._controls.pause(value := _boolean(value))
             case _:
-                self._controls.pause(boolean(value), positive(seconds))
+                self._controls.pause(_boolean(value), _positive(seconds))
                 return {key: value, "seconds": seconds}
         return {key: value}
 
@@ -205,12 +207,11 @@ class Commands:
         fields = _fields(value, optional=allowed)
         changes: dict[str, Any] = {key: fields[key] for key in allowed if key in fields}
         if "on" in changes:
-            boolean(changes["on"])
+            _boolean(changes["on"])
         if "brightness" in changes:
-            changes["brightness"] = probability(changes["brightness"])
+            changes["brightness"] = _probability(changes["brightness"])
         if changes.get("effect", EFFECTS[0]) not in EFFECTS:
-            message = f"effect: is {shown(changes['effect'])} (there is {', '.join(EFFECTS)})"
-            raise InvalidCommandError(message)
+            raise _wrong(changes["effect"], f"there is {', '.join(EFFECTS)}", "effect: ")
         if not changes:
             message = f"is empty (an object with one or more of {', '.join(allowed)})"
             raise InvalidCommandError(message)
@@ -232,7 +233,7 @@ class Commands:
         if verb == "info":
             return present(info)
         if fields["model"] not in info.models:
-            message = f"there is no model {shown(fields['model'])} (there is {', '.join(info.models)})"
+            message = f"there is no model {_shown(fields['model'])} (there is {', '.join(info.models)})"
             raise InvalidCommandError(message)
         self._controls.activate(fields["model"])
         return {"model": fields["model"]}
@@ -242,11 +243,6 @@ class Commands:
             message = f"request/{verb} is not for this listener"
             raise InvalidCommandError(message)
         return dict(msgspec.to_builtins(self._more.call(verb, _arguments(value), self._controls)))
-
-    def _request_history(self, value: object, transaction: str | None) -> None:
-        if self._history is None:
-            raise InvalidCommandError("the history is not answered here")
-        self._history(_arguments(value), transaction)
 
     def _within_rate(self) -> bool:
         now = self._monotonic()
@@ -266,7 +262,7 @@ class Commands:
         return ResponsePayload(status="error", error=f"too many commands: at most {RATE:g} per second are applied")
 
 
-def parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
+def _parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
     """One JSON scalar, or an object of scalars.
 
     Python's and msgspec's parsers take the last of two equal keys, make infinity of
@@ -299,70 +295,43 @@ def parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
     return value
 
 
-def probability(value: object) -> float:
-    """A number from 0 to 1.
-
-    Raises:
-        InvalidCommandError: It is something else, a boolean included.
-    """
+def _probability(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        message = f"is {shown(value)} (a number from 0 to 1)"
-        raise InvalidCommandError(message)
+        raise _wrong(value, "a number from 0 to 1")
     return float(value)
 
 
-def boolean(value: object) -> bool:
-    """True or false.
-
-    Raises:
-        InvalidCommandError: It is something else, a number included.
-    """
-    if not isinstance(value, bool):
-        message = f"is {shown(value)} (ON, OFF, true or false)"
-        raise InvalidCommandError(message)
-    return value
-
-
-def positive(value: object) -> float:
-    """A number over 0.
-
-    Raises:
-        InvalidCommandError: It is something else, a boolean included.
-    """
+def _positive(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        message = f"is {shown(value)} (a number over 0)"
-        raise InvalidCommandError(message)
+        raise _wrong(value, "a number over 0")
     return float(value)
 
 
-def text(value: object) -> str:
-    """A text.
-
-    Raises:
-        InvalidCommandError: It is something else.
-    """
-    if not isinstance(value, str):
-        message = f"is {shown(value)} (a text)"
-        raise InvalidCommandError(message)
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(value, "ON, OFF, true or false")
     return value
 
 
-def transaction_of(value: object) -> str | None:
-    """The id that the answer repeats; None if the command has none.
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(value, "a text")
+    return value
 
-    Raises:
-        InvalidCommandError: It is not a text of 1 to 64 characters.
-    """
+
+def _transaction(value: object) -> str | None:
+    """The id that the answer repeats; None if the command has none."""
     transaction = value.get("transaction") if isinstance(value, dict) else None
-    if transaction is None:
-        return None
-    if not isinstance(transaction, str) or not 0 < len(transaction) <= _TRANSACTION_LENGTH:
-        message = f"transaction: is {shown(transaction)} (a text of up to {_TRANSACTION_LENGTH} characters)"
-        raise InvalidCommandError(message)
-    return transaction
+    if transaction is None or (isinstance(transaction, str) and 0 < len(transaction) <= _TRANSACTION_LENGTH):
+        return transaction
+    raise _wrong(transaction, f"a text of up to {_TRANSACTION_LENGTH} characters", "transaction: ")
 
 
-def shown(value: object) -> str:
+def _wrong(value: object, wanted: str, key: str = "") -> InvalidCommandError:
+    return InvalidCommandError(f"{key}is {_shown(value)} ({wanted})")
+
+
+def _shown(value: object) -> str:
     """A received value for a log or an answer: short, and in ASCII without control characters."""
     text = ascii(value)
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
@@ -372,7 +341,7 @@ def _fields(value: object, *needed: str, optional: Sequence[str] = ()) -> dict[s
     """The arguments, which must have exactly these keys, and optionally others."""
     given = _arguments(value)
     for key in sorted(given.keys() - {*needed, *optional}):
-        message = f"there is no key {shown(key)}"
+        message = f"there is no key {_shown(key)}"
         raise InvalidCommandError(message)
     for key in needed:
         if key not in given:
@@ -384,8 +353,7 @@ def _fields(value: object, *needed: str, optional: Sequence[str] = ()) -> dict[s
 def _arguments(value: object) -> dict[str, Any]:
     """An object without its transaction."""
     if not isinstance(value, dict):
-        message = f"is {shown(value)} (an object)"
-        raise InvalidCommandError(message)
+        raise _wrong(value, "an object")
     return {key: each for key, each in value.items() if key != "transaction"}
 
 
@@ -403,7 +371,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique: dict[str, Any] = {}
     for key, value in pairs:
         if key in unique:
-            message = f"has {shown(key)} twice"
+            message = f"has {_shown(key)} twice"
             raise InvalidCommandError(message)
         unique[key] = value
     return unique
@@ -412,7 +380,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        message = f"{shown(digits)} is not finite"
+        message = f"{_shown(digits)} is not finite"
         raise InvalidCommandError(message)
     return value
 

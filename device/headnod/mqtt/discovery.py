@@ -148,7 +148,11 @@ def remove_retained(
 
     client = MqttClient(
         replace(broker, client_id=f"{broker.client_id}.forget-{secrets.token_hex(2)}"),
-        subscriptions=[topics.under("#"), *(f"{prefix}/{levels}/config" for levels in _discovery_levels(topics))],
+        subscriptions=[
+            topics.under("#"),
+            f"{prefix}/device/{object_id(topics)}/config",
+            f"{prefix}/+/{object_id(topics)}/+/config",
+        ],
         on_message=received,
         rng=rng,
         largest=_LARGEST,
@@ -171,10 +175,6 @@ def remove_retained(
                 message = f"{each} cannot be emptied: {refusal}"
                 raise RetainedError(message)
     return sorted(found)
-
-
-def _discovery_levels(topics: Topics) -> tuple[str, str]:
-    return f"device/{object_id(topics)}", f"+/{object_id(topics)}/+"
 
 
 def _owner(topic: str) -> tuple[str, str]:

@@ -453,16 +453,10 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def field_tables() -> dict[str, str]:
-    """A Markdown table of the fields of each payload, by the payload's name."""
-    schema = json_schema()["$defs"]
-    return {of.__name__: _field_table(schema[of.__name__]) for of in PAYLOADS.values()}
-
-
 def documented(text: str) -> str:
     """A document in which every table between `<!-- Name: ... -->` and `<!-- end -->` is generated again."""
-    made = field_tables()
-    return _SECTION.sub(lambda found: f"{found[1]}\n{made[found['name']]}\n\n{found[3]}", text)
+    structs = json_schema()["$defs"]
+    return _SECTION.sub(lambda found: f"{found[1]}\n{_field_table(structs[found['name']])}\n\n{found[3]}", text)
 
 
 def _field_table(struct: dict[str, Any]) -> str:
