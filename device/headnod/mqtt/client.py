@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from enum import Enum, auto
 from typing import TypeVar
 
@@ -329,24 +330,19 @@ class MqttClient:
 
     def _beside(self, call: Callable[[], T]) -> T | None:
         """Call what may block in a thread of its own, while the work goes on; None if the client ends before."""
-        results: list[T] = []
-        errors: list[Exception] = []
-        done = threading.Event()
+        result: Future[T] = Future()
 
         def run() -> None:
             try:
-                results.append(call())
+                result.set_result(call())
             except Exception as error:  # raised again on the client's thread
-                errors.append(error)
-            done.set()
+                result.set_exception(error)
             self.wake()
 
         threading.Thread(target=run, name=f"connecting to {self._broker}", daemon=True).start()
-        while not done.is_set() and not self._closing:
+        while not result.done() and not self._closing:
             self._pause(_LONG)
-        if errors:
-            raise errors[0]
-        return results[0] if results else None
+        return result.result() if result.done() else None
 
     def _pause(self, seconds: float) -> None:
         """Call the work, and wait for a wake-up or so many seconds."""
