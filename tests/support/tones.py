@@ -16,6 +16,7 @@ from headnod.inference.manifest import (
     softmax,
 )
 from headnod_train.dataset.archive import read_archive, window_features
+from headnod_train.storage import write_json
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.run_folder import Quantised, Recipe, TrainingSettings
@@ -118,5 +119,5 @@ def write_run(run: Path, archive: Path, *, sides: tuple[str, ...] = ("train",), 
     shape, scale = (1, FRONT_END.frames, FRONT_END.n_mfcc), 1e-4
     (run / run_folder.FLOAT).write_bytes(dense(weights * scale, shape))
     (run / run_folder.MODEL).write_bytes(dense(weights, shape, taken=(0.04, 0), given=(0.25, 0), weight_scale=scale))
-    run_folder.save(run, run_folder.QUANTISED, Quantised(2.0, 0.4, 10, weights.size, {"by": "hand"}, SINGLE))
+    write_json(run / run_folder.QUANTISED, Quantised(2.0, 0.4, 10, weights.size, {"by": "hand"}, SINGLE))
     return run

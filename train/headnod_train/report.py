@@ -27,9 +27,10 @@ from headnod.errors import AudioError, MissingExtraError
 from headnod.outputs.palette import colours
 from headnod.system import how_to_install
 from headnod_train.dataset.archive import Archive
+from headnod_train.dataset.extraction import excerpt
+from headnod_train.dataset.tracks import find_files
 from headnod_train.degradation import Degrader
 from headnod_train.storage import write_file
-from headnod_train.teaching.labelled_music import excerpt
 
 try:
     from matplotlib import font_manager, rcParams
@@ -63,7 +64,6 @@ rcParams["font.family"] = [name for name in _FONTS if name in set(font_manager.g
 
 CONTRAST = 3.0
 """Least contrast of a mark with its background, as WCAG 2.2 requires of graphics (1.4.11)."""
-_NOT_FOR_PAGES = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|\s*xmlns(:\w+)?=\"[^\"]*\"", re.DOTALL)
 _SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h", "*")
 _STEPS = 9
 _APART = 0.1
@@ -295,7 +295,6 @@ def render(template: str, *, labels: Sequence[str] = (), **values: Any) -> str: 
     return _TEMPLATES.get_template(template).render(light=light, dark=dark, labels=labels, **values) + "\n"
 
 
-_ENDINGS = (".flac", ".wav", ".ogg", ".mp3", ".m4a", ".opus", ".aiff", ".au")
 _WINDOW = 3.0
 _AROUND = 1.0
 _RATE = 22_050
@@ -308,7 +307,7 @@ class SourceFiles:
     def __init__(self, music: Path, page: Path) -> None:
         """Look for files below `music`; links are relative to the folder `page`."""
         self._music, self._page = music, page
-        self._by_stem = {path.stem: path for path in sorted(music.rglob("*")) if path.suffix.lower() in _ENDINGS}
+        self._by_stem = {path.stem: path for path in find_files(music).music}
 
     def find(self, track: str) -> Path | None:
         """The file of a track, by its path in the collection or by its name; None if there is none."""

@@ -51,10 +51,15 @@ def replacing(path: Path, advice: str) -> Iterator[Path]:
             unfinished.unlink()
 
 
-def write_file(path: Path, content: bytes, advice: str = "the old file is unchanged") -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Replace a file (see `replacing`)."""
-    with replacing(path, advice) as new:
+    with replacing(path, "the old file is unchanged") as new:
         new.write_bytes(content)
+
+
+def write_json(path: Path, content: msgspec.Struct) -> None:
+    """Replace a file by a struct as indented JSON, for people and programs."""
+    write_file(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any], advice: str = "the old file is unchanged") -> None:
@@ -86,8 +91,3 @@ def open_npz(path: Path, kind: str, error: type[HeadnodError]) -> Iterator[NpzFi
         cause = "it is no npz file" if "pickle" in str(reason) else reason
         message = f"{path}: is not {kind}, or is damaged: {cause}"
         raise error(message) from reason
-
-
-def json_bytes(content: msgspec.Struct) -> bytes:
-    """A struct as indented JSON, for people and programs."""
-    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"

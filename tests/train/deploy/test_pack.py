@@ -15,7 +15,8 @@ from headnod_train.deploy.model_card import write_card
 from headnod_train.deploy.pack import PackError, pack
 from headnod_train.evaluation.conditions import CONDITIONS
 from headnod_train.evaluation.evaluate import SoundFolders, evaluate
-from headnod_train.evaluation.results import load, save
+from headnod_train.evaluation.results import load
+from headnod_train.storage import write_json
 from headnod_train.training import run_folder
 from headnod_train.training.provenance import DatasetInfo
 from headnod_train.training.run_folder import Quantised, Recipe
@@ -230,7 +231,7 @@ def test_an_uncalibrated_single_window_needs_no_card_of_its_own(run, archive, tm
     for path in run.iterdir():
         (plain / path.name).write_bytes(path.read_bytes())
     quantised = run_folder.load(run, run_folder.QUANTISED, Quantised)
-    run_folder.save(plain, run_folder.QUANTISED, msgspec.structs.replace(quantised, single=None))
+    write_json(plain / run_folder.QUANTISED, msgspec.structs.replace(quantised, single=None))
     folder, _ = packed(plain, archive, tmp_path / "models")
     assert "For single windows" not in (folder / CARD).read_text()
 
@@ -256,7 +257,7 @@ def test_a_sealed_archive_of_one_side_elsewhere_is_measured(measured, tmp_path, 
 
 
 def test_the_command_packs_by_a_siblings_file(whole_run, archive, sibling, tmp_path, capsys):
-    save(sibling, tmp_path / "sibling.json")
+    write_json(tmp_path / "sibling.json", sibling)
     words = ["pack", "--data", archive, "--run", whole_run, "--version", "1.0.0", "--models", tmp_path / "models"]
     words += ["--collection", "tones", "--licence", "nobody's", "--measured", tmp_path / "sibling.json"]
     assert main([str(word) for word in words]) == 0

@@ -12,8 +12,10 @@ pytest.importorskip("tensorflow", reason="conversion needs tensorflow: pip insta
 from headnod.errors import ManifestError
 from headnod.inference.manifest import MANIFEST, Calibration, Energy, Tags, Tensor
 from headnod.inference.model import load_checked
+from headnod_train.backend import keras
 from headnod_train.dataset.archive import read_archive, window_features
-from headnod_train.deploy.pack import golden_features, pack, untrained
+from headnod_train.deploy.pack import golden_features, pack
+from headnod_train.storage import write_json
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.provenance import DatasetInfo
@@ -24,6 +26,21 @@ from support.tones import FRONT_END, GENRES, write_tones
 NAMES = ("mellow", "loud", "guitar", "Hip-Hop", "sad", "happy", "House")
 TAGS = Tags(NAMES, (0.5,) * len(NAMES), (-0.25,) * len(NAMES))
 ENERGY = Energy((0.1,) * len(NAMES), -0.5)
+
+
+def untrained(front_end, *, answers, tags, embedding):
+    """A small network of three outputs with random weights."""
+    layers, initial = keras.layers, keras.initializers.GlorotUniform
+    features = keras.Input((front_end.frames, front_end.n_features), name="features")
+    x = layers.Reshape((front_end.frames, front_end.n_features, 1))(features)
+    x = layers.Conv2D(8, 5, strides=2, activation="relu", kernel_initializer=initial(1))(x)
+    x = layers.Flatten()(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = layers.Dense(embedding, activation="relu", kernel_initializer=initial(2), name="embedding")(x)
+    heads = [
+        layers.Dense(size, kernel_initializer=initial(3 + place), name=name)(x)
+        for place, (name, size) in enumerate((("answers", answers), ("tags", tags)))
+    ]
+    return keras.Model(features, [*heads, x], name="untrained")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +65,7 @@ def run(tmp_path_factory, archive):
     (run / run_folder.FLOAT).write_bytes(converted(network, "float32", windows))
     (run / run_folder.MODEL).write_bytes(converted(network, "int8", windows))
     quantised = Quantised(1.0, 0.0, 20, 1000, {"by": "hand"}, Calibration(1.0, 0.0), TAGS, ENERGY, "Copyright Somebody")
-    run_folder.save(run, run_folder.QUANTISED, quantised)
+    write_json(run / run_folder.QUANTISED, quantised)
     return run
 
 

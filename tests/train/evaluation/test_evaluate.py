@@ -16,8 +16,9 @@ from headnod_train.evaluation.conditions import CONDITIONS
 from headnod_train.evaluation.evaluate import evaluate, trained_on
 from headnod_train.evaluation.listener_sounds import estimates
 from headnod_train.evaluation.predictions import Predictions, stream_accuracy
-from headnod_train.evaluation.results import EvaluationError, load, save
+from headnod_train.evaluation.results import EvaluationError, load
 from headnod_train.evaluation.tables import LEAKY, LEARNED, warning
+from headnod_train.storage import write_json
 from headnod_train.training.provenance import track_hashes
 from support.signals import RATE, music
 from support.tones import GENRES, write_tones
@@ -123,7 +124,7 @@ def test_tracks_too_short_for_the_stream_are_judged_without_it(archive):
 
 def test_the_json_has_the_promised_keys(archive, tmp_path):
     path = tmp_path / "evaluation.json"
-    save(measured(archive, Stubborn(2, 0, 0)), path)
+    write_json(path, measured(archive, Stubborn(2, 0, 0)))
     found = msgspec.json.decode(path.read_bytes())
     for shares in (found["windows"], found["tracks"], found["stream"]["after_12s"]):
         assert {"accuracy", "ci95", "count"} <= shares.keys()
@@ -135,7 +136,7 @@ def test_the_json_has_the_promised_keys(archive, tmp_path):
 
 def test_what_was_written_is_read_again(archive, tmp_path):
     found = measured(archive, Stubborn(2, 0, 0), conditions=CONDITIONS[:2], other=Stubborn(0, 2, 0))
-    save(found, tmp_path / "evaluation.json")
+    write_json(tmp_path / "evaluation.json", found)
     assert load(tmp_path / "evaluation.json") == found
 
 

@@ -12,7 +12,6 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.dataset.archive import Archive
 from headnod_train.explore.classical import FRONT_END, summaries, track_summaries, window_summaries
-from headnod_train.storage import json_bytes
 from support.tones import GENRES, write_tones
 
 pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
@@ -131,7 +130,7 @@ def test_tracks_are_judged_by_all_their_windows(archive):
 
 
 def test_the_json_can_be_read_again(comparison):
-    found = msgspec.json.decode(json_bytes(comparison), type=Comparison)
+    found = msgspec.json.decode(msgspec.json.encode(comparison), type=Comparison)
     assert found == comparison
     assert found.rows[0].windows.ci95 == (1.0, 1.0)
 

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from headnod.features.frontend import FrontEnd
+from headnod_train.storage import write_json
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.run_folder import Quantised, RunError, TrainingSettings
@@ -58,6 +59,6 @@ def test_a_run_that_learned_from_every_track_borrows_its_sibling_s_calibration(a
     greedy = trained(archive, tmp_path / "greedy", sides=("train", "valid"))
     frugal = trained(archive, tmp_path / "frugal")
     lent = msgspec.structs.replace(quantise(frugal, archive, console=QUIET), temperature=1.25)
-    run_folder.save(frugal, run_folder.QUANTISED, lent)
+    write_json(frugal / run_folder.QUANTISED, lent)
     assert quantise(greedy, archive, sibling=frugal, console=QUIET).temperature == 1.25
     assert run_folder.load(greedy, run_folder.QUANTISED, Quantised).single == lent.single

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from headnod.features.frontend import FrontEnd
+from headnod_train.storage import write_json
 from headnod_train.training import run_folder
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.run_folder import Recipe, RunError, TrainingSettings
@@ -21,7 +22,7 @@ RECIPE = Recipe(
 
 
 def test_a_recipe_is_read_as_it_was_written(tmp_path):
-    run_folder.save(tmp_path, run_folder.RECIPE, RECIPE)
+    write_json(tmp_path / run_folder.RECIPE, RECIPE)
     assert run_folder.load(tmp_path, run_folder.RECIPE, Recipe) == RECIPE
 
 

@@ -3,53 +3,60 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from headnod.address import split_address
 from headnod.features.frontend import FrontEnd
 from headnod_train.training.augment import MelAugmentation
 
-_PORT = 1883
 SIGNING_KEY = Path.home() / ".config" / "headnod" / "signing.key"
 """Where the key is, if no other is named."""
-_LEAST_SECONDS, _MOST_SECONDS = 0.1, 1e6
 
 
-def positive(text: str) -> int:
-    """How many epochs."""
-    return _between(text, 1, 10_000)
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """An argparse type: a whole number between limits."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            message = f"'{text}' is no whole number from {least} to {most}"
+            raise argparse.ArgumentTypeError(message)
+        return value
+
+    return parse
 
 
-def whole(text: str) -> int:
-    """A seed."""
-    return _between(text, 0, 2**32 - 1)
+def _amount(least: float, most: float, what: str) -> Callable[[str], float]:
+    """An argparse type: a number between limits."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            message = f"'{text}' is no number of {what} from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(message)
+        return value
+
+    return parse
 
 
-def coefficients(text: str) -> int:
-    """How many coefficients a frame has."""
-    return _between(text, 1, FrontEnd().n_mels)
-
-
-def processes(text: str) -> int:
-    """Worker processes."""
-    return _between(text, 1, 256)
+positive, whole, processes, folds = _whole(1, 10_000), _whole(0, 2**32 - 1), _whole(1, 256), _whole(2, 100)
+coefficients, serial = _whole(1, FrontEnd().n_mels), _whole(1, 1 << 53)
+few, listener_count, jobs = _whole(0, 9999), _whole(1, 50_000), _whole(1, 1024)
+rate, share = _amount(0.0, 1.0, "a rate"), _amount(0.0, 0.9, "share")
+seconds, excerpt_seconds = _amount(0.1, 1e6, "seconds"), _amount(3.0, 3600.0, "seconds")
 
 
 def fold(text: str) -> tuple[int, int]:
     """Which fold of how many: K/N."""
     place, _, count = text.partition("/")
-    folds = _between(count, 2, 100)
-    return _between(place, 1, folds), folds
-
-
-def folds(text: str) -> int:
-    """How many folds."""
-    return _between(text, 2, 100)
-
-
-def rate(text: str) -> float:
-    """A learning rate or a weight decay."""
-    return amount(text, 0.0, 1.0, "a rate")
+    return _whole(1, folds(count))(place), folds(count)
 
 
 def seeds(text: str) -> list[int]:
@@ -77,48 +84,6 @@ def bending(text: str) -> tuple[str, float | int | tuple[float, float]]:
     return name, type(wanted)(numbers[0])
 
 
-def listener_count(text: str) -> int:
-    """How many listeners."""
-    return _between(text, 1, 50_000)
-
-
-def seconds(text: str) -> float:
-    """How long."""
-    return amount(text, _LEAST_SECONDS, _MOST_SECONDS, "seconds")
-
-
-def excerpt_seconds(text: str) -> float:
-    """Seconds of each track."""
-    return amount(text, 3.0, 3600.0, "seconds")
-
-
-def jobs(text: str) -> int:
-    """Processes that read music."""
-    return int(amount(text, 1, 1024, "processes"))
-
-
-def amount(text: str, least: float, most: float, what: str) -> float:
-    """A number of something."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        message = f"'{text}' is no number of {what} from {least:g} to {most:g}"
-        raise argparse.ArgumentTypeError(message)
-    return value
-
-
-def serial(text: str) -> int:
-    """The serial of a bundle."""
-    return _between(text, 1, 1 << 53)
-
-
-def few(text: str) -> int:
-    """How many listeners, or none."""
-    return _between(text, 0, 9999)
-
-
 def place(text: str, usual: int = 0) -> tuple[str, int]:
     """Where a broker is, HOST or HOST:PORT; port 0 leaves it to TLS or no TLS."""
     try:
@@ -130,18 +95,7 @@ def place(text: str, usual: int = 0) -> tuple[str, int]:
 
 def address(text: str) -> tuple[str, int]:
     """Where a broker is: HOST or HOST:PORT."""
-    return place(text, _PORT)
-
-
-def _between(text: str, least: int, most: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        message = f"'{text}' is no whole number from {least} to {most}"
-        raise argparse.ArgumentTypeError(message)
-    return value
+    return place(text, 1883)
 
 
 def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -156,13 +110,8 @@ def add_run(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 def add_key(parser: argparse.ArgumentParser) -> None:
     """The key that signs models."""
-    parser.add_argument(
-        "--key",
-        type=Path,
-        default=SIGNING_KEY,
-        metavar="FILE",
-        help="the private key (~/.config/headnod/signing.key)",
-    )
+    text = "the private key (~/.config/headnod/signing.key)"
+    parser.add_argument("--key", type=Path, default=SIGNING_KEY, metavar="FILE", help=text)
 
 
 def add_passphrase_file(parser: argparse.ArgumentParser) -> None:

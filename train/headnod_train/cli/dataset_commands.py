@@ -14,10 +14,10 @@ from headnod_train.cli.command_options import (
     add_data,
     add_split,
     add_wheel,
-    amount,
     excerpt_seconds,
     jobs,
     positive,
+    share,
     whole,
 )
 from headnod_train.console import plain_console, print_line, print_result
@@ -63,8 +63,8 @@ def add_import(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=jobs, metavar="N", help="processes (all cores)")
     where.add_argument("--dask", metavar="tcp://HOST:PORT", help="decode the files on a Dask cluster instead")
-    parser.add_argument("--valid", type=_share, metavar="SHARE", help="share of the valid split (0.15)")
-    parser.add_argument("--test", type=_share, metavar="SHARE", help="share of the test split (0.15)")
+    parser.add_argument("--valid", type=share, metavar="SHARE", help="share of the valid split (0.15)")
+    parser.add_argument("--test", type=share, metavar="SHARE", help="share of the test split (0.15)")
     parser.add_argument("--seed", type=whole, default=1, help="seed of the split (default %(default)s)")
     parser.add_argument(
         "--rename",
@@ -134,13 +134,9 @@ def run_import(options: argparse.Namespace, console: Console) -> None:
         console=console,
     )
     for remark in remarks(archive, collection, front_end):
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, remark)
     plain_console().print(summary_table(archive, collection, front_end))
     print_result(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
-
-
-def _share(text: str) -> float:
-    return amount(text, 0.0, 0.9, "share")
 
 
 _EXPLORE_EXAMPLES = """\
@@ -191,9 +187,7 @@ def run_explore(options: argparse.Namespace, console: Console) -> None:
         console=console,
     )
     for opinion in [each for each in found if each.suspicious][:5]:
-        console.print(
-            f"{opinion.track}: labelled {opinion.genre}, looks like {opinion.other}", markup=False, highlight=False
-        )
+        print_line(console, f"{opinion.track}: labelled {opinion.genre}, looks like {opinion.other}")
     print_result(str(options.out / PAGE))
 
 
@@ -246,7 +240,7 @@ def run_baselines(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.dataset.split import refuse_leaks
     from headnod_train.explore.baselines import compare, tables
     from headnod_train.explore.classical import FRONT_END
-    from headnod_train.storage import json_bytes, write_file
+    from headnod_train.storage import write_json
 
     _refuse_clip_options(options)
     archive = read_archive(options.data, FRONT_END)
@@ -266,11 +260,11 @@ def run_baselines(options: argparse.Namespace, console: Console) -> None:
     for table in tables(found):
         plain_console().print(table)
     if options.out is not None:
-        from headnod_train.explore.pictures import draw
+        from headnod_train.explore.pictures import draw_comparison
 
         options.out.mkdir(parents=True, exist_ok=True)
-        write_file(options.out / "baselines.json", json_bytes(found))
-        draw(found, options.out)
+        write_json(options.out / "baselines.json", found)
+        draw_comparison(found, options.out)
 
 
 def _refuse_clip_options(options: argparse.Namespace) -> None:
@@ -337,7 +331,7 @@ def _baseline_bundles(options: argparse.Namespace, console: Console) -> list[Gen
                 fitting.append(model)
                 continue
             reason = f"it was trained on {options.split} (name it with --bundle to include it)"
-        console.print(f"{model.manifest.id} is left out: {reason}", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"{model.manifest.id} is left out: {reason}")
     return fitting
 
 
@@ -355,7 +349,6 @@ def add_play(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="listen to three seconds, guess the genre, and compare with a model",
         description="Listen to three seconds of a random track, guess the genre, and see the bars of a model.",
         epilog=_PLAY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("music", type=Path, metavar="MUSIC", help="folder of music, a folder for each genre")
     parser.add_argument("--model", default="genre", metavar="BUNDLE", help="the other player (default %(default)s)")

@@ -23,7 +23,7 @@ from headnod_train.cli.command_options import (
     seconds,
     whole,
 )
-from headnod_train.console import print_result
+from headnod_train.console import print_line, print_result
 
 if TYPE_CHECKING:
     from headnod.config import MqttSection
@@ -60,7 +60,7 @@ def run_keygen(options: argparse.Namespace, console: Console) -> None:
         f"{options.key}: keep it, and a copy elsewhere: whoever has it can send programs to every listener",
         "on every listener, in /etc/headnod/headnod.toml, under [model]:",
     ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
     print_result(f'keys = ["{public}"]')
 
 
@@ -129,8 +129,6 @@ def add_deploy(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Sign a bundle if need be and send it, to a few listeners first and to the others when those are "
         "well. A rollout whose first listeners fail stops there.",
         epilog=_DEPLOY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder, or a file that 'sign' wrote")
     parser.add_argument("--anew", action="store_true", help="sign it anew: go back to a model that was sent before")
@@ -301,7 +299,6 @@ def add_export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Lite for Microcontrollers with the constants of its front end. Each is checked with the golden windows of the "
         "bundle before it is written.",
         epilog=_EXPORT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle, or a shipped model such as genre")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")

@@ -106,8 +106,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.dataset.split import refuse_leaks
     from headnod_train.evaluation.conditions import CONDITIONS, recorded_rooms
     from headnod_train.evaluation.evaluate import evaluate, float_model_of
-    from headnod_train.evaluation.results import save
     from headnod_train.evaluation.tables import tables
+    from headnod_train.storage import write_json
 
     model = GenreModel.load(options.bundle)
     archive = read_archive(options.data, model.front_end)
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     for table in tables(found):
         plain_console().print(table)
     if options.json is not None:
-        save(found, options.json)
+        write_json(options.json, found)
     if options.report is not None:
         from headnod_train.evaluation.evaluation_report import write_report
 
@@ -146,7 +146,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.evaluation.recordings_evaluation import evaluate_clips, find_clips
     from headnod_train.evaluation.results import EvaluationError
     from headnod_train.evaluation.tables import recordings_tables
-    from headnod_train.storage import json_bytes, write_file
+    from headnod_train.storage import write_json
 
     if options.audio is None:
         message = "there is nothing to evaluate on (name an archive with --data, or audio files with --audio)"
@@ -170,7 +170,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     for table in recordings_tables(found):
         plain_console().print(table)
     if options.json is not None:
-        write_file(options.json, json_bytes(found))
+        write_json(options.json, found)
 
 
 def _refuse_training_files(models: list[GenreModel], files: list[Path], options: argparse.Namespace) -> None:

@@ -30,7 +30,7 @@ from headnod_train.cli.command_options import (
     seeds,
 )
 from headnod_train.cli.evaluate_command import add_sounds, sounds_of
-from headnod_train.console import plain_console, print_result
+from headnod_train.console import plain_console, print_line, print_result
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -311,7 +311,6 @@ def add_teach(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Fit the last layer of a shipped model to a folder of music, measure it on music it was not "
         "fitted to, and write a bundle, signed if there is a key. Ten songs of each genre are a good start.",
         epilog=_TEACH_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("music", type=Path, nargs="?", metavar="MUSIC", help="folder of music")
     parser.add_argument(
@@ -383,7 +382,7 @@ def run_teach(options: argparse.Namespace, console: Console) -> None:
             replace_former=options.replace,
         )
         for line in lines:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_line(console, line)
         _finish(folder, key, console)
         return
     folder, figures = teach(
@@ -404,7 +403,7 @@ def run_teach(options: argparse.Namespace, console: Console) -> None:
     for table in tables(figures):
         plain_console().print(table)
     for remark in remarks(figures):
-        console.print(remark, soft_wrap=True)
+        print_line(console, remark)
     _draw(folder, figures, console)
     _finish(folder, key, console)
 
@@ -418,11 +417,9 @@ def _draw(folder: Path, figures: Figures, console: Console) -> None:
         return confusion_matrix(theme, figures.labels, figures.confusion)
 
     picture = folder.parent / save_png(folder.parent, f"{folder.name}-confusion", draw)
-    console.print(
-        f"{printable(str(picture))}: which labels are confused", markup=False, highlight=False, soft_wrap=True
-    )
+    print_line(console, f"{picture}: which labels are confused")
     if lacking := letters_without_glyphs(figures.labels):
-        console.print(f"no font has {lacking}: these letters are boxes in the picture", markup=False, soft_wrap=True)
+        print_line(console, f"no font has {lacking}: these letters are boxes in the picture")
 
 
 def _corrections(options: argparse.Namespace, console: Console) -> LabelledEmbeddings:
@@ -452,6 +449,4 @@ def _finish(folder: Path, key: Ed25519PrivateKey | None, console: Console) -> No
         print_result(f"{signed.path}: {signed.manifest.id}, {len(signed.content)} bytes, signed")
         return
     print_result(str(folder))
-    console.print(
-        f"not signed: make a key once with 'headnod-train keygen', then 'headnod-train sign {folder}'", soft_wrap=True
-    )
+    print_line(console, f"not signed: make a key once with 'headnod-train keygen', then 'headnod-train sign {folder}'")

@@ -75,11 +75,6 @@ def read_spreadsheet(path: Path) -> Spreadsheet:
 def file_of(path: Path, number: int, text: str) -> tuple[str, Path]:
     """A track's name and file, with the path as written or in the spelling of Windows or macOS.
 
-    Args:
-        path: The CSV; relative paths start from its folder.
-        number: Line, for messages.
-        text: Path as written in the CSV.
-
     Raises:
         CollectionError: The path begins with a drive of Windows.
     """

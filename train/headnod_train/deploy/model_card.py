@@ -23,17 +23,7 @@ def write_card(
     collection: DatasetInfo,
     of_sibling: bool = False,
 ) -> str:
-    """The card as Markdown.
-
-    Args:
-        manifest: The manifest, without hashes.
-        evaluation: Figures.
-        recipe: How the network was trained.
-        quantised: How it was quantised.
-        size: Bytes of the int8 file.
-        collection: The training data.
-        of_sibling: The evaluation is of another network of the same recipe.
-    """
+    """The card as Markdown."""
     parts = (
         _what(manifest, quantised, size),
         _learned(recipe, quantised, collection),
@@ -52,7 +42,7 @@ def _what(manifest: Manifest, quantised: Quantised, size: int) -> str:
     alone = f" For single windows they are {single.temperature:g} and {single.threshold:g}." if single else ""
     return f"""# {manifest.id}
 
-Classifies {seconds:.1f} s of music as one of {len(manifest.labels)} genres: {", ".join(map(_plain, manifest.labels))}.
+Classifies {seconds:.1f} s of music as one of {len(manifest.labels)} genres: {", ".join(map(escaped, manifest.labels))}.
 
 A small convolutional network in int8: {size / 1000:.0f} kB, {quantised.multiply_adds / 1e6:.1f} million multiply-adds
 per window. Its input is {front_end.frames} frames of {front_end.n_mfcc} MFCCs from {front_end.n_mels} mel bands at
@@ -168,7 +158,7 @@ Mean loss: {mean.windows:.1f} points of windows, {mean.tracks:.1f} of tracks. Wo
 
 
 def _confused(evaluation: Evaluation) -> str:
-    labels = [_plain(label) for label in evaluation.confusion.labels]
+    labels = [escaped(label) for label in evaluation.confusion.labels]
     counts = np.array(evaluation.confusion.tracks)
     rows = []
     for place, label in enumerate(labels):
@@ -222,6 +212,6 @@ headnod-train pack --data {recipe.data} --run RUN --name {manifest.name} --versi
 {versions}."""
 
 
-def _plain(label: str) -> str:
+def escaped(label: str) -> str:
     """A label, escaped for Markdown."""
     return re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", label)

@@ -13,7 +13,7 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,9 +34,6 @@ from headnod_train.training import provenance as recipes
 from headnod_train.training import run_folder
 from headnod_train.training.provenance import DatasetInfo
 from headnod_train.training.run_folder import Quantised, Recipe, draft, runnable
-
-if TYPE_CHECKING:
-    from headnod_train.backend import keras
 
 _CURVES = frozenset({"curve", "moments", "seconds", "recipe", "doubtful"})
 """Parts of an evaluation that a manifest leaves out; its own recipe stands under `training`."""
@@ -62,21 +59,6 @@ def pack(
     console: Console,
 ) -> tuple[Path, Evaluation]:
     """Write a bundle, measured and proven.
-
-    Args:
-        run: A quantised run.
-        data: The archive to measure on.
-        models: The folder of bundles.
-        name: Name of the model.
-        version: Its version, such as 1.0.0.
-        collection: The training data.
-        split: Split of the archive to measure on.
-        replace: Replace a bundle of that name and version.
-        conditions: Acoustic conditions to measure under.
-        sounds: Audio to measure with.
-        sibling: Figures of a run with the same recipe and calibration that was not
-            trained on the measured tracks; then nothing is measured here.
-        console: Shows progress.
 
     Returns:
         The bundle's folder and its figures.
@@ -111,7 +93,7 @@ def pack(
         notice=quantised.notice,
     )
     if sibling is None:
-        evaluation = _measure(run, data, manifest, split, conditions=conditions, sounds=sounds, console=console)
+        evaluation = _measure(run, recipe, data, manifest, split, conditions=conditions, sounds=sounds, console=console)
     else:
         _refuse_strangers(manifest, sibling)
         evaluation = sibling
@@ -156,6 +138,7 @@ def free_folder(models: Path, name: str, version: str, *, replace: bool) -> Path
 
 def _measure(
     run: Path,
+    recipe: Recipe,
     data: Path,
     manifest: Manifest,
     split: str,
@@ -173,7 +156,6 @@ def _measure(
             "them (train and evaluate a sibling without them, and give its --json with --measured)"
         )
         raise PackError(message)
-    recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
     return evaluate(
         runnable(run, run_folder.MODEL, manifest),
         archive,
@@ -236,13 +218,6 @@ def _without_curves(figures: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
 def write_bundle(folder: Path, model: GenreModel, content: bytes, manifest: Manifest, card: str) -> None:
     """Write a bundle, with golden numbers and hashes.
 
-    Args:
-        folder: From `free_folder`.
-        model: The network with its manifest.
-        content: Its file.
-        manifest: The manifest to write; its hashes are set here.
-        card: Text of the card.
-
     Raises:
         ManifestError: The bundle does not load.
     """
@@ -282,31 +257,6 @@ def sounds(front_end: FrontEnd, count: int, *, seed: int) -> list[Audio]:
 def golden_features(front_end: FrontEnd, count: int = 6, *, seed: int = 1) -> Features:
     """Features of synthetic sounds, shape (count, frames, n_features)."""
     return np.stack([front_end.mfcc(sound) for sound in sounds(front_end, count, seed=seed)])
-
-
-def untrained(front_end: FrontEnd, *, answers: int, tags: int, embedding: int, seed: int = 1) -> keras.Model:
-    """A small network of three outputs with random weights.
-
-    Args:
-        front_end: Gives the input, (frames, n_features), standardised.
-        answers: Logits of the first output.
-        tags: Logits of the second output.
-        embedding: Numbers of the third output.
-        seed: Of the weights.
-    """
-    from headnod_train.backend import keras  # noqa: PLC0415 - the sounds need no TensorFlow
-
-    layers, initial = keras.layers, keras.initializers.GlorotUniform
-    features = keras.Input((front_end.frames, front_end.n_features), name="features")
-    x = layers.Reshape((front_end.frames, front_end.n_features, 1))(features)
-    x = layers.Conv2D(8, 5, strides=2, activation="relu", kernel_initializer=initial(seed))(x)
-    x = layers.Flatten()(layers.GlobalAveragePooling2D(keepdims=True)(x))
-    x = layers.Dense(embedding, activation="relu", kernel_initializer=initial(seed + 1), name="embedding")(x)
-    heads = [
-        layers.Dense(size, kernel_initializer=initial(seed + 2 + place), name=name)(x)
-        for place, (name, size) in enumerate((("answers", answers), ("tags", tags)))
-    ]
-    return keras.Model(features, [*heads, x], name="untrained")
 
 
 def _sound(front_end: FrontEnd, rng: np.random.Generator) -> Audio:

@@ -99,15 +99,6 @@ def roll_out(
 ) -> RolloutResult:
     """Send a signed bundle, and wait until all connected listeners have tested it.
 
-    Args:
-        bundle: The file.
-        digest: SHA-256 of its manifest, by which listeners' answers are known.
-        broker: Where to.
-        base: What every topic begins with.
-        plan: Listeners that receive it.
-        show: Is shown how it goes.
-        model: Name of the model, shown to other rollouts at the same time.
-
     Raises:
         RolloutError: The bundle is too large, the broker will not have it, or nobody is there.
     """
@@ -144,7 +135,6 @@ class _Rollout:
             largest=_INFO,
         )
         self._sent: list[str] = []
-        self._monotonic = time.monotonic
 
     def open(self) -> None:
         self._link.start()
@@ -154,8 +144,8 @@ class _Rollout:
         if not self._retained.start():
             self.notes.append(f"other rollouts cannot be seen (may this user read {self._base}/deploy/+?)")
         self.notes += [f"another rollout is under way: {other}" for other in self._retained.others]
-        deadline, before = self._monotonic() + _ROLL_CALL, -1
-        while before != self._fleet.count and self._monotonic() < deadline:
+        deadline, before = time.monotonic() + _ROLL_CALL, -1
+        while before != self._fleet.count and time.monotonic() < deadline:
             before = self._fleet.count
             self._fleet.wait(lambda: False, self._plan.quiet)
 
@@ -167,7 +157,7 @@ class _Rollout:
         plan = self._plan
         if plan.nodes:
             targets = [self._fleet.member(node) for node in plan.nodes]
-            return self._carry_out(targets, [self._topics(each.node).deploy for each in targets])
+            return self._carry_out(targets, [Topics(self._base, each.node).deploy for each in targets])
         everybody = [each for each in self._fleet.members if each.channel and each.updates != "none"]
         canaries = [each for each in everybody if each.channel == "canary"]
         targets = [each for each in everybody if each.channel == plan.channel]
@@ -183,21 +173,18 @@ class _Rollout:
         chosen = self._chosen(canaries, targets)
         first = [*canaries, *chosen]
         if first:
-            topics = [self._topics(each.node).deploy for each in chosen]
+            topics = [Topics(self._base, each.node).deploy for each in chosen]
             outcome = self._carry_out(first, topics + ([channel(self._base, "canary")] if canaries else []))
             if outcome.stopped or outcome.failed or outcome.silent or not outcome.took:
                 return self._stopped(outcome, [each for each in targets if each not in first])
         outcome = self._carry_out([*first, *(each for each in targets if each not in first)], [whole])
         # The first listeners receive the message for all listeners too, so theirs can be taken back.
-        self._take_back([self._topics(each.node).deploy for each in chosen])
+        self._take_back([Topics(self._base, each.node).deploy for each in chosen])
         return outcome
 
     def _chosen(self, canaries: Sequence[FleetListener], targets: Sequence[FleetListener]) -> list[FleetListener]:
         there = sum(each.online for each in canaries)
         return [each for each in targets if each.online][: max(self._plan.canaries - there, 0)]
-
-    def _topics(self, node: str) -> Topics:
-        return Topics(self._base, node)
 
     def _carry_out(self, targets: Sequence[FleetListener], topics: Sequence[str]) -> RolloutResult:
         for topic in topics:
@@ -214,11 +201,11 @@ class _Rollout:
         )
 
     def _await(self, targets: Sequence[FleetListener], topics: Sequence[str]) -> None:
-        deadline = self._monotonic() + self._plan.timeout
+        deadline = time.monotonic() + self._plan.timeout
         while True:
             waiting = [each for each in targets if each.online and not each.ended]
             self._show(targets, f"{len(waiting)} of {len(targets)} under way")
-            if not waiting or self._monotonic() > deadline or self._replaced(topics):
+            if not waiting or time.monotonic() > deadline or self._replaced(topics):
                 return
             self._fleet.wait_for_news(_LOOK)
 
@@ -269,7 +256,7 @@ class RolloutDisplay:
         """Show the rollout of a model."""
         self._console, self._model = console, model
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
-        self._told: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
 
     def show(self, members: Sequence[FleetListener], summary: str) -> None:
         """Show all listeners, unfinished ones first."""
@@ -277,8 +264,8 @@ class RolloutDisplay:
             self._live.update(self._table(members, summary))
             return
         for member in members:
-            if member.stage and self._told.get(member.node) != member.stage:
-                self._told[member.node] = member.stage
+            if member.stage and self._printed.get(member.node) != member.stage:
+                self._printed[member.node] = member.stage
                 line = f"{member.node}: {_words(member.stage)}: {member.message}"
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -333,14 +320,8 @@ def _words(stage: str) -> str:
 _HOST = re.compile(r"\A[A-Za-z0-9_.@:\[\]%][A-Za-z0-9_.@:\[\]%-]{0,253}\Z")
 
 
-def install(host: str, bundle: bytes, *, timeout: float, program: str = "ssh") -> str:
+def install(host: str, bundle: bytes, *, timeout: float) -> str:
     """Install and activate a bundle on one machine.
-
-    Args:
-        host: As ssh takes it: a name of ~/.ssh/config, or user@host.
-        bundle: The signed file.
-        timeout: Time limit in seconds.
-        program: Program to run instead of ssh.
 
     Returns:
         Output of headnod on that machine.
@@ -352,12 +333,11 @@ def install(host: str, bundle: bytes, *, timeout: float, program: str = "ssh") -
     if not _HOST.match(host):
         message = f"--ssh: {host[:60]!a} is no host (user@host, or a name of ~/.ssh/config)"
         raise ConfigError(message)
-    command = [program, host, "sudo -n headnod models install -"]
+    command = ["ssh", host, "sudo -n headnod models install -"]
     try:
         ended = subprocess.run(command, input=bundle, capture_output=True, timeout=timeout, check=False)  # noqa: S603 - the host was checked
     except FileNotFoundError:
-        message = f"{program}: there is no such program (install openssh-client)"
-        raise RolloutError(message) from None
+        raise RolloutError("ssh: there is no such program (install openssh-client)") from None
     except subprocess.TimeoutExpired:
         message = f"{host}: no end within {timeout:g} s"
         raise RolloutError(message) from None

@@ -124,7 +124,7 @@ def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
         message = f"{path}: others may read it (chmod 600 {path})"
         raise KeyFileError(message)
     try:
-        key = _loaded(content, passphrase)
+        key = serialization.load_pem_private_key(content, passphrase() if b"ENCRYPTED" in content else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         message = f"{path}: is no key that can be read (is the passphrase right?)"
         raise KeyFileError(message) from error
@@ -137,11 +137,6 @@ def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
 def public_line(key: Ed25519PrivateKey) -> str:
     """The public half, as `model.keys` takes it."""
     return encoded_key(key.public_key().public_bytes_raw())
-
-
-def _loaded(content: bytes, passphrase: Passphrase) -> object:
-    sealed = b"ENCRYPTED" in content
-    return serialization.load_pem_private_key(content, passphrase() if sealed else None)
 
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:

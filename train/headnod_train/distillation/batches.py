@@ -142,11 +142,7 @@ class AugmentedWindows:
 
 
 def measured_rooms(responses: Sequence[Audio]) -> MeasuredRooms:
-    """Rooms in mel power.
-
-    Args:
-        responses: Impulse responses at 16 kHz.
-    """
+    """Rooms in mel power."""
     return MeasuredRooms(tuple(gains_of(response, _BANDS)[: GENRE.frames] for response in responses))
 
 
@@ -229,16 +225,7 @@ def stored_outputs(
     console: Console,
     versions: int = VERSIONS,
 ) -> StoredOutputs:
-    """Compute the missing outputs of a folder, and map all of them into memory.
-
-    Args:
-        folder: Folder of `0.npy`, for the clean windows, and one file for each degraded version.
-        parameters: The network.
-        inputs: Prepared windows.
-        seed: Seed of the augmentation.
-        console: Shows progress.
-        versions: Degraded versions of each window.
-    """
+    """Compute the missing outputs of a folder, and map all of them into memory."""
     folder.mkdir(parents=True, exist_ok=True)
     for version in range(versions + 1):
         path = folder / f"{version}.npy"

@@ -78,15 +78,6 @@ def distil(
 ) -> Parameters:
     """Train the layers after the first.
 
-    Args:
-        start: Equalised and standardised, with a head.
-        batches: Outputs of the first layer, and targets.
-        spread: Divides differences of the embedding, (200,).
-        folder: Folder of the saved state, from which an interrupted training continues.
-        settings: Settings of the training.
-        console: Shows progress.
-        clock: Monotonic clock in seconds.
-
     Returns:
         The moving average of the weights.
     """
@@ -251,17 +242,7 @@ def begin(
     *,
     console: Console,
 ) -> Begun:
-    """Prune, equalise, compute the predictions of the teachers and fit the head.
-
-    Args:
-        folder: Folder of the run.
-        weights: Weights of the tagger.
-        head: From tags to genres.
-        windows: Training windows.
-        classes: Names of YAMNet's classes.
-        labels: Genres.
-        console: Shows progress.
-    """
+    """Prune, equalise, compute the predictions of the teachers and fit the head."""
     tagger = prune(weights)
     offset = float(tagger["offset"])
     path = folder / "targets.npz"
@@ -294,17 +275,7 @@ def train(
     rooms: MeasuredRooms,
     console: Console,
 ) -> Parameters:
-    """Train the layers after the first, unless the folder has the trained network.
-
-    Args:
-        folder: Folder of the run.
-        begun: From `begin`.
-        windows: Training windows.
-        settings: Settings of the training.
-        augmentation: Random changes of degraded windows.
-        rooms: Measured rooms for some of the degraded windows.
-        console: Shows progress.
-    """
+    """Train the layers after the first, unless the folder has the trained network."""
     inputs = AugmentedWindows(windows, augmentation, float(begun.parameters["offset"]), rooms)
     path = folder / "trained.npz"
     if not path.is_file():
@@ -339,22 +310,7 @@ def finish(
     replace: bool,
     console: Console,
 ) -> Path:
-    """Quantise, calibrate, measure and pack.
-
-    Args:
-        folder: Folder of the run.
-        trained: The network.
-        begun: The network before training.
-        windows: Training windows.
-        held_out: Windows of clips that were not used for training.
-        models: Folder of bundles.
-        version: Version of the bundle, such as 2.0.0.
-        labels: Genres.
-        notice: Licences of the tagger and the teachers.
-        settings: Settings of the training.
-        replace: Replace a bundle of that version.
-        console: Shows progress.
-    """
+    """Quantise, calibrate, measure and pack."""
     offset = float(trained["offset"])
     inputs = AugmentedWindows(windows, Augmentation(), offset)
     # Clean windows only: degraded ones have wider ranges, and coarser int8 steps cost more than limited outputs.

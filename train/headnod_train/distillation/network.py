@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod_train.backend import tf
-from headnod_train.distillation.tagger import Weights
+from headnod_train.distillation.tagger import Weights, array_name
 
 Array = NDArray[np.float64]
 Parameters = dict[str, Array]
@@ -76,11 +76,7 @@ class _Layer(NamedTuple):
 
 
 def prune(weights: Weights) -> Parameters:
-    """An equal network without the constant filters.
-
-    Args:
-        weights: The checkpoint, from `headnod_train.distillation.tagger`.
-    """
+    """An equal network without the constant filters."""
     (gain,), (shift,) = _normalisation(weights, 0)
     layers = [_layer(weights, place) for place in range(FRONT + _MIDDLE)]
     parameters: Parameters = {"offset": np.array(-shift / gain)}
@@ -156,24 +152,20 @@ def _end(weights: Weights, layers: list[_Layer]) -> Parameters:
 
 
 def _layer(weights: Weights, place: int) -> _Layer:
-    kernel = np.asarray(weights[_name("conv2d", place, "kernel")], np.float64)
+    kernel = np.asarray(weights[array_name("conv2d", place, "kernel")], np.float64)
     norm = np.sqrt(np.square(kernel).sum(axis=(0, 1, 2)))
-    bias = np.asarray(weights[_name("conv2d", place, "bias")], np.float64)
+    bias = np.asarray(weights[array_name("conv2d", place, "bias")], np.float64)
     return _Layer(kernel, bias, *_normalisation(weights, place + 1), np.flatnonzero(norm > _ALIVE * norm.max()))
 
 
 def _normalisation(weights: Weights, place: int) -> tuple[Array, Array]:
     """Scale and shift of a batch normalisation."""
     gamma, beta, mean, variance = (
-        np.asarray(weights[_name("batch_normalization", place, part)], np.float64)
+        np.asarray(weights[array_name("batch_normalization", place, part)], np.float64)
         for part in ("gamma", "beta", "moving_mean", "moving_variance")
     )
     scale = gamma / np.sqrt(variance + _EPSILON)
     return scale, beta - mean * scale
-
-
-def _name(layer: str, place: int, part: str) -> str:
-    return f"{layer}_{place}/{part}" if place else f"{layer}/{part}"
 
 
 FRAMES, BANDS = 187, 96

@@ -68,15 +68,7 @@ def front_end() -> FrontEnd:
 
 
 def draft(labels: tuple[str, ...], offset: float, fitted: Fitted, content: bytes, notice: str) -> Manifest:
-    """The manifest without hashes and figures.
-
-    Args:
-        labels: Genres, in the order of the answers.
-        offset: Offset of the input; see `headnod_train.distillation.network`.
-        fitted: Calibration of the file.
-        content: The int8 file.
-        notice: Licences of the tagger and the teachers.
-    """
+    """The manifest without hashes and figures."""
     front = front_end()
     manifest = Manifest(
         format=FORMAT,
@@ -137,18 +129,7 @@ def write_bundle(
     recipe: dict[str, str | int | float | bool],
     replace: bool = False,
 ) -> Path:
-    """Write the bundle and run its golden windows, as a device does.
-
-    Args:
-        models: The folder of bundles.
-        version: Version of the bundle, such as 2.0.0.
-        drafted: From `draft`.
-        content: The int8 file.
-        measured: From `figures`, and more.
-        health: Bounds of the entropy of its scores.
-        recipe: Settings of the training.
-        replace: Replace a bundle of that version.
-    """
+    """Write the bundle and run its golden windows, as a device does."""
     folder = pack.free_folder(models, drafted.name, version, replace=replace)
     converter = {"tensorflow": tf.__version__, "numpy": version_of("numpy")}
     manifest = msgspec.structs.replace(
@@ -169,12 +150,7 @@ def health_of(clean: WindowLogits, temperature: float) -> Health:
 
 
 def write_card(manifest: Manifest, size: int) -> str:
-    """The card of the bundle as Markdown.
-
-    Args:
-        manifest: The manifest, with figures under `measured`.
-        size: Bytes of the int8 file.
-    """
+    """The card of the bundle as Markdown."""
     measured, recipe, front_end = manifest.measured, manifest.training.recipe, manifest.front_end
     moved = float(recipe["moved"])
     seconds = front_end.window_samples / front_end.sample_rate

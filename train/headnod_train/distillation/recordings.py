@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import IO, Literal, cast
 
 from headnod.errors import HeadnodError
+from headnod_train.dataset.tracks import find_files
 from headnod_train.storage import open_npz
 
 Kind = Literal["music", "gtzan", "speech", "noise"]
 
-_AUDIO = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 _NESTED = (".pk3", ".zip")
 _LARGEST = 100 << 20
 """Bytes of one unpacked file; a larger one is not a song."""
@@ -51,19 +51,14 @@ class Recording:
 def gtzan_clips(folder: Path, tracks: Iterable[str], labels: Collection[str]) -> list[Recording]:
     """Clips called after GTZAN tracks (`jazz.00012.flac`), wherever they lie in a folder.
 
-    Args:
-        folder: Searched with all its folders.
-        tracks: Names of the tracks that are wanted, such as those of one side of a split.
-        labels: Genres in the order of the network's answers.
-
     Raises:
         RecordingError: None of the tracks has a clip.
     """
     wanted, order = set(tracks), list(labels)
     found = [
         Recording(path, path.stem, "gtzan", order.index(path.stem.partition(".")[0]))
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in _AUDIO and path.stem in wanted
+        for path in find_files(folder).music
+        if path.stem in wanted
     ]
     if not found:
         message = f"{folder}: none of its audio files is named after one of the {len(wanted)} tracks"
@@ -78,12 +73,7 @@ def other_sounds(folder: Path) -> list[Recording]:
         RecordingError: There is none.
     """
     kinds: tuple[Kind, ...] = ("speech", "noise")
-    found = [
-        Recording(path, f"{kind}/{path.name}", kind)
-        for kind in kinds
-        for path in sorted((folder / kind).glob("*"))
-        if path.suffix.lower() in _AUDIO
-    ]
+    found = [Recording(path, f"{kind}/{path.name}", kind) for kind in kinds for path in find_files(folder / kind).music]
     if not found:
         message = f"{folder}: has no audio in {' or '.join(f'{kind}/' for kind in kinds)}"
         raise RecordingError(message)
@@ -130,11 +120,6 @@ def download(wanted: Iterable[str], folder: Path) -> None:
 
 def debian_music(debs: Path, names: Iterable[str], folder: Path) -> list[Recording]:
     """Music out of downloaded Debian packages.
-
-    Args:
-        debs: Folder with the `.deb` files.
-        names: Which files: a package, a slash, and the path inside it.
-        folder: Takes the unpacked files; those that lie there are not unpacked again.
 
     Raises:
         RecordingError: A package is absent, damaged, or lacks its files.

@@ -111,13 +111,6 @@ def from_archive(
 ) -> TrainingSet:
     """Windows of labelled tracks in a log-mel archive, degraded in mel power.
 
-    Args:
-        archive: Training tracks.
-        tags: File of their tags; see `headnod_train.training.archive_batches`.
-        labels: Genres, in the order of the outputs.
-        front_end: Front end of the small network.
-        rng: Random rooms and devices.
-
     Raises:
         TagsError: The tags cannot be used.
     """
@@ -257,17 +250,6 @@ def fit_student(
     console: Console,
 ) -> keras.Model:
     """Train the small network and write its run folder.
-
-    Args:
-        windows: What to learn from.
-        run: Folder of the run; what a former run left there is removed.
-        data: Name of the archive among the training data.
-        labels: Genres, in the order of the answers.
-        tag_names: Names of the tags, in the order of their probabilities.
-        front_end: The small network's front end.
-        settings: Epochs, batch, rate, width and seed.
-        augmentation: What is done to every window on the way.
-        console: Shows progress.
 
     Returns:
         The network with the moving average of its weights: answers, tags and embedding.

@@ -43,16 +43,17 @@ def _shapes() -> dict[str, tuple[int, ...]]:
     ]
     shapes: dict[str, tuple[int, ...]] = {}
     for place, kernel in enumerate(filters):
-        shapes |= {_name("conv2d", place, "kernel"): kernel, _name("conv2d", place, "bias"): kernel[-1:]}
+        shapes |= {array_name("conv2d", place, "kernel"): kernel, array_name("conv2d", place, "bias"): kernel[-1:]}
     for place, size in enumerate((1, *(kernel[-1] for kernel in filters), _POOLED, _DENSE)):
         for part in ("beta", "gamma", "moving_mean", "moving_variance"):
-            shapes[_name("batch_normalization", place, part)] = (size,)
+            shapes[array_name("batch_normalization", place, part)] = (size,)
     for place, sizes in enumerate(((_POOLED, _DENSE), (_DENSE, _TAGS))):
-        shapes |= {_name("dense", place, "kernel"): sizes, _name("dense", place, "bias"): sizes[1:]}
+        shapes |= {array_name("dense", place, "kernel"): sizes, array_name("dense", place, "bias"): sizes[1:]}
     return shapes
 
 
-def _name(layer: str, place: int, part: str) -> str:
+def array_name(layer: str, place: int, part: str) -> str:
+    """Name of an array of the checkpoint."""
     return f"{layer}_{place}/{part}" if place else f"{layer}/{part}"
 
 
@@ -94,7 +95,7 @@ class Tagger:
         return tf.sigmoid(self._dense(dense, 1)), dense, mean
 
     def _convolved(self, x: tf.Tensor, place: int, *, padding: str = "VALID") -> tf.Tensor:
-        kernel, bias = (self._weights[_name("conv2d", place, part)] for part in ("kernel", "bias"))
+        kernel, bias = (self._weights[array_name("conv2d", place, part)] for part in ("kernel", "bias"))
         return self._normal(tf.nn.relu(tf.nn.conv2d(x, kernel, 1, padding) + bias), place + 1)
 
     def _over_time(self, x: tf.Tensor, place: int) -> tf.Tensor:
@@ -102,13 +103,14 @@ class Tagger:
 
     def _normal(self, x: tf.Tensor, place: int) -> tf.Tensor:
         beta, gamma, mean, variance = (
-            self._weights[_name("batch_normalization", place, part)]
+            self._weights[array_name("batch_normalization", place, part)]
             for part in ("beta", "gamma", "moving_mean", "moving_variance")
         )
         return (x - mean) * (gamma * tf.math.rsqrt(variance + _EPSILON)) + beta
 
     def _dense(self, x: tf.Tensor, place: int) -> tf.Tensor:
-        return x @ self._weights[_name("dense", place, "kernel")] + self._weights[_name("dense", place, "bias")]
+        kernel, bias = (self._weights[array_name("dense", place, part)] for part in ("kernel", "bias"))
+        return x @ kernel + bias
 
 
 def _padded(x: tf.Tensor) -> tf.Tensor:
@@ -150,10 +152,6 @@ def find_wheel(cache: Path) -> Path:
 
 def read_weights(wheel: Path, *, sha256: str = SHA256) -> Weights:
     """The weights of the tagger.
-
-    Args:
-        wheel: The wheel file of musicnn 0.1.0.
-        sha256: Expected hash of the file.
 
     Raises:
         TaggerError: The file is absent or has another hash.

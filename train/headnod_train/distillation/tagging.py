@@ -246,16 +246,6 @@ def tag(
 ) -> TaggingResult:
     """Tag tracks; finished tracks are kept even if it is interrupted.
 
-    Args:
-        tracks: Audio files by the names of their tracks.
-        teacher: The tagger.
-        file: Output file; tracks that it has are left out.
-        every: Seconds from the start of one window of 3 s to the next.
-        layer: Inner layer that the file stores.
-        stretches: Start and end of each track in its file, in seconds; default: the whole file.
-        console: Shows progress and names unreadable files.
-        clock: Monotonic clock in seconds.
-
     Raises:
         TaggerError: No track could be tagged.
         StorageError: The file cannot be written.

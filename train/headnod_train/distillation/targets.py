@@ -72,29 +72,21 @@ def choose_strength(
     tags: NDArray[np.floating],
     genres: NDArray[np.intp],
     artists: NDArray[np.intp],
-    *,
-    strengths: Sequence[float] = INVERSE_STRENGTHS,
-    folds: int = 5,
 ) -> float:
     """The inverse strength with the highest accuracy in cross-validation by artist."""
-    right = dict.fromkeys(strengths, 0)
-    for learned, held in GroupKFold(folds).split(tags, genres, artists):
-        for strength in strengths:
+    right = dict.fromkeys(INVERSE_STRENGTHS, 0)
+    for learned, held in GroupKFold(5).split(tags, genres, artists):
+        for strength in INVERSE_STRENGTHS:
             head = fit_head(tags[learned], genres[learned], inverse_strength=strength)
             guesses = head.log_probabilities(tags[held]).argmax(axis=1)
             right[strength] += int((guesses == genres[held]).sum())
-    return max(strengths, key=lambda strength: right[strength])
+    return max(INVERSE_STRENGTHS, key=lambda strength: right[strength])
 
 
 def read_tags(
     path: Path, learned: Archive, labels: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
     """Stored tags of tracks, with the genre and the artist of each row.
-
-    Args:
-        path: File of tags.
-        learned: Tracks to fit on, such as those of the train split; tags of other tracks are left out.
-        labels: Order of the genres.
 
     Raises:
         TaggerError: The file is malformed, or has no tag of these tracks.
@@ -126,9 +118,7 @@ def answer_targets(windows: WindowSet, teachers: TeacherAnswers) -> tuple[NDArra
     return targets(windows, teachers, teacher_share=_TEACHER, music_gain=_MUSIC_GAIN, smoothing=_SMOOTHED)
 
 
-def fit_answers(
-    embeddings: NDArray[np.float32], targets: NDArray[np.float32], *, steps: int, seed: int, decay: float = 3e-3
-) -> Parameters:
+def fit_answers(embeddings: NDArray[np.float32], targets: NDArray[np.float32], *, steps: int, seed: int) -> Parameters:
     """Train the head.
 
     Args:
@@ -136,7 +126,6 @@ def fit_answers(
         targets: Probabilities, (n, answers).
         steps: Steps of Adam, with batches of 256.
         seed: Seed of the weights and batches.
-        decay: Weight decay.
 
     Returns:
         `hidden.kernel`, `hidden.bias`, `answers.kernel` and `answers.bias`.
@@ -148,7 +137,7 @@ def fit_answers(
         values += [rng.normal(0.0, (2.0 / given) ** 0.5, (given, made)), np.zeros(made)]
     variables = [tf.Variable(value, dtype=tf.float32) for value in values]
     rate = keras.optimizers.schedules.CosineDecay(_RATE, steps)
-    adam = keras.optimizers.AdamW(rate, weight_decay=decay)
+    adam = keras.optimizers.AdamW(rate, weight_decay=3e-3)
 
     def learn(x: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
@@ -183,15 +172,7 @@ def teach(
     classes: Sequence[str],
     labels: tuple[str, ...],
 ) -> TeacherAnswers:
-    """Compute the predictions of the teachers.
-
-    Args:
-        windows: Prepared windows.
-        tagger: The pruned tagger.
-        head: Linear layer from its tags to genres.
-        classes: Names of YAMNet's classes.
-        labels: Genres, in the order of the head's outputs.
-    """
+    """Compute the predictions of the teachers."""
     offset = float(tagger["offset"])
     tags = np.concatenate(
         [

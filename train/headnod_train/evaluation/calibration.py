@@ -46,13 +46,7 @@ _NOISY = (
 
 
 def calibrate(model: GenreModel, valid: Archive, *, console: Console) -> tuple[Calibration, Calibration]:
-    """Fit temperature and threshold of the smoothed stream and of single windows.
-
-    Args:
-        model: The int8 network; its own temperature and threshold are not used.
-        valid: Tracks that it was not trained on.
-        console: Shows progress.
-    """
+    """Fit temperature and threshold of the smoothed stream and of single windows."""
     clean = predict(model, valid, console=console)
     arrived, noisy = (
         [predict(model, valid, through=condition, console=console) for condition in conditions]
@@ -148,11 +142,7 @@ def fit_temperature(conditions: list[WindowLogits]) -> float:
 
 
 def fit_calibration(conditions: list[WindowLogits]) -> tuple[Calibration, Calibration]:
-    """Temperature and threshold of a mean over several windows, and of single windows.
-
-    Args:
-        conditions: Logits for music that was not used for training, clean first, then degraded.
-    """
+    """Temperature and threshold of a mean over several windows, and of single windows."""
     pairs = []
     for together in (_TOGETHER, 1):
         grouped = [_means(one, together) for one in conditions]
@@ -227,12 +217,6 @@ _MARGIN = 0.25
 
 def measure_health(model: GenreModel, archive: Archive, *, split: str, console: Console) -> Health:
     """Bounds of the mean entropy of some windows of one piece of music.
-
-    Args:
-        model: The model of the bundle.
-        archive: Tracks to run the model on.
-        split: Split of it that is used.
-        console: Shows progress.
 
     Raises:
         ArchiveError: The split is empty, or the model lacks a genre.

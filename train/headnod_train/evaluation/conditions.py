@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -32,6 +31,7 @@ from headnod_train.acoustics import (
     apply_all,
     gains_of,
 )
+from headnod_train.dataset.tracks import AUDIO, find_files
 from headnod_train.degradation import coloured_noise, in_room, read_all, with_sound
 
 SEED = 20_261_122
@@ -104,27 +104,22 @@ def recorded_rooms(folder: Path, bands: Bands) -> AcousticCondition:
     Raises:
         AudioError: There is no impulse response, or one cannot be read.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".wav", ".flac", ".ogg"})
-    if not files:
-        message = f"{folder}: contains no impulse response (wav, flac or ogg)"
-        raise AudioError(message)
     rooms = []
-    for path in files:
+    for path in find_files(folder).music:
         response = read_all(path, bands.front_end.sample_rate)
         if not np.abs(response).max(initial=0.0):
             message = f"{path}: is silent and cannot be an impulse response"
             raise AudioError(message)
         rooms.append(gains_of(response, bands))
+    if not rooms:
+        message = f"{folder}: contains no impulse response ({', '.join(sorted(AUDIO))})"
+        raise AudioError(message)
     return AcousticCondition(f"{len(rooms)} recorded rooms", (MeasuredRooms(tuple(rooms)),))
 
 
 _EVERY = 3.0
 """Seconds from one window to the next."""
 _SNR = 10.0
-
-
-class _Simulated(Protocol):
-    def apply(self, log_mel: LogMel, bands: Bands, rng: np.random.Generator) -> LogMel: ...
 
 
 class SimulationAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -181,7 +176,7 @@ def simulation_agreement(
 
 
 def _both(
-    model: GenreModel, simulated: _Simulated, log_mel: LogMel, real: Audio, bands: Bands, rng: np.random.Generator
+    model: GenreModel, simulated: Transform, log_mel: LogMel, real: Audio, bands: Bands, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Genres of the windows of a clip under simulated and under real degradation."""
     return (

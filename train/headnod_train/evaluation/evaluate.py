@@ -156,18 +156,6 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model.
 
-    Args:
-        model: The model of a bundle.
-        archive: Tracks.
-        data: Name of the archive.
-        split: Split to evaluate on.
-        console: Shows progress.
-        conditions: Acoustic conditions, each measured separately.
-        float_model: The network before quantisation, to compare with.
-        other: Another model to compare with.
-        sounds: Audio for tests of the whole listener.
-        learned: The model was trained on these tracks, so every figure is labelled.
-
     Raises:
         ArchiveError: The split is empty, or a genre is not a label of the model.
         EvaluationError: The other model has windows of another length.
@@ -176,7 +164,9 @@ def evaluate(
     tracks, manifest, labels = archive.subset(split), model.manifest, model.labels
     clean = predict(model, tracks, console=console)
     beside = compare_to_float(clean, predict(float_model, tracks, console=console)) if float_model else None
-    stated = None if beside else stated_agreement(manifest)
+    stated, source = (None, "measured here") if beside else (stated_agreement(manifest), None)
+    if stated is not None:
+        source = f"from the manifest of {manifest.id}; --float measures it"
     clips = matching_clips(sounds.music, set(map(str, tracks.tracks)), model) if sounds and sounds.music else []
     return Evaluation(
         model=manifest.id,
@@ -200,7 +190,7 @@ def evaluate(
         confusion=of.confusion_of(clean, labels, manifest.temperature),
         changes=song_changes(model, tracks, named=clean.by_track(manifest.temperature)[1]),
         float_agreement=beside.agreement if beside else stated,
-        float_agreement_of="measured here" if beside else _stated_by(manifest.id) if stated is not None else None,
+        float_agreement_of=source,
         floating=beside,
         degraded=_degraded(model, tracks, clean, conditions, float_model, console) if conditions else None,
         against=against(model, clean, tracks, other, console=console) if other else None,
@@ -208,10 +198,6 @@ def evaluate(
         not_music=not_music(model, sounds.other, clips, seconds=sounds.seconds) if sounds else None,
         doubtful=of.doubtful_tracks(clean, tracks, model.front_end, labels, manifest.temperature),
     )
-
-
-def _stated_by(bundle: str) -> str:
-    return f"from the manifest of {bundle}; --float measures it"
 
 
 def _degraded(

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from headnod_train.evaluation.metrics import Share
-from headnod_train.evaluation.results import DegradedResult, Evaluation, GenreChanges, GenreResult, save
+from headnod_train.evaluation.results import DegradedResult, Evaluation, GenreChanges, GenreResult
 from headnod_train.evaluation.tables import facts, interval, paired_rows, title, warning
 from headnod_train.report import (
     Axes,
@@ -30,7 +30,7 @@ from headnod_train.report import (
     rgb,
     style_axes,
 )
-from headnod_train.storage import write_file
+from headnod_train.storage import write_file, write_json
 
 Points = Sequence[tuple[float, float]]
 _LONGEST_DELAY, _STEP = 30.0, 1.5
@@ -41,15 +41,7 @@ _CELL, _LETTER, _WRAP, _FAINTEST = 0.55, 0.06, 24, 0.18
 def accuracy_curves(
     theme: Theme, across: str, curves: Sequence[tuple[str, Points]], *, shares: bool = True, diagonal: bool = False
 ) -> Figure:
-    """Accuracy over some quantity.
-
-    Args:
-        theme: Colours.
-        across: Name of the quantity.
-        curves: Name and points of one or two curves.
-        shares: The quantity is a share (0-1).
-        diagonal: Draw the line where both axes are equal.
-    """
+    """Accuracy over some quantity."""
     figure = new_figure(theme, 5.2, 3.6)
     axes = style_axes(figure.subplots(), theme, grid="y")
     if diagonal:
@@ -196,15 +188,10 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 def write_report(evaluation: Evaluation, folder: Path, music: Path | None = None) -> Path:
     """Write index.html, and evaluation.json beside it.
 
-    Args:
-        evaluation: The figures.
-        folder: Where to write.
-        music: Folder of the audio files; the page plays the doubtful places.
-
     Returns:
         The page.
     """
-    save(evaluation, folder / "evaluation.json")
+    write_json(folder / "evaluation.json", evaluation)
     written = folder / "index.html"
     write_file(written, page(evaluation, SourceFiles(music, folder) if music else None).encode())
     return written

@@ -18,10 +18,9 @@ from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
+from headnod_train.dataset.tracks import AUDIO, find_files
 from headnod_train.degradation import read_all
 from headnod_train.evaluation.results import Gain, Level, NotMusic, Refusal, SoundResult
-
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".au"})
 
 CLIPS = 150
 """Largest number of clips that are played."""
@@ -50,11 +49,10 @@ def audio_files(folder: Path) -> list[Path]:
     Raises:
         AudioError: There is none.
     """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        message = f"{folder}: contains no audio file ({', '.join(sorted(SUFFIXES))})"
-        raise AudioError(message)
-    return found
+    if found := find_files(folder).music:
+        return found
+    message = f"{folder}: contains no audio file ({', '.join(sorted(AUDIO))})"
+    raise AudioError(message)
 
 
 def matching_clips(folder: Path, tracks: Collection[str], model: GenreModel) -> list[Audio]:
@@ -70,11 +68,9 @@ def matching_clips(folder: Path, tracks: Collection[str], model: GenreModel) -> 
     return [read_all(path, model.front_end.sample_rate) for path in found[:: -(-len(found) // CLIPS)]]
 
 
-def estimates(
-    model: GenreModel, pieces: Iterable[Audio], *, settings: ListenerSettings | None = None
-) -> list[Estimate]:
+def estimates(model: GenreModel, pieces: Iterable[Audio]) -> list[Estimate]:
     """The listener's estimates for pieces of audio; it is reset between them."""
-    stream = listen(_separated(pieces), model, settings or ListenerSettings(), now=lambda: NEVER, monotonic=lambda: 0.0)
+    stream = listen(_separated(pieces), model, ListenerSettings(), now=lambda: NEVER, monotonic=lambda: 0.0)
     return [each for each in stream if isinstance(each, Estimate)]
 
 
@@ -114,12 +110,6 @@ def _comparable(one: Estimate, other: Estimate) -> bool:
 
 def not_music(model: GenreModel, folder: Path | None, clips: Sequence[Audio], *, seconds: int = SECONDS) -> NotMusic:
     """Share of windows of other sounds that get a genre, and of music that gets none.
-
-    Args:
-        model: The model.
-        folder: Sounds other than music, one folder for each kind; or None for synthetic sounds only.
-        clips: Music, played clean and with noise at 20 and 10 dB.
-        seconds: Length of each synthetic sound.
 
     Raises:
         AudioError: The folder has no audio, or a file cannot be read.

@@ -14,6 +14,8 @@ Probabilities = NDArray[np.float32]
 
 RESAMPLES = 4000
 """Draws of the bootstrap: ends of the interval then vary by a tenth of a point."""
+_BINS, _DRAWS = 15, 50
+"""Equal bins of confidence, and draws of labels for the noise floor."""
 _LEAST = 1e-6
 
 
@@ -40,7 +42,7 @@ class Bin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: int
 
 
-def share_right(right: NDArray[np.bool_], tracks: NDArray[np.intp], *, seed: int = 0) -> Share:
+def share_right(right: NDArray[np.bool_], tracks: NDArray[np.intp]) -> Share:
     """Accuracy with its interval.
 
     Predictions of one track are correlated, so whole tracks are resampled (cluster bootstrap, percentile interval:
@@ -49,12 +51,11 @@ def share_right(right: NDArray[np.bool_], tracks: NDArray[np.intp], *, seed: int
     Args:
         right: Whether each prediction is correct, shape (n,), n >= 1.
         tracks: Track of each prediction, shape (n,).
-        seed: Seed of the bootstrap.
     """
     names, place = np.unique(tracks, return_inverse=True)
     counts = np.bincount(place)
     hits = np.bincount(place, weights=right)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+    drawn = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
     low, high = np.percentile((drawn @ hits) / (drawn @ counts), (2.5, 97.5))
     return Share(rounded(right.mean()), (rounded(low), rounded(high)), len(right))
 
@@ -74,17 +75,17 @@ def confusion(targets: Labels, guesses: Labels, labels: int) -> NDArray[np.intp]
     return counts
 
 
-def calibration_error(probabilities: Probabilities, targets: Labels, *, bins: int = 15) -> float:
+def calibration_error(probabilities: Probabilities, targets: Labels) -> float:
     """Expected calibration error (Guo and others, 2017).
 
     The gap between mean confidence and accuracy in equal bins of confidence, weighted by the size of each bin.
     """
-    confidence, right, place = _binned(probabilities, targets, bins)
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
+    confidence, right, place = _binned(probabilities, targets)
+    gaps = np.bincount(place, weights=right - confidence, minlength=_BINS)
     return float(np.abs(gaps).sum() / len(targets))
 
 
-def noise_floor(probabilities: Probabilities, tracks: NDArray[np.intp], *, draws: int = 50, seed: int = 0) -> float:
+def noise_floor(probabilities: Probabilities, tracks: NDArray[np.intp]) -> float:
     """Expected calibration error that these probabilities would show if they were perfectly calibrated.
 
     Not zero: windows of one track are correlated, so each bin has a small effective sample size. Labels are drawn
@@ -93,19 +94,17 @@ def noise_floor(probabilities: Probabilities, tracks: NDArray[np.intp], *, draws
     Args:
         probabilities: Shape (n, labels).
         tracks: Track of each row, shape (n,).
-        draws: Number of draws.
-        seed: Seed of the draws.
     """
     names, place = np.unique(tracks, return_inverse=True)
     reached = probabilities.cumsum(axis=1) / probabilities.sum(axis=1, keepdims=True)
-    rng = np.random.default_rng(seed)
-    throws = rng.uniform(size=(draws, len(names), 1))[:, place]
+    rng = np.random.default_rng(0)
+    throws = rng.uniform(size=(_DRAWS, len(names), 1))[:, place]
     return float(np.mean([calibration_error(probabilities, (reached > throw).argmax(axis=1)) for throw in throws]))
 
 
-def reliability(probabilities: Probabilities, targets: Labels, *, bins: int = 15) -> tuple[Bin, ...]:
+def reliability(probabilities: Probabilities, targets: Labels) -> tuple[Bin, ...]:
     """Reliability diagram in the bins of `calibration_error`, without empty bins."""
-    confidence, right, place = _binned(probabilities, targets, bins)
+    confidence, right, place = _binned(probabilities, targets)
     return tuple(
         Bin(rounded(confidence[place == each].mean()), rounded(right[place == each].mean()), int((place == each).sum()))
         for each in np.unique(place)
@@ -163,9 +162,9 @@ def rounded(value: float) -> float:
 
 
 def _binned(
-    probabilities: Probabilities, targets: Labels, bins: int
+    probabilities: Probabilities, targets: Labels
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.intp]]:
     """Confidence, correctness and bin of each prediction."""
     confidence = probabilities.max(axis=1)
-    place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
+    place = np.minimum((confidence * _BINS).astype(np.intp), _BINS - 1)
     return confidence, probabilities.argmax(axis=1) == targets, place

@@ -130,12 +130,6 @@ def predict(
 ) -> Predictions:
     """Run a model on every window of every track.
 
-    Args:
-        model: The model.
-        archive: The tracks.
-        through: Acoustic condition applied to each whole track first.
-        console: Shows progress.
-
     Raises:
         ArchiveError: A genre of the archive is not a label of the model.
     """

@@ -214,18 +214,6 @@ def evaluate_clips(
 ) -> RecordingsEvaluation:
     """Measure a model on audio files.
 
-    Args:
-        model: The model.
-        clips: Files of known genre.
-        data: Name of the files for the report.
-        rooms: Folder of impulse responses; without it files are not played in rooms.
-        not_music: Folder with a folder for each kind of sound other than music.
-        songs: Folder of whole songs, labelled or not, to play through the listener; default: the clips.
-        other: Another model, whatever its front end, to compare with.
-        float_model: The network before quantisation, to compare with.
-        leaky: The model was trained on some of the files.
-        console: Names files that cannot be read.
-
     Raises:
         AudioError: No file can be read, or a folder holds no audio.
     """

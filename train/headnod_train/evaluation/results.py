@@ -11,8 +11,7 @@ import msgspec
 
 from headnod.errors import HeadnodError
 from headnod.inference.manifest import Calibration
-from headnod_train.evaluation.metrics import Bin, Share, wilson_interval
-from headnod_train.storage import json_bytes, write_file
+from headnod_train.evaluation.metrics import Bin, Share
 
 
 class EvaluationError(HeadnodError, ValueError):
@@ -338,11 +337,6 @@ class Evaluation(ResultPart, frozen=True, kw_only=True):
     not_music: NotMusic | None = None
     doubtful: tuple[DoubtfulTrack, ...] = ()
     """The worst first."""
-
-
-def save(evaluation: Evaluation, path: Path) -> None:
-    """Write an evaluation as JSON."""
-    write_file(path, json_bytes(evaluation))
 
 
 def load(path: Path) -> Evaluation:

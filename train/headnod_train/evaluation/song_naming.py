@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
@@ -24,6 +23,7 @@ from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod_train.console import print_line
 from headnod_train.dataset.archive import Archive, window_starts
+from headnod_train.dataset.extraction import excerpt
 from headnod_train.evaluation.listener_sounds import NEVER, estimates
 from headnod_train.evaluation.predictions import genre_tracker
 from headnod_train.evaluation.results import GenreChanges
@@ -177,12 +177,6 @@ class _Song:
 def song_naming(model: GenreModel, paths: Sequence[Path], *, data: str, console: Console) -> SongNaming | None:
     """Play files alone and one after another, in an order drawn at random.
 
-    Args:
-        model: The model.
-        paths: Audio files; the first three minutes of each are played.
-        data: Name of the files for the report.
-        console: Names files that cannot be read.
-
     Returns:
         None if fewer than two files are long enough.
     """
@@ -211,7 +205,7 @@ def _one_after_another(
     rate, begins = model.front_end.sample_rate, 0
     for path in paths:
         try:
-            audio = _start(path, rate)
+            audio = excerpt(path, rate, LONGEST, intro=0.0)
         except AudioError as error:
             print_line(console, f"left out: {error}")
             continue
@@ -220,18 +214,6 @@ def _one_after_another(
         songs.append(_Song(begins / rate, [each.genre for each in estimates(model, [audio])]))
         begins += audio.size
         yield audio
-
-
-def _start(path: Path, rate: int) -> Audio:
-    """The first three minutes of a file, or all of a shorter one."""
-    wanted, pieces, count = round(LONGEST * rate), [np.zeros(0, np.float32)], 0
-    with audio_file(path, rate) as blocks:
-        for block in blocks:
-            pieces.append(block)
-            count += block.size
-            if count >= wanted:
-                break
-    return np.concatenate(pieces)[:wanted]
 
 
 def _figures(songs: Sequence[_Song], data: str) -> SongNaming:

@@ -23,7 +23,7 @@ from headnod.errors import AudioError, HeadnodError
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.listener import score_file
-from headnod_train.console import print_line, progress_bar
+from headnod_train.console import print_line, progress_bar, text_table
 from headnod_train.dataset.archive import Archive
 from headnod_train.dataset.split import folds
 from headnod_train.degradation import read_all
@@ -115,17 +115,6 @@ def compare(
 ) -> Comparison:
     """Fit every method on the train split and evaluate it on another one.
 
-    Args:
-        archive: The tracks.
-        data: Name of the archive.
-        split: Split to evaluate on.
-        bundles: Models to compare with, which are not trained here.
-        epochs: Largest number of epochs of the script's network; 0 leaves it out.
-        seed: Seed of every random choice.
-        jobs: Fits that run in parallel.
-        console: Shows progress.
-        clock: Monotonic clock in seconds.
-
     Raises:
         ArchiveError: A split is empty, or genres differ.
         ComparisonError: The train split has one genre.
@@ -157,9 +146,7 @@ def tables(comparison: Comparison) -> list[Table]:
 
 
 def _table(comparison: Comparison, title: str, rows: Sequence[Row], unit: str) -> Table:
-    shown = Table(title=title, title_justify="left")
-    for heading in ("", "windows", unit, "took"):
-        shown.add_column(heading, justify="right" if heading else "left")
+    shown = text_table("", "windows", unit, "took", title=title)
     for row in rows:
         shown.add_row(row.method, _cell(row.windows), _cell(row.tracks), f"{row.seconds:.0f} s")
     some = rows[0]
@@ -169,7 +156,6 @@ def _table(comparison: Comparison, title: str, rows: Sequence[Row], unit: str) -
     )
     if comparison.leaky:
         shown.caption = f"{LEAKY}\n{shown.caption}"
-    shown.caption_justify = "left"
     return shown
 
 
@@ -288,17 +274,8 @@ def compare_on_clips(
     *,
     labels: tuple[str, ...],
     console: Console,
-    clock: Callable[[], float] = time.monotonic,
 ) -> list[Row]:
     """Evaluate methods on audio clips of the tracks of an archive.
-
-    Args:
-        archive: The evaluated tracks.
-        clips: Audio file of some of its rows.
-        methods: What is evaluated.
-        labels: Order of the genres in the scores.
-        console: Shows progress, and names files that a method cannot read.
-        clock: Monotonic clock in seconds.
 
     Raises:
         ComparisonError: No clip can be read.
@@ -306,7 +283,7 @@ def compare_on_clips(
     rows = []
     with progress_bar(console, transient=True) as progress:
         for method in methods:
-            task, began = progress.add_task(f"{method.name} on clips", total=len(clips)), clock()
+            task, began = progress.add_task(f"{method.name} on clips", total=len(clips)), time.monotonic()
             scores, tracks = [], []
             for track, path in sorted(clips.items()):
                 try:
@@ -322,9 +299,8 @@ def compare_on_clips(
                 raise ComparisonError(message)
             of_clip = np.repeat(np.arange(len(scores)), [len(each) for each in scores])
             scorer = Scorer(archive.chosen(np.array(tracks, np.intp)), labels)
-            rows.append(
-                scorer.row(method.name, dict(method.settings), np.concatenate(scores), of_clip, clock() - began)
-            )
+            took = time.monotonic() - began
+            rows.append(scorer.row(method.name, dict(method.settings), np.concatenate(scores), of_clip, took))
             progress.remove_task(task)
     return rows
 
@@ -370,11 +346,6 @@ def yamnet_method(model: Path, classes: Path, labels: tuple[str, ...]) -> ClipMe
 def tagger_method(train: Archive, tags: Path, wheel: Path) -> ClipMethod:
     """The MusiCNN tagger with a logistic regression from its tags to genres, fitted on the train split.
 
-    Args:
-        train: Tracks of the train split; stored tags of others are ignored.
-        tags: Stored tags, as `headnod-train tag` writes them.
-        wheel: The wheel of musicnn 0.1.0.
-
     Raises:
         TaggerError: The wheel or the file of tags cannot be used.
     """
@@ -395,12 +366,7 @@ def tagger_method(train: Archive, tags: Path, wheel: Path) -> ClipMethod:
 
 
 def bundle_method(model: GenreModel, *, learned: bool) -> ClipMethod:
-    """A bundle, by the code of the device; "not music" is left out of its scores.
-
-    Args:
-        model: The model of the bundle.
-        learned: It was trained on tracks of the clips.
-    """
+    """A bundle, by the code of the device; "not music" is left out of its scores."""
     rate, labels = model.front_end.sample_rate, len(model.labels)
 
     def scores(path: Path) -> NDArray[np.float32]:

@@ -142,17 +142,7 @@ def fit_method(
     jobs: int,
     advance: Advance = lambda _: None,
 ) -> FittedMethod:
-    """Choose hyperparameters by cross-validation, then fit on all windows.
-
-    Args:
-        method: The method.
-        summaries: One row per window.
-        targets: Genre of each window.
-        folds: Folds by artist.
-        labels: Number of genres.
-        jobs: Fits that run in parallel.
-        advance: Shows progress.
-    """
+    """Choose hyperparameters by cross-validation, then fit on all windows."""
     fewest = min(int(train.sum()) for train, _ in folds)
     grid = _possible(method.grid, pca=min(fewest - 1, summaries.shape[1]), last__n_neighbors=fewest)
     asked = [(settings, train, valid) for settings in grid for train, valid in folds]

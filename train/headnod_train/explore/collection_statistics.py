@@ -234,11 +234,6 @@ class LabelCheck:
 def check_labels(archive: Archive, summaries: Summaries, *, seed: int) -> list[LabelCheck]:
     """Check the label of each track; the most suspicious first.
 
-    Args:
-        archive: Tracks with labels and artists.
-        summaries: Mean and covariance of each track's MFCCs.
-        seed: Seed of the folds.
-
     Returns:
         One entry per track; empty if there is only one genre or one artist.
     """

@@ -77,13 +77,7 @@ class Curve:
 
 
 def method_curves(archive: Archive, summaries: Summaries, *, seed: int) -> list[Curve]:
-    """The curves of a collection; none if it has too few genres or artists.
-
-    Args:
-        archive: Tracks with labels and artists.
-        summaries: Mean and covariance of each track's MFCCs.
-        seed: Seed of the folds and of the choice of tracks.
-    """
+    """The curves of a collection; none if it has too few genres or artists."""
     labels, count = archive.labels, int(components(archive).max()) + 1
     if len(labels) < 2 or count < 2:  # noqa: PLR2004 - nothing to tell apart, or nothing to leave out
         return []
@@ -222,16 +216,6 @@ def explore(
     console: Console,
 ) -> list[LabelCheck]:
     """Draw the figures of a collection and write the page and the list.
-
-    Args:
-        archive: The collection.
-        folder: Folder to write to; it is created.
-        data: Name of the archive.
-        with_umap: Also draw a UMAP scatter plot.
-        seed: Seed of every random choice.
-        music: Folder of the audio files; the page plays them.
-        run: A training whose history is drawn.
-        console: Shows progress.
 
     Returns:
         The check of each label, the most suspicious first.

@@ -20,8 +20,8 @@ from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.outputs.palette import colours
 from headnod.pipeline.level import dbfs
+from headnod_train.dataset.extraction import excerpt
 from headnod_train.dataset.tracks import Track
-from headnod_train.teaching.labelled_music import excerpt
 
 PLAYERS = ("pw-play", "paplay", "aplay -q", "afplay")
 """Programs that play a WAV file, the first that is installed is used."""

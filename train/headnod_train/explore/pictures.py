@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.features.frontend import FrontEnd, LogMel, mel_corners
+from headnod.features.frontend import FrontEnd, mel_corners
 from headnod_train.acoustics import Bands
 from headnod_train.dataset.archive import Archive
 from headnod_train.explore.baselines import LEAKY, Comparison
@@ -101,14 +101,9 @@ def spectrograms(theme: Theme, statistics: CollectionStatistics, front_end: Fron
     low, high = np.percentile(statistics.spectrograms, (1, 99.5))
     for axes, picture in zip(grid, statistics.spectrograms, strict=True):
         shown = axes.imshow(
-            picture.T,
-            origin="lower",
-            aspect="auto",
-            cmap="magma",
-            vmin=low,
-            vmax=high,
+            picture.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high,
             extent=_extent(front_end, picture.shape[1]),
-        )
+        )  # fmt: skip
         _hertz(axes, front_end, "y")
     _bar(figure, grid, shown, theme, "dB")
     _words(figure, theme, "seconds from an onset", "frequency (Hz)")
@@ -132,7 +127,7 @@ def mfccs(theme: Theme, statistics: CollectionStatistics, front_end: FrontEnd) -
 
 def single_tracks(theme: Theme, archive: Archive, tracks: Sequence[int], front_end: FrontEnd) -> Figure:
     """MFCCs of one track of each genre over its whole length, in deviations from the means of these tracks."""
-    pictures = [front_end.cepstra(_whole(archive, track)) for track in tracks]
+    pictures = [front_end.cepstra(archive.log_mel(track)) for track in tracks]
     everything = np.concatenate(pictures)
     centre, spread = everything.mean(axis=0), np.maximum(everything.std(axis=0), 1e-6)
     figure = new_figure(theme, 8.0, 0.95 * len(tracks) + 0.8)
@@ -154,10 +149,11 @@ def single_tracks(theme: Theme, archive: Archive, tracks: Sequence[int], front_e
 def augmented(theme: Theme, archive: Archive, tracks: Sequence[int], front_end: FrontEnd, *, seed: int) -> Figure:
     """Log-mel of windows before, and twice after, the random changes of a training."""
     settings, rng = MelAugmentation(rooms=1.0), np.random.default_rng(seed)
+    second = front_end.hop / front_end.sample_rate
     figure = new_figure(theme, 8.0, 1.3 * len(tracks) + 0.8)
     grid = figure.subplots(len(tracks), 3, squeeze=False, sharex=True, sharey=True)
     for row, track in zip(grid, tracks, strict=True):
-        whole = _whole(archive, track)
+        whole = archive.log_mel(track)
         first = max((len(whole) - front_end.frames) // 2, LEAD)
         crop = np.resize(whole, (max(len(whole), first + front_end.frames), whole.shape[1]))
         crop = crop[first - LEAD : first + front_end.frames].astype(np.float32)
@@ -170,24 +166,16 @@ def augmented(theme: Theme, archive: Archive, tracks: Sequence[int], front_end: 
         for axes, picture in zip(row, (crop[LEAD:], *changed), strict=True):
             style_axes(axes, theme)
             top = float(np.percentile(picture, 99.5))
-            axes.imshow(picture.T, origin="lower", aspect="auto", cmap="magma", vmin=top - 60.0, vmax=top,
-                        extent=_window_extent(front_end))  # fmt: skip
+            axes.imshow(
+                picture.T, origin="lower", aspect="auto", cmap="magma", vmin=top - 60.0, vmax=top,
+                extent=(0.0, front_end.frames * second, -0.5, front_end.n_mels - 0.5),
+            )  # fmt: skip
             axes.set_yticks([])
         row[0].set_ylabel(archive.genres[track], rotation=0, ha="right", va="center", fontsize=9)
     for axes, title in zip(grid[0], ("before", "equalised, with noise and masks", "also in a room"), strict=True):
         axes.set_title(title, fontsize=10)
     _words(figure, theme, "seconds", "")
     return figure
-
-
-def _window_extent(front_end: FrontEnd) -> tuple[float, float, float, float]:
-    return 0.0, front_end.frames * front_end.hop / front_end.sample_rate, -0.5, front_end.n_mels - 0.5
-
-
-def _whole(archive: Archive, track: int) -> LogMel:
-    """Decibels of a whole track, (frames, mels)."""
-    levels = archive.levels[track, : int(archive.frames[track])].astype(np.float32) + np.float32(0.5)
-    return np.asarray(archive.floor_db[track] + levels * (archive.range_db[track] / np.float32(256.0)))
 
 
 def covariances(theme: Theme, statistics: CollectionStatistics) -> Figure:
@@ -259,17 +247,12 @@ def _keyed(label: str) -> str:
     return f" {label}" if label.startswith("_") else label
 
 
-NAME = "baselines"
 _WINDOWS, _TRACKS = 0.14, -0.14
 
 
-def draw(comparison: Comparison, folder: Path) -> Path:
-    """Draw the accuracies of windows and tracks with their 95 % intervals in both themes.
-
-    Returns:
-        The light picture.
-    """
-    return folder / save_png(folder, NAME, lambda theme: _draw(theme, comparison))
+def draw_comparison(comparison: Comparison, folder: Path) -> None:
+    """Draw the accuracies of windows and tracks with their 95 % intervals in both themes."""
+    save_png(folder, "baselines", lambda theme: _draw(theme, comparison))
 
 
 def _draw(theme: Theme, comparison: Comparison) -> Figure:

@@ -105,16 +105,6 @@ def train(
 ) -> tuple[keras.Model, list[float]]:
     """Train the network on every window of an archive.
 
-    Args:
-        archive: Tracks to learn from.
-        targets: Genre of each track.
-        front_end: Front end of the archive.
-        labels: Number of genres.
-        epochs: Passes over the windows.
-        seed: Seed of the weights and of the order of windows.
-        held_out: Other tracks and their genres, to measure on after each epoch.
-        advance: Called after each epoch.
-
     Returns:
         The network after the last epoch, and the accuracy on windows of `held_out` after each epoch.
     """

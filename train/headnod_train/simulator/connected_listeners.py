@@ -112,14 +112,6 @@ class FleetResult:
 def simulate_fleet(count: int, host: str, port: int, *, base: str, every: float, seconds: float) -> FleetResult:
     """Connect many listeners, let them publish, and take back what the broker retains of them.
 
-    Args:
-        count: Listeners.
-        host: Name or address of the broker, which must let anybody connect.
-        port: Its TCP port.
-        base: First levels of every topic.
-        every: Seconds between two estimates of one listener.
-        seconds: How long they publish.
-
     Raises:
         FleetError: The broker did not accept every connection.
     """

@@ -12,7 +12,6 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,7 +23,7 @@ from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, estimate_payload
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, Now, State, utc_now
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, utc_now
 from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 
 LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
@@ -44,14 +43,7 @@ class SimulatedListener:
     """One listener; equal seeds give equal music."""
 
     def __init__(self, node: str, *, boot: str, every: float, rng: np.random.Generator) -> None:
-        """Begin in the middle of a song.
-
-        Args:
-            node: What it is called.
-            boot: Its run.
-            every: Seconds between its estimates.
-            rng: Chooses its music.
-        """
+        """Begin in the middle of a song."""
         self.node, self._boot, self._every, self._rng = node, boot, every, rng
         self._scores: NDArray[np.float64] = np.full(len(LABELS), 1 / len(LABELS))
         self._genre = int(rng.integers(len(LABELS)))
@@ -88,7 +80,7 @@ class SimulatedListener:
         self._numbers[now] = self._next
         self._next += 1
         song = self._songs.update(estimate)
-        return estimate, None if song is None else self._told(song)
+        return estimate, None if song is None else self._song_payload(song)
 
     def info(self) -> InfoPayload:
         """Its `info` payload."""
@@ -148,7 +140,7 @@ class SimulatedListener:
         sure = self._rng.uniform(0.4, 0.95)
         return sure * np.eye(len(LABELS))[self._genre] + (1 - sure) * others
 
-    def _told(self, song: Song) -> SongPayload:
+    def _song_payload(self, song: Song) -> SongPayload:
         first = self._numbers[song.start]
         self._numbers = {time: number for time, number in self._numbers.items() if time > song.end}
         return SongPayload(
@@ -220,22 +212,8 @@ def simulate(
     every: float,
     seconds: float | None,
     seed: int,
-    now: Now = utc_now,
-    monotonic: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> SimulationResult:
     """Let so many listeners speak, and take back all that the broker retained of them.
-
-    Args:
-        count: How many; they are called `sim-0001` and so on.
-        broker: Where to. It must let us publish for all of them.
-        base: What every topic begins with.
-        every: Seconds between the estimates of one listener.
-        seconds: How long; None until Ctrl-C.
-        seed: Of the music. The run, which is part of every id, is always another.
-        now: The wall clock.
-        monotonic: A clock in seconds that is never set.
-        sleep: Waits so many seconds.
 
     Raises:
         SimulationError: No connection, or the broker stopped taking messages.
@@ -250,20 +228,20 @@ def simulate(
         post.open()
         for member in crowd:
             member.arrive(post)
-        began, late, made = monotonic(), 0.0, 0
+        began, late, made = time.monotonic(), 0.0, 0
         try:
             while seconds is None or made * every / count < seconds:
                 due = began + made * every / count
-                if (early := due - monotonic()) > 0:
-                    sleep(early)
-                late = max(late, monotonic() - due)
-                crowd[made % count].speak(post, now, monotonic())
+                if (early := due - time.monotonic()) > 0:
+                    time.sleep(early)
+                late = max(late, time.monotonic() - due)
+                crowd[made % count].speak(post, time.monotonic())
                 made += 1
         except KeyboardInterrupt:
             # Ctrl-C ends the simulation as its time does: listeners go offline, and the sum is printed.
             pass
         finally:
-            took = monotonic() - began
+            took = time.monotonic() - began
             for member in crowd:
                 member.leave(post)
             post.settle()
@@ -283,15 +261,15 @@ class _Member:
         post.send(self._topics.status, ONLINE.encode(), retain=True)
         post.send(self._topics.info, encode(self._listener.info()), retain=True)
 
-    def speak(self, post: _Post, now: Now, monotonic: float) -> None:
-        estimate, song = self._listener.next_estimate(now(), monotonic)
+    def speak(self, post: _Post, monotonic: float) -> None:
+        estimate, song = self._listener.next_estimate(utc_now(), monotonic)
         payload = encode(estimate_payload(estimate, node=self._topics.node, boot=self._boot))
         post.send(self._topics.estimate, payload)
         post.send(self._topics.state, payload, retain=True)
         if song is not None:
             post.send(self._topics.song, encode(song))
         if self._spoken % _HEALTH == 0:
-            post.send(self._topics.health, encode(self._listener.health(now())))
+            post.send(self._topics.health, encode(self._listener.health(utc_now())))
         self._spoken += 1
 
     def leave(self, post: _Post) -> None:

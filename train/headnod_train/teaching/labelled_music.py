@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.audio.audio_file import audio_file
 from headnod.errors import AudioError, MissingExtraError
 from headnod.escaping import printable
 from headnod.features.frontend import Audio
@@ -38,6 +37,7 @@ from headnod.system import how_to_install
 from headnod.teaching.fitting import Features
 from headnod.teaching.last_layer import LastLayer, TeachError
 from headnod_train.console import progress_bar
+from headnod_train.dataset.extraction import excerpt
 from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.dataset.tracks import (
     Collection,
@@ -54,8 +54,6 @@ from headnod_train.storage import open_npz, write_npz
 
 LEAST_TRACKS = 3
 """Tracks that a label needs: cross-validation leaves some out, and one is not enough to learn from."""
-_INTRO = 15.0
-"""Seconds at the beginning of a file that are left out where it is long enough."""
 _MOST_NAMED = 5
 _SIDES = 2
 
@@ -217,28 +215,6 @@ def _extract_one(
     if values is None:
         return place, "holds no window of music (it is too short, silent or steady noise)"
     return place, values
-
-
-def excerpt(path: Path, rate: int, seconds: float) -> Audio:
-    """Part of a file, (samples,): it begins after the intro, or as late as the length of the file allows.
-
-    The middle would be as good, but costs the decoding of half the file.
-
-    Raises:
-        AudioError: The file cannot be read.
-    """
-    intro, wanted = round(_INTRO * rate), round(seconds * rate)
-    blocks, size = [], 0
-    with audio_file(path, rate) as decoded:
-        for block in decoded:
-            blocks.append(block)
-            size += block.size
-            if size >= intro + wanted:
-                break
-    if not size:
-        return np.zeros(0, np.float32)
-    start = max(min(intro, size - wanted), 0)
-    return np.concatenate(blocks)[start : start + wanted]
 
 
 def features_of(audio: Audio, network: bytes, manifest: Manifest) -> NDArray[np.float32] | None:

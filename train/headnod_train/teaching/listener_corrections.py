@@ -82,12 +82,6 @@ def fetch(
 ) -> tuple[LabelledEmbeddings, int]:
     """The corrections of a listener that were made with the network of the newest one.
 
-    Args:
-        broker: Where to connect, and as whom.
-        topics: The topics of the listener.
-        pause: Waits between requests.
-        attempt: Seconds that an answer may take.
-
     Returns:
         The corrections, and the number of those of other networks.
 

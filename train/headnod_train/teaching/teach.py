@@ -78,21 +78,6 @@ def teach(
 ) -> tuple[Path, Figures]:
     """Write a bundle that names the labels of a folder of music.
 
-    Args:
-        source: The music.
-        models: The folder of bundles.
-        name: Of the model.
-        version: Three numbers.
-        base: Bundle whose network is used up to its last layer.
-        add: Keep the labels of the base, and add those of the music.
-        labels: Where labels are: names of folders, or genre tags.
-        renames: `old=new` for labels.
-        licence: Of the music.
-        seconds: How much of each file to use.
-        jobs: Worker processes.
-        replace_former: A bundle of that name and version may be replaced.
-        console: Where progress and skipped files are shown.
-
     Returns:
         The bundle's folder and its figures.
 
@@ -175,15 +160,6 @@ def teach_corrections(
     replace_former: bool = False,
 ) -> tuple[Path, list[str]]:
     """Write a bundle that is adapted to corrections, as `headnod teach` makes it on a device.
-
-    Args:
-        corrections: Of one network.
-        source: Where they come from, for messages.
-        models: The folder of bundles.
-        name: Of the model.
-        version: Three numbers.
-        base: Bundle whose last layer is adapted.
-        replace_former: A bundle of that name and version may be replaced.
 
     Returns:
         The bundle's folder, and what improves, one line each.

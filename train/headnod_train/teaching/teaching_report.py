@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from headnod.inference.manifest import Manifest
+from headnod_train.deploy.model_card import escaped
 from headnod_train.evaluation.metrics import Share
 
 HOW = "Each track was left out, with all tracks of its artist, from the fit and from every choice made for it."
@@ -110,17 +110,17 @@ def measured(figures: Figures, size: int) -> dict[str, Any]:
 def write_card(manifest: Manifest, figures: Figures) -> str:
     """The card as Markdown."""
     recipe = manifest.training.recipe
-    labels = ", ".join(map(_plain, figures.labels))
+    labels = ", ".join(map(escaped, figures.labels))
     rows = "\n".join(
         f"| {name} | {share.accuracy:.1%} | {interval(share)} | {share.count:,} |"
         for name, share in (("windows of 3 s", figures.windows), ("tracks", figures.tracks))
     )
     confused = "\n".join(
-        f"| {_plain(figures.labels[place])} | {row[place]} of {row.sum()} | {_most(figures.labels, row, place)} |"
+        f"| {escaped(figures.labels[place])} | {row[place]} of {row.sum()} | {_most(figures.labels, row, place)} |"
         for place in figures.taught
         for row in [figures.confusion[place]]
     )
-    limits = "\n".join(f"- {remark}" for remark in map(_plain, remarks(figures)))
+    limits = "\n".join(f"- {remark}" for remark in map(escaped, remarks(figures)))
     return f"""# {manifest.id}
 
 Names one of {len(figures.labels)} labels for 3 s of music: {labels}; or that it is not music.
@@ -130,7 +130,7 @@ and the embedding are those of {recipe["base"]}, unchanged.{_added(manifest, fig
 Logits are divided by {manifest.temperature:g} before softmax,
 and a label is named from a smoothed score of {manifest.rejection.threshold:g} on.
 
-Licences: {_plain(manifest.training.licence)}
+Licences: {escaped(manifest.training.licence)}
 
 ## Accuracy
 
@@ -158,7 +158,7 @@ Made by `headnod-train teach` with {", ".join(f"{name} {version}" for name, vers
 def _added(manifest: Manifest, figures: Figures) -> str:
     if not manifest.training.recipe["added"]:
         return ""
-    new = ", ".join(_plain(figures.labels[place]) for place in figures.taught)
+    new = ", ".join(escaped(figures.labels[place]) for place in figures.taught)
     return f" So are the rows of its labels: only those of {new} are new."
 
 
@@ -170,13 +170,8 @@ def interval(share: Share) -> str:
 def _most(labels: tuple[str, ...], row: NDArray[np.intp], place: int) -> str:
     wrong = row.copy()
     wrong[place] = 0
-    return f"{_plain(labels[int(wrong.argmax())])} ({wrong.max()})" if wrong.any() else "nothing"
+    return f"{escaped(labels[int(wrong.argmax())])} ({wrong.max()})" if wrong.any() else "nothing"
 
 
 def _short(label: str) -> str:
     return label if len(label) <= 10 else f"{label[:9]}…"  # noqa: PLR2004 - columns of a table
-
-
-def _plain(text: str) -> str:
-    """Text as Markdown that shows it as it is."""
-    return re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", text)

@@ -168,12 +168,6 @@ def teacher_scores(
     Teachers see the clean tracks. A track that some teachers were trained on gets the scores of the others only,
     so teachers of different folds score what they have not seen.
 
-    Args:
-        teachers: Run folders.
-        archive: The tracks.
-        labels: Genres in the order of the student's outputs.
-        seconds: Seconds per track.
-
     Returns:
         Probabilities, shape (tracks, seconds, labels).
 

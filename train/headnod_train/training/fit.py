@@ -26,7 +26,7 @@ from headnod.resources import find_model
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive, ArchiveError, count_windows, read_archive, window_features
 from headnod_train.dataset.split import folds, refuse_leaks
-from headnod_train.storage import replacing
+from headnod_train.storage import replacing, write_json
 from headnod_train.training import run_folder
 from headnod_train.training.archive_batches import ArchiveBatches, ExtraTargets
 from headnod_train.training.augment import MelAugmentation
@@ -150,18 +150,6 @@ def fit(
     figures on some 200 tracks picks noise (3 points either way) and then reports
     it. `TrainingSettings.patience` does so for who has the tracks for it.
 
-    Args:
-        data: The log-mel archive.
-        run: Folder to write after every epoch.
-        settings: How to train.
-        front_end: How log-mel becomes features.
-        augmentation: How far training windows are bent.
-        lessons: What to learn from beside the labels.
-        resume: Go on where a former run of the same recipe stopped.
-        force: Replace a former run.
-        tensorboard: Write what each epoch reached for TensorBoard, too.
-        console: Where progress is shown.
-
     Raises:
         ArchiveError: The archive cannot be used.
         LeakError: A track or an artist stands on two sides.
@@ -172,77 +160,61 @@ def fit(
     with run_folder.locked(run):
         if not (resume or force):
             run_folder.refuse_former(run)
-        return _fit(
-            data, run, settings, front_end=front_end, augmentation=augmentation, lessons=lessons, resume=resume,
-            tensorboard=tensorboard, console=console,
-        )  # fmt: skip
-
-
-def _fit(
-    data: Path,
-    run: Path,
-    settings: TrainingSettings,
-    *,
-    front_end: FrontEnd,
-    augmentation: MelAugmentation,
-    lessons: ExtraTargets,
-    resume: bool,
-    tensorboard: bool,
-    console: Console,
-) -> Recipe:
-    repeatable(settings.seed)
-    archive = read_archive(data, front_end)
-    refuse_leaks(archive)
-    learning, watching = _parted(archive, settings)
-    labels = learning.labels
-    for label in labels:
-        if fault := label_fault(label):
-            message = f"{data}: genre '{printable(label)}' {fault} (import {data} again with --rename)"
+        repeatable(settings.seed)
+        archive = read_archive(data, front_end)
+        refuse_leaks(archive)
+        learning, watching = _parted(archive, settings)
+        labels = learning.labels
+        for label in labels:
+            if fault := label_fault(label):
+                message = f"{data}: genre '{printable(label)}' {fault} (import {data} again with --rename)"
+                raise ArchiveError(message)
+        if len(labels) == 1:
+            message = f"{data}: its sides {', '.join(settings.sides)} have one genre, {labels[0]}: a model needs two"
             raise ArchiveError(message)
-    if len(labels) == 1:
-        message = f"{data}: its sides {', '.join(settings.sides)} have one genre, {labels[0]}: a model needs two"
-        raise ArchiveError(message)
-    features, _ = window_features(learning, front_end)
-    spread = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), np.float32(1e-3))
-    start = _start(settings, front_end)
-    if start is not None:
-        settings = msgspec.structs.replace(settings, width=start.width)
-        of_start = start.manifest.standardisation
-        spread = np.array(of_start.mean, np.float32), np.array(of_start.deviation, np.float32)
-    recipe = Recipe(
-        data.name, len(learning), labels, front_end,
-        tuple(map(float, spread[0])), tuple(map(float, spread[1])),
-        augmentation, settings,
-        lessons.tags.name if lessons.tags else "", lessons.other.name if lessons.other else "",
-        tuple(teacher.name for teacher in lessons.teachers),
-    )  # fmt: skip
-    if resume:
-        _refuse_another(run, recipe)
-        run_folder.save(run, run_folder.RECIPE, recipe)
-    else:
-        run_folder.start(run, recipe, [str(track) for track in learning.tracks])
-    write_recipe(run, RecipeFile(settings, augmentation, front_end.n_mfcc))
-    sources = lessons.sources(learning, labels, front_end)
-    batches = ArchiveBatches(
-        sources, front_end=front_end, spread=spread, augmentation=augmentation,
-        batch=settings.batch, seed=settings.seed, balance=settings.balance,
-    )  # fmt: skip
-    outputs, tags = sources[0].targets.genres.shape[2], sources[0].targets.tags.shape[2]
-    network = build(front_end, outputs, spread, settings.width)
-    if start is not None and not resume:
-        apply(start, network, ((features - spread[0]) / spread[1]).astype(np.float32), labels)
-    console.print(
-        f"{len(learning)} tracks to learn from, {len(watching) if watching else 'none'} to watch; "
-        f"{network.count_params():,} parameters, {multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
-        highlight=False,
-    )
-    for warning in _warnings(learning, watching, front_end, settings):
-        console.print(warning, markup=False, highlight=False, soft_wrap=True)
-    watched = HeldOut.of(watching, labels, front_end, spread) if watching else None
-    taught = with_tag_head(network, tags) if tags else network
-    loop = TrainingLoop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
-    _train(loop, network, batches, watched, settings, run=run, resume=resume, tensorboard=tensorboard, console=console)
-    return recipe
+        features, _ = window_features(learning, front_end)
+        spread = features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), np.float32(1e-3))
+        start = _start(settings, front_end)
+        if start is not None:
+            settings = msgspec.structs.replace(settings, width=start.width)
+            of_start = start.manifest.standardisation
+            spread = np.array(of_start.mean, np.float32), np.array(of_start.deviation, np.float32)
+        recipe = Recipe(
+            data.name, len(learning), labels, front_end,
+            tuple(map(float, spread[0])), tuple(map(float, spread[1])),
+            augmentation, settings,
+            lessons.tags.name if lessons.tags else "", lessons.other.name if lessons.other else "",
+            tuple(teacher.name for teacher in lessons.teachers),
+        )  # fmt: skip
+        if resume:
+            _refuse_another(run, recipe)
+            write_json(run / run_folder.RECIPE, recipe)
+        else:
+            run_folder.start(run, recipe, [str(track) for track in learning.tracks])
+        write_recipe(run, RecipeFile(settings, augmentation, front_end.n_mfcc))
+        sources = lessons.sources(learning, labels, front_end)
+        batches = ArchiveBatches(
+            sources, front_end=front_end, spread=spread, augmentation=augmentation,
+            batch=settings.batch, seed=settings.seed, balance=settings.balance,
+        )  # fmt: skip
+        outputs, tags = sources[0].targets.genres.shape[2], sources[0].targets.tags.shape[2]
+        network = build(front_end, outputs, spread, settings.width)
+        if start is not None and not resume:
+            apply(start, network, ((features - spread[0]) / spread[1]).astype(np.float32), labels)
+        console.print(
+            f"{len(learning)} tracks to learn from, {len(watching) if watching else 'none'} to watch; "
+            f"{network.count_params():,} parameters, {multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
+            highlight=False,
+        )
+        for warning in _warnings(learning, watching, front_end, settings):
+            console.print(warning, markup=False, highlight=False, soft_wrap=True)
+        watched = HeldOut.of(watching, labels, front_end, spread) if watching else None
+        taught = with_tag_head(network, tags) if tags else network
+        loop = TrainingLoop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
+        _train(
+            loop, network, batches, watched, settings, run=run, resume=resume, tensorboard=tensorboard, console=console
+        )
+        return recipe
 
 
 def _parted(archive: Archive, settings: TrainingSettings) -> tuple[Archive, Archive | None]:
@@ -324,13 +296,15 @@ def _train(
             average.set_weights(loop.averaged(network))
             figures = {"loss": float(np.mean(losses)), **(watched.evaluate(average) if watched else {})}
             reached.append({"epoch": epoch, **{name: round(value, 5) for name, value in figures.items()}})
-            if _worth_keeping(reached, settings):
-                _keep(average, run)
+            best = _best(reached) if settings.patience is not None and watched else epoch
+            if best == epoch:
+                with replacing(run / run_folder.WEIGHTS, "the weights before it are kept") as unfinished:
+                    average.save(unfinished)
             loop.save(run / run_folder.STATE, epoch)
             (run / run_folder.HISTORY).write_text(json.dumps(reached, indent=1) + "\n")
             progress.epoch(figures)
             board.epoch(epoch, figures)
-            if _tired(reached, settings):
+            if settings.patience is not None and epoch - best >= settings.patience:
                 console.print(f"stopped after epoch {epoch}: {settings.patience} without a rise on the watched side")
                 break
 
@@ -338,20 +312,3 @@ def _train(
 def _best(reached: list[dict[str, float]]) -> int:
     """The first epoch with the most windows right, from 1."""
     return 1 + int(np.argmax([epoch["windows"] for epoch in reached]))
-
-
-def _worth_keeping(reached: list[dict[str, float]], settings: TrainingSettings) -> bool:
-    return settings.patience is None or "windows" not in reached[-1] or _best(reached) == len(reached)
-
-
-def _tired(reached: list[dict[str, float]], settings: TrainingSettings) -> bool:
-    return (
-        settings.patience is not None
-        and "windows" in reached[-1]
-        and len(reached) - _best(reached) >= settings.patience
-    )
-
-
-def _keep(network: keras.Model, run: Path) -> None:
-    with replacing(run / run_folder.WEIGHTS, "the weights before it are kept") as unfinished:
-        network.save(unfinished)

@@ -30,6 +30,7 @@ from headnod_train.dataset.archive import Archive, ArchiveError, read_archive, w
 from headnod_train.dataset.split import refuse_leaks
 from headnod_train.evaluation.calibration import calibrate
 from headnod_train.evaluation.predictions import predict
+from headnod_train.storage import write_json
 from headnod_train.training import run_folder
 from headnod_train.training.genre_network import load, multiply_adds
 from headnod_train.training.run_folder import Quantised, Recipe, RunError, draft, runnable, with_outputs
@@ -196,36 +197,27 @@ def quantise(run: Path, data: Path, *, sibling: Path | None = None, console: Con
     """
     recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
     with run_folder.locked(run):
-        return _quantise(run, data, recipe, sibling=sibling, console=console)
-
-
-def _quantise(run: Path, data: Path, recipe: Recipe, *, sibling: Path | None, console: Console) -> Quantised:
-    learned, unseen = _parted(run, data, recipe)
-    network = load(run / run_folder.WEIGHTS)
-    windows = _representative(learned, recipe)
-    console.print(f"quantising with {len(windows)} windows")
-    (run / run_folder.FLOAT).write_bytes(converted(network, "float32", windows))
-    (run / run_folder.MODEL).write_bytes(converted(network, "int8", windows))
-    stream, single = _calibration(run, recipe, unseen, sibling, console)
-    quantised = Quantised(
-        temperature=stream.temperature,
-        certainty=stream.threshold,
-        single=single,
-        representative=len(windows),
-        multiply_adds=multiply_adds(network),
-        converter={"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": version("numpy")},
-    )
-    run_folder.save(run, run_folder.QUANTISED, quantised)
-    return quantised
+        learned, unseen = _parted(run, data, recipe)
+        network = load(run / run_folder.WEIGHTS)
+        windows = _representative(learned, recipe)
+        console.print(f"quantising with {len(windows)} windows")
+        (run / run_folder.FLOAT).write_bytes(converted(network, "float32", windows))
+        (run / run_folder.MODEL).write_bytes(converted(network, "int8", windows))
+        stream, single = _calibration(run, recipe, unseen, sibling, console)
+        quantised = Quantised(
+            temperature=stream.temperature,
+            certainty=stream.threshold,
+            single=single,
+            representative=len(windows),
+            multiply_adds=multiply_adds(network),
+            converter={"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": version("numpy")},
+        )
+        write_json(run / run_folder.QUANTISED, quantised)
+        return quantised
 
 
 def quantisation_report(run: Path, data: Path, *, console: Console) -> QuantisationReport:
     """Measure the losses by quantisation: every format against float32, and every layer in int8.
-
-    Args:
-        run: The run folder; losses.json is written.
-        data: The archive that it was trained on.
-        console: Shows progress.
 
     Raises:
         RunError: The run is unfinished or damaged.
@@ -243,7 +235,7 @@ def quantisation_report(run: Path, data: Path, *, console: Console) -> Quantisat
         exact = named if exact is None else exact
         forms.append(FormatResult(form, len(content), round(float((named == exact).mean()), 4)))
     found = QuantisationReport(forms, layer_errors(network, windows[::5]))
-    run_folder.save(run, run_folder.LOSSES, found)
+    write_json(run / run_folder.LOSSES, found)
     return found
 
 

@@ -42,7 +42,7 @@ from headnod.inference.manifest import (
 )
 from headnod.inference.model import GenreModel, interpreter
 from headnod_train.dataset.archive import BATCH_SIZE
-from headnod_train.storage import json_bytes
+from headnod_train.storage import write_json
 from headnod_train.training.augment import MelAugmentation
 
 RECIPE, TRACKS, WEIGHTS, STATE, HISTORY = "recipe.json", "tracks.txt", "weights.keras", "state.npz", "history.json"
@@ -171,7 +171,7 @@ def start(run: Path, recipe: Recipe, tracks: Sequence[str]) -> None:
     """Make the folder of a run; what a former one left there would not fit this one and goes."""
     for name in (WEIGHTS, STATE, HISTORY, MODEL, FLOAT, QUANTISED, LOSSES):
         (run / name).unlink(missing_ok=True)
-    save(run, RECIPE, recipe)
+    write_json(run / RECIPE, recipe)
     (run / TRACKS).write_text("".join(f"{track}\n" for track in tracks), "utf-8")
 
 
@@ -218,12 +218,6 @@ def training_tracks(run: Path) -> list[str]:
     except (OSError, ValueError) as error:
         message = f"{run / TRACKS}: {error} (run 'headnod-train fit' again)"
         raise RunError(message) from error
-
-
-def save(run: Path, name: str, content: msgspec.Struct) -> None:
-    """Write one JSON file of a run, for people to read too."""
-    run.mkdir(parents=True, exist_ok=True)
-    (run / name).write_bytes(json_bytes(content))
 
 
 def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
@@ -325,10 +319,6 @@ def runnable(run: Path, name: str, manifest: Manifest) -> GenreModel:
 
 def with_outputs(manifest: Manifest, content: bytes) -> Manifest:
     """The manifest with the output tensors of its network, where that has several.
-
-    Args:
-        manifest: Has the labels and the tags.
-        content: The TFLite file.
 
     Raises:
         ManifestError: An output's size fits no role, or several.
