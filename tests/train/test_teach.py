@@ -32,6 +32,7 @@ from headnod_train.teaching.labelled_music import (
     read_statistics,
     run_network,
 )
+from headnod_train.training.provenance import training_names
 from support.command_line import run, said, surroundings
 from support.signals import RATE
 
@@ -74,6 +75,19 @@ def taught(tmp_path_factory):
     words = ("--name", "mine", "--models", str(folder), "--key", str(key), "--jobs", "1")
     assert main(["teach", str(folder / "music"), *words]) == 0
     return folder
+
+
+def test_a_taught_model_is_not_evaluated_on_its_own_music_nor_on_that_of_its_base(taught, capsys):
+    bundle = taught / "mine-1.0.0"
+    assert main(["evaluate", str(bundle), "--audio", str(taught / "music")]) == 1
+    error = capsys.readouterr().err.replace("\n", " ")
+    assert f"mine-1.0.0 was trained on 18 of these files, such as {LABELS[0]}/artist 00/0.flac" in error
+    names = [f"{genre}.{number:05}" for genre in ("blues", "jazz") for number in range(100)]
+    learned, of_base = (
+        training_names(read_manifest(path).training.recipe, names) for path in (bundle, find_model("genre"))
+    )
+    assert of_base
+    assert learned == of_base
 
 
 def test_taught_labels_are_recognised_by_the_listener(taught, tmp_path):

@@ -60,4 +60,7 @@ def test_every_step_runs_and_both_bundles_load(few, tmp_path):
         model = load_checked(tmp_path / "work" / "models" / name)
         assert model.manifest.training.recipe["seed"] == 1
         assert "make_models" in (tmp_path / "work" / "models" / name / "CARD.md").read_text()
+        with np.load(tmp_path / "work" / "statistics" / f"{name}.npz") as statistics:
+            assert str(statistics["network"]) == model.manifest.sha256["model.tflite"]
+            assert len(statistics["means"]) == len(model.manifest.labels) + 1
     assert (tmp_path / "work" / "genre" / "float.tflite").is_file()

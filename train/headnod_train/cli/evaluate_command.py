@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
     from headnod_train.dataset.archive import Archive
     from headnod_train.evaluation.evaluate import SoundFolders
+    from headnod_train.evaluation.recordings_evaluation import LabelledFile
 
 
 _EXAMPLES = """\
@@ -154,7 +155,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     model = GenreModel.load(options.bundle)
     other = GenreModel.load(options.against) if options.against else None
     clips = find_clips(options.audio, model.labels, only=options.tracks)
-    _refuse_training_files([each for each in (model, other) if each], [clip.path for clip in clips], options)
+    _refuse_training_files([each for each in (model, other) if each], clips, options)
     found = evaluate_clips(
         model,
         clips,
@@ -173,15 +174,19 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
         write_json(options.json, found)
 
 
-def _refuse_training_files(models: list[GenreModel], files: list[Path], options: argparse.Namespace) -> None:
+def _refuse_training_files(models: list[GenreModel], clips: list[LabelledFile], options: argparse.Namespace) -> None:
     """Check that no model was trained on the files, unless every figure is labelled."""
-    from headnod_train.evaluation.evaluate import may_be_training_data, training_files
+    from headnod_train.evaluation.evaluate import may_be_training_data
     from headnod_train.evaluation.results import EvaluationError
+    from headnod_train.training.provenance import training_names
 
     if options.leaky:
         return
+    # An archive of other files may name its tracks without their folders.
+    names = [name for clip in clips for name in dict.fromkeys((clip.path.stem, clip.name))]
+    files = [clip.path for clip in clips]
     for model in models:
-        found = training_files(model.manifest, files)
+        found = training_names(model.manifest.training.recipe, names)
         if found:
             message = (
                 f"{model.manifest.id} was trained on {len(found)} of these files, such as {found[0]} (leave them out "

@@ -284,20 +284,16 @@ def training_splits(manifest: Manifest) -> list[str]:
 def trained_on(manifest: Manifest, archive: Archive, *, data: str, split: str) -> bool:
     """Whether a model was trained on tracks of a split of an archive.
 
-    Names of GTZAN tracks are compared in every archive, other names in an archive with the name of the training data.
-    Otherwise an archive with that name, or with as many tracks in those splits, is taken for the training data.
+    Names of GTZAN tracks are compared in every archive, and so are those of a model that was taught with a folder of
+    music; other names in an archive with the name of the training data. Otherwise an archive with that name, or with as
+    many tracks in those splits, is taken for the training data.
     """
     recipe, splits = manifest.training.recipe, training_splits(manifest)
     known = training_names(recipe, map(str, archive.tracks[archive.splits == split]))
-    if known is not None and (recipe.get("data") == data or any(map(is_gtzan_name, known))):
+    if known is not None and (recipe.get("data") in {data, None} or any(map(is_gtzan_name, known))):
         return bool(known)
     same = recipe.get("data") == data or recipe.get("tracks") == int(np.isin(archive.splits, splits).sum())
     return same and split in splits
-
-
-def training_files(manifest: Manifest, files: Iterable[Path]) -> list[str] | None:
-    """Names of audio files that are training tracks of a model; None if its manifest has no hashes of track names."""
-    return training_names(manifest.training.recipe, (file.stem for file in files))
 
 
 def may_be_training_data(manifest: Manifest, files: Iterable[Path]) -> bool:

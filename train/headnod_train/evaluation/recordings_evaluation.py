@@ -55,6 +55,9 @@ class LabelledFile:
     artist: str = ""
     """Empty if unknown."""
 
+    name: str = ""
+    """Name in an archive of these files."""
+
 
 @dataclass(frozen=True)
 class Playback:
@@ -189,7 +192,7 @@ def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) 
     """
     wanted = set(only.read_text("utf-8").split()) if only else None
     found = [
-        LabelledFile(track.path, track.genre, track.artist)
+        LabelledFile(track.path, track.genre, track.artist, track.name)
         for track in find_tracks([place], None, FrontEnd()).tracks
         if track.genre in labels and (wanted is None or track.path.stem in wanted)
     ]

@@ -4,7 +4,7 @@
 features for each label and for sound that is not music, and one covariance for all of them, but no recording and no
 features of one. The statistics are made anew with a model, from the windows that `headnod-train prepare` writes:
 
-    python -m headnod_train.teaching.labelled_music WINDOWS BUNDLE
+    python -m headnod_train.teaching.labelled_music WINDOWS BUNDLE [FOLDER]
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ def measure(values: NDArray[np.float32], labels: NDArray[np.intp]) -> LabelStati
     return LabelStatistics(means, factors, rest, np.stack([values.min(axis=0), values.max(axis=0)]))
 
 
-def write_statistics(windows: WindowSet, bundle: Path) -> Path:
+def write_statistics(windows: WindowSet, bundle: Path, folder: Path = _FOLDER) -> Path:
     """Measure labelled windows of music, speech and noise, clean and degraded, and store the statistics."""
     shipped = read_manifest(bundle)
     network = LastLayer(read_checked(bundle, MODEL, shipped), shipped).with_features()
@@ -327,11 +327,11 @@ def write_statistics(windows: WindowSet, bundle: Path) -> Path:
         for row in rows
     ]
     found = measure(np.array(values), np.tile(labels, 2))
-    path = _FOLDER / f"{shipped.id}.npz"
+    path = folder / f"{shipped.id}.npz"
     arrays = {name: getattr(found, name).astype(np.float16) for name in _ARRAYS}
     write_npz(path, {"network": np.array(shipped.sha256[MODEL]), **arrays})
     return path
 
 
 if __name__ == "__main__":
-    print(write_statistics(read_windows(Path(sys.argv[1])), Path(sys.argv[2])))  # noqa: T201 - the result
+    print(write_statistics(read_windows(Path(sys.argv[1])), *map(Path, sys.argv[2:])))  # noqa: T201 - the result

@@ -38,6 +38,7 @@ from headnod_train.teaching.labelled_music import (
     run_network,
 )
 from headnod_train.teaching.teaching_report import Doubted, Figures, measured, write_card
+from headnod_train.training.provenance import TRACK_HASHES, track_hashes
 
 _NOISES = 40
 """Synthetic noises that the "not music" output is held to, beside the music."""
@@ -118,6 +119,7 @@ def teach(
     recipe: dict[str, str | int | float | bool] = {
         "base": shipped.id, "base_sha256": shipped.sha256[MODEL], "inverse_strength": fitted.inverse_strength,
         "seconds": seconds, "tracks": len(tracks), "windows": len(music.labels), "labels_from": labels, "added": add,
+        TRACK_HASHES: track_hashes((track.name for track in tracks), shipped.training.recipe),
     }  # fmt: skip
     outputs = [
         msgspec.structs.replace(output, shape=(1, len(names) + 1)) if output.role == "answers" else output

@@ -136,17 +136,22 @@ _WORDS = {
 }  # fmt: skip
 
 
-def track_hashes(names: Iterable[str]) -> str:
-    """Hashes of names of tracks, base64 of four bytes each."""
-    return base64.b64encode(b"".join(sorted({_track_hash(name) for name in names}))).decode("ascii")
+def track_hashes(names: Iterable[str], recipe: Mapping[str, Any] | None = None) -> str:
+    """Hashes of names of tracks, with those of a former recipe: base64 of four bytes each."""
+    hashes = {_track_hash(name) for name in names} | _stored_hashes(recipe or {})
+    return base64.b64encode(b"".join(sorted(hashes))).decode("ascii")
+
+
+def _stored_hashes(recipe: Mapping[str, Any]) -> set[bytes]:
+    stored = base64.b64decode(str(recipe.get(TRACK_HASHES, "")))
+    return {stored[start : start + _HASH_BYTES] for start in range(0, len(stored), _HASH_BYTES)}
 
 
 def training_names(recipe: Mapping[str, Any], names: Iterable[str]) -> list[str] | None:
     """The names that are training tracks by the hashes in a recipe; None if it has no hashes."""
     if TRACK_HASHES not in recipe:
         return None
-    stored = base64.b64decode(str(recipe[TRACK_HASHES]))
-    hashes = {stored[start : start + _HASH_BYTES] for start in range(0, len(stored), _HASH_BYTES)}
+    hashes = _stored_hashes(recipe)
     return [name for name in names if _track_hash(name) in hashes]
 
 
