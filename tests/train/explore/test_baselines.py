@@ -12,18 +12,13 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.__main__ import main
 from headnod_train.dataset.archive import Archive
 from headnod_train.explore.classical import FRONT_END, summaries, track_summaries, window_summaries
-from support.tones import GENRES, write_tones
+from support.tones import GENRES
 
 pytest.importorskip("sklearn", reason="baselines need scikit-learn: scripts/setup train")
 from headnod_train.explore import classical
 from headnod_train.explore.baselines import Comparison, ComparisonError, Scorer, compare, tables
 
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("tones") / "tones.npz", FRONT_END)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,8 @@ from rich.console import Console
 
 from headnod_train.__main__ import main
 from headnod_train.console import plain_console
-from headnod_train.dataset.archive import read_archive
 from headnod_train.explore.classical import FRONT_END, track_summaries
-from support.tones import GENRES, write_tones
+from support.tones import GENRES
 
 pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/setup train")
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")
@@ -35,16 +34,6 @@ from headnod_train.explore.pictures import scatter
 from headnod_train.report import CONTRAST, THEMES, contrast, genre_marks, letters_without_glyphs, rgb
 
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("tones") / "tones.npz", FRONT_END)
-
-
-@pytest.fixture(scope="module")
-def archive(path):
-    return read_archive(path, FRONT_END)
 
 
 class Page(HTMLParser):

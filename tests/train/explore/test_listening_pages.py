@@ -12,7 +12,6 @@ import soundfile
 from rich.console import Console
 
 from headnod_train.__main__ import main
-from headnod_train.dataset.archive import read_archive
 from headnod_train.evaluation.evaluate import evaluate
 from headnod_train.evaluation.evaluation_report import write_report
 from headnod_train.explore.classical import FRONT_END, track_summaries
@@ -20,19 +19,9 @@ from headnod_train.explore.collection_statistics import LabelCheck, doubtful_pla
 from headnod_train.explore.exploration import exploration_page, method_curves
 from headnod_train.report import SourceFiles
 from support.tones import FRONT_END as EVALUATED
-from support.tones import Nearest, tone, write_tones
+from support.tones import Nearest, tone
 
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("tones") / "tones.npz", FRONT_END)
-
-
-@pytest.fixture(scope="module")
-def archive(path):
-    return read_archive(path, FRONT_END)
 
 
 @pytest.fixture(scope="module")
