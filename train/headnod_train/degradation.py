@@ -237,6 +237,11 @@ def read_all(path: Path, rate: int) -> Audio:
         return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
+def impulse_responses(folder: Path | None, rate: int) -> list[Audio]:
+    """The FLAC files of a folder by their names, each (n,); none without a folder."""
+    return [read_all(path, rate) for path in sorted(folder.glob("*.flac"))] if folder else []
+
+
 def from_direct_sound(response: Audio) -> Audio:
     """An impulse response from its direct sound on, with a power of 1."""
     direct = response[int(np.abs(response).argmax()) :]

@@ -121,7 +121,7 @@ def add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run_prepare(options: argparse.Namespace, console: Console) -> None:
     """Prepare, and print the number of windows."""
-    from headnod_train.degradation import read_all
+    from headnod_train.degradation import impulse_responses
     from headnod_train.distillation import recordings as found
     from headnod_train.distillation.window_sets import BASE_RATE, make_windows
 
@@ -140,11 +140,10 @@ def run_prepare(options: argparse.Namespace, console: Console) -> None:
     if not wanted:
         message = "there is nothing to prepare (name --clips, --music or --not-music)"
         raise found.RecordingError(message)
-    rooms = [read_all(path, BASE_RATE) for path in sorted(options.rooms.glob("*.flac"))] if options.rooms else []
     count = make_windows(
         wanted,
         options.out,
-        rooms=rooms,
+        rooms=impulse_responses(options.rooms, BASE_RATE),
         yamnet=options.yamnet,
         seed=options.seed,
         processes=options.processes,
@@ -242,8 +241,8 @@ def add_distil(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--windows", type=Path, required=True, metavar="DIR", help="training windows (`prepare`)")
     parser.add_argument("--held-out", type=Path, required=True, metavar="DIR", help="windows of clips to measure on")
-    parser.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument("--data", type=Path, required=True, metavar="ARCHIVE", help="archive with the artists")
+    add_run(parser, "folder of the run")
+    add_data(parser)
     parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="tags of its tracks (`tag`)")
     parser.add_argument("--classes", type=Path, required=True, metavar="CSV", help="names of YAMNet's classes")
     add_wheel(parser)
@@ -263,7 +262,7 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
     from headnod.features.frontend import FrontEnd
     from headnod_train.dataset.archive import read_archive
-    from headnod_train.degradation import read_all
+    from headnod_train.degradation import impulse_responses
     from headnod_train.distillation import distil as steps
     from headnod_train.distillation.batches import Augmentation, measured_rooms
     from headnod_train.distillation.tagger import find_wheel, read_weights
@@ -273,8 +272,7 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
 
     folder = options.folder
     settings = replace(steps.SETTINGS, steps=options.steps)
-    found = sorted(options.rooms.glob("*.flac")) if options.rooms else []
-    rooms = measured_rooms([read_all(path, GENRE.sample_rate) for path in found])
+    rooms = measured_rooms(impulse_responses(options.rooms, GENRE.sample_rate))
     with locked(folder):
         windows, held_out = read_windows(options.windows), read_windows(options.held_out)
         learned = read_archive(options.data, FrontEnd()).subset("train")

@@ -8,7 +8,7 @@ import numpy as np
 
 from headnod.inference.manifest import Manifest
 from headnod_train.evaluation.results import Evaluation
-from headnod_train.evaluation.tables import facts, headlines, interval, warning
+from headnod_train.evaluation.tables import condition_rows, facts, headlines, interval, warning
 from headnod_train.training.provenance import DatasetInfo, command, differences, manifest_recipe
 from headnod_train.training.run_folder import Quantised, Recipe
 
@@ -137,11 +137,7 @@ def _degraded(evaluation: Evaluation) -> str:
     degraded = evaluation.degraded
     if degraded is None:
         return ""
-    rows = "\n".join(
-        f"| {row.name} | {row.windows.accuracy:.1%} | {row.loss_points.windows:.1f} | {row.tracks.accuracy:.1%} "
-        f"| {row.loss_points.tracks:.1f} | {row.calibration.ece:.3f} | {row.refused:.1%} |"
-        for row in degraded.conditions
-    )
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in condition_rows(degraded))
     mean, worst = degraded.mean_loss_points, degraded.worst_loss_points
     leaky = f"\n**{warning(evaluation)}.**\n" if evaluation.leaky else ""
     return f"""## Under acoustic conditions

@@ -66,21 +66,18 @@ class Augmentation:
     """Largest change of level in decibels, uniform."""
 
 
-def network_input(
-    log_mel: NDArray[np.floating], offset: float, *, level: float | NDArray[np.float32] = LEVEL
-) -> NDArray[np.float32]:
+def network_input(log_mel: NDArray[np.floating], offset: float) -> NDArray[np.float32]:
     """Input of the network.
 
     Args:
         log_mel: Decibels of mel power, (n, frames, bands).
         offset: Subtracted from all values; see `headnod_train.distillation.network`.
-        level: Mean power to set, in decibels; one number, or (n, 1, 1).
 
     Returns:
         log10(1 + 10000 p) minus the offset, (n, frames, bands).
     """
     power = np.power(10.0, np.asarray(log_mel, np.float32) / np.float32(10.0))
-    return compressed(power, offset, level=level)
+    return compressed(power, offset, level=LEVEL)
 
 
 def augmented(

@@ -64,10 +64,6 @@ class _Layer(NamedTuple):
     shift: Array
     alive: NDArray[np.intp]
 
-    @property
-    def dead(self) -> NDArray[np.intp]:
-        return np.setdiff1d(np.arange(self.bias.size), self.alive)
-
     def constants(self) -> Array:
         """Outputs of the constant filters, 0 for the others."""
         still = np.maximum(self.bias, 0.0) * self.scale + self.shift

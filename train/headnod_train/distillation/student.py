@@ -6,7 +6,6 @@ room.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from headnod_train.training import run_folder
 from headnod_train.training.archive_batches import TrainingBatch, labelled, mixup_batch, prefetched, with_tags
 from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
 from headnod_train.training.genre_network import build, multiply_adds, with_embedding, with_tag_head
-from headnod_train.training.loop import TrainingLoop, TrainingProgress
+from headnod_train.training.loop import TrainingLoop, train_epochs
 from headnod_train.training.run_folder import Recipe, TrainingSettings
 
 COEFFICIENTS = 64
@@ -272,18 +271,10 @@ def fit_student(
     )
     with_tags_out = with_tag_head(network, windows.tags.shape[1])
     loop = TrainingLoop(with_tags_out, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
-    average = keras.models.clone_model(with_tags_out)
-    described = with_embedding(average)
-    reached = []
-    with TrainingProgress(console, settings.epochs) as progress:
-        for epoch in range(1, settings.epochs + 1):
-            losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
-            average.set_weights(loop.averaged(with_tags_out))
-            described.save(run / run_folder.WEIGHTS)
-            reached.append({"epoch": epoch, "loss": round(float(np.mean(losses)), 5)})
-            (run / run_folder.HISTORY).write_text(json.dumps(reached, indent=1) + "\n")
-            progress.epoch({"loss": reached[-1]["loss"]})
-    return described
+    return train_epochs(
+        loop, with_embedding(with_tags_out), batches, None, settings,
+        run=run, console=console,
+    )  # fmt: skip
 
 
 def _shown(windows: TrainingSet, rows: NDArray[np.intp], degraded: NDArray[np.bool_]) -> LogMel:

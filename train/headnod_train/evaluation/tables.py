@@ -135,22 +135,25 @@ def _sound_facts(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
 def _degraded(degraded: DegradedResult, mark: str) -> Table:
     name = f"under acoustic conditions{mark} (loss in points against clean)"
     table = text_table("", "windows", "loss", "tracks", "loss", "error", "refused", title=name)
-    for row in degraded.conditions:
-        table.add_row(
-            row.name,
-            f"{row.windows.accuracy:.1%}",
-            f"{row.loss_points.windows:.1f}",
-            f"{row.tracks.accuracy:.1%}",
-            f"{row.loss_points.tracks:.1f}",
-            f"{row.calibration.ece:.3f}",
-            f"{row.refused:.1%}",
-        )
+    for row in condition_rows(degraded):
+        table.add_row(*row)
     mean, worst = degraded.mean_loss_points, degraded.worst_loss_points
     table.caption = (
         f"mean loss {mean.windows:.1f} points of windows, {mean.tracks:.1f} of tracks; "
         f"worst {worst.windows:.1f} and {worst.tracks:.1f} ({degraded.worst})"
     )
     return table
+
+
+def condition_rows(degraded: DegradedResult) -> list[tuple[str, ...]]:
+    """Each condition: accuracy of windows and its loss, the same of tracks, calibration error, and share refused."""
+    return [
+        (
+            row.name, f"{row.windows.accuracy:.1%}", f"{row.loss_points.windows:.1f}", f"{row.tracks.accuracy:.1%}",
+            f"{row.loss_points.tracks:.1f}", f"{row.calibration.ece:.3f}", f"{row.refused:.1%}",
+        )
+        for row in degraded.conditions
+    ]  # fmt: skip
 
 
 def _against(model: str, other: ModelComparison, mark: str) -> Table:

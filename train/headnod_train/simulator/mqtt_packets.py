@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-CONNACK, PUBLISH, PUBACK, SUBACK, PINGREQ, DISCONNECT = 2, 3, 4, 9, b"\xc0\x00", b"\xe0\x00"
-"""Packet types, and whole packets."""
+CONNACK, PUBLISH, PUBACK, SUBACK, DISCONNECT = 2, 3, 4, 9, b"\xe0\x00"
+"""Packet types, and a whole packet."""
 
 _CONTINUED, _VALUE_BITS = 0x80, 7
 _RETAIN, _WILL_FLAGS, _CLEAN = 0x01, 0x2C, 0x02

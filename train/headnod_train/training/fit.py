@@ -7,7 +7,6 @@ training windows, and the scale and offset that undo both, so the network answer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,12 @@ from headnod.resources import find_model
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive, ArchiveError, count_windows, read_archive, window_features
 from headnod_train.dataset.split import folds, refuse_leaks
-from headnod_train.storage import replacing, write_json
+from headnod_train.storage import write_json
 from headnod_train.training import run_folder
 from headnod_train.training.archive_batches import ArchiveBatches, ExtraTargets
 from headnod_train.training.augment import MelAugmentation
 from headnod_train.training.genre_network import build, multiply_adds, with_tag_head
-from headnod_train.training.loop import HeldOut, TensorBoard, TrainingLoop, TrainingProgress
+from headnod_train.training.loop import HeldOut, TrainingLoop, train_epochs
 from headnod_train.training.provenance import RecipeFile, write_recipe
 from headnod_train.training.run_folder import Recipe, RunError, TrainingSettings
 
@@ -211,7 +210,7 @@ def fit(
         watched = HeldOut.of(watching, labels, front_end, spread) if watching else None
         taught = with_tag_head(network, tags) if tags else network
         loop = TrainingLoop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
-        _train(
+        train_epochs(
             loop, network, batches, watched, settings, run=run, resume=resume, tensorboard=tensorboard, console=console
         )
         return recipe
@@ -271,44 +270,3 @@ def _refuse_another(run: Path, recipe: Recipe) -> None:
     if msgspec.json.encode(former) != msgspec.json.encode(recipe):
         message = f"{run}: was begun with another recipe (say what {run / run_folder.RECIPE} says, or fit afresh)"
         raise RunError(message)
-
-
-def _train(
-    loop: TrainingLoop,
-    network: keras.Model,
-    batches: ArchiveBatches,
-    watched: HeldOut | None,
-    settings: TrainingSettings,
-    *,
-    run: Path,
-    resume: bool,
-    tensorboard: bool,
-    console: Console,
-) -> None:
-    done, reached = (loop.restore(run / run_folder.STATE), run_folder.read_history(run)) if resume else (0, [])
-    average = keras.models.clone_model(network)
-    with (
-        TrainingProgress(console, settings.epochs, done) as progress,
-        TensorBoard(run if tensorboard else None) as board,
-    ):
-        for epoch in range(done + 1, settings.epochs + 1):
-            losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
-            average.set_weights(loop.averaged(network))
-            figures = {"loss": float(np.mean(losses)), **(watched.evaluate(average) if watched else {})}
-            reached.append({"epoch": epoch, **{name: round(value, 5) for name, value in figures.items()}})
-            best = _best(reached) if settings.patience is not None and watched else epoch
-            if best == epoch:
-                with replacing(run / run_folder.WEIGHTS, "the weights before it are kept") as unfinished:
-                    average.save(unfinished)
-            loop.save(run / run_folder.STATE, epoch)
-            (run / run_folder.HISTORY).write_text(json.dumps(reached, indent=1) + "\n")
-            progress.epoch(figures)
-            board.epoch(epoch, figures)
-            if settings.patience is not None and epoch - best >= settings.patience:
-                console.print(f"stopped after epoch {epoch}: {settings.patience} without a rise on the watched side")
-                break
-
-
-def _best(reached: list[dict[str, float]]) -> int:
-    """The first epoch with the most windows right, from 1."""
-    return 1 + int(np.argmax([epoch["windows"] for epoch in reached]))

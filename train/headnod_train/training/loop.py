@@ -7,12 +7,13 @@ depend only on the seed and their number.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ from headnod.inference.manifest import softmax
 from headnod_train.backend import keras, tf
 from headnod_train.dataset.archive import Archive, window_features
 from headnod_train.evaluation.metrics import by_track
-from headnod_train.storage import open_npz, write_npz
+from headnod_train.storage import open_npz, replacing, write_npz
 from headnod_train.training.archive_batches import TrainingBatch
-from headnod_train.training.run_folder import RunError
+from headnod_train.training.run_folder import HISTORY, STATE, WEIGHTS, RunError, TrainingSettings, read_history
 
 TAGS_SHARE = 8.0
 """Weight of the tags' cross-entropy (a mean over tags) relative to that of genres."""
@@ -223,3 +224,72 @@ class TensorBoard:
             for name, value in figures.items():
                 tf.summary.scalar(name, value, step=number)
         self._writer.flush()
+
+
+class EpochBatches(Protocol):
+    """Batches of a training, the same in every run."""
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        ...
+
+    def epoch(self, number: int) -> Iterator[TrainingBatch]:
+        """The batches of one epoch."""
+        ...
+
+
+def train_epochs(
+    loop: TrainingLoop,
+    network: keras.Model,
+    batches: EpochBatches,
+    watched: HeldOut | None,
+    settings: TrainingSettings,
+    *,
+    run: Path,
+    resume: bool = False,
+    tensorboard: bool = False,
+    console: Console,
+) -> keras.Model:
+    """Train for some epochs, and keep the moving average of the weights and the state after each.
+
+    Args:
+        loop: The trained network with its optimiser.
+        network: A part of it, whose average is kept.
+        batches: What to learn from.
+        watched: Windows to measure on after each epoch; None measures nothing.
+        settings: Epochs and patience.
+        run: Folder of the run.
+        resume: Continue from its state.
+        tensorboard: Also write figures for TensorBoard.
+        console: Shows progress.
+
+    Returns:
+        The network with the average after the last epoch.
+    """
+    done, reached = (loop.restore(run / STATE), read_history(run)) if resume else (0, [])
+    average = keras.models.clone_model(network)
+    with (
+        TrainingProgress(console, settings.epochs, done) as progress,
+        TensorBoard(run if tensorboard else None) as board,
+    ):
+        for epoch in range(done + 1, settings.epochs + 1):
+            losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
+            average.set_weights(loop.averaged(network))
+            figures = {"loss": float(np.mean(losses)), **(watched.evaluate(average) if watched else {})}
+            reached.append({"epoch": epoch, **{name: round(value, 5) for name, value in figures.items()}})
+            best = (
+                1 + int(np.argmax([each["windows"] for each in reached]))
+                if settings.patience is not None and watched
+                else epoch
+            )
+            if best == epoch:
+                with replacing(run / WEIGHTS, "the weights before it are kept") as unfinished:
+                    average.save(unfinished)
+            loop.save(run / STATE, epoch)
+            (run / HISTORY).write_text(json.dumps(reached, indent=1) + "\n")
+            progress.epoch(figures)
+            board.epoch(epoch, figures)
+            if settings.patience is not None and epoch - best >= settings.patience:
+                console.print(f"stopped after epoch {epoch}: {settings.patience} without a rise on the watched side")
+                break
+    return average
