@@ -58,7 +58,6 @@ try:
         import keras
         import tensorflow as tf
 except ImportError as error:
-    message = f"training needs TensorFlow and Keras: {how_to_install('train')} ({error})"
-    raise MissingExtraError(message) from error
+    raise MissingExtraError(f"training needs TensorFlow and Keras: {how_to_install('train')} ({error})") from error
 
 __all__ = ["keras", "quiet", "repeatable", "tf"]

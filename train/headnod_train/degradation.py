@@ -222,8 +222,7 @@ def _ffmpeg(*words: str, content: bytes) -> bytes:
     command = ["ffmpeg", "-v", "error", *words]
     ended = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - fixed words, no shell
     if ended.returncode:
-        message = f"ffmpeg: {ended.stderr.decode(errors='replace').strip()[-200:]}"
-        raise AudioError(message)
+        raise AudioError(f"ffmpeg: {ended.stderr.decode(errors='replace').strip()[-200:]}")
     return ended.stdout
 
 

@@ -44,8 +44,7 @@ def replacing(path: Path, advice: str) -> Iterator[Path]:
     except HeadnodError:
         raise
     except OSError as error:
-        message = f"{path}: {error.strerror or error} ({advice})"
-        raise StorageError(message) from error
+        raise StorageError(f"{path}: {error.strerror or error} ({advice})") from error
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink()
@@ -84,10 +83,8 @@ def open_npz(path: Path, kind: str, error: type[HeadnodError]) -> Iterator[NpzFi
     except HeadnodError:
         raise
     except OSError as reason:
-        message = f"{path}: {reason.strerror or reason}"
-        raise error(message) from reason
+        raise error(f"{path}: {reason.strerror or reason}") from reason
     except Exception as reason:  # zipfile, zlib and numpy raise a dozen types for a damaged file
         # numpy takes a file that is no npz for pickled objects, and advises to load those.
         cause = "it is no npz file" if "pickle" in str(reason) else reason
-        message = f"{path}: is not {kind}, or is damaged: {cause}"
-        raise error(message) from reason
+        raise error(f"{path}: is not {kind}, or is damaged: {cause}") from reason

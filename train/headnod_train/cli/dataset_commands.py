@@ -271,11 +271,9 @@ def _refuse_clip_options(options: argparse.Namespace) -> None:
     from headnod_train.explore.baselines import ComparisonError
 
     if options.clips is None and (options.yamnet or options.tags):
-        message = "--yamnet and --tags need --clips: audio files with the names of tracks"
-        raise ComparisonError(message)
+        raise ComparisonError("--yamnet and --tags need --clips: audio files with the names of tracks")
     if bool(options.yamnet) != bool(options.classes):
-        message = "YAMNet needs both --yamnet (the network) and --classes (the names of its classes)"
-        raise ComparisonError(message)
+        raise ComparisonError("YAMNet needs both --yamnet (the network) and --classes (the names of its classes)")
 
 
 def _on_clips(archive: Archive, options: argparse.Namespace, console: Console) -> list[Row]:
@@ -376,11 +374,10 @@ def run_play(options: argparse.Namespace, console: Console) -> None:
     known = set(model.manifest.labels)
     tracks = [track for track in found if track.genre in known]
     if not tracks:
-        message = (
+        raise CollectionError(
             f"{options.music}: none of its folders is a label of {model.manifest.id} "
             f"({', '.join(model.manifest.labels)}); choose another --model"
         )
-        raise CollectionError(message)
     others = sorted({track.genre for track in found} - known)
     if others:
         print_line(console, f"left out: {', '.join(others)} (no labels of {model.manifest.id})")

@@ -170,11 +170,9 @@ def run_deploy(options: argparse.Namespace, console: Console) -> None:
         print_result(note)
     print_result(summary(outcome, model))
     if outcome.stopped:
-        message = f"the rollout was stopped: {outcome.stopped}"
-        raise RolloutError(message)
+        raise RolloutError(f"the rollout was stopped: {outcome.stopped}")
     if outcome.failed or outcome.silent:
-        message = f"{len(outcome.failed) + len(outcome.silent)} did not take it"
-        raise RolloutError(message)
+        raise RolloutError(f"{len(outcome.failed) + len(outcome.silent)} did not take it")
 
 
 def _signed_bundle(options: argparse.Namespace) -> Signed:
@@ -263,8 +261,7 @@ def run_simulate(options: argparse.Namespace, console: Console) -> None:
     print_result(str(summary))
     if summary.lost:
         reason, times = summary.lost.most_common(1)[0]
-        message = f"{summary.lost.total()} messages were lost, {times} of them: {reason}"
-        raise SimulationError(message)
+        raise SimulationError(f"{summary.lost.total()} messages were lost, {times} of them: {reason}")
 
 
 def _simulate_fleet(options: argparse.Namespace, host: str, port: int) -> None:
@@ -277,8 +274,7 @@ def _simulate_fleet(options: argparse.Namespace, host: str, port: int) -> None:
     print_result(str(result))
     missing = result.published - result.acknowledged + result.published // 2 - result.received
     if missing:
-        message = f"{missing} messages were not acknowledged or did not arrive"
-        raise FleetError(message)
+        raise FleetError(f"{missing} messages were not acknowledged or did not arrive")
 
 
 FORMATS = ("onnx", "onnx-int8", "c")

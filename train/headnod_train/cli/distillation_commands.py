@@ -200,8 +200,7 @@ def run_student(options: argparse.Namespace, console: Console) -> None:
     teachers = read_targets(options.targets or options.windows / "targets.npz", windows)
     labels, rng = learned.labels, np.random.default_rng(options.seed)
     both = student.joined(
-        student.from_windows(windows, teachers),
-        student.from_archive(learned, options.tags, labels, front_end, rng=rng),
+        student.from_windows(windows, teachers), student.from_archive(learned, options.tags, labels, front_end, rng=rng)
     )
     with locked(options.folder):
         if not options.force:

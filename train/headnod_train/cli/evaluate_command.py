@@ -14,8 +14,8 @@ from headnod_train.console import plain_console
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
     from headnod_train.dataset.archive import Archive
+    from headnod_train.dataset.tracks import Track
     from headnod_train.evaluation.evaluate import SoundFolders
-    from headnod_train.evaluation.recordings_evaluation import LabelledFile
 
 
 _EXAMPLES = """\
@@ -174,7 +174,7 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
         write_json(options.json, found)
 
 
-def _refuse_training_files(models: list[GenreModel], clips: list[LabelledFile], options: argparse.Namespace) -> None:
+def _refuse_training_files(models: list[GenreModel], clips: list[Track], options: argparse.Namespace) -> None:
     """Check that no model was trained on the files, unless every figure is labelled."""
     from headnod_train.evaluation.evaluate import may_be_training_data
     from headnod_train.evaluation.results import EvaluationError
@@ -188,17 +188,15 @@ def _refuse_training_files(models: list[GenreModel], clips: list[LabelledFile], 
     for model in models:
         found = training_names(model.manifest.training.recipe, names)
         if found:
-            message = (
+            raise EvaluationError(
                 f"{model.manifest.id} was trained on {len(found)} of these files, such as {found[0]} (leave them out "
                 "with --tracks, or label every figure with --leaky)"
             )
-            raise EvaluationError(message)
         if found is None and may_be_training_data(model.manifest, files) and not options.unseen:
-            message = (
+            raise EvaluationError(
                 f"{model.manifest.id} was trained on tracks of GTZAN, and these files have their names (state "
                 "--unseen if it was not trained on these, or label every figure with --leaky)"
             )
-            raise EvaluationError(message)
 
 
 def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreModel]) -> bool:
@@ -209,11 +207,10 @@ def _learned(options: argparse.Namespace, archive: Archive, models: list[GenreMo
     data, split = options.data.name, options.split
     learned = [each.manifest for each in models if trained_on(each.manifest, archive, data=data, split=split)]
     if learned and not options.leaky:
-        message = (
+        raise EvaluationError(
             f"{learned[0].id} was trained on the splits {', '.join(training_splits(learned[0]))} of {data}, so it "
             f"cannot be evaluated on split {split} (name another one with --split, or label every figure with --leaky)"
         )
-        raise EvaluationError(message)
     return bool(learned)
 
 

@@ -73,11 +73,7 @@ def add_fit(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="RUN",
         help="also train on the scores of this run (repeatable)",
     )
-    parser.add_argument(
-        "--sides",
-        metavar="NAME[,NAME]",
-        help="splits of the archive to train on (train)",
-    )
+    parser.add_argument("--sides", metavar="NAME[,NAME]", help="splits of the archive to train on (train)")
     parser.add_argument("--fold", type=fold, metavar="K/N", help="validate on the K-th of N folds by artist")
     parser.add_argument(
         "--folds", type=folds, metavar="N", help="train once for each of N folds, in folders fold-K, and print the mean"
@@ -100,11 +96,7 @@ def add_fit(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         "--patience", type=positive, metavar="N", help="stop after N epochs without improvement, and keep the best one"
     )
-    parser.add_argument(
-        "--width",
-        type=positive,
-        help="channels of the first convolution: 12 for a small network (24)",
-    )
+    parser.add_argument("--width", type=positive, help="channels of the first convolution: 12 for a small network (24)")
     parser.add_argument(
         "--seed",
         type=seeds,
@@ -177,8 +169,7 @@ def _runs(options: argparse.Namespace, usual: TrainingSettings) -> Iterator[tupl
             yield folder, replace(settings, seed=seed)
         return
     if len(several) > 1 or options.fold:
-        message = "--folds trains on every fold with one seed (leave out --fold, and name one --seed)"
-        raise RunError(message)
+        raise RunError("--folds trains on every fold with one seed (leave out --fold, and name one --seed)")
     for place in range(1, options.folds + 1):
         yield options.folder / f"fold-{place}", replace(settings, seed=several[0], fold=(place, options.folds))
 
@@ -369,8 +360,7 @@ def run_teach(options: argparse.Namespace, console: Console) -> None:
     key = None if place is None else load(place, lambda: passphrase_from(options.passphrase_file))
     version = options.version or next_version(options.models, options.name)
     if (options.music is None) == (options.corrections is None):
-        message = "give a folder of music, or --corrections FILE, and not both"
-        raise TeachError(message)
+        raise TeachError("give a folder of music, or --corrections FILE, and not both")
     if options.corrections is not None:
         folder, lines = teach_corrections(
             _corrections(options, console),

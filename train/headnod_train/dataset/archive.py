@@ -119,8 +119,7 @@ class Archive:
         places = {label: place for place, label in enumerate(labels)}
         other = sorted({str(genre) for genre in self.genres} - places.keys())
         if other:
-            message = f"genre '{other[0]}' of the archive is not one of {', '.join(labels)}"
-            raise ArchiveError(message)
+            raise ArchiveError(f"genre '{other[0]}' of the archive is not one of {', '.join(labels)}")
         return np.array([places[str(genre)] for genre in self.genres], np.intp)
 
     def log_mel(self, track: int) -> LogMel:
@@ -137,8 +136,7 @@ class Archive:
         chosen = self.splits == split
         if not chosen.any():
             known = ", ".join(sorted({str(name) for name in self.splits}))
-            message = f"no track of the archive is in split '{split}' (it has {known})"
-            raise ArchiveError(message)
+            raise ArchiveError(f"no track of the archive is in split '{split}' (it has {known})")
         return self.chosen(chosen)
 
     def chosen(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Archive:
@@ -209,8 +207,7 @@ def read_archive(path: Path, front_end: FrontEnd) -> Archive:
         source = msgspec.json.decode(str(arrays["front_end"]), type=FrontEnd) if "front_end" in arrays else None
     fault = next(chain(_front_end_faults(source, front_end), _shape_faults(read, front_end)), None)
     if fault is not None:
-        message = f"{path}: {fault}"
-        raise ArchiveError(message)
+        raise ArchiveError(f"{path}: {fault}")
     return Archive(**{_FIELDS[name]: array for name, array in read.items()}, leaky=leaky, front_end=source)
 
 

@@ -139,11 +139,9 @@ def _precomputed(path: Path, front_end: FrontEnd) -> LogMel:
         log_mel = np.asarray(arrays["log_mel"]).astype(np.float32, casting="same_kind")
     if log_mel.ndim != 2 or log_mel.shape[1] != front_end.n_mels or len(log_mel) < front_end.frames:  # noqa: PLR2004
         least = f"({front_end.frames} or more, {front_end.n_mels})"
-        message = f"{path}: log_mel has shape {log_mel.shape}, it must be {least}"
-        raise CollectionError(message)
+        raise CollectionError(f"{path}: log_mel has shape {log_mel.shape}, it must be {least}")
     if not np.isfinite(log_mel).all():
-        message = f"{path}: log_mel has values that are not decibels"
-        raise CollectionError(message)
+        raise CollectionError(f"{path}: log_mel has values that are not decibels")
     return log_mel
 
 
@@ -227,8 +225,7 @@ def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs:
         from joblib import Parallel, delayed, parallel_config  # noqa: PLC0415 - a third of a second
         from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa: PLC0415
     except ImportError as error:
-        message = f"import needs joblib: {how_to_install('train')} ({error})"
-        raise MissingExtraError(message) from error
+        raise MissingExtraError(f"import needs joblib: {how_to_install('train')} ({error})") from error
     own = os.getpid()
     with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
         with _without_ctrl_c():
@@ -286,8 +283,7 @@ def extract_on_cluster(paths: list[Path], front_end: FrontEnd, seconds: float, *
     try:
         from distributed import Client, KilledWorker, as_completed  # noqa: PLC0415 - a second
     except ImportError as error:
-        message = f"--dask needs Dask: {how_to_install('dask')} ({error})"
-        raise MissingExtraError(message) from error
+        raise MissingExtraError(f"--dask needs Dask: {how_to_install('dask')} ({error})") from error
     try:
         client = Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -296,8 +292,7 @@ def extract_on_cluster(paths: list[Path], front_end: FrontEnd, seconds: float, *
     with client:
         threads = sum(client.nthreads().values())
         if not threads:
-            message = f"{address}: the Dask scheduler has no workers (start them with 'dask worker {address}')"
-            raise WorkerError(message)
+            raise WorkerError(f"{address}: the Dask scheduler has no workers (start them with 'dask worker {address}')")
         waiting = enumerate(paths)
         first = [next(waiting, None) for _ in range(_QUEUED * threads)]
 

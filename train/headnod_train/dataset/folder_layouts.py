@@ -68,8 +68,7 @@ def read_spreadsheet(path: Path) -> Spreadsheet:
         header = [name.strip().lower() for name in next(lines, [])]
         return Spreadsheet(header, [(lines.line_num + before, line) for line in lines if any(line)], notes)
     except csv.Error as error:
-        message = f"{path}: line {lines.line_num + before}: {error}"
-        raise CollectionError(message) from error
+        raise CollectionError(f"{path}: line {lines.line_num + before}: {error}") from error
 
 
 def file_of(path: Path, number: int, text: str) -> tuple[str, Path]:
@@ -104,8 +103,7 @@ def read_table(path: Path) -> Collection:
             raise CollectionError(message)
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
-        message = f"{path}: line 1: column '{twice}' is there twice"
-        raise CollectionError(message)
+        raise CollectionError(f"{path}: line 1: column '{twice}' is there twice")
     tracks = [_track(path, number, header, line) for number, line in sheet.rows]
     if any(track.split for track in tracks):
         for number, track in zip(numbers, tracks, strict=True):
@@ -120,19 +118,16 @@ def read_table(path: Path) -> Collection:
 
 def _track(path: Path, number: int, header: list[str], line: list[str]) -> Track:
     if len(line) != len(header):
-        message = (
+        raise CollectionError(
             f"{path}: line {number}: has {len(line)} fields, the header has {len(header)} (quote fields with commas)"
         )
-        raise CollectionError(message)
     values = {name: value.strip() for name, value in zip(header, line, strict=True)}
     for name in _NEEDED:
         if not values[name]:
-            message = f"{path}: line {number}, column '{name}': is empty"
-            raise CollectionError(message)
+            raise CollectionError(f"{path}: line {number}, column '{name}': is empty")
     split = values.get("split", "")
     if split and split not in _SPLITS:
-        message = f"{path}: line {number}, column 'split': '{split}' is not one of {', '.join(_SPLITS)}"
-        raise CollectionError(message)
+        raise CollectionError(f"{path}: line {number}, column 'split': '{split}' is not one of {', '.join(_SPLITS)}")
     name, file = file_of(path, number, values["path"])
     artist, album = values.get("artist", ""), values.get("album", "")
     return Track(name, values["genre"], file, artist, album, _SPLITS.get(split, ""))
@@ -147,11 +142,10 @@ def _once(path: Path, numbers: list[int], tracks: list[Track], notes: list[str])
         if other is track:
             continue
         if other.genre != track.genre:
-            message = (
+            raise CollectionError(
                 f"{path}: line {number}: {track.name} is '{track.genre}' here and '{other.genre}' in line {former} "
                 "(a track has one genre: delete one of the lines)"
             )
-            raise CollectionError(message)
         repeated.append(number)
     if repeated:
         notes.append(f"{path}: {len(repeated)} lines repeat a file that is listed before, such as line {repeated[0]}")
@@ -171,8 +165,7 @@ def _decoded(path: Path) -> tuple[str, list[str]]:
         try:
             text = raw.decode("cp1252")
         except UnicodeDecodeError:
-            message = f"{fault} (save it as UTF-8)"
-            raise CollectionError(message) from error
+            raise CollectionError(f"{fault} (save it as UTF-8)") from error
         notes.append(f"{fault}, so the file is read as Windows-1252 (save it as UTF-8 to be sure)")
     return text.replace("\r\n", "\n").replace("\r", "\n"), notes
 
@@ -196,8 +189,7 @@ def find_tracks(sources: list[Path], layout: str | None, front_end: FrontEnd) ->
     """
     for source in sources:
         if not source.exists():
-            message = f"{source}: no such file or folder"
-            raise CollectionError(message)
+            raise CollectionError(f"{source}: no such file or folder")
     found = {layout or guess(source) for source in sources}
     if len(sources) > 1 and found != {"logmel"}:
         message = f"{sources[1]}: only log-mel archives can be joined (give one folder, or a CSV that lists all files)"
@@ -205,8 +197,7 @@ def find_tracks(sources: list[Path], layout: str | None, front_end: FrontEnd) ->
     chosen = found.pop()
     if chosen != "logmel" and sources[0].is_dir() == (chosen == "csv"):
         wanted, other = ("file", "folder") if chosen == "csv" else ("folder", "file")
-        message = f"{sources[0]}: layout {chosen} is a {wanted}, and this is a {other}"
-        raise CollectionError(message)
+        raise CollectionError(f"{sources[0]}: layout {chosen} is a {wanted}, and this is a {other}")
     collection = _logmel(sources, front_end) if chosen == "logmel" else _FINDERS[chosen](sources[0])
     if not collection.tracks:
         raise CollectionError(_without_music(sources[0], collection))

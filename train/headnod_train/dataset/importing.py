@@ -92,8 +92,7 @@ def import_music(
         StorageError: The disk is full.
     """
     if out.resolve() in {source.resolve() for source in sources}:
-        message = f"{out}: is also the source of this import (name another file with --out)"
-        raise CollectionError(message)
+        raise CollectionError(f"{out}: is also the source of this import (name another file with --out)")
     collection = labelled(find_tracks(sources, layout, front_end), renames)
     if lists is not None:
         collection = _listed(collection, lists)

@@ -141,11 +141,10 @@ def folds(archive: Archive, k: int, *, seed: int) -> list[tuple[NDArray[np.bool_
     groups = int(tied.max(initial=-1)) + 1
     placed = _spread(archive, tied, [1.0 / max(k, 1)] * max(k, 1), seed=seed, even=True)
     if k < 2 or len(np.unique(placed)) < k:  # noqa: PLR2004 - one fold has nothing to train on
-        message = (
+        raise SplitError(
             f"{len(archive)} tracks in {groups} groups that belong together (by artist, album or duplicate) "
             f"cannot be divided into {k} folds (use from 2 to fewer of them)"
         )
-        raise SplitError(message)
     return [(placed != fold, placed == fold) for fold in range(k)]
 
 
@@ -200,12 +199,10 @@ def read_lists(folder: Path) -> dict[str, str]:
                 if not name:
                     continue
                 if name in splits:
-                    message = f"{file}: line {number}: {name} is listed already, for {splits[name]}"
-                    raise CollectionError(message)
+                    raise CollectionError(f"{file}: line {number}: {name} is listed already, for {splits[name]}")
                 splits[name] = split_name
     if not splits:
-        message = f"{folder}: lists no tracks (it needs train*.txt and valid*.txt, one track per line)"
-        raise CollectionError(message)
+        raise CollectionError(f"{folder}: lists no tracks (it needs train*.txt and valid*.txt, one track per line)")
     return splits
 
 
@@ -222,8 +219,7 @@ def _lines(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        message = f"{file}: is not UTF-8 text"
-        raise CollectionError(message) from error
+        raise CollectionError(f"{file}: is not UTF-8 text") from error
 
 
 def _without_suffix(name: str) -> str:

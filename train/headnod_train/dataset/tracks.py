@@ -239,8 +239,7 @@ def _parse(rename: str, genres: dict[str, str]) -> tuple[str, str]:
     old = rename.partition("=")[0]
     near = difflib.get_close_matches(old, genres, 1, 0.5) or sorted(genres)[:_MOST_NAMED]
     known = ", ".join(map(printable, near))
-    message = f"--rename {_quoted(rename)}: there is no genre '{printable(old)}' (there is {known})"
-    raise CollectionError(message)
+    raise CollectionError(f"--rename {_quoted(rename)}: there is no genre '{printable(old)}' (there is {known})")
 
 
 def _refuse(collection: Collection, new: dict[str, str]) -> None:

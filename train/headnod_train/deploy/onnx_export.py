@@ -160,6 +160,5 @@ def check(model: onnx.ModelProto, content: bytes, golden: bytes, manifest: Manif
         f"the same answer on {sum(one == other for one, other in answers)}"
     )
     if mean > _STEPS or correlation < _CORRELATION:
-        message = f"the exported network answers otherwise: {line}"
-        raise ExportError(message)
+        raise ExportError(f"the exported network answers otherwise: {line}")
     return line

@@ -127,12 +127,10 @@ def free_folder(models: Path, name: str, version: str, *, replace: bool) -> Path
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            message = f"'{value}' is no {field} of a model ({rule})"
-            raise PackError(message) from error
+            raise PackError(f"'{value}' is no {field} of a model ({rule})") from error
     folder = models / f"{name}-{version}"
     if folder.exists() and not replace:
-        message = f"{folder}: exists already (choose another version, or --replace it)"
-        raise PackError(message)
+        raise PackError(f"{folder}: exists already (choose another version, or --replace it)")
     return folder
 
 
@@ -151,11 +149,10 @@ def _measure(
     refuse_leaks(archive)
     both = sorted(set(run_folder.training_tracks(run)) & set(map(str, archive.subset(split).tracks)))
     if both and not archive.leaky:
-        message = (
+        raise PackError(
             f"{run}: learned from {len(both)} tracks of the {split} side, such as {both[0]}, and cannot be measured on "
             "them (train and evaluate a sibling without them, and give its --json with --measured)"
         )
-        raise PackError(message)
     return evaluate(
         runnable(run, run_folder.MODEL, manifest),
         archive,
@@ -172,22 +169,19 @@ def _refuse_strangers(manifest: Manifest, sibling: Evaluation) -> None:
     """Check that figures of another network may stand for this one's."""
     given = f"--measured: {sibling.model}"
     if sibling.confusion.labels != manifest.labels:
-        message = f"{given} names other genres ({', '.join(sibling.confusion.labels)})"
-        raise PackError(message)
+        raise PackError(f"{given} names other genres ({', '.join(sibling.confusion.labels)})")
     if sibling.split in str(sibling.recipe.get("sides", "train")).split(", "):
-        message = f"{given} learned from the {sibling.split} side, which it was measured on"
-        raise PackError(message)
+        raise PackError(f"{given} learned from the {sibling.split} side, which it was measured on")
     for setting, (theirs, ours) in recipes.differences(sibling.recipe, manifest.training.recipe).items():
         if setting in recipes.NETWORK:
             message = f"{given} is no sibling: its '{setting}' is {theirs}, the run's {ours} (train both by one recipe)"
             raise PackError(message)
     wanted = (manifest.temperature, manifest.rejection.threshold, manifest.single)
     if (sibling.temperature, sibling.certainty, sibling.single) != wanted:
-        message = (
+        raise PackError(
             f"{given} has temperature {sibling.temperature:g} and certainty {sibling.certainty:g}, the run "
             f"{manifest.temperature:g} and {manifest.rejection.threshold:g} (quantise the run with --sibling)"
         )
-        raise PackError(message)
 
 
 def toolchain(converter: Mapping[str, str]) -> dict[str, str]:

@@ -103,10 +103,9 @@ def roll_out(
         RolloutError: The bundle is too large, the broker will not have it, or nobody is there.
     """
     if len(bundle) > LARGEST:
-        message = (
+        raise RolloutError(
             f"the bundle has {len(bundle)} bytes, listeners take {LARGEST} by MQTT (use --ssh, or a smaller model)"
         )
-        raise RolloutError(message)
     rollout = _Rollout(bundle, digest, broker, base, plan, show, model)
     try:
         rollout.open()
@@ -139,8 +138,7 @@ class _Rollout:
     def open(self) -> None:
         self._link.start()
         if not self._link.wait_connected(_DOOR, attempts=1):
-            message = f"no connection: {self._link.reason}"
-            raise RolloutError(message)
+            raise RolloutError(f"no connection: {self._link.reason}")
         if not self._retained.start():
             self.notes.append(f"other rollouts cannot be seen (may this user read {self._base}/deploy/+?)")
         self.notes += [f"another rollout is under way: {other}" for other in self._retained.others]
@@ -162,11 +160,10 @@ class _Rollout:
         canaries = [each for each in everybody if each.channel == "canary"]
         targets = [each for each in everybody if each.channel == plan.channel]
         if not targets:
-            message = (
+            raise RolloutError(
                 f"no listener takes models of channel '{plan.channel}' here "
                 "(set model.keys and model.channel on the listeners)"
             )
-            raise RolloutError(message)
         whole = channel(self._base, plan.channel)
         if plan.channel == "canary":
             return self._carry_out(targets, [whole])
@@ -237,11 +234,10 @@ class _Rollout:
     def _publish(self, topic: str, payload: bytes) -> None:
         refusal = self._link.publish_and_wait(topic, payload, retain=True, timeout=_SENT)
         if refusal is not None:
-            message = (
+            raise RolloutError(
                 f"{topic}: the broker did not take {len(payload)} bytes: {refusal} "
                 "(may this user write there, and does max_packet_size allow it?)"
             )
-            raise RolloutError(message)
 
 
 _COLOURS = {"kept": "green", "offered": "green", "refused": "red", "rolled_back": "red", "probation": "yellow"}
@@ -331,18 +327,15 @@ def install(host: str, bundle: bytes, *, timeout: float) -> str:
         RolloutError: ssh or the remote headnod failed.
     """
     if not _HOST.match(host):
-        message = f"--ssh: {host[:60]!a} is no host (user@host, or a name of ~/.ssh/config)"
-        raise ConfigError(message)
+        raise ConfigError(f"--ssh: {host[:60]!a} is no host (user@host, or a name of ~/.ssh/config)")
     command = ["ssh", host, "sudo -n headnod models install -"]
     try:
         ended = subprocess.run(command, input=bundle, capture_output=True, timeout=timeout, check=False)  # noqa: S603 - the host was checked
     except FileNotFoundError:
         raise RolloutError("ssh: there is no such program (install openssh-client)") from None
     except subprocess.TimeoutExpired:
-        message = f"{host}: no end within {timeout:g} s"
-        raise RolloutError(message) from None
+        raise RolloutError(f"{host}: no end within {timeout:g} s") from None
     if ended.returncode:
         last = (ended.stderr.decode(errors="replace").strip().splitlines() or [f"status {ended.returncode}"])[-1]
-        message = f"{host}: {last[:300]}"
-        raise RolloutError(message)
+        raise RolloutError(f"{host}: {last[:300]}")
     return ended.stdout.decode(errors="replace").strip()

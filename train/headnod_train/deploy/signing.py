@@ -38,8 +38,7 @@ def new_passphrase(ask: Callable[[str], str] = getpass.getpass) -> bytes:
     _at_a_terminal(ask)
     first = ask("passphrase: ")
     if len(first) < _LEAST:
-        message = f"a passphrase has {_LEAST} characters at least"
-        raise KeyFileError(message)
+        raise KeyFileError(f"a passphrase has {_LEAST} characters at least")
     if ask("again: ") != first:
         raise KeyFileError("the second passphrase was another")
     return first.encode()
@@ -57,8 +56,7 @@ def passphrase_from(path: Path | None, ask: Callable[[str], str] = getpass.getpa
     try:
         return path.read_bytes().partition(b"\n")[0].removesuffix(b"\r")
     except OSError as error:
-        message = f"{path}: {(error.strerror or str(error)).lower()}"
-        raise KeyFileError(message) from error
+        raise KeyFileError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _at_a_terminal(ask: Callable[[str], str]) -> None:
@@ -121,16 +119,13 @@ def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
         message = f"{path}: {(error.strerror or str(error)).lower()} (make a key with 'headnod-train keygen')"
         raise KeyFileError(message) from error
     if open_to:
-        message = f"{path}: others may read it (chmod 600 {path})"
-        raise KeyFileError(message)
+        raise KeyFileError(f"{path}: others may read it (chmod 600 {path})")
     try:
         key = serialization.load_pem_private_key(content, passphrase() if b"ENCRYPTED" in content else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        message = f"{path}: is no key that can be read (is the passphrase right?)"
-        raise KeyFileError(message) from error
+        raise KeyFileError(f"{path}: is no key that can be read (is the passphrase right?)") from error
     if not isinstance(key, Ed25519PrivateKey):
-        message = f"{path}: is a key of another kind (make one with 'headnod-train keygen')"
-        raise KeyFileError(message)
+        raise KeyFileError(f"{path}: is a key of another kind (make one with 'headnod-train keygen')")
     return key
 
 
@@ -149,8 +144,7 @@ def _write(path: Path, content: bytes, *, mode: int) -> None:
     except FileExistsError as error:
         raise _taken(path) from error
     except OSError as error:
-        message = f"{path}: {(error.strerror or str(error)).lower()}"
-        raise KeyFileError(message) from error
+        raise KeyFileError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _taken(path: Path) -> KeyFileError:
@@ -201,8 +195,7 @@ def sign(
         OSError: The file cannot be written.
     """
     if not folder.is_dir():
-        message = f"{folder}: is no folder of a bundle (signing begins with the folder)"
-        raise BundleError(message)
+        raise BundleError(f"{folder}: is no folder of a bundle (signing begins with the folder)")
     model = load_checked(folder)
     files = read(folder)
     plain = parse_manifest(files[MANIFEST], folder / MANIFEST)
@@ -235,8 +228,7 @@ def opened(path: Path) -> Signed:
     """
     files = read(path)
     if SIGNATURE not in files:
-        message = f"{path}: is not signed (sign its folder: headnod-train sign)"
-        raise BundleError(message)
+        raise BundleError(f"{path}: is not signed (sign its folder: headnod-train sign)")
     raw = files[MANIFEST]
     return Signed(path, join(files), parse_manifest(raw, path), hashlib.sha256(raw).hexdigest())
 
@@ -249,8 +241,7 @@ def _former(path: Path, key: Ed25519PrivateKey) -> Signed | None:
     try:
         verify(files[MANIFEST], files[SIGNATURE], [public_line(key)])
     except BundleError:
-        message = f"{path}: was signed by another key (move it away, or choose another --out)"
-        raise BundleError(message) from None
+        raise BundleError(f"{path}: was signed by another key (move it away, or choose another --out)") from None
     return signed
 
 

@@ -237,8 +237,7 @@ def _write(path: Path, parameters: Parameters, inputs: AugmentedWindows, seed: t
     """Compute one version of all windows; augmentation runs in parallel."""
     constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
     graph = tf.function(
-        lambda x: first_layer(constants, x)[:, :, 0],
-        input_signature=[tf.TensorSpec((None, FRAMES, BANDS), tf.float32)],
+        lambda x: first_layer(constants, x)[:, :, 0], input_signature=[tf.TensorSpec((None, FRAMES, BANDS), tf.float32)]
     )
     count, channels = len(inputs.windows), parameters["front.scale"].size
 

@@ -134,11 +134,7 @@ class _State:
         }
         self._average = {name: np.array(value, np.float64) for name, value in learned.items()}
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0,
-            max(settings.steps - _WARMUP, 1),
-            alpha=_LEAST_RATE,
-            warmup_target=settings.rate,
-            warmup_steps=_WARMUP,
+            0.0, max(settings.steps - _WARMUP, 1), alpha=_LEAST_RATE, warmup_target=settings.rate, warmup_steps=_WARMUP
         )
         self._adam = keras.optimizers.Adam(rate, global_clipnorm=_CLIP)
         self._adam.build(list(self._variables.values()))

@@ -100,11 +100,7 @@ def _middle(layers: list[_Layer]) -> Parameters:
     still = np.concatenate([layer.constants() for layer in layers[:FRONT]])
     bias = first.bias + np.einsum("tio,i->o", first.kernel[:, :, 0, :], still)
     kept, idle = first.alive, first._replace(bias=bias).constants()
-    kernels = (
-        first.kernel[:, live, 0][:, :, kept],
-        second.kernel[:, kept, 0],
-        third.kernel[:, :, 0],
-    )
+    kernels = (first.kernel[:, live, 0][:, :, kept], second.kernel[:, kept, 0], third.kernel[:, :, 0])
     biases = (bias[kept], second.bias + np.einsum("tio,i->o", second.kernel[:, :, 0, :], idle), third.bias)
     parameters: Parameters = {"carry.kernel": np.eye(second.bias.size)[kept], "carry.shift": idle}
     chosen = (kept, np.arange(second.bias.size), np.arange(third.bias.size))
@@ -180,12 +176,7 @@ def plainly(_: str, tensor: tf.Tensor) -> tf.Tensor:
     return tensor
 
 
-def forward(
-    parameters: Mapping[str, tf.Tensor],
-    x: tf.Tensor,
-    *,
-    activation: Tap = plainly,
-) -> dict[str, tf.Tensor]:
+def forward(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, activation: Tap = plainly) -> dict[str, tf.Tensor]:
     """Run the network.
 
     Args:
@@ -200,12 +191,7 @@ def forward(
     return upper_layers(parameters, front, activation=activation)
 
 
-def first_layer(
-    parameters: Mapping[str, tf.Tensor],
-    x: tf.Tensor,
-    *,
-    activation: Tap = plainly,
-) -> tf.Tensor:
+def first_layer(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, activation: Tap = plainly) -> tf.Tensor:
     """Scaled maxima over bands of the first layer, (n, 187, 1, 63); 94 % of the multiply-adds. See `forward`."""
     x = activation("input", x)
     tops = [_timbre(parameters, x, place, activation) for place in range(_TIMBRES)]

@@ -252,8 +252,7 @@ def evaluated(parameters: Parameters, windows: NDArray[np.float32]) -> dict[str,
     constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
 
     graph = tf.function(
-        lambda x: forward(constants, x),
-        input_signature=[tf.TensorSpec((None, FRAMES, BANDS), tf.float32)],
+        lambda x: forward(constants, x), input_signature=[tf.TensorSpec((None, FRAMES, BANDS), tf.float32)]
     )
     parts = [graph(tf.constant(windows[start : start + 32])) for start in range(0, len(windows), 32)]
     return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}

@@ -61,8 +61,7 @@ def gtzan_clips(folder: Path, tracks: Iterable[str], labels: Collection[str]) ->
         if path.stem in wanted
     ]
     if not found:
-        message = f"{folder}: none of its audio files is named after one of the {len(wanted)} tracks"
-        raise RecordingError(message)
+        raise RecordingError(f"{folder}: none of its audio files is named after one of the {len(wanted)} tracks")
     return found
 
 
@@ -75,8 +74,7 @@ def other_sounds(folder: Path) -> list[Recording]:
     kinds: tuple[Kind, ...] = ("speech", "noise")
     found = [Recording(path, f"{kind}/{path.name}", kind) for kind in kinds for path in find_files(folder / kind).music]
     if not found:
-        message = f"{folder}: has no audio in {' or '.join(f'{kind}/' for kind in kinds)}"
-        raise RecordingError(message)
+        raise RecordingError(f"{folder}: has no audio in {' or '.join(f'{kind}/' for kind in kinds)}")
     return found
 
 
@@ -114,8 +112,7 @@ def download(wanted: Iterable[str], folder: Path) -> None:
     )
     if fetched.returncode:
         reason = (fetched.stderr.strip().splitlines() or ["no reason given"])[-1]
-        message = f"apt-get download {' '.join(missing)}: {reason}"
-        raise RecordingError(message)
+        raise RecordingError(f"apt-get download {' '.join(missing)}: {reason}")
 
 
 def debian_music(debs: Path, names: Iterable[str], folder: Path) -> list[Recording]:
@@ -139,16 +136,14 @@ def debian_music(debs: Path, names: Iterable[str], folder: Path) -> list[Recordi
             if (folder / package / path).is_file()
         ]
     if not found:
-        message = f"{debs}: none of the named files is in its packages (are they other versions?)"
-        raise RecordingError(message)
+        raise RecordingError(f"{debs}: none of the named files is in its packages (are they other versions?)")
     return found
 
 
 def _deb(debs: Path, package: str) -> Path:
     candidates = sorted(debs.glob(f"{package}_*.deb"))
     if not candidates:
-        message = f"{debs}: has no package {package} (fetch it with `apt-get download {package}`)"
-        raise RecordingError(message)
+        raise RecordingError(f"{debs}: has no package {package} (fetch it with `apt-get download {package}`)")
     return candidates[-1]
 
 
@@ -168,8 +163,7 @@ def _unpack(deb: Path, wanted: set[str], folder: Path) -> None:
                     elif path.endswith(_NESTED):
                         _unpack_nested(content, wanted, folder)
         except (tarfile.TarError, zipfile.BadZipFile) as error:
-            message = f"{deb}: is not a package that can be unpacked: {error}"
-            raise RecordingError(message) from error
+            raise RecordingError(f"{deb}: is not a package that can be unpacked: {error}") from error
 
 
 def _unpack_nested(content: IO[bytes], wanted: set[str], folder: Path) -> None:

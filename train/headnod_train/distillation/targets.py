@@ -68,11 +68,7 @@ def fit_head(tags: NDArray[np.floating], genres: NDArray[np.intp], *, inverse_st
     return Head(kernel.T, fitted.intercept_ - kernel @ mean)
 
 
-def choose_strength(
-    tags: NDArray[np.floating],
-    genres: NDArray[np.intp],
-    artists: NDArray[np.intp],
-) -> float:
+def choose_strength(tags: NDArray[np.floating], genres: NDArray[np.intp], artists: NDArray[np.intp]) -> float:
     """The inverse strength with the highest accuracy in cross-validation by artist."""
     right = dict.fromkeys(INVERSE_STRENGTHS, 0)
     for learned, held in GroupKFold(5).split(tags, genres, artists):
@@ -96,8 +92,7 @@ def read_tags(
     order = {str(name): place for place, name in enumerate(learned.tracks)}
     known = np.isin(names, list(order))
     if not known.any():
-        message = f"{path}: has no track of the train split (its first is '{names[0] if len(names) else ''}')"
-        raise TaggerError(message)
+        raise TaggerError(f"{path}: has no track of the train split (its first is '{names[0] if len(names) else ''}')")
     places = np.array([order[str(name)] for name in names[known]], np.intp)
     artists = learned.artists[places].astype(np.intp)
     # A track without a known artist is a group of its own.
@@ -166,11 +161,7 @@ _AT_ONCE = 2048
 
 
 def teach(
-    windows: WindowSet,
-    tagger: Parameters,
-    head: Head,
-    classes: Sequence[str],
-    labels: tuple[str, ...],
+    windows: WindowSet, tagger: Parameters, head: Head, classes: Sequence[str], labels: tuple[str, ...]
 ) -> TeacherAnswers:
     """Compute the predictions of the teachers."""
     offset = float(tagger["offset"])
@@ -214,8 +205,7 @@ def read_targets(path: Path, windows: WindowSet) -> TeacherAnswers:
     with open_npz(path, "a file of teachers' answers", RecordingError) as held:
         answers = TeacherAnswers(held["genre"], held["music"], held["tags"].astype(np.float32))
     if len(answers.music) != len(windows):
-        message = (
+        raise RecordingError(
             f"{path}: has predictions for {len(answers.music)} windows, not {len(windows)} (delete it, distil again)"
         )
-        raise RecordingError(message)
     return answers

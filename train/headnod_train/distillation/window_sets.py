@@ -73,12 +73,10 @@ class Yamnet:
             (self._input,) = self._interpreter.get_input_details()
             self._output = self._interpreter.get_output_details()[0]
         except OSError as error:
-            message = f"{model}: {(error.strerror or str(error)).lower()}"
-            raise YamnetError(message) from error
+            raise YamnetError(f"{model}: {(error.strerror or str(error)).lower()}") from error
         self._size = int(self._input["shape"][-1])
         if int(self._output["shape"][-1]) != CLASSES:
-            message = f"{model}: has {self._output['shape'][-1]} outputs, YAMNet has {CLASSES}"
-            raise YamnetError(message)
+            raise YamnetError(f"{model}: has {self._output['shape'][-1]} outputs, YAMNet has {CLASSES}")
 
     def scores(self, audio: Audio) -> NDArray[np.float32]:
         """Mean score of each class over a stretch of sound.
@@ -110,11 +108,9 @@ def read_classes(path: Path) -> list[str]:
         with path.open(newline="", encoding="utf-8") as file:
             names = [row["display_name"] for row in csv.DictReader(file)]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        message = f"{path}: is not the list of YAMNet's classes: {error}"
-        raise YamnetError(message) from error
+        raise YamnetError(f"{path}: is not the list of YAMNet's classes: {error}") from error
     if len(names) != CLASSES:
-        message = f"{path}: names {len(names)} classes, YAMNet has {CLASSES}"
-        raise YamnetError(message)
+        raise YamnetError(f"{path}: names {len(names)} classes, YAMNet has {CLASSES}")
     return names
 
 
@@ -218,8 +214,7 @@ def read_windows(folder: Path) -> WindowSet:
     with open_npz(folder / "index.npz", kind, RecordingError) as index:
         windows = WindowSet(**arrays, **{name: index[name] for name in ("kind", "track", "genre", "yamnet", "names")})
     if any(len(array) != len(windows) for array in arrays.values()):
-        message = f"{folder}: its arrays differ in length (make them again with `headnod-train prepare`)"
-        raise RecordingError(message)
+        raise RecordingError(f"{folder}: its arrays differ in length (make them again with `headnod-train prepare`)")
     return windows
 
 
@@ -287,8 +282,7 @@ def make_windows(
             elif len(piece.yamnet):
                 done.append((job, piece))
     if not done:
-        message = "none of the recordings could be read"
-        raise RecordingError(message)
+        raise RecordingError("none of the recordings could be read")
     _write(folder, done, [each.name for each in recordings])
     return sum(len(piece.yamnet) for _, piece in done)
 

@@ -108,12 +108,10 @@ def recorded_rooms(folder: Path, bands: Bands) -> AcousticCondition:
     for path in find_files(folder).music:
         response = read_all(path, bands.front_end.sample_rate)
         if not np.abs(response).max(initial=0.0):
-            message = f"{path}: is silent and cannot be an impulse response"
-            raise AudioError(message)
+            raise AudioError(f"{path}: is silent and cannot be an impulse response")
         rooms.append(gains_of(response, bands))
     if not rooms:
-        message = f"{folder}: contains no impulse response ({', '.join(sorted(AUDIO))})"
-        raise AudioError(message)
+        raise AudioError(f"{folder}: contains no impulse response ({', '.join(sorted(AUDIO))})")
     return AcousticCondition(f"{len(rooms)} recorded rooms", (MeasuredRooms(tuple(rooms)),))
 
 

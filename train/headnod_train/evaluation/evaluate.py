@@ -71,11 +71,10 @@ def against(
     """
     ours, theirs = model.front_end, other.front_end
     if (ours.frames, ours.hop, ours.n_mels) != (theirs.frames, theirs.hop, theirs.n_mels):
-        message = (
+        raise EvaluationError(
             f"{other.manifest.id} has windows of {theirs.frames} frames and {theirs.n_mels} bands, {model.manifest.id} "
             f"of {ours.frames} and {ours.n_mels} (compare them on audio files: --audio without --data)"
         )
-        raise EvaluationError(message)
     second = predict(other, tracks, console=console)
     by_track = (
         np.equal(*first.by_track(model.manifest.temperature)),
@@ -108,16 +107,14 @@ def float_model_of(model: GenreModel, file: Path) -> GenreModel:
     try:
         content = file.read_bytes()
     except OSError as error:
-        message = f"{file}: {error.strerror}"
-        raise EvaluationError(message) from error
+        raise EvaluationError(f"{file}: {error.strerror}") from error
     ends = model.manifest.input, model.manifest.output
     taken, given = (msgspec.structs.replace(end, type="float32") for end in ends)
     try:
         manifest = msgspec.structs.replace(model.manifest, input=taken, output=given, outputs=())
         return GenreModel(with_outputs(manifest, content), content)
     except ManifestError as error:
-        message = f"{file}: {error}"
-        raise ManifestError(message) from error
+        raise ManifestError(f"{file}: {error}") from error
 
 
 HOW = (

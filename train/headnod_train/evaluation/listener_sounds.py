@@ -51,8 +51,7 @@ def audio_files(folder: Path) -> list[Path]:
     """
     if found := find_files(folder).music:
         return found
-    message = f"{folder}: contains no audio file ({', '.join(sorted(AUDIO))})"
-    raise AudioError(message)
+    raise AudioError(f"{folder}: contains no audio file ({', '.join(sorted(AUDIO))})")
 
 
 def matching_clips(folder: Path, tracks: Collection[str], model: GenreModel) -> list[Audio]:
@@ -63,8 +62,7 @@ def matching_clips(folder: Path, tracks: Collection[str], model: GenreModel) -> 
     """
     found = [path for path in audio_files(folder) if path.stem in tracks]
     if not found:
-        message = f"{folder}: no file has the name of one of the {len(tracks)} tracks"
-        raise AudioError(message)
+        raise AudioError(f"{folder}: no file has the name of one of the {len(tracks)} tracks")
     return [read_all(path, model.front_end.sample_rate) for path in found[:: -(-len(found) // CLIPS)]]
 
 
@@ -141,8 +139,7 @@ def _kinds(model: GenreModel, folder: Path) -> dict[str, Audio]:
     joined = {f"{name} (recorded)": np.concatenate(audio) for name, audio in kinds.items()}
     for name, audio in joined.items():
         if audio.size < model.front_end.window_samples or not audio.std():
-            message = f"{folder}: {name} is silent, or shorter than a window"
-            raise AudioError(message)
+            raise AudioError(f"{folder}: {name} is silent, or shorter than a window")
     return joined
 
 

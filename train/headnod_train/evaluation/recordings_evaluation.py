@@ -22,6 +22,7 @@ from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from headnod.pipeline.listener import score_file
 from headnod_train.console import print_line
 from headnod_train.dataset.folder_layouts import find_tracks
+from headnod_train.dataset.tracks import Track
 from headnod_train.degradation import (
     coloured_noise,
     from_direct_sound,
@@ -44,19 +45,6 @@ _AROUND = (3.0, 6.0)
 """Seconds of a quiet room before and after each sound other than music."""
 _QUIET = 1.5e-4
 """Peak of the noise of that room: -76 dBFS."""
-
-
-@dataclass(frozen=True)
-class LabelledFile:
-    """An audio file of known genre."""
-
-    path: Path
-    genre: str
-    artist: str = ""
-    """Empty if unknown."""
-
-    name: str = ""
-    """Name in an archive of these files."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +166,7 @@ class RecordingsEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     """Share of clean windows on which the float network predicts the same genre."""
 
 
-def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) -> list[LabelledFile]:
+def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) -> list[Track]:
     """Audio files of known genre in a folder or a CSV list.
 
     Args:
@@ -192,19 +180,18 @@ def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) 
     """
     wanted = set(only.read_text("utf-8").split()) if only else None
     found = [
-        LabelledFile(track.path, track.genre, track.artist, track.name)
+        track
         for track in find_tracks([place], None, FrontEnd()).tracks
         if track.genre in labels and (wanted is None or track.path.stem in wanted)
     ]
     if not found:
-        message = f"{place}: contains no file of a genre of the model ({', '.join(labels)})"
-        raise EvaluationError(message)
+        raise EvaluationError(f"{place}: contains no file of a genre of the model ({', '.join(labels)})")
     return found
 
 
 def evaluate_clips(
     model: GenreModel,
-    clips: Sequence[LabelledFile],
+    clips: Sequence[Track],
     *,
     data: str,
     rooms: Path | None = None,
@@ -233,10 +220,7 @@ def evaluate_clips(
         not_music=_refused(model, not_music) if not_music else (),
         against=_against(model, other, sounds, console) if other else None,
         simulation=simulation_agreement(
-            model,
-            [(model.labels.index(clip.genre), audio) for clip, audio in sounds.items()],
-            responses,
-            seed=_SEED,
+            model, [(model.labels.index(clip.genre), audio) for clip, audio in sounds.items()], responses, seed=_SEED
         ),
         float_agreement=_float_agreement(model, float_model, sounds) if float_model else None,
         songs=song_naming(
@@ -248,7 +232,7 @@ def evaluate_clips(
     )
 
 
-def _read(clips: Iterable[LabelledFile], rate: int, console: Console) -> dict[LabelledFile, Audio]:
+def _read(clips: Iterable[Track], rate: int, console: Console) -> dict[Track, Audio]:
     sounds = {}
     for clip in clips:
         try:
@@ -256,14 +240,11 @@ def _read(clips: Iterable[LabelledFile], rate: int, console: Console) -> dict[La
         except AudioError as error:
             print_line(console, f"left out: {error}")
     if not sounds:
-        message = "none of the files could be read"
-        raise AudioError(message)
+        raise AudioError("none of the files could be read")
     return sounds
 
 
-def _played(
-    model: GenreModel, sounds: Mapping[LabelledFile, Audio], playback: Playback, responses: Sequence[Audio]
-) -> Played:
+def _played(model: GenreModel, sounds: Mapping[Track, Audio], playback: Playback, responses: Sequence[Audio]) -> Played:
     rng, labels = np.random.default_rng(_SEED), model.labels
     right, files, whole, refused = [], [], [], []
     for place, (clip, audio) in enumerate(sounds.items()):
@@ -337,9 +318,7 @@ def _refused(model: GenreModel, folder: Path) -> tuple[Refused, ...]:
     )
 
 
-def _against(
-    model: GenreModel, other: GenreModel, sounds: Mapping[LabelledFile, Audio], console: Console
-) -> PairedClips:
+def _against(model: GenreModel, other: GenreModel, sounds: Mapping[Track, Audio], console: Console) -> PairedClips:
     theirs = _read(sounds, other.front_end.sample_rate, console)
     first, second = _clips_right(model, sounds), _clips_right(other, theirs)
     paired = paired_test(first, second)
@@ -352,7 +331,7 @@ def _against(
     )
 
 
-def _float_agreement(model: GenreModel, exact: GenreModel, sounds: Mapping[LabelledFile, Audio]) -> float:
+def _float_agreement(model: GenreModel, exact: GenreModel, sounds: Mapping[Track, Audio]) -> float:
     same = [
         one.argmax() == other.argmax()
         for clip, audio in sounds.items()
@@ -363,7 +342,7 @@ def _float_agreement(model: GenreModel, exact: GenreModel, sounds: Mapping[Label
     return round(float(np.mean(same)), 4) if same else 0.0
 
 
-def _clips_right(model: GenreModel, sounds: Mapping[LabelledFile, Audio]) -> NDArray[np.bool_]:
+def _clips_right(model: GenreModel, sounds: Mapping[Track, Audio]) -> NDArray[np.bool_]:
     wholes = [score_file(clip.path.name, [audio], model).whole[: len(model.labels)] for clip, audio in sounds.items()]
     return np.array(
         [

@@ -348,8 +348,6 @@ def load(path: Path) -> Evaluation:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Evaluation)
     except OSError as error:
-        message = f"{path}: {error.strerror}"
-        raise EvaluationError(message) from error
+        raise EvaluationError(f"{path}: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"{path}: {error} (it must be what 'headnod-train evaluate --json' writes)"
-        raise EvaluationError(message) from error
+        raise EvaluationError(f"{path}: {error} (it must be what 'headnod-train evaluate --json' writes)") from error

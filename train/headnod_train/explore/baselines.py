@@ -123,8 +123,7 @@ def compare(
     train, evaluated = archive.subset("train"), archive.subset(split)
     labels = train.labels
     if len(labels) < 2:  # noqa: PLR2004
-        message = f"{data}: the train split has one genre, {labels[0]}: a comparison needs two"
-        raise ComparisonError(message)
+        raise ComparisonError(f"{data}: the train split has one genre, {labels[0]}: a comparison needs two")
     scorer, rows = Scorer(evaluated, labels), []
     with progress_bar(console, transient=True) as progress:
         rows += _classical(train, evaluated, scorer, seed=seed, jobs=jobs, progress=progress, clock=clock)
@@ -262,8 +261,7 @@ def find_track_clips(folder: Path, archive: Archive) -> dict[int, Path]:
     rows = {str(track): row for row, track in enumerate(archive.tracks)}
     found = {rows[path.stem]: path for path in audio_files(folder) if path.stem in rows}
     if not found:
-        message = f"{folder}: no file has the name of one of the {len(rows)} tracks"
-        raise ComparisonError(message)
+        raise ComparisonError(f"{folder}: no file has the name of one of the {len(rows)} tracks")
     return found
 
 
@@ -295,8 +293,7 @@ def compare_on_clips(
                     tracks.append(track)
                 progress.advance(task)
             if not scores:
-                message = f"{method.name}: none of the {len(clips)} clips could be read"
-                raise ComparisonError(message)
+                raise ComparisonError(f"{method.name}: none of the {len(clips)} clips could be read")
             of_clip = np.repeat(np.arange(len(scores)), [len(each) for each in scores])
             scorer = Scorer(archive.chosen(np.array(tracks, np.intp)), labels)
             took = time.monotonic() - began
@@ -330,8 +327,7 @@ def yamnet_method(model: Path, classes: Path, labels: tuple[str, ...]) -> ClipMe
         ComparisonError: A genre has no AudioSet class.
     """
     if unknown := [label for label in labels if label not in GENRES]:
-        message = f"YAMNet has no class for {', '.join(unknown)} (it has {', '.join(GENRES)})"
-        raise ComparisonError(message)
+        raise ComparisonError(f"YAMNet has no class for {', '.join(unknown)} (it has {', '.join(GENRES)})")
     network, names = Yamnet(model), read_classes(classes)
     size = round(SECONDS * RATE)
 

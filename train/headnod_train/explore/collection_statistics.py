@@ -161,8 +161,7 @@ def umap(summaries: Summaries, *, seed: int) -> Points:
     try:
         from umap import UMAP  # noqa: PLC0415 - optional, and takes seconds
     except ImportError as error:
-        message = f"--umap needs umap-learn: {how_to_install_package('umap-learn')} ({error})"
-        raise MissingExtraError(message) from error
+        raise MissingExtraError(f"--umap needs umap-learn: {how_to_install_package('umap-learn')} ({error})") from error
     near = max(2, min(15, len(summaries) - 1))
     # Random initialisation: the spectral one needs more points than some collections have.
     return np.asarray(

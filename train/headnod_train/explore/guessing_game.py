@@ -130,8 +130,7 @@ def _clips(tracks: Sequence[Track], model: GenreModel, rng: np.random.Generator)
             continue
         missed = 0
         yield track, part
-    message = "too many files cannot be read, are shorter than three seconds, or are silent"
-    raise GameError(message)
+    raise GameError("too many files cannot be read, are shorter than three seconds, or are silent")
 
 
 def _ask(labels: Sequence[str], command: Sequence[str], answer: Callable[[str], str]) -> str | None:
@@ -140,8 +139,7 @@ def _ask(labels: Sequence[str], command: Sequence[str], answer: Callable[[str], 
         try:
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603 - a player
         except (OSError, subprocess.CalledProcessError) as error:
-            message = f"{command[0]}: cannot play: {error} (name another program with --player)"
-            raise GameError(message) from error
+            raise GameError(f"{command[0]}: cannot play: {error} (name another program with --player)") from error
         try:
             text = answer("number or name, Enter to listen again, q to stop: ").strip().casefold()
         except EOFError:

@@ -189,11 +189,7 @@ def covariances(theme: Theme, statistics: CollectionStatistics) -> Figure:
 
 
 def scatter(
-    theme: Theme,
-    statistics: CollectionStatistics,
-    points: Points,
-    names: tuple[str, str],
-    ringed: NDArray[np.bool_],
+    theme: Theme, statistics: CollectionStatistics, points: Points, names: tuple[str, str], ringed: NDArray[np.bool_]
 ) -> Figure:
     """Tracks as points; rings mark suspicious labels."""
     drawn = genre_marks(statistics.labels, theme)

@@ -122,8 +122,7 @@ def simulate_fleet(count: int, host: str, port: int, *, base: str, every: float,
     with ExitStack() as stack:
         stack.callback(collector.kill)
         if not ours.poll(_CONNECT_TIMEOUT) or ours.recv() != "ready":
-            message = f"{host}:{port}: the collector could not subscribe"
-            raise FleetError(message)
+            raise FleetError(f"{host}:{port}: the collector could not subscribe")
         fleet = stack.enter_context(_Fleet(count, host, port, base))
         connecting = fleet.connect()
         took, behind = fleet.publish(every, seconds)
@@ -201,8 +200,7 @@ class _Fleet:
             if self._connected == len(self._listeners):
                 return time.monotonic() - began
             if self.disconnected or now - began > _CONNECT_TIMEOUT + opened / _RAMP:
-                message = f"the broker accepted {self._connected} of {opened} connections"
-                raise FleetError(message)
+                raise FleetError(f"the broker accepted {self._connected} of {opened} connections")
 
     def publish(self, every: float, seconds: float) -> tuple[float, float]:
         """Publish for some seconds; returns how long it took, and by how much it was late at most."""

@@ -205,13 +205,7 @@ class SimulationResult:
 
 
 def simulate(
-    count: int,
-    broker: Broker,
-    *,
-    base: str,
-    every: float,
-    seconds: float | None,
-    seed: int,
+    count: int, broker: Broker, *, base: str, every: float, seconds: float | None, seed: int
 ) -> SimulationResult:
     """Let so many listeners speak, and take back all that the broker retained of them.
 

@@ -136,8 +136,7 @@ def _tagged(source: Path) -> Collection:
             untagged.append(Skipped(printable(str(path)), "has no genre tag"))
     if not tracks:
         what = f"none of its {len(untagged)} files has a genre tag" if untagged else "holds no music"
-        message = f"{source}: {what} (put files into a folder for each label and use --labels folders)"
-        raise TeachError(message)
+        raise TeachError(f"{source}: {what} (put files into a folder for each label and use --labels folders)")
     return unique(tracks, skipped=[*found.skipped, *untagged])
 
 
@@ -156,8 +155,7 @@ def _tags(path: Path) -> tuple[str, str, str]:
     try:
         import mutagen  # noqa: PLC0415 - only where tags are read
     except ImportError as error:
-        message = f"--labels tags needs mutagen: {how_to_install('train')} ({error})"
-        raise MissingExtraError(message) from error
+        raise MissingExtraError(f"--labels tags needs mutagen: {how_to_install('train')} ({error})") from error
     try:
         tags: Any = mutagen.File(path, easy=True)
     except (mutagen.MutagenError, OSError):

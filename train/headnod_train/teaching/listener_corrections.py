@@ -59,12 +59,10 @@ def split_url(url: str, section: MqttSection) -> MqttSection:
     parts = urlsplit(url)
     base, _, node = parts.path.strip("/").rpartition("/")
     if parts.scheme not in {"mqtt", "mqtts"} or not node or parts.query or parts.fragment:
-        message = f"'{printable(url)}' is not the address of a listener (write mqtt://broker.lan/kitchen)"
-        raise ConfigError(message)
+        raise ConfigError(f"'{printable(url)}' is not the address of a listener (write mqtt://broker.lan/kitchen)")
     user, _, address = parts.netloc.rpartition("@")
     if ":" in user:
-        message = "an address has no password, because others can see it (set HEADNOD_MQTT__PASSWORD_FILE)"
-        raise ConfigError(message)
+        raise ConfigError("an address has no password, because others can see it (set HEADNOD_MQTT__PASSWORD_FILE)")
     try:
         host, port = split_address(address) if address else (section.host, section.port)
     except ValueError as error:
@@ -74,11 +72,7 @@ def split_url(url: str, section: MqttSection) -> MqttSection:
 
 
 def fetch(
-    broker: Broker,
-    topics: Topics,
-    *,
-    pause: Callable[[float], None] = time.sleep,
-    attempt: float = _ATTEMPT,
+    broker: Broker, topics: Topics, *, pause: Callable[[float], None] = time.sleep, attempt: float = _ATTEMPT
 ) -> tuple[LabelledEmbeddings, int]:
     """The corrections of a listener that were made with the network of the newest one.
 
@@ -100,8 +94,7 @@ def fetch(
         received = store.all()
         labelled = store.labelled(received[-1].body) if received else None
         if labelled is None:
-            message = f"{topics.node} has no corrections yet (correct a song on its page)"
-            raise ListenerCorrectionsError(message)
+            raise ListenerCorrectionsError(f"{topics.node} has no corrections yet (correct a song on its page)")
         return labelled, sum(each.body != labelled.body for each in received)
 
 
@@ -111,8 +104,7 @@ def _receive(requests: _Requests, store: CorrectionStore) -> None:
         content = bytearray(part.content)
         windows, total = windows + part.windows, total + part.size
         if part.id <= after or not 0 < part.windows <= CAPACITY or windows > CAPACITY or total > LARGEST:
-            message = f"more than {CAPACITY} windows or {LARGEST >> 20} MiB, or not in order"
-            raise ListenerCorrectionsError(message)
+            raise ListenerCorrectionsError(f"more than {CAPACITY} windows or {LARGEST >> 20} MiB, or not in order")
         while len(content) < part.size:
             further = requests.part(after, len(content))
             if further is None or replace(further, content=b"") != replace(part, content=b""):
@@ -133,10 +125,9 @@ def _windows(part: CorrectionPart, content: bytes) -> tuple[EmbeddedWindows, Emb
     width, rest = divmod(len(content) - 8 * (count + context), 2 * (count + context)) if context >= 0 else (0, 1)
     dated = all(0.0 <= moment <= _LATEST for moment in (part.made, part.start, part.end))
     if not dated or len(content) != part.size or width < 1 or rest or max(len(part.model), len(part.body)) > _TEXT:
-        message = (
+        raise ListenerCorrectionsError(
             f"correction {part.id} is not valid: {len(content)} bytes for {count} windows and {context} of context"
         )
-        raise ListenerCorrectionsError(message)
     made, start = [], 0
     for rows in (count, context):
         times = np.frombuffer(content, "<i8", rows, start)
@@ -170,8 +161,7 @@ class _Requests:
     def open(self) -> None:
         self._client.start()
         if not self._client.wait_connected(_CONNECTING, attempts=1):
-            message = f"no connection to {self._broker}: {self._client.reason}"
-            raise ListenerCorrectionsError(message)
+            raise ListenerCorrectionsError(f"no connection to {self._broker}: {self._client.reason}")
 
     def close(self) -> None:
         self._client.close()
@@ -189,14 +179,12 @@ class _Requests:
             if answer is not None:
                 refusal = printable((answer.error or "")[:_TEXT])
                 if not smaller or PACKET_LIMIT not in refusal:
-                    message = f"{self._topics.node}: {refusal}"
-                    raise ListenerCorrectionsError(message)
+                    raise ListenerCorrectionsError(f"{self._topics.node}: {refusal}")
             elif (silent := silent + 1) >= _ATTEMPTS and not smaller:
-                message = (
+                raise ListenerCorrectionsError(
                     f"no answer from {self._topics.node} at {self._broker} (is it online, and of this version? "
                     f"May the user write to {self._topics.request(VERB)} and read {self._topics.response(VERB)}?)"
                 )
-                raise ListenerCorrectionsError(message)
             # Some brokers drop what is too large without a word.
             if smaller:
                 del self._sizes[0]

@@ -92,8 +92,7 @@ def teach(
     shipped = read_manifest(base)
     last = LastLayer(read_checked(base, MODEL, shipped), shipped)
     if not shipped.rejection.not_music:
-        message = f"{shipped.id}: has no output for sound that is not music (choose another --base)"
-        raise TeachError(message)
+        raise TeachError(f"{shipped.id}: has no output for sound that is not music (choose another --base)")
     statistics = read_statistics(shipped) if add else None
     collection = find_music(source, labels, renames, least_labels=1 if add else 2)
     for text in (*collection.notes, *(f"skipped {each.name}: {each.reason}" for each in collection.skipped)):
@@ -174,10 +173,9 @@ def teach_corrections(
     folder = free_folder(models, name, version, replace=replace_former)
     shipped = read_manifest(base)
     if corrections.body != shipped.body:
-        message = (
+        raise TeachError(
             f"{source}: corrections of {corrections.model}, not of the network of {shipped.id} (name it with --base)"
         )
-        raise TeachError(message)
     with threadpool_limits(1):
         taught = teacher.teach(corrections, base, name=name, version=version)
     write_files(folder, taught.files)
@@ -276,11 +274,10 @@ def _refuse_shipped(taught: Sequence[str], shipped: Manifest) -> None:
     known = {label.casefold() for label in shipped.labels}
     both = [label for label in taught if label.casefold() in known]
     if both:
-        message = (
+        raise TeachError(
             f"'{printable(both[0])}' is a label of {shipped.id} already (give yours another name with --rename "
             f"'{printable(both[0])}=...', or leave out --add)"
         )
-        raise TeachError(message)
 
 
 def _health(finished: _Finished, music: Features, shipped: Manifest | None) -> Health:

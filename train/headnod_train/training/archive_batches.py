@@ -179,8 +179,7 @@ def teacher_scores(
     for place, run in enumerate(teachers):
         recipe = run_folder.load(run, run_folder.RECIPE, Recipe)
         if recipe.labels != labels:
-            message = f"{run}: its genres are {', '.join(recipe.labels)}, the student's {', '.join(labels)}"
-            raise RunError(message)
+            raise RunError(f"{run}: its genres are {', '.join(recipe.labels)}, the student's {', '.join(labels)}")
         scores[place] = _track_scores(run, recipe, archive, seconds, len(labels))
         unseen[place] = ~np.isin(archive.tracks, run_folder.training_tracks(run))
     unseen |= ~unseen.any(axis=0)
@@ -210,18 +209,15 @@ def _read_tags(
         names = np.asarray(arrays["track"], np.str_)
         times = np.asarray(arrays["time"], np.float32) if "time" in arrays else None
     if tags.ndim != 2 or len(tags) != len(names):  # noqa: PLR2004 - rows and tags
-        message = f"{path}: tags has shape {tags.shape}, track {names.shape}"
-        raise TagsError(message)
+        raise TagsError(f"{path}: tags has shape {tags.shape}, track {names.shape}")
     if not (np.isfinite(tags).all() and (tags >= 0).all() and (tags <= 1).all()):
-        message = f"{path}: tags has a value that is not a probability"
-        raise TagsError(message)
+        raise TagsError(f"{path}: tags has a value that is not a probability")
     places = {str(name): place for place, name in enumerate(archive.tracks)}
     rows = np.array([places.get(str(name), -1) for name in names], np.intp)
     seconds = np.rint(times).astype(np.intp) if times is not None else _since_first(names)
     kept = (rows >= 0) & (seconds < most)
     if not kept.any():
-        message = f"{path}: has no track of the archive (its first is '{names[0] if len(names) else ''}')"
-        raise TagsError(message)
+        raise TagsError(f"{path}: has no track of the archive (its first is '{names[0] if len(names) else ''}')")
     return tags[kept], rows[kept], seconds[kept]
 
 
@@ -232,10 +228,7 @@ def _since_first(names: NDArray[np.str_]) -> NDArray[np.intp]:
 
 
 def _genres_by_tags(
-    tags: NDArray[np.float32],
-    targets: NDArray[np.intp],
-    groups: NDArray[np.intp],
-    labels: int,
+    tags: NDArray[np.float32], targets: NDArray[np.intp], groups: NDArray[np.intp], labels: int
 ) -> NDArray[np.float32]:
     """Genres predicted from tags by logistic regression, each row by one that was fitted on other artists."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - only where there are tags

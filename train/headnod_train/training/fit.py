@@ -82,11 +82,10 @@ def read_start(bundle: Path) -> StartingWeights:
     answers = manifest.output.shape[-1]
     heads = [each for each in dense[1:] if each.bias.size == answers]
     if len(convolutions) != _CONVOLUTIONS or not heads or manifest.front_end.n_mfcc == 0:
-        message = (
+        raise RunError(
             f"{bundle}: its network is not of the kind that fit trains (--start genre-small; for others see "
             "'headnod-train teach')"
         )
-        raise RunError(message)
     return StartingWeights(manifest, dense[0], tuple(convolutions), heads[0])
 
 
@@ -166,8 +165,7 @@ def fit(
         labels = learning.labels
         for label in labels:
             if fault := label_fault(label):
-                message = f"{data}: genre '{printable(label)}' {fault} (import {data} again with --rename)"
-                raise ArchiveError(message)
+                raise ArchiveError(f"{data}: genre '{printable(label)}' {fault} (import {data} again with --rename)")
         if len(labels) == 1:
             message = f"{data}: its sides {', '.join(settings.sides)} have one genre, {labels[0]}: a model needs two"
             raise ArchiveError(message)
@@ -252,11 +250,10 @@ def _start(settings: TrainingSettings, front_end: FrontEnd) -> StartingWeights |
         return None
     found = read_start(find_model(settings.start))
     if found.manifest.front_end != front_end:
-        message = (
+        raise RunError(
             f"--start {settings.start}: has another front end than the archive (genre-small has that of 'import'; "
             f"--n-mfcc is {front_end.n_mfcc}, its {found.manifest.front_end.n_mfcc})"
         )
-        raise RunError(message)
     return found
 
 
@@ -268,5 +265,4 @@ def _refuse_another(run: Path, recipe: Recipe) -> None:
         former = msgspec.structs.replace(former, settings=longer)
     # Through JSON, as it was written.
     if msgspec.json.encode(former) != msgspec.json.encode(recipe):
-        message = f"{run}: was begun with another recipe (say what {run / run_folder.RECIPE} says, or fit afresh)"
-        raise RunError(message)
+        raise RunError(f"{run}: was begun with another recipe (say what {run / run_folder.RECIPE} says, or fit afresh)")

@@ -61,14 +61,12 @@ def load(weights: Path) -> keras.Model:
         RunError: The file is absent or damaged.
     """
     if not weights.is_file():
-        message = f"{weights}: there is no such file (run 'headnod-train fit' first)"
-        raise RunError(message)
+        raise RunError(f"{weights}: there is no such file (run 'headnod-train fit' first)")
     try:
         return keras.models.load_model(weights, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{weights}: {reason} (run 'headnod-train fit' again)"
-        raise RunError(message) from error
+        raise RunError(f"{weights}: {reason} (run 'headnod-train fit' again)") from error
 
 
 def with_tag_head(network: keras.Model, tags: int) -> keras.Model:

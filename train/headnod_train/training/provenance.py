@@ -49,11 +49,9 @@ def read_recipe(path: Path) -> RecipeFile:
     try:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), RecipeFile)
     except OSError as error:
-        message = f"{path}: {error.strerror}"
-        raise RunError(message) from error
+        raise RunError(f"{path}: {error.strerror}") from error
     except (ValueError, msgspec.ValidationError) as error:
-        message = f"{path}: {printable(str(error))} ({FILE} of a run has all settings)"
-        raise RunError(message) from error
+        raise RunError(f"{path}: {printable(str(error))} ({FILE} of a run has all settings)") from error
 
 
 def write_recipe(run: Path, recipe: RecipeFile) -> None:
@@ -111,8 +109,7 @@ def dataset_info(name: str, licence: str | None) -> DatasetInfo:
     if known is not None:
         return known
     if not licence:
-        message = f"--collection: the licence of '{name}' is not known (give it with --licence; known: gtzan)"
-        raise ConfigError(message)
+        raise ConfigError(f"--collection: the licence of '{name}' is not known (give it with --licence; known: gtzan)")
     return DatasetInfo(name, licence)
 
 

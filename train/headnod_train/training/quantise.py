@@ -258,11 +258,10 @@ def _calibration(
         quantised = run_folder.load(sibling, run_folder.QUANTISED, Quantised)
         return Calibration(quantised.temperature, quantised.certainty), quantised.single
     if not len(unseen):
-        message = (
+        raise RunError(
             f"{run}: was trained on every track, so none is left to fit temperature and threshold on "
             "(name a run of the same recipe that was trained on fewer tracks, with --sibling)"
         )
-        raise RunError(message)
     return calibrate(runnable(run, run_folder.MODEL, draft(recipe, "int8")), unseen, console=console)
 
 

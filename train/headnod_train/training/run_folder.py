@@ -190,8 +190,7 @@ def locked(run: Path) -> Iterator[None]:
             message = f"{run}: another headnod-train writes to it (wait until it has ended, or name another --run)"
             raise RunError(message) from error
         except OSError as error:
-            message = f"{run}: cannot be locked: {error.strerror} (name a --run on a local disk)"
-            raise RunError(message) from error
+            raise RunError(f"{run}: cannot be locked: {error.strerror} (name a --run on a local disk)") from error
         yield
 
 
@@ -216,8 +215,7 @@ def training_tracks(run: Path) -> list[str]:
     try:
         return (run / TRACKS).read_text("utf-8").split("\n")[:-1]
     except (OSError, ValueError) as error:
-        message = f"{run / TRACKS}: {error} (run 'headnod-train fit' again)"
-        raise RunError(message) from error
+        raise RunError(f"{run / TRACKS}: {error} (run 'headnod-train fit' again)") from error
 
 
 def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
@@ -230,11 +228,9 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
     try:
         return msgspec.json.decode((run / name).read_bytes(), type=kind)
     except OSError as error:
-        message = f"{run / name}: {error.strerror} (run 'headnod-train {step}' first)"
-        raise RunError(message) from error
+        raise RunError(f"{run / name}: {error.strerror} (run 'headnod-train {step}' first)") from error
     except msgspec.MsgspecError as error:
-        message = f"{run / name}: {error} (run 'headnod-train {step}' again)"
-        raise RunError(message) from error
+        raise RunError(f"{run / name}: {error} (run 'headnod-train {step}' again)") from error
 
 
 def read_history(run: Path) -> list[dict[str, int | float]]:
@@ -246,11 +242,9 @@ def read_history(run: Path) -> list[dict[str, int | float]]:
     try:
         found = msgspec.json.decode((run / HISTORY).read_bytes(), type=list[dict[str, int | float]])
     except (OSError, msgspec.MsgspecError) as error:
-        message = f"{run / HISTORY}: {error} (run 'headnod-train fit' first)"
-        raise RunError(message) from error
+        raise RunError(f"{run / HISTORY}: {error} (run 'headnod-train fit' first)") from error
     if not found:
-        message = f"{run / HISTORY}: has no epoch (run 'headnod-train fit' first)"
-        raise RunError(message)
+        raise RunError(f"{run / HISTORY}: has no epoch (run 'headnod-train fit' first)")
     return found
 
 
@@ -312,8 +306,7 @@ def runnable(run: Path, name: str, manifest: Manifest) -> GenreModel:
     try:
         content = (run / name).read_bytes()
     except OSError as error:
-        message = f"{run / name}: {error.strerror} (run 'headnod-train quantise' first)"
-        raise RunError(message) from error
+        raise RunError(f"{run / name}: {error.strerror} (run 'headnod-train quantise' first)") from error
     return GenreModel(with_outputs(manifest, content), content)
 
 
@@ -354,9 +347,8 @@ def _roles(sizes: list[int], wanted: dict[str, int]) -> list[str]:
     for role in ("answers", "tags", "embedding"):
         if found.count(role) > 1 or (role in wanted and role not in found):
             each = ", ".join(map(str, sizes))
-            message = (
+            raise ManifestError(
                 f"{MODEL}: its outputs have {each} numbers, {found.count(role)} can be the {role} "
                 f"({' and '.join(f'{size} {name}' for name, size in wanted.items())} are wanted, and at most one more)"
             )
-            raise ManifestError(message)
     return found
