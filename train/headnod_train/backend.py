@@ -19,17 +19,17 @@ from headnod.system import how_to_install
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep what is written to stdout and stderr, from C++ too, and show it only if the body raises."""
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as written:
         _flush()
         saved = [os.dup(1), os.dup(2)]
         try:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
+            os.dup2(written.fileno(), 1)
+            os.dup2(written.fileno(), 2)
             yield
         except Exception:
             _flush()
-            said.seek(0)
-            os.write(saved[1], said.read())
+            written.seek(0)
+            os.write(saved[1], written.read())
             raise
         finally:
             _flush()

@@ -160,7 +160,7 @@ _UNDER_WAY = 2000
 """Messages that may wait for the broker's acknowledgement."""
 
 _DOOR, _PATIENCE = 5.0, 15.0
-"""Seconds that a broker may take to let us in, and to acknowledge what is under way."""
+"""Timeouts of the connections and of acknowledgements, in seconds."""
 
 _HEALTH = 20
 """Estimates between two reports of health."""
@@ -172,13 +172,13 @@ class SimulationError(HeadnodError):
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """What came of a simulation."""
+    """Result of a simulation."""
 
     listeners: int
-    """How many there were."""
+    """Number of listeners."""
 
     seconds: float
-    """How long they spoke."""
+    """Seconds of publishing."""
 
     estimates: int
     """Estimates published."""
@@ -187,13 +187,13 @@ class SimulationResult:
     """Messages published, estimates and all."""
 
     acknowledged: int
-    """Messages that the broker has."""
+    """Messages that the broker acknowledged."""
 
     lost: Counter[str]
-    """Messages that it does not have, by reason."""
+    """Messages without an acknowledgement, by reason."""
 
     late: float
-    """Seconds by which the latest estimate missed its time."""
+    """Largest delay of an estimate, in seconds."""
 
     def __str__(self) -> str:
         rate = self.estimates / max(self.seconds, 1e-9)
@@ -207,20 +207,20 @@ class SimulationResult:
 def simulate(
     count: int, broker: Broker, *, base: str, every: float, seconds: float | None, seed: int
 ) -> SimulationResult:
-    """Let so many listeners speak, and take back all that the broker retained of them.
+    """Publish for simulated listeners in real time, and clear what the broker retained of them.
 
     Raises:
         SimulationError: No connection, or the broker stopped taking messages.
     """
     boot = secrets.token_hex(4)
-    crowd = [
+    members = [
         _Member(Topics(base, f"sim-{number + 1:04}"), boot, every, np.random.default_rng([seed, number]))
         for number in range(count)
     ]
     post = _Post(broker, seed)
     try:
         post.open()
-        for member in crowd:
+        for member in members:
             member.arrive(post)
         began, late, made = time.monotonic(), 0.0, 0
         try:
@@ -229,14 +229,14 @@ def simulate(
                 if (early := due - time.monotonic()) > 0:
                     time.sleep(early)
                 late = max(late, time.monotonic() - due)
-                crowd[made % count].speak(post, time.monotonic())
+                members[made % count].speak(post, time.monotonic())
                 made += 1
         except KeyboardInterrupt:
             # Ctrl-C ends the simulation as its time does: listeners go offline, and the sum is printed.
             pass
         finally:
             took = time.monotonic() - began
-            for member in crowd:
+            for member in members:
                 member.leave(post)
             post.settle()
     finally:
@@ -245,7 +245,7 @@ def simulate(
 
 
 class _Member:
-    """One of the crowd, with its topics."""
+    """A simulated listener with its topics."""
 
     def __init__(self, topics: Topics, boot: str, every: float, rng: np.random.Generator) -> None:
         self._topics, self._boot, self._spoken = topics, boot, 0
@@ -273,7 +273,7 @@ class _Member:
 
 
 class _Post:
-    """A few connections, and a count of what went through them."""
+    """Connections to the broker, and the count of their messages."""
 
     def __init__(self, broker: Broker, seed: int) -> None:
         self.published = self.acknowledged = 0
@@ -309,7 +309,7 @@ class _Post:
         link.publish(topic, payload, retain=retain, acknowledged=self._settled)
 
     def settle(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait for outstanding acknowledgements."""
         with self._news:
             self._news.wait_for(lambda: self._under_way == 0, _PATIENCE)
             if self._under_way:

@@ -141,19 +141,17 @@ def fit(
     tensorboard: bool = False,
     console: Console,
 ) -> Recipe:
-    """Train the network on some sides of an archive; the others only watch.
+    """Train the network on some splits of an archive, and measure it on the others after each epoch.
 
-    What is kept is the moving average of the weights after the last epoch,
-    whatever the watched side said on the way. Picking the best epoch by its
-    figures on some 200 tracks picks noise (3 points either way) and then reports
-    it. `TrainingSettings.patience` does so for who has the tracks for it.
+    The result is the moving average of the weights after the last epoch. On some 200 tracks the best epoch differs from
+    the others by chance (3 points either way), and its accuracy would be too good. `TrainingSettings.patience` chooses
+    it for larger collections.
 
     Raises:
         ArchiveError: The archive cannot be used.
-        LeakError: A track or an artist stands on two sides.
+        LeakError: A track or an artist is in two splits.
         TagsError: The tags cannot be used.
-        RunError: A teacher, or what was to be resumed, cannot be used; the folder holds
-            a run, or another command writes to it.
+        RunError: A teacher or the run to resume cannot be used; the folder has a run, or another command writes to it.
     """
     with run_folder.locked(run):
         if not (resume or force):
@@ -215,7 +213,7 @@ def fit(
 
 
 def _parted(archive: Archive, settings: TrainingSettings) -> tuple[Archive, Archive | None]:
-    """What is learned from, and what is watched."""
+    """Tracks to learn from, and tracks to measure on."""
     learning = archive.chosen(np.isin(archive.splits, settings.sides))
     for side in settings.sides:
         archive.subset(side)

@@ -35,8 +35,8 @@ def build(
         spread: Mean and deviation that standardised it, each (n_mfcc,).
         width: Channels of the first convolution; the others follow.
     """
-    heard = keras.Input((front_end.frames, front_end.n_mfcc), name="mfcc")
-    x = layers.Dense(BANDS, name="inverse_dct")(heard)
+    features = keras.Input((front_end.frames, front_end.n_mfcc), name="mfcc")
+    x = layers.Dense(BANDS, name="inverse_dct")(features)
     x = layers.Reshape((front_end.frames, BANDS, 1))(x)
     x = _convolution(x, width, strides=(1, 2))
     x = _convolution(x, 2 * width, strides=2)
@@ -49,7 +49,7 @@ def build(
     mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
     x = layers.Concatenate()([mean, layers.MaxPooling2D((x.shape[1], 1))(x)])
     x = layers.Dropout(0.4)(layers.Flatten()(x))
-    network = keras.Model(heard, layers.Dense(labels, name="logits")(x), name="genre")
+    network = keras.Model(features, layers.Dense(labels, name="logits")(x), name="genre")
     network.get_layer("inverse_dct").set_weights(_inverse_dct(front_end, *spread))
     return network
 
@@ -75,8 +75,8 @@ def with_tag_head(network: keras.Model, tags: int) -> keras.Model:
     Returns:
         A model that gives logits of genres, (n, labels), and of tags, (n, tags).
     """
-    heard = network.get_layer("logits").input
-    return keras.Model(network.input, [network.output, layers.Dense(tags, name="tags")(heard)], name="taught")
+    features = network.get_layer("logits").input
+    return keras.Model(network.input, [network.output, layers.Dense(tags, name="tags")(features)], name="taught")
 
 
 def with_embedding(taught: keras.Model) -> keras.Model:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -152,14 +152,11 @@ _Batch = TypeVar("_Batch")
 
 
 class TrainingProgress:
-    """A bar that moves with every step, and says after every epoch what was reached."""
+    """A progress bar of steps, with the figures of the last epoch; a line for each epoch in a log."""
 
-    def __init__(
-        self, console: Console, epochs: int, done: int = 0, *, now: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Show so many epochs, some of which may be done."""
-        self._console, self._epochs, self._done, self._now = console, epochs, done, now
-        self._began = now()
+    def __init__(self, console: Console, epochs: int, done: int = 0) -> None:
+        """Show `epochs` epochs, of which `done` are finished."""
+        self._console, self._epochs, self._done, self._began = console, epochs, done, time.monotonic()
         self._bar = progress.Progress(
             progress.TextColumn("epoch {task.fields[epoch]} of {task.fields[epochs]}"),
             progress.BarColumn(),
@@ -182,13 +179,13 @@ class TrainingProgress:
         self._bar.stop()
 
     def steps(self, batches: Iterable[_Batch], count: int) -> Iterator[_Batch]:
-        """The batches of an epoch, the bar a little further after each."""
+        """The batches of an epoch; advances the bar after each."""
         for batch in batches:
             yield batch
             self._bar.advance(self._task, 1.0 / count)
 
     def epoch(self, figures: Mapping[str, float]) -> None:
-        """An epoch is done."""
+        """Show the figures of a finished epoch."""
         self._done += 1
         text = f"loss {figures['loss']:.3f}"
         if "windows" in figures:
@@ -196,7 +193,7 @@ class TrainingProgress:
         following = min(self._done + 1, self._epochs)
         self._bar.update(self._task, completed=self._done, description=text, epoch=following)
         if not self._console.is_terminal:
-            minutes = (self._now() - self._began) / 60
+            minutes = (time.monotonic() - self._began) / 60
             self._console.print(f"epoch {self._done} of {self._epochs}: {text} ({minutes:.1f} min)", highlight=False)
 
 
@@ -217,7 +214,7 @@ class TensorBoard:
             self._writer.close()
 
     def epoch(self, number: int, figures: Mapping[str, float]) -> None:
-        """Write what an epoch reached."""
+        """Write the figures of an epoch."""
         if self._writer is None:
             return
         with self._writer.as_default():

@@ -53,11 +53,11 @@ _Stored = TypeVar("_Stored", bound=msgspec.Struct)
 
 
 class RunError(HeadnodError, ValueError):
-    """A run folder lacks something, or holds something else."""
+    """A run folder is incomplete, or belongs to another training."""
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a person may choose of a training."""
+    """Settings of a training."""
 
     epochs: int = 50
     """Passes over the training tracks."""
@@ -94,7 +94,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was trained on what, and how."""
+    """Data, standardisation and settings of a training."""
 
     data: str
     """Name of the archive."""
@@ -168,7 +168,7 @@ class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def start(run: Path, recipe: Recipe, tracks: Sequence[str]) -> None:
-    """Make the folder of a run; what a former one left there would not fit this one and goes."""
+    """Make the folder of a run; files of a former run are deleted."""
     for name in (WEIGHTS, STATE, HISTORY, MODEL, FLOAT, QUANTISED, LOSSES):
         (run / name).unlink(missing_ok=True)
     write_json(run / RECIPE, recipe)
@@ -177,10 +177,10 @@ def start(run: Path, recipe: Recipe, tracks: Sequence[str]) -> None:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keep every other command out of a run folder while one writes to it.
+    """Lock a run folder against other commands.
 
     Raises:
-        RunError: Another one writes to it, or it cannot be locked.
+        RunError: Another command has locked it, or it cannot be locked.
     """
     run.mkdir(parents=True, exist_ok=True)
     with (run / LOCK).open("a") as file:
@@ -195,10 +195,10 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def refuse_former(run: Path) -> None:
-    """Check that a run folder holds no training that would be lost.
+    """Check that a run folder has no training that would be lost.
 
     Raises:
-        RunError: It does.
+        RunError: It has one.
     """
     if not any((run / name).exists() for name in (WEIGHTS, STATE, QUANTISED)):
         return
@@ -210,7 +210,7 @@ def training_tracks(run: Path) -> list[str]:
     """The tracks that a run learned from.
 
     Raises:
-        RunError: Nobody wrote them down.
+        RunError: The list is absent or damaged.
     """
     try:
         return (run / TRACKS).read_text("utf-8").split("\n")[:-1]
@@ -234,10 +234,10 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
 
 
 def read_history(run: Path) -> list[dict[str, int | float]]:
-    """What each epoch of a run reached.
+    """The figures of each epoch of a run.
 
     Raises:
-        RunError: There is none.
+        RunError: There are none.
     """
     try:
         found = msgspec.json.decode((run / HISTORY).read_bytes(), type=list[dict[str, int | float]])
@@ -249,7 +249,7 @@ def read_history(run: Path) -> list[dict[str, int | float]]:
 
 
 def spread(runs: Sequence[Path], what: str = "seeds") -> str:
-    """What runs that differ by seed or fold reached after their last epochs: mean and 95 % interval of the mean."""
+    """Accuracy after the last epochs of runs that differ by seed or fold: mean and 95 % interval of the mean."""
     last = [json.loads((run / HISTORY).read_text())[-1] for run in runs]
     shares = [
         f"{100 * np.mean(reached):.1f} % of {kind} ({_interval(reached)})"
