@@ -11,7 +11,7 @@ import msgspec
 
 from headnod.errors import HeadnodError
 from headnod.inference.manifest import Calibration
-from headnod_train.evaluation.metrics import Bin, Share
+from headnod_train.evaluation.metrics import Bin, Share, wilson_interval
 
 
 class EvaluationError(HeadnodError, ValueError):
