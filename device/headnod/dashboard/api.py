@@ -212,11 +212,7 @@ def all_endpoints(site: Site) -> list[Endpoint]:
 
 
 def control_endpoints(call: Call) -> list[Endpoint]:
-    """All endpoints.
-
-    Args:
-        call: Lets the listener apply a command with arguments and gives its answer; raises a RequestError.
-    """
+    """All endpoints; `call` lets the listener apply a command and gives its answer, or raises a RequestError."""
 
     def get(path: str, command: str, summary: str, **query: str) -> Endpoint:
         async def handler(request: Request) -> msgspec.Raw:

@@ -208,14 +208,7 @@ class Authenticator:
         return bool(self._secrets)
 
     def identify(self, *, host: str, authorization: str, cookie: str, address: str) -> tuple[AuthResult, Visitor]:
-        """Who sends a request, and whether it may be answered at all.
-
-        Args:
-            host: Host header.
-            authorization: Authorization header; empty if absent.
-            cookie: Cookie header; empty if absent.
-            address: IP address of the client.
-        """
+        """Who sends a request, and whether it may be answered at all."""
         if self.local and _name_of(host) not in _LOCAL_NAMES:
             return AuthResult.WRONG_HOST, Visitor(None)
         if token := self.sessions.token_of(cookie):
@@ -251,13 +244,7 @@ class Authenticator:
         return AuthResult.NO_PASSWORD, None
 
     def may(self, visitor: Visitor, method: str, *, csrf: str) -> AuthResult:
-        """Whether a visitor may send a request.
-
-        Args:
-            visitor: Who sends it.
-            method: `GET` and `HEAD` read, all others change.
-            csrf: X-CSRF-Token header; empty if absent.
-        """
+        """Whether a visitor may send a request; methods other than `GET` and `HEAD` change something."""
         if visitor.role is None:
             return AuthResult.NO_PASSWORD
         if method in _READING:
@@ -340,15 +327,7 @@ class Guard:
         *,
         frame_ancestors: Iterable[str] = (),
     ) -> None:
-        """Guard an application.
-
-        Args:
-            app: Answers what is allowed.
-            authenticator: Checks who sends a request.
-            connections: Limits those who have not logged in.
-            endpoints: The JSON interface, some of which is for everyone.
-            frame_ancestors: Origins that may embed the page.
-        """
+        """Guard an application, which these origins may embed; some endpoints are for everyone."""
         self._app, self._authenticator, self._connections = app, authenticator, connections
         self._public = {(each.method, f"/{each.path}") for each in endpoints if each.public}
         policy = _CONTENT_POLICY.format(ancestors=" ".join(frame_ancestors) or "'none'")

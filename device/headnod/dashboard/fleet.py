@@ -289,13 +289,7 @@ class EventStream:
     """Sends changes of the fleet to all browsers."""
 
     def __init__(self, fleet: Fleet, broker_error: Callable[[], str], *, now: Callable[[], float]) -> None:
-        """Start without browsers.
-
-        Args:
-            fleet: All listeners.
-            broker_error: Why the broker is not connected; empty if it is.
-            now: The wall clock, in seconds since 1970.
-        """
+        """Start without browsers; `broker_error` is empty while the broker is connected."""
         self._fleet, self._broker_error, self._now = fleet, broker_error, now
         self._subscribers: set[Subscriber] = set()
         self._watchers: set[Subscriber] = set()
@@ -324,12 +318,7 @@ class EventStream:
             self._watchers.discard(subscriber)
 
     def send_live(self, topic: str, payload: bytes) -> None:
-        """Send `spectrum` or `controls` of the listener at once.
-
-        Args:
-            topic: Name of the event.
-            payload: JSON.
-        """
+        """Send `spectrum` or `controls` of the listener at once."""
         event = b"event: %b\ndata: %b\n\n" % (topic.encode(), payload)
         if topic == "controls":
             self._controls = event

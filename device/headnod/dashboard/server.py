@@ -254,11 +254,7 @@ class TimedConnection(H11Protocol):
 
 
 def serve(site: Site, listening: list[socket.socket]) -> None:
-    """Serve the page until a signal, or until its listener ends.
-
-    Args:
-        site: What the routes use.
-        listening: Listening sockets.
+    """Serve the page at these sockets until a signal, or until its listener ends.
 
     Raises:
         DashboardError: The event stream failed.

@@ -57,11 +57,7 @@ class Site:
 
 
 def run_page(settings: PageSettings, connection: socket.socket | None = None) -> None:
-    """Serve the page until a signal, or until its listener ends.
-
-    Args:
-        settings: Settings of the page.
-        connection: The socket of the listener; None for `headnod dashboard`.
+    """Serve the page until a signal, or until the listener at the other end of the connection ends.
 
     Raises:
         DashboardError: The address cannot be used, or the event stream failed.

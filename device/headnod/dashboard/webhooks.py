@@ -88,16 +88,7 @@ class WebhookSender:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Start without events.
-
-        Args:
-            address: Where to send them.
-            key: Signs each POST; empty for none.
-            rng: Spreads attempts over time.
-            send: Sends one POST, on a thread.
-            sleep: Waits for a number of seconds.
-            now: The wall clock, in seconds since 1970.
-        """
+        """Start without events; `send` sends one POST, on a thread, signed where there is a key."""
         self._address, self._key, self._send, self._sleep, self._now = address, key.encode(), send, sleep, now
         # Without the path, which may be a secret.
         self._name = urlsplit(address).hostname or ""

@@ -357,12 +357,7 @@ def state_folder(section: HistorySection) -> Path | None:
 
 
 def state_beside(section: HistorySection, service: Service | None) -> Path | None:
-    """The state folder that a command shares with the listener of the same configuration.
-
-    Args:
-        section: The history.
-        service: The installed service of the configuration, if there is one.
-    """
+    """The state folder that a command shares with the listener of the same configuration."""
     # lexists: the folder can be a link into one that only root may enter.
     if given_state() is None and service is not None and os.path.lexists(service.state):
         return service.state

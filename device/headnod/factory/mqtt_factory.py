@@ -145,14 +145,7 @@ def _password(section: MqttSection) -> str:
 
 
 def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool, off: Collection[str] = ()) -> InfoPayload:
-    """The payload of `info`.
-
-    Args:
-        config: The configuration in force.
-        snapshot: Active and stored models.
-        paused: No estimates are made.
-        off: Names of outputs that are switched off.
-    """
+    """The payload of `info`."""
     manifest, serial, stored, offered, folder, agreement = snapshot
     lights = {name for name, section in named_outputs(config.leds) if section.kind != "none"}
     front_end = manifest.front_end
@@ -234,14 +227,7 @@ def mqtt_of(
 ) -> Iterator[tuple[MqttPublisher, RemoteControls]]:
     """MQTT of a listener, which connects in the background: publishing, commands, and bundles that are sent.
 
-    Args:
-        config: Broker and channel.
-        models: What commands and bundles change.
-        in_force: The settings that `info` reports.
-        state_folder: Folder of the message queue; None loses queued messages when the listener stops.
-        clock: The clocks.
-        configured: The configuration without what was set by commands, for a reset.
-        more: The commands that are not only of settings.
+    Without a state folder, queued messages are lost when the listener stops. A reset restores what `configured` gives.
 
     Raises:
         ConfigError: A name or a file of the section cannot be used.
@@ -409,13 +395,7 @@ def example_messages(config: Config) -> Callable[[Fits], dict[str, bytes]]:
 
 
 def examples(config: Config, manifest: Manifest, fits: Fits) -> dict[str, bytes]:
-    """A payload of the usual size for every topic that the listener publishes, discovery as it is published.
-
-    Args:
-        config: The configuration.
-        manifest: That of the model that listens.
-        fits: Whether the broker accepts a topic with its payload.
-    """
+    """A payload of the usual size for every topic that a listener publishes, discovery within what `fits`."""
     where = topics(config.mqtt)
     info = info_of(config, ModelSnapshot(manifest, 0, (), None), paused=False)
     estimate = Estimate(

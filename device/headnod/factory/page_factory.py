@@ -128,14 +128,7 @@ def web_of(
 ) -> Iterator[tuple[WebOutput, RemoteControls]]:
     """The page of a listener, in a process of its own, and the commands that come from it.
 
-    Args:
-        config: The configuration.
-        models: What commands change.
-        in_force: The settings that `info` reports.
-        clock: The clocks.
-        configured: The configuration without what was set by commands, for a reset.
-        more: The commands that are not only of settings.
-        health: Gives the health report of MQTT; None without a broker.
+    A reset restores what `configured` gives; `health` gives None without a broker.
 
     Raises:
         ConfigError: A setting cannot be used.
@@ -269,12 +262,7 @@ def commands_of(
 ) -> Iterator[tuple[ListenerCommands, Observe]]:
     """The commands of a listener, and what they need of its estimates.
 
-    Args:
-        in_force: The settings in force.
-        models: The models.
-        overlay: The file of values that are set on the page; None where there is no state folder.
-        state_folder: Where corrections are stored.
-        clock: The clocks.
+    Without a state folder there is no overlay of the configuration, and no corrections are stored.
     """
     windows, placement, log = RecentWindows(clock), PlacementMeter(), RecentLog()
 

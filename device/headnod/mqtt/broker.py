@@ -392,14 +392,7 @@ def reason_text(text: str, properties: object) -> str:
 
 
 def refused_ending(code: int, text: str, *, modern: bool, will: str = "") -> Ending:
-    """The broker answered CONNECT with a reason code.
-
-    Args:
-        code: The reason code.
-        text: Its text.
-        modern: We asked for MQTT 5.
-        will: The topic of our last will, which it may refuse as well as the login.
-    """
+    """The broker answered CONNECT with a reason code; it may refuse the will as well as the login."""
     hint = ""
     if code == _BAD_VERSION:
         hint = f" (set mqtt.protocol = {4 if modern else 5})"

@@ -65,14 +65,6 @@ def check_broker(
     that is retained there, or else that of the listener, not retained. A message of the
     largest size goes to `response/test`, and an unknown request to `request/test`.
 
-    Args:
-        broker: Where to connect, and as whom.
-        topics: The topics of this listener.
-        examples: Payloads of the listener by topic; None tries the topic of estimates only.
-        rng: For the client.
-        now: The wall clock.
-        timeout: Seconds that each answer may take.
-
     Returns:
         Steps, in order; nothing follows the step of a `fault`.
 
@@ -235,11 +227,6 @@ def _check_network(
     broker: Broker, *, timeout: float, now: Callable[[], datetime]
 ) -> Generator[CheckResult, None, None]:
     """Resolve the name, connect, and verify the certificate.
-
-    Args:
-        broker: Where to connect, and how to verify it.
-        timeout: Seconds that each answer may take.
-        now: The wall clock.
 
     Raises:
         ConfigError: A file that TLS needs cannot be used.

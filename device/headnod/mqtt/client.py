@@ -173,13 +173,8 @@ class MqttClient:
     ) -> bool:
         """Publish without waiting; false if there is no connection, and then the message is not kept.
 
-        Args:
-            topic: Its topic.
-            payload: Its content.
-            qos: 1 if the broker must acknowledge the message, else 0.
-            retain: The broker keeps it for later subscribers.
-            expiry: Seconds after which the broker drops it undelivered (MQTT 5).
-            acknowledged: Called once with the outcome: at once if there is no connection, else on the client's thread.
+        `acknowledged` is called once with the outcome: at once if there is no connection, else on the client's thread.
+        The broker drops an undelivered message after `expiry` seconds (MQTT 5).
         """
         request = Request(topic, payload, qos, retain, expiry, acknowledged)
         with self._lock:

@@ -76,12 +76,7 @@ def command_topics(topics: Topics) -> tuple[str, ...]:
 
 
 def shortened(answer: bytes, size: int) -> bytes:
-    """An error in place of an answer that is larger than the broker accepts.
-
-    Args:
-        answer: The payload for `response/`.
-        size: Bytes of the largest packet that the broker accepts.
-    """
+    """An error in place of an answer that is larger than the packets that the broker accepts."""
     transaction = msgspec.json.decode(answer, type=ResponsePayload).transaction
     error = f"the answer has {len(answer)} bytes, {PACKET_LIMIT} {size}"
     return encode(ResponsePayload(status="error", error=error, transaction=transaction))

@@ -121,15 +121,7 @@ class RetainedError(HeadnodError):
 def remove_retained(
     broker: Broker, topics: Topics, *, prefix: str, force: bool = False, rng: random.Random, timeout: float = 10.0
 ) -> list[str]:
-    """Empty every topic that the broker retains for a listener, discovery included.
-
-    Args:
-        broker: Where to connect, and as whom.
-        topics: The topics of the listener.
-        prefix: The discovery prefix.
-        force: Also if the listener is online, according to its `status`.
-        rng: For the client.
-        timeout: Seconds that each answer may take.
+    """Empty every topic that the broker retains for a listener, discovery included; `force` also if it is online.
 
     Returns:
         The topics that were emptied.
@@ -209,15 +201,7 @@ class DiscoveryPublisher:
         rng: random.Random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to publish.
-
-        Args:
-            discovery: What to announce.
-            client: The connection to the broker.
-            on_announced: Called once Home Assistant has had time to subscribe to the announced topics.
-            rng: Spreads announcements after Home Assistant's birth message.
-            monotonic: Monotonic clock, in seconds.
-        """
+        """Prepare to publish; `on_announced` is called when Home Assistant has had time to subscribe."""
         self._discovery, self._client, self._on_announced = discovery, client, on_announced
         self._rng, self._monotonic = rng, monotonic
         self._due = self._subscribed = math.inf

@@ -346,14 +346,7 @@ class ReportMaker:
     """Makes payloads of estimates, songs and health."""
 
     def __init__(self, node: str, boot: str, *, clock: Clock, monotonic: Callable[[], float]) -> None:
-        """Start without estimates.
-
-        Args:
-            node: Name of the listener.
-            boot: A name for this run of the listener.
-            clock: The clocks that date estimates.
-            monotonic: Monotonic clock, in seconds.
-        """
+        """Start without estimates; `boot` names this run of the listener."""
         self._node, self._boot, self._clock, self._monotonic = node, boot, clock, monotonic
         self._songs = SongSegmenter(SongSettings())
         self._processor, self._began = system.CpuMeter(monotonic), monotonic()

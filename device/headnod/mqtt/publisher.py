@@ -287,16 +287,7 @@ class Delivery:
         rate: float,
         monotonic: Callable[[], float],
     ) -> None:
-        """Deliver a queue.
-
-        Args:
-            queue: The messages.
-            client: The connection to the broker.
-            replayed: Marks the payload of a message that was not made during the present connection.
-            rng: Spreads attempts after a refusal.
-            rate: Messages per second of a backlog.
-            monotonic: Monotonic clock, in seconds.
-        """
+        """Deliver a queue; `replayed` marks payloads that were not made during the present connection."""
         self._queue, self._client, self._replayed, self._rng = queue, client, replayed, rng
         self._rate, self._monotonic = rate, monotonic
         self._holds: dict[str, _Hold] = {}

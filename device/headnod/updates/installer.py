@@ -80,16 +80,7 @@ class Installer:
         windows: int,
         clock: Clock | None = None,
     ) -> None:
-        """Install bundles that one of these keys signed.
-
-        Args:
-            state_folder: The state folder.
-            keys: Trusted public keys.
-            report: Called with each step.
-            budget: Seconds that one window may take.
-            windows: Windows of a probation.
-            clock: The clocks; the machine's own if absent.
-        """
+        """Install bundles that one of these keys signed; a window may take `budget` seconds."""
         self._clock = clock or Clock()
         self.store = Store(state_folder, report)
         self._keys, self._report, self._budget, self._windows = keys, report, budget, windows
@@ -191,12 +182,6 @@ def inspect_bundle(
     path: Path, *, keys: Sequence[str], budget: float, shipped: Iterable[Path]
 ) -> Iterator[tuple[str, str]]:
     """Check a bundle without storing it, as `headnod models verify` does.
-
-    Args:
-        path: Its file or folder.
-        keys: Trusted public keys.
-        budget: Seconds that one window may take.
-        shipped: Bundles that came with headnod, which are trusted without a signature.
 
     Yields:
         Name and result of each check that is passed.

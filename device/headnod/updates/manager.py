@@ -69,12 +69,7 @@ class ModelManager:
     """
 
     def __init__(self, state_folder: Path | None, config: Callable[[], Config]) -> None:
-        """Manage the models of a state folder.
-
-        Args:
-            state_folder: The state folder; without one the model of the configuration listens.
-            config: Gives the configuration in force.
-        """
+        """Manage the models of a state folder; without one the model of the configuration in force listens."""
         self._config = config
         self.store = Store(state_folder, self.report, lock_timeout=_LOCK_TIMEOUT) if state_folder is not None else None
         # Model and name in one reference: another thread may read between two.
@@ -308,13 +303,7 @@ class Probation:
     """Checks the estimates of one model."""
 
     def __init__(self, health: Health | None, *, windows: int, every: float) -> None:
-        """Check a number of windows.
-
-        Args:
-            health: The entropy that the manifest promises; None promises nothing.
-            windows: Number of windows.
-            every: Seconds from one window to the next.
-        """
+        """Check a number of windows, one in `every` seconds, against the entropy that the manifest promises."""
         self._health, self._left, self._every = health, windows, every
         self._entropies: list[float] = []
         self._answers: set[tuple[float, ...]] = set()

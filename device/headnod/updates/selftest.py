@@ -42,12 +42,7 @@ class SelfTestResult(msgspec.Struct, frozen=True):
 
 
 def self_test(folder: Path, *, budget: float, timeout: float = TIMEOUT) -> SelfTestResult:
-    """Test a bundle.
-
-    Args:
-        folder: The bundle, whose signature was verified.
-        budget: Seconds that one window may take.
-        timeout: Limit of wall-clock time in seconds.
+    """Test a bundle whose signature was verified; a window may take `budget` seconds.
 
     Raises:
         BundleError: It cannot be used; the message gives the reason.

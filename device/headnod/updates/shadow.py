@@ -37,14 +37,7 @@ class Shadow:
     """A model that is compared with the active one."""
 
     def __init__(self, model: GenreModel, reference: GenreModel, *, name: str, every: int) -> None:
-        """Compare two models.
-
-        Args:
-            model: The shadow.
-            reference: The active model.
-            name: Name and version of the shadow.
-            every: Compare every n-th window.
-        """
+        """Compare every n-th window of a named shadow with the active model."""
         self._model, self._every, self._windows = model, every, 0
         self.agreement = Agreement(model=name, reference=reference.manifest.id)
 
@@ -99,13 +92,7 @@ class ShadowRunner:
     def __init__(
         self, store: Store | None, reference: Callable[[], GenreModel], report: Callable[[Agreement], None]
     ) -> None:
-        """Follow the requests in a store.
-
-        Args:
-            store: The stored models; None has no requests.
-            reference: Gives the active model.
-            report: Called with the agreement, after the first compared window and each 20 further ones.
-        """
+        """Follow the requests in a store; report after the first compared window and each 20 further ones."""
         self._store, self._reference, self._report = store, reference, report
         self.recent = RecentAudio()
         """The last seconds of the stream, for a shadow with other windows."""
@@ -175,13 +162,7 @@ def agreement_text(store: Store) -> str:
 
 
 def offer_text(folder: Path, model: str, agreement: Agreement | None) -> str:
-    """What is known about an offered model, in at most 255 characters: from its card, and from its windows as a shadow.
-
-    Args:
-        folder: Its bundle.
-        model: Its name and version.
-        agreement: The last agreement of a shadow.
-    """
+    """What is known about an offered model: from its card, and from its windows as a shadow; at most 255 characters."""
     seen = ""
     if agreement is not None and agreement.model == model and agreement.windows:
         pairs = [(count, own, shadow) for own, row in agreement.differences.items() for shadow, count in row.items()]
