@@ -29,6 +29,7 @@ def test_letters_that_macos_decomposed_are_composed():
     ("genre", "complaint"),
     [
         ("Unknown", r"genre 'Unknown' is reserved: .* \(rename it: --rename Unknown=other\)"),
+        ("hip\u00a0hop", r"holds U\+00A0 NO-BREAK SPACE, .*=hip hop'\)"),
         ("silence", r"--rename silence=other"),
         (" Rock", r"genre ' Rock' begins or ends with a space \(rename it: --rename ' Rock=Rock'\)"),
         ("b" * 65, rf"has 65 characters, a label may have 64 .*--rename {'b' * 65}={'b' * 64}\)"),
@@ -69,10 +70,21 @@ def test_two_genres_are_joined_by_one_name():
     assert genres(labelled(collection("Rock", "rock", "jazz"), ["Rock=rock"])) == ["rock", "rock", "jazz"]
 
 
-@pytest.mark.parametrize("rename", ["rok=Rock", "Rock", "=x"])
+@pytest.mark.parametrize("rename", ["rok=Rock", "=x"])
 def test_a_rename_of_no_genre_names_those_that_there_are(rename):
     with pytest.raises(CollectionError, match=r"there is no genre '.*' \(there is .*Rock"):
         labelled(collection("Rock", "jazz"), [rename])
+
+
+def test_a_rename_without_a_new_name_shows_how_to_write_it():
+    with pytest.raises(CollectionError, match=r"--rename Rock: has no new name \(write --rename Rock=NEW\)"):
+        labelled(collection("Rock", "jazz"), ["Rock"])
+
+
+def test_a_genre_that_is_renamed_twice_is_named():
+    assert genres(labelled(collection("Rock", "jazz"), ["Rock=a", "Rock=a"])) == ["a", "jazz"]
+    with pytest.raises(CollectionError, match="--rename Rock=b: 'Rock' is renamed to 'a' already"):
+        labelled(collection("Rock", "jazz"), ["Rock=a", "Rock=b"])
 
 
 def test_a_new_name_must_be_a_label_too():

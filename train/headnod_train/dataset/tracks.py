@@ -219,9 +219,13 @@ def labelled(collection: Collection, renames: Sequence[str] = ()) -> Collection:
     """
     genres = dict.fromkeys(track.genre for track in collection.tracks)
     new = {genre: unicodedata.normalize("NFC", genre) for genre in genres}
+    given: dict[str, str] = {}
     for rename in renames:
         old, called = _parse(rename, new)
         new[old] = unicodedata.normalize("NFC", called)
+        if given.setdefault(old, new[old]) != new[old]:
+            message = f"--rename {_quoted(rename)}: '{printable(old)}' is renamed to '{printable(given[old])}' already"
+            raise CollectionError(message)
     _refuse(collection, new)
     tracks = tuple(replace(track, genre=new[track.genre]) for track in collection.tracks)
     skipped = tuple(replace(each, genre=new.get(each.genre, each.genre)) for each in collection.skipped)
@@ -236,7 +240,10 @@ def _parse(rename: str, genres: dict[str, str]) -> tuple[str, str]:
         for genre, normal in genres.items():
             if old in (genre, normal):
                 return genre, rename[place + 1 :]
-    old = rename.partition("=")[0]
+    old, equals, _ = rename.partition("=")
+    if not equals:
+        message = f"--rename {_quoted(rename)}: has no new name (write --rename {_quoted(rename + '=NEW')})"
+        raise CollectionError(message)
     near = difflib.get_close_matches(old, genres, 1, 0.5) or sorted(genres)[:_MOST_NAMED]
     known = ", ".join(map(printable, near))
     raise CollectionError(f"--rename {_quoted(rename)}: there is no genre '{printable(old)}' (there is {known})")
@@ -256,7 +263,8 @@ def _refuse(collection: Collection, new: dict[str, str]) -> None:
 
 def _advice(genre: str) -> str:
     """A rename that works: the label without its faulty letters, if any letters are left."""
-    kept = "".join(letter for letter in unicodedata.normalize("NFC", genre) if label_fault(f"x{letter}x") is None)
+    spaced = "".join(" " if letter.isspace() else letter for letter in unicodedata.normalize("NFC", genre))
+    kept = "".join(letter for letter in spaced if label_fault(f"x{letter}x") is None)
     kept = kept.strip()[:LONGEST].strip()
     new = kept if label_fault(kept) is None else "other"
     return f"--rename {_quoted(f'{genre}={new}')}"
