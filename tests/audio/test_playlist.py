@@ -1,5 +1,7 @@
 """Folders and playlists of `headnod classify`."""
 
+import os
+
 import pytest
 
 from headnod.audio.http_stream import expanded
@@ -28,8 +30,21 @@ def test_a_file_address_and_a_latin_1_name_are_read(tmp_path):
     assert expanded([str(tmp_path / "a.m3u")], recursive=False)[0] == [f"{tmp_path}/a b.wav", f"{tmp_path}/café.wav"]
 
 
+def test_a_name_that_is_not_utf8_is_found_on_a_disk_where_it_is_not_either(tmp_path):
+    name = os.fsdecode(b"caf\xe9.wav")
+    (tmp_path / name).touch()
+    (tmp_path / "a.m3u").write_bytes(b"caf\xe9.wav\n")
+    assert expanded([str(tmp_path / "a.m3u")], recursive=False)[0] == [f"{tmp_path}/{name}"]
+
+
 @pytest.mark.parametrize(
-    ("text", "note"), [("", "names no file"), ("b.m3u\n", "playlists in"), ("x\n" * 600_000, "1 MiB")]
+    ("text", "note"),
+    [
+        ("", "names no file"),
+        ("#EXTM3U\n#EXT-X-TARGETDURATION:9\nseg.ts\n", "is an HLS playlist"),
+        ("b.m3u\n", "playlists in"),
+        ("x\n" * 600_000, "1 MiB"),
+    ],
 )
 def test_a_playlist_that_cannot_be_is_told(tmp_path, text, note):
     (tmp_path / "a.m3u").write_text(text)

@@ -89,7 +89,7 @@ def test_a_wav_says_its_own_rate_and_channels():
         assert np.abs(found - sine(1_000, 3.0)[: found.size])[2_000:-2_000].max() < 1e-3
 
 
-@pytest.mark.parametrize("form", ["FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("form", ["FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64", "W64", "VOC"])
 def test_a_coded_stream_is_recognised_as_it_comes(pipe, form):
     coded = io.BytesIO()
     soundfile.write(coded, SONG, RATE, format=form)

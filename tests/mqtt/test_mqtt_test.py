@@ -91,6 +91,13 @@ def test_a_broker_that_knows_mqtt_3_alone_is_named_with_its_setting(dumb):
         assert headnod(**settings, protocol=4).returncode == 0
 
 
+def test_a_quota_is_not_taken_for_a_missing_right():
+    with StrictBroker(refused={"/estimate": 0x97}) as full:
+        ended = headnod(host=HOST, port=full.port, node="kitchen")
+    assert "headnod/kitchen/estimate may not be written: quota exceeded\n" in ended.stdout
+    assert "must write" not in ended.stdout
+
+
 def test_limits_and_what_does_not_fit_are_told():
     with StrictBroker(maximum_packet_size=600, retain_available=0) as strict:
         ended = headnod(host=HOST, port=strict.port, node="kitchen")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from headnod.errors import ConfigError
+from headnod.errors import ConfigError, UsageError
 from headnod.outputs.history import records
 from headnod.outputs.history.database import HistoryFile
 from headnod.outputs.history.records import parse_since, print_history
@@ -210,7 +210,7 @@ def test_since_is_a_duration_or_a_date_where_the_reader_lives(text, time):
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2 hours", "-2h", "1.5h", "99999999999999d", "2026-13-01", "٣d"])
 def test_any_other_since_is_refused_with_examples(text):
-    with pytest.raises(ConfigError, match="neither a duration") as refused:
+    with pytest.raises(UsageError, match="neither a duration") as refused:
         parse_since(text, now=NOW, zone=VIENNA)
     assert f"'{text}'" in str(refused.value)
 

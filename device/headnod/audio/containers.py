@@ -34,6 +34,9 @@ _BEGINS = {
     # Little-endian, as pw-record of PipeWire 1.4 writes it.
     b"dns.": "AU",
     b"ID3": "MP3",
+    b"caff": "CAF",
+    b"riff\x2e\x91\xcf\x11": "Wave64",
+    b"Creative Voi": "VOC",
     b"\x1aE\xdf\xa3": "Matroska or WebM",
     b"0&\xb2u\x8ef\xcf\x11": "WMA",
 }
@@ -42,6 +45,9 @@ _AIFF_KINDS = (b"AIFF", b"AIFC")
 
 FOREIGN = frozenset({"MP4 or M4A", "Matroska or WebM", "WMA", "AAC"})
 """Formats that only PyAV can decode."""
+
+NO_PIPE = frozenset({"CAF", "VOC"})
+"""Formats that libsndfile cannot decode from a pipe."""
 
 READABLE = "WAV, FLAC, Ogg and MP3 can; with PyAV also M4A, AAC, WMA, WebM and Matroska"
 """List of the supported formats, for messages."""

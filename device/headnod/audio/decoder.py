@@ -36,6 +36,7 @@ from headnod.audio.containers import (
     BEGINNINGS,
     FOREIGN,
     MPEG_SNIFFED,
+    NO_PIPE,
     READABLE,
     CutOffError,
     DamagedError,
@@ -87,7 +88,7 @@ def open_stream(read: Callable[[int], bytes], kind: str | None, name: str, skipp
         parts = StreamParts(read, BEGINNINGS[kind])
         first = _part(parts, kind, name)
         return dataclasses.replace(first, blocks=_all_parts(first, parts, kind, name))
-    if kind in FOREIGN:
+    if kind in FOREIGN or kind in NO_PIPE:
         return open_sound(_saved(read, name), name)
     if kind is None:
         return _mp3(_from_first_frame(read, name), name, skipped)

@@ -133,12 +133,23 @@ def _in_playlist(path: Path) -> tuple[list[str], list[str]]:
         elif "\0" in entry or Path(entry).suffix.lower() in PLAYLISTS:
             notes.append(f"{path}: '{entry}' is no audio file (playlists in playlists are not read)")
         else:
-            files.append(str(path.parent / (unquote(address.path) if address is not None else entry)))
+            files.append(_file_of(path.parent / (unquote(address.path) if address is not None else entry)))
     if len(entries) > _MOST_ENTRIES:
         notes.append(f"{path}: names {len(entries)} files, of which {_MOST_ENTRIES} were taken")
-    if not entries:
+    if b"#EXT-X-" in content:
+        files, notes = [], [f"{path}: is an HLS playlist, which names pieces of a stream (convert it to a file)"]
+    elif not entries:
         notes.append(f"{path}: names no file")
     return files, notes
+
+
+def _file_of(path: Path) -> str:
+    """The path, or the one whose name has the bytes that the playlist has, where only that exists."""
+    with contextlib.suppress(UnicodeEncodeError):
+        verbatim = os.fsdecode(str(path).encode("latin-1"))
+        if not path.exists() and os.path.exists(verbatim):  # noqa: PTH110 - as the other name
+            return verbatim
+    return str(path)
 
 
 def playlist_entries(content: bytes, ending: str) -> list[str]:

@@ -168,14 +168,17 @@ class _Checks:
         return topic.startswith(self._own)
 
     def _refused(self, topics: Sequence[str], refusal: str, *, own: bool) -> list[CheckResult]:
+        # Other reasons, such as a quota, are not of rights.
+        denied = "not authorized" in refusal
         if own:
-            reason = f" may not be written: {refusal} ({self._user} must write {self._own}#)"
+            reason = f" may not be written: {refusal}" + f" ({self._user} must write {self._own}#)" * denied
             return _by_topic("rights", "fault", topics, reason)
         if refusal.startswith(LOST):
             reason = f': {refusal} (is it too large for the broker? try mqtt.discovery_form = "component")'
             return _by_topic("rights", "fault", topics, reason)
         # Without Home Assistant the listener does everything else.
-        hint = f"{self._user} must write {topics[0].partition('/')[0]}/#, or set mqtt.discovery = false"
+        must = f"{self._user} must write {topics[0].partition('/')[0]}/#, or " * denied
+        hint = f"{must}set mqtt.discovery = false"
         return _by_topic("rights", "warning", topics, f" may not be written: {refusal} ({hint})")
 
     def _login_error(self) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from headnod.clock import Clock
-from headnod.errors import ConfigError
+from headnod.errors import UsageError
 from headnod.escaping import padded, printable
 from headnod.outputs.history import database
 from headnod.outputs.history.database import PAGE, read_only, to_milliseconds
@@ -320,7 +320,7 @@ def print_history(
         zone: Local time zone; the system's if None.
 
     Raises:
-        ConfigError: `since` is neither a duration nor a date.
+        UsageError: `since` is neither a duration nor a date.
         DatabaseError: There is no history, or it cannot be read.
     """
     begin = None if since is None else parse_since(since, now=now, zone=zone)
@@ -345,7 +345,7 @@ def parse_since(text: str, *, now: datetime, zone: tzinfo | None = None) -> date
     '2026-11-20T10:30:00+00:00'
 
     Raises:
-        ConfigError: It is neither a duration nor a date.
+        UsageError: It is neither a duration nor a date.
     """
     try:
         if duration := re.fullmatch(r"(\d+)([smhdw])", text.strip(), re.ASCII):
@@ -354,7 +354,7 @@ def parse_since(text: str, *, now: datetime, zone: tzinfo | None = None) -> date
         return (date if date.tzinfo else date.replace(tzinfo=zone) if zone else date.astimezone()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         message = f"--since: '{text}' is neither a duration (90m, 2h, 3d) nor a date (2026-11-20, 2026-11-20T18:30)"
-        raise ConfigError(message) from error
+        raise UsageError(message) from error
 
 
 def _write_csv(rows: Iterable[PastSong | PastEstimate], out: TextIO, columns: Iterable[str]) -> None:
