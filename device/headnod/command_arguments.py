@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Meta
 
 Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
-Label = Annotated[str, Meta(max_length=64)]
+Label = Annotated[str, Meta(max_length=256)]
+"""A label of 64 characters may have more before it is composed."""
 
 
 class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

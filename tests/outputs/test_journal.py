@@ -81,6 +81,13 @@ def test_a_recovery_is_told(lines):
     assert lines()[1:] == [("INFO", "the microphone works again"), ("INFO", "jazz (0.81) at -20 dBFS")]
 
 
+def test_the_end_of_a_pause_is_no_recovery_of_the_microphone(lines):
+    journal = Journal()
+    journal.show_status(condition(State.PAUSED))
+    journal.show(estimate("jazz", jazz=0.81))
+    assert lines()[1:] == [("INFO", "the pause has ended"), ("INFO", "jazz (0.81) at -20 dBFS")]
+
+
 def test_after_a_gap_the_genre_is_told_anew(lines):
     journal = Journal()
     journal.show(estimate("jazz", jazz=0.81))

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import unicodedata
 from datetime import UTC, datetime
 
 import numpy as np
@@ -85,6 +86,13 @@ def test_silence_of_the_room_is_no_label(room, caplog):
     room.commands.label("")
     assert room.stored == []
     assert "is not kept" in caplog.text
+
+
+@pytest.mark.parametrize("label", ["Caf\N{LATIN SMALL LETTER E}\N{COMBINING ACUTE ACCENT}", "e\u0301" * 64])
+def test_a_label_is_kept_in_the_composed_form(room, label):
+    room.play(30)
+    found = room.commands.correct(0.0, 4e9, label)
+    assert found.label == unicodedata.normalize("NFC", label)
 
 
 @pytest.mark.parametrize("label", ["unknown", "x" * 65, "a\nb"])

@@ -97,7 +97,7 @@ class Journal:
         """Start without a genre; `monotonic` is a clock in seconds."""
         self._monotonic = monotonic
         self._genre = ""
-        self._faulty = False
+        self._faulty: State | None = None
         self._logged: dict[State, float] = {}
         self._quiet = QuietMusic()
         self._quiet_logged: float | None = None
@@ -106,9 +106,9 @@ class Journal:
         """Log a new genre, and a microphone that is muted, overdriven or too quiet."""
         if fault := _MICROPHONE_FAULTS.get(estimate.state, ""):
             self._warn(estimate.state, fault)
-        elif self._faulty:
-            _log.info("the microphone works again")
-            self._faulty = False
+        elif self._faulty is not None:
+            _log.info("the pause has ended" if self._faulty is State.PAUSED else "the microphone works again")
+            self._faulty = None
         if (missing := self._quiet.update(estimate)) is not None:
             self._warn_quiet(estimate, missing)
         if estimate.genre != self._genre:
@@ -127,7 +127,7 @@ class Journal:
         now, last = self._monotonic(), self._logged.get(state)
         if last is None or now - last >= REPEAT_STATE_SECONDS:
             _log.warning("%s: %s", state.replace("_", " "), message)
-            self._logged[state], self._faulty, self._genre = now, True, ""
+            self._logged[state], self._faulty, self._genre = now, state, ""
 
     def _warn_quiet(self, estimate: Estimate, missing: float) -> None:
         now = self._monotonic()

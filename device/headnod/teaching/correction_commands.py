@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import msgspec
 import numpy as np
@@ -225,7 +226,7 @@ class CorrectionCommands:
         Raises:
             CorrectionError: The label cannot be one, or there are no windows in that time.
         """
-        check_label(label)
+        label = _checked(label)
         store, windows = self.store, self._windows.all()
         there = windows.between(start, end)
         if not len(windows.times):
@@ -250,7 +251,7 @@ class CorrectionCommands:
             CorrectionError: The label cannot be one, or there is no state folder.
         """
         if label:
-            check_label(label)
+            label = _checked(label)
         _ = self.store
         now = self._clock.monotonic()
         with self._lock:
@@ -309,6 +310,17 @@ class CorrectionCommands:
         for line in (*result.summary, *([result.error] if result.error else [])):
             _log.info("teach: %s", line)
         self._result = result
+
+
+def _checked(label: str) -> str:
+    """A label in the composed form of Unicode (NFC), in which names are compared.
+
+    Raises:
+        CorrectionError: It cannot be a label.
+    """
+    composed = normalize("NFC", label)
+    check_label(composed)
+    return composed
 
 
 FORMAT = 1
