@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -394,14 +394,6 @@ def _coloured(falling: float, rows: int, frames: int, bands: Bands, rng: np.rand
     return bands.grain(rows, frames, rng) * (10.0 ** (-falling * octaves / 10.0)).astype(np.float32)
 
 
-def _white(rows: int, frames: int, bands: Bands, rng: np.random.Generator) -> Power:
-    return _coloured(0.0, rows, frames, bands, rng)
-
-
-def _pink(rows: int, frames: int, bands: Bands, rng: np.random.Generator) -> Power:
-    return _coloured(3.0, rows, frames, bands, rng)
-
-
 def _fan(rows: int, frames: int, bands: Bands, rng: np.random.Generator) -> Power:
     air = _coloured(6.0, rows, frames, bands, rng)
     number = np.arange(1, 6)
@@ -436,8 +428,8 @@ def _wandering(shape: tuple[int, int, int], memory: float, rng: np.random.Genera
 
 
 _KINDS: dict[Kind, Callable[[int, int, Bands, np.random.Generator], Power]] = {
-    "white": _white,
-    "pink": _pink,
+    "white": partial(_coloured, 0.0),
+    "pink": partial(_coloured, 3.0),
     "fan": _fan,
     "babble": _babble,
 }

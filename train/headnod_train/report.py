@@ -121,7 +121,8 @@ def genre_marks(labels: Sequence[str], theme: Theme) -> dict[str, Mark]:
         chosen[label] = _nearest(chosen[label], free, taken)
         taken.append(chosen[label])
     return {
-        label: Mark(_hexadecimal(chosen[label]), _SHAPES[place % len(_SHAPES)]) for place, label in enumerate(labels)
+        label: Mark("#" + bytes(np.rint(255 * chosen[label]).astype(np.uint8)).hex(), _SHAPES[place % len(_SHAPES)])
+        for place, label in enumerate(labels)
     }
 
 
@@ -274,10 +275,6 @@ def _oklab(colours: NDArray[np.float64]) -> NDArray[np.float64]:
         [0.0259040371, 0.7827717662, -0.8086757660],
     ])  # fmt: skip
     return np.asarray(np.cbrt(_linear(colours) @ to_cones.T) @ to_lab.T)
-
-
-def _hexadecimal(picked: NDArray[np.float64]) -> str:
-    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in picked)
 
 
 _TEMPLATES = Environment(

@@ -194,7 +194,8 @@ class RetainedModels:
         """Wait for all messages that were published before; false if the marker is not echoed."""
         self._own_mark.step += 1
         self._link.publish(self._mark, msgspec.json.encode(self._own_mark), retain=True)
-        return self._wait(lambda: self._echoed == self._own_mark.step)
+        with self._news:
+            return self._news.wait_for(lambda: self._echoed == self._own_mark.step, _PATIENCE)
 
     def holds(self, topic: str) -> str | None:
         """SHA-256 of the retained bundle; empty if there is none, None if no message was received."""
@@ -233,10 +234,6 @@ class RetainedModels:
             self._others.pop(topic, None)
         else:
             self._others[topic] = _Mark(_plain(mark.model), _plain(mark.host))
-
-    def _wait(self, there: Callable[[], bool]) -> bool:
-        with self._news:
-            return self._news.wait_for(there, _PATIENCE)
 
 
 def _plain(text: str) -> str:

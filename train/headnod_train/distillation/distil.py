@@ -49,7 +49,15 @@ from headnod_train.distillation.quantisation import (
     standardise,
 )
 from headnod_train.distillation.tagger import Weights
-from headnod_train.distillation.targets import Head, answer_targets, fit_answers, read_targets, save_targets, teach
+from headnod_train.distillation.targets import (
+    Head,
+    answer_targets,
+    fit_answers,
+    outputs_of,
+    read_targets,
+    save_targets,
+    teach,
+)
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.evaluation.calibration import WindowLogits, fit_calibration, fit_energy, fit_tags
 from headnod_train.storage import open_npz, write_npz
@@ -202,7 +210,6 @@ class _State:
 
 
 _SHOWN, _CORRECTING, _TAGGED = 400, 1000, 1500
-_AT_ONCE = 2048
 SETTINGS = Distillation()
 """Settings of the training."""
 
@@ -252,7 +259,7 @@ def begin(
         console.print("equalising and fitting the head")
         shown = AugmentedWindows(windows, Augmentation(), offset).music(_SHOWN)
         network = standardise(equalise(tagger, shown), shown)
-        embedding = _embeddings(network, windows.clean16, offset)
+        embedding = outputs_of(network, windows.clean16, "embedding")
         answer_head = fit_answers(embedding[useful], answers[useful], steps=_HEAD_STEPS, seed=1)
         write_npz(start, {"embedding": embedding, **network, **answer_head})
     with open_npz(start, _STEP, RunError) as held:
@@ -345,11 +352,3 @@ def finish(
         },
         replace=replace,
     )  # fmt: skip
-
-
-def _embeddings(network: Parameters, log_mel: NDArray[np.float16], offset: float) -> NDArray[np.float32]:
-    parts = [
-        evaluated(network, network_input(log_mel[start : start + _AT_ONCE], offset))["embedding"]
-        for start in range(0, len(log_mel), _AT_ONCE)
-    ]
-    return np.concatenate(parts)

@@ -129,7 +129,10 @@ def debian_music(debs: Path, names: Iterable[str], folder: Path) -> list[Recordi
     for package, paths in sorted(wanted.items()):
         missing = {path for path in paths if not (folder / package / path).is_file()}
         if missing:
-            _unpack(_deb(debs, package), missing, folder / package)
+            candidates = sorted(debs.glob(f"{package}_*.deb"))
+            if not candidates:
+                raise RecordingError(f"{debs}: has no package {package} (fetch it with `apt-get download {package}`)")
+            _unpack(candidates[-1], missing, folder / package)
         found += [
             Recording(folder / package / path, f"{package}/{path}", "music")
             for path in sorted(paths)
@@ -138,13 +141,6 @@ def debian_music(debs: Path, names: Iterable[str], folder: Path) -> list[Recordi
     if not found:
         raise RecordingError(f"{debs}: none of the named files is in its packages (are they other versions?)")
     return found
-
-
-def _deb(debs: Path, package: str) -> Path:
-    candidates = sorted(debs.glob(f"{package}_*.deb"))
-    if not candidates:
-        raise RecordingError(f"{debs}: has no package {package} (fetch it with `apt-get download {package}`)")
-    return candidates[-1]
 
 
 def _unpack(deb: Path, wanted: set[str], folder: Path) -> None:

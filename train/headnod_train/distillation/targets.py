@@ -164,17 +164,19 @@ def teach(
     windows: WindowSet, tagger: Parameters, head: Head, classes: Sequence[str], labels: tuple[str, ...]
 ) -> TeacherAnswers:
     """Compute the predictions of the teachers."""
-    offset = float(tagger["offset"])
-    tags = np.concatenate(
-        [
-            evaluated(tagger, network_input(windows.clean16[start : start + _AT_ONCE], offset))["tags"]
-            for start in range(0, len(windows), _AT_ONCE)
-        ]
-    )
+    tags = outputs_of(tagger, windows.clean16, "tags")
     scores = windows.yamnet.astype(np.float32)
     weight = np.where(windows.kind == "gtzan", *YAMNET_WEIGHTS)[:, None]
     genre = combined(head.log_probabilities(sigmoid(tags)), genre_scores(scores, list(classes), labels), weight)
     return TeacherAnswers(genre.astype(np.float32), scores[:, list(classes).index("Music")], tags)
+
+
+def outputs_of(parameters: Parameters, log_mel: NDArray[np.float16], name: str) -> NDArray[np.float32]:
+    """One output of the network in float32 for memory-mapped windows in decibels, (n, numbers)."""
+    offset = float(parameters["offset"])
+    starts = range(0, len(log_mel), _AT_ONCE)
+    parts = [evaluated(parameters, network_input(log_mel[start : start + _AT_ONCE], offset))[name] for start in starts]
+    return np.concatenate(parts)
 
 
 def combined(

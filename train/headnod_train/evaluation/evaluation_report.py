@@ -56,7 +56,7 @@ def accuracy_curves(
     axes.set_xlabel(across)
     axes.set_ylabel("accuracy")
     if len(curves) > 1:
-        _legend(figure, theme)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False, labelcolor=theme.ink, fontsize=9)
     return figure
 
 
@@ -171,10 +171,6 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(_percent)
-
-
-def _legend(figure: Figure, theme: Theme) -> None:
-    figure.legend(loc="outside upper center", ncols=2, frameon=False, labelcolor=theme.ink, fontsize=9)
 
 
 def _percent(value: float, _: float) -> str:

@@ -84,7 +84,8 @@ def collection_statistics(archive: Archive, front_end: FrontEnd, *, console: Con
         levels = np.maximum(log_mel, log_mel.max() - front_end.range_db)
         levels = levels - levels.mean()
         bands.append(levels.mean(axis=0))
-        around.append(_around_onsets(levels))
+        pieces = [levels[frame - BEFORE : frame + AFTER + 1] for frame in onsets(levels)]
+        around.append(np.asarray(np.mean(pieces, axis=0), np.float32))
     summaries = track_summaries(archive, front_end)
     spectrograms = _by_genre(np.stack(around), targets)
     return CollectionStatistics(
@@ -115,11 +116,6 @@ def onsets(log_mel: LogMel) -> NDArray[np.intp]:
         if all(abs(int(frame) - other) >= BEFORE for other in found):
             found.append(int(frame))
     return np.array(found, np.intp)
-
-
-def _around_onsets(log_mel: LogMel) -> LogMel:
-    pieces = [log_mel[frame - BEFORE : frame + AFTER + 1] for frame in onsets(log_mel)]
-    return np.asarray(np.mean(pieces, axis=0), np.float32)
 
 
 def _by_genre(tracks: NDArray[np.float32], targets: NDArray[np.intp]) -> NDArray[np.float32]:

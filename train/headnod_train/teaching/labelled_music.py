@@ -14,7 +14,7 @@ import signal
 import sys
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -83,22 +83,18 @@ def find_music(
         only = next(iter(counts))
         message = f"{source}: has one label, '{only}' (a model needs two; --add keeps the shipped ones beside it)"
         raise TeachError(message)
-    _refuse_few(str(source), counts)
+    refuse_few(source, tracks, counts)
     return replace(collection, tracks=tracks)
 
 
-def refuse_few_left(source: Path, tracks: Sequence[Track], all_labels: Sequence[str]) -> None:
-    """Check again after unreadable files were left out.
+def refuse_few(source: Path, tracks: Sequence[Track], labels: Iterable[str]) -> None:
+    """Check that each label has enough tracks.
 
     Raises:
-        TeachError: A label has too few tracks left.
+        TeachError: A label has too few.
     """
-    counts = Counter(dict.fromkeys(all_labels, 0))
+    counts = Counter(dict.fromkeys(labels, 0))
     counts.update(track.genre for track in tracks)
-    _refuse_few(str(source), counts)
-
-
-def _refuse_few(source: str, counts: Counter[str]) -> None:
     few = [f"'{printable(label)}' has {count}" for label, count in sorted(counts.items()) if count < LEAST_TRACKS]
     if few:
         named = ", ".join(few[:_MOST_NAMED]) + (f" and {len(few) - _MOST_NAMED} more" if len(few) > _MOST_NAMED else "")

@@ -34,7 +34,7 @@ from headnod_train.teaching.labelled_music import (
     find_music,
     groups_of,
     read_statistics,
-    refuse_few_left,
+    refuse_few,
     run_network,
 )
 from headnod_train.teaching.teaching_report import Doubted, Figures, measured, write_card
@@ -104,7 +104,7 @@ def teach(
     network = last.with_features()
     found = extract_features(collection.tracks, network, shipped, seconds=seconds, jobs=jobs, console=console)
     tracks = [collection.tracks[place] for place in found]
-    refuse_few_left(source, tracks, taught)
+    refuse_few(source, tracks, taught)
     music, ungrouped = _assembled(tracks, list(found.values()), names)
     noises = _noises(shipped, network)
     # The matrices are small: more threads would spend their time waiting for each other.

@@ -197,32 +197,6 @@ class TrainingProgress:
             self._console.print(f"epoch {self._done} of {self._epochs}: {text} ({minutes:.1f} min)", highlight=False)
 
 
-class TensorBoard:
-    """Figures of each epoch in TensorBoard's files, or nothing at all."""
-
-    def __init__(self, run: Path | None) -> None:
-        """Write into a run folder's `tensorboard`, unless it is None."""
-        self._writer = tf.summary.create_file_writer(str(run / "tensorboard")) if run else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def epoch(self, number: int, figures: Mapping[str, float]) -> None:
-        """Write the figures of an epoch."""
-        if self._writer is None:
-            return
-        with self._writer.as_default():
-            for name, value in figures.items():
-                tf.summary.scalar(name, value, step=number)
-        self._writer.flush()
-
-
 class EpochBatches(Protocol):
     """Batches of a training, the same in every run."""
 
@@ -265,10 +239,8 @@ def train_epochs(
     """
     done, reached = (loop.restore(run / STATE), read_history(run)) if resume else (0, [])
     average = keras.models.clone_model(network)
-    with (
-        TrainingProgress(console, settings.epochs, done) as progress,
-        TensorBoard(run if tensorboard else None) as board,
-    ):
+    board = tf.summary.create_file_writer(str(run / "tensorboard")) if tensorboard else None
+    with TrainingProgress(console, settings.epochs, done) as progress:
         for epoch in range(done + 1, settings.epochs + 1):
             losses = [loop.learn(batch) for batch in progress.steps(batches.epoch(epoch), len(batches))]
             average.set_weights(loop.averaged(network))
@@ -285,7 +257,11 @@ def train_epochs(
             loop.save(run / STATE, epoch)
             (run / HISTORY).write_text(json.dumps(reached, indent=1) + "\n")
             progress.epoch(figures)
-            board.epoch(epoch, figures)
+            if board is not None:
+                with board.as_default(step=epoch):
+                    for name, value in figures.items():
+                        tf.summary.scalar(name, value)
+                board.flush()
             if settings.patience is not None and epoch - best >= settings.patience:
                 console.print(f"stopped after epoch {epoch}: {settings.patience} without a rise on the watched side")
                 break
