@@ -30,9 +30,6 @@ def replacing(path: Path, advice: str) -> Iterator[Path]:
     Args:
         path: The file to replace; its folder is created.
         advice: End of the error message: what is kept and what the user can do.
-
-    Raises:
-        StorageError: The file cannot be written; the old one is unchanged.
     """
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     try:

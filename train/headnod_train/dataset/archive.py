@@ -111,11 +111,7 @@ class Archive:
         return tuple(sorted({str(genre) for genre in self.genres}))
 
     def targets(self, labels: tuple[str, ...]) -> NDArray[np.intp]:
-        """Index of each track's genre in `labels`, shape (tracks,).
-
-        Raises:
-            ArchiveError: A genre is not in `labels`.
-        """
+        """Index of each track's genre in `labels`, shape (tracks,)."""
         places = {label: place for place, label in enumerate(labels)}
         other = sorted({str(genre) for genre in self.genres} - places.keys())
         if other:
@@ -128,11 +124,7 @@ class Archive:
         return self.floor_db[track] + (self.levels[track, : self.frames[track]] + np.float32(0.5)) * step
 
     def subset(self, split: str) -> Archive:
-        """The tracks of one split.
-
-        Raises:
-            ArchiveError: The split is empty.
-        """
+        """The tracks of one split."""
         chosen = self.splits == split
         if not chosen.any():
             known = ", ".join(sorted({str(name) for name in self.splits}))
@@ -145,11 +137,7 @@ class Archive:
         return replace(self, **arrays)
 
     def windows(self, track: int, front_end: FrontEnd) -> LogMel:
-        """Windows of a track, one every 3 s: decibels, shape (windows, front_end.frames, mels).
-
-        Raises:
-            ArchiveError: The track is shorter than a window.
-        """
+        """Windows of a track, one every 3 s: decibels, shape (windows, front_end.frames, mels)."""
         log_mel = self.log_mel(track)
         starts = window_starts(len(log_mel), front_end)
         if not starts:
@@ -195,11 +183,7 @@ _MEL_FIELDS = ("sample_rate", "n_fft", "hop", "n_mels", "f_min", "f_max", "mel_s
 
 
 def read_archive(path: Path, front_end: FrontEnd) -> Archive:
-    """Read a log-mel archive.
-
-    Raises:
-        ArchiveError: The file is absent, malformed, or was computed by another front end.
-    """
+    """Read a log-mel archive."""
     with open_npz(path, "a log-mel archive", ArchiveError) as arrays:
         kinds = _REQUIRED | {name: kind for name, kind in _OPTIONAL.items() if name in arrays}
         read = {name: np.asarray(arrays[name]).astype(kind, casting="same_kind") for name, (_, kind) in kinds.items()}

@@ -185,11 +185,7 @@ class WorkFolder:
         write_npz(file, vars(row), f"rows extracted so far are kept in {self.folder}; make room and start again")
 
     def load(self, file: Path) -> TrackFeatures:
-        """Read a row; a damaged one is deleted.
-
-        Raises:
-            StorageError: The row is absent or damaged.
-        """
+        """Read a row; a damaged one is deleted."""
         try:
             with open_npz(file, "a row", CollectionError) as row:
                 return TrackFeatures(
@@ -216,10 +212,6 @@ def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs:
     """Extract features in `jobs` processes and yield each result when it is ready.
 
     Only a few files per process are in progress, so memory does not grow with the collection.
-
-    Raises:
-        WorkerError: A process died.
-        MissingExtraError: joblib is not installed.
     """
     try:
         from joblib import Parallel, delayed, parallel_config  # noqa: PLC0415 - a third of a second
@@ -275,10 +267,6 @@ def extract_on_cluster(paths: list[Path], front_end: FrontEnd, seconds: float, *
     """Extract features on a cluster and yield each result when it is ready.
 
     Workers need this package, and the files under the same paths. The archive is equal to the byte.
-
-    Raises:
-        WorkerError: No scheduler answers at the address, or the workers lack something.
-        MissingExtraError: Dask is not installed.
     """
     try:
         from distributed import Client, KilledWorker, as_completed  # noqa: PLC0415 - a second

@@ -53,11 +53,7 @@ class Spreadsheet:
 
 
 def read_spreadsheet(path: Path) -> Spreadsheet:
-    """Read a CSV separated by commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252.
-
-    Raises:
-        CollectionError: It is not such text; the line is named.
-    """
+    """Read a CSV separated by commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252."""
     text, notes = _decoded(path)
     first, _, rest = text.partition("\n")
     # Excel writes the delimiter in a line of its own before the header.
@@ -72,11 +68,7 @@ def read_spreadsheet(path: Path) -> Spreadsheet:
 
 
 def file_of(path: Path, number: int, text: str) -> tuple[str, Path]:
-    """A track's name and file, with the path as written or in the spelling of Windows or macOS.
-
-    Raises:
-        CollectionError: The path begins with a drive of Windows.
-    """
+    """A track's name and file, with the path as written or in the spelling of Windows or macOS."""
     names = [text, PureWindowsPath(text).as_posix()]
     # macOS decomposes the letters of file names.
     names += [unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")]
@@ -90,11 +82,7 @@ def file_of(path: Path, number: int, text: str) -> tuple[str, Path]:
 
 
 def read_table(path: Path) -> Collection:
-    """The tracks of a CSV; its paths are relative to its folder.
-
-    Raises:
-        CollectionError: A line is wrong; it is named with its column.
-    """
+    """The tracks of a CSV; its paths are relative to its folder."""
     sheet = read_spreadsheet(path)
     header, notes, numbers = sheet.header, sheet.notes, [number for number, _ in sheet.rows]
     for name in _NEEDED:
@@ -205,11 +193,7 @@ def find_tracks(sources: list[Path], layout: str | None, front_end: FrontEnd) ->
 
 
 def guess(source: Path) -> str:
-    """The layout of a collection.
-
-    Raises:
-        CollectionError: No layout fits, or several.
-    """
+    """The layout of a collection."""
     if source.is_file():
         layout = {".csv": "csv", ".tsv": "csv", ".npz": "logmel"}.get(source.suffix.lower())
         fits = [layout] if layout else []

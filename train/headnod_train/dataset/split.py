@@ -44,9 +44,6 @@ def refuse_leaks(archive: Archive) -> None:
     """Check that each track, known artist, known album and duplicate group is in one split.
 
     An archive that is marked as leaky passes; its figures are labelled instead.
-
-    Raises:
-        LeakError: One is in several splits; it is named with them.
     """
     if archive.leaky:
         return
@@ -133,9 +130,6 @@ def folds(archive: Archive, k: int, *, seed: int) -> list[tuple[NDArray[np.bool_
 
     Returns:
         Masks over rows, (train, valid), for each fold.
-
-    Raises:
-        SplitError: There are fewer groups of tracks than folds.
     """
     tied = components(archive)
     groups = int(tied.max(initial=-1)) + 1
@@ -183,9 +177,6 @@ def read_lists(folder: Path) -> dict[str, str]:
     """Split of each track by lists in a folder, one text file per split with one track per line.
 
     A file's name begins with its split, such as train_filtered.txt of the fault-filtered GTZAN split.
-
-    Raises:
-        CollectionError: There are no lists, or a track is on two of them.
     """
     splits: dict[str, str] = {}
     for split_name in SPLITS:

@@ -129,9 +129,6 @@ def check(model: onnx.ModelProto, content: bytes, golden: bytes, manifest: Manif
 
     Returns:
         What was found, in one line.
-
-    Raises:
-        ExportError: It answers otherwise.
     """
     runtime = interpreter(content)
     (taken,) = runtime.get_input_details()

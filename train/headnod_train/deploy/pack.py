@@ -115,11 +115,7 @@ def pack(
 
 
 def free_folder(models: Path, name: str, version: str, *, replace: bool) -> Path:
-    """The folder for a new bundle.
-
-    Raises:
-        PackError: The name or version is invalid or taken.
-    """
+    """The folder for a new bundle."""
     for field, value, kind, rule in (
         ("name", name, Name, "small letters, digits and hyphens, such as genre-small"),
         ("version", version, Version, "three numbers, such as 0.1.0"),

@@ -97,11 +97,7 @@ Show = Callable[[Sequence[FleetListener], str], None]
 def roll_out(
     bundle: bytes, digest: str, broker: Broker, base: str, plan: RolloutPlan, show: Show, *, model: str = "a model"
 ) -> RolloutResult:
-    """Send a signed bundle, and wait until all connected listeners have tested it.
-
-    Raises:
-        RolloutError: The bundle is too large, the broker will not have it, or nobody is there.
-    """
+    """Send a signed bundle, and wait until all connected listeners have tested it."""
     if len(bundle) > LARGEST:
         raise RolloutError(
             f"the bundle has {len(bundle)} bytes, listeners take {LARGEST} by MQTT (use --ssh, or a smaller model)"
@@ -321,10 +317,6 @@ def install(host: str, bundle: bytes, *, timeout: float) -> str:
 
     Returns:
         Output of headnod on that machine.
-
-    Raises:
-        ConfigError: The host is malformed.
-        RolloutError: ssh or the remote headnod failed.
     """
     if not _HOST.match(host):
         raise ConfigError(f"--ssh: {host[:60]!a} is no host (user@host, or a name of ~/.ssh/config)")

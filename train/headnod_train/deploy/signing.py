@@ -30,11 +30,7 @@ _LEAST = 8
 
 
 def new_passphrase(ask: Callable[[str], str] = getpass.getpass) -> bytes:
-    """A passphrase that was typed twice.
-
-    Raises:
-        KeyFileError: It is short, or the second was another.
-    """
+    """A passphrase that was typed twice."""
     _at_a_terminal(ask)
     first = ask("passphrase: ")
     if len(first) < _LEAST:
@@ -45,11 +41,7 @@ def new_passphrase(ask: Callable[[str], str] = getpass.getpass) -> bytes:
 
 
 def passphrase_from(path: Path | None, ask: Callable[[str], str] = getpass.getpass) -> bytes:
-    """A passphrase from the first line of a file, or from the terminal.
-
-    Raises:
-        KeyFileError: The file cannot be read, or there is no terminal.
-    """
+    """A passphrase from the first line of a file, or from the terminal."""
     if path is None:
         _at_a_terminal(ask)
         return ask("passphrase: ").encode()
@@ -107,9 +99,6 @@ def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
     Args:
         path: The private file.
         passphrase: Is asked only if the file is encrypted.
-
-    Raises:
-        KeyFileError: The file is none, others may read it, or the passphrase is wrong.
     """
     try:
         with path.open("rb") as file:

@@ -49,11 +49,7 @@ class Recording:
 
 
 def gtzan_clips(folder: Path, tracks: Iterable[str], labels: Collection[str]) -> list[Recording]:
-    """Clips called after GTZAN tracks (`jazz.00012.flac`), wherever they lie in a folder.
-
-    Raises:
-        RecordingError: None of the tracks has a clip.
-    """
+    """Clips called after GTZAN tracks (`jazz.00012.flac`), wherever they lie in a folder."""
     wanted, order = set(tracks), list(labels)
     found = [
         Recording(path, path.stem, "gtzan", order.index(path.stem.partition(".")[0]))
@@ -66,11 +62,7 @@ def gtzan_clips(folder: Path, tracks: Iterable[str], labels: Collection[str]) ->
 
 
 def other_sounds(folder: Path) -> list[Recording]:
-    """Speech and noise: the audio in `speech/` and `noise/` of a folder.
-
-    Raises:
-        RecordingError: There is none.
-    """
+    """Speech and noise: the audio in `speech/` and `noise/` of a folder."""
     kinds: tuple[Kind, ...] = ("speech", "noise")
     found = [Recording(path, f"{kind}/{path.name}", kind) for kind in kinds for path in find_files(folder / kind).music]
     if not found:
@@ -94,11 +86,7 @@ def packages(names: Iterable[str]) -> list[str]:
 
 
 def download(wanted: Iterable[str], folder: Path) -> None:
-    """Fetch Debian packages with `apt-get download` unless they lie in the folder already.
-
-    Raises:
-        RecordingError: apt-get cannot get them.
-    """
+    """Fetch Debian packages with `apt-get download` unless they lie in the folder already."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [package for package in wanted if not any(folder.glob(f"{package}_*.deb"))]
     if not missing:
@@ -116,11 +104,7 @@ def download(wanted: Iterable[str], folder: Path) -> None:
 
 
 def debian_music(debs: Path, names: Iterable[str], folder: Path) -> list[Recording]:
-    """Music out of downloaded Debian packages.
-
-    Raises:
-        RecordingError: A package is absent, damaged, or lacks its files.
-    """
+    """Music out of downloaded Debian packages."""
     wanted: dict[str, set[str]] = {}
     for name in names:
         package, _, inside = name.partition("/")

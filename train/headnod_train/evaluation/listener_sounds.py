@@ -44,22 +44,14 @@ Synthesiser = Callable[[int, int], Audio]
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Every audio file below a folder, sorted.
-
-    Raises:
-        AudioError: There is none.
-    """
+    """Every audio file below a folder, sorted."""
     if found := find_files(folder).music:
         return found
     raise AudioError(f"{folder}: contains no audio file ({', '.join(sorted(AUDIO))})")
 
 
 def matching_clips(folder: Path, tracks: Collection[str], model: GenreModel) -> list[Audio]:
-    """Audio files with the names of tracks, at most `CLIPS` of them, spread evenly.
-
-    Raises:
-        AudioError: There is none, or one cannot be read.
-    """
+    """Audio files with the names of tracks, at most `CLIPS` of them, spread evenly."""
     found = [path for path in audio_files(folder) if path.stem in tracks]
     if not found:
         raise AudioError(f"{folder}: no file has the name of one of the {len(tracks)} tracks")

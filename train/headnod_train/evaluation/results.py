@@ -340,11 +340,7 @@ class Evaluation(ResultPart, frozen=True, kw_only=True):
 
 
 def load(path: Path) -> Evaluation:
-    """Read an evaluation.
-
-    Raises:
-        EvaluationError: The file is absent or malformed.
-    """
+    """Read an evaluation."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Evaluation)
     except OSError as error:

@@ -273,11 +273,7 @@ def compare_on_clips(
     labels: tuple[str, ...],
     console: Console,
 ) -> list[Row]:
-    """Evaluate methods on audio clips of the tracks of an archive.
-
-    Raises:
-        ComparisonError: No clip can be read.
-    """
+    """Evaluate methods on audio clips of the tracks of an archive."""
     rows = []
     with progress_bar(console, transient=True) as progress:
         for method in methods:

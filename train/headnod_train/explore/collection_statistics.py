@@ -149,11 +149,7 @@ def principal(summaries: Summaries) -> tuple[Points, NDArray[np.float64]]:
 
 
 def umap(summaries: Summaries, *, seed: int) -> Points:
-    """Uniform manifold approximation (McInnes, Healy and Melville, 2018), which keeps neighbours together.
-
-    Raises:
-        MissingExtraError: umap-learn is not installed.
-    """
+    """Uniform manifold approximation (McInnes, Healy and Melville, 2018), which keeps neighbours together."""
     try:
         from umap import UMAP  # noqa: PLC0415 - optional, and takes seconds
     except ImportError as error:

@@ -98,11 +98,7 @@ def play(
 
 
 def find_player() -> list[str]:
-    """The first program of `PLAYERS` that is installed.
-
-    Raises:
-        GameError: None is.
-    """
+    """The first program of `PLAYERS` that is installed."""
     for words in map(str.split, PLAYERS):
         if shutil.which(words[0]):
             return words

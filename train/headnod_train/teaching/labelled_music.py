@@ -88,11 +88,7 @@ def find_music(
 
 
 def refuse_few(source: Path, tracks: Sequence[Track], labels: Iterable[str]) -> None:
-    """Check that each label has enough tracks.
-
-    Raises:
-        TeachError: A label has too few.
-    """
+    """Check that each label has enough tracks."""
     counts = Counter(dict.fromkeys(labels, 0))
     counts.update(track.genre for track in tracks)
     few = [f"'{printable(label)}' has {count}" for label, count in sorted(counts.items()) if count < LEAST_TRACKS]
@@ -277,11 +273,7 @@ class LabelStatistics:
 
 
 def read_statistics(shipped: Manifest) -> LabelStatistics:
-    """The statistics of a shipped model.
-
-    Raises:
-        TeachError: There are none of this network.
-    """
+    """The statistics of a shipped model."""
     path, known = _FOLDER / f"{shipped.id}.npz", sorted(each.stem for each in _FOLDER.glob("*.npz"))
     if path.is_file():
         with open_npz(path, "statistics of labels (install headnod again)", TeachError) as held:

@@ -52,9 +52,6 @@ def split_url(url: str, section: MqttSection) -> MqttSection:
     """Broker, user and node of `mqtt://[USER@]HOST[:PORT]/[BASE/]NODE` in place of those of the configuration.
 
     Without a host the broker is that of the configuration; `mqtts` is TLS.
-
-    Raises:
-        ConfigError: It is not such an address, or contains a password.
     """
     parts = urlsplit(url)
     base, _, node = parts.path.strip("/").rpartition("/")

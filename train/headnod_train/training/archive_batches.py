@@ -170,9 +170,6 @@ def teacher_scores(
 
     Returns:
         Probabilities, shape (tracks, seconds, labels).
-
-    Raises:
-        RunError: A teacher is unfinished, or has other genres.
     """
     scores = np.zeros((len(teachers), len(archive), seconds, len(labels)), np.float32)
     unseen = np.zeros((len(teachers), len(archive)), bool)

@@ -239,11 +239,7 @@ def _warnings(
 
 
 def _start(settings: TrainingSettings, front_end: FrontEnd) -> StartingWeights | None:
-    """The weights to start from, if there are any.
-
-    Raises:
-        RunError: The bundle has another front end, or a network of another kind.
-    """
+    """The weights to start from, if there are any."""
     if not settings.start:
         return None
     found = read_start(find_model(settings.start))

@@ -55,11 +55,7 @@ def build(
 
 
 def load(weights: Path) -> keras.Model:
-    """The network of a run.
-
-    Raises:
-        RunError: The file is absent or damaged.
-    """
+    """The network of a run."""
     if not weights.is_file():
         raise RunError(f"{weights}: there is no such file (run 'headnod-train fit' first)")
     try:

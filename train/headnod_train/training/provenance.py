@@ -41,11 +41,7 @@ class RecipeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_recipe(path: Path) -> RecipeFile:
-    """The settings of a file; those that it lacks have their usual values.
-
-    Raises:
-        RunError: The file cannot be read, or a setting is unknown or of another type.
-    """
+    """The settings of a file; those that it lacks have their usual values."""
     try:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), RecipeFile)
     except OSError as error:
@@ -100,11 +96,7 @@ _KNOWN = {"gtzan": GTZAN}
 
 
 def dataset_info(name: str, licence: str | None) -> DatasetInfo:
-    """A known collection by its short name, or another with its licence.
-
-    Raises:
-        ConfigError: Its licence is neither known nor given.
-    """
+    """A known collection by its short name, or another with its licence."""
     known = _KNOWN.get(name.lower())
     if known is not None:
         return known

@@ -177,11 +177,7 @@ def start(run: Path, recipe: Recipe, tracks: Sequence[str]) -> None:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Lock a run folder against other commands.
-
-    Raises:
-        RunError: Another command has locked it, or it cannot be locked.
-    """
+    """Lock a run folder against other commands."""
     run.mkdir(parents=True, exist_ok=True)
     with (run / LOCK).open("a") as file:
         try:
@@ -195,11 +191,7 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def refuse_former(run: Path) -> None:
-    """Check that a run folder has no training that would be lost.
-
-    Raises:
-        RunError: It has one.
-    """
+    """Check that a run folder has no training that would be lost."""
     if not any((run / name).exists() for name in (WEIGHTS, STATE, QUANTISED)):
         return
     message = f"{run}: holds a run already (--resume goes on with it, --replace replaces it, or name another --run)"
@@ -207,11 +199,7 @@ def refuse_former(run: Path) -> None:
 
 
 def training_tracks(run: Path) -> list[str]:
-    """The tracks that a run learned from.
-
-    Raises:
-        RunError: The list is absent or damaged.
-    """
+    """The tracks that a run learned from."""
     try:
         return (run / TRACKS).read_text("utf-8").split("\n")[:-1]
     except (OSError, ValueError) as error:
@@ -219,11 +207,7 @@ def training_tracks(run: Path) -> list[str]:
 
 
 def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
-    """Read one JSON file of a run.
-
-    Raises:
-        RunError: It is absent or malformed.
-    """
+    """Read one JSON file of a run."""
     step = "quantise" if kind is Quantised else "fit"
     try:
         return msgspec.json.decode((run / name).read_bytes(), type=kind)
@@ -234,11 +218,7 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
 
 
 def read_history(run: Path) -> list[dict[str, int | float]]:
-    """The figures of each epoch of a run.
-
-    Raises:
-        RunError: There are none.
-    """
+    """The figures of each epoch of a run."""
     try:
         found = msgspec.json.decode((run / HISTORY).read_bytes(), type=list[dict[str, int | float]])
     except (OSError, msgspec.MsgspecError) as error:
