@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headnod_train.dataset.archive import read_archive
-from headnod_train.evaluation.song_naming import _order, _wavering, song_changes
+from headnod_train.evaluation.listener_sounds import _order, _wavering, song_changes
 from support.tones import FRONT_END, Nearest, tone_arrays
 
 

@@ -5,7 +5,7 @@ import soundfile
 from rich.console import Console
 
 from headnod.testing import FixedModel
-from headnod_train.evaluation.song_naming import SHORTEST, song_naming
+from headnod_train.evaluation.listener_sounds import SHORTEST, song_naming
 from support.signals import RATE, music
 
 QUIET = Console(quiet=True)

@@ -21,7 +21,7 @@ from headnod.inference.model import GenreModel
 from headnod_train.dataset.archive import Archive
 from headnod_train.evaluation import predictions as of
 from headnod_train.evaluation.conditions import AcousticCondition
-from headnod_train.evaluation.listener_sounds import SECONDS, level_flips, matching_clips, not_music
+from headnod_train.evaluation.listener_sounds import SECONDS, level_flips, matching_clips, not_music, song_changes
 from headnod_train.evaluation.metrics import Share, exact_binomial
 from headnod_train.evaluation.predictions import Predictions, predict, tracks_share, windows_share
 from headnod_train.evaluation.results import (
@@ -35,7 +35,6 @@ from headnod_train.evaluation.results import (
     PairedTest,
     StreamResult,
 )
-from headnod_train.evaluation.song_naming import song_changes
 from headnod_train.training.provenance import TRACK_HASHES, is_gtzan_name, training_names
 from headnod_train.training.run_folder import with_outputs
 

@@ -1,16 +1,22 @@
-"""Audio through the whole listener: level changes, sounds other than music, and music in noise.
+"""Audio through the whole listener: level changes, other sounds, music in noise, and changes of the shown genre.
 
-Unlike archives, audio also passes the listener's gates for silence and steady noise.
+Unlike archives, audio also passes the listener's gates for silence and steady noise. Songs need no labels: the genre of
+a file is the one that the listener shows longest while the file plays alone.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
 
 from headnod.audio.blocks import Block, Gap
 from headnod.errors import AudioError
@@ -18,9 +24,13 @@ from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
+from headnod_train.console import print_line
+from headnod_train.dataset.archive import Archive, window_starts
+from headnod_train.dataset.extraction import excerpt
 from headnod_train.dataset.tracks import AUDIO, find_files
 from headnod_train.degradation import read_all
-from headnod_train.evaluation.results import Gain, Level, NotMusic, Refusal, SoundResult
+from headnod_train.evaluation.predictions import genre_tracker
+from headnod_train.evaluation.results import Gain, GenreChanges, Level, NotMusic, Refusal, SoundResult
 
 CLIPS = 150
 """Largest number of clips that are played."""
@@ -198,3 +208,232 @@ _SYNTHESISERS: dict[str, Synthesiser] = {
     "mains hum": _hum,
     "fan": _fan,
 }
+
+
+SONGS = 300
+"""Largest number of tracks that are played, so that they fit into memory."""
+
+_ORDER_SEED = 20_261_122
+
+
+def song_changes(model: GenreModel, played: Archive, *, named: NDArray[np.intp]) -> GenreChanges | None:
+    """Play tracks of alternating genres as one stream, through the listener's smoothing and threshold.
+
+    Args:
+        model: The model.
+        played: The tracks; up to one window is cut off the start of each, so that changes fall anywhere in a window.
+        named: Genre that the model predicts for each whole track, shape (tracks,).
+
+    Returns:
+        None if there is only one genre.
+    """
+    targets, rng = played.targets(model.labels), np.random.default_rng(_ORDER_SEED)
+    order = _order(targets, rng)
+    if len(order) < 2:  # noqa: PLR2004 - a change needs two songs
+        return None
+    songs = [played.log_mel(track)[int(rng.integers(model.front_end.frames)) :] for track in order]
+    begun = np.cumsum([0] + [len(song) for song in songs]) * (model.front_end.hop / model.front_end.sample_rate)
+    times, shown = _shown(model, np.concatenate(songs))
+    known = named == targets
+    delays, all_delays, wavering = [], [], 0
+    for place in range(1, len(order)):
+        during = np.flatnonzero((times > begun[place]) & (times <= begun[place + 1]))
+        before = shown[during[0] - 1] if during.size and during[0] else None
+        right = [float(times[each] - begun[place]) for each in during if shown[each] == targets[order[place]]]
+        delay = right[0] if right else np.inf
+        all_delays.append(delay)
+        if known[order[place]] and known[order[place - 1]]:
+            delays.append(delay)
+        wavering += _wavering(before, [shown[each] for each in during])
+    found = sorted(delay for delay in delays if np.isfinite(delay))
+    return GenreChanges(
+        changes=len(delays),
+        median_seconds=_median(delays),
+        median_seconds_of_all=_median(all_delays),
+        never=round(1.0 - len(found) / len(delays), 4) if delays else 0.0,
+        seconds=tuple(round(delay, 2) for delay in found),
+        spurious_per_10_min=round(600.0 * wavering / float(begun[-1] - begun[1]), 3),
+    )
+
+
+def _order(targets: NDArray[np.intp], rng: np.random.Generator) -> list[int]:
+    """Tracks at random, none after one of its own genre, until that is impossible."""
+    left = {genre: list(rng.permutation(np.flatnonzero(targets == genre))) for genre in np.unique(targets)}
+    order: list[int] = []
+    while len(order) < SONGS:
+        others = [genre for genre, tracks in left.items() if tracks and not (order and targets[order[-1]] == genre)]
+        if not others:
+            break
+        # Weighted by remaining tracks, or the last tracks would all be of one genre.
+        weights = np.array([len(left[genre]) for genre in others], float)
+        genre = others[int(rng.choice(len(others), p=weights / weights.sum()))]
+        order.append(int(left[genre].pop()))
+    return order
+
+
+def _shown(model: GenreModel, log_mel: NDArray[np.float32]) -> tuple[NDArray[np.float64], list[int | None]]:
+    """Seconds of each estimate and the genre that it shows; None below the threshold."""
+    front_end = model.front_end
+    naming = genre_tracker(model.manifest.rejection.threshold)
+    starts = window_starts(len(log_mel), front_end)
+
+    def names() -> Iterator[int | None]:
+        for start in starts:
+            window = front_end.cepstra(log_mel[start : start + front_end.frames])
+            decision = naming.update(model.scores(window))
+            yield decision.answer if decision.above_threshold and decision.answer < len(model.labels) else None
+
+    ends = (np.array(starts) + front_end.frames) * (front_end.hop / front_end.sample_rate)
+    return ends, list(names())
+
+
+def _wavering(before: int | None, shown: list[int | None]) -> int:
+    """Changes of the shown genre during a track beyond the one to its genre; "unknown" is not a change."""
+    genres = [genre for genre in (before, *shown) if genre is not None]
+    changes = sum(one != other for one, other in pairwise(genres))
+    return changes - (1 if changes and genres[0] != genres[-1] else 0)
+
+
+def _median(delays: list[float]) -> float | None:
+    middle = float(np.median(delays)) if delays else np.inf
+    return round(middle, 2) if np.isfinite(middle) else None
+
+
+LONGEST = 180.0
+"""Seconds of each file that are played."""
+
+SHORTEST = 10.0
+"""Seconds; shorter files are left out."""
+
+_FILES_SEED = 20_261_127
+
+
+class SongNaming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files through the whole listener with its default settings."""
+
+    data: str
+
+    songs: int
+    """Files played."""
+
+    minutes: float
+    """Total length."""
+
+    genre_changes_per_10_min: float
+    """Changes between two genres within a file that plays alone; `unknown` and silence in between are ignored."""
+
+    changes_per_10_min: float
+    """All changes of the shown state, including those to and from `unknown` and silence."""
+
+    new_genres: int
+    """Files after a file of another genre, played without a pause."""
+
+    median_seconds: float | None
+    """From the start of such a file to the first estimate with its genre; None if most are never named."""
+
+    ninth_decile_seconds: float | None
+    """The time within which nine of ten are named."""
+
+    seconds: tuple[float, ...]
+    """These delays, sorted, without genres that are never named."""
+
+
+@dataclass
+class _Song:
+    begins: float
+    """Seconds into the stream."""
+
+    alone: list[str]
+    """Shown state of each estimate while the file plays alone."""
+
+    after: list[tuple[float, str]] = field(default_factory=list)
+    """Seconds since the start of the file and shown state, while it plays after the previous file."""
+
+    @property
+    def genre(self) -> str | None:
+        """The genre shown longest while the file plays alone, the earlier of two; None if no genre is shown."""
+        shown = Counter(_genres(self.alone))
+        return shown.most_common(1)[0][0] if shown else None
+
+
+def song_naming(model: GenreModel, paths: Sequence[Path], *, data: str, console: Console) -> SongNaming | None:
+    """Play files alone and one after another, in an order drawn at random.
+
+    Returns:
+        None if fewer than two files are long enough.
+    """
+    order = [paths[place] for place in np.random.default_rng(_FILES_SEED).permutation(len(paths))]
+    songs: list[_Song] = []
+    stream = listen(
+        _one_after_another(model, order, songs, console),
+        model,
+        ListenerSettings(),
+        now=lambda: NEVER,
+        monotonic=lambda: 0.0,
+    )
+    shown = [(each.seconds, each.genre) for each in stream if isinstance(each, Estimate)]
+    if len(songs) < 2:  # noqa: PLR2004 - one file follows another
+        return None
+    ends = [*(song.begins for song in songs[1:]), np.inf]
+    for song, end in zip(songs, ends, strict=True):
+        song.after = [(seconds - song.begins, genre) for seconds, genre in shown if song.begins < seconds <= end]
+    return _figures(songs, data)
+
+
+def _one_after_another(
+    model: GenreModel, paths: Iterable[Path], songs: list[_Song], console: Console
+) -> Iterator[Audio]:
+    """The audio of each file; appends each to `songs` with the states shown while it plays alone."""
+    rate, begins = model.front_end.sample_rate, 0
+    for path in paths:
+        try:
+            audio = excerpt(path, rate, LONGEST, intro=0.0)
+        except AudioError as error:
+            print_line(console, f"left out: {error}")
+            continue
+        if audio.size < SHORTEST * rate:
+            continue
+        songs.append(_Song(begins / rate, [each.genre for each in estimates(model, [audio])]))
+        begins += audio.size
+        yield audio
+
+
+def _figures(songs: Sequence[_Song], data: str) -> SongNaming:
+    estimates_made = sum(len(song.alone) for song in songs)
+    minutes = estimates_made * ListenerSettings().every / 60.0
+    delays = [
+        next((seconds for seconds, genre in song.after if genre == song.genre), np.inf)
+        for before, song in pairwise(songs)
+        if song.genre is not None and before.genre not in {None, song.genre}
+    ]
+    return SongNaming(
+        data=data,
+        songs=len(songs),
+        minutes=round(minutes, 1),
+        genre_changes_per_10_min=_per_10_min((_changes(_genres(song.alone)) for song in songs), minutes),
+        changes_per_10_min=_per_10_min((_changes(song.alone) for song in songs), minutes),
+        new_genres=len(delays),
+        median_seconds=_quantile(delays, 0.5),
+        ninth_decile_seconds=_quantile(delays, 0.9),
+        seconds=tuple(round(float(delay), 2) for delay in sorted(delays) if np.isfinite(delay)),
+    )
+
+
+def _genres(shown: Iterable[str]) -> list[str]:
+    return [genre for genre in shown if genre not in {SILENCE, UNKNOWN}]
+
+
+def _changes(shown: Sequence[str]) -> int:
+    return sum(one != other for one, other in pairwise(shown))
+
+
+def _per_10_min(changes: Iterable[int], minutes: float) -> float:
+    return round(10.0 * sum(changes) / max(minutes, 1e-9), 2)
+
+
+def _quantile(delays: Sequence[float], share: float) -> float | None:
+    """The shortest delay within which this share of the files is named; None if it never is."""
+    if not delays:
+        return None
+    found = sorted(delays)[int(np.ceil(share * len(delays))) - 1]
+    return round(float(found), 2) if np.isfinite(found) else None

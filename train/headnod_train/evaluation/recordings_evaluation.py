@@ -35,10 +35,9 @@ from headnod_train.degradation import (
 )
 from headnod_train.evaluation.conditions import SimulationAgreement, simulation_agreement
 from headnod_train.evaluation.evaluate import paired_test
-from headnod_train.evaluation.listener_sounds import audio_files, estimates
+from headnod_train.evaluation.listener_sounds import SongNaming, audio_files, estimates, song_naming
 from headnod_train.evaluation.metrics import Share, calibration_error, noise_floor, share_right
 from headnod_train.evaluation.results import EvaluationError
-from headnod_train.evaluation.song_naming import SongNaming, song_naming
 
 _SEED = 20_261_127
 _AROUND = (3.0, 6.0)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from headnod_train.console import text_table
+from headnod_train.evaluation.listener_sounds import SongNaming
 from headnod_train.evaluation.metrics import Share
 from headnod_train.evaluation.recordings_evaluation import PairedClips, Played, RecordingsEvaluation, Refused
 from headnod_train.evaluation.results import DegradedResult, Evaluation, ModelComparison, PairedTest
-from headnod_train.evaluation.song_naming import SongNaming
 
 LEAKY = "LEAKY: segments of one track are in several splits, so no figure here applies to other music"
 """Shown with every figure of an archive that leaks."""
