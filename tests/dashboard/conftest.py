@@ -22,7 +22,7 @@ def broker(tmp_path_factory):
 
 @pytest.fixture
 def doomed(tmp_path):
-    """One that a test may end."""
+    """One that a test may end, or leave messages with."""
     if lacking := missing_broker():
         pytest.skip(f"{lacking} is not installed")
     with Broker(tmp_path / "broker") as broker:

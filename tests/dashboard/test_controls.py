@@ -256,17 +256,17 @@ def test_lights_that_are_off_get_no_frames_until_they_are_on_again(clip, state):
 
 
 @pytest.fixture
-def statuses(broker):
+def statuses(doomed):
     """What the listener publishes on `status`."""
-    with Heard(broker, "headnod/kitchen/status", name="controls") as heard:
+    with Heard(doomed, "headnod/kitchen/status", name="controls") as heard:
         yield heard
 
 
-def test_mqtt_is_switched_off_and_on_by_the_page(clip, state, broker, statuses):
+def test_mqtt_is_switched_off_and_on_by_the_page(clip, state, doomed, statuses):
     def published(payload, after=0):
         statuses.until(lambda _: payload in [each.payload for each in statuses.messages[after:]], PATIENCE)
 
-    env = {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
+    env = {"HEADNOD_MQTT__HOST": doomed.host, "HEADNOD_MQTT__PORT": str(doomed.port)}
     with Controlled(clip, state, **env) as kitchen:
         published(b"online")
         kitchen.act("PATCH", "controls", {"outputs": [{"name": "mqtt", "on": False}]})

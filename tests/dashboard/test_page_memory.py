@@ -49,7 +49,7 @@ def test_the_process_of_the_page_is_small(tmp_path, request, with_broker):
         "HEADNOD_WEB__PASSWORD_FILE": str(tmp_path / "password"),
     }
     if with_broker:
-        broker = request.getfixturevalue("broker")
+        broker = request.getfixturevalue("doomed")
         env |= {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
     with ListenerPage(env=env) as page:
         owner = page.log_in("correct horse")
