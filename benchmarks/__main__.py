@@ -36,8 +36,8 @@ def main(
         0, or 1 if something failed or is over the budget, 2 for usage, 130 after Ctrl-C.
     """
     options = _parser().parse_args(words)
-    # A listener's settings in whoever calls this are no part of the measurement.
-    for name in [name for name in os.environ if name.startswith("HEADNOD_")]:
+    # Settings of a listener in whoever calls this are no part of the measurement, and an installed one has byte code.
+    for name in [name for name in os.environ if name.startswith("HEADNOD_") or name == "PYTHONDONTWRITEBYTECODE"]:
         del os.environ[name]
     former = signal.signal(signal.SIGTERM, _stopped)
     try:

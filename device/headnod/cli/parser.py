@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from headnod.escaping import printable
 
+# argparse would search for a translation of its own words more than a hundred times, in a seventh of `headnod --help`.
+argparse._ = str  # type: ignore[attr-defined]
+
 if TYPE_CHECKING:
     from headnod.check_result import CheckResult
     from headnod.config import Config, Loaded, Overlay

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -202,14 +203,14 @@ class SteadyNoiseDetector:
         self._middle = slice(*np.searchsorted(places, (bands.start, bands.stop))), bands
         self._most_varied = len(centres) - math.ceil(ENOUGH * len(centres))
         rng = np.random.default_rng(0)
-        spectrogram = MelSpectrogram(front_end)
-        mel = np.empty((front_end.frames, front_end.n_mels), np.float32)
+        spectrogram = MelSpectrogram(replace(front_end, hop=self._step * front_end.hop))
+        mel = np.empty((-(-front_end.frames // self._step), front_end.n_mels), np.float32)
         variation = []
         for _ in range(_EXAMPLES):
             # The spectrum of uniform noise is Gaussian too (central limit theorem), and it is generated in a quarter
             # of the time.
             spectrogram.compute(rng.random(front_end.window_samples, np.float32) - np.float32(0.5), mel)
-            variation.append(_deviation(self._decibels(mel)))
+            variation.append(_deviation(self._decibels(mel.repeat(self._step, axis=0))))
         # A band without a bin does not vary at all.
         self._variation = np.maximum(np.mean(variation, axis=0), 1e-6)
         self._most_of_middle = _MOST * self._variation[bands]
