@@ -37,12 +37,9 @@ _ROWS = 8
 """Frames are transformed in multiples of this, padded if necessary: matrix products and vectorised
 transforms round differently for other row counts, and a frame must not depend on its neighbours."""
 
-_DB_BATCH, _POWER_BATCH, _TRANSFORMED = 48, 192, 96
-"""Frames per matrix product, and most frames per transform, whose buffers must fit into the cache. The shipped
-models in decibels were measured with the first; the second is faster for short frames."""
-
-_TOGETHER = 8
-"""Mel bands per matrix product."""
+_DB_BATCH, _POWER_BATCH, _TRANSFORMED, _TOGETHER = 48, 192, 96, 8
+"""Frames per matrix product, most frames per transform, whose buffers must fit into the cache, and bands per product.
+The shipped models in decibels were measured with the first; the second is faster for short frames."""
 
 
 def mel_corners(n_mels: int, f_min: float, f_max: float, scale: MelScale = "slaney") -> NDArray[np.float64]:

@@ -242,7 +242,6 @@ class SteadyNoiseDetector:
 
 
 def _deviation(decibels: LogMel) -> NDArray[np.float32]:
-    # np.std takes twice as long along the first axis.
-    count = np.float32(len(decibels))
-    centred = decibels - np.ones(len(decibels), np.float32) @ decibels / count
-    return np.sqrt(np.einsum("ij,ij->j", centred, centred) / count)
+    ones = np.ones(len(decibels), np.float32)  # np.std takes twice as long along the first axis.
+    centred = decibels - ones @ decibels / np.float32(ones.size)
+    return np.sqrt(np.einsum("ij,ij->j", centred, centred) / np.float32(ones.size))
