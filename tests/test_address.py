@@ -24,6 +24,7 @@ from headnod.mqtt.topics import Topics
         ("[::1]:65535", "::1", 65535),
         ("fe80::1%eth0", "fe80::1%eth0", 0),
         ("küche.fritz.box", "küche.fritz.box", 0),
+        (f"{'x' * 63}.lan.", f"{'x' * 63}.lan.", 0),
     ],
 )
 def test_an_address_is_a_host_and_perhaps_a_port(text, host, port):
@@ -53,6 +54,8 @@ def test_an_address_is_a_host_and_perhaps_a_port(text, host, port):
         ("me@broker.lan", "write broker.lan"),
         (" broker.lan", "write broker.lan"),
         (":1883", "write broker.lan"),
+        ("..", "write broker.lan"),
+        (f"{'x' * 64}.lan", "write broker.lan"),
     ],
 )
 def test_anything_else_is_refused_with_the_right_spelling(text, way_out):

@@ -46,7 +46,7 @@ def split_address(text: str) -> tuple[str, int]:
     if host.isdecimal():
         message = f"'{text}' is a number (write a name or an address, such as broker.lan)"
         raise ValueError(message)
-    if not _HOST.fullmatch(host):
+    if not _HOST.fullmatch(host) or not _is_name(host):
         message = f"'{text}' is not a host name or address (write broker.lan, 192.0.2.7 or [::1]:1883)"
         raise ValueError(message)
     return host, _port(text, port) if colon else 0
@@ -95,6 +95,14 @@ def _port(text: str, digits: str) -> int:
         message = f"'{text}': the port is not a whole number from 1 to {_LARGEST_PORT}"
         raise ValueError(message)
     return int(digits)
+
+
+def _is_name(host: str) -> bool:
+    """Whether the resolver can look a host up: it refuses empty parts, and parts of more than 63 characters."""
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _is_ipv6(host: str) -> bool:
@@ -192,7 +200,7 @@ def checked_address(address: str, schemes: Collection[str] = (*WEB, *RTSP)) -> S
             "(write the path of a file without file://)"
         )
         raise RefusedError(message)
-    if not host:
+    if not host or not _is_name(host):
         message = f"{display_address(address)}: names no host (write http://radio.example:8000/live.mp3)"
         raise RefusedError(message)
     return parts

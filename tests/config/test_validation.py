@@ -216,6 +216,19 @@ def test_a_setting_without_effect_is_mentioned(changed, doubt):
     assert ineffective_settings(Config()) == []
 
 
+@pytest.mark.parametrize(
+    ("address", "refusal"),
+    [
+        ("[::1]", "web.address: '[::1]' is not a host alone (write ::1)"),
+        ("localhost:80", "web.address: 'localhost:80' is not a host alone (write localhost, and web.port = 80)"),
+        ("..", "web.address: '..' is not a host name or address"),
+    ],
+)
+def test_an_address_of_the_page_that_is_no_host_has_the_right_spelling(address, refusal):
+    (found,) = config_errors(replace(Config(), web=WebSection(address=address)))
+    assert str(found).startswith(refusal)
+
+
 CASES = [
     ({"HEADNOD_MQTT__NODE": "living room"}, 78),
     ({"HEADNOD_MQTT__BASE": "/headnod"}, 78),

@@ -264,6 +264,12 @@ def _web(config: Config) -> None:
 
 
 def _page_address(setting: str, host: str) -> None:
+    with _errors_of(setting):
+        alone, port = _split(host)
+        if alone != host:
+            also = f", and {setting.partition('.')[0]}.port = {port}" if port else ""
+            message = f"'{host}' is not a host alone (write {alone}{also})"
+            raise ConfigError(message)
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         # Any free port, because the page may be served at present.
@@ -272,6 +278,13 @@ def _page_address(setting: str, host: str) -> None:
     except OSError as error:
         message = f"{setting}: '{host}': {error.strerror} (write an address of this machine, or 0.0.0.0)"
         raise ConfigError(message) from None
+
+
+def _split(address: str) -> tuple[str, int]:
+    try:
+        return split_address(address)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def service_errors(config: Config, service: Service, *, units: Path = UNITS) -> list[HeadnodError]:
