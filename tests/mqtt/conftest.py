@@ -6,7 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from headnod.mqtt.client import Broker, MqttClient
+from headnod.mqtt.broker import Broker
+from headnod.mqtt.client import MqttClient
 from headnod.mqtt.queue import MessageQueue
 from headnod.resources import demo_clip
 from headnod.testing import ManualClock

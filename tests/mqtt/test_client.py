@@ -11,8 +11,9 @@ from contextlib import suppress
 
 import pytest
 
-from headnod.mqtt.client import LOST, MqttClient
-from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.broker import LOST
+from headnod.mqtt.broker import Broker as Where
+from headnod.mqtt.client import MqttClient
 from headnod.mqtt.connection import Will
 from support.command_line import PROMPT
 from support.mqtt_broker import Broker, Heard, ReservedPort

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.broker import Broker as Where
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.connection import Will
 from headnod.retry import Backoff, Cause

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from headnod.errors import ConfigError
-from headnod.mqtt.broker import unreachable_ending
-from headnod.mqtt.client import CLOCK_CHECK, MqttClient, Tls
-from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.broker import Broker as Where
+from headnod.mqtt.broker import Tls, unreachable_ending
+from headnod.mqtt.client import CLOCK_CHECK, MqttClient
 from headnod.retry import Cause
 from support.certificates import Authority
 from support.mqtt_broker import Broker

@@ -4,8 +4,7 @@ import logging
 
 import pytest
 
-from headnod.mqtt.broker import TOO_LARGE, Limits, Request
-from headnod.mqtt.client import LOST
+from headnod.mqtt.broker import LOST, TOO_LARGE, Limits, Request
 from headnod.mqtt.discovery import Discovery, RetainedTopics
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import ResponsePayload, encode

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from headnod.mqtt.client import Broker as Where
-from headnod.mqtt.discovery import RetainedTopics
+from headnod.mqtt.broker import Broker as Where
+from headnod.mqtt.discovery import Discovery, RetainedTopics
 from headnod.mqtt.payloads import InfoPayload
-from headnod.mqtt.publisher import Discovery, MqttPublisher
+from headnod.mqtt.publisher import MqttPublisher
 from headnod.mqtt.queue import LATE, MessageQueue
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import Estimate, State, StatusEvent

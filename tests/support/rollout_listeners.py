@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headnod.errors import HeadnodError
 from headnod.factory.mqtt_factory import LARGEST_BUNDLE, progress_payload
-from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.broker import Broker as Where
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.connection import Will
 from headnod.mqtt.payloads import encode

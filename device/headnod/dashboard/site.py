@@ -95,7 +95,8 @@ def _broker(settings: PageSettings, fleet: Fleet, remote: RemoteHistories, rng: 
         yield str
         return
     from headnod.mqtt.broker import Broker  # noqa: PLC0415 - MQTT is loaded where a broker is configured
-    from headnod.mqtt.client import Message, MqttClient  # noqa: PLC0415
+    from headnod.mqtt.client import MqttClient  # noqa: PLC0415
+    from headnod.mqtt.connection import Message  # noqa: PLC0415
 
     # The listener that serves the page sends the same messages itself.
     own = f"{settings.base}/{settings.node}/" if settings.node else None

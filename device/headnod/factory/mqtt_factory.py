@@ -52,7 +52,8 @@ from headnod.updates.state import Agreement, Stage, UpdateProgress, id_of, seria
 
 if TYPE_CHECKING:
     from headnod.listener_commands import ListenerCommands
-    from headnod.mqtt.client import Message, MqttClient
+    from headnod.mqtt.client import MqttClient
+    from headnod.mqtt.connection import Message
     from headnod.mqtt.discovery import Discovery, RetainedTopics
     from headnod.mqtt.publisher import MqttPublisher
 
@@ -189,6 +190,12 @@ def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool, off: Colle
     )
 
 
+def current_info(in_force: Callable[[], InForce], models: ModelManager, clock: Clock) -> InfoPayload:
+    """The payload of `info` of a listener that runs."""
+    now = in_force()
+    return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)), off=now.off)
+
+
 def latest(model: str, models: Iterable[str]) -> str:
     """The newest of `models` with the name of `model`, or `model` itself.
 
@@ -239,10 +246,7 @@ def mqtt_of(
     section, where = config.mqtt, topics(config.mqtt)
     installs = config.model.installed and models.store is not None
 
-    def info() -> InfoPayload:
-        now = in_force()
-        return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)), off=now.off)
-
+    info = functools.partial(current_info, in_force, models, clock)
     if state_folder is None:
         _log.warning("no state folder: messages queued for MQTT are lost when headnod stops (set history.path)")
     to_broker = broker(section, client_id=client_id(where))

@@ -6,6 +6,7 @@ Everything that the page could not be served with is an error here, before it is
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import random
 import re
@@ -26,13 +27,13 @@ from headnod.config.layers import password_file, read_secret, readable_file
 from headnod.dashboard import PageSettings
 from headnod.errors import ConfigError, MissingExtraError
 from headnod.factory import history_path, runtime_folder
-from headnod.factory.mqtt_factory import BOOT, broker, client_id, info_of, topics
+from headnod.factory.mqtt_factory import BOOT, broker, client_id, current_info, topics
 from headnod.inference.manifest import Model, Prediction
 from headnod.listener_commands import ListenerCommands
 from headnod.log import RecentLog
 from headnod.mqtt.broker import pem_errors
 from headnod.mqtt.commands import Commands
-from headnod.mqtt.payloads import HealthPayload, InfoPayload, ReportMaker, encode
+from headnod.mqtt.payloads import HealthPayload, ReportMaker, encode
 from headnod.outputs import close_all
 from headnod.outputs.web import Page, WebOutput
 from headnod.pipeline.estimate import Estimate
@@ -139,12 +140,8 @@ def web_of(
     def report() -> HealthPayload:
         return health() or reports.health()
 
-    def info() -> InfoPayload:
-        now = in_force()
-        return info_of(now.config, models.snapshot(), paused=bool(now.pause_reason(clock)), off=now.off)
-
-    installs = config.model.installed and models.store is not None
-    activate = models.activate if installs else None
+    info = functools.partial(current_info, in_force, models, clock)
+    activate = models.activate if config.model.installed and models.store is not None else None
     controls = RemoteControls(info, report, activate, configured=configured, clock=clock)
     output = WebOutput(
         Page((sys.executable, "-P", "-m", "headnod.dashboard"), msgspec.json.encode(settings)),

@@ -22,9 +22,9 @@ import msgspec
 
 from headnod.check_result import CheckResult, Verdict
 from headnod.mqtt.broker import ANSWERS_OLDER, LOST, TOO_LARGE, Broker, Tls
-from headnod.mqtt.client import ConnectionState, Message, MqttClient
+from headnod.mqtt.client import ConnectionState, MqttClient
 from headnod.mqtt.commands import command_topics
-from headnod.mqtt.connection import speaks_older
+from headnod.mqtt.connection import Message, speaks_older
 from headnod.mqtt.homeassistant import Fits
 from headnod.mqtt.topics import Topics
 

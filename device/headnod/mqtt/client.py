@@ -29,13 +29,10 @@ from headnod.mqtt.broker import (
     Ending,
     Limits,
     Request,
-    Tls,
     UnexplainedEndings,
 )
 from headnod.mqtt.connection import Connection, Events, Message, Subscriptions, Will, speaks_older
 from headnod.retry import REPEAT_SECONDS, Backoff, Cause, RateLimitedLogger
-
-__all__ = ["LOST", "Acknowledged", "Broker", "ConnectionState", "Message", "MqttClient", "Tls"]
 
 _log = logging.getLogger(__name__)
 

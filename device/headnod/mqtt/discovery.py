@@ -25,7 +25,8 @@ import msgspec
 from headnod.errors import HeadnodError
 from headnod.files import write_atomically
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.client import Message, MqttClient
+from headnod.mqtt.client import MqttClient
+from headnod.mqtt.connection import Message
 from headnod.mqtt.homeassistant import Fits, object_id
 from headnod.mqtt.topics import ONLINE, Topics
 

@@ -16,18 +16,16 @@ from collections.abc import Callable
 import msgspec
 
 from headnod.clock import Clock
-from headnod.mqtt.broker import LOST, TOO_LARGE, Request
-from headnod.mqtt.client import Broker, ConnectionState, Message, MqttClient
+from headnod.mqtt.broker import LOST, TOO_LARGE, Broker, Request
+from headnod.mqtt.client import ConnectionState, MqttClient
 from headnod.mqtt.commands import command_topics, shortened
-from headnod.mqtt.connection import WINDOW, Will
+from headnod.mqtt.connection import WINDOW, Message, Will
 from headnod.mqtt.discovery import Discovery, DiscoveryPublisher
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ReportMaker, encode, redated
 from headnod.mqtt.queue import Item, MessageQueue
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
 from headnod.pipeline.estimate import Estimate, Now, StatusEvent
 from headnod.retry import Backoff, Cause
-
-__all__ = ["Delivery", "Discovery", "MqttPublisher"]
 
 RATE = 50.0
 """Messages per second of a backlog."""

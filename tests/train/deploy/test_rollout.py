@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from headnod.mqtt.client import Broker as Where
+from headnod.mqtt.broker import Broker as Where
 from headnod_train.deploy.rollout import LARGEST, RolloutError, RolloutPlan, roll_out
 from headnod_train.deploy.signing import opened, sign
 from support import signed_bundles, taught_bundles

@@ -24,8 +24,9 @@ from headnod.config import MqttSection
 from headnod.errors import ConfigError, HeadnodError
 from headnod.escaping import printable
 from headnod.mqtt.broker import Broker
-from headnod.mqtt.client import Message, MqttClient
+from headnod.mqtt.client import MqttClient
 from headnod.mqtt.commands import PACKET_LIMIT
+from headnod.mqtt.connection import Message
 from headnod.mqtt.payloads import ResponsePayload
 from headnod.mqtt.topics import Topics
 from headnod.teaching.correction_commands import LARGEST
