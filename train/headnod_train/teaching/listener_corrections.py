@@ -143,8 +143,7 @@ class _Requests:
 
     def __init__(self, broker: Broker, topics: Topics, pause: Callable[[float], None], attempt: float) -> None:
         self._broker, self._topics, self._pause, self._attempt = broker, topics, pause, attempt
-        self._sizes, self._sent = list(SIZES), 0
-        self._transaction = ""
+        self._sizes, self._sent, self._transaction = list(SIZES), 0, ""
         self._answer: ResponsePayload | None = None
         self._received = threading.Condition()
         self._client = MqttClient(
