@@ -4,7 +4,7 @@ import pytest
 from paho.mqtt.client import topic_matches_sub
 
 from headnod import Estimate, GenreModel, ListenerSettings, listen
-from headnod.outputs.leds.animation import LedSink
+from headnod.outputs.leds import LedSink
 from headnod.testing import FixedModel, ManualClock, MemoryBroker, MemoryMessage, MockLamp
 from support.estimates import estimate
 from support.signals import music

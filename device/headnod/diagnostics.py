@@ -32,7 +32,7 @@ from headnod.features.frontend import Audio
 from headnod.inference.bundle_files import read_checked
 from headnod.inference.manifest import GOLDEN
 from headnod.inference.model import GenreModel, check_golden, chirp, runtime_name
-from headnod.outputs.leds.animation import Lamp
+from headnod.outputs.leds import Lamp
 from headnod.pipeline.estimate import State, utc_now
 from headnod.pipeline.level import decibels
 from headnod.pipeline.level_meter import LevelMeter

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headnod.audio.microphone import list_devices
-from headnod.command_arguments import (
+from headnod.config import CHANGEABLE
+from headnod.errors import ConfigError, HeadnodError
+from headnod.outputs.web import (
     Arguments,
     ChosenDevice,
     ControlsChange,
@@ -22,8 +24,6 @@ from headnod.command_arguments import (
     PlayerLabel,
     Values,
 )
-from headnod.config import CHANGEABLE
-from headnod.errors import ConfigError, HeadnodError
 from headnod.remote_controls import InForce, outputs, wall_clock_end
 from headnod.resources import models
 from headnod.updates.state import id_of, serial_of

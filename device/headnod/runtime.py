@@ -28,10 +28,10 @@ from headnod.errors import HeadnodError
 from headnod.factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
 from headnod.lifecycle import Part, closing_all, hang_up
 from headnod.outputs import Sink, show_all
-from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
 from headnod.remote_controls import InForce, RemoteControls, SavedSettings, paused_events
+from headnod.service import SystemdNotifier
 from headnod.updates.manager import ModelManager
 
 if TYPE_CHECKING:

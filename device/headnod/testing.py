@@ -30,7 +30,7 @@ from headnod.inference.manifest import (
     Tensor,
     Training,
 )
-from headnod.outputs.leds.animation import Layout, LedFrame, bars
+from headnod.outputs.leds import Layout, LedFrame, bars
 
 __all__ = [
     "SMALL_FRONT_END",
@@ -170,7 +170,7 @@ class ManualClock:
 
 
 class MockLamp:
-    """A lamp of any size that keeps what it is asked to paint; goes into `headnod.outputs.leds.animation.LedSink`."""
+    """A lamp of any size that keeps what it is asked to paint; goes into `headnod.outputs.leds.LedSink`."""
 
     def __init__(self, size: int = 10, layout: Layout = bars) -> None:
         """A lamp with `size` lights, all dark."""

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from headnod.outputs.history.database import HistoryFile
+from headnod.outputs.history import HistoryFile
 from headnod.service import service_of
 from support import installed_service
 from support.bundles import copied

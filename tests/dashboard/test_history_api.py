@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from headnod.dashboard.history_api import HistoryApi, LocalHistory
-from headnod.outputs.history.database import HistoryFile
+from headnod.outputs.history import HistoryFile
 from headnod.outputs.history.records import write
 from headnod.outputs.history.summaries import SONGS
 from headnod.pipeline.songs import Song

@@ -8,8 +8,7 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from headnod.outputs.history import summaries
-from headnod.outputs.history.database import HistoryFile
+from headnod.outputs.history import HistoryFile, summaries
 from headnod.outputs.history.records import write
 from headnod.pipeline.songs import Song
 from support.browser import Dashboard, ListenerPage, long_clip, missing

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from headnod.outputs.history.database import PAGE
+from headnod.outputs.history import PAGE
 from support.command_line import PROMPT
 from support.listener_process import is_estimate
 

@@ -6,7 +6,7 @@ import pytest
 
 from headnod.errors import LedError
 from headnod.outputs import show_all
-from headnod.outputs.leds.animation import AnimatedSink
+from headnod.outputs.leds import AnimatedSink
 from headnod.pipeline.estimate import State
 from support.command_line import PATIENCE, PROMPT
 from support.estimates import condition, estimate

@@ -12,7 +12,7 @@ import pytest
 from headnod.config import LedsSection
 from headnod.errors import ConfigError
 from headnod.factory import lamp, leds
-from headnod.outputs.leds.animation import LedFrame
+from headnod.outputs.leds import LedFrame
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ PINS = """
 import os, sys
 from headnod.factory import lamp
 from headnod.config import LedsSection
-from headnod.outputs.leds.animation import LedFrame
+from headnod.outputs.leds import LedFrame
 import numpy as np
 lit = lamp(LedsSection(kind="pins", pins={"1": 17}, brightness=1.0, gamma=1.0, active_low=sys.argv[1] == "low"))
 lit.paint(LedFrame(np.array([0.2]), np.ones((1, 3))), 0.0)

@@ -3,7 +3,7 @@ import pytest
 
 from headnod.errors import LedError
 from headnod.outputs import show_all
-from headnod.outputs.leds.animation import LedSink, one_each
+from headnod.outputs.leds import LedSink, one_each
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod.outputs.history.database import HistoryFile
+from headnod.outputs.history import HistoryFile
 from headnod.outputs.history.records import prune, read_estimates, read_songs, write
 from headnod.pipeline.estimate import SILENCE, State, StatusEvent
 from support.estimates import GTZAN

@@ -8,8 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from headnod.outputs.history import summaries
-from headnod.outputs.history.database import HistoryFile
+from headnod.outputs.history import HistoryFile, summaries
 from headnod.outputs.history.records import print_history, read_estimates, read_songs
 from headnod.sqlite import DatabaseError
 from support.history_database import START, estimate, expected, listening, remember, times

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from headnod.errors import ConfigError, UsageError
-from headnod.outputs.history import records
-from headnod.outputs.history.database import HistoryFile
+from headnod.outputs.history import HistoryFile, records
 from headnod.outputs.history.records import parse_since, print_history
 from headnod.pipeline.songs import Song
 from headnod.sqlite import DamagedDatabaseError, DatabaseError

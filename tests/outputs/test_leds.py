@@ -8,7 +8,7 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from headnod.config import LedsSection
 from headnod.errors import HeadnodError, LedError
-from headnod.outputs.leds.animation import LedSink
+from headnod.outputs.leds import LedSink
 from headnod.outputs.leds.gpio import PINS, GpioLeds
 from headnod.pipeline.estimate import State
 from headnod.system import how_to_install

@@ -4,8 +4,8 @@ import time
 import msgspec
 import pytest
 
-from headnod.outputs.systemd import SystemdNotifier
 from headnod.pipeline.estimate import State
+from headnod.service import SystemdNotifier
 from support.estimates import condition, estimate, silence
 
 

@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import pytest
 
-from headnod.outputs.leds.animation import LedFrame, bars, best, mood, one_each
+from headnod.outputs.leds import LedFrame, bars, best, mood, one_each
 from headnod.outputs.leds.preview import demonstration, png, write_preview
 from headnod.outputs.palette import GENRES, colour, colours
 

@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from headnod.outputs.leds.animation import Animation, bars, best, dark, mood, one_each, pattern
+from headnod.outputs.leds import Animation, bars, best, dark, mood, one_each, pattern
 from headnod.outputs.palette import GENRES, colour, colours
 from headnod.pipeline.estimate import UNKNOWN, State
 from support.estimates import condition, estimate, silence

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headnod.config import LedsSection
-from headnod.outputs.leds.animation import RELEASE, RELEASE_PAUSED, LedFrame, LedSink
+from headnod.outputs.leds import RELEASE, RELEASE_PAUSED, LedFrame, LedSink
 from headnod.outputs.leds.wled import WledLamp, ddp_packets, udp_sockets
 from headnod.outputs.palette import colour
 from headnod.pipeline.estimate import State

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from headnod.outputs.history.database import HistoryFile
+from headnod.outputs.history import HistoryFile
 from headnod.outputs.history.records import write
 from headnod.pipeline.estimate import UNKNOWN
 from headnod.pipeline.songs import Song

@@ -22,7 +22,7 @@ from headnod.cli.parser import (
 if TYPE_CHECKING:
     from headnod.check_result import CheckResult, Verdict
     from headnod.config import Loaded
-    from headnod.outputs.leds.animation import LedFrame
+    from headnod.outputs.leds import LedFrame
 
 _log = logging.getLogger(__name__)
 

@@ -151,7 +151,7 @@ def _errors_of(setting: str) -> Iterator[None]:
 
 
 def _history(config: Config, *, of_service: bool) -> None:
-    from headnod.outputs.history.database import check_kind  # noqa: PLC0415 - loads SQLite
+    from headnod.outputs.history import check_kind  # noqa: PLC0415 - loads SQLite
 
     if not config.history.path:
         return

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from headnod import __version__
-from headnod.command_arguments import ChosenDevice, ControlsChange, Correct, ModelName, Values
 from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Visitor
 from headnod.dashboard.endpoints import Endpoint, RequestError, document, read_body
 from headnod.dashboard.history_api import HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
 from headnod.dashboard.server import PieceResponse, Request, Response, json_response
+from headnod.outputs.web import ChosenDevice, ControlsChange, Correct, ModelName, Values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

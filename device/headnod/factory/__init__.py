@@ -25,7 +25,7 @@ from headnod.audio.processing import CONSTANT, OutputRate, remove_dc
 from headnod.config import Config, HistorySection, LedsSection, MicrophoneSection
 from headnod.errors import AudioError, ConfigError, LedError
 from headnod.outputs import Sink, close_all
-from headnod.outputs.leds.animation import LAYOUTS, Lamp, Layout
+from headnod.outputs.leds import LAYOUTS, Lamp, Layout
 from headnod.pipeline.estimate import utc_now
 from headnod.resources import demo_clip
 from headnod.service import HISTORY_FILE, Service
@@ -258,7 +258,7 @@ def leds(sections: Iterable[LedsSection]) -> list[Sink]:
 
 
 def _led_sinks(section: LedsSection) -> list[Sink]:
-    from headnod.outputs.leds.animation import AnimatedSink, LedSink  # noqa: PLC0415
+    from headnod.outputs.leds import AnimatedSink, LedSink  # noqa: PLC0415
 
     try:
         lit = lamp(section)

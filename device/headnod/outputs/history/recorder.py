@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headnod.clock import Clock, ClockStepDetector
-from headnod.outputs.history import database, records
-from headnod.outputs.history.database import HistoryFile
+from headnod.outputs import history
+from headnod.outputs.history import HistoryFile, records
 from headnod.pipeline.estimate import Estimate, Now, StatusEvent
 from headnod.pipeline.songs import Song, SongSegmenter
 from headnod.retry import RateLimitedLogger
@@ -142,7 +142,7 @@ class HistoryRecorder:
             self._checked = True
         if self._redate_after is not None:
             with self._file.transaction() as db:
-                self._redate_after = database.redate(db, self._clock, self._redate_after)
+                self._redate_after = history.redate(db, self._clock, self._redate_after)
         while self._estimates or self._ended:
             estimates, songs = list(islice(self._estimates, _BATCH)), list(islice(self._ended, _BATCH))
             with self._file.transaction() as db:

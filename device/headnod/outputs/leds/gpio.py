@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import LedError
-from headnod.outputs.leds.animation import LAYOUTS, Heights, Layout, LedFrame, best, one_each
+from headnod.outputs.leds import LAYOUTS, Heights, Layout, LedFrame, best, one_each
 from headnod.system import how_to_install, permission_denied
 
 if TYPE_CHECKING:

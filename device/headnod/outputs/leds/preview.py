@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.outputs.leds.animation import Animation, Layout, LedFrame
+from headnod.outputs.leds import Animation, Layout, LedFrame
 from headnod.outputs.palette import GENRES
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, StatusEvent
 

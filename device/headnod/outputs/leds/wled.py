@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headnod.address import split_address
-from headnod.outputs.leds.animation import LAYOUTS, Layout, LedFrame
+from headnod.outputs.leds import LAYOUTS, Layout, LedFrame
 from headnod.retry import RateLimitedLogger
 
 if TYPE_CHECKING:
