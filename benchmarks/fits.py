@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.growth import Line
 from benchmarks.material import bundles
 from benchmarks.processes import python
-from headnod.inference.bundle_files import read_manifest
+from headnod.inference.manifest import read_manifest
 
 _BENT = "augmentation."
 

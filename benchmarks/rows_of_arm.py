@@ -15,7 +15,7 @@ from benchmarks.material import bundles
 from benchmarks.processes import ROOT, python
 from benchmarks.rows import Row, unmeasured
 from headnod import GenreModel
-from headnod.inference.bundle_files import read_manifest
+from headnod.inference.manifest import read_manifest
 
 _PARTS = ("mel", "FFT", "features", "level", "steady noise", "smoothing")
 _MORE, _LESS = 12, 2

@@ -12,8 +12,7 @@ from benchmarks import script_path, yamnet
 from benchmarks.material import bundles
 from benchmarks.processes import ROOT, run
 from benchmarks.rows import Row, unmeasured
-from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import MODEL
+from headnod.inference.manifest import MODEL, read_manifest
 from headnod.inference.model import interpreter
 
 _ENVIRONMENT = "installed size of the device's environment, made by scripts/setup"

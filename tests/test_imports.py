@@ -108,16 +108,7 @@ def test_the_front_end_imports_numpy_only():
         ("headnod.errors", set()),
         ("headnod.pipeline.estimate", set()),
         ("headnod.escaping", set()),
-        ("headnod.inference.manifest", {"headnod.features.frontend"}),
-        (
-            "headnod.inference.bundle_files",
-            {
-                "headnod.errors",
-                "headnod.escaping",
-                "headnod.features.frontend",
-                "headnod.inference.manifest",
-            },
-        ),
+        ("headnod.inference.manifest", {"headnod.errors", "headnod.escaping", "headnod.features.frontend"}),
         (
             "headnod.inference.model",
             {
@@ -126,7 +117,6 @@ def test_the_front_end_imports_numpy_only():
                 "headnod.system",
                 "headnod.features.frontend",
                 "headnod.files",
-                "headnod.inference.bundle_files",
                 "headnod.inference.manifest",
             },
         ),
@@ -214,7 +204,7 @@ def test_a_sink_knows_neither_configuration_nor_audio_nor_model(name):
         "headnod.escaping",
         "headnod.pipeline.level_meter",
         "headnod.pipeline.smoothing",
-        "headnod.pipeline.songs",
+        "headnod.pipeline.estimate",
         "headnod.address",
         "headnod.config.sections",
         "headnod.retry",

@@ -23,14 +23,12 @@ from headnod import factory
 from headnod.audio.audio_file import audio_file
 from headnod.audio.blocks import Gap, RateChange
 from headnod.audio.processing import ChannelMixer, from_s16
-from headnod.check_result import CheckResult
 from headnod.config import Config
-from headnod.errors import AccessError, AudioError, HeadnodError
+from headnod.errors import AccessError, AudioError, CheckResult, HeadnodError
 from headnod.factory import opener
 from headnod.factory.mqtt_factory import broker, client_id, topics
 from headnod.features.frontend import Audio
-from headnod.inference.bundle_files import read_checked
-from headnod.inference.manifest import GOLDEN
+from headnod.inference.manifest import GOLDEN, read_checked
 from headnod.inference.model import GenreModel, check_golden, chirp, runtime_name
 from headnod.outputs.leds import Lamp
 from headnod.pipeline.estimate import State, utc_now

@@ -1,8 +1,12 @@
-"""The exceptions of headnod.
+"""The exceptions of headnod, and the results of its checks.
 
-Each is also the built-in exception that it resembles. A message names the thing, the
+Each exception is also the built-in exception that it resembles. A message names the thing, the
 value and the way out, because it is printed to users unchanged.
 """
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 
 class HeadnodError(Exception):
@@ -43,3 +47,19 @@ class MissingExtraError(HeadnodError, ImportError):
 
 class LedError(HeadnodError, OSError):
     """Lights cannot be opened, or failed."""
+
+
+Verdict = Literal["well", "warning", "fault", "none"]
+"""`fault` means that headnod cannot work; `none` that the part is not configured."""
+
+
+class CheckResult(NamedTuple):
+    """The result for one part of headnod, or for one step to the broker."""
+
+    part: str
+    """Name of the part or step."""
+
+    verdict: Verdict
+
+    message: str
+    """One line: what was found and, if necessary, the way out."""

@@ -288,8 +288,6 @@ def _settings(file: Path, instance: str) -> list[tuple[str, str]]:
     return [(key.strip(), value.strip().replace("%i", instance)) for key, equals, value in lines if equals]
 
 
-
-
 class SystemdNotifier:
     """Sends datagrams of KEY=value lines to the socket in $NOTIFY_SOCKET."""
 

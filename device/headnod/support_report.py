@@ -24,9 +24,8 @@ import msgspec
 
 from headnod import __version__
 from headnod.address import display_address, without_login
-from headnod.check_result import CheckResult, Verdict
 from headnod.config import Config, Loaded
-from headnod.errors import HeadnodError
+from headnod.errors import CheckResult, HeadnodError, Verdict
 from headnod.files import write_atomically
 from headnod.inference.model import runtime_name
 from headnod.service import Sandbox, Service

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from headnod.dashboard.listener_state import SPAN
 from headnod.mqtt.payloads import encode, estimate_payload
-from headnod.outputs.palette import colours, hexadecimal
+from headnod.outputs import colours, hexadecimal
 from headnod.pipeline.estimate import HeldBy
 from support.browser import information, song, told
 from support.dashboard_fleet import NOON

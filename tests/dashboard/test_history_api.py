@@ -15,7 +15,7 @@ from headnod.dashboard.history_api import HistoryApi, LocalHistory
 from headnod.outputs.history import HistoryFile
 from headnod.outputs.history.records import write
 from headnod.outputs.history.summaries import SONGS
-from headnod.pipeline.songs import Song
+from headnod.pipeline.estimate import Song
 from support.history_database import START, remember
 
 BERLIN = ZoneInfo("Europe/Berlin")

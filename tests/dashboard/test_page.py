@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from headnod.outputs.palette import GENRES, colour, hexadecimal
+from headnod.outputs import GENRES, colour, hexadecimal
 from support.browser import Dashboard, Speaker, information, missing, place_for, song, told
 from support.estimates import GTZAN
 from support.page import (

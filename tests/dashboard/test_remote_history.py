@@ -10,7 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from headnod.outputs.history import HistoryFile, summaries
 from headnod.outputs.history.records import write
-from headnod.pipeline.songs import Song
+from headnod.pipeline.estimate import Song
 from support.browser import Dashboard, ListenerPage, long_clip, missing
 from support.command_line import PATIENCE
 from support.mqtt_broker import Broker

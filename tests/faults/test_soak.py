@@ -15,9 +15,8 @@ from headnod.config import HistorySection
 from headnod.outputs import show_all
 from headnod.outputs.history.recorder import HistoryRecorder
 from headnod.outputs.text import Journal, JsonLines
-from headnod.pipeline.estimate import Estimate, State
+from headnod.pipeline.estimate import Estimate, SongSegmenter, SongSettings, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from headnod.pipeline.songs import SongSegmenter, SongSettings
 from headnod.testing import ManualClock
 from support import signals
 from support.listener_process import held

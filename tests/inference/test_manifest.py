@@ -10,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnod.errors import ManifestError
-from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest
-from headnod.inference.manifest import CARD, GOLDEN, HASHED, MANIFEST, MODEL, Manifest
+from headnod.inference.manifest import (
+    CARD,
+    GOLDEN,
+    HASHED,
+    MANIFEST,
+    MODEL,
+    Manifest,
+    manifest_bytes,
+    read_checked,
+    read_manifest,
+)
 from headnod.testing import fixed_manifest
 from support.bundles import edited, flipped, put, replaced
 

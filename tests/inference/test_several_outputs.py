@@ -14,8 +14,7 @@ from msgspec import structs
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="only LiteRT brings the format's own writer")
 
 from headnod.errors import ManifestError
-from headnod.inference.bundle_files import manifest_bytes, parse_manifest, read_manifest
-from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, softmax
+from headnod.inference.manifest import GOLDEN, MANIFEST, MODEL, manifest_bytes, parse_manifest, read_manifest, softmax
 from headnod.inference.model import GenreModel, check_golden, interpreter, load_checked, write_golden
 from headnod.resources import models
 from headnod.testing import SMALL_FRONT_END, fixed_manifest

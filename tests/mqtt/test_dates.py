@@ -7,7 +7,7 @@ import pytest
 
 from headnod.clock import Clock
 from headnod.mqtt.payloads import encode, estimate_payload, redated, song_payload
-from headnod.pipeline.songs import SongSegmenter, SongSettings
+from headnod.pipeline.estimate import SongSegmenter, SongSettings
 from support.mqtt_publisher import BEGAN, said
 
 BOOT = "737fc121"

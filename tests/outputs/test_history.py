@@ -188,7 +188,7 @@ def test_a_file_that_is_larger_than_it_may_be_now_shrinks_little_by_little(path)
 
 
 def test_sqlite_is_not_loaded_before_history_is_wanted():
-    code = "import sys, headnod, headnod.pipeline.songs; sys.exit('sqlite3' in sys.modules)"
+    code = "import sys, headnod, headnod.pipeline.estimate; sys.exit('sqlite3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -14,7 +14,7 @@ from msgspec import structs
 from headnod.errors import ConfigError, UsageError
 from headnod.outputs.history import HistoryFile, records
 from headnod.outputs.history.records import parse_since, print_history
-from headnod.pipeline.songs import Song
+from headnod.pipeline.estimate import Song
 from headnod.sqlite import DamagedDatabaseError, DatabaseError
 from support import estimates
 

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from headnod.outputs.palette import GENRES, colour, colours, hexadecimal
+from headnod.outputs import GENRES, colour, colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from support.estimates import GTZAN
 
@@ -63,7 +63,7 @@ def test_silence_and_unknown_are_two_greys():
 
 
 def test_a_label_that_nobody_foresaw_has_the_same_colour_in_every_process():
-    script = "from headnod.outputs.palette import colour; print(colour('fado'))"
+    script = "from headnod.outputs import colour; print(colour('fado'))"
     said = {
         subprocess.run(
             [sys.executable, "-c", script],

@@ -4,9 +4,9 @@ import zlib
 import numpy as np
 import pytest
 
+from headnod.outputs import GENRES, colour, colours
 from headnod.outputs.leds import LedFrame, bars, best, mood, one_each
 from headnod.outputs.leds.preview import demonstration, png, write_preview
-from headnod.outputs.palette import GENRES, colour, colours
 
 
 def read_png(data):

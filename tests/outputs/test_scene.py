@@ -2,8 +2,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from headnod.outputs import GENRES, colour, colours
 from headnod.outputs.leds import Animation, bars, best, dark, mood, one_each, pattern
-from headnod.outputs.palette import GENRES, colour, colours
 from headnod.pipeline.estimate import UNKNOWN, State
 from support.estimates import condition, estimate, silence
 

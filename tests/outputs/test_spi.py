@@ -10,9 +10,9 @@ import pytest
 
 from headnod.config import LedsSection
 from headnod.errors import LedError
+from headnod.outputs import colour
 from headnod.outputs.leds import LedFrame, LedSink
 from headnod.outputs.leds.gpio import WS2812_HERTZ, SpiStrip, apa102_frame, limited, open_spi, reason, ws2812_frame
-from headnod.outputs.palette import colour
 from headnod.system import how_to_install
 from support.estimates import estimate, silence
 from support.unprivileged import as_nobody

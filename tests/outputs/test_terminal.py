@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from headnod.outputs.palette import colours
+from headnod.outputs import colours
 from headnod.outputs.terminal import Terminal
 from headnod.pipeline.estimate import HeldBy, State
 from headnod.testing import ManualClock

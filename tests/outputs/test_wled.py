@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from headnod.config import LedsSection
+from headnod.outputs import colour
 from headnod.outputs.leds import RELEASE, RELEASE_PAUSED, LedFrame, LedSink
 from headnod.outputs.leds.wled import WledLamp, ddp_packets, udp_sockets
-from headnod.outputs.palette import colour
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate, silence
 

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, State, StatusEvent
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Song, SongSegmenter, SongSettings, State, StatusEvent
 from headnod.pipeline.smoothing import Smoother
-from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
 from support.estimates import estimate
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -9,8 +9,7 @@ from headnod.clock import Clock
 from headnod.config import HistorySection
 from headnod.outputs.history.recorder import HistoryRecorder
 from headnod.outputs.history.records import read_estimates
-from headnod.pipeline.estimate import SILENCE
-from headnod.pipeline.songs import SongSegmenter, SongSettings
+from headnod.pipeline.estimate import SILENCE, SongSegmenter, SongSettings
 from support import estimates
 from support.estimates import GTZAN
 

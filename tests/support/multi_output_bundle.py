@@ -9,8 +9,18 @@ import numpy as np
 from msgspec import structs
 
 from headnod.features.frontend import FrontEnd
-from headnod.inference.bundle_files import manifest_bytes
-from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Energy, Manifest, Output, Tags, Tensor
+from headnod.inference.manifest import (
+    CARD,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    Energy,
+    Manifest,
+    Output,
+    Tags,
+    Tensor,
+    manifest_bytes,
+)
 from headnod.inference.model import GenreModel, write_golden
 from headnod.testing import fixed_manifest
 from support import tflite_writer

@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
 
 from headnod.features.frontend import FrontEnd
-from headnod.inference.bundle_files import manifest_bytes
-from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest
+from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, SIGNATURE, Health, Manifest, manifest_bytes
 from headnod.inference.model import GenreModel, chirp, write_golden
 from headnod.testing import SMALL_FRONT_END as SMALL
 from headnod.testing import fixed_manifest

@@ -3,8 +3,7 @@
 import numpy as np
 from msgspec import structs
 
-from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import GOLDEN, MODEL
+from headnod.inference.manifest import GOLDEN, MODEL, read_manifest
 from headnod.inference.model import GenreModel, golden_windows, write_golden
 from headnod.resources import find_model
 from headnod.teaching.last_layer import LastLayer, Layer

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from headnod.files import read_arrays
-from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import MODEL
+from headnod.inference.manifest import MODEL, read_manifest
 from headnod.inference.model import GenreModel, dequantised, interpreter
 from headnod.resources import find_model
 from headnod.teaching.last_layer import LastLayer, TeachError

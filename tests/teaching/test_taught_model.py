@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import GOLDEN, MODEL, softmax
+from headnod.inference.manifest import GOLDEN, MODEL, read_manifest, softmax
 from headnod.inference.model import GenreModel, golden_windows
 from headnod.resources import find_model
 from headnod.teaching.corrections import CorrectionStore, EmbeddedWindows, LabelledEmbeddings

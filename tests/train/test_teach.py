@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from matplotlib.image import imread
 
 from headnod.audio.processing import resampled
-from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import MODEL
+from headnod.inference.manifest import MODEL, read_manifest
 from headnod.inference.model import GenreModel
 from headnod.resources import find_model
 from headnod.teaching.correction_commands import LabelledFeatures, packed

@@ -24,7 +24,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from headnod.errors import AudioError, MissingExtraError
-from headnod.outputs.palette import colours
+from headnod.outputs import colours
 from headnod.system import how_to_install
 from headnod_train.dataset.archive import Archive
 from headnod_train.dataset.extraction import excerpt

@@ -20,8 +20,8 @@ from headnod.cli.parser import (
 )
 
 if TYPE_CHECKING:
-    from headnod.check_result import CheckResult, Verdict
     from headnod.config import Loaded
+    from headnod.errors import CheckResult, Verdict
     from headnod.outputs.leds import LedFrame
 
 _log = logging.getLogger(__name__)
@@ -81,12 +81,9 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
 
 def run_check(options: argparse.Namespace) -> int:
     """Print one result per part."""
-    import msgspec
-
-    from headnod.check_result import CheckResult
     from headnod.config.validation import service_errors
     from headnod.diagnostics import run_checks
-    from headnod.errors import AccessError
+    from headnod.errors import AccessError, CheckResult
     from headnod.support_report import check_privacy
 
     flags = {
@@ -101,7 +98,7 @@ def run_check(options: argparse.Namespace) -> int:
     shown: list[CheckResult] = []
 
     def show(result: CheckResult) -> None:
-        result = msgspec.structs.replace(result, message=loaded.located(result.message))
+        result = result._replace(message=loaded.located(result.message))
         print_result(result, width=14, json=options.json)
         shown.append(result)
 
@@ -162,9 +159,8 @@ def run_config_show(options: argparse.Namespace) -> None:
 def run_config_check(options: argparse.Namespace) -> int:
     """Log every error, or print that the configuration is valid; with --json print both."""
     from headnod import factory
-    from headnod.check_result import CheckResult
     from headnod.config.validation import config_errors, ineffective_settings, service_errors
-    from headnod.errors import ConfigError
+    from headnod.errors import CheckResult, ConfigError
     from headnod.service import Sandbox, readable_folder
     from headnod.updates.store import Store
 
@@ -235,8 +231,8 @@ def run_mqtt_test(options: argparse.Namespace) -> int:
     import logging
     import random
 
-    from headnod.check_result import CheckResult
     from headnod.config.validation import broker_errors
+    from headnod.errors import CheckResult
     from headnod.factory.mqtt_factory import broker, client_id, example_messages, topics
     from headnod.mqtt.broker_check import check_broker
     from headnod.pipeline.estimate import utc_now
@@ -376,7 +372,7 @@ def run_leds_preview(options: argparse.Namespace) -> None:
     """Write the picture and print its path."""
     from headnod.errors import HeadnodError
     from headnod.factory import layout
-    from headnod.inference.bundle_files import read_manifest
+    from headnod.inference.manifest import read_manifest
     from headnod.outputs.leds.preview import demonstration, write_preview
     from headnod.resources import configured_model
 

@@ -106,7 +106,7 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """Print the checks that passed, raise the first that failed; exit status 1 if installed models are not readable."""
-    from headnod.check_result import CheckResult
+    from headnod.errors import CheckResult
     from headnod.resources import models
     from headnod.updates.installer import inspect_bundle
 

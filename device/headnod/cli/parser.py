@@ -21,9 +21,9 @@ from headnod.escaping import printable
 argparse._ = str  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
-    from headnod.check_result import CheckResult
     from headnod.config import Config, Loaded, Overlay
     from headnod.config.layers import Layer
+    from headnod.errors import CheckResult
     from headnod.service import Service
     from headnod.updates.state import UpdateProgress
 

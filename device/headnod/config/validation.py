@@ -23,7 +23,7 @@ from headnod.address import checked_address, display_address, is_address, split_
 from headnod.config import Config, DashboardSection, WebSection, load, named_outputs
 from headnod.config.layers import file_layer
 from headnod.errors import AccessError, AudioError, ConfigAccessError, ConfigError, HeadnodError
-from headnod.inference.bundle_files import read_manifest
+from headnod.inference.manifest import read_manifest
 from headnod.resources import configured_model
 from headnod.service import MAIN, UNITS, Sandbox, Service, path_exists
 

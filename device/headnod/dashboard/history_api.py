@@ -25,9 +25,9 @@ import msgspec
 from headnod.clock import local_zone
 from headnod.dashboard.listener_state import relative
 from headnod.errors import HeadnodError
+from headnod.outputs import Colour, colours, hexadecimal
 from headnod.outputs.history import summaries
 from headnod.outputs.history.summaries import LONGEST, SONGS, Bucket, Run, SongSummary, local_date
-from headnod.outputs.palette import Colour, colours, hexadecimal
 
 if TYPE_CHECKING:
     from headnod.dashboard.remote_history import RemoteHistory

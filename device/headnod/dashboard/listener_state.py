@@ -22,7 +22,7 @@ from msgspec import Meta
 
 from headnod.escaping import LONGEST, label_fault
 from headnod.mqtt.topics import SCORE, score_keys
-from headnod.outputs.palette import colours, hexadecimal
+from headnod.outputs import colours, hexadecimal
 from headnod.pipeline.estimate import SILENCE, UNKNOWN
 
 LARGEST = 16_384

@@ -339,7 +339,7 @@ def history(section: HistorySection) -> list[Sink]:
     if path is None:
         return []
     from headnod.outputs.history.recorder import HistoryRecorder  # noqa: PLC0415
-    from headnod.pipeline.songs import SongSegmenter, SongSettings  # noqa: PLC0415
+    from headnod.pipeline.estimate import SongSegmenter, SongSettings  # noqa: PLC0415
 
     return [HistoryRecorder(path, SongSegmenter(SongSettings()), section, now=utc_now)]
 

@@ -23,8 +23,7 @@ from headnod.config import Config, MqttSection, WebSection, named_outputs
 from headnod.config.layers import password_file, read_secret, readable_file
 from headnod.errors import ConfigError
 from headnod.factory import history_path
-from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import MODEL, Manifest
+from headnod.inference.manifest import MODEL, Manifest, read_manifest
 from headnod.inference.model import runtime_name
 from headnod.mqtt.broker import Broker, Tls
 from headnod.mqtt.commands import ERROR_LENGTH, VERBS, Commands, HistoryHandler

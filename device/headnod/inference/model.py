@@ -21,8 +21,17 @@ import numpy as np
 from headnod.errors import HeadnodError, ManifestError, MissingExtraError
 from headnod.escaping import NO_MUSIC
 from headnod.files import read_arrays
-from headnod.inference.bundle_files import read_checked, read_manifest
-from headnod.inference.manifest import GOLDEN, MODEL, Manifest, Prediction, Tensor, sigmoid, softmax
+from headnod.inference.manifest import (
+    GOLDEN,
+    MODEL,
+    Manifest,
+    Prediction,
+    Tensor,
+    read_checked,
+    read_manifest,
+    sigmoid,
+    softmax,
+)
 from headnod.system import how_to_install
 
 if TYPE_CHECKING:

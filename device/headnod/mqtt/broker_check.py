@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from headnod.check_result import CheckResult, Verdict
+from headnod.errors import CheckResult, Verdict
 from headnod.mqtt.broker import ANSWERS_OLDER, LOST, TOO_LARGE, Broker, Tls
 from headnod.mqtt.client import ConnectionState, MqttClient
 from headnod.mqtt.commands import command_topics

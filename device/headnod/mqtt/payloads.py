@@ -20,8 +20,7 @@ from msgspec import Meta
 from headnod import system
 from headnod.clock import Clock
 from headnod.mqtt.topics import SCORE, score_keys
-from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
-from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
+from headnod.pipeline.estimate import SILENCE, Estimate, Song, SongSegmenter, SongSettings, State, StatusEvent
 
 SCHEMA = 1
 """Version of every payload's schema."""

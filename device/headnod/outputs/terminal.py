@@ -21,7 +21,7 @@ from rich.text import Text
 
 from headnod.clock import local
 from headnod.escaping import printable
-from headnod.outputs.palette import colours, hexadecimal
+from headnod.outputs import colours, hexadecimal
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.smoothing import EnvelopeFollower
 

@@ -19,8 +19,7 @@ from flatbuffers import Builder
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
-from headnod.inference.bundle_files import read_checked, read_manifest
-from headnod.inference.manifest import MODEL, Manifest
+from headnod.inference.manifest import MODEL, Manifest, read_checked, read_manifest
 
 _ALIGNMENT = 16
 """Bytes; the TFLite schema demands it of every buffer, and Python's flatbuffers ignores that."""

@@ -24,8 +24,19 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
-from headnod.inference.bundle_files import manifest_bytes, read_checked, read_manifest, with_hashes
-from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Training, softmax
+from headnod.inference.manifest import (
+    CARD,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    Manifest,
+    Training,
+    manifest_bytes,
+    read_checked,
+    read_manifest,
+    softmax,
+    with_hashes,
+)
 from headnod.inference.model import GenreModel, golden_windows, runtime_name, write_golden
 from headnod.resources import models
 from headnod.teaching.correction_commands import TeachRequest, TeachResult

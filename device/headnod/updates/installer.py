@@ -26,8 +26,7 @@ from msgspec.structs import replace
 
 from headnod.clock import Clock
 from headnod.errors import BundleError, HeadnodError
-from headnod.inference.bundle_files import parse_manifest
-from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, Manifest
+from headnod.inference.manifest import HASHED, MANIFEST, SIGNATURE, Manifest, parse_manifest
 from headnod.updates.bundle import LARGEST, Files, read, split, verify
 from headnod.updates.selftest import self_test
 from headnod.updates.state import STATE_FILE, Report, Stage, UpdateProgress, UpdateState, serial_of

@@ -7,8 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import GOLDEN, MODEL
+from headnod.inference.manifest import GOLDEN, MODEL, read_manifest
 from headnod.inference.model import GenreModel, golden_windows, interpreter
 from headnod.resources import find_model
 from headnod_train.__main__ import main

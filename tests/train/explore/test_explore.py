@@ -19,8 +19,8 @@ from support.tones import GENRES
 
 pytest.importorskip("sklearn", reason="exploring needs scikit-learn: scripts/setup train")
 pytest.importorskip("matplotlib", reason="exploring needs matplotlib: scripts/setup train")
-from headnod.outputs.palette import GENRES as KNOWN
-from headnod.outputs.palette import colours, hexadecimal
+from headnod.outputs import GENRES as KNOWN
+from headnod.outputs import colours, hexadecimal
 from headnod_train.explore.collection_statistics import (
     AFTER,
     BEFORE,

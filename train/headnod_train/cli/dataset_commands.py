@@ -105,7 +105,7 @@ def run_import(options: argparse.Namespace, console: Console) -> None:
     import os
 
     from headnod.features.frontend import FrontEnd
-    from headnod.inference.bundle_files import read_manifest
+    from headnod.inference.manifest import read_manifest
     from headnod.resources import find_model
     from headnod_train.dataset import extraction
     from headnod_train.dataset.importing import SplitShares, import_music, remarks, summary_table

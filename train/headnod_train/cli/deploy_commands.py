@@ -306,8 +306,7 @@ def add_export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_export(options: argparse.Namespace, console: Console) -> None:
     """Export, and name each file with what its check found."""
-    from headnod.inference.bundle_files import read_checked
-    from headnod.inference.manifest import GOLDEN, MODEL
+    from headnod.inference.manifest import GOLDEN, MODEL, read_checked
     from headnod.inference.model import load_checked
     from headnod.resources import find_model
     from headnod_train.deploy.c_export import c_sources

@@ -21,8 +21,18 @@ from rich.console import Console
 
 from headnod.errors import HeadnodError
 from headnod.features.frontend import Audio, Features, FrontEnd
-from headnod.inference.bundle_files import manifest_bytes, with_hashes
-from headnod.inference.manifest import CARD, GOLDEN, MANIFEST, MODEL, Manifest, Name, Training, Version
+from headnod.inference.manifest import (
+    CARD,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    Manifest,
+    Name,
+    Training,
+    Version,
+    manifest_bytes,
+    with_hashes,
+)
 from headnod.inference.model import GenreModel, load_checked, runtime_name, write_golden
 from headnod_train.dataset.archive import read_archive
 from headnod_train.dataset.split import refuse_leaks

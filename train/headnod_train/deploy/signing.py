@@ -21,8 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from headnod.errors import BundleError, HeadnodError
 from headnod.files import write_atomically
-from headnod.inference.bundle_files import manifest_bytes, parse_manifest
-from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest
+from headnod.inference.manifest import MANIFEST, SIGNATURE, Health, Manifest, manifest_bytes, parse_manifest
 from headnod.inference.model import GenreModel, load_checked
 from headnod.updates.bundle import SUFFIX, encoded_key, join, read, verify
 

@@ -18,7 +18,7 @@ from headnod.errors import AudioError, HeadnodError
 from headnod.escaping import columns, padded, printable
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
-from headnod.outputs.palette import colours
+from headnod.outputs import colours
 from headnod.pipeline.level import dbfs
 from headnod_train.dataset.extraction import excerpt
 from headnod_train.dataset.tracks import Track

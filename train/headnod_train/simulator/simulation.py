@@ -23,8 +23,7 @@ from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, estimate_payload
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, utc_now
-from headnod.pipeline.songs import Song, SongSegmenter, SongSettings
+from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, Song, SongSegmenter, SongSettings, State, utc_now
 
 LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 """Genres of the simulated model."""

@@ -28,8 +28,7 @@ from headnod.errors import AudioError, MissingExtraError
 from headnod.escaping import printable
 from headnod.features.frontend import Audio
 from headnod.features.windows import FrameCache, Window, windows
-from headnod.inference.bundle_files import read_checked, read_manifest
-from headnod.inference.manifest import MODEL, Manifest
+from headnod.inference.manifest import MODEL, Manifest, read_checked, read_manifest
 from headnod.inference.model import dequantised, interpreter, quantise
 from headnod.pipeline.level import SteadyNoiseDetector, dbfs
 from headnod.pipeline.listener import ListenerSettings

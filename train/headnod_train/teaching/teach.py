@@ -15,8 +15,17 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from headnod.escaping import printable
-from headnod.inference.bundle_files import read_checked, read_manifest
-from headnod.inference.manifest import MODEL, Calibration, Health, Manifest, Rejection, Training, softmax
+from headnod.inference.manifest import (
+    MODEL,
+    Calibration,
+    Health,
+    Manifest,
+    Rejection,
+    Training,
+    read_checked,
+    read_manifest,
+    softmax,
+)
 from headnod.inference.model import GenreModel
 from headnod.teaching import teacher
 from headnod.teaching.corrections import LabelledEmbeddings

@@ -18,8 +18,7 @@ from rich.console import Console
 
 from headnod.escaping import label_fault, printable
 from headnod.features.frontend import Features, FrontEnd
-from headnod.inference.bundle_files import read_checked, read_manifest
-from headnod.inference.manifest import MODEL, Manifest
+from headnod.inference.manifest import MODEL, Manifest, read_checked, read_manifest
 from headnod.inference.model import interpreter
 from headnod.resources import find_model
 from headnod_train.backend import keras, repeatable

@@ -23,8 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from headnod.clock import STEP, Clock
-from headnod.pipeline.estimate import Estimate
-from headnod.pipeline.songs import Song
+from headnod.pipeline.estimate import Estimate, Song
 from headnod.sqlite import (
     DamagedDatabaseError,
     DatabaseAccessError,

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from headnod.clock import Clock, ClockStepDetector
 from headnod.outputs import history
 from headnod.outputs.history import HistoryFile, records
-from headnod.pipeline.estimate import Estimate, Now, StatusEvent
-from headnod.pipeline.songs import Song, SongSegmenter
+from headnod.pipeline.estimate import Estimate, Now, Song, SongSegmenter, StatusEvent
 from headnod.retry import RateLimitedLogger
 from headnod.sqlite import DamagedDatabaseError, DatabaseError, ForeignDatabaseError, move_aside
 

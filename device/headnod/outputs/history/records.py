@@ -18,8 +18,7 @@ from headnod.errors import UsageError
 from headnod.escaping import padded, printable
 from headnod.outputs import history
 from headnod.outputs.history import PAGE, read_only, to_milliseconds
-from headnod.pipeline.estimate import Estimate
-from headnod.pipeline.songs import Song
+from headnod.pipeline.estimate import Estimate, Song
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headnod.outputs.palette import colours
+from headnod.outputs import colours
 from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
 from headnod.pipeline.smoothing import FALL, RISE, EnvelopeFollower
 

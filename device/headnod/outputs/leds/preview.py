@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.outputs import GENRES
 from headnod.outputs.leds import Animation, Layout, LedFrame
-from headnod.outputs.palette import GENRES
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, StatusEvent
 
 Picture = NDArray[np.float64]
