@@ -250,13 +250,12 @@ def _text(path: Path) -> str:
 _FALLBACK_RATES = ("44100", "48000", "32000", "22050", "16000")
 _OPENING, _SILENT = 5.0, 2.0
 """Timeouts in seconds: for opening the microphone, and for the next frames."""
-_READ, _PIPE = 1 << 20, 1 << 16
-"""Bytes that are read at once, and that a pipe holds unless it is asked to hold more."""
+_PIPE = 1 << 16
+"""Bytes that a pipe holds unless it is asked to hold more."""
 _FASTEST = 4 * 48_000
 """Bytes per second of two channels at 48 kHz."""
 SHORTEST, LONGEST = 0.1, 1.0
 """Range of the duration of a block in seconds."""
-_LONGEST_HEADER = 4096
 
 
 @dataclass(frozen=True)

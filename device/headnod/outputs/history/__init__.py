@@ -296,6 +296,11 @@ def to_milliseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MILLISECOND
 
 
+def from_milliseconds(number: int) -> datetime:
+    """A number of milliseconds as a time in UTC."""
+    return _EPOCH + number * _MILLISECOND
+
+
 def undated_tables_exist(db: sqlite3.Connection) -> bool:
     """Whether the tables of this module exist."""
     return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'undated_songs'").fetchone() is not None

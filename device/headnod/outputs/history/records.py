@@ -17,15 +17,13 @@ from headnod.clock import Clock
 from headnod.errors import UsageError
 from headnod.escaping import padded, printable
 from headnod.outputs import history
-from headnod.outputs.history import PAGE, read_only, to_milliseconds
+from headnod.outputs.history import PAGE, from_milliseconds, read_only, to_milliseconds
 from headnod.pipeline.estimate import Estimate, Song
 
 _log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _SLACK_PAGES = 64
 _PRUNED_ROWS = 200
 _READ_ROWS = 1000
@@ -236,8 +234,8 @@ def _rows(path: Path, query: str, undated: str, unpack: Callable[..., Row], sinc
 def _song(ended: int, started: int, genre: str, stability: float, estimates: int, undated: int) -> PastSong:
     return msgspec.convert(
         {
-            "start": _moment(started),
-            "end": _moment(ended),
+            "start": from_milliseconds(started),
+            "end": from_milliseconds(ended),
             "genre": genre,
             "stability": stability,
             "estimates": estimates,
@@ -252,7 +250,7 @@ def _estimate(time: int, _sequence: int, genre: str, confidence: float, level: f
     names, numbers = msgspec.json.decode(labels, type=list[str]), msgspec.json.decode(scores, type=list[int])
     return msgspec.convert(
         {
-            "time": _moment(time),
+            "time": from_milliseconds(time),
             "genre": genre,
             "confidence": confidence,
             "level": level,
@@ -282,10 +280,6 @@ def _model_of(estimate: Estimate) -> tuple[str, tuple[str, ...]]:
 
 def _thousandths(estimate: Estimate) -> str:
     return msgspec.json.encode([round(1000 * score) for score in estimate.scores.values()]).decode()
-
-
-def _moment(number: int) -> datetime:
-    return _EPOCH + number * _MILLISECOND
 
 
 Form = Literal["table", "json", "csv"]
