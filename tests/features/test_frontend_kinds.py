@@ -63,6 +63,14 @@ def test_decibels_of_an_archive_give_the_features_of_the_audio(audio):
         assert np.abs(window - TAGGER.mfcc(expected)).max() < ALIKE
 
 
+@pytest.mark.parametrize("first", [0, 1, 95, 96, 191, 192, 300])
+@pytest.mark.parametrize("count", [1, 8, 97, 187, 193])
+def test_a_frame_is_the_same_wherever_it_lies_in_a_batch(first, count):
+    long = music(10.0, rate=TAGGER.sample_rate)
+    part = long[first * TAGGER.hop :][: (count - 1) * TAGGER.hop + TAGGER.n_fft]
+    assert np.array_equal(TAGGER.mel(part), TAGGER.mel(long)[first : first + count])
+
+
 def test_frames_of_a_stream_are_shared_between_windows():
     stream, cache = music(8.0), FrameCache(TAGGER)
     for start in (0, 3 * 256, 100 * 256, 186 * 256, 500 * 256 + 7):
