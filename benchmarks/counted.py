@@ -40,7 +40,8 @@ def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], objec
     blocks = itertools.cycle(audio[at : at + rate // 4] for at in range(0, audio.size, rate // 4))
     network = _taken_by_xnnpack(file)
     # By our own front end with the script's hop: librosa's costs more.
-    often = MelSpectrogram(FrontEnd(hop=512, frames=124))
+    script = FrontEnd(hop=512, frames=124)
+    often = MelSpectrogram(script)
     drawn = np.empty((124, 128), np.float32)
     smoother, meter, steady = (
         Smoother(seconds=12.0, every=3.0),
@@ -52,7 +53,7 @@ def parts(bundle: Path, file: Path) -> dict[str, Callable[[], Callable[[], objec
         "network": lambda: network.invoke,
         "mel": lambda: lambda: cache.mel(Window(window, next(places))),
         "FFT": lambda: lambda: np.fft.rfft(frames, axis=1, norm="forward"),
-        "spectrogram of the script": lambda: lambda: often.compute(window, drawn),
+        "spectrogram of the script": lambda: lambda: often.compute(audio[: script.window_samples], drawn),
         "features": lambda: lambda: front_end.features(mel),
         "scores": lambda: lambda: model.scores(features),
         "smoothing": lambda: lambda: smoother.update(scores),
