@@ -37,6 +37,8 @@ def test_sound_on_one_side_of_a_stereo_microphone_is_heard(tmp_path, side):
     ("refused", "reason"),
     [
         (errno.EBUSY, "'pcm:mic' is held by another program"),
+        (errno.EIO, "'pcm:mic' cannot be opened: input/output error (plug it in again)"),
+        (errno.ENOSPC, "'pcm:mic' cannot be opened: no space left on device (use another USB port)"),
         (errno.EACCES, f"'pcm:mic' may not be opened: {permission_denied('audio')}"),
     ],
 )

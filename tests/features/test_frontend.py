@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.make import FRONT_ENDS, SIGNALS, STORED, noise, witness
-from headnod.features.frontend import FrontEnd, MelSpectrogram, mel_corners
+from headnod.features.frontend import FrontEnd, MelSpectrogram, mel_blocks, mel_corners
 from headnod.inference.model import chirp
 from support.signals import music, scaled
 
@@ -112,6 +112,10 @@ def test_a_frame_depends_on_no_sample_outside_it():
 def test_audio_that_fills_no_frame_is_refused(shape):
     with pytest.raises(ValueError, match="does not fill a frame of 2048 samples"):
         DEFAULT.log_mel(np.zeros(shape, np.float32))
+
+
+def test_the_highest_band_reaches_the_last_bin_below_the_nyquist_frequency():
+    assert max(bins.stop for bins, _, _ in mel_blocks(DEFAULT)) == DEFAULT.n_fft // 2
 
 
 def test_silence_lies_on_the_floor_and_has_features_of_zero():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from headnod.audio.blocks import Gap
 from headnod.features.frontend import FrontEnd
-from headnod.features.windows import FrameCache, windows
+from headnod.features.windows import FrameCache, RecentAudio, windows
 from headnod.pipeline.estimate import State
 
 FRONT_END = FrontEnd(n_fft=256, hop=200, frames=6, n_mels=24, n_mfcc=12)
@@ -129,3 +129,15 @@ def test_features_after_a_hole_are_those_of_what_came_after_it():
             assert np.array_equal(features, FRONT_END.mfcc(STREAM[begun : begun + SIZE]))
             after += 1
     assert after == 1
+
+
+def test_recent_audio_keeps_its_seconds_and_whole_blocks_alone():
+    recent, sound = RecentAudio(), np.arange(24, dtype=np.float32)
+    recent.seconds = 1.0
+    for start in range(0, 24, 4):
+        recent.add(sound[start : start + 4], start, 10)
+        if start >= 8:
+            assert recent.until(start + 4, 10, 10).tolist() == sound[start - 6 : start + 4].tolist()
+    # The block from 8 to 12 has ended by 14, where the last second begins.
+    assert recent.until(24, 12, 10).tolist() == sound[12:].tolist()
+    assert recent.until(24, 13, 10) is None

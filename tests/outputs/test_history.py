@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from headnod.outputs.history.database import HistoryFile, to_milliseconds
 
-from headnod.outputs.history import HistoryFile
 from headnod.outputs.history.records import prune, read_estimates, read_songs, write
 from headnod.pipeline.estimate import SILENCE, State, StatusEvent
 from support.estimates import GTZAN
@@ -34,6 +34,11 @@ def test_what_was_heard_is_remembered(path):
     assert (past[70].genre, past[70].confidence, past[70].level) == ("classical", 0.8213, -20.5)
     assert past[70].model == "genre-0.1.0"
     assert past[70].scores == {label: 0.82 if label == "classical" else 0.02 for label in GTZAN}
+
+
+def test_a_date_is_stored_in_whole_milliseconds():
+    stored = [to_milliseconds(START + timedelta(microseconds=count)) - to_milliseconds(START) for count in (999, 1_000)]
+    assert stored == [0, 1]
 
 
 def test_songs_are_remembered_with_the_one_that_the_end_cut_off(path):

@@ -27,7 +27,8 @@ _LEAST_RATE = 16_000
 _MOST_CHANNELS = 8
 _ABSENT = "absent"
 _DEVICES = Path("/dev/snd")
-_CLOSED = {errno.EBUSY, errno.EACCES, errno.EPERM}
+_CLOSED = {errno.EBUSY, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOSPC, errno.EPROTO, errno.ETIMEDOUT}
+"""Errors of devices that are there."""
 _CAPTURE_STREAM, _NONBLOCK, _MOST_HINTS = 1, 1, 1_000
 
 

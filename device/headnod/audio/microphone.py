@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -129,7 +130,11 @@ def _reason(closed: dict[str, Any], cards: Path) -> str:
     if closed["errno"] == errno.EBUSY:
         holder = _holder(closed["name"], cards)
         return f"is held by {holder or 'another program'} (stop it; `fuser -v /dev/snd/*` lists who has sound devices)"
-    return f"may not be opened: {permission_denied(_GROUP)}"
+    if closed["errno"] in {errno.EACCES, errno.EPERM}:
+        return f"may not be opened: {permission_denied(_GROUP)}"
+    # USB reports ENOSPC where the devices of one controller need more bandwidth than it has.
+    way_out = "use another USB port" if closed["errno"] == errno.ENOSPC else "plug it in again"
+    return f"cannot be opened: {os.strerror(closed['errno']).lower()} ({way_out})"
 
 
 def _holder(name: str, cards: Path) -> str:
