@@ -173,7 +173,7 @@ def run_config_check(options: argparse.Namespace) -> int:
     try:
         loaded = load_config(options)
     except ConfigError as error:
-        for line in (str(error), *getattr(error, "__notes__", ())):
+        for line in (located(options, error), *getattr(error, "__notes__", ())):
             show("fault", line)
         return 78
     config, service = loaded.config, service_beside(options)
