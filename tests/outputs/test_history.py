@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from headnod.outputs.history.database import HistoryFile, to_milliseconds
 
+from headnod.outputs.history import HistoryFile, to_milliseconds
 from headnod.outputs.history.records import prune, read_estimates, read_songs, write
 from headnod.pipeline.estimate import SILENCE, State, StatusEvent
 from support.estimates import GTZAN
