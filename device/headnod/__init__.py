@@ -54,8 +54,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
-        message = f"module '{__name__}' has no attribute '{name}'"
-        raise AttributeError(message)
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 

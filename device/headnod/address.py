@@ -34,21 +34,17 @@ def split_address(text: str) -> tuple[str, int]:
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
         if not closed or not _is_ipv6(host) or rest == ":" or (rest and not rest.startswith(":")):
-            message = f"'{text}' is not an IPv6 address with a port (write [::1]:1883)"
-            raise ValueError(message)
+            raise ValueError(f"'{text}' is not an IPv6 address with a port (write [::1]:1883)")
         return host, _port(text, rest[1:]) if rest else 0
     if text.count(":") > 1:
         if not _is_ipv6(text):
-            message = f"'{text}' is not an address (write broker.lan, broker.lan:1883, ::1 or [::1]:1883)"
-            raise ValueError(message)
+            raise ValueError(f"'{text}' is not an address (write broker.lan, broker.lan:1883, ::1 or [::1]:1883)")
         return text, 0
     host, colon, port = text.partition(":")
     if host.isdecimal():
-        message = f"'{text}' is a number (write a name or an address, such as broker.lan)"
-        raise ValueError(message)
+        raise ValueError(f"'{text}' is a number (write a name or an address, such as broker.lan)")
     if not _HOST.fullmatch(host) or not _is_name(host):
-        message = f"'{text}' is not a host name or address (write broker.lan, 192.0.2.7 or [::1]:1883)"
-        raise ValueError(message)
+        raise ValueError(f"'{text}' is not a host name or address (write broker.lan, 192.0.2.7 or [::1]:1883)")
     return host, _port(text, port) if colon else 0
 
 
@@ -92,8 +88,7 @@ def _own_name(avahi: Path) -> str:
 
 def _port(text: str, digits: str) -> int:
     if not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= _LARGEST_PORT):
-        message = f"'{text}': the port is not a whole number from 1 to {_LARGEST_PORT}"
-        raise ValueError(message)
+        raise ValueError(f"'{text}': the port is not a whole number from 1 to {_LARGEST_PORT}")
     return int(digits)
 
 
@@ -189,18 +184,15 @@ def checked_address(address: str, schemes: Collection[str] = (*WEB, *RTSP)) -> S
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        message = (
+        raise RefusedError(
             f"{display_address(address)}: is not a web address: {error} (write http://radio.example:8000/live.mp3)"
-        )
-        raise RefusedError(message) from error
+        ) from error
     if parts.scheme not in schemes:
         *most, last = (f"{scheme}://" for scheme in schemes)
-        message = (
+        raise RefusedError(
             f"{display_address(address)}: only {', '.join(most)} and {last} can be played "
             "(write the path of a file without file://)"
         )
-        raise RefusedError(message)
     if not host or not _is_name(host):
-        message = f"{display_address(address)}: names no host (write http://radio.example:8000/live.mp3)"
-        raise RefusedError(message)
+        raise RefusedError(f"{display_address(address)}: names no host (write http://radio.example:8000/live.mp3)")
     return parts

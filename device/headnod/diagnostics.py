@@ -102,8 +102,7 @@ def _microphone(config: Config) -> CheckResult:
         while meter.seconds < _SECONDS:
             samples = capture.read(max(deadline - time.monotonic(), 0.0))
             if not samples:
-                message = "the microphone opened, but it delivered no sound (does another program use it?)"
-                raise AudioError(message)
+                raise AudioError("the microphone opened, but it delivered no sound (does another program use it?)")
             meter.update(mixer.mix(from_s16(samples, capture.channels)))
         report, rate = meter.report(), capture.rate
     only = ", ".join(str(1 + channel) for channel in mixer.used)
@@ -256,8 +255,7 @@ def read_record(path: Path, rate: int) -> tuple[TestRecord, Audio]:
     try:
         record = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=TestRecord)
     except (OSError, msgspec.MsgspecError) as error:
-        message = f"{path.with_suffix('.json')}: {error} (install headnod again)"
-        raise AudioError(message) from error
+        raise AudioError(f"{path.with_suffix('.json')}: {error} (install headnod again)") from error
     with audio_file(path, rate) as blocks:
         return record, np.concatenate(list(blocks))
 
@@ -301,8 +299,7 @@ def check_music(heard: Audio, model: GenreModel, record: TestRecord, sound: Audi
         if 0 <= start + offset <= heard.size - size
     ]
     if not pairs:
-        message = "the recording ends before the record begins (start the record sooner)"
-        raise AudioError(message)
+        raise AudioError("the recording ends before the record begins (start the record sooner)")
     genres = [
         GenreAgreement(genre, sum(one == other == genre for one, other in pairs), sum(one == genre for one, _ in pairs))
         for genre in sorted({one for one, _ in pairs})
@@ -337,8 +334,7 @@ def _offset(heard: Audio, sound: Audio, rate: int) -> int:
     one, other = _levels(heard, rate), _levels(sound, rate)
     shortest = min(len(one), len(other))
     if shortest * _FRAME < 1.0:
-        message = "the recording is shorter than a second"
-        raise AudioError(message)
+        raise AudioError("the recording is shorter than a second")
     lags = len(one) + len(other) - 1
     total = sum(np.correlate(one[:, band], other[:, band], "full") for band in range(one.shape[1]))
     place = np.arange(lags) - (len(other) - 1)
@@ -346,11 +342,10 @@ def _offset(heard: Audio, sound: Audio, rate: int) -> int:
     correlation = np.where(overlap >= shortest // 2, np.asarray(total) / np.maximum(overlap, 1) / one.shape[1], 0.0)
     best = int(correlation.argmax())
     if correlation[best] < _LEAST_CORRELATION:
-        message = (
+        raise AudioError(
             "the test record was not found in the recording (play it near the microphone, as loud as music usually is, "
             "and start it within a few seconds)"
         )
-        raise AudioError(message)
     return _refined(heard, sound, int(place[best] * round(_FRAME * rate)), rate)
 
 

@@ -83,13 +83,10 @@ def read_arrays(content: bytes, wanted: Mapping[str, type[np.generic]], *, limit
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 read = {name: np.asarray(arrays[name], kind) for name, kind in wanted.items()}
     except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
-        message = f"cannot be read: {error}"
-        raise ValueError(message) from error
+        raise ValueError(f"cannot be read: {error}") from error
     if unpacked > limit:
-        message = f"unpacks to {unpacked} bytes, {limit} are allowed"
-        raise ValueError(message)
+        raise ValueError(f"unpacks to {unpacked} bytes, {limit} are allowed")
     for name, array in read.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            message = f"{name}: holds a number that is not finite"
-            raise ValueError(message)
+            raise ValueError(f"{name}: holds a number that is not finite")
     return read

@@ -105,8 +105,7 @@ class ListenerCommands:
         try:
             given = msgspec.convert(dict(arguments), kind)
         except msgspec.ValidationError as error:
-            message = f"{name}: {str(error)[:1].lower()}{str(error)[1:]}"
-            raise CommandRefusedError(message) from None
+            raise CommandRefusedError(f"{name}: {str(error)[:1].lower()}{str(error)[1:]}") from None
         answer = function(given, controls)
         return {} if answer is None else answer
 
@@ -142,8 +141,7 @@ class ListenerCommands:
         there = outputs(self._in_force().config)
         for each in given.outputs:
             if each.name not in there:
-                message = f"there is no output {each.name!a} (there is {', '.join(there)})"
-                raise CommandRefusedError(message)
+                raise CommandRefusedError(f"there is no output {each.name!a} (there is {', '.join(there)})")
         if spans is not None:
             controls.quiet_hours(spans)
         for each in given.outputs:

@@ -174,8 +174,7 @@ class RemoteControls:
         """
         for span in spans:
             if fault := span_fault(span):
-                message = f"quiet_hours: {fault}"
-                raise ConfigError(message)
+                raise ConfigError(f"quiet_hours: {fault}")
         self._change(lambda config: replace(config, listen=replace(config.listen, quiet_hours=spans)))
 
     def output(self, name: str, on: bool) -> None:  # noqa: FBT001 - as commands call it
@@ -186,8 +185,7 @@ class RemoteControls:
         """
         there = outputs(self._configured())
         if name not in there:
-            message = f"there is no output {name[:40]!a} (there is {', '.join(there)})"
-            raise ConfigError(message)
+            raise ConfigError(f"there is no output {name[:40]!a} (there is {', '.join(there)})")
         self._changes.put(
             lambda in_force: in_force._replace(off=in_force.off - {name} if on else in_force.off | {name})
         )

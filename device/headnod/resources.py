@@ -25,8 +25,7 @@ def shipped(name: str) -> Path:
     for place in (_PACKAGE / name, _PACKAGE.parents[1] / name):
         if place.is_dir():
             return place
-    message = f"this installation has no folder '{name}' (install headnod again)"
-    raise ConfigError(message)
+    raise ConfigError(f"this installation has no folder '{name}' (install headnod again)")
 
 
 def demo_clip() -> Path:
@@ -47,27 +46,24 @@ def find_model(wanted: str) -> Path:
     try:
         (folder / MANIFEST).stat()
     except PermissionError as error:
-        message = f"{folder}: permission denied"
-        raise ConfigAccessError(message) from error
+        raise ConfigAccessError(f"{folder}: permission denied") from error
     except (OSError, ValueError):
         pass
     else:
         return folder
     if folder.is_file() or (folder / MODEL).is_file() or (folder / "labels.txt").is_file():
         what = _kind(folder) if folder.is_file() else "a folder without a manifest.json"
-        message = (
+        raise ConfigError(
             f"{folder}: is {what}, not a bundle of headnod (a folder with manifest.json; "
             "headnod-train trains a network for headnod's own features and packs it)"
         )
-        raise ConfigError(message)
     there = models()
     named = [path for path in there if wanted in {path.name, path.name.rpartition("-")[0]}]
     if not named:
-        message = (
+        raise ConfigError(
             f"there is no model '{wanted}' (shipped are {', '.join(path.name for path in there) or 'none'}; "
             "or name a folder with a manifest.json)"
         )
-        raise ConfigError(message)
     return named[-1]
 
 
@@ -80,11 +76,9 @@ def configured_model(name: str) -> Path:
     try:
         return find_model(name)
     except ConfigAccessError as error:
-        message = f"model.name: {error}"
-        raise ConfigAccessError(message) from error
+        raise ConfigAccessError(f"model.name: {error}") from error
     except ConfigError as error:
-        message = f"model.name: {error}"
-        raise ConfigError(message) from error
+        raise ConfigError(f"model.name: {error}") from error
 
 
 def _kind(file: Path) -> str:

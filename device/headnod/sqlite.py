@@ -46,8 +46,7 @@ def database_errors(path: Path, *, damage: Container[int] = ()) -> Iterator[None
         raise
     except UnicodeDecodeError as error:
         # SQLite quotes a damaged name, which Python cannot decode.
-        message = f"{path}: a name in it is damaged"
-        raise DamagedDatabaseError(message) from error
+        raise DamagedDatabaseError(f"{path}: a name in it is damaged") from error
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         message = f"{path}: {error}"
@@ -58,11 +57,9 @@ def database_errors(path: Path, *, damage: Container[int] = ()) -> Iterator[None
         # The other classes are bugs of the caller.
         raise
     except PermissionError as error:
-        message = f"{path}: permission denied"
-        raise DatabaseAccessError(message) from error
+        raise DatabaseAccessError(f"{path}: permission denied") from error
     except OSError as error:
-        message = f"{path}: {error.strerror or error}"
-        raise DatabaseError(message) from error
+        raise DatabaseError(f"{path}: {error.strerror or error}") from error
 
 
 def open_private(path: Path) -> int:
@@ -91,8 +88,7 @@ def check_pages(db: sqlite3.Connection, path: Path) -> None:
     """
     found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     if found != "ok":
-        message = f"{path}: {' '.join(found.split())}"
-        raise DamagedDatabaseError(message)
+        raise DamagedDatabaseError(f"{path}: {' '.join(found.split())}")
 
 
 def move_aside(path: Path) -> Path:

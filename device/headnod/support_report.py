@@ -245,8 +245,9 @@ def write_report(
     try:
         write_atomically(path, packed.getvalue())
     except OSError as error:
-        message = f"{path}: cannot be written: {(error.strerror or '').lower()} (name a file in a folder of yours)"
-        raise HeadnodError(message) from error
+        raise HeadnodError(
+            f"{path}: cannot be written: {(error.strerror or '').lower()} (name a file in a folder of yours)"
+        ) from error
 
 
 def redacted(text: str) -> str:

@@ -114,8 +114,7 @@ def _pyav(what: str) -> ModuleType:
     except ImportError:
         from headnod.system import how_to_install  # noqa: PLC0415
 
-        message = f"{what}, which needs PyAV (install it with: {how_to_install('formats')})"
-        raise RefusedError(message) from None
+        raise RefusedError(f"{what}, which needs PyAV (install it with: {how_to_install('formats')})") from None
     return pyav
 
 
@@ -217,11 +216,9 @@ def sound_of(file: soundfile.SoundFile, name: str, ended: Callable[[], bool] = l
         AudioError: The sample rate or the number of channels is out of range.
     """
     if not 1 <= file.channels <= _MOST_CHANNELS:
-        message = f"{name}: has {file.channels} channels (1 to {_MOST_CHANNELS} can be read)"
-        raise AudioError(message)
+        raise AudioError(f"{name}: has {file.channels} channels (1 to {_MOST_CHANNELS} can be read)")
     if not LEAST_RATE <= file.samplerate <= MOST_RATE:
-        message = f"{name}: has a sample rate of {file.samplerate} Hz ({LEAST_RATE} to {MOST_RATE} can be read)"
-        raise AudioError(message)
+        raise AudioError(f"{name}: has a sample rate of {file.samplerate} Hz ({LEAST_RATE} to {MOST_RATE} can be read)")
     promised = file.frames if file.frames < _GUESSED else None
     return Sound(file.samplerate, file.channels, promised, _decoded(file, promised, name, ended))
 
@@ -239,23 +236,22 @@ def _decoded(
                 if ended():
                     break
                 seconds = count / file.samplerate
-                message = f"{name}: is damaged after {seconds:.1f} s: {_reason(error)} (copy or record it again)"
-                raise DamagedError(message) from error
+                raise DamagedError(
+                    f"{name}: is damaged after {seconds:.1f} s: {_reason(error)} (copy or record it again)"
+                ) from error
             if not len(frames):
                 break
             if not np.isfinite(frames).all():
-                message = f"{name}: holds samples that are no numbers (export it again)"
-                raise AudioError(message)
+                raise AudioError(f"{name}: holds samples that are no numbers (export it again)")
             count += len(frames)
             yield frames
         rate = file.samplerate
     # The length in Ogg and MP3 headers may be an estimate, but not by more than a tenth of a second.
     if promised is not None and promised - count > rate // 10:
-        message = (
+        raise CutOffError(
             f"{name}: ends after {count / rate:.1f} s of {promised / rate:.1f} s "
             "(it was cut off: copy or record it again)"
         )
-        raise CutOffError(message)
 
 
 @contextmanager
@@ -356,8 +352,7 @@ def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]
     except AudioError:
         raise
     except OSError as error:
-        message = f"{path}: {(error.strerror or str(error)).lower()}"
-        raise AudioError(message) from error
+        raise AudioError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def header_duration(path: Path) -> float | None:
@@ -375,15 +370,13 @@ def header_duration(path: Path) -> float | None:
     except OSError as error:
         if isinstance(error, AudioError):
             raise
-        message = f"{path}: {(error.strerror or str(error)).lower()}"
-        raise AudioError(message) from error
+        raise AudioError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _is_pipe(path: Path) -> bool:
     found = path.stat()
     if stat.S_ISREG(found.st_mode) and found.st_size == 0:
-        message = f"{path}: is empty (was the recording or the copy interrupted?)"
-        raise AudioError(message)
+        raise AudioError(f"{path}: is empty (was the recording or the copy interrupted?)")
     return not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode)
 
 

@@ -72,8 +72,7 @@ class AudioProcess:
                 command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE if name else None, bufsize=0
             )
         except OSError as error:
-            message = f"cannot start '{command[0]}': {(error.strerror or '').lower()}"
-            raise AudioError(message) from error
+            raise AudioError(f"cannot start '{command[0]}': {(error.strerror or '').lower()}") from error
         assert self._child.stdout is not None  # noqa: S101 - asked for above
         self._pipe = self._child.stdout.fileno()
         # Not permitted above the limit for users; then the default capacity is used.
@@ -106,15 +105,15 @@ class AudioProcess:
             reason = str(header.get("error", ""))
             self.rate, self.channels = header.get("rate", 0), header.get("channels", 0)
         except (ValueError, AttributeError) as error:
-            message = f"the microphone's program does not report what it opened: {error} (reinstall headnod)"
-            raise AudioError(message) from error
+            raise AudioError(
+                f"the microphone's program does not report what it opened: {error} (reinstall headnod)"
+            ) from error
         if reason and self._name:
             raise RefusedError(reason) if header.get("refused") else AudioError(reason)
         reason = reason.lower()
         if reason or not (self.rate and self.channels):
             why = reason or "it does not report its rate"
-            message = f"cannot open the microphone: {why} (is it held by another program, or under 16 kHz?)"
-            raise AudioError(message)
+            raise AudioError(f"cannot open the microphone: {why} (is it held by another program, or under 16 kHz?)")
 
     @property
     def process(self) -> int:
@@ -154,8 +153,9 @@ class AudioProcess:
         while len(self._rest) < SNIFFED or (may_be_mpeg(self._rest) and len(self._rest) < MPEG_SNIFFED):
             piece = self._receive(max(deadline - time.monotonic(), 0.0), MPEG_SNIFFED)
             if piece is None:
-                message = f"no sound came from the microphone for {self._opening:.0f} s (does its command hang?)"
-                raise AudioError(message)
+                raise AudioError(
+                    f"no sound came from the microphone for {self._opening:.0f} s (does its command hang?)"
+                )
             if not piece:
                 break
             self._rest += piece
@@ -225,8 +225,7 @@ def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Bloc
     """
     begins = first_bytes(pipe)
     if not begins:
-        message = f"{name}: gave no audio before it ended"
-        raise AudioError(message)
+        raise AudioError(f"{name}: gave no audio before it ended")
     yield from decoded_blocks(pipe, begins, name, rate)
 
 
@@ -404,6 +403,5 @@ def _sound(capture: AudioProcess, wanted: int | OutputRate, silent: float, name:
     while samples := capture.read(silent):
         yield from resampler.blocks(mixer.mix(from_s16(samples, capture.channels)))
     if samples is None:
-        message = f"{name}: no sound came for {silent:g} s"
-        raise AudioError(message)
+        raise AudioError(f"{name}: no sound came for {silent:g} s")
     capture.check_end()

@@ -163,8 +163,9 @@ def _from_first_frame(read: Callable[[int], bytes], name: str) -> Callable[[int]
         head += piece
         start = first_mp3_frame(head)
     if start is None:
-        message = f"{name}: is not audio that can be read ({READABLE}; raw samples go into `headnod listen --audio -`)"
-        raise AudioError(message)
+        raise AudioError(
+            f"{name}: is not audio that can be read ({READABLE}; raw samples go into `headnod listen --audio -`)"
+        )
     return prepend(head[start:], read)
 
 
@@ -200,8 +201,7 @@ def _saved(read: Callable[[int], bytes], name: str) -> Any:  # noqa: ANN401 - a 
     while piece := read(65_536):
         size += len(piece)
         if size > _MOST_SAVED or shutil.disk_usage(tempfile.gettempdir()).free < _MOST_SAVED >> 4:
-            message = f"{name}: is too long for a pipe (save it to a file first)"
-            raise AudioError(message)
+            raise AudioError(f"{name}: is too long for a pipe (save it to a file first)")
         file.write(piece)
     file.seek(0)
     return file
@@ -273,8 +273,7 @@ def radio_sound(address: str, timeout: float) -> Sound:
             sound = open_stream(read, kind, stream.name)
     except AudioError as error:
         if stream.failure or not begins:
-            message = f"{stream.name}: {stream.failure or 'the stream ended before any sound came'}"
-            raise AudioError(message) from error
+            raise AudioError(f"{stream.name}: {stream.failure or 'the stream ended before any sound came'}") from error
         raise RefusedError(str(error)) from error
     return dataclasses.replace(sound, frames=None, blocks=_until_end(sound, stream))
 
@@ -287,8 +286,7 @@ def _until_end(sound: Sound, stream: HttpStream) -> Iterator[NDArray[np.float32]
         if not stream.ended:
             raise
     if stream.failure:
-        message = f"{stream.name}: {stream.failure}"
-        raise AudioError(message)
+        raise AudioError(f"{stream.name}: {stream.failure}")
 
 
 if __name__ == "__main__":

@@ -119,11 +119,9 @@ def _in_playlist(path: Path) -> tuple[list[str], list[str]]:
         with path.open("rb") as opened:
             content = opened.read(_MOST_BYTES + 1)
     except OSError as error:
-        message = f"{path}: {(error.strerror or str(error)).lower()}"
-        raise AudioError(message) from error
+        raise AudioError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     if len(content) > _MOST_BYTES:
-        message = f"{path}: is longer than a playlist (1 MiB)"
-        raise AudioError(message)
+        raise AudioError(f"{path}: is longer than a playlist (1 MiB)")
     files, notes = [], []
     entries = playlist_entries(content, path.suffix.lower())
     for entry in entries[:_MOST_ENTRIES]:
@@ -279,8 +277,7 @@ def open_stream(address: str, timeout: float) -> HttpStream:
             found = _fetched(urljoin(stream.address, entry), timeout)
             if _is_playlist(found):
                 found.close()
-                message = f"{stream.name}: names another playlist, {found.name}, which is not followed"
-                raise RefusedError(message)
+                raise RefusedError(f"{stream.name}: names another playlist, {found.name}, which is not followed")
         except AudioError as error:
             refused = error
         else:
@@ -301,16 +298,16 @@ def _fetched(address: str, timeout: float) -> HttpStream:
         if (former.scheme, former.hostname, former.port) != (parts.scheme, parts.hostname, parts.port):
             login = ""
     else:
-        message = f"{display_address(address)}: more than {_MOST_REDIRECTS} redirects"
-        raise RefusedError(message)
+        raise RefusedError(f"{display_address(address)}: more than {_MOST_REDIRECTS} redirects")
     if answer.response.status != http.client.OK:
         answer.close()
         raise RefusedError(_refusal(address, answer.response))
     stream = HttpStream(address, answer)
     if stream.content_type in {"text/html", "application/xhtml+xml"}:
         stream.close()
-        message = f"{stream.name}: is a web page, not an audio stream (look there for the address of the stream)"
-        raise RefusedError(message)
+        raise RefusedError(
+            f"{stream.name}: is a web page, not an audio stream (look there for the address of the stream)"
+        )
     return stream
 
 
@@ -330,8 +327,7 @@ def _answer(address: str, login: str, timeout: float) -> _Answer:
         return _Answer(connection, connection.getresponse())
     except (OSError, http.client.HTTPException, ValueError) as error:
         connection.close()
-        message = f"{display_address(address)}: {_reason(error, timeout)}"
-        raise AudioError(message) from error
+        raise AudioError(f"{display_address(address)}: {_reason(error, timeout)}") from error
 
 
 def _login(parts: SplitResult) -> str:
@@ -383,15 +379,13 @@ def _entries(stream: HttpStream) -> list[str] | None:
         while len(content) <= _MOST_PLAYLIST and (piece := stream.read(_MOST_PLAYLIST)):
             content += piece
     if len(content) > _MOST_PLAYLIST:
-        message = f"{stream.name}: is longer than a playlist ({_MOST_PLAYLIST >> 10} KiB)"
-        raise RefusedError(message)
+        raise RefusedError(f"{stream.name}: is longer than a playlist ({_MOST_PLAYLIST >> 10} KiB)")
     if b"#EXT-X-" in content:
-        message = (
+        raise RefusedError(
             f"{stream.name}: is an HLS stream, which headnod does not play (look for the station's MP3, AAC or Ogg "
             f'stream, or let FFmpeg play it: microphone.command = ["ffmpeg", "-v", "error", "-i", "{stream.name}", '
             '"-f", "wav", "-"])'
         )
-        raise RefusedError(message)
     is_pls = content.lstrip().lower().startswith(b"[playlist]")
     return playlist_entries(content, ".pls" if is_pls else ".m3u")
 

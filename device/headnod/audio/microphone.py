@@ -182,11 +182,9 @@ def find(wanted: str, among: list[Device], closed: Sequence[UnavailableDevice] =
     for shut in closed:
         matches = wanted in shut.names or any(name.startswith(f"{wanted}:") for name in shut.names)
         if matches if wanted else not among:
-            message = f"microphone '{wanted or shut.names[0]}' {shut.reason}"
-            raise AudioError(message)
+            raise AudioError(f"microphone '{wanted or shut.names[0]}' {shut.reason}")
     if not among and not wanted:
-        message = "no microphone is plugged in (plug one in, or name a file with --audio)"
-        raise AudioError(message)
+        raise AudioError("no microphone is plugged in (plug one in, or name a file with --audio)")
     if not wanted:
         usual = (device for device in among if device.name == "pcm:default")
         return next((device for device in among if device.usb), next(usual, among[0]))
@@ -195,8 +193,7 @@ def find(wanted: str, among: list[Device], closed: Sequence[UnavailableDevice] =
         if wanted in {device.name, *device.others} or device.name.startswith(f"{wanted}:"):
             return device
     there = ", ".join(device.name for device in among) or "no microphone at all"
-    message = f"microphone '{wanted}' is not there (there is {there})"
-    raise AudioError(message)
+    raise AudioError(f"microphone '{wanted}' is not there (there is {there})")
 
 
 def _listed(capture: Path) -> dict[str, Any]:
@@ -205,14 +202,13 @@ def _listed(capture: Path) -> dict[str, Any]:
         ended = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603 - our own
         answer = json.loads(ended.stdout or b'{"error": "it ended without output"}')
     except subprocess.TimeoutExpired:
-        message = f"the sound system did not answer within {_PATIENCE:.0f} s (is the sound server hung?)"
-        raise AudioError(message) from None
+        raise AudioError(
+            f"the sound system did not answer within {_PATIENCE:.0f} s (is the sound server hung?)"
+        ) from None
     except json.JSONDecodeError as error:
-        message = f"the sound system gave no list of microphones: {error}"
-        raise AudioError(message) from error
+        raise AudioError(f"the sound system gave no list of microphones: {error}") from error
     if "extra" in answer:
-        message = f"{answer['error']}: {how_to_install(answer['extra'])}"
-        raise AudioError(message)
+        raise AudioError(f"{answer['error']}: {how_to_install(answer['extra'])}")
     if "error" in answer:
         raise AudioError(answer["error"])
     return dict(answer)
@@ -360,5 +356,4 @@ def _sound(capture: AudioProcess, wanted: int | OutputRate, monotonic: Callable[
         for frames in sound:
             yield from resampler.blocks(mixer.mix(frames))
     if samples is None:
-        message = f"no sound came from the microphone for {timeout:.0f} s (it hangs, or its sound server does)"
-        raise AudioError(message)
+        raise AudioError(f"no sound came from the microphone for {timeout:.0f} s (it hangs, or its sound server does)")

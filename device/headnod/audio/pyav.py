@@ -40,8 +40,7 @@ def open_foreign(raw: Any, name: str) -> Sound:  # noqa: ANN401 - an object with
         container = av.open(raw, mode="r", options=options, io_open=_refuse)
         return _sound(container, name, "is damaged", " (copy or record it again)")
     except (av.FFmpegError, ValueError, IndexError) as error:
-        message = f"{name}: is not audio that can be read: {error} ({READABLE})"
-        raise AudioError(message) from error
+        raise AudioError(f"{name}: is not audio that can be read: {error} ({READABLE})") from error
 
 
 def open_rtsp(address: str, timeout: float) -> Sound:
@@ -61,14 +60,11 @@ def open_rtsp(address: str, timeout: float) -> Sound:
         container = av.open(address, mode="r", options=_RTSP_OPTIONS, timeout=timeout)
         return _sound(container, name, "the stream broke off")
     except av.HTTPUnauthorizedError as error:
-        message = f"{name}: the server requires a login (write rtsp://NAME:PASSWORD@host/...)"
-        raise RefusedError(message) from error
+        raise RefusedError(f"{name}: the server requires a login (write rtsp://NAME:PASSWORD@host/...)") from error
     except (av.HTTPClientError, av.InvalidDataError, ValueError, IndexError) as error:
-        message = f"{name}: the server refuses: {_reason(error)} (is the path right?)"
-        raise RefusedError(message) from error
+        raise RefusedError(f"{name}: the server refuses: {_reason(error)} (is the path right?)") from error
     except av.FFmpegError as error:
-        message = f"{name}: {_reason(error)}"
-        raise AudioError(message) from error
+        raise AudioError(f"{name}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -79,15 +75,12 @@ def _reason(error: Exception) -> str:
 def _sound(container: Any, name: str, broken: str, hint: str = "") -> Sound:  # noqa: ANN401 - PyAV's types differ by version
     stream = container.streams.audio[0] if container.streams.audio else None
     if stream is None:
-        message = f"{name}: holds no audio (a film without sound?)"
-        raise RefusedError(message)
+        raise RefusedError(f"{name}: holds no audio (a film without sound?)")
     if stream.codec_context is None:
-        message = f"{name}: its audio has a codec that cannot be decoded (convert it to FLAC or MP3)"
-        raise RefusedError(message)
+        raise RefusedError(f"{name}: its audio has a codec that cannot be decoded (convert it to FLAC or MP3)")
     rate, channels = int(stream.rate or 0), int(stream.codec_context.layout.nb_channels)
     if not LEAST_RATE <= rate <= MOST_RATE or not 1 <= channels <= _MOST_CHANNELS:
-        message = f"{name}: has {channels} channels of {rate} Hz, which cannot be"
-        raise RefusedError(message)
+        raise RefusedError(f"{name}: has {channels} channels of {rate} Hz, which cannot be")
     promised = int(stream.duration * stream.time_base * rate) if stream.duration and stream.time_base else None
     return Sound(rate, channels, promised, _blocks(container, stream, rate, name, broken, hint))
 
@@ -107,17 +100,14 @@ def _blocks(
             for even in resampler.resample(frame):
                 frames = np.ascontiguousarray(even.to_ndarray().T, np.float32)
                 if not np.isfinite(frames).all():
-                    message = f"{name}: holds samples that are no numbers (export it again)"
-                    raise AudioError(message)
+                    raise AudioError(f"{name}: holds samples that are no numbers (export it again)")
                 count += len(frames)
                 yield frames
     except av.FFmpegError as error:
-        message = f"{name}: {broken} after {count / rate:.1f} s: {_reason(error)}{hint}"
-        raise AudioError(message) from error
+        raise AudioError(f"{name}: {broken} after {count / rate:.1f} s: {_reason(error)}{hint}") from error
     finally:
         container.close()
 
 
 def _refuse(url: str, *_flags: object) -> NoReturn:
-    message = f"refers to another file ({url[:100]})"
-    raise ValueError(message)
+    raise ValueError(f"refers to another file ({url[:100]})")

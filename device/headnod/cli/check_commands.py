@@ -297,8 +297,7 @@ def run_mqtt_docs(options: argparse.Namespace) -> None:
     try:
         options.file.write_text(documented(options.file.read_text(encoding="utf-8")), encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{options.file}: cannot be brought up to date: {error}"
-        raise ConfigError(message) from error
+        raise ConfigError(f"{options.file}: cannot be brought up to date: {error}") from error
 
 
 def add_history(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -392,6 +391,5 @@ def run_leds_preview(options: argparse.Namespace) -> None:
     try:
         write_preview(options.picture, moments)
     except OSError as error:
-        message = f"{options.picture}: cannot be written: {error.strerror}"
-        raise HeadnodError(message) from error
+        raise HeadnodError(f"{options.picture}: cannot be written: {error.strerror}") from error
     print(options.picture)

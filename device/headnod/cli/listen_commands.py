@@ -339,8 +339,9 @@ def _last_of(path: Path, config: Config) -> Estimate:
             last = each if isinstance(each, Estimate) else last
     if last is None:
         seconds = model.front_end.window_samples / model.front_end.sample_rate
-        message = f"{path}: is shorter than {seconds:.1f} s, so a listener makes no estimate (try headnod classify)"
-        raise AudioError(message)
+        raise AudioError(
+            f"{path}: is shorter than {seconds:.1f} s, so a listener makes no estimate (try headnod classify)"
+        )
     return last
 
 

@@ -127,22 +127,21 @@ def run_install(options: argparse.Namespace) -> None:
 
     config = load_config(options).config
     if options.unsigned and config.model.keys:
-        message = "--unsigned: model.keys is set, so a signature is needed (sign the bundle, or empty model.keys)"
-        raise ConfigError(message)
+        raise ConfigError(
+            "--unsigned: model.keys is set, so a signature is needed (sign the bundle, or empty model.keys)"
+        )
     if not config.model.keys and not options.unsigned:
-        message = (
+        raise ConfigError(
             "model.keys: is empty, so no signature can be verified (write the line that 'headnod-train keygen' "
             "printed there, or use --unsigned for a bundle that you trust like a program)"
         )
-        raise ConfigError(message)
     piped = options.bundle == "-"
     files = split(sys.stdin.buffer.read(LARGEST + 1)) if piped else read(Path(options.bundle))
     installer = _installer(options, config)
     try:
         name = installer.install(files, trusted=options.unsigned)
     except BundleError as error:
-        message = f"{options.bundle}: {error}"
-        raise BundleError(message) from error
+        raise BundleError(f"{options.bundle}: {error}") from error
     if not options.keep_current:
         installer.start_probation(name)
 
@@ -188,8 +187,7 @@ def run_shadow(options: argparse.Namespace) -> None:
     else:
         name = store.find(options.model)
         if name is None:
-            message = f"there is no installed model '{options.model}' (install it with --keep-current)"
-            raise ConfigError(message)
+            raise ConfigError(f"there is no installed model '{options.model}' (install it with --keep-current)")
         request = ShadowRequest(name, options.every)
         store.change(lambda state: replace(state, shadow=request))
         print(f"{options.model} runs as the shadow: 'headnod models shadow' shows how often they agree")
@@ -280,8 +278,7 @@ def run_correction_export(options: argparse.Namespace) -> None:
     from headnod.teaching.correction_commands import packed
 
     if options.file.exists() and not options.replace:
-        message = f"{options.file}: exists (name another file, or use --replace)"
-        raise UsageError(message)
+        raise UsageError(f"{options.file}: exists (name another file, or use --replace)")
     exported, left_out = labelled_features(options)
     write_atomically(options.file, packed(exported))
     print(f"{options.file}: {len(exported.windows.labels)} windows of {exported.windows.model}")
@@ -307,10 +304,9 @@ def labelled_features(options: argparse.Namespace) -> tuple[LabelledFeatures, in
     there, store = corrections.all(), Store(state)
     windows = corrections.labelled(there[-1].body) if there else None
     if windows is None:
-        message = (
+        raise CorrectionError(
             f"{corrections.path}: there are no corrections yet (correct a song on the page of 'headnod listen --web')"
         )
-        raise CorrectionError(message)
     folders = [*(store.path(name) for name in reversed(store.names())), *reversed(models())]
     network = network_with_body(windows.body, folders)
     features, context = (network.features_of(each) for each in (windows.embeddings, windows.context_embeddings))
@@ -355,11 +351,11 @@ def run_suggest(options: argparse.Namespace) -> None:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=list[Suggestion])
     except FileNotFoundError:
-        message = f"{path}: a listener suggests nothing here yet (it needs a model with an embedding and some minutes)"
-        raise AudioError(message) from None
+        raise AudioError(
+            f"{path}: a listener suggests nothing here yet (it needs a model with an embedding and some minutes)"
+        ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"{path}: cannot be read: {error} (is the listener of another version? restart it)"
-        raise AudioError(message) from error
+        raise AudioError(f"{path}: cannot be read: {error} (is the listener of another version? restart it)") from error
     for each in found:
         start, end = (local(datetime.fromtimestamp(moment, UTC)) for moment in (each.start, each.end))
         how = f"margin {each.margin:.2f}, novelty {each.novelty:.2f}"

@@ -100,8 +100,7 @@ def _print_completion(options: argparse.Namespace, parser: argparse.ArgumentPars
         from headnod.errors import MissingExtraError
         from headnod.system import how_to_install
 
-        message = f"completion needs shtab: {how_to_install('device')}"
-        raise MissingExtraError(message) from error
+        raise MissingExtraError(f"completion needs shtab: {how_to_install('device')}") from error
     print(shtab.complete(parser, options.shell))
 
 
@@ -114,8 +113,7 @@ def at_least(least: int) -> Callable[[str], int]:
         except ValueError:
             given = None
         if given is None or given < least:
-            message = f"'{text}' is not a whole number from {least} on"
-            raise argparse.ArgumentTypeError(message)
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {least} on")
         return given
 
     return number
@@ -179,8 +177,7 @@ def number_between(least: float, most: float) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not least <= value <= most:
-            message = f"'{text}' is not a number from {least:g} to {most:g}"
-            raise argparse.ArgumentTypeError(message)
+            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {least:g} to {most:g}")
         return value
 
     return number
@@ -295,8 +292,7 @@ def state_folder(options: argparse.Namespace, config: Config, *, reading: bool =
     place = known or STATE / MAIN
     # Before the service was installed, no installed models can be read.
     if not readable_folder(place) and not (reading and known is None):
-        message = f"{place}: is not a folder (name the listener's state directory with --state)"
-        raise ConfigError(message)
+        raise ConfigError(f"{place}: is not a folder (name the listener's state directory with --state)")
     return place
 
 
@@ -313,8 +309,7 @@ def running_folder(options: argparse.Namespace) -> Path:
     running = Path("/run") / service.state.name if service is not None else None
     place = running if running is not None and running.is_dir() else folder
     if place is None:
-        message = "no listener runs here that says more (start 'headnod listen', or name a file with --audio)"
-        raise AudioError(message)
+        raise AudioError("no listener runs here that says more (start 'headnod listen', or name a file with --audio)")
     return place
 
 

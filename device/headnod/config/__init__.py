@@ -265,8 +265,7 @@ def _tables(merged: Layer) -> tuple[str, ...]:
     tables = ["leds", *sorted(numbered, key=_number)]
     for number, table in enumerate(tables, 1):
         if _number(table) != number:
-            message = f"{numbered[table].origin}: there is no output {number} of lights (number them 1, 2, 3)"
-            raise ConfigError(message)
+            raise ConfigError(f"{numbered[table].origin}: there is no output {number} of lights (number them 1, 2, 3)")
     return tuple(tables)
 
 
@@ -281,8 +280,9 @@ def _check_outputs(leds: tuple[LedsSection, ...], tables: tuple[str, ...], merge
         for key, used in _used_by(section):
             if (key, used) in taken:
                 origin = merged[table, key].origin if (table, key) in merged else "configuration"
-                message = f"{origin}: {table}.{key}: {used} is in use by {taken[key, used]} already (name another)"
-                raise ConfigError(message)
+                raise ConfigError(
+                    f"{origin}: {table}.{key}: {used} is in use by {taken[key, used]} already (name another)"
+                )
             taken[key, used] = table
 
 
@@ -334,14 +334,11 @@ def _is_text(kind: Any) -> bool:  # noqa: ANN401 - an annotation
 def _check_key(section: str, key: str, origin: str) -> None:
     name, dot, _ = section.partition(".")
     if name not in SECTIONS:
-        message = f"{origin}: there is no section '{section}'{_nearest(section, SECTIONS)}"
-        raise ConfigError(message)
+        raise ConfigError(f"{origin}: there is no section '{section}'{_nearest(section, SECTIONS)}")
     if dot and name != "leds":
-        message = f"{origin}: there can be one section '{name}' only (write [{name}])"
-        raise ConfigError(message)
+        raise ConfigError(f"{origin}: there can be one section '{name}' only (write [{name}])")
     if key and key not in SECTIONS[name]:
-        message = f"{origin}: {section}.{key}: there is no such key{_nearest(key, SECTIONS[name])}"
-        raise ConfigError(message)
+        raise ConfigError(f"{origin}: {section}.{key}: there is no such key{_nearest(key, SECTIONS[name])}")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -409,8 +406,7 @@ class Overlay:
         for name, value in values.items():
             section, _, key = name.rpartition(".")
             if key not in CHANGEABLE.get(section, ()):
-                message = f"{name[:60]}: cannot be set on the page (write it into the configuration file)"
-                raise ConfigError(message)
+                raise ConfigError(f"{name[:60]}: cannot be set on the page (write it into the configuration file)")
             if value is None:
                 wanted.pop((section, key), None)
             else:
@@ -420,8 +416,7 @@ class Overlay:
         try:
             write_atomically(self.path, _overlay_text(wanted).encode())
         except OSError as error:
-            message = f"{self.path}: {(error.strerror or str(error)).lower()}"
-            raise ConfigError(message) from error
+            raise ConfigError(f"{self.path}: {(error.strerror or str(error)).lower()}") from error
 
     def _layer(self) -> Layer:
         try:
@@ -441,8 +436,7 @@ class Overlay:
 def _check_text(name: str, value: object) -> None:
     for text in value if isinstance(value, list | tuple) else [value]:
         if isinstance(text, str) and not text.isprintable():
-            message = f"{name}: holds a character that cannot be printed"
-            raise ConfigError(message)
+            raise ConfigError(f"{name}: holds a character that cannot be printed")
 
 
 def _overlay_text(values: Mapping[tuple[str, str], object]) -> str:

@@ -55,22 +55,19 @@ def file_layer(path: Path, *, required: bool) -> Layer:
     except FileNotFoundError:
         if not required:
             return {}
-        message = f"{path}: there is no such file (name another with --config, or leave it out)"
-        raise ConfigError(message) from None
+        raise ConfigError(f"{path}: there is no such file (name another with --config, or leave it out)") from None
     except PermissionError as error:
-        message = f"{path}: permission denied"
-        raise ConfigAccessError(message) from error
+        raise ConfigAccessError(f"{path}: permission denied") from error
     except tomllib.TOMLDecodeError as error:
-        message = f"{path}: is not TOML: {error}"
-        raise ConfigError(message) from error
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{path}: cannot be read: {(getattr(error, 'strerror', None) or 'it is not UTF-8 text').lower()}"
-        raise ConfigError(message) from error
+        raise ConfigError(
+            f"{path}: cannot be read: {(getattr(error, 'strerror', None) or 'it is not UTF-8 text').lower()}"
+        ) from error
     layer = {}
     for section, number, keys in _tables(content):
         if not isinstance(keys, dict):
-            message = f"{path}: '{section}' is outside of a section (write it under one, such as [listen])"
-            raise ConfigError(message)
+            raise ConfigError(f"{path}: '{section}' is outside of a section (write it under one, such as [listen])")
         place = _numbered(section, number)
         for key, value in keys.items():
             layer[place, key] = Value(value, f"{path}:{_line(text, section, key, number)}")
@@ -135,8 +132,7 @@ def readable_file(setting: str, name: str) -> Path | None:
     if not name:
         return None
     if name.startswith("~"):
-        message = f"{setting}: {name}: '~' does not stand for a home folder here (write the whole path)"
-        raise ConfigError(message)
+        raise ConfigError(f"{setting}: {name}: '~' does not stand for a home folder here (write the whole path)")
     path = Path(name)
     if os.access(path, os.R_OK):
         return path
@@ -149,13 +145,11 @@ def readable_file(setting: str, name: str) -> Path | None:
     if not there:
         return path
     if _CREDENTIALS in os.environ:
-        message = (
+        raise ConfigError(
             f"{setting}: {path}: the service's user may not read it ('sudo systemctl edit' the service: [Service], "
             f"LoadCredential={path.name}:{path}; or, if it is no secret, put it into /etc/headnod and chmod a+r it)"
         )
-        raise ConfigError(message)
-    message = f"{setting}: {path}: permission denied"
-    raise ConfigAccessError(message)
+    raise ConfigAccessError(f"{setting}: {path}: permission denied")
 
 
 def read_secret(setting: str, path: Path) -> str:
@@ -180,8 +174,7 @@ def read_secret(setting: str, path: Path) -> str:
     except UnicodeDecodeError:
         # Its own message quotes what was read.
         fault = "is not UTF-8 text"
-    message = f"{setting}: {path}: {fault}"
-    raise ConfigError(message)
+    raise ConfigError(f"{setting}: {path}: {fault}")
 
 
 def systemd_credential(*names: str) -> Path | None:

@@ -61,8 +61,7 @@ class MicrophoneSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             if self.address:
                 checked_address(self.address)
         except AudioError as error:
-            message = f"address: {error}"
-            raise ValueError(message) from None
+            raise ValueError(f"address: {error}") from None
         if self.address and self.command:
             raise ValueError("address: excludes command (empty one of them)")
 
@@ -116,8 +115,9 @@ class LedsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError('rgbw: apa102 have no white LED (write kind = "ws2812" for SK6812 RGBW)')
         if "://" in self.host:
             scheme = self.host.partition("://")[0]
-            message = f"host: '{scheme}://...' is a URL (write the lamp's name or address alone, such as wled.local)"
-            raise ValueError(message)
+            raise ValueError(
+                f"host: '{scheme}://...' is a URL (write the lamp's name or address alone, such as wled.local)"
+            )
         _port_of(self.host)
 
 
@@ -269,20 +269,19 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if self.path and not self.host:
                 msgspec.structs.force_setattr(self, "host", self.path)
             if self.host and not self.host.startswith("/"):
-                message = (
+                raise ValueError(
                     f"host: '{self.host}' is not the path of a socket (write it from / on, or transport = \"tcp\")"
                 )
-                raise ValueError(message)
             if self.tls:
                 raise ValueError("tls: a socket of this machine is not encrypted (write tls = false)")
             return
         if self.host.startswith("/"):
-            message = f"host: '{self.host}' is the path of a socket (write transport = \"unix\" beside it)"
-            raise ValueError(message)
+            raise ValueError(f"host: '{self.host}' is the path of a socket (write transport = \"unix\" beside it)")
         port = _port_of(self.host)
         if port and self.port not in {0, port}:
-            message = f"host: '{self.host}' names port {port}, and mqtt.port is {self.port} (remove one of them)"
-            raise ValueError(message)
+            raise ValueError(
+                f"host: '{self.host}' names port {port}, and mqtt.port is {self.port} (remove one of them)"
+            )
 
     @property
     def used_port(self) -> int:
@@ -304,5 +303,4 @@ def _port_of(host: str) -> int:
     try:
         return split_address(host)[1] if host else 0
     except ValueError as error:
-        message = f"host: {error}"
-        raise ValueError(message) from None
+        raise ValueError(f"host: {error}") from None

@@ -143,11 +143,9 @@ def _errors_of(setting: str) -> Iterator[None]:
     try:
         yield
     except AccessError as error:
-        message = f"{setting}: {error}"
-        raise ConfigAccessError(message) from error
+        raise ConfigAccessError(f"{setting}: {error}") from error
     except HeadnodError as error:
-        message = f"{setting}: {error}"
-        raise ConfigError(message) from error
+        raise ConfigError(f"{setting}: {error}") from error
 
 
 def _history(config: Config, *, of_service: bool) -> None:
@@ -169,8 +167,7 @@ def _history(config: Config, *, of_service: bool) -> None:
             if not of_service and path_exists(path) and not os.access(path, os.W_OK):
                 fault = "this user may not write to it (change its owner or mode, or set another history.path)"
         if fault:
-            message = f"{path}: {fault}"
-            raise ConfigError(message)
+            raise ConfigError(f"{path}: {fault}")
 
 
 def _keys(config: Config) -> None:
@@ -184,22 +181,21 @@ def _keys(config: Config) -> None:
 def _command(config: Config) -> None:
     command = config.microphone.command
     if command and shutil.which(command[0]) is None:
-        message = f"microphone.command: '{command[0]}' is not a program of this machine (install it, or write its path)"
-        raise ConfigError(message)
+        raise ConfigError(
+            f"microphone.command: '{command[0]}' is not a program of this machine (install it, or write its path)"
+        )
 
 
 def _lamp_host(config: Config) -> None:
     for name, output in named_outputs(config.leds):
         if output.kind == "wled" and not output.host:
-            message = f"{name}.host: is empty (write the name or address of the WLED lamp)"
-            raise ConfigError(message)
+            raise ConfigError(f"{name}.host: is empty (write the name or address of the WLED lamp)")
 
 
 def _strip(config: Config) -> None:
     for name, output in named_outputs(config.leds):
         if output.kind in {"ws2812", "apa102"} and not _SPI.match(output.spi):
-            message = f"{name}.spi: '{output.spi}' is not an SPI bus and device (write 0.0 or 0.1)"
-            raise ConfigError(message)
+            raise ConfigError(f"{name}.spi: '{output.spi}' is not an SPI bus and device (write 0.0 or 0.1)")
 
 
 def _pins(config: Config, installed_model: Path | None) -> None:
@@ -212,8 +208,9 @@ def _check_pins(output: str, pins: Mapping[str, int], model: Path) -> None:
     shared = [number for number, times in Counter(pins.values()).items() if times > 1]
     if shared:
         names = ", ".join(f"'{name}'" for name, number in pins.items() if number == shared[0])
-        message = f"{output}.pins: GPIO {shared[0]} is named more than once, by {names} (give each LED its own pin)"
-        raise ConfigError(message)
+        raise ConfigError(
+            f"{output}.pins: GPIO {shared[0]} is named more than once, by {names} (give each LED its own pin)"
+        )
     from headnod.outputs.leds.gpio import layout_of  # noqa: PLC0415
 
     with _errors_of(f"{output}.pins"):
@@ -222,11 +219,10 @@ def _check_pins(output: str, pins: Mapping[str, int], model: Path) -> None:
     places = all(name.isdecimal() for name in pins)
     unknown = [name for name in pins if not places and normalize("NFC", name) not in manifest.labels]
     if unknown:
-        message = (
+        raise ConfigError(
             f"{output}.pins: '{unknown[0]}' is not a genre of {manifest.id} (choose from {', '.join(manifest.labels)}; "
             "or name places of a bar: 1, 2, 3)"
         )
-        raise ConfigError(message)
 
 
 def _broker(config: Config) -> None:
@@ -268,16 +264,16 @@ def _page_address(setting: str, host: str) -> None:
         alone, port = _split(host)
         if alone != host:
             also = f", and {setting.partition('.')[0]}.port = {port}" if port else ""
-            message = f"'{host}' is not a host alone (write {alone}{also})"
-            raise ConfigError(message)
+            raise ConfigError(f"'{host}' is not a host alone (write {alone}{also})")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         # Any free port, because the page may be served at present.
         with socket.socket(family, kind) as trial:
             trial.bind(address)
     except OSError as error:
-        message = f"{setting}: '{host}': {error.strerror} (write an address of this machine, or 0.0.0.0)"
-        raise ConfigError(message) from None
+        raise ConfigError(
+            f"{setting}: '{host}': {error.strerror} (write an address of this machine, or 0.0.0.0)"
+        ) from None
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -282,8 +282,7 @@ def _numbers(given: Any, names: Any) -> dict[str, float]:  # noqa: ANN401 - para
             except ValueError:
                 found[name] = math.nan
             if not math.isfinite(found[name]):
-                message = f"{name}: '{given[name][:20]}' is not a number"
-                raise RequestError(message)
+                raise RequestError(f"{name}: '{given[name][:20]}' is not a number")
     return found
 
 

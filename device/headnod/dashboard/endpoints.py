@@ -80,16 +80,13 @@ async def read_body(request: Any, kind: type[Kind]) -> Kind:  # noqa: ANN401 - a
             async for piece in request.stream():
                 body += piece
                 if len(body) > LARGEST_BODY:
-                    message = f"the body is larger than {LARGEST_BODY} bytes"
-                    raise RequestError(message, 413)
+                    raise RequestError(f"the body is larger than {LARGEST_BODY} bytes", 413)
     except TimeoutError:
-        message = f"the body did not come within {_BODY_SECONDS:.0f} s"
-        raise RequestError(message, 408) from None
+        raise RequestError(f"the body did not come within {_BODY_SECONDS:.0f} s", 408) from None
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        message = f"the body is not valid: {error}"
-        raise RequestError(message, 400) from None
+        raise RequestError(f"the body is not valid: {error}", 400) from None
 
 
 class Problem(msgspec.Struct, frozen=True):

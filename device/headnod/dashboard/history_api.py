@@ -158,8 +158,7 @@ class HistoryApi:
     async def _songs(self, history: History, node: str, query: Mapping[str, str], first: float, last: float) -> Answer:
         form = query.get("format", "json")
         if form not in {"json", "csv"}:
-            message = f"format: '{form[:20]}' is neither json nor csv"
-            raise BadQueryError(message)
+            raise BadQueryError(f"format: '{form[:20]}' is neither json nor csv")
         # The first part before the headers, so that an error still has its status.
         pages = _pages(partial(history.songs, first, last), await history.songs(first, last, 0.0))
         headers = {"Content-Type": _JSON if form == "json" else _CSV}
@@ -185,8 +184,9 @@ class HistoryApi:
         last = _number(query, "to", self._now())
         first = _number(query, "from", last - _DAY)
         if not 0 < last - first <= longest:
-            message = f"from and to: {first:.0f} to {last:.0f} is not a time of at most {longest / _DAY:.0f} days"
-            raise BadQueryError(message)
+            raise BadQueryError(
+                f"from and to: {first:.0f} to {last:.0f} is not a time of at most {longest / _DAY:.0f} days"
+            )
         return first, last
 
     def _year(self, query: Mapping[str, str]) -> tuple[float, float]:
@@ -197,8 +197,7 @@ class HistoryApi:
             end = self._local(self._now()).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             return (end - timedelta(days=371)).timestamp(), end.timestamp()
         if not _YEARS[0] <= year <= _YEARS[1]:
-            message = f"year: '{text[:20]}' is not a year such as 2026"
-            raise BadQueryError(message)
+            raise BadQueryError(f"year: '{text[:20]}' is not a year such as 2026")
         first, last = (datetime(number, 1, 1, tzinfo=self._zone or local_zone()) for number in (year, year + 1))
         return first.timestamp(), last.timestamp()
 
@@ -220,8 +219,7 @@ def _number(query: Mapping[str, str], key: str, default: float) -> float:
     except ValueError:
         number = math.nan
     if not 0 <= number <= 4e9:  # noqa: PLR2004 - the year 2096
-        message = f"{key}: '{text[:20]}' is not a time in seconds since 1970"
-        raise BadQueryError(message)
+        raise BadQueryError(f"{key}: '{text[:20]}' is not a time in seconds since 1970")
     return number
 
 

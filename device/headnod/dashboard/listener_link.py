@@ -95,8 +95,7 @@ class ListenerLink:
             self._send({"id": number, "command": command, "arguments": arguments})
             return await asyncio.wait_for(answer, PATIENCE)
         except TimeoutError:
-            message = f"the listener did not answer within {PATIENCE:.0f} s"
-            raise CommandError(message) from None
+            raise CommandError(f"the listener did not answer within {PATIENCE:.0f} s") from None
         finally:
             del self._commands[number]
 

@@ -185,10 +185,8 @@ class RemoteHistories:
         response = await self._ask(node, query)
         if response.status != "ok":
             if response.error.startswith(_OLDER):
-                message = f"the headnod of '{node}' is older than the history by MQTT: update it there"
-                raise RemoteHistoryError(message)
-            message = f"'{node}': {visible_line(response.error)}"
-            raise RemoteHistoryError(message)
+                raise RemoteHistoryError(f"the headnod of '{node}' is older than the history by MQTT: update it there")
+            raise RemoteHistoryError(f"'{node}': {visible_line(response.error)}")
         try:
             return msgspec.json.decode(response.data, type=_Page[row])  # type: ignore[valid-type]
         except _INVALID:
@@ -205,15 +203,15 @@ class RemoteHistories:
                 requests.sent = self._monotonic()
                 return await self._exchange(node, query)
         except TimeoutError:
-            message = f"'{node}' does not answer (is its headnod older, or may this user not write to request/history?)"
-            raise RemoteHistoryError(message) from None
+            raise RemoteHistoryError(
+                f"'{node}' does not answer (is its headnod older, or may this user not write to request/history?)"
+            ) from None
         finally:
             self._waiting -= 1
 
     async def _exchange(self, node: str, query: dict[str, Any]) -> _Response:
         if self._fleet.is_online(node) is False:
-            message = f"'{node}' is offline: its history can be read when it is back"
-            raise RemoteHistoryError(message)
+            raise RemoteHistoryError(f"'{node}' is offline: its history can be read when it is back")
         if self.publish is None:
             raise RemoteHistoryError("there is no broker")
         loop = asyncio.get_running_loop()

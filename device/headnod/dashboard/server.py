@@ -38,8 +38,7 @@ try:
     from starlette.types import Receive, Scope, Send
     from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
-    message = f"the dashboard needs {error.name}: {how_to_install('dashboard')}"
-    raise MissingExtraError(message) from None
+    raise MissingExtraError(f"the dashboard needs {error.name}: {how_to_install('dashboard')}") from None
 
 __all__ = [
     "Connections",
@@ -111,8 +110,7 @@ def listen_at(host: str, port: int, section: str = "dashboard") -> list[socket.s
             fault = error
     if not made and fault is not None:
         way_out = "web.address and web.port choose" if section == "web" else "dashboard.host and dashboard.port choose"
-        message = f"cannot listen at {host} port {port}: {fault.strerror} ({way_out})"
-        raise DashboardError(message) from None
+        raise DashboardError(f"cannot listen at {host} port {port}: {fault.strerror} ({way_out})") from None
     return made
 
 
@@ -311,8 +309,7 @@ class _Server(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         super().run(sockets)
         if self._failed:
-            message = "a part of the page failed (see the traceback in the log)"
-            raise DashboardError(message)
+            raise DashboardError("a part of the page failed (see the traceback in the log)")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, with a limit of the time that a TLS handshake may take."""

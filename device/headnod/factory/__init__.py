@@ -179,8 +179,9 @@ class _MicrophoneLock:
         try:
             file = path.open("a+")
         except OSError as error:
-            message = f"{path}: cannot be locked: {(error.strerror or '').lower()} (check its folder and owner)"
-            raise AudioError(message) from error
+            raise AudioError(
+                f"{path}: cannot be locked: {(error.strerror or '').lower()} (check its folder and owner)"
+            ) from error
         try:
             _lock(file, identity)
         except BaseException:
@@ -202,8 +203,9 @@ def _lock(file: IO[str], name: str) -> None:
     except BlockingIOError:
         file.seek(0)
         holder = file.read().strip() or "unknown"
-        message = f"another headnod (process {holder}) listens to microphone '{name}' already (stop it first)"
-        raise AudioError(message) from None
+        raise AudioError(
+            f"another headnod (process {holder}) listens to microphone '{name}' already (stop it first)"
+        ) from None
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
@@ -230,8 +232,7 @@ def view(kind: str, source: str) -> list[Sink]:
     try:
         from headnod.outputs.terminal import Terminal  # noqa: PLC0415
     except ImportError:
-        message = f"the histogram needs rich: {how_to_install('device')}, or use --plain"
-        raise ConfigError(message) from None
+        raise ConfigError(f"the histogram needs rich: {how_to_install('device')}, or use --plain") from None
     return [Terminal(source=source)]
 
 
@@ -292,11 +293,9 @@ def lamp(section: LedsSection) -> Lamp:
             from headnod.outputs.leds.wled import WledLamp  # noqa: PLC0415
 
             if not section.host:
-                message = "leds.host: is empty (write the name or address of the WLED lamp)"
-                raise ConfigError(message)
+                raise ConfigError("leds.host: is empty (write the name or address of the WLED lamp)")
             return WledLamp(section)
-    message = f"leds.kind: '{section.kind}' is not a kind of LEDs"
-    raise ConfigError(message)
+    raise ConfigError(f"leds.kind: '{section.kind}' is not a kind of LEDs")
 
 
 def layout(section: LedsSection) -> tuple[Layout, int]:

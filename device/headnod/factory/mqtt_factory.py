@@ -86,8 +86,7 @@ def topics(section: MqttSection) -> Topics:
     """
     host = socket.gethostname().partition(".")[0]
     if not section.node and not is_name(host):
-        message = f"mqtt.node: is empty, and the host name '{host}' cannot be one (write node = \"kitchen\")"
-        raise ConfigError(message)
+        raise ConfigError(f"mqtt.node: is empty, and the host name '{host}' cannot be one (write node = \"kitchen\")")
     return Topics(section.base, section.node or host)
 
 
@@ -109,8 +108,7 @@ def broker(section: MqttSection, *, client_id: str) -> Broker:
         ConfigError: No broker is set, or the password cannot be read.
     """
     if not section.host:
-        message = "mqtt.host: no broker is set (write its name there, or HEADNOD_MQTT__HOST=broker.lan)"
-        raise ConfigError(message)
+        raise ConfigError("mqtt.host: no broker is set (write its name there, or HEADNOD_MQTT__HOST=broker.lan)")
     tls = Tls(
         ca=readable_file("mqtt.ca_file", section.ca_file),
         certificate=readable_file("mqtt.cert_file", section.cert_file),
@@ -139,8 +137,7 @@ def _password(section: MqttSection) -> str:
     password = read_secret("mqtt.password_file", path).removesuffix("\n").removesuffix("\r")
     if not password or "\n" in password or not section.username:
         fault = "a password needs mqtt.username too" if password and "\n" not in password else "is not one line"
-        message = f"mqtt.password_file: {path}: {fault}"
-        raise ConfigError(message)
+        raise ConfigError(f"mqtt.password_file: {path}: {fault}")
     return password
 
 

@@ -92,8 +92,7 @@ def web_page(config: Config) -> PageSettings:
     for library in ("starlette", "uvicorn"):
         # Looked up and not loaded: only the process of the page needs it.
         if find_spec(library) is None:
-            message = f"the web page needs {library}: {how_to_install('device')}"
-            raise MissingExtraError(message)
+            raise MissingExtraError(f"the web page needs {library}: {how_to_install('device')}")
     section, where, history = config.web, topics(config.mqtt), history_path(config.history)
     certificate, key = _certificate(section)
     return PageSettings(
@@ -166,12 +165,11 @@ def dashboard_password(section: DashboardSection) -> str | None:
     """
     path = password_file(PASSWORD, "dashboard.password_file", section.password_file)
     if path is None and not is_local(section.host):
-        message = (
+        raise ConfigError(
             f"dashboard.host: '{section.host}' is open to others, and dashboard.password_file is empty "
             "(write a password into /etc/headnod/dashboard_password, or into a file that you name there, "
             "or serve at 127.0.0.1)"
         )
-        raise ConfigError(message)
     return None if path is None else password_from(path, "dashboard.password_file")
 
 
@@ -183,20 +181,18 @@ def password_from(path: Path, setting: str = "dashboard.password_file") -> str:
     """
     password = read_secret(setting, path).partition("\n")[0].strip()
     if len(password) < SHORTEST:
-        message = f"{setting}: {path}: the password is shorter than {SHORTEST} characters"
-        raise ConfigError(message)
+        raise ConfigError(f"{setting}: {path}: the password is shorter than {SHORTEST} characters")
     return password
 
 
 def _owner_password(section: WebSection) -> str | None:
     path = password_file(PASSWORD, "web.password_file", section.password_file)
     if path is None and not section.open and not is_local(section.address):
-        message = (
+        raise ConfigError(
             f"web.address: '{section.address}' is open to others, and web.password_file is empty "
             "(write a password into /etc/headnod/dashboard_password, or into a file that you name there, "
             "or serve at 127.0.0.1, or let everyone read with web.open = true or --web-open)"
         )
-        raise ConfigError(message)
     return None if path is None else password_from(path, "web.password_file")
 
 
@@ -207,8 +203,7 @@ def _first_line(setting: str, name: str) -> str | None:
 
 def _certificate(section: WebSection) -> tuple[str, str]:
     if section.key and not section.certificate:
-        message = "web.key: has no effect without web.certificate, the certificate that it belongs to"
-        raise ConfigError(message)
+        raise ConfigError("web.key: has no effect without web.certificate, the certificate that it belongs to")
     certificate = readable_file("web.certificate", section.certificate)
     key = readable_file("web.key", section.key)
     if certificate is not None:
@@ -221,11 +216,10 @@ def _certificate(section: WebSection) -> tuple[str, str]:
 def _frame_ancestors(section: WebSection) -> tuple[str, ...]:
     for origin in section.frame_ancestors:
         if origin != SELF and not _ORIGIN.fullmatch(origin):
-            message = (
+            raise ConfigError(
                 f"web.frame_ancestors: '{origin}' is not the origin of a page "
                 '(write scheme, host and port, such as "http://homeassistant.local:8123")'
             )
-            raise ConfigError(message)
     return section.frame_ancestors
 
 
@@ -239,8 +233,9 @@ def _webhooks(section: WebSection) -> tuple[str, ...]:
             valid = False
         if not valid or " " in address:
             # Not the whole address: it may hold a token.
-            message = f"web.webhooks: '{address[:20]}...' is not an address (write it as http://host:port/path or https://...)"
-            raise ConfigError(message)
+            raise ConfigError(
+                f"web.webhooks: '{address[:20]}...' is not an address (write it as http://host:port/path or https://...)"
+            )
     return section.webhooks
 
 

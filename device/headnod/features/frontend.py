@@ -253,17 +253,14 @@ class FrontEnd:
         for name, least, most in bounds:
             value = getattr(self, name)
             if not least <= value <= most:
-                message = f"{name} is {value}, it must lie between {least:g} and {most:g}"
-                raise ValueError(message)
+                raise ValueError(f"{name} is {value}, it must lie between {least:g} and {most:g}")
         choices = (("mel_scale", MelScale), ("mel_norm", MelNorm), ("compression", Compression), ("level", Level))
         for name, kind in choices:
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
-                message = f"{name} is {value!r}, it must be {' or '.join(known)}"
-                raise ValueError(message)
+                raise ValueError(f"{name} is {value!r}, it must be {' or '.join(known)}")
         if self.n_fft % 2:
-            message = f"n_fft is {self.n_fft}, it must be even"
-            raise ValueError(message)
+            raise ValueError(f"n_fft is {self.n_fft}, it must be even")
 
     @property
     def window_samples(self) -> int:
@@ -307,8 +304,7 @@ class FrontEnd:
             ValueError: The audio is shorter than one frame.
         """
         if audio.ndim != 1 or audio.size < self.n_fft:
-            message = f"audio of shape {audio.shape} does not fill a frame of {self.n_fft} samples"
-            raise ValueError(message)
+            raise ValueError(f"audio of shape {audio.shape} does not fill a frame of {self.n_fft} samples")
         mel = np.empty((1 + (audio.size - self.n_fft) // self.hop, self.n_mels), np.float32)
         MelSpectrogram(self).compute(audio, mel)
         return mel

@@ -291,16 +291,13 @@ def read_part(folder: Path, name: str) -> bytes:
     path = folder / name
     try:
         if not path.is_file():
-            message = f"{path}: there is no such file (a bundle is a folder with {', '.join(_LIMITS)})"
-            raise ManifestError(message)
+            raise ManifestError(f"{path}: there is no such file (a bundle is a folder with {', '.join(_LIMITS)})")
         with path.open("rb") as file:
             content = file.read(_LIMITS[name] + 1)
     except OSError as error:
-        message = f"{path}: {error.strerror}"
-        raise ManifestError(message) from error
+        raise ManifestError(f"{path}: {error.strerror}") from error
     if len(content) > _LIMITS[name]:
-        message = f"{path}: is larger than {_LIMITS[name]} bytes (this is no headnod bundle)"
-        raise ManifestError(message)
+        raise ManifestError(f"{path}: is larger than {_LIMITS[name]} bytes (this is no headnod bundle)")
     return content
 
 
@@ -314,11 +311,10 @@ def read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != manifest.sha256[name]:
         promised = manifest.sha256[name]
-        message = (
+        raise ManifestError(
             f"{folder / name}: sha256 is {found[:12]}…, the manifest says {promised[:12]}… "
             "(the file was changed or damaged: reinstall the model)"
         )
-        raise ManifestError(message)
     return content
 
 
@@ -342,18 +338,17 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         found = loose.get("format") if isinstance(loose, dict) else None
         if isinstance(found, int) and found not in FORMATS:
             known = " and ".join(map(str, FORMATS))
-            message = f"{path}: format: is {found}, this headnod reads {known} (upgrade headnod or repack the model)"
-            raise ManifestError(message)
+            raise ManifestError(
+                f"{path}: format: is {found}, this headnod reads {known} (upgrade headnod or repack the model)"
+            )
         if isinstance(loose, dict):
             _check_format(loose, path)
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        message = f"{path}: {error} (repack or reinstall the model)"
-        raise ManifestError(message) from None
+        raise ManifestError(f"{path}: {error} (repack or reinstall the model)") from None
     for valid, field, fault in (*_checks(manifest), *_output_checks(manifest)):
         if not valid:
-            message = f"{path}: {field}: {fault} (repack or reinstall the model)"
-            raise ManifestError(message)
+            raise ManifestError(f"{path}: {field}: {fault} (repack or reinstall the model)")
     return manifest
 
 
@@ -391,27 +386,26 @@ def _used(loose: dict[str, Any]) -> list[str]:
 def _check_format(loose: dict[str, Any], path: Path) -> None:
     front_end, old = loose.get("front_end"), loose.get("format") == FORMAT
     if old and (new := _used(loose)):
-        message = f"{path}: format: is {FORMAT}, which has no '{new[0]}' (repack or reinstall the model)"
-        raise ManifestError(message)
+        raise ManifestError(f"{path}: format: is {FORMAT}, which has no '{new[0]}' (repack or reinstall the model)")
     if not isinstance(front_end, dict):
         return
     # msgspec ignores unknown keys of dataclasses, and the front end is one.
     known = {field.name: field.default for field in fields(FrontEnd)}
     for key in sorted(front_end.keys() - known):
-        message = f"{path}: front_end: unknown key '{key}' (repack or reinstall the model)"
-        raise ManifestError(message)
+        raise ManifestError(f"{path}: front_end: unknown key '{key}' (repack or reinstall the model)")
     for key in sorted(known.keys() - front_end.keys()):
         if old and key in _FORMAT_2_FRONT_END:
             continue
-        message = f"{path}: front_end: '{key}' is missing (repack or reinstall the model)"
-        raise ManifestError(message)
+        raise ManifestError(f"{path}: front_end: '{key}' is missing (repack or reinstall the model)")
     if old and front_end["n_mfcc"] == 0:
-        message = f"{path}: front_end.n_mfcc: is 0, format {FORMAT} needs 1 or more (repack or reinstall the model)"
-        raise ManifestError(message)
+        raise ManifestError(
+            f"{path}: front_end.n_mfcc: is 0, format {FORMAT} needs 1 or more (repack or reinstall the model)"
+        )
     for key in _FORMAT_2_FRONT_END if old else ():
         if front_end.get(key, known[key]) != known[key]:
-            message = f"{path}: format: is {FORMAT}, which has no 'front_end.{key}' (repack or reinstall the model)"
-            raise ManifestError(message)
+            raise ManifestError(
+                f"{path}: format: is {FORMAT}, which has no 'front_end.{key}' (repack or reinstall the model)"
+            )
 
 
 def _checks(manifest: Manifest) -> Iterator[tuple[bool, str, str]]:

@@ -75,8 +75,7 @@ def _library() -> ModuleType:
         try:
             from tflite_runtime import interpreter as library  # noqa: PLC0415
         except ImportError:
-            message = f"no TensorFlow Lite runtime is installed: {how_to_install('device')}"
-            raise MissingExtraError(message) from None
+            raise MissingExtraError(f"no TensorFlow Lite runtime is installed: {how_to_install('device')}") from None
     return library
 
 
@@ -137,13 +136,13 @@ class GenreModel:
         except HeadnodError:
             raise
         except Exception as error:  # the runtime raises a handful of kinds, and not all are ValueError
-            message = f"{MODEL}: the runtime refuses it: {_first_line(error)}"
-            raise ManifestError(message) from error
+            raise ManifestError(f"{MODEL}: the runtime refuses it: {_first_line(error)}") from error
         _check_tensor("input", self._input, manifest.input)
         tensors = manifest.tensors
         if len(outputs) != len(tensors):
-            message = f"{MODEL}: has {len(outputs)} outputs, the manifest names {len(tensors)} (repack the model)"
-            raise ManifestError(message)
+            raise ManifestError(
+                f"{MODEL}: has {len(outputs)} outputs, the manifest names {len(tensors)} (repack the model)"
+            )
         self._outputs: dict[str, Any] = {}
         for place, (found, declared) in enumerate(zip(outputs, tensors, strict=True)):
             _check_tensor("output" if len(outputs) == 1 else f"output {place}, {declared.role},", found, declared)
@@ -172,8 +171,7 @@ class GenreModel:
         try:
             return cls(manifest, content)
         except ManifestError as error:
-            message = f"{folder}/{error}"
-            raise ManifestError(message) from error
+            raise ManifestError(f"{folder}/{error}") from error
 
     def logits(self, features: Features) -> NDArray[np.float32]:
         """Run the network and return the logits of the answers, before temperature and softmax.
@@ -262,14 +260,11 @@ def _quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[n
 def _check_tensor(name: str, found: dict[str, Any], declared: Tensor) -> None:
     shape, kind = tuple(int(size) for size in found["shape"]), np.dtype(found["dtype"]).name
     if shape != declared.shape:
-        message = f"{MODEL}: {name} is {shape}, the manifest says {declared.shape} (repack the model)"
-        raise ManifestError(message)
+        raise ManifestError(f"{MODEL}: {name} is {shape}, the manifest says {declared.shape} (repack the model)")
     if kind != declared.type:
-        message = f"{MODEL}: {name} is {kind}, the manifest says {declared.type} (repack the model)"
-        raise ManifestError(message)
+        raise ManifestError(f"{MODEL}: {name} is {kind}, the manifest says {declared.type} (repack the model)")
     if kind == "int8" and not found["quantization"][0] > 0:
-        message = f"{MODEL}: {name} has no scale (quantise the model again)"
-        raise ManifestError(message)
+        raise ManifestError(f"{MODEL}: {name} has no scale (quantise the model again)")
 
 
 def _first_line(error: Exception) -> str:
@@ -344,8 +339,7 @@ def load_checked(folder: Path) -> GenreModel:
         model = GenreModel(manifest, content[MODEL])
         check_golden(model, content[GOLDEN])
     except ManifestError as error:
-        message = f"{folder}/{error}"
-        raise ManifestError(message) from error
+        raise ManifestError(f"{folder}/{error}") from error
     return model
 
 
@@ -370,8 +364,7 @@ def check_golden(model: GenreModel, golden: bytes) -> None:
     }
     for name, shape in shapes.items():
         if expected[name].shape != shape:
-            message = f"golden.npz: {name}: shape is {expected[name].shape}, the manifest makes it {shape}"
-            raise ManifestError(message)
+            raise ManifestError(f"golden.npz: {name}: shape is {expected[name].shape}, the manifest makes it {shape}")
     in_decibels = front_end.compression == "db"
     tolerances = {
         "scores": SCORES_TOLERANCE,
@@ -403,20 +396,17 @@ def _compare(name: str, found: np.ndarray, expected: np.ndarray, tolerance: floa
     worst = float(np.abs(found - expected).max())
     # Written so that a NaN on either side fails too.
     if not worst <= tolerance:
-        message = (
+        raise ManifestError(
             f"golden.npz: {name}: this machine differs by {worst:.3g}, {tolerance:g} is allowed "
             "(the model does not run here as it was measured: do not use it)"
         )
-        raise ManifestError(message)
 
 
 def _read_golden(golden: bytes, wanted: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         read = read_arrays(golden, dict.fromkeys(wanted, np.float32), limit=_UNPACKED_LIMIT)
     except ValueError as error:
-        message = f"golden.npz: {error} (reinstall the model)"
-        raise ManifestError(message) from error
+        raise ManifestError(f"golden.npz: {error} (reinstall the model)") from error
     if not len(read["features"]):
-        message = "golden.npz: features: holds no window"
-        raise ManifestError(message)
+        raise ManifestError("golden.npz: features: holds no window")
     return read

@@ -181,8 +181,7 @@ def _check_key(certificate: Path, key: Path) -> None:
     elif "ENCRYPTED" in content:
         fault = f"is encrypted, and nobody is asked for its passphrase ('openssl pkey -in {key}' writes it without one)"
     if fault:
-        message = f"mqtt.key_file: {key}: {fault}"
-        raise ConfigError(message)
+        raise ConfigError(f"mqtt.key_file: {key}: {fault}")
 
 
 @contextmanager
@@ -191,11 +190,9 @@ def pem_errors(setting: str, path: Path) -> Iterator[None]:
     try:
         yield
     except ssl.SSLError as error:
-        message = f"{setting}: {path}: is not a matching PEM file ({error.reason or error})"
-        raise ConfigError(message) from None
+        raise ConfigError(f"{setting}: {path}: is not a matching PEM file ({error.reason or error})") from None
     except OSError as error:
-        message = f"{setting}: {path}: {(error.strerror or str(error)).lower()}"
-        raise ConfigError(message) from None
+        raise ConfigError(f"{setting}: {path}: {(error.strerror or str(error)).lower()}") from None
 
 
 class Request(NamedTuple):

@@ -138,8 +138,7 @@ class Commands:
             return self._set(command, arguments)
         if command in _COMMANDS[_REQUEST]:
             return self._request(command, arguments)
-        message = f"there is no command {_shown(command)}"
-        raise InvalidCommandError(message)
+        raise InvalidCommandError(f"there is no command {_shown(command)}")
 
     def _parse_topic(self, topic: str) -> tuple[str, str] | None:
         """Kind and verb of a command; None for any other topic."""
@@ -152,8 +151,9 @@ class Commands:
         transaction = None
         try:
             if verb not in _COMMANDS[kind]:
-                message = f"there is no {kind}/{_shown(verb)[1:-1]} (there is {', '.join(_COMMANDS[kind])})"
-                raise InvalidCommandError(message)
+                raise InvalidCommandError(
+                    f"there is no {kind}/{_shown(verb)[1:-1]} (there is {', '.join(_COMMANDS[kind])})"
+                )
             value = _SWITCH[payload] if verb == "pause" and payload in _SWITCH else _parse(payload or b"{}")
             transaction = _transaction(value)
             if (kind, verb) == (_REQUEST, _HISTORY):
@@ -208,8 +208,7 @@ class Commands:
         if changes.get("effect", EFFECTS[0]) not in EFFECTS:
             raise _wrong(changes["effect"], f"there is {', '.join(EFFECTS)}", "effect: ")
         if not changes:
-            message = f"is empty (an object with one or more of {', '.join(allowed)})"
-            raise InvalidCommandError(message)
+            raise InvalidCommandError(f"is empty (an object with one or more of {', '.join(allowed)})")
         self._controls.lights(**changes)
         return changes
 
@@ -228,15 +227,15 @@ class Commands:
         if verb == "info":
             return present(info)
         if fields["model"] not in info.models:
-            message = f"there is no model {_shown(fields['model'])} (there is {', '.join(info.models)})"
-            raise InvalidCommandError(message)
+            raise InvalidCommandError(
+                f"there is no model {_shown(fields['model'])} (there is {', '.join(info.models)})"
+            )
         self._controls.activate(fields["model"])
         return {"model": fields["model"]}
 
     def _request_more(self, verb: str, value: object) -> dict[str, Any]:
         if self._more is None:
-            message = f"request/{verb} is not for this listener"
-            raise InvalidCommandError(message)
+            raise InvalidCommandError(f"request/{verb} is not for this listener")
         return dict(msgspec.to_builtins(self._more.call(verb, _arguments(value), self._controls)))
 
     def _within_rate(self) -> bool:
@@ -268,8 +267,7 @@ def _parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
             number that is not finite or has more than 20 digits, or half of a surrogate pair.
     """
     if len(payload) > MAXIMUM_BYTES:
-        message = f"is longer than {MAXIMUM_BYTES} bytes"
-        raise InvalidCommandError(message)
+        raise InvalidCommandError(f"is longer than {MAXIMUM_BYTES} bytes")
     try:
         value = json.loads(
             payload.decode(),
@@ -281,8 +279,7 @@ def _parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
     except UnicodeDecodeError:
         raise InvalidCommandError("is not UTF-8") from None
     except json.JSONDecodeError as error:
-        message = f"is not JSON: {error}"
-        raise InvalidCommandError(message) from None
+        raise InvalidCommandError(f"is not JSON: {error}") from None
     except RecursionError:
         raise InvalidCommandError("is nested") from None
     for part in value.values() if isinstance(value, dict) else [value]:
@@ -336,12 +333,10 @@ def _fields(value: object, *needed: str, optional: Sequence[str] = ()) -> dict[s
     """The arguments, which must have exactly these keys, and optionally others."""
     given = _arguments(value)
     for key in sorted(given.keys() - {*needed, *optional}):
-        message = f"there is no key {_shown(key)}"
-        raise InvalidCommandError(message)
+        raise InvalidCommandError(f"there is no key {_shown(key)}")
     for key in needed:
         if key not in given:
-            message = f"'{key}' is missing"
-            raise InvalidCommandError(message)
+            raise InvalidCommandError(f"'{key}' is missing")
     return given
 
 
@@ -366,8 +361,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique: dict[str, Any] = {}
     for key, value in pairs:
         if key in unique:
-            message = f"has {_shown(key)} twice"
-            raise InvalidCommandError(message)
+            raise InvalidCommandError(f"has {_shown(key)} twice")
         unique[key] = value
     return unique
 
@@ -375,18 +369,15 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        message = f"{_shown(digits)} is not finite"
-        raise InvalidCommandError(message)
+        raise InvalidCommandError(f"{_shown(digits)} is not finite")
     return value
 
 
 def _short(digits: str) -> int:
     if len(digits) > _MAXIMUM_DIGITS:
-        message = f"has a number of {len(digits)} digits"
-        raise InvalidCommandError(message)
+        raise InvalidCommandError(f"has a number of {len(digits)} digits")
     return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:
-    message = f"{name} is not finite"
-    raise InvalidCommandError(message)
+    raise InvalidCommandError(f"{name} is not finite")

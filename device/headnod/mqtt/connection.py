@@ -32,8 +32,7 @@ except ImportError as error:
     from headnod.errors import MissingExtraError
     from headnod.system import how_to_install
 
-    message = f"MQTT needs paho-mqtt ({how_to_install('device')}, or leave mqtt.host empty)"
-    raise MissingExtraError(message) from error
+    raise MissingExtraError(f"MQTT needs paho-mqtt ({how_to_install('device')}, or leave mqtt.host empty)") from error
 
 from headnod.errors import ConfigError
 from headnod.mqtt.broker import (

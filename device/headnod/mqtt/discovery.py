@@ -157,16 +157,15 @@ def remove_retained(
         # The broker sends what it retains before any later message.
         client.publish(marker, token)
         if not read.wait(timeout):
-            message = f"{topics.under('#')} cannot be read and written by this user (see mqtt.username)"
-            raise RetainedError(message)
+            raise RetainedError(f"{topics.under('#')} cannot be read and written by this user (see mqtt.username)")
         if found.get(topics.status) == ONLINE.encode() and not force:
-            message = f"{topics.node} is online and would publish everything again (stop it first, or write --force)"
-            raise RetainedError(message)
+            raise RetainedError(
+                f"{topics.node} is online and would publish everything again (stop it first, or write --force)"
+            )
         # The status comes last: if something is refused before it, the listener stays visible.
         for each in sorted(found, key=lambda topic: topic == topics.status):
             if (refusal := client.publish_and_wait(each, b"", retain=True, timeout=timeout)) is not None:
-                message = f"{each} cannot be emptied: {refusal}"
-                raise RetainedError(message)
+                raise RetainedError(f"{each} cannot be emptied: {refusal}")
     return sorted(found)
 
 

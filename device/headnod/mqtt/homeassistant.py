@@ -101,11 +101,11 @@ def check_prefix(prefix: str, topics: Topics) -> None:
         ConfigError: It is not a valid topic, or the listener's topics lie inside it.
     """
     if not is_base(prefix):
-        message = f"mqtt.discovery_prefix: '{prefix}' (letters, digits, hyphens and underscores, levels separated by /)"
-        raise ConfigError(message)
+        raise ConfigError(
+            f"mqtt.discovery_prefix: '{prefix}' (letters, digits, hyphens and underscores, levels separated by /)"
+        )
     if f"{topics.base}/".startswith(f"{prefix}/"):
-        message = f"mqtt.base: '{topics.base}' lies inside mqtt.discovery_prefix '{prefix}' (choose another)"
-        raise ConfigError(message)
+        raise ConfigError(f"mqtt.base: '{topics.base}' lies inside mqtt.discovery_prefix '{prefix}' (choose another)")
 
 
 def entities(info: InfoPayload, topics: Topics) -> dict[str, Entity]:

@@ -226,8 +226,7 @@ class MessageQueue:
             if number in self.in_flight or number in self._done_rows:
                 continue
             if not isinstance(topic, str) or not isinstance(payload, bytes):
-                message = f"{self._path}: row {row} is damaged"
-                raise DamagedDatabaseError(message)
+                raise DamagedDatabaseError(f"{self._path}: row {row} is damaged")
             self._cursors[held] = number
             return Item(number, topic, payload)
         return None
@@ -330,8 +329,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if version == 0 and not _one(db, "SELECT count(*) FROM sqlite_master"):
         db.executescript(_TABLES)
     elif version != _VERSION:
-        message = f"{path}: has version {version}, this headnod writes {_VERSION}"
-        raise DamagedDatabaseError(message)
+        raise DamagedDatabaseError(f"{path}: has version {version}, this headnod writes {_VERSION}")
     check_pages(db, path)
     # Takes the lock now, and not at the first write.
     db.execute("BEGIN IMMEDIATE").execute("COMMIT")

@@ -87,11 +87,11 @@ class Topics:
             ConfigError: A name is not valid in a topic.
         """
         if not is_base(self.base):
-            message = f"mqtt.base: '{self.base}' (letters, digits, hyphens and underscores, levels separated by /)"
-            raise ConfigError(message)
+            raise ConfigError(
+                f"mqtt.base: '{self.base}' (letters, digits, hyphens and underscores, levels separated by /)"
+            )
         if not is_name(self.node):
-            message = f"mqtt.node: '{self.node}' (up to 64 letters, digits, hyphens and underscores)"
-            raise ConfigError(message)
+            raise ConfigError(f"mqtt.node: '{self.node}' (up to 64 letters, digits, hyphens and underscores)")
 
     def under(self, name: str) -> str:
         """A topic of this listener."""

@@ -168,11 +168,11 @@ def read_latest(path: Path) -> Latest:
     except PermissionError:
         raise
     except OSError as error:
-        message = f"{path}: no listener runs here (start 'headnod listen', or name a file with --audio)"
-        raise AudioError(message) from error
+        raise AudioError(
+            f"{path}: no listener runs here (start 'headnod listen', or name a file with --audio)"
+        ) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        message = f"{path}: cannot be read: {error} (is the listener of another version? restart it)"
-        raise AudioError(message) from error
+        raise AudioError(f"{path}: cannot be read: {error} (is the listener of another version? restart it)") from error
 
 
 class LatestFile:

@@ -73,8 +73,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         for span in self.quiet_hours:
             if fault := span_fault(span):
-                message = f"quiet_hours: {fault}"
-                raise ValueError(message)
+                raise ValueError(f"quiet_hours: {fault}")
 
 
 def listen(
@@ -359,8 +358,7 @@ def score_file(file: str, blocks: Iterable[Audio], model: Model) -> FileScores:
             features = front_end.features(mel)
             scores.append(model.predict(features).scores)
     if not tail.count:
-        message = f"{file}: holds no sound (its length is 0)"
-        raise AudioError(message)
+        raise AudioError(f"{file}: holds no sound (its length is 0)")
     rest = tail.last()
     uncovered = not covered or tail.count - covered > front_end.sample_rate // 2
     if uncovered and dbfs(rest) >= settings.silence:

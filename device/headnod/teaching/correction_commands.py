@@ -230,12 +230,12 @@ class CorrectionCommands:
         store, windows = self.store, self._windows.all()
         there = windows.between(start, end)
         if not len(windows.times):
-            message = "no window has an embedding (the model has none, or no music played yet)"
-            raise CorrectionError(message)
+            raise CorrectionError("no window has an embedding (the model has none, or no music played yet)")
         if not there.any():
             oldest = datetime.fromtimestamp(float(windows.times[0]), UTC)
-            message = f"no window of music is known from that time; the oldest is of {oldest:%Y-%m-%d %H:%M:%S} UTC"
-            raise CorrectionError(message)
+            raise CorrectionError(
+                f"no window of music is known from that time; the oldest is of {oldest:%Y-%m-%d %H:%M:%S} UTC"
+            )
         outside = ~there
         for each in store.all():
             outside &= ~windows.between(each.start, each.end)
@@ -390,15 +390,14 @@ def read_corrections(path: Path) -> LabelledFeatures:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            message = f"is larger than {LARGEST >> 20} MiB"
-            raise ValueError(message)
+            raise ValueError(f"is larger than {LARGEST >> 20} MiB")
         return unpacked(content)
     except OSError as error:
-        message = f"{path}: {(error.strerror or str(error)).lower()}"
-        raise CorrectionFileError(message) from error
+        raise CorrectionFileError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     except (ValueError, CorrectionError) as error:
-        message = f"{path}: is not a file of corrections: {error} (make it with 'headnod corrections export')"
-        raise CorrectionFileError(message) from error
+        raise CorrectionFileError(
+            f"{path}: is not a file of corrections: {error} (make it with 'headnod corrections export')"
+        ) from error
 
 
 def unpacked(content: bytes) -> LabelledFeatures:
@@ -409,22 +408,20 @@ def unpacked(content: bytes) -> LabelledFeatures:
     """
     arrays = read_arrays(content, _TYPES, limit=LARGEST)
     if arrays["format"].shape or int(arrays["format"]) != FORMAT:
-        message = f"format: is {arrays['format']}, this headnod reads {FORMAT}"
-        raise ValueError(message)
+        raise ValueError(f"format: is {arrays['format']}, this headnod reads {FORMAT}")
     count, context = len(np.atleast_1d(arrays["times"])), len(np.atleast_1d(arrays["context_times"]))
     if not 0 < count <= CAPACITY or context > _MOST_CONTEXT:
-        message = f"times: has {count} windows and {context} of context, {CAPACITY} and {_MOST_CONTEXT} are allowed"
-        raise ValueError(message)
+        raise ValueError(
+            f"times: has {count} windows and {context} of context, {CAPACITY} and {_MOST_CONTEXT} are allowed"
+        )
     for name, length in _lengths(arrays, count, context).items():
         if arrays[name].shape != length:
-            message = f"{name}: shape is {arrays[name].shape}, not {length}"
-            raise ValueError(message)
+            raise ValueError(f"{name}: shape is {arrays[name].shape}, not {length}")
     labels = tuple(map(str, arrays["labels"].tolist()))
     for label in set(labels):
         check_label(label)
     if not ((arrays["weights"] > 0) & (arrays["weights"] <= 1)).all():
-        message = "weights: one is not over 0 and at most 1"
-        raise ValueError(message)
+        raise ValueError("weights: one is not over 0 and at most 1")
     given: dict[str, Any] = {name: arrays[name] for name in LabelledEmbeddings.__struct_fields__}
     given |= {"model": str(arrays["model"]), "body": str(arrays["body"]), "labels": labels}
     return LabelledFeatures(LabelledEmbeddings(**given), arrays["features"], arrays["context_features"])

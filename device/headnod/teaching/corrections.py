@@ -284,8 +284,9 @@ class CorrectionStore:
         check_label(label)
         if not 0 < len(windows.times) <= LONGEST:
             held = f"{len(windows.times)} windows, at most {LONGEST} can be corrected at once"
-            message = f"the time range has {held}" if len(windows.times) else "there is no window of music in that time"
-            raise CorrectionError(message)
+            raise CorrectionError(
+                f"the time range has {held}" if len(windows.times) else "there is no window of music in that time"
+            )
         row = (
             *(round(1000 * moment) for moment in (made, start, end)),
             *(label, source, windows.model, windows.body, len(windows.times)),
@@ -419,8 +420,7 @@ def check_label(label: str) -> None:
     """
     fault = label_fault(label)
     if fault is not None:
-        message = f"label: {label[:40]!a} {fault} (write a genre, or '{NOT_MUSIC}')"
-        raise CorrectionError(message)
+        raise CorrectionError(f"label: {label[:40]!a} {fault} (write a genre, or '{NOT_MUSIC}')")
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
@@ -440,10 +440,9 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if version not in {0, _VERSION} or (version == 0 and tables):
-        message = (
+        raise ForeignDatabaseError(
             f"{path}: is of version {version}, this headnod supports {_VERSION} (upgrade headnod, or move it away)"
         )
-        raise ForeignDatabaseError(message)
     return version
 
 
@@ -456,8 +455,9 @@ def _unpacked(times: bytes, embeddings: bytes) -> tuple[NDArray[np.int64], NDArr
     moments = np.frombuffer(times, "<i8")
     values = np.frombuffer(embeddings, "<f2")
     if (values.size % len(moments) if len(moments) else values.size) or not np.isfinite(values).all():
-        message = f"{FILE}: a row in it is damaged (delete it with 'headnod corrections delete', or delete the file)"
-        raise DamagedDatabaseError(message)
+        raise DamagedDatabaseError(
+            f"{FILE}: a row in it is damaged (delete it with 'headnod corrections delete', or delete the file)"
+        )
     return moments, values.reshape(len(moments), values.size // max(len(moments), 1))
 
 

@@ -72,8 +72,9 @@ class LastLayer:
         """
         roles = [output.role for output in manifest.tensors]
         if "embedding" not in roles:
-            message = f"{manifest.id}: has no embedding, so it cannot be taught (choose another --base, such as genre)"
-            raise TeachError(message)
+            raise TeachError(
+                f"{manifest.id}: has no embedding, so it cannot be taught (choose another --base, such as genre)"
+            )
         self._content, self._manifest = content, manifest
         self._model = model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
         self._graph = graph = model.subgraphs[0]
@@ -106,8 +107,7 @@ class LastLayer:
         """
         size = self._size(self._embedding)
         if embeddings.ndim != 2 or embeddings.shape[1] != size:  # noqa: PLR2004 - windows and numbers
-            message = f"{self._manifest.id}: its embedding has {size} numbers, not {embeddings.shape[1:]}"
-            raise TeachError(message)
+            raise TeachError(f"{self._manifest.id}: its embedding has {size} numbers, not {embeddings.shape[1:]}")
         parts = [self._rounded(embeddings.astype(np.float64))]
         for place in self._inputs[1:]:
             operator = self._producer(place)
@@ -269,8 +269,9 @@ def network_with_body(body: str, folders: Iterable[Path]) -> LastLayer:
                 return LastLayer(read_checked(folder, MODEL, manifest), manifest)
         except HeadnodError:
             continue
-    message = f"no model here has the network {body[:12]} that the corrections were made with (install it again)"
-    raise TeachError(message)
+    raise TeachError(
+        f"no model here has the network {body[:12]} that the corrections were made with (install it again)"
+    )
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # generated, without types

@@ -142,8 +142,9 @@ def teach(labelled: LabelledEmbeddings, start: Path, *, name: str, version: str)
     answers = (*labels, NOT_MUSIC) if manifest.rejection.not_music else labels
     used = _used(labelled, answers)
     if len(used) < LEAST:
-        message = f"{len(used)} windows have a label that can be used, and {LEAST} are needed (correct more songs)"
-        raise TeachError(message)
+        raise TeachError(
+            f"{len(used)} windows have a label that can be used, and {LEAST} are needed (correct more songs)"
+        )
     features = last.features_of(labelled.embeddings[used])
     context = labelled.context_embeddings[_spread(len(labelled.context_embeddings), _CONTEXT)]
     around = last.features_of(context) if len(context) else np.empty((0, features.shape[1]), np.float32)
@@ -370,8 +371,7 @@ class Teacher:
         if labelled is None:
             others = sorted({each.model for each in corrections.all()})
             made = f"those of {', '.join(others)} are of another network" if others else "correct songs on the page"
-            message = f"{corrections.path}: there are no corrections of {read_manifest(active).id} ({made})"
-            raise TeachError(message)
+            raise TeachError(f"{corrections.path}: there are no corrections of {read_manifest(active).id} ({made})")
         stored = [store.path(each) for each in store.names()]
         start = starting_bundle(active, (*stored, *models()))
         name = name or default_name(read_manifest(start))

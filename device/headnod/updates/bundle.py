@@ -55,8 +55,7 @@ def split(content: bytes) -> dict[str, bytes]:
         BundleError: It is not a bundle, is cut off, or a file is too large.
     """
     if not content.startswith(MAGIC):
-        message = f"is not a headnod bundle: it begins with {ascii(content[:16])[1:]}"
-        raise BundleError(message)
+        raise BundleError(f"is not a headnod bundle: it begins with {ascii(content[:16])[1:]}")
     files, place = {}, len(MAGIC)
     for name, limit in LIMITS.items():
         head = content[place : place + _LENGTH.size]
@@ -64,15 +63,13 @@ def split(content: bytes) -> dict[str, bytes]:
         place += _LENGTH.size
         if not 0 <= length <= limit:
             fault = "is missing" if length < 0 else f"has {length} bytes, {limit} are allowed"
-            message = f"{name}: {fault} (the bundle is damaged)"
-            raise BundleError(message)
+            raise BundleError(f"{name}: {fault} (the bundle is damaged)")
         files[name] = content[place : place + length]
         place += length
     if place != len(content):
         missing = place - len(content)
         fault = f"{missing} bytes are missing" if missing > 0 else f"{-missing} bytes follow its end"
-        message = f"{fault} (the bundle is damaged: copy it again)"
-        raise BundleError(message)
+        raise BundleError(f"{fault} (the bundle is damaged: copy it again)")
     if not files[SIGNATURE]:
         del files[SIGNATURE]
     return files
@@ -89,18 +86,15 @@ def read(path: Path) -> dict[str, bytes]:
     try:
         return split(_read_plain(path, LARGEST, follow=True))
     except BundleError as error:
-        message = f"{path}: {error}"
-        raise BundleError(message) from error
+        raise BundleError(f"{path}: {error}") from error
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
     found = {entry.name for entry in os.scandir(folder)}
     for odd in sorted(found - LIMITS.keys()):
-        message = f"{folder}: '{odd[:40]}' is not a file of a bundle (its files are {', '.join(LIMITS)})"
-        raise BundleError(message)
+        raise BundleError(f"{folder}: '{odd[:40]}' is not a file of a bundle (its files are {', '.join(LIMITS)})")
     for name in LIMITS.keys() - found - {SIGNATURE}:
-        message = f"{folder}: {name} is missing (a bundle is a folder with {', '.join(LIMITS)})"
-        raise BundleError(message)
+        raise BundleError(f"{folder}: {name} is missing (a bundle is a folder with {', '.join(LIMITS)})")
     return {name: _read_named(folder / name, limit) for name, limit in LIMITS.items() if name in found}
 
 
@@ -108,8 +102,7 @@ def _read_named(path: Path, limit: int) -> bytes:
     try:
         return _read_plain(path, limit, follow=False)
     except BundleError as error:
-        message = f"{path}: {error}"
-        raise BundleError(message) from error
+        raise BundleError(f"{path}: {error}") from error
 
 
 def _read_plain(path: Path, limit: int, *, follow: bool) -> bytes:
@@ -125,8 +118,7 @@ def _read_plain(path: Path, limit: int, *, follow: bool) -> bytes:
             raise BundleError("is not a regular file")
         content = file.read(limit + 1)
     if len(content) > limit:
-        message = f"is larger than {limit} bytes (this is not a headnod bundle)"
-        raise BundleError(message)
+        raise BundleError(f"is larger than {limit} bytes (this is not a headnod bundle)")
     return content
 
 
@@ -150,8 +142,7 @@ def verify(manifest: bytes, signature: bytes | None, keys: Sequence[str]) -> Non
         from nacl.exceptions import BadSignatureError  # noqa: PLC0415 - needed for a new model only
         from nacl.signing import VerifyKey  # noqa: PLC0415
     except ImportError:
-        message = f"a signature cannot be verified without PyNaCl: {how_to_install('device')}"
-        raise MissingExtraError(message) from None
+        raise MissingExtraError(f"a signature cannot be verified without PyNaCl: {how_to_install('device')}") from None
     for key in trusted:
         try:
             VerifyKey(key).verify(manifest, signature)
@@ -159,8 +150,9 @@ def verify(manifest: bytes, signature: bytes | None, keys: Sequence[str]) -> Non
             # ValueError: it has another length than 64 bytes.
             continue
         return
-    message = f"its signature is by none of the {len(keys)} keys in model.keys (or it was changed after signing)"
-    raise BundleError(message)
+    raise BundleError(
+        f"its signature is by none of the {len(keys)} keys in model.keys (or it was changed after signing)"
+    )
 
 
 def decoded_key(key: str) -> bytes:
@@ -174,8 +166,9 @@ def decoded_key(key: str) -> bytes:
     except (binascii.Error, ValueError):
         content = b""
     if not key.startswith(_KIND) or len(content) != _BYTES:
-        message = f"model.keys: '{key[:60]}' is not a public key (copy the line that 'headnod-train keygen' printed)"
-        raise ConfigError(message)
+        raise ConfigError(
+            f"model.keys: '{key[:60]}' is not a public key (copy the line that 'headnod-train keygen' printed)"
+        )
     return content
 
 

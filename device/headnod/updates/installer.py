@@ -149,11 +149,10 @@ class Installer:
 
     def _accepted(self, state: UpdateState, manifest: Manifest) -> UpdateState:
         if state.protection is None:
-            message = (
+            raise BundleError(
                 f"{STATE_FILE}: the newest serial is not known, because serial.json was damaged; no model is installed "
                 f"(delete {STATE_FILE} to start again)"
             )
-            raise BundleError(message)
         protection = state.protection.accept(
             manifest.serial,
             self._step.manifest,
@@ -199,8 +198,7 @@ def inspect_bundle(
     try:
         check_hashes(files, manifest)
     except BundleError as error:
-        message = f"{path}: {error}"
-        raise BundleError(message) from error
+        raise BundleError(f"{path}: {error}") from error
     yield ("files", f"{manifest.id}, serial {manifest.serial or 'none'}, {len(manifest.labels)} labels")
     with TemporaryDirectory() as folder:
         # A copy of what was verified: the files at the path may have changed since.
@@ -218,8 +216,7 @@ def check_hashes(files: Files, manifest: Manifest) -> None:
     """
     for file in HASHED:
         if _sha256(files[file]) != manifest.sha256[file]:
-            message = f"{file}: is not what the manifest promises (the bundle is damaged: copy it again)"
-            raise BundleError(message)
+            raise BundleError(f"{file}: is not what the manifest promises (the bundle is damaged: copy it again)")
 
 
 def _sha256(content: bytes) -> str:

@@ -53,8 +53,7 @@ def self_test(folder: Path, *, budget: float, timeout: float = TIMEOUT) -> SelfT
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
-        message = f"the self-test did not end within {timeout:g} s"
-        raise BundleError(message) from None
+        raise BundleError(f"the self-test did not end within {timeout:g} s") from None
     if process.returncode:
         raise BundleError(_exit_reason(process.returncode, process.stderr))
     try:

@@ -153,8 +153,7 @@ def agreement_text(store: Store) -> str:
     """
     agreement = store.read().agreement
     if agreement is None:
-        message = f"{store.state_folder}: no shadow was compared on music yet (headnod models shadow NAME)"
-        raise BundleError(message)
+        raise BundleError(f"{store.state_folder}: no shadow was compared on music yet (headnod models shadow NAME)")
     return (
         f"{_share(agreement)} ({agreement.share:.0%}), its top probability differs by "
         f"{100 * agreement.gain:+.1f} points"

@@ -145,24 +145,20 @@ class RollbackProtection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         if serial < 1:
             raise BundleError("it is signed and has no serial (sign it again with 'headnod-train sign')")
         if serial > now.timestamp() + (CLOCK_TOLERANCE if synchronised else UNSYNCHRONISED_TOLERANCE):
-            message = (
+            raise BundleError(
                 f"serial {serial} was made in the future: {_date(serial)}, the clock of this device says "
                 f"{now:%Y-%m-%d} (set the clock of the machine that signs, and sign it again)"
             )
-            raise BundleError(message)
         if serial < self.serial and self.serial != supersedes:
-            message = (
+            raise BundleError(
                 f"serial {serial} is older than {self.serial}, which was installed here (sign it again to go back to "
                 f"it; if {_date(self.serial)} came from a clock that was wrong: --anew --supersede {self.serial})"
             )
-            raise BundleError(message)
         if serial == self.serial:
             if manifest != self.manifest:
-                message = f"serial {serial} belongs to another bundle (sign it again)"
-                raise BundleError(message)
+                raise BundleError(f"serial {serial} belongs to another bundle (sign it again)")
             if self.failure:
-                message = f"it was installed before and failed: {self.failure} (sign it again to retry it)"
-                raise BundleError(message)
+                raise BundleError(f"it was installed before and failed: {self.failure} (sign it again to retry it)")
             return self
         return RollbackProtection(serial, manifest)
 
@@ -264,11 +260,11 @@ def read_state(path: Path) -> UpdateState | None:
     except FileNotFoundError:
         return None
     except PermissionError as error:
-        message = f"{path}: permission denied"
-        raise AccessError(message) from error
+        raise AccessError(f"{path}: permission denied") from error
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message = f"{path}: {error}; no model is installed or activated until it is repaired (delete it to start again)"
-        raise BundleError(message) from error
+        raise BundleError(
+            f"{path}: {error}; no model is installed or activated until it is repaired (delete it to start again)"
+        ) from error
 
 
 def is_stored_name(name: str) -> bool:

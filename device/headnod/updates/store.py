@@ -144,8 +144,7 @@ class Store:
                 finally:
                     self._clean()
         except OSError as error:
-            message = f"{error.filename or self.folder}: {(error.strerror or str(error)).lower()}"
-            raise BundleError(message) from error
+            raise BundleError(f"{error.filename or self.folder}: {(error.strerror or str(error)).lower()}") from error
 
     def change(self, edit: Callable[[UpdateState], UpdateState]) -> UpdateState:
         """Change the state under the lock; gives the new state."""
@@ -171,8 +170,7 @@ class Store:
         name = f"{manifest.id}.{manifest.serial}"
         place, new = self.path(name), self.folder / f"{_NEW}{name}"
         if place.is_dir() and not _has_content(place / MANIFEST, files[MANIFEST]):
-            message = f"{place}: another {manifest.id} is stored (give one of them another version)"
-            raise BundleError(message)
+            raise BundleError(f"{place}: another {manifest.id} is stored (give one of them another version)")
         if all(_has_content(place / file, content) for file, content in files.items()):
             return name
         if not place.is_dir():
@@ -278,8 +276,9 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    message = f"{self.folder}: another headnod is changing the models (try again when it has ended)"
-                    raise BundleError(message) from None
+                    raise BundleError(
+                        f"{self.folder}: another headnod is changing the models (try again when it has ended)"
+                    ) from None
                 time.sleep(_POLL_SECONDS)
             else:
                 return

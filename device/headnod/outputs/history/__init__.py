@@ -113,11 +113,10 @@ class HistoryFile:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = (
+            raise DatabaseError(
                 f"{self._path}: another headnod listener writes this history, and the rows of two would be mixed "
                 "(set another history.path for one of them)"
-            )
-            raise DatabaseError(message) from None
+            ) from None
 
     def _unlock(self) -> None:
         file, self._lock = self._lock, None
@@ -177,12 +176,10 @@ def check_kind(path: Path) -> None:
 def _check_kind(path: Path, file: int) -> None:
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode):
-        message = f"{path}: is not a regular file (set another history.path)"
-        raise ForeignDatabaseError(message)
+        raise ForeignDatabaseError(f"{path}: is not a regular file (set another history.path)")
     start = os.pread(file, PAGE, 0)
     if not start.startswith(_MAGIC[: len(start)]) and _is_foreign(path, start, status.st_size):
-        message = f"{path}: is not an SQLite database (set another history.path)"
-        raise ForeignDatabaseError(message)
+        raise ForeignDatabaseError(f"{path}: is not an SQLite database (set another history.path)")
 
 
 def _is_foreign(path: Path, start: bytes, size: int) -> bool:
@@ -205,15 +202,15 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
             # SQLite does not say why it cannot open a file.
             path.open("rb").close()
         except FileNotFoundError:
-            message = f"{path}: there is no history (headnod listen writes it once history.path is set)"
-            raise DatabaseError(message) from None
+            raise DatabaseError(
+                f"{path}: there is no history (headnod listen writes it once history.path is set)"
+            ) from None
         # On a read-only card nobody writes, and SQLite cannot create its lock file.
         frozen = "&immutable=1" if os.statvfs(path).f_flag & os.ST_RDONLY else ""
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{frozen}", uri=True, isolation_level=None)
         try:
             if not _version(db, path):
-                message = f"{path}: nothing was written to it yet"
-                raise DatabaseError(message)
+                raise DatabaseError(f"{path}: nothing was written to it yet")
             yield db
         finally:
             db.close()
@@ -242,19 +239,15 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
         # These queries are valid SQL, so this code means damage.
         if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
             raise
-        message = f"{path}: {error}"
-        raise DamagedDatabaseError(message) from error
+        raise DamagedDatabaseError(f"{path}: {error}") from error
     if version not in {0, VERSION}:
-        message = (
+        raise ForeignDatabaseError(
             f"{path}: is of version {version}, this headnod supports {VERSION} (upgrade headnod or move the file away)"
         )
-        raise ForeignDatabaseError(message)
     if version == 0 and tables:
-        message = f"{path}: is another program's database (set another history.path)"
-        raise ForeignDatabaseError(message)
+        raise ForeignDatabaseError(f"{path}: is another program's database (set another history.path)")
     if version == VERSION and not _TABLES.items() <= tables.items():
-        message = f"{path}: its tables are damaged"
-        raise DamagedDatabaseError(message)
+        raise DamagedDatabaseError(f"{path}: its tables are damaged")
     return version
 
 

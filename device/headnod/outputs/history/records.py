@@ -346,8 +346,9 @@ def parse_since(text: str, *, now: datetime, zone: tzinfo | None = None) -> date
         date = datetime.fromisoformat(text.strip())
         return (date if date.tzinfo else date.replace(tzinfo=zone) if zone else date.astimezone()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        message = f"--since: '{text}' is neither a duration (90m, 2h, 3d) nor a date (2026-11-20, 2026-11-20T18:30)"
-        raise UsageError(message) from error
+        raise UsageError(
+            f"--since: '{text}' is neither a duration (90m, 2h, 3d) nor a date (2026-11-20, 2026-11-20T18:30)"
+        ) from error
 
 
 def _write_csv(rows: Iterable[PastSong | PastEstimate], out: TextIO, columns: Iterable[str]) -> None:

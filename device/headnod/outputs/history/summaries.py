@@ -296,8 +296,7 @@ class HistoryRequests:
         if room < _SMALLEST:
             raise HistoryQueryError("the broker accepts only packets that are too small for a history")
         if not self._free.acquire(blocking=False):
-            message = f"{WAITING} requests for the history wait already: repeat it later"
-            raise HistoryQueryError(message)
+            raise HistoryQueryError(f"{WAITING} requests for the history wait already: repeat it later")
         try:
             self._executor.submit(self._read, path, query, min(room, query.bytes), answered)
         except RuntimeError:
@@ -380,6 +379,5 @@ def _fitting(rows: Sequence[Any], size: int) -> list[Any]:
             break
         found.append(row)
     if rows and not found:
-        message = f"a row has more than the {size} bytes that are accepted"
-        raise HistoryQueryError(message)
+        raise HistoryQueryError(f"a row has more than the {size} bytes that are accepted")
     return found

@@ -125,12 +125,10 @@ class GpioLeds:
                     pin_factory=pin_factory,
                 )
         except ModuleNotFoundError as error:
-            message = f"LEDs: {error.name} is not installed: {how_to_install('device')}"
-            raise LedError(message) from error
+            raise LedError(f"LEDs: {error.name} is not installed: {how_to_install('device')}") from error
         except Exception as error:
             chosen = pin_factory is not None or "GPIOZERO_PIN_FACTORY" in os.environ
-            message = f"LED {place!r} on GPIO {number}: {_reason(error, None if chosen else devices)}"
-            raise LedError(message) from error
+            raise LedError(f"LED {place!r} on GPIO {number}: {_reason(error, None if chosen else devices)}") from error
 
 
 def layout_of(pins: Mapping[str, int]) -> Layout:
@@ -154,10 +152,9 @@ def layout_of(pins: Mapping[str, int]) -> Layout:
 def _places(pins: Mapping[str, int]) -> list[str]:
     numbers = [int(place) for place in pins if _is_number(place)]
     if not pins or (len(numbers) < len(pins) and any(number <= len(pins) for number in numbers)):
-        message = (
+        raise LedError(
             f"LEDs: the pins must be named by genres or by places 1, 2, 3, one of the two: {', '.join(pins) or 'none'}"
         )
-        raise LedError(message)
     return sorted(pins, key=int) if len(numbers) == len(pins) else list(pins)
 
 
@@ -199,8 +196,7 @@ def _warnings_in_the_error() -> Iterator[None]:
             if not caught:
                 raise
             reasons = "; ".join(str(warning.message) for warning in caught)
-            message = f"{error} ({reasons})"
-            raise LedError(message) from error
+            raise LedError(f"{error} ({reasons})") from error
 
 
 Bytes = NDArray[np.uint8]
@@ -270,8 +266,9 @@ class SpiStrip:
         try:
             self._spi.writebytes2(data)
         except OSError as error:
-            message = f"strip on SPI {section.spi}: {error.strerror or error} (is the SPI overlay still on?)"
-            raise LedError(message) from error
+            raise LedError(
+                f"strip on SPI {section.spi}: {error.strerror or error} (is the SPI overlay still on?)"
+            ) from error
 
     def close(self) -> None:
         """Release the SPI device; the strip keeps its last frame."""
@@ -361,8 +358,9 @@ def open_spi(section: LedsSection, *, buffer: Path = SPIDEV_BUFFER, devices: Pat
     try:
         import spidev  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
-        message = f"strip: spidev is not installed: {how_to_install('device')} (on a board with SPI pins)"
-        raise LedError(message) from error
+        raise LedError(
+            f"strip: spidev is not installed: {how_to_install('device')} (on a board with SPI pins)"
+        ) from error
     _check_buffer(section, buffer)
     spi: Any = spidev.SpiDev()
     device = devices / f"spidev{section.spi}"
@@ -372,8 +370,7 @@ def open_spi(section: LedsSection, *, buffer: Path = SPIDEV_BUFFER, devices: Pat
         spi.mode = 0
     except OSError as error:
         spi.close()
-        message = f"strip on SPI {section.spi}: {reason(error, device)}"
-        raise LedError(message) from error
+        raise LedError(f"strip on SPI {section.spi}: {reason(error, device)}") from error
     return spi
 
 
@@ -393,11 +390,10 @@ def _check_buffer(section: LedsSection, buffer: Path) -> None:
     needed = (16 if section.rgbw else 12) * section.count + 2 * len(_RESET)
     room = int(buffer.read_text()) if buffer.exists() else needed
     if section.kind == "ws2812" and needed > room:
-        message = (
+        raise LedError(
             f"strip: {section.count} LEDs need {needed} bytes in one transfer, the SPI driver sends {room}: "
             f"add spidev.bufsiz={needed} to cmdline.txt"
         )
-        raise LedError(message)
 
 
 def _eight_bits(duties: NDArray[np.float64]) -> Bytes:
