@@ -68,6 +68,9 @@ class FittedLayer:
     held_out: NDArray[np.float64]
     """Logits from layers that were fitted without the window's group, (windows, labels)."""
 
+    fold_strengths: tuple[float, ...] = ()
+    """Inverse strengths of these layers, in the order of `folds`."""
+
 
 def fit(
     music: Features,
@@ -93,14 +96,21 @@ def fit(
     """
     setting = _Setting(labels, prior, fixed, beside, strengths)
     layer, strength = _chosen(music, setting)
-    held_out = np.zeros((len(music.labels), labels))
+    held_out, fold_strengths = np.zeros((len(music.labels), labels)), []
     for learned, left_out in folds(music, outer):
-        fold, _ = _chosen(music.rows(learned), setting)
+        fold, fold_strength = _chosen(music.rows(learned), setting)
         held_out[left_out] = fold.logits(music.values[left_out])
-    return FittedLayer(layer, strength, held_out)
+        fold_strengths.append(fold_strength)
+    return FittedLayer(layer, strength, held_out, tuple(fold_strengths))
 
 
-def folds(music: Features, count: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def regression(music: Features, labels: int, strength: float) -> Layer:
+    """A layer with a given inverse strength of regularisation; see `fit`."""
+    (layer,) = _path(music, (strength,), _Setting(labels, None, 0, None, (strength,)))
+    return layer
+
+
+def folds(music: Features, count: int = _OUTER) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Windows to learn from and windows to leave out, by group, so that few labels are left out whole."""
     best: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
     fewest = None

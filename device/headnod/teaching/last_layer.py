@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -77,9 +77,9 @@ class LastLayer:
             )
         self._content, self._manifest = content, manifest
         self._model = model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
-        self._graph = graph = model.subgraphs[0]
-        self._embedding = self._before_reshape(graph.outputs[roles.index("embedding")])
-        self._answers = self._before_reshape(graph.outputs[roles.index("answers")])
+        self._graph = model.subgraphs[0]
+        self._embedding = self._before_reshape(self._output("embedding"))
+        self._answers = self._before_reshape(self._output("answers"))
         self._operator = self._producer(self._answers)
         if self._operator is None or _code(model, self._operator) not in _LINEAR:
             raise self._unsuitable("does not end with a linear layer")
@@ -143,20 +143,67 @@ class LastLayer:
         kernel = self._stored(weights, np.int8) * np.array(weights.quantization.scale)[:, None]
         return Layer(kernel, self._stored(biases, np.int32)[:, 0] * np.array(biases.quantization.scale))
 
-    def with_features(self) -> bytes:
-        """The file with outputs for the layer's inputs only: the embedding, then the hidden layer if there is one."""
+    @property
+    def dense(self) -> Layer:
+        """The dense layer that gives the embedding, before its activation (see `bounds`).
+
+        Raises:
+            TeachError: The embedding is given by another kind of layer.
+        """
+        return self._linear(self._dense)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Limits of the embedding's activation."""
+        return _BOUNDS[self._dense.builtinOptions.fusedActivationFunction]
+
+    @property
+    def _dense(self) -> Any:  # noqa: ANN401
+        operator = self._producer(self._embedding)
+        if (
+            operator is None
+            or _code(self._model, operator) not in _LINEAR
+            or operator.builtinOptions.fusedActivationFunction not in _BOUNDS
+            or self._size(int(operator.inputs[0])) != self._linear(operator).kernel.shape[1]
+            or self._embedding == self._output("embedding")
+            or self._inputs[0] == self._inputs[-1]
+        ):
+            message = (
+                f"{self._manifest.id}: has no dense layer before its embedding and no hidden layer after it, so "
+                "it cannot be fine-tuned (choose another --base, such as genre)"
+            )
+            raise TeachError(message)
+        return operator
+
+    def with_features(self, *, pooled: bool = False) -> bytes:
+        """The file with outputs for the layer's inputs only: the embedding, then the hidden layer if there is one.
+
+        Args:
+            pooled: Add the inputs of the dense layer, as the first output.
+        """
         model = copy.deepcopy(self._model)
-        model.subgraphs[0].outputs = np.array(self._inputs, np.int32)
+        first = [int(self._dense.inputs[0])] if pooled else []
+        model.subgraphs[0].outputs = np.array(first + self._inputs, np.int32)
         model.signatureDefs = []
         return _packed(model)
 
-    def replaced(self, layer: Layer, kept: Sequence[tuple[int, int]], logits: NDArray[np.floating]) -> bytes:
+    def replaced(
+        self,
+        layer: Layer,
+        kept: Sequence[tuple[int, int]],
+        logits: NDArray[np.floating],
+        *,
+        dense: Layer | None = None,
+    ) -> bytes:
         """The file with another last layer.
 
         Args:
             layer: The new layer, over all features.
             kept: Pairs of an output of the new layer and the output of the shipped one whose stored weights it takes.
             logits: Outputs of the new layer for sounds, (n, outputs): they set the range of its int8 output.
+            dense: A second dense layer, beside the shipped one. The new last layer reads its output in place of the
+                embedding, and all inputs of the new last layer become the embedding. The shipped dense layer stays for
+                the tags and the hidden layer.
         """
         model = copy.deepcopy(self._model)
         graph = model.subgraphs[0]
@@ -175,7 +222,10 @@ class LastLayer:
         _set(model, weights, shape, stored.astype(np.int8), scales)
         _set(model, biases, [count], constants.astype(np.int32), scales * self._scale)
         operator = next(each for each in graph.operators if self._answers in each.outputs)
-        operator.inputs = np.array([self._joined(model), len(graph.tensors), len(graph.tensors) + 1], np.int32)
+        joined = self._joined(model)
+        if dense is not None:
+            self._add_dense(model, joined, dense)
+        operator.inputs = np.array([joined, len(graph.tensors), len(graph.tensors) + 1], np.int32)
         graph.tensors += [weights, biases]
         self._resize_output(model, count, logits)
         return _packed(model)
@@ -203,28 +253,72 @@ class LastLayer:
         graph.operators.insert(place, operator)
         return len(graph.tensors) - 1
 
+    def _add_dense(self, model: Any, joined: int, dense: Layer) -> None:  # noqa: ANN401
+        """Add a dense layer to the tensor of all features, in place of the shipped one, and make that the embedding.
+
+        Outputs with the weights of the shipped layer stay identical to the bit.
+        """
+        graph, shipped = model.subgraphs[0], self.dense
+        place = graph.operators.index(next(each for each in graph.operators if self._embedding in each.outputs))
+        operator = copy.deepcopy(graph.operators[place])
+        weights, biases = (copy.deepcopy(graph.tensors[int(each)]) for each in operator.inputs[1:3])
+        taken, _ = self._quantisation(int(operator.inputs[0]))
+        scales = np.maximum(np.abs(dense.kernel).max(axis=1), 1e-9) / _WEIGHT_LIMIT
+        stored, constants = np.rint(dense.kernel / scales[:, None]), np.rint(dense.bias / (scales * taken))
+        same = (dense.kernel == shipped.kernel).all(axis=1) & (dense.bias == shipped.bias)
+        scales[same] = np.array(weights.quantization.scale)[same]
+        stored[same] = self._stored(weights, np.int8)[same]
+        constants[same] = self._stored(biases, np.int32)[same, 0]
+        _set(model, weights, weights.shape, stored.astype(np.int8), scales)
+        _set(model, biases, biases.shape, constants.astype(np.int32), scales * taken)
+        tuned = copy.deepcopy(graph.tensors[self._embedding])
+        tuned.name, tuned.buffer = b"fine-tuned", len(model.buffers)
+        model.buffers.append(schema.BufferT())
+        first = len(graph.tensors)
+        graph.tensors += [weights, biases, tuned]
+        operator.inputs = np.array([operator.inputs[0], first, first + 1], np.int32)
+        operator.outputs = np.array([first + 2], np.int32)
+        graph.operators.insert(place + 1, operator)
+        concatenation = next(each for each in graph.operators if joined in each.outputs)
+        concatenation.inputs = np.array([first + 2, *concatenation.inputs[1:]], np.int32)
+        output = self._output("embedding")
+        reshape = next(each for each in graph.operators if output in each.outputs)
+        reshape.inputs = np.array([joined, *reshape.inputs[1:]], np.int32)
+        # Operators are in order of execution.
+        graph.operators.remove(reshape)
+        graph.operators.append(reshape)
+        self._reshape_to(model, output, sum(map(self._size, self._inputs)))
+
     def _resize_output(self, model: Any, count: int, logits: NDArray[np.floating]) -> None:  # noqa: ANN401
-        graph = model.subgraphs[0]
-        output = graph.outputs[[each.role for each in self._manifest.tensors].index("answers")]
+        graph, output = model.subgraphs[0], self._output("answers")
         scale, zero = self._quantisation(self._answers)
         low = min(float(logits.min()), (-128 - zero) * scale)
         high = max(float(logits.max()), (127 - zero) * scale)
         scale = (high - low) / _LEVELS
-        for place in {self._answers, int(output)}:
+        for place in {self._answers, output}:
             tensor = graph.tensors[place]
             tensor.shape = np.array([*tensor.shape[:-1], count], np.int32)
             tensor.shapeSignature = None
             tensor.quantization = schema.QuantizationParametersT(
                 scale=np.array([scale], np.float32), zeroPoint=np.array([round(-128 - low / scale)], np.int64)
             )
-        reshape = next((each for each in graph.operators if output in each.outputs and output != self._answers), None)
-        if reshape is not None:
-            shape = copy.deepcopy(graph.tensors[reshape.inputs[1]])
-            _set(model, shape, [2], np.array([1, count], np.int32), None)
-            reshape.inputs = np.array([reshape.inputs[0], len(graph.tensors)], np.int32)
-            graph.tensors.append(shape)
-            if reshape.builtinOptions is not None:
-                reshape.builtinOptions.newShape = np.array([1, count], np.int32)
+        if output != self._answers:
+            self._reshape_to(model, output, count)
+
+    def _reshape_to(self, model: Any, output: int, count: int) -> None:  # noqa: ANN401
+        """Let an output that is reshaped have another number of values."""
+        graph = model.subgraphs[0]
+        reshape = next(each for each in graph.operators if output in each.outputs)
+        graph.tensors[output].shape, graph.tensors[output].shapeSignature = np.array([1, count], np.int32), None
+        shape = copy.deepcopy(graph.tensors[reshape.inputs[1]])
+        _set(model, shape, [2], np.array([1, count], np.int32), None)
+        reshape.inputs = np.array([reshape.inputs[0], len(graph.tensors)], np.int32)
+        graph.tensors.append(shape)
+        if reshape.builtinOptions is not None:
+            reshape.builtinOptions.newShape = np.array([1, count], np.int32)
+
+    def _output(self, role: Literal["answers", "embedding"]) -> int:
+        return int(self._graph.outputs[[each.role for each in self._manifest.tensors].index(role)])
 
     def _producer(self, tensor: int) -> Any:  # noqa: ANN401
         return next((each for each in self._graph.operators if tensor in each.outputs), None)

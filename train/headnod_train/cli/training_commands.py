@@ -288,6 +288,7 @@ examples:
   headnod-train teach ~/Music/by-genre --name mine
   headnod-train teach ~/Music --labels tags --name mine --rename "Hip-Hop=Rap"
   headnod-train teach ~/Music/cumbia-and-salsa --name ours --add
+  headnod-train teach ~/Music/by-genre --name mine --fine-tune
   headnod-train teach --corrections songs.npz --name ours
   headnod-train teach --corrections mqtt://broker.lan/kitchen --name ours
   headnod models install models/mine-1.0.0.bundle     (on the listener)
@@ -326,6 +327,13 @@ def add_teach(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="rename a genre; the same new name joins two (repeatable)",
     )
     parser.add_argument("--add", action="store_true", help="keep the genres of the base model and add the new ones")
+    parser.add_argument(
+        "--fine-tune",
+        action="store_true",
+        help="for 100 tracks and more: also train a copy of the layer before the last, and write that network if it "
+        "is better by more than chance",
+    )
+    parser.add_argument("--anyway", action="store_true", help="write the fine-tuned network even if it is not better")
     parser.add_argument("--base", default="genre", metavar="BUNDLE", help="model to start from (default %(default)s)")
     parser.add_argument(
         "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of bundles (default %(default)s)"
@@ -361,6 +369,8 @@ def run_teach(options: argparse.Namespace, console: Console) -> None:
     version = options.version or next_version(options.models, options.name)
     if (options.music is None) == (options.corrections is None):
         raise TeachError("give a folder of music, or --corrections FILE, and not both")
+    if (options.anyway and not options.fine_tune) or (options.fine_tune and options.corrections is not None):
+        raise TeachError("--fine-tune is for a folder of music, and --anyway for --fine-tune")
     if options.corrections is not None:
         folder, lines = teach_corrections(
             _corrections(options, console),
@@ -382,6 +392,7 @@ def run_teach(options: argparse.Namespace, console: Console) -> None:
         version=version,
         base=find_model(options.base),
         add=options.add,
+        fine_tuning="no" if not options.fine_tune else "always" if options.anyway else "if better",
         labels=options.labels,
         renames=options.rename,
         licence=options.licence,

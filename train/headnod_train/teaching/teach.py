@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -37,6 +37,7 @@ from headnod_train.degradation import coloured_noise
 from headnod_train.deploy.pack import free_folder, toolchain, write_bundle, write_files
 from headnod_train.evaluation.calibration import WindowLogits, fit_calibration, fit_temperature, health_of_scores
 from headnod_train.evaluation.metrics import by_track, calibration_error, confusion, share_right, top_confidence
+from headnod_train.teaching.fine_tuning import Network, fine_tune, refuse_few_tracks
 from headnod_train.teaching.labelled_music import (
     LabelStatistics,
     extract_features,
@@ -46,7 +47,7 @@ from headnod_train.teaching.labelled_music import (
     refuse_few,
     run_network,
 )
-from headnod_train.teaching.teaching_report import Doubted, Figures, measured, write_card
+from headnod_train.teaching.teaching_report import Doubted, Figures, comparison, measured, write_card
 from headnod_train.training.provenance import TRACK_HASHES, track_hashes
 
 _NOISES = 40
@@ -69,6 +70,9 @@ class _Finished:
     held_out: NDArray[np.float32]
     """Logits of all outputs from layers that were fitted without the window's artist, (windows, labels + 1)."""
 
+    epochs: int | None = None
+    """Of fine-tuning."""
+
 
 def teach(
     source: Path,
@@ -78,6 +82,7 @@ def teach(
     version: str,
     base: Path,
     add: bool = False,
+    fine_tuning: Literal["no", "if better", "always"] = "no",
     labels: Literal["folders", "tags"] = "folders",
     renames: Sequence[str] = (),
     licence: str = "",
@@ -102,6 +107,9 @@ def teach(
     last = LastLayer(read_checked(base, MODEL, shipped), shipped)
     if not shipped.rejection.not_music:
         raise TeachError(f"{shipped.id}: has no output for sound that is not music (choose another --base)")
+    tuning = fine_tuning != "no"
+    if tuning and (add or "base" in shipped.training.recipe):
+        raise TeachError("--fine-tune needs a shipped --base such as genre, and cannot be combined with --add")
     statistics = read_statistics(shipped) if add else None
     collection = find_music(source, labels, renames, least_labels=1 if add else 2)
     for text in (*collection.notes, *(f"skipped {each.name}: {each.reason}" for each in collection.skipped)):
@@ -109,13 +117,19 @@ def teach(
     taught = tuple(sorted({track.genre for track in collection.tracks}))
     if add:
         _refuse_shipped(taught, shipped)
+    if tuning:
+        refuse_few_tracks(source, len(collection.tracks))
     names = (*shipped.labels, *taught) if add else taught
-    network = last.with_features()
+    network = last.with_features(pooled=tuning)
     found = extract_features(collection.tracks, network, shipped, seconds=seconds, jobs=jobs, console=console)
     tracks = [collection.tracks[place] for place in found]
     refuse_few(source, tracks, taught)
-    music, ungrouped = _assembled(tracks, list(found.values()), names)
+    assembled, ungrouped = _assembled(tracks, list(found.values()), names)
+    # The inputs of the dense layer come first.
+    dense = last.dense.kernel.shape[1] if tuning else 0
     noises = _noises(shipped, network)
+    pooled = np.concatenate([assembled.values, noises])[:, :dense]
+    music, noises = replace(assembled, values=assembled.values[:, dense:]), noises[:, dense:]
     # The matrices are small: more threads would spend their time waiting for each other.
     with threadpool_limits(1):
         if statistics is None:
@@ -123,36 +137,30 @@ def teach(
             finished = _finish(last, shipped, fitted, music, noises)
         else:
             fitted, finished = _add(last, shipped, statistics, music, len(names), noises)
+        if tuning:
+            finished = _fine_tuned(
+                last, shipped, fitted, finished, music, noises, pooled,
+                lambda found: _figures(found, music, tracks, names, ungrouped), console,
+                anyway=fine_tuning == "always",
+            )  # fmt: skip
     figures = _figures(finished, music, tracks, names, ungrouped)
     recipe: dict[str, str | int | float | bool] = {
-        "base": shipped.id, "base_sha256": shipped.sha256[MODEL], "inverse_strength": fitted.inverse_strength,
-        "seconds": seconds, "tracks": len(tracks), "windows": len(music.labels), "labels_from": labels, "added": add,
+        "base": shipped.id, "inverse_strength": fitted.inverse_strength, "seconds": seconds, "tracks": len(tracks),
+        "windows": len(music.labels), "labels_from": labels, "added": add,
         TRACK_HASHES: track_hashes((track.name for track in tracks), shipped.training.recipe),
     }  # fmt: skip
-    outputs = [
-        msgspec.structs.replace(output, shape=(1, len(names) + 1)) if output.role == "answers" else output
-        for output in shipped.tensors
-    ]
     manifest = msgspec.structs.replace(
-        shipped,
+        _manifest(shipped, finished, names, music.values.shape[1], recipe),
         name=name,
         version=version,
-        serial=0,
-        supersedes=0,
-        labels=names,
-        output=msgspec.structs.replace(shipped.output, shape=(1, len(names) + 1)),
-        outputs=tuple(outputs),
-        temperature=finished.stream.temperature,
-        rejection=Rejection(finished.stream.threshold, True),
-        single=finished.single,
         health=_health(finished, music, shipped if add else None),
         training=Training(
-            f"last layer: {len(tracks)} tracks of {len(taught)} labels. {shipped.id}: {shipped.training.data}",
+            f"last layer{'s' if finished.epochs is not None else ''}: {len(tracks)} tracks of {len(taught)} labels. "
+            f"{shipped.id}: {shipped.training.data}",
             f"{licence or 'The licence of the music was not stated.'} {shipped.id}: {shipped.training.licence}",
             recipe,
         ),
         measured=measured(figures, len(finished.content)),
-        toolchain=toolchain({"numpy": version_of("numpy")}),
     )
     model = GenreModel(manifest, finished.content)
     write_bundle(folder, model, finished.content, manifest, write_card(manifest, figures))
@@ -218,7 +226,13 @@ def _noises(manifest: Manifest, network: bytes) -> NDArray[np.float32]:
 
 
 def _finish(
-    last: LastLayer, shipped: Manifest, fitted: FittedLayer, music: Features, noises: NDArray[np.float32]
+    last: LastLayer,
+    shipped: Manifest,
+    fitted: FittedLayer,
+    music: Features,
+    noises: NDArray[np.float32],
+    network: Network | None = None,
+    pooled: NDArray[np.float32] | None = None,
 ) -> _Finished:
     """Join the fitted rows with the shipped "not music" row, calibrate and quantise.
 
@@ -231,17 +245,73 @@ def _finish(
     scale = temperature / fit_temperature([_only_labels(fitted.held_out, music)])
     kernel, bias = fitted.layer.kernel * scale, fitted.layer.bias * scale
     sounds = np.concatenate([music.values, noises]).astype(np.float64)
+    inputs = sounds if network is None or pooled is None else network.features(pooled, sounds)
     shipped_sum = np.logaddexp.reduce(old.rows(range(genres)).logits(sounds) / temperature, axis=1)
     weights, offset = common_shift(
-        sounds,
-        temperature * (shipped_sum - np.logaddexp.reduce(Layer(kernel, bias).logits(sounds) / temperature, axis=1)),
+        inputs,
+        temperature * (shipped_sum - np.logaddexp.reduce(Layer(kernel, bias).logits(inputs) / temperature, axis=1)),
     )
     layer = Layer(np.concatenate([kernel + weights, no_music.kernel]), np.append(bias + offset, no_music.bias))
-    shift = music.values @ weights + offset
+    shift = inputs[: len(music.labels)] @ weights + offset
     held_out = np.column_stack([fitted.held_out * scale + shift[:, None], no_music.logits(music.values)])
     stream, single = fit_calibration([WindowLogits(held_out.astype(np.float32), music.labels, music.tracks)])
-    content = last.replaced(layer, [(len(kernel), genres)], layer.logits(sounds))
+    dense = None if network is None else network.dense
+    content = last.replaced(layer, [(len(kernel), genres)], layer.logits(inputs), dense=dense)
     return _Finished(content, stream, single, held_out.astype(np.float32))
+
+
+def _fine_tuned(
+    last: LastLayer,
+    shipped: Manifest,
+    fitted: FittedLayer,
+    finished: _Finished,
+    music: Features,
+    noises: NDArray[np.float32],
+    pooled: NDArray[np.float32],
+    figures: Callable[[_Finished], Figures],
+    console: Console,
+    *,
+    anyway: bool,
+) -> _Finished:
+    """Fine-tune, print both figures, and give the better of both: `finished`, unless the other is better or wanted."""
+    tuned = fine_tune(music, pooled[: len(music.labels)], last, fitted)
+    layers = replace(fitted, layer=tuned.network.last, held_out=tuned.held_out)
+    found = _finish(last, shipped, layers, music, noises, tuned.network, pooled)
+    better = tuned.gain.ci95[0] > 0.0 or anyway
+    for line in comparison(figures(finished), figures(found), tuned.gain, tuned.epochs, written=better):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return replace(found, epochs=tuned.epochs) if better else finished
+
+
+def _manifest(
+    shipped: Manifest,
+    finished: _Finished,
+    names: tuple[str, ...],
+    features: int,
+    recipe: dict[str, str | int | float | bool],
+) -> Manifest:
+    """The manifest of the network, with the identity of its body added to the recipe."""
+    answers = (1, len(names) + 1)
+    shapes = {"answers": answers}
+    if finished.epochs is None:
+        recipe["base_sha256"] = shipped.body
+    else:
+        # Embeddings of another dense layer cannot be compared: the hash of the file identifies them.
+        recipe["epochs"] = finished.epochs
+        shapes["embedding"] = (1, features)
+    outputs = (msgspec.structs.replace(each, shape=shapes.get(each.role, each.shape)) for each in shipped.tensors)
+    return msgspec.structs.replace(
+        shipped,
+        serial=0,
+        supersedes=0,
+        labels=names,
+        output=msgspec.structs.replace(shipped.output, shape=answers),
+        outputs=tuple(outputs),
+        temperature=finished.stream.temperature,
+        rejection=Rejection(finished.stream.threshold, True),
+        single=finished.single,
+        toolchain=toolchain({"numpy": version_of("numpy")}),
+    )
 
 
 def _add(

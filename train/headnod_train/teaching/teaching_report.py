@@ -78,6 +78,21 @@ def tables(figures: Figures) -> Iterator[Table]:
     yield doubted
 
 
+def comparison(last: Figures, tuned: Figures, gain: Share, epochs: int, *, written: bool) -> Iterator[str]:
+    """The last layer alone against fine-tuning, a line each."""
+    for name, one, other in (("windows", last.windows, tuned.windows), ("tracks", last.tracks, tuned.tracks)):
+        yield (
+            f"{name} right: {one.accuracy:.1%} ({interval(one)}) with the last layer alone, {other.accuracy:.1%} "
+            f"({interval(other)}) fine-tuned"
+        )
+    low, high = (f"{100 * end:+.1f}" for end in gain.ci95)
+    yield f"gain of fine-tuning: {100 * gain.accuracy:+.1f} points of windows, 95 % interval {low} to {high}"
+    if written:
+        yield f"the fine-tuned network is written ({epochs} epochs): corrections of its base cannot be used with it"
+    else:
+        yield "that is within chance, so the last layer alone is written (--anyway writes the fine-tuned network)"
+
+
 def remarks(figures: Figures) -> Iterator[str]:
     """What limits the figures, a line each."""
     rows = [(figures.labels[place], figures.confusion[place]) for place in figures.taught]
@@ -109,7 +124,6 @@ def measured(figures: Figures, size: int) -> dict[str, Any]:
 
 def write_card(manifest: Manifest, figures: Figures) -> str:
     """The card as Markdown."""
-    recipe = manifest.training.recipe
     labels = ", ".join(map(escaped, figures.labels))
     rows = "\n".join(
         f"| {name} | {share.accuracy:.1%} | {interval(share)} | {share.count:,} |"
@@ -125,8 +139,7 @@ def write_card(manifest: Manifest, figures: Figures) -> str:
 
 Names one of {len(figures.labels)} labels for 3 s of music: {labels}; or that it is not music.
 
-The last layer was fitted to {recipe["tracks"]} tracks ({recipe["windows"]} windows). All layers before it, the tags
-and the embedding are those of {recipe["base"]}, unchanged.{_added(manifest, figures)}
+{_fitted(manifest)}{_added(manifest, figures)}
 Logits are divided by {manifest.temperature:g} before softmax,
 and a label is named from a smoothed score of {manifest.rejection.threshold:g} on.
 
@@ -153,6 +166,21 @@ Calibration error: {figures.calibration_error:.3f}. Not named: {figures.unnamed:
 
 Made by `headnod-train teach` with {", ".join(f"{name} {version}" for name, version in manifest.toolchain.items())}.
 """
+
+
+def _fitted(manifest: Manifest) -> str:
+    recipe = manifest.training.recipe
+    music = f"{recipe['tracks']} tracks ({recipe['windows']} windows)"
+    if "epochs" in recipe:
+        return (
+            f"The last layer and a copy of the dense layer before it were trained on {music},\n"
+            f"{recipe['epochs']} epochs. The tags and all other layers are those of {recipe['base']}, unchanged. "
+            "The embedding is another one."
+        )
+    return (
+        f"The last layer was fitted to {music}. All layers before it, the tags\n"
+        f"and the embedding are those of {recipe['base']}, unchanged."
+    )
 
 
 def _added(manifest: Manifest, figures: Figures) -> str:
