@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from headnod.files import read_arrays
 from headnod.inference.manifest import MODEL, read_manifest
 from headnod.inference.model import GenreModel, dequantised, interpreter
 from headnod.resources import find_model
-from headnod.teaching.last_layer import LastLayer, TeachError
+from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 
 NAMES = ["genre-2.0.0", "genre-small-2.0.0"]
 
@@ -83,3 +84,61 @@ def test_a_layer_that_was_replaced_is_replaced_again_without_growing(bundle, las
 def test_embeddings_of_another_size_are_refused(last):
     with pytest.raises(TeachError, match="numbers"):
         last.features_of(np.zeros((3, 7), np.float32))
+
+
+def with_dense(dense):
+    """`genre` with a second dense layer and its own last layer."""
+    bundle = find_model("genre-2.0.0")
+    manifest = read_manifest(bundle)
+    last = LastLayer((bundle / MODEL).read_bytes(), manifest)
+    rows = range(len(manifest.labels) + 1)
+    content = last.replaced(
+        last.shipped, [(row, row) for row in rows], np.zeros((1, len(rows))), dense=dense(last.dense)
+    )
+    outputs = (replace(each, shape=(1, 264)) if each.role == "embedding" else each for each in manifest.tensors)
+    return content, replace(manifest, outputs=tuple(outputs))
+
+
+def golden(bundle):
+    return read_arrays((bundle / "golden.npz").read_bytes(), {"features": np.float32}, limit=1 << 23)["features"]
+
+
+def test_a_second_dense_layer_with_the_same_weights_gives_the_same_answers_to_the_bit():
+    bundle = find_model("genre-2.0.0")
+    shipped, (content, manifest) = GenreModel.load(bundle), with_dense(lambda dense: dense)
+    again = GenreModel(manifest, content)
+    for window in golden(bundle)[:4]:
+        one, other = shipped.predict(window), again.predict(window)
+        assert one.embedding.tobytes() == other.embedding[:200].tobytes()
+        assert one.tags.tobytes() == other.tags.tobytes()
+        assert one.energy == other.energy
+        assert shipped.logits(window).tobytes() == again.logits(window).tobytes()
+
+
+def test_a_second_dense_layer_changes_its_own_outputs_only():
+    bundle = find_model("genre-2.0.0")
+
+    def one_row_doubled(dense):
+        kernel = dense.kernel.copy()
+        kernel[7] *= 2.0
+        return Layer(kernel, dense.bias)
+
+    shipped, (content, manifest) = GenreModel.load(bundle), with_dense(one_row_doubled)
+    changed = LastLayer(content, manifest)
+    windows, others = golden(bundle), np.arange(200) != 7
+    found = [GenreModel(manifest, content).predict(window) for window in windows]
+    expected = [shipped.predict(window) for window in windows]
+    embedding, before = (np.array([each.embedding for each in side]) for side in (found, expected))
+    np.testing.assert_array_equal(embedding[:, :200][:, others], before[:, others])
+    assert (embedding[:, 7] != before[:, 7]).any()
+    assert [each.tags.tobytes() for each in found] == [each.tags.tobytes() for each in expected]
+    # All inputs of the last layer are the embedding: a correction needs nothing else.
+    np.testing.assert_allclose(changed.features_of(embedding), embedding, atol=1e-6)
+    with pytest.raises(TeachError, match="cannot be fine-tuned"):
+        _ = changed.dense
+
+
+def test_a_network_without_a_dense_layer_cannot_be_fine_tuned():
+    bundle = find_model("genre-small-2.0.0")
+    with pytest.raises(TeachError, match="no dense layer"):
+        _ = LastLayer((bundle / MODEL).read_bytes(), read_manifest(bundle)).dense

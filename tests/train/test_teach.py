@@ -18,6 +18,7 @@ from headnod.teaching.corrections import LabelledEmbeddings
 from headnod.teaching.fitting import Features, fit, folds
 from headnod.teaching.last_layer import LastLayer, Layer
 from headnod.updates.bundle import encoded_key
+from headnod.updates.selftest import self_test
 from headnod_train.__main__ import main
 from headnod_train.dataset.tracks import Track
 from headnod_train.deploy.pack import golden_features
@@ -494,3 +495,66 @@ def test_a_taught_network_is_taught_again_with_the_same_features(taught):
         run_network(window, last.with_features(), each) for last, each in ((first, shipped), (again, manifest))
     )
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(tmp_path_factory):
+    """34 short tracks for each of three labels, by artists with two tracks each, fine-tuned."""
+    folder = tmp_path_factory.mktemp("fine-tuned")
+    for place, label in enumerate(LABELS):
+        for number in range(34):
+            path = folder / "music" / label / f"artist {place} {number // 2}" / f"{number}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, tune(label, 500 * place + number, 3.5), RATE)
+    words = ("--name", "tuned", "--models", str(folder), "--jobs", "1", "--fine-tune", "--anyway")
+    assert main(["teach", str(folder / "music"), *words]) == 0
+    return folder
+
+
+def test_a_fine_tuned_network_passes_its_self_test_and_recognises_the_labels(fine_tuned, tmp_path):
+    folder = fine_tuned / "tuned-1.0.0"
+    assert self_test(folder, budget=1.0).fault == ""
+    for place, label in enumerate(LABELS):
+        clip = tmp_path / "clip.wav"
+        soundfile.write(clip, tune(label, 5000 + place, 24.0), RATE)
+        ended = run("listen", "--json", "--model", folder, "--audio", clip, environment=surroundings(tmp_path))
+        assert said(ended)[-1]["genre"] == label, ended.stderr
+
+
+def test_fine_tuning_keeps_the_tags_to_the_bit_and_is_another_network_to_corrections(fine_tuned):
+    base, new = GenreModel.load(find_model("genre")), GenreModel.load(fine_tuned / "tuned-1.0.0")
+    for window in golden_features(base.front_end, 3, seed=5):
+        one, other = base.predict(window), new.predict(window)
+        assert one.tags.tobytes() == other.tags.tobytes()
+        assert one.energy == other.energy
+        assert other.embedding.size == 264
+        # The row for sound that is not music reads the hidden layer, which stays.
+        step = 2 * 24 / 255
+        assert abs(base.logits(window)[-1] - new.logits(window)[-1]) <= step
+    assert new.manifest.body == new.manifest.sha256[MODEL] != base.manifest.body
+    last = LastLayer((fine_tuned / "tuned-1.0.0" / MODEL).read_bytes(), new.manifest)
+    found = new.predict(window).embedding[None]
+    np.testing.assert_allclose(last.shipped.logits(last.features_of(found))[0], new.logits(window), atol=0.2)
+    assert "a copy of the dense layer" in (fine_tuned / "tuned-1.0.0" / "CARD.md").read_text("utf-8")
+
+
+def test_without_a_gain_the_last_layer_alone_is_written(fine_tuned, capsys):
+    words = ("--name", "plain", "--models", str(fine_tuned), "--jobs", "1", "--fine-tune")
+    assert main(["teach", str(fine_tuned / "music"), *words]) == 0
+    text = capsys.readouterr().err
+    assert "with the last layer alone" in text
+    assert "the last layer alone is written" in text
+    manifest = read_manifest(fine_tuned / "plain-1.0.0")
+    assert manifest.body == read_manifest(find_model("genre")).body
+    assert "epochs" not in manifest.training.recipe
+
+
+def test_fine_tuning_needs_a_hundred_tracks_and_a_shipped_network(fine_tuned, taught, tmp_path, capsys):
+    silent_files(tmp_path, *(f"{label}/{n}.wav" for label in ("dub", "ska") for n in range(3)))
+    assert "has 6 tracks and --fine-tune needs 100" in refused(capsys, tmp_path, "--fine-tune")
+    assert "cannot be combined with --add" in refused(capsys, tmp_path, "--fine-tune", "--add")
+    assert "needs a shipped --base" in refused(capsys, tmp_path, "--fine-tune", "--base", str(taught / "mine-1.0.0"))
+    assert "--anyway for --fine-tune" in refused(capsys, tmp_path, "--anyway")
+    words = ("--name", "x", "--models", str(tmp_path / "out"), "--jobs", "1", "--fine-tune", "--base", "genre-small")
+    assert main(["teach", str(fine_tuned / "music"), *words]) == 1
+    assert "no dense layer" in capsys.readouterr().err
