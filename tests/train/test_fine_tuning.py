@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from headnod.inference.bundle_files import read_manifest
-from headnod.inference.manifest import MODEL
+from headnod.inference.manifest import MODEL, read_manifest
 from headnod.resources import find_model
 from headnod.teaching.fitting import Features, fit
 from headnod.teaching.last_layer import LastLayer
