@@ -35,6 +35,13 @@ def test_windows_start_every_three_seconds_and_the_rest_is_heard_too():
         assert np.array_equal(features, SMALL.mfcc(audio[start : start + WINDOW]))
 
 
+def test_the_end_is_whole_where_a_block_begins_one_sample_before_it():
+    audio = music(7.0)
+    model, last = FixedModel(JAZZ), audio.size - WINDOW
+    classify("song.wav", [audio[: last - 999], audio[last - 999 : last + 1], audio[last + 1 :]], model)
+    assert np.array_equal(model.received[-1], SMALL.mfcc(audio[last:]))
+
+
 @pytest.mark.parametrize("pieces", [1, 3, 100])
 def test_how_a_file_is_decoded_makes_no_difference(pieces):
     audio = music(7.0)

@@ -1,11 +1,13 @@
 """What a microphone hears of a room, and what that proposes."""
 
+import base64
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from headnod.pipeline.level import SILENT_DBFS
-from headnod.pipeline.level_meter import LevelMeter, LevelReport, QuietMusic
+from headnod.pipeline.level_meter import BANDS, COLUMN_SECONDS, LevelMeter, LevelReport, QuietMusic, columns
 from support import signals
 from support.estimates import estimate
 from support.signals import RATE
@@ -141,3 +143,12 @@ def test_quiet_music_is_told_after_half_a_minute_and_forgotten_after_one(seconds
 def test_a_constant_in_the_sound_is_not_loud():
     report = heard(signals.noise(3.0, dbfs=-60) + np.float32(0.3))
     assert report.loud == pytest.approx(-60.0, abs=1.0)
+
+
+def test_columns_of_the_spectrum_reach_up_to_half_the_sample_rate():
+    for hertz, least, most in [(100.0, 0, 3), (0.49 * RATE, BANDS - 2, BANDS - 1)]:
+        found = list(columns(signals.sine(hertz, 1.0), RATE))
+        assert [each.seconds for each in found] == [COLUMN_SECONDS] * 5
+        assert all(each.level == pytest.approx(found[0].level, abs=0.2) for each in found)
+        for each in found:
+            assert least <= np.frombuffer(base64.b64decode(each.mel), np.uint8).argmax() <= most

@@ -68,6 +68,20 @@ def test_a_change_repeats_more_than_a_window():
     assert change.repeated >= TAGGER.window_samples
 
 
+def test_a_change_near_the_start_repeats_the_stream_from_its_first_sample():
+    output, given = OutputRate(OLD), 0
+
+    def before(number):
+        output.wanted = NEW if number >= 20 else OLD
+
+    for block in delivered(song(3.0, 48_000), 48_000, output, before=before):
+        if isinstance(block, RateChange):
+            assert block.repeated == round(given * NEW / OLD)
+            return
+        given += block.size
+    pytest.fail("the rate did not change")
+
+
 def test_a_stream_that_begins_anew_after_a_change_says_so_before_any_sound():
     output = OutputRate(OLD)
     output.wanted = NEW
