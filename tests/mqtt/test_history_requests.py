@@ -95,6 +95,12 @@ def test_rows_are_those_of_the_file(requests, clock, path):
     assert songs == [msgspec.to_builtins(each) for each in summaries.songs(path, TO - 86_400, TO)]
 
 
+@pytest.mark.parametrize(("part", "dated"), [("hours", False), ("days", True)])
+def test_days_have_a_date_and_hours_a_time_alone(requests, clock, part, dated):
+    rows, _ = all_rows(asker(requests, clock), part=part, start=TO - 4 * 86_400, end=TO)
+    assert {"date" in row for row in rows} == {dated}
+
+
 def test_the_number_of_rows_can_be_limited(requests, clock):
     answer = asker(requests, clock)(part="songs", rows=3)
     assert len(answer["data"]["rows"]) == 3

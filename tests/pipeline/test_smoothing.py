@@ -104,6 +104,12 @@ def answers(one, *windows):
 SAME, OTHER = embedding(0.0), embedding(1.0)
 
 
+@pytest.mark.parametrize(("threshold", "above"), [(0.75, True), (0.7501, False)])
+def test_a_score_that_equals_the_threshold_reaches_it(threshold, above):
+    one = GenreTracker(seconds=0.0, every=3.0, lead=0.0, threshold=threshold)
+    assert one.update(np.array([0.75, 0.25], np.float32)).above_threshold is above
+
+
 @pytest.mark.parametrize(("distance", "begins"), [(0.23, False), (0.27, True)])
 def test_two_far_windows_in_a_row_are_a_new_song(distance, begins):
     change = SongChangeDetector(seconds=120.0, every=3.0)

@@ -171,6 +171,12 @@ def test_the_place_of_the_microphone_is_judged_by_music_and_the_room(pairs, advi
     assert advice in levels(*pairs)["advice"]
 
 
+@pytest.mark.parametrize(("pauses", "floor"), [(2, None), (3, -60.0)])
+def test_the_noise_of_the_room_is_known_after_three_pauses(pauses, floor):
+    found = levels(*[("jazz", -25.0)] * 20 + [("silence", -60.0)] * pauses)
+    assert (found["noise_floor"], found["loud"], found["gain"]) == (floor, -19.5, 0.0)
+
+
 def test_a_muted_microphone_is_named_and_nothing_is_known_before_the_first_estimate():
     assert "muted" in levels(*[("silence", -120.0)] * 5, state=State.DEAF)["advice"]
     assert levels() == {}
