@@ -130,6 +130,23 @@ def test_a_change_makes_no_click():
     assert np.abs(np.diff(mono)).max() < 1.2 * np.abs(np.diff(tone)).max()
 
 
+def test_a_change_fades_from_the_former_mix_to_the_new_one():
+    _, mixer = mixed(SONG, NOTHING)
+    frames = np.stack([SONG, 0.6 * OTHER], axis=1).astype(np.float32)
+    for start in range(0, len(frames), 4_096):
+        block, before = frames[start : start + 4_096], mixer.used
+        mono = mixer.mix(block)
+        if mixer.used != before:
+            break
+    assert (before, mixer.used) == (LEFT, BOTH)
+    assert mono[0] == pytest.approx(block[0, 0], abs=1e-6)
+    mean = block.mean(axis=1)
+    faded = np.flatnonzero(np.abs(mono - mean) > 1e-6)
+    assert MOMENT - 3 <= faded[-1] < MOMENT
+    halfway = MOMENT // 2
+    assert mono[halfway] == pytest.approx((block[halfway, 0] + mean[halfway]) / 2, abs=2e-3)
+
+
 def test_a_constant_on_one_side_is_no_sound():
     assert mixed(np.full_like(SONG, 0.3), SONG)[1].used == RIGHT
 
