@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 from scipy.signal import fftconvolve
 from soxr import resample
 
@@ -27,26 +29,33 @@ from headnod_train.acoustics import Bands, Transducer
 _TAPS = 1024
 _BLOCK = 16_384
 _LEAST = 1e-9
-_SYNTHETIC = 0.5
-"""Share of synthetic rooms, of which no two are alike."""
+_SIMULATED = 0.75
+"""Share of simulated rooms, of which no two are alike."""
+_OCTAVES = (0.0, *(177.0 * 2.0 ** np.arange(6)), np.inf)
+_SOUND = 343.0
+"""Speed of sound in metres a second."""
+_MIXING = 0.06
+"""Seconds until reflections are as dense as noise."""
 _CODECS = (("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"))
 _OPUS_RATE = 24_000
+_MODULES = frozenset({".it", ".mod", ".s3m", ".stm", ".xm"})
+"""Music as notes and samples, which ffmpeg with libopenmpt plays."""
 
 
 @dataclass(frozen=True)
 class DegradationRates:
     """How often each effect is applied, and how strongly."""
 
-    codec: float = 0.25
+    codec: float = 0.15
     """Share of recordings that pass a lossy codec first."""
 
-    room: float = 0.75
+    room: float = 0.88
     """Share played in a room."""
 
     noise: float = 0.6
     """Share with another sound beside the music."""
 
-    snr: tuple[float, float] = (3.0, 30.0)
+    snr: tuple[float, float] = (3.0, 25.0)
     """Level of the music over that sound, in decibels, uniform."""
 
     clip: float = 0.1
@@ -103,9 +112,9 @@ class Degrader:
         return (np.rint(audio * (level * 32_767.0)) / 32_768.0).astype(np.float32)
 
     def _room(self, rng: np.random.Generator) -> Audio:
-        """A measured room, made a little larger or smaller, or a synthetic one."""
-        if not self._rooms or rng.uniform() < _SYNTHETIC:
-            return synthetic_room(self._rate, rng)
+        """A measured room, made a little larger or smaller, or a simulated one."""
+        if not self._rooms or rng.uniform() < _SIMULATED:
+            return simulated_room(self._rate, rng)
         measured = self._rooms[rng.integers(len(self._rooms))]
         return resample(measured, 1.0, float(rng.uniform(0.85, 1.18))).astype(np.float32)
 
@@ -129,30 +138,63 @@ def in_room(audio: Audio, response: Audio) -> Audio:
     return fftconvolve(audio, response)[: audio.size].astype(np.float32)
 
 
-def synthetic_room(rate: int, rng: np.random.Generator) -> Audio:
-    """An impulse response drawn at random: direct sound, then Gaussian noise that decays exponentially.
+def simulated_room(rate: int, rng: np.random.Generator) -> Audio:
+    """An impulse response of a rectangular room drawn at random, from the direct sound on, with a power of 1.
 
-    Each octave band decays at its own rate, faster towards the treble (Polack's
-    statistical model, 1988).
-
-    Returns:
-        Samples, shape (n,), the direct sound first.
+    Reflections of the first 60 ms are image sources (Allen and Berkley, 1979), those after them Gaussian noise that
+    decays exponentially (Polack, 1988). Each octave has its own decay time and is absorbed by the walls accordingly.
     """
-    decay, damping = rng.uniform(0.15, 0.9), rng.uniform(0.45, 0.95)
-    size = round(decay * rate)
+    decay = float(np.exp(rng.uniform(np.log(0.25), np.log(1.3))))
+    octaves, damping = np.arange(len(_OCTAVES) - 1) - 2, rng.uniform((0.8, 0.45), (1.9, 1.0))
+    decays = decay * np.where(octaves < 0, damping[0] ** (-octaves / 2), damping[1] ** (octaves / 3))
+    decays = np.clip(decays * np.exp(rng.normal(0.0, 0.12, decays.shape)), 0.08, 2.5)
+    volume = np.exp(rng.uniform(np.log(15.0), np.log(90.0))) * (decay / 0.5) ** 0.5
+    sides = np.array([rng.uniform(0.8, 1.3), rng.uniform(1.0, 1.8), rng.uniform(0.6, 1.0)])
+    sides *= (volume / sides.prod()) ** (1 / 3)
+    surface = 2.0 * float(np.sum(sides * np.roll(sides, 1)))
+    # Eyring's formula, and walls that differ.
+    absorption = 1.0 - np.exp(-0.161 * volume / (surface * decays))
+    walls = np.exp(rng.normal(0.0, 0.5, (3, 2, 1)))
+    reflected = np.sqrt(1.0 - np.clip(absorption * walls / walls.mean(), 0.02, 0.98))
+    source, microphone = sides * rng.uniform(0.08, 0.92, (2, 3))
+    distance, gain = _images(sides, source, microphone, reflected)
+    direct = int(distance.argmin())
+    # The directivity of loudspeaker and microphone.
+    gain[direct] *= 10.0 ** (rng.uniform(-10.0, 4.0) / 20.0)
+    size = next_fast_len(round(min(max(float(decays.max()), 0.15), 1.6) * rate))
     seconds = np.arange(size) / rate
-    spectrum, hertz = np.fft.rfft(rng.standard_normal(size)), np.fft.rfftfreq(size, 1 / rate)
-    edges = [0.0, *(1000.0 * 2.0 ** np.arange(4)), rate]
-    tail = np.zeros(size)
-    for octave, (low, high) in enumerate(itertools.pairwise(edges)):
-        band = np.fft.irfft(np.where((hertz >= low) & (hertz < high), spectrum, 0.0), size)
+    places = np.minimum(np.rint((distance - distance[direct]) * (rate / _SOUND)).astype(np.intp), size - 1)
+    late = 1.0 / (1.0 + np.exp((0.6 - seconds / _MIXING) / 0.1))
+    # The energy of image sources per second, 4 pi c / V, at the time since the sound left the source.
+    strength = np.sqrt(4.0 * np.pi * _SOUND / (volume * rate)) * late
+    noise, hertz = np.fft.rfft(rng.standard_normal(size), 2 * size), np.fft.rfftfreq(2 * size, 1 / rate)
+    response = np.zeros(size)
+    for octave, (low, high) in enumerate(itertools.pairwise(_OCTAVES)):
+        band = (hertz >= low) & (hertz < high)
+        early = np.bincount(places, gain[:, octave], size) * np.sqrt(1.0 - np.square(late))
+        response += np.fft.irfft(np.fft.rfft(early, 2 * size) * band)[:size]
         # -60 dB in power is a factor of e to the -6.9 in amplitude.
-        tail += band * np.exp(-6.908 * seconds / (decay * damping**octave))
-    tail[: round(rng.uniform(0.001, 0.015) * rate)] = 0.0
-    direct_to_late = 10.0 ** (rng.uniform(-6.0, 9.0) / 20.0)
-    tail /= max(float(np.sqrt(np.sum(np.square(tail)))), _LEAST) * direct_to_late
-    tail[0] = 1.0
-    return tail.astype(np.float32)
+        fall = np.exp(-6.908 * (seconds + distance[direct] / _SOUND) / decays[octave])
+        response += np.fft.irfft(noise * band)[:size] * fall * strength
+    return (response / max(float(np.sqrt(np.sum(np.square(response)))), _LEAST)).astype(np.float32)
+
+
+def _images(
+    sides: NDArray[np.float64], source: NDArray[np.float64], microphone: NDArray[np.float64], reflected: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance of each image source in metres, shape (n,), and its amplitude in each octave, shape (n, octaves)."""
+    reach = _MIXING * _SOUND + float(np.linalg.norm(source - microphone))
+    offsets, losses = [], []
+    for axis, side in enumerate(sides):
+        room = np.arange(-int(reach / (2.0 * side)) - 1, int(reach / (2.0 * side)) + 2)[:, None]
+        mirrored = np.array([0, 1])
+        offsets.append(((1 - 2 * mirrored) * source[axis] + 2.0 * room * side - microphone[axis]).ravel())
+        low, high = np.log(reflected[axis])
+        losses.append((np.abs(room - mirrored)[..., None] * low + np.abs(room)[..., None] * high).reshape(-1, low.size))
+    distance = np.sqrt(sum(np.square(each) for each in np.ix_(*offsets)))
+    near = np.nonzero(distance < reach)
+    amplitude = np.exp(sum(loss[place] for loss, place in zip(losses, near, strict=True)))
+    return distance[near], amplitude / np.maximum(distance[near], 0.1)[:, None]
 
 
 def with_sound(audio: Audio, sound: Audio, snr: float) -> Audio:
@@ -219,6 +261,9 @@ def through_aac(audio: Audio, rate: int) -> Audio:
 
 
 def _ffmpeg(*words: str, content: bytes) -> bytes:
+    if not has_ffmpeg():
+        message = "ffmpeg is not installed"
+        raise AudioError(message)
     command = ["ffmpeg", "-v", "error", *words]
     ended = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - fixed words, no shell
     if ended.returncode:
@@ -227,11 +272,14 @@ def _ffmpeg(*words: str, content: bytes) -> bytes:
 
 
 def read_all(path: Path, rate: int) -> Audio:
-    """A whole audio file, mono, at a sample rate.
+    """A whole audio file or, with ffmpeg, tracker module, mono, at a sample rate.
 
     Raises:
         AudioError: It cannot be read.
     """
+    if path.suffix.lower() in _MODULES:
+        words = ("-i", str(path), "-f", "f32le", "-ar", str(rate), "-ac", "1", "-")
+        return np.frombuffer(_ffmpeg(*words, content=b""), "<f4")
     with audio_file(path, rate) as blocks:
         return np.concatenate([np.zeros(0, np.float32), *blocks])
 

@@ -108,7 +108,12 @@ def add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--clips", type=Path, metavar="DIR", help="GTZAN audio clips with the names of tracks")
     parser.add_argument("--tracks", type=Path, metavar="FILE", help="names of the training tracks, one per line")
     parser.add_argument(
-        "--music", type=Path, metavar="ARCHIVE", help="archive of unlabelled music whose names are Debian packages"
+        "--music",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="names of unlabelled music in Debian packages: an archive or a text file; may be repeated",
     )
     parser.add_argument("--debs", type=Path, metavar="DIR", help="folder for Debian packages (default OUT/debs)")
     parser.add_argument("--not-music", type=Path, metavar="DIR", help="folder with speech/ and noise/")
@@ -132,7 +137,7 @@ def run_prepare(options: argparse.Namespace, console: Console) -> None:
             raise found.RecordingError(message)
         wanted += found.gtzan_clips(options.clips, options.tracks.read_text("utf-8").split(), _LABELS)
     if options.music:
-        names, debs = found.names_in(options.music), options.debs or options.out / "debs"
+        names, debs = sum(map(found.names_in, options.music), []), options.debs or options.out / "debs"
         found.download(found.packages(names), debs)
         wanted += found.debian_music(debs, names, options.out / "music")
     if options.not_music:

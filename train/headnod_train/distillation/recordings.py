@@ -22,7 +22,7 @@ from headnod_train.storage import open_npz
 
 Kind = Literal["music", "gtzan", "speech", "noise"]
 
-_NESTED = (".pk3", ".zip")
+_NESTED = (".pk3", ".zip", ".love")
 _LARGEST = 100 << 20
 """Bytes of one unpacked file; a larger one is not a song."""
 
@@ -71,11 +71,13 @@ def other_sounds(folder: Path) -> list[Recording]:
 
 
 def names_in(archive: Path) -> list[str]:
-    """Names of the tracks of an archive of unlabelled music: a Debian package, a slash, a path in it.
+    """Names of unlabelled music, each a Debian package, a slash, a path in it: a text file or an archive of tracks.
 
     Raises:
         RecordingError: The file holds no such names.
     """
+    if archive.suffix == ".txt":
+        return archive.read_text("utf-8").splitlines()
     with open_npz(archive, "an archive with names of tracks", RecordingError) as arrays:
         return [str(name) for name in arrays["names"]]
 

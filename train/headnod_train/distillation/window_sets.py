@@ -146,12 +146,14 @@ class Sampling:
 
 
 SAMPLING: dict[Kind, Sampling] = {
-    "music": Sampling(every=4.0, most=30),
-    "gtzan": Sampling(every=1.5, most=12, versions=3),
+    "music": Sampling(every=8.0, most=15, versions=2),
+    "gtzan": Sampling(every=1.5, most=12, versions=6),
     "speech": Sampling(every=3.0, most=3, versions=2),
     "noise": Sampling(every=3.0, most=3, versions=3),
 }
-_SPEED = 0.06
+_PART = 26.0
+"""Seconds that are played in one room."""
+_SPEED = 0.08
 """Recordings are played up to this share faster or slower; the first version is not."""
 
 
@@ -303,7 +305,9 @@ def _piece(job: _Job) -> _Piece | str:
         return f"left out: {job.recording.path}: is shorter than 0.1 s or holds samples that are not numbers"
     # As in the listener, a short sound is repeated to fill a window.
     audio = np.resize(audio, max(audio.size, round(3.1 * BASE_RATE)))
-    degraded = degrader.degrade(audio, rng)
+    # Every part in another room.
+    parts = np.array_split(audio, max(round(audio.size / _PART / BASE_RATE), 1))
+    degraded = np.concatenate([degrader.degrade(part, rng) for part in parts])
     pair = [(each, resampled(each, BASE_RATE, RATE)) for each in (audio, degraded)]
     rows, scores = [], []
     for start in _starts(audio.size / BASE_RATE, SAMPLING[job.recording.kind], rng):
