@@ -218,7 +218,7 @@ def test_a_moment_can_be_no_music_or_get_a_new_label(visit, state, choice, text,
 
 def test_models_are_listed_and_one_is_activated_after_a_question(visit, listener):
     page = visit("settings")
-    expect(setting(page, "genre-2.0.0").locator(".badge.on")).to_have_text("active")
+    expect(setting(page, "genre-2.1.0").locator(".badge.on")).to_have_text("active")
     activate = setting(page, "genre-1.0.0").get_by_role("button")
     activate.click()
     expect(activate).to_have_text("Really activate?")

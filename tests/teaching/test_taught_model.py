@@ -265,4 +265,4 @@ def test_the_command_installs_nothing_where_nothing_improves(tmp_path, base):
 def test_without_corrections_the_command_says_what_to_do(tmp_path):
     ended = run("teach", "--state", tmp_path, environment=surroundings(tmp_path))
     assert ended.returncode == 1
-    assert "there are no corrections of genre-2.0.0 (correct songs on the page)" in ended.stderr
+    assert "there are no corrections of genre-2.1.0 (correct songs on the page)" in ended.stderr

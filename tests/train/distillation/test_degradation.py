@@ -1,5 +1,7 @@
 """What the degradation does to a waveform, stated as physics."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from headnod_train.degradation import (
     coloured_noise,
     has_ffmpeg,
     in_room,
-    synthetic_room,
+    read_all,
+    simulated_room,
     through_aac,
     through_codec,
     with_sound,
@@ -55,14 +58,34 @@ def test_an_echo_comes_as_late_as_the_room_says(music):
     np.testing.assert_allclose(in_room(music, response), expected, atol=1e-5)
 
 
-def test_a_synthetic_room_decays(rng):
-    for _ in range(20):
-        response = synthetic_room(RATE, rng)
-        half = response.size // 2
-        early, late = (float(np.sum(np.square(part))) for part in (response[1:half], response[half:]))
-        assert response[0] == 1.0
-        # Half of the time to -60 dB is -30 dB: a thousandth of the power.
-        assert late < 0.01 * early
+def early_over_late(response):
+    """C50: power of the first 50 ms over that of the rest, in decibels."""
+    power = np.square(response.astype(np.float64))
+    edge = round(0.05 * RATE)
+    return 10 * np.log10(power[:edge].sum() / power[edge:].sum())
+
+
+def test_a_simulated_room_decays_from_its_direct_sound_on(rng):
+    for _ in range(10):
+        response = simulated_room(RATE, rng)
+        quarters = [float(np.sum(np.square(part, dtype=np.float64))) for part in np.array_split(response, 4)]
+        assert sum(quarters) == pytest.approx(1.0, abs=1e-3)
+        assert quarters == sorted(quarters, reverse=True)
+        assert quarters[3] < 1e-3
+
+
+def test_simulated_rooms_are_as_dry_and_as_reverberant_as_furnished_and_empty_rooms(rng):
+    clarity = [early_over_late(simulated_room(RATE, rng)) for _ in range(40)]
+    assert np.percentile(clarity, 10) < 5.0
+    assert np.percentile(clarity, 90) > 10.0
+
+
+def test_reflections_come_within_the_first_milliseconds_and_later_than_the_direct_sound(rng):
+    response = simulated_room(RATE, rng)
+    direct = int(np.abs(response[: RATE // 1000]).argmax())
+    between = response[direct + RATE // 1000 : direct + RATE // 20]
+    assert direct < RATE // 1000
+    assert 10 * np.log10(np.sum(np.square(between)) / np.sum(np.square(response))) > -25.0
 
 
 @pytest.mark.parametrize("slope", [0.0, 3.0, 6.0])
@@ -118,3 +141,21 @@ def test_aac_keeps_the_length_and_the_sound_but_not_the_samples():
 def test_an_error_of_ffmpeg_is_named():
     with pytest.raises(AudioError, match="ffmpeg: "):
         through_aac(np.zeros(1000, np.float32), -1)
+
+
+def plays_modules():
+    return has_ffmpeg() and b"libopenmpt" in subprocess.run(["ffmpeg", "-demuxers"], capture_output=True, check=True).stdout
+
+
+@pytest.mark.skipif(not plays_modules(), reason="needs ffmpeg with libopenmpt")
+def test_a_tracker_module_is_played(tmp_path):
+    """One looped square wave of 32 samples at 8,287 Hz, played at its own pitch."""
+    loop = (0).to_bytes(2, "big") + (16).to_bytes(2, "big")
+    samples = bytes(22) + (16).to_bytes(2, "big") + bytes([0, 64]) + loop + 30 * (bytes(28) + b"\0\1")
+    note = bytes([428 >> 8, 428 & 255, 0x10, 0]) + bytes(64 * 16 - 4)
+    (tmp_path / "a.mod").write_bytes(
+        bytes(20) + samples + bytes([1, 127]) + bytes(128) + b"M.K." + note + 16 * b"\x40" + 16 * b"\xc0"
+    )
+    audio = read_all(tmp_path / "a.mod", RATE)
+    loudest = int(np.abs(np.fft.rfft(audio[RATE : 2 * RATE])).argmax())
+    assert loudest == pytest.approx(8287 / 32, abs=3)

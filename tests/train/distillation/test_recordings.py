@@ -111,3 +111,10 @@ def test_a_file_without_names_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", levels=np.zeros(3))
     with pytest.raises(RecordingError, match="names"):
         names_in(tmp_path / "a.npz")
+
+
+def test_names_of_music_may_be_a_text_file(tmp_path):
+    (tmp_path / "music.txt").write_text("tunes/usr/share/games/tune.ogg\ntunes/usr/share/games/other.ogg\n")
+    names = names_in(tmp_path / "music.txt")
+    assert names == ["tunes/usr/share/games/tune.ogg", "tunes/usr/share/games/other.ogg"]
+    assert packages(names) == ["tunes"]

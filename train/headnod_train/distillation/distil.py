@@ -3,7 +3,7 @@
 start.npz        the pruned tagger, equalised and standardised, with a head
 targets.npz      predictions of the teachers for the windows
 first_layer/     outputs of the first layer, input of the training of the other layers
-training/        state of an interrupted training
+training-1/ ...  state of interrupted trainings
 trained.npz      the trained network, averaged with the start and equalised again
 model.tflite     the int8 file
 float.tflite     the same in float32, for comparison
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -213,10 +213,13 @@ _SHOWN, _CORRECTING, _TAGGED = 400, 1000, 1500
 SETTINGS = Distillation()
 """Settings of the training."""
 
-_MOVED = 0.8
+_TRAININGS = 3
+"""Trainings from one start whose mean is taken."""
+
+_MOVED = 0.9
 """Share of the trained weights in the result; the rest are the weights before training.
 
-The mean of both networks is nearly as good in rooms as the trained one and as good on clean music as the start
+The mean of these networks is nearly as good in rooms as the best of them and as good on clean music as the start
 (Wortsman and others, 2022).
 """
 
@@ -286,11 +289,18 @@ def train(
         # Differences count relative to each channel's deviation.
         spread = begun.targets.embedding.std(axis=0) + _LEAST_SPREAD
         console.print("training the layers after the first")
-        trained = distil(
-            begun.parameters, Batches(windows, begun.targets, settings, stored), spread, folder / "training",
-            settings=settings, console=console,
-        )  # fmt: skip
-        mixed = {name: value + _MOVED * (trained[name] - value) for name, value in begun.parameters.items()}
+        each = [replace(settings, seed=settings.seed + number) for number in range(_TRAININGS)]
+        trained = [
+            distil(
+                begun.parameters, Batches(windows, begun.targets, one, stored), spread, folder / f"training-{one.seed}",
+                settings=one, console=console,
+            )  # fmt: skip
+            for one in each
+        ]
+        mixed = {
+            name: value + _MOVED * (np.mean([one[name] for one in trained], axis=0) - value)
+            for name, value in begun.parameters.items()
+        }
         # Training has changed the ranges.
         shown = inputs.music(_SHOWN)
         write_npz(path, standardise(separate(mixed, shown), shown))
@@ -347,7 +357,7 @@ def finish(
         models, version, draft(labels, offset, fitted, content, notice), content,
         measured=measured, health=health_of(logits_of["clean"], stream.temperature),
         recipe={
-            **recipe, "moved": _MOVED, "windows": len(windows),
+            **recipe, "trainings": _TRAININGS, "moved": _MOVED, "windows": len(windows),
             TRACK_HASHES: track_hashes(windows.names[np.unique(windows.track[windows.kind == "gtzan"])].tolist()),
         },
         replace=replace,

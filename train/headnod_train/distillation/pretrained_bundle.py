@@ -178,7 +178,8 @@ def write_card(manifest: Manifest, size: int) -> str:
             "loudspeakers, measured and simulated rooms, microphones, codecs and noise; the targets are the "
             "predictions of two teachers for the clean sound: the tagger itself, with a linear layer from its tags to "
             "genres that was fitted on the train split of GTZAN, and YAMNet (Google, Apache-2.0; not part of this "
-            f"bundle). The weights are {moved:g} times those after training plus {1.0 - moved:g} times those before. "
+            f"bundle). The weights are {moved:g} times the mean of {recipe['trainings']} trainings plus "
+            f"{1.0 - moved:g} times those before. "
             f"Data: {manifest.training.data}."
         ),
         (
