@@ -221,7 +221,7 @@ def test_teaching_again_starts_from_the_model_that_was_not_taught(state, base):
 
 def test_corrections_of_another_network_are_named(tmp_path, base):
     correct(tmp_path, replace(base, sha256={**base.sha256, MODEL: "1" * 64}))
-    with pytest.raises(TeachError, match=r"those of genre-2\.0\.0 are of another network"):
+    with pytest.raises(TeachError, match=r"those of genre-2\.1\.0 are of another network"):
         teacher(tmp_path, []).teach()
 
 
