@@ -180,7 +180,10 @@ def simulated_room(rate: int, rng: np.random.Generator) -> Audio:
 
 
 def _images(
-    sides: NDArray[np.float64], source: NDArray[np.float64], microphone: NDArray[np.float64], reflected: NDArray[np.float64]
+    sides: NDArray[np.float64],
+    source: NDArray[np.float64],
+    microphone: NDArray[np.float64],
+    reflected: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Distance of each image source in metres, shape (n,), and its amplitude in each octave, shape (n, octaves)."""
     reach = _MIXING * _SOUND + float(np.linalg.norm(source - microphone))

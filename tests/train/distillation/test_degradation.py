@@ -144,7 +144,10 @@ def test_an_error_of_ffmpeg_is_named():
 
 
 def plays_modules():
-    return has_ffmpeg() and b"libopenmpt" in subprocess.run(["ffmpeg", "-demuxers"], capture_output=True, check=True).stdout
+    return (
+        has_ffmpeg()
+        and b"libopenmpt" in subprocess.run(["ffmpeg", "-demuxers"], capture_output=True, check=True).stdout
+    )
 
 
 @pytest.mark.skipif(not plays_modules(), reason="needs ffmpeg with libopenmpt")

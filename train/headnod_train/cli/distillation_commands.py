@@ -137,7 +137,8 @@ def run_prepare(options: argparse.Namespace, console: Console) -> None:
             raise found.RecordingError(message)
         wanted += found.gtzan_clips(options.clips, options.tracks.read_text("utf-8").split(), _LABELS)
     if options.music:
-        names, debs = sum(map(found.names_in, options.music), []), options.debs or options.out / "debs"
+        names = [name for each in options.music for name in found.names_in(each)]
+        debs = options.debs or options.out / "debs"
         found.download(found.packages(names), debs)
         wanted += found.debian_music(debs, names, options.out / "music")
     if options.not_music:

@@ -289,14 +289,12 @@ def train(
         # Differences count relative to each channel's deviation.
         spread = begun.targets.embedding.std(axis=0) + _LEAST_SPREAD
         console.print("training the layers after the first")
-        each = [replace(settings, seed=settings.seed + number) for number in range(_TRAININGS)]
-        trained = [
-            distil(
-                begun.parameters, Batches(windows, begun.targets, one, stored), spread, folder / f"training-{one.seed}",
-                settings=one, console=console,
-            )  # fmt: skip
-            for one in each
-        ]
+        trained = []
+        for number in range(_TRAININGS):
+            one = replace(settings, seed=settings.seed + number)
+            batches = Batches(windows, begun.targets, one, stored)
+            state = folder / f"training-{one.seed}"
+            trained.append(distil(begun.parameters, batches, spread, state, settings=one, console=console))
         mixed = {
             name: value + _MOVED * (np.mean([one[name] for one in trained], axis=0) - value)
             for name, value in begun.parameters.items()
