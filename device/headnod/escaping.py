@@ -66,7 +66,7 @@ def label_fault(text: str) -> str | None:
     >>> label_fault("Unknown")
     'is reserved: the listener reports it when it names no genre'
     """
-    hidden = next((letter for letter in text if not _printable(letter)), None)
+    hidden = next((letter for letter in text if not _visible(letter)), None)
     checks = (
         (not text.strip(f" {JOINERS}"), "is empty"),
         (len(text) > LONGEST, f"has {len(text)} characters, a label may have {LONGEST}"),
@@ -82,7 +82,7 @@ def _code_point(letter: str) -> str:
     return f"U+{ord(letter):04X} {unicodedata.name(letter, '')}".rstrip() if letter else ""
 
 
-def _printable(letter: str) -> bool:
+def _visible(letter: str) -> bool:
     if letter in JOINERS or letter == " ":
         return True
     # Unassigned code points pass: they may be letters or emoji of a Unicode that is newer than this Python.

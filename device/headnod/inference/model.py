@@ -42,13 +42,12 @@ if TYPE_CHECKING:
     from headnod.features.frontend import Audio, Features, FrontEnd
 
 
-def interpreter(model: bytes, *, threads: int = 1) -> Any:  # noqa: ANN401 - the two runtimes share no type
+def interpreter(model: bytes) -> Any:  # noqa: ANN401 - the two runtimes share no type
     """An interpreter for a model, with its tensors allocated.
 
     Args:
         model: Content of a TFLite file whose hash was checked: the runtime does
             not detect corruption and may crash on it.
-        threads: Maximum number of threads per inference.
 
     Raises:
         MissingExtraError: No runtime is installed.
@@ -56,7 +55,7 @@ def interpreter(model: bytes, *, threads: int = 1) -> Any:  # noqa: ANN401 - the
     """
     library = _library()
     with _quiet_stderr():
-        made = library.Interpreter(model_content=model, num_threads=threads)
+        made = library.Interpreter(model_content=model, num_threads=1)
         made.allocate_tensors()
     return made
 
@@ -157,7 +156,7 @@ class GenreModel:
 
     @classmethod
     def load(cls, folder: Path) -> GenreModel:
-        """Load a bundle; `headnod.inference.model.load_checked` also tests the network.
+        """Load a bundle; `load_checked` also tests the network.
 
         Args:
             folder: The bundle.
@@ -364,7 +363,7 @@ def check_golden(model: GenreModel, golden: bytes) -> None:
     }
     for name, shape in shapes.items():
         if expected[name].shape != shape:
-            raise ManifestError(f"golden.npz: {name}: shape is {expected[name].shape}, the manifest makes it {shape}")
+            raise ManifestError(f"{GOLDEN}: {name}: shape is {expected[name].shape}, the manifest makes it {shape}")
     in_decibels = front_end.compression == "db"
     tolerances = {
         "scores": SCORES_TOLERANCE,
@@ -397,7 +396,7 @@ def _compare(name: str, found: np.ndarray, expected: np.ndarray, tolerance: floa
     # Written so that a NaN on either side fails too.
     if not worst <= tolerance:
         raise ManifestError(
-            f"golden.npz: {name}: this machine differs by {worst:.3g}, {tolerance:g} is allowed "
+            f"{GOLDEN}: {name}: this machine differs by {worst:.3g}, {tolerance:g} is allowed "
             "(the model does not run here as it was measured: do not use it)"
         )
 
@@ -406,7 +405,7 @@ def _read_golden(golden: bytes, wanted: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         read = read_arrays(golden, dict.fromkeys(wanted, np.float32), limit=_UNPACKED_LIMIT)
     except ValueError as error:
-        raise ManifestError(f"golden.npz: {error} (reinstall the model)") from error
+        raise ManifestError(f"{GOLDEN}: {error} (reinstall the model)") from error
     if not len(read["features"]):
-        raise ManifestError("golden.npz: features: holds no window")
+        raise ManifestError(f"{GOLDEN}: features: holds no window")
     return read

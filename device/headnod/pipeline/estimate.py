@@ -17,6 +17,12 @@ import msgspec
 SILENCE, UNKNOWN = "silence", "unknown"
 """Values of `Estimate.genre` that are no genres."""
 
+TAGS = 5
+"""Largest number of tags of an estimate and of a song."""
+
+_SLACK = 60.0
+"""Maximum delay of an estimate in seconds; a longer one ends the song."""
+
 Now = Callable[[], datetime]
 """A wall clock: returns the current time, UTC."""
 
@@ -179,13 +185,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-_SLACK = 60.0
-"""Maximum delay of an estimate in seconds; a longer one ends the song."""
-
-
-_TAGS = 5
-
-
 @dataclass(frozen=True)
 class SongSettings:
     """Limits of songs, in seconds of audio."""
@@ -260,7 +259,7 @@ class _Segment:
     @property
     def tags(self) -> tuple[str, ...]:
         """The tags with the largest sums of scores."""
-        return tuple(sorted(self._tags, key=lambda tag: -self._tags[tag])[:_TAGS])
+        return tuple(sorted(self._tags, key=lambda tag: -self._tags[tag])[:TAGS])
 
     @property
     def seconds(self) -> float:

@@ -120,7 +120,7 @@ def _quietest(pieces: NDArray[np.float32], powers: NDArray[np.float32]) -> float
     if constant.any():
         constant[constant] = np.ptp(pieces[constant], axis=1) == 0
         powers = powers[~constant]
-    return 20.0 * math.log10(max(math.sqrt(max(float(powers.min()), 0.0)), 1e-6)) if powers.size else None
+    return decibels(math.sqrt(max(float(powers.min()), 0.0))) if powers.size else None
 
 
 def _onset(powers: NDArray[np.float32], rest: int, piece: int) -> int:

@@ -19,7 +19,7 @@ from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.clock import boottime, span_fault
 from headnod.errors import AudioError
 from headnod.features.windows import FrameCache, RecentAudio, Window, repeated, windows
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, HeldBy, Now, State, StatusEvent
+from headnod.pipeline.estimate import SILENCE, TAGS, UNKNOWN, Estimate, HeldBy, Now, State, StatusEvent
 from headnod.pipeline.level import Loudness, LoudnessMeter, NoiseFloor, SteadyNoiseDetector, dbfs
 from headnod.pipeline.smoothing import GenreTracker, RunningMean, log_mean
 
@@ -33,9 +33,6 @@ reaches full scale occasionally, an overdriven microphone stays there."""
 
 _ENOUGH = 0.3
 """Minimum share of a window with sound for it to be classified after silence."""
-
-_TAGS = 5
-"""Number of tags in an estimate."""
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -278,7 +275,7 @@ class WindowClassifier:
 
     def _top_tags(self, tags: NDArray[np.float32]) -> dict[str, float]:
         averaged = self._tags.update(tags)
-        best = np.argsort(-averaged, kind="stable")[:_TAGS]
+        best = np.argsort(-averaged, kind="stable")[:TAGS]
         return {self._tag_names[place]: round(float(averaged[place]), 3) for place in best}
 
     def _from_onset(self, mel: Mel, first: int) -> Mel | HeldBy:

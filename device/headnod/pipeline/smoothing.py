@@ -33,6 +33,15 @@ def log_mean(scores: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return softmax(_log(np.stack(scores)).mean(axis=0))
 
 
+def _decay(seconds: float, every: float) -> float:
+    """Factor per value of an exponentially weighted mean over `seconds` of values that are `every` seconds apart.
+
+    The time constant is seconds / 2: then the weights have the same mean age as
+    those of a plain mean over `seconds`.
+    """
+    return math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
+
+
 def _log(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.log(np.maximum(scores, np.float32(_LEAST)))
 
@@ -46,12 +55,8 @@ class RunningMean:
     """
 
     def __init__(self, *, seconds: float, every: float) -> None:
-        """Average over `seconds` of values that are `every` seconds apart.
-
-        The time constant is seconds / 2: then the weights have the same mean age as
-        those of a plain mean over `seconds`.
-        """
-        self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
+        """Average over `seconds` of values that are `every` seconds apart."""
+        self._keep = _decay(seconds, every)
         self._sum: NDArray[np.floating] | float = 0.0
         self._weight = 0.0
 
@@ -130,7 +135,7 @@ class SongChangeDetector:
         """Compare with the mean over `seconds` of windows that are `every` seconds apart."""
         self.windows = 1 + math.ceil(_APART / every)
         """Number of successive distant windows that make a change, which is detected at the last of them."""
-        self._keep = math.exp(-2.0 * every / seconds) if seconds > 0 else 0.0
+        self._keep = _decay(seconds, every)
         self._far: list[NDArray[np.floating]] = []
         self._sum: NDArray[np.floating] | None = None
         self._count = 0
