@@ -128,16 +128,16 @@ def windows(
         change in its place.
     """
     kept = np.empty(size, np.float32)
-    filled, position, count, first = 0, 0, 0, 0
-    start, recent = 0, recent or RecentAudio()
+    filled, position, count, start, first = 0, 0, 0, 0, 0
+    recent = recent or RecentAudio()
     for block in blocks:
         if isinstance(block, Gap):
-            filled, count, first = 0, 0, position
-            start = first
+            filled, count = 0, 0
+            start = first = position
             recent.clear()
             yield block
-            if recut is not None and recut() != (size, grid):
-                size, grid = recut()
+            if recut is not None and (cut := recut()) != (size, grid):
+                size, grid = cut
                 kept = np.empty(size, np.float32)
             continue
         if isinstance(block, RateChange):
@@ -164,8 +164,8 @@ def windows(
             yield Window(kept, start, rate)
             count += 1
             following = first + (count * every) // grid * grid
-            if recut is not None and recut() != (size, grid):
-                former, (size, grid) = kept, recut()
+            if recut is not None and (cut := recut()) != (size, grid):
+                former, (size, grid) = kept, cut
                 start = first = max(following + former.size - size, position - former.size)
                 kept, filled, count = np.empty(size, np.float32), max(position - start, 0), 0
                 kept[:filled] = former[former.size - filled :]
