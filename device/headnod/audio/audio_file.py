@@ -34,17 +34,26 @@ from headnod.audio.containers import (
     Slice,
     Sound,
     WavFile,
+    check_finite,
     file_parts,
     first_mp3_frame,
     kind_of,
     mp3_parts,
 )
-from headnod.audio.processing import CONSTANT, LEAST_RATE, MOST_RATE, ChannelMixer, OutputRate, Resampler, remove_dc
+from headnod.audio.processing import (
+    CONSTANT,
+    LEAST_RATE,
+    MOST_CHANNELS,
+    MOST_RATE,
+    ChannelMixer,
+    OutputRate,
+    Resampler,
+    remove_dc,
+)
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
 
 BLOCK = 16_384
-_MOST_CHANNELS = 64
 _ENDLESS = 1 << 40
 _GUESSED = 1 << 36
 """A number of frames above this was derived from the size `_ENDLESS`: the header has no length."""
@@ -53,6 +62,8 @@ _REST = 16_384
 _OWN_WORDS = (b"[src/libmpg123", b"Warning: ", b"Note: ")
 """Start of the lines that libmpg123 prints."""
 _STDERR = threading.Lock()
+_NOT_AUDIO = (soundfile.LibsndfileError, TypeError, ValueError)
+"""Errors that soundfile raises when it opens a file that is not audio."""
 
 
 def open_sound(raw: IO[bytes], name: str) -> Sound:
@@ -76,7 +87,7 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
         with delayed_signals():
             file = soundfile.SoundFile(WavFile(raw) if kind == "WAV" else raw)
         sound = sound_of(file, name)
-    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+    except _NOT_AUDIO as error:
         start = first_mp3_frame(raw.read(_REST)) if raw.seek(0) == 0 else None
         if start is not None:
             return _mp3(raw, name, start)
@@ -129,11 +140,8 @@ def _mp3_at(raw: IO[bytes], name: str, start: int) -> Sound:
 
 
 def _sliced(raw: IO[bytes], name: str, start: int) -> Sound:
-    try:
-        with delayed_signals():
-            return sound_of(soundfile.SoundFile(Slice(raw, start)), name)
-    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-        raise _unreadable(name, error) from error
+    with _readable(name), delayed_signals():
+        return sound_of(soundfile.SoundFile(Slice(raw, start)), name)
 
 
 def _at_end(raw: IO[bytes]) -> bool:
@@ -170,7 +178,7 @@ class _OnlyForward(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def forward_sound(file: Any, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:  # noqa: ANN401 - as `_opened`
+def forward_sound(file: Any, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:  # noqa: ANN401 - soundfile has no types
     """Start to decode an object with read, seek and tell by reading it forward only.
 
     Args:
@@ -181,7 +189,9 @@ def forward_sound(file: Any, name: str, ended: Callable[[], bool] = lambda: Fals
     Raises:
         AudioError: The format is not supported.
     """
-    return sound_of(_opened(file, name), name, ended)
+    with _readable(name), delayed_signals(), quiet_mpg123():
+        opened = _OnlyForward(file)
+    return sound_of(opened, name, ended)
 
 
 def pipe_sound(pipe: int, name: str) -> Sound:
@@ -190,18 +200,8 @@ def pipe_sound(pipe: int, name: str) -> Sound:
     Raises:
         AudioError: The format is not supported in a pipe.
     """
-    try:
+    with _readable(name):
         return sound_of(soundfile.SoundFile(pipe, closefd=True), name)
-    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-        raise _unreadable(name, error) from error
-
-
-def _opened(file: Any, name: str) -> soundfile.SoundFile:  # noqa: ANN401 - soundfile has no types
-    try:
-        with delayed_signals(), quiet_mpg123():
-            return _OnlyForward(file)
-    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-        raise _unreadable(name, error) from error
 
 
 def sound_of(file: soundfile.SoundFile, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:
@@ -215,8 +215,8 @@ def sound_of(file: soundfile.SoundFile, name: str, ended: Callable[[], bool] = l
     Raises:
         AudioError: The sample rate or the number of channels is out of range.
     """
-    if not 1 <= file.channels <= _MOST_CHANNELS:
-        raise AudioError(f"{name}: has {file.channels} channels (1 to {_MOST_CHANNELS} can be read)")
+    if not 1 <= file.channels <= MOST_CHANNELS:
+        raise AudioError(f"{name}: has {file.channels} channels (1 to {MOST_CHANNELS} can be read)")
     if not LEAST_RATE <= file.samplerate <= MOST_RATE:
         raise AudioError(f"{name}: has a sample rate of {file.samplerate} Hz ({LEAST_RATE} to {MOST_RATE} can be read)")
     promised = file.frames if file.frames < _GUESSED else None
@@ -241,8 +241,7 @@ def _decoded(
                 ) from error
             if not len(frames):
                 break
-            if not np.isfinite(frames).all():
-                raise AudioError(f"{name}: holds samples that are no numbers (export it again)")
+            check_finite(frames, name)
             count += len(frames)
             yield frames
         rate = file.samplerate
@@ -275,7 +274,7 @@ def delayed_signals() -> Iterator[None]:
         handlers[signal.Signals(number)](number, None)
 
 
-@contextlib.contextmanager
+@contextmanager
 def quiet_mpg123() -> Iterator[None]:
     """Suppress the lines of libmpg123 on stderr, and no others: it prints one per frame, without the file name."""
     with _STDERR:
@@ -296,6 +295,14 @@ def quiet_mpg123() -> Iterator[None]:
             lines = [line for line in written.splitlines(keepends=True) if not line.startswith(_OWN_WORDS)]
             if lines:
                 os.write(2, b"".join(lines))
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except _NOT_AUDIO as error:
+        raise _unreadable(name, error) from error
 
 
 def _unreadable(name: str, error: Exception) -> AudioError:
@@ -367,9 +374,9 @@ def header_duration(path: Path) -> float | None:
         with path.open("rb") as raw:
             sound = open_sound(raw, str(path))
             return None if sound.frames is None else sound.frames / sound.rate
+    except AudioError:
+        raise
     except OSError as error:
-        if isinstance(error, AudioError):
-            raise
         raise AudioError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 

@@ -22,18 +22,20 @@ from types import TracebackType
 from typing import Self
 
 from headnod.address import RefusedError, checked_address, display_address
-from headnod.audio.blocks import Block, Gap, real_time
-from headnod.audio.containers import MPEG_SNIFFED, SNIFFED, head_of, kind_of, may_be_mpeg
+from headnod.audio.blocks import Block, real_time, waiting
+from headnod.audio.containers import head_of, kind_of
 from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
 from headnod.errors import AudioError
-from headnod.pipeline.estimate import State
 from headnod.retry import Backoff, Cause
 
 _log = logging.getLogger(__name__)
 
+PIPE = 1 << 16
+"""Default capacity of a pipe in bytes."""
+
 _OPENING = 5.0
-_READ, _PIPE = 1 << 20, 1 << 16
-"""Bytes per read, and the default capacity of a pipe in bytes."""
+_READ = 1 << 20
+"""Bytes per read."""
 _LONGEST_HEADER = 4096
 
 
@@ -46,7 +48,7 @@ class AudioProcess:
         *,
         rate: int | None = None,
         channels: int = 1,
-        pipe: int = _PIPE,
+        pipe: int = PIPE,
         stdin: int = subprocess.DEVNULL,
         name: str = "",
         opening: float = _OPENING,
@@ -127,17 +129,13 @@ class AudioProcess:
     def read(self, timeout: float) -> bytes | None:
         """Whole frames as soon as they arrive; None after `timeout` seconds without any; empty at the end."""
         deadline, width = time.monotonic() + timeout, 2 * self.channels
-        if len(self._rest) >= width:
-            used = len(self._rest) // width * width
-            whole, self._rest = self._rest[:used], self._rest[used:]
-            return whole
-        while piece := self._receive(max(deadline - time.monotonic(), 0.0)):
-            whole = self._rest + piece
-            used = len(whole) // width * width
-            self._rest = whole[used:]
-            if used:
-                return whole[:used]
-        return piece
+        while not (used := len(self._rest) // width * width):
+            piece = self._receive(max(deadline - time.monotonic(), 0.0))
+            if not piece:
+                return piece
+            self._rest += piece
+        whole, self._rest = self._rest[:used], self._rest[used:]
+        return whole
 
     def _receive(self, timeout: float, most: int = _READ) -> bytes | None:
         ready, _, _ = select.select([self._pipe], [], [], timeout)
@@ -150,15 +148,16 @@ class AudioProcess:
             AudioError: There was no output in time.
         """
         deadline = time.monotonic() + self._opening
-        while len(self._rest) < SNIFFED or (may_be_mpeg(self._rest) and len(self._rest) < MPEG_SNIFFED):
-            piece = self._receive(max(deadline - time.monotonic(), 0.0), MPEG_SNIFFED)
+
+        def read(size: int) -> bytes:
+            piece = self._receive(max(deadline - time.monotonic(), 0.0), size)
             if piece is None:
                 raise AudioError(
                     f"no sound came from the microphone for {self._opening:.0f} s (does its command hang?)"
                 )
-            if not piece:
-                break
-            self._rest += piece
+            return piece
+
+        self._rest = head_of(read)
         return self._rest
 
     def belongs_to(self, source: AudioProcess) -> Self:
@@ -307,8 +306,6 @@ def raw_blocks(pipe: int, *, rate: int, wanted: int | OutputRate, channels: int 
     yield resampler.finish()
 
 
-_TICK = 1.0
-"""Maximum time between gaps that are yielded while waiting, in seconds."""
 _STEADY = 60.0
 """Seconds of audio after which the delay between attempts starts from its minimum again."""
 
@@ -373,11 +370,7 @@ def radio_blocks(
             cause, reason = Cause.REFUSED, str(error)
         except AudioError as error:
             reason = str(error)
-        left = back_off.after(cause)
-        while left > 0.0:
-            yield Gap(State.WAITING, reason)
-            sleep(min(left, _TICK))
-            left -= _TICK
+        yield from waiting(back_off.after(cause), reason, sleep=sleep)
 
 
 def open_radio(address: str, limits: RadioLimits | None = None) -> AudioProcess:

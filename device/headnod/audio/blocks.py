@@ -86,6 +86,14 @@ def real_time(
         yield block
 
 
+def waiting(seconds: float, reason: str, *, sleep: Callable[[float], None], tick: float = 1.0) -> Iterator[Gap]:
+    """Wait before the next attempt to open a source, with a gap at once and one every `tick` seconds."""
+    while seconds > 0.0:
+        yield Gap(State.WAITING, reason)
+        sleep(min(seconds, tick))
+        seconds -= tick
+
+
 _SETTLE = 1.0
 """Seconds over which the minimum delay is taken."""
 _FEWEST = 3

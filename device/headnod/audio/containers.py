@@ -133,7 +133,6 @@ _ENDLESS = 1 << 40
 _TAG = 128
 """Size of an ID3v1 tag at the end of an MP3 in bytes."""
 
-
 _WAV_HEAD = 4_096
 """Bytes in which the chunk `data` of a WAV begins."""
 
@@ -288,6 +287,12 @@ class Sound:
 
     blocks: Iterator[NDArray[np.float32]]
     """Samples in [-1, 1], each of shape (n, channels)."""
+
+
+def check_finite(frames: NDArray[np.float32], name: str) -> None:
+    """Raise an AudioError if a sample is infinite or not a number."""
+    if not np.isfinite(frames).all():
+        raise AudioError(f"{name}: holds samples that are no numbers (export it again)")
 
 
 class CutOffError(AudioError):

@@ -61,10 +61,9 @@ _PR_SET_PDEATHSIG = 1
 _MOST_SAVED = 1 << 30
 _ID3_HEADER = 10
 _SEARCHED = 1 << 16
-_MOST_TOLD = 5
+_MOST_REPORTED = 5
 _LONGEST = 1 << 28
 """Number of samples from which the length of a WAV is a placeholder, such as 0xFFFFFFFF bytes, for any width."""
-
 
 Skipped = Callable[[str], object] | None
 """Takes the message on each damaged stretch that is skipped; None makes damage an error."""
@@ -244,7 +243,7 @@ def run(open_it: Callable[[], Sound], skipped: Sequence[str] = ()) -> int:
     except (AudioError, OSError) as error:
         os.write(own, str(error).encode(errors="replace"))
         return 1
-    os.write(own, "\n".join(skipped[:_MOST_TOLD]).encode(errors="replace"))
+    os.write(own, "\n".join(skipped[:_MOST_REPORTED]).encode(errors="replace"))
     return 0
 
 

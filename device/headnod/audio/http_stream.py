@@ -24,31 +24,10 @@ from headnod.address import WEB, RefusedError, checked_address, display_address
 from headnod.errors import AudioError
 
 PLAYLISTS = frozenset({".m3u", ".m3u8", ".pls"})
-AUDIO = frozenset(
-    [
-        ".wav",
-        ".au",
-        ".mp3",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".caf",
-        ".w64",
-        ".snd",
-        ".m4a",
-        ".m4b",
-        ".mp4",
-        ".aac",
-        ".wma",
-        ".webm",
-        ".mka",
-        ".mkv",
-    ]
-)
+AUDIO = frozenset({
+    ".wav", ".au", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".caf",
+    ".w64", ".snd", ".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv",
+})  # fmt: skip
 """Suffixes of audio files in folders."""
 
 _MOST_BYTES, _MOST_ENTRIES = 1 << 20, 10_000

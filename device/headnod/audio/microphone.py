@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headnod.audio.audio_process import AudioProcess
-from headnod.audio.blocks import Block, Gap, GapDetector
+from headnod.audio.audio_process import PIPE, AudioProcess
+from headnod.audio.blocks import Block, Gap, GapDetector, waiting
 from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
@@ -31,7 +31,7 @@ from headnod.system import how_to_install, permission_denied
 
 SYS_SOUND, PROC_CARDS = Path("/sys/class/sound"), Path("/proc/asound")
 CAPTURE = Path(__file__).with_name("capture.py")
-_PATIENCE = 10.0
+_ANSWER_TIMEOUT = 10.0
 _GROUP = "audio"
 NODES = Path("/dev/snd")
 _NODE = re.compile(r"pcmC(\d+)D(\d+)c")
@@ -199,11 +199,11 @@ def find(wanted: str, among: list[Device], closed: Sequence[UnavailableDevice] =
 def _listed(capture: Path) -> dict[str, Any]:
     command = [sys.executable, "-P", str(capture), "list"]
     try:
-        ended = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603 - our own
+        ended = subprocess.run(command, capture_output=True, timeout=_ANSWER_TIMEOUT, check=False)  # noqa: S603 - our own
         answer = json.loads(ended.stdout or b'{"error": "it ended without output"}')
     except subprocess.TimeoutExpired:
         raise AudioError(
-            f"the sound system did not answer within {_PATIENCE:.0f} s (is the sound server hung?)"
+            f"the sound system did not answer within {_ANSWER_TIMEOUT:.0f} s (is the sound server hung?)"
         ) from None
     except json.JSONDecodeError as error:
         raise AudioError(f"the sound system gave no list of microphones: {error}") from error
@@ -251,8 +251,6 @@ def _text(path: Path) -> str:
 _FALLBACK_RATES = ("44100", "48000", "32000", "22050", "16000")
 _OPENING, _SILENT = 5.0, 2.0
 """Timeouts in seconds: for opening the microphone, and for the next frames."""
-_PIPE = 1 << 16
-"""Bytes that a pipe holds unless it is asked to hold more."""
 _FASTEST = 4 * 48_000
 """Bytes per second of two channels at 48 kHz."""
 SHORTEST, LONGEST = 0.1, 1.0
@@ -283,7 +281,7 @@ def block_seconds(every: float) -> float:
 
 
 def find_device(name: str) -> Device:
-    """The microphone of a name; see `headnod.audio.microphone.find`."""
+    """The microphone of a name; see `find`."""
     there = list_devices()
     return find(name, there.devices, there.closed)
 
@@ -300,7 +298,7 @@ def open_device(device: Device, block: float = SHORTEST) -> AudioProcess:
     """
     command = [sys.executable, "-P", str(CAPTURE), "read", device.portaudio, str(block), *_FALLBACK_RATES]
     # A pipe that holds a whole block wakes each side once per block.
-    return AudioProcess(command, pipe=max(_PIPE, round(block * _FASTEST)))
+    return AudioProcess(command, pipe=max(PIPE, round(block * _FASTEST)))
 
 
 def microphone_blocks(
@@ -335,12 +333,8 @@ def microphone_blocks(
             reason = "the microphone went away (unplugged, or the sound server ended)"
         except AudioError as error:
             reason = str(error)
-        left = pause
+        yield from waiting(pause, reason, sleep=sleep, tick=delays.longest_tick)
         pause = min(2.0 * pause, delays.most)
-        while left > 0.0:
-            yield Gap(State.WAITING, reason)
-            sleep(min(left, delays.longest_tick))
-            left -= delays.longest_tick
 
 
 def _sound(capture: AudioProcess, wanted: int | OutputRate, monotonic: Callable[[], float]) -> Iterator[Block]:

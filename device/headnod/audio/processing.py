@@ -139,7 +139,6 @@ def _piece_levels(frames: NDArray[np.float32], piece: int) -> NDArray[np.float64
 DC_MEMORY = 10.0
 """Averaging time of the DC offset in seconds: long, so that it is constant during music."""
 
-
 CONSTANT = 0.1
 """Ratio of mean to root mean square above which a file has a DC offset. The bass of music has means of up to
 0.06 over 0.4 s; files below this ratio are not changed."""
@@ -185,8 +184,8 @@ KEPT = 4.0
 _EDGE = 0.05
 """Seconds after a start within sound that the filter distorts."""
 
-LEAST_RATE, MOST_RATE = 1_000, 768_000
-"""Range of valid sample rates; others come from damaged headers."""
+LEAST_RATE, MOST_RATE, MOST_CHANNELS = 1_000, 768_000, 64
+"""Range of valid sample rates, and largest number of channels; others come from damaged headers."""
 
 
 class OutputRate:

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.address import RTSP, RefusedError, checked_address, display_address
-from headnod.audio.containers import READABLE, Sound
-from headnod.audio.processing import LEAST_RATE, MOST_RATE
+from headnod.audio.containers import READABLE, Sound, check_finite
+from headnod.audio.processing import LEAST_RATE, MOST_CHANNELS, MOST_RATE
 from headnod.errors import AudioError
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,ogg,mp3,flac,wav"
-_MOST_CHANNELS = 64
 _RTSP_OPTIONS = {
     # One connection: it passes firewalls, and no packet is lost.
     "rtsp_transport": "tcp",
@@ -79,7 +78,7 @@ def _sound(container: Any, name: str, broken: str, hint: str = "") -> Sound:  # 
     if stream.codec_context is None:
         raise RefusedError(f"{name}: its audio has a codec that cannot be decoded (convert it to FLAC or MP3)")
     rate, channels = int(stream.rate or 0), int(stream.codec_context.layout.nb_channels)
-    if not LEAST_RATE <= rate <= MOST_RATE or not 1 <= channels <= _MOST_CHANNELS:
+    if not LEAST_RATE <= rate <= MOST_RATE or not 1 <= channels <= MOST_CHANNELS:
         raise RefusedError(f"{name}: has {channels} channels of {rate} Hz, which cannot be")
     promised = int(stream.duration * stream.time_base * rate) if stream.duration and stream.time_base else None
     return Sound(rate, channels, promised, _blocks(container, stream, rate, name, broken, hint))
@@ -99,8 +98,7 @@ def _blocks(
         for frame in container.decode(stream):
             for even in resampler.resample(frame):
                 frames = np.ascontiguousarray(even.to_ndarray().T, np.float32)
-                if not np.isfinite(frames).all():
-                    raise AudioError(f"{name}: holds samples that are no numbers (export it again)")
+                check_finite(frames, name)
                 count += len(frames)
                 yield frames
     except av.FFmpegError as error:
