@@ -278,8 +278,8 @@ SCORES_TOLERANCE = 0.02
 """Probability. One int8 step of a logit changes a score by at most this."""
 TAGS_TOLERANCE = 0.05
 """Score of a tag, and energy. Their logits have coarser steps, which the calibration scales up."""
-EMBEDDING_TOLERANCE = 0.02
-"""Share of the largest absolute value of all golden embeddings: at least two int8 steps."""
+EMBEDDING_TOLERANCE = 0.03
+"""Share of the largest absolute value of all golden embeddings: a few int8 steps, as tflite-runtime needs."""
 
 _UNPACKED_LIMIT = 8 << 20
 
