@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from headnod.cli.parser import (
     add_config,
+    add_device,
     add_model,
     load_config,
     located,
@@ -47,7 +48,7 @@ def add_check(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--music", action="store_true", help="play the test record and compare the answers in the room with the file's"
     )
     parser.add_argument("--audio", metavar="mic|FILE", default="mic", help="with --music: a recording of the record")
-    parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
+    add_device(parser)
     add_model(parser)
     add_config(parser)
     parser.set_defaults(run=run_check)
@@ -228,7 +229,6 @@ def add_mqtt(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run_mqtt_test(options: argparse.Namespace) -> int:
     """Print one result per step."""
     import itertools
-    import logging
     import random
 
     from headnod.config.validation import broker_errors
@@ -259,7 +259,6 @@ def run_mqtt_test(options: argparse.Namespace) -> int:
 
 def run_mqtt_removal(options: argparse.Namespace) -> None:
     """Print each topic that was emptied."""
-    import logging
     import random
 
     from headnod.factory.mqtt_factory import broker, client_id

@@ -22,8 +22,10 @@ from headnod.cli.parser import (
 from headnod.escaping import padded, printable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from headnod.config import Config
-    from headnod.teaching.correction_commands import LabelledFeatures
+    from headnod.teaching.correction_commands import LabelledFeatures, Suggestion
     from headnod.teaching.corrections import Correction
     from headnod.updates.installer import Installer
     from headnod.updates.store import Store
@@ -261,14 +263,18 @@ def run_correction_list(options: argparse.Namespace) -> None:
 
 
 def _correction_line(each: Correction) -> str:
+    start, end = _local_span(each)
+    said_by = "media player" if each.source == "player" else "person"
+    span = f"{start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}"
+    return f"{each.id:>5}  {span}  {padded(each.label, 16)} {each.windows:>5} windows  by a {said_by}"
+
+
+def _local_span(part: Correction | Suggestion) -> tuple[datetime, datetime]:
     from datetime import UTC, datetime
 
     from headnod.clock import local
 
-    start, end = (local(datetime.fromtimestamp(moment, UTC)) for moment in (each.start, each.end))
-    said_by = "media player" if each.source == "player" else "person"
-    span = f"{start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}"
-    return f"{each.id:>5}  {span}  {padded(each.label, 16)} {each.windows:>5} windows  by a {said_by}"
+    return local(datetime.fromtimestamp(part.start, UTC)), local(datetime.fromtimestamp(part.end, UTC))
 
 
 def run_correction_export(options: argparse.Namespace) -> None:
@@ -339,11 +345,8 @@ def add_suggest(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run_suggest(options: argparse.Namespace) -> None:
     """Print the suggestions of the listener that runs here."""
-    from datetime import UTC, datetime
-
     import msgspec
 
-    from headnod.clock import local
     from headnod.errors import AudioError
     from headnod.teaching.correction_commands import FILE, Suggestion
 
@@ -357,7 +360,7 @@ def run_suggest(options: argparse.Namespace) -> None:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise AudioError(f"{path}: cannot be read: {error} (is the listener of another version? restart it)") from error
     for each in found:
-        start, end = (local(datetime.fromtimestamp(moment, UTC)) for moment in (each.start, each.end))
+        start, end = _local_span(each)
         how = f"margin {each.margin:.2f}, novelty {each.novelty:.2f}"
         text = f"{start:%H:%M:%S} to {end:%H:%M:%S}  {padded(each.answer, 12)} {how}"
         print(msgspec.json.encode(each).decode() if options.json else printable(text), flush=True)
@@ -383,14 +386,13 @@ def run_teach(options: argparse.Namespace) -> int:
     """Teach, print what improves, install; exit status 1 if nothing improves."""
     from headnod.resources import configured_model
     from headnod.teaching.teacher import Teacher, summary
-    from headnod.updates.manager import WINDOW_SHARE
 
     config = load_config(options).config
     teacher = Teacher(
         state_folder(options, config),
         configured_model(config.model.name),
         print_progress,
-        budget=WINDOW_SHARE * config.listen.every,
+        budget=_budget(config),
         windows=config.model.probation,
     )
     taught = teacher.teach(options.name)

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 USAGE = 2
 """Exit status of a command line that cannot be used."""
 
+_MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
+
+_MOST_HELD = 1 << 16
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors name the nearest command, option or choice.
@@ -148,9 +153,6 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-_MARKS = {"well": "ok", "warning": "warning", "fault": "FAULT", "none": "-"}
-
-
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the option for a configuration file."""
     parser.add_argument(
@@ -166,6 +168,11 @@ def add_state(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the option for a model."""
     parser.add_argument("--model", metavar="NAME", help="a shipped model, or the folder of a bundle")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option for a microphone."""
+    parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
 
 
 def number_between(least: float, most: float) -> Callable[[str], float]:
@@ -375,10 +382,6 @@ def _may_read_everything() -> bool:
         return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> 1 & 1)
     except (OSError, ValueError, IndexError):
         return os.geteuid() == 0
-
-
-_MOST_HELD = 1 << 16
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def open_standard_streams() -> None:
