@@ -44,6 +44,15 @@ _LIVELY_DB = 3.0
 """Least spread of the level within a second of a sound that is not steady noise."""
 _LEAST_FREE = 50 << 20
 
+RECORD_LEAD = 20.0
+"""Seconds that are recorded beyond the length of the record, so that there is time to start it."""
+
+_FRAME = 0.05
+_BANDS = ((100.0, 400.0), (400.0, 1200.0), (1200.0, 3000.0), (3000.0, 7000.0))
+_LEAST_CORRELATION = 0.25
+"""Of the levels in bands, from which a recording counts as one of the record. Other music has about 0.1."""
+_EDGE, _REFINED = 0.5, 10.0
+
 
 def run_checks(config: Config, service: Service | None = None, *, denied: Callable[[], str]) -> Iterator[CheckResult]:
     """Check all parts; a fault of one does not hide the others.
@@ -184,16 +193,6 @@ def _clock(_config: Config) -> CheckResult:
     return CheckResult(
         "clock", "warning", f"the clock {what}, so the dates of estimates may be wrong (see timedatectl)"
     )
-
-
-RECORD_LEAD = 20.0
-"""Seconds that are recorded beyond the length of the record, so that there is time to start it."""
-
-_FRAME = 0.05
-_BANDS = ((100.0, 400.0), (400.0, 1200.0), (1200.0, 3000.0), (3000.0, 7000.0))
-_LEAST_CORRELATION = 0.25
-"""Of the levels in bands, from which a recording counts as one of the record. Other music has about 0.1."""
-_EDGE, _REFINED = 0.5, 10.0
 
 
 class Clip(msgspec.Struct, frozen=True):

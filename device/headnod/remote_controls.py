@@ -44,6 +44,8 @@ _BRIGHTNESS = 0.5
 
 _log = logging.getLogger(__name__)
 
+_CLOCK_ROUNDING = 1.0
+
 
 class InForce(NamedTuple):
     """What the listener runs with."""
@@ -324,9 +326,6 @@ class SavedSettings:
         if before is not None and now is not None and abs(before - now) <= _CLOCK_ROUNDING:
             settings = replace(settings, paused_until=before)
         return settings == self.settings
-
-
-_CLOCK_ROUNDING = 1.0
 
 
 def wall_clock_end(in_force: InForce, clock: Clock) -> float | None:

@@ -24,7 +24,6 @@ from headnod.pipeline.estimate import Estimate, State, StatusEvent
 
 _log = logging.getLogger(__name__)
 
-
 CONFIGURATION, STATE, CREDENTIALS = Path("/etc/headnod"), Path("/var/lib"), Path("/etc/credstore")
 """Folders of the configurations, of the state folders, and of systemd's credentials."""
 

@@ -38,6 +38,26 @@ _LISTENS, _UDP_UNCONNECTED = "0A", "07"
 _FAMILIES = (("tcp", "TCP"), ("tcp6", "TCP"), ("udp", "UDP"), ("udp6", "UDP"))
 _LEAST_FIELDS = 10
 
+_LINES = 2000
+"""Lines of the service's log."""
+_JOURNAL_SECONDS = 20.0
+_LONGEST_FILE = 1 << 20
+_USB_PROPERTIES = ("idVendor", "idProduct", "bcdDevice", "manufacturer", "product", "speed", "bMaxPower")
+_AUDIO_CLASS = "01"
+_SECRET = re.compile(r"(?i)((?:password|passwd|token|secret|api[_-]?key)\w*\s*[=:]\s*)\S+")
+_CONTENTS = """A report of headnod {version}, made {date}.
+
+    checks.txt          the results of `headnod check` and `headnod check --privacy`
+    configuration.json  every setting with its origin
+    versions.json       headnod, Python, packages, system and board
+    log.txt             the last {lines} lines of the service's log
+    health.json         memory, temperature, uptime and the latest estimate
+    microphones.json    sound cards, and the descriptors of USB microphones without serial numbers
+
+It contains no audio, no history and no password. It contains names and addresses of your network (broker, lamps, this
+machine): read the files before you publish them.
+"""
+
 
 @dataclass(frozen=True)
 class Socket:
@@ -185,27 +205,6 @@ def _is_written(process: int, number: str, link: Path, proc: Path) -> bool:
         return False
     flags = re.search(r"^flags:\s*(\d+)", info, re.MULTILINE)
     return flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
-
-
-_LINES = 2000
-"""Lines of the service's log."""
-_JOURNAL_SECONDS = 20.0
-_LONGEST_FILE = 1 << 20
-_USB_PROPERTIES = ("idVendor", "idProduct", "bcdDevice", "manufacturer", "product", "speed", "bMaxPower")
-_AUDIO_CLASS = "01"
-_SECRET = re.compile(r"(?i)((?:password|passwd|token|secret|api[_-]?key)\w*\s*[=:]\s*)\S+")
-_CONTENTS = """A report of headnod {version}, made {date}.
-
-    checks.txt          the results of `headnod check` and `headnod check --privacy`
-    configuration.json  every setting with its origin
-    versions.json       headnod, Python, packages, system and board
-    log.txt             the last {lines} lines of the service's log
-    health.json         memory, temperature, uptime and the latest estimate
-    microphones.json    sound cards, and the descriptors of USB microphones without serial numbers
-
-It contains no audio, no history and no password. It contains names and addresses of your network (broker, lamps, this
-machine): read the files before you publish them.
-"""
 
 
 def write_report(

@@ -29,6 +29,15 @@ _BY_INSTALL = {"device": "", "dashboard": " --dashboard"}
 _OF_EXTRA = re.compile(r"\s*(?:;|and)\s*extra\s*==\s*['\"]([\w-]+)['\"]$")
 _OF_HEADNOD = re.compile(r"headnod\[([\w,]+)\]")
 
+_MEMORY = Path("/proc/self/statm")
+_TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
+_BOARDS = (Path("/proc/device-tree/model"), Path("/sys/class/dmi/id/product_name"))
+_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
+"""Created by systemd-timesyncd when it has set the clock; absent after boot."""
+
+_TIME_ERROR = 5
+_TIMEX_BYTES = 256
+
 
 def how_to_install(
     extra: str,
@@ -112,16 +121,6 @@ def _requirements(distribution: metadata.Distribution, extra: str) -> list[str]:
             found += _requirements(distribution, each)
         found += [] if nested else [re.sub(r";\s*\((.*)\)$", r"; \1", wanted)]
     return list(dict.fromkeys(found))
-
-
-_MEMORY = Path("/proc/self/statm")
-_TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
-_BOARDS = (Path("/proc/device-tree/model"), Path("/sys/class/dmi/id/product_name"))
-_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
-"""Created by systemd-timesyncd when it has set the clock; absent after boot."""
-
-_TIME_ERROR = 5
-_TIMEX_BYTES = 256
 
 
 def memory() -> float:

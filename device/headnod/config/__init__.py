@@ -55,6 +55,27 @@ __all__ = [
 
 _DEFAULT = "default"
 
+_TOML_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "object": "table"}
+
+OVERLAY_FILE = "headnod.local.toml"
+"""Name of the file in the state folder with the values that were set on the page."""
+
+CHANGEABLE: Mapping[str, frozenset[str]] = {
+    "listen": frozenset({"every", "smoothing", "lead", "silence", "above_noise", "certainty", "tags", "quiet_hours"}),
+    "model": frozenset({"updates", "probation"}),
+    "microphone": frozenset({"device"}),
+    "history": frozenset({"days", "megabytes"}),
+    "mqtt": frozenset({"health_every", "discovery"}),
+    "log": frozenset({"level"}),
+}
+"""Keys that may be set on the page, by section."""
+
+_OVERLAY_ORIGIN = "the page"
+
+_OVERLAY_HEAD = "# Set on the page of headnod. Your own file has the other settings; delete this one to return to it.\n"
+
+_log = logging.getLogger(__name__)
+
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings."""
@@ -313,9 +334,6 @@ def _toml(value: object) -> str:
     return msgspec.json.encode(value).decode() if isinstance(value, str | bool) else str(value)
 
 
-_TOML_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "object": "table"}
-
-
 def _in_toml(reason: str) -> str:
     return re.sub(r"`(\w+)`", lambda word: f"`{_TOML_TYPES.get(word[1], word[1])}`", reason)
 
@@ -346,30 +364,8 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else f" (there is {', '.join(known)})"
 
 
-OVERLAY_FILE = "headnod.local.toml"
-"""Name of the file in the state folder."""
-
-CHANGEABLE: Mapping[str, frozenset[str]] = {
-    "listen": frozenset(
-        {"every", "smoothing", "lead", "silence", "above_noise", "certainty", "tags", "quiet_hours"},
-    ),
-    "model": frozenset({"updates", "probation"}),
-    "microphone": frozenset({"device"}),
-    "history": frozenset({"days", "megabytes"}),
-    "mqtt": frozenset({"health_every", "discovery"}),
-    "log": frozenset({"level"}),
-}
-"""Keys that may be set there, by section."""
-
-_OVERLAY_ORIGIN = "the page"
-
-_OVERLAY_HEAD = "# Set on the page of headnod. Your own file has the other settings; delete this one to return to it.\n"
-
-_log = logging.getLogger(__name__)
-
-
 class Overlay:
-    """The file, and the configuration that it changes."""
+    """The file of values that were set on the page, and the configuration that it changes."""
 
     def __init__(self, path: Path, load: Callable[[Layer], Loaded]) -> None:
         """Use a file, which need not exist.

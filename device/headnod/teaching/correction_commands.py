@@ -44,7 +44,6 @@ from headnod.teaching.corrections import (
 
 _log = logging.getLogger(__name__)
 
-
 FILE = "headnod-suggestions.json"
 """File of the runtime folder with the suggestions of a running listener."""
 
@@ -52,6 +51,43 @@ _LENGTH, _SHORTEST_MOMENT = 20, 5
 """Windows of one moment: a minute at one in three seconds, and at least."""
 _GAP = 3.0
 """Ratio of a pause to the usual time between windows that ends a moment."""
+
+_CONTEXT = 40
+"""Windows of other music that are stored with a correction."""
+
+_SETTLING = 5.0
+"""Seconds at both ends of what a media player says that are left out: it reports early or late."""
+
+_SHORTEST = 20.0
+"""Seconds of a label by a media player that are stored."""
+
+_LONGEST_LABEL = 1_800.0
+"""Seconds after which a label by a media player ends by itself: players do not always say that they stopped."""
+
+_TIMEOUT = 600.0
+
+FORMAT = 1
+"""Number of the format of a file of corrections."""
+
+LARGEST = 256 << 20
+"""Most bytes of a file of corrections, and of its arrays."""
+
+_WIDEST = 8_192
+_MOST_CONTEXT = 2 * CAPACITY
+_TYPES = {
+    "format": np.int64,
+    "model": np.str_,
+    "body": np.str_,
+    "times": np.float64,
+    "embeddings": np.float32,
+    "features": np.float32,
+    "labels": np.str_,
+    "weights": np.float32,
+    "groups": np.int64,
+    "context_times": np.float64,
+    "context_embeddings": np.float32,
+    "context_features": np.float32,
+}
 
 
 class Suggestion(msgspec.Struct, frozen=True):
@@ -133,23 +169,8 @@ def _units(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9), np.float32)
 
 
-_CONTEXT = 40
-"""Windows of other music that are stored with a correction."""
-
-_SETTLING = 5.0
-"""Seconds at both ends of what a media player says that are left out: it reports early or late."""
-
-_SHORTEST = 20.0
-"""Seconds of a label by a media player that are stored."""
-
-_LONGEST_LABEL = 1_800.0
-"""Seconds after which a label by a media player ends by itself: players do not always say that they stopped."""
-
-_TIMEOUT = 600.0
-
-
 class TeachRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process for the page does."""
+    """The request to a process that teaches."""
 
     state: str
     """The state folder."""
@@ -165,7 +186,7 @@ class TeachRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TeachResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it."""
+    """The result of that process."""
 
     model: str = ""
     """Name and version of the new model; empty if none was installed."""
@@ -278,7 +299,7 @@ class CorrectionCommands:
         return suggest(windows, labelled.embeddings, labelled.times, count=count)
 
     def teach(self) -> None:
-        """Start a process that teaches; returns at once. `teaching` gives what came of it.
+        """Start a process that teaches; returns at once. `teaching` gives the result.
 
         Raises:
             CorrectionError: One runs already, or there is no state folder.
@@ -321,30 +342,6 @@ def _checked(label: str) -> str:
     composed = normalize("NFC", label)
     check_label(composed)
     return composed
-
-
-FORMAT = 1
-"""Number of this format."""
-
-LARGEST = 256 << 20
-"""Most bytes of a file, and of its arrays."""
-
-_WIDEST = 8_192
-_MOST_CONTEXT = 2 * CAPACITY
-_TYPES = {
-    "format": np.int64,
-    "model": np.str_,
-    "body": np.str_,
-    "times": np.float64,
-    "embeddings": np.float32,
-    "features": np.float32,
-    "labels": np.str_,
-    "weights": np.float32,
-    "groups": np.int64,
-    "context_times": np.float64,
-    "context_embeddings": np.float32,
-    "context_features": np.float32,
-}
 
 
 class CorrectionFileError(HeadnodError, ValueError):

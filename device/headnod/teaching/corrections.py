@@ -39,9 +39,42 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-
 RECENT_CAPACITY = 4_800
-"""Windows that are kept: four hours at one in three seconds, 2 MB for an embedding of 200 numbers."""
+"""Windows that are kept in memory: four hours at one in three seconds, 2 MB for an embedding of 200 numbers."""
+
+FILE = "corrections.sqlite"
+"""Name of the file in the state folder."""
+
+NOT_MUSIC = "not music"
+"""Label of a correction for sound that is not music."""
+
+CAPACITY = 40_000
+"""Windows in the file: 33 hours of music, 17 MB for an embedding of 200 numbers."""
+
+LONGEST = 1_200
+"""Windows of one correction: an hour at one in three seconds."""
+
+WEIGHTS = {"person": 1.0, "player": 0.25}
+"""Weight of a correction by its source: a media player's genre is that of an album, and its volume may be zero."""
+
+_VERSION = 1
+_TABLE = """CREATE TABLE corrections (
+    id INTEGER PRIMARY KEY,
+    made INTEGER NOT NULL, -- Unix milliseconds, like every time here
+    started INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    source TEXT NOT NULL,
+    model TEXT NOT NULL,
+    body TEXT NOT NULL,
+    windows INTEGER NOT NULL,
+    times BLOB NOT NULL, -- int64
+    embeddings BLOB NOT NULL, -- float16, (windows, size)
+    context_times BLOB NOT NULL, -- of windows before it without a correction
+    context_embeddings BLOB NOT NULL
+)"""
+_TIME_BYTES = 8
+_COLUMNS = "id, made, started, ended, label, source, model, body, windows"
 
 
 class EmbeddedWindows(NamedTuple):
@@ -132,41 +165,6 @@ class RecentWindows:
             )
 
 
-FILE = "corrections.sqlite"
-"""Name of the file in the state folder."""
-
-NOT_MUSIC = "not music"
-"""Label of a correction for sound that is not music."""
-
-CAPACITY = 40_000
-"""Windows in the file: 33 hours of music, 17 MB for an embedding of 200 numbers."""
-
-LONGEST = 1_200
-"""Windows of one correction: an hour at one in three seconds."""
-
-WEIGHTS = {"person": 1.0, "player": 0.25}
-"""Weight of a correction by its source: a media player's genre is that of an album, and its volume may be zero."""
-
-_VERSION = 1
-_TABLE = """CREATE TABLE corrections (
-    id INTEGER PRIMARY KEY,
-    made INTEGER NOT NULL, -- Unix milliseconds, like every time here
-    started INTEGER NOT NULL,
-    ended INTEGER NOT NULL,
-    label TEXT NOT NULL,
-    source TEXT NOT NULL,
-    model TEXT NOT NULL,
-    body TEXT NOT NULL,
-    windows INTEGER NOT NULL,
-    times BLOB NOT NULL, -- int64
-    embeddings BLOB NOT NULL, -- float16, (windows, size)
-    context_times BLOB NOT NULL, -- of windows before it that nobody corrected
-    context_embeddings BLOB NOT NULL
-)"""
-_TIME_BYTES = 8
-_COLUMNS = "id, made, started, ended, label, source, model, body, windows"
-
-
 class CorrectionError(HeadnodError, ValueError):
     """A correction cannot be made."""
 
@@ -190,7 +188,7 @@ class Correction(msgspec.Struct, frozen=True):
     """A genre, a new label, or `not music`."""
 
     source: Literal["person", "player"]
-    """Who gave the label: a person, or a media player."""
+    """Whether a person or a media player gave the label."""
 
     model: str
     """Name and version of the model that listened."""
@@ -240,7 +238,7 @@ class LabelledEmbeddings(msgspec.Struct, frozen=True):
     """Number of the correction of each window, (windows,)."""
 
     context_times: NDArray[np.float64]
-    """The same for windows that nobody corrected, (context windows,)."""
+    """The same for windows without a correction, (context windows,)."""
 
     context_embeddings: NDArray[np.float32]
     """(context windows, size)."""
@@ -276,7 +274,7 @@ class CorrectionStore:
             end: End of the range, seconds since 1970.
             made: Now, seconds since 1970.
             source: A key of `WEIGHTS`.
-            context: Windows that nobody corrected.
+            context: Windows without a correction.
 
         Raises:
             CorrectionError: There are no windows or too many, or the label cannot be one.

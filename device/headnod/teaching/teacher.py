@@ -1,6 +1,6 @@
 """A new model from corrections: the last layer is adapted to them, all layers before it stay identical to the bit.
 
-The new layer starts from the present one and is held close to it, so what nobody corrected changes little. Needs
+The new layer starts from the present one and is held close to it, so answers without a correction change little. Needs
 numpy only, and some seconds on a Raspberry Pi 3.
 
     python -m headnod.teaching.teacher
@@ -66,6 +66,8 @@ _CONFIDENT = 0.5
 """Probability from which the present answer for a window of context counts as right."""
 _FOLDS = 3
 _LONGEST_NAME = 32
+
+_PRIORITY = 10
 
 
 class Improvement(msgspec.Struct, frozen=True):
@@ -332,9 +334,6 @@ Windows that are right, on corrections that were left out of the fit (the only o
 | --- | --- | --- | --- | --- |
 {rows}
 """
-
-
-_PRIORITY = 10
 
 
 class Teacher:
