@@ -1,4 +1,4 @@
-"""Parts of a running program that are rebuilt when the settings change that they depend on."""
+"""Parts of a running program, rebuilt when the settings that they depend on change, and SIGHUP, which asks for it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -214,7 +214,7 @@ class Runtime:
             self._saved = self._saved.in_folder(_state_folder(self._configured))
             wanted = self._saved.applied(self._configured)
             if self._in_force.paused and not wanted.config.mqtt.host and not wanted.config.web.enabled:
-                _log.warning("the pause ends: without mqtt.host and web.enabled nobody could end it")
+                _log.warning("the pause ends: without mqtt.host and web.enabled no command could end it")
             self._apply(wanted)
         except HeadnodError as error:
             _log.error("%s; the old configuration stays in force", error)
@@ -232,6 +232,11 @@ class Runtime:
         self._in_force = wanted
         self._pause_reason = wanted.pause_reason(self._clock)
         rebuilt = [part for part in self._parts if part.update(wanted.config)]
+        self._announce(rebuilt)
+
+    def _announce(self, rebuilt: Sequence[Part[Any]] = ()) -> None:
+        """Set the sample rate of the model, and publish settings and model by the outputs that are not new."""
+        # Blocks of the new rate begin with the last seconds, so the next window is complete.
         self._rate.wanted = self._models.value.model.front_end.sample_rate
         if self._publisher is not None and self._mqtt not in rebuilt:
             self._publisher.changed()
@@ -301,17 +306,10 @@ class Runtime:
     def _follow_activation(self) -> None:
         """Change to another model if it was activated or the present one failed."""
         try:
-            if not self._models.value.poll(self._in_force.config):
-                return
+            if self._models.value.poll(self._in_force.config):
+                self._announce()
         except HeadnodError as error:
             _log.error("%s; the previous model goes on", error)
-            return
-        # Blocks of the new rate begin with the last seconds, so the next window is complete.
-        self._rate.wanted = self._models.value.model.front_end.sample_rate
-        if self._publisher is not None:
-            self._publisher.changed()
-        if self._page is not None:
-            self._page.changed()
 
     def _open_models(self, config: Config) -> ModelManager:
         return ModelManager(_state_folder(config), lambda: self._in_force.config)
@@ -457,16 +455,14 @@ class Runtime:
         outputs = self._terminal, self._leds, self._history, self._notifier, self._latest, self._mqtt, self._web
         return tuple(part for part in outputs if part.is_open)
 
-    def _show(self, event: Estimate | StatusEvent) -> None:
+    def _show(self, event: Estimate | StatusEvent, *, without: Part[list[Sink]] | None = None) -> None:
         for part in self._outputs:
-            part.value[:] = show_all(part.value, event)
+            if part is not without:
+                part.value[:] = show_all(part.value, event)
 
     def _show_status(self, state: State, message: str) -> None:
-        # Not on the terminal: that shows what the source gives, from its first line to its last.
-        event = StatusEvent(time=utc_now(), state=state, message=message)
-        for part in self._outputs:
-            if part is not self._terminal:
-                part.value[:] = show_all(part.value, event)
+        # Not on the terminal: that shows events of the source, from its first line to its last.
+        self._show(StatusEvent(time=utc_now(), state=state, message=message), without=self._terminal)
 
     def __enter__(self) -> Self:
         self._show_status(State.STARTING, "waiting for the first window")

@@ -98,4 +98,4 @@ def test_a_pause_outlives_a_reload_and_ends_where_there_is_no_broker_any_more(tm
             runtime.reload(lambda host=host: configured(tmp_path, host))
             runtime.listen(until=lambda: True)
             assert ('"paused"' in capsys.readouterr().out.splitlines()[-1]) is paused
-    assert "nobody could end it" in caplog.text
+    assert "no command could end it" in caplog.text
