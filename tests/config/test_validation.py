@@ -526,7 +526,7 @@ def test_nothing_is_refused_for_a_service_that_is_not_installed(tmp_path):
 
 def test_a_further_listener_needs_a_microphone_and_a_node_of_its_own(units):
     found = of_service(Config(mqtt=MqttSection(host="127.0.0.1")), units, "porch")
-    assert found[0].startswith("microphone.device: is empty, and headnod@porch.service would want")
+    assert found[0].startswith("microphone.device: is empty, and headnod@porch.service would use")
     assert found[1].startswith("mqtt.node: is empty")
     assert 'node = "porch"' in found[1]
     own = Config(mqtt=MqttSection(host="127.0.0.1", node="porch"), microphone=MicrophoneSection(device="usb:1"))

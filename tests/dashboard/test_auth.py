@@ -134,7 +134,7 @@ def test_asking_without_a_password_is_no_guess(clock):
 def test_the_password_is_the_first_line_of_its_file(tmp_path):
     file = tmp_path / "password"
     file.write_text(f"{SECRET}\nnot this\n")
-    assert password_from(file) == SECRET
+    assert password_from(file, "web.password_file") == SECRET
 
 
 @pytest.mark.parametrize(
@@ -150,13 +150,13 @@ def test_a_password_that_cannot_be_one_is_refused_unseen(tmp_path, content, faul
     file = tmp_path / "password"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=fault) as refusal:
-        password_from(file)
+        password_from(file, "web.password_file")
     assert "1234567" not in str(refusal.value)
 
 
 def test_a_password_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"dashboard.password_file: .*/absent: no such file"):
-        password_from(tmp_path / "absent")
+    with pytest.raises(ConfigError, match=r"web.password_file: .*/absent: no such file"):
+        password_from(tmp_path / "absent", "web.password_file")
 
 
 def test_a_wrong_password_is_logged_with_its_address_and_without_itself(clock, caplog):

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from headnod.dashboard.server import OF_ONE, REQUEST_SECONDS, WAITING, listen_at
+from headnod.dashboard.endpoints import REQUEST_SECONDS
+from headnod.dashboard.server import OF_ONE, WAITING, listen_at
 from support.browser import Dashboard
 
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-a: "

@@ -12,7 +12,8 @@ import sys
 import pytest
 from jsonschema import Draft202012Validator
 
-from headnod.dashboard.server import OF_ONE, REQUEST_SECONDS, WAITING
+from headnod.dashboard.endpoints import REQUEST_SECONDS
+from headnod.dashboard.server import OF_ONE, WAITING
 from support.browser import CLIP, ListenerPage
 from support.certificates import Authority
 

@@ -10,7 +10,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.cli.parser import add_config, add_model, explained, load_config, number_between, overlay_of, running_folder
+from headnod.cli.parser import (
+    add_config,
+    add_device,
+    add_model,
+    explained,
+    held_stderr,
+    load_config,
+    number_between,
+    overlay_of,
+    running_folder,
+)
 from headnod.escaping import columns, padded, printable
 
 if TYPE_CHECKING:
@@ -20,6 +30,12 @@ if TYPE_CHECKING:
     from headnod.pipeline.listener import ListenerSettings
 
 _log = logging.getLogger(__name__)
+
+SECONDS = (1.0, 3600.0)
+"""Bounds of the length of a calibration; less than a second has no loud and quiet moments."""
+
+_FRESH = 15.0
+"""Seconds after which the age of an estimate is printed: longer than between any two."""
 
 
 def add_listen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,7 +52,7 @@ def add_listen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the microphone, a file, a web radio (http), a camera (rtsp), or raw 16-bit samples on stdin "
         "(default: the microphone, or the demo clip where there is none and no output is configured)",
     )
-    parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
+    add_device(parser)
     parser.add_argument("--rate", metavar="HZ", type=int, help="sample rate of raw samples (22050)")
     parser.add_argument("--channels", metavar="N", type=int, help="channels of raw samples (1)")
     parser.add_argument("--every", metavar="SECONDS", type=float, help="time between estimates (3)")
@@ -57,7 +73,7 @@ def add_listen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="serve a page with estimates and controls (127.0.0.1:8080); another address needs a password",
     )
     parser.add_argument(
-        "--web-open", action="store_true", help="let everyone who can reach the page read it without a password"
+        "--web-open", action="store_true", help="allow reading the page without a password, also from other machines"
     )
     add_config(parser)
     parser.set_defaults(run=run_listen, view="auto")
@@ -77,7 +93,6 @@ def _web_address(text: str) -> tuple[str, int]:
 def run_listen(options: argparse.Namespace) -> None:
     """Listen until the audio ends or a signal arrives; start again if a command asks for it."""
     from headnod import runtime
-    from headnod.cli.parser import held_stderr
     from headnod.factory import is_full_screen
 
     host, port = options.web or ("", 0)
@@ -172,10 +187,6 @@ def _utf8(file: str) -> str:
     return os.fsencode(file).decode(errors="replace")
 
 
-SECONDS = (1.0, 3600.0)
-"""Bounds of the length of a calibration; less than a second has no loud and quiet moments."""
-
-
 def add_devices(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `headnod devices`."""
     parser = subparsers.add_parser(
@@ -223,7 +234,7 @@ def add_calibrate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         "--seconds", metavar="N", type=number_between(*SECONDS), default=60.0, help="how long to record (60)"
     )
     parser.add_argument("--audio", metavar="mic|FILE", default="mic", help="use a file in place of the microphone")
-    parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     add_config(parser)
     parser.set_defaults(run=run_calibrate)
@@ -299,7 +310,6 @@ def add_why(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "why",
         help="say why a genre is named, or why none is",
         description="Say what held back the latest estimate of the listener that runs here, or the last one of a file.",
-        allow_abbrev=False,
     )
     parser.add_argument("--audio", metavar="FILE", type=Path, help="listen to a file instead")
     parser.add_argument("--json", action="store_true", help="print the estimate as a JSON object, with the sentence")
@@ -367,10 +377,6 @@ def _latest(options: argparse.Namespace) -> tuple[Estimate | None, str]:
         return None, "The listener has made no estimate yet."
     age = boottime() - latest.estimate.monotonic
     return latest.estimate, f"{age:.0f} s ago:" if age > _FRESH else ""
-
-
-_FRESH = 15.0
-"""Seconds after which an estimate's age is said: longer than between any two."""
 
 
 def explanation(estimate: Estimate, settings: ListenerSettings) -> str:

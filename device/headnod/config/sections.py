@@ -163,10 +163,10 @@ class WebSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """File whose first line is the owner's password; empty uses /etc/headnod/dashboard_password, or no password."""
 
     reader_password_file: str = ""
-    """File whose first line is the password of readers, who see everything and change nothing; empty for none."""
+    """File whose first line is the password for reading everything and changing nothing; empty for none."""
 
     open: bool = False
-    """Whether everyone who can reach the address may read without a password; changes need the owner's."""
+    """Whether reading needs no password; changes need the owner's."""
 
     certificate: str = ""
     """File with the TLS certificate and its chain; empty serves plain HTTP."""

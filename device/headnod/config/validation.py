@@ -125,7 +125,9 @@ def _ineffective_web(web: WebSection) -> list[str]:
     if web.webhook_key_file and not web.webhooks:
         warnings.append("web.webhook_key_file: has no effect without web.webhooks")
     if web.reader_password_file and web.open:
-        warnings.append("web.reader_password_file: has no effect beside web.open, which lets everyone read")
+        warnings.append(
+            "web.reader_password_file: has no effect beside web.open, which allows reading without a password"
+        )
     return warnings
 
 
@@ -393,21 +395,20 @@ def _path_errors(setting: str, name: str, reason: Callable[[Path], str]) -> Iter
 
 def _error(setting: str, value: object, fault: str) -> Iterator[HeadnodError]:
     if fault:
-        message = f"{setting}: {value}: {fault}"
-        yield ConfigError(message)
+        yield ConfigError(f"{setting}: {value}: {fault}")
 
 
 def _missing_settings(config: Config, service: Service) -> Iterator[HeadnodError]:
     """Settings that a further listener needs, because their defaults belong to the first."""
     if not any((config.microphone.device, config.microphone.command, config.microphone.address)):
-        message = (
-            f"microphone.device: is empty, and {service.unit} would want the microphone of headnod.service "
+        yield ConfigError(
+            f"microphone.device: is empty, and {service.unit} would use the microphone of headnod.service "
             "('headnod devices' lists them; set it in headnod.toml, too)"
         )
-        yield ConfigError(message)
     if config.mqtt.host and not config.mqtt.node:
-        message = f'mqtt.node: is empty, and headnod.service has the host name already (write node = "{service.name}")'
-        yield ConfigError(message)
+        yield ConfigError(
+            f'mqtt.node: is empty, and headnod.service has the host name already (write node = "{service.name}")'
+        )
 
 
 def _shared_settings(config: Config, other: Path) -> Iterator[HeadnodError]:
@@ -419,11 +420,10 @@ def _shared_settings(config: Config, other: Path) -> Iterator[HeadnodError]:
         return
     device, mqtt, web = config.microphone.device, config.mqtt, config.web
     if web.enabled and its.web.enabled and web.port == its.web.port:
-        message = f"web.port: {web.port} is the port of the listener of {other}, too (give each page its own)"
-        yield ConfigError(message)
+        yield ConfigError(f"web.port: {web.port} is the port of the listener of {other}, too (give each page its own)")
     if device and not config.microphone.command and device == its.microphone.device and not its.microphone.command:
-        message = f"microphone.device: '{device}' is the microphone of {other}, too (give each listener its own)"
-        yield ConfigError(message)
+        yield ConfigError(
+            f"microphone.device: '{device}' is the microphone of {other}, too (give each listener its own)"
+        )
     if mqtt.host and mqtt.node and (mqtt.host, mqtt.base, mqtt.node) == (its.mqtt.host, its.mqtt.base, its.mqtt.node):
-        message = f"mqtt.node: '{mqtt.node}' is the name of the listener of {other}, too (give each its own)"
-        yield ConfigError(message)
+        yield ConfigError(f"mqtt.node: '{mqtt.node}' is the name of the listener of {other}, too (give each its own)")

@@ -1,8 +1,8 @@
 """The page: one listener without a broker, or all listeners of a broker.
 
 It runs in a process of its own, `headnod dashboard` or the one that `headnod listen --web` starts, keeps the last
-hours of each listener, and sends them to browsers. Whoever starts it makes `PageSettings` from the configuration and
-reads the files with secrets, so the process that is reachable over the network loads no configuration.
+hours of each listener, and sends them to browsers. The process that starts it makes `PageSettings` from the
+configuration and reads the files with secrets: the process that is reachable over the network loads no configuration.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Password of readers; None for none."""
 
     open: bool = False
-    """Everyone may read without a password."""
+    """Reading needs no password."""
 
     certificate: str = ""
     """File with the TLS certificate; empty for plain HTTP."""

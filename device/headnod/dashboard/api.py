@@ -1,6 +1,6 @@
 """The JSON interface under `api/v1`, which the page itself uses, and the metrics of Prometheus (text format 0.0.4).
 
-Everyone who may read gets the listeners and their histories. The endpoints of the owner are controls, models,
+Readers get the listeners and their histories. The endpoints of the owner are controls, models,
 microphones, configuration, log, corrections and teaching; each calls one command of the listener, see
 `headnod.listener_commands`.
 """
@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from headnod import __version__
-from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Visitor
+from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Role, Visitor
 from headnod.dashboard.endpoints import Endpoint, RequestError, document, read_body
 from headnod.dashboard.history_api import HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
@@ -62,7 +63,7 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SessionState(msgspec.Struct, frozen=True):
-    """Who uses the page."""
+    """The role and the session of the person who uses the page."""
 
     role: str | None
     """`owner`, `reader`, or null before a log-in."""
@@ -101,13 +102,13 @@ async def call(site: Site, command: str, **arguments: object) -> msgspec.Raw:
 
 
 def visitor_of(request: Request) -> Visitor:
-    """Who sends a request."""
+    """The visitor that the guard found for a request."""
     visitor: Visitor = request.scope["visitor"]
     return visitor
 
 
 class SessionApi:
-    """Log-in, log-out, and who uses the page."""
+    """Log-in, log-out, and the role of the visitor."""
 
     def __init__(self, site: Site) -> None:
         """Answer for a page."""
@@ -119,7 +120,7 @@ class SessionApi:
         """The endpoints."""
         path = "api/v1/session"
         return [
-            Endpoint("GET", path, self._show, "Who uses the page", SessionState, public=True),
+            Endpoint("GET", path, self._show, "The role of the visitor, and the session", SessionState, public=True),
             Endpoint("POST", path, self._log_in, "Log in; sets a cookie", SessionState, LogIn, public=True),
             Endpoint("DELETE", path, self._log_out, "Log out", public=True),
         ]
@@ -157,7 +158,7 @@ class SessionApi:
     async def _log_out(self, request: Request) -> Response:
         visitor = visitor_of(request)
         if not visitor.token or not self._authenticator.is_own_page(visitor, request.headers.get("x-csrf-token", "")):
-            raise RequestError("nobody is logged in, or X-CSRF-Token is wrong", 403)
+            raise RequestError("there is no session, or X-CSRF-Token is wrong", 403)
         self._sessions.close(visitor.token)
         return json_response(None, 200, {"Set-Cookie": self._sessions.set_cookie("")})
 
@@ -174,7 +175,7 @@ def listener_endpoints(site: Site) -> list[Endpoint]:
     histories = HistoryApi(history_of)
 
     async def listeners(_request: Request) -> list[dict[str, Any]]:
-        return [each for some in site.fleet.snapshot() for each in some]
+        return list(_states(site))
 
     def history(part: str) -> Any:  # noqa: ANN401 - a handler
         async def answer(request: Request) -> Response:
@@ -192,11 +193,16 @@ def listener_endpoints(site: Site) -> list[Endpoint]:
     return found
 
 
+def _states(site: Site) -> Iterator[dict[str, Any]]:
+    """The state of each listener."""
+    return chain.from_iterable(site.fleet.snapshot())
+
+
 def all_endpoints(site: Site) -> list[Endpoint]:
     """Every endpoint of the interface, its description among them."""
 
     async def metrics(_request: Request) -> Response:
-        text = exposition(each for some in site.fleet.snapshot() for each in some)
+        text = exposition(_states(site))
         return Response(text, 200, {"Content-Type": MEDIA, "Cache-Control": "no-store"})
 
     found = [*SessionApi(site).endpoints, *listener_endpoints(site), *control_endpoints(partial(call, site))]
@@ -212,7 +218,7 @@ def all_endpoints(site: Site) -> list[Endpoint]:
 
 
 def control_endpoints(call: Call) -> list[Endpoint]:
-    """All endpoints; `call` lets the listener apply a command and gives its answer, or raises a RequestError."""
+    """The endpoints of the owner; `call` gives the answer of the listener to a command, or raises a RequestError."""
 
     def get(path: str, command: str, summary: str, **query: str) -> Endpoint:
         async def handler(request: Request) -> msgspec.Raw:
@@ -240,9 +246,8 @@ def control_endpoints(call: Call) -> list[Endpoint]:
             raise RequestError("the number of a correction has digits only")
         return await call("delete_corrections", ids=[int(number)])
 
-    everything = dict[str, Any]
     return [
-        Endpoint("GET", _PATH + "controls", controls, "What can be set, as it is now", everything),
+        Endpoint("GET", _PATH + "controls", controls, "What can be set, as it is now", dict[str, Any]),
         act("controls", "change", "Set any of the controls", ControlsChange, method="PATCH"),
         get("models", "models", "Installed and shipped models"),
         act("models/activate", "activate", "Test a model and activate it on probation", ModelName),
@@ -256,7 +261,7 @@ def control_endpoints(call: Call) -> list[Endpoint]:
         get("corrections", "corrections", "Corrections, the newest first"),
         act("corrections", "correct", "Label a time range", Correct),
         act("corrections", "delete_corrections", "Delete all corrections", method="DELETE"),
-        Endpoint("DELETE", _PATH + "corrections/{id}", delete_one, "Delete a correction", everything),
+        Endpoint("DELETE", _PATH + "corrections/{id}", delete_one, "Delete a correction", dict[str, Any]),
         get("suggestions", "suggest", "Moments whose label would teach most"),
         get("teach", "teaching", "Whether a model is being taught, and the last result"),
         act("teach", "teach", "Make a new model from the corrections"),
@@ -264,12 +269,12 @@ def control_endpoints(call: Call) -> list[Endpoint]:
 
 
 def _check_owner(request: Request) -> None:
-    """Refuse readers what tells more than the estimates: hosts, file names and the log.
+    """Refuse readers everything beyond the estimates: hosts, file names and the log.
 
     Raises:
         RequestError: The visitor is not the owner.
     """
-    if request.scope["visitor"].role != "owner":
+    if visitor_of(request).role is not Role.OWNER:
         raise RequestError("only the owner may read this", 403)
 
 

@@ -2,11 +2,11 @@
 
 Without a password the page is for this machine alone, and the Host header is checked against DNS rebinding. With one, a
 browser logs in once and has a session: a random token in a cookie, kept in memory only, so after a restart of the page
-everyone logs in again. Other programs send HTTP Basic authentication (RFC 7617) with each request. Passwords are
+every browser logs in again. Other programs send HTTP Basic authentication (RFC 7617) with each request. Passwords are
 compared in constant time and limited in attempts per address. A change needs the owner's role and a token that other
 sites cannot read.
 
-Files of the page are for everyone, because they hold no data and the log-in is one of them; events, metrics and the
+Files of the page need no log-in, because they hold no data and the log-in is one of them; events, metrics and the
 JSON interface need a role.
 """
 
@@ -79,7 +79,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-_BUSY = "Too many requests at once; the page answers more to those who have logged in."
+_BUSY = "Too many requests at once; the page answers more of them after a log-in."
 
 _PRIVATE = ("/api/", "/events", "/metrics")
 
@@ -95,7 +95,7 @@ class Role(StrEnum):
 
 
 class Sessions:
-    """Tokens of those who have logged in, by their hash, so that a lookup takes no time that depends on a token."""
+    """Tokens of browsers that have logged in, by their hash, so that a lookup takes no time that depends on a token."""
 
     def __init__(self, port: int, *, secure: bool, monotonic: Callable[[], float]) -> None:
         """Start without sessions.
@@ -163,10 +163,10 @@ class AuthResult(Enum):
 
 
 class Visitor(NamedTuple):
-    """Who sends a request."""
+    """The person or program that sends a request."""
 
     role: Role | None
-    """What that person may do; None before a log-in."""
+    """Its role; None before a log-in."""
 
     token: str = ""
     """Token of the session; empty without one."""
@@ -204,11 +204,11 @@ class Authenticator:
 
     @property
     def has_password(self) -> bool:
-        """Whether anyone can log in."""
+        """Whether there is a password to log in with."""
         return bool(self._secrets)
 
     def identify(self, *, host: str, authorization: str, cookie: str, address: str) -> tuple[AuthResult, Visitor]:
-        """Who sends a request, and whether it may be answered at all."""
+        """The visitor that sends a request, and whether it may be answered at all."""
         if self.local and _name_of(host) not in _LOCAL_NAMES:
             return AuthResult.WRONG_HOST, Visitor(None)
         if token := self.sessions.token_of(cookie):
@@ -230,7 +230,7 @@ class Authenticator:
         if self._is_guessing(source):
             return AuthResult.TOO_MANY, None
         given = _hash(password)
-        # All are compared, so the time tells nothing.
+        # All are compared, so the time does not depend on the password.
         roles = [role for role, secret in self._secrets.items() if hmac.compare_digest(given, secret)]
         if roles:
             self._wrong.pop(source, None)
@@ -327,7 +327,7 @@ class Guard:
         *,
         frame_ancestors: Iterable[str] = (),
     ) -> None:
-        """Guard an application, which these origins may embed; some endpoints are for everyone."""
+        """Guard an application, which these origins may embed; some endpoints need no log-in."""
         self._app, self._authenticator, self._connections = app, authenticator, connections
         self._public = {(each.method, f"/{each.path}") for each in endpoints if each.public}
         policy = _CONTENT_POLICY.format(ancestors=" ".join(frame_ancestors) or "'none'")
@@ -372,7 +372,7 @@ class Guard:
         method, path = scope["method"], scope["path"]
         if (method, path) in self._public:
             return True
-        return method in {"GET", "HEAD"} and not path.startswith(_PRIVATE)
+        return method in _READING and not path.startswith(_PRIVATE)
 
 
 async def _refuse(result: AuthResult, received: dict[bytes, str], send: Send) -> None:

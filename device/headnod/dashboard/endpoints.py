@@ -16,7 +16,8 @@ from headnod.errors import HeadnodError
 LARGEST_BODY = 16_384
 """Bytes of the largest body of a request."""
 
-_BODY_SECONDS = 10.0
+REQUEST_SECONDS = 10.0
+"""Seconds within which a request, and then its body, must be complete."""
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -76,13 +77,13 @@ async def read_body(request: Any, kind: type[Kind]) -> Kind:  # noqa: ANN401 - a
         raise RequestError("the body must be application/json", 415)
     body = b""
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
+        async with asyncio.timeout(REQUEST_SECONDS):
             async for piece in request.stream():
                 body += piece
                 if len(body) > LARGEST_BODY:
                     raise RequestError(f"the body is larger than {LARGEST_BODY} bytes", 413)
     except TimeoutError:
-        raise RequestError(f"the body did not come within {_BODY_SECONDS:.0f} s", 408) from None
+        raise RequestError(f"the body did not come within {REQUEST_SECONDS:.0f} s", 408) from None
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -45,7 +45,7 @@ _REPLACEABLE_AFTER = 3600
 _TIMELINE_EVERY = 5.0
 
 BROWSERS, RESERVED = 32, 8
-"""Limit of connected browsers, and how many of them are reserved for those who have logged in."""
+"""Limit of connected browsers, and how many of them are reserved for browsers that have logged in."""
 
 TICK = 0.25
 """Seconds between two events with changes."""
@@ -61,6 +61,7 @@ _HEARTBEAT = 15.0
 _RETRY = 2000
 
 _BATCH = 20
+"""Listeners in one event."""
 
 
 class Fleet:
@@ -134,11 +135,11 @@ class Fleet:
             listener = self._listeners.get(node)
             return None if listener is None else listener.online is not False
 
-    def snapshot(self, batch: int = 20) -> Iterator[list[dict[str, Any]]]:
-        """All listeners, `batch` at a time; each as it is when its batch is read."""
+    def snapshot(self) -> Iterator[list[dict[str, Any]]]:
+        """All listeners, some at a time; each as it is when its batch is read."""
         with self._lock:
             nodes = iter(sorted(self._listeners))
-        while some := list(islice(nodes, batch)):
+        while some := list(islice(nodes, _BATCH)):
             with self._lock:
                 states = [self._listeners[node].snapshot() for node in some if node in self._listeners]
             yield states
@@ -363,7 +364,7 @@ class EventStream:
         yield f"retry: {_RETRY}\n\n".encode()
         hello = {"now": int(self._now()), "began": self._fleet.began, "reason": self._broker_error()}
         yield _event("hello", hello)
-        for listeners in self._fleet.snapshot(_BATCH):
+        for listeners in self._fleet.snapshot():
             yield _event("listeners", listeners)
         if self._controls:
             yield self._controls

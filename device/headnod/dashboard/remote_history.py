@@ -150,7 +150,7 @@ class RemoteHistories:
         return RemoteHistory(self, node) if self._fleet.is_online(node) is not None else None
 
     def receive(self, topic: str, payload: bytes) -> None:
-        """Take an answer; one that nobody waits for, or that is not valid, is ignored."""
+        """Take an answer; one without a request, or that is not valid, is ignored."""
         node = topic.removeprefix(self._base + "/").removesuffix(HISTORY_RESPONSE)
         if not self._pending:
             return

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headnod.dashboard.auth import Guard, network
-from headnod.dashboard.endpoints import Endpoint, RequestError
+from headnod.dashboard.endpoints import REQUEST_SECONDS, Endpoint, RequestError
 from headnod.dashboard.fleet import Subscriber
 from headnod.errors import HeadnodError, MissingExtraError
 from headnod.system import how_to_install
@@ -47,7 +47,6 @@ __all__ = [
     "PieceResponse",
     "Request",
     "Response",
-    "Route",
     "TimedConnection",
     "json_response",
     "listen_at",
@@ -55,9 +54,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-
-REQUEST_SECONDS = 10.0
-"""Seconds within which a request must be complete."""
 
 WAITING = 64
 """Limit of connections without a request, of clients that have not logged in."""
@@ -67,7 +63,7 @@ OF_ONE = 16
 
 REQUESTS, REQUESTS_OF_ONE = 64, 12
 """Limits of requests that are being answered, of all clients that have not logged in and of one address. The rest of
-an address's connections is for those of it who log in."""
+an address's connections is for clients of it that log in."""
 
 _USER_TIMEOUT = 20_000
 """Milliseconds after which a connection is closed whose client acknowledges no data."""
@@ -145,7 +141,7 @@ class ListeningSocket(socket.socket):
 
 
 class Connections:
-    """Connections of those who have not logged in, the oldest first, and their requests."""
+    """Connections of clients that have not logged in, the oldest first, and their requests."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -292,7 +288,7 @@ class _Server(uvicorn.Server):
             http="h11",
             ws="none",
             log_config=None,
-            # Its warnings are one line per invalid request, so anyone could fill the log.
+            # Its warnings are one line per invalid request, so any client could fill the log.
             log_level="error",
             access_log=False,
             server_header=False,

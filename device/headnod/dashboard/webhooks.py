@@ -41,7 +41,7 @@ _MICROPHONE = frozenset({"listening", "waiting_for_microphone", "deaf", "clippin
 _log = logging.getLogger(__name__)
 
 Post = Callable[[str, bytes, dict[str, str]], int]
-"""Sends a body to an address; returns the HTTP status, or 0 if nobody answers."""
+"""Sends a body to an address; returns the HTTP status, or 0 without an answer."""
 
 
 class Event(NamedTuple):

@@ -343,7 +343,7 @@ def history(section: HistorySection) -> list[Sink]:
     return [HistoryRecorder(path, SongSegmenter(SongSettings()), section, now=utc_now)]
 
 
-def given_state() -> Path | None:
+def _given_state() -> Path | None:
     """The state folder from systemd (STATE_DIRECTORY); None outside a service."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(given) if given else None
@@ -352,19 +352,19 @@ def given_state() -> Path | None:
 def state_folder(section: HistorySection) -> Path | None:
     """The service's state folder, otherwise the folder of the history, otherwise None."""
     history = history_path(section)
-    return given_state() or (history and history.parent)
+    return _given_state() or (history and history.parent)
 
 
 def state_beside(section: HistorySection, service: Service | None) -> Path | None:
     """The state folder that a command shares with the listener of the same configuration."""
     # lexists: the folder can be a link into one that only root may enter.
-    if given_state() is None and service is not None and os.path.lexists(service.state):
+    if _given_state() is None and service is not None and os.path.lexists(service.state):
         return service.state
-    own = user_state()
+    own = _user_state()
     return state_folder(section) or (own if own is not None and own.is_dir() else None)
 
 
-def user_state() -> Path | None:
+def _user_state() -> Path | None:
     """The state folder of a listener with a page that is no service: `$XDG_STATE_HOME/headnod`; None without a home.
 
     Source: XDG Base Directory Specification 0.8, XDG_STATE_HOME.
@@ -376,7 +376,7 @@ def user_state() -> Path | None:
 
 def with_user_history(config: Config) -> Config:
     """Where a page is served, the configuration with a history in the user's state folder if it has none."""
-    folder = user_state()
+    folder = _user_state()
     if not config.web.enabled or history_path(config.history) is not None or folder is None:
         return config
     try:
@@ -391,5 +391,5 @@ def history_path(section: HistorySection) -> Path | None:
     """The file of the history: as configured, or in the service's state folder, otherwise None."""
     if section.path:
         return Path(section.path)
-    state = given_state()
+    state = _given_state()
     return state / HISTORY_FILE if state else None

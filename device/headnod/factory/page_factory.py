@@ -55,7 +55,7 @@ SHORTEST = 8
 
 _ORIGIN = re.compile(r"(https?://)?(\*\.)?[A-Za-z0-9._-]+(:(\d{1,5}|\*))?|https?://\[[0-9a-f:]+\](:\d{1,5})?|'self'")
 
-SELF = "'self'"
+_SELF = "'self'"
 """Allows pages of the same origin, such as Home Assistant's, where the page is served below its address."""
 
 _SUGGEST_EVERY, _FIRST = 300.0, 60.0
@@ -99,14 +99,20 @@ def web_page(config: Config) -> PageSettings:
         section="web",
         address=section.address,
         port=section.port,
-        password=_owner_password(section),
-        reader_password=_first_line("web.reader_password_file", section.reader_password_file),
+        password=_owner_password(
+            "web.address",
+            section.address,
+            section.password_file,
+            public=section.open,
+            others=", or allow reading without a password with web.open = true or --web-open",
+        ),
+        reader_password=_optional_password("web.reader_password_file", section.reader_password_file),
         open=section.open,
         certificate=certificate,
         key=key,
         frame_ancestors=_frame_ancestors(section),
         webhooks=_webhooks(section),
-        webhook_key=_first_line("web.webhook_key_file", section.webhook_key_file) or "",
+        webhook_key=_optional_password("web.webhook_key_file", section.webhook_key_file) or "",
         base=where.base,
         node=where.node,
         history=str(history) if history is not None else "",
@@ -163,17 +169,10 @@ def dashboard_password(section: DashboardSection) -> str | None:
     Raises:
         ConfigError: The page would be open to other machines without a password, or the password cannot be used.
     """
-    path = password_file(PASSWORD, "dashboard.password_file", section.password_file)
-    if path is None and not is_local(section.host):
-        raise ConfigError(
-            f"dashboard.host: '{section.host}' is open to others, and dashboard.password_file is empty "
-            "(write a password into /etc/headnod/dashboard_password, or into a file that you name there, "
-            "or serve at 127.0.0.1)"
-        )
-    return None if path is None else password_from(path, "dashboard.password_file")
+    return _owner_password("dashboard.host", section.host, section.password_file)
 
 
-def password_from(path: Path, setting: str = "dashboard.password_file") -> str:
+def password_from(path: Path, setting: str) -> str:
     """The password of a file: its first line.
 
     Raises:
@@ -185,18 +184,20 @@ def password_from(path: Path, setting: str = "dashboard.password_file") -> str:
     return password
 
 
-def _owner_password(section: WebSection) -> str | None:
-    path = password_file(PASSWORD, "web.password_file", section.password_file)
-    if path is None and not section.open and not is_local(section.address):
+def _owner_password(setting: str, address: str, file: str, *, public: bool = False, others: str = "") -> str | None:
+    """The owner's password of the page that is served at the address of a setting; `others` are further ways out."""
+    file_setting = f"{setting.partition('.')[0]}.password_file"
+    path = password_file(PASSWORD, file_setting, file)
+    if path is None and not public and not is_local(address):
         raise ConfigError(
-            f"web.address: '{section.address}' is open to others, and web.password_file is empty "
-            "(write a password into /etc/headnod/dashboard_password, or into a file that you name there, "
-            "or serve at 127.0.0.1, or let everyone read with web.open = true or --web-open)"
+            f"{setting}: '{address}' is open to others, and {file_setting} is empty (write a password into "
+            "/etc/headnod/dashboard_password, or into a file that you name there, "
+            f"or serve at 127.0.0.1{others})"
         )
-    return None if path is None else password_from(path, "web.password_file")
+    return None if path is None else password_from(path, file_setting)
 
 
-def _first_line(setting: str, name: str) -> str | None:
+def _optional_password(setting: str, name: str) -> str | None:
     path = readable_file(setting, name)
     return None if path is None else password_from(path, setting)
 
@@ -215,7 +216,7 @@ def _certificate(section: WebSection) -> tuple[str, str]:
 
 def _frame_ancestors(section: WebSection) -> tuple[str, ...]:
     for origin in section.frame_ancestors:
-        if origin != SELF and not _ORIGIN.fullmatch(origin):
+        if origin != _SELF and not _ORIGIN.fullmatch(origin):
             raise ConfigError(
                 f"web.frame_ancestors: '{origin}' is not the origin of a page "
                 '(write scheme, host and port, such as "http://homeassistant.local:8123")'

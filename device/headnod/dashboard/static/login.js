@@ -17,7 +17,7 @@ export async function dialog() {
     "form",
     { method: "dialog" },
     element("h2", { id: "login-title" }, "Log in to headnod"),
-    element("p", { class: "note" }, "The password of the owner, or that of readers, who see everything and change nothing."),
+    element("p", { class: "note" }, "The password of the owner, or the one for reading only."),
     element("label", { for: "password" }, "Password"),
     password,
     error,
