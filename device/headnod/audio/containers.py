@@ -351,8 +351,13 @@ def file_parts(
     """
     yield from first.blocks
     start = 0
+
+    def beginning(data: bytes) -> int | None:
+        match = BEGINNINGS[kind].search(data)
+        return match.start() if match else None
+
     for _ in range(_MOST_PARTS):
-        place = _find(raw, max(start + _LEAST_PART, raw.tell() - _READ_AHEAD), BEGINNINGS[kind])
+        place = _find(raw, max(start + _LEAST_PART, raw.tell() - _READ_AHEAD), beginning, _LONGEST_BEGINNING)
         if place is None:
             return
         start = place
@@ -384,7 +389,7 @@ def mp3_parts(
         except DamagedError as error:
             damage = error
         ended = raw.tell()
-        following = _find_mp3(raw, max(start + 1, ended - _HEADER))
+        following = _find(raw, max(start + 1, ended - _HEADER), _next_mp3, _OVERLAP)
         if following is None:
             if damage is not None:
                 raise damage
@@ -405,31 +410,23 @@ def mp3_parts(
             return
 
 
-def _find(raw: IO[bytes], place: int, pattern: re.Pattern[bytes]) -> int | None:
+def _find(raw: IO[bytes], place: int, search: Callable[[bytes], int | None], overlap: int) -> int | None:
+    """Position in a file, from `place` on, of what `search` finds in pieces that overlap by a number of bytes."""
     raw.seek(place)
     rest = b""
     while chunk := raw.read(_CHUNK):
         data = rest + chunk
-        if match := pattern.search(data):
-            return place - len(rest) + match.start()
-        rest = data[-_LONGEST_BEGINNING:]
+        if (found := search(data)) is not None:
+            return place - len(rest) + found
+        rest = data[-overlap:]
         place += len(chunk)
     return None
 
 
-def _find_mp3(raw: IO[bytes], place: int) -> int | None:
-    """Position of the next MP3 frame or of the ID3 tag before it."""
-    raw.seek(place)
-    rest = b""
-    while chunk := raw.read(_CHUNK):
-        data = rest + chunk
-        tag, frame = _ID3.search(data), first_mp3_frame(data)
-        found = [each for each in (tag and tag.start(), frame) if each is not None]
-        if found:
-            return place - len(rest) + min(found)
-        rest = data[-_OVERLAP:]
-        place += len(chunk)
-    return None
+def _next_mp3(data: bytes) -> int | None:
+    """Position of the first MP3 frame or of the ID3 tag before it."""
+    tag, frame = _ID3.search(data), first_mp3_frame(data)
+    return min((each for each in (tag and tag.start(), frame) if each is not None), default=None)
 
 
 class Slice:
