@@ -12,7 +12,7 @@ from headnod.config import LedsSection
 from headnod.errors import LedError
 from headnod.outputs import colour
 from headnod.outputs.leds import LedFrame, LedSink
-from headnod.outputs.leds.gpio import WS2812_HERTZ, SpiStrip, apa102_frame, limited, open_spi, reason, ws2812_frame
+from headnod.outputs.leds.gpio import WS2812_HERTZ, SpiStrip, apa102_frame, limited, open_spi, spi_reason, ws2812_frame
 from headnod.system import how_to_install
 from support.estimates import estimate, silence
 from support.unprivileged import as_nobody
@@ -254,7 +254,7 @@ def test_without_spi_the_error_says_how_to_turn_it_on():
 )
 def test_a_device_that_is_absent_busy_or_denied_is_told_apart(number, said):
     error = OSError(number, os.strerror(number))
-    assert re.match(said, reason(error, Path("/dev/spidev0.1")))
+    assert re.match(said, spi_reason(error, Path("/dev/spidev0.1")))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

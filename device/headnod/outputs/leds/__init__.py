@@ -40,6 +40,11 @@ class LedFrame(NamedTuple):
         return self.levels[:, np.newaxis] * self.colours
 
 
+def eight_bits(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Numbers from 0 to 1 as bytes, rounded."""
+    return (shares * 255).round().astype(np.uint8)
+
+
 Layout = Callable[[Heights, int], LedFrame]
 """Places the bars of all genres on a number of lights."""
 

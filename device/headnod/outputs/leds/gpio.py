@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import LedError
-from headnod.outputs.leds import LAYOUTS, Heights, Layout, LedFrame, best, one_each
+from headnod.outputs.leds import LAYOUTS, Heights, Layout, LedFrame, best, eight_bits, one_each
 from headnod.system import how_to_install, permission_denied
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ class GpioLeds:
             raise LedError(f"LEDs: {error.name} is not installed: {how_to_install('device')}") from error
         except Exception as error:
             chosen = pin_factory is not None or "GPIOZERO_PIN_FACTORY" in os.environ
-            raise LedError(f"LED {place!r} on GPIO {number}: {_reason(error, None if chosen else devices)}") from error
+            raise LedError(
+                f"LED {place!r} on GPIO {number}: {_pin_reason(error, None if chosen else devices)}"
+            ) from error
 
 
 def layout_of(pins: Mapping[str, int]) -> Layout:
@@ -162,7 +164,7 @@ def _is_number(place: str) -> bool:
     return place.isascii() and place.isdecimal()
 
 
-def _reason(error: Exception, devices: Path | None) -> str:
+def _pin_reason(error: Exception, devices: Path | None) -> str:
     """Why a pin cannot be opened (in use, not on this board, absent or denied), and the way out.
 
     Args:
@@ -260,9 +262,9 @@ class SpiStrip:
             duties = with_white(duties)
         duties = limited(duties, section.milliamps / section.brightness if section.brightness else 0.0)
         if section.kind == "apa102":
-            data = apa102_frame(_eight_bits(duties), section.brightness, order=section.order or "BGR")
+            data = apa102_frame(eight_bits(duties), section.brightness, order=section.order or "BGR")
         else:
-            data = ws2812_frame(_eight_bits(duties * section.brightness), order=section.order or "GRB")
+            data = ws2812_frame(eight_bits(duties * section.brightness), order=section.order or "GRB")
         try:
             self._spi.writebytes2(data)
         except OSError as error:
@@ -370,11 +372,11 @@ def open_spi(section: LedsSection, *, buffer: Path = SPIDEV_BUFFER, devices: Pat
         spi.mode = 0
     except OSError as error:
         spi.close()
-        raise LedError(f"strip on SPI {section.spi}: {reason(error, device)}") from error
+        raise LedError(f"strip on SPI {section.spi}: {spi_reason(error, device)}") from error
     return spi
 
 
-def reason(error: OSError, device: Path) -> str:
+def spi_reason(error: OSError, device: Path) -> str:
     """Why an SPI device cannot be opened (absent, in use or denied), and the way out."""
     if error.errno in {errno.EACCES, errno.EPERM}:
         return f"{device}: {permission_denied('spi', 'gpio')}"
@@ -386,7 +388,7 @@ def reason(error: OSError, device: Path) -> str:
 
 
 def _check_buffer(section: LedsSection, buffer: Path) -> None:
-    # A frame that the driver sends in two transfers has a pause, which WS2812 take for its end.
+    # Between two transfers there is a pause, and a pause ends the frame of WS2812.
     needed = (16 if section.rgbw else 12) * section.count + 2 * len(_RESET)
     room = int(buffer.read_text()) if buffer.exists() else needed
     if section.kind == "ws2812" and needed > room:
@@ -394,10 +396,6 @@ def _check_buffer(section: LedsSection, buffer: Path) -> None:
             f"strip: {section.count} LEDs need {needed} bytes in one transfer, the SPI driver sends {room}: "
             f"add spidev.bufsiz={needed} to cmdline.txt"
         )
-
-
-def _eight_bits(duties: NDArray[np.float64]) -> Bytes:
-    return (duties * 255).round().astype(np.uint8)
 
 
 def _light_places(order: str) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.outputs import GENRES
-from headnod.outputs.leds import Animation, Layout, LedFrame
+from headnod.outputs.leds import Animation, Layout, LedFrame, eight_bits
 from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, StatusEvent
 
 Picture = NDArray[np.float64]
@@ -42,7 +42,7 @@ def write_preview(path: Path, moments: Mapping[str, LedFrame]) -> None:
     rows = [_row(name, frame, max(width, 2 * _MARGIN + 12 * len(name))) for name, frame in moments.items()]
     widest = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0)), mode="edge") for row in rows]
-    path.write_bytes(png(_eight_bits(np.concatenate(padded))))
+    path.write_bytes(png(eight_bits(np.concatenate(padded).clip(0, 1) ** (1 / _GAMMA))))
 
 
 def demonstration(layout: Layout, size: int, labels: Sequence[str] = GENRES) -> dict[str, LedFrame]:
@@ -134,10 +134,6 @@ def _write(picture: Picture, text: str) -> None:
 
 def _pitch(size: int) -> int:
     return int(np.clip(900 // max(size, 1), 9, 34))
-
-
-def _eight_bits(picture: Picture) -> NDArray[np.uint8]:
-    return (picture.clip(0, 1) ** (1 / _GAMMA) * 255).round().astype(np.uint8)
 
 
 def _substitutes(labels: Sequence[str]) -> dict[str, str]:

@@ -14,10 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from headnod.address import split_address
-from headnod.outputs.leds import LAYOUTS, Layout, LedFrame
+from headnod.outputs.leds import LAYOUTS, Layout, LedFrame, eight_bits
 from headnod.retry import RateLimitedLogger
 
 if TYPE_CHECKING:
@@ -82,7 +80,7 @@ class WledLamp:
             self._sent = b""
             return
         duties = frame.pixels().clip(0.0, 1.0) ** self._section.gamma * self._section.brightness
-        colours = (duties * 255).round().astype(np.uint8).tobytes()
+        colours = eight_bits(duties).tobytes()
         self._unchanged += seconds
         if colours == self._sent and self._unchanged < _KEEP_ALIVE:
             return
