@@ -205,7 +205,7 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
             raise DatabaseError(
                 f"{path}: there is no history (headnod listen writes it once history.path is set)"
             ) from None
-        # On a read-only card nobody writes, and SQLite cannot create its lock file.
+        # On a read-only card no listener writes, and SQLite cannot create its lock file.
         frozen = "&immutable=1" if os.statvfs(path).f_flag & os.ST_RDONLY else ""
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{frozen}", uri=True, isolation_level=None)
         try:
@@ -295,7 +295,7 @@ def from_milliseconds(number: int) -> datetime:
 
 
 def undated_tables_exist(db: sqlite3.Connection) -> bool:
-    """Whether the tables of this module exist."""
+    """Whether the tables of rows with dates from a wrong clock exist."""
     return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'undated_songs'").fetchone() is not None
 
 

@@ -36,7 +36,8 @@ _SONG_TAGS = """CREATE TABLE IF NOT EXISTS song_tags (
     PRIMARY KEY (ended, started)
 ) WITHOUT ROWID"""
 
-_TIMES = {"estimates": "time", "songs": "ended"}
+_KEYS = {"estimates": ("time", "sequence"), "songs": ("ended", "started")}
+"""Primary key of each table, whose first column is the time of a row."""
 
 
 class PastEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,16 +154,16 @@ def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: i
     """
     step, room = max(step, _PRUNED_ROWS), size // PAGE
     aged = -1 if before is None else to_milliseconds(before)
-    limits = {"estimates": aged, "songs": aged}
+    limits = dict.fromkeys(_KEYS, aged)
     pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
-    dated = dict(zip(("estimates", "songs"), history.prunable(db), strict=True))
+    dated = dict(zip(_KEYS, history.prunable(db), strict=True))
     if pages - free > room:
         # Songs take a hundredth of the space and are what a calendar of a year is made of.
-        for table, time in _TIMES.items():
+        for table, (time, _) in _KEYS.items():
             if (limit := _time_of_row(db, table, time, step, dated[table])) is not None:
                 limits[table] = max(aged, limit)
                 break
-    for table, time, other in (("estimates", "time", "sequence"), ("songs", "ended", "started")):
+    for table, (time, other) in _KEYS.items():
         db.execute(
             f"DELETE FROM {table} WHERE ({time}, {other}) IN (SELECT {time}, {other} FROM {table} "  # noqa: S608 - constants
             f"WHERE {time} < ? AND {dated[table]} ORDER BY {time}, {other} LIMIT ?)",

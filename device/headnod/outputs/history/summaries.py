@@ -27,7 +27,6 @@ from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
 
-
 Unit = Literal["hour", "day"]
 Run = tuple[int, int, str]
 """Beginning and end in seconds since 1970, and the genre."""
@@ -312,7 +311,7 @@ class HistoryRequests:
         try:
             page = _page(path, query, size)
         except HeadnodError as error:
-            # The folder is nobody's business beyond this machine.
+            # Without the folder, whose name is not published beyond this machine.
             reason = str(error).replace(str(path), path.name)
         except Exception as error:
             self._warnings.warn("reading", "a request for the history by MQTT failed", error=error)
