@@ -146,17 +146,17 @@ _LARGEST = 64 << 10
 
 
 class Latest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the file holds: an estimate, or the status that came after it."""
+    """Content of the file: the latest estimate, and the status that came after it."""
 
     estimate: Estimate | None = None
     """The latest estimate, if there was one."""
 
     status: StatusEvent | None = None
-    """Why there is none now, if there is none."""
+    """Why there are no estimates now; None while there are."""
 
 
 def read_latest(path: Path) -> Latest:
-    """What a listener wrote last.
+    """The latest estimate and status of a running listener.
 
     Raises:
         PermissionError: This user may not read it.
@@ -176,7 +176,7 @@ def read_latest(path: Path) -> Latest:
 
 
 class LatestFile:
-    """The file as a sink."""
+    """Writes the latest estimate and status to the file."""
 
     def __init__(self, path: Path) -> None:
         """Write to a file in a folder that is there."""
@@ -185,11 +185,11 @@ class LatestFile:
         self._lock: IO[str] | None = None
 
     def show(self, estimate: Estimate) -> None:
-        """Replace what is there."""
+        """Replace the content of the file."""
         self._write(Latest(estimate=estimate))
 
     def show_status(self, status: StatusEvent) -> None:
-        """Keep the estimate, and say why there is none now."""
+        """Keep the estimate, and add why there is none now."""
         self._write(Latest(estimate=self._latest.estimate, status=status))
 
     def close(self) -> None:

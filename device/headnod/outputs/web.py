@@ -1,4 +1,4 @@
-"""The web page of a listener, served by a process of its own.
+"""The web page of a listener, served by a process of its own, and the arguments of its commands.
 
 Listener and process are connected by a socket pair. Each datagram is one JSON object: what MQTT would publish goes to
 the process as `{"topic": ..., "payload": ...}`, commands of the page come back as `{"id": ..., "command": ...}`.
@@ -351,7 +351,7 @@ class CorrectionSpan(Arguments, frozen=True):
 
 
 class LogSpan(Arguments, frozen=True):
-    """How far back."""
+    """Hours of the log before now."""
 
     hours: Annotated[float, Meta(gt=0.0, le=168.0)] = 24.0
 

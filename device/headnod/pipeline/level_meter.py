@@ -1,8 +1,8 @@
 """Levels over longer times: of a room and its microphone, of the last minutes of estimates, and live for the page.
 
 `headnod check` measures a second, `headnod calibrate` a minute, and the journal the
-last minute of a running listener. No audio can be made of the spectrum of the page again: each column is one frame of
-64 mel bands in 256 steps.
+last minute of a running listener. The spectrum on the page cannot be turned back into audio: each column is one frame
+of 64 mel bands in 256 steps.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class QuietMusic:
 _KEPT = 200
 """Estimates: ten minutes at one in three seconds."""
 
-_LEAST = 10
+_LEAST_MUSIC = 10
 _LEAST_QUIET = 3
 _NEAR = 15.0
 """Decibels between music and the noise of the room under which the microphone is too far from the music."""
@@ -206,7 +206,7 @@ class PlacementMeter:
 def _advice(measured: LevelReport, *, music: int, floor: float | None) -> str:
     if measured.dead:
         return "the microphone sends nothing but zeros: it is muted, or not connected"
-    if music < _LEAST:
+    if music < _LEAST_MUSIC:
         return "play music for half a minute to measure it"
     if measured.gain:
         fault, change = ("too loud", "lower") if measured.gain < 0 else ("too quiet", "raise")
@@ -251,7 +251,7 @@ def with_spectrum(
     Args:
         blocks: Mono audio, gaps and rate changes.
         rate: Sample rate of the blocks in Hz.
-        watched: Whether anybody looks.
+        watched: Whether a browser shows the spectrum.
         send: Receives columns as JSON.
     """
     for block in blocks:
