@@ -198,8 +198,7 @@ class Runtime:
             if until() or not self.sinks or self._requested():
                 return True
         if not self._sequence:
-            front_end = self._models.value.model.front_end
-            seconds = front_end.window_samples / front_end.sample_rate
+            seconds = self._models.value.model.front_end.window_seconds
             _log.warning("%s ended before its first %.1f s, so nothing was estimated", self._audio, seconds)
         return False
 

@@ -310,7 +310,7 @@ class SystemdNotifier:
         self._alive(f"hears {estimate.genre}{confidence} at {estimate.level:.0f} dBFS{state}")
 
     def show_status(self, status: StatusEvent) -> None:
-        """The same with a status: a listener that waits for its microphone works as it should."""
+        """Reset the watchdog for a status, too: a listener that waits for its microphone is not at fault."""
         if status.state in {State.STARTING, State.STOPPING}:
             self._send(f"STATUS={status.message}")
             return

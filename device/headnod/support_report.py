@@ -84,7 +84,7 @@ class Socket:
 
 
 def check_privacy(config: Config, service: Service | None, *, proc: Path = PROC) -> Iterator[CheckResult]:
-    """What headnod may send and to whom, then what its running processes have open.
+    """Data that headnod may send, with the receiver, then sockets and files that its processes have open.
 
     Args:
         config: The configuration.

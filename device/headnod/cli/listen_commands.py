@@ -348,7 +348,7 @@ def _last_of(path: Path, config: Config) -> Estimate:
         for each in listen(blocks, model, config.listen, now=utc_now):
             last = each if isinstance(each, Estimate) else last
     if last is None:
-        seconds = model.front_end.window_samples / model.front_end.sample_rate
+        seconds = model.front_end.window_seconds
         raise AudioError(
             f"{path}: is shorter than {seconds:.1f} s, so a listener makes no estimate (try headnod classify)"
         )

@@ -232,7 +232,7 @@ def control_endpoints(call: Call) -> list[Endpoint]:
     ) -> Endpoint:
         async def handler(request: Request) -> msgspec.Raw:
             given = {} if body is None else msgspec.to_builtins(await read_body(request, body))
-            # What is absent is not sent as null.
+            # Absent values are not sent as null.
             return await call(command, **{key: value for key, value in given.items() if value is not None})
 
         return Endpoint(method, _PATH + path, handler, summary, dict[str, Any], body)

@@ -168,7 +168,7 @@ def info_of(config: Config, snapshot: ModelSnapshot, *, paused: bool, off: Colle
         latest_serial=serial_of(offered) if offered else serial if newest == manifest.id else 0,
         labels=manifest.labels,
         every_s=config.listen.every,
-        window_s=round(front_end.window_samples / front_end.sample_rate, 3),
+        window_s=round(front_end.window_seconds, 3),
         health_every_s=config.mqtt.health_every,
         sample_rate=front_end.sample_rate,
         certainty=config.listen.threshold or manifest.rejection.threshold,

@@ -268,6 +268,11 @@ class FrontEnd:
         return (self.frames - 1) * self.hop + self.n_fft
 
     @property
+    def window_seconds(self) -> float:
+        """Length of a window, in seconds."""
+        return self.window_samples / self.sample_rate
+
+    @property
     def n_features(self) -> int:
         """Features per frame: n_mfcc, or n_mels if n_mfcc is 0."""
         return self.n_mfcc or self.n_mels

@@ -56,13 +56,13 @@ _CONTEXT = 40
 """Windows of other music that are stored with a correction."""
 
 _SETTLING = 5.0
-"""Seconds at both ends of what a media player says that are left out: it reports early or late."""
+"""Seconds that are left out at both ends of a label by a media player, which reports early or late."""
 
 _SHORTEST = 20.0
 """Seconds of a label by a media player that are stored."""
 
 _LONGEST_LABEL = 1_800.0
-"""Seconds after which a label by a media player ends by itself: players do not always say that they stopped."""
+"""Seconds after which a label by a media player ends by itself: players do not always report that they stopped."""
 
 _TIMEOUT = 600.0
 

@@ -50,9 +50,8 @@ class Shadow:
         front_end = self._model.front_end
         if (window.rate, window.samples.size) == (front_end.sample_rate, front_end.window_samples):
             return window.samples
-        seconds = front_end.window_samples / front_end.sample_rate
         # A block may reach past the window's end, and is one second long at most.
-        recent.seconds = max(recent.seconds, seconds + 1.0 + 4.0 * MARGIN)
+        recent.seconds = max(recent.seconds, front_end.window_seconds + 1.0 + 4.0 * MARGIN)
         return recent.until(window.end, front_end.window_samples, front_end.sample_rate)
 
     def compare(self, audio: Audio, label: str, probability: float) -> bool:

@@ -67,8 +67,8 @@ def extract(path: Path, front_end: FrontEnd, seconds: float) -> TrackFeatures | 
         else:
             first_sample, audio = middle(path, front_end.sample_rate, seconds)
             if audio.size < front_end.window_samples:
-                window = front_end.window_samples / front_end.sample_rate
-                return Rejected(f"lasts {audio.size / front_end.sample_rate:.1f} s, a window needs {window:.1f} s")
+                lasts = audio.size / front_end.sample_rate
+                return Rejected(f"lasts {lasts:.1f} s, a window needs {front_end.window_seconds:.1f} s")
             log_mel = front_end.log_mel(audio)
     except (AudioError, CollectionError) as error:
         return Rejected(str(error).removeprefix(f"{path}: "))

@@ -38,7 +38,7 @@ def write_card(
 
 def _what(manifest: Manifest, quantised: Quantised, size: int) -> str:
     front_end, single = manifest.front_end, manifest.single
-    seconds = front_end.window_samples / front_end.sample_rate
+    seconds = front_end.window_seconds
     alone = f" For single windows they are {single.temperature:g} and {single.threshold:g}." if single else ""
     return f"""# {manifest.id}
 

@@ -153,7 +153,7 @@ def write_card(manifest: Manifest, size: int) -> str:
     """The card of the bundle as Markdown."""
     measured, recipe, front_end = manifest.measured, manifest.training.recipe, manifest.front_end
     moved = float(recipe["moved"])
-    seconds = front_end.window_samples / front_end.sample_rate
+    seconds = front_end.window_seconds
     rows = "\n".join(_row(name, row) for name, row in measured["conditions"].items())
     settings = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != TRACK_HASHES)
     genres = ", ".join(manifest.labels)
