@@ -80,7 +80,9 @@ def test_files_of_wheels_that_nothing_loads_are_removed(setup, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-@pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "script", sorted(each for each in (ROOT / "scripts").iterdir() if not each.suffix), ids=lambda path: path.name
+)
 def test_shellcheck_finds_nothing(script):
     ended = subprocess.run(
         ["shellcheck", "--external-sources", "--severity=style", str(script)],
