@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from headnod.audio.blocks import Gap
+from headnod.clock import Clock
 from headnod.config import HistorySection
 from headnod.outputs import show_all
 from headnod.outputs.history.recorder import HistoryRecorder
@@ -52,7 +53,7 @@ def test_a_day_of_listening_grows_nothing(model, demo, tmp_path, caplog):
         tmp_path / "history.sqlite",
         SongSegmenter(SongSettings()),
         HistorySection(days=30, megabytes=100),
-        now=clock.now,
+        Clock(now=clock.now),
     )
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, ExitStack() as stack:
         sinks = [stack.enter_context(closing(sink)) for sink in (history, JsonLines(nowhere), Journal())]

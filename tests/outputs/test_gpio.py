@@ -31,7 +31,7 @@ class UnpluggedBoard(Board):
 
 
 def test_bars_grow_frame_by_frame():
-    lights = LedSink(board := Board(), rise=0.15, fall=0.9)
+    lights = LedSink(board := Board())
     lights.show(estimate("jazz", jazz=1.0))
     for _ in range(3):
         lights.frame(0.1)

@@ -79,7 +79,7 @@ def test_what_is_not_sure_is_dimmer_but_seen(layout):
 
 
 def test_bars_move_smoothly_between_estimates():
-    scene = Animation(one_each(["jazz"]), 1, rise=0.15, fall=0.9)
+    scene = Animation(one_each(["jazz"]), 1)
     scene.show(estimate("jazz", jazz=1.0))
     rising = [float(scene.frame(0.03).levels[0]) for _ in range(20)]
     scene.show(silence())

@@ -45,8 +45,7 @@ class Remembering(HistoryRecorder):
             path,
             SongSegmenter(SongSettings()),
             HistorySection(**{"days": 30, "megabytes": 100, **settings}),
-            now=self.now,
-            clock=clock,
+            clock,
         )
 
     def now(self):

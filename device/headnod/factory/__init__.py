@@ -26,7 +26,6 @@ from headnod.config import Config, HistorySection, LedsSection, MicrophoneSectio
 from headnod.errors import AudioError, ConfigError, LedError
 from headnod.outputs import Sink, close_all
 from headnod.outputs.leds import LAYOUTS, Lamp, Layout
-from headnod.pipeline.estimate import utc_now
 from headnod.resources import demo_clip
 from headnod.service import HISTORY_FILE, Service
 from headnod.system import how_to_install
@@ -337,10 +336,11 @@ def history(section: HistorySection) -> list[Sink]:
     path = history_path(section)
     if path is None:
         return []
+    from headnod.clock import Clock  # noqa: PLC0415
     from headnod.outputs.history.recorder import HistoryRecorder  # noqa: PLC0415
     from headnod.pipeline.estimate import SongSegmenter, SongSettings  # noqa: PLC0415
 
-    return [HistoryRecorder(path, SongSegmenter(SongSettings()), section, now=utc_now)]
+    return [HistoryRecorder(path, SongSegmenter(SongSettings()), section, Clock())]
 
 
 def _given_state() -> Path | None:

@@ -13,14 +13,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headnod.clock import Clock, ClockStepDetector
+from headnod.clock import ClockStepDetector
 from headnod.outputs import history
 from headnod.outputs.history import HistoryFile, records
-from headnod.pipeline.estimate import Estimate, Now, Song, SongSegmenter, StatusEvent
+from headnod.pipeline.estimate import Estimate, Song, SongSegmenter, StatusEvent
 from headnod.retry import RateLimitedLogger
 from headnod.sqlite import DamagedDatabaseError, DatabaseError, ForeignDatabaseError, move_aside
 
 if TYPE_CHECKING:
+    from headnod.clock import Clock
     from headnod.config.sections import HistorySection
 
 _log = logging.getLogger(__name__)
@@ -35,23 +36,20 @@ _BATCH = 1000
 class HistoryRecorder:
     """Writes estimates and songs to a history file, about once a minute."""
 
-    def __init__(
-        self, path: Path, songs: SongSegmenter, section: HistorySection, *, now: Now, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, path: Path, songs: SongSegmenter, section: HistorySection, clock: Clock) -> None:
         """Open or create the file; if that fails now, it is tried again.
 
         Args:
             path: The file.
             songs: Joins estimates into songs.
             section: `days` and `megabytes` are used.
-            now: The wall clock.
-            clock: Wall and monotonic clock; made from `now` if None.
+            clock: Wall and monotonic clock.
 
         Raises:
             ForeignDatabaseError: The file is not a history of this version.
         """
         self._path, self._songs, self._section = path, songs, section
-        self._clock = clock or Clock(now=now)
+        self._clock = clock
         self._step_detector = ClockStepDetector(lambda: self._clock.now().timestamp(), self._clock.monotonic)
         self._synchronised = self._clock.synchronised()
         self._redate_after: int | None = -1

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headnod.outputs import colours
 from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
-from headnod.pipeline.smoothing import FALL, RISE, EnvelopeFollower
+from headnod.pipeline.smoothing import EnvelopeFollower
 
 Heights = Mapping[str, float]
 """Height of the bar of every genre, 0-1."""
@@ -139,10 +139,9 @@ class Animation:
     dark in silence; a pattern that looks like no bar while there are no estimates.
     """
 
-    def __init__(self, layout: Layout, size: int, *, rise: float = RISE, fall: float = FALL) -> None:
-        """Animate `size` lights; `rise` and `fall` are those of `EnvelopeFollower`."""
+    def __init__(self, layout: Layout, size: int) -> None:
+        """Animate `size` lights."""
         self._layout, self._size = layout, size
-        self._rise, self._fall = rise, fall
         self._labels: tuple[str, ...] = ()
         self._follower = EnvelopeFollower(0)
         self._latest: Estimate | StatusEvent | None = None
@@ -172,7 +171,7 @@ class Animation:
         labels = tuple(estimate.scores)
         if labels != self._labels:
             self._labels = labels
-            self._follower = EnvelopeFollower(len(labels), rise=self._rise, fall=self._fall)
+            self._follower = EnvelopeFollower(len(labels))
         targets = np.array(list(estimate.scores.values())) * (1.0 if estimate.named else _UNNAMED)
         heights = self._follower.update(targets, seconds)
         return dict(zip(labels, heights.tolist(), strict=True))
@@ -229,10 +228,10 @@ class Lamp(Protocol):
 class LedSink:
     """A lamp as a sink; it paints only when `frame` is called."""
 
-    def __init__(self, lamp: Lamp, *, rise: float = RISE, fall: float = FALL) -> None:
-        """Show estimates on a lamp; `rise` and `fall` are those of `EnvelopeFollower`."""
+    def __init__(self, lamp: Lamp) -> None:
+        """Show estimates on a lamp."""
         self._lamp = lamp
-        self._animation = Animation(lamp.layout, lamp.size, rise=rise, fall=fall)
+        self._animation = Animation(lamp.layout, lamp.size)
         self._open = True
 
     def show(self, estimate: Estimate) -> None:
