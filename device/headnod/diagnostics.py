@@ -35,9 +35,8 @@ from headnod.pipeline.estimate import State, utc_now
 from headnod.pipeline.level import decibels
 from headnod.pipeline.level_meter import LevelMeter
 from headnod.resources import configured_model, shipped
-from headnod.service import Service, readable_folder
+from headnod.service import Service
 from headnod.system import clock_is_synchronised
-from headnod.updates.store import Store
 
 _SECONDS = 1.0
 _LIVELY_DB = 3.0
@@ -88,10 +87,7 @@ def _runtime(_config: Config) -> CheckResult:
 
 
 def _model(config: Config, state: Path | None) -> CheckResult:
-    # The state folder has the link to the installed model.
-    reachable = state is not None and config.model.installed and readable_folder(state)
-    installed_folder = Store(state).active_folder() if state is not None and reachable else None
-    folder = installed_folder or configured_model(config.model.name)
+    folder = factory.installed_model(config, state) or configured_model(config.model.name)
     model = GenreModel.load(folder)
     check_golden(model, read_checked(folder, GOLDEN, model.manifest))
     began = time.perf_counter()

@@ -59,7 +59,7 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
     import msgspec
 
     from headnod.diagnostics import RECORD_LEAD, check_music, music_lines, read_record, record_path, recorded
-    from headnod.factory import source
+    from headnod.factory import MICROPHONE, source
     from headnod.inference.model import load_checked
     from headnod.resources import find_model
 
@@ -67,7 +67,7 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
     rate = model.front_end.sample_rate
     record, sound = read_record(record_path(), rate)
     seconds = sound.size / rate + RECORD_LEAD
-    if options.audio == "mic":
+    if options.audio == MICROPHONE:
         _log.info("play %s near the microphone now; recording for %.0f s", record_path(), seconds)
     with source(options.audio, loaded.config.microphone, rate, None) as blocks:
         heard = recorded(blocks, seconds, rate)
@@ -162,8 +162,7 @@ def run_config_check(options: argparse.Namespace) -> int:
     from headnod import factory
     from headnod.config.validation import config_errors, ineffective_settings, service_errors
     from headnod.errors import CheckResult, ConfigError
-    from headnod.service import Sandbox, readable_folder
-    from headnod.updates.store import Store
+    from headnod.service import Sandbox
 
     def show(verdict: Verdict, message: str) -> None:
         if options.json or verdict == "well":
@@ -182,8 +181,7 @@ def run_config_check(options: argparse.Namespace) -> int:
         show("warning", loaded.located(warning))
     state = factory.state_beside(config.history, service)
     # The installed model matters only to LEDs on pins.
-    needed = config.model.installed and any(output.pins for output in config.leds)
-    installed = Store(state).active_folder() if needed and state is not None and readable_folder(state) else None
+    installed = factory.installed_model(config, state) if any(output.pins for output in config.leds) else None
     found = config_errors(config, installed, of_service=service is not None and Sandbox(service.unit).installed)
     found += service_errors(config, service) if service is not None else []
     lines = dict.fromkeys(located(options, error) for error in found)

@@ -33,11 +33,8 @@ if TYPE_CHECKING:
     Call = Callable[..., Awaitable[msgspec.Raw]]
 
 _CROSS_SITE = {"cross-site", "same-site"}
-
 _SPAN = {"from": "seconds since 1970; a day before `to` if absent", "to": "seconds since 1970; now if absent"}
-
 _DOWNLOAD = {"download": "present for a file"}
-
 _HISTORY = {
     "songs": ("Songs that ended in a time", {**_SPAN, "format": "`json` or `csv`", **_DOWNLOAD}),
     "hours": ("Seconds of each genre in every hour", _SPAN),

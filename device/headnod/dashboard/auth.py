@@ -50,19 +50,13 @@ LINES = 10
 """Wrong passwords that are logged in `WINDOW_SECONDS`, of all addresses; of one address it is one."""
 
 _ADDRESSES = 1024
-
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
 _READING = frozenset({"GET", "HEAD"})
 
 Scope = MutableMapping[str, Any]
-
 Message = MutableMapping[str, Any]
-
 Receive = Callable[[], Awaitable[Message]]
-
 Send = Callable[[Message], Awaitable[None]]
-
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CONTENT_POLICY = (

@@ -57,9 +57,7 @@ _SECOND = 10
 """Events per second with the spectrum."""
 
 _HEARTBEAT = 15.0
-
 _RETRY = 2000
-
 _BATCH = 20
 """Listeners in one event."""
 

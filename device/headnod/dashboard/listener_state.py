@@ -60,9 +60,7 @@ PARTS = ("status", "labels", "now", "timeline", "songs", "health", "info")
 """Parts of the state, which are sent separately."""
 
 _UNKNOWN = 1
-
 _SLACK = 10
-
 _SONG_IDS = 64
 
 

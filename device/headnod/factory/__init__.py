@@ -27,7 +27,7 @@ from headnod.errors import AudioError, ConfigError, LedError
 from headnod.outputs import Sink, close_all
 from headnod.outputs.leds import LAYOUTS, Lamp, Layout
 from headnod.resources import demo_clip
-from headnod.service import HISTORY_FILE, Service
+from headnod.service import HISTORY_FILE, Service, readable_folder
 from headnod.system import how_to_install
 
 _log = logging.getLogger(__name__)
@@ -372,6 +372,15 @@ def _user_state() -> Path | None:
     given = Path(os.environ.get("XDG_STATE_HOME", ""))
     folder = given if given.is_absolute() else Path(os.path.expanduser("~/.local/state"))  # noqa: PTH111 - raises nothing
     return folder / "headnod" if folder.is_absolute() else None
+
+
+def installed_model(config: Config, state: Path | None) -> Path | None:
+    """The folder of the active installed model in a state folder; None if the configured model is used."""
+    if state is None or not config.model.installed or not readable_folder(state):
+        return None
+    from headnod.updates.store import Store  # noqa: PLC0415 - for checks only
+
+    return Store(state).active_folder()
 
 
 def with_user_history(config: Config) -> Config:

@@ -40,6 +40,7 @@ from headnod.teaching.corrections import (
     LabelledEmbeddings,
     RecentWindows,
     check_label,
+    spread,
 )
 
 _log = logging.getLogger(__name__)
@@ -261,7 +262,7 @@ class CorrectionCommands:
         for each in store.all():
             outside &= ~windows.between(each.start, each.end)
         other = np.flatnonzero(outside)
-        context = windows.rows(other[np.unique(np.linspace(0, len(other) - 1, min(len(other), _CONTEXT)).astype(int))])
+        context = windows.rows(other[spread(len(other), _CONTEXT)])
         made = self._clock.now().timestamp()
         return store.add(windows.rows(there), label, start=start, end=end, made=made, source=source, context=context)
 

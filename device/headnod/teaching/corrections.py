@@ -107,6 +107,11 @@ class EmbeddedWindows(NamedTuple):
         return self._replace(times=self.times[rows], embeddings=self.embeddings[rows], scores=self.scores[rows])
 
 
+def spread(count: int, most: int) -> NDArray[np.intp]:
+    """At most `most` of `count` places, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))
+
+
 class RecentWindows:
     """A bounded buffer of windows; thread-safe.
 

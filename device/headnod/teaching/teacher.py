@@ -40,7 +40,7 @@ from headnod.inference.manifest import (
 from headnod.inference.model import GenreModel, golden_windows, runtime_name, write_golden
 from headnod.resources import models
 from headnod.teaching.correction_commands import TeachRequest, TeachResult
-from headnod.teaching.corrections import NOT_MUSIC, WEIGHTS, CorrectionStore, LabelledEmbeddings
+from headnod.teaching.corrections import NOT_MUSIC, WEIGHTS, CorrectionStore, LabelledEmbeddings, spread
 from headnod.teaching.fitting import Features, fit
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod.updates.installer import Installer
@@ -148,7 +148,7 @@ def teach(labelled: LabelledEmbeddings, start: Path, *, name: str, version: str)
             f"{len(used)} windows have a label that can be used, and {LEAST} are needed (correct more songs)"
         )
     features = last.features_of(labelled.embeddings[used])
-    context = labelled.context_embeddings[_spread(len(labelled.context_embeddings), _CONTEXT)]
+    context = labelled.context_embeddings[spread(len(labelled.context_embeddings), _CONTEXT)]
     around = last.features_of(context) if len(context) else np.empty((0, features.shape[1]), np.float32)
     # Probabilities are those of logits divided by the temperature.
     prior = _prior(last.shipped, manifest, len(answers))
@@ -215,13 +215,8 @@ def _used(labelled: LabelledEmbeddings, answers: Sequence[str]) -> NDArray[np.in
     rows = []
     for group in np.unique(labelled.groups[fits])[::-1][:_MOST_CORRECTIONS]:
         there = np.flatnonzero((labelled.groups == group) & fits)
-        rows.append(there[_spread(len(there), _LONGEST)])
+        rows.append(there[spread(len(there), _LONGEST)])
     return np.sort(np.concatenate(rows)) if rows else np.empty(0, np.intp)
-
-
-def _spread(count: int, most: int) -> NDArray[np.intp]:
-    """At most `most` of `count` places, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))
 
 
 def _prior(shipped: Layer, manifest: Manifest, answers: int) -> Layer:
