@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headnod.clock import ClockStepDetector
-from headnod.outputs import history
-from headnod.outputs.history import HistoryFile, records
+from headnod.outputs.history import HistoryFile, records, redate
 from headnod.pipeline.estimate import Estimate, Song, SongSegmenter, StatusEvent
 from headnod.retry import RateLimitedLogger
 from headnod.sqlite import DamagedDatabaseError, DatabaseError, ForeignDatabaseError, move_aside
@@ -139,7 +138,7 @@ class HistoryRecorder:
             self._checked = True
         if self._redate_after is not None:
             with self._file.transaction() as db:
-                self._redate_after = history.redate(db, self._clock, self._redate_after)
+                self._redate_after = redate(db, self._clock, self._redate_after)
         while self._estimates or self._ended:
             estimates, songs = list(islice(self._estimates, _BATCH)), list(islice(self._ended, _BATCH))
             with self._file.transaction() as db:

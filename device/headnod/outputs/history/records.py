@@ -16,8 +16,19 @@ from msgspec.structs import replace
 from headnod.clock import Clock
 from headnod.errors import UsageError
 from headnod.escaping import padded, printable
-from headnod.outputs import history
-from headnod.outputs.history import PAGE, from_milliseconds, read_only, to_milliseconds
+from headnod.outputs.history import (
+    PAGE,
+    UNDATED_ESTIMATES,
+    UNDATED_SONGS,
+    from_milliseconds,
+    mark_undated,
+    prunable,
+    prune_undated,
+    read_only,
+    tags_exist,
+    to_milliseconds,
+    undated_tables_exist,
+)
 from headnod.pipeline.estimate import Estimate, Song
 
 _log = logging.getLogger(__name__)
@@ -101,7 +112,7 @@ def write(
     if clock is not None:
         estimates = [_dated(estimate, clock) for estimate in estimates]
         songs = [_dated_song(song, clock) for song in songs]
-        history.mark_undated(db, estimates, songs, clock)
+        mark_undated(db, estimates, songs, clock)
     models = {key: _model(db, *key) for key in {_model_of(estimate) for estimate in estimates}}
     db.executemany(
         "INSERT OR REPLACE INTO estimates VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -156,7 +167,7 @@ def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: i
     aged = -1 if before is None else to_milliseconds(before)
     limits = dict.fromkeys(_KEYS, aged)
     pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
-    dated = dict(zip(_KEYS, history.prunable(db), strict=True))
+    dated = dict(zip(_KEYS, prunable(db), strict=True))
     if pages - free > room:
         # Songs take a hundredth of the space and are what a calendar of a year is made of.
         for table, (time, _) in _KEYS.items():
@@ -169,8 +180,8 @@ def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: i
             f"WHERE {time} < ? AND {dated[table]} ORDER BY {time}, {other} LIMIT ?)",
             (limits[table], step),
         )
-    history.prune_undated(db)
-    if history.tags_exist(db):
+    prune_undated(db)
+    if tags_exist(db):
         db.execute("DELETE FROM song_tags WHERE ended < (SELECT min(ended) FROM songs)")
     # Freed pages are used again, so the file shrinks only when its limit was lowered.
     if pages > room + _SLACK_PAGES:
@@ -187,7 +198,7 @@ def read_songs(path: Path, *, since: datetime | None = None) -> Iterator[PastSon
     """
     query = """SELECT ended, started, genre, stability, estimates, {undated} FROM songs
         WHERE (ended, started) > (?, ?) ORDER BY ended, started LIMIT ?"""
-    return _rows(path, query, history.UNDATED_SONGS, _song, since)
+    return _rows(path, query, UNDATED_SONGS, _song, since)
 
 
 def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[PastEstimate]:
@@ -199,7 +210,7 @@ def read_estimates(path: Path, *, since: datetime | None = None) -> Iterator[Pas
     query = """SELECT time, sequence, genre, confidence, level, {undated}, name, labels, scores
         FROM estimates LEFT JOIN models ON models.id = estimates.model
         WHERE (time, sequence) > (?, ?) ORDER BY time, sequence LIMIT ?"""
-    return _rows(path, query, history.UNDATED_ESTIMATES, _estimate, since)
+    return _rows(path, query, UNDATED_ESTIMATES, _estimate, since)
 
 
 def read_labels(path: Path) -> list[str]:
@@ -217,7 +228,7 @@ def _rows(path: Path, query: str, undated: str, unpack: Callable[..., Row], sinc
     damaged = 0
     key = (-1 if since is None else to_milliseconds(since), -1)
     with read_only(path) as db:
-        query = query.format(undated=undated if history.undated_tables_exist(db) else "0")
+        query = query.format(undated=undated if undated_tables_exist(db) else "0")
         # In parts: a read that lasts as long as a pager is open would keep SQLite from truncating its log.
         while rows := db.execute(query, (*key, _READ_ROWS)).fetchall():
             key = rows[-1][:2]

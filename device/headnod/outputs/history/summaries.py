@@ -21,8 +21,7 @@ from msgspec import Meta
 
 from headnod.clock import local_zone
 from headnod.errors import HeadnodError
-from headnod.outputs import history
-from headnod.outputs.history import read_only
+from headnod.outputs.history import UNDATED_SONGS, read_only, tags_exist, undated_tables_exist
 from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
@@ -94,10 +93,10 @@ def songs(path: Path, first: float, last: float, *, after: float = 0.0, limit: i
         DatabaseError: The file is absent, damaged, or not a history.
     """
     with read_only(path) as db:
-        undated = history.UNDATED_SONGS if history.undated_tables_exist(db) else "0"
+        undated = UNDATED_SONGS if undated_tables_exist(db) else "0"
         tags = (
             "(SELECT tags FROM song_tags t WHERE t.ended = songs.ended AND t.started = songs.started)"
-            if history.tags_exist(db)
+            if tags_exist(db)
             else "NULL"
         )
         query = f"""SELECT started, ended, genre, stability, {undated}, {tags},
