@@ -23,7 +23,7 @@ from typing import Self
 
 from headnod.address import RefusedError, checked_address, display_address
 from headnod.audio.blocks import Block, real_time, waiting
-from headnod.audio.containers import head_of, kind_of
+from headnod.audio.containers import head_of, kind_of, pipe_reader
 from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
 from headnod.errors import AudioError
 from headnod.retry import Backoff, Cause
@@ -203,11 +203,6 @@ _FOREVER = 3.0e6
 """Timeout in seconds for a pipe, whose writer may pause at will."""
 
 
-def first_bytes(pipe: int) -> bytes:
-    """The first bytes of a pipe, enough to recognise a format."""
-    return head_of(lambda size: os.read(pipe, size))
-
-
 def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Block]:
     """Decode a pipe with the content of an audio file.
 
@@ -222,7 +217,7 @@ def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Bloc
     Raises:
         AudioError: The pipe is empty, not audio, or damaged.
     """
-    begins = first_bytes(pipe)
+    begins = head_of(pipe_reader(pipe, b""))
     if not begins:
         raise AudioError(f"{name}: gave no audio before it ended")
     yield from decoded_blocks(pipe, begins, name, rate)
@@ -291,7 +286,7 @@ def raw_blocks(pipe: int, *, rate: int, wanted: int | OutputRate, channels: int 
     Yields:
         Mono blocks in [-1, 1), and changes of an `OutputRate`.
     """
-    begins = first_bytes(pipe)
+    begins = head_of(pipe_reader(pipe, b""))
     if kind_of(begins) is not None:
         yield from decoded_blocks(pipe, begins, "standard input", wanted)
         return

@@ -158,17 +158,10 @@ _MOST_TRIED = 5
 """Maximum number of addresses of a playlist that are tried."""
 _MOST_PLAYLIST = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PLAYLIST_TYPES = frozenset(
-    [
-        "audio/x-mpegurl",
-        "audio/mpegurl",
-        "application/x-mpegurl",
-        "application/vnd.apple.mpegurl",
-        "audio/x-scpls",
-        "audio/scpls",
-        "application/pls+xml",
-    ]
-)
+_PLAYLIST_TYPES = frozenset({
+    "audio/x-mpegurl", "audio/mpegurl", "application/x-mpegurl", "application/vnd.apple.mpegurl",
+    "audio/x-scpls", "audio/scpls", "application/pls+xml",
+})  # fmt: skip
 _KEPT_IN_URLS = "%/:=&?~#+!$,;'@()*[]"
 _LONGEST_REASON = 80
 
