@@ -11,13 +11,25 @@ from urllib.parse import SplitResult, urlsplit
 
 from headnod.errors import AudioError
 
+WEB = ("http", "https")
+"""Schemes of web radios."""
+
+RTSP = ("rtsp", "rtsps")
+"""Schemes of cameras and of other RTSP servers."""
+
+ALL = ("0.0.0.0", "::")  # noqa: S104 - not bound
+"""Hosts that mean all addresses of this machine."""
+
 _HOST = re.compile(r"[^\s/\\@?#:\[\]]+")
 _SCHEMES = {"mqtt": False, "tcp": False, "ws": False, "mqtts": True, "ssl": True, "tls": True, "wss": True}
 """Whether a URL scheme of other MQTT programs means TLS."""
 _LARGEST_PORT = 65_535
 _AVAHI = Path("/run/avahi-daemon/socket")
-ALL = ("0.0.0.0", "::")  # noqa: S104 - not bound
-"""Hosts that mean all addresses of this machine."""
+_LONGEST_NAME = 120
+
+
+class RefusedError(AudioError):
+    """The server refused the request; a repetition soon would fail too."""
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -124,19 +136,6 @@ def _as_settings(text: str) -> str:
     parts += ["tls = true"] if _SCHEMES[scheme] else []
     parts += [f'username = "{login}", and the password in the file named by password_file'] if login else []
     return f"'{scheme}://...' is a URL; the section [mqtt] has a key for each part of it (write {', '.join(parts)})"
-
-
-WEB = ("http", "https")
-"""Schemes of web radios."""
-
-RTSP = ("rtsp", "rtsps")
-"""Schemes of cameras and of other RTSP servers."""
-
-_LONGEST_NAME = 120
-
-
-class RefusedError(AudioError):
-    """The server refused the request; a repetition soon would fail too."""
 
 
 def is_address(audio: str) -> bool:

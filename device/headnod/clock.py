@@ -31,7 +31,6 @@ STEP = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ZONE = Path("/etc/localtime")
 
-
 boottime: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 """Seconds since boot, including suspended time."""
 
