@@ -1,6 +1,8 @@
 """The running listener: which parts a reload rebuilds, what a failure leaves, and in which order parts are closed."""
 
 import contextlib
+import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from msgspec.structs import replace
 from headnod.config import Config, DashboardSection, HistorySection, LedsSection, LogSection, MqttSection
 from headnod.config.sections import MicrophoneSection, ModelSection
 from headnod.errors import ConfigError
-from headnod.lifecycle import Part
+from headnod.lifecycle import Part, hang_up
 from headnod.pipeline.listener import ListenerSettings
 from headnod.runtime import Runtime
 from headnod.updates.installer import Installer
@@ -242,3 +244,22 @@ def test_info_is_of_one_moment_while_settings_and_models_change(runtime):
     changed = runtime._controls[0].info()  # noqa: SLF001
     assert (info.certainty != 0.75, info.paused) == (True, False)
     assert (changed.certainty, changed.paused, changed.model) == (0.75, True, info.model)
+
+
+def test_a_stop_whose_exception_was_lost_is_repeated():
+    def end(_number, _frame):
+        raise SystemExit(3)
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        with hang_up() as hung_up:
+            assert not hung_up()
+            # As the import of a C extension does.
+            with contextlib.suppress(SystemExit):
+                os.kill(os.getpid(), signal.SIGTERM)
+            with pytest.raises(SystemExit) as ended:
+                hung_up()
+        assert ended.value.code == 3
+        assert signal.getsignal(signal.SIGTERM) is end
+    finally:
+        signal.signal(signal.SIGTERM, former)

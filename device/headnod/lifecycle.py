@@ -6,7 +6,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Generic, TypeVar
 
 from headnod.config import Config
@@ -66,8 +66,20 @@ def closing_all(sinks: list[Sink]) -> Iterator[list[Sink]]:
 
 @contextlib.contextmanager
 def hang_up() -> Iterator[Callable[[], bool]]:
-    """A function that is true once after each SIGHUP, which asks to read the configuration again."""
-    received = False
+    """A function that is true once after each SIGHUP, which asks to read the configuration again.
+
+    It calls the handler of an earlier SIGINT or SIGTERM again: the exception that this raised is lost if a C extension
+    was being imported.
+    """
+    received, stopped = False, 0
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # The default action of the system and "ignore" raise nothing.
+    handlers = {number: handler for number, handler in former.items() if callable(handler)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = number
+        handlers[signal.Signals(number)](number, frame)
 
     def note(_signal: int, _frame: object) -> None:
         nonlocal received
@@ -75,11 +87,15 @@ def hang_up() -> Iterator[Callable[[], bool]]:
 
     def hung_up() -> bool:
         nonlocal received
+        if stopped:
+            handlers[signal.Signals(stopped)](stopped, None)
         was, received = received, False
         return was
 
-    previous = signal.signal(signal.SIGHUP, note)
+    previous = {signal.SIGHUP: signal.signal(signal.SIGHUP, note)}
+    previous |= {number: signal.signal(number, stop) for number in handlers}
     try:
         yield hung_up
     finally:
-        signal.signal(signal.SIGHUP, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -88,7 +88,7 @@ def run(
         # The demo clip and files are not music of this room.
         return factory.with_user_history(config) if audio == MICROPHONE else config
 
-    with Runtime(with_history(config), audio, pace, overlay=overlay) as runtime, hang_up() as hung_up:
+    with hang_up() as hung_up, Runtime(with_history(config), audio, pace, overlay=overlay) as runtime:
         runtime.show_on_terminal(view, title)
         terminal = sys.stdout.isatty()
         while runtime.listen(until=hung_up) and runtime.sinks:
