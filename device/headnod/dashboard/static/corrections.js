@@ -12,7 +12,7 @@ const KEPT =
 export function ask(song, listener, clock) {
   const labels = listener.labels.order.map((number) => listener.name(number));
   const error = element("p", { class: "error", role: "alert" });
-  const other = element("input", { type: "text", name: "other", maxlength: 32, autocomplete: "off", "aria-label": "A new label", placeholder: "A new label", list: "known-labels" });
+  const other = element("input", { type: "text", name: "other", maxlength: 128, autocomplete: "off", "aria-label": "A new label", placeholder: "A new label", list: "known-labels" });
   const choice = (value, ...content) =>
     element("label", {}, element("input", { type: "radio", name: "label", value, checked: value === song.genre, required: true }), ...content);
   const start = element("input", { type: "time", step: 1, name: "start", value: clockTime(song.start), required: true });
