@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+if __name__ == "__main__":
+    # Only as a program: an import must not restrict the processors of the importing process.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import numpy as np  # noqa: E402 - all of these after the core was chosen
 

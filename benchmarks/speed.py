@@ -15,7 +15,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+if __name__ == "__main__":
+    # Only as a program: an import must not restrict the processors of the importing process.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 from benchmarks import alone, script_path, yamnet  # noqa: E402 - all of these after the core was chosen
 from benchmarks.material import RATE, WINDOW, bundles, endless, music, music_window  # noqa: E402

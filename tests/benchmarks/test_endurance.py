@@ -1,6 +1,10 @@
 """What hours of listening are held to is true of a real listener."""
 
+import os
+import subprocess
+import sys
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +27,14 @@ def test_the_listener_gives_as_many_windows_as_arithmetic_says(model, demo, seco
 def test_blocks_are_counted_as_they_are_given(demo):
     blocks = Counted(demo, 10.0, 22_050)
     assert sum(block.size for block in blocks) == blocks.samples >= 10 * 22_050
+
+
+@pytest.mark.parametrize("module", ["endurance", "ratios"])
+def test_an_import_leaves_the_process_all_its_processors(module):
+    code = f"import os, benchmarks.{module}; print(len(os.sched_getaffinity(0)))"
+    root = Path(__file__).parents[2]
+    found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert int(found.stdout) == len(os.sched_getaffinity(0))
 
 
 def test_a_cycle_is_garbage_and_a_list_that_is_let_go_is_not():
