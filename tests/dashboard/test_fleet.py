@@ -163,6 +163,17 @@ def test_a_whole_timeline_is_told_at_most_every_five_seconds(house):
     assert "timeline" in house.fleet.changes()[0][0]
 
 
+def test_runs_replayed_within_one_push_are_sent_whole(house):
+    house.hears("jazz")
+    house.fleet.changes()
+    house.now += 600
+    for step, genre in enumerate(["jazz", "jazz", "silence", "silence", "rock"]):
+        house.say("estimate", told(genre, at=NOON + 60 + 9 * step, replayed=True))
+    sent = house.fleet.changes()[0][0]
+    assert sent["timeline"] == house.kitchen["timeline"]
+    assert house.genre(sent["timeline"][-1]) == "rock"
+
+
 def test_a_deleted_status_forgets_a_listener(house):
     house.say("status", "online")
     house.say("status", b"", retained=True)

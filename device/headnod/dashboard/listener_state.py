@@ -314,7 +314,8 @@ class ListenerState:
         every = math.ceil(self._info.every_s)
         whole = self._timeline.add(when - every, when, genre, slack=max(_SLACK, 3 * every))
         self._timeline.prune(now)
-        if whole:
+        # The page draws the end of the timeline from the current estimate alone, but many replayed ones come at once.
+        if whole or late:
             self.changed.add("timeline")
         if self._now is None or not late or when >= self._now["time"]:
             self._time_unix = fields.time_unix
