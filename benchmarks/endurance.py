@@ -21,14 +21,14 @@ if __name__ == "__main__":
     # Only as a program: an import must not restrict the processors of the importing process.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-import numpy as np  # noqa: E402 - all of these after the core was chosen
+import numpy as np
 
-from benchmarks.material import bundles, endless, music  # noqa: E402
-from benchmarks.memory import left_behind  # noqa: E402
-from benchmarks.processes import written  # noqa: E402
-from headnod import Estimate, GenreModel, ListenerSettings, listen  # noqa: E402
-from headnod.features.frontend import Audio  # noqa: E402
-from headnod.pipeline.estimate import utc_now  # noqa: E402
+from benchmarks.material import bundles, endless, music
+from benchmarks.memory import left_behind
+from benchmarks.processes import written
+from headnod import Estimate, GenreModel, ListenerSettings, listen
+from headnod.features.frontend import Audio
+from headnod.pipeline.estimate import utc_now
 
 _SETTLED = 300
 

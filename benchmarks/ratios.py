@@ -16,11 +16,11 @@ if __name__ == "__main__":
     # Only as a program: an import must not restrict the processors of the importing process.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-from benchmarks.alone import FLOOR, ours  # noqa: E402 - all of these after the core was chosen
-from benchmarks.material import bundles, endless, music, music_window  # noqa: E402
-from benchmarks.turns import by_turns  # noqa: E402
-from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
-from headnod.pipeline.estimate import utc_now  # noqa: E402
+from benchmarks.alone import FLOOR, ours
+from benchmarks.material import bundles, endless, music, music_window
+from benchmarks.turns import by_turns
+from headnod import GenreModel, ListenerSettings, listen
+from headnod.pipeline.estimate import utc_now
 
 
 def main(count: int) -> None:

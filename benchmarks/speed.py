@@ -19,13 +19,13 @@ if __name__ == "__main__":
     # Only as a program: an import must not restrict the processors of the importing process.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-from benchmarks import alone, script_path, yamnet  # noqa: E402 - all of these after the core was chosen
-from benchmarks.material import RATE, WINDOW, bundles, endless, music, music_window  # noqa: E402
-from benchmarks.turns import by_turns  # noqa: E402
-from headnod import GenreModel, ListenerSettings, listen  # noqa: E402
-from headnod.features.windows import FrameCache, Window  # noqa: E402
-from headnod.pipeline.estimate import utc_now  # noqa: E402
-from headnod.pipeline.smoothing import Smoother  # noqa: E402
+from benchmarks import alone, script_path, yamnet
+from benchmarks.material import RATE, WINDOW, bundles, endless, music, music_window
+from benchmarks.turns import by_turns
+from headnod import GenreModel, ListenerSettings, listen
+from headnod.features.windows import FrameCache, Window
+from headnod.pipeline.estimate import utc_now
+from headnod.pipeline.smoothing import Smoother
 
 
 def paths() -> dict[str, Callable[[], object]]:
