@@ -54,12 +54,11 @@ def main(words: list[str] | None = None) -> int:
     try:
         status = int(options.run(options) or 0)
         sys.stdout.flush()
-    except UsageError as error:
-        _log_with_notes(error, options)
-        status = USAGE
     except ConfigError as error:
         _log_with_notes(error, options)
-        status = _BAD_CONFIGURATION
+        # The error of a flag's value begins with the flag.
+        usage = isinstance(error, UsageError) or located(options, error).startswith("--")
+        status = USAGE if usage else _BAD_CONFIGURATION
     except (HeadnodError, PermissionError) as error:
         _log.error("%s", located(options, error))
         status = 1

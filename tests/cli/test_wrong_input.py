@@ -85,15 +85,19 @@ def test_wrong_usage_exits_with_2(headnod, words):
     assert "usage: headnod" in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (["--model", "gener"], "--model: there is no model 'gener' (shipped are "),
-        (["--config", "nowhere.toml"], "nowhere.toml: there is no such file"),
-    ],
-)
-def test_a_setting_that_cannot_be_exits_with_78(headnod, words, complaint):
-    assert fault(headnod("listen", "--audio", demo_clip(), *words), 78).startswith(f"headnod: {complaint}")
+def test_a_configuration_that_is_absent_exits_with_78(headnod):
+    line = fault(headnod("listen", "--audio", demo_clip(), "--config", "nowhere.toml"), 78)
+    assert line.startswith("headnod: nowhere.toml: there is no such file")
+
+
+@pytest.mark.parametrize("words", [("listen", "--audio", "x.wav"), ("classify", "x.wav"), ("leds", "preview")])
+def test_a_model_that_is_absent_exits_with_2_from_a_flag_and_with_78_from_the_configuration(
+    headnod, environment, words
+):
+    reason = "there is no model 'gener' (shipped are "
+    assert fault(headnod(*words, "--model", "gener"), 2).startswith(f"headnod: --model: {reason}")
+    environment |= {"HEADNOD_MODEL__NAME": "gener"}
+    assert fault(headnod(*words), 78).startswith(f"headnod: HEADNOD_MODEL__NAME: model.name: {reason}")
 
 
 @pytest.mark.parametrize("words", [["--rate", "7"], ["--every", "0"], ["--every", "nan"]])

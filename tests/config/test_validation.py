@@ -68,6 +68,22 @@ BAD_CONFIGURATION = 78
         ({"dashboard": DashboardSection(host="0.0.0.0")}, "dashboard.host: '0.0.0.0' is open to others"),  # noqa: S104 - to be refused
         ({"dashboard": DashboardSection(host="no.such.host.invalid")}, "dashboard.host: 'no.such.host.invalid'"),
         ({"dashboard": DashboardSection(password_file="/nowhere/pw")}, "dashboard.password_file: /nowhere/pw"),
+        # What is switched off.
+        ({"web": WebSection(address="0.0.0.0")}, "web.address: '0.0.0.0' is open to others"),  # noqa: S104 - to be refused
+        ({"web": WebSection(certificate="/nowhere/web.pem")}, "web.certificate: /nowhere/web.pem: "),
+        ({"web": WebSection(key="/etc/passwd")}, "web.key: has no effect without web.certificate"),
+        ({"web": WebSection(frame_ancestors=("a b",))}, "web.frame_ancestors: 'a b' is not the origin of a page"),
+        ({"web": WebSection(webhooks=("ftp://lan/x",))}, "web.webhooks: 'ftp://lan/x...' is not an address"),
+        ({"web": WebSection(reader_password_file="/nowhere/pw")}, "web.reader_password_file: /nowhere/pw"),
+        ({"web": WebSection(webhook_key_file="/nowhere/k")}, "web.webhook_key_file: /nowhere/k"),
+        ({"mqtt": MqttSection(node="K\u00fcche")}, "mqtt.node: 'K\u00fcche' (up to 64 letters"),
+        ({"mqtt": MqttSection(base="/a")}, "mqtt.base: '/a' (letters"),
+        ({"mqtt": MqttSection(discovery_prefix="home #")}, "mqtt.discovery_prefix: 'home #'"),
+        ({"mqtt": MqttSection(transport="unix", node="a b")}, "mqtt.node: 'a b' (up to 64 letters"),
+        ({"mqtt": MqttSection(username="a", password_file="/nowhere/pw")}, "mqtt.password_file: /nowhere/pw"),
+        ({"mqtt": MqttSection(tls=True, ca_file="/nowhere/ca")}, "mqtt.ca_file: /nowhere/ca"),
+        ({"leds": (LedsSection(pins={"techno": 4}),)}, "leds.pins: 'techno' is not a genre of genre-"),
+        ({"leds": (LedsSection(), LedsSection(spi="a"))}, "leds.2.spi: 'a' is not an SPI bus and device"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_key_and_value(changed, refusal):
@@ -81,11 +97,13 @@ def test_what_cannot_be_used_is_refused_with_its_key_and_value(changed, refusal)
     [
         {},
         {"mqtt": BROKER},
-        {"mqtt": MqttSection(node="K\u00fcche")},
+        {"mqtt": MqttSection(node="kitchen", username="k", discovery_prefix="ha")},
+        {"mqtt": MqttSection(transport="unix")},
         {"leds": (LedsSection(kind="pins", pins={"jazz": 4, "pop": 5}),)},
         {"leds": (LedsSection(kind="pins", pins={"1": 4, "2": 5}),)},
         {"leds": (LedsSection(kind="apa102", spi="1.0"),)},
-        {"leds": (LedsSection(pins={"techno": 4}),)},
+        {"leds": (LedsSection(pins={"jazz": 4}, spi="1.1"),)},
+        {"web": WebSection(port=8081, frame_ancestors=("http://pi.lan:8123",))},
         {"microphone": MicrophoneSection(command=("sleep", "1"))},
         {"dashboard": DashboardSection(host="localhost")},
     ],

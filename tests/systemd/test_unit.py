@@ -100,7 +100,7 @@ def test_every_document_gives_the_broker_s_password_in_the_same_way(document):
 
 
 def test_a_configuration_that_cannot_be_used_ends_it(unit):
-    assert values("RestartPreventExitStatus", unit) == ["78"]
+    assert values("RestartPreventExitStatus", unit) == ["2 78"]
 
 
 def test_nothing_but_sound_pins_and_spi_is_let_in():

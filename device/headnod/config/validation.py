@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 from urllib.parse import urlsplit
 
+import msgspec
+
 from headnod.address import checked_address, display_address, is_address, split_address
-from headnod.config import Config, DashboardSection, WebSection, load, named_outputs
+from headnod.config import Config, DashboardSection, MqttSection, WebSection, load, named_outputs
 from headnod.config.layers import file_layer
-from headnod.errors import AccessError, AudioError, ConfigAccessError, ConfigError, HeadnodError
+from headnod.errors import AccessError, AudioError, ConfigAccessError, ConfigError, HeadnodError, MissingExtraError
 from headnod.inference.manifest import read_manifest
 from headnod.resources import configured_model
 from headnod.service import MAIN, UNITS, Sandbox, Service, path_exists
@@ -71,6 +73,7 @@ def config_errors(
         installed_model: Folder of the installed model, which replaces the configured one.
         of_service: Whether a service with a user of its own writes the history.
     """
+    # Also what is switched off, because a flag or one more key switches it on.
     rules: tuple[Rule, ...] = (
         _model,
         _keys,
@@ -79,11 +82,10 @@ def config_errors(
         _strip,
         lambda config: _pins(config, installed_model),
         lambda config: _history(config, of_service=of_service),
-        _broker,
+        lambda config: _broker(_with_broker(config)),
         _dashboard,
         lambda config: _page_address("dashboard.host", config.dashboard.host),
-        _web,
-        lambda config: _page_address("web.address", config.web.address),
+        _web_section,
     )
     found: list[HeadnodError] = []
     for rule in rules:
@@ -196,13 +198,13 @@ def _lamp_host(config: Config) -> None:
 
 def _strip(config: Config) -> None:
     for name, output in named_outputs(config.leds):
-        if output.kind in {"ws2812", "apa102"} and not _SPI.match(output.spi):
+        if not _SPI.match(output.spi):
             raise ConfigError(f"{name}.spi: '{output.spi}' is not an SPI bus and device (write 0.0 or 0.1)")
 
 
 def _pins(config: Config, installed_model: Path | None) -> None:
     for name, output in named_outputs(config.leds):
-        if output.kind == "pins" and output.pins:
+        if output.pins:
             _check_pins(name, output.pins, installed_model or configured_model(config.model.name))
 
 
@@ -233,6 +235,15 @@ def _broker(config: Config) -> None:
         _login(config)
 
 
+def _with_broker(config: Config) -> Config:
+    """The configuration with a broker, whose name is not checked, if it has other settings of one."""
+    mqtt = config.mqtt
+    if mqtt.host or mqtt == MqttSection():
+        return config
+    host = "/run/broker" if mqtt.transport == "unix" else "localhost"
+    return msgspec.structs.replace(config, mqtt=msgspec.structs.replace(mqtt, host=host))
+
+
 def _names(config: Config) -> None:
     from headnod.factory.mqtt_factory import topics  # noqa: PLC0415 - MQTT is loaded where it is configured
     from headnod.mqtt.homeassistant import check_prefix  # noqa: PLC0415
@@ -259,6 +270,16 @@ def _web(config: Config) -> None:
         from headnod.factory.page_factory import web_page  # noqa: PLC0415 - where the page is served
 
         web_page(config)
+
+
+def _web_section(config: Config) -> None:
+    _page_address("web.address", config.web.address)
+    if config.web != WebSection():
+        from headnod.factory.page_factory import web_page  # noqa: PLC0415 - where the page is configured
+
+        # The page's libraries are needed only where it is served.
+        with contextlib.nullcontext() if config.web.enabled else contextlib.suppress(MissingExtraError):
+            web_page(config)
 
 
 def _page_address(setting: str, host: str) -> None:

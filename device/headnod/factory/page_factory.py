@@ -88,14 +88,11 @@ def web_page(config: Config) -> PageSettings:
 
     Raises:
         ConfigError: A setting cannot be used.
+        MissingExtraError: All settings can be used, and a library of the page is missing.
     """
-    for library in ("starlette", "uvicorn"):
-        # Looked up and not loaded: only the process of the page needs it.
-        if find_spec(library) is None:
-            raise MissingExtraError(f"the web page needs {library}: {how_to_install('device')}")
     section, where, history = config.web, topics(config.mqtt), history_path(config.history)
     certificate, key = _certificate(section)
-    return PageSettings(
+    settings = PageSettings(
         section="web",
         address=section.address,
         port=section.port,
@@ -119,6 +116,11 @@ def web_page(config: Config) -> PageSettings:
         broker=_broker_of(config, "web") if config.mqtt.host else None,
         log_level=config.log.level.upper(),
     )
+    for library in ("starlette", "uvicorn"):
+        # Looked up and not loaded: only the process of the page needs it.
+        if find_spec(library) is None:
+            raise MissingExtraError(f"the web page needs {library}: {how_to_install('device')}")
+    return settings
 
 
 @contextlib.contextmanager
