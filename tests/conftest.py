@@ -16,6 +16,41 @@ from headnod.resources import demo_clip, find_model
 settings.register_profile("headnod", deadline=None)
 settings.load_profile("headnod")
 
+# Files that take 20 s and more: they begin first, so that no process has one of them alone at the end.
+_LONGEST = (
+    "dashboard/test_controls.py",
+    "train/training/test_fit.py",
+    "dashboard/test_page_memory.py",
+    "dashboard/test_page.py",
+    "dashboard/test_remote_history.py",
+    "train/distillation/test_pretrained_training.py",
+    "dashboard/test_page_controls.py",
+    "dashboard/test_listener_page.py",
+    "cli/test_alsa.py",
+    "train/deploy/test_rollout.py",
+    "dashboard/test_listener_view.py",
+    "mqtt/test_limits.py",
+    "dashboard/test_accessibility.py",
+    "test_not_music.py",
+    "train/test_teach.py",
+    "mqtt/test_export_corrections.py",
+    "dashboard/test_connections.py",
+    "train/explore/test_explore.py",
+    "test_contract.py",
+    "train/explore/test_baselines.py",
+    "cli/test_any_terminal.py",
+    "train/explore/test_listening_pages.py",
+    "features/test_windows.py",
+    "dashboard/test_webhooks.py",
+    "faults/test_microphone_in_time.py",
+    "train/test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    first = {Path(__file__).parent / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
+
 
 @pytest.fixture
 def rng():
