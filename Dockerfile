@@ -27,7 +27,8 @@ RUN python3 -m venv /tmp/pip \
 RUN cd / \
   && /opt/headnod/bin/headnod listen --config /dev/null --audio /opt/headnod/lib/python3*/site-packages/headnod/demo/*.ogg --pace fast --json > /tmp/estimates \
   && grep -q '"genre":"' /tmp/estimates \
-  && /opt/headnod/bin/python -c 'import headnod.dashboard.server, headnod.mqtt.publisher' \
+  && /opt/headnod/bin/python -m compileall -q /opt/headnod/lib/python3*/site-packages/headnod \
+  && /opt/headnod/bin/python -c 'import headnod.dashboard.site, headnod.mqtt.publisher, uvicorn.lifespan.off, uvicorn.loops.asyncio' \
   && /opt/headnod/bin/headnod --help > /dev/null
 
 FROM ${BASE}

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from headnod.clock import SETTLED, STEP, Clock, ClockStepDetector, boot_id, boottime, local_zone
-from headnod.system import clock_is_synchronised
+from headnod.clock import (
+    SETTLED,
+    STEP,
+    Clock,
+    ClockStepDetector,
+    boot_id,
+    boottime,
+    clock_is_synchronised,
+    local_zone,
+)
 
 BOOTED = datetime(2026, 11, 27, 6, tzinfo=UTC)
 
@@ -34,7 +42,7 @@ class Program(ctypes.Structure):
 libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(Program(len(steps), ctypes.addressof(code))), 0, 0) == 0
-from headnod.system import clock_is_synchronised
+from headnod.clock import clock_is_synchronised
 print(clock_is_synchronised(Path(sys.argv[2])))
 """
 

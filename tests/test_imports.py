@@ -79,7 +79,7 @@ def loaded():
 def test_importing_headnod_loads_no_library_until_a_name_is_used(loaded):
     alone, after = loaded
     heavier = HEAVY | {"rich", "sqlite3", "soundfile", "soxr", "paho", "gpiozero", "pyaudio", "ai_edge_litert"}
-    assert alone & (heavier | {"numpy", "msgspec", "uvicorn", "starlette", "asyncio", "ssl"}) == set()
+    assert alone & (heavier | {"numpy", "msgspec", "uvicorn", "asyncio", "ssl"}) == set()
     assert {"numpy", "msgspec"} <= after
 
 

@@ -23,6 +23,7 @@ from headnod import factory
 from headnod.audio.audio_file import audio_file
 from headnod.audio.blocks import Gap, RateChange
 from headnod.audio.processing import ChannelMixer, from_s16
+from headnod.clock import clock_is_synchronised
 from headnod.config import Config
 from headnod.errors import AccessError, AudioError, CheckResult, HeadnodError
 from headnod.factory import opener
@@ -36,7 +37,6 @@ from headnod.pipeline.level import decibels
 from headnod.pipeline.level_meter import LevelMeter
 from headnod.resources import configured_model, shipped
 from headnod.service import Service
-from headnod.system import clock_is_synchronised
 
 _SECONDS = 1.0
 _LIVELY_DB = 3.0

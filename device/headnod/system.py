@@ -1,8 +1,7 @@
-"""The machine: memory, temperature, board, clock and permissions; the command that installs an optional part."""
+"""The machine: memory, temperature, board and permissions; the command that installs an optional part."""
 
 from __future__ import annotations
 
-import ctypes
 import grp
 import json
 import os
@@ -32,11 +31,6 @@ _OF_HEADNOD = re.compile(r"headnod\[([\w,]+)\]")
 _MEMORY = Path("/proc/self/statm")
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _BOARDS = (Path("/proc/device-tree/model"), Path("/sys/class/dmi/id/product_name"))
-_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
-"""Created by systemd-timesyncd when it has set the clock; absent after boot."""
-
-_TIME_ERROR = 5
-_TIMEX_BYTES = 256
 
 
 def how_to_install(
@@ -145,18 +139,6 @@ def board() -> str:
         except OSError:
             continue
     return ""
-
-
-def clock_is_synchronised(flag: Path = _SYNCHRONISED) -> bool | None:
-    """Whether the wall clock is synchronised, as by NTP; None if the system does not report it.
-
-    A sandbox with `ProtectClock=yes` refuses adjtimex(2): there only systemd-timesyncd's file is read.
-    """
-    # A read-only call; it returns the state of the clock.
-    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    if 0 <= state != _TIME_ERROR or flag.exists():
-        return True
-    return False if state == _TIME_ERROR else None
 
 
 def permission_denied(*groups: str) -> str:

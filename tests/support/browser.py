@@ -110,9 +110,9 @@ class PageServer:
     port = 0
     process: subprocess.Popen
 
-    def start(self, words: list[str], env: dict[str, str], **options: Any):
+    def start(self, words: list[str], env: dict[str, str], *, module: str = "headnod", **options: Any):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "headnod", *words],
+            [sys.executable, "-P", "-m", module, *words],
             env=env,
             stderr=subprocess.PIPE,
             text=True,

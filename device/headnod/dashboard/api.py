@@ -21,7 +21,7 @@ from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Role, Visitor
 from headnod.dashboard.endpoints import Endpoint, RequestError, document, read_body
 from headnod.dashboard.history_api import HistoryApi, LocalHistory
 from headnod.dashboard.listener_link import CommandError
-from headnod.dashboard.server import PieceResponse, Request, Response, json_response
+from headnod.dashboard.routing import HttpRequest, Response, json_response
 from headnod.outputs.web import ChosenDevice, ControlsChange, Correct, ModelName, Values
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def call(site: Site, command: str, **arguments: object) -> msgspec.Raw:
         raise RequestError(str(error), 409) from None
 
 
-def visitor_of(request: Request) -> Visitor:
+def visitor_of(request: HttpRequest) -> Visitor:
     """The visitor that the guard found for a request."""
     visitor: Visitor = request.scope["visitor"]
     return visitor
@@ -133,16 +133,16 @@ class SessionApi:
             version=self._settings.version if visitor.role is not None else "",
         )
 
-    async def _show(self, request: Request) -> SessionState:
+    async def _show(self, request: HttpRequest) -> SessionState:
         return self._state(visitor_of(request))
 
-    async def _log_in(self, request: Request) -> Response:
+    async def _log_in(self, request: HttpRequest) -> Response:
         if request.headers.get("sec-fetch-site", "") in _CROSS_SITE:
             raise RequestError("another site may not log in here", 403)
         password = (await read_body(request, LogIn)).password
         if not self._authenticator.has_password:
             raise RequestError("there is no password to log in with", 404)
-        result, role = self._authenticator.check(password, request.client.host if request.client else "")
+        result, role = self._authenticator.check(password, request.address)
         if result is AuthResult.TOO_MANY:
             raise RequestError("too many wrong passwords", 429, {"Retry-After": f"{WINDOW_SECONDS:.0f}"})
         if role is None:
@@ -152,7 +152,7 @@ class SessionApi:
         cookie = {"Set-Cookie": self._sessions.set_cookie(token)}
         return json_response(self._state(Visitor(role, token)), headers=cookie)
 
-    async def _log_out(self, request: Request) -> Response:
+    async def _log_out(self, request: HttpRequest) -> Response:
         visitor = visitor_of(request)
         if not visitor.token or not self._authenticator.is_own_page(visitor, request.headers.get("x-csrf-token", "")):
             raise RequestError("there is no session, or X-CSRF-Token is wrong", 403)
@@ -171,13 +171,13 @@ def listener_endpoints(site: Site) -> list[Endpoint]:
 
     histories = HistoryApi(history_of)
 
-    async def listeners(_request: Request) -> list[dict[str, Any]]:
+    async def listeners(_request: HttpRequest) -> list[dict[str, Any]]:
         return list(_states(site))
 
     def history(part: str) -> Any:  # noqa: ANN401 - a handler
-        async def answer(request: Request) -> Response:
-            found = await histories.get(request.path_params["node"], part, request.query_params)
-            return PieceResponse(found.body, found.status, {"Cache-Control": "no-store", **found.headers})
+        async def answer(request: HttpRequest) -> Response:
+            found = await histories.get(request.path_params["node"], part, request.query)
+            return Response(found.body, found.status, {"Cache-Control": "no-store", **found.headers})
 
         return answer
 
@@ -198,14 +198,14 @@ def _states(site: Site) -> Iterator[dict[str, Any]]:
 def all_endpoints(site: Site) -> list[Endpoint]:
     """Every endpoint of the interface, its description among them."""
 
-    async def metrics(_request: Request) -> Response:
+    async def metrics(_request: HttpRequest) -> Response:
         text = exposition(_states(site))
-        return Response(text, 200, {"Content-Type": MEDIA, "Cache-Control": "no-store"})
+        return Response(text.encode(), 200, {"Content-Type": MEDIA, "Cache-Control": "no-store"})
 
     found = [*SessionApi(site).endpoints, *listener_endpoints(site), *control_endpoints(partial(call, site))]
     found.append(Endpoint("GET", "metrics", metrics, "All listeners as metrics of Prometheus", media="text/plain"))
 
-    async def description(_request: Request) -> dict[str, Any]:
+    async def description(_request: HttpRequest) -> dict[str, Any]:
         return document(found)
 
     found.append(
@@ -218,26 +218,26 @@ def control_endpoints(call: Call) -> list[Endpoint]:
     """The endpoints of the owner; `call` gives the answer of the listener to a command, or raises a RequestError."""
 
     def get(path: str, command: str, summary: str, **query: str) -> Endpoint:
-        async def handler(request: Request) -> msgspec.Raw:
+        async def handler(request: HttpRequest) -> msgspec.Raw:
             _check_owner(request)
-            return await call(command, **_numbers(request.query_params, query))
+            return await call(command, **_numbers(request.query, query))
 
         return Endpoint("GET", _PATH + path, handler, summary, dict[str, Any], query=query)
 
     def act(
         path: str, command: str, summary: str, body: type[msgspec.Struct] | None = None, *, method: str = "POST"
     ) -> Endpoint:
-        async def handler(request: Request) -> msgspec.Raw:
+        async def handler(request: HttpRequest) -> msgspec.Raw:
             given = {} if body is None else msgspec.to_builtins(await read_body(request, body))
             # Absent values are not sent as null.
             return await call(command, **{key: value for key, value in given.items() if value is not None})
 
         return Endpoint(method, _PATH + path, handler, summary, dict[str, Any], body)
 
-    async def controls(_request: Request) -> msgspec.Raw:
+    async def controls(_request: HttpRequest) -> msgspec.Raw:
         return await call("controls")
 
-    async def delete_one(request: Request) -> msgspec.Raw:
+    async def delete_one(request: HttpRequest) -> msgspec.Raw:
         number = request.path_params["id"]
         if not (number.isascii() and number.isdecimal() and len(number) < 16):  # noqa: PLR2004 - digits of a row number
             raise RequestError("the number of a correction has digits only")
@@ -265,7 +265,7 @@ def control_endpoints(call: Call) -> list[Endpoint]:
     ]
 
 
-def _check_owner(request: Request) -> None:
+def _check_owner(request: HttpRequest) -> None:
     """Refuse readers everything beyond the estimates: hosts, file names and the log.
 
     Raises:
@@ -275,7 +275,7 @@ def _check_owner(request: Request) -> None:
         raise RequestError("only the owner may read this", 403)
 
 
-def _numbers(given: Any, names: Any) -> dict[str, float]:  # noqa: ANN401 - parameters of a Starlette request
+def _numbers(given: Any, names: Any) -> dict[str, float]:  # noqa: ANN401 - parameters of a query
     found = {}
     for name in names:
         if name in given:

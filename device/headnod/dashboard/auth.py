@@ -20,11 +20,13 @@ import ipaddress
 import logging
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+
+from headnod.dashboard.routing import Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from headnod.dashboard.endpoints import Endpoint
@@ -53,10 +55,6 @@ _ADDRESSES = 1024
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _READING = frozenset({"GET", "HEAD"})
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CONTENT_POLICY = (

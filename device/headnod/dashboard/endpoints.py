@@ -46,7 +46,7 @@ class Endpoint:
     """Path below the page, with parameters in braces, such as `api/v1/listeners/{node}/songs`."""
 
     handler: Callable[[Any], Awaitable[Any]]
-    """Makes the response of a Starlette request: a Response, or anything that is answered as JSON."""
+    """Makes the response of a request: a `Response`, or anything that is answered as JSON."""
 
     summary: str
     """What it does, in one line."""
@@ -67,7 +67,7 @@ class Endpoint:
     """Media type of the answer."""
 
 
-async def read_body(request: Any, kind: type[Kind]) -> Kind:  # noqa: ANN401 - a Starlette request
+async def read_body(request: Any, kind: type[Kind]) -> Kind:  # noqa: ANN401 - a request of `routing`
     """The body of a request, which must be JSON: a form of another site cannot send that.
 
     Raises:

@@ -18,7 +18,6 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
@@ -62,6 +61,8 @@ _INK, _SOFT, _TRACK = "#f3f0ea", "#a5a29a", "#262a31"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 
 _LONGEST = 24
+
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
 
 class LocalHistory:
@@ -296,10 +297,10 @@ def week_card(node: str, days: Sequence[tuple[date, Bucket | None]], new: Iterab
     chosen = {genre: _lightened(colour) for genre, colour in colours(sums).items()}
     songs = sum(day.songs for _, day in days if day)
     top = chosen[ranked[0][0]] if ranked else _SOFT
-    label = quoteattr(_summary(node, ranked))
+    label = _summary(node, ranked).translate(_ESCAPES)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"',
-        f'font-family="{_FONT}" role="img" aria-label={label}>',
+        f'font-family="{_FONT}" role="img" aria-label="{label}">',
         '<defs><radialGradient id="glow" cx="0" cy="0" r="1">',
         f'<stop offset="0" stop-color="{top}" stop-opacity="0.34"/>',
         f'<stop offset="1" stop-color="{top}" stop-opacity="0"/></radialGradient></defs>',
@@ -376,7 +377,7 @@ def _text(
 ) -> str:
     return (
         f'<text x="{x:g}" y="{y:g}" font-size="{size}" font-weight="{weight}" fill="{fill}" text-anchor="{anchor}">'
-        f"{escape(text)}</text>"
+        f"{text.translate(_ESCAPES)}</text>"
     )
 
 

@@ -1,4 +1,4 @@
-"""The page and its event stream over HTTP, with Starlette and uvicorn.
+"""The page and its event stream over HTTP, with uvicorn.
 
 A connection costs a client nothing, so those of clients that have not logged in are bounded: the
 oldest without a request is closed for a new one, and each must send its request in time.
@@ -13,45 +13,27 @@ import hashlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from importlib import resources
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from headnod.dashboard.api import all_endpoints
 from headnod.dashboard.auth import Guard, network
-from headnod.dashboard.endpoints import REQUEST_SECONDS, Endpoint, RequestError
+from headnod.dashboard.endpoints import REQUEST_SECONDS
 from headnod.dashboard.fleet import Subscriber
+from headnod.dashboard.routing import HttpRequest, Receive, Response, Router, Send, json_response
 from headnod.errors import HeadnodError, MissingExtraError
-from headnod.system import how_to_install
 
 if TYPE_CHECKING:
     from headnod.dashboard.site import Site
 
 try:
     import uvicorn
-    from starlette.applications import Starlette
-    from starlette.convertors import Convertor, register_url_convertor
-    from starlette.requests import ClientDisconnect, Request
-    from starlette.responses import PlainTextResponse, Response
-    from starlette.routing import Route
-    from starlette.types import Receive, Scope, Send
     from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
-    raise MissingExtraError(f"the dashboard needs {error.name}: {how_to_install('dashboard')}") from None
+    from headnod.system import how_to_install
 
-__all__ = [
-    "Connections",
-    "DashboardError",
-    "ListeningSocket",
-    "PieceResponse",
-    "Request",
-    "Response",
-    "TimedConnection",
-    "json_response",
-    "listen_at",
-    "serve",
-]
+    raise MissingExtraError(f"the dashboard needs {error.name}: {how_to_install('dashboard')}") from None
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +58,9 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
+
+_NODE = "[A-Za-z0-9_-]{1,64}"
+"""A valid name of a listener, which has no dot: names of files do."""
 
 _CONNECTIONS, _BACKLOG = 512, 128
 _CLOSE_SECONDS = 1
@@ -259,33 +244,30 @@ class _Server(uvicorn.Server):
     """Disconnects browsers at the end, and ends when the event stream fails."""
 
     def __init__(self, site: Site) -> None:
-        from headnod.dashboard.api import all_endpoints  # noqa: PLC0415 - it uses names of this module
-
         self._stream, self._link, self._webhooks = site.stream, site.link, site.webhooks
         self._failed = False
         endpoints, pages = all_endpoints(site), _pages()
         connections = self._connections = Connections()
-        routes = [Route("/events", _Events(site), methods=["GET"]), *map(_route, endpoints)]
-        routes += [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+        router, settings = Router(), site.settings
+
+        async def events(request: HttpRequest) -> Response:
+            return _EventResponse(site, request)
+
+        router.add("GET", "/events", events)
+        for each in endpoints:
+            router.add(each.method, f"/{each.path}", each.handler)
+        for path, page in pages.items():
+            router.add("GET", path, page)
         # The address of one listener; the page shows it.
-        routes += [Route("/{node:node}", pages["/"], methods=["GET"]), Route("/{node:node}/", _without_slash)]
-        refused = {RequestError: _refused, ClientDisconnect: _unanswered}
-        settings = site.settings
-        pages_and_api = Starlette(routes=routes, lifespan=self._running, exception_handlers=refused)  # type: ignore[arg-type]
-        # Starlette redirects to an absolute address, which is wrong behind a proxy and names any host of a request.
-        pages_and_api.router.redirect_slashes = False
-        app = Guard(
-            pages_and_api,
-            site.authenticator,
-            connections,
-            endpoints,
-            frame_ancestors=settings.frame_ancestors,
-        )
+        router.add("GET", "/{node}", pages["/"], part=_NODE)
+        router.add("GET", "/{node}/", _without_slash, part=_NODE)
+        app = Guard(router, site.authenticator, connections, endpoints, frame_ancestors=settings.frame_ancestors)
         config = uvicorn.Config(
             app,
             loop="asyncio",
             http="h11",
             ws="none",
+            lifespan="off",
             log_config=None,
             # Its warnings are one line per invalid request, so any client could fill the log.
             log_level="error",
@@ -308,10 +290,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, with a limit of the time that a TLS handshake may take."""
-        await self.lifespan.startup()
-        if self.lifespan.should_exit:
-            self._failed = True
-            return
+        parts = [self._stream.run(), self._webhooks.run(), *([self._link.run()] if self._link is not None else [])]
+        self._tasks = [asyncio.create_task(each) for each in parts]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         config, loop = self.config, asyncio.get_running_loop()
 
         def protocol() -> asyncio.Protocol:
@@ -337,16 +319,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stream.close()
         await super().shutdown(sockets)
-
-    @contextlib.asynccontextmanager
-    async def _running(self, _app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._stream.run()), asyncio.create_task(self._webhooks.run())]
-        if self._link is not None:
-            tasks.append(asyncio.create_task(self._link.run()))
-        for task in tasks:
-            task.add_done_callback(self._ended)
-        yield
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -365,43 +338,39 @@ class _Page:
         self._headers = {"Content-Type": kind, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         self._headers["ETag"] = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Request(scope).headers
-        if headers.get("if-none-match") == self._headers["ETag"]:
-            response = Response(b"", 304, self._headers)
-        elif "gzip" in headers.get("accept-encoding", ""):
-            response = Response(self._compressed, 200, {**self._headers, "Content-Encoding": "gzip"})
-        else:
-            response = Response(self._content, 200, self._headers)
-        await response(scope, receive, send)
+    async def __call__(self, request: HttpRequest) -> Response:
+        if request.headers.get("if-none-match") == self._headers["ETag"]:
+            return Response(b"", 304, self._headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(self._compressed, 200, {**self._headers, "Content-Encoding": "gzip"})
+        return Response(self._content, 200, self._headers)
 
 
-class _Events:
-    """The endpoint of the event stream."""
+class _EventResponse(Response):
+    """The event stream of one browser."""
 
-    def __init__(self, site: Site) -> None:
-        self._stream, self._link, self._authenticator = site.stream, site.link, site.authenticator
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        watches = self._link is not None and "watch" in Request(scope).query_params
-        with contextlib.ExitStack() as stack:
-            trusted = self._authenticator.is_trusted(scope["visitor"])
-            subscriber = stack.enter_context(self._stream.subscriber(watches=watches, trusted=trusted))
-            if subscriber is None:
-                refusal = PlainTextResponse("Too many pages are open.", 503, {"Retry-After": "10"})
-                await refusal(scope, receive, send)
-                return
-            if watches and self._link is not None:
-                stack.enter_context(self._link.watching())
-            await self._serve(subscriber, receive, send)
-
-    @staticmethod
-    async def _serve(subscriber: Subscriber, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+    def __init__(self, site: Site, request: HttpRequest) -> None:
         # A proxy must not buffer events.
-        headers.append((b"x-accel-buffering", b"no"))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        endings = (_send_events(subscriber, send), _disconnected(receive), subscriber.gone.wait())
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(None, headers=headers)
+        self._stream, self._link, self._receive = site.stream, site.link, request.receive
+        self._watches = site.link is not None and "watch" in request.query
+        self._trusted = site.authenticator.is_trusted(request.scope["visitor"])
+
+    async def send(self, send: Send) -> None:
+        """Send events until the browser or the page disconnects."""
+        with contextlib.ExitStack() as stack:
+            subscriber = stack.enter_context(self._stream.subscriber(watches=self._watches, trusted=self._trusted))
+            if subscriber is None:
+                await json_response({"error": "too many pages are open"}, 503, {"Retry-After": "10"}).send(send)
+                return
+            if self._watches and self._link is not None:
+                stack.enter_context(self._link.watching())
+            await send(self.start)
+            await self._send_events(subscriber, send)
+
+    async def _send_events(self, subscriber: Subscriber, send: Send) -> None:
+        endings = (_send_all(subscriber, send), _disconnected(self._receive), subscriber.gone.wait())
         tasks: list[asyncio.Task[object]] = [asyncio.create_task(each) for each in endings]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -413,7 +382,7 @@ class _Events:
             await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _CLOSE_SECONDS)
 
 
-async def _send_events(subscriber: Subscriber, send: Send) -> None:
+async def _send_all(subscriber: Subscriber, send: Send) -> None:
     async for event in subscriber.events():
         await send({"type": "http.response.body", "body": event, "more_body": True})
 
@@ -423,66 +392,12 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-class PieceResponse(Response):
-    """A response whose body comes in pieces. Starlette's own loads 6 MB of anyio."""
-
-    def __init__(self, pieces: AsyncIterator[bytes], status: int, headers: dict[str, str]) -> None:
-        """Send these pieces."""
-        self._pieces, self.status_code, self.background = pieces, status, None
-        self.init_headers(headers)
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send the response."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for piece in self._pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-
-class _NodeConvertor(Convertor[str]):
-    """A valid name of a listener, which has no dot: names of files do."""
-
-    regex = "[A-Za-z0-9_-]{1,64}"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("node", _NodeConvertor())
-
-
-def _route(endpoint: Endpoint) -> Route:
-    async def answer(request: Request) -> Response:
-        found = await endpoint.handler(request)
-        return found if isinstance(found, Response) else json_response(found)
-
-    return Route(f"/{endpoint.path}", answer, methods=[endpoint.method])
-
-
-async def _without_slash(request: Request) -> Response:
+async def _without_slash(request: HttpRequest) -> Response:
     return Response(b"", 307, {"Location": f"../{request.path_params['node']}"})
 
 
-async def _unanswered(_request: Request, _error: ClientDisconnect) -> Response:
-    # The client has gone while it sent the body.
-    return Response(b"", 400)
-
-
-async def _refused(_request: Request, error: RequestError) -> Response:
-    return json_response({"error": str(error)}, error.status, error.headers)
-
-
-def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A response of JSON, which no cache keeps."""
-    body = bytes(content) if isinstance(content, msgspec.Raw) else msgspec.json.encode(content)
-    return Response(body, status, {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})})
-
-
 def _pages() -> dict[str, _Page]:
-    files = [file for file in resources.files("headnod.dashboard").joinpath("static").iterdir() if file.is_file()]
-    pages = {f"/{file.name}": _Page(file.read_bytes(), _TYPES["." + file.name.rpartition(".")[2]]) for file in files}
+    files = Path(__file__).with_name("static").iterdir()
+    pages = {f"/{file.name}": _Page(file.read_bytes(), _TYPES[file.suffix]) for file in files if file.is_file()}
     pages["/"] = pages.pop("/index.html")
     return pages

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import http.client
 import logging
 import random
 import secrets
@@ -63,6 +62,8 @@ class Event(NamedTuple):
 def post(address: str, body: bytes, headers: dict[str, str]) -> int:
     """Send a body by HTTP POST; redirections are not followed."""
     parts = urlsplit(address)
+    import http.client  # noqa: PLC0415 - with the parser of mail, for pages with webhooks only
+
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from headnod import system
-from headnod.clock import Clock
+from headnod.clock import Clock, clock_is_synchronised
 from headnod.mqtt.topics import SCORE, score_keys
 from headnod.pipeline.estimate import SILENCE, Estimate, Song, SongSegmenter, SongSettings, State, StatusEvent
 
@@ -372,7 +372,7 @@ class ReportMaker:
 
     def health(self, **delivery: Any) -> HealthPayload:  # noqa: ANN401 - the fields of a struct
         """The health report as of now, with the fields about the delivery to a broker if there is one."""
-        synchronised = system.clock_is_synchronised()
+        synchronised = clock_is_synchronised()
         report = HealthPayload(
             node=self._node,
             ts=self._clock.now(),
