@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from headnod.config import Config
 from headnod.outputs import Sink, close_all
+from headnod.system import signal_handlers, stop_handlers
 
 Value = TypeVar("Value")
 
@@ -71,15 +72,12 @@ def hang_up() -> Iterator[Callable[[], bool]]:
     It calls the handler of an earlier SIGINT or SIGTERM again: the exception that this raised is lost if a C extension
     was being imported.
     """
-    received, stopped = False, 0
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # The default action of the system and "ignore" raise nothing.
-    handlers = {number: handler for number, handler in former.items() if callable(handler)}
+    received, stopped, handlers = False, 0, stop_handlers()
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = number
-        handlers[signal.Signals(number)](number, frame)
+        handlers[number](number, frame)
 
     def note(_signal: int, _frame: object) -> None:
         nonlocal received
@@ -88,14 +86,9 @@ def hang_up() -> Iterator[Callable[[], bool]]:
     def hung_up() -> bool:
         nonlocal received
         if stopped:
-            handlers[signal.Signals(stopped)](stopped, None)
+            handlers[stopped](stopped, None)
         was, received = received, False
         return was
 
-    previous = {signal.SIGHUP: signal.signal(signal.SIGHUP, note)}
-    previous |= {number: signal.signal(number, stop) for number in handlers}
-    try:
+    with signal_handlers({signal.SIGHUP: note, **dict.fromkeys(handlers, stop)}):
         yield hung_up
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

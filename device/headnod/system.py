@@ -1,17 +1,20 @@
-"""The machine: memory, temperature, board and permissions; the command that installs an optional part."""
+"""The machine: memory, temperature, board, permissions and signals; the command that installs an optional part."""
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
 import pwd
 import re
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -191,3 +194,23 @@ class CpuMeter:
         percent = 100.0 * (used - self._used) / max(at - self._at, 1e-3)
         self._at, self._used = at, used
         return percent
+
+
+SignalHandler = Callable[[int, FrameType | None], object]
+
+
+@contextlib.contextmanager
+def signal_handlers(handlers: Mapping[int, SignalHandler | signal.Handlers]) -> Iterator[None]:
+    """Handle signals in the `with` block; the former handlers are restored after it."""
+    former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def stop_handlers() -> dict[int, SignalHandler]:
+    """The handlers of SIGINT and SIGTERM that are functions; the default action and "ignore" raise nothing."""
+    former = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: handler for number, handler in former.items() if callable(handler)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -52,6 +51,7 @@ from headnod.audio.processing import (
 )
 from headnod.errors import AudioError
 from headnod.features.frontend import Audio
+from headnod.system import how_to_install, signal_handlers, stop_handlers
 
 BLOCK = 16_384
 _ENDLESS = 1 << 40
@@ -123,8 +123,6 @@ def _pyav(what: str) -> ModuleType:
     try:
         from headnod.audio import pyav  # noqa: PLC0415 - an optional library
     except ImportError:
-        from headnod.system import how_to_install  # noqa: PLC0415
-
         raise RefusedError(f"{what}, which needs PyAV (install it with: {how_to_install('formats')})") from None
     return pyav
 
@@ -260,18 +258,11 @@ def delayed_signals() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # A handler that is not a function of Python raises nothing.
-    handlers = {number: handler for number, handler in former.items() if callable(handler)}
-    for each in handlers:
-        signal.signal(each, lambda number, _: received.append(number))
-    try:
+    handlers = stop_handlers()
+    with signal_handlers(dict.fromkeys(handlers, lambda number, _: received.append(number))):
         yield
-    finally:
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
     for number in received:
-        handlers[signal.Signals(number)](number, None)
+        handlers[number](number, None)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from headnod.audio.audio_file import audio_file, header_duration
 from headnod.errors import AudioError, HeadnodError, MissingExtraError
 from headnod.features.frontend import Audio, FrontEnd, LogMel
-from headnod.system import how_to_install
+from headnod.system import how_to_install, signal_handlers
 from headnod_train.dataset.tracks import CollectionError, Track, path_text
 from headnod_train.storage import StorageError, open_npz, write_npz
 
@@ -250,11 +250,8 @@ def _without_ctrl_c() -> Iterator[None]:
         yield
         return
     # A signal mask would not do: loky clears it when it starts its processes.
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with signal_handlers({signal.SIGINT: signal.SIG_IGN}):
         yield
-    finally:
-        signal.signal(signal.SIGINT, former)
 
 
 _QUEUED = 4
