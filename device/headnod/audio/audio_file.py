@@ -30,9 +30,8 @@ from headnod.audio.containers import (
     READABLE,
     CutOffError,
     DamagedError,
-    Slice,
+    FilePart,
     Sound,
-    WavFile,
     check_finite,
     file_parts,
     first_mp3_frame,
@@ -54,9 +53,8 @@ from headnod.features.frontend import Audio
 from headnod.system import how_to_install, signal_handlers, stop_handlers
 
 BLOCK = 16_384
-_ENDLESS = 1 << 40
 _GUESSED = 1 << 36
-"""A number of frames above this was derived from the size `_ENDLESS`: the header has no length."""
+"""A number of frames above this was derived from the size `ENDLESS`: the header has no length."""
 _REST = 16_384
 """Bytes at the start of a file in which an MP3 frame is searched for."""
 _OWN_WORDS = (b"[src/libmpg123", b"Warning: ", b"Note: ")
@@ -85,7 +83,7 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
         return _mp3(raw, name)
     try:
         with delayed_signals():
-            file = soundfile.SoundFile(WavFile(raw) if kind == "WAV" else raw)
+            file = soundfile.SoundFile(FilePart(raw) if kind == "WAV" else raw)
         sound = sound_of(file, name)
     except _NOT_AUDIO as error:
         start = first_mp3_frame(raw.read(_REST)) if raw.seek(0) == 0 else None
@@ -134,38 +132,16 @@ def _mp3(raw: IO[bytes], name: str, start: int = 0) -> Sound:
 
 
 def _mp3_at(raw: IO[bytes], name: str, start: int) -> Sound:
-    return forward_sound(_Endless(raw, start), name, lambda: _at_end(raw))
+    return forward_sound(FilePart(raw, start, endless=True), name, lambda: _at_end(raw))
 
 
 def _sliced(raw: IO[bytes], name: str, start: int) -> Sound:
     with _readable(name), delayed_signals():
-        return sound_of(soundfile.SoundFile(Slice(raw, start)), name)
+        return sound_of(soundfile.SoundFile(FilePart(raw, start)), name)
 
 
 def _at_end(raw: IO[bytes]) -> bool:
     return raw.tell() >= os.fstat(raw.fileno()).st_size
-
-
-class _Endless:
-    """File interface without a size, so that libsndfile does not estimate the length and decodes to the end."""
-
-    def __init__(self, raw: IO[bytes], start: int) -> None:
-        self._raw, self._start, self._at_end = raw, start, False
-        raw.seek(start)
-
-    def read(self, size: int = -1) -> bytes:
-        return b"" if self._at_end else self._raw.read(size)
-
-    def tell(self) -> int:
-        return _ENDLESS if self._at_end else self._raw.tell() - self._start
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at_end = whence == os.SEEK_END and offset == 0
-        if not self._at_end:
-            place = max(offset + (self._start if whence == os.SEEK_SET else 0), -(1 << 62))
-            with contextlib.suppress(OSError):
-                self._raw.seek(place, whence)
-        return self.tell()
 
 
 class _OnlyForward(soundfile.SoundFile):  # type: ignore[misc]

@@ -6,12 +6,13 @@ end of the first part; here the next part is searched for and decoded at the sam
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +130,8 @@ def _frame_follows(data: bytes, place: int, frame: Callable[[bytes, int], int]) 
 
 _KEPT = 1 << 18
 """Bytes at the start of a stream that can be read again."""
-_ENDLESS = 1 << 40
+ENDLESS = 1 << 40
+"""Size of a file that hides its size."""
 _TAG = 128
 """Size of an ID3v1 tag at the end of an MP3 in bytes."""
 
@@ -160,24 +162,6 @@ def wav_reader(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     return prepend(with_length(read_exactly(read, _WAV_HEAD)), read)
 
 
-class WavFile:
-    """File interface to a WAV file, with `with_length`, for libsndfile."""
-
-    def __init__(self, raw: Any) -> None:  # noqa: ANN401 - IO[bytes] has no readinto
-        """Read from an open file."""
-        self._raw, self._head = raw, with_length(raw.read(_WAV_HEAD))
-        self.seek, self.tell = raw.seek, raw.tell
-        raw.seek(0)
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer with the next bytes; returns their number."""
-        start = self._raw.tell()
-        count = self._raw.readinto(buffer)
-        known = self._head[start : start + count]
-        memoryview(buffer)[: len(known)] = known
-        return count
-
-
 class ForwardReader:
     """File interface to a stream for libsndfile: its start can be read again, and its size is unknown."""
 
@@ -191,7 +175,7 @@ class ForwardReader:
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes; none at positions that were skipped."""
-        if self._place >= _ENDLESS - _TAG:
+        if self._place >= ENDLESS - _TAG:
             # The position of an ID3v1 tag: answered with zeros once, that is, without a tag.
             zeros, self._tag = min(size, self._tag), 0
             self._place += zeros
@@ -230,7 +214,7 @@ class ForwardReader:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Set the position; bytes between the start and the current position cannot be read again."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: _ENDLESS}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: ENDLESS}[whence]
         self._place, self._tag = max(base + offset, 0), _TAG
         return self._place
 
@@ -429,29 +413,44 @@ def _next_mp3(data: bytes) -> int | None:
     return min((each for each in (tag and tag.start(), frame) if each is not None), default=None)
 
 
-class Slice:
-    """File interface to the part of a file from a position on, for libsndfile."""
+class FilePart:
+    """File interface to a file from a position on, for libsndfile."""
 
-    def __init__(self, raw: IO[bytes], start: int) -> None:
-        self._raw, self._start = raw, start
+    def __init__(self, raw: IO[bytes], start: int = 0, *, endless: bool = False) -> None:
+        """Begin at `start`.
+
+        Args:
+            raw: An open file.
+            start: Position of the first byte in it.
+            endless: Hide the size, so that libsndfile does not estimate the length and decodes to the end.
+        """
+        self._raw, self._start, self._endless, self._past_end = raw, start, endless, False
+        raw.seek(start)
+        self._head = b"" if start else with_length(raw.read(_WAV_HEAD))
         raw.seek(start)
 
     def read(self, size: int = -1) -> bytes:
         """Read the next bytes."""
-        return self._raw.read(size)
+        if self._past_end:
+            return b""
+        place, data = self._raw.tell(), self._raw.read(size)
+        known = self._head[place : place + len(data)]
+        return known + data[len(known) :]
 
     def tell(self) -> int:
         """Position of the next byte."""
-        return self._raw.tell() - self._start
+        return ENDLESS if self._past_end else self._raw.tell() - self._start
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Set the position, at least the start of the part."""
-        base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._raw.tell(), os.SEEK_END: self._end()}[whence]
-        self._raw.seek(max(base + offset, self._start))
+        self._past_end = self._endless and whence == os.SEEK_END and offset == 0
+        if not self._past_end:
+            size = os.fstat(self._raw.fileno()).st_size
+            base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._raw.tell(), os.SEEK_END: size}[whence]
+            # Offsets of damaged files may exceed the largest position.
+            with contextlib.suppress(OSError, OverflowError):
+                self._raw.seek(max(base + offset, self._start))
         return self.tell()
-
-    def _end(self) -> int:
-        return os.fstat(self._raw.fileno()).st_size
 
 
 class StreamParts:
