@@ -43,9 +43,8 @@ from headnod.audio.processing import (
     LEAST_RATE,
     MOST_CHANNELS,
     MOST_RATE,
-    ChannelMixer,
     OutputRate,
-    Resampler,
+    mono_blocks,
     remove_dc,
 )
 from headnod.errors import AudioError
@@ -322,7 +321,9 @@ def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]
             return
         # Opened by Python, so that the error message names a folder or a missing permission.
         with path.open("rb") as raw:
-            yield remove_dc(_blocks(open_sound(raw, str(path)), rate), delivered, least=CONSTANT)
+            sound = open_sound(raw, str(path))
+            blocks = mono_blocks(sound.blocks, sound.rate, sound.channels, rate)
+            yield remove_dc(blocks, delivered, least=CONSTANT)
     except AudioError:
         raise
     except OSError as error:
@@ -352,10 +353,3 @@ def _is_pipe(path: Path) -> bool:
     if stat.S_ISREG(found.st_mode) and found.st_size == 0:
         raise AudioError(f"{path}: is empty (was the recording or the copy interrupted?)")
     return not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode)
-
-
-def _blocks(sound: Sound, rate: int | OutputRate) -> Iterator[Block]:
-    resampler, mixer = Resampler(sound.rate, rate), ChannelMixer(sound.rate, sound.channels)
-    for frames in sound.blocks:
-        yield from resampler.blocks(mixer.mix(frames))
-    yield resampler.finish()

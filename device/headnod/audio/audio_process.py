@@ -21,10 +21,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headnod.address import RefusedError, checked_address, display_address
 from headnod.audio.blocks import Block, real_time, waiting
 from headnod.audio.containers import head_of, kind_of, pipe_reader
-from headnod.audio.processing import ChannelMixer, OutputRate, Resampler, from_s16
+from headnod.audio.processing import OutputRate, from_s16, mono_blocks
 from headnod.errors import AudioError
 from headnod.retry import Backoff, Cause
 
@@ -137,6 +140,17 @@ class AudioProcess:
         whole, self._rest = self._rest[:used], self._rest[used:]
         return whole
 
+    def pieces(self, timeout: float) -> Iterator[NDArray[np.float32]]:
+        """The samples until the end, each piece of shape (n, channels).
+
+        Raises:
+            AudioError: No samples came for `timeout` seconds.
+        """
+        while samples := self.read(timeout):
+            yield from_s16(samples, self.channels)
+        if samples is None:
+            raise AudioError(f"{self._name}: no sound came for {timeout:g} s")
+
     def _receive(self, timeout: float, most: int = _READ) -> bytes | None:
         ready, _, _ = select.select([self._pipe], [], [], timeout)
         return os.read(self._pipe, most) if ready else None
@@ -226,10 +240,7 @@ def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Bloc
 def decoded_blocks(pipe: int, begins: bytes, name: str, rate: int | OutputRate) -> Iterator[Block]:
     """Like `stream_blocks`, after the first bytes of the pipe were read."""
     with decoder(pipe, begins, name) as capture:
-        resampler, mixer = Resampler(capture.rate, rate), ChannelMixer(capture.rate, capture.channels)
-        while samples := capture.read(_FOREVER):
-            yield from resampler.blocks(mixer.mix(from_s16(samples, capture.channels)))
-        yield resampler.finish()
+        yield from mono_blocks(capture.pieces(_FOREVER), capture.rate, capture.channels, rate)
         capture.check_end()
 
 
@@ -290,15 +301,17 @@ def raw_blocks(pipe: int, *, rate: int, wanted: int | OutputRate, channels: int 
     if kind_of(begins) is not None:
         yield from decoded_blocks(pipe, begins, "standard input", wanted)
         return
-    resampler, mixer = Resampler(rate, wanted), ChannelMixer(rate, channels)
+    yield from mono_blocks(_raw_pieces(pipe, begins, channels), rate, channels, wanted)
+
+
+def _raw_pieces(pipe: int, begins: bytes, channels: int) -> Iterator[NDArray[np.float32]]:
     rest, width, chunk = b"", 2 * channels, begins
     while chunk:
         whole = rest + chunk
         used = len(whole) // width * width
         rest = whole[used:]
-        yield from resampler.blocks(mixer.mix(from_s16(whole[:used], channels)))
+        yield from_s16(whole[:used], channels)
         chunk = os.read(pipe, _CHUNK)
-    yield resampler.finish()
 
 
 _STEADY = 60.0
@@ -356,11 +369,13 @@ def radio_blocks(
         try:
             with open_radio(address, limits) as capture:
                 began = monotonic()
-                blocks = _sound(capture, wanted, limits.silent, display_address(address))
+                pieces = capture.pieces(limits.silent)
+                blocks = mono_blocks(pieces, capture.rate, capture.channels, wanted)
                 for block in real_time(blocks, delivered, monotonic=monotonic, sleep=sleep, lead=limits.lead):
                     if monotonic() - began > _STEADY:
                         back_off.reset()
                     yield block
+                capture.check_end()
         except RefusedError as error:
             cause, reason = Cause.REFUSED, str(error)
         except AudioError as error:
@@ -384,12 +399,3 @@ def open_radio(address: str, limits: RadioLimits | None = None) -> AudioProcess:
         return AudioProcess(command, stdin=request, name=display_address(address), opening=limits.opening)
     finally:
         os.close(request)
-
-
-def _sound(capture: AudioProcess, wanted: int | OutputRate, silent: float, name: str) -> Iterator[Block]:
-    resampler, mixer = Resampler(capture.rate, wanted), ChannelMixer(capture.rate, capture.channels)
-    while samples := capture.read(silent):
-        yield from resampler.blocks(mixer.mix(from_s16(samples, capture.channels)))
-    if samples is None:
-        raise AudioError(f"{name}: no sound came for {silent:g} s")
-    capture.check_end()

@@ -268,6 +268,16 @@ class Resampler:
         yield again[edge:]
 
 
+def mono_blocks(
+    pieces: Iterable[NDArray[np.float32]], rate: int, channels: int, wanted: int | OutputRate
+) -> Iterator[Audio | RateChange]:
+    """Mix and resample the pieces of a stream, each of shape (n, channels)."""
+    resampler, mixer = Resampler(rate, wanted), ChannelMixer(rate, channels)
+    for frames in pieces:
+        yield from resampler.blocks(mixer.mix(frames))
+    yield resampler.finish()
+
+
 def resampled(audio: Audio, rate: int, wanted: int) -> Audio:
     """Mono samples at another sample rate, shape (n,)."""
     return np.asarray(soxr.resample(audio, rate, wanted), np.float32)

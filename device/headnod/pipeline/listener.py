@@ -347,22 +347,23 @@ def score_file(file: str, blocks: Iterable[Audio], model: Model) -> FileScores:
     cache, tail = FrameCache(front_end), _Tail(blocks, front_end.window_samples)
     every = round(settings.every * front_end.sample_rate)
     steady, scores, covered = SteadyNoiseDetector(front_end), [], 0
+    features = np.empty(0, np.float32)
+
+    def add(audio: Audio, mel: Mel) -> None:
+        nonlocal features
+        if dbfs(audio) >= settings.silence and not steady.detect(mel):
+            features = front_end.features(mel)
+            scores.append(model.predict(features).scores)
+
     for window in windows(tail, front_end.window_samples, every, grid=front_end.hop):
         assert isinstance(window, Window)  # noqa: S101 - a file has no gaps
         covered = window.end
-        mel = cache.mel(window)
-        if dbfs(window.samples) >= settings.silence and not steady.detect(mel):
-            features = front_end.features(mel)
-            scores.append(model.predict(features).scores)
+        add(window.samples, cache.mel(window))
     if not tail.count:
         raise AudioError(f"{file}: holds no sound (its length is 0)")
     rest = tail.last()
-    uncovered = not covered or tail.count - covered > front_end.sample_rate // 2
-    if uncovered and dbfs(rest) >= settings.silence:
-        mel = _fill(rest, front_end)
-        if not steady.detect(mel):
-            features = front_end.features(mel)
-            scores.append(model.predict(features).scores)
+    if not covered or tail.count - covered > front_end.sample_rate // 2:
+        add(rest, _fill(rest, front_end))
     whole = log_mean(scores) if scores else np.zeros(len(model.answers), np.float32)
     if len(scores) == 1 and model.manifest.single is not None:
         whole = model.predict(features, single=True).scores
