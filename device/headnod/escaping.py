@@ -45,11 +45,9 @@ def _columns(letter: str) -> int:
     return 2 if unicodedata.east_asian_width(letter) in {"W", "F"} else 1
 
 
-NO_MUSIC = "unknown"
-"""Name reported for the extra "not music" output."""
-
-RESERVED = ("silence", NO_MUSIC)
-"""Values of `genre` that are no genres. A label must differ from them, ignoring case."""
+SILENCE, UNKNOWN = "silence", "unknown"
+"""Values of `genre` that are no genres; the second also reports the extra "not music" output. A label must differ
+from them, ignoring case."""
 
 LONGEST = 64
 """Maximum length of a label in characters."""
@@ -73,7 +71,7 @@ def label_fault(text: str) -> str | None:
         (hidden is not None, f"holds {_code_point(hidden or '')}, which cannot be printed"),
         (text != text.strip(), "begins or ends with a space"),
         (not unicodedata.is_normalized("NFC", text), "is not in the composed form of Unicode (NFC)"),
-        (text.casefold() in RESERVED, "is reserved: the listener reports it when it names no genre"),
+        (text.casefold() in {SILENCE, UNKNOWN}, "is reserved: the listener reports it when it names no genre"),
     )
     return next((fault for broken, fault in checks if broken), None)
 

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from headnod.escaping import NO_MUSIC
+from headnod.escaping import UNKNOWN
 from headnod.features.frontend import Audio, Features, FrontEnd
 from headnod.inference.manifest import (
     FORMAT,
@@ -107,7 +107,7 @@ class FixedModel:
             threshold: Least probability for a genre to be named (0-1).
             not_music: The last score is that of sound that is not music.
         """
-        self._more = (NO_MUSIC,) if not_music else ()
+        self._more = (UNKNOWN,) if not_music else ()
         self.manifest = fixed_manifest(front_end, labels, threshold=threshold)
         self.received: list[Features] = []
         """The features of every window so far, each of shape (frames, n_features)."""

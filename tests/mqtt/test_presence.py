@@ -4,7 +4,8 @@ import time
 
 import msgspec
 
-from headnod.pipeline.estimate import SILENCE, State
+from headnod.escaping import SILENCE
+from headnod.pipeline.estimate import State
 from support.command_line import PROMPT
 from support.mqtt_broker import Broker, Heard
 from support.mqtt_publisher import (

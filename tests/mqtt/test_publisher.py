@@ -4,7 +4,7 @@ import statistics
 import threading
 import time
 
-from headnod.pipeline.estimate import SILENCE
+from headnod.escaping import SILENCE
 from support.mqtt_broker import Broker, Heard
 from support.mqtt_publisher import (
     BEGAN,

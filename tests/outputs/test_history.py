@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from headnod.escaping import SILENCE
 from headnod.outputs.history import HistoryFile, to_milliseconds
 from headnod.outputs.history.records import prune, read_estimates, read_songs, write
-from headnod.pipeline.estimate import SILENCE, State, StatusEvent
+from headnod.pipeline.estimate import State, StatusEvent
 from support.estimates import GTZAN
 from support.history_database import START, estimate, expected, listening, remember, times
 

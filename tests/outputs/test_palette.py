@@ -6,8 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from headnod.escaping import SILENCE, UNKNOWN
 from headnod.outputs import GENRES, colour, colours, hexadecimal
-from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from support.estimates import GTZAN
 
 # Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color

@@ -2,9 +2,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from headnod.escaping import UNKNOWN
 from headnod.outputs import GENRES, colour, colours
 from headnod.outputs.leds import Animation, bars, best, dark, mood, one_each, pattern
-from headnod.pipeline.estimate import UNKNOWN, State
+from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate, silence
 
 LONG = 60.0

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Song, SongSegmenter, SongSettings, State, StatusEvent
+from headnod.escaping import SILENCE, UNKNOWN
+from headnod.pipeline.estimate import Song, SongSegmenter, SongSettings, State, StatusEvent
 from headnod.pipeline.smoothing import Smoother
 from support.estimates import estimate
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from headnod.pipeline.estimate import SILENCE, Estimate, HeldBy, State, StatusEvent
+from headnod.escaping import SILENCE
+from headnod.pipeline.estimate import Estimate, HeldBy, State, StatusEvent
 
 GTZAN = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 

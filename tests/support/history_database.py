@@ -7,9 +7,10 @@ from msgspec import structs
 
 from headnod.clock import Clock
 from headnod.config import HistorySection
+from headnod.escaping import SILENCE
 from headnod.outputs.history.recorder import HistoryRecorder
 from headnod.outputs.history.records import read_estimates
-from headnod.pipeline.estimate import SILENCE, SongSegmenter, SongSettings
+from headnod.pipeline.estimate import SongSegmenter, SongSettings
 from support import estimates
 from support.estimates import GTZAN
 

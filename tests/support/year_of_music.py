@@ -8,9 +8,10 @@ from pathlib import Path
 
 from msgspec import structs
 
+from headnod.escaping import UNKNOWN
 from headnod.outputs.history import HistoryFile
 from headnod.outputs.history.records import write
-from headnod.pipeline.estimate import UNKNOWN, Song
+from headnod.pipeline.estimate import Song
 from support.estimates import GTZAN, estimate
 
 LIKED = dict(zip(GTZAN, (6, 5, 1, 2, 3, 9, 1, 4, 5, 4), strict=True))

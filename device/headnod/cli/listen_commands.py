@@ -416,7 +416,7 @@ def explanation(estimate: Estimate, settings: ListenerSettings) -> str:
 
 
 def _kept(estimate: Estimate, settings: ListenerSettings) -> str:
-    from headnod.pipeline.estimate import UNKNOWN
+    from headnod.escaping import UNKNOWN
 
     best, score = estimate.ranked()[0]
     asked = f"another must lead by {settings.lead:g} (listen.lead)"

@@ -20,10 +20,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from headnod.escaping import LONGEST, label_fault
+from headnod.escaping import LONGEST, SILENCE, UNKNOWN, label_fault
 from headnod.mqtt.topics import SCORE, score_keys
 from headnod.outputs import colours, hexadecimal
-from headnod.pipeline.estimate import SILENCE, UNKNOWN
 
 LARGEST = 16_384
 """Bytes of the largest payload that is parsed."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headnod.errors import HeadnodError, ManifestError, MissingExtraError
-from headnod.escaping import NO_MUSIC
+from headnod.escaping import UNKNOWN
 from headnod.files import read_arrays
 from headnod.inference.manifest import (
     GOLDEN,
@@ -121,7 +121,7 @@ class GenreModel:
         """Genres, in the order of the scores."""
         self.tags = manifest.tags.names if manifest.tags else ()
         """Names of the tags, in the order of their scores; empty if the model has none."""
-        self.answers = (*manifest.labels, NO_MUSIC) if manifest.rejection.not_music else manifest.labels
+        self.answers = (*manifest.labels, UNKNOWN) if manifest.rejection.not_music else manifest.labels
         """Meaning of each score: the labels, then `unknown` if the network has a not-music output."""
         # numpy applies one number to all features in half the time that it takes for a number of each.
         self._mean, self._deviation = (

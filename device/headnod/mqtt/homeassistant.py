@@ -15,10 +15,11 @@ from typing import Any, Literal
 import msgspec
 
 from headnod.errors import ConfigError
+from headnod.escaping import SILENCE, UNKNOWN
 from headnod.mqtt.commands import EFFECTS
 from headnod.mqtt.payloads import InfoPayload, scores
 from headnod.mqtt.topics import DEFAULT_BASE, OFFLINE, ONLINE, Topics, is_base, slug
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, State
+from headnod.pipeline.estimate import State
 
 Form = Literal["device", "component"]
 """One message per listener, or one per entity."""

@@ -19,8 +19,9 @@ from msgspec import Meta
 
 from headnod import system
 from headnod.clock import Clock, clock_is_synchronised
+from headnod.escaping import SILENCE
 from headnod.mqtt.topics import SCORE, score_keys
-from headnod.pipeline.estimate import SILENCE, Estimate, Song, SongSegmenter, SongSettings, State, StatusEvent
+from headnod.pipeline.estimate import Estimate, Song, SongSegmenter, SongSettings, State, StatusEvent
 
 SCHEMA = 1
 """Version of every payload's schema."""

@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Protocol
 
 from headnod.errors import HeadnodError
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, StatusEvent
+from headnod.escaping import SILENCE, UNKNOWN
+from headnod.pipeline.estimate import Estimate, StatusEvent
 
 _log = logging.getLogger(__name__)
 

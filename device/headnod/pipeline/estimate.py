@@ -14,8 +14,7 @@ from operator import itemgetter
 
 import msgspec
 
-SILENCE, UNKNOWN = "silence", "unknown"
-"""Values of `Estimate.genre` that are no genres."""
+from headnod.escaping import SILENCE, UNKNOWN
 
 TAGS = 5
 """Largest number of tags of an estimate and of a song."""

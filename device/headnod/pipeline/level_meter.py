@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 
 from headnod.audio.blocks import Block, Gap, RateChange
+from headnod.escaping import SILENCE
 from headnod.features.frontend import Audio, FrontEnd
-from headnod.pipeline.estimate import SILENCE, Estimate, State
+from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.level import SILENT_DBFS, clipped_share, decibels, is_dead
 
 TOO_LOUD, TOO_SOFT, SUITABLE = -3.0, -42.0, -20.0

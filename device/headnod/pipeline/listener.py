@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.clock import boottime, span_fault
 from headnod.errors import AudioError
+from headnod.escaping import SILENCE, UNKNOWN
 from headnod.features.windows import FrameCache, RecentAudio, Window, repeated, windows
-from headnod.pipeline.estimate import SILENCE, TAGS, UNKNOWN, Estimate, HeldBy, Now, State, StatusEvent
+from headnod.pipeline.estimate import TAGS, Estimate, HeldBy, Now, State, StatusEvent
 from headnod.pipeline.level import Loudness, LoudnessMeter, NoiseFloor, SteadyNoiseDetector, dbfs
 from headnod.pipeline.smoothing import GenreTracker, RunningMean, log_mean
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from headnod.clock import Clock
 from headnod.errors import HeadnodError
-from headnod.escaping import NO_MUSIC
+from headnod.escaping import UNKNOWN
 from headnod.files import read_arrays
 from headnod.teaching.corrections import (
     CAPACITY,
@@ -148,7 +148,7 @@ def _suggestion(moment: EmbeddedWindows, margin: float, novelty: float) -> Sugge
     return Suggestion(
         float(moment.times[0]),
         float(moment.times[-1]),
-        NOT_MUSIC if answer == NO_MUSIC else answer,
+        NOT_MUSIC if answer == UNKNOWN else answer,
         round(margin, 3),
         round(novelty, 3),
     )

@@ -20,9 +20,10 @@ from rich.console import Console
 
 from headnod.audio.blocks import Block, Gap
 from headnod.errors import AudioError
+from headnod.escaping import SILENCE, UNKNOWN
 from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State
+from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
 from headnod_train.console import print_line
 from headnod_train.dataset.archive import Archive, window_starts

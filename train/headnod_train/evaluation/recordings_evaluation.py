@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.errors import AudioError
+from headnod.escaping import SILENCE, UNKNOWN
 from headnod.features.frontend import Audio, FrontEnd
 from headnod.inference.model import GenreModel
-from headnod.pipeline.estimate import SILENCE, UNKNOWN
 from headnod.pipeline.listener import score_file
 from headnod_train.console import print_line
 from headnod_train.dataset.folder_layouts import find_tracks

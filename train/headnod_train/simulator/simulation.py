@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import HeadnodError
+from headnod.escaping import SILENCE, UNKNOWN
 from headnod.mqtt.broker import Broker
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload, encode, estimate_payload
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, Song, SongSegmenter, SongSettings, State, utc_now
+from headnod.pipeline.estimate import Estimate, Song, SongSegmenter, SongSettings, State, utc_now
 
 LABELS = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 """Genres of the simulated model."""

@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.escaping import SILENCE
 from headnod.outputs import colours
-from headnod.pipeline.estimate import SILENCE, Estimate, State, StatusEvent
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.smoothing import EnvelopeFollower
 
 Heights = Mapping[str, float]

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headnod.escaping import SILENCE, UNKNOWN
 from headnod.outputs import GENRES
 from headnod.outputs.leds import Animation, Layout, LedFrame, eight_bits
-from headnod.pipeline.estimate import SILENCE, UNKNOWN, Estimate, State, StatusEvent
+from headnod.pipeline.estimate import Estimate, State, StatusEvent
 
 Picture = NDArray[np.float64]
 """Linear light, shape (height, width, 3), 0 and up."""
