@@ -255,7 +255,7 @@ def read_record(path: Path, rate: int) -> tuple[TestRecord, Audio]:
         return record, np.concatenate(list(blocks))
 
 
-def recorded(blocks: Iterable[Audio | Gap | RateChange], seconds: float, rate: int) -> Audio:
+def first_seconds(blocks: Iterable[Audio | Gap | RateChange], seconds: float, rate: int) -> Audio:
     """The first seconds of a source.
 
     Raises:

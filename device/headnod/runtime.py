@@ -75,7 +75,7 @@ def run(
     if is_address(title):
         title = display_address(title)
     if audio is None:
-        audio = microphone_or_demo(config.microphone, recorded=factory.recorded(config))
+        audio = microphone_or_demo(config.microphone, recorded=factory.estimates_are_recorded(config))
         if audio != MICROPHONE:
             pace, title = pace or "real", f"demo clip {Path(audio).name}: no microphone"
 

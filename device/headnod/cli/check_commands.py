@@ -58,7 +58,7 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
     """Record the test record in the room, and print how many answers stay."""
     import msgspec
 
-    from headnod.diagnostics import RECORD_LEAD, check_music, music_lines, read_record, record_path, recorded
+    from headnod.diagnostics import RECORD_LEAD, check_music, first_seconds, music_lines, read_record, record_path
     from headnod.factory import MICROPHONE, source
     from headnod.inference.model import load_checked
     from headnod.resources import find_model
@@ -70,7 +70,7 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
     if options.audio == MICROPHONE:
         _log.info("play %s near the microphone now; recording for %.0f s", record_path(), seconds)
     with source(options.audio, loaded.config.microphone, rate, None) as blocks:
-        heard = recorded(blocks, seconds, rate)
+        heard = first_seconds(blocks, seconds, rate)
     result = check_music(heard, model, record, sound)
     if options.json:
         print(msgspec.json.encode(result).decode())

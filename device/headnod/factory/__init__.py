@@ -307,7 +307,7 @@ def layout(section: LedsSection) -> tuple[Layout, int]:
     return LAYOUTS[section.mode], section.count
 
 
-def recorded(config: Config) -> bool:
+def estimates_are_recorded(config: Config) -> bool:
     """Whether estimates leave the terminal: to a broker, a history, LEDs or systemd."""
     elsewhere = config.mqtt.host or any(output.kind != "none" for output in config.leds) or history_path(config.history)
     return bool(elsewhere) or "NOTIFY_SOCKET" in os.environ
