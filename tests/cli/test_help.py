@@ -84,8 +84,8 @@ def test_a_misspelt_word_names_the_nearest_one(headnod, words, meant):
         (["listen", "--channels", "0"], "--channels: microphone.channels: expected `integer` >= 1"),
         (["leds", "preview", "--count", "0"], "--count: leds.count: expected `integer` >= 1"),
         (["dashboard", "--port", "70000"], "--port: dashboard.port: expected `integer` <= 65535"),
-        (["models", "prune", "--keep", "-1"], "argument --keep: '-1' is not a whole number from 0 on"),
-        (["models", "shadow", "genre", "--every", "0"], "argument --every: '0' is not a whole number from 1 on"),
+        (["models", "prune", "--keep", "-1"], "argument --keep: '-1' is not a whole number of at least 0"),
+        (["models", "shadow", "genre", "--every", "0"], "argument --every: '0' is not a whole number of at least 1"),
         (["models", "shadow", "genre", "--every", "often"], "argument --every: 'often' is not a whole number"),
     ],
 )

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from headnod.clock import Clock
 from headnod.mqtt.broker import Broker as Where
 from headnod.mqtt.discovery import Discovery, RetainedTopics
 from headnod.mqtt.payloads import InfoPayload
@@ -76,7 +77,7 @@ def publisher(
     """
     login = {key: how.pop(key) for key in ("username", "password") if key in how}
     told = Discovery(lambda _takes: wanted(), RetainedTopics(None), "homeassistant/status") if wanted else discovery
-    settings = {"boot": "b007", "rng": random.Random(1), "now": lambda: datetime.now(UTC), "discovery": told, **how}
+    settings = {"boot": "b007", "rng": random.Random(1), "clock": Clock(), "discovery": told, **how}
     where = Where(broker.host, port or broker.port, "headnod-kitchen", keepalive=keepalive, **login)
     outbox = MessageQueue(path, bound=bound, monotonic=ahead or time.monotonic)
     return MqttPublisher(where, TOPICS, outbox, settings.pop("info", info), **settings)

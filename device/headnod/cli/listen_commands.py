@@ -17,7 +17,7 @@ from headnod.cli.parser import (
     explained,
     held_stderr,
     load_config,
-    number_between,
+    number,
     overlay_of,
     running_folder,
 )
@@ -231,7 +231,7 @@ def add_calibrate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         "and propose device, gain and silence threshold.",
     )
     parser.add_argument(
-        "--seconds", metavar="N", type=number_between(*SECONDS), default=60.0, help="how long to record (60)"
+        "--seconds", metavar="N", type=number(float, *SECONDS), default=60.0, help="how long to record (60)"
     )
     parser.add_argument("--audio", metavar="mic|FILE", default="mic", help="use a file in place of the microphone")
     add_device(parser)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from headnod.cli.parser import (
     add_config,
     add_state,
-    at_least,
     explained,
     load_config,
+    number,
     print_progress,
     print_result,
     running_folder,
@@ -61,13 +61,12 @@ def add_models(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     rollback = verbs.add_parser("rollback", help="return to the previous model")
     rollback.set_defaults(run=run_rollback)
     prune = verbs.add_parser("prune", help="remove the oldest models")
-    prune.add_argument(
-        "--keep", type=at_least(0), default=2, metavar="N", help="keep the N newest (2); models in use are always kept"
-    )
+    kept = "keep the N newest (2); models in use are always kept"
+    prune.add_argument("--keep", type=number(int, 0), default=2, metavar="N", help=kept)
     prune.set_defaults(run=run_prune)
     shadow = verbs.add_parser("shadow", help="run a second model beside the active one and compare")
     shadow.add_argument("model", nargs="?", metavar="NAME", help="the second model; without it, print how they agree")
-    shadow.add_argument("--every", type=at_least(1), default=5, metavar="N", help="every N-th window with music (5)")
+    shadow.add_argument("--every", type=number(int, 1), default=5, metavar="N", help="every N-th window with music (5)")
     shadow.add_argument("--stop", action="store_true", help="end it")
     shadow.set_defaults(run=run_shadow)
     for verb in (listed, verify, install, activate, rollback, prune, shadow):
@@ -243,7 +242,7 @@ def add_corrections(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
     delete = verbs.add_parser("delete", help="delete corrections")
     which = delete.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "numbers", metavar="NUMBER", nargs="*", type=at_least(1), default=[], help="as list numbers them"
+        "numbers", metavar="NUMBER", nargs="*", type=number(int, 1), default=[], help="as list numbers them"
     )
     which.add_argument("--all", action="store_true", help="delete all of them")
     delete.set_defaults(run=run_correction_delete)

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from headnod.escaping import printable
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from headnod.errors import CheckResult
     from headnod.service import Service
     from headnod.updates.state import UpdateProgress
+
+Number = TypeVar("Number", int, float)
 
 USAGE = 2
 """Exit status of a command line that cannot be used."""
@@ -109,19 +111,21 @@ def _print_completion(options: argparse.Namespace, parser: argparse.ArgumentPars
     print(shtab.complete(parser, options.shell))
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """A type for arguments: a whole number of at least this."""
+def number(kind: type[Number], least: float, most: float = math.inf, what: str = "") -> Callable[[str], Number]:
+    """A type for arguments: a whole number (`int`) or any (`float`), within bounds; `what` names it in the error."""
 
-    def number(text: str) -> int:
+    def parse(text: str) -> Number:
         try:
-            given: int | None = int(text)
+            value = kind(text)
         except ValueError:
-            given = None
-        if given is None or given < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {least} on")
-        return given
+            value = None
+        if value is None or not least <= value <= most:
+            named = ("a whole number" if kind is int else "a number") + (f" of {what}" if what else "")
+            bounds = f"of at least {least:g}" if most == math.inf else f"from {least:.16g} to {most:.16g}"
+            raise argparse.ArgumentTypeError(f"'{text}' is not {named} {bounds}")
+        return value
 
-    return number
+    return parse
 
 
 class _Help(argparse.HelpFormatter):
@@ -173,21 +177,6 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the option for a microphone."""
     parser.add_argument("--device", metavar="NAME", help="a microphone as 'headnod devices' names it")
-
-
-def number_between(least: float, most: float) -> Callable[[str], float]:
-    """A type for arguments: a number within bounds."""
-
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {least:g} to {most:g}")
-        return value
-
-    return number
 
 
 def service_beside(options: argparse.Namespace) -> Service | None:

@@ -260,7 +260,6 @@ def mqtt_of(
             info,
             boot=BOOT,
             rng=random.Random(),  # noqa: S311 - spreads attempts over time
-            now=clock.now,
             clock=clock,
             discovery=announced,
             health_every=section.health_every,

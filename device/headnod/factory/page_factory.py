@@ -28,6 +28,7 @@ from headnod.dashboard import PageSettings
 from headnod.errors import ConfigError, MissingExtraError
 from headnod.factory import history_path, runtime_folder
 from headnod.factory.mqtt_factory import BOOT, broker, client_id, current_info, topics
+from headnod.files import write_atomically
 from headnod.inference.manifest import Model, Prediction
 from headnod.listener_commands import ListenerCommands
 from headnod.log import RecentLog
@@ -302,9 +303,7 @@ def commands_of(
 def _write_suggestions(file: Path, corrections: CorrectionCommands) -> None:
     """Write the suggestions for `headnod suggest`."""
     try:
-        new = file.with_name(f".{file.name}.new")
-        new.write_bytes(msgspec.json.encode(corrections.suggestions()))
-        new.replace(file)
+        write_atomically(file, msgspec.json.encode(corrections.suggestions()))
     except Exception as error:
         # A full or damaged disk must not end the listener.
         _log.debug("%s: suggestions are not written: %s", file, error)

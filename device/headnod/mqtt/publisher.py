@@ -24,7 +24,7 @@ from headnod.mqtt.discovery import Discovery, DiscoveryPublisher
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, ReportMaker, encode, redated
 from headnod.mqtt.queue import Item, MessageQueue
 from headnod.mqtt.topics import OFFLINE, ONLINE, Topics
-from headnod.pipeline.estimate import Estimate, Now, StatusEvent
+from headnod.pipeline.estimate import Estimate, StatusEvent
 from headnod.retry import Backoff, Cause
 
 RATE = 50.0
@@ -58,8 +58,7 @@ class MqttPublisher:
         *,
         boot: str,
         rng: random.Random,
-        now: Now,
-        clock: Clock | None = None,
+        clock: Clock,
         discovery: Discovery | None = None,
         health_every: float = 60.0,
         will_delay: int = 0,
@@ -76,8 +75,7 @@ class MqttPublisher:
             info: What the listener is.
             boot: A name for this run of the listener.
             rng: Spreads attempts over time.
-            now: The wall clock.
-            clock: The same with the monotonic clock, by which queued messages are dated again.
+            clock: Wall and monotonic clock, by which queued messages are dated again.
             discovery: What to announce to Home Assistant; None announces nothing.
             health_every: Seconds between health reports.
             will_delay: Seconds that the broker waits for a lost connection before it publishes `offline`.
@@ -89,7 +87,7 @@ class MqttPublisher:
             ConfigError: A file that TLS needs cannot be used.
         """
         self._topics, self._queue, self._info = topics, queue, info
-        self._clock, self._monotonic = clock or Clock(now=now), monotonic
+        self._clock, self._monotonic = clock, monotonic
         self._estimate_topic, self._state_topic, self._plain = topics.estimate, topics.state, plain
         self._birth = discovery.birth if discovery else ""
         birth = (self._birth,) if self._birth else ()

@@ -20,14 +20,12 @@ from headnod.errors import AudioError
 from headnod.escaping import padded, printable
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.level_meter import QuietMusic
+from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
 
 REPEAT_QUIET_SECONDS = 3_600.0
 """Seconds after which music that is too quiet is logged again."""
-
-REPEAT_STATE_SECONDS = 300.0
-"""Seconds after which the same state is logged again."""
 
 _SMALLEST_SCORE = 0.01
 _MICROPHONE_FAULTS = {
@@ -98,7 +96,7 @@ class Journal:
         self._monotonic = monotonic
         self._genre = ""
         self._faulty: State | None = None
-        self._logged: dict[State, float] = {}
+        self._warnings = RateLimitedLogger(_log, monotonic=monotonic)
         self._quiet = QuietMusic()
         self._quiet_logged: float | None = None
 
@@ -124,10 +122,8 @@ class Journal:
 
     def _warn(self, state: State, message: str) -> None:
         # Limited by state and not by message, which may hold numbers: a loose plug must not fill the journal.
-        now, last = self._monotonic(), self._logged.get(state)
-        if last is None or now - last >= REPEAT_STATE_SECONDS:
-            _log.warning("%s: %s", state.replace("_", " "), message)
-            self._logged[state], self._faulty, self._genre = now, state, ""
+        if self._warnings.warn(state, f"{state.replace('_', ' ')}: {message}"):
+            self._faulty, self._genre = state, ""
 
     def _warn_quiet(self, estimate: Estimate, missing: float) -> None:
         now = self._monotonic()

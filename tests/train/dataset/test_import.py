@@ -110,8 +110,8 @@ def test_archives_are_joined_as_they_are(music, tmp_path, out):
     [
         (["--lists", "x", "--valid", "0.2"], "--lists assigns every track"),
         (["--valid", "0.6", "--test", "0.4"], "leave no tracks to train on"),
-        (["--valid", "1"], "'1' is no number of share from 0 to 0.9"),
-        (["--seconds", "1"], "'1' is no number of seconds from 3 to 3600"),
+        (["--valid", "1"], "'1' is not a number from 0 to 0.9"),
+        (["--seconds", "1"], "'1' is not a number of seconds from 3 to 3600"),
         (["--jobs", "2", "--dask", "tcp://x"], "not allowed with argument"),
         (["--layout", "itunes"], "invalid choice"),
     ],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from headnod.address import split_address
+from headnod.cli.parser import number
 from headnod.features.frontend import FrontEnd
 from headnod_train.training.augment import MelAugmentation
 
@@ -14,49 +14,18 @@ SIGNING_KEY = Path.home() / ".config" / "headnod" / "signing.key"
 """Where the key is, if no other is named."""
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    """An argparse type: a whole number between limits."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            message = f"'{text}' is no whole number from {least} to {most}"
-            raise argparse.ArgumentTypeError(message)
-        return value
-
-    return parse
-
-
-def _amount(least: float, most: float, what: str) -> Callable[[str], float]:
-    """An argparse type: a number between limits."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            message = f"'{text}' is no number of {what} from {least:g} to {most:g}"
-            raise argparse.ArgumentTypeError(message)
-        return value
-
-    return parse
-
-
-positive, whole, processes, folds = _whole(1, 10_000), _whole(0, 2**32 - 1), _whole(1, 256), _whole(2, 100)
-coefficients, serial = _whole(1, FrontEnd().n_mels), _whole(1, 1 << 53)
-few, listener_count, jobs = _whole(0, 9999), _whole(1, 50_000), _whole(1, 1024)
-rate, share = _amount(0.0, 1.0, "a rate"), _amount(0.0, 0.9, "share")
-seconds, excerpt_seconds = _amount(0.1, 1e6, "seconds"), _amount(3.0, 3600.0, "seconds")
+positive, whole = number(int, 1, 10_000), number(int, 0, 2**32 - 1)
+processes, folds = number(int, 1, 256), number(int, 2, 100)
+coefficients, serial = number(int, 1, FrontEnd().n_mels), number(int, 1, 1 << 53)
+few, listener_count, jobs = number(int, 0, 9999), number(int, 1, 50_000), number(int, 1, 1024)
+rate, share = number(float, 0.0, 1.0), number(float, 0.0, 0.9)
+seconds, excerpt_seconds = number(float, 0.1, 1e6, "seconds"), number(float, 3.0, 3600.0, "seconds")
 
 
 def fold(text: str) -> tuple[int, int]:
     """Which fold of how many: K/N."""
     place, _, count = text.partition("/")
-    return _whole(1, folds(count))(place), folds(count)
+    return number(int, 1, folds(count))(place), folds(count)
 
 
 def seeds(text: str) -> list[int]:
