@@ -93,7 +93,7 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _end_with_the_thread(dead: threading.ExceptHookArgs) -> None:
-    # A listener that lost a thread looks alive and is not: whoever started it shall start it again.
+    # A listener that lost a thread looks alive and is not, so the service manager must start it again.
     _log.critical("a part of headnod died", exc_info=dead.exc_value)
     _dead_thread.set()
     os.kill(os.getpid(), signal.SIGTERM)

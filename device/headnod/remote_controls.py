@@ -294,7 +294,7 @@ class SavedSettings:
             paused, until = left > 0.0, self._clock.monotonic() + left
         off = frozenset(settings.off) & outputs(config).keys()
         if not config.web.enabled:
-            # Nobody could switch it on again.
+            # No command could switch it on again.
             off -= {"mqtt"}
         return InForce(config, paused, until if paused else None, off=off)
 

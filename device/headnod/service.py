@@ -307,7 +307,7 @@ class SystemdNotifier:
         """Report readiness and the genre, and reset the watchdog."""
         confidence = f" ({estimate.confidence:.0%})" if estimate.named else ""
         state = "" if estimate.state is State.LISTENING else f", microphone is {estimate.state}"
-        self._alive(f"hears {estimate.genre}{confidence} at {estimate.level:.0f} dBFS{state}")
+        self._alive(f"listening: {estimate.genre}{confidence} at {estimate.level:.0f} dBFS{state}")
 
     def show_status(self, status: StatusEvent) -> None:
         """Reset the watchdog for a status, too: a listener that waits for its microphone is not at fault."""

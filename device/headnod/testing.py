@@ -75,7 +75,7 @@ def fixed_manifest(
         output=Tensor((1, len(labels)), kind),
         temperature=temperature,
         rejection=Rejection(threshold),
-        training=Training("made by a formula", "nobody's", {}),
+        training=Training("made by a formula", "public domain", {}),
         measured={},
         toolchain={},
     )

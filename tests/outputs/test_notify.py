@@ -51,7 +51,7 @@ def test_nothing_is_ready_before_something_was_heard(manager):
 
 def test_the_first_estimate_is_ready_and_says_what_plays(manager, notify):
     notify.show(estimate("jazz", jazz=0.81))
-    assert manager.heard() == [{"WATCHDOG": "1", "READY": "1", "STATUS": "hears jazz (81%) at -20 dBFS"}]
+    assert manager.heard() == [{"WATCHDOG": "1", "READY": "1", "STATUS": "listening: jazz (81%) at -20 dBFS"}]
 
 
 def test_a_known_lack_of_a_microphone_is_ready_too(manager, notify):
@@ -89,9 +89,9 @@ def test_a_status_is_sent_when_it_is_new(manager, notify):
     for heard in (silence(), silence(), estimate("jazz", jazz=0.81)):
         notify.show(heard)
     assert [message.get("STATUS") for message in manager.heard()] == [
-        "hears silence at -20 dBFS",
+        "listening: silence at -20 dBFS",
         None,
-        "hears jazz (81%) at -20 dBFS",
+        "listening: jazz (81%) at -20 dBFS",
     ]
 
 

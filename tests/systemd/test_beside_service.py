@@ -65,7 +65,7 @@ def test_the_documented_password_logs_root_and_the_service_in(service, broker, m
     assert (status, SECRET in said) == (0, False), said
     before = log().count("u'kitchen'")
     service.control("restart")
-    assert service.status("hears ")
+    assert service.status("listening: ")
     machine.until(lambda: log().count("u'kitchen'") > before)
     assert service.said("ActiveState") == "active"
 
@@ -88,7 +88,7 @@ def test_a_password_that_the_service_may_not_read_is_refused_by_the_check_of_roo
     service.override(line)
     assert machine.status("/usr/local/bin/headnod", "config", "check")[0] == 0
     service.control("start")
-    assert service.status("hears ")
+    assert service.status("listening: ")
 
 
 def test_a_configuration_of_root_alone_is_refused_by_the_check_of_root_too(service):
@@ -108,7 +108,7 @@ def test_root_sees_what_the_service_has_and_another_user_is_sent_to_sudo(service
     machine.run("bash", "-c", f"{WRITE} <<< '{SECRET}'", check=True)
     service.configure(settings(broker[0]))
     service.control("start")
-    service.status("hears ")
+    service.status("listening: ")
     machine.until((machine.root / "var/lib/private/headnod/history.sqlite").exists)
     found = {each["part"]: each for each in map(json.loads, machine.run("headnod", "check", "--json").splitlines())}
     assert "at /var/lib/headnod" in found["disk"]["message"]
@@ -144,9 +144,9 @@ def test_a_second_listener_runs_beside_the_first_with_its_own_state_and_login(se
     status, said = machine.status(install, "--listener", "porch")
     assert status == 0, said
     try:
-        assert second.status("hears ")
+        assert second.status("listening: ")
         machine.until(lambda: "u'porch'" in log())
-        assert service.status("hears ")
+        assert service.status("listening: ")
         folder = machine.root / "var/lib/private/headnod-porch"
         machine.until((folder / "history.sqlite").exists)
         assert machine.run("systemctl", "is-enabled", "headnod@porch.service").strip() == "enabled"

@@ -38,7 +38,7 @@ def playing(service):
     """The service while it hears music."""
     service.configure(PLAYING)
     service.control("start")
-    service.status("hears ")
+    service.status("listening: ")
     return service
 
 
@@ -53,7 +53,7 @@ def test_it_came_up_at_boot(machine):
 
 
 def test_an_estimate_is_made_inside_the_sandbox(playing):
-    assert re.fullmatch(r"hears \w+( \(\d+%\))? at -\d+ dBFS", playing.status("hears "))
+    assert re.fullmatch(r"listening: \w+( \(\d+%\))? at -\d+ dBFS", playing.status("listening: "))
     assert any(re.search(r"\w+ \(0\.\d\d\) at -\d+ dBFS$", line) for line in playing.journal())
 
 
@@ -115,7 +115,7 @@ def test_a_frozen_listener_is_found_by_the_watchdog_and_replaced(playing):
     frozen = playing.said("MainPID")
     playing.control("kill", "--kill-whom=main", "--signal=STOP")
     playing.machine.until(lambda: playing.said("MainPID") not in {frozen, "0"})
-    assert playing.status("hears ")
+    assert playing.status("listening: ")
     assert "Watchdog timeout" in playing.machine.run("journalctl", "-u", "headnod.service", "-o", "cat")
 
 
@@ -123,7 +123,7 @@ def test_a_killed_listener_is_back(playing):
     killed = playing.said("MainPID")
     playing.control("kill", "--kill-whom=main", "--signal=KILL")
     playing.machine.until(lambda: is_back(playing, killed))
-    assert playing.status("hears ")
+    assert playing.status("listening: ")
 
 
 def test_a_killed_listener_leaves_no_microphone_running(playing):
@@ -171,7 +171,7 @@ def test_a_reload_applies_the_new_configuration(service):
     process = service.said("MainPID")
     service.configure(PLAYING)
     service.control("reload")
-    assert service.status("hears ")
+    assert service.status("listening: ")
     assert service.said("MainPID") == process
     assert service.machine.until(lambda: service.said("ActiveState") == "active")
 
@@ -184,7 +184,7 @@ def test_a_reload_of_a_wrong_configuration_keeps_the_old_one(playing):
         lambda: any("the old configuration stays in force" in line for line in playing.journal()), 10.0
     )
     assert playing.machine.until(lambda: playing.said("ActiveState") == "active")
-    assert playing.status("hears ")
+    assert playing.status("listening: ")
     assert playing.said("MainPID") == process
 
 

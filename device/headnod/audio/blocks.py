@@ -193,7 +193,7 @@ class GapDetector:
             self._missing += lost + sum(map(len, self._held)) / self._rate
             self._held, self._since = [], now
         if stale:
-            # The frames waited in pipes and buffers while nobody read them: only the newest are used.
+            # The frames waited in pipes and buffers that were not read: only the newest are used.
             self._missing += len(frames) / self._rate
             return ReleasedAudio(0.0, [])
         self._held.append(frames)

@@ -179,7 +179,7 @@ def _check_key(certificate: Path, key: Path) -> None:
     if "PRIVATE KEY-----" not in content:
         fault = f"holds no private key (name the file with the key of {certificate})"
     elif "ENCRYPTED" in content:
-        fault = f"is encrypted, and nobody is asked for its passphrase ('openssl pkey -in {key}' writes it without one)"
+        fault = f"is encrypted, and headnod asks for no passphrase ('openssl pkey -in {key}' writes it without one)"
     if fault:
         raise ConfigError(f"mqtt.key_file: {key}: {fault}")
 

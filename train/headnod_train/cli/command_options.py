@@ -84,7 +84,7 @@ def add_key(parser: argparse.ArgumentParser) -> None:
 
 
 def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
-    """Where the passphrase of the key is, if nobody is there to be asked."""
+    """The file with the passphrase of the key, for runs without a terminal."""
     parser.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="its first line is the key's passphrase (asked for)"
     )

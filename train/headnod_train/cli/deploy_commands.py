@@ -57,7 +57,7 @@ def run_keygen(options: argparse.Namespace, console: Console) -> None:
 
     public = generate(options.key, new_passphrase() if options.passphrase else None)
     for line in (
-        f"{options.key}: keep it, and a copy elsewhere: whoever has it can send programs to every listener",
+        f"{options.key}: keep it and a copy elsewhere, and secret: with it models can be installed on every listener",
         "on every listener, in /etc/headnod/headnod.toml, under [model]:",
     ):
         print_line(console, line)

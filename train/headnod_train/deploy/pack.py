@@ -197,7 +197,7 @@ def toolchain(converter: Mapping[str, str]) -> dict[str, str]:
 
 
 def _measured(evaluation: Evaluation, quantised: Quantised, size: int, *, of_sibling: bool) -> dict[str, Any]:
-    """Every figure but the points of curves, which a device would read at every start for nobody."""
+    """Every figure but the points of curves, which no device uses."""
     figures = _without_curves(msgspec.to_builtins(evaluation))
     how = "after quantising, on tracks that were not learned from, clean and degraded"
     return {

@@ -70,7 +70,7 @@ function connect() {
       trouble();
     },
     spectrum(column) {
-      if (shown?.node === who().local) (tab === "now" ? live : views.get(tab))?.hear?.(column);
+      if (shown?.node === who().local) (tab === "now" ? live : views.get(tab))?.showSpectrum?.(column);
     },
     controls(controls) {
       views.get("settings")?.update?.(controls);

@@ -128,7 +128,7 @@ export class Live {
   }
 
   /** Add a column of the spectrum. */
-  hear(column) {
+  showSpectrum(column) {
     this.spectrum.add(column);
     if (this.sound.dataset.picture !== "live") set(this.sound, "data-picture", "live");
     write(this.level, level(this.spectrum.level ?? column.level));

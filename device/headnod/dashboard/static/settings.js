@@ -64,7 +64,7 @@ class Settings {
   }
 
   /** A column of the spectrum, for the help with placing the microphone. */
-  hear(column) {
+  showSpectrum(column) {
     this.placement.add(column);
   }
 
