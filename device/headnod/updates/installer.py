@@ -6,8 +6,8 @@ does this for the listener in a process of its own, so the process that listens 
 one line with an `InstallRequest` and then the bundle on stdin, one `UpdateProgress` per line on stdout. `InstallWorker`
 runs these processes one at a time. The command line calls the same functions.
 
-Every client that may publish to the broker may send a bundle. After a refusal the next installation therefore waits, and
-the wait doubles; of the requests that arrive meanwhile only the newest is run.
+Every client that may publish to the broker may send a bundle. After a refusal the next installation therefore waits,
+and the wait doubles; of the requests that arrive meanwhile only the newest is run.
 """
 
 from __future__ import annotations
