@@ -174,7 +174,15 @@ def test_a_retained_command_is_left_alone(commands, controls):
 
 
 @pytest.mark.parametrize(
-    "topic", ["homeassistant/status", "headnod/cellar/set/pause", "headnod/kitchen/state", "headnod/kitchen", ""]
+    "topic",
+    [
+        "homeassistant/status",
+        "headnod/cellar/set/pause",
+        "headnod/kitchen/state",
+        "headnod/kitchen",
+        "headnod/kitchen/request/test",
+        "",
+    ],
 )
 def test_a_message_that_is_no_command_is_left_alone(commands, controls, topic):
     assert commands.handle(Sent(topic, b"ON")) == []

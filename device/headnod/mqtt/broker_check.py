@@ -23,12 +23,10 @@ import msgspec
 from headnod.errors import CheckResult, Verdict
 from headnod.mqtt.broker import ANSWERS_OLDER, LOST, TOO_LARGE, Broker, Tls
 from headnod.mqtt.client import ConnectionState, MqttClient
-from headnod.mqtt.commands import command_topics
+from headnod.mqtt.commands import TEST_VERB, command_topics
 from headnod.mqtt.connection import Message, speaks_older
 from headnod.mqtt.homeassistant import Fits
 from headnod.mqtt.topics import Topics
-
-_VERB = "test"
 
 _LARGEST = 1 << 16
 """Bytes of the largest packet that the broker may send: discovery is among them."""
@@ -63,7 +61,7 @@ def check_broker(
     Subscribers notice nothing. Each topic of the listener gets an empty message that is
     not retained, `status` the message that is retained there. Discovery gets the message
     that is retained there, or else that of the listener, not retained. A message of the
-    largest size goes to `response/test`, and an unknown request to `request/test`.
+    largest size goes to `response/test`, and a request that listeners ignore to `request/test`.
 
     Returns:
         Steps, in order; nothing follows the step of a `fault`.
@@ -76,7 +74,7 @@ def check_broker(
             yield step
             if step.verdict == "fault":
                 return
-    ours = replace(broker, client_id=f"{broker.client_id}.{_VERB}-{secrets.token_hex(2)}")
+    ours = replace(broker, client_id=f"{broker.client_id}.{TEST_VERB}-{secrets.token_hex(2)}")
     with closing(_Checks(ours, topics, examples or (lambda _fits: {topics.estimate: b""}), rng, timeout)) as checks:
         for check in (checks.login, checks.limits, checks.rights, checks.sizes, checks.round_trip):
             found = check()
@@ -101,7 +99,7 @@ class _Checks:
         self._client = MqttClient(
             broker,
             subscriptions=(topics.settings, topics.requests, topics.status, *discovery),
-            plain=(*command_topics(topics), topics.request(_VERB), topics.status, *discovery),
+            plain=(*command_topics(topics), topics.request(TEST_VERB), topics.status, *discovery),
             on_message=self._received,
             rng=rng,
             largest=_LARGEST,
@@ -151,7 +149,7 @@ class _Checks:
         if large:
             reason = f": larger than the {limits.largest} bytes that the broker accepts, so not published"
             return _by_topic("sizes", "fault" if any(map(self._is_own, large)) else "warning", sorted(large), reason)
-        topic, size = self._topics.response(_VERB), max(map(len, examples.values()), default=0)
+        topic, size = self._topics.response(TEST_VERB), max(map(len, examples.values()), default=0)
         while not limits.fits(topic, b" " * size):
             size -= 1
         refusal = self._publish(topic, b" " * size) if size else None
@@ -194,7 +192,7 @@ class _Checks:
         )
 
     def _try_round_trip(self) -> CheckResult:
-        topic, began = self._topics.request(_VERB), time.monotonic()
+        topic, began = self._topics.request(TEST_VERB), time.monotonic()
         refusal = self._publish(topic, msgspec.json.encode({"transaction": self._token}))
         if refusal is not None:
             return CheckResult("round trip", "warning", f"not tried, since {topic} may not be written: {refusal}")
@@ -210,7 +208,7 @@ class _Checks:
         return self._client.publish_and_wait(topic, payload, retain=retain, timeout=self._timeout)
 
     def _received(self, message: Message) -> None:
-        if message.topic == self._topics.request(_VERB) and self._token.encode() in message.payload:
+        if message.topic == self._topics.request(TEST_VERB) and self._token.encode() in message.payload:
             self._returned.set()
         elif message.retained and message.payload:
             self._retained[message.topic] = message.payload

@@ -60,6 +60,9 @@ _COMMANDS = {
 VERBS = (*_COMMANDS[_SET], *_COMMANDS[_REQUEST])
 """The name of every command."""
 
+TEST_VERB = "test"
+"""The request that `mqtt test` sends to itself; a listener ignores it."""
+
 _SWITCH = {b"ON": True, b"OFF": False}
 
 HistoryHandler = Callable[[dict[str, Any], str | None], None]
@@ -107,7 +110,7 @@ class Commands:
     def handle(self, message: Message) -> list[tuple[str, bytes]]:
         """Apply one message.
 
-        A retained message is ignored: it was published earlier and not for this run. Of
+        A retained message is ignored: it was published earlier and not for this run. So is that of `mqtt test`. Of
         commands over the rate limit the first is answered and none is applied.
 
         Returns:
@@ -115,7 +118,7 @@ class Commands:
         """
         try:
             command = self._parse_topic(message.topic)
-            if command is None or message.retained:
+            if command is None or command == (_REQUEST, TEST_VERB) or message.retained:
                 return []
             answer = self._apply(*command, message.payload) if self._within_rate() else self._rate_exceeded()
             if answer is None:
