@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -19,13 +20,14 @@ _PAREC = ["parec", "--raw", "--format=s16le", "--rate=22050", "--channels=1", "-
 _SECONDS = 10.0
 
 
-def variables(options: Mapping[str, Any], broker: Mapping[str, Any] | None, secrets: Path) -> dict[str, str]:
+def variables(options: Mapping[str, Any], broker: Mapping[str, Any] | None, secrets: Path, host: str) -> dict[str, str]:
     """The variables of headnod.
 
     Args:
         options: The add-on's options.
         broker: The answer of the supervisor about MQTT; None without a broker.
         secrets: A folder in memory for files with passwords.
+        host: The host name of the container, which is the add-on's slug with hyphens.
     """
     found = {
         "HEADNOD_LISTEN__EVERY": str(options["every"]),
@@ -38,6 +40,7 @@ def variables(options: Mapping[str, Any], broker: Mapping[str, Any] | None, secr
         # Only the supervisor reaches the port: it passes on what people with a login at Home Assistant ask for.
         "HEADNOD_WEB__ADDRESS": "0.0.0.0",  # noqa: S104 - as above
         "HEADNOD_WEB__PORT": "8080",
+        "HEADNOD_WEB__URL": f"homeassistant://hassio/ingress/{host.replace('-', '_')}",
         "HEADNOD_WEB__OPEN": "true",
         "HEADNOD_WEB__FRAME_ANCESTORS": json.dumps(["'self'"]),
     }
@@ -85,7 +88,7 @@ def main() -> None:
     broker = mqtt_service(supervisor, os.environ.get("SUPERVISOR_TOKEN", ""))
     # headnod itself talks to no supervisor.
     kept = {name: value for name, value in os.environ.items() if name != "SUPERVISOR_TOKEN"}
-    made = variables(options, broker, Path(os.environ["RUNTIME_DIRECTORY"]))
+    made = variables(options, broker, Path(os.environ["RUNTIME_DIRECTORY"]), socket.gethostname())
     os.execvpe("headnod", ["headnod", "listen", "--audio", "mic", "--quiet"], made | kept)  # noqa: S606, S607 - of this image
 
 

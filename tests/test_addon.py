@@ -18,6 +18,7 @@ from headnod import __version__
 from headnod.config import load
 from headnod.config.layers import environment_layer
 from headnod.config.validation import config_errors
+from headnod.factory.mqtt_factory import page_url
 from headnod.resources import demo_clip
 from support.mqtt_broker import HOST, Broker, Heard
 from support.mqtt_broker import missing as no_broker
@@ -25,6 +26,7 @@ from support.radio_server import answer, radio_server
 
 ADDON = Path(__file__).parents[1] / "homeassistant-addon"
 CONFIG = yaml.safe_load((ADDON / "config.yaml").read_text())
+HOST_NAME = "local-headnod"
 SECRET = "hunter2 of the kitchen"  # noqa: S105 - of this test's broker alone
 
 
@@ -41,7 +43,7 @@ def options(**changed):
 
 
 def configured(start, folder, broker=None, **changed):
-    return load(environment_layer(start.variables(options(**changed), broker, folder))).config
+    return load(environment_layer(start.variables(options(**changed), broker, folder, HOST_NAME))).config
 
 
 def test_the_version_is_that_of_headnod():
@@ -75,9 +77,13 @@ def test_every_source_is_a_valid_configuration(start, tmp_path, source):
     assert bool(config.microphone.address) == (source == "address")
 
 
+def test_home_assistant_links_the_device_to_the_ingress_of_the_add_on(start, tmp_path):
+    assert page_url(configured(start, tmp_path).web) == "homeassistant://hassio/ingress/local_headnod"
+
+
 def test_secrets_are_files_in_memory_and_no_variables(start, tmp_path):
     broker = {"host": "core-mosquitto", "port": 1883, "ssl": False, "username": "addons", "password": SECRET}
-    made = start.variables(options(page_password=SECRET), broker, tmp_path)
+    made = start.variables(options(page_password=SECRET), broker, tmp_path, HOST_NAME)
     assert SECRET not in json.dumps(made)
     for name in ("HEADNOD_MQTT__PASSWORD_FILE", "HEADNOD_WEB__PASSWORD_FILE"):
         path = Path(made[name])

@@ -20,6 +20,8 @@ HOST = socket.gethostname().partition(".")[0]
         ({"enabled": True}, None),
         ({"enabled": True, "address": "::1"}, None),
         ({"enabled": True, "address": "localhost"}, None),
+        ({"enabled": True, "url": "https://music.example/"}, "https://music.example/"),
+        ({"url": "https://music.example/"}, None),
         ({"enabled": True, "address": "192.0.2.7"}, "http://192.0.2.7:8080/"),
         ({"enabled": True, "address": "2001:db8::7", "port": 80}, "http://[2001:db8::7]:80/"),
         ({"enabled": True, "address": ANYWHERE, "certificate": "page.pem"}, f"https://{HOST}.local:8080/"),

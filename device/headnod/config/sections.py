@@ -159,6 +159,9 @@ class WebSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8080
     """Port to serve it at."""
 
+    url: Annotated[str, Meta(pattern=r"^((https?|homeassistant)://[!-~]{1,200})?$")] = ""
+    """Its address for Home Assistant where a proxy or a container changes it; empty is that of this machine."""
+
     password_file: str = ""
     """File whose first line is the owner's password; empty uses /etc/headnod/dashboard_password, or no password."""
 

@@ -209,8 +209,10 @@ def _version(model: str) -> tuple[int, ...]:
 def page_url(section: WebSection) -> str | None:
     """The URL at which other machines reach the listener's page; None if they cannot."""
     host = section.address
-    if not section.enabled or address.is_local(host):
+    if not section.enabled:
         return None
+    if section.url or address.is_local(host):
+        return section.url or None
     if host in address.ALL:
         # The name that mDNS gives this machine.
         host = f"{socket.gethostname().partition('.')[0]}.local"
