@@ -404,3 +404,28 @@ def test_a_pipe_without_audio_says_so(tmp_path, content, complaint):
     writer.start()
     assert complaint in refusal(pipe)
     writer.join()
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(1_000, 1), (768_000, 1), (RATE, 64)])
+def test_a_wav_may_have_the_largest_and_least_rate_and_64_channels(path, rate, channels):
+    path.write_bytes(wav(bytes(2 * channels * 1_000), rate=rate, channels=channels))
+    assert heard(path, rate).size == 1_000
+    path.write_bytes(wav(bytes(2 * 65 * 1_000), channels=65))
+    assert "has 65 channels (1 to 64 can be read)" in refusal(path)
+
+
+@pytest.mark.parametrize(("frames", "cut_off"), [(4, False), (5, True)])
+def test_an_mp3_may_be_a_tenth_of_a_second_shorter_than_its_header_says(tmp_path, frames, cut_off):
+    """Frames have 576 samples at this sample rate: 26 ms."""
+    path = tmp_path / "song.mp3"
+    soundfile.write(path, SONG, RATE)
+    content = bytearray(path.read_bytes())
+    place = content.find(b"Info") if b"Info" in content[:1_000] else content.index(b"Xing")
+    # The number of frames follows after four bytes of flags.
+    number = int.from_bytes(content[place + 8 : place + 12], "big")
+    content[place + 8 : place + 12] = (number + frames).to_bytes(4, "big")
+    path.write_bytes(content)
+    if cut_off:
+        assert refusal(path).startswith("ends after 3.0 s of 3.1 s (it was cut off")
+    else:
+        assert heard(path).size == pytest.approx(SONG.size, abs=600)

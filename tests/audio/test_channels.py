@@ -171,3 +171,15 @@ def test_channels_are_compared_over_five_seconds():
         mixer.mix(loud)
         tenths += 1
     assert tenths == 4
+
+
+@pytest.mark.parametrize(("decibels", "used"), [(-37.0, RIGHT), (-46.0, LEFT)])
+def test_music_replaces_a_steady_tone_unless_it_is_40_decibels_quieter(decibels, used):
+    tone = sine(440.0, 20.0)
+    quieter = scaled(SONG, decibels + 20.0 * np.log10(tone.std() / SONG.std()))
+    assert mixed(tone, quieter)[1].used == used
+
+
+@pytest.mark.parametrize(("dbfs", "used"), [(-99.0, RIGHT), (-101.0, BOTH)])
+def test_channels_are_compared_while_one_of_them_is_louder_than_100_decibels_below_full_scale(dbfs, used):
+    assert mixed(NOTHING, noise(1.0, dbfs=dbfs)[: NOTHING.size].repeat(20)[: NOTHING.size])[1].used == used

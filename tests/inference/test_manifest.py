@@ -20,6 +20,7 @@ from headnod.inference.manifest import (
     manifest_bytes,
     read_checked,
     read_manifest,
+    read_part,
 )
 from headnod.testing import fixed_manifest
 from support.bundles import edited, flipped, put, replaced
@@ -223,3 +224,16 @@ def test_one_changed_byte_is_seen(folder, name, place):
     flipped(folder / name, place)
     with pytest.raises(ManifestError, match=rf"{name}: sha256 is \w{{12}}…, the manifest says \w{{12}}… \(.*reinstall"):
         read_checked(folder, name, manifest)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [(MODEL, 16 << 20), (GOLDEN, 1 << 20), (CARD, 1 << 20), (MANIFEST, 1 << 20)]
+)
+def test_a_file_may_be_as_large_as_its_limit(folder, name, limit):
+    with (folder / name).open("r+b") as file:
+        file.truncate(limit)
+    assert len(read_part(folder, name)) == limit
+    with (folder / name).open("r+b") as file:
+        file.truncate(limit + 1)
+    with pytest.raises(ManifestError, match=f"{name}: is larger than {limit} bytes"):
+        read_part(folder, name)

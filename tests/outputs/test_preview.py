@@ -86,3 +86,10 @@ def test_the_pins_of_own_labels_shine_in_the_demonstration():
 def test_a_picture_that_cannot_be_written_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_preview(tmp_path / "nowhere" / "lights.png", demonstration(bars, 10))
+
+
+def test_a_genre_that_the_model_lacks_is_demonstrated_by_one_that_it_has():
+    moments = demonstration(bars, 30, ["blues", "rock"])
+    shown = [name.partition(" ")[0] for name in moments if " 0." in name]
+    assert shown
+    assert set(shown) <= {"blues", "rock"}

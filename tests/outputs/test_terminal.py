@@ -398,3 +398,16 @@ def test_another_thread_may_draw_while_a_model_of_other_labels_takes_over():
     drawing.join()
     screen.terminal.close()
     assert faults == []
+
+
+@pytest.mark.parametrize(("room", "together"), [(0, True), (-1, False)])
+def test_a_note_stands_beside_the_genre_where_both_fit(room, together):
+    both = "jazz since 00:00:00  microphone is clipping"
+    # The last column stays free.
+    screen = Screen(len(both) + 1 + room)
+    screen.terminal.show(msgspec.structs.replace(JAZZ, state=State.CLIPPING))
+    *_, before, last = screen.lines()
+    assert last.endswith("microphone is clipping")
+    assert last.startswith("jazz since ") == together
+    assert before.startswith("jazz since ") != together
+    screen.terminal.close()

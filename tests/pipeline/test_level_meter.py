@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from headnod.audio.blocks import Gap
+from headnod.pipeline.estimate import State
 from headnod.pipeline.level import SILENT_DBFS
-from headnod.pipeline.level_meter import BANDS, COLUMN_SECONDS, LevelMeter, LevelReport, QuietMusic, columns
+from headnod.pipeline.level_meter import (
+    BANDS,
+    COLUMN_SECONDS,
+    LevelMeter,
+    LevelReport,
+    PlacementMeter,
+    QuietMusic,
+    columns,
+    with_spectrum,
+)
 from support import signals
 from support.estimates import estimate
 from support.signals import RATE
@@ -152,3 +163,69 @@ def test_columns_of_the_spectrum_reach_up_to_half_the_sample_rate():
         assert all(each.level == pytest.approx(found[0].level, abs=0.2) for each in found)
         for each in found:
             assert least <= np.frombuffer(base64.b64decode(each.mel), np.uint8).argmax() <= most
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_clipped_share_of_a_room_is_that_of_all_its_samples(share):
+    audio = np.tile(np.float32([0.5, -0.5]), 4_000)
+    audio[: round(share * audio.size)] = 1.0
+    assert heard(audio[:3_000], audio[3_000:]).clipped == share
+
+
+def placement(*runs):
+    meter = PlacementMeter()
+    for genre, level, count in runs:
+        for _ in range(count):
+            meter.update(replace(estimate(genre), level=level, peak=level + 12.0))
+    return meter.report()
+
+
+@pytest.mark.parametrize(("music", "advice"), [(9, "play music for half a minute"), (10, "placed well")])
+def test_the_place_of_a_microphone_is_judged_from_ten_estimates_of_music_on(music, advice):
+    assert placement(("silence", -60.0, 20), ("jazz", -25.0, music))["advice"].startswith(advice)
+
+
+@pytest.mark.parametrize(("level", "advice"), [(-45.1, "music is hardly louder"), (-45.0, "placed well")])
+def test_music_that_is_15_decibels_over_the_room_is_well_placed(level, advice):
+    assert placement(("silence", -60.0, 20), ("jazz", level, 40))["advice"].startswith(advice)
+
+
+@pytest.mark.parametrize(("later", "floor"), [(197, -60.0), (198, None)])
+def test_the_last_200_estimates_count_for_the_place(later, floor):
+    assert placement(("silence", -60.0, 3), ("jazz", -25.0, later))["noise_floor"] == floor
+
+
+def test_the_loud_moments_of_music_are_those_of_one_window_in_twenty():
+    found = placement(("silence", -60.0, 3), ("jazz", -30.0, 94), ("jazz", -25.0, 6))
+    assert (found["level"], found["peak"], found["loud"]) == (-25.0, -13.0, -19.5)
+    assert placement(("silence", -60.0, 3), ("jazz", -30.0, 96), ("jazz", -25.0, 4))["loud"] == -24.5
+
+
+def test_another_microphone_starts_without_levels():
+    meter = PlacementMeter()
+    meter.update(estimate("jazz", jazz=0.8))
+    meter.reset()
+    assert meter.report() == {}
+
+
+def test_columns_need_a_frame_and_have_the_length_of_their_audio():
+    rate = 22_050
+    assert list(columns(np.ones(2_047, np.float32), rate)) == []
+    lengths = [column.seconds for column in columns(signals.noise(1.0, dbfs=-20.0), rate)]
+    assert lengths == [0.2, 0.2, 0.2, 0.2, 0.2]
+    (only,) = columns(signals.noise(1.0, dbfs=-20.0)[:2_048], rate)
+    assert (only.seconds, only.level) == (0.093, pytest.approx(-20.0, abs=0.5))
+
+
+@pytest.mark.parametrize(("dbfs", "byte"), [(-95.0, 0), (30.0, 255)])
+def test_the_spectrum_ends_at_its_limits(dbfs, byte):
+    (column,) = columns(signals.noise(1.0, dbfs=dbfs)[:2_048], 22_050)
+    assert set(base64.b64decode(column.mel)) == {byte}
+
+
+def test_the_spectrum_is_sent_while_it_is_watched_and_audio_passes_unchanged():
+    sent, watched = [], iter([False, True, True])
+    blocks = [signals.noise(0.2, dbfs=-20.0), Gap(State.WAITING, "gone", 1.0), signals.noise(0.4, dbfs=-20.0)]
+    passed = with_spectrum(iter(blocks), rate=lambda: 22_050, watched=lambda: next(watched), send=sent.append)
+    assert [id(block) for block in passed] == [id(block) for block in blocks]
+    assert len(sent) == 2

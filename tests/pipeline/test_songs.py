@@ -254,3 +254,11 @@ def test_no_clock_makes_a_song_end_before_it_begins(all_heard):
         for index, (genre, time, seconds, monotonic) in enumerate(all_heard)
     ]
     assert all(song.start <= song.end for song in [*told, cutter.finish()] if song)
+
+
+@pytest.mark.parametrize(("step", "told"), [(0.0, 1), (-0.001, 0)])
+def test_a_monotonic_clock_that_stands_continues_a_song_and_one_that_steps_back_ends_it(step, told):
+    """Ten estimates of one song, each `step` seconds after the one before by the monotonic clock."""
+    cutter = SongSegmenter(SongSettings())
+    said = [cutter.update(heard("jazz", index, monotonic=100.0 + step * index)) for index in range(10)]
+    assert len([song for song in [*said, cutter.finish()] if song]) == told

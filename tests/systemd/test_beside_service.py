@@ -117,8 +117,9 @@ def test_root_sees_what_the_service_has_and_another_user_is_sent_to_sudo(service
     for words in (("history",), ("mqtt", "test"), ("config", "check"), ("models", "list")):
         status, said = machine.status("runuser", "-u", "games", "--", "/usr/local/bin/headnod", *words)
         assert status in {1, 78}
-        assert said.count("\n") == 1, said
-        assert f"(sudo headnod {' '.join(words)})" in said
+        # `models list` shows the shipped models all the same.
+        (line,) = [each for each in said.splitlines() if each.startswith("headnod: ")]
+        assert f"(sudo headnod {' '.join(words)})" in line
     _, said = machine.status("runuser", "-u", "games", "--", "/usr/local/bin/headnod", "check")
     assert "Traceback" not in said
     assert said.count("sudo headnod check") == 1

@@ -448,7 +448,7 @@ class FilePart:
             size = os.fstat(self._raw.fileno()).st_size
             base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._raw.tell(), os.SEEK_END: size}[whence]
             # Offsets of damaged files may exceed the largest position.
-            with contextlib.suppress(OSError, OverflowError):
+            with contextlib.suppress(OSError, ValueError, OverflowError):
                 self._raw.seek(max(base + offset, self._start))
         return self.tell()
 
