@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from headnod.dashboard.endpoints import REQUEST_SECONDS
+from headnod.dashboard.routing import REQUEST_SECONDS
 from headnod.dashboard.server import OF_ONE, WAITING, listen_at
 from support.browser import Dashboard
 

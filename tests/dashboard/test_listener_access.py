@@ -12,7 +12,7 @@ import sys
 import pytest
 from jsonschema import Draft202012Validator
 
-from headnod.dashboard.endpoints import REQUEST_SECONDS
+from headnod.dashboard.routing import REQUEST_SECONDS
 from headnod.dashboard.server import OF_ONE, WAITING
 from support.browser import CLIP, ListenerPage
 from support.certificates import Authority

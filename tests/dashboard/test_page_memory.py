@@ -22,8 +22,8 @@ import pytest
 
 from headnod.dashboard import PageSettings
 from headnod.dashboard.fleet import EventStream, Fleet
-from headnod.dashboard.listener_link import ListenerLink
 from headnod.dashboard.listener_state import HOURS
+from headnod.dashboard.site import ListenerLink
 from headnod.mqtt.broker import Broker
 from support.browser import ListenerPage, PageServer, information, song, told
 from support.dashboard_fleet import NOON

@@ -10,8 +10,7 @@ import os
 import socket
 import sys
 
-from headnod.dashboard.listener_link import read_settings
-from headnod.dashboard.site import run_page
+from headnod.dashboard.site import read_settings, run_page
 from headnod.errors import HeadnodError
 from headnod.log import formatter
 

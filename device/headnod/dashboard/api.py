@@ -18,10 +18,8 @@ import msgspec
 
 from headnod import __version__
 from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Role, Visitor
-from headnod.dashboard.endpoints import Endpoint, RequestError, document, read_body
 from headnod.dashboard.history_api import HistoryApi, LocalHistory
-from headnod.dashboard.listener_link import CommandError
-from headnod.dashboard.routing import HttpRequest, Response, json_response
+from headnod.dashboard.routing import Endpoint, HttpRequest, RequestError, Response, document, json_response, read_body
 from headnod.outputs.web import ChosenDevice, ControlsChange, Correct, ModelName, Values
 
 if TYPE_CHECKING:
@@ -92,10 +90,7 @@ async def call(site: Site, command: str, **arguments: object) -> msgspec.Raw:
     """
     if site.link is None:
         raise RequestError("this page is not served by a listener (headnod listen --web)", 404)
-    try:
-        return await site.link.call(command, **arguments)
-    except CommandError as error:
-        raise RequestError(str(error), 409) from None
+    return await site.link.call(command, **arguments)
 
 
 def visitor_of(request: HttpRequest) -> Visitor:

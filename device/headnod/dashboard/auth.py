@@ -29,7 +29,7 @@ import msgspec
 from headnod.dashboard.routing import Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from headnod.dashboard.endpoints import Endpoint
+    from headnod.dashboard.routing import Endpoint
     from headnod.dashboard.server import Connections
 
 _log = logging.getLogger(__name__)

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from headnod.dashboard.api import all_endpoints
 from headnod.dashboard.auth import Guard, network
-from headnod.dashboard.endpoints import REQUEST_SECONDS
 from headnod.dashboard.fleet import Subscriber
-from headnod.dashboard.routing import HttpRequest, Receive, Response, Router, Send, json_response
+from headnod.dashboard.routing import REQUEST_SECONDS, HttpRequest, Receive, Response, Router, Send, json_response
 from headnod.errors import HeadnodError, MissingExtraError
 
 if TYPE_CHECKING:
