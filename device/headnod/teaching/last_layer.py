@@ -80,7 +80,7 @@ class LastLayer:
         self._graph = model.subgraphs[0]
         self._embedding = self._before_reshape(self._output("embedding"))
         self._answers = self._before_reshape(self._output("answers"))
-        self._operator = self._producer(self._answers)
+        self._operator = _producer(self._graph, self._answers)
         if self._operator is None or _code(model, self._operator) not in _LINEAR:
             raise self._unsuitable("does not end with a linear layer")
         self._inputs = self._parts(int(self._operator.inputs[0]))
@@ -110,7 +110,7 @@ class LastLayer:
             raise TeachError(f"{self._manifest.id}: its embedding has {size} numbers, not {embeddings.shape[1:]}")
         parts = [self._rounded(embeddings.astype(np.float64))]
         for place in self._inputs[1:]:
-            operator = self._producer(place)
+            operator = _producer(self._graph, place)
             if operator is None or _code(self._model, operator) not in _LINEAR or operator.inputs[0] != self._embedding:
                 raise self._unsuitable("has a hidden layer that does not follow from its embedding")
             activation = operator.builtinOptions.fusedActivationFunction
@@ -127,7 +127,7 @@ class LastLayer:
 
     def _parts(self, taken: int) -> list[int]:
         """The tensors that the layer reads, given its input: the embedding, then the hidden layer if there is one."""
-        operator = self._producer(taken)
+        operator = _producer(self._graph, taken)
         if taken == self._embedding:
             return [taken]
         if operator is not None and _code(self._model, operator) == schema.BuiltinOperator.CONCATENATION:
@@ -159,7 +159,7 @@ class LastLayer:
 
     @property
     def _dense(self) -> Any:  # noqa: ANN401
-        operator = self._producer(self._embedding)
+        operator = _producer(self._graph, self._embedding)
         if (
             operator is None
             or _code(self._model, operator) not in _LINEAR
@@ -208,10 +208,8 @@ class LastLayer:
         model = copy.deepcopy(self._model)
         graph = model.subgraphs[0]
         weights, biases = (copy.deepcopy(graph.tensors[int(place)]) for place in self._operator.inputs[1:3])
-        scales = np.maximum(np.abs(layer.kernel).max(axis=1), 1e-9) / _WEIGHT_LIMIT
-        stored = np.rint(layer.kernel / scales[:, None])
+        scales, stored, constants = _quantised(layer, self._scale)
         old_scales, old = np.array(weights.quantization.scale), self._stored(weights, np.int8)
-        constants = np.rint(layer.bias / (scales * self._scale))
         old_constants = self._stored(biases, np.int32)[:, 0]
         for new, shipped in kept:
             scales[new], constants[new] = old_scales[shipped], old_constants[shipped]
@@ -221,7 +219,7 @@ class LastLayer:
         shape = [count, *weights.shape[1:-1], stored.shape[1]]
         _set(model, weights, shape, stored.astype(np.int8), scales)
         _set(model, biases, [count], constants.astype(np.int32), scales * self._scale)
-        operator = next(each for each in graph.operators if self._answers in each.outputs)
+        operator = _producer(graph, self._answers)
         joined = self._joined(model)
         if dense is not None:
             self._add_dense(model, joined, dense)
@@ -249,7 +247,7 @@ class LastLayer:
         operator.outputs = np.array([len(graph.tensors) - 1], np.int32)
         operator.builtinOptionsType = schema.BuiltinOptions.ConcatenationOptions
         operator.builtinOptions = schema.ConcatenationOptionsT(axis=3)
-        place = next(place for place, each in enumerate(graph.operators) if self._answers in each.outputs)
+        place = graph.operators.index(_producer(graph, self._answers))
         graph.operators.insert(place, operator)
         return len(graph.tensors) - 1
 
@@ -259,12 +257,11 @@ class LastLayer:
         Outputs with the weights of the shipped layer stay identical to the bit.
         """
         graph, shipped = model.subgraphs[0], self.dense
-        place = graph.operators.index(next(each for each in graph.operators if self._embedding in each.outputs))
+        place = graph.operators.index(_producer(graph, self._embedding))
         operator = copy.deepcopy(graph.operators[place])
         weights, biases = (copy.deepcopy(graph.tensors[int(each)]) for each in operator.inputs[1:3])
         taken, _ = self._quantisation(int(operator.inputs[0]))
-        scales = np.maximum(np.abs(dense.kernel).max(axis=1), 1e-9) / _WEIGHT_LIMIT
-        stored, constants = np.rint(dense.kernel / scales[:, None]), np.rint(dense.bias / (scales * taken))
+        scales, stored, constants = _quantised(dense, taken)
         same = (dense.kernel == shipped.kernel).all(axis=1) & (dense.bias == shipped.bias)
         scales[same] = np.array(weights.quantization.scale)[same]
         stored[same] = self._stored(weights, np.int8)[same]
@@ -279,10 +276,10 @@ class LastLayer:
         operator.inputs = np.array([operator.inputs[0], first, first + 1], np.int32)
         operator.outputs = np.array([first + 2], np.int32)
         graph.operators.insert(place + 1, operator)
-        concatenation = next(each for each in graph.operators if joined in each.outputs)
+        concatenation = _producer(graph, joined)
         concatenation.inputs = np.array([first + 2, *concatenation.inputs[1:]], np.int32)
         output = self._output("embedding")
-        reshape = next(each for each in graph.operators if output in each.outputs)
+        reshape = _producer(graph, output)
         reshape.inputs = np.array([joined, *reshape.inputs[1:]], np.int32)
         # Operators are in order of execution.
         graph.operators.remove(reshape)
@@ -308,7 +305,7 @@ class LastLayer:
     def _reshape_to(self, model: Any, output: int, count: int) -> None:  # noqa: ANN401
         """Let an output that is reshaped have another number of values."""
         graph = model.subgraphs[0]
-        reshape = next(each for each in graph.operators if output in each.outputs)
+        reshape = _producer(graph, output)
         graph.tensors[output].shape, graph.tensors[output].shapeSignature = np.array([1, count], np.int32), None
         shape = copy.deepcopy(graph.tensors[reshape.inputs[1]])
         _set(model, shape, [2], np.array([1, count], np.int32), None)
@@ -320,11 +317,8 @@ class LastLayer:
     def _output(self, role: Literal["answers", "embedding"]) -> int:
         return int(self._graph.outputs[[each.role for each in self._manifest.tensors].index(role)])
 
-    def _producer(self, tensor: int) -> Any:  # noqa: ANN401
-        return next((each for each in self._graph.operators if tensor in each.outputs), None)
-
     def _before_reshape(self, tensor: int) -> int:
-        operator = self._producer(tensor)
+        operator = _producer(self._graph, tensor)
         reshape = operator is not None and _code(self._model, operator) == schema.BuiltinOperator.RESHAPE
         return int(operator.inputs[0]) if reshape else int(tensor)
 
@@ -401,6 +395,17 @@ def _set(model: Any, tensor: Any, shape: Sequence[int], data: NDArray[Any], scal
         tensor.quantization = schema.QuantizationParametersT(
             scale=scales.astype(np.float32), zeroPoint=np.zeros(len(scales), np.int64)
         )
+
+
+def _quantised(layer: Layer, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Scale of each output's int8 weights, the weights, and the int32 biases, for an input of this scale."""
+    scales = np.maximum(np.abs(layer.kernel).max(axis=1), 1e-9) / _WEIGHT_LIMIT
+    return scales, np.rint(layer.kernel / scales[:, None]), np.rint(layer.bias / (scales * scale))
+
+
+def _producer(graph: Any, tensor: int) -> Any:  # noqa: ANN401
+    """The operator that gives a tensor; None if it is an input or a constant."""
+    return next((each for each in graph.operators if tensor in each.outputs), None)
 
 
 def _code(model: Any, operator: Any) -> int:  # noqa: ANN401
