@@ -260,7 +260,7 @@ def test_added_rows_know_sound_that_is_not_music():
     values = np.array([0.0, 4.0, 4.0]) + 0.5 * rng.standard_normal((40, 3))
     places = np.arange(40)
     music = Features(values.astype(np.float32), np.full(40, 3), places, places)
-    layer = fit(music, 4, prior=prior, fixed=3, beside=statistics.draw(40, rng), strengths=(0.3,)).layer
+    layer = fit(music, 4, prior=prior, fixed=3, background=statistics.draw(40, rng), strengths=(0.3,)).layer
     assert (layer.logits(music.values).argmax(axis=1) == 3).mean() > 0.95
     drawn = statistics.draw(100, rng)
     assert (layer.logits(drawn.values).argmax(axis=1) == drawn.labels).mean() > 0.95

@@ -78,7 +78,7 @@ def fit(
     *,
     prior: Layer | None = None,
     fixed: int = 0,
-    beside: Features | None = None,
+    background: Features | None = None,
     strengths: Sequence[float] = INVERSE_STRENGTHS,
     outer: int = _OUTER,
 ) -> FittedLayer:
@@ -89,36 +89,36 @@ def fit(
         labels: Number of labels.
         prior: A layer to stay close to, with an output for each label; None is a layer of zeros with free biases.
         fixed: Number of the prior's first rows that stay as they are; then the biases of the others are free.
-        beside: Windows of other labels that every fit has beside the music. A half is for the fit, the other half for
-            the choice of its strength.
+        background: Windows of other labels that are added to the music: a half to each fit, the other half to the
+            choice of its strength.
         strengths: Inverse strengths of regularisation to choose from, ascending.
         outer: Number of folds for the held-out logits.
     """
-    setting = _Setting(labels, prior, fixed, beside, strengths)
-    layer, strength = _chosen(music, setting)
+    settings = _FitSettings(labels, prior, fixed, background, strengths)
+    layer, strength = _with_best_strength(music, settings)
     held_out, fold_strengths = np.zeros((len(music.labels), labels)), []
-    for learned, left_out in folds(music, outer):
-        fold, fold_strength = _chosen(music.rows(learned), setting)
-        held_out[left_out] = fold.logits(music.values[left_out])
+    for fit_rows, held_out_rows in folds(music, outer):
+        fold, fold_strength = _with_best_strength(music.rows(fit_rows), settings)
+        held_out[held_out_rows] = fold.logits(music.values[held_out_rows])
         fold_strengths.append(fold_strength)
     return FittedLayer(layer, strength, held_out, tuple(fold_strengths))
 
 
-def regression(music: Features, labels: int, strength: float) -> Layer:
-    """A layer with a given inverse strength of regularisation; see `fit`."""
-    (layer,) = _path(music, (strength,), _Setting(labels, None, 0, None, (strength,)))
+def layer_of_strength(music: Features, labels: int, strength: float) -> Layer:
+    """A layer for labels, fitted with a given inverse strength of regularisation."""
+    (layer,) = _regularisation_path(music, (strength,), _FitSettings(labels, None, 0, None, (strength,)))
     return layer
 
 
 def folds(music: Features, count: int = _OUTER) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Windows to learn from and windows to leave out, by group, so that few labels are left out whole."""
+    """Rows to fit and rows to hold out, by group, for each fold; few folds hold out all windows of a label."""
     best: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
     fewest = None
     groups, sizes = music.groups.copy(), []
     for label in np.unique(music.labels):
         there = music.labels == label
         if len(np.unique(groups[there])) == 1:
-            # Within the tracks that a fold learns from, one artist of a label may be left.
+            # In an inner fold one artist of a label may be left, who is then divided by tracks.
             groups[there] = music.groups.max() + 1 + music.tracks[there]
         sizes.append(len(np.unique(groups[there])))
     count = max(2, min(count, *sizes))
@@ -126,14 +126,14 @@ def folds(music: Features, count: int = _OUTER) -> list[tuple[NDArray[np.intp], 
         sides = _sides(music.labels, groups, count, np.random.default_rng(seed))
         parts = [(np.flatnonzero(sides != side), np.flatnonzero(sides == side)) for side in range(count)]
         missing = sum(
-            len(set(music.labels[left_out]) - set(music.labels[learned])) + (not len(left_out))
-            for learned, left_out in parts
+            len(set(music.labels[held_out_rows]) - set(music.labels[fit_rows])) + (not len(held_out_rows))
+            for fit_rows, held_out_rows in parts
         )
         if fewest is None or missing < fewest:
             best, fewest = parts, missing
         if not missing:
             break
-    return [(learned, left_out) for learned, left_out in best if len(left_out) and len(learned)]
+    return [(fit_rows, held_out_rows) for fit_rows, held_out_rows in best if len(held_out_rows) and len(fit_rows)]
 
 
 def _sides(
@@ -162,20 +162,20 @@ def _sides(
 
 
 @dataclass(frozen=True)
-class _Setting:
-    """What all fits of one call have in common; see `fit`."""
+class _FitSettings:
+    """The arguments of `fit` that all its fits share."""
 
     labels: int
     prior: Layer | None
     fixed: int
-    beside: Features | None
+    background: Features | None
     strengths: Sequence[float]
 
     def joined(self, music: Features, half: int) -> Features:
-        """The music and every second window beside it."""
-        if self.beside is None:
+        """The music and every second window of the background."""
+        if self.background is None:
             return music
-        other = self.beside.rows(np.arange(half, len(self.beside.labels), 2))
+        other = self.background.rows(np.arange(half, len(self.background.labels), 2))
         return Features(
             np.concatenate([music.values, other.values]),
             np.concatenate([music.labels, other.labels]),
@@ -185,28 +185,28 @@ class _Setting:
         )
 
 
-def _chosen(music: Features, setting: _Setting) -> tuple[Layer, float]:
+def _with_best_strength(music: Features, settings: _FitSettings) -> tuple[Layer, float]:
     """A layer with the strength that gives the least negative log-likelihood on groups that were left out."""
-    strengths = setting.strengths
-    lost = np.zeros(len(strengths))
-    for learned, left_out in folds(music, _INNER):
-        held = setting.joined(music.rows(left_out), 1)
+    strengths = settings.strengths
+    losses = np.zeros(len(strengths))
+    for fit_rows, held_out_rows in folds(music, _INNER):
+        held = settings.joined(music.rows(held_out_rows), 1)
         weights = _weights(held)
-        for place, layer in enumerate(_path(music.rows(learned), strengths, setting)):
+        for place, layer in enumerate(_regularisation_path(music.rows(fit_rows), strengths, settings)):
             scores = softmax(layer.logits(held.values).astype(np.float32))
-            given = -np.log(np.maximum(scores[np.arange(len(held.labels)), held.labels], _LEAST))
+            log_losses = -np.log(np.maximum(scores[np.arange(len(held.labels)), held.labels], _LEAST))
             for label in np.unique(held.labels):
                 # Mean over labels, so that a label with many tracks does not decide alone.
                 there = held.labels == label
-                lost[place] += float(np.average(given[there], weights=weights[there])) * weights[there].sum()
-    strength = strengths[int(lost.argmin())]
-    (layer,) = _path(music, (strength,), setting)
+                losses[place] += float(np.average(log_losses[there], weights=weights[there])) * weights[there].sum()
+    strength = strengths[int(losses.argmin())]
+    (layer,) = _regularisation_path(music, (strength,), settings)
     return layer, strength
 
 
-def _path(music: Features, strengths: Sequence[float], setting: _Setting) -> list[Layer]:
+def _regularisation_path(music: Features, strengths: Sequence[float], settings: _FitSettings) -> list[Layer]:
     """Layers for strengths in ascending order, each fit starting from the one before."""
-    music, labels, prior, fixed = setting.joined(music, 0), setting.labels, setting.prior, setting.fixed
+    music, labels, prior, fixed = settings.joined(music, 0), settings.labels, settings.prior, settings.fixed
     present = np.unique(music.labels)
     if len(present) == 1 and prior is None:
         bias = np.full(labels, _ABSENT)
@@ -214,15 +214,16 @@ def _path(music: Features, strengths: Sequence[float], setting: _Setting) -> lis
         return [Layer(np.zeros((labels, music.values.shape[1])), bias)] * len(strengths)
     weights = _weights(music)
     mean, deviation = _mean_and_deviation(music.values, weights)
-    standard = (music.values - mean) / deviation
+    standardised = (music.values - mean) / deviation
     # A label without a window here keeps the prior's row, or is never the answer.
     rows = present if prior is None else np.arange(labels)
-    given = np.zeros((len(standard), len(rows))) if prior is None else prior.logits(music.values)
+    prior_logits = np.zeros((len(standardised), len(rows))) if prior is None else prior.logits(music.values)
     targets = (music.labels[:, None] == rows).astype(np.float64)
-    change, layers = np.zeros((len(rows), standard.shape[1] + 1)), []
+    change, layers = np.zeros((len(rows), standardised.shape[1] + 1)), []
     for strength in strengths:
+        free_bias = prior is None or fixed > 0
         change = _regress(
-            standard, targets, strength * weights, given, change, fixed=fixed, free_bias=prior is None or fixed > 0
+            standardised, targets, strength * weights, prior_logits, change, fixed=fixed, free_bias=free_bias
         )
         kernel = change[:, :-1] / deviation
         bias = change[:, -1] - kernel @ mean
@@ -236,10 +237,10 @@ def _path(music: Features, strengths: Sequence[float], setting: _Setting) -> lis
 
 
 def _regress(
-    standard: NDArray[np.floating],
+    standardised: NDArray[np.floating],
     targets: NDArray[np.float64],
     weights: NDArray[np.float64],
-    given: NDArray[np.float64],
+    prior_logits: NDArray[np.float64],
     start: NDArray[np.float64],
     *,
     fixed: int,
@@ -248,10 +249,10 @@ def _regress(
     """Weights and bias of each output, (outputs, features + 1), by L2-regularised multinomial regression.
 
     Args:
-        standard: Standardised features, (windows, features).
+        standardised: Standardised features, (windows, features).
         targets: 1 for the label of each window, (windows, outputs).
         weights: Of the windows, (windows,).
-        given: Logits that the result is added to, (windows, outputs).
+        prior_logits: Logits that the result is added to, (windows, outputs).
         start: Where the search starts.
         fixed: Number of outputs, from the first, whose result is zero.
         free_bias: Do not regularise the biases.
@@ -260,7 +261,7 @@ def _regress(
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         layer = flat.reshape(shape)
-        logits = given + standard @ layer[:, :-1].T + layer[:, -1]
+        logits = prior_logits + standardised @ layer[:, :-1].T + layer[:, -1]
         logits -= logits.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(logits).sum(axis=1, keepdims=True))
         errors = weights[:, None] * (np.exp(logits - log_sums) - targets)
@@ -269,21 +270,21 @@ def _regress(
         if free_bias:
             penalty[:, -1] = 0.0
         loss = float(-(weights[:, None] * targets * (logits - log_sums)).sum() + 0.5 * (penalty**2).sum())
-        gradient = np.concatenate([errors.T @ standard, errors.sum(axis=0)[:, None]], axis=1) + penalty
+        gradient = np.concatenate([errors.T @ standardised, errors.sum(axis=0)[:, None]], axis=1) + penalty
         return loss, gradient.ravel()
 
-    return _minimised(objective, start.ravel()).reshape(shape)
+    return _minimise(objective, start.ravel()).reshape(shape)
 
 
-def _minimised(
+def _minimise(
     objective: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]], start: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The minimum of a smooth convex function, which gives value and gradient.
 
     Source: L-BFGS with backtracking, Nocedal and Wright, Numerical Optimization, algorithms 7.4 and 3.1.
     """
-    place = start
-    loss, gradient = objective(place)
+    point = start
+    loss, gradient = objective(point)
     steps: deque[tuple[NDArray[np.float64], NDArray[np.float64]]] = deque(maxlen=_MEMORY)
     for _ in range(_ITERATIONS):
         if np.abs(gradient).max() <= _TOLERANCE:
@@ -292,17 +293,17 @@ def _minimised(
         slope = float(direction @ gradient)
         size = 1.0 if steps else min(1.0, 1.0 / float(np.abs(gradient).sum()))
         while True:
-            new_loss, new_gradient = objective(place + size * direction)
+            new_loss, new_gradient = objective(point + size * direction)
             if new_loss <= loss + 1e-4 * size * slope:
                 break
             size *= 0.5
             if size < 1e-12:  # noqa: PLR2004 - the limit of floats: there is nothing lower
-                return place
+                return point
         step, change = size * direction, new_gradient - gradient
         if float(step @ change) > 0.0:
             steps.append((step, change))
-        place, loss, gradient = place + step, new_loss, new_gradient
-    return place
+        point, loss, gradient = point + step, new_loss, new_gradient
+    return point
 
 
 def _direction(
@@ -347,7 +348,7 @@ def balanced(music: Features) -> NDArray[np.float64]:
     return np.asarray(weights)
 
 
-def common_shift(
+def ridge_regression(
     features: NDArray[np.floating], wanted: NDArray[np.floating], *, ridge: float = 1.0
 ) -> tuple[NDArray[np.float64], float]:
     """A linear function of the features that is close to `wanted`, by ridge regression.
@@ -358,7 +359,7 @@ def common_shift(
         ridge: Weight of the squared coefficients of standardised features.
     """
     mean, deviation = _mean_and_deviation(features, np.ones(len(features)))
-    standard, offset = (features - mean) / deviation, float(wanted.mean())
-    gram = standard.T @ standard + ridge * np.eye(standard.shape[1])
-    weights = np.linalg.solve(gram, standard.T @ (wanted - offset)) / deviation
+    standardised, offset = (features - mean) / deviation, float(wanted.mean())
+    gram = standardised.T @ standardised + ridge * np.eye(standardised.shape[1])
+    weights = np.linalg.solve(gram, standardised.T @ (wanted - offset)) / deviation
     return weights, offset - float(mean @ weights)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headnod.escaping import printable
 from headnod.inference.manifest import softmax
-from headnod.teaching.fitting import Features, FittedLayer, balanced, folds, regression
+from headnod.teaching.fitting import Features, FittedLayer, balanced, folds, layer_of_strength
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod_train.evaluation.metrics import Share, share_right
 
@@ -85,13 +85,13 @@ def fine_tune(music: Features, pooled: NDArray[np.float32], last: LastLayer, fit
     """
     labels, bounds = len(fitted.layer.bias), last.bounds
     start = Network(last.dense, fitted.layer, bounds)
-    network, epochs = _chosen(music, pooled, start, fitted.inverse_strength)
+    network, epochs = _best_epochs(music, pooled, start, fitted.inverse_strength)
     held_out = np.zeros_like(fitted.held_out)
-    for (learned, left_out), strength in zip(folds(music), fitted.fold_strengths, strict=True):
-        own = music.rows(learned)
-        began = Network(last.dense, regression(own, labels, strength), bounds)
-        fold, _ = _chosen(own, pooled[learned], began, strength)
-        held_out[left_out] = fold.logits(pooled[left_out], music.values[left_out])
+    for (fit_rows, held_out_rows), strength in zip(folds(music), fitted.fold_strengths, strict=True):
+        own = music.rows(fit_rows)
+        initial = Network(last.dense, layer_of_strength(own, labels, strength), bounds)
+        fold, _ = _best_epochs(own, pooled[fit_rows], initial, strength)
+        held_out[held_out_rows] = fold.logits(pooled[held_out_rows], music.values[held_out_rows])
     right = [(logits.argmax(axis=1) == music.labels).astype(np.float64) for logits in (held_out, fitted.held_out)]
     return FineTuned(network, epochs, held_out, share_right(right[0] - right[1], music.groups))
 
@@ -110,20 +110,20 @@ def refuse_few_tracks(source: Path, count: int) -> None:
         raise TeachError(message)
 
 
-def _chosen(music: Features, pooled: NDArray[np.float32], start: Network, strength: float) -> tuple[Network, int]:
+def _best_epochs(music: Features, pooled: NDArray[np.float32], start: Network, strength: float) -> tuple[Network, int]:
     """Layers after the number of epochs that gives the least negative log-likelihood on groups that were left out."""
-    lost = np.zeros((EPOCHS + 1, len(_TEMPERATURES)))
-    for learned, left_out in folds(music, _INNER):
-        own, held = music.rows(learned), music.rows(left_out)
-        weights, answers = balanced(held), (np.arange(len(left_out)), held.labels)
-        began = Network(start.dense, regression(own, len(start.last.bias), strength), start.bounds)
-        trained = _trained(own, pooled[learned], began, strength)
+    losses = np.zeros((EPOCHS + 1, len(_TEMPERATURES)))
+    for fit_rows, held_out_rows in folds(music, _INNER):
+        own, held = music.rows(fit_rows), music.rows(held_out_rows)
+        weights, answers = balanced(held), (np.arange(len(held_out_rows)), held.labels)
+        initial = Network(start.dense, layer_of_strength(own, len(start.last.bias), strength), start.bounds)
+        trained = _trained(own, pooled[fit_rows], initial, strength)
         for epoch, network in zip(range(EPOCHS + 1), trained, strict=False):
-            logits = network.logits(pooled[left_out], held.values).astype(np.float32)
+            logits = network.logits(pooled[held_out_rows], held.values).astype(np.float32)
             for place, temperature in enumerate(_TEMPERATURES):
                 given = np.maximum(softmax(logits / temperature)[answers], _LEAST)
-                lost[epoch, place] -= float(weights @ np.log(given))
-    epochs = int(lost.min(axis=1).argmin())
+                losses[epoch, place] -= float(weights @ np.log(given))
+    epochs = int(losses.min(axis=1).argmin())
     for _, network in zip(range(epochs + 1), _trained(music, pooled, start, strength), strict=False):
         found = network
     return found, epochs

@@ -29,7 +29,7 @@ from headnod.inference.manifest import (
 from headnod.inference.model import GenreModel
 from headnod.teaching import teacher
 from headnod.teaching.corrections import LabelledEmbeddings
-from headnod.teaching.fitting import Features, FittedLayer, balanced, common_shift, fit
+from headnod.teaching.fitting import Features, FittedLayer, balanced, fit, ridge_regression
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 from headnod.teaching.teacher import summary
 from headnod_train.dataset.tracks import Track
@@ -247,7 +247,7 @@ def _finish(
     sounds = np.concatenate([music.values, noises]).astype(np.float64)
     inputs = sounds if network is None or pooled is None else network.features(pooled, sounds)
     shipped_sum = np.logaddexp.reduce(old.rows(range(genres)).logits(sounds) / temperature, axis=1)
-    weights, offset = common_shift(
+    weights, offset = ridge_regression(
         inputs,
         temperature * (shipped_sum - np.logaddexp.reduce(Layer(kernel, bias).logits(inputs) / temperature, axis=1)),
     )
@@ -335,7 +335,7 @@ def _add(
     weight = own.sum() / len(np.unique(music.labels)) / (_DRAWN / 2)
     fitted = fit(
         replace(music, labels=music.labels + 1, weights=own), size, prior=Layer(kernel, bias), fixed=known,
-        beside=replace(drawn, weights=np.full(len(drawn.labels), weight)), strengths=_ADDED_STRENGTHS,
+        background=replace(drawn, weights=np.full(len(drawn.labels), weight)), strengths=_ADDED_STRENGTHS,
     )  # fmt: skip
     # From shipped labels, "not music", new labels to the order of a bundle: "not music" is the last.
     order = [*range(known - 1), *range(known, size), known - 1]
