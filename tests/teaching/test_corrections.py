@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from headnod.clock import Clock
 from headnod.inference.manifest import MODEL, Prediction
 from headnod.sqlite import DatabaseAccessError, ForeignDatabaseError
-from headnod.teaching import corrections
 from headnod.teaching.correction_commands import CorrectionFileError, LabelledFeatures, packed, read_corrections
 from headnod.teaching.corrections import CorrectionError, CorrectionStore, RecentWindows
 from headnod.testing import ManualClock, fixed_manifest
@@ -118,21 +117,6 @@ def test_a_correction_keeps_label_times_and_embeddings(store, clock):
     assert labelled.labels == ("reggae",) * 3
     assert labelled.context_embeddings[:, 0].tolist() == [10, 11, 12]
     assert store.labelled("0" * 63 + "1") is None
-
-
-def test_corrections_that_are_deleted_while_they_are_read_lose_their_context_only(store, clock, monkeypatch):
-    correct(store, recorded(clock), 9, 15, "reggae", context=(10, 13))
-    read = corrections._rows_of  # noqa: SLF001 - the moment between two queries
-
-    def deleted_then(db, body):
-        rows = read(db, body)
-        store.delete()
-        return rows
-
-    monkeypatch.setattr(corrections, "_rows_of", deleted_then)
-    labelled = store.labelled(MANIFEST.body)
-    assert (labelled.model, labelled.labels) == (MANIFEST.id, ("reggae",) * 3)
-    assert labelled.context_embeddings.shape == (0, 4)
 
 
 def test_the_newest_label_of_a_person_has_precedence(store, clock):

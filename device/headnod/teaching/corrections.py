@@ -342,31 +342,35 @@ class CorrectionStore:
 
         A window with several labels has that of the newest correction, and a person's goes before a media player's.
         """
+        query = (
+            "SELECT id, label, source, model, times, embeddings, context_times, context_embeddings FROM corrections "
+            "WHERE body = ? ORDER BY source = 'person' DESC, id DESC"
+        )
         with self._reading() as db:
-            rows = [] if db is None else _rows_of(db, body)
-            parts, seen = [], set[int]()
-            for number, label, source, _, times, embeddings in rows:
-                new = np.array([time not in seen for time in times.tolist()], np.bool_)
-                seen.update(times.tolist())
-                parts.append((times[new], embeddings[new], [label] * int(new.sum()), WEIGHTS[source], number))
-            if not seen:
-                return None
-            assert db is not None  # noqa: S101 - it has rows
-            context = _context_of(db, body, seen, size=parts[0][1].shape[1])
-        counts = [len(part[0]) for part in parts]
-        times = np.concatenate([part[0] for part in parts])
-        order = np.argsort(times, kind="stable")
-        labels = [label for part in parts for label in part[2]]
+            rows = [] if db is None else db.execute(query, (body,)).fetchall()
+        # By the time of a window: its embedding, label, weight and correction. The first correction has precedence.
+        windows: dict[int, tuple[NDArray[np.float16], str, float, int]] = {}
+        context: dict[int, NDArray[np.float16]] = {}
+        for number, label, source, _, *blobs in rows:
+            for time, embedding in _unpacked(*blobs[:2]):
+                windows.setdefault(time, (embedding, label, WEIGHTS[source], number))
+        for row in sorted(rows):
+            context.update(_unpacked(*row[-2:]))
+        if not windows:
+            return None
+        times, around = sorted(windows), sorted(context.keys() - windows.keys())
+        embeddings, labels, weights, groups = zip(*(windows[time] for time in times), strict=True)
+        context_embeddings = np.array([context[time] for time in around], np.float32)
         return LabelledEmbeddings(
-            model=max(rows, key=lambda row: row[0])[3],
+            model=max(rows)[3],
             body=body,
-            times=times[order] / 1e3,
-            embeddings=np.concatenate([part[1] for part in parts])[order].astype(np.float32),
-            labels=tuple(labels[place] for place in order),
-            weights=np.repeat([part[3] for part in parts], counts)[order].astype(np.float32),
-            groups=np.repeat([part[4] for part in parts], counts)[order].astype(np.int64),
-            context_times=context[0] / 1e3,
-            context_embeddings=context[1].astype(np.float32),
+            times=np.array(times, np.int64) / 1e3,
+            embeddings=np.array(embeddings, np.float32),
+            labels=labels,
+            weights=np.array(weights, np.float32),
+            groups=np.array(groups, np.int64),
+            context_times=np.array(around, np.int64) / 1e3,
+            context_embeddings=context_embeddings.reshape(-1, len(embeddings[0])),
         )
 
     def _prune(self, db: sqlite3.Connection) -> None:
@@ -454,45 +458,18 @@ def _blobs(windows: EmbeddedWindows) -> tuple[bytes, bytes]:
     return times.tobytes(), windows.embeddings.astype("<f2").tobytes()
 
 
-def _unpacked(times: bytes, embeddings: bytes) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+def _unpacked(times: bytes, embeddings: bytes) -> list[tuple[int, NDArray[np.float16]]]:
+    """Time and embedding of each window of a row."""
     moments = np.frombuffer(times, "<i8")
     values = np.frombuffer(embeddings, "<f2")
     if (values.size % len(moments) if len(moments) else values.size) or not np.isfinite(values).all():
         raise DamagedDatabaseError(
             f"{FILE}: a row in it is damaged (delete it with 'headnod corrections delete', or delete the file)"
         )
-    return moments, values.reshape(len(moments), values.size // max(len(moments), 1))
+    return list(zip(moments.tolist(), values.reshape(len(moments), -1) if len(moments) else (), strict=True))
 
 
 def _correction(row: Sequence[Any]) -> Correction:
     """A correction from its columns but the embeddings."""
     number, made, started, ended, *rest = row
     return Correction(number, made / 1e3, started / 1e3, ended / 1e3, *rest)
-
-
-def _rows_of(
-    db: sqlite3.Connection, body: str
-) -> list[tuple[int, str, str, str, NDArray[np.int64], NDArray[np.float16]]]:
-    """Number, label, source, model, times and embeddings of each correction, the one with precedence first."""
-    rows = db.execute(
-        "SELECT id, label, source, model, times, embeddings FROM corrections WHERE body = ? "
-        "ORDER BY source = 'person' DESC, id DESC",
-        (body,),
-    )
-    return [
-        (number, label, source, model, *_unpacked(times, embeddings))
-        for number, label, source, model, times, embeddings in rows
-    ]
-
-
-def _context_of(
-    db: sqlite3.Connection, body: str, corrected: set[int], *, size: int
-) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-    """Times and embeddings of the context, without windows that were corrected."""
-    rows = db.execute("SELECT context_times, context_embeddings FROM corrections WHERE body = ? ORDER BY id", (body,))
-    found: dict[int, NDArray[np.float16]] = {}
-    for times, embeddings in rows:
-        moments, values = _unpacked(times, embeddings)
-        found.update(zip(moments.tolist(), values, strict=True))
-    kept = sorted(found.keys() - corrected)
-    return np.array(kept, np.int64), np.array([found[time] for time in kept], np.float16).reshape(-1, size)
