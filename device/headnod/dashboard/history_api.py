@@ -60,7 +60,10 @@ _INK, _SOFT, _TRACK = "#f3f0ea", "#a5a29a", "#262a31"
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 
-_LONGEST = 24
+_LONGEST, _LISTED_LONGEST = 24, 11
+"""Letters of a genre in a line of its own, and beside others or a bar."""
+
+_TITLE = 76
 
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
@@ -172,7 +175,7 @@ class HistoryApi:
         midnight = self._local(last).replace(hour=0, minute=0, second=0, microsecond=0)
         first = (midnight - timedelta(days=6)).timestamp()
         days = await history.buckets(first, last, "day")
-        new = [each["genre"] for each in await history.firsts() if each["time"] >= first]
+        new = [each["genre"] for each in await history.firsts() if first <= each["time"] < last]
         dates = [(midnight - timedelta(days=6 - day)).date() for day in range(7)]
         found = {self._local(day.start).date(): day for day in days}
         card = week_card(node, [(date, found.get(date)) for date in dates], new)
@@ -331,7 +334,9 @@ def _totals(ranked: Sequence[tuple[str, float]], songs: int) -> Iterable[str]:
         yield _text(64, 268, "in these seven days", 28, fill=_SOFT)
         return
     hours = sum(seconds for _, seconds in ranked)
-    yield _text(64, 220, _short(ranked[0][0]), 76, weight=750)
+    title = _short(ranked[0][0])
+    # A letter is about half as wide as high; the chart begins after 576 pixels.
+    yield _text(64, 220, title, min(_TITLE, 864 // len(title)), weight=750)
     yield _text(64, 268, f"most of {_duration(hours)} of music, {songs} song{'s' * (songs != 1)}", 26, fill=_SOFT)
 
 
@@ -339,7 +344,7 @@ def _list(ranked: Sequence[tuple[str, float]], chosen: dict[str, str]) -> Iterab
     longest = ranked[0][1] if ranked else 1.0
     for place, (genre, seconds) in enumerate(ranked[:_LISTED]):
         y = 334 + 42 * place
-        yield _text(64, y, _short(genre), 22)
+        yield _text(64, y, _short(genre, _LISTED_LONGEST), 22)
         yield f'<rect x="224" y="{y - 15}" width="240" height="14" rx="7" fill="{_TRACK}"/>'
         yield (
             f'<rect x="224" y="{y - 15}" width="{max(14.0, 240 * seconds / longest):.0f}" height="14" rx="7" '
@@ -368,7 +373,13 @@ def _plot(days: Sequence[tuple[date, Bucket | None]], chosen: dict[str, str]) ->
 def _foot(new: Sequence[str]) -> Iterable[str]:
     if new:
         more = f" and {len(new) - _NEW} more" if len(new) > _NEW else ""
-        yield _text(64, 578, f"For the first time: {', '.join(map(_short, new[:_NEW]))}{more}", 22, fill=_INK)
+        yield _text(
+            64,
+            578,
+            f"For the first time: {', '.join(_short(genre, _LISTED_LONGEST) for genre in new[:_NEW])}{more}",
+            22,
+            fill=_INK,
+        )
     yield _text(WIDTH - 64, 578, "headnod", 20, fill=_SOFT, anchor="end")
 
 
@@ -391,8 +402,8 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{round(seconds / _HOUR)} h"  # noqa: PLR2004 - three digits
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _short(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _lightened(colour: Colour) -> str:

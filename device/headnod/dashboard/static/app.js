@@ -195,7 +195,7 @@ find("search").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href]");
   const own = link && link.origin === base.origin && link.pathname.startsWith(base.pathname) && !link.hasAttribute("download");
-  if (!own || event.ctrlKey || event.metaKey || event.shiftKey || link.getAttribute("href").startsWith("#") || link.pathname.includes("/api/")) return;
+  if (!own || event.ctrlKey || event.metaKey || event.shiftKey || link.getAttribute("href").startsWith("#") || link.pathname.startsWith(`${base.pathname}api/`)) return;
   event.preventDefault();
   history.pushState(null, "", link.href);
   route();

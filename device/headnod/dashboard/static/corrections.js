@@ -164,7 +164,7 @@ export function view(root, context) {
       element("th", { scope: "row" }, when),
       element("td", {}, each.label === NOT_MUSIC ? "not music" : chip(each.label, listener.colour(each.label))),
       element("td", { class: "number" }, length(each.end - each.start)),
-      element("td", {}, String(each.windows)),
+      element("td", { class: "windows" }, String(each.windows)),
       mayChange() && element("td", {}, button),
     );
   }

@@ -58,7 +58,7 @@ class History {
     const ribbon = element("div", { class: "ribbon" });
     this.ribbonPanel = panel("Timeline of the day", "day-title", "span-12", ribbon);
     this.ribbon = new Ribbon(ribbon, (start, end, genre) => this.correctable && this.context.correct({ start, end, genre }));
-    this.years = element("div", { class: "choice", role: "group", "aria-label": "Year" });
+    this.years = element("select", { "aria-label": "Year", onchange: () => this.useYear(this.years.value) });
     this.calendar = new Calendar((start) => this.open(start));
     this.hovered = element("p", { class: "pointed" });
     this.calendar.onpoint = (text) => write(this.hovered, text);
@@ -198,8 +198,12 @@ class History {
     } else {
       const found = await this.ask(`hours?from=${first}&to=${last}`);
       if (!found || first !== this.span[0]) return;
-      const hours = new Map(found.map((hour) => [hour.start, hour]));
-      for (let hour = first; hour < last; hour += HOUR) buckets.push(hours.get(hour) ?? { start: hour });
+      for (let hour = first; hour < last; hour += HOUR) buckets.push({ start: hour, seconds: {} });
+      // Hours of a listener in another time zone may begin at half past.
+      for (const { start, seconds } of found) {
+        const sums = buckets[Math.max(0, Math.floor((start - first) / HOUR))].seconds;
+        for (const [genre, time] of Object.entries(seconds)) sums[genre] = (sums[genre] ?? 0) + time;
+      }
     }
     buckets = buckets.map(({ start, seconds = {}, songs = 0 }) => ({ start, seconds, songs }));
     const colour = (genre) => this.listener.colour(genre);
@@ -242,14 +246,13 @@ class History {
   drawYears(earliest, now) {
     const years = [];
     for (let year = new Date(now * 1000).getFullYear(); year >= new Date(earliest * 1000).getFullYear(); year -= 1) years.push(String(year));
-    const choose = (year) => async () => {
-      this.year = year;
-      for (const each of this.years.children) set(each, "aria-pressed", each.dataset.year === year);
-      await this.ask("", () => this.readYear());
-    };
-    const button = (year, text) => element("button", { type: "button", "data-year": year, "aria-pressed": String(year === this.year), onclick: choose(year) }, text);
     this.years.hidden = years.length < 2;
-    this.years.replaceChildren(button("", "Last 12 months"), ...years.map((year) => button(year, year)));
+    this.years.replaceChildren(...["", ...years].map((year) => element("option", { value: year, selected: year === this.year }, year || "Last 12 months")));
+  }
+
+  useYear(year) {
+    this.year = year;
+    this.ask("", () => this.readYear());
   }
 
   async ask(part, read = () => get(`${this.path}/${part}`)) {

@@ -9,6 +9,8 @@ const dayAndClock = new Intl.DateTimeFormat(undefined, {
   minute: "2-digit",
 });
 
+const dayYearAndClock = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+
 const STATES = {
   starting: "starting",
   waiting_for_microphone: "waiting for its microphone",
@@ -29,11 +31,12 @@ export function genreInWords(label) {
   return label === "unknown" ? "not sure" : label;
 }
 
-/** A time of day, with its date if that is not today. */
+/** A time of day, with its date if that is not today, and the year if that is another one. */
 export function at(seconds, now) {
   const then = new Date(seconds * 1000);
-  const today = then.toDateString() === new Date(now * 1000).toDateString();
-  return (today ? clock : dayAndClock).format(then);
+  const present = new Date(now * 1000);
+  if (then.toDateString() === present.toDateString()) return clock.format(then);
+  return (then.getFullYear() === present.getFullYear() ? dayAndClock : dayYearAndClock).format(then);
 }
 
 const date = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });

@@ -1,0 +1,66 @@
+"""A reverse proxy that serves a page below a path of its own, as the ingress of Home Assistant does."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PREFIX = "/api/hassio_ingress/4f1b3c"
+"""The path, whose first part is one that the page uses too."""
+
+_OF_ONE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length", "accept-encoding"}
+
+
+class IngressProxy:
+    """Passes requests below `PREFIX` on without it, and records the others."""
+
+    def __init__(self, port: int):
+        outside = self.outside = []
+        paths = self.paths = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                if not self.path.startswith(PREFIX + "/"):
+                    outside.append(self.path)
+                    self.send_error(404)
+                    return
+                paths.append(self.path.removeprefix(PREFIX))
+                there = http.client.HTTPConnection("127.0.0.1", port)
+                given = {key: value for key, value in self.headers.items() if key.lower() not in _OF_ONE_CONNECTION}
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                more = {"X-Ingress-Path": PREFIX, "X-Forwarded-For": "192.0.2.9", "X-Forwarded-Host": "ha.example"}
+                there.request(self.command, paths[-1], body or None, given | more)
+                answer = there.getresponse()
+                self.send_response(answer.status)
+                for key, value in answer.getheaders():
+                    if key.lower() not in _OF_ONE_CONNECTION:
+                        self.send_header(key, value)
+                self.end_headers()
+                try:
+                    while some := answer.read1(65_536):
+                        self.wfile.write(some)
+                except OSError:
+                    # The browser has left the event stream.
+                    pass
+                finally:
+                    there.close()
+
+            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the names of http.server
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}{PREFIX}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
