@@ -429,3 +429,19 @@ def test_an_mp3_may_be_a_tenth_of_a_second_shorter_than_its_header_says(tmp_path
         assert refusal(path).startswith("ends after 3.0 s of 3.1 s (it was cut off")
     else:
         assert heard(path).size == pytest.approx(SONG.size, abs=600)
+
+
+@pytest.mark.parametrize(("rate", "readable"), [(999, False), (1_000, True), (768_000, True), (768_001, False)])
+def test_a_file_that_pyav_reads_has_the_same_limits(tmp_path, rate, readable):
+    av = pytest.importorskip("av", reason="PyAV is not installed: scripts/setup formats")
+    path = tmp_path / "song.mka"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("pcm_s16le", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2_000), np.int16), format="s16", layout="mono")
+        frame.sample_rate = rate
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    if readable:
+        assert heard(path, rate).size == 2_000
+    else:
+        assert refusal(path) == f"has 1 channels of {rate} Hz, which cannot be"

@@ -180,3 +180,18 @@ def test_requests_are_read_elsewhere_and_only_a_few_wait(requests):
     assert all(page["rows"] and not reason for page, reason in found)
     requests.submit({"part": "firsts"}, LARGEST, slow)
     assert answered.get(timeout=PATIENCE)[0]["rows"]
+
+
+def test_the_end_of_a_listener_does_not_wait_for_a_request(requests):
+    go, answered = threading.Event(), queue.SimpleQueue()
+
+    def slow(page, _reason):
+        assert go.wait(PATIENCE)
+        answered.put(page)
+
+    requests.submit({"part": "firsts"}, LARGEST, slow)
+    requests.close()
+    go.set()
+    assert answered.get(timeout=PATIENCE)["rows"]
+    with pytest.raises(HistoryQueryError, match="the listener is ending"):
+        requests.submit({"part": "firsts"}, LARGEST, slow)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headnod.escaping import SILENCE
-from headnod.outputs.history import HistoryFile, to_milliseconds
+from headnod.outputs.history import PAGE, HistoryFile, to_milliseconds
 from headnod.outputs.history.records import prune, read_estimates, read_songs, write
 from headnod.pipeline.estimate import State, StatusEvent
 from support.estimates import GTZAN
@@ -216,3 +216,10 @@ def test_a_day_of_estimates_grows_neither_memory_nor_files(path):
         assert open_files() == files
         assert sum(file.stat().st_size for file in path.parent.iterdir()) < 4.5 * (1 << 20)
     assert path.stat().st_size < 3 << 20
+
+
+def test_a_new_file_gives_pages_of_deleted_rows_back(path):
+    remember(path, range(3))
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        assert db.execute("PRAGMA page_size").fetchone() == (PAGE,)

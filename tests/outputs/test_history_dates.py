@@ -65,6 +65,21 @@ def test_rows_get_their_right_dates_when_the_clock_is_set(path, kept):
     (song,) = read_songs(path)
     assert abs(song.start - START) < timedelta(milliseconds=20)
     assert song.clock_synchronised is kept
+    with closing(sqlite3.connect(path)) as db:
+        marked = [db.execute(f"SELECT count(*) FROM undated_{table}").fetchone()[0] for table in ("estimates", "songs")]
+    assert marked == ([0, 0] if kept else [61, 1])
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(0.9, 0.9), (1.1, 0.0)])
+def test_dates_that_are_less_than_a_second_off_are_not_changed_and_count_as_right(path, seconds, left):
+    with listening(path, kept=False) as history:
+        history.set_by = timedelta(seconds=-seconds)
+        for number in range(60):
+            history.hear(number)
+        history.set_by, history.kept = timedelta(0), True
+        history.hear(60)
+    assert (START - times(path)[0]).total_seconds() == pytest.approx(left, abs=0.01)
+    assert {past.clock_synchronised for past in read_estimates(path)} == {True}
 
 
 def test_songs_that_ended_before_the_clock_was_set_get_their_dates_too(path):

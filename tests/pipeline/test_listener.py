@@ -290,6 +290,17 @@ def test_an_overdriven_microphone_is_clipping_and_a_mastered_song_is_not():
     assert [each.state for each in said] == [State.CLIPPING, State.LISTENING]
 
 
+@pytest.mark.parametrize(("samples", "state"), [(60, State.LISTENING), (61, State.CLIPPING)])
+def test_a_window_is_clipping_with_more_than_one_sample_in_200_at_full_scale(samples, state):
+    front_end = FrontEnd(n_fft=2_000, hop=500, frames=21, n_mels=16, n_mfcc=8)
+    assert front_end.window_samples == 12_000
+    window = music(1.0)[:12_000].copy()
+    window[: 100 * samples : 100] = 1.0
+    settings = ListenerSettings(every=12_000 / 22_050, smoothing=0.0)
+    (said,) = heard([window], FixedModel(JAZZ, front_end=front_end), settings)
+    assert said.state == state
+
+
 def test_a_stream_that_ends_before_its_first_window_says_nothing():
     assert heard([TONE[:-1]], FixedModel(JAZZ)) == []
 
