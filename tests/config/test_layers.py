@@ -1,8 +1,10 @@
 """The configuration: four layers, every value with its origin, and a way out of every mistake."""
 
+from pathlib import Path
+
 import pytest
 
-from headnod.config import SECTIONS, Config, load
+from headnod.config import SECTIONS, Config, load, misspelt_variables
 from headnod.config.layers import environment_layer, file_layer, flag_layer
 from headnod.errors import ConfigError
 
@@ -229,6 +231,14 @@ def test_a_variable_names_the_output_by_its_number(path):
         ("[[leds]]\nbrightness = 2", ":2: leds.brightness: expected `float` <= 1.0, got 2"),
         ("[[leds]]\nkind='wled'\nhost='a'\n[[leds]]\nkind='wled'\nhost='a'", ":6: leds.2.host: a is in use by leds"),
         (
+            '[[leds]]\nkind="ws2812"\n[[leds]]\nkind="pins"\npins={jazz=4, pop=10}',
+            ":2: leds.spi: SPI 0.0 is wired to GPIO 10, which leds.2.pins names for an LED",
+        ),
+        (
+            '[[leds]]\nkind="pins"\npins={jazz=21}\n[[leds]]\nkind="apa102"\nspi="1.0"',
+            ":5: leds.2.spi: SPI 1.0 is wired to GPIO 21, which leds.pins names for an LED",
+        ),
+        (
             "[[leds]]\nkind='pins'\npins={1=4}\n[[leds]]\nkind='pins'\npins={1=5, 2=4}",
             ":6: leds.2.pins: GPIO 4 is in use by leds already",
         ),
@@ -283,3 +293,45 @@ def test_a_lamp_written_as_a_url_is_told_of_as_a_lamp(path, host):
 def test_two_lamps_without_an_address_are_no_shared_lamp(path):
     loaded = load(written(path, "[[leds]]\nkind = 'wled'\n[[leds]]\nkind = 'wled'"))
     assert [output.host for output in loaded.config.leds] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "lights",
+    [
+        'kind="ws2812"\n[[leds]]\nkind="pins"\npins={jazz=11}',
+        'kind="ws2812"\nspi="1.0"\n[[leds]]\nkind="pins"\npins={jazz=10, pop=11}',
+        'kind="none"\n[[leds]]\nkind="pins"\npins={jazz=10}',
+    ],
+)
+def test_a_pin_that_the_strip_does_not_use_may_have_an_led(path, lights):
+    assert len(load(written(path, f"[[leds]]\n{lights}")).config.leds) == 2
+
+
+@pytest.mark.parametrize("name", ["corrections.sqlite", "mqtt.sqlite"])
+def test_the_history_is_no_other_file_of_its_folder(path, name):
+    with pytest.raises(ConfigError, match=f"history.path: {name} in this folder is another file of headnod"):
+        load(written(path, f"[history]\npath = '/var/lib/headnod/{name}'"))
+
+
+def test_a_variable_with_one_underscore_is_no_setting_and_the_right_one_is_named():
+    names = ["HEADNOD_MQTT_HOST", "HEADNOD_MQTT__HOST", "HEADNOD_BIN", "HEADNOD_LEDS_KIND"]
+    assert list(misspelt_variables(names)) == [
+        "HEADNOD_LEDS_KIND: has no effect (write HEADNOD_LEDS__KIND)",
+        "HEADNOD_MQTT_HOST: has no effect (write HEADNOD_MQTT__HOST)",
+    ]
+
+
+@pytest.mark.parametrize(("length", "read"), [(1 << 20, True), ((1 << 20) + 1, False)])
+def test_a_configuration_has_a_million_characters_at_most(path, length, read):
+    text = "[listen]\nevery = 3.0\n#"
+    path.write_text(text.ljust(length, "."))
+    if read:
+        assert load(file_layer(path, required=True)).config.listen.every == 3.0
+        return
+    with pytest.raises(ConfigError, match=f"{path}: cannot be read: it is longer than 1048576 characters"):
+        file_layer(path, required=True)
+
+
+def test_a_configuration_that_never_ends_is_refused():
+    with pytest.raises(ConfigError, match="/dev/zero: cannot be read: it is longer than"):
+        file_layer(Path("/dev/zero"), required=True)

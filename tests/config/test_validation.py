@@ -118,6 +118,12 @@ def test_a_password_that_never_ends_is_refused_at_once():
     assert str(refusal).startswith("mqtt.password_file: /dev/zero: is longer than 4096 bytes")
 
 
+@pytest.mark.parametrize("key", ["ca_file", "cert_file"])
+def test_a_certificate_that_never_ends_is_refused_at_once(key):
+    (refusal,) = config_errors(Config(mqtt=replace(BROKER, tls=True, **{key: "/dev/zero"})))
+    assert str(refusal).startswith(f"mqtt.{key}: /dev/zero: is not a matching PEM file")
+
+
 @pytest.mark.parametrize("key", ["password_file", "ca_file", "cert_file", "key_file"])
 def test_a_home_folder_is_to_be_written_out(key):
     (refusal,) = config_errors(Config(mqtt=replace(BROKER, username="k", tls=True, **{key: "~/headnod/file"})))

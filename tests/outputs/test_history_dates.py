@@ -66,8 +66,9 @@ def test_rows_get_their_right_dates_when_the_clock_is_set(path, kept):
     assert abs(song.start - START) < timedelta(milliseconds=20)
     assert song.clock_synchronised is kept
     with closing(sqlite3.connect(path)) as db:
-        marked = [db.execute(f"SELECT count(*) FROM undated_{table}").fetchone()[0] for table in ("estimates", "songs")]
-    assert marked == ([0, 0] if kept else [61, 1])
+        (estimates,) = db.execute("SELECT count(*) FROM undated_estimates").fetchone()
+        (songs,) = db.execute("SELECT count(*) FROM undated_songs").fetchone()
+    assert (estimates, songs) == ((0, 0) if kept else (61, 1))
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(0.9, 0.9), (1.1, 0.0)])

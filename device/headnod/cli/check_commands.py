@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,6 +161,7 @@ def run_config_show(options: argparse.Namespace) -> None:
 def run_config_check(options: argparse.Namespace) -> int:
     """Log every error, or print that the configuration is valid; with --json print both."""
     from headnod import factory
+    from headnod.config import misspelt_variables
     from headnod.config.validation import config_errors, ineffective_settings, service_errors
     from headnod.errors import CheckResult, ConfigError
     from headnod.service import Sandbox
@@ -177,7 +179,7 @@ def run_config_check(options: argparse.Namespace) -> int:
             show("fault", line)
         return 78
     config, service = loaded.config, service_beside(options)
-    for warning in ineffective_settings(config):
+    for warning in (*ineffective_settings(config), *misspelt_variables(os.environ)):
         show("warning", loaded.located(warning))
     state = factory.state_beside(config.history, service)
     # The installed model matters only to LEDs on pins.

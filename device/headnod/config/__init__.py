@@ -50,6 +50,7 @@ __all__ = [
     "Overlay",
     "WebSection",
     "load",
+    "misspelt_variables",
     "named_outputs",
 ]
 
@@ -305,6 +306,28 @@ def _check_outputs(leds: tuple[LedsSection, ...], tables: tuple[str, ...], merge
                     f"{origin}: {table}.{key}: {used} is in use by {taken[key, used]} already (name another)"
                 )
             taken[key, used] = table
+    for table, section in zip(tables, leds, strict=True):
+        number = next((pin for pin in _wires(section) if ("pins", f"GPIO {pin}") in taken), None)
+        if number is not None:
+            origin = merged[table, "kind"].origin
+            raise ConfigError(
+                f"{origin}: {table}.spi: SPI {section.spi} is wired to GPIO {number}, which "
+                f"{taken['pins', f'GPIO {number}']}.pins names for an LED (name another pin)"
+            )
+
+
+def _wires(section: LedsSection) -> tuple[int, ...]:
+    """GPIO numbers that a strip needs: data and, for chips with a clock wire, clock."""
+    if section.kind not in {"ws2812", "apa102"}:
+        return ()
+    return {"0": (10, 11), "1": (20, 21)}.get(section.spi.partition(".")[0], ())[: 1 if section.kind == "ws2812" else 2]
+
+
+def misspelt_variables(names: Iterable[str]) -> Iterator[str]:
+    """Warnings about environment variables that have one underscore where a setting has two."""
+    meant = {f"HEADNOD_{section}_{key}".upper(): (section, key) for section, keys in SECTIONS.items() for key in keys}
+    for name in sorted(meant.keys() & set(names)):
+        yield f"{name}: has no effect (write {'HEADNOD_{}__{}'.format(*meant[name]).upper()})"
 
 
 def _used_by(section: LedsSection) -> list[tuple[str, object]]:

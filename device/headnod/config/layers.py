@@ -6,6 +6,7 @@ name the place where the value was written.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tomllib
@@ -23,6 +24,7 @@ CONFIG_FILE = Path("/etc/headnod/headnod.toml")
 _PREFIX = "HEADNOD_"
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _LONGEST_SECRET = 4_096
+_LONGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def file_layer(path: Path, *, required: bool) -> Layer:
         ConfigError: The file is unreadable or not TOML, or absent though required.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text(path)
         content = tomllib.loads(text)
     except FileNotFoundError:
         if not required:
@@ -74,6 +76,14 @@ def file_layer(path: Path, *, required: bool) -> Layer:
         if not keys:
             layer[place, ""] = Value(None, str(path))
     return layer
+
+
+def _text(path: Path) -> str:
+    with path.open(encoding="utf-8-sig") as file:
+        text = file.read(_LONGEST_FILE + 1)
+    if len(text) > _LONGEST_FILE:
+        raise OSError(errno.EFBIG, f"it is longer than {_LONGEST_FILE} characters")
+    return text
 
 
 def environment_layer(environment: Mapping[str, str]) -> Layer:

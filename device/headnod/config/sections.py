@@ -133,6 +133,16 @@ class HistorySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     megabytes: Annotated[int, Meta(ge=1, le=4096)] = 64
     """Limit of the database's size: beyond it the oldest estimates are deleted; songs stay for `days`."""
 
+    def __post_init__(self) -> None:
+        """Refuse the name of another file of the state folder, which is the folder of the history.
+
+        Raises:
+            ValueError: The message begins with the key.
+        """
+        name = self.path.rpartition("/")[2]
+        if name in {"corrections.sqlite", "mqtt.sqlite"}:
+            raise ValueError(f"path: {name} in this folder is another file of headnod (write history.sqlite)")
+
 
 class DashboardSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The page that shows every listener of the broker."""

@@ -42,6 +42,7 @@ _LENGTHS = (128, 16_384, 2_097_152)
 """Lengths from which the length field of a packet has another byte."""
 
 _EXPIRY_BYTES = 5
+_LONGEST_PEM = 1 << 20
 
 ANSWERS_OLDER = "it answers MQTT 3.1.1 and not MQTT 5 (set mqtt.protocol = 4)"
 """Reason for a broker that is older than MQTT 5."""
@@ -173,15 +174,20 @@ class Broker:
 def _check_key(certificate: Path, key: Path) -> None:
     """Name two faults of a key, for which OpenSSL has no reason."""
     fault = ""
-    if "CERTIFICATE-----" not in certificate.read_text("utf-8", errors="replace"):
+    if "CERTIFICATE-----" not in _beginning(certificate):
         return
-    content = key.read_text("utf-8", errors="replace")
+    content = _beginning(key)
     if "PRIVATE KEY-----" not in content:
         fault = f"holds no private key (name the file with the key of {certificate})"
     elif "ENCRYPTED" in content:
         fault = f"is encrypted, and headnod asks for no passphrase ('openssl pkey -in {key}' writes it without one)"
     if fault:
         raise ConfigError(f"mqtt.key_file: {key}: {fault}")
+
+
+def _beginning(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_LONGEST_PEM)
 
 
 @contextmanager
