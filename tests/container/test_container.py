@@ -4,6 +4,7 @@ import json
 import re
 import urllib.request
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -113,3 +114,35 @@ def test_a_listener_with_the_microphone_of_pulseaudio_is_heard_over_mqtt_and_ser
             heard.until(lambda message: message.topic.endswith("/status") and message.payload == b"offline", 20.0)
             state = container.podman("inspect", name, "--format", "{{.State.ExitCode}}").stdout
             assert state == "0\n"
+
+
+@here
+@pytest.mark.long
+@pytest.mark.usefixtures("image")
+@pytest.mark.skipif(bool(container.compose_missing()), reason=f"not here: {container.compose_missing()}")
+def test_compose_starts_a_broker_and_a_listener_and_publishes_the_page(tmp_path):
+    song, rate = soundfile.read(demo_clip(), dtype="float32")
+    soundfile.write(tmp_path / "song.wav", song, rate)
+    broker, page = ReservedPort(), ReservedPort()
+    # In place of the sound card, which a machine for tests may not have.
+    changes = f"""\
+services:
+  broker:
+    ports: !override ["{HOST}:{broker.number}:1883"]
+  headnod:
+    devices: !reset []
+    ports: !override ["{HOST}:{page.number}:8080"]
+    volumes: !override ["state:/var/lib/headnod", "{tmp_path}/song.wav:/song.wav:ro"]
+    environment:
+      HEADNOD_MICROPHONE__COMMAND: '["sh", "-c", "cat /song.wav; exec sleep 600"]'
+"""
+    with container.composed(tmp_path, changes) as project:
+        container.until_healthy(f"{project}_broker_1", "grep -q :075B /proc/net/tcp")
+        with ExitStack() as stack:
+            heard = stack.enter_context(Heard(SimpleNamespace(host=HOST, port=broker.number)))
+            heard.until(
+                lambda message: message.topic.endswith("/estimate") and b'"genre":"metal"' in message.payload, 90.0
+            )
+            container.until_healthy(f"{project}_headnod_1", HEALTH)
+            with urllib.request.urlopen(f"http://{HOST}:{page.number}/", timeout=20) as answer:
+                assert b"headnod" in answer.read()

@@ -15,6 +15,24 @@ from support.debian_roots import CHECKOUT, as_this_machine_reaches_the_network, 
 NEEDED = ("podman", "runc", "mmdebstrap")
 _BASE = "localhost/headnod-test-base:trixie"
 IMAGE = "localhost/headnod-test"
+_BROKER = "docker.io/library/eclipse-mosquitto:2"
+_BROKER_FILE = f"""\
+FROM {_BASE}
+RUN apt-get update && apt-get install --yes --no-install-recommends mosquitto && rm -rf /var/lib/apt/lists/*
+RUN printf 'listener 1883\\nallow_anonymous true\\n' >/mosquitto-no-auth.conf
+"""
+"""Debian's mosquitto, with the file of the official image that compose.yaml uses."""
+
+_NETWORK = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
+_CONFIGURATION = """\
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+[network]
+network_backend = "netavark"
+"""
 _EXCLUDED = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
 
 
@@ -23,6 +41,12 @@ def missing() -> str:
     if os.geteuid() != 0:
         return "only root makes a Debian in a folder"
     return ", ".join(program for program in NEEDED if shutil.which(program) is None)
+
+
+def compose_missing() -> str:
+    """Why compose.yaml cannot be run here, or nothing."""
+    programs = [missing(), *([] if shutil.which("podman-compose") else ["podman-compose"])]
+    return ", ".join(filter(None, [*programs, *(path for path in _NETWORK if not Path(path).exists())]))
 
 
 def podman(*words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -76,6 +100,36 @@ def running(name: str, *options: str) -> Iterator[None]:
         yield
     finally:
         podman("rm", "--force", "--time=10", name)
+
+
+@contextmanager
+def composed(folder: Path, changes: str) -> Iterator[str]:
+    """The services of compose.yaml with these changes, built before; yields the first part of the containers' names."""
+    store, project = kept() / "containers", "headnod-compose-test"
+    storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{store / "storage"}"\nrunroot = "{store / "run"}"\n'
+    paths = {"CONTAINERS_CONF": _CONFIGURATION, "CONTAINERS_STORAGE_CONF": storage, "changes.yaml": changes}
+    for name, text in paths.items():
+        (folder / name).write_text(text)
+    if podman("image", "exists", _BROKER, check=False).returncode:
+        (folder / "Dockerfile").write_text(_BROKER_FILE)
+        podman("build", "--isolation=chroot", "--network=host", "--pull=never", f"--tag={_BROKER}", folder)
+    podman("tag", IMAGE, "localhost/headnod")
+    names = ["--file", CHECKOUT / "compose.yaml", "--file", folder / "changes.yaml", "--project-name", project]
+    environment = os.environ | {name: str(folder / name) for name in paths if name.isupper()}
+
+    def compose(*words: str) -> subprocess.CompletedProcess[str]:
+        command = ["podman-compose", *map(str, names), *words]
+        return subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+    compose("down", "--volumes")
+    try:
+        ended = compose("up", "--detach", "--no-build")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        yield project
+    finally:
+        compose("down", "--volumes")
 
 
 def until_healthy(name: str, test: str, seconds: float = 90.0) -> None:
