@@ -212,7 +212,8 @@ class ListenerCommands:
                 # The address of a webhook may hold a token.
                 "value": len(value) if (section, key) == ("web", "webhooks") else value,
                 "origin": origin,
-                "changeable": key in CHANGEABLE.get(section, ()),
+                # What the environment or a flag sets goes before what is set on the page.
+                "changeable": key in CHANGEABLE.get(section, ()) and not origin.startswith(("HEADNOD_", "--")),
             }
             for section, key, value, origin in self._overlay.loaded().rows()
         ]

@@ -26,12 +26,20 @@ def overlay(tmp_path, own):
 
 def test_it_lies_over_the_persons_file_and_under_the_environment(overlay, own):
     before = own.read_bytes()
-    overlay.change({"listen.lead": 0.1, "listen.every": 5.0})
+    overlay.path.write_text("\n\n[listen]\nevery = 5.0\nlead = 0.1\n")
     loaded = overlay.loaded()
     assert (loaded.config.listen.lead, loaded.config.listen.every) == (0.1, 1.0)
     assert loaded.origins["listen", "lead"] == f"{overlay.path}:5"
     assert loaded.origins["listen", "every"] == "HEADNOD_LISTEN__EVERY"
     assert own.read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [5.0, -1.0])
+def test_a_value_that_the_environment_sets_is_refused_with_its_variable(overlay, value):
+    with pytest.raises(ConfigError, match=r"listen\.every: HEADNOD_LISTEN__EVERY sets it"):
+        overlay.change({"listen.lead": 0.1, "listen.every": value})
+    assert not overlay.path.exists()
+    overlay.change({"listen.every": None})
 
 
 def test_a_value_is_taken_back_alone(overlay):

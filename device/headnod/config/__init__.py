@@ -431,7 +431,11 @@ class Overlay:
             else:
                 _check_text(name, value)
                 wanted[section, key] = value
-        self._load({place: Value(value, _OVERLAY_ORIGIN) for place, value in wanted.items()})
+        loaded = self._load({place: Value(value, _OVERLAY_ORIGIN) for place, value in wanted.items()})
+        for name, value in values.items():
+            section, _, key = name.rpartition(".")
+            if value is not None and (origin := loaded.origins[section, key]) != _OVERLAY_ORIGIN:
+                raise ConfigError(f"{name}: {origin} sets it, and goes before what is set on the page")
         try:
             write_atomically(self.path, _overlay_text(wanted).encode())
         except OSError as error:

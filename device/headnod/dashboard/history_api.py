@@ -249,14 +249,14 @@ async def _csv_lines(pages: AsyncIterator[list[SongSummary]]) -> AsyncIterator[b
     async for page in pages:
         out.seek(0)
         out.truncate()
-        for song in page:
-            writer.writerow(_cells(song))
+        zone = local_zone()
+        writer.writerows(_cells(song, zone) for song in page)
         yield out.getvalue().encode()
 
 
-def _cells(song: SongSummary) -> list[str]:
+def _cells(song: SongSummary, zone: tzinfo | None) -> list[str]:
     start, end = (
-        datetime.fromtimestamp(seconds, UTC).astimezone(local_zone()).isoformat(timespec="seconds")
+        datetime.fromtimestamp(seconds, UTC).astimezone(zone).isoformat(timespec="seconds")
         for seconds in (song.start, song.end)
     )
     confidence = "" if song.confidence is None else str(song.confidence)
