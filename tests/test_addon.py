@@ -20,7 +20,7 @@ from headnod.config.layers import environment_layer
 from headnod.config.validation import config_errors
 from headnod.factory.mqtt_factory import page_url
 from headnod.resources import demo_clip
-from support.mqtt_broker import HOST, Broker, Heard
+from support.mqtt_broker import HOST, Broker, Subscriber
 from support.mqtt_broker import missing as no_broker
 from support.radio_server import answer, radio_server
 
@@ -127,7 +127,7 @@ def test_without_a_broker_the_page_works_alone(start, capsys):
 def test_the_add_on_listens_and_logs_in_at_the_broker_of_the_supervisor(tmp_path):
     with ExitStack() as stack:
         broker = stack.enter_context(Broker(tmp_path / "broker", users={"addons": SECRET, "test": "test"}))
-        heard = stack.enter_context(Heard(broker, user="test", password="test"))
+        subscriber = stack.enter_context(Subscriber(broker, user="test", password="test"))
         radio = stack.enter_context(radio_server())
         song = radio.on("/song.ogg", answer(demo_clip().read_bytes(), kind="audio/ogg"))
         data = {"host": HOST, "port": broker.port, "ssl": False, "username": "addons", "password": SECRET}
@@ -143,7 +143,7 @@ def test_the_add_on_listens_and_logs_in_at_the_broker_of_the_supervisor(tmp_path
             [sys.executable, ADDON / "run.py"], env=environment, stderr=subprocess.PIPE, text=True
         )
         try:
-            heard.until(
+            subscriber.until(
                 lambda message: message.topic == "headnod/kitchen/estimate" and b'"genre":"metal"' in message.payload,
                 60.0,
             )

@@ -11,7 +11,7 @@ import pytest
 from headnod.features.frontend import FrontEnd
 from support import signed_bundles
 from support.listener_process import Listening, is_estimate
-from support.mqtt_broker import Broker, Heard, missing
+from support.mqtt_broker import Broker, Subscriber, missing
 from support.tones import GENRES, tone, write_tones
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
@@ -33,7 +33,7 @@ def test_what_was_retrained_is_heard_by_a_listener_that_never_stopped(tmp_path):
     key = tmp_path / "signing.key"
     public = train("keygen", "--key", key).strip()
     former = signed_bundles.write(signed_bundles.good("0.1.0", serial=0, key=None), tmp_path / "former")
-    with Broker(tmp_path / "broker", durable=False) as broker, Heard(broker) as heard:
+    with Broker(tmp_path / "broker", durable=False) as broker, Subscriber(broker) as subscriber:
         (tmp_path / "headnod.toml").write_text(
             f'[model]\nname = "{former}"\nprobation = 5\n{public}\n[listen]\nevery = 1.0\n'
             f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\nnode = "kitchen"\n'
@@ -57,7 +57,7 @@ def test_what_was_retrained_is_heard_by_a_listener_that_never_stopped(tmp_path):
             assert "1 have it" in told
             after = listener.until(lambda said: is_estimate(said) and said["model"] == "tones-1.0.0")
             assert set(after["scores"]) == set(GENRES)
-            heard.until(
+            subscriber.until(
                 lambda message: (
                     message.topic == "headnod/kitchen/estimate"
                     and json.loads(message.payload)["model"] == "tones-1.0.0"

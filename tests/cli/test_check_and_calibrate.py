@@ -43,7 +43,7 @@ def sound_server(tmp_path_factory):
 def microphone(sound_server):
     """A microphone that hears nothing yet."""
     yield sound_server
-    sound_server.hush()
+    sound_server.mute()
 
 
 def run(*words, environment):

@@ -12,7 +12,7 @@ import yaml
 
 from headnod.resources import demo_clip
 from support import container, pulseaudio
-from support.mqtt_broker import HOST, Broker, Heard, ReservedPort
+from support.mqtt_broker import HOST, Broker, ReservedPort, Subscriber
 from support.mqtt_broker import missing as no_broker
 from support.pulseaudio import VirtualMicrophone
 
@@ -94,7 +94,7 @@ def test_a_listener_with_the_microphone_of_pulseaudio_is_heard_over_mqtt_and_ser
         for folder in (tmp_path / "pulse", microphone.socket.parent):
             folder.chmod(0o755)
         broker = stack.enter_context(Broker(tmp_path / "broker"))
-        heard = stack.enter_context(Heard(broker))
+        subscriber = stack.enter_context(Subscriber(broker))
         variables["HEADNOD_MQTT__HOST"] = f"{HOST}:{broker.port}"
         options = [f"--env={name}={value}" for name, value in variables.items()]
         options.append(f"--volume={microphone.socket.parent}:/run/pulse")
@@ -102,16 +102,18 @@ def test_a_listener_with_the_microphone_of_pulseaudio_is_heard_over_mqtt_and_ser
         with container.running(name, *as_in_compose(), *options):
             container.until_healthy(name, HEALTH)
             microphone.play(tmp_path / "song.wav")
-            heard.until(
+            subscriber.until(
                 lambda message: message.topic.endswith("/estimate") and b'"genre":"metal"' in message.payload, 90.0
             )
             assert {
-                message.topic.split("/")[:2][1] for message in heard.messages if message.topic.startswith("headnod/")
+                message.topic.split("/")[:2][1]
+                for message in subscriber.messages
+                if message.topic.startswith("headnod/")
             } == {SERVICE["environment"]["HEADNOD_MQTT__NODE"]}
             with urllib.request.urlopen(f"http://{HOST}:{reserved.number}/", timeout=20) as page:
                 assert b"headnod" in page.read()
             container.podman("stop", "--time=10", name)
-            heard.until(lambda message: message.topic.endswith("/status") and message.payload == b"offline", 20.0)
+            subscriber.until(lambda message: message.topic.endswith("/status") and message.payload == b"offline", 20.0)
             state = container.podman("inspect", name, "--format", "{{.State.ExitCode}}").stdout
             assert state == "0\n"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from support.browser import Dashboard, Speaker, chromium
+from support.browser import Dashboard, Publisher, chromium
 from support.command_line import PATIENCE
-from support.dashboard_fleet import House
+from support.dashboard_fleet import FleetWithClock
 from support.mqtt_broker import Broker
 from support.mqtt_broker import missing as missing_broker
 
@@ -44,11 +44,11 @@ def dashboard(served):
 
 
 @pytest.fixture
-def speaker(broker, dashboard):
+def publisher(broker, dashboard):
     """Who speaks for listeners; they are forgotten in the end."""
-    with Speaker(broker) as speaker:
-        yield speaker
-        speaker.take_back()
+    with Publisher(broker) as publisher:
+        yield publisher
+        publisher.take_back()
         dashboard.forgets()
 
 
@@ -81,5 +81,5 @@ def look(browser, dashboard):
 
 
 @pytest.fixture
-def house():
-    return House()
+def listeners():
+    return FleetWithClock()

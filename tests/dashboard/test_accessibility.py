@@ -40,8 +40,8 @@ def listener(tmp_path_factory):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation_in_the_grid(look, speaker, scheme):
-    evening(speaker, {})
+def test_axe_finds_no_violation_in_the_grid(look, publisher, scheme):
+    evening(publisher, {})
     page = look(scheme=scheme, bypass_csp=True)
     expect_text(card(page, "attic").locator(".genre"), "jazz")
     assert violations(page) == []

@@ -17,7 +17,7 @@ from headnod.teaching.corrections import CorrectionStore
 from support.alsa_microphone import RATE, alsa_microphone
 from support.browser import ListenerPage, long_clip
 from support.command_line import PATIENCE
-from support.mqtt_broker import Heard
+from support.mqtt_broker import Subscriber
 
 
 @pytest.fixture(scope="module")
@@ -261,8 +261,8 @@ def test_lights_that_are_off_get_no_frames_until_they_are_on_again(clip, state):
 @pytest.fixture
 def statuses(doomed):
     """What the listener publishes on `status`."""
-    with Heard(doomed, "headnod/kitchen/status", name="controls") as heard:
-        yield heard
+    with Subscriber(doomed, "headnod/kitchen/status", name="controls") as subscriber:
+        yield subscriber
 
 
 def test_mqtt_is_switched_off_and_on_by_the_page(clip, state, doomed, statuses):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from support.browser import Dashboard, Speaker, information, missing, told
+from support.browser import Dashboard, Publisher, estimate_json, information, missing
 from support.estimates import GTZAN
 from support.mqtt_broker import Broker
 from support.page import longest, resident
@@ -23,28 +23,30 @@ def test_with_200_listeners_no_task_is_longer_than_50_ms(browser, tmp_path):
     visits = []
     # Hours of 200 listeners are told within seconds, and of more than 1,000 messages that wait a broker drops the rest.
     patient = Broker(tmp_path / "broker", durable=False, settings="max_queued_messages 0")
-    with patient as broker, Dashboard(broker) as dashboard, Speaker(broker) as speaker:
+    with patient as broker, Dashboard(broker) as dashboard, Publisher(broker) as publisher:
         dashboard.says("MQTT: connected")
         # A busy machine makes some task long at some time; what is the page's own doing is long each time.
         while len(visits) < 3 and not any(visit["cpu"] <= LONG_TASK for visit in visits):
-            page, visit = crowded(browser, dashboard, speaker, 200)
+            page, visit = crowded(browser, dashboard, publisher, 200)
             visits.append(visit)
             page.close()
         print(f"\nlongest tasks in ms: {visits}, resident {resident(dashboard.process.pid):.1f} MiB")  # noqa: T201 - figures
     assert min(visit["cpu"] for visit in visits) <= LONG_TASK
 
 
-def crowded(browser, dashboard, speaker, count):
+def crowded(browser, dashboard, publisher, count):
     """A page that so many listeners are on, and its longest task while it opens, scrolls, filters and sorts."""
     rooms = [f"room-{number:03d}" for number in range(count)]
     now = time.time()
     for number, node in enumerate(rooms):
-        speaker.say(node, "info", information(*GTZAN))
+        publisher.publish(node, "info", information(*GTZAN))
         for step in range(60):
             genre = GTZAN[(number + step) % 10]
-            speaker.say(node, "estimate", told(genre, node=node, at=now - 20_000 + 330 * step, replayed=True))
-        speaker.hear(node, GTZAN[number % 10])
-    speaker.flush()
+            publisher.publish(
+                node, "estimate", estimate_json(genre, node=node, at=now - 20_000 + 330 * step, replayed=True)
+            )
+        publisher.publish_estimate(node, GTZAN[number % 10])
+    publisher.flush()
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     browser.start_tracing(page=page, categories=TRACED)
     page.goto(dashboard.url)
@@ -52,8 +54,8 @@ def crowded(browser, dashboard, speaker, count):
     end = time.monotonic() + 20
     while time.monotonic() < end:
         for number, node in enumerate(rooms):
-            speaker.say(node, "estimate", told(GTZAN[(number + int(end)) % 10], node=node))
-        speaker.flush()
+            publisher.publish(node, "estimate", estimate_json(GTZAN[(number + int(end)) % 10], node=node))
+        publisher.flush()
         page.mouse.wheel(0, 700)
         page.wait_for_timeout(3000)
     page.keyboard.press("/")

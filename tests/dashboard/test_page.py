@@ -7,7 +7,7 @@ import time
 import pytest
 
 from headnod.outputs import GENRES, colour, hexadecimal
-from support.browser import Dashboard, Speaker, information, missing, place_for, song, told
+from support.browser import Dashboard, Publisher, estimate_json, information, missing, place_for, song
 from support.estimates import GTZAN
 from support.page import (
     answers,
@@ -27,24 +27,24 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not ins
 ROOMS = {"kitchen": "jazz", "bar": "reggae", "studio": "metal"}
 
 
-def fill_rooms(speaker):
+def fill_rooms(publisher):
     for node, genre in ROOMS.items():
-        speaker.hear(node, genre, **{genre: 0.62, "blues": 0.21, "pop": 0.1, "rock": 0.05})
+        publisher.publish_estimate(node, genre, **{genre: 0.62, "blues": 0.21, "pop": 0.1, "rock": 0.05})
 
 
-def test_a_card_has_the_three_most_probable_genres_in_its_bars(look, speaker):
+def test_a_card_has_the_three_most_probable_genres_in_its_bars(look, publisher):
     page = look()
-    fill_rooms(speaker)
+    fill_rooms(publisher)
     for node, genre in ROOMS.items():
         expect_text(card(page, node).locator(".genre"), genre)
         expect_shares(card(page, node), {genre: 0.62, "blues": 0.21, "pop": 0.1})
     expect(page.locator("#summary")).to_have_text("3 listeners · music at 3")
 
 
-def test_one_listener_fills_the_page(look, speaker):
+def test_one_listener_fills_the_page(look, publisher):
     page = look()
-    speaker.say("kitchen", "info", information(*GTZAN, certainty=0.45))
-    speaker.hear("kitchen", "jazz", jazz=0.62, blues=0.21)
+    publisher.publish("kitchen", "info", information(*GTZAN, certainty=0.45))
+    publisher.publish_estimate("kitchen", "jazz", jazz=0.62, blues=0.21)
     expect_text(one(page).locator(".answer"), "jazz")
     expect(page.locator("#title")).to_have_text("kitchen")
     expect(page.locator("#listeners")).to_be_hidden()
@@ -52,14 +52,14 @@ def test_one_listener_fills_the_page(look, speaker):
         re.compile(r"Above the threshold of 45\s%, and 41 points ahead of blues")
     )
     expect_shares(one(page).locator(".all"), dict.fromkeys(GTZAN, 0.0) | {"jazz": 0.62, "blues": 0.21})
-    speaker.say("kitchen", "estimate", told("rock", rock=0.9))
+    publisher.publish("kitchen", "estimate", estimate_json("rock", rock=0.9))
     expect_text(one(page).locator(".answer"), "rock")
     expect_text(one(page).locator(".all .bars b"), re.compile(r"90\s%"))
 
 
-def test_a_card_leads_to_the_address_of_its_listener_and_back(look, speaker, dashboard):
+def test_a_card_leads_to_the_address_of_its_listener_and_back(look, publisher, dashboard):
     page = look()
-    fill_rooms(speaker)
+    fill_rooms(publisher)
     card(page, "kitchen").locator(".node").click()
     expect_text(one(page).locator(".answer"), "jazz")
     assert page.url == f"{dashboard.url}kitchen"
@@ -70,49 +70,52 @@ def test_a_card_leads_to_the_address_of_its_listener_and_back(look, speaker, das
     expect(one(page)).to_be_hidden()
 
 
-def test_the_address_of_an_unknown_listener_waits_for_it(look, speaker):
-    fill_rooms(speaker)
+def test_the_address_of_an_unknown_listener_waits_for_it(look, publisher):
+    fill_rooms(publisher)
     page = look(path="attic")
     expect_text(page.locator("#empty"), 'There is no listener "attic" yet.')
-    speaker.hear("attic", "pop")
+    publisher.publish_estimate("attic", "pop")
     expect_text(one(page).locator(".answer"), "pop")
 
 
 @pytest.mark.parametrize("node", ["events", "api"])
-def test_a_listener_with_the_name_of_another_address_can_be_shown(look, speaker, node):
+def test_a_listener_with_the_name_of_another_address_can_be_shown(look, publisher, node):
     page = look()
-    fill_rooms(speaker)
-    speaker.hear(node, "pop")
+    fill_rooms(publisher)
+    publisher.publish_estimate(node, "pop")
     card(page, node).locator(".node").click()
     expect_text(one(page).locator(".answer"), "pop")
     page.reload()
     expect_text(one(page).locator(".answer"), "pop")
 
 
-def test_tags_are_chips_and_the_reason_is_given_why_no_genre_is_named(look, speaker):
+def test_tags_are_chips_and_the_reason_is_given_why_no_genre_is_named(look, publisher):
     page = look()
-    speaker.hear("kitchen", "jazz")
+    publisher.publish_estimate("kitchen", "jazz")
     expect_text(one(page).locator(".answer"), "jazz")
     expect(one(page).locator(".tags")).to_be_hidden()
-    tagged = json.loads(told("unknown", jazz=0.4)) | {"held_by": "threshold", "tags": {"mellow": 0.8, "<b>sad": 0.6}}
-    speaker.say("kitchen", "estimate", json.dumps(tagged))
+    tagged = json.loads(estimate_json("unknown", jazz=0.4)) | {
+        "held_by": "threshold",
+        "tags": {"mellow": 0.8, "<b>sad": 0.6},
+    }
+    publisher.publish("kitchen", "estimate", json.dumps(tagged))
     expect(one(page).locator(".tags li")).to_have_text(["mellow", "<b>sad"])
     expect_text(one(page).locator(".reason"), "No genre is probable enough: jazz is below the threshold")
-    speaker.say("kitchen", "estimate", told("silence"))
+    publisher.publish("kitchen", "estimate", estimate_json("silence"))
     expect(one(page).locator(".tags")).to_be_hidden()
 
 
-def test_a_script_in_a_payload_does_nothing(look, speaker):
+def test_a_script_in_a_payload_does_nothing(look, publisher):
     evil = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>'
     page = look()
-    speaker.say("kitchen", "status", "online")
-    speaker.say(
+    publisher.publish("kitchen", "status", "online")
+    publisher.publish(
         "kitchen", "info", information(evil, "';alert(1)//", board=evil, microphone=evil, model="javascript:alert(1)")
     )
-    speaker.say("kitchen", "health", json.dumps({"state": "</p><script>", "message": evil}))
-    speaker.say("kitchen", "song", song(evil))
-    speaker.say("kitchen", "estimate", told(evil[:32], **{evil[:32]: 0.9, "url(//evil.example)": 0.1}))
-    speaker.say("<script>window.broken=1</script>", "status", "online")
+    publisher.publish("kitchen", "health", json.dumps({"state": "</p><script>", "message": evil}))
+    publisher.publish("kitchen", "song", song(evil))
+    publisher.publish("kitchen", "estimate", estimate_json(evil[:32], **{evil[:32]: 0.9, "url(//evil.example)": 0.1}))
+    publisher.publish("<script>window.broken=1</script>", "status", "online")
     expect_text(one(page).locator(".answer"), "<img src=x")
     expect_text(one(page).locator("dd"), "<img src=x")
     assert page.evaluate("window.broken") is None
@@ -131,14 +134,14 @@ def test_nothing_inline_would_run_if_it_got_in(look):
     look.complaints.clear()
 
 
-def test_a_page_opened_late_has_the_last_hours(look, speaker):
+def test_a_page_opened_late_has_the_last_hours(look, publisher):
     now = time.time()
     for step in range(400):
         genre = "jazz" if step < 240 else "silence"
-        speaker.say("kitchen", "estimate", told(genre, at=now - 7200 + 9 * step, replayed=True))
-    speaker.say("kitchen", "song", song("jazz"))
-    speaker.hear("kitchen", "rock")
-    speaker.flush()
+        publisher.publish("kitchen", "estimate", estimate_json(genre, at=now - 7200 + 9 * step, replayed=True))
+    publisher.publish("kitchen", "song", song("jazz"))
+    publisher.publish_estimate("kitchen", "rock")
+    publisher.flush()
     page = look()
     expect_text(one(page).locator(".answer"), "rock")
     expect_text(one(page).locator("#songs"), "1 song")
@@ -149,14 +152,16 @@ def test_a_page_opened_late_has_the_last_hours(look, speaker):
     expect(one(page).locator("#legend li").first).to_have_text(re.compile("jazz(35|36) min"))
 
 
-def test_the_timeline_is_read_run_by_run_with_the_keyboard(look, speaker):
+def test_the_timeline_is_read_run_by_run_with_the_keyboard(look, publisher):
     now = time.time()
     for step in range(200):
-        speaker.say(
-            "kitchen", "estimate", told("jazz" if step < 100 else "pop", at=now - 1800 + 9 * step, replayed=True)
+        publisher.publish(
+            "kitchen",
+            "estimate",
+            estimate_json("jazz" if step < 100 else "pop", at=now - 1800 + 9 * step, replayed=True),
         )
-    speaker.hear("kitchen", "pop")
-    speaker.flush()
+    publisher.publish_estimate("kitchen", "pop")
+    publisher.flush()
     page = look()
     expect_text(one(page).locator(".answer"), "pop")
     page.get_by_role("slider", name="Timeline").focus()
@@ -165,21 +170,21 @@ def test_the_timeline_is_read_run_by_run_with_the_keyboard(look, speaker):
     expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", re.compile(r": jazz, 1[45] min"))
 
 
-def test_a_listener_that_goes_is_grey_since_then_and_its_bars_fall(look, speaker):
+def test_a_listener_that_goes_is_grey_since_then_and_its_bars_fall(look, publisher):
     page = look()
-    fill_rooms(speaker)
+    fill_rooms(publisher)
     expect_text(card(page, "kitchen"), "listening")
-    speaker.say("kitchen", "status", "offline", retain=True)
+    publisher.publish("kitchen", "status", "offline", retain=True)
     expect_text(card(page, "kitchen").locator(".condition"), re.compile("offline since"))
     expect(card(page, "kitchen").locator(".bars")).to_be_hidden()
     expect(card(page, "kitchen").locator(".timeline")).to_have_css("filter", re.compile("grayscale"))
     page.locator("#summary", has_text="1 offline").wait_for()
 
 
-def test_the_state_of_a_muted_microphone_is_shown(look, speaker):
+def test_the_state_of_a_muted_microphone_is_shown(look, publisher):
     page = look()
-    speaker.say("kitchen", "status", "online")
-    speaker.say("kitchen", "health", json.dumps({"state": "deaf", "message": "the microphone sends exact zeros"}))
+    publisher.publish("kitchen", "status", "online")
+    publisher.publish("kitchen", "health", json.dumps({"state": "deaf", "message": "the microphone sends exact zeros"}))
     expect_text(one(page).locator(".condition"), "microphone muted")
     expect_text(one(page).locator(".message"), "the microphone sends exact zeros")
 
@@ -188,8 +193,8 @@ def test_without_the_broker_the_page_is_out_of_date_until_it_is_back(look, doome
     with Dashboard(doomed) as dashboard:
         dashboard.says("MQTT: connected")
         page = look(dashboard=dashboard)
-        with Speaker(doomed) as speaker:
-            fill_rooms(speaker)
+        with Publisher(doomed) as publisher:
+            fill_rooms(publisher)
             expect_text(card(page, "kitchen").locator(".genre"), "jazz")
             expect(page.locator("#summary")).to_have_text("3 listeners · music at 3")
             doomed.kill()
@@ -203,22 +208,22 @@ def test_without_the_broker_the_page_is_out_of_date_until_it_is_back(look, doome
         doomed.start()
         page.locator("#trouble").wait_for(state="hidden")
         expect(page.locator("#summary")).to_have_text("3 listeners · music at 3")
-        with Speaker(doomed) as again:
-            again.hear("kitchen", "rock")
+        with Publisher(doomed) as again:
+            again.publish_estimate("kitchen", "rock")
             expect_text(card(page, "kitchen").locator(".genre"), "rock")
 
 
-def test_without_the_dashboard_the_page_is_out_of_date_until_it_is_back(look, broker, speaker):
+def test_without_the_dashboard_the_page_is_out_of_date_until_it_is_back(look, broker, publisher):
     with Dashboard(broker) as first:
         first.says("MQTT: connected")
         page = look(dashboard=first)
-        speaker.hear("kitchen", "jazz")
-        speaker.hear("bar", "rock")
+        publisher.publish_estimate("kitchen", "jazz")
+        publisher.publish_estimate("bar", "rock")
         expect_text(card(page, "bar").locator(".genre"), "rock")
     page.locator("#trouble", has_text="does not answer").wait_for()
     expect(card(page, "kitchen")).to_have_attribute("data-condition", "stale")
-    speaker.say("bar", "status", b"", retain=True)
-    speaker.flush()
+    publisher.publish("bar", "status", b"", retain=True)
+    publisher.flush()
     with Dashboard(broker, port=first.port):
         page.locator("#trouble").wait_for(state="hidden")
         # It is alone now.
@@ -226,9 +231,9 @@ def test_without_the_dashboard_the_page_is_out_of_date_until_it_is_back(look, br
         card(page, "bar").wait_for(state="detached")
 
 
-def test_the_keyboard_reaches_every_card(look, speaker):
+def test_the_keyboard_reaches_every_card(look, publisher):
     page = look()
-    fill_rooms(speaker)
+    fill_rooms(publisher)
     card(page, "studio").wait_for()
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "filter"
@@ -246,9 +251,9 @@ def test_the_keyboard_reaches_every_card(look, speaker):
     expect_text(one(page).locator(".answer"), "metal")
 
 
-def test_the_filter_keeps_the_matching_cards(look, speaker):
+def test_the_filter_keeps_the_matching_cards(look, publisher):
     page = look()
-    fill_rooms(speaker)
+    fill_rooms(publisher)
     card(page, "studio").wait_for()
     for words, left in [("kit", {"kitchen"}), ("METAL", {"studio"}), ("", set(ROOMS)), ("none of them", set())]:
         page.locator("#filter").fill(words)
@@ -256,24 +261,24 @@ def test_the_filter_keeps_the_matching_cards(look, speaker):
             card(page, node).wait_for(state="visible" if node in left else "hidden")
 
 
-def test_cards_are_sorted(look, speaker):
+def test_cards_are_sorted(look, publisher):
     page = look()
-    fill_rooms(speaker)
-    speaker.say("bar", "status", "offline", retain=True)
+    fill_rooms(publisher)
+    publisher.publish("bar", "status", "offline", retain=True)
     expect_text(card(page, "bar").locator(".condition"), re.compile("offline since"))
     for order, first in [("name", "bar"), ("genre", "kitchen"), ("care", "bar")]:
         page.select_option("#sort", order)
         page.locator(f'#listeners > li:first-child .card[data-node="{first}"]').wait_for()
 
 
-def test_a_screen_reader_gets_bars_and_timeline_in_words(look, speaker):
+def test_a_screen_reader_gets_bars_and_timeline_in_words(look, publisher):
     page = look()
-    speaker.hear("kitchen", "jazz", jazz=0.62, rock=0.21, pop=0.1)
+    publisher.publish_estimate("kitchen", "jazz", jazz=0.62, rock=0.21, pop=0.1)
     expect_text(one(page).locator(".answer"), "jazz")
     page.get_by_role("article", name=re.compile("jazz")).wait_for()
     page.get_by_role("img", name=re.compile(r"jazz 62\s%, rock 21\s%, pop 10\s%")).first.wait_for()
     expect(page.locator("#spoken")).to_have_text(re.compile("jazz since"))
-    speaker.hear("bar", "pop")
+    publisher.publish_estimate("bar", "pop")
     page.goto(page.url)
     article = page.get_by_role("article", name="kitchen")
     article.get_by_role("heading", name="kitchen").wait_for()
@@ -282,9 +287,9 @@ def test_a_screen_reader_gets_bars_and_timeline_in_words(look, speaker):
     assert page.locator(".card [aria-live], .card [role=status], .card [role=alert]").count() == 0
 
 
-def test_with_reduced_motion_nothing_moves(look, speaker):
+def test_with_reduced_motion_nothing_moves(look, publisher):
     page = look(reduced_motion="reduce")
-    speaker.hear("kitchen", "jazz")
+    publisher.publish_estimate("kitchen", "jazz")
     expect_text(one(page).locator(".answer"), "jazz")
     still = "getComputedStyle(document.querySelector('.all i')).transitionDuration === '0s'"
     wait_until(page, still)
@@ -320,9 +325,9 @@ def test_every_colour_stands_out_from_its_ground_and_from_the_others(look, schem
         pytest.param("desktop", 1280, 860, "dark", marks=pytest.mark.long),
     ],
 )
-def test_the_grid_fits_phone_and_desktop_in_light_and_dark(look, speaker, dashboard, shape, width, height, scheme):
+def test_the_grid_fits_phone_and_desktop_in_light_and_dark(look, publisher, dashboard, shape, width, height, scheme):
     picture = place_for(f"grid-{shape}-{scheme}.png")
-    last = evening(speaker, answers() if picture else {})
+    last = evening(publisher, answers() if picture else {})
     # A page that is opened after the last message gets every timeline whole.
     dashboard.sends(lambda listener: listener["node"] == last and listener.get("health", {}).get("state") == "deaf")
     page = look(width, height, scheme=scheme)

@@ -25,7 +25,7 @@ from headnod.dashboard.fleet import EventStream, Fleet
 from headnod.dashboard.listener_state import HOURS
 from headnod.dashboard.site import ListenerLink
 from headnod.mqtt.broker import Broker
-from support.browser import ListenerPage, PageServer, information, song, told
+from support.browser import ListenerPage, PageServer, estimate_json, information, song
 from support.dashboard_fleet import NOON
 
 _log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Afternoon:
     def play(self, second):
         self.now += 3.0
         genre = ("jazz", "rock", "silence")[second // 240 % 3]
-        self.send("estimate", told(genre, at=self.now))
+        self.send("estimate", estimate_json(genre, at=self.now))
         self.send("spectrum", b'{"level":-20.0,"mel":"AAAA","seconds":0.2}')
         if second % 240 == 0:
             self.send("song", song(genre, ended=self.now, name=str(self.now)))

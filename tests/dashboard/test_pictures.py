@@ -11,7 +11,7 @@ from headnod import GenreModel, ListenerSettings, listen
 from headnod.audio.audio_file import audio_file
 from headnod.pipeline.estimate import utc_now
 from headnod.resources import DEFAULT_MODEL, find_model
-from support.browser import ListenerPage, information, missing, place_for, song, told
+from support.browser import ListenerPage, estimate_json, information, missing, place_for, song
 from support.estimates import GTZAN
 from support.page import AUDIO, card, expect, expect_text, one, wait_until
 from support.year_of_music import write_year
@@ -87,13 +87,13 @@ def test_a_correction(look, listener):
     take(page, "correction")
 
 
-def test_fifty_listeners(look, speaker, dashboard):
+def test_fifty_listeners(look, publisher, dashboard):
     now = time.time()
     rng = np.random.default_rng(3)
     for number, (place, floor) in enumerate((place, floor) for place in PLACES for floor in FLOORS):
         node, favourite = f"{place}{floor}", GTZAN[int(rng.integers(len(GTZAN)))]
-        speaker.say(node, "status", "offline" if number % 17 == 9 else "online", retain=True)
-        speaker.say(node, "info", information(*GTZAN, every_s=60))
+        publisher.publish(node, "status", "offline" if number % 17 == 9 else "online", retain=True)
+        publisher.publish(node, "info", information(*GTZAN, every_s=60))
         at = now - 21_000
         while at < now - 60:
             style = ["silence", "unknown", favourite, GTZAN[int(rng.integers(len(GTZAN)))]][
@@ -102,23 +102,23 @@ def test_fifty_listeners(look, speaker, dashboard):
             until = min(at + float(rng.integers(120, 1500)), now - 60)
             style = favourite if until > now - 600 else style
             while at < until:
-                speaker.say(node, "estimate", told(style, node=node, at=at, replayed=True))
+                publisher.publish(node, "estimate", estimate_json(style, node=node, at=at, replayed=True))
                 at += MINUTE
         rest = rng.dirichlet(np.full(len(GTZAN), 0.4)) * 0.3
         scores = {label: round(float(each), 3) for label, each in zip(GTZAN, rest, strict=True)}
         playing = "silence" if number % 11 == 5 else favourite
-        speaker.say(
+        publisher.publish(
             node,
             "estimate",
-            told(
+            estimate_json(
                 playing,
                 node=node,
                 **({} if playing == "silence" else scores | {favourite: round(float(rng.uniform(0.5, 0.8)), 2)}),
             ),
         )
-        speaker.say(node, "health", '{"state": "listening"}')
-        speaker.say(node, "song", song(favourite, name=node))
-    speaker.flush()
+        publisher.publish(node, "health", '{"state": "listening"}')
+        publisher.publish(node, "song", song(favourite, name=node))
+    publisher.flush()
     dashboard.sends(
         lambda listener: listener["node"] == node and listener.get("health", {}).get("state") == "listening"
     )

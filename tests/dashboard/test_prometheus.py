@@ -17,25 +17,25 @@ def samples(text):
     }
 
 
-def read(house):
-    return samples(exposition(house.all.values()))
+def read(listeners):
+    return samples(exposition(listeners.all.values()))
 
 
-def test_a_listener_is_described(house):
-    house.say("status", b"online")
-    house.say("info", information("jazz", "rock"))
-    house.hears("jazz", jazz=0.8, rock=0.125)
-    house.say("song", song("jazz", ended=house.now))
-    house.say(
+def test_a_listener_is_described(listeners):
+    listeners.publish("status", b"online")
+    listeners.publish("info", information("jazz", "rock"))
+    listeners.publish_estimate("jazz", jazz=0.8, rock=0.125)
+    listeners.publish("song", song("jazz", ended=listeners.now))
+    listeners.publish(
         "health", json.dumps({"state": "listening", "memory_mb": 60.0, "cpu_percent": 3.0, "dropped_s": 1.5}).encode()
     )
-    found = read(house)
+    found = read(listeners)
     assert found["headnod_online", "kitchen"] == 1
     assert found["headnod_genre", "jazz", "kitchen"] == 1
     assert found["headnod_genre", "kitchen", "rock"] == 0
     assert found["headnod_score_ratio", "kitchen", "rock"] == 0.125
     assert found["headnod_level_dbfs", "kitchen"] == -20
-    assert found["headnod_estimate_timestamp_seconds", "kitchen"] == house.now
+    assert found["headnod_estimate_timestamp_seconds", "kitchen"] == listeners.now
     assert found["headnod_songs_today", "jazz", "kitchen"] == 1
     assert found["headnod_songs_today_seconds", "jazz", "kitchen"] == 200
     assert found["headnod_memory_bytes", "kitchen"] == 60 * 2**20
@@ -44,26 +44,26 @@ def test_a_listener_is_described(house):
     assert found["headnod_build_info", __version__] == 1
 
 
-def test_what_is_not_known_is_left_out(house):
-    house.say("status", b"offline")
-    names = {name for name, *_ in read(house)}
+def test_what_is_not_known_is_left_out(listeners):
+    listeners.publish("status", b"offline")
+    names = {name for name, *_ in read(listeners)}
     assert names == {"headnod_online", "headnod_build_info"}
-    assert ("headnod_temperature_celsius", "kitchen") not in read(house)
+    assert ("headnod_temperature_celsius", "kitchen") not in read(listeners)
 
 
-def test_a_label_may_have_any_character(house):
-    house.say("info", information('R"n\\B', "日本"))
-    house.hears('R"n\\B')
-    assert read(house)["headnod_genre", 'R"n\\B', "kitchen"] == 1
-    assert read(house)["headnod_genre", "kitchen", "日本"] == 0
+def test_a_label_may_have_any_character(listeners):
+    listeners.publish("info", information('R"n\\B', "日本"))
+    listeners.publish_estimate('R"n\\B')
+    assert read(listeners)["headnod_genre", 'R"n\\B', "kitchen"] == 1
+    assert read(listeners)["headnod_genre", "kitchen", "日本"] == 0
 
 
-def test_every_listener_has_its_samples_under_one_head(house):
+def test_every_listener_has_its_samples_under_one_head(listeners):
     for node in ("kitchen", "porch"):
-        house.hears("jazz", node=node)
-    text = exposition(house.all.values())
+        listeners.publish_estimate("jazz", node=node)
+    text = exposition(listeners.all.values())
     assert text.count("# TYPE headnod_genre gauge") == 1
-    assert read(house)["headnod_genre", "jazz", "porch"] == 1
+    assert read(listeners)["headnod_genre", "jazz", "porch"] == 1
 
 
 def test_a_real_listener_is_measured():

@@ -135,8 +135,8 @@ def test_a_listener_without_a_history_says_so(attic, tmp_path):
         assert "keeps no history" in json.loads(answer.read())["error"]
 
 
-def test_an_offline_listener_is_named_at_once(dashboard, speaker):
-    speaker.say("attic", "status", "offline", retain=True)
+def test_an_offline_listener_is_named_at_once(dashboard, publisher):
+    publisher.publish("attic", "status", "offline", retain=True)
     dashboard.sends(lambda one: one["node"] == "attic")
     status, body = asked(dashboard, "songs")
     assert status == 503
@@ -185,8 +185,8 @@ SONG = {"start": 100.0, "end": 200.0, "genre": "jazz", "confidence": 0.5, "stabi
 
 
 @pytest.fixture
-def there(dashboard, speaker):
-    speaker.say("attic", "status", "online", retain=True)
+def there(dashboard, publisher):
+    publisher.publish("attic", "status", "online", retain=True)
     dashboard.sends(lambda one: one["node"] == "attic")
     return dashboard
 

@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from support.browser import Dashboard, song, told
+from support.browser import Dashboard, estimate_json, song
 
 SECRET = "correct horse"  # noqa: S105 - of a dashboard that lives for a test
 
@@ -97,8 +97,8 @@ def test_every_address_in_the_page_is_relative(dashboard):
     assert not [each for each in addresses if each.startswith("/") or "://" in each]
 
 
-def test_a_browser_is_told_what_was_heard_before_it_came_and_then_what_is_heard(dashboard, speaker):
-    speaker.hear("kitchen", "jazz")
+def test_a_browser_is_told_what_was_heard_before_it_came_and_then_what_is_heard(dashboard, publisher):
+    publisher.publish_estimate("kitchen", "jazz")
     events = dashboard.events()
     seen = {}
     for name, data in events:
@@ -108,7 +108,7 @@ def test_a_browser_is_told_what_was_heard_before_it_came_and_then_what_is_heard(
             break
     labels = seen["labels"]["names"]
     assert labels[seen["now"]["genre"]] == ["jazz", "#00ffee"]
-    speaker.say("kitchen", "estimate", told("rock"))
+    publisher.publish("kitchen", "estimate", estimate_json("rock"))
     changed = next(
         one
         for name, data in events
@@ -272,8 +272,8 @@ def test_the_password_of_the_broker_reaches_no_browser(tmp_path):
             assert "hush" not in str(hello) + "".join(dashboard.said)
 
 
-def test_songs_that_ended_today_are_counted(dashboard, speaker):
-    speaker.say("kitchen", "song", song("jazz"))
+def test_songs_that_ended_today_are_counted(dashboard, publisher):
+    publisher.publish("kitchen", "song", song("jazz"))
     for name, data in dashboard.events():
         songs = [one["songs"] for one in data if one.get("songs")] if name in {"listeners", "changes"} else []
         if songs:

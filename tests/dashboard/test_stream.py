@@ -4,7 +4,7 @@ import json
 import pytest
 
 from headnod.dashboard.fleet import BROWSERS, EventStream, Fleet
-from support.browser import told
+from support.browser import estimate_json
 
 NOON = 1_800_000_000.0
 
@@ -18,8 +18,8 @@ class Scene:
         self.fleet = Fleet("headnod", now=lambda: NOON + self.set_by, monotonic=lambda: NOON)
         self.stream = EventStream(self.fleet, lambda: self.reason, now=lambda: NOON)
 
-    def hears(self, genre, node="kitchen", at=NOON):
-        self.fleet.process(f"headnod/{node}/estimate", told(genre, node=node, at=at), retained=False)
+    def publish_estimate(self, genre, node="kitchen", at=NOON):
+        self.fleet.process(f"headnod/{node}/estimate", estimate_json(genre, node=node, at=at), retained=False)
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def names(found):
 
 def test_a_browser_is_told_everything_first_and_then_what_changes(scene):
     async def look():
-        scene.hears("jazz")
+        scene.publish_estimate("jazz")
         scene.stream.tick()
         with scene.stream.subscriber() as browser:
             events = browser.events()
             beginning = await take(events, 3)
-            scene.hears("rock", at=NOON + 3)
+            scene.publish_estimate("rock", at=NOON + 3)
             scene.stream.tick()
             return beginning + await take(events, 1)
 
@@ -61,12 +61,12 @@ def test_a_browser_is_told_everything_first_and_then_what_changes(scene):
 def test_many_listeners_come_a_few_at_a_time(scene):
     async def look():
         for number in range(45):
-            scene.hears("jazz", node=f"room-{number}")
+            scene.publish_estimate("jazz", node=f"room-{number}")
         with scene.stream.subscriber() as browser:
             return await take(browser.events(), 5)
 
     found = asyncio.run(look())
-    assert [len(told) for name, told in found if name == "listeners"] == [20, 20, 5]
+    assert [len(estimate_json) for name, estimate_json in found if name == "listeners"] == [20, 20, 5]
 
 
 def test_changes_of_one_moment_are_told_together(scene):
@@ -76,7 +76,7 @@ def test_changes_of_one_moment_are_told_together(scene):
             await take(events, 2)
             for number in range(5):
                 for _ in range(10):
-                    scene.hears("jazz", node=f"room-{number}")
+                    scene.publish_estimate("jazz", node=f"room-{number}")
             scene.stream.tick()
             return await take(events, 1)
 
@@ -102,7 +102,7 @@ def test_a_browser_that_does_not_keep_up_is_let_go_and_the_others_are_not(scene)
             events = quick.events()
             await take(events, 2)
             for step in range(200):
-                scene.hears("jazz", at=NOON + step)
+                scene.publish_estimate("jazz", at=NOON + step)
                 scene.stream.tick()
                 await take(events, 1)
             return slow.gone.is_set(), quick.gone.is_set()
@@ -128,7 +128,7 @@ def test_so_many_browsers_and_no_more(scene):
 @pytest.mark.parametrize("step", [-7200.0, 30.0])
 def test_pages_begin_again_when_the_clock_is_set(scene, step):
     async def look():
-        scene.hears("jazz")
+        scene.publish_estimate("jazz")
         with scene.stream.subscriber() as browser:
             before = await take(browser.events(), 3)
             scene.set_by = step

@@ -16,7 +16,7 @@ import pytest
 
 from support.listener_process import is_estimate, is_waiting, waits_until
 from support.pulseaudio import VirtualMicrophone, missing
-from support.sound_loss import BETWEEN, LOUD, SOFT, find, hears_loud, lose, measured, tone
+from support.sound_loss import BETWEEN, LOUD, SOFT, find, is_loud, lose, measured, tone
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -79,7 +79,7 @@ def test_m4_sound_server_killed_between_two_reads(microphone, start):
 
     if not Path("/proc/self/wchan").exists():
         pytest.skip("this kernel does not tell what a process waits in")
-    before = listening.until(hears_loud)
+    before = listening.until(is_loud)
     kill()
     began = time.monotonic()
     said = listening.everything_until(is_waiting)
@@ -113,7 +113,7 @@ def test_m6_another_source_is_never_taken_for_the_microphone(tmp_path, start):
         said = listening.everything_until(is_waiting)
         said += listening.everything_until(is_waiting)
         assert not [each for each in said if is_estimate(each) and each["peak"] > BETWEEN]
-        microphone.hush()
+        microphone.mute()
         microphone.plug()
         microphone.play(tone(tmp_path, SOFT))
         heard = listening.until(lambda said: is_estimate(said) and said["peak"] > SOFT - 3)
@@ -146,7 +146,7 @@ def test_m7_unplugged_as_usb_is(microphone, start, shim):
 def test_m8_an_overrun_is_survived(microphone, start, shim):
     preloaded, switch = shim
     listening = start({**microphone.environment, **preloaded})
-    before = listening.until(hears_loud)
+    before = listening.until(is_loud)
     switch.write_text("x")
     assert waits_until(lambda: not switch.read_text()), "nobody looked for samples"
     after = listening.until(lambda said: is_estimate(said) and said["sequence"] >= before["sequence"] + 10)

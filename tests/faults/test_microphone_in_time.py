@@ -9,7 +9,7 @@ from headnod.resources import DEFAULT_MODEL
 from support.command_line import PATIENCE
 from support.listener_process import is_estimate, is_waiting, waits_until
 from support.pulseaudio import missing
-from support.sound_loss import LONG_WINDOW, find, hears_loud, lag, lose, measured
+from support.sound_loss import LONG_WINDOW, find, is_loud, lag, lose, measured
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -34,14 +34,14 @@ def test_m10_a_stalled_listener_drops_what_is_stale_and_says_so(microphone, star
 
 def prompt_estimates(listening):
     """An estimate of loud sound, and the least lag of it and of ten before it: a busy machine delays some."""
-    first = listening.until(hears_loud)
+    first = listening.until(is_loud)
     said = listening.everything_until(lambda said: is_estimate(said) and said["sequence"] >= first["sequence"] + 10)
     return said[-1], min(map(lag, filter(is_estimate, [first, *said])))
 
 
 def test_m11_plugging_and_unplugging_leaks_nothing(microphone, start):
     listening = start(microphone.environment)
-    listening.until(hears_loud)
+    listening.until(is_loud)
 
     def cycle():
         microphone.unplug()

@@ -31,9 +31,9 @@ def authority(tmp_path_factory):
 
 
 @pytest.fixture
-def heard(broker):
+def subscriber(broker):
     """Everything that is published on the broker."""
-    with brokers.Heard(broker) as all_of_it:
+    with brokers.Subscriber(broker) as all_of_it:
         yield all_of_it
 
 

@@ -12,7 +12,7 @@ from headnod.mqtt.broker_check import check_broker
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import utc_now
 from support.certificates import Authority
-from support.mqtt_broker import HOST, Broker, Heard, ReservedPort, missing
+from support.mqtt_broker import HOST, Broker, ReservedPort, Subscriber, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -202,14 +202,14 @@ def test_a_frozen_broker_stops_the_walk(broker):
 
 def test_nothing_of_the_walk_is_left_on_the_broker(broker):
     walk(address(broker))
-    with Heard(broker, "headnod/#", user="kitchen", password=SECRET) as heard:
-        heard.publish(KITCHEN.response("end"), "end")
-        heard.until(lambda message: message.payload == b"end", 60.0)
-        assert len(heard.messages) == 1
+    with Subscriber(broker, "headnod/#", user="kitchen", password=SECRET) as subscriber:
+        subscriber.publish(KITCHEN.response("end"), "end")
+        subscriber.until(lambda message: message.payload == b"end", 60.0)
+        assert len(subscriber.messages) == 1
 
 
 def test_a_listener_that_runs_is_not_thrown_out(broker):
-    with Heard(broker, "headnod/kitchen/#", name="kitchen", user="kitchen", password=SECRET) as listener:
+    with Subscriber(broker, "headnod/kitchen/#", name="kitchen", user="kitchen", password=SECRET) as listener:
         assert walk(address(broker))[-1].verdict == "well"
         assert listener.until(lambda message: message.topic == KITCHEN.estimate, 60.0).payload == b""
     assert "already connected" not in broker.log

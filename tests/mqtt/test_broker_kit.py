@@ -106,40 +106,40 @@ def test_models_are_sent_by_the_workstation_alone_and_heard_by_listeners(kit):
         assert kit.publish("workstation", topic) == ""
         for other in ("livingroom", "dashboard", "telegraf", "homeassistant", "nodered"):
             assert "Not authorized" in kit.publish(other, topic), other
-    with kit.heard("kitchen", channel("headnod", "+")) as heard:
+    with kit.subscriber("kitchen", channel("headnod", "+")) as subscriber:
         kit.publish("workstation", channel("headnod", "stable"))
-        heard.until(lambda message: message.topic == channel("headnod", "stable"), 60.0)
+        subscriber.until(lambda message: message.topic == channel("headnod", "stable"), 60.0)
 
 
 def test_a_listener_hears_its_own_commands_and_nobody_elses(kit):
     livingroom = Topics("headnod", "livingroom")
-    with kit.heard("kitchen", "headnod/#", birth()) as heard:
+    with kit.subscriber("kitchen", "headnod/#", birth()) as subscriber:
         for topic in (livingroom.setting("pause"), livingroom.state, KITCHEN.setting("pause"), birth()):
             user = "livingroom" if topic == livingroom.state else "homeassistant"
             assert kit.publish(user, topic) == ""
-        heard.until(lambda message: message.topic == birth(), 60.0)
-        assert {message.topic.split("/")[1] for message in heard.messages} == {"kitchen", "status"}
+        subscriber.until(lambda message: message.topic == birth(), 60.0)
+        assert {message.topic.split("/")[1] for message in subscriber.messages} == {"kitchen", "status"}
 
 
 def test_those_who_read_hear_everything(kit):
     for user in ("homeassistant", "nodered", "dashboard", "telegraf"):
-        with kit.heard(user, "headnod/#") as heard:
+        with kit.subscriber(user, "headnod/#") as subscriber:
             assert kit.publish("kitchen", KITCHEN.estimate) == ""
-            heard.until(lambda message: message.topic == KITCHEN.estimate, 60.0)
+            subscriber.until(lambda message: message.topic == KITCHEN.estimate, 60.0)
 
 
 def test_what_was_saved_survives_a_kill(tmp_path):
     with Kit(tmp_path / "etc", autosave=1) as kit:
-        kit.heard("telegraf", "headnod/+/estimate").close()
+        kit.subscriber("telegraf", "headnod/+/estimate").close()
         assert kit.publish("kitchen", KITCHEN.status, options=["-r"]) == ""
         for _ in range(5):
             assert kit.publish("kitchen", KITCHEN.estimate) == ""
         assert_saved_within(kit, 15.0)
         kit.restart(by=Broker.kill)
-        with kit.heard("telegraf", "headnod/+/estimate") as heard:
-            assert len(heard.until_on("/estimate", 5, 60.0)) == 5
-        with kit.heard("dashboard", "headnod/+/status") as heard:
-            assert heard.until(lambda message: message.payload == b"x", 60.0).retain
+        with kit.subscriber("telegraf", "headnod/+/estimate") as subscriber:
+            assert len(subscriber.until_on("/estimate", 5, 60.0)) == 5
+        with kit.subscriber("dashboard", "headnod/+/status") as subscriber:
+            assert subscriber.until(lambda message: message.payload == b"x", 60.0).retain
 
 
 def assert_saved_within(kit, seconds):

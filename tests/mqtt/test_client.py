@@ -16,8 +16,8 @@ from headnod.mqtt.broker import Broker as Where
 from headnod.mqtt.client import MqttClient
 from headnod.mqtt.connection import Will
 from support.command_line import PROMPT
-from support.mqtt_broker import Broker, Heard, ReservedPort
-from support.mqtt_connection import PATIENCE, Told, connected, refused, until
+from support.mqtt_broker import Broker, ReservedPort, Subscriber
+from support.mqtt_connection import PATIENCE, Outcomes, connected, refused, until
 from support.tcp_proxy import Proxy
 
 CONNACK = bytes.fromhex("2003000000")
@@ -29,26 +29,26 @@ AT_ONCE = struct.pack("ii", 1, 0)
 PINGREQ, PINGRESP = bytes.fromhex("c000"), bytes.fromhex("d000")
 
 
-def test_it_connects_publishes_and_is_told(broker, heard, linked):
-    told = Told()
+def test_it_connects_publishes_and_is_told(broker, subscriber, linked):
+    told = Outcomes()
     link = until(linked(broker), connected)
     link.publish("a/b", b"1", acknowledged=told)
     assert told.until(1) == [None]
-    assert heard.until_on("a/b", 1, PATIENCE) == [b"1"]
+    assert subscriber.until_on("a/b", 1, PATIENCE) == [b"1"]
 
 
 def test_what_is_published_while_nothing_is_connected_is_told_at_once_and_not_kept(tmp_path, linked):
-    told = Told()
+    told = Outcomes()
     with Broker(tmp_path / "late", wait=True) as broker:
         link = until(linked(broker), refused)
         link.publish("a/b", b"1", acknowledged=told)
         assert told.said[0].startswith(LOST)
         broker.start()
         until(link, connected)
-        with Heard(broker) as heard:
+        with Subscriber(broker) as subscriber:
             link.publish("a/b", b"2", acknowledged=told)
             told.until(2)
-            assert heard.until_on("a/b", 1, PATIENCE) == [b"2"]
+            assert subscriber.until_on("a/b", 1, PATIENCE) == [b"2"]
 
 
 def test_a_broker_that_comes_late_is_found(tmp_path, linked):
@@ -59,7 +59,7 @@ def test_a_broker_that_comes_late_is_found(tmp_path, linked):
         until(link, connected)
 
 
-def test_the_will_is_published_after_a_kill(broker, heard):
+def test_the_will_is_published_after_a_kill(broker, subscriber):
     child = os.fork()
     if child == 0:
         link = MqttClient(
@@ -71,17 +71,17 @@ def test_the_will_is_published_after_a_kill(broker, heard):
         until(link, connected)
         os.kill(os.getpid(), 9)
     os.waitpid(child, 0)
-    heard.until(lambda message: message.topic == "doomed/status" and message.payload == b"offline", PATIENCE)
+    subscriber.until(lambda message: message.topic == "doomed/status" and message.payload == b"offline", PATIENCE)
 
 
-def test_closing_publishes_the_last_word_and_no_will(broker, heard, linked):
+def test_closing_publishes_the_last_word_and_no_will(broker, subscriber, linked):
     link = until(linked(broker, will=Will("a/status", b"dead")), connected)
     link.close(last=[("a/status", b"offline")])
     link.close()
-    heard.until(lambda message: message.payload == b"offline", PATIENCE)
-    heard.publish("a/end", b"")
-    heard.until_on("a/end", 1, PATIENCE)
-    assert b"dead" not in heard.on("a/status")
+    subscriber.until(lambda message: message.payload == b"offline", PATIENCE)
+    subscriber.publish("a/end", b"")
+    subscriber.until_on("a/end", 1, PATIENCE)
+    assert b"dead" not in subscriber.on("a/status")
 
 
 def test_closing_ends_soon_when_the_broker_hangs(broker, linked):
@@ -94,15 +94,15 @@ def test_closing_ends_soon_when_the_broker_hangs(broker, linked):
 
 
 @pytest.mark.parametrize("where", ["on_message", "on_connected", "acknowledged"])
-def test_an_exception_in_a_callback_is_logged_once_and_changes_nothing(where, broker, heard, linked, caplog):
+def test_an_exception_in_a_callback_is_logged_once_and_changes_nothing(where, broker, subscriber, linked, caplog):
     def fail(*_):
         raise RuntimeError("injected", where)
 
-    told = Told()
+    told = Outcomes()
     callbacks = {where: fail} if where != "acknowledged" else {}
     link = until(linked(broker, subscriptions=["to/us"], **callbacks), connected)
     for _ in range(3):
-        heard.publish("to/us", b"hello")
+        subscriber.publish("to/us", b"hello")
         link.publish("a/b", b"1", acknowledged=fail if where == "acknowledged" else None)
     link.publish("a/b", b"2", acknowledged=told)
     assert told.until(1) == [None]
@@ -129,7 +129,7 @@ def test_a_bug_in_the_session_itself_ends_the_connection_and_not_the_link(broker
 
 
 def test_what_a_frozen_broker_does_not_acknowledge_is_given_back(broker, linked):
-    told = Told()
+    told = Outcomes()
     link = until(linked(broker, keepalive=1), connected)
     broker.freeze()
     began = time.monotonic()
@@ -154,7 +154,7 @@ def test_publishing_never_waits_for_a_frozen_broker(broker, linked):
 
 
 def test_a_broker_that_answers_pings_and_acknowledges_nothing_is_left(linked):
-    told, over = Told(), threading.Event()
+    told, over = Outcomes(), threading.Event()
 
     def serve(client):
         client.settimeout(0.5)
@@ -192,7 +192,7 @@ def test_a_connection_that_is_torn_down_is_told_in_words(linked):
     assert link.reason.endswith(": the connection was lost: connection reset by peer")
 
 
-def test_fifty_megabytes_never_arrive_and_the_next_command_does(broker, heard, linked):
+def test_fifty_megabytes_never_arrive_and_the_next_command_does(broker, subscriber, linked):
     got, arrived = [], threading.Event()
 
     def hear(message):
@@ -201,23 +201,23 @@ def test_fifty_megabytes_never_arrive_and_the_next_command_does(broker, heard, l
 
     with Proxy(broker.port) as proxy:
         until(linked(broker, port=proxy.port, subscriptions=["to/us"], on_message=hear), connected)
-        heard.publish("to/us", bytes(50_000_000))
-        heard.publish("to/us", b"small")
+        subscriber.publish("to/us", bytes(50_000_000))
+        subscriber.publish("to/us", b"small")
         assert arrived.wait(PATIENCE)
         assert [message.payload for message in got] == [b"small"]
         assert proxy.received < 100_000
 
 
-def test_mqtt_3_1_1_works_too_and_ignores_what_is_too_large(broker, heard, linked):
-    got, arrived, told = [], threading.Event(), Told()
+def test_mqtt_3_1_1_works_too_and_ignores_what_is_too_large(broker, subscriber, linked):
+    got, arrived, told = [], threading.Event(), Outcomes()
 
     def hear(message):
         got.append(message)
         arrived.set()
 
     link = until(linked(broker, protocol=4, subscriptions=["to/us"], on_message=hear), connected)
-    heard.publish("to/us", bytes(100_000))
-    heard.publish("to/us", b"small")
+    subscriber.publish("to/us", bytes(100_000))
+    subscriber.publish("to/us", b"small")
     assert arrived.wait(PATIENCE)
     assert [message.payload for message in got] == [b"small"]
     link.publish("a/b", b"1", acknowledged=told)

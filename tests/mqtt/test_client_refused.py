@@ -13,7 +13,7 @@ from headnod.mqtt.connection import Will
 from headnod.retry import Backoff, Cause
 from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker
-from support.mqtt_connection import Told, connected, refused, until
+from support.mqtt_connection import Outcomes, connected, refused, until
 from support.tcp_proxy import Proxy
 
 CONNACK, TAKEN_OVER = bytes.fromhex("2003000000"), bytes.fromhex("e0028e00")
@@ -21,7 +21,7 @@ CONNACK, TAKEN_OVER = bytes.fromhex("2003000000"), bytes.fromhex("e0028e00")
 
 
 def test_an_acl_refusal_is_told_as_what_it_is(tmp_path, linked):
-    told = Told()
+    told = Outcomes()
     acl = "user kitchen\ntopic write ours/#\n"
     with Broker(tmp_path / "strict", users={"kitchen": "secret"}, acl=acl) as broker:
         link = until(linked(broker, username="kitchen", password="secret"), connected)

@@ -14,7 +14,7 @@ from headnod.mqtt.client import CLOCK_CHECK, MqttClient
 from headnod.retry import Cause
 from support.certificates import Authority
 from support.mqtt_broker import Broker
-from support.mqtt_connection import Told, connected, refused, until
+from support.mqtt_connection import Outcomes, connected, refused, until
 from support.tcp_proxy import Proxy
 
 
@@ -33,7 +33,7 @@ def secured(tmp_path, authority, opened):
 
 def test_tls_with_our_authority_works(secured, authority, linked):
     broker, proxy = secured()
-    told = Told()
+    told = Outcomes()
     link = until(linked(broker, port=proxy.port, tls=Tls(ca=authority.file)), connected)
     link.publish("a/b", b"estimate", acknowledged=told)
     assert told.until(1) == [None]

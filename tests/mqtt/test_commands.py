@@ -5,12 +5,12 @@ import json
 import pytest
 
 from headnod.mqtt.commands import Commands
-from support.mqtt_payloads import KITCHEN, Obedient, Sent, unwilling
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, refusing_controls
 
 
 @pytest.fixture
 def controls():
-    return Obedient()
+    return RecordingControls()
 
 
 @pytest.fixture
@@ -191,14 +191,15 @@ def test_a_message_that_is_no_command_is_left_alone(commands, controls, topic):
 
 def test_what_the_controls_refuse_is_told_in_their_words(clock):
     answer = answered(
-        Commands(KITCHEN, unwilling(), monotonic=clock.monotonic).handle(setting("brightness", b"1")), "brightness"
+        Commands(KITCHEN, refusing_controls(), monotonic=clock.monotonic).handle(setting("brightness", b"1")),
+        "brightness",
     )
     assert answer["error"] == "there are no lights (set leds.kind)"
 
 
 @pytest.mark.parametrize("bug", [RuntimeError("a bug"), RecursionError(), MemoryError(), KeyError("x")])
 def test_a_bug_is_answered_and_logged_and_the_next_command_is_obeyed(clock, caplog, bug):
-    controls = Obedient(breaks=bug)
+    controls = RecordingControls(breaks=bug)
     commands = Commands(KITCHEN, controls, monotonic=clock.monotonic)
     answer = answered(commands.handle(setting("pause", b"ON")), "pause")
     assert answer["error"] == "it failed: see headnod's log"

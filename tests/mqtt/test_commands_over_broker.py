@@ -10,7 +10,7 @@ import pytest
 from headnod.mqtt.commands import Commands
 from support.hostile_commands import hostile
 from support.mqtt_broker import Broker
-from support.mqtt_payloads import KITCHEN, Obedient
+from support.mqtt_payloads import KITCHEN, RecordingControls
 
 PATIENCE = 10.0
 
@@ -24,11 +24,11 @@ def broker(tmp_path):
 
 @pytest.fixture
 def controls():
-    return Obedient()
+    return RecordingControls()
 
 
 @pytest.fixture
-def link(linked, broker, heard, controls):
+def link(linked, broker, subscriber, controls):
     """A listener that obeys, and for which a second passes with every message."""
     seconds = itertools.count()
     commands = Commands(KITCHEN, controls, monotonic=lambda: float(next(seconds)))
@@ -40,42 +40,44 @@ def link(linked, broker, heard, controls):
     made = linked(broker, subscriptions=(KITCHEN.settings, KITCHEN.requests), on_message=obey)
     # What is published before it has subscribed is not for it, so somebody asks until there is an answer.
     deadline = time.monotonic() + PATIENCE
-    while not heard.on("/response/health"):
+    while not subscriber.on("/response/health"):
         assert time.monotonic() < deadline
-        heard.publish(KITCHEN.request("health"), b"")
+        subscriber.publish(KITCHEN.request("health"), b"")
     return made
 
 
-def obeyed(heard, controls):
-    heard.publish(KITCHEN.setting("threshold"), b'{"value": 0.5, "transaction": "good"}')
-    answer = heard.until(lambda message: b"good" in message.payload and "/response/" in message.topic, 3 * PATIENCE)
+def obeyed(subscriber, controls):
+    subscriber.publish(KITCHEN.setting("threshold"), b'{"value": 0.5, "transaction": "good"}')
+    answer = subscriber.until(
+        lambda message: b"good" in message.payload and "/response/" in message.topic, 3 * PATIENCE
+    )
     assert json.loads(answer.payload)["status"] == "ok"
     assert controls.did == [("threshold", 0.5)]
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.long)])
-def test_hostile_payloads_change_nothing_and_the_next_good_command_is_obeyed(link, heard, controls, count):
+def test_hostile_payloads_change_nothing_and_the_next_good_command_is_obeyed(link, subscriber, controls, count):
     can_be_sent = (sent for sent in hostile(KITCHEN, 2 * count) if not set(sent.topic) & set("+#\0"))
-    heard.publish_all((topic, payload) for topic, payload, _ in itertools.islice(can_be_sent, count))
-    obeyed(heard, controls)
+    subscriber.publish_all((topic, payload) for topic, payload, _ in itertools.islice(can_be_sent, count))
+    obeyed(subscriber, controls)
     assert link.connected
 
 
-def test_many_messages_that_are_too_large_do_not_make_it_deaf(link, heard, controls):
+def test_many_messages_that_are_too_large_do_not_make_it_deaf(link, subscriber, controls):
     # At QoS 1 mosquitto would count what it withholds as in flight, and after 20 of them deliver nothing more.
-    heard.publish_all([(KITCHEN.setting("threshold"), b" " * 2100)] * 50)
-    obeyed(heard, controls)
+    subscriber.publish_all([(KITCHEN.setting("threshold"), b" " * 2100)] * 50)
+    obeyed(subscriber, controls)
     assert link.connected
 
 
-def test_fifty_megabytes_never_arrive_and_the_next_good_command_is_obeyed(link, heard, controls):
-    heard.publish(KITCHEN.setting("threshold"), b" " * (50 << 20))
-    obeyed(heard, controls)
+def test_fifty_megabytes_never_arrive_and_the_next_good_command_is_obeyed(link, subscriber, controls):
+    subscriber.publish(KITCHEN.setting("threshold"), b" " * (50 << 20))
+    obeyed(subscriber, controls)
     assert link.connected
 
 
-def test_a_command_that_was_retained_before_is_not_obeyed(linked, broker, heard, controls):
-    heard.publish(KITCHEN.setting("pause"), b"ON", retain=True)
+def test_a_command_that_was_retained_before_is_not_obeyed(linked, broker, subscriber, controls):
+    subscriber.publish(KITCHEN.setting("pause"), b"ON", retain=True)
     commands, got = Commands(KITCHEN, controls), threading.Event()
 
     def obey(message):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.mqtt_broker import Broker, Heard
+from support.mqtt_broker import Broker, Subscriber
 from support.mqtt_publisher import PATIENCE, all_of, publisher, said, until
 
 
@@ -59,10 +59,10 @@ def cut_off(folder: Path):
     """What runs inside the network that is cut."""
     with Broker(folder / "broker") as broker:
         # Of its own, or the cut would reach the subscriber too and one could not tell whom.
-        heard = Heard(broker)
+        subscriber = Subscriber(broker)
         mqtt = publisher(broker, folder / "mqtt.sqlite", keepalive=5)
         mqtt.start()
-        heard.until_on("/status", 1, PATIENCE)
+        subscriber.until_on("/status", 1, PATIENCE)
         say(broker.port)
         shown, healed = 0, threading.Event()
         threading.Thread(target=lambda: (sys.stdin.readline(), healed.set()), daemon=True).start()
@@ -72,10 +72,10 @@ def cut_off(folder: Path):
         began = time.monotonic()
         until(lambda: mqtt.health().reconnects, 60.0)
         took = time.monotonic() - began
-        numbers = all_of(heard, shown, 60.0)
+        numbers = all_of(subscriber, shown, 60.0)
         say("whole" if numbers == list(range(shown)) else f"lost some of {shown}", round(took, 1))
         mqtt.close()
-        heard.close()
+        subscriber.close()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from headnod.mqtt.payloads import EstimatePayload
 from headnod.resources import demo_clip
 from support.command_line import PATIENCE, PROMPT
 from support.listener_process import STARTING, Listening, children, is_estimate
-from support.mqtt_broker import Broker, Heard, ReservedPort
+from support.mqtt_broker import Broker, ReservedPort, Subscriber
 from support.mqtt_publisher import TOPICS, sequences, until
 
 NODE = "headnod/kitchen"
@@ -31,14 +31,14 @@ def ids_on_disk(state):
     return [json.loads(payload)["id"] for (payload,) in rows]
 
 
-def test_a_host_is_enough_to_publish(broker, heard, listening):
+def test_a_host_is_enough_to_publish(broker, subscriber, listening):
     listening(broker.port)
-    estimates = heard.until_on("/estimate", 3, STARTING)[:3]
+    estimates = subscriber.until_on("/estimate", 3, STARTING)[:3]
     assert sequences(estimates) == [0, 1, 2]
     assert msgspec.json.decode(estimates[0], type=EstimatePayload).node == "kitchen"
-    assert heard.until_on("kitchen/status", 1, 60.0)[-1] == b"online"
-    assert decoded(heard.until_on("/info", 1, 60.0))[0]["model"] == "fixed-1.0.0"
-    heard.until(lambda message: message.topic.startswith("homeassistant/"), 60.0)
+    assert subscriber.until_on("kitchen/status", 1, 60.0)[-1] == b"online"
+    assert decoded(subscriber.until_on("/info", 1, 60.0))[0]["model"] == "fixed-1.0.0"
+    subscriber.until(lambda message: message.topic.startswith("homeassistant/"), 60.0)
 
 
 def test_without_a_host_nothing_of_mqtt_is_loaded(tmp_path):
@@ -53,20 +53,20 @@ def test_without_a_host_nothing_of_mqtt_is_loaded(tmp_path):
     assert ran.stdout.split(maxsplit=1) == ["0", "[]\n"]
 
 
-def test_sigterm_says_offline_and_ends_soon(broker, heard, listening):
+def test_sigterm_says_offline_and_ends_soon(broker, subscriber, listening):
     listener = listening(broker.port)
-    heard.until_on("/estimate", 2, STARTING)
+    subscriber.until_on("/estimate", 2, STARTING)
     listener.send(signal.SIGTERM)
     status, took = listener.ended(PATIENCE)
     assert (status, took < PROMPT) == (0, True)
-    assert heard.until(lambda message: message.payload == b"offline", 60.0).topic == f"{NODE}/status"
-    with Heard(broker, f"{NODE}/status", name="late") as late:
+    assert subscriber.until(lambda message: message.payload == b"offline", 60.0).topic == f"{NODE}/status"
+    with Subscriber(broker, f"{NODE}/status", name="late") as late:
         assert late.until_on("/status", 1, 60.0) == [b"offline"], "it is retained"
 
 
-def test_sigterm_ends_the_listener_soon_while_the_broker_hangs(broker, heard, listening, state):
+def test_sigterm_ends_the_listener_soon_while_the_broker_hangs(broker, subscriber, listening, state):
     listener = listening(broker.port)
-    heard.until_on("/estimate", 2, STARTING)
+    subscriber.until_on("/estimate", 2, STARTING)
     broker.freeze()
     listener.forget()
     made = [listener.until(is_estimate, 60.0) for _ in range(4)]
@@ -78,11 +78,11 @@ def test_sigterm_ends_the_listener_soon_while_the_broker_hangs(broker, heard, li
     assert set(waiting) >= {made[-2]["sequence"]}, "what was not delivered is kept"
 
 
-def test_after_a_kill_the_broker_says_offline_within_a_second(broker, heard, listening):
+def test_after_a_kill_the_broker_says_offline_within_a_second(broker, subscriber, listening):
     listener = listening(broker.port)
-    heard.until_on("/estimate", 1, STARTING)
+    subscriber.until_on("/estimate", 1, STARTING)
     listener.send(signal.SIGKILL)
-    heard.until(lambda message: message.payload == b"offline", 60.0)
+    subscriber.until(lambda message: message.payload == b"offline", 60.0)
 
 
 @pytest.mark.long
@@ -119,92 +119,94 @@ def test_what_was_on_disk_when_it_was_killed_arrives_once(turns, tmp_path, liste
     waiting = killed_while_offline(turns, broker.port, listening, state)
     assert len(waiting) >= turns
     broker.start()
-    heard = opened.enter_context(Heard(broker))
+    subscriber = opened.enter_context(Subscriber(broker))
     listener = listening(broker.port)
-    until(lambda: set(waiting) <= {each["id"] for each in decoded(heard.on("/estimate"))}, 60.0)
-    arrived = [each["id"] for each in decoded(heard.on("/estimate"))]
+    until(lambda: set(waiting) <= {each["id"] for each in decoded(subscriber.on("/estimate"))}, 60.0)
+    arrived = [each["id"] for each in decoded(subscriber.on("/estimate"))]
     assert arrived[: len(waiting)] == waiting, "in order"
     assert len(set(arrived)) == len(arrived), "once each"
-    assert all(each["replayed"] for each in decoded(heard.on("/estimate"))[: len(waiting)])
+    assert all(each["replayed"] for each in decoded(subscriber.on("/estimate"))[: len(waiting)])
     listener.send(signal.SIGTERM)
     assert listener.ended(5.0)[0] == 0
     assert not set(ids_on_disk(state)) & set(waiting), "what has arrived is not kept"
 
 
-def test_commands_change_threshold_brightness_pause_and_model_and_it_goes_on(broker, heard, listening):
+def test_commands_change_threshold_brightness_pause_and_model_and_it_goes_on(broker, subscriber, listening):
     listener = listening(broker.port)
-    heard.until_on("/estimate", 1, STARTING)
+    subscriber.until_on("/estimate", 1, STARTING)
 
     def told(key, value):
-        heard.until(
+        subscriber.until(
             lambda message: message.topic.endswith("/info") and json.loads(message.payload).get(key) == value, 10.0
         )
 
-    heard.publish(f"{NODE}/set/threshold", "0.999")
+    subscriber.publish(f"{NODE}/set/threshold", "0.999")
     told("certainty", 0.999)
-    heard.publish(f"{NODE}/set/brightness", "0.25")
+    subscriber.publish(f"{NODE}/set/brightness", "0.25")
     told("brightness", 0.25)
-    heard.publish(f"{NODE}/set/pause", "ON")
+    subscriber.publish(f"{NODE}/set/pause", "ON")
     told("paused", True)
-    heard.until(lambda message: message.topic.endswith("/health") and b'"state":"paused"' in message.payload, 60.0)
+    subscriber.until(lambda message: message.topic.endswith("/health") and b'"state":"paused"' in message.payload, 60.0)
     for _ in range(3):
         # What was made just before it may still be on its way when the first of these is said.
-        paused = len(heard.on("/estimate"))
+        paused = len(subscriber.on("/estimate"))
         listener.until(lambda said: said["state"] == "paused", 60.0)
-    assert len(heard.on("/estimate")) == paused
-    heard.publish(f"{NODE}/set/pause", "OFF")
+    assert len(subscriber.on("/estimate")) == paused
+    subscriber.publish(f"{NODE}/set/pause", "OFF")
     told("paused", False)
-    heard.until_on("/estimate", paused + 1, 60.0)
-    heard.publish(f"{NODE}/request/activate", json.dumps({"model": "genre-0.0.1"}))
-    assert decoded(heard.until_on("/response/activate", 1, 60.0))[0]["status"] == "error"
-    there = decoded(heard.on("/info"))[0]["models"][0]
-    heard.publish(f"{NODE}/request/activate", json.dumps({"model": there}))
-    assert decoded(heard.until_on("/response/activate", 2, 60.0))[1]["status"] == "ok"
+    subscriber.until_on("/estimate", paused + 1, 60.0)
+    subscriber.publish(f"{NODE}/request/activate", json.dumps({"model": "genre-0.0.1"}))
+    assert decoded(subscriber.until_on("/response/activate", 1, 60.0))[0]["status"] == "error"
+    there = decoded(subscriber.on("/info"))[0]["models"][0]
+    subscriber.publish(f"{NODE}/request/activate", json.dumps({"model": there}))
+    assert decoded(subscriber.until_on("/response/activate", 2, 60.0))[1]["status"] == "ok"
     told("model", there)
-    heard.until(lambda message: message.topic.endswith("/estimate") and there.encode() in message.payload, STARTING)
-    numbers = sequences(heard.on("/estimate"))
+    subscriber.until(
+        lambda message: message.topic.endswith("/estimate") and there.encode() in message.payload, STARTING
+    )
+    numbers = sequences(subscriber.on("/estimate"))
     assert numbers == list(range(len(numbers))), "no estimate is missing and none comes twice"
-    assert {each["genre"] for each in decoded(heard.on("/estimate"))[-1:]} <= {"unknown", "silence"}
+    assert {each["genre"] for each in decoded(subscriber.on("/estimate"))[-1:]} <= {"unknown", "silence"}
 
 
 @pytest.mark.long
-def test_reloading_moves_it_to_another_broker(tmp_path, opened, environment, heard, broker, playing):
+def test_reloading_moves_it_to_another_broker(tmp_path, opened, environment, subscriber, broker, playing):
     other = opened.enter_context(Broker(tmp_path / "other"))
-    there = opened.enter_context(Heard(other))
+    there = opened.enter_context(Subscriber(other))
     config = tmp_path / "headnod.toml"
     config.write_text(f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n')
     log = tmp_path / "headnod.log"
     listener = opened.enter_context(Listening(*playing, "--config", str(config), environment=environment, log=log))
-    heard.until_on("/estimate", 1, STARTING)
+    subscriber.until_on("/estimate", 1, STARTING)
     config.write_text(f'[mqtt]\nhost = "127.0.0.1"\nport = {other.port}\n')
     listener.send(signal.SIGHUP)
     there.until_on("/estimate", 2, 60.0)
-    assert heard.on("/status")[-1] == b"offline"
+    assert subscriber.on("/status")[-1] == b"offline"
     assert there.on("/status")[-1] == b"online"
 
 
-def test_discovery_that_is_switched_off_takes_back_what_was_told(broker, heard, state, listening):
+def test_discovery_that_is_switched_off_takes_back_what_was_told(broker, subscriber, state, listening):
     for discovery in ("true", "false"):
         listener = listening(broker.port, discovery=discovery)
-        told = heard.until_on("/config", 1, STARTING)
+        told = subscriber.until_on("/config", 1, STARTING)
         assert [bool(payload) for payload in told] == [discovery == "true"]
         listener.send(signal.SIGTERM)
         listener.ended(5.0)
-        heard.forget()
+        subscriber.forget()
     # The listener's own retained topics stay, in case it gets another name.
     assert set(json.loads((state / "discovery.json").read_bytes())) == {*TOPICS.retained, TOPICS.deploy}
-    with Heard(broker, "homeassistant/#", f"{NODE}/info", name="late") as late:
+    with Subscriber(broker, "homeassistant/#", f"{NODE}/info", name="late") as late:
         late.until_on("/info", 1, 60.0)
         assert late.on("/config") == []
 
 
 @pytest.mark.long
-def test_the_daemon_takes_less_than_64_megabytes_with_mqtt_connected(broker, heard, listening, environment):
+def test_the_daemon_takes_less_than_64_megabytes_with_mqtt_connected(broker, subscriber, listening, environment):
     """Proportional set size of all its processes, the one that holds the microphone included."""
     played = ["sox", "-q", str(demo_clip()), "-t", "raw", "-r", "22050", "-c", "1", "-b", "16", "-e", "signed", "-"]
     environment["HEADNOD_MICROPHONE__COMMAND"] = json.dumps([*played, "repeat", "99"])
     listener = listening(broker.port, "--audio", "mic")
-    heard.until_on("/estimate", 20, 60.0)
+    subscriber.until_on("/estimate", 20, 60.0)
     mebibytes = sum(proportional(pid) for pid in [listener.pid, *children(listener.pid)])
     assert mebibytes < 64, f"{mebibytes:.1f} MiB"
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from support.listener_process import STARTING
-from support.mqtt_broker import Broker, Heard, ReservedPort
+from support.mqtt_broker import Broker, ReservedPort, Subscriber
 
 HEADNOD = (sys.executable, "-m", "headnod")
 
@@ -34,11 +34,11 @@ def test_a_setting_that_cannot_be_is_told_in_one_line_with_status_78(settings, f
 def test_the_password_is_read_from_its_file_and_shown_nowhere(tmp_path, opened, listening, environment):
     users = {"kitchen": "tr0ub4dor", "all": "secret"}
     broker = opened.enter_context(Broker(tmp_path / "strict", users=users))
-    heard = opened.enter_context(Heard(broker, user="all", password="secret"))
+    subscriber = opened.enter_context(Subscriber(broker, user="all", password="secret"))
     file = tmp_path / "password"
     file.write_text("tr0ub4dor\n")
     listener = listening(broker.port, username="kitchen", password_file=file, node="kitchen")
-    heard.until_on("/estimate", 1, STARTING)
+    subscriber.until_on("/estimate", 1, STARTING)
     shown = subprocess.run(
         [*HEADNOD, "config", "show"],
         env={**environment, "HEADNOD_MQTT__PASSWORD_FILE": str(file), "HEADNOD_MQTT__USERNAME": "kitchen"},
@@ -47,7 +47,7 @@ def test_the_password_is_read_from_its_file_and_shown_nowhere(tmp_path, opened, 
         check=True,
     )
     assert str(file) in shown.stdout
-    published = b"".join(bytes(message.payload) for message in heard.messages).decode()
+    published = b"".join(bytes(message.payload) for message in subscriber.messages).decode()
     for place in (shown.stdout, shown.stderr, listener.log(), published):
         assert "tr0ub4dor" not in place
 
@@ -55,9 +55,9 @@ def test_the_password_is_read_from_its_file_and_shown_nowhere(tmp_path, opened, 
 @pytest.mark.long
 def test_systemd_hands_the_password_over(tmp_path, opened, listening, environment):
     broker = opened.enter_context(Broker(tmp_path / "strict", users={"kitchen": "tr0ub4dor", "all": "secret"}))
-    heard = opened.enter_context(Heard(broker, user="all", password="secret"))
+    subscriber = opened.enter_context(Subscriber(broker, user="all", password="secret"))
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "mqtt_password").write_text("tr0ub4dor")
     environment["CREDENTIALS_DIRECTORY"] = str(tmp_path / "credentials")
     listening(broker.port, username="kitchen")
-    heard.until_on("/estimate", 1, STARTING)
+    subscriber.until_on("/estimate", 1, STARTING)

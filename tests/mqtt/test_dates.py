@@ -27,8 +27,8 @@ class Machine:
 
 def estimate(number, **changes):
     """By a clock that is 68 days behind."""
-    heard = said(number)
-    return msgspec.structs.replace(heard, time=heard.time + WRONG, clock_synchronised=False, **changes)
+    subscriber = said(number)
+    return msgspec.structs.replace(subscriber, time=subscriber.time + WRONG, clock_synchronised=False, **changes)
 
 
 def published(payload):

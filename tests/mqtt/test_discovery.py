@@ -13,7 +13,7 @@ from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import State
 from support.estimates import GTZAN, estimate, other_labels, silence, tagged
 from support.home_assistant import SHORT, HomeAssistant, Refused
-from support.mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, health, info, song
 
 FORMS = ("device", "component")
 
@@ -21,7 +21,7 @@ FORMS = ("device", "component")
 def found(told):
     home = HomeAssistant()
     for topic, payload in told.items():
-        home.hear(topic, payload)
+        home.receive(topic, payload)
     return home.entities
 
 
@@ -30,8 +30,8 @@ def entities(request):
     return found(discovery(info(labels=GTZAN), KITCHEN, form=request.param))
 
 
-def published(heard):
-    return encode(estimate_payload(heard, node="kitchen", boot="b1"))
+def published(subscriber):
+    return encode(estimate_payload(subscriber, node="kitchen", boot="b1"))
 
 
 JAZZ = published(estimate("jazz", jazz=0.734, blues=0.2))
@@ -202,7 +202,7 @@ def test_all_but_connectivity_go_with_the_listener(entities):
 @pytest.mark.parametrize("key", ["threshold", "brightness"])
 @pytest.mark.parametrize("percent", range(0, 101, 7))
 def test_a_number_is_set_in_percent_and_obeyed_as_a_share(entities, key, percent):
-    number, controls = entities[f"number.kitchen_{key}"], Obedient()
+    number, controls = entities[f"number.kitchen_{key}"], RecordingControls()
     # Home Assistant gives a whole number, or a float.
     Commands(KITCHEN, controls).handle(Sent(number.options["command_topic"], number.command(percent)))
     assert controls.did == [(key, pytest.approx(float(Fraction(percent, 100))))]
@@ -212,14 +212,14 @@ def test_a_number_is_set_in_percent_and_obeyed_as_a_share(entities, key, percent
 
 @pytest.mark.parametrize(("payload", "paused"), [("ON", True), ("OFF", False)])
 def test_the_switch_pauses(entities, payload, paused):
-    switch, controls = entities["switch.kitchen_pause"], Obedient()
+    switch, controls = entities["switch.kitchen_pause"], RecordingControls()
     Commands(KITCHEN, controls).handle(Sent(switch.options["command_topic"], payload.encode()))
     assert controls.did == [("pause", paused)]
     assert switch.state(encode(info(paused=paused))) is paused
 
 
 def test_the_model_is_an_update_that_installs_the_newest(entities):
-    update, controls = entities["update.kitchen_update"], Obedient()
+    update, controls = entities["update.kitchen_update"], RecordingControls()
     assert update.state(encode(info())) == {
         "installed_version": "0.1.0",
         "latest_version": "0.2.0",
@@ -269,7 +269,7 @@ def test_an_update_says_what_is_known_about_the_model():
 
 
 def test_a_model_is_selected_by_its_name(entities):
-    select, controls = entities["select.kitchen_select"], Obedient()
+    select, controls = entities["select.kitchen_select"], RecordingControls()
     assert select.options["options"] == ["genre-0.1.0", "genre-0.2.0"]
     assert select.state(encode(info())) == "genre-0.1.0"
     Commands(KITCHEN, controls).handle(Sent(select.options["command_topic"], select.command("genre-0.2.0")))
@@ -299,7 +299,7 @@ def test_the_button_restarts(entities):
     ],
 )
 def test_the_lights_are_switched_with_brightness_and_effect(entities, how, changes):
-    light, controls = entities["light.kitchen_lights"], Obedient()
+    light, controls = entities["light.kitchen_lights"], RecordingControls()
     Commands(KITCHEN, controls).handle(Sent(light.options["command_topic"], light.switched(**how)))
     assert controls.did == [("lights", changes)]
 

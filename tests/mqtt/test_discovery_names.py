@@ -13,7 +13,7 @@ def test_two_listeners_do_not_meet():
     home = HomeAssistant()
     for node in ("kitchen", "cellar"):
         for topic, payload in discovery(info(node=node), Topics("headnod", node)).items():
-            home.hear(topic, payload)
+            home.receive(topic, payload)
     assert {"sensor.kitchen_genre", "sensor.cellar_genre"} <= home.entities.keys()
 
 
@@ -37,6 +37,6 @@ def test_listeners_of_two_bases_with_one_name_have_entities_of_their_own():
     home = HomeAssistant()
     for base in ("headnod", "house/one", "house/two"):
         for topic, payload in discovery(info(), Topics(base, "kitchen")).items():
-            home.hear(topic, payload)
+            home.receive(topic, payload)
     names = {f"sensor.{base}kitchen_genre" for base in ("", "house_one_", "house_two_")}
     assert names <= home.entities.keys()

@@ -23,14 +23,14 @@ class MqttClient:
         acknowledged(None)
 
 
-class Late:
+class LongestDelay:
     """Chance that takes as long as it may."""
 
     def uniform(self, _low, high):
         return high
 
 
-class House:
+class DiscoverySetup:
     """An announcer, and what became of it."""
 
     def __init__(self, wanted, *before):
@@ -41,7 +41,7 @@ class House:
             Discovery(lambda _fits: self.wanted, self.ledger, "homeassistant/status"),
             self.link,
             on_announced=lambda: self.introduced.append(self.clock.seconds),
-            rng=Late(),
+            rng=LongestDelay(),
             monotonic=self.clock.monotonic,
         )
 
@@ -55,53 +55,53 @@ class House:
 
 
 @pytest.fixture
-def house():
-    return House({CONFIG: b"{}"})
+def setup():
+    return DiscoverySetup({CONFIG: b"{}"})
 
 
-def test_nothing_is_told_before_somebody_says_so(house):
-    assert house.pass_time(100.0) == math.inf
-    assert house.link.published == []
+def test_nothing_is_told_before_somebody_says_so(setup):
+    assert setup.pass_time(100.0) == math.inf
+    assert setup.link.published == []
 
 
-def test_home_assistant_is_introduced_once_it_had_time_to_subscribe(house):
-    house.announcer.publish_soon()
-    assert house.announcer.run() == PAUSE
-    assert (house.link.published, house.introduced) == ([(CONFIG, b"{}")], [])
-    assert house.pass_time(100.0) == math.inf
-    assert house.introduced == [PAUSE]
+def test_home_assistant_is_introduced_once_it_had_time_to_subscribe(setup):
+    setup.announcer.publish_soon()
+    assert setup.announcer.run() == PAUSE
+    assert (setup.link.published, setup.introduced) == ([(CONFIG, b"{}")], [])
+    assert setup.pass_time(100.0) == math.inf
+    assert setup.introduced == [PAUSE]
 
 
-def test_after_a_birth_it_is_told_again_and_introduced_again(house):
-    house.announcer.publish_after_birth()
-    house.pass_time(SPREAD - 0.1)
-    assert house.link.published == []
-    house.pass_time(100.0)
-    assert house.link.published == [(CONFIG, b"{}")]
-    assert house.introduced == [SPREAD + PAUSE]
+def test_after_a_birth_it_is_told_again_and_introduced_again(setup):
+    setup.announcer.publish_after_birth()
+    setup.pass_time(SPREAD - 0.1)
+    assert setup.link.published == []
+    setup.pass_time(100.0)
+    assert setup.link.published == [(CONFIG, b"{}")]
+    assert setup.introduced == [SPREAD + PAUSE]
 
 
 def test_it_is_introduced_after_the_last_of_several_steps():
-    house = House({CONFIG: b"{}"}, OLD)
-    house.announcer.publish_soon()
-    house.pass_time(100.0)
-    assert house.link.published == [(OLD, b""), (CONFIG, b"{}")]
-    assert house.introduced == [2 * PAUSE]
+    setup = DiscoverySetup({CONFIG: b"{}"}, OLD)
+    setup.announcer.publish_soon()
+    setup.pass_time(100.0)
+    assert setup.link.published == [(OLD, b""), (CONFIG, b"{}")]
+    assert setup.introduced == [2 * PAUSE]
 
 
 def test_where_nothing_is_wanted_what_was_told_is_taken_back_and_nobody_is_introduced():
-    house = House({}, CONFIG)
-    house.announcer.publish_soon()
-    assert house.pass_time(100.0) == math.inf
-    assert house.link.published == [(CONFIG, b"")]
-    assert house.ledger.topics == frozenset()
-    assert house.introduced == []
+    setup = DiscoverySetup({}, CONFIG)
+    setup.announcer.publish_soon()
+    assert setup.pass_time(100.0) == math.inf
+    assert setup.link.published == [(CONFIG, b"")]
+    assert setup.ledger.topics == frozenset()
+    assert setup.introduced == []
 
 
-def test_what_is_not_connected_waits(house):
-    house.announcer.publish_soon()
-    house.link.connected = False
-    assert house.pass_time(100.0) == math.inf
-    house.link.connected = True
-    house.pass_time(100.0)
-    assert house.link.published == [(CONFIG, b"{}")]
+def test_what_is_not_connected_waits(setup):
+    setup.announcer.publish_soon()
+    setup.link.connected = False
+    assert setup.pass_time(100.0) == math.inf
+    setup.link.connected = True
+    setup.pass_time(100.0)
+    assert setup.link.published == [(CONFIG, b"{}")]

@@ -20,7 +20,7 @@ from headnod.teaching.correction_commands import CorrectionCommands
 from headnod.teaching.corrections import CorrectionStore, EmbeddedWindows, RecentWindows
 from support import mqtt_broker as brokers
 from support.listener_process import STARTING
-from support.mqtt_payloads import KITCHEN, Obedient, Sent
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent
 from support.mqtt_publisher import publisher
 
 fetching = pytest.importorskip("headnod_train.teaching.listener_corrections")
@@ -56,7 +56,7 @@ def listener(state, broker, opened):
             None, None, corrections, clock=Clock(), placement=PlacementMeter(), log=RecentLog(), overlay=None
         )
         seconds = itertools.count()
-        commands = Commands(KITCHEN, Obedient(), more, monotonic=lambda: float(next(seconds)))
+        commands = Commands(KITCHEN, RecordingControls(), more, monotonic=lambda: float(next(seconds)))
         made = publisher(where)
         opened.callback(made.close)
         made.start(commands.handle)
@@ -105,10 +105,10 @@ def test_an_answer_that_is_too_large_is_refused_and_requested_in_smaller_parts(l
     fill(state)
     with brokers.Broker(tmp_path / "small", settings="max_packet_size 3000", durable=False) as small:
         listener(small)
-        heard = opened.enter_context(brokers.Heard(small))
-        heard.until_on("/status", 1, 10.0)
-        heard.publish(REQUEST, b'{"most": 20000}')
-        answer = json.loads(heard.until_on("/response/export_corrections", 1, 10.0)[0])
+        subscriber = opened.enter_context(brokers.Subscriber(small))
+        subscriber.until_on("/status", 1, 10.0)
+        subscriber.publish(REQUEST, b'{"most": 20000}')
+        answer = json.loads(subscriber.until_on("/response/export_corrections", 1, 10.0)[0])
         assert answer["status"] == "error"
         assert "the broker accepts packets of up to 3000" in answer["error"]
 
@@ -207,15 +207,15 @@ def test_an_address_that_is_none_is_refused_without_its_password(url, reason):
     assert "secret" not in str(refused.value)
 
 
-def test_a_model_is_taught_from_the_corrections_of_the_real_listener(broker, heard, listening, tmp_path, capsys):
+def test_a_model_is_taught_from_the_corrections_of_the_real_listener(broker, subscriber, listening, tmp_path, capsys):
     from headnod_train.__main__ import main
 
     listening(broker.port, "--audio", str(demo_clip()), "--pace", "real", "--every", "0.3")
-    first, *_, last = (json.loads(each) for each in heard.until_on("/estimate", 12, STARTING + 60.0))
+    first, *_, last = (json.loads(each) for each in subscriber.until_on("/estimate", 12, STARTING + 60.0))
     start, end = (datetime.fromisoformat(each["ts"]).astimezone(UTC).timestamp() for each in (first, last))
     correct = {"start": start, "end": end + 0.01, "label": "organ"}
-    heard.publish("headnod/kitchen/request/correct", json.dumps(correct))
-    assert json.loads(heard.until_on("/response/correct", 1, 20.0)[0])["status"] == "ok"
+    subscriber.publish("headnod/kitchen/request/correct", json.dumps(correct))
+    assert json.loads(subscriber.until_on("/response/correct", 1, 20.0)[0])["status"] == "ok"
     url = f"mqtt://127.0.0.1:{broker.port}/kitchen"
     assert main(["teach", "--corrections", url, "--name", "ours", "--models", str(tmp_path / "models")]) == 0
     said = capsys.readouterr()

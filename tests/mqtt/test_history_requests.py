@@ -15,7 +15,7 @@ from headnod.mqtt.payloads import json_schema
 from headnod.outputs.history import summaries
 from headnod.outputs.history.summaries import LARGEST, WAITING, HistoryQueryError, HistoryRequests
 from support.command_line import PATIENCE
-from support.mqtt_payloads import KITCHEN, Obedient, Sent
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent
 from support.year_of_music import write_year
 
 NOW = datetime(2026, 11, 20, 22, tzinfo=UTC)
@@ -58,7 +58,7 @@ def requests(path):
 def asker(requests, clock, size=LARGEST + 4096):
     answers = Answers(size)
     commands = Commands(
-        KITCHEN, Obedient(), history=history_handler(requests, answers, KITCHEN), monotonic=clock.monotonic
+        KITCHEN, RecordingControls(), history=history_handler(requests, answers, KITCHEN), monotonic=clock.monotonic
     )
 
     def ask(**query):

@@ -66,21 +66,21 @@ def lamp(environment):
 
 
 @pytest.fixture
-def listener(home, broker, heard, lamp, listening):
+def listener(home, broker, subscriber, lamp, listening):
     """A listener that Home Assistant shows."""
     home.connect(broker.port)
     started = listening(broker.port, area="Kitchen")
     lamp.settimeout(STARTING)
     assert lamp.recv(4096)
-    heard.until_on("/estimate", 1, STARTING)
+    subscriber.until_on("/estimate", 1, STARTING)
     home.until(lambda: home.state("sensor.kitchen_genre") in GENRES)
     return started
 
 
-def check_device(home, heard):
+def check_device(home, subscriber):
     """The device, and every entity that is announced, each with a name of its own."""
     assert home.ask()["devices"]["kitchen"][0] == "kitchen"
-    (announced,) = decoded(heard.on("/device/headnod_kitchen/config")[-1:])
+    (announced,) = decoded(subscriber.on("/device/headnod_kitchen/config")[-1:])
     there = home.ask()["entities"]
     for entity in announced["components"].values():
         unique_id, disabled = there[entity["default_entity_id"]]
@@ -127,23 +127,23 @@ def check_model(home):
     home.until(lambda: home.state(update) == "off")
 
 
-def check_songs(home, heard):
-    heard.publish(KITCHEN.song, encode(song()))
+def check_songs(home, subscriber):
+    subscriber.publish(KITCHEN.song, encode(song()))
     home.until(lambda: home.attributes("event.kitchen_song_event").get("event_type") == "jazz")
     assert home.attributes("event.kitchen_song_event")["duration_s"] == 180.0
-    heard.publish(KITCHEN.last_song, encode(song()), retain=True)
+    subscriber.publish(KITCHEN.last_song, encode(song()), retain=True)
     home.until(lambda: home.state("sensor.kitchen_song") == "jazz")
 
 
-def check_restarts(home, heard):
+def check_restarts(home, subscriber):
     """The listener is restarted by its button, and Home Assistant is restarted."""
-    runs = {each["boot"] for each in decoded(heard.on("/info"))}
+    runs = {each["boot"] for each in decoded(subscriber.on("/info"))}
 
     def another_run(message):
         return message.topic == KITCHEN.info and decoded([message.payload])[0]["boot"] not in runs
 
     home.call("button", "press", entity_id="button.kitchen_restart")
-    heard.until(another_run, STARTING)
+    subscriber.until(another_run, STARTING)
     home.until(lambda: home.state("binary_sensor.kitchen_connectivity") == "on")
     home.stop()
     home.start()
@@ -153,12 +153,12 @@ def check_restarts(home, heard):
     home.until(lambda: home.state("sensor.kitchen_genre") in GENRES)
 
 
-def test_a_listener_in_home_assistant(home, heard, listener):
-    check_device(home, heard)
+def test_a_listener_in_home_assistant(home, subscriber, listener):
+    check_device(home, subscriber)
     check_lights(home)
     check_settings(home)
     check_model(home)
-    check_songs(home, heard)
-    check_restarts(home, heard)
+    check_songs(home, subscriber)
+    check_restarts(home, subscriber)
     assert listener.process.poll() is None
     assert re.findall(r".*(?:ERROR|WARNING).*(?:mqtt|kitchen|blueprint|automation).*", home.log) == []

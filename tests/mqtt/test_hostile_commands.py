@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from headnod.mqtt.commands import Commands
 from headnod.testing import ManualClock
 from support.hostile_commands import VERBS, hostile
-from support.mqtt_payloads import KITCHEN, Obedient, Sent
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent
 
 
 def test_ten_thousand_hostile_payloads_change_nothing_and_the_next_good_command_works(clock, caplog):
-    controls = Obedient()
+    controls = RecordingControls()
     commands = Commands(KITCHEN, controls, monotonic=clock.monotonic)
     caplog.set_level(logging.DEBUG)
     warm = 0
@@ -57,7 +57,7 @@ payloads = (
 
 
 def check_that_only_a_good_value_is_set(kind, verb, payload):
-    controls = Obedient()
+    controls = RecordingControls()
     commands = Commands(KITCHEN, controls, monotonic=ManualClock().monotonic)
     ((_, answer),) = commands.handle(Sent(f"headnod/kitchen/{kind}/{verb}", payload))
     assert json.loads(answer)["status"] in {"ok", "error"}

@@ -12,31 +12,31 @@ from headnod.remote_controls import InForce, SavedSettings
 from headnod.resources import demo_clip
 from headnod.runtime import Runtime
 from support.listener_process import STARTING
-from support.mqtt_broker import Heard
+from support.mqtt_broker import Subscriber
 from support.mqtt_publisher import until
 
 NODE = "headnod/kitchen"
 SETTINGS = {"threshold": ("certainty", 0.9), "brightness": ("brightness", 0.25), "pause": ("paused", True)}
 
 
-def told(heard, **wanted):
+def told(subscriber, **wanted):
     def fits(message):
         said = json.loads(message.payload) if message.topic.endswith("/info") else {}
         return all(said.get(key) == value for key, value in wanted.items())
 
-    heard.until(fits, 60.0)
+    subscriber.until(fits, 60.0)
 
 
-def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, heard, listening, opened):
+def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, subscriber, listening, opened):
     listener = listening(broker.port)
-    heard.until_on("/estimate", 1, STARTING)
+    subscriber.until_on("/estimate", 1, STARTING)
     for key, (_, value) in SETTINGS.items():
-        heard.publish(f"{NODE}/set/{key}", json.dumps(value))
-    told(heard, **dict(SETTINGS.values()))
+        subscriber.publish(f"{NODE}/set/{key}", json.dumps(value))
+    told(subscriber, **dict(SETTINGS.values()))
     listener.until(lambda said: said["state"] == "paused", 60.0)
     listener.send(signal.SIGTERM)
     assert listener.ended(5.0)[0] == 0
-    later = opened.enter_context(Heard(broker, name="later"))
+    later = opened.enter_context(Subscriber(broker, name="later"))
     again = listening(broker.port)
     again.until(lambda said: said["state"] == "paused", STARTING)
     told(later, **dict(SETTINGS.values()))
@@ -47,40 +47,42 @@ def test_what_was_set_applies_after_a_restart_until_it_is_reset(broker, heard, l
 
 
 @pytest.mark.parametrize("supervised", [False, True], ids=["by itself", "by systemd"])
-def test_a_restart_keeps_what_was_set_and_is_a_new_run(supervised, broker, heard, listening, environment, tmp_path):
+def test_a_restart_keeps_what_was_set_and_is_a_new_run(
+    supervised, broker, subscriber, listening, environment, tmp_path
+):
     if supervised:
         address = tmp_path / "notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
             systemd.bind(str(address))
             environment["NOTIFY_SOCKET"] = str(address)
             listener = listening(broker.port)
-            request_restart(heard)
+            request_restart(subscriber)
             # systemd starts a service again that has ended.
             assert listener.ended(60.0)[0] == 0
         return
     listener = listening(broker.port)
-    request_restart(heard)
-    told(heard, certainty=0.9)
-    (first, *_), later = runs(heard), lambda: len(runs(heard)) > 1
+    request_restart(subscriber)
+    told(subscriber, certainty=0.9)
+    (first, *_), later = runs(subscriber), lambda: len(runs(subscriber)) > 1
     until(later)
-    assert runs(heard)[0] == first
-    told(heard, certainty=0.9, boot=runs(heard)[1])
-    heard.until(
-        lambda message: message.topic.endswith("/estimate") and runs(heard)[1].encode() in message.payload, 60.0
+    assert runs(subscriber)[0] == first
+    told(subscriber, certainty=0.9, boot=runs(subscriber)[1])
+    subscriber.until(
+        lambda message: message.topic.endswith("/estimate") and runs(subscriber)[1].encode() in message.payload, 60.0
     )
     assert listener.process.poll() is None
 
 
-def request_restart(heard):
-    heard.until_on("/estimate", 1, STARTING)
-    heard.publish(f"{NODE}/set/threshold", "0.9")
-    heard.publish(f"{NODE}/request/restart", "")
-    assert json.loads(heard.until_on("/response/restart", 1, 60.0)[0])["status"] == "ok"
+def request_restart(subscriber):
+    subscriber.until_on("/estimate", 1, STARTING)
+    subscriber.publish(f"{NODE}/set/threshold", "0.9")
+    subscriber.publish(f"{NODE}/request/restart", "")
+    assert json.loads(subscriber.until_on("/response/restart", 1, 60.0)[0])["status"] == "ok"
 
 
-def runs(heard):
+def runs(subscriber):
     """The names of all runs of the listener so far."""
-    return list(dict.fromkeys(json.loads(payload)["boot"] for payload in heard.on("/info")))
+    return list(dict.fromkeys(json.loads(payload)["boot"] for payload in subscriber.on("/info")))
 
 
 def configured(state, host):

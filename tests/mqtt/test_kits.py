@@ -13,7 +13,7 @@ from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.topics import Topics
 from headnod_train.simulator.simulation import LABELS
 from support.firmware_kits import KITS, board, payload, points, queries
-from support.mqtt_broker import Broker, Heard
+from support.mqtt_broker import Broker, Subscriber
 from support.mqtt_payloads import KITCHEN, info
 from support.mqtt_publisher import until
 
@@ -130,8 +130,8 @@ class TestNodeRed:
             assert node.get("broker") in {None, "headnod-broker", "broker.local"}
 
     def test_every_topic_is_one_that_a_listener_speaks_on_or_hears(self):
-        heard = {node["topic"] for node in self.flow if node["type"] == "mqtt in"}
-        assert heard == anybodys(KITCHEN.state, KITCHEN.song, KITCHEN.status, KITCHEN.response("+"))
+        subscriber = {node["topic"] for node in self.flow if node["type"] == "mqtt in"}
+        assert subscriber == anybodys(KITCHEN.state, KITCHEN.song, KITCHEN.status, KITCHEN.response("+"))
         assert next(node["topic"] for node in self.flow if node["type"] == "inject") == KITCHEN.request("health")
 
     def test_every_field_is_in_the_payload_that_reaches_it(self):
@@ -196,9 +196,9 @@ class TestFleetCollector:
         shared = "$share/collectors/headnod/+/+/+/estimate"
         with (
             Broker(tmp_path / "broker", durable=False) as broker,
-            Heard(broker, shared, name="one") as one,
-            Heard(broker, shared, name="two") as two,
-            Heard(broker, "nothing", name="listener") as listener,
+            Subscriber(broker, shared, name="one") as one,
+            Subscriber(broker, shared, name="two") as two,
+            Subscriber(broker, "nothing", name="listener") as listener,
         ):
             for number in range(20):
                 listener.publish(Topics("headnod/eu/042", f"a{number}").estimate, b"%d" % number)

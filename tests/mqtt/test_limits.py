@@ -10,8 +10,8 @@ from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import ResponsePayload, encode
 from headnod.retry import REPEAT_SECONDS
 from support.limiting_broker import StrictBroker
-from support.mqtt_broker import Broker, Heard
-from support.mqtt_connection import PATIENCE, Told, connected
+from support.mqtt_broker import Broker, Subscriber
+from support.mqtt_connection import PATIENCE, Outcomes, connected
 from support.mqtt_connection import until as until_link
 from support.mqtt_publisher import TOPICS, Ahead, decoded, info, publisher, said, sequences, until, without_repeats
 
@@ -194,7 +194,7 @@ def test_every_topic_that_is_refused_is_named_with_the_reason_and_once(ending, s
 
 def test_a_refusal_that_lasts_is_named_again_after_five_minutes(strict, linked, caplog):
     ahead = Ahead()
-    broker, told = strict(refused={"a/b": 0x97}), Told()
+    broker, told = strict(refused={"a/b": 0x97}), Outcomes()
     link = until_link(linked(broker, monotonic=ahead), connected)
     for count, seconds in enumerate((0.0, REPEAT_SECONDS - 1.0, 2.0), 1):
         ahead.seconds += seconds
@@ -231,7 +231,7 @@ def test_an_answer_that_is_too_large_is_answered_with_an_error(strict, listener)
 
 
 def test_packets_are_measured_as_they_are_sent(strict, linked):
-    broker, told = strict(), Told()
+    broker, told = strict(), Outcomes()
     link = until_link(linked(broker), connected)
     requests = [
         Request("a/b", b"x" * length, qos=qos, expiry=expiry)
@@ -247,7 +247,7 @@ def test_packets_are_measured_as_they_are_sent(strict, linked):
 
 
 def test_a_packet_of_exactly_the_largest_size_is_sent_and_a_byte_more_is_not(strict, linked):
-    broker, told = strict(maximum_packet_size=100), Told()
+    broker, told = strict(maximum_packet_size=100), Outcomes()
     link = until_link(linked(broker), connected)
     link.publish("a", b"x" * 92, acknowledged=told)
     link.publish("a", b"x" * 93, acknowledged=told)
@@ -278,13 +278,13 @@ def test_a_value_that_the_standard_forbids_counts_as_none():
 )
 def test_mosquitto_with_such_a_limit_gets_everything(settings, configs, losses, tmp_path, opened, listener, caplog):
     broker = opened.enter_context(Broker(tmp_path / "broker", settings=settings, durable=False))
-    heard = opened.enter_context(Heard(broker))
+    subscriber = opened.enter_context(Subscriber(broker))
     mqtt = listener(broker)
     for number in range(30):
         mqtt.show(said(number))
-    until(lambda: len(set(heard.on("/config"))) >= configs, 60.0)
+    until(lambda: len(set(subscriber.on("/config"))) >= configs, 60.0)
     until(lambda: mqtt.health().queued == 0)
-    assert without_repeats(sequences(heard.until_on("/estimate", 30, PATIENCE))) == list(range(30))
+    assert without_repeats(sequences(subscriber.until_on("/estimate", 30, PATIENCE))) == list(range(30))
     assert broker.log.count("as headnod-kitchen") == 1 + losses
     # Without a reason from the broker another client is a possibility, never the cause.
     assert all("possible causes" in line for line in caplog.text.splitlines() if "client id" in line)

@@ -10,7 +10,7 @@ from headnod.mqtt.commands import Commands
 from headnod.resources import demo_clip
 from headnod.teaching.corrections import CorrectionStore
 from support.listener_process import STARTING
-from support.mqtt_payloads import KITCHEN, Obedient, Sent
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent
 
 NODE = "headnod/kitchen"
 
@@ -29,7 +29,7 @@ class More:
 
 @pytest.fixture
 def controls():
-    return Obedient()
+    return RecordingControls()
 
 
 @pytest.fixture
@@ -98,15 +98,15 @@ def test_a_listener_without_them_says_so(controls, clock):
     assert "not for this listener" in answer(alone, KITCHEN.request("label"), b'{"label": ""}')["error"]
 
 
-def test_a_correction_by_mqtt_arrives_in_the_state_folder_of_the_real_listener(broker, heard, listening, state):
+def test_a_correction_by_mqtt_arrives_in_the_state_folder_of_the_real_listener(broker, subscriber, listening, state):
     listening(broker.port, "--audio", str(demo_clip()), "--pace", "real", "--every", "0.3")
-    first, *_, last = (json.loads(each) for each in heard.until_on("/estimate", 12, STARTING + 60.0))
+    first, *_, last = (json.loads(each) for each in subscriber.until_on("/estimate", 12, STARTING + 60.0))
     start, end = (datetime.fromisoformat(each["ts"]).timestamp() for each in (first, last))
-    heard.publish(f"{NODE}/request/correct", json.dumps({"start": start, "end": end + 0.01, "label": "reggae"}))
-    said = json.loads(heard.until_on("/response/correct", 1, 20.0)[0])
+    subscriber.publish(f"{NODE}/request/correct", json.dumps({"start": start, "end": end + 0.01, "label": "reggae"}))
+    said = json.loads(subscriber.until_on("/response/correct", 1, 20.0)[0])
     assert said["status"] == "ok", said
     (found,) = CorrectionStore(state).all()
     assert (found.label, found.source, found.windows) == ("reggae", "person", said["data"]["windows"])
     assert found.windows >= 10
-    heard.publish(f"{NODE}/request/label", json.dumps({"label": "a\nb"}))
-    assert "cannot be printed" in json.loads(heard.until_on("/response/label", 1, 20.0)[0])["error"]
+    subscriber.publish(f"{NODE}/request/label", json.dumps({"label": "a\nb"}))
+    assert "cannot be printed" in json.loads(subscriber.until_on("/response/label", 1, 20.0)[0])["error"]

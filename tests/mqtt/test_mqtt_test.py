@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from support.limiting_broker import StrictBroker
-from support.mqtt_broker import HOST, Broker, Heard, missing
+from support.mqtt_broker import HOST, Broker, Subscriber, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -136,15 +136,15 @@ def test_what_is_retained_stays_as_it_is(broker, password):
     broker.allow("user kitchen\ntopic readwrite #\n")
     broker.restart()
     login = {"user": "kitchen", "password": SECRET}
-    with Heard(broker, name="before", **login) as heard:
+    with Subscriber(broker, name="before", **login) as subscriber:
         for topic, payload in retained.items():
-            heard.publish(topic, payload, retain=True)
+            subscriber.publish(topic, payload, retain=True)
         settings = {"host": HOST, "port": broker.port, "node": "kitchen", "username": "kitchen"}
         assert headnod(**settings, password_file=password).returncode == 0
-    with Heard(broker, name="after", **login) as heard:
-        heard.publish("end", b"end")
-        heard.until(lambda message: message.topic == "end", 60.0)
-        assert {message.topic: message.payload for message in heard.messages if message.retain} == retained
+    with Subscriber(broker, name="after", **login) as subscriber:
+        subscriber.publish("end", b"end")
+        subscriber.until(lambda message: message.topic == "end", 60.0)
+        assert {message.topic: message.payload for message in subscriber.messages if message.retain} == retained
 
 
 def test_a_json_object_a_step_and_1_where_the_way_ends(broker, password):

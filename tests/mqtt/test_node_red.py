@@ -71,7 +71,7 @@ def until(lines, wanted):
 
 def test_the_flow_says_what_plays_and_what_played_and_who_went_away(kit, node_red):
     until(node_red, "Connected to broker")
-    with kit.heard("kitchen", KITCHEN.requests) as kitchen:
+    with kit.subscriber("kitchen", KITCHEN.requests) as kitchen:
         playing = estimate() | {"genre": "jazz", "music": True}
         kitchen.publish(KITCHEN.state, encode(playing), retain=True)
         until(node_red, "kitchen: jazz")

@@ -9,7 +9,7 @@ import pytest
 
 from headnod.mqtt.connection import WINDOW
 from headnod.pipeline.estimate import State
-from support.mqtt_broker import Broker, Heard
+from support.mqtt_broker import Broker, Subscriber
 from support.mqtt_publisher import (
     PATIENCE,
     Ahead,
@@ -47,22 +47,22 @@ def test_a_broker_that_is_absent_at_the_start_misses_nothing(tmp_path, opened):
     for number in range(30):
         mqtt.show(said(number))
     broker.start()
-    heard = opened.enter_context(Heard(broker))
-    assert all_of(heard, 30) == list(range(30))
-    estimates = decoded(heard.on("/estimate"))
+    subscriber = opened.enter_context(Subscriber(broker))
+    assert all_of(subscriber, 30) == list(range(30))
+    estimates = decoded(subscriber.on("/estimate"))
     assert all(estimate["replayed"] for estimate in estimates)
     assert [estimate["time_unix"] for estimate in estimates] == [said(number).time.timestamp() for number in range(30)]
     mqtt.show(said(30))
-    assert decoded(heard.until_on("/estimate", 31, PATIENCE))[-1]["replayed"] is False
+    assert decoded(subscriber.until_on("/estimate", 31, PATIENCE))[-1]["replayed"] is False
 
 
-def kill_fairly(broker, heard, mqtt):
+def kill_fairly(broker, subscriber, mqtt):
     """Kill it in mid-stream, once the subscriber has what was acknowledged.
 
     mosquitto acknowledges before it saves: killed in between, it forgets (one message in ten kills),
     and no publisher can know.
     """
-    arrived = Arrived(heard)
+    arrived = Arrived(subscriber)
     while True:
         broker.freeze()
         try:
@@ -75,7 +75,7 @@ def kill_fairly(broker, heard, mqtt):
             return
 
 
-def through_kills(broker, heard, mqtt, downtimes):
+def through_kills(broker, subscriber, mqtt, downtimes):
     """Show an estimate every 20 ms while the broker is killed again and again; gives how many were shown."""
     stop, shown = threading.Event(), 0
 
@@ -92,7 +92,7 @@ def through_kills(broker, heard, mqtt, downtimes):
             before = mqtt.health().published
             until(lambda before=before: mqtt.health().published >= before + 10, PATIENCE)
             if turn % 2:
-                kill_fairly(broker, heard, mqtt)
+                kill_fairly(broker, subscriber, mqtt)
             else:
                 broker.stop()
             stop.wait(downtime)
@@ -103,43 +103,43 @@ def through_kills(broker, heard, mqtt, downtimes):
     return shown
 
 
-def check_kills(broker, heard, mqtt, downtimes):
-    shown = through_kills(broker, heard, mqtt, downtimes)
+def check_kills(broker, subscriber, mqtt, downtimes):
+    shown = through_kills(broker, subscriber, mqtt, downtimes)
     # A broker that saves its file at every change takes fifty a second on a busy machine, or fewer.
-    assert all_of(heard, shown, within=60.0 + shown / 20) == list(range(shown))
+    assert all_of(subscriber, shown, within=60.0 + shown / 20) == list(range(shown))
     until(lambda: mqtt.health().published == shown, told=mqtt.health)
-    repeats = len(heard.on("/estimate")) - shown
+    repeats = len(subscriber.on("/estimate")) - shown
     assert repeats <= WINDOW * len(downtimes)
     assert mqtt.health().discarded == mqtt.health().queued == 0
 
 
-def test_nothing_is_lost_in_three_ends_of_the_broker(broker, heard, started):
-    check_kills(broker, heard, started(rate=400.0), [0.0, 0.1, 1.5])
+def test_nothing_is_lost_in_three_ends_of_the_broker(broker, subscriber, started):
+    check_kills(broker, subscriber, started(rate=400.0), [0.0, 0.1, 1.5])
 
 
 @pytest.mark.long
-def test_nothing_is_lost_in_fifty_kills_of_the_broker(broker, heard, started):
-    check_kills(broker, heard, started(rate=400.0), [0.0, 1.5, 4.0, 1.5, 9.0] * 10)
+def test_nothing_is_lost_in_fifty_kills_of_the_broker(broker, subscriber, started):
+    check_kills(broker, subscriber, started(rate=400.0), [0.0, 1.5, 4.0, 1.5, 9.0] * 10)
 
 
-def test_lost_acknowledgements_give_repeats_with_the_same_id(broker, heard, opened, tmp_path):
+def test_lost_acknowledgements_give_repeats_with_the_same_id(broker, subscriber, opened, tmp_path):
     proxy = opened.enter_context(Proxy(broker.port))
     mqtt = publisher(broker, tmp_path / "mqtt.sqlite", port=proxy.port, keepalive=2)
     opened.callback(mqtt.close)
     mqtt.start()
     mqtt.show(said(0))
-    heard.until_on("/estimate", 1, PATIENCE)
+    subscriber.until_on("/estimate", 1, PATIENCE)
     until(lambda: not mqtt.health().queued)
     proxy.drop_answers()
     mqtt.show(said(1))
-    heard.until_on("/estimate", 2, PATIENCE)
+    subscriber.until_on("/estimate", 2, PATIENCE)
     for number in range(2, 41):
         mqtt.show(said(number))
     until(lambda: proxy.connections > 1)
     proxy.thaw()
-    assert all_of(heard, 41) == list(range(41))
+    assert all_of(subscriber, 41) == list(range(41))
     until(lambda: not mqtt.health().queued)
-    estimates = decoded(heard.on("/estimate"))
+    estimates = decoded(subscriber.on("/estimate"))
     ids = Counter(estimate["id"] for estimate in estimates)
     assert len(ids) == 41
     assert max(ids.values()) > 1, "the proxy lost no acknowledgement"
@@ -152,24 +152,24 @@ GENEROUS = 300.0
 """Seconds in which a backlog arrives on a busy machine; an idle one takes seconds at the rate of the test."""
 
 
-def hour_offline(broker, heard, mqtt, ahead):
+def hour_offline(broker, subscriber, mqtt, ahead):
     """An hour's estimates while the broker is away, then the time until the last is there."""
-    heard.until_on("/status", 1, PATIENCE)
+    subscriber.until_on("/status", 1, PATIENCE)
     broker.stop()
     for number in range(1200):
         mqtt.show(said(number))
     saves(mqtt, ahead, 1200)
     broker.start()
-    heard.until_on("/status", 3, PATIENCE)
+    subscriber.until_on("/status", 3, PATIENCE)
     began, late = time.monotonic(), []
-    while len(heard.on("/estimate")) < 1200 and time.monotonic() - began < GENEROUS:
+    while len(subscriber.on("/estimate")) < 1200 and time.monotonic() - began < GENEROUS:
         # The audio loop goes on while the backlog drains.
         before = time.perf_counter()
         mqtt.show_status(condition(State.BEHIND))
         late.append(time.perf_counter() - before)
         threading.Event().wait(0.1)
     took = time.monotonic() - began
-    assert sequences(heard.on("/estimate")) == list(range(1200)), "each once, in order"
+    assert sequences(subscriber.on("/estimate")) == list(range(1200)), "each once, in order"
     # A busy machine delays some calls; waiting for the broker would delay most.
     assert statistics.median(late) < 0.5
     return took
@@ -178,18 +178,18 @@ def hour_offline(broker, heard, mqtt, ahead):
 def test_an_hour_offline_is_delivered_once_and_in_order(tmp_path, opened):
     # It ends in peace here, and keeps its subscriber's session all the same.
     broker = opened.enter_context(Broker(tmp_path / "broker", durable=False))
-    heard = opened.enter_context(Heard(broker))
+    subscriber = opened.enter_context(Subscriber(broker))
     ahead = Ahead()
     mqtt = publisher(broker, tmp_path / "mqtt.sqlite", rate=400.0, ahead=ahead)
     opened.callback(mqtt.close)
     mqtt.start()
-    hour_offline(broker, heard, mqtt, ahead)
+    hour_offline(broker, subscriber, mqtt, ahead)
 
 
 @pytest.mark.long
-def test_an_hour_offline_is_delivered_at_fifty_a_second(broker, heard, started):
+def test_an_hour_offline_is_delivered_at_fifty_a_second(broker, subscriber, started):
     ahead = Ahead()
-    took = hour_offline(broker, heard, started(ahead=ahead), ahead)
+    took = hour_offline(broker, subscriber, started(ahead=ahead), ahead)
     assert took > 1200 / 50 * 0.9, "the backlog must not drown the broker"
 
 
@@ -202,8 +202,8 @@ def test_over_the_bound_the_newest_are_delivered(tmp_path, opened):
         mqtt.show(said(number))
     assert mqtt.health().discarded + mqtt.health().queued == 1050
     broker.start()
-    heard = opened.enter_context(Heard(broker, "+/+/estimate"))
-    assert all_of(heard, 50) == list(range(1000, 1050))
+    subscriber = opened.enter_context(Subscriber(broker, "+/+/estimate"))
+    assert all_of(subscriber, 50) == list(range(1000, 1050))
     assert mqtt.health().discarded == 1000
 
 
@@ -215,10 +215,10 @@ def test_what_waits_at_the_end_is_delivered_by_the_next_listener(tmp_path, opene
         first.show(said(number))
     first.close()
     broker.start()
-    heard = opened.enter_context(Heard(broker))
+    subscriber = opened.enter_context(Subscriber(broker))
     second = publisher(broker, tmp_path / "mqtt.sqlite", boot="two")
     opened.callback(second.close)
     second.start()
     second.show(said(0))
-    ids = [estimate["id"] for estimate in decoded(heard.until_on("/estimate", 21, PATIENCE))]
+    ids = [estimate["id"] for estimate in decoded(subscriber.until_on("/estimate", 21, PATIENCE))]
     assert ids == [f"kitchen-one-{number}" for number in range(20)] + ["kitchen-two-0"]

@@ -17,8 +17,8 @@ from support.estimates import TAGS, estimate, silence, tagged
 from support.mqtt_payloads import health, info, song
 
 
-def told(heard, **changes):
-    return json.loads(encode(estimate_payload(msgspec.structs.replace(heard, **changes), node="kitchen", boot="b1")))
+def told(given, **changes):
+    return json.loads(encode(estimate_payload(msgspec.structs.replace(given, **changes), node="kitchen", boot="b1")))
 
 
 def test_an_estimate_is_told_with_all_that_is_known_of_it():

@@ -7,7 +7,7 @@ import msgspec
 from headnod.escaping import SILENCE
 from headnod.pipeline.estimate import State
 from support.command_line import PROMPT
-from support.mqtt_broker import Broker, Heard
+from support.mqtt_broker import Broker, Subscriber
 from support.mqtt_publisher import (
     PATIENCE,
     TOPICS,
@@ -21,77 +21,77 @@ from support.mqtt_publisher import (
 )
 
 
-def test_who_comes_late_sees_status_state_and_info(broker, heard, started):
+def test_who_comes_late_sees_status_state_and_info(broker, subscriber, started):
     mqtt = started()
-    online(heard)
+    online(subscriber)
     mqtt.show(said(0))
-    heard.until_on("/estimate", 1, PATIENCE)
-    heard.until_on("/info", 1, PATIENCE)
-    with Heard(broker, name="late") as late:
+    subscriber.until_on("/estimate", 1, PATIENCE)
+    subscriber.until_on("/info", 1, PATIENCE)
+    with Subscriber(broker, name="late") as late:
         for topic in ("/status", "/state", "/info"):
             late.until_on(topic, 1, PATIENCE)
         assert {message.topic for message in late.messages} == {TOPICS.status, TOPICS.state, TOPICS.info}
         assert all(message.retain for message in late.messages)
 
 
-def test_health_is_told_at_every_change_of_state_and_now_and_then(heard, started):
+def test_health_is_told_at_every_change_of_state_and_now_and_then(subscriber, started):
     mqtt = started(health_every=1.0)
-    online(heard)
+    online(subscriber)
     mqtt.show_status(condition(State.WAITING, "no microphone is plugged in"))
     mqtt.show_status(condition(State.WAITING, "no microphone is plugged in"))
-    waiting = heard.until(lambda message: b"waiting_for_microphone" in message.payload, PATIENCE)
+    waiting = subscriber.until(lambda message: b"waiting_for_microphone" in message.payload, PATIENCE)
     assert decoded([waiting.payload])[0]["message"] == "no microphone is plugged in"
     mqtt.show(said(0))
-    heard.until(lambda message: message.topic == TOPICS.health and b'"listening"' in message.payload, PATIENCE)
-    before = len(heard.on("/health"))
-    health = decoded(heard.until_on("/health", before + 2, PATIENCE))[-1]
+    subscriber.until(lambda message: message.topic == TOPICS.health and b'"listening"' in message.payload, PATIENCE)
+    before = len(subscriber.on("/health"))
+    health = decoded(subscriber.until_on("/health", before + 2, PATIENCE))[-1]
     assert health["message"] == ""
     assert health["estimates"] == health["published"] == 1
     assert health["queued"] == health["refused"] == health["discarded"] == 0
     assert health["memory_mb"] > 10
 
 
-def test_status_is_offline_before_the_end_and_the_end_is_quick(heard, started):
+def test_status_is_offline_before_the_end_and_the_end_is_quick(subscriber, started):
     mqtt = started()
-    online(heard)
+    online(subscriber)
     began = time.monotonic()
     mqtt.close()
     mqtt.close()
     assert time.monotonic() - began < PROMPT
-    assert heard.until(lambda message: message.payload == b"offline", PATIENCE).topic == TOPICS.status
+    assert subscriber.until(lambda message: message.payload == b"offline", PATIENCE).topic == TOPICS.status
 
 
-def test_all_is_told_again_at_every_connection(broker, heard, started):
+def test_all_is_told_again_at_every_connection(broker, subscriber, started):
     mqtt = started(wanted=lambda: {"homeassistant/device/headnod_kitchen/config": b"{}"})
-    online(heard)
+    online(subscriber)
     mqtt.show(said(0))
-    heard.until_on("/config", 1, PATIENCE)
-    heard.until_on("/state", 1, PATIENCE)
+    subscriber.until_on("/config", 1, PATIENCE)
+    subscriber.until_on("/state", 1, PATIENCE)
     broker.restart(by=Broker.kill)
-    heard.forget()
+    subscriber.forget()
     for topic in ("/status", "/info", "/state", "/health", "/config"):
-        heard.until(lambda message, topic=topic: message.topic.endswith(topic) and not message.retain, PATIENCE)
+        subscriber.until(lambda message, topic=topic: message.topic.endswith(topic) and not message.retain, PATIENCE)
     assert mqtt.health().reconnects == 1
 
 
-def test_a_change_is_told_and_discovery_only_if_it_says_something_new(heard, started):
+def test_a_change_is_told_and_discovery_only_if_it_says_something_new(subscriber, started):
     facts = {"certainty": 0.45, "labels": ("jazz",)}
 
     def wanted():
         return {"homeassistant/device/headnod_kitchen/config": msgspec.json.encode(facts["labels"])}
 
     mqtt = started(info=lambda: info(certainty=facts["certainty"]), wanted=wanted)
-    heard.until_on("/config", 1, PATIENCE)
+    subscriber.until_on("/config", 1, PATIENCE)
     facts["certainty"] = 0.9
     mqtt.changed()
-    assert decoded(heard.until_on("/info", 2, PATIENCE))[-1]["certainty"] == 0.9
+    assert decoded(subscriber.until_on("/info", 2, PATIENCE))[-1]["certainty"] == 0.9
     facts["labels"] = ("jazz", "metal")
     mqtt.changed()
-    assert decoded(heard.until_on("/config", 2, PATIENCE)) == [["jazz"], ["jazz", "metal"]]
-    assert len(heard.on("/info")) == 3
+    assert decoded(subscriber.until_on("/config", 2, PATIENCE)) == [["jazz"], ["jazz", "metal"]]
+    assert len(subscriber.on("/info")) == 3
 
 
-def test_home_assistant_is_told_again_after_its_birth_within_thirty_seconds(heard, opened, broker):
+def test_home_assistant_is_told_again_after_its_birth_within_thirty_seconds(subscriber, opened, broker):
     class NoDelay:
         """Chance that says: at once for what spreads over thirty seconds."""
 
@@ -103,19 +103,19 @@ def test_home_assistant_is_told_again_after_its_birth_within_thirty_seconds(hear
     mqtt = publisher(broker, wanted=lambda: {"homeassistant/device/headnod_kitchen/config": b"{}"}, rng=rng)
     opened.callback(mqtt.close)
     mqtt.start()
-    heard.until_on("/config", 1, PATIENCE)
+    subscriber.until_on("/config", 1, PATIENCE)
     # Once because it is connected, and once because Home Assistant has been told of it.
-    heard.until_on("/health", 2, PATIENCE)
-    heard.forget()
-    heard.publish("homeassistant/status", "offline")
-    heard.publish("homeassistant/status", "online")
-    assert len(heard.until_on("/config", 1, PATIENCE)) == 1
+    subscriber.until_on("/health", 2, PATIENCE)
+    subscriber.forget()
+    subscriber.publish("homeassistant/status", "offline")
+    subscriber.publish("homeassistant/status", "online")
+    assert len(subscriber.until_on("/config", 1, PATIENCE)) == 1
     assert rng.asked == (0.0, 30.0)
-    heard.until_on("/health", 1, PATIENCE)
-    assert heard.until_on("kitchen/status", 1, PATIENCE)[0] == b"online"
+    subscriber.until_on("/health", 1, PATIENCE)
+    assert subscriber.until_on("kitchen/status", 1, PATIENCE)[0] == b"online"
 
 
-def test_commands_are_heard_and_answered(heard, started):
+def test_commands_are_heard_and_answered(subscriber, started):
     got = []
 
     def obey(message):
@@ -123,25 +123,25 @@ def test_commands_are_heard_and_answered(heard, started):
         return [(TOPICS.response("health"), b'{"status":"ok"}')]
 
     started(obey=obey)
-    online(heard)
-    heard.publish(TOPICS.request("health"), b"{}")
-    assert heard.until_on("/response/health", 1, PATIENCE) == [b'{"status":"ok"}']
+    online(subscriber)
+    subscriber.publish(TOPICS.request("health"), b"{}")
+    assert subscriber.until_on("/response/health", 1, PATIENCE) == [b'{"status":"ok"}']
     assert got == [(TOPICS.request("health"), b"{}", False)]
 
 
-def test_a_command_that_breaks_what_obeys_leaves_all_as_it_was(heard, started, caplog):
+def test_a_command_that_breaks_what_obeys_leaves_all_as_it_was(subscriber, started, caplog):
     def obey(_message):
         raise RuntimeError("injected")
 
     mqtt = started(obey=obey)
-    online(heard)
-    heard.publish(TOPICS.request("health"), b"{}")
+    online(subscriber)
+    subscriber.publish(TOPICS.request("health"), b"{}")
     mqtt.show(said(0))
-    assert sequences(heard.until_on("/estimate", 1, PATIENCE)) == [0]
+    assert sequences(subscriber.until_on("/estimate", 1, PATIENCE)) == [0]
     assert "a part of MQTT failed" in caplog.text
 
 
-def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(heard, started, caplog):
+def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(subscriber, started, caplog):
     calls = []
 
     def facts():
@@ -151,23 +151,23 @@ def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(heard, 
         return info()
 
     mqtt = started(info=facts)
-    online(heard)
+    online(subscriber)
     mqtt.show(said(0))
-    assert sequences(heard.until_on("/estimate", 1, PATIENCE)) == [0]
+    assert sequences(subscriber.until_on("/estimate", 1, PATIENCE)) == [0]
     assert "a part of MQTT failed" in caplog.text
 
 
-def test_the_last_song_is_retained_and_every_song_is_not(broker, heard, started):
+def test_the_last_song_is_retained_and_every_song_is_not(broker, subscriber, started):
     mqtt = started()
-    online(heard)
+    online(subscriber)
     for number in range(10):
         mqtt.show(said(number))
     for number in range(10, 16):
         mqtt.show(said(number, SILENCE))
-    (song,) = heard.until_on("/song", 1, PATIENCE)
-    assert heard.until_on("/last_song", 1, PATIENCE) == [song]
+    (song,) = subscriber.until_on("/song", 1, PATIENCE)
+    assert subscriber.until_on("/last_song", 1, PATIENCE) == [song]
     broker.restart()
-    heard.until(lambda message: message.topic == TOPICS.last_song and not message.retain, PATIENCE)
-    with Heard(broker, name="late") as late:
+    subscriber.until(lambda message: message.topic == TOPICS.last_song and not message.retain, PATIENCE)
+    with Subscriber(broker, name="late") as late:
         assert late.until_on("/last_song", 1, PATIENCE) == [song]
         assert late.on("kitchen/song") == []

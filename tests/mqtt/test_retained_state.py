@@ -12,7 +12,7 @@ from headnod.mqtt.connection import Will
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.publisher import STATE_EXPIRY
 from support.command_line import fault, run, surroundings
-from support.mqtt_broker import HOST, Broker, Heard
+from support.mqtt_broker import HOST, Broker, Subscriber
 from support.mqtt_connection import connected, until
 from support.mqtt_payloads import KITCHEN
 from support.mqtt_payloads import info as kitchen_info
@@ -23,7 +23,7 @@ from support.tcp_proxy import Proxy
 WILL = ("a/status", b"offline")
 
 
-def test_a_connection_that_returns_in_time_cancels_the_delayed_last_will(broker, heard, linked, opened):
+def test_a_connection_that_returns_in_time_cancels_the_delayed_last_will(broker, subscriber, linked, opened):
     proxy = opened.enter_context(Proxy(broker.port))
     link = until(linked(broker, port=proxy.port, will=Will(*WILL, 3600)), connected)
     for count in (2, 3):
@@ -32,78 +32,78 @@ def test_a_connection_that_returns_in_time_cancels_the_delayed_last_will(broker,
         proxy.heal()
         until(link, connected)
         assert proxy.connections >= count
-    heard.publish("a/end", b"")
-    heard.until_on("a/end", 1, PATIENCE)
-    assert heard.on("a/status") == []
+    subscriber.publish("a/end", b"")
+    subscriber.until_on("a/end", 1, PATIENCE)
+    assert subscriber.on("a/status") == []
 
 
-def test_a_connection_that_stays_away_has_its_last_will_published_after_the_delay(broker, heard, linked, opened):
+def test_a_connection_that_stays_away_has_its_last_will_published_after_the_delay(broker, subscriber, linked, opened):
     proxy = opened.enter_context(Proxy(broker.port))
     until(linked(broker, port=proxy.port, will=Will(*WILL, 1)), connected)
     proxy.cut()
-    assert heard.until_on("a/status", 1, PATIENCE) == [b"offline"]
+    assert subscriber.until_on("a/status", 1, PATIENCE) == [b"offline"]
 
 
-def test_a_client_that_ends_leaves_no_last_will_to_come(broker, heard, linked, opened):
+def test_a_client_that_ends_leaves_no_last_will_to_come(broker, subscriber, linked, opened):
     proxy = opened.enter_context(Proxy(broker.port))
     until(linked(broker, will=Will(*WILL, 1)), connected).close(last=[("a/status", b"closed")])
     # Published later than that of the first could be.
     until(linked(broker, port=proxy.port, client_id="later", will=Will("b/status", b"offline", 2)), connected)
     proxy.cut()
-    heard.until_on("b/status", 1, PATIENCE)
-    assert heard.on("a/status") == [b"closed"]
+    subscriber.until_on("b/status", 1, PATIENCE)
+    assert subscriber.on("a/status") == [b"closed"]
 
 
-def test_mqtt_3_1_1_has_no_delay_and_works(broker, heard, linked, opened):
+def test_mqtt_3_1_1_has_no_delay_and_works(broker, subscriber, linked, opened):
     proxy = opened.enter_context(Proxy(broker.port))
     until(linked(broker, port=proxy.port, protocol=4, will=Will(*WILL, 3600)), connected)
     proxy.cut()
-    assert heard.until_on("a/status", 1, PATIENCE) == [b"offline"]
+    assert subscriber.until_on("a/status", 1, PATIENCE) == [b"offline"]
 
 
-def test_the_latest_estimate_expires(heard, started):
+def test_the_latest_estimate_expires(subscriber, started):
     mqtt = started()
-    online(heard)
+    online(subscriber)
     mqtt.show(said(0))
-    state = heard.until(lambda message: message.topic == TOPICS.state, PATIENCE)
+    state = subscriber.until(lambda message: message.topic == TOPICS.state, PATIENCE)
     assert 0 < state.properties.MessageExpiryInterval <= STATE_EXPIRY
 
 
-def test_an_estimate_that_has_expired_is_not_published_as_the_latest_again(broker, heard, started, opened):
+def test_an_estimate_that_has_expired_is_not_published_as_the_latest_again(broker, subscriber, started, opened):
     proxy, ahead = opened.enter_context(Proxy(broker.port)), Ahead()
     mqtt = started(port=proxy.port, monotonic=ahead)
-    online(heard)
+    online(subscriber)
     mqtt.show(said(0))
-    heard.until_on("/state", 1, PATIENCE)
+    subscriber.until_on("/state", 1, PATIENCE)
     for seconds, again in ((STATE_EXPIRY - 60, True), (120, False)):
         proxy.cut()
-        heard.until(lambda message: message.payload == b"offline", PATIENCE)
-        heard.forget()
+        subscriber.until(lambda message: message.payload == b"offline", PATIENCE)
+        subscriber.forget()
         ahead.seconds += seconds
         proxy.heal()
         # Published after the latest estimate.
-        heard.until(lambda message: message.topic == TOPICS.info, PATIENCE)
-        assert bool(heard.on("/state")) is again
+        subscriber.until(lambda message: message.topic == TOPICS.info, PATIENCE)
+        assert bool(subscriber.on("/state")) is again
 
 
-def test_genre_and_confidence_are_plain_text_if_wanted(broker, heard, started):
+def test_genre_and_confidence_are_plain_text_if_wanted(broker, subscriber, started):
     mqtt = started(plain=True)
-    online(heard)
+    online(subscriber)
     mqtt.show(said(0))
-    assert heard.until_on("/genre", 1, PATIENCE) == [b"jazz"]
-    assert heard.until_on("/confidence", 1, PATIENCE) == [b"0.9"]
-    with Heard(broker, "+/+/genre", "+/+/confidence", name="late") as late:
+    assert subscriber.until_on("/genre", 1, PATIENCE) == [b"jazz"]
+    assert subscriber.until_on("/confidence", 1, PATIENCE) == [b"0.9"]
+    with Subscriber(broker, "+/+/genre", "+/+/confidence", name="late") as late:
         late.until_on("/confidence", 1, PATIENCE)
         assert late.until_on("/genre", 1, PATIENCE) == [b"jazz"]
 
 
-def test_plain_text_is_not_published_unasked(heard, started):
+def test_plain_text_is_not_published_unasked(subscriber, started):
     mqtt = started()
-    online(heard)
+    online(subscriber)
     mqtt.show(said(0))
-    heard.until_on("/state", 1, PATIENCE)
-    heard.until_on("/estimate", 1, PATIENCE)
-    assert heard.on("/genre") == heard.on("/confidence") == []
+    subscriber.until_on("/state", 1, PATIENCE)
+    subscriber.until_on("/estimate", 1, PATIENCE)
+    assert subscriber.on("/genre") == subscriber.on("/confidence") == []
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -125,7 +125,7 @@ OTHERS = {
 
 def retained(broker):
     """Everything that the broker retains."""
-    with Heard(broker, name="look") as look:
+    with Subscriber(broker, name="look") as look:
         look.publish("a/end", b"")
         look.until_on("a/end", 1, PATIENCE)
         return {message.topic: message.payload for message in look.messages if message.retain}
@@ -138,11 +138,11 @@ def forget(broker, tmp_path, *words, **settings):
 
 
 @pytest.mark.parametrize("form", ["device", "component"])
-def test_forget_removes_everything_of_one_listener_and_nothing_of_others(form, broker, heard, tmp_path):
+def test_forget_removes_everything_of_one_listener_and_nothing_of_others(form, broker, subscriber, tmp_path):
     own = dict.fromkeys(KITCHEN.retained, b"offline") | discovery(kitchen_info(), KITCHEN, form=form)
     own |= {KITCHEN.deploy: bytes(1 << 20), KITCHEN.setting("pause"): b"ON", KITCHEN.genre: b"jazz"}
     for topic, payload in (own | OTHERS).items():
-        heard.publish(topic, payload, retain=True)
+        subscriber.publish(topic, payload, retain=True)
     ended = forget(broker, tmp_path, "kitchen")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == sorted(own)
@@ -150,9 +150,9 @@ def test_forget_removes_everything_of_one_listener_and_nothing_of_others(form, b
     assert forget(broker, tmp_path, "kitchen").stdout == "nothing is retained for kitchen\n"
 
 
-def test_forget_leaves_a_listener_that_is_online_unless_it_is_forced(broker, heard, tmp_path):
-    heard.publish(KITCHEN.status, b"online", retain=True)
-    heard.publish(KITCHEN.info, b"{}", retain=True)
+def test_forget_leaves_a_listener_that_is_online_unless_it_is_forced(broker, subscriber, tmp_path):
+    subscriber.publish(KITCHEN.status, b"online", retain=True)
+    subscriber.publish(KITCHEN.info, b"{}", retain=True)
     ended = forget(broker, tmp_path, "kitchen")
     assert fault(ended).endswith(
         "kitchen is online and would publish everything again (stop it first, or write --force)"
@@ -174,24 +174,24 @@ def test_forget_names_what_the_user_may_not_write(tmp_path):
     password = tmp_path / "password"
     password.write_text("secret")
     with Broker(tmp_path / "broker", users=users, acl=acl) as broker:
-        with Heard(broker, name="filler", user="filler", password="secret") as filler:
+        with Subscriber(broker, name="filler", user="filler", password="secret") as filler:
             filler.publish(KITCHEN.status, b"offline", retain=True)
         ended = forget(broker, tmp_path, "kitchen", username="reader", password_file=password)
     assert "headnod/kitchen/status cannot be emptied: not authorized" in fault(ended).lower()
 
 
 @pytest.mark.parametrize("renamed", [{"node": "lounge"}, {"base": "house/one"}], ids=["node", "base"])
-def test_a_listener_with_another_name_takes_everything_of_the_former_one_back(renamed, broker, heard, listening):
+def test_a_listener_with_another_name_takes_everything_of_the_former_one_back(renamed, broker, subscriber, listening):
     former = listening(broker.port, plain_topics="true")
     for ending in ("/estimate", "/config", "/genre"):
-        heard.until_on(ending, 1, PATIENCE)
-    heard.publish(KITCHEN.deploy, b"a signed model", retain=True)
+        subscriber.until_on(ending, 1, PATIENCE)
+    subscriber.publish(KITCHEN.deploy, b"a signed model", retain=True)
     former.send(signal.SIGTERM)
     assert former.ended(PATIENCE)[0] == 0
-    heard.forget()
+    subscriber.forget()
     listening(broker.port, **renamed)
     (own, *_) = {*renamed.values()}
-    heard.until(lambda message: own in message.topic and message.topic.endswith("/estimate"), PATIENCE)
+    subscriber.until(lambda message: own in message.topic and message.topic.endswith("/estimate"), PATIENCE)
 
     def left():
         return {topic for topic in retained(broker) if "headnod/kitchen/" in topic or "headnod_kitchen/" in topic}

@@ -21,7 +21,7 @@ class Retained(dict):
     def follow(self, ledger, wanted):
         for step in ledger.plan(wanted):
             for topic, payload in step.items():
-                self.home.hear(topic, payload)
+                self.home.receive(topic, payload)
                 self[topic] = payload
                 if not payload:
                     del self[topic]

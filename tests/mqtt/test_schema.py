@@ -13,7 +13,7 @@ from headnod.mqtt.commands import Commands
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import PAYLOADS, SCHEMA, documented, encode, estimate_payload, json_schema
 from support.estimates import estimate, silence
-from support.mqtt_payloads import KITCHEN, Obedient, Sent, health, info, song
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, health, info, song
 
 ROOT = Path(__file__).parents[2]
 FROZEN = json.loads((Path(__file__).parent / "contract.json").read_text(encoding="utf-8"))
@@ -79,7 +79,7 @@ def test_the_json_schema_is_up_to_date():
 
 
 def answer(topic, payload=b""):
-    ((_, said),) = Commands(KITCHEN, Obedient()).handle(Sent(topic, payload))
+    ((_, said),) = Commands(KITCHEN, RecordingControls()).handle(Sent(topic, payload))
     return said
 
 

@@ -17,8 +17,8 @@ from headnod.mqtt.client import MqttClient
 from headnod.mqtt.connection import speaks_older
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import utc_now
-from support.mqtt_broker import HOST, Broker, Heard, ReservedPort
-from support.mqtt_connection import PATIENCE, Told, connected, refused, until
+from support.mqtt_broker import HOST, Broker, ReservedPort, Subscriber
+from support.mqtt_connection import PATIENCE, Outcomes, connected, refused, until
 from support.mqtt_publisher import until as until_true
 
 KITCHEN = Topics("headnod", "kitchen")
@@ -78,22 +78,22 @@ def test_messages_of_any_size_arrive_in_both_directions(transport, protocol, add
     broker, ways = addresses
     ours = Address(**{**vars(ways[transport]), "protocol": protocol})
     payloads = [bytes([number]) * size for number, size in enumerate([0, 1, 125, 126, 2000, 70_000])]
-    got, all_of_them, told = [], threading.Event(), Told()
+    got, all_of_them, told = [], threading.Event(), Outcomes()
 
     def receive(message):
         got.append(message.payload)
         if len(got) == len(payloads):
             all_of_them.set()
 
-    with Heard(broker, "from/us") as heard:
+    with Subscriber(broker, "from/us") as subscriber:
         link = until(client(ours, subscriptions=["to/us"], qos=1, on_message=receive, largest=100_000), connected)
-        heard.publish("to/us", payloads[0])
+        subscriber.publish("to/us", payloads[0])
         for payload in payloads[1:]:
-            heard.publish("to/us", payload)
+            subscriber.publish("to/us", payload)
         for payload in payloads:
             link.publish("from/us", payload, acknowledged=told)
         assert told.until(len(payloads)) == [None] * len(payloads)
-        assert heard.until_on("from/us", len(payloads), PATIENCE) == payloads
+        assert subscriber.until_on("from/us", len(payloads), PATIENCE) == payloads
         assert all_of_them.wait(PATIENCE)
         assert got == payloads
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.mqtt_broker import Heard
+from support.mqtt_broker import Subscriber
 from support.mqtt_connection import connected
 from support.mqtt_connection import until as until_link
 from support.mqtt_publisher import PATIENCE, online, said, until
@@ -32,9 +32,9 @@ def show_in_peace(mqtt, count):
         until(lambda before=before: mqtt.health().published > before)
 
 
-def test_an_estimate_and_the_state_wake_the_one_thread_of_mqtt_together(heard, started, tmp_path):
+def test_an_estimate_and_the_state_wake_the_one_thread_of_mqtt_together(subscriber, started, tmp_path):
     mqtt = started(tmp_path / "mqtt.sqlite")
-    online(heard)
+    online(subscriber)
     show_in_peace(mqtt, 1)
     assert sum(thread.name.startswith("MQTT") for thread in threading.enumerate()) == 1
     before = slept("MQTT")
@@ -54,11 +54,11 @@ def test_a_link_without_anything_to_say_sleeps_for_as_long_as_it_may_be_silent(b
 
 @pytest.mark.long
 def test_what_a_frozen_broker_holds_is_on_disk_within_seconds_although_nothing_else_happens(
-    broker, heard, started, tmp_path
+    broker, subscriber, started, tmp_path
 ):
     # No keepalive wakes the thread before.
     mqtt = started(tmp_path / "mqtt.sqlite", keepalive=600, health_every=600.0)
-    online(heard)
+    online(subscriber)
     show_in_peace(mqtt, 1)
     broker.freeze()
     mqtt.show(said(1))
@@ -70,9 +70,9 @@ def test_what_a_frozen_broker_holds_is_on_disk_within_seconds_although_nothing_e
 @pytest.mark.long
 def test_a_silent_connection_is_asked_whether_it_lives_and_stays(broker, linked):
     link = until_link(linked(broker, keepalive=1), connected)
-    with Heard(broker) as heard:
+    with Subscriber(broker) as subscriber:
         # Twice the keepalive, after which a broker ends a connection that says nothing.
         threading.Event().wait(3.5)
         link.publish("a/b", b"1")
-        assert heard.until_on("a/b", 1, PATIENCE) == [b"1"]
+        assert subscriber.until_on("a/b", 1, PATIENCE) == [b"1"]
     assert broker.log.count("exceeded timeout") == 0

@@ -125,10 +125,10 @@ def test_a_clock_that_is_set_back_does_not_postpone_the_next_write(path):
     with listening(path) as history:
         history.show(estimate(0))
         history.set_by = timedelta(hours=-2)
-        history.hear(20)
+        history.record(20)
         assert len(times(path)) == 2, "a set clock is a reason to write"
-        history.hear(21)
-        history.hear(41)
+        history.record(21)
+        history.record(41)
         assert len(times(path)) == 4
 
 

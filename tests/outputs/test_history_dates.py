@@ -32,7 +32,7 @@ def unset(path, numbers, **how):
     with listening(path, kept=False, **how) as history:
         history.set_by = BEHIND
         for number in numbers:
-            history.hear(number)
+            history.record(number)
 
 
 def test_rows_by_a_clock_that_was_not_synchronised_say_so(path):
@@ -56,10 +56,10 @@ def test_rows_get_their_right_dates_when_the_clock_is_set(path, kept):
     with listening(path, kept=False) as history:
         history.set_by = BEHIND
         for number in range(60):
-            history.hear(number)
+            history.record(number)
         assert times(path)[0] < START + BEHIND + timedelta(hours=1), "written with the date of then"
         history.set_by, history.kept = timedelta(0), kept
-        history.hear(60)
+        history.record(60)
         assert times(path)[:61] == pytest.approx(expected(range(61)), abs=timedelta(milliseconds=20))
         assert {past.clock_synchronised for past in read_estimates(path)} == {kept}
     (song,) = read_songs(path)
@@ -87,9 +87,9 @@ def test_songs_that_ended_before_the_clock_was_set_get_their_dates_too(path):
     with listening(path, kept=False) as history:
         history.set_by = BEHIND
         for number in range(130):
-            history.hear(number, tags={"mellow": 0.8, "guitar": 0.3})
+            history.record(number, tags={"mellow": 0.8, "guitar": 0.3})
         history.set_by, history.kept = timedelta(0), True
-        history.hear(130)
+        history.record(130)
     songs = list(read_songs(path))
     assert [song.genre for song in songs] == ["blues", "classical", "country"][: len(songs)]
     assert all(song.clock_synchronised for song in songs)
@@ -113,7 +113,7 @@ def test_no_row_is_forgotten_by_a_clock_that_is_not_synchronised(path, kept):
     with listening(path, days=1.0, kept=kept) as history:
         history.set_by = timedelta(days=4000)
         for number in range(40, 60):
-            history.hear(number)
+            history.record(number)
     assert (len(times(path)) == 60) is not kept
 
 
@@ -121,7 +121,7 @@ def test_rows_without_a_date_outlast_their_age_and_are_not_the_first_to_make_roo
     unset(path, range(20), boot="b0")
     with listening(path, days=1.0) as history:
         for number in range(20, 60):
-            history.hear(number)
+            history.record(number)
     assert len(times(path)) == 60
 
 

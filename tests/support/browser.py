@@ -42,7 +42,9 @@ FLAGS = (
 )
 
 
-def told(genre: str, *, node: str = "kitchen", at: float | None = None, replayed: bool = False, **scores) -> bytes:
+def estimate_json(
+    genre: str, *, node: str = "kitchen", at: float | None = None, replayed: bool = False, **scores
+) -> bytes:
     """An estimate as it is published: heard now, or at a time in seconds since 1970."""
     time_unix = time.time() if at is None else at
     scores = scores or ({} if genre == "silence" else {genre: 0.75, "blues": 0.05})
@@ -58,8 +60,8 @@ def published(estimate: Estimate, node: str, **changes) -> bytes:
 def song(genre: str, *, ended: float | None = None, name: str = "1", **changes) -> bytes:
     """A song as it is published."""
     end = datetime.fromtimestamp(time.time() if ended is None else ended, UTC)
-    told = {"id": f"kitchen-b1-{name}", "end": end.isoformat(), "duration_s": 200.0, "genre": genre, **changes}
-    return json.dumps(told).encode()
+    estimate_json = {"id": f"kitchen-b1-{name}", "end": end.isoformat(), "duration_s": 200.0, "genre": genre, **changes}
+    return json.dumps(estimate_json).encode()
 
 
 def information(*labels: str, **changes) -> bytes:
@@ -67,7 +69,7 @@ def information(*labels: str, **changes) -> bytes:
     return json.dumps({"labels": labels, "every_s": 3.0, "version": "0.1.0", **changes}).encode()
 
 
-class Speaker:
+class Publisher:
     """Publishes for any number of listeners."""
 
     def __init__(self, broker: Broker):
@@ -77,23 +79,23 @@ class Speaker:
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
 
-    def say(self, node: str, topic: str, payload: bytes | str, *, retain: bool = False):
+    def publish(self, node: str, topic: str, payload: bytes | str, *, retain: bool = False):
         self._nodes.add(node)
         self._client.publish(f"headnod/{node}/{topic}", payload, 1, retain)
 
-    def hear(self, node: str, genre: str, **changes):
-        """The listener is there, and heard this."""
-        self.say(node, "status", "online", retain=True)
-        self.say(node, "estimate", told(genre, node=node, **changes))
+    def publish_estimate(self, node: str, genre: str, **changes):
+        """Publish that the listener is online, and an estimate."""
+        self.publish(node, "status", "online", retain=True)
+        self.publish(node, "estimate", estimate_json(genre, node=node, **changes))
 
     def flush(self):
-        """Return when the broker has everything that was said so far."""
+        """Return when the broker has everything that was published so far."""
         self._client.publish("elsewhere", b"", 1).wait_for_publish(PATIENCE)
 
     def take_back(self):
-        """Let whoever hears it forget every listener that it spoke for."""
+        """Delete every listener that it published for."""
         for node in self._nodes:
-            self.say(node, "status", b"", retain=True)
+            self.publish(node, "status", b"", retain=True)
         self.flush()
 
     def __enter__(self):
@@ -235,13 +237,13 @@ class Dashboard(PageServer):
 
     def _known(self) -> list[str]:
         """What a browser that has just come is told of listeners."""
-        told = []
+        estimate_json = []
         for name, data in self.events():
             if name == "ready":
                 break
-            told += [one["node"] for one in data] if name == "listeners" else []
+            estimate_json += [one["node"] for one in data] if name == "listeners" else []
         self.hang_up()
-        return told
+        return estimate_json
 
     def __enter__(self):
         self.says("the dashboard is at")

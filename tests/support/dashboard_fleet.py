@@ -1,29 +1,29 @@
-"""A house full of listeners, as the dashboard knows it, with a clock that obeys."""
+"""Listeners as the dashboard receives them, with a clock that tests set."""
 
 from datetime import UTC, datetime
 
 from headnod.dashboard.fleet import Fleet
-from support.browser import told
+from support.browser import estimate_json
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 
 
-class House:
-    """A fleet with a clock that obeys, and what its browsers would know."""
+class FleetWithClock:
+    """A fleet with a clock that tests set, and what its browsers receive."""
 
     def __init__(self):
         self.now, self.set_by = NOON, 0.0
         self.fleet = Fleet("headnod", now=lambda: self.now + self.set_by, monotonic=lambda: self.now, zone=UTC)
 
-    def say(self, topic, payload, *, node="kitchen", retained=False):
+    def publish(self, topic, payload, *, node="kitchen", retained=False):
         self.fleet.process(
             f"headnod/{node}/{topic}", payload if isinstance(payload, bytes) else payload.encode(), retained=retained
         )
 
-    def hears(self, genre, *, node="kitchen", seconds=3.0, **changes):
-        """Time passes, and then a listener tells what it heard."""
+    def publish_estimate(self, genre, *, node="kitchen", seconds=3.0, **changes):
+        """Let time pass, and publish an estimate of a listener."""
         self.now += seconds
-        self.say("estimate", told(genre, node=node, at=changes.pop("at", self.now), **changes), node=node)
+        self.publish("estimate", estimate_json(genre, node=node, at=changes.pop("at", self.now), **changes), node=node)
 
     @property
     def all(self):

@@ -14,7 +14,7 @@ from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.testing import ManualClock
 from headnod_train.simulator.simulation import SimulatedListener
 from support.command_line import PATIENCE
-from support.mqtt_broker import HOST, Broker, Heard, ReservedPort
+from support.mqtt_broker import HOST, Broker, ReservedPort, Subscriber
 from support.mqtt_payloads import KITCHEN, health, info, song
 
 KITS = Path(__file__).parents[2] / "firmware_config"
@@ -88,15 +88,15 @@ class Kit(Broker):
         )
         return ended.stdout + ended.stderr
 
-    def heard(self, user, *filters, **options):
-        return Heard(self, *filters, user=user, password=self.passwords[user], name=f"test-{user}", **options)
+    def subscriber(self, user, *filters, **options):
+        return Subscriber(self, *filters, user=user, password=self.passwords[user], name=f"test-{user}", **options)
 
 
 def estimate():
     clock = ManualClock()
     listener = SimulatedListener("kitchen", boot="b1", every=3.0, rng=np.random.default_rng(1))
-    heard, _ = listener.next_estimate(clock.now(), 0.0)
-    return estimate_payload(heard, node="kitchen", boot="b1")
+    subscriber, _ = listener.next_estimate(clock.now(), 0.0)
+    return estimate_payload(subscriber, node="kitchen", boot="b1")
 
 
 def payload(topic):

@@ -60,7 +60,7 @@ class Remembering(HistoryRecorder):
         self.up = UP + (condition.time - START).total_seconds()
         super().show_status(condition)
 
-    def hear(self, number, **changes):
+    def record(self, number, **changes):
         """Show an estimate as the listener would make it by this clock."""
         self.up = estimate(number).monotonic
         synchronised = self._clock.synchronised()

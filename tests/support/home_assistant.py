@@ -118,7 +118,7 @@ class HomeAssistant:
             entity.options["default_entity_id"]: entity for found in self._found.values() for entity in found.values()
         }
 
-    def hear(self, topic: str, payload: bytes) -> None:
+    def receive(self, topic: str, payload: bytes) -> None:
         """Take one message; refuse what Home Assistant would refuse."""
         found = TOPIC.match(topic.removeprefix(f"{self._prefix}/"))
         _demand(topic.startswith(f"{self._prefix}/") and found is not None, f"{topic} is no discovery topic")

@@ -11,9 +11,9 @@ def told(message):
     return json.loads(message.payload)
 
 
-def until_stage(heard, stage, model):
+def until_stage(subscriber, stage, model):
     return told(
-        heard.until(
+        subscriber.until(
             lambda message: (
                 message.topic == "headnod/kitchen/model"
                 and told(message)["stage"] == stage
@@ -23,8 +23,8 @@ def until_stage(heard, stage, model):
     )
 
 
-def stages(heard):
-    return [each["stage"] for each in map(json.loads, heard.on("kitchen/model")) if each["model"] == "fixed-2.0.0"]
+def stages(subscriber):
+    return [each["stage"] for each in map(json.loads, subscriber.on("kitchen/model")) if each["model"] == "fixed-2.0.0"]
 
 
 def of_model(version):

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Self
 
 from support.certificates import Certificate
-from support.mqtt_subscriber import STARTING, Heard, at_once
+from support.mqtt_subscriber import STARTING, Subscriber, at_once
 
-__all__ = ["HOST", "STARTING", "Broker", "Heard", "ReservedPort", "at_once", "missing"]
+__all__ = ["HOST", "STARTING", "Broker", "ReservedPort", "Subscriber", "at_once", "missing"]
 
 HOST = "127.0.0.1"
 

@@ -6,7 +6,7 @@ import time
 PATIENCE = 60.0
 
 
-class Told:
+class Outcomes:
     """What became of messages, in order."""
 
     def __init__(self):

@@ -87,8 +87,8 @@ def song(**changes: Any) -> SongPayload:
     return SongPayload(**(told | changes))
 
 
-class Obedient:
-    """Controls that do what they are told, and remember it."""
+class RecordingControls:
+    """Controls that record what is applied."""
 
     def __init__(self, *, breaks: Exception | None = None):
         self.did: list[tuple[str, object]] = []
@@ -130,6 +130,6 @@ class Obedient:
         self.did.append((verb, value))
 
 
-def unwilling() -> Obedient:
+def refusing_controls() -> RecordingControls:
     """Controls that refuse with a reason."""
-    return Obedient(breaks=ConfigError("there are no lights (set leds.kind)"))
+    return RecordingControls(breaks=ConfigError("there are no lights (set leds.kind)"))

@@ -1,4 +1,4 @@
-"""A subscriber that hears all that a broker is told, however often the broker is away."""
+"""A subscriber that receives all that is published, also when the broker is restarted."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ STARTING = 60.0
 """Seconds that a busy machine may take to start a broker, or to answer."""
 
 
-class Heard:
-    """A subscriber that comes back as often as the broker does, and misses nothing: its session is the broker's."""
+class Subscriber:
+    """A subscriber that reconnects and misses nothing, because the broker keeps its session."""
 
     def __init__(
         self,

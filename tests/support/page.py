@@ -14,7 +14,7 @@ from headnod import GenreModel, ListenerSettings, listen
 from headnod.audio.audio_file import audio_file
 from headnod.pipeline.estimate import utc_now
 from headnod.resources import DEFAULT_MODEL, find_model
-from support.browser import PATIENCE, information, published, song, told
+from support.browser import PATIENCE, estimate_json, information, published, song
 from support.estimates import GTZAN
 
 
@@ -112,15 +112,15 @@ def answers():
     return found
 
 
-def evening(speaker, answers):
+def evening(publisher, answers):
     """Publish the estimates of a house on an evening; gives the listener of the last message.
 
     The estimate of the present is that of `answers` for the genre, or else made up.
     """
     now = time.time()
     for place, (node, genre) in enumerate(HOUSE.items()):
-        speaker.say(node, "status", "offline" if node == "cellar" else "online", retain=True)
-        speaker.say(
+        publisher.publish(node, "status", "offline" if node == "cellar" else "online", retain=True)
+        publisher.publish(
             node,
             "info",
             information(
@@ -142,18 +142,18 @@ def evening(speaker, answers):
             style = [genre, GTZAN[(3 * step + place) % 10], genre, "silence", "unknown"][(step * (place + 2)) % 5]
             until = min(at + 240 + 137 * ((step * 7 + place) % 9), now - 600)
             while at < until:
-                speaker.say(node, "estimate", told(style, node=node, at=at, replayed=True))
+                publisher.publish(node, "estimate", estimate_json(style, node=node, at=at, replayed=True))
                 at += 60
             if style in GTZAN:
-                speaker.say(node, "song", song(style, name=f"{node}{step}"))
+                publisher.publish(node, "song", song(style, name=f"{node}{step}"))
         while at < now - 4:
-            speaker.say(node, "estimate", told(genre, node=node, at=at, replayed=True))
+            publisher.publish(node, "estimate", estimate_json(genre, node=node, at=at, replayed=True))
             at += 60
         scores = {label: 0.004 + 0.01 * ((5 * place + 3 * each) % 7) for each, label in enumerate(GTZAN)}
-        made_up = told(genre, node=node, **({} if genre == "silence" else scores | {genre: 0.71}))
-        speaker.say(node, "estimate", published(answers[genre], node) if genre in answers else made_up)
-        speaker.say(node, "health", json.dumps(lives | muted))
-    speaker.flush()
+        made_up = estimate_json(genre, node=node, **({} if genre == "silence" else scores | {genre: 0.71}))
+        publisher.publish(node, "estimate", published(answers[genre], node) if genre in answers else made_up)
+        publisher.publish(node, "health", json.dumps(lives | muted))
+    publisher.flush()
     return node
 
 

@@ -83,7 +83,7 @@ class VirtualMicrophone:
         self._players.append(player)
         return player
 
-    def hush(self):
+    def mute(self):
         """End all that is played."""
         for player in self._players:
             player.kill()
@@ -118,7 +118,7 @@ class VirtualMicrophone:
         self._keep_awake()
 
     def close(self):
-        self.hush()
+        self.mute()
         for process in (self._hush, self._server):
             if process is not None:
                 process.send_signal(signal.SIGCONT)

@@ -40,13 +40,13 @@ def goes_on(estimates):
     )
 
 
-def hears_loud(said):
+def is_loud(said):
     return is_estimate(said) and said["peak"] > BETWEEN
 
 
 def lose(listening, fault) -> tuple[dict, float]:
     """The last estimate before a fault, and how many seconds it took until the sound counted as lost."""
-    before = listening.until(hears_loud)
+    before = listening.until(is_loud)
     began = time.monotonic()
     fault()
     said = listening.everything_until(is_waiting)

@@ -13,7 +13,7 @@ from headnod.updates.installer import Installer
 from support import signed_bundles
 from support.command_line import PATIENCE
 from support.listener_process import Listening
-from support.mqtt_broker import Broker, Heard
+from support.mqtt_broker import Broker, Subscriber
 from support.signed_bundles import good, public
 
 EVERY = 0.5
@@ -74,8 +74,8 @@ def broker(tmp_path):
 
 
 @pytest.fixture
-def heard(broker):
-    with Heard(broker) as all_of_it:
+def subscriber(broker):
+    with Subscriber(broker) as all_of_it:
         yield all_of_it
 
 

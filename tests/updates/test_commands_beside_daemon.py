@@ -29,14 +29,14 @@ def test_a_command_beside_it_changes_the_model_of_the_listener_that_runs(listeni
 
 
 @pytest.mark.long
-def test_a_shadow_hears_along_and_tells_how_it_agrees(heard, listening, headnod, tmp_path):
+def test_a_shadow_hears_along_and_tells_how_it_agrees(subscriber, listening, headnod, tmp_path):
     (tmp_path / "two.bundle").write_bytes(sent(version="2.0.0", serial=7, labels=("calm", "loud")))
     listener = listening()
     listener.until(is_estimate)
     assert "no shadow was compared on music yet" in headnod("shadow", status=1)
     headnod("install", tmp_path / "two.bundle", "--keep-current")
     headnod("shadow", "fixed-2.0.0", "--every", "1")
-    said = told(heard.until(lambda message: message.topic == "headnod/kitchen/shadow"))
+    said = told(subscriber.until(lambda message: message.topic == "headnod/kitchen/shadow"))
     assert (said["shadow"], said["model"], said["windows"]) == ("fixed-2.0.0", "fixed-0.1.0", 1)
     assert "fixed-2.0.0 agrees with fixed-0.1.0 on" in headnod("shadow")
     assert listener.until(is_estimate)["model"] == "fixed-0.1.0"

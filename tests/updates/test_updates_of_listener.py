@@ -15,28 +15,28 @@ from support.sound_loss import goes_on
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
 
-def test_a_model_that_is_sent_is_tried_put_to_use_and_kept_and_no_window_is_lost(heard, listening):
+def test_a_model_that_is_sent_is_tried_put_to_use_and_kept_and_no_window_is_lost(subscriber, listening):
     listener = listening()
     before = listener.until(is_estimate)
     assert before["model"] == "fixed-0.1.0"
-    heard.publish(STABLE, sent(version="2.0.0", serial=7), retain=True)
-    kept = until_stage(heard, "kept", "fixed-2.0.0")
+    subscriber.publish(STABLE, sent(version="2.0.0", serial=7), retain=True)
+    kept = until_stage(subscriber, "kept", "fixed-2.0.0")
     said = [before, *filter(is_estimate, listener.everything_until(of_model("2.0.0")))]
     assert [each["sequence"] for each in said] == list(range(before["sequence"], before["sequence"] + len(said)))
     assert goes_on(said)
     assert {tuple(each["scores"]) for each in said} == {("calm", "loud"), ("jazz", "metal")}
     assert all((each["model"] == "fixed-2.0.0") == ("jazz" in each["scores"]) for each in said)
-    assert list(dict.fromkeys(stages(heard))) == ["verified", "tested", "probation", "kept"]
+    assert list(dict.fromkeys(stages(subscriber))) == ["verified", "tested", "probation", "kept"]
     assert kept["serial"] == 7
     # Home Assistant's options follow.
-    config = heard.until(
+    config = subscriber.until(
         lambda message: message.topic.startswith("homeassistant/device/") and b'"metal"' in message.payload
     )
     assert told(config)["components"]["genre"]["options"] == ["jazz", "metal", "silence", "unknown"]
-    info = heard.until(lambda message: message.topic.endswith("/info") and told(message)["serial"] == 7)
+    info = subscriber.until(lambda message: message.topic.endswith("/info") and told(message)["serial"] == 7)
     assert told(info)["labels"] == ["jazz", "metal"]
     assert told(info)["channel"] == "stable"
-    infos = [json.loads(payload) for payload in heard.on("kitchen/info")]
+    infos = [json.loads(payload) for payload in subscriber.on("kitchen/info")]
     assert {(each["serial"], tuple(each["labels"])) for each in infos} == {
         (0, ("calm", "loud")),
         (7, ("jazz", "metal")),
@@ -44,17 +44,17 @@ def test_a_model_that_is_sent_is_tried_put_to_use_and_kept_and_no_window_is_lost
 
 
 @pytest.mark.long
-def test_what_was_retained_is_taken_at_the_start_and_a_restart_changes_nothing(heard, listening):
-    heard.publish(OWN, sent(version="2.0.0", serial=7), retain=True)
+def test_what_was_retained_is_taken_at_the_start_and_a_restart_changes_nothing(subscriber, listening):
+    subscriber.publish(OWN, sent(version="2.0.0", serial=7), retain=True)
     listener = listening()
-    until_stage(heard, "kept", "fixed-2.0.0")
+    until_stage(subscriber, "kept", "fixed-2.0.0")
     listener.send(signal.SIGTERM)
     assert listener.ended()[0] == 0
-    heard.forget()
+    subscriber.forget()
     listener = listening()
     assert listener.until(is_estimate)["model"] == "fixed-2.0.0"
-    until_stage(heard, "kept", "fixed-2.0.0")
-    assert not {"tested", "probation", "refused"} & set(stages(heard))
+    until_stage(subscriber, "kept", "fixed-2.0.0")
+    assert not {"tested", "probation", "refused"} & set(stages(subscriber))
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def test_what_was_retained_is_taken_at_the_start_and_a_restart_changes_nothing(h
         (signed_bundles.join(signed_bundles.bad("nan")), "nan"),
     ],
 )
-def test_what_is_refused_is_told_and_the_listener_goes_on(heard, listening, bundle, why):
+def test_what_is_refused_is_told_and_the_listener_goes_on(subscriber, listening, bundle, why):
     listener = listening()
     listener.until(is_estimate)
-    heard.publish(STABLE, bundle)
-    refused = heard.until(
+    subscriber.publish(STABLE, bundle)
+    refused = subscriber.until(
         lambda message: message.topic == "headnod/kitchen/model" and told(message)["stage"] == "refused"
     )
     assert why in told(refused)["message"]
@@ -79,67 +79,69 @@ def test_what_is_refused_is_told_and_the_listener_goes_on(heard, listening, bund
     assert listener.process.poll() is None
 
 
-def test_a_model_whose_answers_collapse_gives_way_to_the_former(heard, listening, state):
+def test_a_model_whose_answers_collapse_gives_way_to_the_former(subscriber, listening, state):
     listener = listening()
     listener.until(is_estimate)
-    heard.publish(STABLE, signed_bundles.join(signed_bundles.collapsed(serial=3)), retain=True)
+    subscriber.publish(STABLE, signed_bundles.join(signed_bundles.collapsed(serial=3)), retain=True)
     listener.until(of_model("6.6.6"))
-    back = until_stage(heard, "rolled_back", "fixed-6.6.6")
+    back = until_stage(subscriber, "rolled_back", "fixed-6.6.6")
     assert "its answers have collapsed" in back["message"]
     listener.until(of_model("0.1.0"))
     assert [each.name for each in (state / "models").iterdir() if each.name.startswith("fixed")] == []
 
 
-def test_a_listener_that_is_killed_twice_on_probation_begins_with_the_former_model(heard, listening):
+def test_a_listener_that_is_killed_twice_on_probation_begins_with_the_former_model(subscriber, listening):
     listener = listening(probation=1000)
     listener.until(is_estimate)
-    heard.publish(OWN, sent(version="2.0.0", serial=7))
+    subscriber.publish(OWN, sent(version="2.0.0", serial=7))
     for version in ("2.0.0", "2.0.0"):
         listener.until(of_model(version))
         listener.send(signal.SIGKILL)
         listener.ended()
         listener = listening(probation=1000)
     assert listener.until(is_estimate)["model"] == "fixed-0.1.0"
-    assert "ended abnormally 2 times" in until_stage(heard, "rolled_back", "fixed-2.0.0")["message"]
+    assert "ended abnormally 2 times" in until_stage(subscriber, "rolled_back", "fixed-2.0.0")["message"]
 
 
-def test_where_updates_are_offered_home_assistant_starts_them(heard, listening):
+def test_where_updates_are_offered_home_assistant_starts_them(subscriber, listening):
     listener = listening(more='updates = "offer"')
     listener.until(is_estimate)
-    heard.publish(STABLE, sent(version="2.0.0", serial=7), retain=True)
-    until_stage(heard, "offered", "fixed-2.0.0")
+    subscriber.publish(STABLE, sent(version="2.0.0", serial=7), retain=True)
+    until_stage(subscriber, "offered", "fixed-2.0.0")
     listener.forget()
     assert listener.until(is_estimate)["model"] == "fixed-0.1.0"
     offered = told(
-        heard.until(lambda message: message.topic.endswith("/info") and told(message)["latest_model"] == "fixed-2.0.0")
+        subscriber.until(
+            lambda message: message.topic.endswith("/info") and told(message)["latest_model"] == "fixed-2.0.0"
+        )
     )
     assert offered["model"] == "fixed-0.1.0"
-    config = heard.until(
+    config = subscriber.until(
         lambda message: message.topic.startswith("homeassistant/device/") and b"fixed-2.0.0" in message.payload
     )
     update = told(config)["components"]["update"]
-    heard.publish(update["command_topic"], update["payload_install"])
-    until_stage(heard, "kept", "fixed-2.0.0")
+    subscriber.publish(update["command_topic"], update["payload_install"])
+    until_stage(subscriber, "kept", "fixed-2.0.0")
     listener.until(of_model("2.0.0"))
 
 
 @pytest.mark.long
-def test_a_command_of_two_kilobytes_is_still_too_large(heard, listening):
+def test_a_command_of_two_kilobytes_is_still_too_large(subscriber, listening):
     listener = listening()
     listener.until(is_estimate)
-    heard.publish("headnod/kitchen/set/threshold", b" " * 4000 + b"0.5")
-    heard.publish("headnod/kitchen/set/threshold", b"0.25")
-    heard.until(lambda message: message.topic.endswith("/info") and told(message)["certainty"] == 0.25)
-    assert len(heard.on("/response/threshold")) == 1
+    subscriber.publish("headnod/kitchen/set/threshold", b" " * 4000 + b"0.5")
+    subscriber.publish("headnod/kitchen/set/threshold", b"0.25")
+    subscriber.until(lambda message: message.topic.endswith("/info") and told(message)["certainty"] == 0.25)
+    assert len(subscriber.on("/response/threshold")) == 1
 
 
 @pytest.mark.long
-def test_ten_thousand_damaged_messages_leave_the_listener_as_it_was(heard, listening, state):
+def test_ten_thousand_damaged_messages_leave_the_listener_as_it_was(subscriber, listening, state):
     listener = listening()
     listener.until(is_estimate)
     before = listener.settled()
     damaged = signed_bundles.mutations(sent(version="2.0.0", serial=7), 10_000, seed=1)
-    heard.publish_all((STABLE, each) for each in damaged)
+    subscriber.publish_all((STABLE, each) for each in damaged)
     listener.forget()
     assert listener.until(is_estimate)["model"] == "fixed-0.1.0"
     assert listener.process.poll() is None

@@ -10,7 +10,7 @@ from headnod_train.deploy.rollout import LARGEST, RolloutError, RolloutPlan, rol
 from headnod_train.deploy.signing import opened, sign
 from support import signed_bundles, taught_bundles
 from support.command_line import PATIENCE
-from support.mqtt_broker import Broker, Heard, missing
+from support.mqtt_broker import Broker, Subscriber, missing
 from support.rollout_listeners import there
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
@@ -39,7 +39,7 @@ def nodes(members):
 
 def retained(broker):
     """What the broker keeps of models."""
-    with Heard(broker, "headnod/deploy/+", "headnod/+/deploy", "headnod/end", name="late") as late:
+    with Subscriber(broker, "headnod/deploy/+", "headnod/+/deploy", "headnod/end", name="late") as late:
         late.publish("headnod/end", b"x")
         late.until(lambda message: message.topic == "headnod/end")
         return {message.topic for message in late.messages if message.retain and message.payload}
@@ -58,7 +58,7 @@ def test_of_three_canaries_one_fails_and_the_other_forty_seven_keep_the_old_mode
     assert "its answers have collapsed" in outcome.stopped
     assert len(outcome.spared) == 47
     assert [each.current for each in others] == [None] * 47
-    assert [each.heard for each in others] == [[]] * 47, "it was never even sent to them"
+    assert [each.subscriber for each in others] == [[]] * 47, "it was never even sent to them"
     assert canaries[1].current is None
     assert retained(broker) == set(), "and who comes back later does not find it"
     assert shown[0][0] == 3
@@ -71,7 +71,7 @@ def test_when_the_canaries_are_well_everybody_has_it(listener, rolled_out, signe
     assert sorted(nodes(outcome.took)) == sorted(each.node for each in everybody)
     assert {each.current for each in everybody} == {f"fixed-2.0.0.{signed.manifest.serial}"}
     assert not outcome.stopped
-    alone = [each.node for each in everybody if each.topics.deploy in each.heard]
+    alone = [each.node for each in everybody if each.topics.deploy in each.subscriber]
     assert alone == ["room-0", "room-1"], "two of the others made up the three"
 
 
@@ -99,7 +99,7 @@ def test_a_canary_that_gives_no_answer_stops_it(listener, rolled_out):
     outcome, _ = rolled_out(timeout=4.0)
     assert nodes(outcome.silent) == ["first"]
     assert outcome.stopped == "first: signature and hashes are good"
-    assert room.heard == []
+    assert room.subscriber == []
 
 
 def test_only_the_nodes_that_are_named(broker, listener, rolled_out):
@@ -116,7 +116,7 @@ def test_who_was_away_takes_it_when_it_comes_back(broker, listener, rolled_out, 
     rolled_out()
     late = listener("late")
     there(late)
-    with Heard(broker, "headnod/late/model", name="watch") as watch:
+    with Subscriber(broker, "headnod/late/model", name="watch") as watch:
         watch.until(lambda message: json.loads(message.payload)["stage"] == "kept")
     assert late.current == f"fixed-2.0.0.{signed.manifest.serial}"
 
@@ -143,7 +143,7 @@ def test_a_bundle_of_more_than_a_mebibyte_is_refused_before_anything_is_sent():
 def test_a_broker_that_refuses_it_is_named(tmp_path, signed):
     acl = "topic read #\ntopic write headnod/+/status\n"
     with Broker(tmp_path / "strict", acl=acl) as strict:
-        with Heard(strict) as all_of_it:
+        with Subscriber(strict) as all_of_it:
             all_of_it.publish("headnod/room/status", b"online")
         with pytest.raises(RolloutError, match=r"the broker did not take \d+ bytes: not authorized"):
             roll_out(
@@ -165,7 +165,7 @@ def another(tmp_path):
 
 def held(broker, topic):
     """What the broker keeps there."""
-    with Heard(broker, topic, name="holds") as holds:
+    with Subscriber(broker, topic, name="holds") as holds:
         return holds.until(lambda message: message.topic == topic and message.payload).payload
 
 
@@ -173,7 +173,7 @@ def held(broker, topic):
 def test_a_rollout_that_stops_takes_back_its_own_bundle_only(broker, listener, rolled_out, another, channel):
     there(listener("first", channel_="canary", deaf=True), listener("room"))
     topic = f"headnod/deploy/{channel}"
-    with Heard(broker, "headnod/deploy/canary", name="other") as other:
+    with Subscriber(broker, "headnod/deploy/canary", name="other") as other:
         running = threading.Thread(target=lambda: outcomes.append(rolled_out(timeout=8.0)[0]))
         outcomes = []
         running.start()
@@ -191,7 +191,7 @@ def test_a_rollout_that_stops_takes_back_its_own_bundle_only(broker, listener, r
 
 
 def test_a_bundle_of_an_earlier_rollout_is_replaced_and_no_reason_to_stop(broker, listener, rolled_out, another):
-    with Heard(broker, "headnod/end", name="earlier") as earlier:
+    with Subscriber(broker, "headnod/end", name="earlier") as earlier:
         earlier.publish("headnod/deploy/stable", another, retain=True)
     there(listener("room"))
     outcome, _ = rolled_out()
@@ -201,7 +201,7 @@ def test_a_bundle_of_an_earlier_rollout_is_replaced_and_no_reason_to_stop(broker
 def test_another_rollout_that_is_under_way_is_named(broker, listener, rolled_out):
     there(listener("room"))
     mark = json.dumps({"model": "genre-9.9.9 (7)\x1b", "host": "attic"}).encode()
-    with Heard(broker, "headnod/end", name="other") as other:
+    with Subscriber(broker, "headnod/end", name="other") as other:
         other.publish("headnod/deploy/rollout-1", mark, retain=True)
         outcome, _ = rolled_out()
     assert outcome.notes == ["another rollout is under way: genre-9.9.9 (7) from attic"]

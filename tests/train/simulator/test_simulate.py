@@ -17,7 +17,7 @@ from headnod.mqtt.payloads import EstimatePayload, HealthPayload, InfoPayload, S
 from headnod.testing import ManualClock
 from headnod_train.simulator.simulation import LABELS, SimulatedListener
 from support.command_line import PATIENCE
-from support.mqtt_broker import HOST, Broker, Heard, ReservedPort, missing
+from support.mqtt_broker import HOST, Broker, ReservedPort, Subscriber, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
 
@@ -63,43 +63,46 @@ def heard_of(seed, estimates):
 
 
 def test_every_payload_is_one_that_a_listener_could_have_sent(broker):
-    with Heard(broker, "headnod/#") as heard:
+    with Subscriber(broker, "headnod/#") as subscriber:
         status, out, _ = simulated(5, "--every", 0.2, "--seconds", 2, port=broker.port, within=PATIENCE)
         estimates, published, acknowledged, lost = numbers(out)
-        heard.until_on("/status", 15, PATIENCE)
-        told = [message for message in heard.messages if message.payload and not message.topic.endswith("/status")]
+        subscriber.until_on("/status", 15, PATIENCE)
+        told = [message for message in subscriber.messages if message.payload and not message.topic.endswith("/status")]
     assert (status, lost, published) == (0, 0, acknowledged)
     assert estimates == 50
     for message in told:
         msgspec.json.decode(message.payload, type=KINDS[message.topic.rpartition("/")[2]])
-    ids = [json.loads(payload)["id"] for payload in heard.on("/estimate")]
+    ids = [json.loads(payload)["id"] for payload in subscriber.on("/estimate")]
     assert len(ids) == len(set(ids)) == 50
     numbered = Counter(one.rpartition("-")[0] for one in ids)
     assert set(numbered.values()) == {10}
-    assert heard.on("sim-0001/status") == [b"online", b"offline", b""]
+    assert subscriber.on("sim-0001/status") == [b"online", b"offline", b""]
 
 
 def test_nothing_is_retained_when_it_has_ended(broker):
     simulated(3, "--every", 0.1, "--seconds", 0.5, port=broker.port, within=PATIENCE)
-    with Heard(broker, "headnod/#", name="later") as heard:
-        heard.publish("headnod/end", "end")
-        heard.until(lambda message: message.topic == "headnod/end")
-        assert [message.topic for message in heard.messages] == ["headnod/end"]
+    with Subscriber(broker, "headnod/#", name="later") as subscriber:
+        subscriber.publish("headnod/end", "end")
+        subscriber.until(lambda message: message.topic == "headnod/end")
+        assert [message.topic for message in subscriber.messages] == ["headnod/end"]
 
 
 def test_ctrl_c_ends_it_with_a_goodbye_and_the_sum(broker):
-    with Heard(broker, "headnod/#") as heard, simulation(2, "--every", 0.1, port=broker.port) as running:
-        heard.until_on("/estimate", 4, PATIENCE)
+    with Subscriber(broker, "headnod/#") as subscriber, simulation(2, "--every", 0.1, port=broker.port) as running:
+        subscriber.until_on("/estimate", 4, PATIENCE)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=PATIENCE)
-        heard.until(lambda message: message.payload == b"offline")
+        subscriber.until(lambda message: message.payload == b"offline")
     assert running.returncode == 0, err
     assert numbers(out)[3] == 0
 
 
 def test_a_broker_that_goes_away_is_told_and_the_status_is_1(broker):
-    with Heard(broker, "headnod/+/estimate") as heard, simulation(2, "--every", 0.1, port=broker.port) as running:
-        heard.until_on("/estimate", 4, PATIENCE)
+    with (
+        Subscriber(broker, "headnod/+/estimate") as subscriber,
+        simulation(2, "--every", 0.1, port=broker.port) as running,
+    ):
+        subscriber.until_on("/estimate", 4, PATIENCE)
         broker.kill()
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=PATIENCE)
@@ -137,20 +140,20 @@ def test_genres_change_as_slowly_as_music_does():
 
 
 def test_scores_move_as_slowly_as_a_smoothed_listeners_do():
-    heard = [estimate for estimate, _ in heard_of(5, 300)]
+    subscriber = [estimate for estimate, _ in heard_of(5, 300)]
     steps = [
         max(abs(one.scores[label] - other.scores[label]) for label in LABELS)
-        for one, other in pairwise(heard)
+        for one, other in pairwise(subscriber)
         if one.confidence and other.confidence
     ]
     assert 0.0 < max(steps) < 0.31
 
 
 def test_songs_end_and_carry_the_id_of_their_first_estimate():
-    heard = list(heard_of(4, 500))
-    songs = [song for _, song in heard if song is not None]
+    subscriber = list(heard_of(4, 500))
+    songs = [song for _, song in subscriber if song is not None]
     assert len(songs) > 5
-    ids = {estimate_payload(estimate, node="sim", boot="b")["id"]: estimate for estimate, _ in heard}
+    ids = {estimate_payload(estimate, node="sim", boot="b")["id"]: estimate for estimate, _ in subscriber}
     assert all(ids[song.id].genre == song.genre and ids[song.id].time == song.start for song in songs)
     assert all(encode(song) for song in songs)
 
@@ -160,10 +163,12 @@ def test_a_thousand_listeners_lose_nothing_in_two_minutes(tmp_path):
     shipped = Path(__file__).parents[3] / "firmware_config" / "mosquitto" / "mosquitto.conf"
     kept = [line for line in shipped.read_text().splitlines() if line.startswith(("autosave", "max_"))]
     with Broker(tmp_path, settings="\n".join(["autosave_on_changes false", *kept])) as broker:
-        with Heard(broker, "headnod/+/estimate") as heard:
+        with Subscriber(broker, "headnod/+/estimate") as subscriber:
             status, out, err = simulated(1000, "--seconds", 120, port=broker.port, within=300)
             estimates, published, acknowledged, lost = numbers(out)
-            ids = Counter(json.loads(payload)["id"] for payload in heard.until_on("/estimate", estimates, PATIENCE))
+            ids = Counter(
+                json.loads(payload)["id"] for payload in subscriber.until_on("/estimate", estimates, PATIENCE)
+            )
         memory = Path(f"/proc/{broker.pid}/status").read_text()
     sys.stderr.write(f"{out}{next(line for line in memory.splitlines() if line.startswith('VmHWM'))}\n{err}")
     assert (status, lost, published) == (0, 0, acknowledged)
@@ -174,27 +179,27 @@ def test_a_thousand_listeners_lose_nothing_in_two_minutes(tmp_path):
 
 
 def test_listeners_with_connections_of_their_own_lose_nothing_and_leave_nothing(broker):
-    with Heard(broker, "headnod/+/status") as heard:
+    with Subscriber(broker, "headnod/+/status") as subscriber:
         words = ("--every", 0.5, "--seconds", 2, "--own-connections")
         status, out, err = simulated(50, *words, port=broker.port, within=PATIENCE)
         assert (status, err) == (0, "")
         assert out.splitlines()[0].startswith("50 connections in ")
         assert out.splitlines()[2].startswith("400 acknowledged: median ")
         assert out.splitlines()[3].startswith("200 of 200 estimates collected, 0 lost: median ")
-        heard.until_on("sim-000050/status", 2, PATIENCE)
+        subscriber.until_on("sim-000050/status", 2, PATIENCE)
         # Online, then emptied: a normal end publishes no last will.
-        assert heard.on("sim-000050/status") == [b"online", b""]
-    with Heard(broker, "headnod/#", name="later") as later:
+        assert subscriber.on("sim-000050/status") == [b"online", b""]
+    with Subscriber(broker, "headnod/#", name="later") as later:
         later.publish("headnod/end", "end")
         later.until(lambda message: message.topic == "headnod/end", PATIENCE)
         assert [message.topic for message in later.messages] == ["headnod/end"]
 
 
 def test_estimates_of_connected_listeners_are_payloads_with_ids_of_their_own(broker):
-    with Heard(broker, "headnod/+/estimate") as heard:
+    with Subscriber(broker, "headnod/+/estimate") as subscriber:
         words = ("--every", 0.5, "--seconds", 2, "--own-connections")
         assert simulated(40, *words, port=broker.port, within=PATIENCE)[0] == 0
-        payloads = [payload for payload in heard.until_on("/estimate", 161, PATIENCE) if payload != b"end"]
+        payloads = [payload for payload in subscriber.until_on("/estimate", 161, PATIENCE) if payload != b"end"]
     estimates = [msgspec.json.decode(payload, type=EstimatePayload) for payload in payloads]
     assert len({estimate.id for estimate in estimates}) == len(estimates) == 160
     assert {estimate.node for estimate in estimates} == {f"sim-{number:06}" for number in range(1, 41)}
@@ -202,12 +207,12 @@ def test_estimates_of_connected_listeners_are_payloads_with_ids_of_their_own(bro
 
 
 def test_the_last_will_of_a_listener_that_is_killed_is_published(broker):
-    with Heard(broker, "headnod/+/status") as heard:
+    with Subscriber(broker, "headnod/+/status") as subscriber:
         words = ("--every", 0.5, "--seconds", 600, "--own-connections")
         with simulation(20, *words, port=broker.port) as running:
-            heard.until_on("/status", 20, PATIENCE)
+            subscriber.until_on("/status", 20, PATIENCE)
             running.kill()
-        heard.until(
+        subscriber.until(
             lambda message: message.topic.endswith("sim-000020/status") and message.payload == b"offline", PATIENCE
         )
 
