@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from headnod_train.__main__ import main
-from support.command_line import run, said, surroundings
+from support.command_line import json_lines, run, surroundings
 from support.signals import RATE, music
 from support.tones import write_run
 
@@ -36,9 +36,9 @@ def test_a_label_is_the_same_from_the_collection_to_the_history(bundle, tmp_path
     clip = tmp_path / "clip.wav"
     soundfile.write(clip, music(12.0, seed=1), RATE)
     environment = surroundings(tmp_path, HEADNOD_HISTORY__PATH=str(tmp_path / "history.db"), PYTHONUTF8="1")
-    estimates = said(run("listen", "--json", "--model", bundle, "--audio", clip, environment=environment))
+    estimates = json_lines(run("listen", "--json", "--model", bundle, "--audio", clip, environment=environment))
     assert [tuple(each["scores"]) for each in estimates] == [LABELS] * len(estimates)
-    (verdict,) = said(run("classify", "--json", "--model", bundle, clip, environment=environment))
+    (verdict,) = json_lines(run("classify", "--json", "--model", bundle, clip, environment=environment))
     assert tuple(verdict["scores"]) == LABELS
     table = run("history", "--estimates", "--csv", environment=environment).stdout
     rows = list(csv.DictReader(io.StringIO(table)))

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from headnod.audio.http_stream import expanded
-from support.command_line import run, said, surroundings, write
+from support.command_line import json_lines, run, surroundings, write
 from support.signals import music
 
 
@@ -70,6 +70,6 @@ def test_classify_goes_through_a_folder_and_says_what_it_passed_over(tmp_path):
     write(tmp_path / "songs" / "one.wav", music(4.0))
     (tmp_path / "songs" / "cover.jpg").touch()
     ended = run("classify", "--json", "-r", tmp_path / "songs", environment=surroundings(tmp_path))
-    assert [each["file"] for each in said(ended)] == [str(tmp_path / "songs" / "one.wav")]
+    assert [each["file"] for each in json_lines(ended)] == [str(tmp_path / "songs" / "one.wav")]
     assert "1 file is not audio and was passed over (1 .jpg)" in ended.stderr
     assert ended.returncode == 0

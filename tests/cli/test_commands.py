@@ -10,7 +10,7 @@ import pytest
 
 from headnod import __version__
 from headnod.resources import demo_clip
-from support.command_line import HEADNOD, PATIENCE, PROMPT, fault, said, write
+from support.command_line import HEADNOD, PATIENCE, PROMPT, fault, json_lines, write
 from support.signals import RATE, music
 
 
@@ -28,7 +28,7 @@ def test_each_file_gets_one_line_with_its_genre_and_how_sure_that_is(headnod, tm
 
 def test_json_has_what_was_promised_and_nothing_else(headnod, tmp_path, demo, model):
     short = write(tmp_path / "a.wav", demo[: RATE // 4])
-    whole, clip = said(headnod("classify", "--json", demo_clip(), short))
+    whole, clip = json_lines(headnod("classify", "--json", demo_clip(), short))
     for verdict in (whole, clip):
         assert set(verdict) == {"file", "genre", "confidence", "scores", "seconds", "short"}
         assert list(verdict["scores"]) == list(model.labels)
@@ -44,7 +44,7 @@ def test_a_file_of_any_name_can_be_told(headnod, tmp_path, demo, name):
     song = write(tmp_path / "song.wav", demo[: 4 * RATE])
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(song.read_bytes())
-    (verdict,) = said(headnod("classify", "--json", path))
+    (verdict,) = json_lines(headnod("classify", "--json", path))
     assert verdict["genre"] == "metal"
     plain = headnod("classify", path)
     assert (plain.returncode, plain.stderr) == (0, "")
@@ -53,8 +53,8 @@ def test_a_file_of_any_name_can_be_told(headnod, tmp_path, demo, name):
 
 def test_the_pipe_and_the_file_give_the_same_genres(headnod, demo):
     samples = (np.clip(demo, -1, 1) * 32767).astype("<i2").tobytes()
-    piped = said(headnod("listen", "--audio", "-", "--rate", str(RATE), "--json", stdin=samples))
-    stored = said(headnod("listen", "--audio", demo_clip(), "--json"))
+    piped = json_lines(headnod("listen", "--audio", "-", "--rate", str(RATE), "--json", stdin=samples))
+    stored = json_lines(headnod("listen", "--audio", demo_clip(), "--json"))
     assert len(stored) == 8
     assert [each["genre"] for each in piped] == [each["genre"] for each in stored] == ["metal"] * 8
     assert [each["sequence"] for each in stored] == list(range(8))
@@ -72,11 +72,11 @@ def test_raw_samples_of_another_rate_and_of_two_channels_are_heard_alike(headnod
 def test_a_file_at_the_pace_of_music_takes_its_time(headnod, tmp_path, brief):
     path = write(tmp_path / "song.wav", music(2.0))
     began = time.monotonic()
-    assert said(headnod("listen", "--audio", path, "--model", brief, "--pace", "real", "--json"))
+    assert json_lines(headnod("listen", "--audio", path, "--model", brief, "--pace", "real", "--json"))
     assert time.monotonic() - began >= 2.0
     path = write(tmp_path / "long.wav", music(2 * PATIENCE))
     began = time.monotonic()
-    assert said(headnod("listen", "--audio", path, "--model", brief, "--pace", "fast", "--json"))
+    assert json_lines(headnod("listen", "--audio", path, "--model", brief, "--pace", "fast", "--json"))
     assert time.monotonic() - began < 2 * PATIENCE
 
 
@@ -115,7 +115,7 @@ def test_the_configuration_is_shown_with_its_origins(headnod, tmp_path):
     (tmp_path / "headnod.toml").write_text("[listen]\nevery = 1.5\n")
     ended = headnod("config", "show")
     assert f"listen.every = 1.5{' ' * 22}# {tmp_path / 'headnod.toml'}:2" in ended.stdout
-    (told,) = (each for each in said(headnod("config", "show", "--json"))[0] if each["key"] == "every")
+    (told,) = (each for each in json_lines(headnod("config", "show", "--json"))[0] if each["key"] == "every")
     assert told == {"section": "listen", "key": "every", "value": 1.5, "origin": f"{tmp_path / 'headnod.toml'}:2"}
     assert headnod("config", "check").stdout.startswith("ok       configuration  valid (1 value set, ")
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from headnod.resources import demo_clip
-from support.command_line import PATIENCE, run, said, surroundings
+from support.command_line import PATIENCE, json_lines, run, surroundings
 from support.listener_process import Listening, is_estimate, is_waiting
 from support.pulseaudio import NAME, VirtualMicrophone, missing
 from support.signals import RATE
@@ -43,11 +43,11 @@ def test_the_microphone_and_the_file_give_the_same_genres(microphone, demo, tmp_
             if len(heard) >= 4 and heard[0]["dropped"] == heard[-1]["dropped"]:
                 break
     again = ("listen", "--audio", tmp_path / "song.wav", "--every", str(EVERY), "--json")
-    stored = said(run(*again, environment=surroundings(tmp_path, **ALONE)))
+    stored = json_lines(run(*again, environment=surroundings(tmp_path, **ALONE)))
     assert len(heard) >= 4
     stored = within(stored, 0.0)
     assert {each["dropped"] for each in heard} == {heard[0]["dropped"]}
-    scores = [np.mean([list(each["scores"].values()) for each in said], axis=0) for said in (heard, stored)]
+    scores = [np.mean([list(each["scores"].values()) for each in json_lines], axis=0) for json_lines in (heard, stored)]
     logging.getLogger(__name__).info("scores differ by %.3f at most", np.abs(scores[0] - scores[1]).max())
     # The song changes, nobody knows to a tenth of a second when it began, and windows alone are restless:
     # 0.15 to 0.21 on four stretches of the clip.
@@ -66,10 +66,10 @@ def played(listening, microphone, song):
     return within(heard, loud["seconds"])
 
 
-def within(said, begins):
+def within(json_lines, begins):
     """Estimates whose windows are full of a song that begins then."""
     first, last = begins + WINDOW, begins + SECONDS - WINDOW
-    return [each for each in said if is_estimate(each) and first < each["seconds"] < last]
+    return [each for each in json_lines if is_estimate(each) and first < each["seconds"] < last]
 
 
 def test_without_a_microphone_the_demo_clip_plays_and_says_so(tmp_path):
@@ -77,7 +77,7 @@ def test_without_a_microphone_the_demo_clip_plays_and_says_so(tmp_path):
     assert ended.returncode == 0
     assert ended.stderr.count("\n") == 1
     assert "the demo clip plays instead" in ended.stderr
-    assert [each["genre"] for each in said(ended)] == ["metal"] * 8
+    assert [each["genre"] for each in json_lines(ended)] == ["metal"] * 8
     assert demo_clip().is_file()
 
 

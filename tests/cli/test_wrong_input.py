@@ -5,7 +5,7 @@ import pytest
 from headnod.inference.manifest import MODEL
 from headnod.resources import demo_clip
 from support.bundles import copied, edited, flipped
-from support.command_line import fault, said, write
+from support.command_line import fault, json_lines, write
 from support.signals import RATE, music, wav
 
 BROKEN = {
@@ -30,7 +30,7 @@ def test_a_broken_file_costs_one_line_and_no_other_file(headnod, tmp_path, demo)
     broken = [tmp_path / name for name in ("folder.wav", *BROKEN, "cut.flac")]
     ended = headnod("classify", "--json", good, *broken, good)
     assert ended.returncode == 1
-    assert [each["genre"] for each in said(ended)] == ["metal", "metal"]
+    assert [each["genre"] for each in json_lines(ended)] == ["metal", "metal"]
     lines = ended.stderr.splitlines()
     assert len(lines) == len(broken)
     for path, line in zip(broken, lines, strict=True):

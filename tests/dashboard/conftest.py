@@ -32,7 +32,7 @@ def doomed(tmp_path):
 @pytest.fixture(scope="session")
 def served(broker):
     with Dashboard(broker) as dashboard:
-        dashboard.says("MQTT: connected")
+        dashboard.wait_for_line("MQTT: connected")
         yield dashboard
 
 
@@ -40,7 +40,7 @@ def served(broker):
 def dashboard(served):
     """A dashboard that knows no listener."""
     yield served
-    served.hang_up()
+    served.close_connections()
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def publisher(broker, dashboard):
     """Who speaks for listeners; they are forgotten in the end."""
     with Publisher(broker) as publisher:
         yield publisher
-        publisher.take_back()
-        dashboard.forgets()
+        publisher.delete_listeners()
+        dashboard.wait_until_empty()
 
 
 @pytest.fixture(scope="module")

@@ -129,8 +129,8 @@ INVALID = {
 
 def test_requests_that_are_not_valid_write_nothing_to_the_log(broker):
     with Dashboard(broker) as page:
-        page.says("MQTT: connected")
-        before = len(page.said)
+        page.wait_for_line("MQTT: connected")
+        before = len(page.lines)
         for sent in INVALID.values():
             with socket.create_connection(("127.0.0.1", page.port)) as connection:
                 connection.settimeout(3 * REQUEST_SECONDS)
@@ -140,4 +140,4 @@ def test_requests_that_are_not_valid_write_nothing_to_the_log(broker):
                     pass
         assert page.get("/").status == 200
         page.end()
-    assert page.said[before:] == []
+    assert page.lines[before:] == []

@@ -76,7 +76,7 @@ class Controlled:
         deadline = time.monotonic() + PATIENCE
         for name, data in self.page.events():
             if name == "controls" and wanted(data):
-                self.page.hang_up()
+                self.page.close_connections()
                 return data
             assert time.monotonic() < deadline, f"not in {data}"
         raise AssertionError("the stream of events ended")
@@ -182,7 +182,7 @@ def test_a_value_set_on_the_page_goes_into_the_local_file_and_is_applied(clip, s
     with Controlled(clip, state, "--config", str(own)) as kitchen:
         answer = kitchen.act("PATCH", "configuration", {"values": {"listen.lead": 0.1, "history.days": 7}})
         assert answer["file"] == str(state / "headnod.local.toml")
-        kitchen.page.says("the configuration was read again")
+        kitchen.page.wait_for_line("the configuration was read again")
         found = {row["key"]: row for row in kitchen.get("configuration")["values"]}
         assert (found["listen.lead"]["value"], found["listen.lead"]["changeable"]) == (0.1, True)
         assert found["listen.lead"]["origin"].startswith(str(state / "headnod.local.toml"))
@@ -215,7 +215,7 @@ def test_dangerous_and_invalid_values_are_refused_and_nothing_is_written(kitchen
 def test_choosing_a_microphone_writes_its_name(kitchen, state):
     kitchen.act("POST", "microphone", {"device": "usb:0d8c:0014"})
     assert tomllib.loads((state / "headnod.local.toml").read_text()) == {"microphone": {"device": "usb:0d8c:0014"}}
-    kitchen.page.says("the configuration was read again")
+    kitchen.page.wait_for_line("the configuration was read again")
 
 
 def test_a_chosen_microphone_is_opened(clip, state, tmp_path):
@@ -310,7 +310,7 @@ def test_the_page_is_told_why_a_model_was_refused(kitchen, state):
     (broken / "model.tflite").write_bytes(b"damaged")
     assert kitchen.get("models")["step"] is None
     kitchen.act("POST", "models/activate", {"model": "broken-1.0.0"})
-    kitchen.page.says("refused")
+    kitchen.page.wait_for_line("refused")
     step = kitchen.get("models")["step"]
     assert step["stage"] == "refused"
     assert "model.tflite" in step["message"]
@@ -320,7 +320,7 @@ def test_a_restart_keeps_the_process_and_serves_the_page_again(kitchen):
     kitchen.until(is_estimate)
     process = kitchen.page.process.pid
     kitchen.act("POST", "restart")
-    kitchen.page.says("the page is at", times=2)
+    kitchen.page.wait_for_line("the page is at", times=2)
     assert kitchen.until(lambda each: each.get("sequence") == 0)
     assert kitchen.page.process.pid == process
     assert kitchen.get("controls")["model"]["active"] == "genre-2.1.0"
@@ -332,7 +332,7 @@ def logged(kitchen):
 
 def test_the_log_of_the_last_hours_is_shown(kitchen):
     kitchen.act("PATCH", "configuration", {"values": {"log.level": "info"}})
-    kitchen.page.says("the configuration was read again")
+    kitchen.page.wait_for_line("the configuration was read again")
     # Standard error is written first, the log of the page after it.
     kitchen.until(lambda _: any("the configuration was read again" in line["message"] for line in logged(kitchen)))
     lines = logged(kitchen)

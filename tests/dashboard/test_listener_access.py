@@ -80,7 +80,7 @@ def test_a_certificate_encrypts_the_page_and_its_cookie(tmp_path, secrets):
     env = secrets | {"HEADNOD_WEB__CERTIFICATE": str(made.file), "HEADNOD_WEB__KEY": str(made.key)}
     context = ssl.create_default_context(cafile=str(authority.file))
     with ListenerPage(env=env) as page:
-        page.says(f"the page is at https://127.0.0.1:{page.port}/")
+        page.wait_for_line(f"the page is at https://127.0.0.1:{page.port}/")
         connection = http.client.HTTPSConnection("127.0.0.1", page.port, context=context, timeout=15.0)
         body = json.dumps({"password": SECRET})
         connection.request("POST", "/api/v1/session", body, {"Content-Type": "application/json"})
@@ -163,7 +163,7 @@ def test_the_interface_is_described_as_it_is(secrets):
                 answer = page.request(method.upper(), path.replace("{node}", "kitchen"))
                 wanted = {True: {200, 400, 403, 404, 415}, False: {401}}["security" in operation]
                 assert answer.status in wanted, (method, path)
-                page.hang_up()
+                page.close_connections()
         schemas = {"$defs": described["components"]["schemas"]}
         answer = described["paths"]["/api/v1/session"]["get"]["responses"]["200"]
         schema = json.loads(

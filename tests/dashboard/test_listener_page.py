@@ -21,7 +21,7 @@ def shared():
 @pytest.fixture
 def page(shared):
     yield shared
-    shared.hang_up()
+    shared.close_connections()
 
 
 def parts(events):
@@ -86,7 +86,7 @@ def test_the_spectrum_is_sent_to_a_page_that_asks_for_it(page):
     columns = [data for name, data in islice(page.events("/events?watch=1"), 12) if name == "spectrum"]
     assert columns
     assert all(-100 < column["level"] <= 0 for column in columns)
-    page.hang_up()
+    page.close_connections()
     assert "spectrum" not in {name for name, _ in islice(page.events(), 8)}
 
 
@@ -96,7 +96,7 @@ def test_a_killed_web_server_changes_no_estimate_and_comes_back():
         made = [essence(each) for each in islice(printed, 3)]
         os.kill(page.server, signal.SIGKILL)
         made += [essence(each) for each in islice(printed, 12)]
-        page.says("the page is at", times=2)
+        page.wait_for_line("the page is at", times=2)
         assert page.json("/api/v1/session")["local"] == "kitchen"
     alone = subprocess.run(
         [sys.executable, "-m", "headnod", "listen", "--json", "--audio", str(CLIP), "--pace", "fast", "--every", "0.3"],
@@ -133,7 +133,7 @@ def test_a_listener_that_is_killed_with_a_command_unread_ends_the_page_without_a
         page.process.send_signal(signal.SIGSTOP)
         assert page.get("/events?watch").status == 200
         page.process.kill()
-    assert "failed" not in "".join(page.said)
+    assert "failed" not in "".join(page.lines)
 
 
 def test_a_page_of_a_microphone_keeps_its_history_in_the_users_state_folder(tmp_path):

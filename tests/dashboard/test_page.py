@@ -191,7 +191,7 @@ def test_the_state_of_a_muted_microphone_is_shown(look, publisher):
 
 def test_without_the_broker_the_page_is_out_of_date_until_it_is_back(look, doomed):
     with Dashboard(doomed) as dashboard:
-        dashboard.says("MQTT: connected")
+        dashboard.wait_for_line("MQTT: connected")
         page = look(dashboard=dashboard)
         with Publisher(doomed) as publisher:
             fill_rooms(publisher)
@@ -215,7 +215,7 @@ def test_without_the_broker_the_page_is_out_of_date_until_it_is_back(look, doome
 
 def test_without_the_dashboard_the_page_is_out_of_date_until_it_is_back(look, broker, publisher):
     with Dashboard(broker) as first:
-        first.says("MQTT: connected")
+        first.wait_for_line("MQTT: connected")
         page = look(dashboard=first)
         publisher.publish_estimate("kitchen", "jazz")
         publisher.publish_estimate("bar", "rock")

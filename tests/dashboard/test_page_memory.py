@@ -77,8 +77,8 @@ def test_an_installation_compiles_every_module_of_the_page(tmp_path, doomed, pai
     page = PageServer()
     page.start([], environment, module="headnod.dashboard", stdin=its.fileno())
     with contextlib.closing(page):
-        page.says("MQTT: connected")
-        page.port = int(re.search(r"the page is at http://[^:]+:(\d+)", "".join(page.said))[1])
+        page.wait_for_line("MQTT: connected")
+        page.port = int(re.search(r"the page is at http://[^:]+:(\d+)", "".join(page.lines))[1])
         for path in PATHS:
             page.get(path)
     # Debian compiles the standard library, and compileall all of headnod.

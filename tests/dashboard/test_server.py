@@ -25,7 +25,7 @@ def refused(*, broker=None, env=None, host=""):
     dashboard = Dashboard(broker, env=env, host=host)
     status = dashboard.process.wait(15.0)
     dashboard.close()
-    return status, "".join(dashboard.said)
+    return status, "".join(dashboard.lines)
 
 
 @pytest.mark.parametrize("path", ["/", "/app.js", "/style.css", "/icon.svg", "/nothing", "/events"])
@@ -242,7 +242,7 @@ def test_a_port_that_is_taken_is_one_line(broker):
 def test_a_broker_that_is_away_is_no_reason_not_to_serve(doomed):
     doomed.stop()
     with Dashboard(doomed) as dashboard:
-        dashboard.says("no connection to")
+        dashboard.wait_for_line("no connection to")
         name, hello = next(dashboard.events())
         assert name == "hello"
         assert str(doomed.port) in hello["reason"]
@@ -253,7 +253,7 @@ def test_asked_to_end_it_ends_at_once_though_browsers_look(broker):
         events = dashboard.events()
         assert next(events)[0] == "hello"
         assert dashboard.end() == 0
-    assert not any("Traceback" in line or "rror" in line for line in dashboard.said)
+    assert not any("Traceback" in line or "rror" in line for line in dashboard.lines)
 
 
 def test_the_password_of_the_broker_reaches_no_browser(tmp_path):
@@ -265,11 +265,11 @@ def test_the_password_of_the_broker_reaches_no_browser(tmp_path):
     with Broker(tmp_path / "broker", users={"dash": "another-one"}) as broker:
         env = {"HEADNOD_MQTT__USERNAME": "dash", "HEADNOD_MQTT__PASSWORD_FILE": str(file)}
         with Dashboard(broker, env=env) as dashboard:
-            dashboard.says("no connection to")
+            dashboard.wait_for_line("no connection to")
             name, hello = next(dashboard.events())
             assert name == "hello"
             assert hello["reason"]
-            assert "hush" not in str(hello) + "".join(dashboard.said)
+            assert "hush" not in str(hello) + "".join(dashboard.lines)
 
 
 def test_songs_that_ended_today_are_counted(dashboard, publisher):

@@ -60,14 +60,14 @@ def test_one_who_has_logged_in_is_served_while_strangers_take_all_they_can(page,
     for number in range(140):
         connect(b"GET / HTTP/1.1\r\nX-a: ", source="127.0.0.1" if number % 2 else f"127.0.2.{number}")
     statuses = [page.request("POST", "/api/v1/session", {"password": "wrong"}).status for _ in range(1000)]
-    page.hang_up()
+    page.close_connections()
     assert open_streams == BROWSERS - RESERVED
     assert statuses == [401] * 5 + [429] * 995
     assert page.json("/api/v1/session", **owner)["role"] == "owner"
     watching = page.events("/events?watch=1", **owner)
     assert "spectrum" in {next(watching)[0] for _ in range(20)}
     assert page.json("/api/v1/listeners", **owner)[0]["node"] == "kitchen"
-    assert sum("wrong password from 127.0.0.1" in line for line in page.said) == 1
+    assert sum("wrong password from 127.0.0.1" in line for line in page.lines) == 1
 
 
 def test_an_address_has_room_for_its_owner_beside_its_strangers(page, connect):

@@ -3,7 +3,7 @@
 import threading
 
 from benchmarks.calls import CallCounter
-from support.mqtt_publisher import online, said, until
+from support.mqtt_publisher import numbered_estimate, online, until
 
 
 def test_an_estimate_and_its_state_take_at_most_80_calls_in_8_files_to_the_broker_and_back(
@@ -15,10 +15,10 @@ def test_an_estimate_and_its_state_take_at_most_80_calls_in_8_files_to_the_broke
     online(subscriber)
     for number in range(3):
         published = mqtt.health().published
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
         until(lambda published=published: mqtt.health().published > published)
     with counter.counting():
-        mqtt.show(said(3))
+        mqtt.show(numbered_estimate(3))
         subscriber.until(lambda message: message.topic.endswith("/state") and b'"seq":3,' in message.payload, 60.0)
         until(lambda: counter.functions["mqtt/queue.py", "MessageQueue.done"] == 1)
         # Until the thread waits for the next event.

@@ -42,7 +42,7 @@ def test_what_is_published_while_nothing_is_connected_is_told_at_once_and_not_ke
     with Broker(tmp_path / "late", wait=True) as broker:
         link = until(linked(broker), refused)
         link.publish("a/b", b"1", acknowledged=told)
-        assert told.said[0].startswith(LOST)
+        assert told.outcomes[0].startswith(LOST)
         broker.start()
         until(link, connected)
         with Subscriber(broker) as subscriber:

@@ -13,7 +13,7 @@ from headnod.mqtt.queue import LATE
 from support.mqtt_broker import HOST, Broker, ReservedPort
 from support.mqtt_connection import PATIENCE, connected, refused
 from support.mqtt_connection import until as until_client
-from support.mqtt_publisher import Ahead, publisher, said, until
+from support.mqtt_publisher import Ahead, numbered_estimate, publisher, until
 
 NOBODY = SimpleNamespace(host=HOST, port=None)
 """An address, of which each test names the port."""
@@ -93,10 +93,10 @@ def test_what_waits_is_on_disk_within_seconds_although_the_attempt_to_connect_ha
     mqtt = publisher(NOBODY, tmp_path / "mqtt.sqlite", port=silent_port, ahead=ahead)
     opened.callback(mqtt.close)
     mqtt.start()
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     ahead.seconds += LATE
-    mqtt.show(said(1))
-    until(lambda: mqtt.health().queued_on_disk == 2, told=mqtt.health)
+    mqtt.show(numbered_estimate(1))
+    until(lambda: mqtt.health().queued_on_disk == 2, report=mqtt.health)
     assert any(thread.name.startswith("connecting to") for thread in threading.enumerate()), "the attempt hangs no more"
 
 

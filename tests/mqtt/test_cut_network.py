@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.mqtt_broker import Broker, Subscriber
-from support.mqtt_publisher import PATIENCE, all_of, publisher, said, until
+from support.mqtt_publisher import PATIENCE, all_of, numbered_estimate, publisher, until
 
 
 @pytest.mark.long
@@ -67,7 +67,7 @@ def cut_off(folder: Path):
         shown, healed = 0, threading.Event()
         threading.Thread(target=lambda: (sys.stdin.readline(), healed.set()), daemon=True).start()
         while not healed.wait(0.1):
-            mqtt.show(said(shown))
+            mqtt.show(numbered_estimate(shown))
             shown += 1
         began = time.monotonic()
         until(lambda: mqtt.health().reconnects, 60.0)

@@ -68,7 +68,7 @@ def test_sigterm_ends_the_listener_soon_while_the_broker_hangs(broker, subscribe
     listener = listening(broker.port)
     subscriber.until_on("/estimate", 2, STARTING)
     broker.freeze()
-    listener.forget()
+    listener.clear()
     made = [listener.until(is_estimate, 60.0) for _ in range(4)]
     listener.send(signal.SIGTERM)
     status, took = listener.ended(PATIENCE)
@@ -192,7 +192,7 @@ def test_discovery_that_is_switched_off_takes_back_what_was_told(broker, subscri
         assert [bool(payload) for payload in told] == [discovery == "true"]
         listener.send(signal.SIGTERM)
         listener.ended(5.0)
-        subscriber.forget()
+        subscriber.clear()
     # The listener's own retained topics stay, in case it gets another name.
     assert set(json.loads((state / "discovery.json").read_bytes())) == {*TOPICS.retained, TOPICS.deploy}
     with Subscriber(broker, "homeassistant/#", f"{NODE}/info", name="late") as late:

@@ -8,7 +8,7 @@ import pytest
 from headnod.clock import Clock
 from headnod.mqtt.payloads import encode, estimate_payload, redated, song_payload
 from headnod.pipeline.estimate import SongSegmenter, SongSettings
-from support.mqtt_publisher import BEGAN, said
+from support.mqtt_publisher import BEGAN, numbered_estimate
 
 BOOT = "737fc121"
 WRONG = timedelta(days=-68)
@@ -27,7 +27,7 @@ class Machine:
 
 def estimate(number, **changes):
     """By a clock that is 68 days behind."""
-    subscriber = said(number)
+    subscriber = numbered_estimate(number)
     return msgspec.structs.replace(subscriber, time=subscriber.time + WRONG, clock_synchronised=False, **changes)
 
 
@@ -88,7 +88,7 @@ def test_a_machine_without_a_boot_id_dates_nothing_anew():
 
 def test_the_date_of_a_synchronised_clock_is_left_alone():
     machine = Machine(kept=True)
-    told = published(encode(estimate_payload(said(3), node="kitchen", boot="b007", boot_id=BOOT)))
+    told = published(encode(estimate_payload(numbered_estimate(3), node="kitchen", boot="b007", boot_id=BOOT)))
     assert redated(told, machine.clock) == told
 
 

@@ -13,7 +13,17 @@ from support.limiting_broker import StrictBroker
 from support.mqtt_broker import Broker, Subscriber
 from support.mqtt_connection import PATIENCE, Outcomes, connected
 from support.mqtt_connection import until as until_link
-from support.mqtt_publisher import TOPICS, Ahead, decoded, info, publisher, said, sequences, until, without_repeats
+from support.mqtt_publisher import (
+    TOPICS,
+    Ahead,
+    decoded,
+    info,
+    numbered_estimate,
+    publisher,
+    sequences,
+    until,
+    without_repeats,
+)
 
 REASON = "quota of this house"
 ENTITIES = len(discovery(info(), TOPICS, form="component"))
@@ -52,7 +62,7 @@ def test_a_backlog_never_exceeds_what_may_be_unacknowledged(strict, listener, tm
     broker = strict(receive_maximum=3)
     mqtt = publisher(broker, tmp_path / "mqtt.sqlite")
     for number in range(50):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     mqtt.close()
     mqtt = listener(broker, tmp_path / "mqtt.sqlite", rate=1000.0)
     broker.until(lambda broker: len(broker.on("/estimate")) >= 50)
@@ -64,7 +74,7 @@ def test_a_backlog_never_exceeds_what_may_be_unacknowledged(strict, listener, tm
 def test_a_message_a_time_is_enough(strict, listener):
     broker = strict(receive_maximum=1)
     mqtt = listener(broker)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     broker.until(lambda broker: broker.on("/estimate") and broker.on("/config") and broker.on("/info"))
     until(lambda: mqtt.health().published == 1)
     assert broker.sent_away == []
@@ -74,7 +84,7 @@ def test_a_device_that_is_too_large_for_one_message_is_told_by_its_entities(stri
     caplog.set_level(logging.INFO)
     broker = strict(maximum_packet_size=4096)
     mqtt = listener(broker)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     entities = discovery(info(), TOPICS, form="component").keys()
     broker.until(lambda broker: broker.on("/estimate") and len(broker.on("/config")) >= len(entities))
     until(lambda: mqtt.health().published == 1)
@@ -102,9 +112,9 @@ def test_what_is_larger_than_a_packet_may_be_is_left_out_told_once_and_blocks_no
     broker = strict(maximum_packet_size=600)
     mqtt = listener(broker)
     for number in range(10):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     for number in range(10, 15):
-        mqtt.show(said(number, "silence"))
+        mqtt.show(numbered_estimate(number, "silence"))
     broker.until(lambda broker: broker.on("/song") and broker.on("/status"))
     until(lambda: mqtt.health().queued == 0)
     assert broker.on("/estimate") == []
@@ -119,7 +129,7 @@ def test_what_a_disconnect_calls_too_large_is_not_sent_again(strict, listener):
     broker = strict(maximum_packet_size=4096, silent=True)
     mqtt = listener(broker)
     broker.until(lambda broker: broker.on("/sensor/headnod_kitchen/genre/config"))
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     until(lambda: mqtt.health().published == 1)
     assert len(broker.connects) == 2
 
@@ -128,7 +138,7 @@ def test_what_a_disconnect_calls_too_large_is_not_sent_again(strict, listener):
 def test_a_broker_without_it_is_served_without_it_the_last_will_too(rule, strict, listener, caplog):
     broker = strict(**{rule: 0})
     mqtt = listener(broker)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     broker.until(lambda broker: broker.on("/estimate") and broker.on("/status") and broker.on("/config"))
     until(lambda: mqtt.health().queued == 0)
     assert broker.sent_away == []
@@ -146,7 +156,7 @@ def test_what_is_not_retained_is_said_again_to_who_comes_later(strict, listener)
     broker = strict(retain_available=0)
     mqtt = listener(broker)
     mqtt.keep(TOPICS.model, b"{}")
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     broker.until(lambda broker: len(broker.on("/info")) >= 2 and len(broker.on("kitchen/model")) >= 2)
     # Once as it came, and once after Home Assistant had time to subscribe.
     broker.until(lambda broker: len(broker.on("kitchen/state")) >= 2)
@@ -181,9 +191,9 @@ def test_every_topic_that_is_refused_is_named_with_the_reason_and_once(ending, s
     broker = strict(refused={ending: 0x87}, reason=REASON)
     mqtt = listener(broker)
     for number in range(10):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     for number in range(10, 15):
-        mqtt.show(said(number, "silence"))
+        mqtt.show(numbered_estimate(number, "silence"))
     until(lambda: any("refuses" in each for each in caplog.messages))
     mqtt.changed()
     broker.until(lambda broker: len(broker.on(ending)) >= 1 and len(broker.on("/info")) >= 2)
@@ -201,7 +211,7 @@ def test_a_refusal_that_lasts_is_named_again_after_five_minutes(strict, linked, 
         until_link(link, connected)
         link.publish("a/b", b"", acknowledged=told)
         told.until(count)
-    config_errors = [each for each in told.said if not each.startswith(LOST)]
+    config_errors = [each for each in told.outcomes if not each.startswith(LOST)]
     assert config_errors == ["quota exceeded"] * 3
     assert sum("refuses a/b: quota exceeded" in each for each in caplog.messages) == 2
 
@@ -253,7 +263,7 @@ def test_a_packet_of_exactly_the_largest_size_is_sent_and_a_byte_more_is_not(str
     link.publish("a", b"x" * 93, acknowledged=told)
     settled = {bool(each) for each in told.until(2)}
     assert settled == {True, False}
-    assert any(each and each.startswith(TOO_LARGE) for each in told.said)
+    assert any(each and each.startswith(TOO_LARGE) for each in told.outcomes)
     assert [each.size for each in broker.published] == [100]
 
 
@@ -281,7 +291,7 @@ def test_mosquitto_with_such_a_limit_gets_everything(settings, configs, losses, 
     subscriber = opened.enter_context(Subscriber(broker))
     mqtt = listener(broker)
     for number in range(30):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     until(lambda: len(set(subscriber.on("/config"))) >= configs, 60.0)
     until(lambda: mqtt.health().queued == 0)
     assert without_repeats(sequences(subscriber.until_on("/estimate", 30, PATIENCE))) == list(range(30))

@@ -17,8 +17,8 @@ from support.mqtt_publisher import (
     all_of,
     condition,
     decoded,
+    numbered_estimate,
     publisher,
-    said,
     saves,
     sequences,
     until,
@@ -45,14 +45,16 @@ def test_a_broker_that_is_absent_at_the_start_misses_nothing(tmp_path, opened):
     opened.callback(mqtt.close)
     mqtt.start()
     for number in range(30):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     broker.start()
     subscriber = opened.enter_context(Subscriber(broker))
     assert all_of(subscriber, 30) == list(range(30))
     estimates = decoded(subscriber.on("/estimate"))
     assert all(estimate["replayed"] for estimate in estimates)
-    assert [estimate["time_unix"] for estimate in estimates] == [said(number).time.timestamp() for number in range(30)]
-    mqtt.show(said(30))
+    assert [estimate["time_unix"] for estimate in estimates] == [
+        numbered_estimate(number).time.timestamp() for number in range(30)
+    ]
+    mqtt.show(numbered_estimate(30))
     assert decoded(subscriber.until_on("/estimate", 31, PATIENCE))[-1]["replayed"] is False
 
 
@@ -82,7 +84,7 @@ def through_kills(broker, subscriber, mqtt, downtimes):
     def stream():
         nonlocal shown
         while not stop.wait(0.02):
-            mqtt.show(said(shown))
+            mqtt.show(numbered_estimate(shown))
             shown += 1
 
     talking = threading.Thread(target=stream)
@@ -107,7 +109,7 @@ def check_kills(broker, subscriber, mqtt, downtimes):
     shown = through_kills(broker, subscriber, mqtt, downtimes)
     # A broker that saves its file at every change takes fifty a second on a busy machine, or fewer.
     assert all_of(subscriber, shown, within=60.0 + shown / 20) == list(range(shown))
-    until(lambda: mqtt.health().published == shown, told=mqtt.health)
+    until(lambda: mqtt.health().published == shown, report=mqtt.health)
     repeats = len(subscriber.on("/estimate")) - shown
     assert repeats <= WINDOW * len(downtimes)
     assert mqtt.health().discarded == mqtt.health().queued == 0
@@ -127,14 +129,14 @@ def test_lost_acknowledgements_give_repeats_with_the_same_id(broker, subscriber,
     mqtt = publisher(broker, tmp_path / "mqtt.sqlite", port=proxy.port, keepalive=2)
     opened.callback(mqtt.close)
     mqtt.start()
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     subscriber.until_on("/estimate", 1, PATIENCE)
     until(lambda: not mqtt.health().queued)
     proxy.drop_answers()
-    mqtt.show(said(1))
+    mqtt.show(numbered_estimate(1))
     subscriber.until_on("/estimate", 2, PATIENCE)
     for number in range(2, 41):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     until(lambda: proxy.connections > 1)
     proxy.thaw()
     assert all_of(subscriber, 41) == list(range(41))
@@ -157,7 +159,7 @@ def hour_offline(broker, subscriber, mqtt, ahead):
     subscriber.until_on("/status", 1, PATIENCE)
     broker.stop()
     for number in range(1200):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     saves(mqtt, ahead, 1200)
     broker.start()
     subscriber.until_on("/status", 3, PATIENCE)
@@ -199,7 +201,7 @@ def test_over_the_bound_the_newest_are_delivered(tmp_path, opened):
     opened.callback(mqtt.close)
     mqtt.start()
     for number in range(1050):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     assert mqtt.health().discarded + mqtt.health().queued == 1050
     broker.start()
     subscriber = opened.enter_context(Subscriber(broker, "+/+/estimate"))
@@ -212,13 +214,13 @@ def test_what_waits_at_the_end_is_delivered_by_the_next_listener(tmp_path, opene
     first = publisher(broker, tmp_path / "mqtt.sqlite", boot="one")
     first.start()
     for number in range(20):
-        first.show(said(number))
+        first.show(numbered_estimate(number))
     first.close()
     broker.start()
     subscriber = opened.enter_context(Subscriber(broker))
     second = publisher(broker, tmp_path / "mqtt.sqlite", boot="two")
     opened.callback(second.close)
     second.start()
-    second.show(said(0))
+    second.show(numbered_estimate(0))
     ids = [estimate["id"] for estimate in decoded(subscriber.until_on("/estimate", 21, PATIENCE))]
     assert ids == [f"kitchen-one-{number}" for number in range(20)] + ["kitchen-two-0"]

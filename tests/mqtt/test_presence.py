@@ -14,9 +14,9 @@ from support.mqtt_publisher import (
     condition,
     decoded,
     info,
+    numbered_estimate,
     online,
     publisher,
-    said,
     sequences,
 )
 
@@ -24,7 +24,7 @@ from support.mqtt_publisher import (
 def test_who_comes_late_sees_status_state_and_info(broker, subscriber, started):
     mqtt = started()
     online(subscriber)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     subscriber.until_on("/estimate", 1, PATIENCE)
     subscriber.until_on("/info", 1, PATIENCE)
     with Subscriber(broker, name="late") as late:
@@ -41,7 +41,7 @@ def test_health_is_told_at_every_change_of_state_and_now_and_then(subscriber, st
     mqtt.show_status(condition(State.WAITING, "no microphone is plugged in"))
     waiting = subscriber.until(lambda message: b"waiting_for_microphone" in message.payload, PATIENCE)
     assert decoded([waiting.payload])[0]["message"] == "no microphone is plugged in"
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     subscriber.until(lambda message: message.topic == TOPICS.health and b'"listening"' in message.payload, PATIENCE)
     before = len(subscriber.on("/health"))
     health = decoded(subscriber.until_on("/health", before + 2, PATIENCE))[-1]
@@ -64,11 +64,11 @@ def test_status_is_offline_before_the_end_and_the_end_is_quick(subscriber, start
 def test_all_is_told_again_at_every_connection(broker, subscriber, started):
     mqtt = started(wanted=lambda: {"homeassistant/device/headnod_kitchen/config": b"{}"})
     online(subscriber)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     subscriber.until_on("/config", 1, PATIENCE)
     subscriber.until_on("/state", 1, PATIENCE)
     broker.restart(by=Broker.kill)
-    subscriber.forget()
+    subscriber.clear()
     for topic in ("/status", "/info", "/state", "/health", "/config"):
         subscriber.until(lambda message, topic=topic: message.topic.endswith(topic) and not message.retain, PATIENCE)
     assert mqtt.health().reconnects == 1
@@ -106,7 +106,7 @@ def test_home_assistant_is_told_again_after_its_birth_within_thirty_seconds(subs
     subscriber.until_on("/config", 1, PATIENCE)
     # Once because it is connected, and once because Home Assistant has been told of it.
     subscriber.until_on("/health", 2, PATIENCE)
-    subscriber.forget()
+    subscriber.clear()
     subscriber.publish("homeassistant/status", "offline")
     subscriber.publish("homeassistant/status", "online")
     assert len(subscriber.until_on("/config", 1, PATIENCE)) == 1
@@ -136,7 +136,7 @@ def test_a_command_that_breaks_what_obeys_leaves_all_as_it_was(subscriber, start
     mqtt = started(obey=obey)
     online(subscriber)
     subscriber.publish(TOPICS.request("health"), b"{}")
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     assert sequences(subscriber.until_on("/estimate", 1, PATIENCE)) == [0]
     assert "a part of MQTT failed" in caplog.text
 
@@ -152,7 +152,7 @@ def test_an_exception_in_what_is_asked_for_facts_does_not_stop_estimates(subscri
 
     mqtt = started(info=facts)
     online(subscriber)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     assert sequences(subscriber.until_on("/estimate", 1, PATIENCE)) == [0]
     assert "a part of MQTT failed" in caplog.text
 
@@ -161,9 +161,9 @@ def test_the_last_song_is_retained_and_every_song_is_not(broker, subscriber, sta
     mqtt = started()
     online(subscriber)
     for number in range(10):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     for number in range(10, 16):
-        mqtt.show(said(number, SILENCE))
+        mqtt.show(numbered_estimate(number, SILENCE))
     (song,) = subscriber.until_on("/song", 1, PATIENCE)
     assert subscriber.until_on("/last_song", 1, PATIENCE) == [song]
     broker.restart()

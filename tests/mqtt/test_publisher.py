@@ -13,9 +13,9 @@ from support.mqtt_publisher import (
     TOPICS,
     Ahead,
     decoded,
+    numbered_estimate,
     online,
     publisher,
-    said,
     saves,
     sequences,
     until,
@@ -26,7 +26,7 @@ from support.mqtt_publisher import (
 def test_an_estimate_is_published_once_and_is_the_state_too(subscriber, started):
     mqtt = started()
     online(subscriber)
-    mqtt.show(said(7))
+    mqtt.show(numbered_estimate(7))
     (estimate,) = decoded(subscriber.until_on("/estimate", 1, PATIENCE))
     (state,) = decoded(subscriber.until_on("/state", 1, PATIENCE))
     assert estimate == state
@@ -38,7 +38,7 @@ def test_an_estimate_is_published_once_and_is_the_state_too(subscriber, started)
 def test_an_estimate_expires_at_the_broker_after_a_day(subscriber, started):
     mqtt = started()
     online(subscriber)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     estimate = subscriber.until(lambda message: message.topic == TOPICS.estimate, PATIENCE)
     assert 86_000 < estimate.properties.MessageExpiryInterval <= 86_400
 
@@ -47,9 +47,9 @@ def test_a_song_is_told_when_it_ends(subscriber, started):
     mqtt = started()
     online(subscriber)
     for number in range(3, 13):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     for number in range(13, 18):
-        mqtt.show(said(number, SILENCE))
+        mqtt.show(numbered_estimate(number, SILENCE))
     (song,) = decoded(subscriber.until_on("/song", 1, PATIENCE))
     assert song["id"] == "kitchen-b007-3"
     assert song["genre"] == "jazz"
@@ -65,9 +65,9 @@ def test_a_song_of_two_hours_is_told_too(tmp_path, opened):
     opened.callback(mqtt.close)
     mqtt.start()
     for number in range(2400):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     for number in range(2400, 2405):
-        mqtt.show(said(number, SILENCE))
+        mqtt.show(numbered_estimate(number, SILENCE))
     (song,) = decoded(subscriber.until_on("/song", 1, 60.0))
     assert song["id"] == "kitchen-b007-0"
     assert song["duration_s"] == 2399 * EVERY
@@ -77,7 +77,7 @@ def test_the_song_that_plays_at_the_end_is_told_too(subscriber, started):
     mqtt = started()
     online(subscriber)
     for number in range(10):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     mqtt.close()
     assert len(subscriber.until_on("/song", 1, PATIENCE)) == 1
     assert sequences(subscriber.on("/estimate")) == list(range(10))
@@ -87,13 +87,13 @@ def test_showing_never_waits_for_a_frozen_broker_which_gets_all_when_it_thaws(br
     ahead = Ahead()
     mqtt = started(tmp_path / "mqtt.sqlite", keepalive=1, rate=400.0, ahead=ahead)
     for number in range(5):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     until(lambda: mqtt.health().published == 5)
     broker.freeze()
     times, end = [], time.monotonic() + 2.5
     while time.monotonic() < end:
         began = time.perf_counter()
-        mqtt.show(said(5 + len(times)))
+        mqtt.show(numbered_estimate(5 + len(times)))
         times.append(time.perf_counter() - began)
         threading.Event().wait(0.02)
     # A busy machine delays some calls; waiting for the broker would take a second in most of them.
@@ -114,9 +114,9 @@ def test_what_the_access_list_refuses_is_counted_kept_and_delivered_when_it_is_a
     opened.callback(mqtt.close)
     mqtt.start()
     for number in range(10):
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
     for number in range(10, 15):
-        mqtt.show(said(number, SILENCE))
+        mqtt.show(numbered_estimate(number, SILENCE))
     subscriber.until_on("/song", 1, PATIENCE)
     until(lambda: mqtt.health().refused >= 1 and mqtt.health().published == 1)
     assert mqtt.health().queued == 15
@@ -131,7 +131,7 @@ def test_what_the_access_list_refuses_is_counted_kept_and_delivered_when_it_is_a
 def test_times_are_those_of_the_estimates(subscriber, started):
     mqtt = started()
     online(subscriber)
-    mqtt.show(said(100))
+    mqtt.show(numbered_estimate(100))
     (estimate,) = decoded(subscriber.until_on("/estimate", 1, PATIENCE))
     assert estimate["time_unix"] == BEGAN.timestamp() + 300.0
     assert estimate["monotonic"] == 300.0

@@ -16,7 +16,7 @@ from support.mqtt_broker import HOST, Broker, Subscriber
 from support.mqtt_connection import connected, until
 from support.mqtt_payloads import KITCHEN
 from support.mqtt_payloads import info as kitchen_info
-from support.mqtt_publisher import PATIENCE, TOPICS, Ahead, online, said
+from support.mqtt_publisher import PATIENCE, TOPICS, Ahead, numbered_estimate, online
 from support.mqtt_publisher import until as until_true
 from support.tcp_proxy import Proxy
 
@@ -64,7 +64,7 @@ def test_mqtt_3_1_1_has_no_delay_and_works(broker, subscriber, linked, opened):
 def test_the_latest_estimate_expires(subscriber, started):
     mqtt = started()
     online(subscriber)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     state = subscriber.until(lambda message: message.topic == TOPICS.state, PATIENCE)
     assert 0 < state.properties.MessageExpiryInterval <= STATE_EXPIRY
 
@@ -73,12 +73,12 @@ def test_an_estimate_that_has_expired_is_not_published_as_the_latest_again(broke
     proxy, ahead = opened.enter_context(Proxy(broker.port)), Ahead()
     mqtt = started(port=proxy.port, monotonic=ahead)
     online(subscriber)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     subscriber.until_on("/state", 1, PATIENCE)
     for seconds, again in ((STATE_EXPIRY - 60, True), (120, False)):
         proxy.cut()
         subscriber.until(lambda message: message.payload == b"offline", PATIENCE)
-        subscriber.forget()
+        subscriber.clear()
         ahead.seconds += seconds
         proxy.heal()
         # Published after the latest estimate.
@@ -89,7 +89,7 @@ def test_an_estimate_that_has_expired_is_not_published_as_the_latest_again(broke
 def test_genre_and_confidence_are_plain_text_if_wanted(broker, subscriber, started):
     mqtt = started(plain=True)
     online(subscriber)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     assert subscriber.until_on("/genre", 1, PATIENCE) == [b"jazz"]
     assert subscriber.until_on("/confidence", 1, PATIENCE) == [b"0.9"]
     with Subscriber(broker, "+/+/genre", "+/+/confidence", name="late") as late:
@@ -100,7 +100,7 @@ def test_genre_and_confidence_are_plain_text_if_wanted(broker, subscriber, start
 def test_plain_text_is_not_published_unasked(subscriber, started):
     mqtt = started()
     online(subscriber)
-    mqtt.show(said(0))
+    mqtt.show(numbered_estimate(0))
     subscriber.until_on("/state", 1, PATIENCE)
     subscriber.until_on("/estimate", 1, PATIENCE)
     assert subscriber.on("/genre") == subscriber.on("/confidence") == []
@@ -131,7 +131,7 @@ def retained(broker):
         return {message.topic: message.payload for message in look.messages if message.retain}
 
 
-def forget(broker, tmp_path, *words, **settings):
+def clear(broker, tmp_path, *words, **settings):
     environment = {f"HEADNOD_MQTT__{key.upper()}": str(value) for key, value in settings.items()}
     environment |= {"HEADNOD_MQTT__HOST": HOST, "HEADNOD_MQTT__PORT": str(broker.port)}
     return run("mqtt", "forget", *words, environment=surroundings(tmp_path, **environment))
@@ -143,29 +143,29 @@ def test_forget_removes_everything_of_one_listener_and_nothing_of_others(form, b
     own |= {KITCHEN.deploy: bytes(1 << 20), KITCHEN.setting("pause"): b"ON", KITCHEN.genre: b"jazz"}
     for topic, payload in (own | OTHERS).items():
         subscriber.publish(topic, payload, retain=True)
-    ended = forget(broker, tmp_path, "kitchen")
+    ended = clear(broker, tmp_path, "kitchen")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == sorted(own)
     assert retained(broker) == OTHERS
-    assert forget(broker, tmp_path, "kitchen").stdout == "nothing is retained for kitchen\n"
+    assert clear(broker, tmp_path, "kitchen").stdout == "nothing is retained for kitchen\n"
 
 
 def test_forget_leaves_a_listener_that_is_online_unless_it_is_forced(broker, subscriber, tmp_path):
     subscriber.publish(KITCHEN.status, b"online", retain=True)
     subscriber.publish(KITCHEN.info, b"{}", retain=True)
-    ended = forget(broker, tmp_path, "kitchen")
+    ended = clear(broker, tmp_path, "kitchen")
     assert fault(ended).endswith(
         "kitchen is online and would publish everything again (stop it first, or write --force)"
     )
     assert retained(broker) == {KITCHEN.status: b"online", KITCHEN.info: b"{}"}
-    assert forget(broker, tmp_path, "kitchen", "--force").returncode == 0
+    assert clear(broker, tmp_path, "kitchen", "--force").returncode == 0
     assert retained(broker) == {}
 
 
 def test_forget_says_why_it_cannot(broker, tmp_path):
-    assert "mqtt.node: 'a/b'" in fault(forget(broker, tmp_path, "a/b"), status=78)
+    assert "mqtt.node: 'a/b'" in fault(clear(broker, tmp_path, "a/b"), status=78)
     broker.stop()
-    assert "connection refused" in fault(forget(broker, tmp_path, "kitchen"))
+    assert "connection refused" in fault(clear(broker, tmp_path, "kitchen"))
 
 
 def test_forget_names_what_the_user_may_not_write(tmp_path):
@@ -176,7 +176,7 @@ def test_forget_names_what_the_user_may_not_write(tmp_path):
     with Broker(tmp_path / "broker", users=users, acl=acl) as broker:
         with Subscriber(broker, name="filler", user="filler", password="secret") as filler:
             filler.publish(KITCHEN.status, b"offline", retain=True)
-        ended = forget(broker, tmp_path, "kitchen", username="reader", password_file=password)
+        ended = clear(broker, tmp_path, "kitchen", username="reader", password_file=password)
     assert "headnod/kitchen/status cannot be emptied: not authorized" in fault(ended).lower()
 
 
@@ -188,7 +188,7 @@ def test_a_listener_with_another_name_takes_everything_of_the_former_one_back(re
     subscriber.publish(KITCHEN.deploy, b"a signed model", retain=True)
     former.send(signal.SIGTERM)
     assert former.ended(PATIENCE)[0] == 0
-    subscriber.forget()
+    subscriber.clear()
     listening(broker.port, **renamed)
     (own, *_) = {*renamed.values()}
     subscriber.until(lambda message: own in message.topic and message.topic.endswith("/estimate"), PATIENCE)
@@ -196,7 +196,7 @@ def test_a_listener_with_another_name_takes_everything_of_the_former_one_back(re
     def left():
         return {topic for topic in retained(broker) if "headnod/kitchen/" in topic or "headnod_kitchen/" in topic}
 
-    until_true(lambda: not left(), told=left)
+    until_true(lambda: not left(), report=left)
 
 
 CLEAN_START, SESSION_EXPIRY, WILL_DELAY = 0x02, b"\x11", b"\x18"

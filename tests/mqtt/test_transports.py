@@ -33,7 +33,7 @@ def until_listening(address):
             return True
         return False
 
-    until_true(listening, PATIENCE, told=lambda: address)
+    until_true(listening, PATIENCE, report=lambda: address)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from support.mqtt_broker import Subscriber
 from support.mqtt_connection import connected
 from support.mqtt_connection import until as until_link
-from support.mqtt_publisher import PATIENCE, online, said, until
+from support.mqtt_publisher import PATIENCE, numbered_estimate, online, until
 
 ESTIMATES = 10
 
@@ -28,7 +28,7 @@ def show_in_peace(mqtt, count):
     """Show estimates, each when the one before has arrived and everybody sleeps again."""
     for number in range(count):
         before = mqtt.health().published
-        mqtt.show(said(number))
+        mqtt.show(numbered_estimate(number))
         until(lambda before=before: mqtt.health().published > before)
 
 
@@ -61,7 +61,7 @@ def test_what_a_frozen_broker_holds_is_on_disk_within_seconds_although_nothing_e
     online(subscriber)
     show_in_peace(mqtt, 1)
     broker.freeze()
-    mqtt.show(said(1))
+    mqtt.show(numbered_estimate(1))
     until(lambda: mqtt.health().queued_on_disk == 1)
     broker.thaw()
     until(lambda: mqtt.health().queued == 0)

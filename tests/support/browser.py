@@ -92,7 +92,7 @@ class Publisher:
         """Return when the broker has everything that was published so far."""
         self._client.publish("elsewhere", b"", 1).wait_for_publish(PATIENCE)
 
-    def take_back(self):
+    def delete_listeners(self):
         """Delete every listener that it published for."""
         for node in self._nodes:
             self.publish(node, "status", b"", retain=True)
@@ -121,7 +121,7 @@ class PageServer:
             errors="replace",
             **options,
         )
-        self.said: list[str] = []
+        self.lines: list[str] = []
         self._open: list[Any] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -134,14 +134,14 @@ class PageServer:
     def _read(self):
         for line in self.process.stderr:
             with self._news:
-                self.said.append(line)
+                self.lines.append(line)
                 self._news.notify_all()
 
-    def says(self, words: str, *, times: int = 1):
+    def wait_for_line(self, words: str, *, times: int = 1):
         """Wait until it has said this."""
         with self._news:
-            there = self._news.wait_for(lambda: sum(words in line for line in self.said) >= times, PATIENCE)
-        assert there, f"it never said {words!r}: {''.join(self.said)[-2000:]}"
+            there = self._news.wait_for(lambda: sum(words in line for line in self.lines) >= times, PATIENCE)
+        assert there, f"it never said {words!r}: {''.join(self.lines)[-2000:]}"
 
     def get(self, path: str = "/", **options: str | None) -> http.client.HTTPResponse:
         """Its answer; the body can be read."""
@@ -192,9 +192,9 @@ class PageServer:
         for name, data in self.events():
             if name in {"listeners", "changes"} and any(map(wanted, data)):
                 break
-        self.hang_up()
+        self.close_connections()
 
-    def hang_up(self):
+    def close_connections(self):
         """Close all connections to it."""
         for each in self._open:
             each.close()
@@ -210,7 +210,7 @@ class PageServer:
 
     def close(self):
         """End it, and whoever looks at it."""
-        self.hang_up()
+        self.close_connections()
         self.process.kill()
         self.process.wait()
         self._reader.join()
@@ -228,7 +228,7 @@ class Dashboard(PageServer):
             settings |= {"HEADNOD_MQTT__HOST": broker.host, "HEADNOD_MQTT__PORT": str(broker.port)}
         self.start(["dashboard", *(["--host", host] if host else [])], os.environ | settings | (env or {}))
 
-    def forgets(self):
+    def wait_until_empty(self):
         """Wait until it knows no listener."""
         look, deadline = threading.Event(), time.monotonic() + PATIENCE
         while known := self._known():
@@ -242,11 +242,11 @@ class Dashboard(PageServer):
             if name == "ready":
                 break
             estimate_json += [one["node"] for one in data] if name == "listeners" else []
-        self.hang_up()
+        self.close_connections()
         return estimate_json
 
     def __enter__(self):
-        self.says("the dashboard is at")
+        self.wait_for_line("the dashboard is at")
         return self
 
 
@@ -300,7 +300,7 @@ class ListenerPage(PageServer):
 
     def __enter__(self):
         if self._web:
-            self.says("the page is at")
+            self.wait_for_line("the page is at")
         return self
 
     def close(self):

@@ -45,7 +45,7 @@ def write(path: Path, audio: Audio, rate: int = RATE) -> Path:
     return path
 
 
-def said(ended: subprocess.CompletedProcess[str]) -> list[dict]:
+def json_lines(ended: subprocess.CompletedProcess[str]) -> list[dict]:
     """The JSON lines that it printed."""
     return [json.loads(line) for line in ended.stdout.splitlines()]
 

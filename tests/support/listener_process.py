@@ -56,7 +56,7 @@ class Listening:
                 said.append(each)
         return said
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop what was said and not yet looked at."""
         with suppress(queue.Empty):
             while True:
@@ -91,7 +91,7 @@ class Listening:
 
     def settled(self) -> Held:
         """The least that it holds at five estimates to come: outputs open files for a moment."""
-        self.forget()
+        self.clear()
         found = []
         for _ in range(5):
             self.until(is_estimate)

@@ -7,17 +7,17 @@ from support.listener_process import is_estimate
 STABLE, OWN = "headnod/deploy/stable", "headnod/kitchen/deploy"
 
 
-def told(message):
+def decoded(message):
     return json.loads(message.payload)
 
 
 def until_stage(subscriber, stage, model):
-    return told(
+    return decoded(
         subscriber.until(
             lambda message: (
                 message.topic == "headnod/kitchen/model"
-                and told(message)["stage"] == stage
-                and told(message)["model"] == model
+                and decoded(message)["stage"] == stage
+                and decoded(message)["model"] == model
             )
         )
     )

@@ -10,17 +10,17 @@ class Outcomes:
     """What became of messages, in order."""
 
     def __init__(self):
-        self.said, self._news = [], threading.Condition()
+        self.outcomes, self._news = [], threading.Condition()
 
     def __call__(self, reason):
         with self._news:
-            self.said.append(reason)
+            self.outcomes.append(reason)
             self._news.notify_all()
 
     def until(self, count, within=PATIENCE):
         with self._news:
-            assert self._news.wait_for(lambda: len(self.said) >= count, within), self.said
-        return self.said
+            assert self._news.wait_for(lambda: len(self.outcomes) >= count, within), self.outcomes
+        return self.outcomes
 
 
 def until(link, there, within=PATIENCE):

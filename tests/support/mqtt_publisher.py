@@ -25,7 +25,7 @@ EVERY = 3.0
 TOPICS = Topics("headnod", "kitchen")
 
 
-def said(number: int, genre: str = "jazz") -> Estimate:
+def numbered_estimate(number: int, genre: str = "jazz") -> Estimate:
     """The estimate of this number, in a stream of one each three seconds."""
     return msgspec.structs.replace(
         estimate(genre, **({genre: 0.9, "blues": 0.1} if genre in GTZAN else {})),
@@ -92,7 +92,7 @@ def saves(mqtt, ahead, count):
         mqtt.changed()
         return mqtt.health().queued_on_disk >= count
 
-    until(there, told=mqtt.health)
+    until(there, report=mqtt.health)
 
 
 def sequences(payloads) -> list[int]:
@@ -105,11 +105,11 @@ def without_repeats(numbers: list[int]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def until(there: Callable[[], object], within: float = 60.0, *, told: Callable[[], object] = str):
-    """Look again and again until it is so; `told` says what is, if it never is."""
+def until(there: Callable[[], object], within: float = 60.0, *, report: Callable[[], object] = str):
+    """Look again and again until it is so; `report` describes the state if it never is."""
     look, deadline = threading.Event(), time.monotonic() + within
     while not there():
-        assert time.monotonic() < deadline, f"not so within {within:g} s: {told()}"
+        assert time.monotonic() < deadline, f"not so within {within:g} s: {report()}"
         look.wait(0.05)
 
 
@@ -134,7 +134,7 @@ def all_of(subscriber, count, within=PATIENCE):
     """Sequence numbers of the first `count` estimates, once each and as they came."""
     arrived = Arrived(subscriber)
     missing = lambda: sorted(set(range(count)) - set(arrived.numbers()))[:50]  # noqa: E731
-    until(lambda: len(arrived.numbers()) >= count, within, told=missing)
+    until(lambda: len(arrived.numbers()) >= count, within, report=missing)
     return arrived.numbers()
 
 

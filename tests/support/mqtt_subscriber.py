@@ -98,7 +98,7 @@ class Subscriber:
         self._until(lambda: sum(message.topic.endswith(ending) for message in self.messages) >= count, within)
         return self.on(ending)
 
-    def forget(self):
+    def clear(self):
         """Begin anew with no message."""
         with self._news:
             self.messages.clear()

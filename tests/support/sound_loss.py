@@ -55,7 +55,7 @@ def lose(listening, fault) -> tuple[dict, float]:
 
 def find(listening, before, cure, window=WINDOW) -> tuple[dict, float]:
     """The first estimate after a cure, which shares no sound with the last before, and how long it took."""
-    listening.forget()
+    listening.clear()
     cure()
     began = time.monotonic()
     after = listening.until(is_estimate)

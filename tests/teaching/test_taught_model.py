@@ -15,7 +15,7 @@ from headnod.teaching.last_layer import LastLayer, TeachError
 from headnod.teaching.teacher import Teacher, matching_label, starting_bundle, summary, teach
 from headnod.updates.state import Stage
 from headnod.updates.store import Store
-from support.command_line import run, said, surroundings
+from support.command_line import json_lines, run, surroundings
 
 START = find_model("genre")
 SIZE = 200
@@ -231,7 +231,7 @@ def test_the_command_teaches_installs_and_the_list_shows_it(state, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert "cumbia: 0 of 48 windows right before" in ended.stdout
     assert "on probation for 10 windows" in ended.stdout
-    rows = said(run("models", "list", "--json", "--state", state, environment=environment))
+    rows = json_lines(run("models", "list", "--json", "--state", state, environment=environment))
     assert next(row["model"] for row in rows if row["listens"]) == "genre-taught-1.0.0"
     assert run("models", "rollback", "--state", state, environment=environment).returncode == 0
     exported = run("corrections", "export", tmp_path / "songs.npz", "--state", state, environment=environment)

@@ -33,7 +33,7 @@ from headnod_train.teaching.labelled_music import (
     run_network,
 )
 from headnod_train.training.provenance import training_names
-from support.command_line import run, said, surroundings
+from support.command_line import json_lines, run, surroundings
 from support.signals import RATE
 
 LABELS = ("R&B [80s]", "klicks", "日本")
@@ -96,7 +96,7 @@ def test_taught_labels_are_recognised_by_the_listener(taught, tmp_path):
         clip = tmp_path / "clip.wav"
         soundfile.write(clip, tune(label, 100 + place, 24.0), RATE)
         ended = run("listen", "--json", "--model", taught / "mine-1.0.0", "--audio", clip, environment=environment)
-        assert said(ended)[-1]["genre"] == label, ended.stderr
+        assert json_lines(ended)[-1]["genre"] == label, ended.stderr
 
 
 def test_all_but_the_last_layer_is_identical_to_the_bit(taught):
@@ -132,7 +132,7 @@ def test_the_signed_bundle_is_verified_installed_and_rolled_back(taught, tmp_pat
     assert installed.returncode == 0, installed.stderr
 
     def active():
-        rows = said(run("models", "list", "--json", *state, environment=environment))
+        rows = json_lines(run("models", "list", "--json", *state, environment=environment))
         return next(row["model"] for row in rows if row["listens"])
 
     assert active() == "mine-1.0.0"
@@ -225,7 +225,7 @@ def test_added_labels_stand_beside_the_shipped_ones_and_are_recognised(added, tm
         clip = tmp_path / "clip.wav"
         soundfile.write(clip, tune(label, 100 + place, 24.0), RATE)
         ended = run("listen", "--json", "--model", added, "--audio", clip, environment=environment)
-        assert said(ended)[-1]["genre"] == label, ended.stderr
+        assert json_lines(ended)[-1]["genre"] == label, ended.stderr
 
 
 def test_rows_of_shipped_labels_stay_the_same_when_labels_are_added(added):
@@ -338,7 +338,7 @@ def test_a_file_of_corrections_becomes_a_model_that_names_them(corrections, tmp_
     ended = run(
         "listen", "--json", "--model", tmp_path / "ours-1.0.0", "--audio", clip, environment=surroundings(tmp_path)
     )
-    assert said(ended)[-1]["genre"] == "jazz", ended.stderr
+    assert json_lines(ended)[-1]["genre"] == "jazz", ended.stderr
 
 
 def test_corrections_of_another_network_are_refused_with_its_name(corrections, tmp_path, capsys):
@@ -519,7 +519,7 @@ def test_a_fine_tuned_network_passes_its_self_test_and_recognises_the_labels(fin
         soundfile.write(clip, tune(label, 100 + place, 24.0), RATE)
         ended = run("listen", "--json", "--model", folder, "--audio", clip, environment=surroundings(tmp_path))
         # The shipped network may take tones of a synthesiser for no music, which fine-tuning does not change.
-        scores = said(ended)[-1]["scores"]
+        scores = json_lines(ended)[-1]["scores"]
         assert max(scores, key=scores.get) == label, ended.stderr
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from headnod.updates.state import ActiveModel
 from headnod.updates.store import Store
 from support.listener_process import held, is_estimate
-from support.model_changes import of_model, told
+from support.model_changes import decoded, of_model
 from support.mqtt_broker import missing
 from support.signed_bundles import sent
 from support.sound_loss import goes_on
@@ -36,7 +36,7 @@ def test_a_shadow_hears_along_and_tells_how_it_agrees(subscriber, listening, hea
     assert "no shadow was compared on music yet" in headnod("shadow", status=1)
     headnod("install", tmp_path / "two.bundle", "--keep-current")
     headnod("shadow", "fixed-2.0.0", "--every", "1")
-    said = told(subscriber.until(lambda message: message.topic == "headnod/kitchen/shadow"))
+    said = decoded(subscriber.until(lambda message: message.topic == "headnod/kitchen/shadow"))
     assert (said["shadow"], said["model"], said["windows"]) == ("fixed-2.0.0", "fixed-0.1.0", 1)
     assert "fixed-2.0.0 agrees with fixed-0.1.0 on" in headnod("shadow")
     assert listener.until(is_estimate)["model"] == "fixed-0.1.0"

@@ -7,7 +7,7 @@ import pytest
 
 from support import signed_bundles
 from support.listener_process import is_estimate
-from support.model_changes import OWN, STABLE, of_model, stages, told, until_stage
+from support.model_changes import OWN, STABLE, decoded, of_model, stages, until_stage
 from support.mqtt_broker import missing
 from support.signed_bundles import good, sent
 from support.sound_loss import goes_on
@@ -32,10 +32,10 @@ def test_a_model_that_is_sent_is_tried_put_to_use_and_kept_and_no_window_is_lost
     config = subscriber.until(
         lambda message: message.topic.startswith("homeassistant/device/") and b'"metal"' in message.payload
     )
-    assert told(config)["components"]["genre"]["options"] == ["jazz", "metal", "silence", "unknown"]
-    info = subscriber.until(lambda message: message.topic.endswith("/info") and told(message)["serial"] == 7)
-    assert told(info)["labels"] == ["jazz", "metal"]
-    assert told(info)["channel"] == "stable"
+    assert decoded(config)["components"]["genre"]["options"] == ["jazz", "metal", "silence", "unknown"]
+    info = subscriber.until(lambda message: message.topic.endswith("/info") and decoded(message)["serial"] == 7)
+    assert decoded(info)["labels"] == ["jazz", "metal"]
+    assert decoded(info)["channel"] == "stable"
     infos = [json.loads(payload) for payload in subscriber.on("kitchen/info")]
     assert {(each["serial"], tuple(each["labels"])) for each in infos} == {
         (0, ("calm", "loud")),
@@ -50,7 +50,7 @@ def test_what_was_retained_is_taken_at_the_start_and_a_restart_changes_nothing(s
     until_stage(subscriber, "kept", "fixed-2.0.0")
     listener.send(signal.SIGTERM)
     assert listener.ended()[0] == 0
-    subscriber.forget()
+    subscriber.clear()
     listener = listening()
     assert listener.until(is_estimate)["model"] == "fixed-2.0.0"
     until_stage(subscriber, "kept", "fixed-2.0.0")
@@ -71,10 +71,10 @@ def test_what_is_refused_is_told_and_the_listener_goes_on(subscriber, listening,
     listener.until(is_estimate)
     subscriber.publish(STABLE, bundle)
     refused = subscriber.until(
-        lambda message: message.topic == "headnod/kitchen/model" and told(message)["stage"] == "refused"
+        lambda message: message.topic == "headnod/kitchen/model" and decoded(message)["stage"] == "refused"
     )
-    assert why in told(refused)["message"]
-    listener.forget()
+    assert why in decoded(refused)["message"]
+    listener.clear()
     assert listener.until(is_estimate)["model"] == "fixed-0.1.0"
     assert listener.process.poll() is None
 
@@ -108,18 +108,18 @@ def test_where_updates_are_offered_home_assistant_starts_them(subscriber, listen
     listener.until(is_estimate)
     subscriber.publish(STABLE, sent(version="2.0.0", serial=7), retain=True)
     until_stage(subscriber, "offered", "fixed-2.0.0")
-    listener.forget()
+    listener.clear()
     assert listener.until(is_estimate)["model"] == "fixed-0.1.0"
-    offered = told(
+    offered = decoded(
         subscriber.until(
-            lambda message: message.topic.endswith("/info") and told(message)["latest_model"] == "fixed-2.0.0"
+            lambda message: message.topic.endswith("/info") and decoded(message)["latest_model"] == "fixed-2.0.0"
         )
     )
     assert offered["model"] == "fixed-0.1.0"
     config = subscriber.until(
         lambda message: message.topic.startswith("homeassistant/device/") and b"fixed-2.0.0" in message.payload
     )
-    update = told(config)["components"]["update"]
+    update = decoded(config)["components"]["update"]
     subscriber.publish(update["command_topic"], update["payload_install"])
     until_stage(subscriber, "kept", "fixed-2.0.0")
     listener.until(of_model("2.0.0"))
@@ -131,7 +131,7 @@ def test_a_command_of_two_kilobytes_is_still_too_large(subscriber, listening):
     listener.until(is_estimate)
     subscriber.publish("headnod/kitchen/set/threshold", b" " * 4000 + b"0.5")
     subscriber.publish("headnod/kitchen/set/threshold", b"0.25")
-    subscriber.until(lambda message: message.topic.endswith("/info") and told(message)["certainty"] == 0.25)
+    subscriber.until(lambda message: message.topic.endswith("/info") and decoded(message)["certainty"] == 0.25)
     assert len(subscriber.on("/response/threshold")) == 1
 
 
@@ -142,7 +142,7 @@ def test_ten_thousand_damaged_messages_leave_the_listener_as_it_was(subscriber, 
     before = listener.settled()
     damaged = signed_bundles.mutations(sent(version="2.0.0", serial=7), 10_000, seed=1)
     subscriber.publish_all((STABLE, each) for each in damaged)
-    listener.forget()
+    listener.clear()
     assert listener.until(is_estimate)["model"] == "fixed-0.1.0"
     assert listener.process.poll() is None
     assert not (state / "models.json").exists()
