@@ -104,7 +104,7 @@ def test_a_moment_gets_its_right_date_when_the_clock_is_set():
 
 @pytest.mark.parametrize("way", [1, -1])
 @pytest.mark.parametrize(("seconds", "told"), [(STEP - 0.01, False), (STEP + 0.01, True), (1e7, True)])
-def test_a_step_of_the_clock_is_told_once_and_a_slew_is_not(seconds, told, way):
+def test_a_step_of_the_clock_is_reported_once_and_a_slew_is_not(seconds, told, way):
     machine = Machine()
     stepped = ClockStepDetector(lambda: machine.now().timestamp(), machine.clock.monotonic)
     machine.up += 1000.0

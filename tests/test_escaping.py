@@ -22,7 +22,7 @@ def test_what_can_be_printed_stays_as_it_is(text):
 
 
 @pytest.mark.parametrize("code", [*range(0x20), 0x7F, *range(0x80, 0xA0), 0x202E, 0x2028, 0xDC80])
-def test_what_a_terminal_could_obey_is_spelled_out(code):
+def test_what_a_terminal_would_interpret_is_spelled_out(code):
     shown = printable(f"a{chr(code)}b")
     assert shown.isprintable()
     assert shown.startswith("a\\")

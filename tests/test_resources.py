@@ -21,7 +21,7 @@ def test_a_folder_with_a_manifest_is_a_model(bundle, tmp_path):
 
 
 @pytest.mark.parametrize("wanted", ["gener", "genre-9.9.9", "", "../genre", "/", "genre-0"])
-def test_a_model_that_is_not_there_is_told_with_those_that_are(bundle, wanted):
+def test_a_model_that_is_not_there_is_reported_with_those_that_are(bundle, wanted):
     with pytest.raises(ConfigError) as caught:
         find_model(wanted)
     assert f"there is no model '{wanted}' (shipped are " in str(caught.value)
@@ -40,7 +40,7 @@ def test_the_demo_clip_is_half_a_minute_of_music_with_its_licence():
     assert "Permission is hereby granted" in text
 
 
-def test_what_did_not_come_along_is_told():
+def test_what_did_not_come_along_is_reported():
     with pytest.raises(ConfigError, match=r"this installation has no folder 'nonsense' \(install headnod again\)"):
         shipped("nonsense")
 

@@ -108,7 +108,7 @@ def test_it_ends_when_the_hardware_breaks():
     assert status == 1
 
 
-def test_without_pyaudio_the_way_out_is_told(tmp_path):
+def test_without_pyaudio_the_way_out_is_reported(tmp_path):
     (tmp_path / "pyaudio.py").write_text("raise ImportError('no module named pyaudio')")
     command = [sys.executable, "-P", str(CAPTURE), "list"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

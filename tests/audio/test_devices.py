@@ -97,7 +97,7 @@ def test_numbers_that_change_at_a_boot_change_no_name(sound, tmp_path):
     assert find(before[0].name, after).portaudio == "Mic (hw:3,0)"
 
 
-def test_two_alike_are_told_apart_by_their_ports(sound, tmp_path):
+def test_two_alike_are_distinguished_by_their_ports(sound, tmp_path):
     for number in (0, 1):
         plug(sound, number, label=f"Mic_{number}", port=f"1-{number}", idVendor="046d", idProduct="0a44")
     found = devices(sound=sound, capture=listing_program(tmp_path, "Mic (hw:0,0)", "Mic (hw:1,0)"))
@@ -144,7 +144,7 @@ def test_a_part_of_a_name_is_no_name(wanted):
         ("usb:046d:0a44", r"microphone 'usb:046d:0a44' is not there \(there is no microphone at all\)"),
     ],
 )
-def test_without_any_microphone_the_way_out_is_told(wanted, message):
+def test_without_any_microphone_the_way_out_is_reported(wanted, message):
     with pytest.raises(AudioError, match=message):
         find(wanted, [])
 
@@ -158,7 +158,7 @@ def test_without_any_microphone_the_way_out_is_told(wanted, message):
         ("raise SystemExit('crash')", "ended without output"),
     ],
 )
-def test_a_listing_that_fails_is_told(sound, tmp_path, source, complaint):
+def test_a_listing_that_fails_is_reported(sound, tmp_path, source, complaint):
     with pytest.raises(AudioError, match=complaint):
         devices(sound=sound, capture=program(tmp_path, source))
 

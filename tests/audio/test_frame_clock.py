@@ -42,7 +42,7 @@ def test_of_whole_seconds_a_single_one_that_comes_late_loses_nothing():
     assert set(told(clock, times, frames=RATE)) == {0.0}
 
 
-def test_a_gap_between_whole_seconds_is_told_once_and_to_its_length():
+def test_a_gap_between_whole_seconds_is_reported_once_and_to_its_length():
     clock = FrameClock(RATE)
     found = told(clock, [*steady(0.0, 10.0, lump=1.0), *steady(10.5, 10.0, lump=1.0)], frames=RATE)
     assert [missing for missing in found if missing] == [pytest.approx(0.5, abs=0.01)]
@@ -64,7 +64,7 @@ def test_a_delay_is_doubtful_from_fifty_milliseconds_on(late, uncertain):
 
 
 @pytest.mark.parametrize(("lump", "lumps"), [(0.25, 5), (1.0, 3)])
-def test_a_gap_is_told_after_a_second_and_three_lumps_at_least(lump, lumps):
+def test_a_gap_is_reported_after_a_second_and_three_lumps_at_least(lump, lumps):
     clock = FrameClock(RATE)
     told(clock, steady(0.0, 10.0, lump), frames=round(lump * RATE))
     found = told(clock, steady(10.3, 10.0, lump), frames=round(lump * RATE))
@@ -72,7 +72,7 @@ def test_a_gap_is_told_after_a_second_and_three_lumps_at_least(lump, lumps):
 
 
 @pytest.mark.parametrize("gap", [0.1, 0.5, 3.0, 60.0])
-def test_a_gap_is_told_once_and_to_its_length(gap):
+def test_a_gap_is_reported_once_and_to_its_length(gap):
     clock = FrameClock(RATE)
     assert set(told(clock, steady(0.0, 10.0))) == {0.0}
     found = told(clock, steady(10.0 + gap, 10.0))
@@ -80,7 +80,7 @@ def test_a_gap_is_told_once_and_to_its_length(gap):
     assert sum(missing > 0 for missing in found) == 1
 
 
-def test_several_gaps_are_told_each():
+def test_several_gaps_are_reported_each():
     clock = FrameClock(RATE)
     found = told(clock, steady(0.0, 5.0)) + told(clock, steady(5.5, 5.0)) + told(clock, steady(11.5, 5.0))
     assert [missing for missing in found if missing] == pytest.approx([0.5, 1.0])

@@ -49,7 +49,7 @@ def test_what_is_a_little_late_is_heard_at_once(stream):
 
 
 @pytest.mark.parametrize("gap", [0.06, 0.1, 0.3, 0.9])
-def test_no_sound_from_around_a_gap_is_heard_and_all_of_it_is_told_as_missing(stream, gap):
+def test_no_sound_from_around_a_gap_is_heard_and_all_of_it_is_reported_as_missing(stream, gap):
     after = stream.steady(10.0 + gap, 10.0)
     # The gap may lie anywhere in the first lump that is late.
     assert stream.heard[:42] == [*range(40), 44, 45]

@@ -92,7 +92,7 @@ def test_no_other_protocol_is_opened(server, location):
         ("206 Partial Content", "the server answers 206 Partial Content"),
     ],
 )
-def test_a_refusal_is_told_with_its_status(server, status, told):
+def test_a_refusal_is_reported_with_its_status(server, status, told):
     address = server.on("/live", answer(status=status))
     assert refusal(address) == f"{address}: {told}"
 
@@ -183,7 +183,7 @@ def test_a_server_that_does_not_answer_is_given_up(server, sent, stalled, told):
     assert not isinstance(caught.value, RefusedError)
 
 
-def test_a_port_where_nobody_listens_is_told():
+def test_a_port_where_nobody_listens_is_reported():
     with radio_server() as gone:
         pass
     assert refusal(f"{gone.url}/live", AudioError) == f"{gone.url}/live: connection refused"

@@ -210,7 +210,7 @@ def test_patience_starts_anew_once_sound_came():
     assert seconds_of(found) == pytest.approx(1.0, abs=0.01)
 
 
-def test_a_microphone_that_went_away_is_told_closed_and_opened_again():
+def test_a_microphone_that_went_away_is_reported_closed_and_opened_again():
     clock = ManualClock()
     first, second = FakeCapture(clock, steady(1.0)), FakeCapture(clock, steady(1.0))
     found = heard(clock, [first, second], 6)

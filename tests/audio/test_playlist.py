@@ -46,7 +46,7 @@ def test_a_name_that_is_not_utf8_is_found_on_a_disk_where_it_is_not_either(tmp_p
         ("x\n" * 600_000, "1 MiB"),
     ],
 )
-def test_a_playlist_that_cannot_be_is_told(tmp_path, text, note):
+def test_a_playlist_that_cannot_be_is_reported(tmp_path, text, note):
     (tmp_path / "a.m3u").write_text(text)
     files, notes = expanded([str(tmp_path / "a.m3u")], recursive=False)
     assert not files

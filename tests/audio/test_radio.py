@@ -130,7 +130,7 @@ def _after_holes(coming):
         (redirect("file:///etc/passwd"), "only http:// and https:// can be played"),
     ],
 )
-def test_what_is_no_stream_is_told_and_asked_for_again_after_ten_seconds(server, sent, told):
+def test_what_is_no_stream_is_reported_and_asked_for_again_after_ten_seconds(server, sent, told):
     waits = Waits()
     found = blocks(server.on("/live", sent), 10, waits=waits)
     assert told in reasons(found)[0]

@@ -58,6 +58,6 @@ def test_sixteen_bits_are_little_endian_and_never_reach_one():
     assert frames[:, 0].tolist() == [-1.0, 32767 / 32768, 1 / 32768, 0.5]
 
 
-def test_interleaved_channels_are_told_apart():
+def test_interleaved_channels_are_distinguished():
     frames = from_s16(np.array([1, 2, 3, 4, 5, 6], "<i2").tobytes(), 3)
     assert (frames * 32768).tolist() == [[1, 2, 3], [4, 5, 6]]

@@ -73,7 +73,7 @@ def test_what_fails_does_not_lose_the_other_rows(capsys, tmp_path):
     assert "bench: P9 failed: pip has no network" in capsys.readouterr().err
 
 
-def test_what_cannot_be_measured_here_is_told_and_is_no_failure(capsys):
+def test_what_cannot_be_measured_here_is_reported_and_is_no_failure(capsys):
     row = unmeasured("instructions", "million", "only root can")
     assert main([], given(("P2", lambda: (row,)))) == 0
     assert "bench: P2 is not measured: only root can" in capsys.readouterr().err

@@ -47,7 +47,7 @@ def test_a_row_that_could_not_be_measured_says_why():
     assert "not measured: no mosquitto" in said(figures)
 
 
-def test_scores_on_other_processors_are_told_only_where_they_were_compared():
+def test_scores_on_other_processors_are_reported_only_where_they_were_compared():
     figures = rows()
     assert "to the bit" not in said(figures)
     figures["P2"]["more"]["arm"] = {
@@ -56,14 +56,14 @@ def test_scores_on_other_processors_are_told_only_where_they_were_compared():
     assert "to the bit: 239 of 240 windows with `genre`" in said(figures)
 
 
-def test_the_load_is_told_as_it_was():
+def test_the_load_is_reported_as_it_was():
     figures = rows()
     assert "nothing else to speak of ran" in said(figures)
     figures["P1"]["more"]["machine"] = {**figures["P1"]["more"]["machine"], "load": 9.2}
     assert "0.2 to 9.2 when that began: other work shared the machine" in said(figures)
 
 
-def test_rows_of_another_run_are_told_apart():
+def test_rows_of_another_run_are_distinguished():
     figures = rows()
     figures["P2"]["more"]["machine"] = {**figures["P2"]["more"]["machine"], "day": "2026-10-01"}
     assert lines_of(page(figures, set()), "P2 was measured on day 2026-10-01")

@@ -46,7 +46,7 @@ def running(pid):
         return False
 
 
-def test_switches_are_told_by_thread():
+def test_switches_are_reported_by_thread():
     with child(SLEEPER, lines=2) as (program, _):
         found = voluntary_switches(program.pid)
     assert len(found) == 2
@@ -91,7 +91,7 @@ def test_a_program_that_will_not_end_is_killed():
         assert program.returncode == -signal.SIGKILL
 
 
-def test_a_program_that_fails_is_told_with_its_last_words():
+def test_a_program_that_fails_is_reported_with_its_last_words():
     with pytest.raises(RuntimeError, match=r"failed \(3\): no luck"):
         run([sys.executable, "-c", "import sys; sys.stderr.write('no luck'); sys.exit(3)"])
 

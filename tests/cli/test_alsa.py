@@ -42,7 +42,7 @@ def test_sound_on_one_side_of_a_stereo_microphone_is_heard(tmp_path, side):
         (errno.EACCES, f"'pcm:mic' may not be opened: {permission_denied('audio')}"),
     ],
 )
-def test_a_microphone_that_cannot_be_opened_is_told_from_an_absent_one(tmp_path, refused, reason):
+def test_a_microphone_that_cannot_be_opened_is_distinguished_from_an_absent_one(tmp_path, refused, reason):
     environment = alsa_microphone(tmp_path, MONO, refused=refused)
     verdict, message = microphone_of(environment)
     assert verdict == "fault"
@@ -63,7 +63,7 @@ def test_one_microphone_by_two_names_has_one_listener(tmp_path):
 
 
 @pytest.mark.parametrize(("decibels", "verdict"), [(-45.0, "warning"), (0.0, "well")])
-def test_a_quiet_microphone_is_told(tmp_path, decibels, verdict):
+def test_a_quiet_microphone_is_reported(tmp_path, decibels, verdict):
     found, message = microphone_of(alsa_microphone(tmp_path, MONO * 10.0 ** (decibels / 20.0)))
     assert found == verdict
     assert ("raise the gain by about" in message) == (verdict == "warning")

@@ -33,7 +33,7 @@ def test_a_reader_that_leaves_early_is_no_fault(environment, words):
 
 
 @pytest.mark.parametrize("words", ["config show", "classify {0}", "listen --audio {0} --plain"])
-def test_a_full_disk_behind_stdout_is_said_without_a_traceback(environment, words):
+def test_a_full_disk_behind_stdout_is_reported_without_a_traceback(environment, words):
     command = f"{shlex.join(HEADNOD)} {words.format(shlex.quote(str(demo_clip())))} > /dev/full"
     ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, timeout=PATIENCE, check=False)
     lines = ended.stderr.decode().splitlines()

@@ -145,7 +145,7 @@ def test_a_listener_that_runs_shows_its_files_and_has_no_socket(tmp_path):
     assert str(path) in files
 
 
-def test_no_listener_is_said_and_this_command_is_not_one(tmp_path):
+def test_no_listener_is_reported_and_this_command_is_not_one(tmp_path):
     (tmp_path / "proc").mkdir()
     assert list(processes(tmp_path / "proc")) == []
     assert os.getpid() not in set(processes())

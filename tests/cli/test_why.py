@@ -99,7 +99,7 @@ def test_of_the_listener_that_runs_the_latest_estimate_is_explained(runtime, cap
     assert main(["why"]) == 1
 
 
-def test_a_condition_is_said_and_an_old_estimate_is_called_old(runtime, capsys):
+def test_a_condition_is_reported_and_an_old_estimate_is_called_old(runtime, capsys):
     latest = LatestFile(runtime / FILE)
     latest.show(replace(silence(), monotonic=-3_600.0))
     assert main(["why"]) == 0

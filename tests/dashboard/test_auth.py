@@ -92,7 +92,7 @@ def test_a_password_may_have_colons_and_umlauts(clock):
     assert authorize(access(clock, "a:b:grün!"), authorization=basic("a:b:grün!")) is AuthResult.ALLOWED
 
 
-def test_whoever_guesses_waits_and_the_right_password_is_not_told_apart(clock):
+def test_whoever_guesses_waits_and_the_right_password_is_not_distinguished(clock):
     page = access(clock)
     for _ in range(TRIES):
         assert authorize(page, authorization=basic("wrong")) is AuthResult.NO_PASSWORD

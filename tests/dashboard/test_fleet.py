@@ -17,7 +17,7 @@ def test_it_subscribes_to_what_listeners_tell_and_to_nothing_else(listeners):
     assert set(listeners.fleet.subscriptions) == {f"headnod/+/{kind}" for kind in kinds}
 
 
-def test_what_plays_is_told_with_its_bars_in_the_colours_of_the_palette(listeners):
+def test_what_plays_is_reported_with_its_bars_in_the_colours_of_the_palette(listeners):
     listeners.publish_estimate("jazz", jazz=0.7, rock=0.2)
     kitchen = listeners.kitchen
     names, order = kitchen["labels"]["names"], kitchen["labels"]["order"]
@@ -31,7 +31,7 @@ def test_what_plays_is_told_with_its_bars_in_the_colours_of_the_palette(listener
     assert dict(names) == {label: hexadecimal(each) for label, each in chosen.items()}
 
 
-def test_tags_and_what_holds_a_genre_back_are_told(listeners):
+def test_tags_and_what_holds_a_genre_back_are_reported(listeners):
     payload = estimate_payload(
         replace(tagged("unknown", jazz=0.4), held_by=HeldBy.THRESHOLD), node="kitchen", boot="b1"
     )
@@ -62,7 +62,7 @@ def test_a_model_with_other_labels_changes_the_colours_that_browsers_have(listen
     assert len(set(shown(listeners).values())) == len(shown(listeners)) == 5
 
 
-def test_a_label_of_64_letters_is_told_whole(listeners):
+def test_a_label_of_64_letters_is_reported_whole(listeners):
     label = "Música " * 9 + "z"
     listeners.publish("info", information(label))
     listeners.publish_estimate(label)
@@ -144,7 +144,7 @@ def test_tomorrow_begins_with_no_songs(listeners):
     assert told_[0]["songs"] == []
 
 
-def test_a_new_listener_is_told_whole_and_then_only_what_changed(listeners):
+def test_a_new_listener_is_reported_whole_and_then_only_what_changed(listeners):
     listeners.publish_estimate("jazz")
     (first,), _ = listeners.fleet.changes()
     listeners.publish_estimate("jazz")
@@ -154,7 +154,7 @@ def test_a_new_listener_is_told_whole_and_then_only_what_changed(listeners):
     assert listeners.fleet.changes() == ([], [])
 
 
-def test_a_whole_timeline_is_told_at_most_every_five_seconds(listeners):
+def test_a_whole_timeline_is_reported_at_most_every_five_seconds(listeners):
     listeners.publish_estimate("jazz")
     listeners.fleet.changes()
     listeners.publish_estimate("metal", at=NOON - 600, replayed=True, seconds=1.0)

@@ -97,7 +97,7 @@ def test_every_address_in_the_page_is_relative(dashboard):
     assert not [each for each in addresses if each.startswith("/") or "://" in each]
 
 
-def test_a_browser_is_told_what_was_heard_before_it_came_and_then_what_is_heard(dashboard, publisher):
+def test_a_browser_is_reported_what_was_heard_before_it_came_and_then_what_is_heard(dashboard, publisher):
     publisher.publish_estimate("kitchen", "jazz")
     events = dashboard.events()
     seen = {}

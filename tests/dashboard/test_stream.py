@@ -41,7 +41,7 @@ def names(found):
     return [name for name, _ in found]
 
 
-def test_a_browser_is_told_everything_first_and_then_what_changes(scene):
+def test_a_browser_is_reported_everything_first_and_then_what_changes(scene):
     async def look():
         scene.publish_estimate("jazz")
         scene.stream.tick()
@@ -69,7 +69,7 @@ def test_many_listeners_come_a_few_at_a_time(scene):
     assert [len(estimate_json) for name, estimate_json in found if name == "listeners"] == [20, 20, 5]
 
 
-def test_changes_of_one_moment_are_told_together(scene):
+def test_changes_of_one_moment_are_reported_together(scene):
     async def look():
         with scene.stream.subscriber() as browser:
             events = browser.events()

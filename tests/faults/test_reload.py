@@ -66,7 +66,7 @@ def test_another_pace_is_taken_up_and_the_numbers_go_on(daemon, configured):
     assert daemon.capture == program, "the microphone was opened anew for nothing"
 
 
-def test_a_wrong_configuration_changes_nothing_and_is_told_in_one_line(daemon, configured):
+def test_a_wrong_configuration_changes_nothing_and_is_reported_in_one_line(daemon, configured):
     wrong = [
         ("[listn]\nevery = 1.0\n", "there is no section 'listn' (did you mean 'listen'?)"),
         ('[leds]\nkind = "wled"\n', "leds.host: is empty"),

@@ -64,7 +64,7 @@ def test_m16_a_muted_microphone_is_deaf_also_after_music(hear, demo):
     assert (said[-1].genre, said[-1].state) == ("silence", State.DEAF)
 
 
-def test_m17_an_overdriven_microphone_is_told(hear, demo):
+def test_m17_an_overdriven_microphone_is_reported(hear, demo):
     assert {each.state for each in hear(demo)} == {State.LISTENING}
     assert {each.state for each in hear(8.0 * demo)} == {State.CLIPPING}
 
@@ -115,7 +115,7 @@ def test_m20_a_microphone_of_another_rate_gives_the_features_of_the_file(model, 
 
 
 @pytest.mark.parametrize("error", ["Device unavailable", "Invalid sample rate"])
-def test_m21_a_microphone_that_is_busy_or_too_slow_is_told_and_waited_for(error):
+def test_m21_a_microphone_that_is_busy_or_too_slow_is_reported_and_waited_for(error):
     command = [sys.executable, "-c", "import sys; print(sys.argv[1])", json.dumps({"error": error})]
     with pytest.raises(AudioError, match=f"{error.lower()} .is it held by another program"):
         AudioProcess(command)

@@ -71,7 +71,7 @@ def test_all_is_well(broker):
     assert steps[5].message.startswith("headnod/kitchen/request/test came back after ")
 
 
-def test_all_is_well_with_tls_and_the_end_of_the_certificate_is_told(tmp_path, authority):
+def test_all_is_well_with_tls_and_the_end_of_the_certificate_is_reported(tmp_path, authority):
     with secured(tmp_path, authority.issue("good")) as broker:
         steps = walk(address(broker, host="localhost", tls=Tls(authority.file)))
     assert {step.verdict for step in steps} == {"well"}

@@ -29,7 +29,7 @@ AT_ONCE = struct.pack("ii", 1, 0)
 PINGREQ, PINGRESP = bytes.fromhex("c000"), bytes.fromhex("d000")
 
 
-def test_it_connects_publishes_and_is_told(broker, subscriber, linked):
+def test_it_connects_publishes_and_is_reported(broker, subscriber, linked):
     told = Outcomes()
     link = until(linked(broker), connected)
     link.publish("a/b", b"1", acknowledged=told)
@@ -37,7 +37,7 @@ def test_it_connects_publishes_and_is_told(broker, subscriber, linked):
     assert subscriber.until_on("a/b", 1, PATIENCE) == [b"1"]
 
 
-def test_what_is_published_while_nothing_is_connected_is_told_at_once_and_not_kept(tmp_path, linked):
+def test_what_is_published_while_nothing_is_connected_is_reported_at_once_and_not_kept(tmp_path, linked):
     told = Outcomes()
     with Broker(tmp_path / "late", wait=True) as broker:
         link = until(linked(broker), refused)
@@ -179,7 +179,7 @@ def test_a_broker_that_answers_pings_and_acknowledges_nothing_is_left(linked):
     assert reason == f"{LOST}it has acknowledged nothing for 1 s"
 
 
-def test_a_connection_that_is_torn_down_is_told_in_words(linked):
+def test_a_connection_that_is_torn_down_is_reported_in_words(linked):
     with socket.create_server(("127.0.0.1", 0)) as server:
         link = linked(Where("127.0.0.1", server.getsockname()[1], "kitchen"))
         client, _ = server.accept()

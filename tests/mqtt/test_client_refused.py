@@ -20,7 +20,7 @@ CONNACK, TAKEN_OVER = bytes.fromhex("2003000000"), bytes.fromhex("e0028e00")
 """Of MQTT 5: success, and DISCONNECT with reason 0x8E."""
 
 
-def test_an_acl_refusal_is_told_as_what_it_is(tmp_path, linked):
+def test_an_acl_refusal_is_reported_as_what_it_is(tmp_path, linked):
     told = Outcomes()
     acl = "user kitchen\ntopic write ours/#\n"
     with Broker(tmp_path / "strict", users={"kitchen": "secret"}, acl=acl) as broker:
@@ -97,7 +97,7 @@ def test_a_taken_over_client_id_waits_a_minute():
 
 
 @pytest.mark.long
-def test_a_taken_over_client_id_waits_a_minute_and_is_told_once(broker, linked, caplog):
+def test_a_taken_over_client_id_waits_a_minute_and_is_reported_once(broker, linked, caplog):
     """mosquitto 2.0.11 gives no reason: after a third brief connection a client waits."""
     linked(broker, client_id="twin")
     client = linked(broker, client_id="twin")
@@ -127,7 +127,7 @@ def test_a_password_is_in_no_text_of_the_broker():
 
 
 @pytest.mark.parametrize("dumb", [True, False])
-def test_a_broker_that_knows_mqtt_3_alone_is_told_as_such(dumb, opened, linked, caplog):
+def test_a_broker_that_knows_mqtt_3_alone_is_reported_as_such(dumb, opened, linked, caplog):
     broker = opened.enter_context(StrictBroker(modern=False, dumb=dumb))
     until(linked(broker), lambda link: "set mqtt.protocol = 4" in link.reason)
     until(linked(broker, protocol=4), connected)

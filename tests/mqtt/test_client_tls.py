@@ -82,7 +82,7 @@ def test_a_broker_that_wants_a_certificate_gets_ours(secured, authority, linked)
     assert link.connected
 
 
-def test_without_the_certificate_that_the_broker_wants_the_reason_is_told(secured, authority, linked):
+def test_without_the_certificate_that_the_broker_wants_the_reason_is_reported(secured, authority, linked):
     broker, _ = secured(authority=authority.file)
     link = until(linked(broker, tls=Tls(authority.file)), refused)
     assert "mqtt.cert_file" in link.reason
@@ -90,7 +90,7 @@ def test_without_the_certificate_that_the_broker_wants_the_reason_is_told(secure
     assert "_ssl.c" not in link.reason
 
 
-def test_insecure_is_said_loudly(secured, linked, caplog):
+def test_insecure_is_reported_loudly(secured, linked, caplog):
     broker, _ = secured(expired=True)
     until(linked(broker, tls=Tls(insecure=True)), connected)
     assert "anyone in between can read what is published" in caplog.text

@@ -48,7 +48,7 @@ def answered(answers, verb):
         ("pause", b'{"value": true}', True),
     ],
 )
-def test_a_setting_is_obeyed_and_answered(commands, controls, key, payload, value):
+def test_a_setting_is_applied_and_answered(commands, controls, key, payload, value):
     answer = answered(commands.handle(setting(key, payload)), key)
     assert controls.did == [(key, value)]
     assert type(controls.did[0][1]) is type(value)
@@ -146,7 +146,7 @@ def test_an_answer_bears_the_transaction_of_its_command(commands, message, verb,
         (request("health", b'{"transaction": 7}'), "a text of up to 64 characters"),
     ],
 )
-def test_what_is_refused_is_told_why_and_changes_nothing(commands, controls, message, why):
+def test_what_is_refused_is_reported_why_and_changes_nothing(commands, controls, message, why):
     ((_, payload),) = commands.handle(message)
     answer = json.loads(payload)
     assert answer["status"] == "error"
@@ -189,7 +189,7 @@ def test_a_message_that_is_no_command_is_left_alone(commands, controls, topic):
     assert controls.did == []
 
 
-def test_what_the_controls_refuse_is_told_in_their_words(clock):
+def test_what_the_controls_refuse_is_reported_in_their_words(clock):
     answer = answered(
         Commands(KITCHEN, refusing_controls(), monotonic=clock.monotonic).handle(setting("brightness", b"1")),
         "brightness",
@@ -198,7 +198,7 @@ def test_what_the_controls_refuse_is_told_in_their_words(clock):
 
 
 @pytest.mark.parametrize("bug", [RuntimeError("a bug"), RecursionError(), MemoryError(), KeyError("x")])
-def test_a_bug_is_answered_and_logged_and_the_next_command_is_obeyed(clock, caplog, bug):
+def test_a_bug_is_answered_and_logged_and_the_next_command_is_applied(clock, caplog, bug):
     controls = RecordingControls(breaks=bug)
     commands = Commands(KITCHEN, controls, monotonic=clock.monotonic)
     answer = answered(commands.handle(setting("pause", b"ON")), "pause")
@@ -226,7 +226,7 @@ def test_ten_commands_are_heard_at_once_and_five_a_second_after(commands, contro
     assert len(controls.did) == 15
 
 
-def test_a_flood_is_told_anew_after_commands_were_heard_again(commands, clock):
+def test_a_flood_is_reported_anew_after_commands_were_heard_again(commands, clock):
     def told():
         return sum(len(commands.handle(setting("pause", b"ON"))) for _ in range(30))
 

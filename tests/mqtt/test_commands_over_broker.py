@@ -56,7 +56,7 @@ def obeyed(subscriber, controls):
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.long)])
-def test_hostile_payloads_change_nothing_and_the_next_good_command_is_obeyed(link, subscriber, controls, count):
+def test_hostile_payloads_change_nothing_and_the_next_good_command_is_applied(link, subscriber, controls, count):
     can_be_sent = (sent for sent in hostile(KITCHEN, 2 * count) if not set(sent.topic) & set("+#\0"))
     subscriber.publish_all((topic, payload) for topic, payload, _ in itertools.islice(can_be_sent, count))
     obeyed(subscriber, controls)
@@ -70,7 +70,7 @@ def test_many_messages_that_are_too_large_do_not_make_it_deaf(link, subscriber, 
     assert link.connected
 
 
-def test_fifty_megabytes_never_arrive_and_the_next_good_command_is_obeyed(link, subscriber, controls):
+def test_fifty_megabytes_never_arrive_and_the_next_good_command_is_applied(link, subscriber, controls):
     subscriber.publish(KITCHEN.setting("threshold"), b" " * (50 << 20))
     obeyed(subscriber, controls)
     assert link.connected

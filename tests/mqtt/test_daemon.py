@@ -185,7 +185,7 @@ def test_reloading_moves_it_to_another_broker(tmp_path, opened, environment, sub
     assert there.on("/status")[-1] == b"online"
 
 
-def test_discovery_that_is_switched_off_takes_back_what_was_told(broker, subscriber, state, listening):
+def test_discovery_that_is_switched_off_takes_back_what_was_reported(broker, subscriber, state, listening):
     for discovery in ("true", "false"):
         listener = listening(broker.port, discovery=discovery)
         told = subscriber.until_on("/config", 1, STARTING)

@@ -22,7 +22,7 @@ HEADNOD = (sys.executable, "-m", "headnod")
         ({"username": "kitchen", "password_file": "/nowhere/password"}, "mqtt.password_file: /nowhere/password"),
     ],
 )
-def test_a_setting_that_cannot_be_is_told_in_one_line_with_status_78(settings, fault, listening):
+def test_a_setting_that_cannot_be_is_reported_in_one_line_with_status_78(settings, fault, listening):
     port = ReservedPort()
     listener = listening(port.number, **settings)
     assert listener.ended(STARTING)[0] == 78

@@ -37,11 +37,11 @@ def published(subscriber):
 JAZZ = published(estimate("jazz", jazz=0.734, blues=0.2))
 
 
-def test_a_device_is_told_in_one_message():
+def test_a_device_is_reported_in_one_message():
     assert list(discovery(info(), KITCHEN)) == ["homeassistant/device/headnod_kitchen/config"]
 
 
-def test_a_component_each_is_told_where_old_installations_look():
+def test_a_component_each_is_reported_where_old_installations_look():
     topics = discovery(info(), KITCHEN, form="component")
     assert "homeassistant/sensor/headnod_kitchen/genre/config" in topics
     assert "homeassistant/update/headnod_kitchen/update/config" in topics
@@ -53,7 +53,7 @@ def test_both_forms_tell_of_the_same_entities():
     assert all(device[name].options["unique_id"] == component[name].options["unique_id"] for name in device)
 
 
-def test_a_device_says_what_it_is_and_where_it_is_told_from():
+def test_a_device_says_what_it_is_and_where_it_is_distinguished_from():
     (told,) = (json.loads(payload) for payload in discovery(info(), KITCHEN).values())
     assert told["device"]["identifiers"] == ["headnod_kitchen"]
     assert told["device"]["name"] == "kitchen"

@@ -59,7 +59,7 @@ def setup():
     return DiscoverySetup({CONFIG: b"{}"})
 
 
-def test_nothing_is_told_before_somebody_says_so(setup):
+def test_nothing_is_reported_before_somebody_says_so(setup):
     assert setup.pass_time(100.0) == math.inf
     assert setup.link.published == []
 
@@ -72,7 +72,7 @@ def test_home_assistant_is_introduced_once_it_had_time_to_subscribe(setup):
     assert setup.introduced == [PAUSE]
 
 
-def test_after_a_birth_it_is_told_again_and_introduced_again(setup):
+def test_after_a_birth_it_is_reported_again_and_introduced_again(setup):
     setup.announcer.publish_after_birth()
     setup.pass_time(SPREAD - 0.1)
     assert setup.link.published == []
@@ -89,7 +89,7 @@ def test_it_is_introduced_after_the_last_of_several_steps():
     assert setup.introduced == [2 * PAUSE]
 
 
-def test_where_nothing_is_wanted_what_was_told_is_taken_back_and_nobody_is_introduced():
+def test_where_nothing_is_wanted_what_was_reported_is_taken_back_and_nobody_is_introduced():
     setup = DiscoverySetup({}, CONFIG)
     setup.announcer.publish_soon()
     assert setup.pass_time(100.0) == math.inf

@@ -122,7 +122,7 @@ def test_a_user_without_the_right_to_request_gets_no_corrections(listener, tmp_p
             fetch(closed, username="guest", attempt=0.2)
 
 
-def test_nothing_corrected_is_said(listener, broker):
+def test_nothing_corrected_is_reported(listener, broker):
     listener()
     with pytest.raises(fetching.ListenerCorrectionsError, match="no corrections yet"):
         fetch(broker)

@@ -80,7 +80,7 @@ def test_a_message_a_time_is_enough(strict, listener):
     assert broker.sent_away == []
 
 
-def test_a_device_that_is_too_large_for_one_message_is_told_by_its_entities(strict, listener, caplog):
+def test_a_device_that_is_too_large_for_one_message_is_reported_by_its_entities(strict, listener, caplog):
     caplog.set_level(logging.INFO)
     broker = strict(maximum_packet_size=4096)
     mqtt = listener(broker)
@@ -152,7 +152,7 @@ def test_a_broker_without_it_is_served_without_it_the_last_will_too(rule, strict
     assert sum(loss in each for each in caplog.messages) == 1
 
 
-def test_what_is_not_retained_is_said_again_to_who_comes_later(strict, listener):
+def test_what_is_not_retained_is_reported_again_to_who_comes_later(strict, listener):
     broker = strict(retain_available=0)
     mqtt = listener(broker)
     mqtt.keep(TOPICS.model, b"{}")

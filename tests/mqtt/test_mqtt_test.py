@@ -98,7 +98,7 @@ def test_a_quota_is_not_taken_for_a_missing_right():
     assert "must write" not in ended.stdout
 
 
-def test_limits_and_what_does_not_fit_are_told():
+def test_limits_and_what_does_not_fit_are_reported():
     with StrictBroker(maximum_packet_size=600, retain_available=0) as strict:
         ended = headnod(host=HOST, port=strict.port, node="kitchen")
     lines = {}

@@ -21,7 +21,7 @@ def told(given, **changes):
     return json.loads(encode(estimate_payload(msgspec.structs.replace(given, **changes), node="kitchen", boot="b1")))
 
 
-def test_an_estimate_is_told_with_all_that_is_known_of_it():
+def test_an_estimate_is_reported_with_all_that_is_known_of_it():
     said = told(
         estimate("jazz", jazz=0.7, blues=0.2, pop=0.1),
         sequence=41,
@@ -51,13 +51,13 @@ def test_an_estimate_is_flat():
     assert not [value for value in told(estimate("jazz", jazz=1.0)).values() if isinstance(value, dict | list)]
 
 
-def test_tags_energy_and_what_held_a_genre_back_are_told():
+def test_tags_energy_and_what_held_a_genre_back_are_reported():
     said = told(tagged("jazz", jazz=0.7), held_by=HeldBy.LEAD)
     assert list(said["tags"].items()) == list(TAGS.items())
     assert (said["energy"], said["held_by"]) == (0.36, "lead")
 
 
-def test_of_a_model_without_tags_nothing_is_told_of_them():
+def test_of_a_model_without_tags_nothing_is_reported_of_them():
     said = told(estimate("jazz", jazz=0.7))
     assert not {"tags", "energy"} & said.keys()
     assert said["held_by"] == "none"

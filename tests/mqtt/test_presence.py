@@ -34,7 +34,7 @@ def test_who_comes_late_sees_status_state_and_info(broker, subscriber, started):
         assert all(message.retain for message in late.messages)
 
 
-def test_health_is_told_at_every_change_of_state_and_now_and_then(subscriber, started):
+def test_health_is_reported_at_every_change_of_state_and_now_and_then(subscriber, started):
     mqtt = started(health_every=1.0)
     online(subscriber)
     mqtt.show_status(condition(State.WAITING, "no microphone is plugged in"))
@@ -61,7 +61,7 @@ def test_status_is_offline_before_the_end_and_the_end_is_quick(subscriber, start
     assert subscriber.until(lambda message: message.payload == b"offline", PATIENCE).topic == TOPICS.status
 
 
-def test_all_is_told_again_at_every_connection(broker, subscriber, started):
+def test_all_is_reported_again_at_every_connection(broker, subscriber, started):
     mqtt = started(wanted=lambda: {"homeassistant/device/headnod_kitchen/config": b"{}"})
     online(subscriber)
     mqtt.show(numbered_estimate(0))
@@ -74,7 +74,7 @@ def test_all_is_told_again_at_every_connection(broker, subscriber, started):
     assert mqtt.health().reconnects == 1
 
 
-def test_a_change_is_told_and_discovery_only_if_it_says_something_new(subscriber, started):
+def test_a_change_is_reported_and_discovery_only_if_it_says_something_new(subscriber, started):
     facts = {"certainty": 0.45, "labels": ("jazz",)}
 
     def wanted():
@@ -91,7 +91,7 @@ def test_a_change_is_told_and_discovery_only_if_it_says_something_new(subscriber
     assert len(subscriber.on("/info")) == 3
 
 
-def test_home_assistant_is_told_again_after_its_birth_within_thirty_seconds(subscriber, opened, broker):
+def test_home_assistant_is_reported_again_after_its_birth_within_thirty_seconds(subscriber, opened, broker):
     class NoDelay:
         """Chance that says: at once for what spreads over thirty seconds."""
 

@@ -43,7 +43,7 @@ def test_an_estimate_expires_at_the_broker_after_a_day(subscriber, started):
     assert 86_000 < estimate.properties.MessageExpiryInterval <= 86_400
 
 
-def test_a_song_is_told_when_it_ends(subscriber, started):
+def test_a_song_is_reported_when_it_ends(subscriber, started):
     mqtt = started()
     online(subscriber)
     for number in range(3, 13):
@@ -58,7 +58,7 @@ def test_a_song_is_told_when_it_ends(subscriber, started):
     assert song["replayed"] is False
 
 
-def test_a_song_of_two_hours_is_told_too(tmp_path, opened):
+def test_a_song_of_two_hours_is_reported_too(tmp_path, opened):
     broker = opened.enter_context(Broker(tmp_path / "quick", durable=False))
     subscriber = opened.enter_context(Subscriber(broker, "+/+/song"))
     mqtt = publisher(broker, rate=2000.0)
@@ -73,7 +73,7 @@ def test_a_song_of_two_hours_is_told_too(tmp_path, opened):
     assert song["duration_s"] == 2399 * EVERY
 
 
-def test_the_song_that_plays_at_the_end_is_told_too(subscriber, started):
+def test_the_song_that_plays_at_the_end_is_reported_too(subscriber, started):
     mqtt = started()
     online(subscriber)
     for number in range(10):

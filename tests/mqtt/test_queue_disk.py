@@ -178,7 +178,7 @@ while True:
             assert len(taken(box)) >= told
 
 
-def test_a_place_for_a_damaged_file_that_is_taken_is_told_and_memory_holds_the_queue(boxes, tmp_path, caplog):
+def test_a_place_for_a_damaged_file_that_is_taken_is_reported_and_memory_holds_the_queue(boxes, tmp_path, caplog):
     (tmp_path / "mqtt.sqlite").write_bytes(b"damaged" * 1000)
     (tmp_path / "mqtt.sqlite.bad" / "of another").mkdir(parents=True)
     box = boxes()

@@ -71,7 +71,7 @@ def test_after_a_change_only_what_is_wanted_is_left(path, broker, topics, option
     assert {topic: payload for topic, payload in broker.items() if payload} == wanted
 
 
-def test_old_topics_are_emptied_before_new_ones_are_told(path):
+def test_old_topics_are_emptied_before_new_ones_are_reported(path):
     RetainedTopics(path).plan(discovery(info(), KITCHEN))
     wanted = discovery(info(node="cellar"), Topics("headnod", "cellar"))
     assert RetainedTopics(path).plan(wanted) == [{"homeassistant/device/headnod_kitchen/config": b""}, wanted]
@@ -123,7 +123,7 @@ def test_without_a_file_it_remembers_as_long_as_it_lives(broker):
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe", b'["a"', b"null"])
-def test_a_damaged_file_is_told_of_and_begun_anew(path, caplog, content):
+def test_a_damaged_file_is_reported_of_and_begun_anew(path, caplog, content):
     path.parent.mkdir()
     path.write_bytes(content)
     wanted = discovery(info(), KITCHEN)

@@ -184,7 +184,7 @@ def test_a_file_that_is_no_database_is_one_error_that_names_it(path):
         printed(path)
 
 
-def test_where_there_is_no_history_the_way_to_one_is_told(tmp_path):
+def test_where_there_is_no_history_the_way_to_one_is_reported(tmp_path):
     with pytest.raises(DatabaseError, match="there is no history"):
         printed(tmp_path / "history.db")
     assert not list(tmp_path.iterdir())

@@ -39,7 +39,7 @@ def test_a_change_of_genre_is_a_line_and_silence_is_one_too(lines):
 
 
 @pytest.mark.parametrize("set_by", [timedelta(0), timedelta(hours=-2), timedelta(days=68)])
-def test_the_same_trouble_is_told_again_after_five_minutes_whatever_the_wall_clock_says(lines, set_by):
+def test_the_same_trouble_is_reported_again_after_five_minutes_whatever_the_wall_clock_says(lines, set_by):
     clock = ManualClock()
     journal = Journal(monotonic=clock.monotonic)
     trouble = condition(State.WAITING)
@@ -55,7 +55,7 @@ def test_the_same_trouble_is_told_again_after_five_minutes_whatever_the_wall_clo
         assert len(lines()) == 2
 
 
-def test_another_trouble_is_told_at_once(lines):
+def test_another_trouble_is_reported_at_once(lines):
     journal = Journal()
     journal.show_status(condition(State.WAITING))
     journal.show_status(condition(State.BEHIND))
@@ -74,7 +74,7 @@ def test_an_overdriven_microphone_is_a_warning_that_says_what_helps(lines):
     assert ("WARNING", "clipping: the microphone is overdriven (lower its gain with alsamixer)") in lines()
 
 
-def test_a_recovery_is_told(lines):
+def test_a_recovery_is_reported(lines):
     journal = Journal()
     journal.show_status(condition(State.WAITING))
     journal.show(estimate("jazz", jazz=0.81))
@@ -88,7 +88,7 @@ def test_the_end_of_a_pause_is_no_recovery_of_the_microphone(lines):
     assert lines()[1:] == [("INFO", "the pause has ended"), ("INFO", "jazz (0.81) at -20 dBFS")]
 
 
-def test_after_a_gap_the_genre_is_told_anew(lines):
+def test_after_a_gap_the_genre_is_reported_anew(lines):
     journal = Journal()
     journal.show(estimate("jazz", jazz=0.81))
     journal.show_status(condition(State.WAITING))
@@ -150,7 +150,7 @@ def test_a_quiet_room_without_music_is_no_trouble(lines, genre):
     assert [kind for kind, _ in lines() if kind == "WARNING"] == []
 
 
-def test_music_that_stays_too_quiet_is_told_again_after_an_hour(lines):
+def test_music_that_stays_too_quiet_is_reported_again_after_an_hour(lines):
     clock = ManualClock()
     journal = Journal(monotonic=clock.monotonic)
     played(journal, clock, -55.0, seconds=3_630)

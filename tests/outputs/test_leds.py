@@ -108,7 +108,7 @@ def test_leds_are_dark_and_their_pins_free_in_the_end(board):
     GpioLeds(section(), pin_factory=board).close()
 
 
-def test_waiting_and_deaf_are_told_apart_on_ten_leds(board):
+def test_waiting_and_deaf_are_distinguished_on_ten_leds(board):
     lights = LedSink(GpioLeds(section(gamma=1.0), pin_factory=board))
     shown = {}
     for state in (State.WAITING, State.DEAF):
@@ -201,7 +201,7 @@ def test_a_chip_that_is_there_and_cannot_be_used_is_one_error_that_says_what_was
 
 @pytest.mark.skipif(Path("/dev/gpiochip0").exists(), reason="this machine has GPIO")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_pins_that_this_user_may_not_open_are_told_from_absent_ones(open_folder):
+def test_pins_that_this_user_may_not_open_are_distinguished_from_absent_ones(open_folder):
     chip = open_folder / "gpiochip0"
     chip.touch(mode=0o660)
     with as_nobody():

@@ -65,7 +65,7 @@ def test_a_known_lack_of_a_microphone_is_ready_too(manager, notify):
     ]
 
 
-def test_ready_is_said_once(manager, notify):
+def test_ready_is_reported_once(manager, notify):
     for _ in range(3):
         notify.show(estimate("jazz", jazz=0.81))
     assert [message.get("READY") for message in manager.heard()] == ["1", None, None]
@@ -112,7 +112,7 @@ def test_a_reload_begins_with_its_time_and_ends_with_ready(manager, notify):
     assert ready["READY"] == "1"
 
 
-def test_the_end_is_told_once(manager, notify):
+def test_the_end_is_reported_once(manager, notify):
     notify.close()
     notify.close()
     assert manager.heard() == [{"STOPPING": "1", "STATUS": "stopping"}]

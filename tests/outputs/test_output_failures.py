@@ -75,6 +75,6 @@ def test_closing_goes_on_after_one_that_cannot_be_closed(caplog):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(0)])
-def test_who_stops_the_listener_is_obeyed(error):
+def test_who_stops_the_listener_is_applied(error):
     with pytest.raises(type(error)):
         show_all([Kept(error)], estimate("jazz"))

@@ -121,7 +121,7 @@ def test_a_deaf_microphone_does_not_look_like_one_that_is_waited_for():
         assert (deaf.levels[:2] + deaf.levels[1:3]) == pytest.approx([0.6, 0.6])
 
 
-def test_a_condition_that_is_told_again_does_not_start_its_pattern_anew():
+def test_a_condition_that_is_reported_again_does_not_start_its_pattern_anew():
     scene = Animation(bars, 10)
     scene.show(condition(State.WAITING))
     scene.frame(0.0)

@@ -252,7 +252,7 @@ def test_without_spi_the_error_says_how_to_turn_it_on():
         (errno.EINVAL, r"/dev/spidev0\.1: Invalid argument \(is it an SPI device"),
     ],
 )
-def test_a_device_that_is_absent_busy_or_denied_is_told_apart(number, said):
+def test_a_device_that_is_absent_busy_or_denied_is_distinguished(number, said):
     error = OSError(number, os.strerror(number))
     assert re.match(said, spi_reason(error, Path("/dev/spidev0.1")))
 

@@ -106,7 +106,7 @@ def test_bars_rise_fast_and_fall_slowly(screen):
     assert jazz(10.0) == 0
 
 
-def test_scores_model_level_and_what_plays_are_told(screen):
+def test_scores_model_level_and_what_plays_are_reported(screen):
     screen.terminal.show(JAZZ)
     lines = screen.lines()
     assert lines[0].startswith("headnod  genre-0.1.0")
@@ -142,7 +142,7 @@ def test_a_condition_drops_the_bars_and_says_why(screen):
     assert screen.lines()[-1].startswith("jazz since ")
 
 
-def test_a_microphone_that_is_unwell_is_told_beside_the_genre(screen):
+def test_a_microphone_that_is_unwell_is_reported_beside_the_genre(screen):
     screen.terminal.show(msgspec.structs.replace(JAZZ, state=State.CLIPPING))
     assert "microphone is clipping" in screen.lines()[-1]
 
@@ -204,7 +204,7 @@ def test_what_is_heard_stands_in_the_title():
     screen.terminal.close()
 
 
-def test_names_that_the_terminal_would_obey_are_spelled_out():
+def test_names_that_the_terminal_would_interpret_are_spelled_out():
     screen = Screen(hearing="a\x1b[2Jb.ogg")
     screen.terminal.show(msgspec.structs.replace(JAZZ, model="genre\x1b]0;title\x07-1.0.0"))
     title = screen.lines()[0]

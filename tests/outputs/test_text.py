@@ -72,7 +72,7 @@ def test_json_can_be_read_back(heard):
     assert set(json.loads(out.getvalue())) == set(type(heard).__struct_fields__)
 
 
-def test_an_estimate_and_a_condition_can_be_told_apart():
+def test_an_estimate_and_a_condition_can_be_distinguished():
     assert "message" not in Estimate.__struct_fields__
     assert "genre" not in StatusEvent.__struct_fields__
 
@@ -84,7 +84,7 @@ def test_columns_stand_under_each_other_whatever_letters_a_label_has(label):
     assert cell_len(other[0].partition(" 0.80")[0].replace("\u200c", "")) == len(narrow[0].partition(" 0.80")[0])
 
 
-def test_a_label_that_a_terminal_would_obey_is_spelled_out():
+def test_a_label_that_a_terminal_would_interpret_is_spelled_out():
     (line,) = plain(msgspec.structs.replace(estimate("jazz", jazz=0.8), genre="jazz\x1b[2J\n"))
     assert r"jazz\x1b[2J\n" in line
 

@@ -99,7 +99,7 @@ def test_a_sound_that_just_began_is_starting():
     assert held([begun], JAZZ) == [("silence", HeldBy.STARTING)]
 
 
-def test_the_five_surest_tags_are_said_the_surest_first():
+def test_the_five_surest_tags_are_reported_the_surest_first():
     model = Tagging(JAZZ, tags=[(0.1, 0.9, 0.3, 0.7, 0.2, 0.5, 0.4)])
     (said,) = heard([windows(1)], model)
     assert list(said.tags.items()) == [("loud", 0.9), ("Hip-Hop", 0.7), ("sad", 0.5), ("happy", 0.4), ("guitar", 0.3)]
@@ -169,7 +169,7 @@ def test_a_song_that_begins_within_a_window_is_repeated_by_the_tagger_s_front_en
     assert np.array_equal(features, TAGGER.features(np.resize(mel[first:], mel.shape)))
 
 
-def test_silence_and_noise_are_told_by_the_tagger_s_front_end_too():
+def test_silence_and_noise_are_reported_by_the_tagger_s_front_end_too():
     model = FixedModel(JAZZ, not_music=True)
     model.manifest = replace(model.manifest, front_end=TAGGER)
     rain, size = noise(7.0, dbfs=-20), TAGGER.window_samples

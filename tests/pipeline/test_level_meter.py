@@ -144,7 +144,7 @@ def test_the_gain_is_changed_from_the_limits_on(values, gain):
     ("seconds", "level", "missing"),
     [(30.0, -47.6, 23.0), (29.9, -47.6, None), (30.0, -47.5, None), (60.0, -47.6, 23.0), (60.1, -47.6, None)],
 )
-def test_quiet_music_is_told_after_half_a_minute_and_forgotten_after_one(seconds, level, missing):
+def test_quiet_music_is_reported_after_half_a_minute_and_forgotten_after_one(seconds, level, missing):
     music = QuietMusic()
     for at in (0.0, seconds):
         found = music.update(replace(estimate("jazz", jazz=0.8), seconds=at, level=level))

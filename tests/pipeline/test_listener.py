@@ -200,7 +200,7 @@ def test_one_strange_window_does_not_change_the_genre():
     assert set(genres(said)) == {"jazz"}
 
 
-def test_a_hole_is_told_at_once_and_forgets_the_last_genre():
+def test_a_hole_is_reported_at_once_and_forgets_the_last_genre():
     clock = ManualClock()
     settings = ListenerSettings(every=EVERY, smoothing=60.0)
     said = heard([TONE, TONE, TONE[:5_000], GAP, TONE], FixedModel(JAZZ, JAZZ, METAL), settings, now=clock.now)

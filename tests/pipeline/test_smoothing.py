@@ -20,7 +20,7 @@ def after(windows, smoother):
     return said
 
 
-def test_the_first_scores_are_said_as_they_are():
+def test_the_first_scores_are_reported_as_they_are():
     assert Smoother(seconds=12.0, every=3.0).update(JAZZ) == pytest.approx(JAZZ, abs=1e-6)
 
 

@@ -73,7 +73,7 @@ def test_a_minute_without_its_genre_does_not_end_a_song_and_more_does(doubt, spl
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(14.9, []), (15.0, ["jazz"])])
-def test_a_song_of_fifteen_seconds_is_told(seconds, told):
+def test_a_song_of_fifteen_seconds_is_reported(seconds, told):
     assert of_times((0.0, "jazz"), (seconds, "jazz")) == told
 
 
@@ -105,7 +105,7 @@ def test_a_new_song_begins_where_the_new_genre_was_first_named():
     assert (metal.genre, metal.start) == ("metal", START + timedelta(seconds=30))
 
 
-def test_a_song_is_told_as_soon_as_the_next_has_held():
+def test_a_song_is_reported_as_soon_as_the_next_has_held():
     cutter = SongSegmenter(SongSettings(hold=8.0))
     told = [cutter.update(heard(genre, index)) for index, genre in enumerate(["jazz"] * 10 + ["metal"] * 10)]
     assert [index for index, song in enumerate(told) if song] == [13]

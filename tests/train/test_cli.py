@@ -113,7 +113,7 @@ def test_the_help_shows_how_a_bundle_is_made(capsys):
     assert all(command in said for command in ("fit ", "quantise ", "evaluate ", "pack "))
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_reported(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--version"])
     assert end.value.code == 0

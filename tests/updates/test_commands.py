@@ -113,7 +113,7 @@ def test_without_a_key_only_a_person_who_says_so_installs_anything(headnod, bund
         (("list", "--state", "/nowhere"), 78, "/nowhere: is not a folder"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_line(headnod, words, status, why):
+def test_what_cannot_be_done_is_reported_in_one_line(headnod, words, status, why):
     assert why in fault(headnod(*words), status)
 
 

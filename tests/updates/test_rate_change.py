@@ -163,7 +163,7 @@ def test_a_window_after_a_change_holds_the_sound_of_its_place():
     assert len(seen) > 50
 
 
-def test_a_hole_while_the_rate_changes_is_told_and_the_change_comes_with_the_next_sound():
+def test_a_hole_while_the_rate_changes_is_reported_and_the_change_comes_with_the_next_sound():
     first, second = (
         Model("first", FrontEnd(n_fft=1024, hop=1024, frames=10, n_mels=16, n_mfcc=8)),
         Model("second", TAGGER),

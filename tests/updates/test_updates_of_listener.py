@@ -66,7 +66,7 @@ def test_what_was_retained_is_taken_at_the_start_and_a_restart_changes_nothing(s
         (signed_bundles.join(signed_bundles.bad("nan")), "nan"),
     ],
 )
-def test_what_is_refused_is_told_and_the_listener_goes_on(subscriber, listening, bundle, why):
+def test_what_is_refused_is_reported_and_the_listener_goes_on(subscriber, listening, bundle, why):
     listener = listening()
     listener.until(is_estimate)
     subscriber.publish(STABLE, bundle)

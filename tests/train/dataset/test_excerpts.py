@@ -80,7 +80,7 @@ def test_the_same_name_in_two_genres_is_two_tracks():
     assert {track.excerpt_of for track in found} == {"", "rock/a", "jazz/a"}
 
 
-def test_nothing_is_told_where_there_are_no_pieces():
+def test_nothing_is_reported_where_there_are_no_pieces():
     assert excerpts_note(mark_excerpts(tracks(["a", "b"]))) is None
 
 

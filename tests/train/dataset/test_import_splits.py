@@ -14,7 +14,7 @@ from support.tones import tone_arrays
 from .conftest import RATE, tune
 
 
-def test_a_copy_stays_on_the_side_of_its_original_and_wrong_labels_are_told(music, out, capsys):
+def test_a_copy_stays_on_the_side_of_its_original_and_wrong_labels_are_reported(music, out, capsys):
     folder = music(TUNES, seconds=8.0)
     audio = tune(TUNES["folk/ann/1.wav"], 8.0)
     soundfile.write(folder / "jazz" / "copy.ogg", 0.2 * audio[RATE // 3 :], RATE)
@@ -68,7 +68,7 @@ def test_given_sides_with_a_copy_on_both_are_refused(music, out, tmp_path, capsy
 
 
 @pytest.mark.parametrize(("tracks", "told"), [(15, True), (16, False)])
-def test_fewer_windows_than_a_training_step_takes_are_told(tmp_path, tracks, told):
+def test_fewer_windows_than_a_training_step_takes_are_reported(tmp_path, tracks, told):
     front_end = FrontEnd()
     arrays = tone_arrays(front_end, train=tracks, valid=0)
     np.savez(tmp_path / "tones.npz", **{name: array[:tracks] for name, array in arrays.items()})

@@ -93,7 +93,7 @@ def test_a_new_name_must_be_a_label_too():
 
 
 @pytest.mark.parametrize(("one", "other"), [("Rock", "rock"), ("Hip Hop", "HipHop"), ("hip  hop", "hip hop")])
-def test_genres_that_differ_in_case_or_spaces_only_are_told(one, other):
+def test_genres_that_differ_in_case_or_spaces_only_are_reported(one, other):
     (note,) = labelled(collection(one, other, "jazz")).notes
     assert f"genres '{min(one, other)}' and '{max(one, other)}' differ only in case or spaces" in note
 

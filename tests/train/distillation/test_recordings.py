@@ -96,7 +96,7 @@ def test_clips_are_taken_by_the_names_of_the_wanted_tracks(tmp_path):
         gtzan_clips(tmp_path, ["blues.00001"], ("blues",))
 
 
-def test_speech_and_noise_are_told_apart_by_their_folders(tmp_path):
+def test_speech_and_noise_are_distinguished_by_their_folders(tmp_path):
     for name in ("speech/a.ogg", "noise/b.ogg", "elsewhere/c.ogg"):
         write_sound(tmp_path / name)
     assert [(each.name, each.kind) for each in other_sounds(tmp_path)] == [

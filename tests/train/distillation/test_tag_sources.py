@@ -20,7 +20,7 @@ def test_tracks_of_a_folder_are_called_as_their_files(tmp_path):
     assert found == {"jazz.00001": tmp_path / "jazz/jazz.00001.wav", "song": tmp_path / "pop/song.MP3"}
 
 
-def test_files_that_share_a_name_are_told_apart_by_their_folders(tmp_path):
+def test_files_that_share_a_name_are_distinguished_by_their_folders(tmp_path):
     touch(tmp_path, "jazz/01.ogg", "pop/01.ogg", "pop/02.ogg")
     assert list(sources(tmp_path)) == ["jazz/01", "pop/01", "02"]
 

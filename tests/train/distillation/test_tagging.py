@@ -58,7 +58,7 @@ def test_every_second_that_three_more_follow_is_a_row(out, songs):
     assert times == {"one": [0, 1, 2], "two": [0], "three": list(range(10))}
 
 
-def test_how_often_is_said(out, songs):
+def test_how_often_is_reported(out, songs):
     tagged(out, {"three": songs["three"]}, every=2.5)
     with np.load(out) as said:
         assert said["time"].tolist() == [0.0, 2.5, 5.0, 7.5]

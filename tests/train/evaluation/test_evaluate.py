@@ -156,7 +156,7 @@ def test_each_genre_is_counted_for_itself(archive):
     ]  # fmt: skip
 
 
-def test_without_its_float_file_a_bundle_is_taken_at_its_word_and_that_is_said(archive):
+def test_without_its_float_file_a_bundle_is_taken_at_its_word_and_that_is_reported(archive):
     model = Stubborn(2, 0, 0)
     model.manifest = msgspec.structs.replace(model.manifest, measured={"float_agreement": 0.98})
     found = measured(archive, model)

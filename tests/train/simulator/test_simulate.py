@@ -97,7 +97,7 @@ def test_ctrl_c_ends_it_with_a_goodbye_and_the_sum(broker):
     assert numbers(out)[3] == 0
 
 
-def test_a_broker_that_goes_away_is_told_and_the_status_is_1(broker):
+def test_a_broker_that_goes_away_is_reported_and_the_status_is_1(broker):
     with (
         Subscriber(broker, "headnod/+/estimate") as subscriber,
         simulation(2, "--every", 0.1, port=broker.port) as running,

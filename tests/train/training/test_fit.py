@@ -221,7 +221,7 @@ def test_a_training_may_watch_fewer_windows_than_it_judges_batches(tmp_path):
     assert "nothing watches over low, noisy" in told.getvalue()
 
 
-def test_what_quantise_will_lack_is_said_before_training(tmp_path):
+def test_what_quantise_will_lack_is_reported_before_training(tmp_path):
     data, told = part_of(tmp_path, lambda _genre, split: split == "train"), io.StringIO()
     train(data, tmp_path / "run", TrainingSettings(epochs=1, batch=48, width=4), console=Console(file=told, width=200))
     assert "nothing is watched: quantise will need --sibling" in told.getvalue()

@@ -33,7 +33,7 @@ def trained(archive, run, **settings):
 
 
 @pytest.mark.long
-def test_losses_are_told_for_every_form_and_every_layer(archive, tmp_path):
+def test_losses_are_reported_for_every_form_and_every_layer(archive, tmp_path):
     found = quantisation_report(trained(archive, tmp_path), archive, console=QUIET)
     sizes = {form.form: form.size for form in found.forms}
     assert list(sizes) == ["float32", "float16", "dynamic", "int8"]

@@ -45,7 +45,7 @@ def test_a_window_is_answered_with_the_tags_of_the_second_it_starts_in(train, tm
     assert tags[1].tolist() == [0, 0, 0]
 
 
-def test_times_of_tags_are_believed_where_they_are_told(train, tmp_path):
+def test_times_of_tags_are_believed_where_they_are_reported(train, tmp_path):
     times = np.tile(np.arange(0.0, 12.0, 2.0), len(train) - 1).astype(np.float32)
     answers = with_tags(labelled(train, train.labels, FRONT_END), train, tags_file(tmp_path, train, time=times))
     assert answers.tagged[1, :5].tolist() == [1, 0, 1, 0, 1]
