@@ -274,7 +274,7 @@ def first_seconds(blocks: Iterable[Audio | Gap | RateChange], seconds: float, ra
     return np.concatenate(parts)
 
 
-def check_music(heard: Audio, model: GenreModel, record: TestRecord, sound: Audio) -> MusicCheckResult:
+def check_music(recording: Audio, model: GenreModel, record: TestRecord, sound: Audio) -> MusicCheckResult:
     """Compare the answers to a recording with those to the record.
 
     Args:
@@ -287,11 +287,11 @@ def check_music(heard: Audio, model: GenreModel, record: TestRecord, sound: Audi
         AudioError: The recording does not hold the record.
     """
     rate = model.front_end.sample_rate
-    offset = _offset(heard, sound, rate)
+    offset = _offset(recording, sound, rate)
     pairs = [
-        (model.best(sound[start : start + size]), model.best(heard[start + offset : start + offset + size]))
+        (model.best(sound[start : start + size]), model.best(recording[start + offset : start + offset + size]))
         for start, size in _windows(record, model)
-        if 0 <= start + offset <= heard.size - size
+        if 0 <= start + offset <= recording.size - size
     ]
     if not pairs:
         raise AudioError("the recording ends before the record begins (start the record sooner)")
@@ -299,7 +299,7 @@ def check_music(heard: Audio, model: GenreModel, record: TestRecord, sound: Audi
         GenreAgreement(genre, sum(one == other == genre for one, other in pairs), sum(one == genre for one, _ in pairs))
         for genre in sorted({one for one, _ in pairs})
     ]
-    played = heard[max(offset, 0) : max(offset, 0) + sound.size]
+    played = recording[max(offset, 0) : max(offset, 0) + sound.size]
     level = decibels(float(np.sqrt(np.mean(np.square(played, dtype=np.float64)))))
     return MusicCheckResult(
         model.manifest.id, sum(each.same for each in genres), len(pairs), round(level, 1), tuple(genres)
@@ -324,9 +324,9 @@ def _windows(record: TestRecord, model: GenreModel) -> Iterator[tuple[int, int]]
         yield from ((first, size) for first in range(start, end - size + 1, size // 2))
 
 
-def _offset(heard: Audio, sound: Audio, rate: int) -> int:
+def _offset(recording: Audio, sound: Audio, rate: int) -> int:
     """Sample of the recording at which the record begins: the best correlation of levels in four bands."""
-    one, other = _levels(heard, rate), _levels(sound, rate)
+    one, other = _levels(recording, rate), _levels(sound, rate)
     shortest = min(len(one), len(other))
     if shortest * _FRAME < 1.0:
         raise AudioError("the recording is shorter than a second")
@@ -341,14 +341,14 @@ def _offset(heard: Audio, sound: Audio, rate: int) -> int:
             "the test record was not found in the recording (play it near the microphone, as loud as music usually is, "
             "and start it within a few seconds)"
         )
-    return _refined(heard, sound, int(place[best] * round(_FRAME * rate)), rate)
+    return _refined(recording, sound, int(place[best] * round(_FRAME * rate)), rate)
 
 
-def _refined(heard: Audio, sound: Audio, offset: int, rate: int) -> int:
+def _refined(recording: Audio, sound: Audio, offset: int, rate: int) -> int:
     """The offset to the sample, by the correlation of ten seconds within a frame of the coarse one."""
     room, first = round(_FRAME * rate), max(round(_FRAME * rate) - offset, sound.size // 3)
     part = sound[first : first + round(_REFINED * rate)]
-    around = heard[first + offset - room : first + offset + part.size + room]
+    around = recording[first + offset - room : first + offset + part.size + room]
     if around.size < part.size + 2 * room:
         return offset
     spectrum = np.fft.rfft(around) * np.conj(np.fft.rfft(part, around.size))

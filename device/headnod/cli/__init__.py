@@ -89,7 +89,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "headnod models shadow --stop                  end the comparison",
     ),
     "headnod corrections": (
-        "headnod corrections list                   what people said about songs",
+        "headnod corrections list                   labels that people gave to songs",
         "headnod corrections export songs.npz       for headnod-train teach --corrections",
     ),
     "headnod suggest": ("headnod suggest                            moments whose label would teach most",),

@@ -71,8 +71,8 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
     if options.audio == MICROPHONE:
         _log.info("play %s near the microphone now; recording for %.0f s", record_path(), seconds)
     with source(options.audio, loaded.config.microphone, rate, None) as blocks:
-        heard = first_seconds(blocks, seconds, rate)
-    result = check_music(heard, model, record, sound)
+        recording = first_seconds(blocks, seconds, rate)
+    result = check_music(recording, model, record, sound)
     if options.json:
         print(msgspec.json.encode(result).decode())
     else:
