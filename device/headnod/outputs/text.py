@@ -34,12 +34,22 @@ _MICROPHONE_FAULTS = {
 }
 
 
-class PlainLines:
-    """One readable line per estimate."""
+class _Lines:
+    """Writes lines to a text stream."""
 
     def __init__(self, out: TextIO) -> None:
-        """Write to a text stream."""
         self._out = out
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _write(self, line: str) -> None:
+        self._out.write(line + "\n")
+        self._out.flush()
+
+
+class PlainLines(_Lines):
+    """One readable line per estimate."""
 
     def show(self, estimate: Estimate) -> None:
         """Position, genre, probability, level, the two next genres, and why no genre is named."""
@@ -51,41 +61,23 @@ class PlainLines:
         confidence = f"{estimate.confidence:.2f}" if estimate.confidence else "    "
         genre = padded(estimate.genre, 10)
         line = f"{minutes:3d}:{seconds:02d}  {genre} {confidence}  {estimate.level:6.1f} dBFS  {rest}"
-        self._write(line.rstrip())
+        self._write(printable(line.rstrip()))
 
     def show_status(self, status: StatusEvent) -> None:
         """The state and its reason."""
-        self._write(f"        {status.state}: {status.message}")
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def _write(self, line: str) -> None:
-        self._out.write(printable(line) + "\n")
-        self._out.flush()
+        self._write(printable(f"        {status.state}: {status.message}"))
 
 
-class JsonLines:
+class JsonLines(_Lines):
     """One JSON object per estimate or status, each on a line."""
-
-    def __init__(self, out: TextIO) -> None:
-        """Write to a text stream."""
-        self._out = out
 
     def show(self, estimate: Estimate) -> None:
         """Every field of the estimate."""
-        self._write(estimate)
+        self._write(msgspec.json.encode(estimate).decode())
 
     def show_status(self, status: StatusEvent) -> None:
         """The status: it has a `message` and no `genre`."""
-        self._write(status)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def _write(self, event: Estimate | StatusEvent) -> None:
-        self._out.write(msgspec.json.encode(event).decode() + "\n")
-        self._out.flush()
+        self._write(msgspec.json.encode(status).decode())
 
 
 class Journal:

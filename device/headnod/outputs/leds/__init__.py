@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from headnod.escaping import SILENCE
 from headnod.outputs import colours
 from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.smoothing import EnvelopeFollower
+
+if TYPE_CHECKING:
+    from headnod.config.sections import LedsSection
 
 Heights = Mapping[str, float]
 """Height of the bar of every genre, 0-1."""
@@ -224,6 +227,22 @@ class Lamp(Protocol):
 
     def close(self) -> None:
         """Release the lights; may be called twice."""
+
+
+class Strip:
+    """Size and layout of a strip or lamp, from its section of the configuration."""
+
+    _section: LedsSection
+
+    @property
+    def size(self) -> int:
+        """Number of LEDs."""
+        return self._section.count
+
+    @property
+    def layout(self) -> Layout:
+        """Bars or mood."""
+        return LAYOUTS[self._section.mode]
 
 
 class LedSink:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headnod.errors import LedError
-from headnod.outputs.leds import LAYOUTS, Heights, Layout, LedFrame, best, eight_bits, one_each
+from headnod.outputs.leds import Heights, Layout, LedFrame, Strip, best, eight_bits, one_each
 from headnod.system import how_to_install, permission_denied
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class SpiDevice(Protocol):
         """Release the device."""
 
 
-class SpiStrip:
+class SpiStrip(Strip):
     """A strip of addressable LEDs."""
 
     def __init__(self, section: LedsSection, spi: SpiDevice) -> None:
@@ -239,16 +239,6 @@ class SpiStrip:
             spi: See `open_spi`.
         """
         self._section, self._spi = section, spi
-
-    @property
-    def size(self) -> int:
-        """Number of LEDs."""
-        return self._section.count
-
-    @property
-    def layout(self) -> Layout:
-        """Bars or mood."""
-        return LAYOUTS[self._section.mode]
 
     def paint(self, frame: LedFrame, seconds: float) -> None:  # noqa: ARG002 - part of the Lamp protocol
         """Send a frame.

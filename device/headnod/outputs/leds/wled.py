@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from headnod.address import split_address
-from headnod.outputs.leds import LAYOUTS, Layout, LedFrame, eight_bits
+from headnod.outputs.leds import LedFrame, Strip, eight_bits
 from headnod.retry import RateLimitedLogger
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _KEEP_ALIVE = 1.0
 _RETRY = 10.0
 
 
-class WledLamp:
+class WledLamp(Strip):
     """A lamp on the network; while it cannot be reached, it is tried again every ten seconds."""
 
     def __init__(
@@ -59,16 +59,6 @@ class WledLamp:
         self._retry_at = float("-inf")
         self._sequence = 0
         self._sent, self._unchanged = b"", 0.0
-
-    @property
-    def size(self) -> int:
-        """Number of LEDs."""
-        return self._section.count
-
-    @property
-    def layout(self) -> Layout:
-        """Bars or mood."""
-        return LAYOUTS[self._section.mode]
 
     def paint(self, frame: LedFrame, seconds: float) -> None:
         """Send a frame if it differs from the last one or that is a second old; nothing while none is needed.
