@@ -278,7 +278,7 @@ def check_music(recording: Audio, model: GenreModel, record: TestRecord, sound: 
     """Compare the answers to a recording with those to the record.
 
     Args:
-        heard: The recording, at the model's sample rate.
+        recording: What the microphone recorded, at the model's sample rate.
         model: The model.
         record: The parts of the record.
         sound: The record, at the same rate.

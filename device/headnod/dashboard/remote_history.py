@@ -16,11 +16,11 @@ from datetime import date, datetime, tzinfo
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from headnod.clock import local_zone
 from headnod.dashboard.fleet import LISTENERS, Fleet
-from headnod.dashboard.listener_state import LABELS, TAGS, Seconds, Share, visible_line, visible_name
+from headnod.dashboard.listener_state import LABELS, Seconds, visible_line, visible_name
 from headnod.errors import HeadnodError
 from headnod.mqtt.topics import Topics
 from headnod.outputs.history import summaries
@@ -65,16 +65,6 @@ class _Response(msgspec.Struct, frozen=True):
     transaction: Annotated[str, Meta(max_length=64)]
     data: msgspec.Raw = msgspec.Raw()
     error: str = ""
-
-
-class _Song(msgspec.Struct, frozen=True):
-    start: Seconds
-    end: Seconds
-    genre: _Text
-    stability: Share
-    confidence: Share | None = None
-    tags: Annotated[tuple[_Text, ...], Meta(max_length=TAGS)] = ()
-    clock_synchronised: bool = True
 
 
 class _Bucket(msgspec.Struct, frozen=True):
@@ -252,21 +242,12 @@ class RemoteHistory:
     async def songs(self, first: float, last: float, after: float) -> list[SongSummary]:
         """The next songs of a time, at most `SONGS`, that ended after a time."""
         found: list[SongSummary] = []
-        async for page in self._histories.pages(self._node, _Song, "songs", first, last, after=after):
+        async for page in self._histories.pages(self._node, SongSummary, "songs", first, last, after=after):
             for song in page:
                 if song.end <= after:
                     raise _invalid(self._node)
-                found.append(
-                    SongSummary(
-                        start=song.start,
-                        end=song.end,
-                        genre=visible_name(song.genre),
-                        confidence=song.confidence,
-                        stability=song.stability,
-                        tags=[visible_name(tag) for tag in song.tags],
-                        clock_synchronised=song.clock_synchronised,
-                    )
-                )
+                tags = [visible_name(tag) for tag in song.tags]
+                found.append(structs.replace(song, genre=visible_name(song.genre), tags=tags))
         return found
 
     async def buckets(self, first: float, last: float, unit: summaries.Unit) -> list[Bucket]:

@@ -22,6 +22,7 @@ from msgspec import Meta
 from headnod.clock import local_zone
 from headnod.errors import HeadnodError
 from headnod.outputs.history import UNDATED_SONGS, read_only, tags_exist, undated_tables_exist
+from headnod.pipeline.estimate import TAGS
 from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
@@ -36,30 +37,33 @@ SONGS = 500
 LONGEST = {"hours": 62 * 86_400.0, "days": 373 * 86_400.0, "timeline": 8 * 86_400.0}
 """Longest time of a request for each part that is summed; songs of any time are read page by page."""
 
+_Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
+_Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+_Text = Annotated[str, Meta(min_length=1, max_length=64)]
 _GAP = 60.0
 _RUNS = 4000
 _FETCHED = 500
 
 
 class SongSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A song as the page lists it; times are seconds since 1970."""
+    """A song as the page lists it; times are seconds since 1970. The limits are for songs of other listeners."""
 
-    start: float
+    start: _Moment
     """When its genre was first named."""
 
-    end: float
+    end: _Moment
     """When its genre was last named."""
 
-    genre: str
+    genre: _Text
     """A label of the model."""
 
-    confidence: float | None
+    confidence: _Share | None = None
     """Mean probability of the genre in the estimates that named it (0-1); None if those are deleted."""
 
-    stability: float
+    stability: _Share
     """Share of its estimates that named its genre (0-1)."""
 
-    tags: list[str]
+    tags: Annotated[list[_Text], Meta(max_length=TAGS)] = []
     """Its most probable tags, the most probable first."""
 
     clock_synchronised: bool = True
@@ -234,8 +238,6 @@ WAITING = 4
 """Requests that are read or wait at once."""
 
 _SMALLEST = 512
-_Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
-
 Answered = Callable[[dict[str, Any] | None, str], None]
 """Called once, on another thread, with the page, or with None and the reason."""
 
