@@ -97,7 +97,7 @@ def user_data():
     return yaml.safe_load(text)
 
 
-def test_a_person_is_reported_to_give_each_pi_a_name_of_its_own():
+def test_a_person_is_advised_to_give_each_pi_a_name_of_its_own():
     lines = (FILES / "cloud-init" / "user-data").read_text().splitlines()
     (place,) = [number for number, line in enumerate(lines) if line.startswith("hostname:")]
     assert "CHANGE" in lines[place - 1]

@@ -72,7 +72,7 @@ def test_the_history_of_a_configuration_elsewhere_is_not_taken_for_the_state_fol
     "words",
     [("history",), ("models", "rollback"), ("models", "prune")],
 )
-def test_another_user_is_reported_to_use_sudo_in_one_line(machine, words):
+def test_another_user_is_advised_to_use_sudo_in_one_line(machine, words):
     ended = machine.run(*words, root=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()

@@ -282,7 +282,7 @@ def test_every_wrong_value_is_named_at_once(path):
 
 
 @pytest.mark.parametrize("host", ["http://wled.local/", "mqtt://wled.local"])
-def test_a_lamp_written_as_a_url_is_reported_of_as_a_lamp(path, host):
+def test_a_lamp_written_as_a_url_is_reported_as_a_lamp(path, host):
     told = refusal(written(path, f'[leds]\nkind = "wled"\nhost = "{host}"\n'))
     assert told.startswith(f"{path}:3: leds.host: ")
     assert "write the lamp's name or address alone" in told

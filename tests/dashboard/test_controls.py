@@ -304,7 +304,7 @@ def test_models_are_activated_and_rolled_back(kitchen):
     assert "there is no model" in refused["error"]
 
 
-def test_the_page_is_reported_why_a_model_was_refused(kitchen, state):
+def test_the_page_receives_why_a_model_was_refused(kitchen, state):
     broken = state / "models" / "broken-1.0.0.7"
     shutil.copytree(find_model("genre-1.0.0"), broken)
     (broken / "model.tflite").write_bytes(b"damaged")

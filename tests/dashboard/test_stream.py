@@ -41,7 +41,7 @@ def names(found):
     return [name for name, _ in found]
 
 
-def test_a_browser_is_reported_everything_first_and_then_what_changes(scene):
+def test_a_browser_receives_everything_first_and_then_what_changes(scene):
     async def look():
         scene.publish_estimate("jazz")
         scene.stream.tick()

@@ -29,7 +29,7 @@ AT_ONCE = struct.pack("ii", 1, 0)
 PINGREQ, PINGRESP = bytes.fromhex("c000"), bytes.fromhex("d000")
 
 
-def test_it_connects_publishes_and_is_reported(broker, subscriber, linked):
+def test_it_connects_publishes_and_receives_acknowledgements(broker, subscriber, linked):
     told = Outcomes()
     link = until(linked(broker), connected)
     link.publish("a/b", b"1", acknowledged=told)

@@ -80,7 +80,7 @@ def test_what_is_ambiguous_is_refused(commands, controls, key, payload, reason):
 
 def test_a_shared_command_gets_its_arguments_without_the_transaction(commands):
     found = answer(commands, KITCHEN.request("label"), b'{"label": "Reggae", "transaction": "7"}')
-    assert found["data"] == {"name": "label", "label": "Reggae", "controls": "Obedient"}
+    assert found["data"] == {"name": "label", "label": "Reggae", "controls": "RecordingControls"}
     assert found["transaction"] == "7"
 
 

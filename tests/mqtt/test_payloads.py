@@ -57,7 +57,7 @@ def test_tags_energy_and_what_held_a_genre_back_are_reported():
     assert (said["energy"], said["held_by"]) == (0.36, "lead")
 
 
-def test_of_a_model_without_tags_nothing_is_reported_of_them():
+def test_of_a_model_without_tags_nothing_is_reported_them():
     said = told(estimate("jazz", jazz=0.7))
     assert not {"tags", "energy"} & said.keys()
     assert said["held_by"] == "none"

@@ -91,7 +91,7 @@ def test_a_change_is_reported_and_discovery_only_if_it_says_something_new(subscr
     assert len(subscriber.on("/info")) == 3
 
 
-def test_home_assistant_is_reported_again_after_its_birth_within_thirty_seconds(subscriber, opened, broker):
+def test_home_assistant_receives_discovery_again_after_its_birth_within_thirty_seconds(subscriber, opened, broker):
     class NoDelay:
         """Chance that says: at once for what spreads over thirty seconds."""
 

@@ -123,7 +123,7 @@ def test_without_a_file_it_remembers_as_long_as_it_lives(broker):
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe", b'["a"', b"null"])
-def test_a_damaged_file_is_reported_of_and_begun_anew(path, caplog, content):
+def test_a_damaged_file_is_reported_and_begun_anew(path, caplog, content):
     path.parent.mkdir()
     path.write_bytes(content)
     wanted = discovery(info(), KITCHEN)

@@ -169,7 +169,7 @@ def test_a_song_that_begins_within_a_window_is_repeated_by_the_tagger_s_front_en
     assert np.array_equal(features, TAGGER.features(np.resize(mel[first:], mel.shape)))
 
 
-def test_silence_and_noise_are_reported_by_the_tagger_s_front_end_too():
+def test_silence_and_noise_are_detected_by_the_tagger_s_front_end_too():
     model = FixedModel(JAZZ, not_music=True)
     model.manifest = replace(model.manifest, front_end=TAGGER)
     rain, size = noise(7.0, dbfs=-20), TAGGER.window_samples

@@ -45,7 +45,7 @@ class Listener:
             channel_,
         )
         state.mkdir(parents=True)
-        self.heard: list[str] = []
+        self.received: list[str] = []
         kind = Installer if tried else TrustingInstaller
         self.installer = kind(state, [signed_bundles.public()], self._tell, budget=1.0, windows=4)
         self._link = MqttClient(
@@ -78,7 +78,7 @@ class Listener:
             self._publish(self.topics.model, progress_payload(progress, self.topics))
 
     def _take(self, message):
-        self.heard.append(message.topic)
+        self.received.append(message.topic)
         if not message.payload:
             return
         try:

@@ -71,7 +71,7 @@ def test_sound_that_is_lost_again_and_again_is_a_fault():
     assert not probation().check_event(condition(State.WAITING))
 
 
-def test_in_silence_it_ends_and_nothing_is_reported_of_answers():
+def test_in_silence_it_ends_and_nothing_is_reported_answers():
     record = probation()
     assert watched(record, *[silence()] * 6) == []
     assert record.over

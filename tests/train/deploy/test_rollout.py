@@ -58,7 +58,7 @@ def test_of_three_canaries_one_fails_and_the_other_forty_seven_keep_the_old_mode
     assert "its answers have collapsed" in outcome.stopped
     assert len(outcome.spared) == 47
     assert [each.current for each in others] == [None] * 47
-    assert [each.subscriber for each in others] == [[]] * 47, "it was never even sent to them"
+    assert [each.received for each in others] == [[]] * 47, "it was never even sent to them"
     assert canaries[1].current is None
     assert retained(broker) == set(), "and who comes back later does not find it"
     assert shown[0][0] == 3
@@ -71,7 +71,7 @@ def test_when_the_canaries_are_well_everybody_has_it(listener, rolled_out, signe
     assert sorted(nodes(outcome.took)) == sorted(each.node for each in everybody)
     assert {each.current for each in everybody} == {f"fixed-2.0.0.{signed.manifest.serial}"}
     assert not outcome.stopped
-    alone = [each.node for each in everybody if each.topics.deploy in each.subscriber]
+    alone = [each.node for each in everybody if each.topics.deploy in each.received]
     assert alone == ["room-0", "room-1"], "two of the others made up the three"
 
 
@@ -99,7 +99,7 @@ def test_a_canary_that_gives_no_answer_stops_it(listener, rolled_out):
     outcome, _ = rolled_out(timeout=4.0)
     assert nodes(outcome.silent) == ["first"]
     assert outcome.stopped == "first: signature and hashes are good"
-    assert room.subscriber == []
+    assert room.received == []
 
 
 def test_only_the_nodes_that_are_named(broker, listener, rolled_out):
