@@ -141,8 +141,8 @@ services:
     with container.composed(tmp_path, changes) as project:
         container.until_healthy(f"{project}_broker_1", "grep -q :075B /proc/net/tcp")
         with ExitStack() as stack:
-            heard = stack.enter_context(Heard(SimpleNamespace(host=HOST, port=broker.number)))
-            heard.until(
+            subscriber = stack.enter_context(Subscriber(SimpleNamespace(host=HOST, port=broker.number)))
+            subscriber.until(
                 lambda message: message.topic.endswith("/estimate") and b'"genre":"metal"' in message.payload, 90.0
             )
             container.until_healthy(f"{project}_headnod_1", HEALTH)

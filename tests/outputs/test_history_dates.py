@@ -76,9 +76,9 @@ def test_dates_that_are_less_than_a_second_off_are_not_changed_and_count_as_righ
     with listening(path, kept=False) as history:
         history.set_by = timedelta(seconds=-seconds)
         for number in range(60):
-            history.hear(number)
+            history.record(number)
         history.set_by, history.kept = timedelta(0), True
-        history.hear(60)
+        history.record(60)
     assert (START - times(path)[0]).total_seconds() == pytest.approx(left, abs=0.01)
     assert {past.clock_synchronised for past in read_estimates(path)} == {True}
 
