@@ -6,9 +6,11 @@ the folder makes the new name durable.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +24,22 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     make_folder(path.parent)
     new = path.with_name(f"{path.name}.new")
-    write_synced(new, content)
-    new.replace(path)
+    # Another process may write the same file.
+    with exclusive(path.parent):
+        write_synced(new, content)
+        new.replace(path)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock of a file or folder; other threads and processes wait for it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -1,6 +1,8 @@
 """`headnod.local.toml`: over the person's file, under the environment, harmless keys only, never in the way."""
 
 import json
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from headnod.config import CHANGEABLE, OVERLAY_FILE, SECTIONS, Overlay, load
 from headnod.config.layers import environment_layer, file_layer
 from headnod.errors import ConfigError
-from support.command_line import run, surroundings
+from support.command_line import PATIENCE, run, surroundings
 
 
 @pytest.fixture
@@ -110,3 +112,28 @@ def test_config_show_names_it_as_the_origin(tmp_path):
     rows = json.loads(run("config", "show", "--json", environment=environment).stdout)
     (lead,) = (row for row in rows if (row["section"], row["key"]) == ("listen", "lead"))
     assert (lead["value"], lead["origin"]) == (0.1, f"{tmp_path / OVERLAY_FILE}:2")
+
+
+CHANGES = """
+import sys
+from pathlib import Path
+from headnod.config import Overlay, load
+
+overlay = Overlay(Path(sys.argv[1]), lambda layer: load(layer))
+sys.stdin.read(1)
+for number in range(40):
+    overlay.change({sys.argv[2]: 0.1 + number / 100})
+"""
+
+
+def test_of_changes_by_two_listeners_at_once_none_is_lost(tmp_path):
+    """Another key by each of three processes."""
+    path, keys = tmp_path / "state" / OVERLAY_FILE, ("lead", "certainty", "smoothing")
+    writers = [
+        subprocess.Popen([sys.executable, "-c", CHANGES, path, f"listen.{key}"], stdin=subprocess.PIPE) for key in keys
+    ]
+    for each in writers:
+        each.stdin.close()
+    assert [each.wait(PATIENCE) for each in writers] == [0, 0, 0]
+    assert tomllib.loads(path.read_text())["listen"] == dict.fromkeys(keys, 0.49)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["headnod.local.lock", OVERLAY_FILE]

@@ -31,7 +31,7 @@ from headnod.config.sections import (
     WebSection,
 )
 from headnod.errors import ConfigError, UsageError
-from headnod.files import write_atomically
+from headnod.files import exclusive, inherit_owner, make_folder, write_atomically
 from headnod.pipeline.listener import ListenerSettings
 
 __all__ = [
@@ -421,6 +421,19 @@ class Overlay:
         Raises:
             ConfigError: A key may not be set there, or a value is invalid; nothing is changed.
         """
+        lock = self.path.with_suffix(".lock")
+        try:
+            make_folder(lock.parent)
+            lock.touch(0o600)
+            inherit_owner(lock)
+            with exclusive(lock):
+                write_atomically(self.path, self._changed(values).encode())
+        except ConfigError:
+            raise
+        except OSError as error:
+            raise ConfigError(f"{self.path}: {(error.strerror or str(error)).lower()}") from error
+
+    def _changed(self, values: Mapping[str, object]) -> str:
         wanted = {place: value.value for place, value in self._layer().items()}
         for name, value in values.items():
             section, _, key = name.rpartition(".")
@@ -436,10 +449,7 @@ class Overlay:
             section, _, key = name.rpartition(".")
             if value is not None and (origin := loaded.origins[section, key]) != _OVERLAY_ORIGIN:
                 raise ConfigError(f"{name}: {origin} sets it, and goes before what is set on the page")
-        try:
-            write_atomically(self.path, _overlay_text(wanted).encode())
-        except OSError as error:
-            raise ConfigError(f"{self.path}: {(error.strerror or str(error)).lower()}") from error
+        return _overlay_text(wanted)
 
     def _layer(self) -> Layer:
         try:
