@@ -183,3 +183,7 @@ def test_music_replaces_a_steady_tone_unless_it_is_40_decibels_quieter(decibels,
 @pytest.mark.parametrize(("dbfs", "used"), [(-99.0, RIGHT), (-101.0, BOTH)])
 def test_channels_are_compared_while_one_of_them_is_louder_than_100_decibels_below_full_scale(dbfs, used):
     assert mixed(NOTHING, noise(1.0, dbfs=dbfs)[: NOTHING.size].repeat(20)[: NOTHING.size])[1].used == used
+
+
+def test_a_constant_in_one_channel_does_not_make_the_other_a_quiet_one():
+    assert mixed(SONG + np.float32(0.5), scaled(SONG, -10.0))[1].used == BOTH

@@ -73,3 +73,11 @@ def test_classify_goes_through_a_folder_and_says_what_it_passed_over(tmp_path):
     assert [each["file"] for each in json_lines(ended)] == [str(tmp_path / "songs" / "one.wav")]
     assert "1 file is not audio and was passed over (1 .jpg)" in ended.stderr
     assert ended.returncode == 0
+
+
+@pytest.mark.parametrize(("named", "notes"), [(10_000, 0), (10_001, 1)])
+def test_a_playlist_has_ten_thousand_files_at_most(tmp_path, named, notes):
+    path = tmp_path / "long.m3u"
+    path.write_text("a.ogg\n" * named)
+    files, said = expanded([str(path)], recursive=False)
+    assert (len(files), len(said)) == (10_000, notes)

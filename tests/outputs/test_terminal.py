@@ -411,3 +411,13 @@ def test_a_note_stands_beside_the_genre_where_both_fit(room, together):
     assert last.startswith("jazz since ") == together
     assert before.startswith("jazz since ") != together
     screen.terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "tags"), [(61, 24, True), (60, 24, False), (80, 15, True), (80, 14, False)]
+)
+def test_tags_are_shown_where_they_fit(width, height, tags):
+    screen = Screen(width, height)
+    screen.terminal.show(tagged("jazz", jazz=0.8))
+    assert any("mellow" in line for line in screen.lines()) == tags
+    screen.terminal.close()

@@ -183,3 +183,10 @@ def test_silence_and_noise_are_detected_by_the_tagger_s_front_end_too():
         (said,) = listen(blocks, model, ListenerSettings(), now=ManualClock().now)
         assert said.held_by == expected
     assert model.received == []
+
+
+def test_the_confidence_is_that_of_the_genre_that_is_shown():
+    said = heard([windows(2)], FixedModel(JAZZ, METAL, not_music=True), smoothing=0.0, lead=0.9)
+    assert [(each.genre, each.confidence) for each in said] == [("jazz", 0.8), ("jazz", 0.15)]
+    (doubtful,) = heard([windows(1)], FixedModel(SPEECH, not_music=True), smoothing=0.0)
+    assert (doubtful.genre, doubtful.confidence) == ("unknown", 0.1), "that of the best genre"
