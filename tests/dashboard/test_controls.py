@@ -423,7 +423,15 @@ def test_readers_see_the_controls_and_nothing_of_hosts_and_logs(clip, tmp_path):
         assert page.get("/api/v1/controls", **reader).status == 200
         for path in ("log", "configuration", "corrections", "microphones", "models"):
             assert page.get(f"/api/v1/{path}", **reader).status == 403, path
-        assert page.request("PATCH", "/api/v1/controls", {"threshold": 0.5}, **reader).status == 403
         owner = page.log_in("correct horse")
-        assert page.request("PATCH", "/api/v1/controls", {"threshold": 0.5}, Cookie=owner["Cookie"]).status == 403
+        stolen = {"Cookie": owner["Cookie"], "X_CSRF_Token": reader["X_CSRF_Token"]}
+        paths = page.json("/api/v1/openapi.json")["paths"]
+        changes = [(method.upper(), path) for path, methods in paths.items() for method in methods if method != "get"]
+        changes = [each for each in changes if not each[1].endswith("/session")]
+        assert len(changes) >= 10
+        for method, path in changes:
+            for visitor, status in (({}, 401), (reader, 403), ({"Cookie": owner["Cookie"]}, 403), (stolen, 403)):
+                answer = page.request(method, path.replace("{id}", "1"), {}, **visitor)
+                assert answer.status == status, (method, path)
+                page.hang_up()
         assert page.request("PATCH", "/api/v1/controls", {"threshold": 0.5}, **owner).status == 200

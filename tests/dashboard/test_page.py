@@ -251,6 +251,21 @@ def test_the_keyboard_reaches_every_card(look, publisher):
     expect_text(one(page).locator(".answer"), "metal")
 
 
+def test_the_keyboard_reaches_a_card_that_the_filter_keeps(look, publisher):
+    page = look()
+    fill_rooms(publisher)
+    for node in ROOMS:
+        card(page, node).wait_for()
+    page.keyboard.press("/")
+    for words, node in (("kitchen", "kitchen"), ("studio", "studio"), ("bar", "bar")):
+        page.locator("#filter").fill(words)
+        expect(page.locator("#listeners > li:visible")).to_have_count(1)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == node
+        page.locator("#filter").focus()
+
+
 def test_the_filter_keeps_the_matching_cards(look, publisher):
     page = look()
     fill_rooms(publisher)

@@ -71,11 +71,7 @@ export class Board {
     this.unfiltered.delete(card);
     this.observer.unobserve(card.item);
     card.item.remove();
-    if (this.active === card.link) {
-      this.active = null;
-      const next = this.list.querySelector(".node");
-      if (next) this.activate(next);
-    }
+    this.keepReachable();
   }
 
   /** Redraw visible cards, whose times have changed. */
@@ -133,6 +129,7 @@ export class Board {
       }
     }
     if (!this.due.size && this.unsorted) this.unsorted = !this.arrange(moves);
+    this.keepReachable();
     if (this.due.size || this.unfiltered.size || this.unsorted) this.ask();
   }
 
@@ -188,6 +185,13 @@ export class Board {
 
   cardOf(item) {
     return this.cards.get(item.querySelector(".card").dataset.node);
+  }
+
+  // A card that the filter hides, or that is removed, is not reached by the Tab key.
+  keepReachable() {
+    if (this.active?.isConnected && !this.active.closest("li").hidden) return;
+    const next = this.list.querySelector("li:not([hidden]) .node");
+    if (next) this.activate(next);
   }
 
   // One card is in the order of the Tab key; the arrows reach the others.
