@@ -433,5 +433,5 @@ def test_readers_see_the_controls_and_nothing_of_hosts_and_logs(clip, tmp_path):
             for visitor, status in (({}, 401), (reader, 403), ({"Cookie": owner["Cookie"]}, 403), (stolen, 403)):
                 answer = page.request(method, path.replace("{id}", "1"), {}, **visitor)
                 assert answer.status == status, (method, path)
-                page.hang_up()
+                page.close_connections()
         assert page.request("PATCH", "/api/v1/controls", {"threshold": 0.5}, **owner).status == 200
