@@ -166,11 +166,11 @@ def test_channels_are_compared_over_five_seconds():
     for _ in range(100):
         mixer.mix(quiet)
     assert mixer.used == LEFT
-    tenths = 0
-    while mixer.used == LEFT and tenths < 100:
-        mixer.mix(loud)
-        tenths += 1
-    assert tenths == 4
+    loud, step, steps = np.tile(loud, (20, 1)), RATE // 50, 0
+    while mixer.used == LEFT and steps < 90:
+        mixer.mix(loud[steps * step : (steps + 1) * step])
+        steps += 1
+    assert steps == 16
 
 
 @pytest.mark.parametrize(("decibels", "used"), [(-37.0, RIGHT), (-46.0, LEFT)])

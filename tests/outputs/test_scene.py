@@ -4,7 +4,7 @@ import pytest
 
 from headnod.escaping import UNKNOWN
 from headnod.outputs import GENRES, colour, colours
-from headnod.outputs.leds import Animation, bars, best, dark, mood, one_each, pattern
+from headnod.outputs.leds import RELEASE, Animation, bars, best, dark, mood, one_each, pattern
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate, silence
 
@@ -160,3 +160,13 @@ def test_own_labels_have_the_same_colour_in_every_layout(layout, size):
     light = settled(layout, size, heard)
     brightest = light.colours[light.levels.argmax()]
     assert (brightest * 255).round().tolist() == list(colours(labels)["punk"])
+
+
+@pytest.mark.parametrize("idle", [silence(), condition(State.WAITING)])
+@pytest.mark.parametrize(("seconds", "needed"), [(RELEASE - 0.01, True), (RELEASE, False)])
+def test_lights_are_needed_for_a_minute_without_music(idle, seconds, needed):
+    scene = Animation(bars, 10)
+    scene.show(estimate("jazz", jazz=1.0))
+    assert scene.frame(LONG).needed
+    scene.show(idle)
+    assert scene.frame(seconds).needed == needed

@@ -420,4 +420,5 @@ def test_tags_are_shown_where_they_fit(width, height, tags):
     screen = Screen(width, height)
     screen.terminal.show(tagged("jazz", jazz=0.8))
     assert any("mellow" in line for line in screen.lines()) == tags
+    assert "" in screen.lines(), "the line between the bars and the genre"
     screen.terminal.close()
