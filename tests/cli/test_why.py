@@ -151,3 +151,20 @@ def test_a_folder_that_went_costs_one_warning_and_no_estimate(tmp_path, caplog):
     assert read_latest(tmp_path / "gone" / FILE).estimate == JAZZ
     assert stat.S_ISREG((tmp_path / "gone" / FILE).stat().st_mode)
     latest.close()
+
+
+def test_a_file_that_cannot_be_written_is_one_warning_until_it_can(runtime, caplog):
+    folder = runtime / "later"
+    latest = LatestFile(folder / FILE)
+    latest.show(JAZZ)
+    latest.show(JAZZ)
+    assert caplog.text.count("no such file or directory; 'headnod why' reads nothing") == 1
+    folder.mkdir()
+    latest.show(JAZZ)
+    assert read_latest(folder / FILE).estimate == JAZZ
+    latest.close()
+    for each in folder.iterdir():
+        each.unlink()
+    folder.rmdir()
+    latest.show(JAZZ)
+    assert caplog.text.count("reads nothing") == 2
