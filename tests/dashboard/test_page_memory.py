@@ -78,6 +78,7 @@ def test_an_installation_compiles_every_module_of_the_page(tmp_path, doomed, pai
     page.start([], environment, module="headnod.dashboard", stdin=its.fileno())
     with contextlib.closing(page):
         page.wait_for_line("MQTT: connected")
+        page.wait_for_line("the page is at")
         page.port = int(re.search(r"the page is at http://[^:]+:(\d+)", "".join(page.lines))[1])
         for path in PATHS:
             page.get(path)
