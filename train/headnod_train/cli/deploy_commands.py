@@ -207,9 +207,9 @@ def add_simulate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     """Add the command `simulate`."""
     parser = subparsers.add_parser(
         "simulate",
-        help="publish by MQTT what a crowd of listeners would",
-        description="Publish by MQTT what a crowd of listeners would, to try a dashboard or a broker. The broker must "
-        "let anybody publish: use one of your own for this, such as 'mosquitto -p 1884'. What it retained is taken "
+        help="publish by MQTT as many listeners would",
+        description="Publish by MQTT as many listeners would, to try a dashboard or a broker. The broker must accept "
+        "clients without a login: use one of your own for this, such as 'mosquitto -p 1884'. What it retained is taken "
         "back at the end. Exit status 1 if a message was lost.",
         epilog=_SIMULATE_EXAMPLES,
     )
