@@ -128,9 +128,7 @@ def run_install(options: argparse.Namespace) -> None:
 
     config = load_config(options).config
     if options.unsigned and config.model.keys:
-        raise ConfigError(
-            "--unsigned: model.keys is set, so a signature is needed (sign the bundle, or empty model.keys)"
-        )
+        raise ConfigError("model.keys is set, so a signature is needed (sign the bundle, or empty model.keys)")
     if not config.model.keys and not options.unsigned:
         raise ConfigError(
             "model.keys: is empty, so no signature can be verified (write the line that 'headnod-train keygen' "
