@@ -33,7 +33,7 @@ class InterruptingPath(type(Path())):
 
 
 def test_ctrl_c_is_not_lost_while_a_file_is_decoded(music):
-    path = InterruptingPath(music({"jazz/1.wav": 1}) / "jazz" / "1.wav")
+    path = InterruptingPath(music({"jazz/1.flac": 1}) / "jazz" / "1.flac")
     with pytest.raises(KeyboardInterrupt):
         extract_one(0, path, FrontEnd(), 4.0)
 
