@@ -6,7 +6,7 @@ import socket
 import sqlite3
 import time
 import tomllib
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -141,7 +141,7 @@ def test_what_was_set_survives_a_restart_of_the_listener(clip, state):
 
 def test_an_output_that_is_off_writes_nothing(clip, state):
     def rows():
-        with sqlite3.connect(state / "history.sqlite") as db:
+        with closing(sqlite3.connect(state / "history.sqlite")) as db, db:
             return db.execute("SELECT count(*) FROM estimates").fetchone()[0]
 
     with Controlled(clip, state) as kitchen:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 import tomllib
+from contextlib import closing
 from datetime import datetime
 
 import pytest
@@ -185,7 +186,7 @@ def test_a_song_is_corrected_and_its_windows_arrive_in_the_state_folder(visit, l
     offset = clock.now().timestamp() - clock.monotonic()
     within = [moment for moment in listener.estimates_made if stored.start <= moment + offset <= stored.end]
     assert stored.windows == pytest.approx(len(within), rel=0.2)
-    with sqlite3.connect(state / "corrections.sqlite") as db:
+    with closing(sqlite3.connect(state / "corrections.sqlite")) as db, db:
         (times,) = db.execute("SELECT length(times) / 8 FROM corrections").fetchone()
     assert times == stored.windows
 

@@ -68,6 +68,8 @@ def check_that_only_a_good_value_is_set(kind, verb, payload):
                 assert value is True or value is False
             case "activate":
                 assert value in {"genre-0.1.0", "genre-0.2.0"}
+            case "reset":
+                assert value is None
             case _:
                 assert type(value) is float
                 assert 0 <= value <= 1

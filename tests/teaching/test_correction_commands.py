@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import unicodedata
+from contextlib import closing
 from datetime import UTC, datetime
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_context_is_music_that_nobody_corrected(room):
     labelled = room.commands.store.labelled(fixed_manifest().body)
     reggae = labelled.times[[label == "reggae" for label in labelled.labels]]
     assert len(reggae) == 20
-    with sqlite3.connect(room.commands.store.path) as db:
+    with closing(sqlite3.connect(room.commands.store.path)) as db, db:
         (blob,) = db.execute("SELECT context_times FROM corrections ORDER BY id DESC").fetchone()
     around = np.frombuffer(blob, "<i8") / 1e3
     assert len(around) == 40

@@ -3,6 +3,7 @@
 import io
 import os
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -186,11 +187,11 @@ def test_a_damaged_file_is_moved_aside_by_the_next_correction(store, clock):
 
 
 def test_a_file_of_another_program_or_a_newer_headnod_is_left_alone(store, clock):
-    with sqlite3.connect(store.path) as db:
+    with closing(sqlite3.connect(store.path)) as db, db:
         db.execute("CREATE TABLE cats (name TEXT)")
     with pytest.raises(ForeignDatabaseError):
         correct(store, recorded(clock), 0, 27, "ska")
-    with sqlite3.connect(store.path) as db:
+    with closing(sqlite3.connect(store.path)) as db, db:
         assert db.execute("SELECT count(*) FROM cats").fetchone() == (0,)
 
 
