@@ -66,7 +66,7 @@ def test_many_listeners_come_a_few_at_a_time(scene):
             return await take(browser.events(), 5)
 
     found = asyncio.run(look())
-    assert [len(estimate_json) for name, estimate_json in found if name == "listeners"] == [20, 20, 5]
+    assert [len(listeners) for name, listeners in found if name == "listeners"] == [20, 20, 5]
 
 
 def test_changes_of_one_moment_are_reported_together(scene):

@@ -27,8 +27,8 @@ class Machine:
 
 def estimate(number, **changes):
     """By a clock that is 68 days behind."""
-    subscriber = numbered_estimate(number)
-    return msgspec.structs.replace(subscriber, time=subscriber.time + WRONG, clock_synchronised=False, **changes)
+    right = numbered_estimate(number)
+    return msgspec.structs.replace(right, time=right.time + WRONG, clock_synchronised=False, **changes)
 
 
 def published(payload):

@@ -30,8 +30,8 @@ def entities(request):
     return found(discovery(info(labels=GTZAN), KITCHEN, form=request.param))
 
 
-def published(subscriber):
-    return encode(estimate_payload(subscriber, node="kitchen", boot="b1"))
+def published(given):
+    return encode(estimate_payload(given, node="kitchen", boot="b1"))
 
 
 JAZZ = published(estimate("jazz", jazz=0.734, blues=0.2))

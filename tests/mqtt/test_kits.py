@@ -130,8 +130,8 @@ class TestNodeRed:
             assert node.get("broker") in {None, "headnod-broker", "broker.local"}
 
     def test_every_topic_is_one_that_a_listener_speaks_on_or_hears(self):
-        subscriber = {node["topic"] for node in self.flow if node["type"] == "mqtt in"}
-        assert subscriber == anybodys(KITCHEN.state, KITCHEN.song, KITCHEN.status, KITCHEN.response("+"))
+        topics = {node["topic"] for node in self.flow if node["type"] == "mqtt in"}
+        assert topics == anybodys(KITCHEN.state, KITCHEN.song, KITCHEN.status, KITCHEN.response("+"))
         assert next(node["topic"] for node in self.flow if node["type"] == "inject") == KITCHEN.request("health")
 
     def test_every_field_is_in_the_payload_that_reaches_it(self):

@@ -60,8 +60,8 @@ def published(estimate: Estimate, node: str, **changes) -> bytes:
 def song(genre: str, *, ended: float | None = None, name: str = "1", **changes) -> bytes:
     """A song as it is published."""
     end = datetime.fromtimestamp(time.time() if ended is None else ended, UTC)
-    estimate_json = {"id": f"kitchen-b1-{name}", "end": end.isoformat(), "duration_s": 200.0, "genre": genre, **changes}
-    return json.dumps(estimate_json).encode()
+    fields = {"id": f"kitchen-b1-{name}", "end": end.isoformat(), "duration_s": 200.0, "genre": genre, **changes}
+    return json.dumps(fields).encode()
 
 
 def information(*labels: str, **changes) -> bytes:
@@ -237,13 +237,13 @@ class Dashboard(PageServer):
 
     def _known(self) -> list[str]:
         """What a browser that has just come is told of listeners."""
-        estimate_json = []
+        nodes = []
         for name, data in self.events():
             if name == "ready":
                 break
-            estimate_json += [one["node"] for one in data] if name == "listeners" else []
+            nodes += [one["node"] for one in data] if name == "listeners" else []
         self.close_connections()
-        return estimate_json
+        return nodes
 
     def __enter__(self):
         self.wait_for_line("the dashboard is at")

@@ -95,8 +95,8 @@ class Kit(Broker):
 def estimate():
     clock = ManualClock()
     listener = SimulatedListener("kitchen", boot="b1", every=3.0, rng=np.random.default_rng(1))
-    subscriber, _ = listener.next_estimate(clock.now(), 0.0)
-    return estimate_payload(subscriber, node="kitchen", boot="b1")
+    made, _ = listener.next_estimate(clock.now(), 0.0)
+    return estimate_payload(made, node="kitchen", boot="b1")
 
 
 def payload(topic):

@@ -140,20 +140,20 @@ def test_genres_change_as_slowly_as_music_does():
 
 
 def test_scores_move_as_slowly_as_a_smoothed_listeners_do():
-    subscriber = [estimate for estimate, _ in heard_of(5, 300)]
+    estimates = [estimate for estimate, _ in heard_of(5, 300)]
     steps = [
         max(abs(one.scores[label] - other.scores[label]) for label in LABELS)
-        for one, other in pairwise(subscriber)
+        for one, other in pairwise(estimates)
         if one.confidence and other.confidence
     ]
     assert 0.0 < max(steps) < 0.31
 
 
 def test_songs_end_and_carry_the_id_of_their_first_estimate():
-    subscriber = list(heard_of(4, 500))
-    songs = [song for _, song in subscriber if song is not None]
+    pairs = list(heard_of(4, 500))
+    songs = [song for _, song in pairs if song is not None]
     assert len(songs) > 5
-    ids = {estimate_payload(estimate, node="sim", boot="b")["id"]: estimate for estimate, _ in subscriber}
+    ids = {estimate_payload(estimate, node="sim", boot="b")["id"]: estimate for estimate, _ in pairs}
     assert all(ids[song.id].genre == song.genre and ids[song.id].time == song.start for song in songs)
     assert all(encode(song) for song in songs)
 
