@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 try:
     import uvicorn
+    import uvicorn.lifespan.off  # by name at the start anyway; here, so that each installation compiles it
+    import uvicorn.loops.asyncio
     from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
     from headnod.system import how_to_install
