@@ -6,9 +6,8 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from headnod.config.layers import environment_layer
 from headnod.config.validation import config_errors
 from headnod.factory.mqtt_factory import page_url
 from headnod.resources import demo_clip
+from support.http_server import HttpServer
 from support.mqtt_broker import HOST, Broker, Subscriber
 from support.mqtt_broker import missing as no_broker
 from support.radio_server import answer, radio_server
@@ -96,24 +96,17 @@ def supervisor(data):
     asked = []
 
     class Answer(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
         def do_GET(self):
             asked.append((self.path, self.headers["Authorization"]))
             self.send_response(200 if data else 400)
             self.end_headers()
             self.wfile.write(json.dumps({"result": "ok", "data": data}).encode())
 
-        def log_message(self, *_words):
-            pass
-
-    server = ThreadingHTTPServer((HOST, 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{HOST}:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with HttpServer(Answer) as server:
+        yield f"http://{HOST}:{server.port}", asked
 
 
 def test_without_a_broker_the_page_works_alone(start, capsys):

@@ -7,19 +7,19 @@ import hmac
 import json
 import queue
 import random
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from headnod.dashboard.webhooks import WAITING, Webhooks, WebhookSender, post
 from support.browser import ListenerPage
+from support.http_server import HOST, HttpServer
 from support.listener_process import waits_until
 
 KEY = "a key that both know"
 
 
-class Receiver:
+class Receiver(HttpServer):
     """A server that keeps what it gets, and answers with the next of these statuses, the last one from then on."""
 
     def __init__(self, *statuses):
@@ -27,6 +27,9 @@ class Receiver:
         answers = list(statuses)
 
         class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 received.put((self.path, self.headers, body))
@@ -34,27 +37,14 @@ class Receiver:
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")
                 self.end_headers()
 
-            def log_message(self, *_):
-                """Keep the output of the tests clean."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self.server.serve_forever)
-        self._thread.start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}/hook?token=t"
+        super().__init__(Handler)
+        self.address = f"http://{HOST}:{self.port}/hook?token=t"
 
     def next(self):
         return self.received.get(timeout=15.0)
 
     def events(self, number):
         return [json.loads(self.next()[2]) for _ in range(number)]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture

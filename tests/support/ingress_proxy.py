@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from support.http_server import HOST, HttpServer
 
 PREFIX = "/api/hassio_ingress/4f1b3c"
 """The path, whose first part is one that the page uses too."""
@@ -12,7 +13,7 @@ PREFIX = "/api/hassio_ingress/4f1b3c"
 _OF_ONE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length", "accept-encoding"}
 
 
-class IngressProxy:
+class IngressProxy(HttpServer):
     """Passes requests below `PREFIX` on without it, and records the others."""
 
     def __init__(self, port: int):
@@ -29,7 +30,7 @@ class IngressProxy:
                     self.send_error(404)
                     return
                 paths.append(self.path.removeprefix(PREFIX))
-                there = http.client.HTTPConnection("127.0.0.1", port)
+                there = http.client.HTTPConnection(HOST, port)
                 given = {key: value for key, value in self.headers.items() if key.lower() not in _OF_ONE_CONNECTION}
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 more = {"X-Ingress-Path": PREFIX, "X-Forwarded-For": "192.0.2.9", "X-Forwarded-Host": "ha.example"}
@@ -51,16 +52,5 @@ class IngressProxy:
 
             do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the names of http.server
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}{PREFIX}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
+        self.url = f"http://{HOST}:{self.port}{PREFIX}/"
