@@ -270,7 +270,7 @@ def _check_owner(request: HttpRequest) -> None:
         raise RequestError("only the owner may read this", 403)
 
 
-def _numbers(given: Any, names: Any) -> dict[str, float]:  # noqa: ANN401 - parameters of a query
+def _numbers(given: Mapping[str, str], names: Iterable[str]) -> dict[str, float]:
     found = {}
     for name in names:
         if name in given:

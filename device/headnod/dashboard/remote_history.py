@@ -43,7 +43,6 @@ _PACE = 0.25
 _INVALID = msgspec.MsgspecError, RecursionError, ValueError, OverflowError
 _OLDER = "there is no request/"
 _Whole = Annotated[int, Meta(ge=0, le=4_000_000_000)]
-_Text = Annotated[str, Meta(min_length=1, max_length=64)]
 Row = TypeVar("Row")
 
 
@@ -69,20 +68,20 @@ class _Response(msgspec.Struct, frozen=True):
 
 class _Bucket(msgspec.Struct, frozen=True):
     start: _Whole
-    seconds: Annotated[dict[_Text, Seconds], Meta(max_length=LABELS)]
+    seconds: Annotated[dict[summaries.Text, Seconds], Meta(max_length=LABELS)]
     songs: Annotated[int, Meta(ge=0, le=1_000_000)]
     date: date | None = None
 
 
 class _First(msgspec.Struct, frozen=True):
-    genre: _Text
+    genre: summaries.Text
     time: Seconds
 
 
 class _Run(msgspec.Struct, frozen=True, array_like=True):
     start: _Whole
     end: _Whole
-    genre: _Text
+    genre: summaries.Text
 
 
 class _Page(msgspec.Struct, Generic[Row], frozen=True):

@@ -192,9 +192,9 @@ class History {
     const [first, last] = this.span;
     const title = this.unit === "day" ? on(first, { long: true }) : `Week from ${on(first, { long: true })}`;
     write(this.chartPanel.querySelector("h2"), title);
-    let buckets = [];
+    const buckets = [];
     if (this.unit === "week") {
-      for (let day = first; day < last; day = shifted(day, 1)) buckets.push({ ...this.days.get(dateOf(day)), start: day });
+      for (let day = first; day < last; day = shifted(day, 1)) buckets.push({ start: day, seconds: this.days.get(dateOf(day))?.seconds ?? {} });
     } else {
       const found = await this.ask(`hours?from=${first}&to=${last}`);
       if (!found || first !== this.span[0]) return;
@@ -205,7 +205,6 @@ class History {
         for (const [genre, time] of Object.entries(seconds)) sums[genre] = (sums[genre] ?? 0) + time;
       }
     }
-    buckets = buckets.map(({ start, seconds = {}, songs = 0 }) => ({ start, seconds, songs }));
     const colour = (genre) => this.listener.colour(genre);
     this.chart.draw(buckets, {
       colour,

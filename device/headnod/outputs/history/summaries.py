@@ -39,7 +39,7 @@ LONGEST = {"hours": 62 * 86_400.0, "days": 373 * 86_400.0, "timeline": 8 * 86_40
 
 _Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
 _Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-_Text = Annotated[str, Meta(min_length=1, max_length=64)]
+Text = Annotated[str, Meta(min_length=1, max_length=64)]
 _GAP = 60.0
 _RUNS = 4000
 _FETCHED = 500
@@ -54,7 +54,7 @@ class SongSummary(msgspec.Struct, frozen=True, kw_only=True):
     end: _Moment
     """When its genre was last named."""
 
-    genre: _Text
+    genre: Text
     """A label of the model."""
 
     confidence: _Share | None = None
@@ -63,7 +63,7 @@ class SongSummary(msgspec.Struct, frozen=True, kw_only=True):
     stability: _Share
     """Share of its estimates that named its genre (0-1)."""
 
-    tags: Annotated[list[_Text], Meta(max_length=TAGS)] = []
+    tags: Annotated[list[Text], Meta(max_length=TAGS)] = []
     """Its most probable tags, the most probable first."""
 
     clock_synchronised: bool = True
