@@ -29,12 +29,13 @@ class IngressProxy(HttpServer):
                     outside.append(self.path)
                     self.send_error(404)
                     return
-                paths.append(self.path.removeprefix(PREFIX))
+                path = self.path.removeprefix(PREFIX)
+                paths.append(path)
                 there = http.client.HTTPConnection(HOST, port)
                 given = {key: value for key, value in self.headers.items() if key.lower() not in _OF_ONE_CONNECTION}
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 more = {"X-Ingress-Path": PREFIX, "X-Forwarded-For": "192.0.2.9", "X-Forwarded-Host": "ha.example"}
-                there.request(self.command, paths[-1], body or None, given | more)
+                there.request(self.command, path, body or None, given | more)
                 answer = there.getresponse()
                 self.send_response(answer.status)
                 for key, value in answer.getheaders():
