@@ -20,7 +20,7 @@ import numpy as np
 from datetime import datetime, UTC
 from headnod.resources import find_model
 model = headnod.GenreModel.load(find_model("genre"))
-audio = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * model.front_end.sample_rate).astype(np.float32)
+audio = np.sin(np.arange(4 * model.front_end.sample_rate, dtype=np.float32) ** 1.5)
 said = list(headnod.listen([audio], model, headnod.ListenerSettings(), now=lambda: datetime.now(UTC)))
 print(json.dumps([alone, sorted(sys.modules), len(said)]))
 """
@@ -73,7 +73,7 @@ def loaded():
     assert ended.returncode == 0, ended.stderr
     alone, after, said = json.loads(ended.stdout)
     assert said == 1
-    return {name.partition(".")[0] for name in alone}, {name.partition(".")[0] for name in after}
+    return set(alone), set(after)
 
 
 def test_importing_headnod_loads_no_library_until_a_name_is_used(loaded):
@@ -89,6 +89,8 @@ def test_an_estimate_loads_nothing_of_a_workstation(loaded):
     assert after & {"rich", "sqlite3", "soundfile", "paho", "gpiozero", "pyaudio"} == set()
     # importlib.metadata loads them.
     assert after & {"csv", "zipfile"} == set()
+    # It takes 2.5 MB of memory and 9 ms.
+    assert "numpy.random" not in after
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -81,10 +81,11 @@ def test_what_stands_still_is_hum_if_seven_tenths_of_its_power_are_bass(mel_norm
     assert SteadyNoiseDetector(front_end).detect(mel) == hum
 
 
-@pytest.mark.parametrize(("scatter", "noise_like"), [(0.68, False), (0.72, True), (1.38, True), (1.42, False)])
+@pytest.mark.parametrize(("scatter", "noise_like"), [(0.66, False), (0.74, True), (1.3, True), (1.5, False)])
 def test_a_band_of_noise_scatters_seven_tenths_to_one_and_four_tenths_of_what_white_noise_does(scatter, noise_like):
     rng = np.random.default_rng(0)
-    hisses = [rng.random(FRONT_END.window_samples, np.float32) - np.float32(0.5) for _ in range(20)]
+    # More windows than the detector takes, and other noise: its own figures are some percent away.
+    hisses = [rng.random(FRONT_END.window_samples, np.float32) - np.float32(0.5) for _ in range(200)]
     variation = np.mean([FRONT_END.mel(hiss).std(axis=0) for hiss in hisses], axis=0)
     turns = np.where(np.arange(FRONT_END.frames) % 2, 1.0, -1.0)[:, None]
     # Most power is above the bass, so that it is no hum.
