@@ -229,3 +229,53 @@ def test_every_front_end_that_can_be_had_gives_features(front_end):
     features = front_end.mfcc(noise(front_end))
     assert features.shape == (2, front_end.n_features)
     assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sample_rate": 8_000, "f_max": 4_000.0},
+        {"sample_rate": 192_000},
+        {"n_fft": 64, "hop": 64},
+        {"n_fft": 16_384},
+        {"hop": 1},
+        {"hop": 2_048},
+        {"frames": 1},
+        {"frames": 4_096},
+        {"n_mels": 2, "n_mfcc": 2},
+        {"n_mels": 512},
+        {"n_mfcc": 0},
+        {"n_mfcc": 128},
+        {"f_min": 11_024.0},
+        {"f_max": 1.0},
+        {"floor_db": 0.0},
+        {"floor_db": -300.0},
+        {"range_db": 1.0},
+        {"range_db": 300.0},
+        {"level_db": -100.0},
+        {"level_db": 100.0},
+    ],
+    ids=str,
+)
+def test_a_front_end_is_accepted_up_to_its_limits(changes):
+    assert dataclasses.replace(DEFAULT, **changes).window_samples > 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("frames", 4_097),
+        ("n_mels", 513),
+        ("f_max", 0.99),
+        ("f_min", 11_024.1),
+        ("floor_db", 0.01),
+        ("floor_db", -300.1),
+        ("range_db", 0.99),
+        ("range_db", 300.1),
+        ("level_db", -100.1),
+        ("level_db", 100.1),
+    ],
+)
+def test_a_front_end_is_refused_beyond_its_limits(field, value):
+    with pytest.raises(ValueError, match=rf"^{field} is {value}, it must lie between"):
+        dataclasses.replace(DEFAULT, **{field: value})

@@ -141,3 +141,23 @@ def test_recent_audio_keeps_its_seconds_and_whole_blocks_alone():
     # The block from 8 to 12 has ended by 14, where the last second begins.
     assert recent.until(24, 12, 10).tolist() == sound[12:].tolist()
     assert recent.until(24, 13, 10) is None
+
+
+def test_recent_audio_is_given_from_its_first_to_its_last_sample():
+    recent, sound = RecentAudio(), np.arange(20, dtype=np.float32)
+    recent.seconds = 2.0
+    recent.add(sound, 100, 10)
+    assert recent.until(120, 20, 10).tolist() == sound.tolist()
+    assert recent.until(119, 20, 10) is None
+    assert recent.until(121, 20, 10) is None
+    assert recent.until(119, 19, 10).tolist() == sound[:19].tolist()
+
+
+@pytest.mark.parametrize(("seconds", "given"), [(0.5, True), (0.501, False)])
+def test_an_excerpt_at_another_rate_has_a_margin_of_50_milliseconds_at_each_end(seconds, given):
+    recent = RecentAudio()
+    recent.seconds = 1.0
+    recent.add(np.zeros(600, np.float32), 0, 1_000)
+    found = recent.until(600, round(seconds * 2_000), 2_000)
+    assert (found is not None) is given
+    assert not given or found.size == 1_000

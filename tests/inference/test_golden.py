@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import zipfile
 
 import msgspec
 import numpy as np
@@ -177,3 +178,35 @@ def test_loading_with_golden_numbers_checks_every_file(bundle, tmp_path, name):
     (folder / name).unlink()
     with pytest.raises(ManifestError, match=rf"{name}: there is no such file"):
         load_checked(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "difference", "allowed"),
+    [
+        ("chirp_features", 0.049, True),
+        ("chirp_features", 0.051, False),
+        ("scores", 0.019, True),
+        ("scores", 0.021, False),
+    ],
+)
+def test_features_may_differ_by_a_twentieth_of_a_decibel_and_scores_by_two_hundredths(model, name, difference, allowed):
+    windows = np.zeros((1, model.front_end.frames, model.front_end.n_mfcc), np.float32)
+    arrays = arrays_of(write_golden(model, windows))
+    arrays[name].flat[7] += np.float32(difference)
+    if allowed:
+        check_golden(model, stored(**arrays))
+    else:
+        with pytest.raises(ManifestError, match=rf"{name}: this machine differs by"):
+            check_golden(model, stored(**arrays))
+
+
+@pytest.mark.parametrize(("size", "allowed"), [(8 << 20, True), ((8 << 20) + 1, False)])
+def test_a_golden_file_unpacks_to_8_mebibytes_at_most(model, golden, size, allowed):
+    file = io.BytesIO(golden)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("more", bytes(size - sum(part.file_size for part in archive.infolist())))
+    if allowed:
+        check_golden(model, file.getvalue())
+    else:
+        with pytest.raises(ManifestError, match=f"unpacks to {size} bytes, {8 << 20} are allowed"):
+            check_golden(model, file.getvalue())

@@ -237,3 +237,37 @@ def test_a_file_may_be_as_large_as_its_limit(folder, name, limit):
         file.truncate(limit + 1)
     with pytest.raises(ManifestError, match=f"{name}: is larger than {limit} bytes"):
         read_part(folder, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "valid"),
+    [
+        (put(9.9e29, "temperature"), True),
+        (put(1e30, "temperature"), False),
+        (put(-9.9e29, "standardisation", "mean", 5), True),
+        (put(-1e30, "standardisation", "mean", 5), False),
+        (put(1.1e-30, "standardisation", "deviation", 5), True),
+        (put(9e-31, "standardisation", "deviation", 5), False),
+        (put(0.0, "rejection", "certainty"), True),
+        (put(1.0, "rejection", "certainty"), True),
+        (put("a" * 32, "name"), True),
+        (put("a" * 33, "name"), False),
+        (put("9999.9999.9999", "version"), True),
+        (put("10000.0.0", "version"), False),
+        (put(1 << 53, "serial"), True),
+        (put((1 << 53) + 1, "serial"), False),
+        (put(-1, "serial"), False),
+        (put(1 << 53, "supersedes"), True),
+        (put((1 << 53) + 1, "supersedes"), False),
+        (put(-1, "supersedes"), False),
+        (put({"entropy_low": 0.0, "entropy_high": 1.0}, "health"), True),
+        (put({"entropy_low": -0.1, "entropy_high": 1.0}, "health"), False),
+        (put({"entropy_low": 0.0, "entropy_high": 1.1}, "health"), False),
+    ],
+)
+def test_numbers_are_accepted_up_to_their_limits(folder, change, valid):
+    edited(folder, change)
+    if valid:
+        read_manifest(folder)
+    else:
+        refusal(folder)

@@ -255,3 +255,56 @@ def test_golden_numbers_of_another_network_are_refused(copy):
 def test_labels_are_those_of_the_answers(folder):
     assert GenreModel.load(folder).labels == LABELS
     assert GenreModel.load(folder).tags == TAGS
+
+
+@pytest.mark.parametrize(
+    ("name", "difference", "allowed"),
+    [
+        ("chirp_features", 0.0049, True), ("chirp_features", 0.0051, False),
+        ("tags", 0.049, True), ("tags", 0.051, False),
+        ("energy", 0.049, True), ("energy", 0.051, False),
+    ],
+)  # fmt: skip
+def test_features_in_decades_tags_and_energy_have_tolerances(copy, name, difference, allowed):
+    differs(copy, name, difference, allowed)
+
+
+@pytest.mark.parametrize(("share", "allowed"), [(0.029, True), (0.031, False)])
+def test_an_embedding_may_differ_by_three_hundredths_of_its_largest_number(copy, share, allowed):
+    with np.load(copy / GOLDEN) as arrays:
+        largest = np.abs(arrays["embedding"]).max()
+    differs(copy, "embedding", share * largest, allowed)
+
+
+def differs(folder, name, difference, allowed):
+    with np.load(folder / GOLDEN) as arrays:
+        changed = dict(arrays)
+    smallest = np.abs(changed[name]).argmin()
+    changed[name].flat[smallest] += np.float32(difference)
+    file = io.BytesIO()
+    np.savez_compressed(file, **changed)
+    with contextlib.nullcontext() if allowed else pytest.raises(ManifestError, match=f"{name}: this machine differs"):
+        check_golden(GenreModel.load(folder), file.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (put(1e6, "tags", "scale", 3), ""),
+        (put(1.000001e6, "tags", "scale", 3), "tags: holds a number"),
+        (put(-1e6, "energy", "bias"), ""),
+        (put(-1.000001e6, "energy", "bias"), "energy: holds a number"),
+        (put([1, 4096], "outputs", 0, "shape"), ""),
+        (put([1, 1], "outputs", 0, "shape"), ""),
+        (put(["a" + str(number) for number in range(256)], "tags", "names"), "tags need (1, 256)"),
+        (put("a" * 32, "tags", "names", 0), ""),
+        (put("a" * 33, "tags", "names", 0), "at `$.tags.names[0]`"),
+        (put("x" * 65_536, "notice"), ""),
+        (put("x" * 65_537, "notice"), "at `$.notice`"),
+    ],
+)
+def test_numbers_and_texts_are_accepted_up_to_their_limits(copy, change, complaint):
+    edited(copy, change)
+    with pytest.raises(ManifestError) if complaint else contextlib.nullcontext() as refused:
+        read_manifest(copy)
+    assert complaint in str(refused.value if complaint else "")

@@ -116,3 +116,9 @@ def test_the_demo_clip_is_metal(demo, model):
     verdict = classify("demo", [demo], model)
     assert verdict.genre == "metal"
     assert 0.9 < sum(verdict.scores.values()) < 1.002
+
+
+def test_numbers_of_a_file_are_rounded():
+    verdict, _ = judged(music(1.0)[: round(0.7654 * RATE)], (0.123456, 0.876544))
+    assert (verdict.seconds, verdict.confidence) == (0.77, 0.8765)
+    assert verdict.scores == {"jazz": 0.1235, "metal": 0.8765}

@@ -145,3 +145,28 @@ def test_sound_that_is_over_has_no_beginning():
     audio = np.zeros(WINDOW, np.float32)
     audio[10 * 1708 : 20 * 1708] = sine(440.0, 1.0)[: 10 * 1708]
     assert LoudnessMeter(WINDOW).measure(audio).onset == 0
+
+
+@pytest.mark.parametrize(("level", "floor"), [(-54.0, -55.0), (-56.0, -56.0)])
+def test_the_noise_floor_is_at_most_55_decibels_below_full_scale(level, floor):
+    assert floor_after([noise(3.0, dbfs=level)]) == pytest.approx(floor, abs=0.3)
+
+
+@pytest.mark.parametrize(("decibels", "onset"), [(-19.9, 0), (-20.1, WINDOW % 1708 + 20 * 1708)])
+def test_a_piece_20_decibels_below_the_loudest_is_before_the_onset(decibels, onset):
+    audio = np.tile([0.5, -0.5], WINDOW // 2).astype(np.float32)
+    audio[: WINDOW % 1708 + 20 * 1708] *= 10.0 ** (decibels / 20.0)
+    assert LoudnessMeter(WINDOW).measure(audio).onset == onset
+
+
+@pytest.mark.parametrize(("start", "quietest"), [(0, -6.02), (340, -60.0), (WINDOW - 1708, -60.0)])
+def test_pieces_are_aligned_to_the_end_of_the_window(start, quietest):
+    audio = np.tile([0.5, -0.5], WINDOW // 2).astype(np.float32)
+    audio[start : start + (1708 if start else 340)] *= 0.002
+    assert LoudnessMeter(WINDOW).measure(audio).quietest == pytest.approx(quietest, abs=0.01)
+
+
+def test_the_peak_may_be_a_negative_sample():
+    audio = np.tile([0.2, -0.5], WINDOW // 2).astype(np.float32)
+    assert LoudnessMeter(WINDOW).measure(audio).peak == pytest.approx(-6.02, abs=0.01)
+    assert dbfs(audio, peak=True) == pytest.approx(-6.02, abs=0.01)

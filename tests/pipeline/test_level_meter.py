@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from headnod.audio.blocks import Gap
+from headnod.features.frontend import FrontEnd
 from headnod.pipeline.estimate import State
 from headnod.pipeline.level import SILENT_DBFS
 from headnod.pipeline.level_meter import (
@@ -229,3 +230,72 @@ def test_the_spectrum_is_sent_while_it_is_watched_and_audio_passes_unchanged():
     passed = with_spectrum(iter(blocks), rate=lambda: 22_050, watched=lambda: next(watched), send=sent.append)
     assert [id(block) for block in passed] == [id(block) for block in blocks]
     assert len(sent) == 2
+
+
+def alternating(amplitude, samples):
+    return (amplitude * np.where(np.arange(samples) % 2, 1.0, -1.0)).astype(np.float32)
+
+
+def test_levels_are_reported_to_a_tenth_and_shares_to_five_digits():
+    room = LevelMeter(RATE)
+    room.update(alternating(0.123, round(1.26 * RATE)))
+    report = room.report()
+    assert (report.seconds, report.noise_floor, report.loud, report.peak) == (1.3, -18.2, -18.2, -18.2)
+    room.update(alternating(1.0, round(0.63 * RATE)))
+    assert room.report().clipped == 0.33334
+
+
+@pytest.mark.parametrize(("pieces", "loud"), [(5, -36.8), (6, -20.0)])
+def test_loud_pieces_are_one_in_twenty(pieces, loud):
+    room = LevelMeter(RATE)
+    room.update(alternating(0.01, (100 - pieces) * 1024))
+    room.update(alternating(0.1, pieces * 1024))
+    assert room.report().loud == loud
+
+
+@pytest.mark.parametrize(("pieces", "quiet"), [(5, False), (6, True)])
+def test_quiet_pieces_are_one_in_twenty(pieces, quiet):
+    room = LevelMeter(RATE)
+    room.update(alternating(0.01, pieces * 1024))
+    room.update(alternating(0.1, (100 - pieces) * 1024))
+    assert (room.report().noise_floor == -40.0) is quiet
+
+
+def test_music_before_a_restart_of_the_stream_does_not_count():
+    music = QuietMusic()
+    missing = None
+    for seconds, level in [(1000.0, -20.0), (0.0, -55.0), (30.0, -55.0)]:
+        missing = music.update(replace(estimate("jazz", jazz=0.8), seconds=seconds, level=level))
+    assert missing == 30.0
+
+
+def test_a_clipping_microphone_is_too_loud():
+    meter = PlacementMeter()
+    for _ in range(20):
+        meter.update(replace(estimate("jazz"), level=-25.0, state=State.CLIPPING))
+    assert meter.report()["gain"] == -6.0
+    assert meter.report()["advice"] == "too loud: lower the gain by about 6 dB (alsamixer, then F4)"
+
+
+def test_soft_music_is_too_quiet():
+    found = placement(("silence", -80.0, 20), ("jazz", -50.0, 20))
+    assert found["gain"] == 25.0
+    assert found["advice"] == "too quiet: raise the gain by about 25 dB (alsamixer, then F4)"
+
+
+def test_without_music_only_the_noise_is_measured():
+    found = placement(("silence", -60.25, 20))
+    assert (found["noise_floor"], found["loud"], found["gain"]) == (-60.2, None, 0.0)
+
+
+def test_a_column_has_a_frame_at_least():
+    found = list(columns(signals.noise(1.0, dbfs=-20.0, rate=8_000), 8_000))
+    assert [column.seconds for column in found] == [0.256] * 3
+
+
+def test_a_column_is_the_mel_power_of_its_last_frame_from_minus_60_to_30_decibels():
+    audio = signals.noise(0.2, dbfs=-20.0)
+    (column,) = columns(audio, RATE)
+    mel = FrontEnd(RATE, 2048, 2048, 1, 64, n_mfcc=0).log_mel(audio[-2048:])[0]
+    assert list(base64.b64decode(column.mel)) == [int((power + 60.0) * 255.0 / 90.0) for power in mel]
+    assert column.level == round(float(20.0 * np.log10(audio.std())), 1)

@@ -311,3 +311,28 @@ def test_nothing_is_heard_before_it_is_asked_for():
         pytest.fail("the listener ran ahead of whoever pulls it")
 
     assert next(iter(listen(blocks(), FixedModel(JAZZ), ALONE, now=ManualClock().now))).genre == "jazz"
+
+
+@pytest.mark.parametrize(("pieces", "said"), [(12, "jazz"), (11, "silence")])
+def test_sound_in_three_tenths_of_a_window_is_classified(pieces, said):
+    model = FixedModel(JAZZ, front_end=FrontEnd())
+    size = model.front_end.window_samples
+    window = np.zeros(size, np.float32)
+    window[size - pieces * 1708 :] = music(3.0)[: pieces * 1708]
+    assert genres(heard([window], model)) == [said]
+
+
+def test_numbers_of_an_estimate_are_rounded():
+    model, times = FixedModel((0.123456, 0.876544)), iter([10.0, 10.0123456])
+    said = heard([0.7 * TONE], model, monotonic=lambda: next(times), dropped=1.23456)[0]
+    assert (said.confidence, said.raw_confidence, said.scores) == (0.8765, 0.8765, {"jazz": 0.1235, "metal": 0.8765})
+    assert (said.monotonic, said.latency, said.seconds, said.dropped) == (10.012, 12.35, 0.464, 1.23)
+    assert (said.level, said.peak) == (-12.1, -9.1)
+
+
+def test_a_window_is_silence_below_the_noise_floor_and_the_margin_above_it():
+    room, song = noise(5.0, dbfs=-70), sine(440.0, 5.0)
+    for level, said in [(-64.5, "silence"), (-63.5, "jazz")]:
+        settings = ListenerSettings(every=EVERY, silence=-69.0, above_noise=6.0)
+        played = np.concatenate([room, scaled(song, level - dbfs(song))])
+        assert genres(heard([played], FixedModel(JAZZ), settings))[-1] == said

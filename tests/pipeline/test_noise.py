@@ -102,3 +102,35 @@ def test_noise_may_vary_in_three_of_32_bands_in_the_middle_too(varied, expected)
 
 def test_digital_silence_is_not_called_noise(detect):
     assert not detect(np.zeros(FRONT_END.window_samples, np.float32))
+
+
+def spread(scatter, varied):
+    """Bands of which the last `varied` vary three times as much as white noise, and the others `scatter` times."""
+    rng = np.random.default_rng(0)
+    hisses = [rng.random(FRONT_END.window_samples, np.float32) - np.float32(0.5) for _ in range(20)]
+    variation = np.mean([FRONT_END.mel(hiss).std(axis=0) for hiss in hisses], axis=0)
+    turns = np.where(np.arange(FRONT_END.frames) % 2, 1.0, -1.0)[:, None]
+    factors = np.where(np.arange(FRONT_END.n_mels) < FRONT_END.n_mels - varied, scatter, 3.0)
+    return factors * turns * variation
+
+
+@pytest.mark.parametrize(("varied", "expected"), [(12, True), (13, False)])
+def test_nine_tenths_of_128_bands_must_vary_like_noise(varied, expected):
+    # Most power is above the bass, so that it is no hum.
+    mel = np.linspace(-60.0, -20.0, FRONT_END.n_mels) + spread(1.0, varied)
+    assert SteadyNoiseDetector(FRONT_END).detect(mel.astype(np.float32)) is expected
+
+
+@pytest.mark.parametrize(("varied", "expected"), [(8, True), (9, False)])
+def test_93_of_100_bands_of_hum_must_be_still(varied, expected):
+    mel = np.linspace(-20.0, -290.0, FRONT_END.n_mels) + spread(0.1, varied)
+    assert SteadyNoiseDetector(FRONT_END).detect(mel.astype(np.float32)) is expected
+
+
+@pytest.mark.parametrize(("above", "expected"), [(False, True), (True, False)])
+def test_bass_ends_at_250_hertz(above, expected):
+    place = int(np.count_nonzero(FRONT_END.corners[1:-1] < 250.0)) - 1 + above
+    assert 0.0 < abs(FRONT_END.corners[1:-1][place] - 250.0) < 20.0
+    mel = np.full((FRONT_END.frames, FRONT_END.n_mels), -100.0, np.float32)
+    mel[:, place] = -20.0
+    assert SteadyNoiseDetector(FRONT_END).detect(mel) is expected

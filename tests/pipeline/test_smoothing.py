@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headnod.pipeline.smoothing import GenreTracker, Smoother, SongChangeDetector, log_mean
+from headnod.pipeline.smoothing import EnvelopeFollower, GenreTracker, Smoother, SongChangeDetector, log_mean
 
 JAZZ, METAL = np.array([0.8, 0.2], np.float32), np.array([0.2, 0.8], np.float32)
 scores = st.lists(st.floats(0.001, 1.0), min_size=3, max_size=3).map(
@@ -201,3 +201,31 @@ def test_forgetting_forgets_the_song():
     assert one.empty
     assert answers(one, (METAL, OTHER), (JAZZ, SAME), (JAZZ, SAME)) == [1, 1, 1]
     assert not one.empty
+
+
+def test_a_probability_is_at_least_one_in_a_million():
+    said = Smoother(seconds=12.0, every=3.0).update(np.array([1.0, 0.0], np.float32))
+    assert said[1] == pytest.approx(1e-6, rel=1e-3)
+
+
+@pytest.mark.parametrize(("lead", "answer"), [(0.5, 1), (0.51, 0)])
+def test_a_lead_that_is_reached_changes_the_answer(lead, answer):
+    one = naming(seconds=0.0, lead=lead)
+    assert answers(one, (JAZZ, None), (np.array([0.25, 0.75], np.float32), None)) == [0, answer]
+
+
+@pytest.mark.parametrize(("before", "first"), [(1, True), (2, False)])
+def test_a_song_has_two_windows_before_another_can_begin(before, first):
+    """With one window before, the distant window belongs to the same song."""
+    change = SongChangeDetector(seconds=120.0, every=3.0)
+    for _ in range(before):
+        change.update(SAME)
+    change.update(OTHER)
+    assert change.update(OTHER) is not first
+
+
+def test_bars_rise_with_0_15_seconds_and_fall_with_0_9():
+    follower = EnvelopeFollower(1)
+    assert follower.update([1.0], 0.15) == pytest.approx(1.0 - np.exp(-1.0))
+    follower.update([1.0], 1e9)
+    assert follower.update([0.0], 0.9) == pytest.approx(np.exp(-1.0))

@@ -262,3 +262,11 @@ def test_a_monotonic_clock_that_stands_continues_a_song_and_one_that_steps_back_
     cutter = SongSegmenter(SongSettings())
     said = [cutter.update(heard("jazz", index, monotonic=100.0 + step * index)) for index in range(10)]
     assert len([song for song in [*said, cutter.finish()] if song]) == told
+
+
+def test_numbers_of_a_song_are_rounded():
+    cutter = SongSegmenter(SongSettings())
+    for index, genre in enumerate(["jazz", UNKNOWN, "jazz"]):
+        cutter.update(heard(genre, index, seconds=10.00049 * index))
+    song = cutter.finish()
+    assert (song.stability, song.seconds) == (0.6667, 20.001)

@@ -233,8 +233,8 @@ class WindowClassifier:
         # Only silence and steady noise update the noise floor: steady music would raise it to its own level.
         if loudness.level < self._noise.floor + self._settings.above_noise:
             return self._silence(loudness, HeldBy.SILENCE)
-        if loudness.onset >= self._front_end.hop:
-            sound = self._from_onset(mel, loudness.onset // self._front_end.hop)
+        if first := loudness.onset // self._front_end.hop:
+            sound = self._from_onset(mel, first)
             if isinstance(sound, HeldBy):
                 return self._silence(loudness, sound)
             mel = sound
