@@ -17,7 +17,6 @@ from types import FrameType
 from headnod import __version__, cli
 from headnod.cli import add_examples
 from headnod.cli.parser import (
-    USAGE,
     Parser,
     add_completion,
     let_go_of_stdout,
@@ -31,8 +30,6 @@ from headnod.log import formatter
 _log = logging.getLogger("headnod")
 _dead_thread = threading.Event()
 _STDERR = 2
-_BAD_CONFIGURATION = 78
-"""EX_CONFIG of sysexits.h, after which systemd does not restart the service."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -54,14 +51,8 @@ def main(words: list[str] | None = None) -> int:
     try:
         status = int(options.run(options) or 0)
         sys.stdout.flush()
-    except ConfigError as error:
-        _log_with_notes(error, options)
-        # The error of a flag's value begins with the flag.
-        usage = isinstance(error, UsageError) or located(options, error).startswith("--")
-        status = USAGE if usage else _BAD_CONFIGURATION
     except (HeadnodError, PermissionError) as error:
-        _log.error("%s", located(options, error))
-        status = 1
+        status = _report(error, options)
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
@@ -99,10 +90,14 @@ def _end_with_the_thread(dead: threading.ExceptHookArgs) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _log_with_notes(error: ConfigError, options: argparse.Namespace) -> None:
-    """Log the error, and each further value that is refused with it, in a line of its own."""
+def _report(error: HeadnodError | PermissionError, options: argparse.Namespace) -> int:
+    """Log the error, and each further value that is refused with it, in a line of its own; give the exit status."""
     for line in (located(options, error), *getattr(error, "__notes__", ())):
         _log.error("%s", line)
+    loaded = getattr(options, "loaded", None)
+    if isinstance(error, ConfigError) and loaded is not None and loaded.set_by_flag(str(error)):
+        return UsageError.exit_status
+    return getattr(error, "exit_status", HeadnodError.exit_status)
 
 
 if __name__ == "__main__":

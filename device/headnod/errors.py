@@ -6,19 +6,27 @@ value and the way out, because it is printed to users unchanged.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 
 class HeadnodError(Exception):
     """Base class of all exceptions that headnod raises on purpose."""
 
+    exit_status: ClassVar[int] = 1
+    """Exit status of the program that ends with it."""
+
 
 class ConfigError(HeadnodError, ValueError):
     """The configuration or the command line is invalid."""
 
+    exit_status = 78
+    """EX_CONFIG of sysexits.h, after which systemd does not restart the service."""
+
 
 class UsageError(ConfigError):
     """A value on the command line is invalid."""
+
+    exit_status = 2
 
 
 class AccessError(HeadnodError, PermissionError):

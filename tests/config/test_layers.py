@@ -110,8 +110,10 @@ def test_other_variables_say_nothing(name):
         ("[leds.pins]\njazz = 'four'", ":1: leds.pins: expected `integer`, got `string`"),
         ("[log]\nlevel = 3", ":2: log.level: "),
         ("[model]\nname = 2026-11-22", ":2: model.name: expected `string`"),
-        ("leds = [3]", ": 'leds' is outside of a section"),
-        ("every = 3.0", ": 'every' is outside of a section (write it under one, such as [listen])"),
+        ("every = 3.0", ":1: 'every' is outside of a section (write it under [listen])"),
+        ("# here\nhost = 'a'", ":2: 'host' is outside of a section (write it under [leds] or [dashboard] or [mqtt])"),
+        ("foo = 3", ":1: 'foo' is outside of a section (write it under one, such as [listen])"),
+        ("[listen]\n'' = 3", ":2: [listen] has a key without a name"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_by_line_and_key(path, text, complaint):
@@ -119,6 +121,13 @@ def test_a_mistake_in_the_file_is_named_by_line_and_key(path, text, complaint):
         load(written(path, text))
     assert str(caught.value).startswith(f"{path}{complaint}")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["[]", "[3]", "[[]]", "1", "'ws2812'", "false"])
+@pytest.mark.parametrize("section", list(SECTIONS))
+def test_a_value_in_place_of_a_section_is_refused_with_the_way_to_write_it(path, section, value):
+    line = refusal(written(path, f"\n{section} = {value}\n"))
+    assert line == f"{path}:2: {section} is a section (write [{section}], and its keys in the lines below it)"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_a_key_that_may_not_be_set_is_ignored_in_the_file_too(overlay, caplog):
     assert "microphone.command cannot be set there" in caplog.text
 
 
-@pytest.mark.parametrize("content", ["[listen", "[listen]\nlead = 7\n", "lead = 1\n", "\xff"])
+@pytest.mark.parametrize("content", ["[listen", "[listen]\nlead = 7\n", "lead = 1\n", "listen = []\n", "\xff"])
 def test_a_damaged_file_is_ignored_with_a_warning(overlay, caplog, content):
     overlay.path.write_bytes(content.encode("latin-1"))
     assert overlay.loaded().config.listen.lead == 0.2

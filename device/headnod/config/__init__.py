@@ -173,15 +173,23 @@ class Loaded:
 
         For a setting that is empty by default the origin of the first value of its section is used.
         """
+        origin = self._origin(message)
+        if self.set_by_flag(message):
+            return f"{origin}: {message.partition(': ')[2]}"
+        return message if origin == _DEFAULT else f"{origin}: {message}"
+
+    def set_by_flag(self, message: str) -> bool:
+        """Whether a flag of the command line set the value that a message begins with."""
+        return self._origin(message).startswith("--")
+
+    def _origin(self, message: str) -> str:
         setting, _, fault = message.partition(": ")
         section, _, key = setting.rpartition(".")
         origin = self.origins.get((section, key), _DEFAULT)
         if origin == _DEFAULT and (section, key) in self.origins and fault.startswith("is empty"):
             set_beside = (origin for (name, _), origin in self.origins.items() if name == section)
             origin = next((origin for origin in set_beside if origin != _DEFAULT), _DEFAULT)
-        if origin.startswith("--"):
-            return f"{origin}: {fault}"
-        return message if origin == _DEFAULT else f"{origin}: {message}"
+        return origin
 
 
 def _host_alone(address: str) -> str:
@@ -210,7 +218,7 @@ def load(*layers: Layer) -> Loaded:
         if section in unknown:
             continue
         try:
-            _check_key(section, key, value.origin)
+            _check_key(section, key, value)
             if key:
                 nested.setdefault(section, {})[key] = _decoded(section.partition(".")[0], key, value)
         except ConfigError as error:
@@ -372,8 +380,16 @@ def _is_text(kind: Any) -> bool:  # noqa: ANN401 - an annotation
     return kind is str or (get_origin(kind) is Literal and all(isinstance(choice, str) for choice in get_args(kind)))
 
 
-def _check_key(section: str, key: str, origin: str) -> None:
+def _check_key(section: str, key: str, value: Value) -> None:
     name, dot, _ = section.partition(".")
+    origin = value.origin
+    if not key and value.value is not None:
+        if name in SECTIONS:
+            raise ConfigError(f"{origin}: {name} is a section (write [{name}], and its keys in the lines below it)")
+        within = " or ".join(f"[{name}]" for name, keys in SECTIONS.items() if section in keys)
+        raise ConfigError(
+            f"{origin}: '{section}' is outside of a section (write it under {within or 'one, such as [listen]'})"
+        )
     if name not in SECTIONS:
         raise ConfigError(f"{origin}: there is no section '{section}'{_nearest(section, SECTIONS)}")
     if dot and name != "leds":
@@ -454,6 +470,9 @@ class Overlay:
     def _layer(self) -> Layer:
         try:
             layer = file_layer(self.path, required=False)
+            for (section, key), value in layer.items():
+                if not key and value.value is not None:
+                    _check_key(section, key, value)
         except ConfigError as error:
             _log.warning("%s; what was set on the page is ignored (delete the file to end this warning)", error)
             return {}

@@ -42,7 +42,7 @@ class Value:
 
 
 Layer = Mapping[tuple[str, str], Value]
-"""Values by section and key."""
+"""Values by section and key. The key is empty for an empty section, with None, and for a value outside of a section."""
 
 
 def file_layer(path: Path, *, required: bool) -> Layer:
@@ -68,11 +68,15 @@ def file_layer(path: Path, *, required: bool) -> Layer:
         ) from error
     layer = {}
     for section, number, keys in _tables(content):
-        if not isinstance(keys, dict):
-            raise ConfigError(f"{path}: '{section}' is outside of a section (write it under one, such as [listen])")
         place = _numbered(section, number)
+        if not isinstance(keys, dict):
+            layer[place, ""] = Value(keys, f"{path}:{_line(text, '', section, 1)}")
+            continue
         for key, value in keys.items():
-            layer[place, key] = Value(value, f"{path}:{_line(text, section, key, number)}")
+            origin = f"{path}:{_line(text, section, key, number)}"
+            if not key:
+                raise ConfigError(f"{origin}: [{section}] has a key without a name (name it)")
+            layer[place, key] = Value(value, origin)
         if not keys:
             layer[place, ""] = Value(None, str(path))
     return layer
@@ -227,8 +231,8 @@ def _numbered(section: str, number: int) -> str:
 
 
 def _line(text: str, section: str, key: str, table: int) -> int:
-    """The line of a key in the nth table of a section, 1 if it is not found."""
-    inside, tables = False, 0
+    """The line of a key in the nth table of a section, or before the first with ""; 1 if it is not found."""
+    inside, tables = not section, 0
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(r"\s*\[\[?\s*([\w.-]+)", line):
             tables += match[1] == section
