@@ -156,3 +156,21 @@ def test_everything_works_below_the_ingress_of_home_assistant(look, listener):
     assert {"/events", "/api/v1/session", "/api/v1/controls", "/kitchen"} <= {
         path.partition("?")[0] for path in proxy.paths
     }
+
+
+def test_an_answer_that_is_cut_off_is_a_fault_that_is_shown_and_the_session_is_requested_again(look, listener):
+    with IngressProxy(listener.port) as proxy:
+        proxy.port = listener.port
+        proxy.cut_off["/api/v1/session"] = 1
+        page = look(dashboard=proxy)
+        expect_text(one(page).locator(".condition"), "listening")
+        # Only the session says that the browser may change something.
+        page.get_by_role("button", name="Pause", exact=True).click()
+        page.get_by_role("button", name="Resume").click()
+        expect_text(one(page).locator(".condition"), "listening")
+        proxy.cut_off["/api/v1/controls"] = 1
+        page.get_by_role("button", name="Pause", exact=True).click()
+        expect_text(page.locator("#trouble"), "The answer cannot be read")
+        page.get_by_role("button", name="Resume").click()
+        expect_text(one(page).locator(".condition"), "listening")
+    assert proxy.paths.count("/api/v1/session") == 2
