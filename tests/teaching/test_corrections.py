@@ -172,6 +172,34 @@ def test_what_is_deleted_is_not_left_in_the_file(store, clock):
     assert store.all() == []
 
 
+@pytest.mark.parametrize("deleted", [None, [2]])
+@pytest.mark.parametrize("former", [False, True])
+def test_the_number_of_a_deleted_correction_is_not_used_again(store, clock, former, deleted):
+    recent = recorded(clock)
+    first, _ = correct(store, recent, 0.0, 3.0, "jazz"), correct(store, recent, 6.0, 9.0, "metal")
+    if former:
+        give_former_table(store)
+    store.delete(deleted)
+    assert correct(store, recent, 6.0, 9.0, "jazz").id == 3
+    assert store.all()[:-1] == ([first] if deleted else [])
+    with closing(sqlite3.connect(store.path)) as db:
+        # `former` would be there after an upgrade that was not finished.
+        assert db.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'").fetchall() == [
+            ("corrections",)
+        ]
+
+
+def give_former_table(store):
+    """Make the table as headnod up to 0.3 did."""
+    with closing(sqlite3.connect(store.path)) as db, db:
+        (made_by,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'corrections'").fetchone()
+        db.execute("ALTER TABLE corrections RENAME TO newer")
+        db.execute(made_by.replace(" AUTOINCREMENT", ""))
+        db.execute("INSERT INTO corrections SELECT * FROM newer")
+        db.execute("DROP TABLE newer")
+        db.execute("DELETE FROM sqlite_sequence")
+
+
 def test_only_the_owner_may_read_the_file(store, clock):
     correct(store, recorded(clock), 0, 27, "ska")
     assert store.path.stat().st_mode & 0o777 == 0o600

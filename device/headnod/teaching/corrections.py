@@ -59,7 +59,7 @@ WEIGHTS = {"person": 1.0, "player": 0.25}
 
 _VERSION = 1
 _TABLE = """CREATE TABLE corrections (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- a number that was deleted must not come back for another correction
     made INTEGER NOT NULL, -- Unix milliseconds, like every time here
     started INTEGER NOT NULL,
     ended INTEGER NOT NULL,
@@ -441,6 +441,14 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     # What a person deletes must not stay in free pages.
     db.execute("PRAGMA secure_delete = ON")
     db.execute("PRAGMA synchronous = FULL")
+    former = "SELECT name FROM sqlite_master WHERE name = 'corrections' AND sql NOT LIKE '%AUTOINCREMENT%'"
+    if db.execute(former).fetchone():
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("ALTER TABLE corrections RENAME TO former")
+            db.execute(_TABLE)
+            db.execute("INSERT INTO corrections SELECT * FROM former")
+            db.execute("DROP TABLE former")
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
