@@ -85,6 +85,18 @@ def test_years_of_history_are_a_choice_and_dates_of_other_years_have_theirs(look
     assert fits(page)
 
 
+def test_a_song_of_the_future_is_among_the_years_the_days_and_all_songs(look, listener):
+    page = look(dashboard=listener, path="#history")
+    page.get_by_label("Year", exact=True).select_option(f"{SONGS['rock'].astimezone():%Y}")
+    page.locator(".calendar button[style*='--strength']").click()
+    expect(page.locator("#history .songs tbody tr")).to_contain_text(["rock"])
+    page.get_by_role("button", name="Today", exact=True).click()
+    expect(page.get_by_label("Date", exact=True)).to_have_value(f"{datetime.now().astimezone():%Y-%m-%d}")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="All songs as CSV").click()
+    assert len(download.value.path().read_text().splitlines()) == 1 + len(SONGS)
+
+
 def test_hours_of_a_listener_in_a_zone_with_half_an_hour_are_drawn(look, listener):
     page = look(dashboard=listener, path="#history", timezone_id="Asia/Kolkata")
     choose_day(page, NOON)

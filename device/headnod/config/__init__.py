@@ -223,9 +223,8 @@ def load(*layers: Layer) -> Loaded:
                 nested.setdefault(section, {})[key] = _decoded(section.partition(".")[0], key, value)
         except ConfigError as error:
             refused.append(error)
-            if section not in SECTIONS and not section.startswith("leds."):
+            if section and section not in SECTIONS and not section.startswith("leds."):
                 unknown.add(section)
-    # Without unknown sections, which would be refused again.
     tables = _tables({place: value for place, value in merged.items() if place[0].partition(".")[0] in SECTIONS})
     config = _converted(nested, tables, merged, refused)
     if refused:
@@ -383,13 +382,13 @@ def _is_text(kind: Any) -> bool:  # noqa: ANN401 - an annotation
 def _check_key(section: str, key: str, value: Value) -> None:
     name, dot, _ = section.partition(".")
     origin = value.origin
+    if not section and key in SECTIONS:
+        raise ConfigError(f"{origin}: {key} is a section (write [{key}], and its keys in the lines below it)")
+    if not section:
+        within = " or ".join(f"[{name}]" for name, keys in SECTIONS.items() if key in keys) or "one, such as [listen]"
+        raise ConfigError(f"{origin}: '{key}' is outside of a section (write it under {within})")
     if not key and value.value is not None:
-        if name in SECTIONS:
-            raise ConfigError(f"{origin}: {name} is a section (write [{name}], and its keys in the lines below it)")
-        within = " or ".join(f"[{name}]" for name, keys in SECTIONS.items() if section in keys)
-        raise ConfigError(
-            f"{origin}: '{section}' is outside of a section (write it under {within or 'one, such as [listen]'})"
-        )
+        raise ConfigError(f"{origin}: [{section}] has a key without a name")
     if name not in SECTIONS:
         raise ConfigError(f"{origin}: there is no section '{section}'{_nearest(section, SECTIONS)}")
     if dot and name != "leds":
@@ -471,7 +470,7 @@ class Overlay:
         try:
             layer = file_layer(self.path, required=False)
             for (section, key), value in layer.items():
-                if not key and value.value is not None:
+                if not section:
                     _check_key(section, key, value)
         except ConfigError as error:
             _log.warning("%s; what was set on the page is ignored (delete the file to end this warning)", error)

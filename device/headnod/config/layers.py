@@ -42,7 +42,7 @@ class Value:
 
 
 Layer = Mapping[tuple[str, str], Value]
-"""Values by section and key. The key is empty for an empty section, with None, and for a value outside of a section."""
+"""Values by section and key. A value outside of a section has the section "", an empty section the key "" and None."""
 
 
 def file_layer(path: Path, *, required: bool) -> Layer:
@@ -70,13 +70,10 @@ def file_layer(path: Path, *, required: bool) -> Layer:
     for section, number, keys in _tables(content):
         place = _numbered(section, number)
         if not isinstance(keys, dict):
-            layer[place, ""] = Value(keys, f"{path}:{_line(text, '', section, 1)}")
+            layer["", section] = Value(keys, f"{path}:{_line(text, '', section, 1)}")
             continue
         for key, value in keys.items():
-            origin = f"{path}:{_line(text, section, key, number)}"
-            if not key:
-                raise ConfigError(f"{origin}: [{section}] has a key without a name (name it)")
-            layer[place, key] = Value(value, origin)
+            layer[place, key] = Value(value, f"{path}:{_line(text, section, key, number)}")
         if not keys:
             layer[place, ""] = Value(None, str(path))
     return layer

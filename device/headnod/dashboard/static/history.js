@@ -8,6 +8,8 @@ import { Ribbon, decoded } from "./timeline.js";
 import { at, count, dateOf, genreInWords, hourOf, lasting, on } from "./words.js";
 
 const HOUR = 3600;
+// The last moment that the interface takes; a clock that was wrong has dated songs in the future.
+const END = 4e9;
 const STEP = { day: 1, week: 7 };
 
 /** Build the view into an element. */
@@ -89,6 +91,7 @@ class History {
     if (this.shown !== this.listener) {
       this.shown = this.listener;
       this.day = midnight(this.context.clock.now());
+      this.latest = 0;
       this.days = new Map();
       this.year = "";
       this.read();
@@ -109,7 +112,7 @@ class History {
     const address = `api/v1/${this.path}/week.svg`;
     this.card.src = address;
     this.saved.href = `${address}?download`;
-    this.everything.href = `api/v1/${this.path}/songs?from=0&format=csv&download`;
+    this.everything.href = `api/v1/${this.path}/songs?from=0&to=${END}&format=csv&download`;
     try {
       await this.readYear();
       const firsts = await get(`${this.path}/firsts`);
@@ -120,7 +123,11 @@ class History {
           element("li", {}, chip(genreInWords(genre), this.listener.colour(genre)), element("time", { datetime: new Date(time * 1000).toISOString() }, at(time, now))),
         ),
       );
-      this.drawYears(firsts.at(-1)?.time ?? now, now);
+      const future = who().local === node ? await get(`${this.path}/songs?from=${Math.ceil(now)}&to=${END}`) : [];
+      if (node !== this.listener?.node) return;
+      this.latest = Math.max(now, future.at(-1)?.end ?? 0, firsts[0]?.time ?? 0);
+      this.picker.max = dateOf(this.lastDay);
+      this.drawYears(firsts.at(-1)?.time ?? now, this.latest);
       this.fail("");
     } catch (error) {
       this.fail(error.message);
@@ -145,8 +152,13 @@ class History {
     this.draw();
   }
 
+  /** The last day with music, or today. */
+  get lastDay() {
+    return midnight(Math.max(this.latest, this.context.clock.now()));
+  }
+
   go(day) {
-    this.day = Math.min(day, midnight(this.context.clock.now()));
+    this.day = Math.min(day, this.lastDay);
     this.draw();
   }
 
@@ -176,7 +188,7 @@ class History {
   draw() {
     const [first, last] = this.span;
     this.picker.value = dateOf(this.day);
-    this.picker.max = dateOf(this.context.clock.now());
+    this.picker.max = dateOf(this.lastDay);
     for (const each of this.bar.querySelectorAll("[data-unit]")) set(each, "aria-pressed", each.dataset.unit === this.unit);
     for (const [link, form] of [[this.csv, "csv"], [this.json, "json"]]) {
       link.href = `api/v1/${this.path}/songs?from=${first}&to=${last}&format=${form}&download`;
@@ -242,9 +254,9 @@ class History {
     this.calendar.select(dateOf(this.day));
   }
 
-  drawYears(earliest, now) {
+  drawYears(earliest, latest) {
     const years = [];
-    for (let year = new Date(now * 1000).getFullYear(); year >= new Date(earliest * 1000).getFullYear(); year -= 1) years.push(String(year));
+    for (let year = new Date(latest * 1000).getFullYear(); year >= new Date(earliest * 1000).getFullYear(); year -= 1) years.push(String(year));
     this.years.hidden = years.length < 2;
     this.years.replaceChildren(...["", ...years].map((year) => element("option", { value: year, selected: year === this.year }, year || "Last 12 months")));
   }
