@@ -76,8 +76,9 @@ def publisher(
         how: Anything else of `MqttPublisher`.
     """
     login = {key: how.pop(key) for key in ("username", "password") if key in how}
+    nothing = Discovery(lambda _takes: {}, RetainedTopics(None), "")
     told = Discovery(lambda _takes: wanted(), RetainedTopics(None), "homeassistant/status") if wanted else discovery
-    settings = {"boot": "b007", "rng": random.Random(1), "clock": Clock(), "discovery": told, **how}
+    settings = {"boot": "b007", "rng": random.Random(1), "clock": Clock(), "discovery": told or nothing, **how}
     where = Where(broker.host, port or broker.port, "headnod-kitchen", keepalive=keepalive, **login)
     outbox = MessageQueue(path, bound=bound, monotonic=ahead or time.monotonic)
     return MqttPublisher(where, TOPICS, outbox, settings.pop("info", info), **settings)

@@ -354,11 +354,8 @@ class UnexplainedEndings:
     def count(self, ending: Ending, *, brief: bool, now: float, pending: int) -> Ending:
         """Count an ending; returns it with possible causes, unless it is the first.
 
-        Args:
-            ending: As the connection reported it.
-            brief: The broker closed the connection shortly after it was established.
-            now: Seconds of a monotonic clock.
-            pending: Bytes of the largest unacknowledged message.
+        The connection was `brief` if it was closed shortly after it was established, and had a largest unacknowledged
+        message of `pending` bytes.
         """
         suspect = pending if brief and pending >= self._LARGE else 0
         self.too_large, self._pending = (suspect if suspect == self._pending else 0), suspect

@@ -6,6 +6,7 @@ owner decides what to keep. Nothing that the thread calls can end it.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -53,6 +54,10 @@ _FLUSH, _LAST_CALL = 0.5, 5.0
 _LONG = 3600.0
 
 
+def _ignore(*_values: object) -> None:
+    """The callback of an owner that needs none."""
+
+
 class ConnectionState(Enum):
     """Whether there is a connection."""
 
@@ -82,10 +87,10 @@ class MqttClient:
         subscriptions: Sequence[str] = (),
         plain: Sequence[str] = (),
         qos: int = 0,
-        on_message: Callable[[Message], None] | None = None,
-        on_connected: Callable[[], None] | None = None,
-        work: Callable[[], float | None] | None = None,
-        on_end: Callable[[], None] | None = None,
+        on_message: Callable[[Message], None] = _ignore,
+        on_connected: Callable[[], None] = _ignore,
+        work: Callable[[], float | None] = _ignore,
+        on_end: Callable[[], None] = _ignore,
         rng: random.Random,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -93,22 +98,11 @@ class MqttClient:
     ) -> None:
         """Prepare a client; nothing happens before `start`.
 
-        Args:
-            broker: Where to connect, and as whom.
-            will: The last will.
-            subscriptions: Topic filters to subscribe to.
-            plain: The same without wildcards, for a broker that has none.
-            qos: QoS of the subscriptions: 1 for a subscriber that must miss nothing.
-            on_message: Called with each message received.
-            on_connected: Called at every connection, when publishing works.
-            work: Called after every event, with or without a connection. Returns the seconds after which it must be
-                called again, None if only an event can give it more to do.
-            on_end: Called once, when the client has ended.
-            rng: Spreads attempts over time.
-            monotonic: Monotonic clock, in seconds.
-            wall: Wall clock, in seconds; when it is set, a certificate may become valid.
-            largest: Bytes of the largest packet that the broker may send (MQTT 3.1.1 cannot limit it: there a larger
-                message is received and ignored).
+        Topics, wildcards and QoS of the subscriptions are those of `Subscriptions`. `on_connected` is called at every
+        connection, when publishing works. `work` is called after every event, with or without a connection, and returns
+        the seconds after which it must be called again, None if only an event can give it more to do. `rng` spreads
+        attempts over time. When the clock `wall` is set, a certificate may become valid. The broker may send packets of
+        up to `largest` bytes (MQTT 3.1.1 cannot limit them: there a larger message is received and ignored).
 
         Raises:
             ConfigError: A file that TLS needs cannot be used.
@@ -117,11 +111,17 @@ class MqttClient:
             broker.tls.context()
             if broker.tls.insecure:
                 _log.warning("%s is not verified (mqtt.insecure): anyone in between can read what is published", broker)
-        self._broker, self._will, self._largest = broker, will, largest
-        self._subscriptions = Subscriptions(subscriptions, plain, qos)
+        self._broker, self._largest, self._monotonic, self._wall = broker, largest, monotonic, wall
         self._on_message, self._on_connected, self._work, self._on_end = on_message, on_connected, work, on_end
-        self._events = Events(self._connected, self._received, self._settled, self._warn)
-        self._monotonic, self._wall = monotonic, wall
+        self._new_connection = functools.partial(
+            Connection,
+            broker,
+            Events(self._connected, self._received, self._settled, self._warn),
+            will=will,
+            subscriptions=Subscriptions(subscriptions, plain, qos),
+            largest=largest,
+            monotonic=monotonic,
+        )
         self._backoff, self._unexplained = Backoff(rng, spread=broker.spread), UnexplainedEndings(broker.client_id)
         self._first_wait = rng.uniform(0.0, broker.spread) if broker.spread else 0.0
         self._warnings, self._warned = RateLimitedLogger(_log, monotonic=monotonic), True
@@ -145,7 +145,7 @@ class MqttClient:
         self._requests: deque[Request] = deque()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._closing, self._last, self._patience = False, tuple[tuple[str, bytes], ...](), 0.0
-        self._flushing: Callable[[], bool] | None = None
+        self._flushing: Callable[[], object] = _ignore
         self._thread = threading.Thread(target=self._run, name=f"MQTT to {broker}", daemon=True)
 
     @property
@@ -214,14 +214,12 @@ class MqttClient:
         *,
         last: Sequence[tuple[str, bytes]] = (),
         patience: float = 1.0,
-        flushing: Callable[[], bool] | None = None,
+        flushing: Callable[[], object] = _ignore,
     ) -> None:
         """Disconnect and end; may be called twice.
 
-        Args:
-            last: Topics and payloads to publish, retained, before the end.
-            patience: Seconds that the broker may take to acknowledge them.
-            flushing: Whether messages still wait to be published; `work` goes on for a moment while it returns true.
+        `last` has topics and payloads to publish, retained, before the end; the broker may take `patience` seconds to
+        acknowledge them. Before, `work` goes on for a moment while `flushing` returns true.
         """
         if self._closing:
             return
@@ -236,9 +234,7 @@ class MqttClient:
 
     def _run(self) -> None:
         try:
-            end = self._monotonic() + self._first_wait
-            while not self._closing and (left := end - self._monotonic()) > 0:
-                self._pause(left)
+            self._wait(self._first_wait)
             while not self._closing:
                 began = self._monotonic()
                 offset = self._wall() - began
@@ -250,7 +246,9 @@ class MqttClient:
                     ending = self._with_version(ending)
                 self.reason = f"{self._broker}: {ending.reason}"
                 if not self._closing:
-                    self._wait_for_retry(ending, offset)
+                    self._warned |= self._warnings.warn(ending.reason, f"MQTT: no connection to {self.reason}")
+                    pause = self._backoff.after(ending.cause)
+                    self._wait(pause, offset=offset if ending.cause is Cause.CLOCK else None)
         finally:
             self._end()
 
@@ -258,15 +256,7 @@ class MqttClient:
         """Make one connection and serve it; returns why it ended, and whether it was ever established."""
         connection: Connection | None = None
         try:
-            connection = Connection(
-                self._broker,
-                self._events,
-                will=self._will,
-                subscriptions=self._subscriptions,
-                largest=self._largest,
-                limits=self.limits,
-                monotonic=self._monotonic,
-            )
+            connection = self._new_connection(limits=self.limits)
             ending = self._serve(connection)
         except HeadnodError as error:
             ending = Ending(Cause.REFUSED, str(error))
@@ -283,17 +273,17 @@ class MqttClient:
         return ending, connection.established
 
     def _serve(self, connection: Connection) -> Ending:
-        self._beside(lambda: self._open(connection))
+        def open_it() -> None:
+            connection.open()
+            if self._closing:
+                connection.close()
+
+        self._beside(open_it)
         while connection.ending is None and not self._closing:
             self._step(connection)
         if connection.ending is None and connection.established:
             self._say_goodbye(connection)
         return connection.ending or Ending(Cause.NETWORK, "closed")
-
-    def _open(self, connection: Connection) -> None:
-        connection.open()
-        if self._closing:
-            connection.close()
 
     def _step(self, connection: Connection, most: float = _LONG) -> None:
         wait = self._call_work()
@@ -302,10 +292,7 @@ class MqttClient:
 
     def _say_goodbye(self, connection: Connection) -> None:
         end = self._monotonic() + _FLUSH
-        while connection.ending is None and self._flushing is not None and self._flushing():
-            left = end - self._monotonic()
-            if left <= 0:
-                break
+        while connection.ending is None and (left := end - self._monotonic()) > 0 and self._flushing():
             self._step(connection, left)
         connection.send(self._take())
         connection.send(Request(topic, payload, retain=True) for topic, payload in self._last)
@@ -345,8 +332,6 @@ class MqttClient:
             os.eventfd_read(self._wakeup)
 
     def _call_work(self) -> float:
-        if self._work is None:
-            return _LONG
         try:
             wait = self._work()
         except Exception as error:
@@ -354,15 +339,12 @@ class MqttClient:
             return _AFTER_FAILURE
         return _LONG if wait is None else wait
 
-    def _wait_for_retry(self, ending: Ending, offset: float) -> None:
-        """Back off; after an invalid certificate only until the clock is set, which changes its offset."""
-        pause = self._backoff.after(ending.cause)
-        reason = f"MQTT: no connection to {self._broker}: {ending.reason}"
-        self._warned |= self._warnings.warn(ending.reason, reason)
-        clock, end = ending.cause is Cause.CLOCK, self._monotonic() + pause
+    def _wait(self, seconds: float, *, offset: float | None = None) -> None:
+        """Call the work for so many seconds; with an offset of the clock only until it changes: the clock is set."""
+        end = self._monotonic() + seconds
         while not self._closing and (left := end - self._monotonic()) > 0:
-            self._pause(min(left, CLOCK_CHECK) if clock else left)
-            if clock and abs(self._wall() - self._monotonic() - offset) > _CLOCK_STEP:
+            self._pause(left if offset is None else min(left, CLOCK_CHECK))
+            if offset is not None and abs(self._wall() - self._monotonic() - offset) > _CLOCK_STEP:
                 self._backoff.reset()
                 return
 
@@ -408,8 +390,7 @@ class MqttClient:
             self._settled(request, LOST + reason)
 
     def _end(self) -> None:
-        if self._on_end is not None:
-            self._guarded(self._on_end)
+        self._guarded(self._on_end)
         self._disconnected(ConnectionState.CLOSED, "the client has ended")
         os.close(self._wakeup)
 
@@ -425,14 +406,13 @@ class MqttClient:
             self._effects = limits.effects
             level = logging.WARNING if limits.losses else logging.INFO
             _log.log(level, "MQTT: %s: %s", self._broker, "; ".join(self._effects) or "it has no limits any more")
-        if self._on_connected is not None:
-            self._guarded(self._on_connected)
+        self._guarded(self._on_connected)
 
     def _received(self, message: Message) -> None:
         if len(message.payload) > self._largest:
             size = f"{len(message.payload)} bytes on {message.topic[:80]}"
             self._warn("large", f"{size} are more than the {self._largest} that are read")
-        elif self._on_message is not None:
+        else:
             self._guarded(self._on_message, message)
 
     def _settled(self, request: Request, refusal: str | None) -> None:

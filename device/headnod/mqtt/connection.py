@@ -8,6 +8,7 @@ are handed back.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
@@ -179,7 +180,7 @@ class Connection:
         poll.register(ours, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         # Data that TLS has already decrypted does not make the socket readable.
         decrypted = isinstance(ours, ssl.SSLSocket | _WebsocketWrapper) and ours.pending() > 0
-        keepalive = min(self._broker.keepalive, self.limits.keepalive or self._broker.keepalive)
+        keepalive = min(self._broker.keepalive, self.limits.keepalive or math.inf)
         check = keepalive / _CHECKS if self.established else _OPENING_CHECK
         ready = dict(poll.poll(0 if decrypted else 1e3 * min(wait, check)))
         if wakeup in ready:
@@ -230,16 +231,14 @@ class Connection:
             reason = f"{TOO_LARGE}its packet has {size} bytes, the broker accepts {self.limits.largest}"
             self._events.settled(request, reason)
             return
-        expiry = fitted.expiry
+        topic, payload, qos, retain, expiry, _ = fitted
         properties = None if expiry is None else _properties(PacketTypes.PUBLISH, MessageExpiryInterval=expiry)
         try:
-            sent = self._client.publish(
-                fitted.topic, fitted.payload, qos=fitted.qos, retain=fitted.retain, properties=properties
-            )
+            sent = self._client.publish(topic, payload, qos, retain, properties)
         except ValueError as error:
             self._events.settled(request, f"it cannot be published: {error}")
             return
-        if not fitted.qos and sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and sent.is_published():
+        if not qos and sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and sent.is_published():
             self._events.settled(request, None)
         else:
             self._pending[sent.mid] = request, self._monotonic()
@@ -251,24 +250,26 @@ class Connection:
         elif self._will is not None and not self._broker.modern and not self.established:
             hint = " (does it accept a retained last will of QoS 1? MQTT 5 would say so: see mqtt.protocol)"
         error = f": {self._socket_error}" if self._socket_error else ""
-        self.ending = self.ending or Ending(Cause.NETWORK, f"{how}{error}{hint}", unexplained)
+        self._end(Ending(Cause.NETWORK, f"{how}{error}{hint}", unexplained))
+
+    def _end(self, ending: Ending) -> None:
+        """Note why it ends, unless an earlier event has."""
+        self.ending = self.ending or ending
 
     def _check_timeouts(self) -> None:
         now = self._monotonic()
         if not self.established and now - self._opened > _CONNACK_TIMEOUT:
-            reason = "it does not answer (is it a broker, and does it run?)"
-            self.ending = self.ending or Ending(Cause.NETWORK, reason, unexplained=True)
+            self._end(Ending(Cause.NETWORK, "it does not answer (is it a broker, and does it run?)", unexplained=True))
         for _, sent in islice(self._pending.values(), 1):
             # A slow network acknowledges late, but it goes on acknowledging.
             if now - max(sent, self._acknowledged) > self._broker.keepalive:
-                reason = f"it has acknowledged nothing for {self._broker.keepalive} s"
-                self.ending = self.ending or Ending(Cause.NETWORK, reason)
+                self._end(Ending(Cause.NETWORK, f"it has acknowledged nothing for {self._broker.keepalive} s"))
 
     def _on_connect(
         self, client: paho.Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self.ending = self.ending or self._refused(code, properties)
+            self._end(self._refused(code, properties))
             return
         self.established, self.limits = True, self.limits.announced(properties)
         for topic_filter in self._filters():
@@ -277,14 +278,15 @@ class Connection:
 
     def _refused(self, code: ReasonCode, properties: Properties | None) -> Ending:
         text = reason_text(str(code), properties)
-        if self._will is not None and code.value == _NO_RETAIN and self.limits.retain_available:
+        if self._will is None:
+            return refused_ending(code.value, text, modern=self._broker.modern)
+        if code.value == _NO_RETAIN and self.limits.retain_available:
             self.limits = replace(self.limits, retain_available=False)
             return Ending(Cause.NETWORK, f"it refuses a retained last will: {text} (the next is not retained)")
-        if self._will is not None and code.value == _NO_QOS and self.limits.maximum_qos:
+        if code.value == _NO_QOS and self.limits.maximum_qos:
             self.limits = replace(self.limits, maximum_qos=0)
             return Ending(Cause.NETWORK, f"it refuses a last will of QoS 1: {text} (the next has QoS 0)")
-        will = self._will.topic if self._will is not None else ""
-        return refused_ending(code.value, text, modern=self._broker.modern, will=will)
+        return refused_ending(code.value, text, modern=self._broker.modern, will=self._will.topic)
 
     def _filters(self) -> Sequence[str]:
         """Filters to subscribe to, as far as the broker supports them."""
@@ -293,10 +295,10 @@ class Connection:
             return filters
         if plain:
             return plain
-        refused = [each for each in filters if "+" in each or "#" in each]
-        for each in refused:
-            self._events.warn(f"subscribe {each}", f"{each} cannot be subscribed to: the broker has no wildcards")
-        return [each for each in filters if each not in refused]
+        for each in filters:
+            if "+" in each or "#" in each:
+                self._events.warn(f"subscribe {each}", f"{each} cannot be subscribed to: the broker has no wildcards")
+        return [each for each in filters if "+" not in each and "#" not in each]
 
     def _on_disconnect(
         self,
@@ -310,8 +312,7 @@ class Connection:
             if code.value == _TOO_LARGE and self._pending:
                 self.limits = self.limits.without(self.largest_pending)
             text = reason_text(str(code), properties)
-            client_id = self._broker.client_id
-            self.ending = self.ending or disconnected_ending(code.value, text, client_id=client_id)
+            self._end(disconnected_ending(code.value, text, client_id=self._broker.client_id))
         elif code.value == _KEEPALIVE_TIMEOUT:
             self._lost("it was silent for too long", unexplained=False)
         else:
@@ -332,12 +333,11 @@ class Connection:
     def _on_subscribe(
         self, _client: paho.Client, _data: object, number: int, codes: list[ReasonCode], properties: Properties | None
     ) -> None:
-        topic_filter = self._subscribing.pop(number, "")
+        refused = self._subscribing.pop(number, "")
         for code in codes:
             if code.is_failure:
-                reason = reason_text(str(code), properties)
-                message = f"the broker refuses to subscribe to {topic_filter}: {reason}"
-                self._events.warn(f"subscribe {topic_filter}", message)
+                message = f"the broker refuses to subscribe to {refused}: {reason_text(str(code), properties)}"
+                self._events.warn(f"subscribe {refused}", message)
 
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
         # Only here does paho report why a socket failed.

@@ -226,7 +226,7 @@ class DiscoveryPublisher:
 
     def run(self) -> float:
         """Publish what is due; returns the seconds until more is, infinite if nothing is."""
-        if not self._client.connected:
+        if min(self._due, self._subscribed) == math.inf or not self._client.connected:
             return math.inf
         now = self._monotonic()
         if self._subscribed <= now:

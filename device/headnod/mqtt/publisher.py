@@ -59,7 +59,7 @@ class MqttPublisher:
         boot: str,
         rng: random.Random,
         clock: Clock,
-        discovery: Discovery | None = None,
+        discovery: Discovery,
         health_every: float = 60.0,
         will_delay: int = 0,
         plain: bool = False,
@@ -68,20 +68,10 @@ class MqttPublisher:
     ) -> None:
         """Prepare to publish; nothing is sent before `start`.
 
-        Args:
-            broker: Where to connect, and as whom.
-            topics: The topics of this listener.
-            queue: Keeps what the broker has not acknowledged.
-            info: What the listener is.
-            boot: A name for this run of the listener.
-            rng: Spreads attempts over time.
-            clock: Wall and monotonic clock, by which queued messages are dated again.
-            discovery: What to announce to Home Assistant; None announces nothing.
-            health_every: Seconds between health reports.
-            will_delay: Seconds that the broker waits for a lost connection before it publishes `offline`.
-            plain: Publish genre and confidence as plain text too.
-            rate: Messages per second of a backlog.
-            monotonic: Monotonic clock, in seconds.
+        `boot` names this run of the listener. Queued messages are dated again by `clock`. Health is published every
+        `health_every` seconds, and `offline` by the broker `will_delay` seconds after the connection is lost; with
+        `plain` genre and confidence are published as plain text too. `rate` is that of a backlog, in messages per
+        second.
 
         Raises:
             ConfigError: A file that TLS needs cannot be used.
@@ -89,7 +79,7 @@ class MqttPublisher:
         self._topics, self._queue, self._info = topics, queue, info
         self._clock, self._monotonic = clock, monotonic
         self._estimate_topic, self._state_topic, self._plain = topics.estimate, topics.state, plain
-        self._birth = discovery.birth if discovery else ""
+        self._birth = discovery.birth
         birth = (self._birth,) if self._birth else ()
         self._client = MqttClient(
             broker,
@@ -104,12 +94,10 @@ class MqttPublisher:
             monotonic=monotonic,
         )
         self._delivery = Delivery(queue, self._client, self._replayed, rng=rng, rate=rate, monotonic=monotonic)
-        self._discovery = (
-            DiscoveryPublisher(discovery, self._client, on_announced=self._introduce, rng=rng, monotonic=monotonic)
-            if discovery is not None
-            else None
+        self._discovery = DiscoveryPublisher(
+            discovery, self._client, on_announced=self._introduce, rng=rng, monotonic=monotonic
         )
-        self._apply: CommandHandler | None = None
+        self._apply: CommandHandler = lambda _message: []
         self._reports = ReportMaker(topics.node, boot, clock=self._clock, monotonic=monotonic)
         self._state, self._latest, self._state_made = b"", ("", 0.0), 0.0
         self._retained: dict[str, bytes] = {}
@@ -118,12 +106,8 @@ class MqttPublisher:
         self._closing = False
 
     def start(self, apply: CommandHandler | None = None) -> None:
-        """Start to connect and to publish.
-
-        Args:
-            apply: Applies commands, on the client's thread.
-        """
-        self._apply = apply
+        """Start to connect and to publish; commands are applied on the client's thread."""
+        self._apply = apply or self._apply
         self._client.start()
 
     def show(self, estimate: Estimate) -> None:
@@ -193,8 +177,7 @@ class MqttPublisher:
         self._delivery.connected()
         if self._client.limits.retain_available:
             self._publish_retained()
-        if self._discovery is not None:
-            self._discovery.publish_soon()
+        self._discovery.publish_soon()
         self._introduce()
 
     def _publish_retained(self) -> None:
@@ -212,10 +195,10 @@ class MqttPublisher:
 
     def _received(self, message: Message) -> None:
         if message.topic == self._birth:
-            if self._discovery is not None and message.payload == ONLINE.encode() and not message.retained:
+            if message.payload == ONLINE.encode() and not message.retained:
                 self._discovery.publish_after_birth()
                 self._introduce()
-        elif self._apply is not None:
+        else:
             limits = self._client.limits
             for topic, payload in self._apply(message):
                 answer = payload if limits.fits(topic, payload) else shortened(payload, limits.largest)
@@ -228,46 +211,30 @@ class MqttPublisher:
             self._queue.save()
             wait = self._queue.save_in()
         if self._client.state is ConnectionState.CONNECTED:
-            self._publish_changes(now)
-            wait = min(wait, self._delivery.run(now), self._health_due - now)
-            if self._discovery is not None:
-                wait = min(wait, self._discovery.run())
+            if self._state_changed:
+                self._publish_state(STATE_EXPIRY - int(now - self._state_made))
+            if self._health_due <= now:
+                self._health_due = now + self._health_every
+                self._client.publish(self._topics.health, encode(self.health()))
+            if self._info_changed:
+                self._info_changed = False
+                self._client.publish(self._topics.info, encode(self._info()), retain=True)
+                self._discovery.publish_if_changed()
+            wait = min(wait, self._delivery.run(now), self._health_due - now, self._discovery.run())
         return max(wait, 0.0)
 
-    def _publish_changes(self, now: float) -> None:
-        if self._state_changed:
-            self._state_changed = False
-            if (expiry := STATE_EXPIRY - int(now - self._state_made)) > 0:
-                self._client.publish(self._state_topic, self._state, retain=True, expiry=expiry)
-                if self._plain:
-                    self._publish_plain(expiry)
-        if self._health_due <= now:
-            self._health_due = now + self._health_every
-            self._client.publish(self._topics.health, encode(self.health()))
-        if self._info_changed:
-            self._info_changed = False
-            self._client.publish(self._topics.info, encode(self._info()), retain=True)
-            if self._discovery is not None:
-                self._discovery.publish_if_changed()
-
-    def _publish_plain(self, expiry: int) -> None:
-        genre, confidence = self._latest
-        self._client.publish(self._topics.genre, genre.encode(), retain=True, expiry=expiry)
-        self._client.publish(self._topics.confidence, f"{confidence:g}".encode(), retain=True, expiry=expiry)
+    def _publish_state(self, expiry: int) -> None:
+        self._state_changed = False
+        if expiry <= 0:
+            return
+        self._client.publish(self._state_topic, self._state, retain=True, expiry=expiry)
+        if self._plain:
+            genre, confidence = self._latest
+            self._client.publish(self._topics.genre, genre.encode(), retain=True, expiry=expiry)
+            self._client.publish(self._topics.confidence, f"{confidence:g}".encode(), retain=True, expiry=expiry)
 
     def _replayed(self, payload: bytes) -> bytes:
         return msgspec.json.encode({**redated(msgspec.json.decode(payload), self._clock), "replayed": True})
-
-
-class _Hold:
-    """A topic that the broker refused: its oldest message is tried again after a while."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.until, self._backoff = 0.0, Backoff(rng)
-
-    def refused(self, now: float) -> None:
-        if self.until == math.inf or self.until <= now:
-            self.until = now + self._backoff.after(Cause.REFUSED)
 
 
 class Delivery:
@@ -286,20 +253,21 @@ class Delivery:
         """Deliver a queue; `replayed` marks payloads that were not made during the present connection."""
         self._queue, self._client, self._replayed, self._rng = queue, client, replayed, rng
         self._rate, self._monotonic = rate, monotonic
-        self._holds: dict[str, _Hold] = {}
+        # Topics that the broker refused: the oldest message of each is tried again at this time.
+        self._held = dict[str, float]()
+        self._backoffs = dict[str, Backoff]()
         self._tokens, self._counted = float(WINDOW), monotonic()
         self.published, self.refused, self.connections = 0, 0, 0
 
     @property
     def connection(self) -> int:
         """The number of the present connection, from 1; 0 without one."""
-        return self.connections if self._client.connected else 0
+        return self.connections if self._client.state is ConnectionState.CONNECTED else 0
 
     def connected(self) -> None:
         """Count a new connection, and try refused topics again."""
         self.connections += 1
-        for hold in self._holds.values():
-            hold.until = 0.0
+        self._held = dict.fromkeys(self._held, 0.0)
 
     def run(self, now: float) -> float:
         """Publish what may be published; returns the seconds until more may be, infinite if an event comes first."""
@@ -308,13 +276,13 @@ class Delivery:
         while len(self._queue.in_flight) < most:
             if self._tokens < 1.0:
                 return (1.0 - self._tokens) / self._rate
-            held = [topic for topic, hold in self._holds.items() if hold.until > now] if self._holds else ()
+            held = [topic for topic, until in self._held.items() if until > now] if self._held else ()
             item = self._queue.next(held=held)
             if item is None:
-                return min(self._holds[topic].until for topic in held) - now if held else math.inf
-            if item.topic in self._holds:
+                return min(self._held[topic] for topic in held) - now if held else math.inf
+            if item.topic in self._held:
                 # One attempt at a time.
-                self._holds[item.topic].until = math.inf
+                self._held[item.topic] = math.inf
             self._tokens -= 1.0
             payload = item.payload if item.connection == self.connections else self._replayed(item.payload)
             acknowledged = functools.partial(self._acknowledged, item)
@@ -325,7 +293,8 @@ class Delivery:
         if refusal is None:
             self._queue.done(item.number)
             self.published += 1
-            self._holds.pop(item.topic, None)
+            if item.topic in self._held:
+                del self._held[item.topic], self._backoffs[item.topic]
         elif refusal.startswith(TOO_LARGE):
             self._queue.discard(item.number)
             self.refused += 1
@@ -333,4 +302,10 @@ class Delivery:
             self._queue.requeue(item.number)
             if not refusal.startswith(LOST):
                 self.refused += 1
-                self._holds.setdefault(item.topic, _Hold(self._rng)).refused(self._monotonic())
+                self._hold(item.topic, self._monotonic())
+
+    def _hold(self, topic: str, now: float) -> None:
+        # Other messages of the topic were in flight when it was refused first.
+        if not now < self._held.get(topic, 0.0) < math.inf:
+            backoff = self._backoffs.setdefault(topic, Backoff(self._rng))
+            self._held[topic] = now + backoff.after(Cause.REFUSED)
