@@ -71,10 +71,8 @@ def test_no_two_modules_have_one_name():
     assert [stem for stem, count in stems.items() if count > 1] == []
 
 
-def test_no_two_public_classes_have_one_name():
-    names = Counter(
-        node.name for tree in TREES.values() for node in definitions(tree) if isinstance(node, ast.ClassDef)
-    )
+def test_no_two_classes_have_one_name():
+    names = Counter(node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     assert [name for name, count in names.items() if count > 1] == []
 
 

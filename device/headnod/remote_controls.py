@@ -11,18 +11,18 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Meta
 from msgspec.structs import replace
 
 from headnod.audio.blocks import Block, Gap, RateChange
 from headnod.clock import Clock, local, local_zone, quiet_until, span_fault
 from headnod.config import Config, named_outputs
+from headnod.config.sections import Mode
 from headnod.errors import ConfigError
 from headnod.files import write_atomically
-from headnod.pipeline.estimate import Now, State, StatusEvent
+from headnod.pipeline.estimate import Now, Share, State, StatusEvent
 from headnod.resources import find_model
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ SETTINGS_FILE = "settings.json"
 LONGEST_PAUSE = 7 * 86_400.0
 """Seconds of the longest pause that ends by itself."""
 
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Mode = Literal["bars", "mood"]
 Value = TypeVar("Value")
 
 _DAY = 86_400.0

@@ -293,7 +293,7 @@ def _answer(address: str, login: str, timeout: float) -> _Answer:
     if login:
         headers["Authorization"] = login
     connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-    connection.response_class = _Response
+    connection.response_class = _IcyResponse
     try:
         connection.request("GET", target, headers=headers)
         return _Answer(connection, connection.getresponse())
@@ -365,7 +365,7 @@ def _entries(stream: HttpStream) -> list[str] | None:
 _ICY = b"ICY "
 
 
-class _Response(http.client.HTTPResponse):
+class _IcyResponse(http.client.HTTPResponse):
     """A response whose status line may be `ICY 200 OK` of Shoutcast."""
 
     def __init__(self, sock: socket.socket, *others: Any, **options: Any) -> None:  # noqa: ANN401 - as the base class

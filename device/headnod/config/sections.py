@@ -10,6 +10,9 @@ from msgspec import Meta
 from headnod.address import checked_address, split_address
 from headnod.errors import AudioError
 
+Mode = Literal["bars", "mood"]
+"""How a strip of LEDs shows genres: a stretch for each, or the whole strip in the colour of the current genre."""
+
 
 class ModelSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The model, and updates of it."""
@@ -81,7 +84,7 @@ class LedsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Annotated[int, Meta(ge=1, le=1000)] = 60
     """LEDs of the strip or lamp."""
 
-    mode: Literal["bars", "mood"] = "bars"
+    mode: Mode = "bars"
     """A stretch for every genre, or the whole strip in the colour of the current one."""
 
     spi: str = "0.0"

@@ -265,21 +265,18 @@ def _dashboard(config: Config) -> None:
     dashboard_password(config.dashboard)
 
 
-def _web(config: Config) -> None:
-    if config.web.enabled:
-        from headnod.factory.page_factory import web_page  # noqa: PLC0415 - where the page is served
-
-        web_page(config)
-
-
-def _web_section(config: Config) -> None:
-    _page_address("web.address", config.web.address)
-    if config.web != WebSection():
+def _web(config: Config, *, also_disabled: bool = False) -> None:
+    if config.web.enabled or (also_disabled and config.web != WebSection()):
         from headnod.factory.page_factory import web_page  # noqa: PLC0415 - where the page is configured
 
         # The page's libraries are needed only where it is served.
         with contextlib.nullcontext() if config.web.enabled else contextlib.suppress(MissingExtraError):
             web_page(config)
+
+
+def _web_section(config: Config) -> None:
+    _page_address("web.address", config.web.address)
+    _web(config, also_disabled=True)
 
 
 def _page_address(setting: str, host: str) -> None:

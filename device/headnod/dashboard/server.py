@@ -331,7 +331,7 @@ class _Server(uvicorn.Server):
             self._failed = True
 
 
-class _Page:
+class _StaticFile:
     """One static file in memory, plain and compressed."""
 
     def __init__(self, content: bytes, kind: str) -> None:
@@ -397,8 +397,8 @@ async def _without_slash(request: HttpRequest) -> Response:
     return Response(b"", 307, {"Location": f"../{request.path_params['node']}"})
 
 
-def _pages() -> dict[str, _Page]:
+def _pages() -> dict[str, _StaticFile]:
     files = Path(__file__).with_name("static").iterdir()
-    pages = {f"/{file.name}": _Page(file.read_bytes(), _TYPES[file.suffix]) for file in files if file.is_file()}
+    pages = {f"/{file.name}": _StaticFile(file.read_bytes(), _TYPES[file.suffix]) for file in files if file.is_file()}
     pages["/"] = pages.pop("/index.html")
     return pages

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import itemgetter
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from headnod.escaping import SILENCE, UNKNOWN
 
 TAGS = 5
 """Largest number of tags of an estimate and of a song."""
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+"""A probability, or another number from 0 to 1."""
 
 _SLACK = 60.0
 """Maximum delay of an estimate in seconds; a longer one ends the song."""

@@ -22,7 +22,7 @@ from msgspec import Meta
 from headnod.clock import local_zone
 from headnod.errors import HeadnodError
 from headnod.outputs.history import UNDATED_SONGS, read_only, tags_exist, undated_tables_exist
-from headnod.pipeline.estimate import TAGS
+from headnod.pipeline.estimate import TAGS, Share
 from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ LONGEST = {"hours": 62 * 86_400.0, "days": 373 * 86_400.0, "timeline": 8 * 86_40
 """Longest time of a request for each part that is summed; songs of any time are read page by page."""
 
 _Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
-_Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Text = Annotated[str, Meta(min_length=1, max_length=64)]
 _GAP = 60.0
 _RUNS = 4000
@@ -57,10 +56,10 @@ class SongSummary(msgspec.Struct, frozen=True, kw_only=True):
     genre: Text
     """A label of the model."""
 
-    confidence: _Share | None = None
+    confidence: Share | None = None
     """Mean probability of the genre in the estimates that named it (0-1); None if those are deleted."""
 
-    stability: _Share
+    stability: Share
     """Share of its estimates that named its genre (0-1)."""
 
     tags: Annotated[list[Text], Meta(max_length=TAGS)] = []

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from headnod.pipeline.estimate import Estimate, State, StatusEvent
 from headnod.pipeline.smoothing import EnvelopeFollower
 
 if TYPE_CHECKING:
-    from headnod.config.sections import LedsSection
+    from headnod.config.sections import LedsSection, Mode
 
 Heights = Mapping[str, float]
 """Height of the bar of every genre, 0-1."""
@@ -51,9 +51,6 @@ def eight_bits(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 Layout = Callable[[Heights, int], LedFrame]
 """Places the bars of all genres on a number of lights."""
-
-Mode = Literal["bars", "mood"]
-"""How a strip shows genres: a bar for each, or all lights in the colour of the current genre."""
 
 
 def bars(heights: Heights, size: int) -> LedFrame:
