@@ -223,3 +223,43 @@ def test_a_new_file_gives_pages_of_deleted_rows_back(path):
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA auto_vacuum").fetchone() == (2,)
         assert db.execute("PRAGMA page_size").fetchone() == (PAGE,)
+
+
+def counts(db):
+    pages, free = (db.execute(f"PRAGMA {which}").fetchone()[0] for which in ("page_count", "freelist_count"))
+    return pages, free, db.execute("SELECT count(*) FROM estimates").fetchone()[0]
+
+
+@pytest.mark.parametrize(("step", "deleted"), [(0, 200), (200, 200), (201, 201)])
+def test_the_oldest_rows_are_deleted_only_beyond_the_limit_of_the_file(path, step, deleted):
+    with closing(HistoryFile(path)) as file:
+        with file.transaction() as db:
+            write(db, [estimate(number) for number in range(2_000)], [])
+        with file.transaction() as db:
+            pages, free, _ = counts(db)
+            prune(db, before=None, size=(pages - free) * PAGE, step=step)
+            assert counts(db)[2] == 2_000
+            prune(db, before=None, size=(pages - free) * PAGE - 1, step=step)
+            assert counts(db)[2] == 2_000 - deleted
+        assert times(path) == expected(range(deleted, 2_000))
+
+
+def test_rows_of_the_very_age_limit_stay(path):
+    with closing(HistoryFile(path)) as file, file.transaction() as db:
+        write(db, [estimate(number) for number in range(20)], [])
+        prune(db, before=estimate(10).time, size=1 << 20)
+        assert counts(db)[2] == 10
+
+
+@pytest.mark.parametrize(("more", "freed"), [(64, 0), (65, 64)])
+def test_a_file_shrinks_by_64_pages_where_it_is_more_than_64_pages_too_large(path, more, freed):
+    with closing(HistoryFile(path)) as file:
+        with file.transaction() as db:
+            write(db, [estimate(number) for number in range(8_000)], [])
+        with file.transaction() as db:
+            db.execute("DELETE FROM estimates WHERE sequence < 7000")
+        with file.transaction() as db:
+            pages, free, _ = counts(db)
+            assert free > 100
+            prune(db, before=None, size=(pages - more) * PAGE)
+            assert pages - counts(db)[0] == freed

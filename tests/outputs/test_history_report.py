@@ -218,3 +218,28 @@ def test_any_other_since_is_refused_with_examples(text):
 def test_no_since_is_worse_than_refused(text):
     with suppress(ConfigError):
         assert parse_since(text, now=NOW).tzinfo is UTC
+
+
+@pytest.mark.parametrize(("later", "shown"), [(0, 2), (1, 1)])
+def test_rows_are_read_from_the_very_millisecond_on(path, later, shown):
+    since = ESTIMATES[0].time + timedelta(milliseconds=later)
+    assert len(list(records.read_estimates(path, since=since))) == shown
+    since = SONGS[1].end + timedelta(milliseconds=later)
+    assert len(list(records.read_songs(path, since=since))) == shown
+
+
+def test_scores_are_stored_in_thousandths(tmp_path):
+    path = tmp_path / "history.db"
+    write(path, [estimate(0, {"jazz": 0.7506, "metal": 0.2494})])
+    (past,) = records.read_estimates(path)
+    assert past.scores == {"jazz": 0.751, "metal": 0.249}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(59.4, "0:59"), (59.6, "1:00"), (3599.4, "59:59"), (3599.6, "1:00:00"), (36_061.0, "10:01:01")],
+)
+def test_durations_are_rounded_to_seconds(tmp_path, seconds, shown):
+    path = tmp_path / "history.db"
+    write(path, songs=[song("jazz", ago(days=1), lasting=timedelta(seconds=seconds))])
+    assert printed(path).split()[-1] == shown

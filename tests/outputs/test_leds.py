@@ -3,12 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from headnod.config import LedsSection
 from headnod.errors import HeadnodError, LedError
-from headnod.outputs.leds import LedSink
+from headnod.outputs.leds import LedFrame, LedSink
 from headnod.outputs.leds.gpio import PINS, GpioLeds
 from headnod.pipeline.estimate import State
 from headnod.system import how_to_install
@@ -240,3 +241,27 @@ def test_leds_are_not_imported_by_those_who_have_none():
 def test_a_led_error_is_one_of_ours_and_an_os_error():
     assert issubclass(LedError, HeadnodError)
     assert issubclass(LedError, OSError)
+
+
+@pytest.mark.parametrize(("place", "valid"), [("2", False), ("3", True)])
+def test_a_number_up_to_that_of_the_pins_is_a_place_and_no_genre(board, place, valid):
+    names = {place: 17, "jazz": 27}
+    if valid:
+        GpioLeds(section(pins=names), pin_factory=board).close()
+    else:
+        with pytest.raises(LedError, match="named by genres or by places 1, 2, 3, one of the two: 2, jazz"):
+            GpioLeds(section(pins=names), pin_factory=board)
+
+
+def test_pins_are_switched_a_hundred_times_a_second(board):
+    leds = GpioLeds(section(pins={"jazz": 25}), pin_factory=board)
+    assert board.pin(25).frequency == 100
+    leds.close()
+
+
+@pytest.mark.parametrize(("level", "duty_cycle"), [(0.4 / 255, 0.0), (0.6 / 255, 1 / 255), (1.5, 1.0)])
+def test_duty_cycles_have_255_steps(board, level, duty_cycle):
+    leds = GpioLeds(section(pins={"jazz": 25}, gamma=1.0), pin_factory=board)
+    leds.paint(LedFrame(np.array([level]), np.ones((1, 3))), 0.0)
+    assert leds.duties == [pytest.approx(duty_cycle, abs=1e-6)]
+    leds.close()

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import zlib
 from itertools import combinations
 
 import numpy as np
@@ -179,3 +180,15 @@ def test_labels_of_a_former_model_change_no_colour_of_the_present_one():
     both = colours(["punk", "techno"], ["acid", "punk", "jazz"])
     assert both.items() >= colours(["punk", "techno"]).items()
     assert len(set(both.values())) == 4
+
+
+def test_colours_stay_the_same_from_version_to_version():
+    """Lights, pages and pictures of former versions show genres in these colours."""
+    labels = [f"label {number:02}" for number in range(17)]
+    shown = "".join(hexadecimal(each) for each in colours([*GTZAN, SILENCE, UNKNOWN, *labels]).values())
+    assert zlib.crc32(shown.encode()) == 167154676
+
+
+@pytest.mark.parametrize(("label", "shown"), [("fado", "#5c5ce6"), ("acid", "#e6a55c")])
+def test_a_label_alone_has_the_hue_of_its_name(label, shown):
+    assert hexadecimal(colour(label)) == shown

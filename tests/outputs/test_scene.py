@@ -170,3 +170,67 @@ def test_lights_are_needed_for_a_minute_without_music(idle, seconds, needed):
     assert scene.frame(LONG).needed
     scene.show(idle)
     assert scene.frame(seconds).needed == needed
+
+
+def test_mood_mixes_colours_by_the_fourth_power_of_the_scores():
+    light = mood({"jazz": 0.64, "rock": 0.32}, 2)
+    jazz, rock = np.array(colour("jazz")), np.array(colour("rock"))
+    assert light.levels == pytest.approx([0.8, 0.8])
+    assert light.colours[0] * 255 == pytest.approx((16 * jazz + rock) / 17)
+
+
+def test_bars_of_no_named_genre_are_half_as_high():
+    assert settled(one_each(["jazz"]), 1, estimate(UNKNOWN, jazz=0.5)).levels == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "levels"),
+    [
+        (State.STARTING, 0.0, [0.0] * 3),
+        (State.STARTING, 1.0, [0.15] * 3),
+        (State.STARTING, 2.0, [0.3] * 3),
+        (State.WAITING, 0.0, [0.7, 0.7 * np.exp(-1.5625), 0.7 * np.exp(-6.25)]),
+        (State.WAITING, 1.0, [0.7 * np.exp(-1.5625), 0.7, 0.7 * np.exp(-1.5625)]),
+        (State.WAITING, 2.0, [0.7 * np.exp(-6.25), 0.7 * np.exp(-1.5625), 0.7]),
+        (State.DEAF, 0.0, [0.3, 0.3, 0.3]),
+        (State.DEAF, 0.5, [0.6, 0.0, 0.6]),
+        (State.DEAF, 1.5, [0.0, 0.6, 0.0]),
+        (State.PAUSED, 1.0, [0.0] * 3),
+    ],
+)
+def test_each_state_has_its_pattern(state, seconds, levels):
+    assert pattern(state, 3, seconds).levels == pytest.approx(levels, abs=1e-9)
+
+
+def test_the_light_of_a_long_strip_is_a_twentieth_of_it_wide():
+    levels = pattern(State.WAITING, 61, 1.0).levels
+    assert levels[[30, 33, 36]] == pytest.approx(
+        [0.7, 0.7 * np.exp(-((3 / 3.05) ** 2)), 0.7 * np.exp(-((6 / 3.05) ** 2))]
+    )
+
+
+@pytest.mark.parametrize(("state", "shown"), [(State.WAITING, [255, 140, 0]), (State.DEAF, [255, 0, 0])])
+def test_a_missing_microphone_is_amber_and_a_muted_one_red(state, shown):
+    assert (pattern(state, 1, 0.0).colours[0] * 255).round().tolist() == shown
+
+
+@pytest.mark.parametrize(
+    ("latest", "seconds", "needed"),
+    [
+        (silence(), 59.9, True),
+        (silence(), 60.0, False),
+        (condition(State.WAITING), 59.9, True),
+        (condition(State.WAITING), 60.0, False),
+        (condition(State.PAUSED), 2.9, True),
+        (condition(State.PAUSED), 3.0, False),
+        (condition(State.BEHIND), 3.0, True),
+        (estimate("jazz", jazz=0.5), 1e9, True),
+    ],
+)
+def test_lights_are_needed_for_a_minute_after_music_and_for_three_seconds_in_a_pause(latest, seconds, needed):
+    scene = Animation(bars, 10)
+    scene.show(estimate("jazz", jazz=0.5))
+    scene.frame(5.0)
+    scene.show(latest)
+    scene.frame(0.0)
+    assert scene.frame(seconds).needed is needed

@@ -422,3 +422,50 @@ def test_tags_are_shown_where_they_fit(width, height, tags):
     assert any("mellow" in line for line in screen.lines()) == tags
     assert "" in screen.lines(), "the line between the bars and the genre"
     screen.terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("level", "meter"),
+    [(-90.0, "........"), (-60.0, "........"), (-57.0, "........"), (-56.0, "|......."), (-34.0, "|||....."),
+     (-33.0, "||||...."), (-3.0, "||||||||"), (0.0, "||||||||"), (5.0, "||||||||")],
+)  # fmt: skip
+def test_the_meter_has_eight_steps_from_minus_60_decibels_to_full_scale(screen, level, meter):
+    screen.terminal.show(msgspec.structs.replace(JAZZ, level=level))
+    assert screen.lines()[0].endswith(f" {level:.0f} dBFS {meter}")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "score", "bar"),
+    [("utf-8", 0.5, "█" * 34), ("utf-8", 0.51, "█" * 34 + "▋"), ("utf-8", 1.0, "█" * 68), ("ascii", 0.51, "#" * 35)],
+)
+def test_a_bar_has_eighths_of_a_column_where_the_alphabet_has_them(encoding, score, bar):
+    screen = Screen(encoding=encoding)
+    screen.terminal.show(other_labels("jazz", {"jazz": score, "pop": 0.0}))
+    assert screen.lines()[1] == f"jazz {bar:68} {score:.2f}"
+    screen.terminal.close()
+
+
+@pytest.mark.parametrize(("width", "column"), [(60, 19), (40, 13), (38, 12), (30, 12), (26, 12), (24, 11), (20, 9)])
+def test_labels_have_a_third_of_the_width_or_twelve_columns_but_never_more_than_half(width, column):
+    screen = Screen(width)
+    screen.terminal.show(other_labels("b" * 64, {"b" * 64: 0.7, "jazz": 0.3}))
+    assert screen.lines()[1].startswith("b" * (column - 2) + "… █")
+    screen.terminal.close()
+
+
+@pytest.mark.parametrize(("height", "title"), [(13, True), (12, False)])
+def test_the_title_is_shown_where_all_bars_are(height, title):
+    screen = Screen(80, height)
+    screen.terminal.show(JAZZ)
+    lines = screen.lines()
+    assert lines[0].startswith("headnod") is title
+    assert [line.split()[0] for line in lines[title:-1]] == list(GTZAN)
+    screen.terminal.close()
+
+
+@pytest.mark.parametrize(("length", "shown"), [(38, "a" * 38), (39, "..." + "a" * 35)])
+def test_a_source_is_cut_where_the_title_is_longer_than_the_line(length, shown):
+    screen = Screen(hearing="a" * length)
+    screen.terminal.show(JAZZ)
+    assert screen.lines()[0] == f"headnod  genre-0.1.0  {shown}  -20 dBFS |||||..."
+    screen.terminal.close()

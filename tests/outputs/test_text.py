@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 
-from headnod.outputs.text import JsonLines, PlainLines
+from headnod.errors import AudioError
+from headnod.outputs.text import JsonLines, Latest, PlainLines, read_latest
 from headnod.pipeline.estimate import Estimate, HeldBy, State, StatusEvent
 from support.estimates import condition, estimate, other_labels, silence
 
@@ -102,3 +103,22 @@ def test_every_line_is_out_at_once(kind):
     out = Flushed()
     kind(out).show(silence())
     assert out.flushes == 1
+
+
+@pytest.mark.parametrize(("score", "shown"), [(0.01, "pop 0.01"), (0.0099, "")])
+def test_the_two_next_genres_are_shown_from_a_hundredth_on(score, shown):
+    (line,) = plain(estimate("jazz", jazz=0.8, pop=score))
+    assert line.partition("dBFS")[2].strip() == shown
+    (line,) = plain(estimate("jazz", jazz=0.6, pop=0.2, rock=0.1, metal=0.05))
+    assert line.endswith("  pop 0.20, rock 0.10")
+
+
+@pytest.mark.parametrize(("size", "readable"), [(65_536, True), (65_537, False)])
+def test_the_latest_estimate_is_read_from_64_kibibytes_at_most(tmp_path, size, readable):
+    content = msgspec.json.encode(Latest(estimate=estimate("jazz", jazz=0.8)))
+    (tmp_path / "latest").write_bytes(content.rjust(size))
+    if readable:
+        assert read_latest(tmp_path / "latest").estimate.genre == "jazz"
+    else:
+        with pytest.raises(AudioError, match="cannot be read"):
+            read_latest(tmp_path / "latest")

@@ -338,3 +338,12 @@ def test_the_end_sends_nothing_to_a_released_lamp(lights, lamp):
     lights.show(silence(), 2 * RELEASE)
     lights.lights.close()
     assert lamp.nothing_came()
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(0.99, False), (1.0, True)])
+def test_a_frame_is_repeated_after_a_second(lamp, wled, seconds, sent):
+    strip = wled(port=lamp.port, count=1)
+    strip.paint(lit(1), 0.0)
+    assert lamp.frame() == [[255, 255, 255]]
+    strip.paint(lit(1), seconds)
+    assert lamp.nothing_came() is not sent
