@@ -93,3 +93,57 @@ def test_a_genre_that_the_model_lacks_is_demonstrated_by_one_that_it_has():
     shown = [name.partition(" ")[0] for name in moments if " 0." in name]
     assert shown
     assert set(shown) <= {"blues", "rock"}
+
+
+def sampled(tmp_path, frame, caption=""):
+    write_preview(tmp_path / "lights.png", {caption: frame})
+    return read_png((tmp_path / "lights.png").read_bytes()).astype(int)
+
+
+def test_a_light_has_a_bright_core_a_rim_and_a_glow_that_fades(tmp_path):
+    """Samples of two lights, the first of them red, on a board of [25, 28, 33]."""
+    frame = LedFrame(np.array([1.0, 0.0]), np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
+    picture = sampled(tmp_path, frame)
+    assert picture.shape == (76, 108, 3)
+    reds = {
+        37: 255,
+        41: 255,
+        45: 255,
+        47: 255,
+        48: 234,
+        49: 174,
+        50: 161,
+        54: 118,
+        60: 40,
+        71: 40,
+        82: 35,
+        84: 27,
+        105: 25,
+    }
+    assert [picture[47, place, 0] for place in reds] == pytest.approx(list(reds.values()), abs=1)
+    greens = {37: 140, 41: 118, 45: 78, 47: 62, 48: 46, 49: 28, 71: 42, 82: 37, 84: 28}
+    assert [picture[47, place, 1] for place in greens] == pytest.approx(list(greens.values()), abs=1)
+    assert picture[18, [0, 36, 60, 107], 0] == pytest.approx([27, 54, 34, 25], abs=1)
+    assert (picture[0, 107].tolist(), picture[47, 71].tolist()) == ([25, 28, 33], [40, 42, 47])
+
+
+@pytest.mark.parametrize(
+    ("size", "width"), [(1, 74), (26, 924), (27, 931), (90, 940), (100, 940), (101, 949), (300, 2740)]
+)
+def test_lights_are_closer_together_where_they_are_many(tmp_path, size, width):
+    assert sampled(tmp_path, LedFrame(np.zeros(size), np.ones((size, 3)))).shape == (76, width, 3)
+
+
+def test_a_caption_is_written_in_dots_of_two_pixels(tmp_path):
+    picture = sampled(tmp_path, LedFrame(np.zeros(1), np.ones((1, 3))), "héL1")
+    assert picture.shape == (76, 88, 3)
+    ink = (picture[:18] == picture[:18].max(axis=(0, 1))).all(axis=2)
+    rows = ["".join(".#"[int(dot)] for dot in line) for line in ink[8:18:2, 20:51:2]]
+    assert rows == [
+        "#.#.###.#....#..",
+        "#.#.#...#...##..",
+        "###.##..#....#..",
+        "#.#.#...#....#..",
+        "#.#.###.###.###.",
+    ]
+    assert picture[8, 20].tolist() == [152, 156, 164]

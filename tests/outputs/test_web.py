@@ -1,5 +1,6 @@
 """The listener's side of its web page, with a real process at the other end of the socket."""
 
+import contextlib
 import json
 import os
 import random
@@ -14,7 +15,20 @@ import pytest
 from headnod.clock import Clock
 from headnod.errors import HeadnodError
 from headnod.mqtt.payloads import ReportMaker, encode, estimate_payload
-from headnod.outputs.web import LARGEST_ANSWER, Page, WebOutput
+from headnod.outputs.web import (
+    LARGEST_ANSWER,
+    ChosenDevice,
+    ControlsChange,
+    Correct,
+    CorrectionSpan,
+    LogSpan,
+    ModelName,
+    OutputSwitch,
+    Page,
+    PlayerLabel,
+    Values,
+    WebOutput,
+)
 from headnod.pipeline.estimate import State, StatusEvent
 from support.estimates import estimate
 from support.listener_process import waits_until
@@ -34,7 +48,7 @@ with open(path, "a") as file:
 class Recorded:
     """A page whose process writes down what it receives, after it has sent some commands."""
 
-    def __init__(self, folder, *commands, handle=lambda _command, _arguments: {}):
+    def __init__(self, folder, *commands, handle=lambda _command, _arguments: {}, **clock_of_output):
         self._file = folder / "received"
         self._file.touch()
         clock = Clock(now=lambda: datetime(2026, 11, 22, 12, tzinfo=UTC))
@@ -45,6 +59,7 @@ class Recorded:
             health=lambda: b'{"state":"listening"}',
             handle=handle,
             rng=random.Random(0),
+            **clock_of_output,
         )
 
     @property
@@ -199,3 +214,83 @@ def test_a_program_that_cannot_be_started_is_a_warning(caplog):
     assert waits_until(lambda: "cannot be started: No such file" in caplog.text, 15.0)
     output.show(estimate("jazz", jazz=0.8))
     output.close()
+
+
+def padded_answer(size):
+    """An answer that has this many bytes as JSON."""
+    empty = len(b'{"id":1,"ok":""}')
+    return lambda _command, _arguments: "x" * (size - empty)
+
+
+@pytest.mark.parametrize(("size", "sent"), [(160_000, True), (160_001, False)])
+def test_an_answer_has_160_000_bytes_at_most(tmp_path, size, sent):
+    with Recorded(tmp_path, {"id": 1, "command": "log"}, handle=padded_answer(size)) as page:
+        found = page.has(answering(1))
+        assert ("ok" in found) is sent
+        assert sent or found["error"] == f"the answer has {size} bytes, 160000 fit"
+
+
+def test_the_health_is_sent_once_a_minute(tmp_path):
+    seconds = [1_000.0]
+    with Recorded(tmp_path, monotonic=lambda: seconds[0]) as page:
+        page.has(about("info"))
+        for number, after in enumerate((0.0, 59.9, 0.2, 59.7, 0.2)):
+            seconds[0] += after
+            page.output.show(numbered(number))
+        page.has(lambda message: about("estimate")(message) and message["payload"]["seq"] == 4)
+        topics = [message.get("topic") for message in page.messages]
+    shown = [topic for topic in topics[topics.index("estimate") :] if topic in {"estimate", "health"}]
+    # The first estimate changes the state.
+    assert shown == ["estimate", "health", "estimate", "estimate", "health", "estimate", "estimate"]
+
+
+MOMENTS = {"start": 0.0, "end": 0.0, "label": ""}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "valid"),
+    [
+        (Correct, MOMENTS | {"start": 4e9, "end": 4e9, "label": "x" * 256}, True),
+        (Correct, MOMENTS | {"start": -0.1}, False),
+        (Correct, MOMENTS | {"end": 4.000001e9}, False),
+        (Correct, MOMENTS | {"label": "x" * 257}, False),
+        (PlayerLabel, {"label": "x" * 257}, False),
+        (CorrectionSpan, {"after": (1 << 63) - 1, "offset": 1 << 31, "most": 98_304}, True),
+        (CorrectionSpan, {"after": 0, "offset": 0, "most": 1}, True),
+        (CorrectionSpan, {"after": -1}, False),
+        (CorrectionSpan, {"after": 1 << 63}, False),
+        (CorrectionSpan, {"offset": -1}, False),
+        (CorrectionSpan, {"offset": (1 << 31) + 1}, False),
+        (CorrectionSpan, {"most": 0}, False),
+        (CorrectionSpan, {"most": 98_305}, False),
+        (LogSpan, {"hours": 168.0}, True),
+        (LogSpan, {"hours": 0.0}, False),
+        (LogSpan, {"hours": 168.1}, False),
+        (ChosenDevice, {"device": "x" * 200}, True),
+        (ChosenDevice, {"device": "x" * 201}, False),
+        (Values, {"values": {"a": 1}}, True),
+        (Values, {"values": {str(number): 1 for number in range(40)}}, True),
+        (Values, {"values": {}}, False),
+        (Values, {"values": {str(number): 1 for number in range(41)}}, False),
+        (OutputSwitch, {"name": "x" * 20, "on": True}, True),
+        (OutputSwitch, {"name": "x" * 21, "on": True}, False),
+        (ControlsChange, {"threshold": 0.0, "brightness": 0.0, "quiet_hours": [["a", "b"]] * 8}, True),
+        (ControlsChange, {"threshold": 1.0, "brightness": 1.0, "pause_seconds": 0.1}, True),
+        (ControlsChange, {"threshold": -0.1}, False),
+        (ControlsChange, {"threshold": 1.1}, False),
+        (ControlsChange, {"brightness": -0.1}, False),
+        (ControlsChange, {"brightness": 1.1}, False),
+        (ControlsChange, {"pause_seconds": 0.0}, False),
+        (ControlsChange, {"quiet_hours": [["a", "b"]] * 9}, False),
+        (ModelName, {"model": "x" * 64}, True),
+        (ModelName, {"model": "x" * 65}, False),
+    ],
+)
+def test_arguments_of_commands_are_accepted_up_to_their_limits(kind, arguments, valid):
+    with contextlib.nullcontext() if valid else pytest.raises(msgspec.ValidationError):
+        msgspec.convert(arguments, kind)
+
+
+def test_arguments_that_are_absent_have_their_defaults():
+    assert CorrectionSpan() == CorrectionSpan(after=0, offset=0, most=32_768)
+    assert LogSpan() == LogSpan(hours=24.0)
