@@ -115,3 +115,9 @@ def test_without_pyaudio_the_way_out_is_reported(tmp_path):
     ended = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE, check=False)
     assert json.loads(ended.stdout) == {"error": "PyAudio is not installed", "extra": "device"}
     assert ended.stderr == b""
+
+
+@pytest.mark.parametrize(("rate", "opened"), [(15_999, False), (16_000, True)])
+def test_a_microphone_has_16_kilohertz_at_least(rate, opened):
+    said, _, _ = read(MIC | {"rate": rate, "takes": [rate]})
+    assert said.get("rate") == (rate if opened else None)

@@ -93,3 +93,19 @@ def test_a_card_that_is_slower_than_it_says_is_heard_all_the_same():
     assert stream.heard == list(range(len(stream.heard)))
     assert len(stream.heard) > 390
     assert stream.missing == []
+
+
+@pytest.mark.parametrize(("late", "missing"), [(0.999, False), (1.001, True)])
+def test_sound_that_is_more_than_a_second_late_is_not_used(stream, late, missing):
+    assert stream.come(10.25 + late) == []
+    # The next lumps are on time again, so that nothing was lost between them.
+    stream.steady(10.25, 2.0)
+    assert (stream.missing == [(pytest.approx(0.25), 41)]) is missing
+    assert (40 in stream.heard) is not missing
+
+
+def test_late_sound_is_held_back_for_three_seconds_at_most():
+    stream = Stream()
+    released = [len(stream.come(0.28 * count)) for count in range(40)]
+    # After the first lump every one is late; 3.08 s are eleven steps.
+    assert released == [1, 1, *([0] * 11 + [12]) * 3, 0, 0]

@@ -205,3 +205,44 @@ def test_an_address_without_a_host_is_refused(address):
 def test_files_are_no_addresses():
     assert [is_address(name) for name in ("song.mp3", "/a/b:c.mp3", "-", "mic", "C:\\a.mp3", "a//b")] == [False] * 6
     assert [is_address(name) for name in ("http://x/", "HTTPS://x/", "file:///x", "rtsp://x")] == [True] * 4
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(65_536, True), (65_537, False)])
+def test_a_playlist_has_64_kibibytes_at_most(server, size, accepted):
+    server.on("/live", answer(b"sound"))
+    address = server.on("/a.m3u", answer(b"#".ljust(size - 6, b".") + b"\n/live", kind="audio/x-mpegurl"))
+    if accepted:
+        assert fetched(address) == b"sound"
+    else:
+        assert "is longer than a playlist (64 KiB)" in refusal(address)
+
+
+@pytest.mark.parametrize(("answering", "followed"), [(4, True), (5, False)])
+def test_the_fifth_address_of_a_playlist_is_the_last_that_is_tried(server, answering, followed):
+    server.on(f"/{answering}", answer(b"sound"))
+    entries = "".join(f"/{number}\n" for number in range(9)).encode()
+    for number in range(9):
+        if number != answering:
+            server.on(f"/{number}", answer(status="404 Not Found"))
+    address = server.on("/a.m3u", answer(entries, kind="audio/x-mpegurl"))
+    if followed:
+        assert fetched(address) == b"sound"
+    else:
+        assert "404 Not Found" in refusal(address)
+
+
+def test_the_reason_of_a_server_is_cut_after_80_letters(server):
+    address = server.on("/live", answer(status="500 " + "x" * 81))
+    assert refusal(address) == f"{address}: the server answers 500 {'x' * 80}"
+
+
+@pytest.mark.parametrize(("interval", "used"), [("00000004", True), ("000000004", False)])
+def test_an_interval_of_titles_has_eight_digits_at_most(server, interval, used):
+    body = b"abcd\0efgh\0"
+    address = server.on("/live", answer(body, head=f"icy-metaint: {interval}\r\n"))
+    assert fetched(address) == (b"abcdefgh" if used else body)
+
+
+def test_a_title_may_have_255_times_16_bytes(server):
+    body = b"abcd" + b"\xff" + bytes(255 * 16) + b"efgh"
+    assert fetched(server.on("/live", answer(body, head="icy-metaint: 4\r\n"))) == b"abcdefgh"

@@ -274,3 +274,15 @@ def test_a_program_that_writes_a_file_with_a_header_is_decoded(tmp_path):
 def test_a_program_that_writes_samples_loses_none_to_the_look_at_them(song):
     with open_command(["sh", "-c", f"cat {song}"], RATE, 1) as capture:
         assert b"".join(iter(lambda: capture.read(PATIENCE), b"")) == SONG
+
+
+def test_a_microphone_has_five_seconds_for_its_first_sound():
+    clock = ManualClock()
+    (gap,) = heard(clock, [FakeCapture(clock, [(0.0, None)])], 1)
+    assert gap.message.startswith("no sound came from the microphone for 5 s")
+    assert clock.seconds == 5.0
+
+
+def test_the_pipe_of_a_program_holds_64_kibibytes_where_nothing_else_is_asked_for():
+    with shell("exec cat", rate=RATE) as capture:
+        assert fcntl.fcntl(capture.fileno(), fcntl.F_GETPIPE_SZ) == 65_536

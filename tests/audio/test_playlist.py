@@ -81,3 +81,26 @@ def test_a_playlist_has_ten_thousand_files_at_most(tmp_path, named, notes):
     path.write_text("a.ogg\n" * named)
     files, said = expanded([str(path)], recursive=False)
     assert (len(files), len(said)) == (10_000, notes)
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(1 << 20, True), ((1 << 20) + 1, False)])
+def test_a_playlist_of_this_machine_has_a_mebibyte_at_most(tmp_path, size, accepted):
+    (tmp_path / "a.m3u").write_bytes(b"#".ljust(size - 6, b".") + b"\na.ogg")
+    files, notes = expanded([str(tmp_path / "a.m3u")], recursive=False)
+    assert files == ([str(tmp_path / "a.ogg")] if accepted else [])
+    assert notes == ([] if accepted else [f"{tmp_path / 'a.m3u'}: is longer than a playlist (1 MiB)"])
+
+
+def test_five_kinds_of_other_files_are_named_and_links_are_counted(tmp_path):
+    for ending, count in (("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5), ("f", 6)):
+        for number in range(count):
+            (tmp_path / f"{number}.{ending}").touch()
+    for name in ("again", "once more"):
+        (tmp_path / name).symlink_to(tmp_path)
+    files, notes = expanded([str(tmp_path)], recursive=True)
+    assert files == []
+    assert notes == [
+        f"{tmp_path}: holds no audio files",
+        f"{tmp_path}: 21 files are not audio and were passed over (6 .f, 5 .e, 4 .d, 3 .c, 2 .b)",
+        f"{tmp_path}: 2 links to folders were not followed (name them themselves)",
+    ]

@@ -3,11 +3,12 @@
 import math
 import random
 import shutil
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
 
-from headnod.mqtt.queue import HELD, LATE, SYNC
+from headnod.mqtt.queue import HELD, LATE, SYNC, MessageQueue
 from support.mqtt_queue import SONG, TOPIC, deliver, payloads, put, rows, taken
 
 
@@ -237,3 +238,59 @@ def test_after_any_steps_the_oldest_message_comes_next_and_each_once(boxes, cloc
                 box, in_flight = boxes(), {}
         assert box.counts.queued == len(waiting)
     assert payloads(taken(box)) == [payload for payload, _ in waiting if payload not in in_flight]
+
+
+def test_the_times_and_sizes_of_the_queue_are_those_of_the_documents(boxes, clock):
+    box = boxes(bound=10_000)
+    put(box, 1)
+    assert box.save_in() == 5.0
+    clock.seconds += 5.0
+    box.save()
+    put(box, 2)
+    clock.seconds += 5.0
+    box.save()
+    assert box.save_in() == 55.0
+    memory = boxes(path=None, bound=10_000)
+    put(memory, *range(4_801))
+    assert memory.counts == (4_800, 0, 1)
+
+
+def test_a_file_that_cannot_be_used_is_tried_again_after_a_minute(clock, tmp_path):
+    path = tmp_path / "mqtt.sqlite"
+    path.mkdir()
+    with closing(MessageQueue(path, bound=10, monotonic=clock.monotonic)) as box:
+        put(box, 1)
+        assert box.save_in() == 60.0
+        path.rmdir()
+        clock.seconds += 60.0
+        assert box.save_in() == 0.0
+        box.save()
+        assert box.counts == (1, 1, 0)
+
+
+def test_a_message_that_can_never_be_delivered_is_counted_as_lost(boxes):
+    box = boxes()
+    put(box, 1, 2)
+    (first,) = taken(box, 1)
+    box.discard(first.number)
+    assert box.counts == (1, 0, 1)
+    box.save()
+    box.close()
+    assert boxes().counts == (1, 1, 1)
+
+
+def test_a_message_is_written_and_synced_in_time_although_the_file_is_replaced(boxes, clock, tmp_path):
+    box = boxes()
+    put(box, 1)
+    box.save()
+    box.close()
+    with (tmp_path / "mqtt.sqlite").open("r+b") as file:
+        file.write(bytes(8_192))
+    put(box, 2)
+    clock.seconds += 4.5
+    box.save()
+    assert box.counts == (1, 0, 0)
+    assert box.save_in() == 0.5
+    clock.seconds += 0.5
+    box.save()
+    assert box.counts == (1, 1, 0)

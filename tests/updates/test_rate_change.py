@@ -265,3 +265,17 @@ def test_the_recent_seconds_are_kept_when_asked_for_and_end_where_they_are_asked
     recent.clear()
     assert recent.until(120_000, 100, OLD) is None
     assert isinstance(Window(found, 0), Window)
+
+
+def test_four_seconds_and_the_block_before_them_are_repeated_without_the_first_50_milliseconds():
+    sound, output, given = song(10.2, 48_000), OutputRate(OLD), 0
+
+    def before(number):
+        output.wanted = NEW if number >= 100 else OLD
+
+    for block in delivered(sound, 48_000, output, size=4_800, before=before):
+        if isinstance(block, RateChange):
+            break
+        given += block.size
+    # 10 s were taken, and 4.1 s of them kept.
+    assert block.repeated == round(given * NEW / OLD) - (round(5.9 * NEW) + round(0.05 * NEW))
