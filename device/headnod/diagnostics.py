@@ -25,7 +25,8 @@ from headnod.audio.blocks import Gap, RateChange
 from headnod.audio.processing import ChannelMixer, from_s16
 from headnod.clock import clock_is_synchronised
 from headnod.config import Config
-from headnod.errors import AccessError, AudioError, CheckResult, HeadnodError
+from headnod.config.validation import validate_history
+from headnod.errors import AccessError, AudioError, CheckResult, ConfigAccessError, ConfigError, HeadnodError
 from headnod.factory import opener
 from headnod.factory.mqtt_factory import broker, client_id, topics
 from headnod.features.frontend import Audio
@@ -68,7 +69,7 @@ def run_checks(config: Config, service: Service | None = None, *, denied: Callab
         ("microphone", _microphone),
         ("lights", _lights),
         ("broker", _broker),
-        ("disk", lambda config: _disk(config, state)),
+        ("disk", lambda config: _disk(config, state, of_service=service is not None)),
         ("clock", _clock),
     )
     first = ""
@@ -163,7 +164,14 @@ def _broker(config: Config) -> CheckResult:
     return CheckResult("broker", "well", f"{config.mqtt.host} accepts and returns the messages of {ours.node}")
 
 
-def _disk(config: Config, state: Path | None) -> CheckResult:
+def _disk(config: Config, state: Path | None, *, of_service: bool) -> CheckResult:
+    try:
+        validate_history(config, of_service=of_service)
+    except ConfigAccessError:
+        raise
+    except ConfigError as error:
+        # A warning, because the listener works without its history.
+        return CheckResult("disk", "warning", str(error))
     path = factory.history_path(config.history)
     folder = path.parent if path is not None else state
     if folder is None:

@@ -7,6 +7,7 @@ the folder makes the new name durable.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
@@ -56,9 +57,19 @@ def make_folder(path: Path) -> None:
     if path.is_dir():
         return
     make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    with not_a_folder(path):
+        path.mkdir(exist_ok=True)
     inherit_owner(path)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def not_a_folder(path: Path) -> Iterator[None]:
+    """Raise NotADirectoryError in place of `File exists` where a file has the name of a folder."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
 
 
 def sync_folder(folder: Path) -> None:

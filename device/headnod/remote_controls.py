@@ -365,8 +365,11 @@ def _changed(configured: Value, in_force: Value) -> Changed[Value] | None:
 def _read(path: Path) -> Settings:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Settings)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Settings()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except OSError as error:
+        _log.warning("%s: %s (the configuration applies)", path, (error.strerror or str(error)).lower())
+        return Settings()
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         _log.warning("%s: %s (the configuration applies; delete the file to end this warning)", path, error)
         return Settings()

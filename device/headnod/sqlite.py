@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headnod.errors import AccessError, HeadnodError
+from headnod.files import not_a_folder
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -67,7 +68,8 @@ def open_private(path: Path) -> int:
 
     SQLite would create a file that everyone may read. Its log gets the mode of this file.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with not_a_folder(path.parent):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
 
 

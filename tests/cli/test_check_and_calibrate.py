@@ -148,6 +148,25 @@ def test_a_history_that_cannot_be_written_is_a_warning(environment, tmp_path):
     assert str(place.parent) in message
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("folder", "is not a regular file"),
+        ("text", "is not an SQLite database"),
+        ("text/history.sqlite", "text is not a folder"),
+    ],
+)
+def test_a_history_that_config_check_refuses_is_a_warning_of_check_too(environment, tmp_path, name, reason):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").write_text("no history\n")
+    environment = environment | {"HEADNOD_HISTORY__PATH": str(tmp_path / name)}
+    refused = run("config", "check", environment=environment)
+    assert refused.returncode == BAD_CONFIGURATION
+    assert reason in refused.stderr
+    found, _ = check(environment=environment)
+    assert found["disk"] == ("warning", refused.stderr.strip().removeprefix("headnod: "))
+
+
 def test_a_wrong_configuration_ends_with_78(environment, tmp_path):
     path = tmp_path / "headnod.toml"
     path.write_text("[listen]\nevry = 3.0\n")

@@ -118,3 +118,26 @@ def test_a_wrong_configuration_exits_with_78(headnod, environment, tmp_path):
     environment |= {"HEADNOD_CONFIG": str(tmp_path / "empty"), "HEADNOD_LOG__LEVEL": "loud"}
     (tmp_path / "empty").touch()
     assert fault(headnod("config", "check"), 78).startswith("headnod: HEADNOD_LOG__LEVEL: log.level: ")
+
+
+def test_a_history_that_is_another_file_ends_the_listener_with_78(headnod, environment, tmp_path):
+    (tmp_path / "notes").write_text("no history\n")
+    environment |= {"HEADNOD_HISTORY__PATH": str(tmp_path / "notes")}
+    line = fault(headnod("listen", "--audio", demo_clip(), "--json"), 78)
+    assert line == (
+        f"headnod: HEADNOD_HISTORY__PATH: history.path: {tmp_path}/notes: is not an SQLite database "
+        "(set another history.path)"
+    )
+
+
+def test_a_file_in_place_of_the_state_folder_is_named_and_nothing_is_advised_to_be_deleted(
+    headnod, environment, tmp_path
+):
+    (tmp_path / "state").write_text("a file\n")
+    environment |= {"HEADNOD_HISTORY__PATH": str(tmp_path / "state" / "history.sqlite")}
+    ended = headnod("listen", "--audio", demo_clip(), "--json")
+    assert ended.returncode == 0
+    assert "Not a directory" in ended.stderr
+    assert "Errno" not in ended.stderr
+    assert "delete" not in ended.stderr
+    assert "File exists" not in ended.stderr

@@ -212,7 +212,7 @@ def test_a_listener_leaves_a_file_that_is_not_a_history_alone(tmp_path, content)
     listened = installed_service.headnod(
         "listen", "--config", "/dev/null", "--audio", "-", "--plain", HEADNOD_HISTORY__PATH=str(path)
     )
-    assert listened.returncode == 1
+    assert listened.returncode == 78
     assert f"{path}: is not an SQLite database (set another history.path)" in listened.stderr
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("passwd", content)]
 

@@ -296,7 +296,9 @@ def run_mqtt_docs(options: argparse.Namespace) -> None:
     try:
         options.file.write_text(documented(options.file.read_text(encoding="utf-8")), encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{options.file}: cannot be brought up to date: {error}") from error
+        raise ConfigError(
+            f"{options.file}: cannot be brought up to date: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def add_history(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -54,7 +54,7 @@ def file_layer(path: Path, *, required: bool) -> Layer:
     try:
         text = _text(path)
         content = tomllib.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not required:
             return {}
         raise ConfigError(f"{path}: there is no such file (name another with --config, or leave it out)") from None

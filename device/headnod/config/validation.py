@@ -63,6 +63,37 @@ def validate_dashboard(config: Config) -> PageSettings:
     return dashboard_page(config)
 
 
+def validate_history(config: Config, *, of_service: bool) -> None:
+    """Check that the history can be written where the configuration places it.
+
+    Args:
+        config: The configuration.
+        of_service: Whether a service with a user of its own writes it.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    from headnod.outputs.history import check_kind  # noqa: PLC0415 - loads SQLite
+
+    if not config.history.path:
+        return
+    path = Path(config.history.path)
+    folder, fault = path.parent, ""
+    with _errors_of("history.path"):
+        if not path_exists(folder):
+            fault = f"there is no folder {folder} (make it with mkdir -p, or set another history.path)"
+        elif not folder.is_dir():
+            fault = f"{folder} is not a folder (set another history.path)"
+        elif not of_service and not os.access(folder, os.W_OK | os.X_OK):
+            fault = f"this user may not write into {folder} (change its owner or mode, or set another history.path)"
+        else:
+            check_kind(path)
+            if not of_service and path_exists(path) and not os.access(path, os.W_OK):
+                fault = "this user may not write to it (change its owner or mode, or set another history.path)"
+        if fault:
+            raise ConfigError(f"{path}: {fault}")
+
+
 def config_errors(
     config: Config, installed_model: Path | None = None, *, of_service: bool = False
 ) -> list[HeadnodError]:
@@ -81,7 +112,7 @@ def config_errors(
         _lamp_host,
         _strip,
         lambda config: _pins(config, installed_model),
-        lambda config: _history(config, of_service=of_service),
+        lambda config: validate_history(config, of_service=of_service),
         lambda config: _broker(_with_broker(config)),
         _dashboard,
         lambda config: _page_address("dashboard.host", config.dashboard.host),
@@ -150,28 +181,6 @@ def _errors_of(setting: str) -> Iterator[None]:
         raise ConfigAccessError(f"{setting}: {error}") from error
     except HeadnodError as error:
         raise ConfigError(f"{setting}: {error}") from error
-
-
-def _history(config: Config, *, of_service: bool) -> None:
-    from headnod.outputs.history import check_kind  # noqa: PLC0415 - loads SQLite
-
-    if not config.history.path:
-        return
-    path = Path(config.history.path)
-    folder, fault = path.parent, ""
-    with _errors_of("history.path"):
-        if not path_exists(folder):
-            fault = f"there is no folder {folder} (make it with mkdir -p, or set another history.path)"
-        elif not folder.is_dir():
-            fault = f"{folder} is not a folder (set another history.path)"
-        elif not of_service and not os.access(folder, os.W_OK | os.X_OK):
-            fault = f"this user may not write into {folder} (change its owner or mode, or set another history.path)"
-        else:
-            check_kind(path)
-            if not of_service and path_exists(path) and not os.access(path, os.W_OK):
-                fault = "this user may not write to it (change its owner or mode, or set another history.path)"
-        if fault:
-            raise ConfigError(f"{path}: {fault}")
 
 
 def _keys(config: Config) -> None:

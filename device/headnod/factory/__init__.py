@@ -339,8 +339,13 @@ def history(section: HistorySection) -> list[Sink]:
     from headnod.clock import Clock  # noqa: PLC0415
     from headnod.outputs.history.recorder import HistoryRecorder  # noqa: PLC0415
     from headnod.pipeline.estimate import SongSegmenter, SongSettings  # noqa: PLC0415
+    from headnod.sqlite import ForeignDatabaseError  # noqa: PLC0415
 
-    return [HistoryRecorder(path, SongSegmenter(SongSettings()), section, Clock())]
+    try:
+        return [HistoryRecorder(path, SongSegmenter(SongSettings()), section, Clock())]
+    except ForeignDatabaseError as error:
+        # A service that is started again would find the same file.
+        raise ConfigError(f"history.path: {error}") from error
 
 
 def _given_state() -> Path | None:

@@ -108,10 +108,11 @@ class RetainedTopics:
             return []
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=list[str])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.warning("%s: cannot be read (%s) and is replaced", self._path, error)
+            reason = getattr(error, "strerror", None) or error
+            _log.warning("%s: cannot be read (%s) and is replaced", self._path, reason)
             return []
 
 

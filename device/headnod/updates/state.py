@@ -257,11 +257,14 @@ def read_state(path: Path) -> UpdateState | None:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=UpdateState)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise AccessError(f"{path}: permission denied") from error
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except OSError as error:
+        fault = (error.strerror or str(error)).lower()
+        raise BundleError(f"{path}: {fault}; no model is installed or activated until it can be read") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BundleError(
             f"{path}: {error}; no model is installed or activated until it is repaired (delete it to start again)"
         ) from error
@@ -390,7 +393,7 @@ def _old_protection(folder: Path) -> RollbackProtection | None:
 def _read_old(path: Path, kind: type[Old]) -> Old | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         _log.warning("%s: %s; it is not moved into %s", path, error, STATE_FILE)

@@ -88,7 +88,8 @@ class HistoryRecorder:
             self._write_all()
         except DatabaseError as error:
             lost = self._lost + len(self._estimates)
-            _log.warning("%s: %d estimates and %d songs are lost", error, lost, len(self._ended))
+            if lost or self._ended:
+                _log.warning("%s: %d estimates and %d songs are lost", error, lost, len(self._ended))
         self._release()
 
     def _add(self, song: Song | None) -> None:
