@@ -74,11 +74,7 @@ def page_url(host: str, port: int, *, tls: bool = False, avahi: Path = _AVAHI) -
     >>> page_url("127.0.0.1", 8080), page_url("::1", 8080, tls=True)
     ('http://127.0.0.1:8080/', 'https://[::1]:8080/')
 
-    Args:
-        host: Address that the page is served at.
-        port: Port of the page.
-        tls: Whether it is served by TLS.
-        avahi: The socket of avahi.
+    `avahi` is the socket of Avahi, which knows the name of this machine.
     """
     name = _own_name(avahi) if host in ALL else host
     return f"{'https' if tls else 'http'}://{f'[{name}]' if ':' in name else name}:{port}/"
@@ -170,11 +166,7 @@ def without_login(text: str) -> str:
 
 
 def checked_address(address: str, schemes: Collection[str] = (*WEB, *RTSP)) -> SplitResult:
-    """The parts of a valid address.
-
-    Args:
-        address: The address.
-        schemes: Schemes that are allowed.
+    """The parts of a valid address with one of these schemes.
 
     Raises:
         RefusedError: The scheme is not allowed, or the host is missing.

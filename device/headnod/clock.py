@@ -75,11 +75,8 @@ class Clock:
     ) -> None:
         """Use these clocks.
 
-        Args:
-            now: The wall clock.
-            monotonic: Seconds since boot, of a clock that is never set.
-            kept: Whether the wall clock is synchronised; None if the system does not report it.
-            boot: Id of this boot; the kernel's if None.
+        `monotonic` gives seconds since boot, of a clock that is never set. `kept` gives whether the wall clock is
+        synchronised, None if the system does not report it. `boot` is the id of this boot, that of the kernel if None.
         """
         self.now, self.monotonic = now, monotonic
         self._kept, self._was_kept = kept, False
@@ -105,12 +102,7 @@ class ClockStepDetector:
     """Detects that the wall clock was set, from its difference to a monotonic clock."""
 
     def __init__(self, now: Callable[[], float], monotonic: Callable[[], float]) -> None:
-        """Compare with the present difference.
-
-        Args:
-            now: The wall clock, in seconds since 1970.
-            monotonic: A clock in seconds that is never set.
-        """
+        """Compare with the present difference of the wall clock, in seconds since 1970, and one that is never set."""
         self._now, self._monotonic = now, monotonic
         self._difference = now() - monotonic()
 

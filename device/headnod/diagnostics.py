@@ -57,10 +57,8 @@ _EDGE, _REFINED = 0.5, 10.0
 def run_checks(config: Config, service: Service | None = None, *, denied: Callable[[], str]) -> Iterator[CheckResult]:
     """Check all parts; a fault of one does not hide the others.
 
-    Args:
-        config: The configuration.
-        service: The installed service with this configuration, if any: its model and state folder are checked.
-        denied: Advice for denied access.
+    Of an installed service with this configuration, model and state folder are checked. `denied` is the advice for
+    denied access.
     """
     state = factory.state_beside(config.history, service)
     parts: tuple[tuple[str, Callable[[Config], CheckResult]], ...] = (
@@ -285,11 +283,8 @@ def first_seconds(blocks: Iterable[Audio | Gap | RateChange], seconds: float, ra
 def check_music(recording: Audio, model: GenreModel, record: TestRecord, sound: Audio) -> MusicCheckResult:
     """Compare the answers to a recording with those to the record.
 
-    Args:
-        recording: What the microphone recorded, at the model's sample rate.
-        model: The model.
-        record: The parts of the record.
-        sound: The record, at the same rate.
+    The recording of the microphone and `sound`, the record, have the sample rate of the model. `record` has the parts
+    of the record.
 
     Raises:
         AudioError: The recording does not hold the record.

@@ -91,12 +91,7 @@ class ListenerCommands:
         return name in self._table
 
     def call(self, name: str, arguments: Mapping[str, Any], controls: RemoteControls) -> object:
-        """Apply a command.
-
-        Args:
-            name: One of the commands.
-            arguments: Its arguments, from outside.
-            controls: Takes changes of settings.
+        """Apply a command with arguments from outside; changes of settings go to the controls.
 
         Raises:
             HeadnodError: It is refused.

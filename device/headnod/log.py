@@ -25,12 +25,10 @@ _Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 
 def formatter(stream: int, journal: str) -> logging.Formatter:
-    """The formatter for a stream.
+    """The formatter for the file descriptor of the log.
 
-    Args:
-        stream: File descriptor of the log.
-        journal: Value of JOURNAL_STREAM: device and inode of the journal's stream, or
-            empty. See systemd.exec(5).
+    `journal` is the value of JOURNAL_STREAM: device and inode of the stream of the journal, or empty; see
+    systemd.exec(5).
     """
     try:
         status = os.fstat(stream)

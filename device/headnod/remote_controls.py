@@ -104,13 +104,9 @@ class RemoteControls:
     ) -> None:
         """Queue changes.
 
-        Args:
-            info: Answers `request/info`.
-            health: Answers `request/health`.
-            activate: Tests a model by its name and activates it; None where no state folder can store that, then
-                the model listens until the listener ends.
-            configured: The configuration without what was set by commands, for a reset.
-            clock: The clocks.
+        `info` and `health` answer requests. `activate` tests a model by its name and activates it; where no state
+        folder can store that, it is None, and the model listens until the listener ends. `configured` gives the
+        configuration without what was set by commands, for a reset.
         """
         self.info, self.health, self._activate, self._configured = info, health, activate, configured
         self._clock = clock
@@ -334,12 +330,7 @@ def wall_clock_end(in_force: InForce, clock: Clock) -> float | None:
 def paused_events(blocks: Iterable[Block], *, rate: int, every: float, now: Now, reason: str) -> Iterator[StatusEvent]:
     """Read a source without making estimates.
 
-    Args:
-        blocks: Mono audio and gaps.
-        rate: Sample rate of the first blocks in Hz.
-        every: Seconds between events.
-        now: The wall clock.
-        reason: Why, for display.
+    `rate` is the sample rate of the first blocks in Hz, `every` the seconds between events, `reason` is for display.
 
     Yields:
         An event for each gap, and regularly one that the listener is paused.

@@ -36,8 +36,7 @@ def demo_clip() -> Path:
 def find_model(wanted: str) -> Path:
     """The folder of a model bundle.
 
-    Args:
-        wanted: A folder, or the name of a shipped model, without a version for the newest.
+    `wanted` is a folder, or the name of a shipped model, without a version for the newest.
 
     Raises:
         ConfigError: There is no such bundle; the message lists the shipped ones.

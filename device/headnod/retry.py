@@ -37,12 +37,10 @@ class Backoff:
     """
 
     def __init__(self, rng: random.Random, *, spread: float = 0.0) -> None:
-        """Start at the shortest wait.
+        """Start at the shortest wait; `rng` spreads attempts over time.
 
-        Args:
-            rng: Spreads attempts over time.
-            spread: If it is not 0, waits for the network are uniform between the shortest and so many seconds, as
-                thousands of devices need it: without, all of them come back within seconds.
+        With a `spread`, waits for the network are uniform between the shortest and that many seconds, as thousands of
+        devices need it: without, all of them come back within seconds.
         """
         self._rng, self._spread = rng, spread
         self._cause: Cause | None = None
@@ -72,10 +70,7 @@ class RateLimitedLogger:
     def warn(self, cause: str, message: str, *, error: Exception | None = None) -> bool:
         """Log a warning unless one of the same cause was logged less than `REPEAT_SECONDS` ago.
 
-        Args:
-            cause: Distinguishes this warning from others.
-            message: One line.
-            error: An exception whose traceback is logged.
+        The message is one line. The traceback of an error is logged with it.
 
         Returns:
             Whether it was logged.

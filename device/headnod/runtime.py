@@ -56,13 +56,10 @@ def run(
 ) -> bool:
     """Listen until the audio ends or the process is stopped; SIGHUP reads the configuration again.
 
-    Args:
-        read_config: Reads the configuration.
-        audio: `mic`, a file, the address of a web radio, `-` for raw samples on stdin; None is the microphone, or the
-            demo clip where no microphone works, none was named and nothing records the estimates.
-        view: `auto`, `plain`, `json` or `none`.
-        pace: `real` or `fast` for files; None plays files fast and the demo clip in real time.
-        overlay: Gives the file of values that are set on the page; None where there is no state folder.
+    `audio` is `mic`, a file, the address of a web radio, or `-` for raw samples on stdin; None is the microphone, or
+    the demo clip where no microphone works, none was named and nothing records the estimates. `view` is `auto`,
+    `plain`, `json` or `none`. `pace` is `real` or `fast` for files; None plays files fast and the demo clip in real
+    time. `overlay` gives the file of values that are set on the page; None where there is no state folder.
 
     Returns:
         Whether a person asked to start again.
@@ -114,11 +111,7 @@ class Runtime:
     ) -> None:
         """Build everything that the configuration names; what was built is closed if a part cannot be.
 
-        Args:
-            config: The configuration.
-            audio: `mic`, a file, the address of a web radio, or `-` for raw samples on stdin.
-            pace: `real` or `fast` for files.
-            overlay: Gives the file of values that are set on the page; None where there is no state folder.
+        The arguments are those of `run`.
 
         Raises:
             HeadnodError: The model, the audio or a setting cannot be used.
@@ -170,12 +163,7 @@ class Runtime:
             self._stack = stack.pop_all()
 
     def show_on_terminal(self, view: str, title: str) -> None:
-        """Show estimates on the terminal, once nothing else can fail.
-
-        Args:
-            view: `auto`, `plain`, `json` or `none`.
-            title: Name of the audio.
-        """
+        """Show estimates on the terminal, in this view and with this title, once nothing else can fail."""
         self._view = view, title
         self._terminal.update(self._in_force.config)
 

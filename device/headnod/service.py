@@ -85,10 +85,7 @@ def service_of(configuration: Path, *, folder: Path = CONFIGURATION, state: Path
     >>> service_of(Path("/etc/headnod/kitchen.toml")).unit
     'headnod@kitchen.service'
 
-    Args:
-        configuration: The file, which need not exist.
-        folder: Folder of the configurations.
-        state: Folder of the state folders.
+    The file need not exist. `folder` has the configurations, `state` the state folders.
     """
     path = Path(os.path.abspath(configuration))  # noqa: PTH100 - links are not resolved
     if path.parent != folder or path.suffix != ".toml":
@@ -291,11 +288,7 @@ class SystemdNotifier:
     """Sends datagrams of KEY=value lines to the socket in $NOTIFY_SOCKET."""
 
     def __init__(self, address: str) -> None:
-        """Open the socket.
-
-        Args:
-            address: A path, or a name in the abstract namespace that begins with @.
-        """
+        """Open the socket: a path, or a name in the abstract namespace that begins with @."""
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._ready = False

@@ -37,9 +37,7 @@ class ForeignDatabaseError(DatabaseError):
 def database_errors(path: Path, *, damage: Container[int] = ()) -> Iterator[None]:
     """Raises errors of SQLite and of the system as errors that name the file.
 
-    Args:
-        path: The database.
-        damage: Further SQLite result codes that mean damage, beside CORRUPT and NOTADB.
+    `damage` has result codes of SQLite that mean damage, beside CORRUPT and NOTADB.
     """
     try:
         yield

@@ -86,10 +86,7 @@ class Socket:
 def check_privacy(config: Config, service: Service | None, *, proc: Path = PROC) -> Iterator[CheckResult]:
     """Data that headnod may send, with the receiver, then sockets and files that its processes have open.
 
-    Args:
-        config: The configuration.
-        service: The installed service with this configuration, if any.
-        proc: Where procfs is mounted.
+    `proc` is where procfs is mounted.
     """
     yield CheckResult("audio", "well", "is kept in memory for one window and then overwritten; no file receives it")
     yield CheckResult("configured", "well", "; ".join(_configured(config)) or "nothing is sent to another machine")
@@ -165,10 +162,7 @@ def _process(process: int, proc: Path) -> Iterator[CheckResult]:
 def open_sockets(process: int, links: set[str], proc: Path = PROC) -> list[Socket]:
     """The internet sockets of a process.
 
-    Args:
-        process: Its id.
-        links: Targets of its file descriptors, such as `socket:[1234]`.
-        proc: Where procfs is mounted.
+    `links` has the targets of its file descriptors, such as `socket:[1234]`; `proc` is where procfs is mounted.
     """
     found = []
     for name, protocol in _FAMILIES:
@@ -210,14 +204,9 @@ def _is_written(process: int, number: str, link: Path, proc: Path) -> bool:
 def write_report(
     path: Path, loaded: Loaded, service: Service | None, checks: Iterable[CheckResult], *, latest: Callable[[], object]
 ) -> None:
-    """Write the archive, a gzipped tar.
+    """Write the archive, a gzipped tar, in place of an earlier one.
 
-    Args:
-        path: The file; it is replaced.
-        loaded: The configuration with its origins.
-        service: The installed service with this configuration, if any.
-        checks: Results of `headnod check`.
-        latest: Reads the latest estimate of the running listener.
+    `checks` has the results of `headnod check`; `latest` reads the latest estimate of the running listener.
 
     Raises:
         HeadnodError: The file cannot be written.
@@ -298,9 +287,7 @@ def log_of(service: Service | None) -> str:
 def microphones(*, sound: Path = Path("/sys/class/sound"), cards: Path = Path("/proc/asound/cards")) -> dict[str, Any]:
     """Sound cards, and the descriptors of those on USB.
 
-    Args:
-        sound: Folder of sysfs with the sound cards.
-        cards: ALSA's list of cards.
+    `sound` is the folder of sysfs with the sound cards, `cards` the list of cards by ALSA.
     """
     return {
         "cards": _text(cards).splitlines(),

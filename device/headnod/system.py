@@ -48,11 +48,8 @@ def how_to_install(
     From a checkout it is `scripts/setup`. An installed copy is extended by pip, from the folder or file that it came
     from. Where that is gone, the command names the packages of the extra, because no index needs to have headnod.
 
-    Args:
-        extra: Such as `device` or `train`.
-        prefix: The Python environment of headnod.
-        checkout: The folder that is a checkout if headnod runs from one.
-        distribution: The installed copy; None for the one that runs.
+    `checkout` is the folder that is a checkout if headnod runs from one, `distribution` the installed copy, None for
+    the one that runs.
     """
     if _is_checkout(checkout):
         return f"{_short(checkout / 'scripts' / 'setup')} {extra}"
@@ -147,8 +144,7 @@ def board() -> str:
 def permission_denied(*groups: str) -> str:
     """The reason why a device cannot be opened, and the command that helps.
 
-    Args:
-        groups: The group of the device, and further groups that the same command adds if they exist.
+    `groups` are that of the device, and further ones that the same command adds if they exist.
     """
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name

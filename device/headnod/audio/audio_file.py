@@ -64,11 +64,7 @@ _NOT_AUDIO = (soundfile.LibsndfileError, TypeError, ValueError)
 
 
 def open_sound(raw: IO[bytes], name: str) -> Sound:
-    """Start to decode an open file.
-
-    Args:
-        raw: A file that can seek.
-        name: Name for messages.
+    """Start to decode an open file that can seek; the name is for messages.
 
     Raises:
         AudioError: The format is not supported, or needs PyAV, which is not installed.
@@ -100,10 +96,7 @@ def open_sound(raw: IO[bytes], name: str) -> Sound:
 def open_foreign(raw: Any, name: str, kind: str) -> Sound:  # noqa: ANN401 - PyAV needs its read only
     """Start to decode a format that only PyAV supports.
 
-    Args:
-        raw: An object with `read`, and `seek` and `tell` if it can seek.
-        name: Name for messages.
-        kind: A member of `FOREIGN`.
+    `raw` has `read`, and `seek` and `tell` if it can seek; `kind` is a member of `FOREIGN`.
 
     Raises:
         AudioError: The file contains no audio, or PyAV is not installed.
@@ -154,10 +147,7 @@ class _OnlyForward(soundfile.SoundFile):  # type: ignore[misc]
 def forward_sound(file: Any, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:  # noqa: ANN401 - soundfile has no types
     """Start to decode an object with read, seek and tell by reading it forward only.
 
-    Args:
-        file: The object.
-        name: Name for messages.
-        ended: Whether all bytes were read, so that an error is a cut last frame.
+    `ended` is true when all bytes were read: an error is then a cut last frame.
 
     Raises:
         AudioError: The format is not supported.
@@ -180,10 +170,7 @@ def pipe_sound(pipe: int, name: str) -> Sound:
 def sound_of(file: soundfile.SoundFile, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:
     """The content of a file that libsndfile opened.
 
-    Args:
-        file: The file.
-        name: Name for messages.
-        ended: Whether all bytes were read, so that an error is a cut last frame.
+    `ended` is true when all bytes were read: an error is then a cut last frame.
 
     Raises:
         AudioError: The sample rate or the number of channels is out of range.
@@ -297,9 +284,7 @@ def audio_file(path: Path, rate: int) -> Iterator[Iterator[Audio]]:
 def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]:
     """Open an audio file as mono blocks, decoded on demand.
 
-    Args:
-        path: The file; also a named pipe, `/dev/stdin` or a process substitution with its content.
-        rate: Sample rate of the blocks.
+    The path may also be a named pipe, `/dev/stdin` or a process substitution.
 
     Yields:
         Mono blocks in [-1, 1] without a DC offset, and changes of an `OutputRate`. For a

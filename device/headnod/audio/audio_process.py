@@ -220,11 +220,6 @@ _FOREVER = 3.0e6
 def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Block]:
     """Decode a pipe with the content of an audio file.
 
-    Args:
-        pipe: A file descriptor.
-        name: Name for messages.
-        rate: Sample rate of the blocks.
-
     Yields:
         Mono blocks in [-1, 1], and changes of an `OutputRate`.
 
@@ -247,10 +242,7 @@ def decoded_blocks(pipe: int, begins: bytes, name: str, rate: int | OutputRate) 
 def decoder(pipe: int, begins: bytes, name: str) -> AudioProcess:
     """Start a process that decodes a pipe.
 
-    Args:
-        pipe: A file descriptor of the rest of the stream.
-        begins: The first bytes, which were read already.
-        name: Name for messages.
+    `begins` has the first bytes, which were read already.
 
     Raises:
         AudioError: The stream is not audio in a supported format.
@@ -262,10 +254,7 @@ def decoder(pipe: int, begins: bytes, name: str) -> AudioProcess:
 def open_command(command: list[str], rate: int, channels: int) -> AudioProcess:
     """Start a program that replaces the microphone and writes raw samples, or an audio file with a header.
 
-    Args:
-        command: The program and its arguments.
-        rate: Sample rate of raw samples.
-        channels: Number of channels of raw samples.
+    `rate` and `channels` are those of raw samples.
 
     Raises:
         AudioError: It cannot be started, writes nothing, or writes a file that cannot be decoded.
@@ -287,12 +276,8 @@ _CHUNK = 16_384
 def raw_blocks(pipe: int, *, rate: int, wanted: int | OutputRate, channels: int = 1) -> Iterator[Block]:
     """Read a pipe until its end, such as `arecord -t raw | headnod listen --audio -`.
 
-    Args:
-        pipe: A file descriptor of interleaved little-endian 16-bit samples, or of an audio
-            file, which is recognised by its header.
-        rate: Sample rate of raw samples.
-        wanted: Sample rate of the blocks.
-        channels: Number of channels of raw samples.
+    The pipe has interleaved little-endian 16-bit samples of `rate` and `channels`, or an audio file, which is
+    recognised by its header. `wanted` is the sample rate of the blocks.
 
     Yields:
         Mono blocks in [-1, 1), and changes of an `OutputRate`.
@@ -346,13 +331,8 @@ def radio_blocks(
 ) -> Generator[Block, None, None]:
     """The audio of a web radio, without end.
 
-    Args:
-        address: An address of http, https, rtsp or rtsps; a login in it does not appear in messages.
-        wanted: Sample rate of the blocks.
-        limits: Timeouts.
-        rng: Jitter of the delays between attempts.
-        monotonic: A monotonic clock in seconds.
-        sleep: Waits for a number of seconds.
+    A login in the address does not appear in messages. `wanted` is the sample rate of the blocks; `rng` varies the
+    delays between attempts.
 
     Yields:
         Mono blocks in [-1, 1], rate changes, and a gap at least every second while there is no stream.

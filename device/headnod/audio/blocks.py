@@ -69,12 +69,7 @@ def real_time(
 ) -> Iterator[Block]:
     """Delay each block until the time at which it would end when played.
 
-    Args:
-        blocks: Audio, gaps and rate changes.
-        rate: Sample rate of the first blocks.
-        monotonic: A monotonic clock in seconds.
-        sleep: Waits for a number of seconds.
-        lead: Seconds by which blocks may be early.
+    `rate` is the sample rate of the first blocks. Blocks may be `lead` seconds early.
     """
     began, played = monotonic(), 0
     for block in blocks:

@@ -327,11 +327,8 @@ def file_parts(
 ) -> Iterator[NDArray[np.float32]]:
     """The blocks of all parts of an Ogg or FLAC file.
 
-    Args:
-        first: The first part.
-        raw: The open file, which `first` reads.
-        kind: A key of `BEGINNINGS`.
-        open_at: Opens the part at a position of the file.
+    `raw` is the open file, which `first` reads, `kind` a key of `BEGINNINGS`. `open_at` opens the part at a position of
+    the file.
     """
     yield from first.blocks
     start = 0
@@ -353,11 +350,7 @@ def mp3_parts(
 ) -> Iterator[NDArray[np.float32]]:
     """The blocks of an MP3 file: all joined files, and the audio after damage, which is logged.
 
-    Args:
-        first: The first part.
-        raw: The open file, which `first` reads.
-        name: Name for messages.
-        open_at: Opens the part at a position of the file.
+    `raw` is the open file, which `first` reads. `open_at` opens the part at a position of the file.
 
     Raises:
         AudioError: The file is damaged, and no audio follows the damage.
@@ -417,12 +410,9 @@ class FilePart:
     """File interface to a file from a position on, for libsndfile."""
 
     def __init__(self, raw: IO[bytes], start: int = 0, *, endless: bool = False) -> None:
-        """Begin at `start`.
+        """Begin at position `start` of an open file.
 
-        Args:
-            raw: An open file.
-            start: Position of the first byte in it.
-            endless: Hide the size, so that libsndfile does not estimate the length and decodes to the end.
+        With `endless` the size is hidden, so that libsndfile does not estimate the length and decodes to the end.
         """
         self._raw, self._start, self._endless, self._past_end = raw, start, endless, False
         raw.seek(start)

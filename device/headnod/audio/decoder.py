@@ -72,11 +72,7 @@ Skipped = Callable[[str], object] | None
 def open_stream(read: Callable[[int], bytes], kind: str | None, name: str, skipped: Skipped = None) -> Sound:
     """Start to decode a stream with all its parts.
 
-    Args:
-        read: Returns up to the given number of bytes, none at the end.
-        kind: Format according to `kind_of`.
-        name: Name for messages.
-        skipped: For MP3.
+    `read` returns up to the given number of bytes, none at the end; `kind` comes from `kind_of`.
 
     Raises:
         AudioError: The format is not supported.
@@ -250,9 +246,7 @@ def run(open_it: Callable[[], Sound], skipped: Sequence[str] = ()) -> int:
 def radio_sound(address: str, timeout: float) -> Sound:
     """Connect to a web radio or an RTSP server and start to decode it.
 
-    Args:
-        address: Its address.
-        timeout: Timeout of each step of the connection in seconds.
+    `timeout` is that of each step of the connection, in seconds.
 
     Raises:
         RefusedError: The server refuses the request, or the stream is not audio.

@@ -132,9 +132,7 @@ def _file_of(path: Path) -> str:
 def playlist_entries(content: bytes, ending: str) -> list[str]:
     r"""The files and addresses in a playlist.
 
-    Args:
-        content: Content of the playlist.
-        ending: Format, one of `PLAYLISTS`.
+    `ending` is one of `PLAYLISTS`.
 
     >>> playlist_entries(b"#EXTM3U\na.mp3\nhttp://radio.example/live\n", ".m3u")
     ['a.mp3', 'http://radio.example/live']
@@ -231,9 +229,7 @@ class HttpStream:
 def open_stream(address: str, timeout: float) -> HttpStream:
     """Open the stream of a web radio, or the first available stream of a playlist.
 
-    Args:
-        address: An address of http or https, with a login if required.
-        timeout: Timeout of each step in seconds: the connection, and each read.
+    `timeout` is that of each step, in seconds: the connection, and each read.
 
     Raises:
         RefusedError: The address is not valid, or the server refuses the request.

@@ -94,9 +94,7 @@ class DeviceList:
 def devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE) -> list[Device]:
     """Microphones that can be opened, in the order of PortAudio.
 
-    Args:
-        sound: Folder of sysfs with the sound cards.
-        capture: The program that queries PortAudio.
+    `sound` is the folder of sysfs with the sound cards, `capture` the program that queries PortAudio.
 
     Raises:
         AudioError: PortAudio is not installed or does not answer.
@@ -107,10 +105,8 @@ def devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE) -> list[Device]
 def list_devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE, cards: Path = PROC_CARDS) -> DeviceList:
     """All microphones, with those that cannot be opened.
 
-    Args:
-        sound: Folder of sysfs with the sound cards.
-        capture: The program that queries PortAudio.
-        cards: Folder of procfs with the users of sound cards.
+    `sound` is the folder of sysfs with the sound cards, `cards` that of procfs with their users, `capture` the program
+    that queries PortAudio.
 
     Raises:
         AudioError: PortAudio is not installed or does not answer.
@@ -150,10 +146,6 @@ def _holder(name: str, cards: Path) -> str:
 def opened_card(process: int, *, nodes: Path = NODES) -> str:
     """The identity of the card that a process or one of its children records from, whatever name it was opened by.
 
-    Args:
-        process: The process.
-        nodes: Where the nodes of sound cards are.
-
     Returns:
         As `Device.identity`; empty where it has no card open, as with a sound server.
     """
@@ -170,11 +162,8 @@ def opened_card(process: int, *, nodes: Path = NODES) -> str:
 def find(wanted: str, among: list[Device], closed: Sequence[UnavailableDevice] = ()) -> Device:
     """Find a microphone by name.
 
-    Args:
-        wanted: A name from `devices`, or "" for a USB microphone if there is one, otherwise
-            the default of the system.
-        among: The microphones that can be opened.
-        closed: The microphones that cannot be opened.
+    `wanted` is a name from `devices`, or empty for a USB microphone if there is one, otherwise the default of the
+    system.
 
     Raises:
         AudioError: The microphone is absent, in use or not permitted; the message lists those that are present.
@@ -289,9 +278,7 @@ def find_device(name: str) -> Device:
 def open_device(device: Device, block: float = SHORTEST) -> AudioProcess:
     """Start the process of a microphone.
 
-    Args:
-        device: The microphone.
-        block: Duration of a block in seconds.
+    `block` is the duration of a block in seconds.
 
     Raises:
         AudioError: The microphone is absent, busy, or has no sample rate of 16 kHz or more.
@@ -311,12 +298,7 @@ def microphone_blocks(
 ) -> Generator[Block, None, None]:
     """The audio of a microphone, without end.
 
-    Args:
-        start: Opens the microphone; called again after every failure.
-        wanted: Sample rate of the blocks.
-        delays: Delays between attempts.
-        monotonic: The clock that frames are compared with.
-        sleep: Waits for a number of seconds.
+    `start` is called again after every failure, with these delays. `wanted` is the sample rate of the blocks.
 
     Yields:
         Mono blocks in [-1, 1], rate changes, and gaps: after lost audio, and at least

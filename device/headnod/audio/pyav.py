@@ -45,9 +45,7 @@ def open_foreign(raw: Any, name: str) -> Sound:  # noqa: ANN401 - an object with
 def open_rtsp(address: str, timeout: float) -> Sound:
     """Connect to an RTSP server, such as a camera, and start to decode its audio.
 
-    Args:
-        address: An address of rtsp or rtsps, with a login if required.
-        timeout: Timeout of the connection and of each read in seconds.
+    `timeout` is that of the connection and of each read, in seconds.
 
     Raises:
         RefusedError: The server refuses the request, or the stream has no audio.

@@ -380,12 +380,7 @@ def _latest(options: argparse.Namespace) -> tuple[Estimate | None, str]:
 
 
 def explanation(estimate: Estimate, settings: ListenerSettings) -> str:
-    """What an estimate was held back by, or that nothing held it back.
-
-    Args:
-        estimate: The estimate.
-        settings: The settings of the listener that made it.
-    """
+    """What held an estimate back, with the settings of the listener that made it, or that nothing did."""
     from headnod.pipeline.estimate import HeldBy
 
     best, score = estimate.ranked()[0]

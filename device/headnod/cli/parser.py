@@ -83,10 +83,7 @@ def add_completion(
 ) -> None:
     """Add the command `completion`.
 
-    Args:
-        subparsers: The commands of the program.
-        whole: Makes the whole parser of the program.
-        program: Name of the program.
+    `whole` makes the whole parser of the program.
     """
     parser = subparsers.add_parser(
         "completion",
@@ -272,10 +269,7 @@ def overlay_of(options: argparse.Namespace, flags: dict[tuple[str, str, str], ob
 def state_folder(options: argparse.Namespace, config: Config, *, reading: bool = False) -> Path:
     """The state folder of the listener with this configuration.
 
-    Args:
-        options: With --state and --config.
-        config: The configuration.
-        reading: It may be absent as long as the service was not installed.
+    With `reading` it may be absent as long as the service was not installed.
 
     Raises:
         ConfigError: There is none.

@@ -408,9 +408,7 @@ class Overlay:
     def __init__(self, path: Path, load: Callable[[Layer], Loaded]) -> None:
         """Use a file, which need not exist.
 
-        Args:
-            path: The file.
-            load: Loads the whole configuration with a layer in the file's place; raises a ConfigError.
+        `load` loads the whole configuration with a layer in place of the file, and raises a ConfigError.
         """
         self.path, self._load = path, load
 

@@ -133,9 +133,7 @@ def readable_file(setting: str, name: str) -> Path | None:
     systemd copies a file of `LoadCredential=NAME:FILE`, which only root may read, into a
     folder of the service under the file's name, so the same setting works for both.
 
-    Args:
-        setting: Such as `mqtt.password_file`, for the error.
-        name: The value of the setting; empty gives None.
+    `name` is the value of the setting; empty gives None.
 
     Raises:
         ConfigError: The file exists, and this process may read neither it nor a credential of its name.
@@ -164,11 +162,7 @@ def readable_file(setting: str, name: str) -> Path | None:
 
 
 def read_secret(setting: str, path: Path) -> str:
-    """The text of a file with a password.
-
-    Args:
-        setting: The setting that names it, for the error.
-        path: The file.
+    """The text of a file with a password, which a setting names.
 
     Raises:
         ConfigError: It cannot be read, is not text, or is longer than any password.
@@ -205,10 +199,7 @@ def systemd_credential(*names: str) -> Path | None:
 def password_file(kind: str, setting: str, name: str) -> Path | None:
     """The file with a password: the one that a setting names, or the credential of that kind, or None.
 
-    Args:
-        kind: `mqtt_password` or `dashboard_password`.
-        setting: The setting that may name the file.
-        name: The value of the setting.
+    `kind` is `mqtt_password` or `dashboard_password`, `name` the value of the setting.
 
     Raises:
         ConfigError: This process may not read it.

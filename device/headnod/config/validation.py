@@ -99,10 +99,8 @@ def config_errors(
 ) -> list[HeadnodError]:
     """All errors of a configuration; empty if it is valid.
 
-    Args:
-        config: The configuration.
-        installed_model: Folder of the installed model, which replaces the configured one.
-        of_service: Whether a service with a user of its own writes the history.
+    The installed model replaces the configured one. With `of_service` a service with a user of its own writes the
+    history.
     """
     # Also what is switched off, because a flag or one more key switches it on.
     rules: tuple[Rule, ...] = (
@@ -313,13 +311,7 @@ def _split(address: str) -> tuple[str, int]:
 
 
 def service_errors(config: Config, service: Service, *, units: Path = UNITS) -> list[HeadnodError]:
-    """All settings that a service may not use.
-
-    Args:
-        config: The configuration.
-        service: The service that has this configuration.
-        units: Folder of the units.
-    """
+    """All settings that a service may not use."""
     sandbox, page = Sandbox(service.unit, units=units), Sandbox("headnod-dashboard.service", units=units)
     found: list[HeadnodError] = []
     if sandbox.installed:

@@ -92,10 +92,8 @@ class Sessions:
     def __init__(self, port: int, *, secure: bool, monotonic: Callable[[], float]) -> None:
         """Start without sessions.
 
-        Args:
-            port: Port of the page; browsers share cookies between the ports of a host.
-            secure: Whether the page is served by TLS, and the cookie sent by TLS only.
-            monotonic: Monotonic clock, in seconds.
+        Cookies are named for the port, because browsers share them between the ports of a host. With TLS (`secure`)
+        they are sent by TLS only.
         """
         self.cookie = f"headnod_{port}"
         """Name of the cookie."""
@@ -178,12 +176,8 @@ class Authenticator:
     ) -> None:
         """Require a password or, if there is none and `everyone` has no role, a Host header of this machine.
 
-        Args:
-            password: The owner's password; None for none.
-            reader: The readers' password; None for none.
-            everyone: The role without a password, on a page that is open.
-            sessions: Sessions of browsers.
-            monotonic: Monotonic clock, in seconds.
+        `password` is that of the owner, `reader` that of the readers; `everyone` is the role without a password, on a
+        page that is open.
         """
         given = {Role.OWNER: password, Role.READER: reader}
         self._secrets = {role: _hash(secret) for role, secret in given.items() if secret is not None}

@@ -75,11 +75,8 @@ class Fleet:
     ) -> None:
         """Start without listeners.
 
-        Args:
-            base: First part of their topics.
-            now: The wall clock, in seconds since 1970.
-            monotonic: A clock in seconds that is never set.
-            zone: Time zone in which a day begins; the machine's current one if None.
+        `base` is the first part of their topics, `now` the wall clock in seconds since 1970. A day begins in `zone`,
+        the current one of the machine if None.
         """
         self._base, self._now, self._monotonic, self._zone = base, now, monotonic, zone
         self._step_detector = ClockStepDetector(now, monotonic)
@@ -299,9 +296,7 @@ class EventStream:
     def subscriber(self, *, watches: bool = False, trusted: bool = True) -> Iterator[Subscriber | None]:
         """Subscribes a browser until the context ends; None if there are too many.
 
-        Args:
-            watches: Send the spectrum of the listener as well.
-            trusted: The browser has logged in.
+        With `watches` the spectrum of the listener is sent as well. A trusted browser has logged in.
         """
         if len(self._subscribers) >= (BROWSERS if trusted else BROWSERS - RESERVED):
             yield None

@@ -123,10 +123,7 @@ class HistoryApi:
     ) -> None:
         """Answer for the listeners that `find` finds.
 
-        Args:
-            find: The history of a listener; None if there is none.
-            now: The wall clock, in seconds since 1970.
-            zone: Time zone in which a day begins; the machine's if None.
+        `now` is the wall clock in seconds since 1970. A day begins in `zone`, that of the machine if None.
         """
         self._find, self._now, self._zone = find, now, zone
 
@@ -284,10 +281,8 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
 def week_card(node: str, days: Sequence[tuple[date, Bucket | None]], new: Iterable[str]) -> str:
     """The card of a listener.
 
-    Args:
-        node: Name of the listener.
-        days: Seven dates with their music, the oldest first.
-        new: Genres that were named for the first time in these days.
+    `days` has seven dates with their music, the oldest first, `new` the genres that were named for the first time in
+    them.
 
     Returns:
         An SVG document of `WIDTH` x `HEIGHT`.

@@ -114,12 +114,8 @@ class RemoteHistories:
     ) -> None:
         """Prepare to ask; `publish` is set before the first request.
 
-        Args:
-            fleet: The listeners there are.
-            base: First part of their topics.
-            patience: Seconds that an answer may take.
-            zone: Time zone of the page; the machine's if None.
-            monotonic: Monotonic clock, in seconds.
+        `base` is the first part of the topics of the fleet. An answer may take `patience` seconds. `zone` is that of
+        the page, that of the machine if None.
         """
         self._fleet, self._base, self._patience, self._monotonic = fleet, base, patience, monotonic
         self.zone = zone

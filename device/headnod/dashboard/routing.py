@@ -60,10 +60,8 @@ class HttpRequest:
     def __init__(self, scope: Scope, receive: Receive, path_params: dict[str, str]) -> None:
         """Read a request of ASGI.
 
-        Args:
-            scope: Its description.
-            receive: Gives parts of the body, and says when the client has gone.
-            path_params: Parts of the path by the names in its route.
+        `receive` gives parts of the body, and says when the client has gone; `path_params` has parts of the path by
+        their names in the route.
         """
         self.scope, self.receive, self.path_params = scope, receive, path_params
         client = scope.get("client")

@@ -71,12 +71,8 @@ class ListenerLink:
     ) -> None:
         """Use a connected socket.
 
-        Args:
-            connection: The socket.
-            fleet: Receives what MQTT would publish.
-            settings: Names of the listener and of its topics.
-            on_live: Receives `spectrum` and `controls`, as JSON.
-            on_message: Receives every other payload after the fleet, for webhooks and metrics.
+        `spectrum` and `controls` go to `on_live`, as JSON, every other payload to the fleet and then to `on_message`,
+        for webhooks and metrics.
         """
         self._connection, self._fleet, self._on_live, self._on_message = connection, fleet, on_live, on_message
         self._topic = f"{settings.base}/{settings.node}/"

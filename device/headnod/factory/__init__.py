@@ -39,10 +39,8 @@ MICROPHONE, STANDARD_INPUT = "mic", "-"
 def microphone_or_demo(section: MicrophoneSection, *, recorded: bool) -> str:
     """The default of --audio: the microphone, or the demo clip if no microphone works and none is named.
 
-    Args:
-        section: The microphone.
-        recorded: Estimates leave the terminal (MQTT, history, LEDs, a service). The demo clip would be recorded as
-            music of the room, so the listener waits for a microphone then.
+    Where estimates are `recorded` (MQTT, history, LEDs, a service) the listener waits for a microphone, because the
+    demo clip would be recorded as music of the room.
     """
     if section.command or section.address:
         return MICROPHONE
@@ -63,12 +61,8 @@ def source(
 ) -> Iterator[Iterator[Block]]:
     """Open a source: blocks of mono audio at a sample rate.
 
-    Args:
-        audio: `mic`, `-`, the address of a web radio or camera, or a file.
-        section: The microphone, or the address in its place, and the format of raw samples.
-        rate: Sample rate of the blocks in Hz; an `OutputRate` can be changed while the source is read.
-        pace: `real` plays files in real time.
-        block: Seconds of audio in one block of a microphone.
+    `audio` is `mic`, `-`, the address of a web radio or camera, or a file, which the pace `real` plays in real time. A
+    block of a microphone has `block` seconds. An `OutputRate` can be changed while the source is read.
 
     Raises:
         AudioError: The file cannot be read, or another headnod uses the microphone.
@@ -213,9 +207,7 @@ def _lock(file: IO[str], name: str) -> None:
 def view(kind: str, source: str) -> list[Sink]:
     """The output on the terminal.
 
-    Args:
-        kind: `auto`, `plain`, `json` or `none`.
-        source: Name of the audio source, for the title.
+    `kind` is `auto`, `plain`, `json` or `none`, `source` the name of the audio, for the title.
 
     Raises:
         ConfigError: The histogram's library is missing.

@@ -324,11 +324,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def parse_manifest(raw: bytes, path: Path) -> Manifest:
-    """Parse and validate a manifest as far as possible without the model.
-
-    Args:
-        raw: Content of the file.
-        path: The file, for messages.
+    """Parse and validate the content of a manifest as far as possible without the model.
 
     Raises:
         ManifestError: The manifest is malformed or inconsistent.

@@ -104,11 +104,7 @@ class GenreModel:
     """
 
     def __init__(self, manifest: Manifest, model: bytes) -> None:
-        """Allocate the network.
-
-        Args:
-            manifest: Manifest of the bundle.
-            model: The TFLite file, whose hash was checked.
+        """Allocate the network of a TFLite file whose hash was checked.
 
         Raises:
             ManifestError: The file is not a network or does not fit the manifest.
@@ -157,9 +153,6 @@ class GenreModel:
     @classmethod
     def load(cls, folder: Path) -> GenreModel:
         """Load a bundle; `load_checked` also tests the network.
-
-        Args:
-            folder: The bundle.
 
         Raises:
             ManifestError: The bundle is damaged or inconsistent.
@@ -239,9 +232,7 @@ def quantise(values: NDArray[np.float32], scale: float, zero: int) -> NDArray[np
 def dequantised(stored: NDArray[Any], tensor: dict[str, Any]) -> NDArray[np.float32]:
     """Real numbers of an int8 tensor, as the inverse of `quantise`; those of a float tensor unchanged.
 
-    Args:
-        stored: Its content.
-        tensor: Its details, from the runtime.
+    `tensor` has its details, from the runtime.
     """
     if stored.dtype == np.int8:
         scale, zero = tensor["quantization"]
@@ -343,11 +334,7 @@ def load_checked(folder: Path) -> GenreModel:
 
 
 def check_golden(model: GenreModel, golden: bytes) -> None:
-    """Recompute the golden values of a model.
-
-    Args:
-        model: The model.
-        golden: Content of the golden file.
+    """Recompute the golden values of a model, with the content of its golden file.
 
     Raises:
         ManifestError: The file is malformed, or an output differs by more than its tolerance.

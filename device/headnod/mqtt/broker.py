@@ -249,8 +249,7 @@ class Limits:
     def announced(self, properties: object) -> Limits:
         """The limits of a new connection; a size that was refused before is not tried again.
 
-        Args:
-            properties: Those of CONNACK, as attributes. A value that the standard forbids is ignored.
+        The properties of CONNACK are attributes. A value that the standard forbids is ignored.
         """
         return Limits(
             receive_maximum=getattr(properties, "ReceiveMaximum", 0) or Limits.receive_maximum,

@@ -54,9 +54,8 @@ class RetainedTopics:
     def __init__(self, path: Path | None, *, own: Iterable[str] = ()) -> None:
         """Read the topics.
 
-        Args:
-            path: Their file; None keeps them in memory, so a change of name between two runs leaves topics behind.
-            own: Topics retained under the present name by other parts; they are in no plan.
+        Without a file they are in memory, so a change of name between two runs leaves topics behind. `own` has topics
+        that other parts retain under the present name; they are in no plan.
         """
         self._path, self._own = path, frozenset(own)
         self._topics = set(self._read())

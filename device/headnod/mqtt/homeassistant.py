@@ -56,17 +56,10 @@ def discovery(
     form: Form = "device",
     fits: Fits = lambda _topic, _payload: True,
 ) -> dict[str, bytes]:
-    """The discovery messages of a listener.
+    """The discovery messages of a listener, to be retained, by topic.
 
-    Args:
-        info: Labels, models and intervals of the entities.
-        topics: The topics of the listener.
-        prefix: The discovery prefix.
-        form: One message for the device, or one for each entity.
-        fits: Whether the broker accepts a message; a device that is too large is published by entity.
-
-    Returns:
-        Payloads by topic, to be retained.
+    There is one message for the device, or one for each entity: in the form `component`, and where the broker does not
+    accept a message of that size.
 
     Raises:
         ConfigError: The prefix is not a valid topic, or the listener's topics lie inside it.

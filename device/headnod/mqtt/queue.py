@@ -99,10 +99,8 @@ class MessageQueue:
     def __init__(self, path: Path | None, *, bound: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Open the queue; a file that cannot be used is tried again later.
 
-        Args:
-            path: The file; None keeps everything in memory.
-            bound: Most messages that wait; over it the oldest are discarded and counted.
-            monotonic: Monotonic clock, in seconds.
+        Without a file everything is in memory. When more than `bound` messages wait, the oldest are discarded and
+        counted.
         """
         self._path, self._bound, self._monotonic = path, bound, monotonic
         self._warnings = RateLimitedLogger(_log, monotonic=monotonic)
@@ -190,8 +188,7 @@ class MessageQueue:
     def save(self, *, last: bool = False) -> None:
         """Write the messages in memory to the file and delete those that are done, in one transaction.
 
-        Args:
-            last: Sync the file, however short ago that was done.
+        With `last` the file is synced, however short ago that was done.
         """
         if self._path is None:
             return

@@ -6,9 +6,10 @@ Each output shows estimates in its own way, and depends on no other output and o
 from __future__ import annotations
 
 import colorsys
+import contextlib
 import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Protocol
 
@@ -68,6 +69,15 @@ def close_all(sinks: Iterable[Sink]) -> None:
             pass
         except Exception:
             _log.exception("%s could not be closed", type(sink).__name__)
+
+
+@contextlib.contextmanager
+def closing_all(sinks: list[Sink]) -> Iterator[list[Sink]]:
+    """Outputs that are closed at the end, one after another, also where one cannot be closed."""
+    try:
+        yield sinks
+    finally:
+        close_all(sinks)
 
 
 Colour = tuple[int, int, int]

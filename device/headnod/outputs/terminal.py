@@ -68,13 +68,10 @@ class Terminal:
         monotonic: Callable[[], float] = time.monotonic,
         animated: bool = True,
     ) -> None:
-        """Use the terminal until closed.
+        """Use the terminal, stdout if None, until closed.
 
-        Args:
-            console: The terminal; stdout if None.
-            source: Name of the audio source, for the title.
-            monotonic: Clock of the bars, in seconds.
-            animated: Redraw ten times a second, not only after an estimate or a status.
+        `source` is the name of the audio, for the title. If `animated`, it is redrawn ten times a second, not only
+        after an estimate or a status.
         """
         self._console = console or Console()
         self._source = printable(source)

@@ -120,15 +120,9 @@ class WebOutput:
     ) -> None:
         """Start the process.
 
-        Args:
-            page: The process and its settings.
-            payloads: Makes payloads of events.
-            info: The payload of `info`.
-            health: The payload of `health`.
-            controls: The payload of `controls`: what can be set, as it is now; None where nothing can.
-            handle: Applies commands, on a thread of its own.
-            rng: Spreads attempts over time.
-            monotonic: Monotonic clock, in seconds.
+        `payloads` makes payloads of events; the other three are functions: `controls` gives what can be set, as it is
+        now, None where nothing can. `handle` applies commands, on a thread of its own. `rng` spreads attempts over
+        time.
         """
         self._page, self._payloads, self._info, self._health = page, payloads, info, health
         self._controls = controls

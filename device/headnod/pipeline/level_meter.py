@@ -247,13 +247,9 @@ class Column(msgspec.Struct, frozen=True):
 def with_spectrum(
     blocks: Iterable[Block], *, rate: Callable[[], int], watched: Callable[[], bool], send: Callable[[bytes], None]
 ) -> Iterator[Block]:
-    """Pass blocks on unchanged, and send columns of them while `watched`.
+    """Pass blocks on unchanged, and send columns of their spectrum while `watched`.
 
-    Args:
-        blocks: Mono audio, gaps and rate changes.
-        rate: Sample rate of the blocks in Hz.
-        watched: Whether a browser shows the spectrum.
-        send: Receives columns as JSON.
+    Columns are sent as JSON while a browser shows the spectrum. `rate` gives the sample rate of the blocks in Hz.
     """
     for block in blocks:
         if not isinstance(block, Gap | RateChange) and watched():

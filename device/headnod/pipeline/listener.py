@@ -336,10 +336,7 @@ class FileScores(NamedTuple):
 def score_file(file: str, blocks: Iterable[Audio], model: Model) -> FileScores:
     """Classify every window of a file, and average the scores in the log domain.
 
-    Args:
-        file: Name of the file, for messages.
-        blocks: Mono audio at the model's sample rate, in pieces of any length.
-        model: Classifies the windows.
+    The name of the file is for messages. Blocks have the sample rate of the model.
 
     Raises:
         AudioError: The file is empty, or decoding failed.

@@ -212,11 +212,8 @@ class CorrectionCommands:
     ) -> None:
         """Use the windows of a listener.
 
-        Args:
-            windows: The last hours.
-            state_folder: Where corrections are stored; without one nothing can be corrected.
-            clock: The clocks.
-            teaching: Gives the request of a teacher's process for a state folder.
+        Corrections are stored in the state folder; without one nothing can be corrected. `teaching` gives the request
+        of the process of a teacher for a state folder.
         """
         self._windows, self._state_folder, self._clock, self._teaching = windows, state_folder, clock, teaching
         self._store = None if state_folder is None else CorrectionStore(state_folder)
@@ -239,11 +236,8 @@ class CorrectionCommands:
     def correct(self, start: float, end: float, label: str, *, source: str = "person") -> Correction:
         """Label the windows of a time range.
 
-        Args:
-            start: Seconds since 1970.
-            end: Seconds since 1970.
-            label: A genre, a new label, or `not music`.
-            source: `person` or `player`.
+        Times are in seconds since 1970. The label is a genre, a new label, or `not music`; the source is `person` or
+        `player`.
 
         Raises:
             CorrectionError: The label cannot be one, or there are no windows in that time.

@@ -272,14 +272,8 @@ class CorrectionStore:
     ) -> Correction:
         """Store a correction.
 
-        Args:
-            windows: The windows of its time range.
-            label: A genre, a new label, or `not music`.
-            start: Begin of the range, seconds since 1970.
-            end: End of the range, seconds since 1970.
-            made: Now, seconds since 1970.
-            source: A key of `WEIGHTS`.
-            context: Windows without a correction.
+        The windows are those of the time range, with times in seconds since 1970; `context` has windows without a
+        correction. The label is a genre, a new label, or `not music`; the source is a key of `WEIGHTS`.
 
         Raises:
             CorrectionError: There are no windows or too many, or the label cannot be one.
@@ -311,10 +305,8 @@ class CorrectionStore:
     def part(self, after: int, offset: int, most: int) -> CorrectionPart | None:
         """A part of the first correction with a greater number; None if there is none.
 
-        Args:
-            after: Number of a correction; 0 begins with the oldest.
-            offset: First byte of the part.
-            most: Bytes of the part at most.
+        `after` is the number of a correction; 0 begins with the oldest. The part begins at byte `offset` and has `most`
+        bytes at most.
         """
         blobs = "times, embeddings, context_times, context_embeddings"
         query = f"SELECT {_COLUMNS}, {blobs} FROM corrections WHERE id > ? ORDER BY id LIMIT 1"  # noqa: S608 - our own words

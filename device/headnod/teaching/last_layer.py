@@ -61,11 +61,7 @@ class LastLayer:
     """The last layer of a file, its inputs, and the means to replace it."""
 
     def __init__(self, content: bytes, manifest: Manifest) -> None:
-        """Find the layer.
-
-        Args:
-            content: The TFLite file of a bundle.
-            manifest: Its manifest.
+        """Find the layer in the TFLite file of a bundle, with its manifest.
 
         Raises:
             TeachError: The network has no embedding, or ends with another kind of layer.
@@ -178,8 +174,7 @@ class LastLayer:
     def with_features(self, *, pooled: bool = False) -> bytes:
         """The file with outputs for the layer's inputs only: the embedding, then the hidden layer if there is one.
 
-        Args:
-            pooled: Add the inputs of the dense layer, as the first output.
+        With `pooled` the inputs of the dense layer are the first output.
         """
         model = copy.deepcopy(self._model)
         first = [int(self._dense.inputs[0])] if pooled else []
@@ -341,11 +336,9 @@ class LastLayer:
 
 
 def network_with_body(body: str, folders: Iterable[Path]) -> LastLayer:
-    """The last layer of the first bundle with a body.
+    """The last layer of the first bundle with this body.
 
-    Args:
-        body: See `Manifest.body`.
-        folders: Bundles, the preferred one first; damaged ones are passed over.
+    `body` is that of `Manifest.body`. The preferred bundle is the first; damaged ones are passed over.
 
     Raises:
         TeachError: None has it.

@@ -128,11 +128,7 @@ def starting_bundle(active: Path, folders: Iterable[Path]) -> Path:
 def teach(labelled: LabelledEmbeddings, start: Path, *, name: str, version: str) -> TaughtModel:
     """Adapt the last layer of a bundle to corrections.
 
-    Args:
-        labelled: Corrections of the bundle's body.
-        start: The bundle.
-        name: Name of the new model.
-        version: Three numbers.
+    The corrections are those of the body of `start`, the bundle. A version has three numbers.
 
     Raises:
         TeachError: There are too few windows, or the network cannot be taught.
@@ -337,12 +333,9 @@ class Teacher:
     def __init__(self, state_folder: Path, configured: Path, report: Report, *, budget: float, windows: int) -> None:
         """Use a state folder.
 
-        Args:
-            state_folder: Where corrections and models are.
-            configured: The bundle of the configuration, which listens where no stored one is active.
-            report: Called with each step of the installation.
-            budget: Seconds that one window may take.
-            windows: Windows of a probation.
+        Corrections and models are there. `configured` is the bundle of the configuration, which listens where no stored
+        one is active. `report` is called with each step of the installation. One window may take `budget` seconds; a
+        probation has `windows` of them.
         """
         self._state_folder, self._configured = state_folder, configured
         # Made here by a person's request, so it needs no signature.
@@ -351,8 +344,7 @@ class Teacher:
     def teach(self, name: str | None = None) -> TaughtModel:
         """Adapt the active model to the corrections that were made with its network.
 
-        Args:
-            name: Name of the new model; that of the present one with `-taught` if None.
+        The name of the new model is that of the present one with `-taught` if None.
 
         Raises:
             TeachError: There are no corrections, or too few.

@@ -125,10 +125,8 @@ def _read_plain(path: Path, limit: int, *, follow: bool) -> bytes:
 def verify(manifest: bytes, signature: bytes | None, keys: Sequence[str]) -> None:
     """Verify the signature of a manifest.
 
-    Args:
-        manifest: The exact bytes of the file.
-        signature: 64 bytes; None if the bundle is not signed.
-        keys: Trusted public keys as `headnod-train keygen` writes them; a signature by one of them is enough.
+    The manifest has the exact bytes of the file; the signature has 64 bytes, and is None if the bundle is not signed. A
+    signature by one of the keys, as `headnod-train keygen` writes them, is enough.
 
     Raises:
         BundleError: The signature is missing, or is not one of these keys for this manifest.

@@ -88,9 +88,7 @@ class Installer:
     def install(self, files: Files, *, trusted: bool = False) -> str:
         """Verify, store and test a bundle.
 
-        Args:
-            files: The bundle.
-            trusted: No signature is needed: the bundle came with headnod, or a person at the device says so.
+        If `trusted`, no signature is needed: the bundle came with headnod, or a person at the device says so.
 
         Returns:
             Its name in the store.
@@ -239,9 +237,7 @@ class InstallWorker:
     def submit(self, request: InstallRequest, bundle: bytes = b"") -> None:
         """Run an installation as soon as possible; returns at once.
 
-        Args:
-            request: What to do.
-            bundle: The bundle. The one that was installed last, as a broker retains it, is not installed again.
+        The bundle that was installed last, as a broker retains it, is not installed again.
         """
         with self._changed:
             self._next = request, bundle

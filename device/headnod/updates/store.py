@@ -61,10 +61,8 @@ class Store:
     ) -> None:
         """Use a state folder; nothing is created before the first change.
 
-        Args:
-            state_folder: The state folder.
-            report: Called with the step of a rollback.
-            lock_timeout: Seconds to wait for another process that changes something.
+        `report` is called with the step of a rollback. Another process that changes something is waited for, at most
+        for `lock_timeout` seconds.
         """
         self.state_folder, self.folder, self._lock_timeout = state_folder, state_folder / "models", lock_timeout
         self._report = report
@@ -208,10 +206,8 @@ class Store:
     def roll_back(self, reason: str, *, mark_failed: bool = True, model: str | None = None) -> str | None:
         """Activate the previous model again.
 
-        Args:
-            reason: What the probation found; empty if a person asked for it.
-            mark_failed: Do not install this bundle again.
-            model: The model that failed; if another one was activated since, nothing is done.
+        `reason` is the result of the probation, empty if a person asked for it. With `mark_failed` this bundle is not
+        installed again. If another model than `model`, the one that failed, was activated since, nothing is done.
 
         Returns:
             Name of the model that is active then; None is the model of the configuration.

@@ -82,9 +82,7 @@ class HistoryFile:
     def __init__(self, path: Path, *, check: bool = True) -> None:
         """Open a history file, or create one that only its owner may read.
 
-        Args:
-            path: The file.
-            check: Check every page for damage; once per start is enough.
+        `check` checks every page for damage; once per start is enough.
 
         Raises:
             ForeignDatabaseError: The file is not a history of this version, and was left unchanged.
@@ -346,10 +344,8 @@ def mark_undated(db: sqlite3.Connection, estimates: Iterable[Estimate], songs: I
 def redate(db: sqlite3.Connection, clock: Clock, after: int = -1) -> int | None:
     """Correct the dates of rows of this boot by the wall clock as it is set now. Inside a transaction.
 
-    Args:
-        db: The history file.
-        clock: Once it is synchronised, the rows have right dates.
-        after: Milliseconds of the monotonic clock after which to continue.
+    Continues after `after` milliseconds of the monotonic clock. Once the clock is synchronised, the rows have right
+    dates.
 
     Returns:
         Where to continue; None if every row is done.

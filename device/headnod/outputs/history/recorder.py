@@ -38,11 +38,7 @@ class HistoryRecorder:
     def __init__(self, path: Path, songs: SongSegmenter, section: HistorySection, clock: Clock) -> None:
         """Open or create the file; if that fails now, it is tried again.
 
-        Args:
-            path: The file.
-            songs: Joins estimates into songs.
-            section: `days` and `megabytes` are used.
-            clock: Wall and monotonic clock.
+        `days` and `megabytes` of the section are used. `songs` joins estimates into songs.
 
         Raises:
             ForeignDatabaseError: The file is not a history of this version.

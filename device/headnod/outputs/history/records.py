@@ -101,13 +101,9 @@ class PastSong(msgspec.Struct, frozen=True, kw_only=True):
 def write(
     db: sqlite3.Connection, estimates: Collection[Estimate], songs: Collection[Song], clock: Clock | None = None
 ) -> None:
-    """Add or replace rows, so that a write may be repeated.
+    """Add or replace rows inside a transaction, so that a write may be repeated.
 
-    Args:
-        db: The file, inside a transaction.
-        estimates: Estimates to write.
-        songs: Songs to write.
-        clock: Corrects the dates of rows that were made before the clock was synchronised; None keeps them.
+    The clock corrects the dates of rows that were made before it was synchronised; None keeps them.
     """
     if clock is not None:
         estimates = [_dated(estimate, clock) for estimate in estimates]
@@ -154,14 +150,11 @@ def _dated_song(song: Song, clock: Clock) -> Song:
 
 
 def prune(db: sqlite3.Connection, *, before: datetime | None, size: int, step: int = 0) -> None:
-    """Delete some of the oldest rows; called with every write, it keeps the file within its limits.
+    """Delete some of the oldest rows inside a transaction, with every write, to keep the file within its limits.
 
-    Args:
-        db: The file, inside a transaction.
-        before: Older rows are deleted; None deletes none for their age.
-        size: Limit of the file in bytes: beyond it the oldest estimates are deleted, whatever their age, and songs
-            when there are no more estimates.
-        step: Rows of each kind that are deleted at once, at least 200.
+    Rows from before `before` are deleted, if it is not None. Over `size` bytes the oldest estimates are deleted,
+    whatever their age, and songs when there are no more estimates. At once `step` rows of each kind are deleted, at
+    least 200.
     """
     step, room = max(step, _PRUNED_ROWS), size // PAGE
     aged = -1 if before is None else to_milliseconds(before)
@@ -315,14 +308,8 @@ def print_history(
 ) -> None:
     """Write the history to a stream, one line per row, the oldest first.
 
-    Args:
-        path: The history file.
-        since: A duration or a date, see `parse_since`; None for all.
-        form: A table with local times, or JSON lines or CSV with times in UTC.
-        out: The stream.
-        now: The present, UTC.
-        of: Rows to write.
-        zone: Local time zone; the system's if None.
+    `since` is a duration or a date, see `parse_since`; None writes all. A table has times of `zone`, the zone of the
+    system if None, JSON lines and CSV have UTC.
 
     Raises:
         UsageError: `since` is neither a duration nor a date.

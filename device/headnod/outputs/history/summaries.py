@@ -85,12 +85,8 @@ class Bucket(msgspec.Struct, frozen=True):
 def songs(path: Path, first: float, last: float, *, after: float = 0.0, limit: int = SONGS) -> list[SongSummary]:
     """Songs that overlap a time, the oldest first.
 
-    Args:
-        path: The history file.
-        first: Beginning of the time, in seconds since 1970.
-        last: Its end.
-        after: Only songs that ended after this time, to continue an earlier answer.
-        limit: Largest number of songs.
+    Times are in seconds since 1970. With `after` only songs that ended after it are given, to continue an earlier
+    answer.
 
     Raises:
         DatabaseError: The file is absent, damaged, or not a history.
@@ -124,12 +120,7 @@ def songs(path: Path, first: float, last: float, *, after: float = 0.0, limit: i
 def buckets(path: Path, first: float, last: float, unit: Unit, *, zone: tzinfo | None) -> list[Bucket]:
     """Seconds of each genre in every hour or day with a song. A song is divided where it passes into the next one.
 
-    Args:
-        path: The history file.
-        first: Beginning of the time, in seconds since 1970.
-        last: Its end.
-        unit: What is summed.
-        zone: Time zone in which hours and days begin; the C library's if None.
+    Times are in seconds since 1970. Hours and days begin in `zone`, that of the C library if None.
 
     Raises:
         DatabaseError: The file is absent, damaged, or not a history.
@@ -281,10 +272,8 @@ class HistoryRequests:
     def submit(self, arguments: Mapping[str, Any], room: int, answered: Answered) -> None:
         """Read a page on another thread; returns at once.
 
-        Args:
-            arguments: The fields of `HistoryQuery`, from outside.
-            room: Bytes of rows that the broker accepts.
-            answered: Takes the page.
+        The arguments are fields of `HistoryQuery`, from outside. The broker accepts `room` bytes of rows. `answered`
+        takes the page.
 
         Raises:
             HistoryQueryError: The request is not valid, no history is kept, or too many requests wait.

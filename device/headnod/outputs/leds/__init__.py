@@ -286,13 +286,7 @@ class AnimatedSink:
     """
 
     def __init__(self, sink: LedSink, *, rate: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start the thread.
-
-        Args:
-            sink: What is animated; `close` closes it too.
-            rate: Frames per second.
-            clock: A monotonic clock in seconds.
-        """
+        """Start the thread, at `rate` frames per second; `close` closes the sink too."""
         self._sink = sink
         self._pause, self._clock = 1.0 / rate, clock
         self._stop = threading.Event()

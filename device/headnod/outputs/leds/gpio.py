@@ -65,11 +65,9 @@ class GpioLeds:
     ) -> None:
         """Open all pins or none.
 
-        Args:
-            section: `pins`, `brightness`, `gamma` and `active_low` are used.
-            pin_factory: A gpiozero pin factory; None uses the one that gpiozero
-                chooses for this board, or the one in GPIOZERO_PIN_FACTORY.
-            devices: Folder of the GPIO chips' device files.
+        `pins`, `brightness`, `gamma` and `active_low` of the section are used. Without a pin factory gpiozero chooses
+        the one for this board, or the one in GPIOZERO_PIN_FACTORY. `devices` is the folder of the device files of GPIO
+        chips.
 
         Raises:
             LedError: gpiozero is not installed, or a pin cannot be opened.
@@ -167,9 +165,7 @@ def _is_number(place: str) -> bool:
 def _pin_reason(error: Exception, devices: Path | None) -> str:
     """Why a pin cannot be opened (in use, not on this board, absent or denied), and the way out.
 
-    Args:
-        error: The error of gpiozero or lgpio.
-        devices: Folder of the GPIO chips' device files; None if the pin factory may not need any.
+    `devices` is the folder of the device files of GPIO chips; None if the pin factory may not need any.
     """
     from gpiozero import BadPinFactory, GPIOPinInUse, PinInvalidPin  # noqa: PLC0415
 
@@ -231,12 +227,10 @@ class SpiStrip(Strip):
     """A strip of addressable LEDs."""
 
     def __init__(self, section: LedsSection, spi: SpiDevice) -> None:
-        """Use the strip on this SPI device, which `close` closes.
+        """Use the strip on this SPI device of `open_spi`, which `close` closes.
 
-        Args:
-            section: `kind` is the chip; `count`, `mode`, `order`, `rgbw`, `brightness`, `gamma` and `milliamps` are
-                used.
-            spi: See `open_spi`.
+        `kind` of the section is the chip; `count`, `mode`, `order`, `rgbw`, `brightness`, `gamma` and `milliamps` are
+        used.
         """
         self._section, self._spi = section, spi
 
@@ -339,10 +333,7 @@ def limited(duties: NDArray[np.float64], milliamps: float) -> NDArray[np.float64
 def open_spi(section: LedsSection, *, buffer: Path = SPIDEV_BUFFER, devices: Path = Path("/dev")) -> SpiDevice:
     """The SPI device of a strip, at the clock rate of its chip.
 
-    Args:
-        section: `kind`, `spi`, `count` and `rgbw` are used.
-        buffer: File with the driver's largest transfer in bytes.
-        devices: Folder of the SPI device files.
+    `buffer` is a file with the largest transfer of the driver in bytes, `devices` the folder of the SPI device files.
 
     Raises:
         LedError: spidev is not installed, or the device cannot be opened or sends too few bytes at once.

@@ -32,9 +32,7 @@ _BOARD, _OFF, _INK = (0.006, 0.008, 0.011), (0.017, 0.019, 0.024), (0.32, 0.34, 
 def write_preview(path: Path, moments: Mapping[str, LedFrame]) -> None:
     """Write a picture of lights at several moments, one row for each.
 
-    Args:
-        path: The PNG file to write.
-        moments: Caption and frame of every row; rows may differ in size.
+    `moments` has the frame of every row by its caption; rows may differ in size.
 
     Raises:
         OSError: The file cannot be written.
@@ -47,13 +45,7 @@ def write_preview(path: Path, moments: Mapping[str, LedFrame]) -> None:
 
 
 def demonstration(layout: Layout, size: int, labels: Sequence[str] = GENRES) -> dict[str, LedFrame]:
-    """One moment for each kind of frame, for `write_preview`.
-
-    Args:
-        layout: Places genres on the lights.
-        size: Number of lights.
-        labels: The model's labels.
-    """
+    """One moment for each kind of frame, for `write_preview`, with the labels of the model."""
     named = _substitutes(labels)
 
     def estimate(genre: str, **scores: float) -> Estimate:
@@ -86,8 +78,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     By the PNG specification (W3C, third edition): signature, header, zlib stream
     of rows that each begin with filter 0, end.
 
-    Args:
-        pixels: Red, green, blue, shape (height, width, 3).
+    The pixels are red, green and blue, shape (height, width, 3).
     """
     height, width, _ = pixels.shape
     rows = np.zeros((height, 1 + 3 * width), np.uint8)

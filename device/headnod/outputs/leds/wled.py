@@ -46,10 +46,8 @@ class WledLamp(Strip):
     ) -> None:
         """Prepare a lamp. Its name is resolved when the first frame is painted.
 
-        Args:
-            section: `host`, `count`, `mode`, `brightness` and `gamma` are used.
-            clock: A monotonic clock in seconds.
-            connect: Resolves a host and returns a UDP socket for each of its addresses.
+        `host`, `count`, `mode`, `brightness` and `gamma` of the section are used. `connect` resolves a host and returns
+        a UDP socket for each of its addresses.
         """
         self._section, self._clock, self._connect = section, clock, connect or udp_sockets
         self._host, port = split_address(section.host)
@@ -127,9 +125,7 @@ def ddp_packets(colours: bytes, sequence: Callable[[], int]) -> Iterator[bytes]:
     frame), a sequence number of 1-15, the data type (RGB, 8 bits), the output
     (the default one), the offset of the data in bytes and its length.
 
-    Args:
-        colours: Red, green, blue of every LED.
-        sequence: Returns the next sequence number.
+    `sequence` returns the next number.
     """
     for offset in range(0, len(colours), _LARGEST_DATA):
         data = colours[offset : offset + _LARGEST_DATA]
