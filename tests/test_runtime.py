@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from headnod.config import Config, DashboardSection, HistorySection, LedsSection, LogSection, MqttSection
 from headnod.config.sections import MicrophoneSection, ModelSection
 from headnod.errors import ConfigError
-from headnod.lifecycle import Part, hang_up
+from headnod.factory import Part
 from headnod.pipeline.listener import ListenerSettings
 from headnod.runtime import Runtime
+from headnod.system import hang_up
 from headnod.updates.installer import Installer
 from headnod.updates.store import Store
 from support.signed_bundles import good, public, write

@@ -25,13 +25,13 @@ from headnod.clock import Clock
 from headnod.config import Config, LedsSection, named_outputs
 from headnod.config.validation import validate_listener
 from headnod.errors import HeadnodError
-from headnod.factory import MICROPHONE, STANDARD_INPUT, microphone_or_demo, source
-from headnod.lifecycle import Part, closing_all, hang_up
-from headnod.outputs import Sink, show_all
+from headnod.factory import MICROPHONE, STANDARD_INPUT, Part, microphone_or_demo, source
+from headnod.outputs import Sink, closing_all, show_all
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
 from headnod.remote_controls import InForce, RemoteControls, SavedSettings, paused_events
 from headnod.service import SystemdNotifier
+from headnod.system import hang_up
 from headnod.updates.manager import ModelManager
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ class Runtime:
         self._page: WebOutput | None = None
         self._configured, self._saved = config, SavedSettings(_state_folder(config), self._clock)
         self._in_force = self._saved.applied(config)
-        self._store = Part(_state_folder, self._open_models)
+        self._store = Part(
+            _state_folder, lambda config: ModelManager(_state_folder(config), lambda: self._in_force.config)
+        )
         self._models = Part(lambda config: (config.model, self._store.value), self._load_model)
         self._source = Part(self._source_settings, self._open_source)
         self._notifier = Part(lambda _: None, lambda _: closing_all(_notifiers()))
@@ -140,22 +142,9 @@ class Runtime:
         self._terminal = Part(lambda _: self._view, lambda _: closing_all(self._views()))
         self._leds = Part(self._lit, lambda config: closing_all(factory.leds(self._lit(config))))
         self._events = Part(self._event_settings, self._open_events)
-        # Closed in reverse: first the LEDs, which a person looks at, last what the others use. The events are
-        # replaced last, so a part that cannot be rebuilt does not interrupt them.
-        self._parts: tuple[Part[Any], ...] = (
-            self._store,
-            self._models,
-            self._source,
-            self._notifier,
-            self._latest,
-            self._history,
-            self._commands,
-            self._mqtt,
-            self._web,
-            self._terminal,
-            self._leds,
-            self._events,
-        )
+        # In the order above. Closed in reverse: first the LEDs, which a person looks at, last what the others use. The
+        # events are replaced last, so a part that cannot be rebuilt does not interrupt them.
+        self._parts = [part for part in vars(self).values() if isinstance(part, Part)]
         with contextlib.ExitStack() as stack:
             for part in self._parts:
                 stack.push(part.__exit__)
@@ -297,9 +286,6 @@ class Runtime:
                 self._announce()
         except HeadnodError as error:
             _log.error("%s; the previous model goes on", error)
-
-    def _open_models(self, config: Config) -> ModelManager:
-        return ModelManager(_state_folder(config), lambda: self._in_force.config)
 
     def _load_model(self, config: Config) -> AbstractContextManager[ModelManager]:
         models = self._store.value

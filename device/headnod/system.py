@@ -210,3 +210,32 @@ def stop_handlers() -> dict[int, SignalHandler]:
     """The handlers of SIGINT and SIGTERM that are functions; the default action and "ignore" raise nothing."""
     former = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     return {number: handler for number, handler in former.items() if callable(handler)}
+
+
+@contextlib.contextmanager
+def hang_up() -> Iterator[Callable[[], bool]]:
+    """A function that is true once after each SIGHUP, which asks to read the configuration again.
+
+    It calls the handler of an earlier SIGINT or SIGTERM again: the exception that this raised is lost if a C extension
+    was being imported.
+    """
+    received, stopped, handlers = False, 0, stop_handlers()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = number
+        handlers[number](number, frame)
+
+    def note(_signal: int, _frame: object) -> None:
+        nonlocal received
+        received = True
+
+    def hung_up() -> bool:
+        nonlocal received
+        if stopped:
+            handlers[stopped](stopped, None)
+        was, received = received, False
+        return was
+
+    with signal_handlers({signal.SIGHUP: note, **dict.fromkeys(handlers, stop)}):
+        yield hung_up

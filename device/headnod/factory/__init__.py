@@ -12,8 +12,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Generic, TypeVar
 
 from msgspec.structs import replace
 
@@ -34,6 +36,43 @@ _log = logging.getLogger(__name__)
 
 MICROPHONE, STANDARD_INPUT = "mic", "-"
 """Values of --audio that are not file names."""
+
+Value = TypeVar("Value")
+
+
+class Part(Generic[Value]):
+    """A part of a listener, rebuilt when the settings that it depends on change."""
+
+    value: Value
+
+    def __init__(
+        self, depends_on: Callable[[Config], object], build: Callable[[Config], AbstractContextManager[Value]]
+    ) -> None:
+        """Declare a part, by the settings and other parts' values that it is built from; nothing is built."""
+        self._depends_on, self._build = depends_on, build
+        self._stack = contextlib.ExitStack()
+        self._built_from: tuple[object, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the part is built."""
+        return bool(self._built_from)
+
+    def update(self, config: Config) -> bool:
+        """Build the part, or close and rebuild it if what it depends on changed; true if it was built."""
+        wanted = (self._depends_on(config),)
+        if wanted == self._built_from:
+            return False
+        self.__exit__(None, None, None)
+        self.value = self._stack.enter_context(self._build(config))
+        self._built_from = wanted
+        return True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._built_from = ()
+        self._stack.__exit__(kind, error, trace)
 
 
 def microphone_or_demo(section: MicrophoneSection, *, recorded: bool) -> str:
