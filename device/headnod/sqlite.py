@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +69,23 @@ def open_private(path: Path) -> int:
     with not_a_folder(path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+
+
+def open_database(
+    path: Path, prepare: Callable[[sqlite3.Connection, Path], None], *, timeout: float, one_thread: bool = True
+) -> sqlite3.Connection:
+    """A connection in autocommit mode to a file that only its owner may read; it is closed if `prepare` raises.
+
+    With `one_thread` no other thread may use it. Another process that writes is waited for, at most `timeout` seconds.
+    """
+    os.close(open_private(path))
+    db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=one_thread)
+    try:
+        prepare(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def use_wal(db: sqlite3.Connection, *, cache: int) -> None:

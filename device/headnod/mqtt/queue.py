@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sqlite3
 import threading
 import time
@@ -28,7 +27,7 @@ from headnod.sqlite import (
     check_pages,
     database_errors,
     move_aside,
-    open_private,
+    open_database,
     use_wal,
 )
 
@@ -259,10 +258,8 @@ class MessageQueue:
             self._last_row = items[-1].number if items else self._last_row
 
     def _open(self, path: Path) -> sqlite3.Connection:
-        os.close(open_private(path))
-        db = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+        db = open_database(path, _prepare, timeout=0.5, one_thread=False)
         try:
-            _prepare(db, path)
             rows, last = db.execute("SELECT count(*), coalesce(max(number), 0) FROM queue").fetchone()
             discarded = int(_one(db, "SELECT discarded FROM lost"))
         except BaseException:

@@ -8,7 +8,6 @@ beyond the limit the oldest labels of media players are deleted, then the oldest
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +29,7 @@ from headnod.sqlite import (
     check_pages,
     database_errors,
     move_aside,
-    open_private,
+    open_database,
 )
 
 if TYPE_CHECKING:
@@ -388,15 +387,7 @@ class CorrectionStore:
 
     def _opened(self) -> sqlite3.Connection:
         with database_errors(self.path):
-            os.close(open_private(self.path))
-            inherit_owner(self.path)
-            db = sqlite3.connect(self.path, timeout=2.0, isolation_level=None)
-            try:
-                _prepare(db, self.path)
-            except BaseException:
-                db.close()
-                raise
-            return db
+            return open_database(self.path, _prepare, timeout=2.0)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
@@ -423,6 +414,7 @@ def check_label(label: str) -> None:
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    inherit_owner(path)
     if _version(db, path) == 0:
         db.execute("PRAGMA auto_vacuum = FULL")
         with db:
