@@ -330,22 +330,19 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         ManifestError: The manifest is malformed or inconsistent.
     """
     try:
-        loose = msgspec.json.decode(raw)
-        found = loose.get("format") if isinstance(loose, dict) else None
-        if isinstance(found, int) and found not in FORMATS:
-            known = " and ".join(map(str, FORMATS))
-            raise ManifestError(
-                f"{path}: format: is {found}, this headnod reads {known} (upgrade headnod or repack the model)"
-            )
-        if isinstance(loose, dict):
+        if isinstance(loose := msgspec.json.decode(raw), dict):
             _check_format(loose, path)
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ManifestError(f"{path}: {error} (repack or reinstall the model)") from None
+        raise _malformed(path, str(error)) from None
     for valid, field, fault in (*_checks(manifest), *_output_checks(manifest)):
         if not valid:
-            raise ManifestError(f"{path}: {field}: {fault} (repack or reinstall the model)")
+            raise _malformed(path, f"{field}: {fault}")
     return manifest
+
+
+def _malformed(path: Path, fault: str) -> ManifestError:
+    return ManifestError(f"{path}: {fault} (repack or reinstall the model)")
 
 
 def with_hashes(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
@@ -380,28 +377,29 @@ def _used(loose: dict[str, Any]) -> list[str]:
 
 
 def _check_format(loose: dict[str, Any], path: Path) -> None:
-    front_end, old = loose.get("front_end"), loose.get("format") == FORMAT
+    found = loose.get("format")
+    if isinstance(found, int) and found not in FORMATS:
+        readable = " and ".join(map(str, FORMATS))
+        raise ManifestError(
+            f"{path}: format: is {found}, this headnod reads {readable} (upgrade headnod or repack the model)"
+        )
+    front_end, old = loose.get("front_end"), found == FORMAT
     if old and (new := _used(loose)):
-        raise ManifestError(f"{path}: format: is {FORMAT}, which has no '{new[0]}' (repack or reinstall the model)")
+        raise _malformed(path, f"format: is {FORMAT}, which has no '{new[0]}'")
     if not isinstance(front_end, dict):
         return
     # msgspec ignores unknown keys of dataclasses, and the front end is one.
     known = {field.name: field.default for field in fields(FrontEnd)}
     for key in sorted(front_end.keys() - known):
-        raise ManifestError(f"{path}: front_end: unknown key '{key}' (repack or reinstall the model)")
+        raise _malformed(path, f"front_end: unknown key '{key}'")
     for key in sorted(known.keys() - front_end.keys()):
-        if old and key in _FORMAT_2_FRONT_END:
-            continue
-        raise ManifestError(f"{path}: front_end: '{key}' is missing (repack or reinstall the model)")
+        if not (old and key in _FORMAT_2_FRONT_END):
+            raise _malformed(path, f"front_end: '{key}' is missing")
     if old and front_end["n_mfcc"] == 0:
-        raise ManifestError(
-            f"{path}: front_end.n_mfcc: is 0, format {FORMAT} needs 1 or more (repack or reinstall the model)"
-        )
+        raise _malformed(path, f"front_end.n_mfcc: is 0, format {FORMAT} needs 1 or more")
     for key in _FORMAT_2_FRONT_END if old else ():
         if front_end.get(key, known[key]) != known[key]:
-            raise ManifestError(
-                f"{path}: format: is {FORMAT}, which has no 'front_end.{key}' (repack or reinstall the model)"
-            )
+            raise _malformed(path, f"format: is {FORMAT}, which has no 'front_end.{key}'")
 
 
 def _checks(manifest: Manifest) -> Iterator[tuple[bool, str, str]]:
