@@ -141,7 +141,7 @@ class RemoteControls:
 
     def brightness(self, level: float) -> None:
         """Set the brightness of all LEDs (0-1)."""
-        self._change(lambda config: config.with_brightness(level))
+        self._change(lambda config: config.with_lights(brightness=level))
 
     def lights(self, *, on: bool | None = None, brightness: float | None = None, effect: str | None = None) -> None:
         """Switch all LEDs on or off, and set their brightness (0-1) and what strips show; None changes nothing.
@@ -157,8 +157,8 @@ class RemoteControls:
                 off = off - names if on else off | (names & outputs(config).keys())
             if on and not level:
                 level = self._configured().brightness or _BRIGHTNESS
-            config = config if effect is None else config.with_mode(msgspec.convert(effect, Mode))
-            return in_force._replace(config=config.with_brightness(level), off=off)
+            config = config if effect is None else config.with_lights(mode=msgspec.convert(effect, Mode))
+            return in_force._replace(config=config.with_lights(brightness=level), off=off)
 
         self._changes.put(changed)
 
@@ -277,9 +277,9 @@ class SavedSettings:
         if certainty is not None and certainty.configured == config.listen.threshold:
             config = replace(config, listen=replace(config.listen, threshold=certainty.value))
         if brightness is not None and brightness.configured == config.brightness:
-            config = config.with_brightness(brightness.value)
+            config = config.with_lights(brightness=brightness.value)
         if settings.mode is not None and settings.mode.configured == config.mode:
-            config = config.with_mode(settings.mode.value)
+            config = config.with_lights(mode=settings.mode.value)
         if hours is not None and hours.configured == config.listen.quiet_hours:
             config = replace(config, listen=replace(config.listen, quiet_hours=hours.value))
         paused, until = settings.paused, None

@@ -16,7 +16,7 @@ def changed(config, *, certainty=None, brightness=None):
     if certainty is not None:
         listen = replace(listen, threshold=certainty)
     if brightness is not None:
-        leds = config.with_brightness(brightness).leds
+        leds = config.with_lights(brightness=brightness).leds
     return replace(config, listen=listen, leds=leds)
 
 
@@ -88,8 +88,8 @@ STRIP = replace(CONFIGURED, leds=(replace(PLAIN.leds[0], kind="ws2812"), replace
 
 
 def test_the_mode_of_a_strip_is_kept_until_its_configuration_changes(tmp_path):
-    SavedSettings(tmp_path).save(STRIP, InForce(STRIP.with_mode("mood"), paused=False))
-    assert SavedSettings(tmp_path).applied(STRIP).config == STRIP.with_mode("mood")
+    SavedSettings(tmp_path).save(STRIP, InForce(STRIP.with_lights(mode="mood"), paused=False))
+    assert SavedSettings(tmp_path).applied(STRIP).config == STRIP.with_lights(mode="mood")
     without = replace(STRIP, leds=(replace(PLAIN.leds[0], kind="pins"),))
     assert SavedSettings(tmp_path).applied(without).config == without
 
@@ -105,7 +105,10 @@ def after(controls, in_force):
 
 
 def test_lights_that_are_switched_off_and_on_keep_their_brightness():
-    controls, before = controls_of(STRIP), InForce(STRIP.with_brightness(0.3), paused=False, off=frozenset({"history"}))
+    controls, before = (
+        controls_of(STRIP),
+        InForce(STRIP.with_lights(brightness=0.3), paused=False, off=frozenset({"history"})),
+    )
     controls.lights(on=False)
     dark = after(controls, before)
     assert (dark.config, dark.off) == (before.config, {"history", "leds", "leds.2"})
@@ -115,12 +118,12 @@ def test_lights_that_are_switched_off_and_on_keep_their_brightness():
 
 @pytest.mark.parametrize(("configured", "brightness"), [(0.7, 0.7), (0.0, 0.5)])
 def test_lights_without_brightness_are_switched_on_as_configured(configured, brightness):
-    controls = controls_of(STRIP.with_brightness(configured))
+    controls = controls_of(STRIP.with_lights(brightness=configured))
     controls.lights(on=True)
-    assert after(controls, InForce(STRIP.with_brightness(0.0), paused=False)).config.brightness == brightness
+    assert after(controls, InForce(STRIP.with_lights(brightness=0.0), paused=False)).config.brightness == brightness
 
 
 def test_brightness_and_effect_are_set_together_and_nothing_else_changes():
     controls, before = controls_of(STRIP), InForce(STRIP, paused=True)
     controls.lights(on=True, brightness=0.9, effect="mood")
-    assert after(controls, before) == InForce(STRIP.with_brightness(0.9).with_mode("mood"), paused=True)
+    assert after(controls, before) == InForce(STRIP.with_lights(brightness=0.9).with_lights(mode="mood"), paused=True)

@@ -26,6 +26,7 @@ from headnod.config.sections import (
     LedsSection,
     LogSection,
     MicrophoneSection,
+    Mode,
     ModelSection,
     MqttSection,
     WebSection,
@@ -114,19 +115,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.leds[0].brightness
 
     @property
-    def mode(self) -> Literal["bars", "mood"] | None:
+    def mode(self) -> Mode | None:
         """What the first strip or lamp shows; None without one."""
         return next((output.mode for output in self.leds if output.kind not in {"none", "pins"}), None)
 
-    def with_mode(self, mode: Literal["bars", "mood"]) -> Config:
-        """This configuration with `mode` for all strips and lamps."""
-        outputs = tuple(msgspec.structs.replace(output, mode=mode) for output in self.leds)
-        return msgspec.structs.replace(self, leds=outputs)
-
-    def with_brightness(self, level: float) -> Config:
-        """This configuration with `level` (0-1) as the brightness of all lights."""
-        outputs = tuple(msgspec.structs.replace(output, brightness=level) for output in self.leds)
-        return msgspec.structs.replace(self, leds=outputs)
+    def with_lights(self, **changes: Any) -> Config:  # noqa: ANN401 - values of several keys
+        """This configuration with these values of `LedsSection` for all lights."""
+        return msgspec.structs.replace(self, leds=tuple(msgspec.structs.replace(each, **changes) for each in self.leds))
 
 
 _SECTION_TYPES = {
