@@ -168,9 +168,17 @@ def test_a_setting_is_no_request_and_a_request_no_setting(commands, controls):
     assert controls.did == []
 
 
-def test_a_retained_command_is_left_alone(commands, controls):
-    assert commands.handle(Sent(KITCHEN.setting("pause"), b"ON", retained=True)) == []
+def test_a_retained_command_is_left_alone_with_one_warning(commands, controls, caplog):
+    for _ in range(3):
+        assert commands.handle(Sent(KITCHEN.setting("pause"), b"ON", retained=True)) == []
     assert controls.did == []
+    (record,) = caplog.records
+    assert record.getMessage().startswith("set/pause by MQTT is ignored: the broker retains it")
+    for verb in ("a", "b"):
+        assert commands.handle(Sent(KITCHEN.request(verb), b"", retained=True)) == []
+    assert [each.getMessage().partition(" is ignored")[0] for each in caplog.records[1:]] == [
+        "an unknown command by MQTT"
+    ]
 
 
 @pytest.mark.parametrize(

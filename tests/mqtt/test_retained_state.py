@@ -163,9 +163,15 @@ def test_forget_leaves_a_listener_that_is_online_unless_it_is_forced(broker, sub
 
 
 def test_forget_says_why_it_cannot(broker, tmp_path):
-    assert "mqtt.node: 'a/b'" in fault(clear(broker, tmp_path, "a/b"), status=78)
     broker.stop()
     assert "connection refused" in fault(clear(broker, tmp_path, "kitchen"))
+
+
+@pytest.mark.parametrize("name", ["#", "", "a/b", "kitchen ", "x" * 65])
+def test_forget_refuses_what_is_no_name_as_usage(broker, tmp_path, name):
+    assert fault(clear(broker, tmp_path, "--", name), 2) == (
+        f"headnod: NODE: '{name}' is not a name (up to 64 letters, digits, hyphens and underscores)"
+    )
 
 
 def test_forget_names_what_the_user_may_not_write(tmp_path):

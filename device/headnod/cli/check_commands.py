@@ -263,9 +263,12 @@ def run_mqtt_removal(options: argparse.Namespace) -> None:
 
     from headnod.factory.mqtt_factory import broker, client_id
     from headnod.mqtt.discovery import remove_retained
-    from headnod.mqtt.topics import Topics
+    from headnod.errors import UsageError
+    from headnod.mqtt.topics import Topics, is_name
 
     section = load_config(options).config.mqtt
+    if not is_name(options.node):
+        raise UsageError(f"NODE: {options.node!r} is not a name (up to 64 letters, digits, hyphens and underscores)")
     # An error says the same as these warnings.
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
     gone = Topics(section.base, options.node)

@@ -118,7 +118,10 @@ class Commands:
         """
         try:
             command = self._parse_topic(message.topic)
-            if command is None or command == (_REQUEST, TEST_VERB) or message.retained:
+            if command is None or command == (_REQUEST, TEST_VERB):
+                return []
+            if message.retained:
+                self._warn_of_retained(*command)
                 return []
             answer = self._apply(*command, message.payload) if self._within_rate() else self._rate_exceeded()
             if answer is None:
@@ -128,6 +131,11 @@ class Commands:
         except Exception as error:
             self._warnings.warn("handling", "an MQTT command could not be handled", error=error)
             return []
+
+    def _warn_of_retained(self, kind: str, verb: str) -> None:
+        cause = f"{kind}/{verb}" if verb in _COMMANDS[kind] else "an unknown command"
+        message = "is ignored: the broker retains it from before (publish commands without retain, and clear this one)"
+        self._warnings.warn(f"{cause}, retained", f"{cause} by MQTT {message}")
 
     def call(self, command: str, arguments: dict[str, Any]) -> object:
         """Apply a command of the web page, where the password was asked for; returns the answer.
