@@ -100,7 +100,9 @@ class ListenerCommands:
         try:
             given = msgspec.convert(dict(arguments), kind)
         except msgspec.ValidationError as error:
-            raise CommandRefusedError(f"{name}: {str(error)[:1].lower()}{str(error)[1:]}") from None
+            fields = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
+            reason = f"{name}: {str(error)[:1].lower()}{str(error)[1:]}"
+            raise CommandRefusedError(f"{reason} (there is {fields})" if "field `" in reason else reason) from None
         answer = function(given, controls)
         return {} if answer is None else answer
 

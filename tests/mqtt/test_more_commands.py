@@ -110,3 +110,7 @@ def test_a_correction_by_mqtt_arrives_in_the_state_folder_of_the_real_listener(b
     assert found.windows >= 10
     subscriber.publish(f"{NODE}/request/label", json.dumps({"label": "a\nb"}))
     assert "cannot be printed" in json.loads(subscriber.until_on("/response/label", 1, 20.0)[0])["error"]
+    subscriber.publish(f"{NODE}/request/label", json.dumps({"genre": "jazz"}))
+    assert json.loads(subscriber.until_on("/response/label", 2, 20.0)[1])["error"] == (
+        "label: object contains unknown field `genre` (there is label)"
+    )

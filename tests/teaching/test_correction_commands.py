@@ -132,6 +132,11 @@ def test_a_time_before_the_kept_hours_is_named(room):
         room.commands.correct(0.0, 10.0, "ska")
 
 
+def test_a_time_that_ends_before_it_starts_is_named(room):
+    with pytest.raises(CorrectionError, match="the time range ends 10 s before it starts"):
+        room.commands.correct(room.now(), room.now() - 10.0, "ska")
+
+
 @pytest.mark.parametrize(("act", "arguments"), [("correct", (0.0, 1.0, "ska")), ("label", ("ska",)), ("teach", ())])
 def test_without_a_state_folder_the_setting_is_named(act, arguments):
     with pytest.raises(CorrectionError, match=r"set history\.path"):

@@ -261,9 +261,9 @@ def run_mqtt_removal(options: argparse.Namespace) -> None:
     """Print each topic that was emptied."""
     import random
 
+    from headnod.errors import UsageError
     from headnod.factory.mqtt_factory import broker, client_id
     from headnod.mqtt.discovery import remove_retained
-    from headnod.errors import UsageError
     from headnod.mqtt.topics import Topics, is_name
 
     section = load_config(options).config.mqtt

@@ -289,8 +289,10 @@ def _parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
         )
     except UnicodeDecodeError:
         raise InvalidCommandError("is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise InvalidCommandError(f"is not JSON: {error}") from None
+    except json.JSONDecodeError:
+        raise InvalidCommandError(
+            f"{_shown(payload.decode())} is not JSON (a number, true, false, a text in quotation marks, or an object)"
+        ) from None
     except RecursionError:
         raise InvalidCommandError("is nested") from None
     for part in value.values() if isinstance(value, dict) else [value]:
@@ -336,7 +338,8 @@ def _wrong(value: object, wanted: str, key: str = "") -> InvalidCommandError:
 
 def _shown(value: object) -> str:
     """A received value for a log or an answer: short, and in ASCII without control characters."""
-    text = ascii(value)
+    # As JSON has it: null, true, false.
+    text = json.dumps(value) if value is None or isinstance(value, bool) else ascii(value)
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
 
 

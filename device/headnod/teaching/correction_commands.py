@@ -243,14 +243,17 @@ class CorrectionCommands:
             CorrectionError: The label cannot be one, or there are no windows in that time.
         """
         label = _checked(label)
+        if end < start:
+            raise CorrectionError(f"the time range ends {start - end:.0f} s before it starts")
         store, windows = self.store, self._windows.all()
         there = windows.between(start, end)
         if not len(windows.times):
             raise CorrectionError("no window has an embedding (the model has none, or no music played yet)")
         if not there.any():
-            oldest = datetime.fromtimestamp(float(windows.times[0]), UTC)
+            oldest, newest = (datetime.fromtimestamp(float(windows.times[place]), UTC) for place in (0, -1))
             raise CorrectionError(
-                f"no window of music is known from that time; the oldest is of {oldest:%Y-%m-%d %H:%M:%S} UTC"
+                f"no window of music is known from that time; the oldest is of {oldest:%Y-%m-%d %H:%M:%S} UTC, the "
+                f"newest of {newest:%Y-%m-%d %H:%M:%S} UTC"
             )
         outside = ~there
         for each in store.all():
