@@ -196,10 +196,7 @@ def save_png(folder: Path, name: str, draw: Callable[[Theme], Figure]) -> str:
 def inline_svg(title: str, draw: Callable[[Theme], Figure], labels: Sequence[str] = ()) -> Markup:
     """A figure as SVG for an HTML page, with the colours of the theme as CSS variables (see `css_variables`).
 
-    Args:
-        title: Description for screen readers.
-        draw: Draws the figure.
-        labels: Genres whose colours the figure uses.
+    The title is the description for screen readers; `labels` are genres whose colours the figure uses.
     """
     picture = io.StringIO()
     with _without_glyph_warnings():

@@ -27,9 +27,8 @@ class StorageError(HeadnodError, OSError):
 def replacing(path: Path, advice: str) -> Iterator[Path]:
     """Give the path of a new file that replaces `path` when the body ends and is deleted when the body raises.
 
-    Args:
-        path: The file to replace; its folder is created.
-        advice: End of the error message: what is kept and what the user can do.
+    The folder of the file is created. The advice is the end of the error message: what is kept and what the user can
+    do.
     """
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -68,10 +67,8 @@ def write_npz(path: Path, arrays: Mapping[str, Any], advice: str = "the old file
 def open_npz(path: Path, kind: str, error: type[HeadnodError]) -> Iterator[NpzFile]:
     """Open an npz file without pickled objects.
 
-    Args:
-        path: The file.
-        kind: What it should be, for messages, such as "a log-mel archive".
-        error: Raised, with the path, for a file that is absent, damaged, or lacks an array that the body reads.
+    `kind` is what the file should be, such as "a log-mel archive". The error is raised, with the path, for a file that
+    is absent, damaged, or lacks an array that the body reads.
     """
     try:
         # numpy leaves a damaged file open if it opens the file itself.

@@ -239,10 +239,8 @@ def write_archive(path: Path, archive: Archive, levels: Iterable[NDArray[np.uint
 
     Equal archives give equal bytes: entries carry no date.
 
-    Args:
-        path: The file; an old one is replaced when the new one is complete.
-        archive: Everything but the levels, of which only the shape is used.
-        levels: Each row, shape (its frames, mels); padded here with 0.
+    Of the archive everything but the levels is used, and the shape of the levels. They come as rows of shape (its
+    frames, mels), which are padded with 0.
 
     Raises:
         StorageError: The file cannot be written.

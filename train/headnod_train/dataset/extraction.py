@@ -56,10 +56,7 @@ class Rejected:
 def extract(path: Path, front_end: FrontEnd, seconds: float) -> TrackFeatures | Rejected:
     """Features of the middle of a track.
 
-    Args:
-        path: Audio, or an npz file of precomputed log-mel, which is used whole.
-        front_end: Computes the features.
-        seconds: Length of the excerpt; shorter audio is used whole.
+    The excerpt has these seconds; shorter audio is used whole, and so is an npz file of precomputed log-mel.
     """
     try:
         if path.suffix.lower() == ".npz":

@@ -166,10 +166,8 @@ _MOST_NAMED = 5
 def find_tracks(sources: list[Path], layout: str | None, front_end: FrontEnd) -> Collection:
     """The tracks of a collection.
 
-    Args:
-        sources: A folder or a file; several only if they are archives.
-        layout: One of LAYOUTS, or None to guess.
-        front_end: Front end that archives must be computed by.
+    Several sources may be archives only, which must be computed by this front end. The layout is one of LAYOUTS, or
+    None to guess.
 
     Raises:
         ArchiveError: An archive cannot be used.

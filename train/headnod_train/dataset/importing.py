@@ -269,11 +269,7 @@ def assemble(
 ) -> tuple[Archive, Iterator[NDArray[np.uint8]]]:
     """The archive of tracks whose features are in the work folder.
 
-    Args:
-        tracks: The tracks.
-        files: File of each track's row.
-        work: The work folder.
-        shares: How to split, or None to keep the splits that tracks have.
+    `files` has the file of the row of each track. Without shares the splits that tracks have are kept.
 
     Returns:
         The archive, whose levels have their shape but no values; and an iterator over the levels of each row.

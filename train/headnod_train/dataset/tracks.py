@@ -210,9 +210,7 @@ _MOST_NAMED = 5
 def labelled(collection: Collection, renames: Sequence[str] = ()) -> Collection:
     """A collection whose genres can be labels, in Unicode's composed form (NFC).
 
-    Args:
-        collection: Tracks as found on disk.
-        renames: `old=new` for genres to rename; equal new names join genres.
+    Renames are `old=new`; equal new names join genres.
 
     Raises:
         CollectionError: A genre cannot be a label, or there is no genre `old`.

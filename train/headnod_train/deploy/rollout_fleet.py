@@ -76,12 +76,7 @@ class RolloutFleet:
     """All listeners under one base topic."""
 
     def __init__(self, base: str, digest: str) -> None:
-        """Follow a rollout.
-
-        Args:
-            base: Base topic of the listeners.
-            digest: SHA-256 of the manifest that is sent.
-        """
+        """Follow a rollout to the listeners of a base topic, by the SHA-256 of the manifest that is sent."""
         self._base, self._digest = base, digest
         self._members: dict[str, FleetListener] = {}
         self._news = threading.Condition()
@@ -156,12 +151,8 @@ class RetainedModels:
     def __init__(self, broker: Broker, base: str, model: str, own: str, *, largest: int) -> None:
         """Prepare the connection; `start` opens it.
 
-        Args:
-            broker: The broker.
-            base: First part of every topic.
-            model: Name of the model, shown to other rollouts at the same time.
-            own: SHA-256 of the bundle of this rollout.
-            largest: Largest message, in bytes.
+        The name of the model is shown to other rollouts at the same time; `own` is the SHA-256 of the bundle of this
+        rollout, `largest` the largest message in bytes.
         """
         self._channels, self._mark = f"{base}/deploy/", f"{base}/deploy/{_MARK}{secrets.token_hex(4)}"
         self._own, self._seen = own, set[str]()

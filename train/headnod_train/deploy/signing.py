@@ -68,9 +68,7 @@ class KeyFileError(HeadnodError, OSError):
 def generate(path: Path, passphrase: bytes | None) -> str:
     """Make a key: its private half in a file that only its owner reads, its public half beside it.
 
-    Args:
-        path: The private file, which must not exist; the other is called `<path>.pub`.
-        passphrase: What the private file is encrypted with; None is nothing.
+    The private file must not exist; the other is called `<path>.pub`. Without a passphrase it is not encrypted.
 
     Returns:
         The public key, as `model.keys` takes it.
@@ -95,9 +93,7 @@ def generate(path: Path, passphrase: bytes | None) -> str:
 def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
     """The key of a file.
 
-    Args:
-        path: The private file.
-        passphrase: Is asked only if the file is encrypted.
+    The passphrase is asked only if the file is encrypted.
     """
     try:
         with path.open("rb") as file:

@@ -238,14 +238,8 @@ def make_windows(
 ) -> int:
     """Decode, degrade and transform recordings, and write the folder.
 
-    Args:
-        recordings: Training recordings. Speech and noise are also mixed with music.
-        folder: Created or replaced.
-        rooms: Impulse responses at `BASE_RATE`.
-        yamnet: TensorFlow Lite file of the second teacher.
-        seed: Seed of every random choice.
-        processes: Number of workers.
-        console: Shows progress, and names recordings that cannot be read.
+    Speech and noise are also mixed with music. The folder is created or replaced. Impulse responses have `BASE_RATE`.
+    `yamnet` is the TensorFlow Lite file of the second teacher.
 
     Returns:
         Number of windows.

@@ -170,10 +170,7 @@ def tracks_share(parts: Sequence[Predictions], temperature: float) -> Share:
 def tracks_by_artist(predictions: Predictions, temperature: float, artists: NDArray[np.int32]) -> Share | None:
     """Accuracy of whole tracks with an interval by artist; None if no artist is known.
 
-    Args:
-        predictions: Predictions for every track.
-        temperature: Softmax temperature.
-        artists: Number of each track's artist, -1 if unknown: such a track is a group of its own.
+    `artists` has the number of the artist of each track, -1 if unknown: such a track is a group of its own.
     """
     if (artists < 0).all():
         return None

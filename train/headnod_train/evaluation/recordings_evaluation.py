@@ -168,10 +168,8 @@ class RecordingsEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 def find_clips(place: Path, labels: Sequence[str], *, only: Path | None = None) -> list[Track]:
     """Audio files of known genre in a folder or a CSV list.
 
-    Args:
-        place: Any layout that `import` reads.
-        labels: Genres of the model; files of other genres are left out.
-        only: File with the names of the tracks to use, one per line.
+    The place has any layout that `import` reads. Files of other genres than `labels` are left out. `only` is a file
+    with the names of the tracks to use, one per line.
 
     Raises:
         CollectionError: The place cannot be read.

@@ -62,14 +62,8 @@ def play(
 ) -> Score:
     """Play some rounds.
 
-    Args:
-        tracks: Music whose labels are among the model's.
-        model: The other player.
-        rounds: How many.
-        player: Program that plays the WAV file which is its last argument.
-        answer: Asks a person; called with the prompt. EOFError ends the game.
-        rng: Chooses tracks and their parts.
-        console: Where results are shown.
+    The labels of the tracks are among those of the model. `player` is a program that plays the WAV file which is its
+    last argument. `answer` asks a person with a prompt; EOFError ends the game. `rng` chooses tracks and their parts.
 
     Raises:
         GameError: Nothing can be played.

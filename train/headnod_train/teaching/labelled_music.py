@@ -62,12 +62,8 @@ def find_music(
 ) -> Collection:
     """Labelled tracks below a folder.
 
-    Args:
-        source: A folder of music.
-        labels: `folders`: each folder in `source` is a label, folders below it are artists. `tags`: label and
-            artist are the genre and artist tags of each file.
-        renames: `old=new` for labels.
-        least_labels: Labels that are needed.
+    By `folders`, each folder in `source` is a label, and folders below it are artists; by `tags`, label and artist are
+    the genre and artist tags of each file. Renames of labels are `old=new`.
 
     Raises:
         CollectionError: There is no music, or a label cannot be used.
@@ -161,13 +157,7 @@ def extract_features(
 ) -> dict[int, NDArray[np.float32]]:
     """Features of each track, in worker processes.
 
-    Args:
-        tracks: The files.
-        network: From `LastLayer.with_features`.
-        manifest: Of the network's bundle.
-        seconds: How much of the each file to use.
-        jobs: Worker processes.
-        console: Where progress and skipped files are shown.
+    The network is that of `LastLayer.with_features`, with the manifest of its bundle; `seconds` of each file are used.
 
     Returns:
         Features by index of the track, (windows, features) each; without the files that gave none.

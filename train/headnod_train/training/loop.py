@@ -223,16 +223,9 @@ def train_epochs(
 ) -> keras.Model:
     """Train for some epochs, and keep the moving average of the weights and the state after each.
 
-    Args:
-        loop: The trained network with its optimiser.
-        network: A part of it, whose average is kept.
-        batches: What to learn from.
-        watched: Windows to measure on after each epoch; None measures nothing.
-        settings: Epochs and patience.
-        run: Folder of the run.
-        resume: Continue from its state.
-        tensorboard: Also write figures for TensorBoard.
-        console: Shows progress.
+    The network is a part of the loop, whose average is kept. Without windows that are `watched`, nothing is measured.
+    `run` is the folder of the run, and `resume` continues from its state. With `tensorboard` figures are written for
+    TensorBoard too.
 
     Returns:
         The network with the average after the last epoch.
