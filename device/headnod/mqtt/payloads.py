@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,7 @@ from headnod import system
 from headnod.clock import Clock, clock_is_synchronised
 from headnod.escaping import SILENCE
 from headnod.mqtt.topics import SCORE, score_keys
+from headnod.outputs import EventReports
 from headnod.pipeline.estimate import Estimate, Song, SongSegmenter, SongSettings, State, StatusEvent
 
 SCHEMA = 1
@@ -324,22 +325,6 @@ def redated(payload: dict[str, Any], clock: Clock) -> dict[str, Any]:
         return payload | {key: clock.at(payload[f"{key}_monotonic"]) for key in ("start", "end")}
     moment = clock.at(payload["monotonic"])
     return payload | {"ts": moment, "time_unix": round(moment.timestamp(), 3)}
-
-
-class EventReports(NamedTuple):
-    """What one event makes known."""
-
-    song: bytes | None
-    """Payload of the song that it ended."""
-
-    song_start: bytes | None
-    """Payload of the song that plays, once, when it is long enough to be one."""
-
-    estimate: bytes | None
-    """Payload of the estimate; None for a status event."""
-
-    changed: bool
-    """The state of the listener is another than before, so its health is due."""
 
 
 class ReportMaker:

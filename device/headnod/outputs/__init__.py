@@ -11,7 +11,7 @@ import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headnod.errors import HeadnodError
 from headnod.escaping import SILENCE, UNKNOWN
@@ -31,6 +31,22 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Turn everything off and send what is left; may be called twice."""
+
+
+class EventReports(NamedTuple):
+    """The payloads that one event makes, for MQTT and for the page."""
+
+    song: bytes | None
+    """Payload of the song that it ended."""
+
+    song_start: bytes | None
+    """Payload of the song that plays, once, when it is long enough to be one."""
+
+    estimate: bytes | None
+    """Payload of the estimate; None for a status event."""
+
+    changed: bool
+    """The state of the listener is another than before, so its health is due."""
 
 
 def show_all(sinks: Iterable[Sink], event: Estimate | StatusEvent) -> list[Sink]:

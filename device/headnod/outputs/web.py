@@ -24,7 +24,8 @@ import msgspec
 from msgspec import Meta
 
 from headnod.errors import HeadnodError
-from headnod.pipeline.estimate import Estimate, StatusEvent
+from headnod.outputs import EventReports
+from headnod.pipeline.estimate import Estimate, Share, StatusEvent
 from headnod.retry import Backoff, Cause, RateLimitedLogger
 
 LARGEST = 1 << 16
@@ -49,30 +50,10 @@ _CLOSING = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Reports(Protocol):
-    """What one event makes known; see `headnod.mqtt.payloads`."""
-
-    @property
-    def song(self) -> bytes | None:
-        """Payload of the song that it ended."""
-
-    @property
-    def song_start(self) -> bytes | None:
-        """Payload of the song that has just become long enough."""
-
-    @property
-    def estimate(self) -> bytes | None:
-        """Payload of the estimate."""
-
-    @property
-    def changed(self) -> bool:
-        """Whether the health is due."""
-
-
 class Payloads(Protocol):
     """Makes the payloads that MQTT publishes as well."""
 
-    def update(self, event: Estimate | StatusEvent) -> Reports:
+    def update(self, event: Estimate | StatusEvent) -> EventReports:
         """The payloads of an event."""
 
     def finish(self) -> bytes | None:
@@ -181,7 +162,7 @@ class WebOutput:
                     self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
-    def _send_reports(self, reports: Reports) -> None:
+    def _send_reports(self, reports: EventReports) -> None:
         if reports.song is not None:
             self.send("song", reports.song)
         if reports.song_start is not None:
@@ -377,8 +358,8 @@ class ControlsChange(Arguments, frozen=True):
     """Seconds since 1970; pauses until then."""
     pause_seconds: Annotated[float, Meta(gt=0.0)] | None = None
     quiet_hours: Annotated[tuple[tuple[str, str], ...], Meta(max_length=8)] | None = None
-    threshold: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
-    brightness: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
+    threshold: Share | None = None
+    brightness: Share | None = None
     outputs: tuple[OutputSwitch, ...] = ()
 
 
