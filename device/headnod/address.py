@@ -43,6 +43,9 @@ def split_address(text: str) -> tuple[str, int]:
     """
     if "://" in text:
         raise ValueError(_as_settings(text))
+    if "@" in text:
+        host = text.rpartition("@")[2]
+        raise ValueError(f"'...@{host}' holds a login (write {host} alone; a login has settings of its own)")
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
         if not closed or not _is_ipv6(host) or rest == ":" or (rest and not rest.startswith(":")):
@@ -118,6 +121,9 @@ def _is_ipv6(host: str) -> bool:
 def _as_settings(text: str) -> str:
     """The settings that replace a URL; a password in it is not repeated."""
     scheme = text.partition("://")[0].lower()
+    if scheme in {"unix", "mqtt+unix"}:
+        path = text.partition("://")[2]
+        return f'\'{scheme}://...\' is a URL (write transport = "unix", host = "{path or "/run/mosquitto.sock"}")'
     if scheme not in _SCHEMES:
         return f"'{scheme}://...' is not MQTT over TCP, TLS or WebSocket (write the name alone, such as broker.lan)"
     try:

@@ -139,7 +139,9 @@ def test_a_server_without_websockets_at_the_path_is_named_with_the_setting(answe
             connection.sendall(answer)
         until(link, refused)
     assert request.startswith(b"GET /elsewhere HTTP/1.1\r\n")
-    assert link.reason.endswith("/elsewhere: it accepts no WebSocket at /elsewhere (is mqtt.path right?)")
+    assert link.reason.endswith(
+        "/elsewhere: it accepts no WebSocket at /elsewhere (does this port serve WebSockets, and is mqtt.path right?)"
+    )
     assert "Traceback" not in caplog.text
 
 
@@ -151,7 +153,22 @@ def test_a_socket_that_is_absent_or_no_socket_is_named(tmp_path):
     (tmp_path / "file").touch()
     other = Address(str(tmp_path / "file"), 1, "kitchen", transport="unix")
     *_, step = check_broker(other, KITCHEN, rng=random.Random(1), now=utc_now)
-    assert "nothing listens there" in step.message
+    assert "nothing listens there (does the broker run, and is this the path of its socket?" in step.message
+
+
+@pytest.mark.parametrize(("length", "refused"), [(107, False), (108, True)])
+def test_the_path_of_a_socket_is_as_long_as_the_system_takes(length, refused, tmp_path):
+    path = str(tmp_path / "socket")
+    path += "t" * (length - len(path))
+    with socket.socket(socket.AF_UNIX) as server:
+        if refused:
+            with pytest.raises(OSError, match="too long"):
+                server.bind(path)
+            with pytest.raises(ValueError, match="107 bytes at most"):
+                MqttSection(host=path, transport="unix")
+        else:
+            server.bind(path)
+            MqttSection(host=path, transport="unix")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

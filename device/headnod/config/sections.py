@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,6 +10,8 @@ from msgspec import Meta
 
 from headnod.address import checked_address, split_address
 from headnod.errors import AudioError
+
+_LONGEST_SOCKET = 107
 
 Mode = Literal["bars", "mood"]
 """How a strip of LEDs shows genres: a stretch for each, or the whole strip in the colour of the current genre."""
@@ -287,6 +290,10 @@ class MqttSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if self.host and not self.host.startswith("/"):
                 raise ValueError(
                     f"host: '{self.host}' is not the path of a socket (write it from / on, or transport = \"tcp\")"
+                )
+            if len(os.fsencode(self.host)) > _LONGEST_SOCKET:
+                raise ValueError(
+                    f"host: the path of a socket has {_LONGEST_SOCKET} bytes at most (make a shorter link)"
                 )
             if self.tls:
                 raise ValueError("tls: a socket of this machine is not encrypted (write tls = false)")

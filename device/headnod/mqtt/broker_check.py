@@ -242,7 +242,7 @@ def _check_network(
     try:
         connection = broker.open_socket(timeout)
     except OSError as error:
-        yield CheckResult("connection", "fault", f"{broker}: {_connection_error(error, timeout)}")
+        yield CheckResult("connection", "fault", f"{broker}: {_connection_error(broker, error, timeout)}")
         return
     with connection:
         if broker.transport == "unix":
@@ -268,11 +268,13 @@ def _name(broker: Broker) -> CheckResult:
     return CheckResult("name", "well", f"{broker.host} is {' and '.join(addresses)}")
 
 
-def _connection_error(error: OSError, timeout: float) -> str:
+def _connection_error(broker: Broker, error: OSError, timeout: float) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such socket (does the broker run, with this path in its configuration? see mqtt.host)"
     if isinstance(error, PermissionError):
         return "this user may not open the socket (is it a member of the socket's group?)"
+    if isinstance(error, ConnectionRefusedError) and broker.transport == "unix":
+        return "nothing listens there (does the broker run, and is this the path of its socket? see mqtt.host)"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there (does the broker run, and on this port and address? see mqtt.port)"
     if isinstance(error, TimeoutError):

@@ -164,7 +164,8 @@ class Connection:
         try:
             self._client.connect(broker.host, broker.port, broker.keepalive, clean_start=clean, properties=properties)
         except WebsocketConnectionError:
-            self.ending = Ending(Cause.NETWORK, f"it accepts no WebSocket at {broker.path} (is mqtt.path right?)")
+            hint = "does this port serve WebSockets, and is mqtt.path right?"
+            self.ending = Ending(Cause.NETWORK, f"it accepts no WebSocket at {broker.path} ({hint})")
         except OSError as error:
             self.ending = unreachable_ending(error)
         self._opened = self._monotonic()
