@@ -126,6 +126,8 @@ def _after_holes(coming):
         (answer(status="404 Not Found"), "the server answers 404 Not Found"),
         (answer(b"<html>", kind="text/html"), "is a web page"),
         (answer(b"no music at all\n" * 9_000), "is not audio that can be read"),
+        (answer(b'{"error": "not in your country"}', kind="application/json"), "the server sends application/json ("),
+        (answer(b"<playlist/>" * 9_000, kind="application/xspf+xml"), "the server sends application/xspf+xml ("),
         (redirect("/live"), "more than 5 redirects"),
         (redirect("file:///etc/passwd"), "only http:// and https:// can be played"),
     ],

@@ -78,7 +78,7 @@ def test_a_recovery_is_reported(lines):
     journal = Journal()
     journal.show_status(condition(State.WAITING))
     journal.show(estimate("jazz", jazz=0.81))
-    assert lines()[1:] == [("INFO", "the microphone works again"), ("INFO", "jazz (0.81) at -20 dBFS")]
+    assert lines()[1:] == [("INFO", "sound arrives again"), ("INFO", "jazz (0.81) at -20 dBFS")]
 
 
 def test_the_end_of_a_pause_is_no_recovery_of_the_microphone(lines):

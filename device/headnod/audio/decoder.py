@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -56,6 +57,9 @@ from headnod.errors import AudioError
 
 if TYPE_CHECKING:
     from headnod.audio.http_stream import HttpStream
+
+_OTHER_TYPES = re.compile(r"\A(?:text|image|font)/|[/+](?:json|xml)\Z")
+"""Media types that are not audio. Servers of audio also send `application/octet-stream` and the like."""
 
 _PR_SET_PDEATHSIG = 1
 _MOST_SAVED = 1 << 30
@@ -267,6 +271,9 @@ def radio_sound(address: str, timeout: float) -> Sound:
     except AudioError as error:
         if stream.failure or not begins:
             raise AudioError(f"{stream.name}: {stream.failure or 'the stream ended before any sound came'}") from error
+        if _OTHER_TYPES.search(stream.content_type):
+            named = f"{stream.name}: is not audio: the server sends {stream.content_type}"
+            raise RefusedError(f"{named} (is it the address of the stream itself?)") from error
         raise RefusedError(str(error)) from error
     return dataclasses.replace(sound, frames=None, blocks=_until_end(sound, stream))
 

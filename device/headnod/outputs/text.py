@@ -80,6 +80,10 @@ class JsonLines(_Lines):
         self._write(msgspec.json.encode(status).decode())
 
 
+_RECOVERED = {State.PAUSED: "the pause has ended", State.WAITING: "sound arrives again"}
+"""What the log says when a state ends: the source may be a stream or a pipe, too."""
+
+
 class Journal:
     """The log: one line when the genre changes and one when something is wrong, not one per estimate."""
 
@@ -97,7 +101,7 @@ class Journal:
         if fault := _MICROPHONE_FAULTS.get(estimate.state, ""):
             self._warn(estimate.state, fault)
         elif self._faulty is not None:
-            _log.info("the pause has ended" if self._faulty is State.PAUSED else "the microphone works again")
+            _log.info(_RECOVERED.get(self._faulty, "the microphone works again"))
             self._faulty = None
         if (missing := self._quiet.update(estimate)) is not None:
             self._warn_quiet(estimate, missing)
