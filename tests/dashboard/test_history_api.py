@@ -102,6 +102,15 @@ def test_hours_keep_their_order_when_daylight_saving_time_ends(path):
     assert data(path, "days", zone=BERLIN, year=2026)[0]["seconds"] == {"jazz": 10_800.0}
 
 
+def test_an_hour_begins_before_its_songs_where_the_clock_skips_a_part_of_it(path):
+    # At 2:45 on the Chatham Islands it becomes 3:45: 14:00 UTC. The song begins at 3:50.
+    skipped = datetime(2026, 9, 26, 14, 0, tzinfo=UTC)
+    keep(path, song(skipped + timedelta(minutes=5), 60, "jazz"))
+    begin = skipped.timestamp()
+    hours = data(path, "hours", zone=ZoneInfo("Pacific/Chatham"), from_=begin, to=begin + 7_200)
+    assert [(hour["start"] - begin, hour["seconds"]["jazz"]) for hour in hours] == [(-2700, 600.0), (900, 3000.0)]
+
+
 def test_the_first_song_of_each_genre_is_listed_once(path):
     later = START + timedelta(days=3)
     keep(path, song(START, 3, "jazz"), song(later, 3, "jazz"), song(later + timedelta(hours=1), 3, "metal"))

@@ -214,8 +214,9 @@ def _bounds(time: float, unit: Unit, zone: tzinfo | None) -> tuple[int, int]:
     local = datetime.fromtimestamp(time, zone).replace(minute=0, second=0, microsecond=0)
     if unit == "hour":
         begin = int(local.timestamp())
-        # The hour that is repeated when daylight saving time ends has the same name twice.
-        begin += max(0, int(time - begin) // 3600 * 3600)
+        # The hour that is repeated when daylight saving time ends has the same name twice; one that begins within the
+        # time that is left out when it starts (Chatham Islands: 2:45 to 3:45) would begin after its own songs.
+        begin += int((time - begin) // 3600 * 3600)
         return begin, begin + 3600
     day = local.replace(hour=0, fold=0)
     return int(day.timestamp()), int((day + timedelta(days=1)).timestamp())
