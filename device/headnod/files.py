@@ -13,8 +13,10 @@ import io
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -101,6 +103,8 @@ def read_arrays(content: bytes, wanted: Mapping[str, type[np.generic]], *, limit
             finite; the message says which.
     """
     import zipfile  # noqa: PLC0415 - 1 MB, which no running listener needs
+
+    import numpy as np  # noqa: PLC0415 - the process of the page opens databases, and has no numpy
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
