@@ -74,10 +74,10 @@ def is_local(host: str) -> bool:
 def page_url(host: str, port: int, *, tls: bool = False, avahi: Path = _AVAHI) -> str:
     """The address of a page for a browser; of all addresses of this machine the one that others can open.
 
+    `avahi` is the socket of Avahi, which knows the name of this machine.
+
     >>> page_url("127.0.0.1", 8080), page_url("::1", 8080, tls=True)
     ('http://127.0.0.1:8080/', 'https://[::1]:8080/')
-
-    `avahi` is the socket of Avahi, which knows the name of this machine.
     """
     name = _own_name(avahi) if host in ALL else host
     return f"{'https' if tls else 'http'}://{f'[{name}]' if ':' in name else name}:{port}/"

@@ -80,12 +80,12 @@ class Service:
 
 
 def service_of(configuration: Path, *, folder: Path = CONFIGURATION, state: Path = STATE) -> Service | None:
-    """The service that a configuration belongs to, or None.
+    """The service that a configuration belongs to, or None; the file need not exist.
+
+    `folder` has the configurations, `state` the state folders.
 
     >>> service_of(Path("/etc/headnod/kitchen.toml")).unit
     'headnod@kitchen.service'
-
-    The file need not exist. `folder` has the configurations, `state` the state folders.
     """
     path = Path(os.path.abspath(configuration))  # noqa: PTH100 - links are not resolved
     if path.parent != folder or path.suffix != ".toml":

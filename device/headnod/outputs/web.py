@@ -101,8 +101,8 @@ class WebOutput:
     ) -> None:
         """Start the process.
 
-        `payloads` makes payloads of events; the other three are functions: `controls` gives what can be set, as it is
-        now, None where nothing can. `handle` applies commands, on a thread of its own. `rng` spreads attempts over
+        `payloads` makes the payloads of events; `info` and `health` give those, and `controls` what can be set, as it
+        is now; None where nothing can. `handle` applies commands, on a thread of its own. `rng` spreads attempts over
         time.
         """
         self._page, self._payloads, self._info, self._health = page, payloads, info, health

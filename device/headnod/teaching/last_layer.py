@@ -161,8 +161,9 @@ class LastLayer:
             or _code(self._model, operator) not in _LINEAR
             or operator.builtinOptions.fusedActivationFunction not in _BOUNDS
             or self._size(int(operator.inputs[0])) != self._linear(operator).kernel.shape[1]
+            # `_add_dense` needs a reshape that it can move, and a hidden layer that goes on with the shipped embedding.
             or self._embedding == self._output("embedding")
-            or self._inputs[0] == self._inputs[-1]
+            or len(self._inputs) == 1
         ):
             message = (
                 f"{self._manifest.id}: has no dense layer before its embedding and no hidden layer after it, so "
@@ -282,6 +283,7 @@ class LastLayer:
         self._reshape_to(model, output, sum(map(self._size, self._inputs)))
 
     def _resize_output(self, model: Any, count: int, logits: NDArray[np.floating]) -> None:  # noqa: ANN401
+        """Give the answers another number of values, and an int8 range that holds the shipped one and these logits."""
         graph, output = model.subgraphs[0], self._output("answers")
         scale, zero = self._quantisation(self._answers)
         low = min(float(logits.min()), (-128 - zero) * scale)
@@ -336,9 +338,7 @@ class LastLayer:
 
 
 def network_with_body(body: str, folders: Iterable[Path]) -> LastLayer:
-    """The last layer of the first bundle with this body.
-
-    `body` is that of `Manifest.body`. The preferred bundle is the first; damaged ones are passed over.
+    """The last layer of the first bundle whose `Manifest.body` is this one; damaged ones are passed over.
 
     Raises:
         TeachError: None has it.

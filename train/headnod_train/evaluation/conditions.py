@@ -113,7 +113,8 @@ def recorded_rooms(folder: Path, bands: Bands) -> AcousticCondition:
 
 _EVERY = 3.0
 """Seconds from one window to the next."""
-_SNR = 10.0
+_SNR, _PINK = 10.0, 3.0
+"""Signal-to-noise ratio in dB, and by how much the power of pink noise falls in dB per octave."""
 
 
 class SimulationAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,7 +159,7 @@ def simulation_agreement(
         if rooms:
             room, response = rooms[place % len(rooms)]
             in_rooms.append(_both(model, room, log_mel, in_room(audio, response), bands, rng))
-        noisy = with_sound(audio, coloured_noise(audio.size, 3.0, rng), _SNR)
+        noisy = with_sound(audio, coloured_noise(audio.size, _PINK, rng), _SNR)
         in_noise.append(_both(model, Noise("pink", (_SNR, _SNR)), log_mel, noisy, bands, rng))
     targets = np.repeat([genre for genre, _ in sounds], [len(each) for each in clean])
     before = np.concatenate(clean)
