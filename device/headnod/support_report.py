@@ -83,11 +83,8 @@ class Socket:
         return f"{self.protocol} to {self.remote}" if self.remote else f"{self.protocol} at {self.local}, waiting"
 
 
-def check_privacy(config: Config, service: Service | None, *, proc: Path = PROC) -> Iterator[CheckResult]:
-    """Data that headnod may send, with the receiver, then sockets and files that its processes have open.
-
-    `proc` is where procfs is mounted.
-    """
+def check_privacy(config: Config, service: Service | None) -> Iterator[CheckResult]:
+    """Data that headnod may send, with the receiver, then sockets and files that its processes have open."""
     yield CheckResult("audio", "well", "is kept in memory for one window and then overwritten; no file receives it")
     yield CheckResult("configured", "well", "; ".join(_configured(config)) or "nothing is sent to another machine")
     sandbox = Sandbox(service.unit) if service is not None else None
@@ -98,9 +95,9 @@ def check_privacy(config: Config, service: Service | None, *, proc: Path = PROC)
         limit = f"may connect to {' '.join(allowed)} only (enforced by systemd)" if allowed else "may connect anywhere"
         yield CheckResult("sandbox", "well" if allowed else "warning", f"{sandbox.unit} {limit}")
     found = False
-    for process in processes(proc):
+    for process in processes():
         found = True
-        yield from _process(process, proc)
+        yield from _process(process)
     if not found:
         yield CheckResult("processes", "none", "no headnod runs now")
 
@@ -137,37 +134,34 @@ def _is_headnod(words: list[str]) -> bool:
     return any(_PROGRAM.search(word) for word in words[:4]) or any(_MODULE.match(word) for word in module)
 
 
-def _process(process: int, proc: Path) -> Iterator[CheckResult]:
-    words = _words(process, proc)
+def _process(process: int) -> Iterator[CheckResult]:
+    words = _words(process, PROC)
     # The interpreter and its options say nothing.
     shown = without_login(" ".join(word for word in words[1:] if not word.startswith("-P"))[:80]) or "ended"
     part = f"process {process}"
     try:
-        links = {link.name: link.readlink() for link in (proc / str(process) / "fd").iterdir()}
+        links = {link.name: link.readlink() for link in (PROC / str(process) / "fd").iterdir()}
     except PermissionError:
         yield CheckResult(part, "warning", f"{shown}: belongs to another user (run this command with sudo)")
         return
     except OSError:
         return
-    sockets = open_sockets(process, {str(link) for link in links.values()}, proc)
+    sockets = open_sockets(process, {str(link) for link in links.values()})
     far = [each for each in sockets if each.leaves_the_house]
     what = "; ".join(map(str, sockets)) or "no socket of the network"
     verdict: Verdict = "warning" if far else "well"
     warning = " (an address of the internet)" if far else ""
     yield CheckResult(part, verdict, f"{shown}: {what}{warning}")
-    files = sorted({str(link) for number, link in links.items() if _is_written(process, number, link, proc)})
+    files = sorted({str(link) for number, link in links.items() if _is_written(process, number, link)})
     yield CheckResult(part, "well", f"writes {', '.join(files) if files else 'no file'}")
 
 
-def open_sockets(process: int, links: set[str], proc: Path = PROC) -> list[Socket]:
-    """The internet sockets of a process.
-
-    `links` has the targets of its file descriptors, such as `socket:[1234]`; `proc` is where procfs is mounted.
-    """
+def open_sockets(process: int, links: set[str]) -> list[Socket]:
+    """The internet sockets of a process; `links` has the targets of its file descriptors, such as `socket:[1234]`."""
     found = []
     for name, protocol in _FAMILIES:
         try:
-            lines = (proc / str(process) / "net" / name).read_text(encoding="ascii").splitlines()[1:]
+            lines = (PROC / str(process) / "net" / name).read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
         for fields in map(str.split, lines):
@@ -189,12 +183,12 @@ def _address(text: str) -> str:
     return f"{ip}:{int(port, 16)}"
 
 
-def _is_written(process: int, number: str, link: Path, proc: Path) -> bool:
+def _is_written(process: int, number: str, link: Path) -> bool:
     path = str(link)
     if not path.startswith("/") or path.startswith(("/dev/", "/proc/", "/memfd:", "/sys/")):
         return False
     try:
-        info = (proc / str(process) / "fdinfo" / number).read_text(encoding="ascii")
+        info = (PROC / str(process) / "fdinfo" / number).read_text(encoding="ascii")
     except OSError:
         return False
     flags = re.search(r"^flags:\s*(\d+)", info, re.MULTILINE)

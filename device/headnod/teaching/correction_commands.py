@@ -288,13 +288,13 @@ class CorrectionCommands:
             # The volume was zero, or another source played.
             _log.info("what the media player played as %s is not kept: %s", label, error)
 
-    def suggestions(self, count: int = 10) -> list[Suggestion]:
+    def suggestions(self) -> list[Suggestion]:
         """Moments whose label would teach most, the best first."""
         windows = self._windows.all()
         labelled = self._store.labelled(windows.body) if self._store is not None else None
         if labelled is None:
-            return suggest(windows, windows.embeddings[:0], windows.times[:0], count=count)
-        return suggest(windows, labelled.embeddings, labelled.times, count=count)
+            return suggest(windows, windows.embeddings[:0], windows.times[:0])
+        return suggest(windows, labelled.embeddings, labelled.times)
 
     def teach(self) -> None:
         """Start a process that teaches; returns at once. `teaching` gives the result.

@@ -348,18 +348,13 @@ def balanced(music: Features) -> NDArray[np.float64]:
     return np.asarray(weights)
 
 
-def ridge_regression(
-    features: NDArray[np.floating], wanted: NDArray[np.floating], *, ridge: float = 1.0
-) -> tuple[NDArray[np.float64], float]:
-    """A linear function of the features that is close to `wanted`, by ridge regression.
+def ridge_regression(features: NDArray[np.floating], wanted: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
+    """A linear function of features of shape (n, features) that is close to `wanted`, (n,), by ridge regression.
 
-    Args:
-        features: (n, features).
-        wanted: (n,).
-        ridge: Weight of the squared coefficients of standardised features.
+    The squared coefficients of standardised features have weight 1.
     """
     mean, deviation = _mean_and_deviation(features, np.ones(len(features)))
     standardised, offset = (features - mean) / deviation, float(wanted.mean())
-    gram = standardised.T @ standardised + ridge * np.eye(standardised.shape[1])
+    gram = standardised.T @ standardised + np.eye(standardised.shape[1])
     weights = np.linalg.solve(gram, standardised.T @ (wanted - offset)) / deviation
     return weights, offset - float(mean @ weights)
