@@ -72,3 +72,18 @@ def test_a_quiet_microphone_is_reported(tmp_path, decibels, verdict):
 def test_a_quiet_room_says_nothing_of_the_gain(tmp_path):
     found, message = microphone_of(alsa_microphone(tmp_path, noise(10.0, dbfs=-60, rate=RATE)[:, None]))
     assert found == "well", message
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("pcm.!default {\n type hw\n", "line 3: Unexpected char"),
+        ("pcm.!default {\n type hw\n}\n}\n", "line 4: Unexpected }"),
+    ],
+)
+def test_a_configuration_of_alsa_that_it_cannot_read_is_named_with_its_line(tmp_path, content, reason):
+    environment = alsa_microphone(tmp_path, MONO)
+    (tmp_path / ".asoundrc").write_text(content)
+    wanted = f"{tmp_path}/.asoundrc cannot be read by ALSA: {reason} (correct it, or move it away)"
+    assert fault(run("devices", environment=environment)) == f"headnod: {wanted}"
+    assert microphone_of(environment) == ("fault", wanted)

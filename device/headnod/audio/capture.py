@@ -16,6 +16,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -41,14 +42,29 @@ def main(words: list[str]) -> int:
         import pyaudio  # noqa: PLC0415 - its absence is reported as an error
     except ImportError:
         return _answer(error="PyAudio is not installed", extra="device")
-    with _quiet_stderr():
-        audio = pyaudio.PyAudio()
+    with os.fdopen(os.memfd_create("stderr"), "rb") as written:
+        try:
+            with _quiet_stderr(written.fileno()):
+                audio = pyaudio.PyAudio()
+        except OSError as error:
+            written.seek(0)
+            return _answer(error=_why_no_sound_system(written.read().decode(errors="replace"), error))
     if words[0] == "list":
         devices = _inputs(audio)
         with _quiet_stderr():
             closed = [*_closed_cards(devices), *_closed_pcms(devices)]
         return _answer(devices=devices, **({"closed": closed} if closed else {}))
     return _read(pyaudio, audio, words[1], float(words[2]), [int(rate) for rate in words[3:]])
+
+
+def _why_no_sound_system(written: str, error: OSError) -> str:
+    """The reason for an error of PortAudio's start, from what ALSA wrote to stderr."""
+    broken = re.search(r"\) (/.+) may be old or corrupted", written)
+    if broken is None:
+        return f"the sound system cannot be used: {error.args[-1]} (see /etc/asound.conf and ~/.asoundrc)"
+    place = re.search(r"\) (?:_toplevel_)?:(\d+):\d+:(.+)", written)
+    reason = f": line {place[1]}: {place[2]}" if place else ""
+    return f"{broken[1]} cannot be read by ALSA{reason} (correct it, or move it away)"
 
 
 def _inputs(audio: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - pyaudio has no types
@@ -161,10 +177,10 @@ def _answer(**content: object) -> int:
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def _quiet_stderr(instead: int | None = None) -> Iterator[None]:
     # ALSA and JACK print some 65 lines about other devices.
     saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
+    os.dup2(nothing if instead is None else instead, 2)
     try:
         yield
     finally:
