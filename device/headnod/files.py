@@ -25,6 +25,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written; the old file is unchanged.
     """
+    _check_replaceable(path)
     make_folder(path.parent)
     new = path.with_name(f"{path.name}.new")
     # Another process may write the same file.
@@ -32,6 +33,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         write_synced(new, content)
         new.replace(path)
     sync_folder(path.parent)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse folders, and what a rename would destroy: devices, pipes, and links to open files such as /dev/stdout."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if (path.exists() and not path.is_file()) or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
 
 
 @contextlib.contextmanager

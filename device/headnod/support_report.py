@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,16 @@ _JOURNAL_SECONDS = 20.0
 _LONGEST_FILE = 1 << 20
 _USB_PROPERTIES = ("idVendor", "idProduct", "bcdDevice", "manufacturer", "product", "speed", "bMaxPower")
 _AUDIO_CLASS = "01"
-_SECRET = re.compile(r"(?i)((?:password|passwd|token|secret|api[_-]?key)\w*\s*[=:]\s*)\S+")
+_NAMES = r"pass(?:word|wd|phrase)?|pwd|token|secret|api[_-]?key|authorization|credentials?|cookie"
+_SECRET = re.compile(
+    rf"(?i)((?:{_NAMES})\w*[\"']?\s*[=:]\s*[\"']?)(?:(?:basic|bearer|digest)\s+)?[^\s\"',]+|((?:basic|bearer)\s+)[\w.~+/=-]+"
+)
+"""The value after such a name, or after the scheme of an HTTP login."""
+
+_SECRET_OPTION = re.compile(rf"(?i)-[\w-]*(?:{_NAMES}|\bu(?:ser)?\b)\w*")
+"""A word of a command line before a word that is secret."""
+
+_QUERY = re.compile(r"(\w://[^\s?\"']+\?)[^\s\"']+")
 _CONTENTS = """A report of headnod {version}, made {date}.
 
     checks.txt          the results of `headnod check` and `headnod check --privacy`
@@ -233,12 +243,12 @@ def write_report(
 
 
 def redacted(text: str) -> str:
-    """A text without the logins of addresses and the values after words such as `password=`.
+    """A text without the logins and queries of addresses, and the values after words such as `password=`.
 
-    >>> redacted("mqtt_password=hunter2 at mqtt://me:hunter2@broker")
-    'mqtt_password=*** at mqtt://broker'
+    >>> redacted("mqtt_password=hunter2 at mqtt://me:hunter2@broker, http://radio/live?id=7")
+    'mqtt_password=*** at mqtt://broker, http://radio/live?***'
     """
-    return _SECRET.sub(r"\1***", without_login(text))
+    return _QUERY.sub(r"\1***", _SECRET.sub(r"\1\2***", without_login(text)))
 
 
 def configuration(loaded: Loaded) -> list[dict[str, Any]]:
@@ -246,6 +256,8 @@ def configuration(loaded: Loaded) -> list[dict[str, Any]]:
     rows = []
     for section, key, value, origin in loaded.rows():
         shown = "(set)" if (section, key) == ("mqtt", "username") and value else value
+        if (section, key) == ("microphone", "command"):
+            shown = ["***" if _SECRET_OPTION.fullmatch(before) else word for before, word in pairwise(["", *value])]
         rows.append({"section": section, "key": key, "value": shown, "origin": origin})
     return rows
 

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import stat
 import subprocess
 import tarfile
 from contextlib import contextmanager
@@ -74,6 +75,32 @@ def test_a_report_that_cannot_be_written_is_one_line(environment, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("option", ["--api-key", "-rtsp_password", "--user", "-u", "--auth-token"])
+def test_the_word_after_an_option_that_names_a_secret_is_left_out(tmp_path, option):
+    command = json.dumps(["false", option, "hunter2", "-i", "in.wav"])
+    environment = surroundings(tmp_path, HEADNOD_MICROPHONE__COMMAND=command)
+    run("check", "--report", tmp_path / "report.tar.gz", environment=environment)
+    with tarfile.open(tmp_path / "report.tar.gz") as archive:
+        texts = [archive.extractfile(each).read().decode() for each in archive.getmembers()]
+    assert not [text for text in texts if "hunter2" in text]
+    assert [text for text in texts if "in.wav" in text]
+
+
+def test_a_device_is_not_replaced_by_a_report(environment, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/proc/self/fd/1")
+    for name, reason in (
+        ("pipe", "is not a regular file"),
+        ("link", "is not a regular file"),
+        ("", "is a directory"),
+    ):
+        ended = run("check", "--report", name and tmp_path / name, environment=environment)
+        assert ended.returncode == 1
+        assert ended.stderr.rstrip().endswith(f"cannot be written: {reason} (name a file in a folder of yours)")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -81,6 +108,10 @@ def test_a_report_that_cannot_be_written_is_one_line(environment, tmp_path):
         ("password: pass", "password: ***"),
         ("HEADNOD_TOKEN=pass next", "HEADNOD_TOKEN=*** next"),
         ("api_key = pass", "api_key = ***"),
+        ('"api-key": "pass", "b": 1', '"api-key": "***", "b": 1'),
+        ("Authorization: Bearer pass.word", "Authorization: ***"),
+        ("curl -H 'X: bearer pass'", "curl -H 'X: bearer ***'"),
+        ("http://radio/live.mp3?id=pass next", "http://radio/live.mp3?*** next"),
         ("the password file is absent", "the password file is absent"),
     ],
 )

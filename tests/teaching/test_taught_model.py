@@ -15,7 +15,7 @@ from headnod.teaching.last_layer import LastLayer, TeachError
 from headnod.teaching.teacher import Teacher, matching_label, starting_bundle, summary, teach
 from headnod.updates.state import Stage
 from headnod.updates.store import Store
-from support.command_line import json_lines, run, surroundings
+from support.command_line import fault, json_lines, run, surroundings
 
 START = find_model("genre")
 SIZE = 200
@@ -238,6 +238,9 @@ def test_the_command_teaches_installs_and_the_list_shows_it(state, tmp_path):
     assert exported.returncode == 0, exported.stderr
     with np.load(tmp_path / "songs.npz") as arrays:
         assert arrays["features"].shape == (96, 264)
+    below = tmp_path / "songs.npz" / "songs.npz"
+    refused = run("corrections", "export", below, "--state", state, environment=environment)
+    assert fault(refused) == f"headnod: {below}: cannot be written: not a directory"
 
 
 def test_the_command_installs_nothing_where_nothing_improves(tmp_path, base):

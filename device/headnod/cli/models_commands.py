@@ -276,14 +276,17 @@ def _local_span(part: Correction | Suggestion) -> tuple[datetime, datetime]:
 
 def run_correction_export(options: argparse.Namespace) -> None:
     """Write the file and print its path."""
-    from headnod.errors import UsageError
+    from headnod.errors import HeadnodError, UsageError
     from headnod.files import write_atomically
     from headnod.teaching.correction_commands import packed
 
     if options.file.exists() and not options.replace:
         raise UsageError(f"{options.file}: exists (name another file, or use --replace)")
     exported, left_out = labelled_features(options)
-    write_atomically(options.file, packed(exported))
+    try:
+        write_atomically(options.file, packed(exported))
+    except OSError as error:
+        raise HeadnodError(f"{options.file}: cannot be written: {(error.strerror or str(error)).lower()}") from error
     print(f"{options.file}: {len(exported.windows.labels)} windows of {exported.windows.model}")
     if left_out:
         print(f"left out: {left_out} corrections that were made with another network")
