@@ -61,7 +61,18 @@ def test_setup_keeps_the_output_of_pip_out_of_a_log(setup):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_files_of_wheels_that_nothing_loads_are_removed(setup, tmp_path):
+@pytest.fixture
+def in_the_addon(setup):
+    """The part of scripts/setup that scripts/addon puts beside the Dockerfile of the add-on."""
+    (command,) = (line for line in (ROOT / "scripts" / "addon").read_text().splitlines() if "declare -f" in line)
+    folder = setup.parents[1]
+    (folder / "homeassistant-addon").mkdir()
+    assert bash(command, cwd=folder).returncode == 0
+    return folder / "homeassistant-addon" / "remove_unused"
+
+
+@pytest.mark.parametrize("source", ["setup", "in_the_addon"])
+def test_files_of_wheels_that_nothing_loads_are_removed(request, source, tmp_path):
     packages = tmp_path / "lib" / "python3.13" / "site-packages"
     kept = ["ai_edge_litert/libLiteRt.so", "ai_edge_litert/interpreter.py", "ai_edge_litert/vendors/__init__.py"]
     kept += ["numpy/__init__.py", "numpy/testing/__init__.py", "scipy/tests/test_it.py"]
@@ -73,10 +84,16 @@ def test_files_of_wheels_that_nothing_loads_are_removed(setup, tmp_path):
     for name in (*kept, *unused):
         (packages / name).parent.mkdir(parents=True, exist_ok=True)
         (packages / name).touch()
-    ended = bash('source "$1"; remove_unused "$2"', setup, tmp_path, capture_output=True)
+    ended = bash('source "$1"; remove_unused "$2"', request.getfixturevalue(source), tmp_path, capture_output=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     there = {str(path.relative_to(packages)) for path in packages.rglob("*") if path.is_file()}
     assert there == set(kept)
+
+
+def test_the_image_of_the_addon_removes_them_as_well():
+    assert "source /tmp/remove_unused && remove_unused /opt/headnod" in (
+        ROOT / "homeassistant-addon" / "Dockerfile"
+    ).read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
