@@ -30,6 +30,17 @@ def test_a_file_address_and_a_latin_1_name_are_read(tmp_path):
     assert expanded([str(tmp_path / "a.m3u")], recursive=False)[0] == [f"{tmp_path}/a b.wav", f"{tmp_path}/café.wav"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
+def test_a_playlist_of_windows_is_read(tmp_path, encoding):
+    (tmp_path / "Música").mkdir()
+    (tmp_path / "Música" / "a.wav").touch()
+    (tmp_path / r"b\c.wav").touch()
+    (tmp_path / "a.m3u8").write_text("#EXTM3U\nMúsica\\a.wav\nb\\c.wav\nd\\e.wav\n", encoding=encoding)
+    files, notes = expanded([str(tmp_path / "a.m3u8")], recursive=False)
+    assert files == [f"{tmp_path}/{name}" for name in ("Música/a.wav", r"b\c.wav", r"d\e.wav")]
+    assert notes == []
+
+
 def test_a_name_that_is_not_utf8_is_found_on_a_disk_where_it_is_not_either(tmp_path):
     name = os.fsdecode(b"caf\xe9.wav")
     (tmp_path / name).touch()
@@ -44,6 +55,7 @@ def test_a_name_that_is_not_utf8_is_found_on_a_disk_where_it_is_not_either(tmp_p
         ("#EXTM3U\n#EXT-X-TARGETDURATION:9\nseg.ts\n", "is an HLS playlist"),
         ("b.m3u\n", "playlists in"),
         ("x\n" * 600_000, "1 MiB"),
+        ("RIFF\0\0 WAVE\nx.wav\n", "is not a playlist"),
     ],
 )
 def test_a_playlist_that_cannot_be_is_reported(tmp_path, text, note):

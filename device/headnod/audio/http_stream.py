@@ -8,6 +8,7 @@ files of this machine; addresses in it are reported and not fetched.
 from __future__ import annotations
 
 import base64
+import codecs
 import contextlib
 import http.client
 import io
@@ -107,7 +108,7 @@ def _in_playlist(path: Path) -> tuple[list[str], list[str]]:
         address = urlsplit(entry) if "://" in entry else None
         if address is not None and address.scheme != "file":
             notes.append(f"{path}: '{entry}' is an address (only files are classified)")
-        elif "\0" in entry or Path(entry).suffix.lower() in PLAYLISTS:
+        elif Path(entry).suffix.lower() in PLAYLISTS:
             notes.append(f"{path}: '{entry}' is no audio file (playlists in playlists are not read)")
         else:
             files.append(_file_of(path.parent / (unquote(address.path) if address is not None else entry)))
@@ -115,13 +116,18 @@ def _in_playlist(path: Path) -> tuple[list[str], list[str]]:
         notes.append(f"{path}: names {len(entries)} files, of which {_MOST_ENTRIES} were taken")
     if b"#EXT-X-" in content:
         files, notes = [], [f"{path}: is an HLS playlist, which names pieces of a stream (convert it to a file)"]
+    elif any("\0" in entry for entry in entries):
+        files, notes = [], [f"{path}: is not a playlist (it holds bytes that are not text)"]
     elif not entries:
         notes.append(f"{path}: names no file")
     return files, notes
 
 
 def _file_of(path: Path) -> str:
-    """The path, or the one whose name has the bytes that the playlist has, where only that exists."""
+    """The path; where only that exists, the one with slashes of Windows, or with the bytes that the playlist has."""
+    slashed = Path(str(path).replace("\\", "/"))
+    if slashed != path and not path.exists() and slashed.exists():
+        return str(slashed)
     with contextlib.suppress(UnicodeEncodeError):
         verbatim = os.fsdecode(str(path).encode("latin-1"))
         if not path.exists() and os.path.exists(verbatim):  # noqa: PTH110 - as the other name
@@ -137,8 +143,10 @@ def playlist_entries(content: bytes, ending: str) -> list[str]:
     >>> playlist_entries(b"#EXTM3U\na.mp3\nhttp://radio.example/live\n", ".m3u")
     ['a.mp3', 'http://radio.example/live']
     """
+    # Windows' editors write UTF-16 as well.
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode(encoding)
     except UnicodeDecodeError:
         text = content.decode("latin-1")
     return [entry for line in text.splitlines() if (entry := _entry(line.strip(), ending))]
