@@ -26,7 +26,7 @@ from headnod.audio.processing import ChannelMixer, from_s16
 from headnod.clock import clock_is_synchronised
 from headnod.config import Config
 from headnod.config.validation import validate_history
-from headnod.errors import AccessError, AudioError, CheckResult, ConfigAccessError, ConfigError, HeadnodError
+from headnod.errors import AccessError, AudioError, CheckResult, ConfigAccessError, ConfigError, HeadnodError, LedError
 from headnod.factory import opener
 from headnod.factory.mqtt_factory import broker, client_id, topics
 from headnod.features.frontend import Audio
@@ -142,6 +142,12 @@ def _lights(config: Config) -> CheckResult:
     finally:
         for lamp in opened:
             lamp.close()
+    try:
+        for section in sections:
+            factory.check_lamp(section)
+    except LedError as error:
+        # A warning, because the listener goes on without its lamp.
+        return CheckResult("lights", "warning", str(error))
     sizes = [f"{section.kind}: {lamp.size} lights" for section, lamp in zip(sections, opened, strict=True)]
     return CheckResult("lights", "well", "; ".join(sizes))
 

@@ -148,6 +148,13 @@ def test_a_history_that_cannot_be_written_is_a_warning(environment, tmp_path):
     assert str(place.parent) in message
 
 
+def test_a_lamp_that_is_away_is_a_warning(environment):
+    lamp = {"HEADNOD_LEDS__KIND": "wled", "HEADNOD_LEDS__HOST": "no-such-lamp.invalid"}
+    verdict, message = check(environment=environment | lamp)[0]["lights"]
+    assert verdict == "warning"
+    assert message.startswith("lamp no-such-lamp.invalid: ")
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from headnod.config import LedsSection
+from headnod.errors import LedError
 from headnod.outputs import colour
 from headnod.outputs.leds import RELEASE, RELEASE_PAUSED, LedFrame, LedSink
-from headnod.outputs.leds.wled import WledLamp, ddp_packets, udp_sockets
+from headnod.outputs.leds.wled import WledLamp, check_reachable, ddp_packets, udp_sockets
 from headnod.pipeline.estimate import State
 from support.estimates import condition, estimate, silence
 
@@ -347,3 +348,27 @@ def test_a_frame_is_repeated_after_a_second(lamp, wled, seconds, sent):
     assert lamp.frame() == [[255, 255, 255]]
     strip.paint(lit(1), seconds)
     assert lamp.nothing_came() is not sent
+
+
+def test_a_lamp_that_gets_packets_is_reachable_and_shows_nothing_new(lamp):
+    check_reachable(section(host=f"127.0.0.1:{lamp.port}"), seconds=0.1)
+    packet = lamp.socket.recv(2048)
+    flags, *_, length = struct.unpack(">BBBBIH", packet)
+    assert (flags, length) == (0x40, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("127.0.0.1:{closed}", r"lamp 127\.0\.0\.1: Connection refused \(is it on, and on this network\?\)"),
+        (NOWHERE, rf"lamp {NOWHERE}: .*\(is it on"),
+        ("255.255.255.255", "address of a whole network"),
+        ("fe80::1", "needs an interface"),
+    ],
+)
+def test_a_lamp_that_cannot_be_reached_is_named_with_the_reason(host, reason):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        closed = free.getsockname()[1]
+    with pytest.raises(LedError, match=reason):
+        check_reachable(section(host=host.format(closed=closed)))

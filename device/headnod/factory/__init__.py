@@ -328,6 +328,18 @@ def lamp(section: LedsSection) -> Lamp:
     raise ConfigError(f"leds.kind: '{section.kind}' is not a kind of LEDs")
 
 
+def check_lamp(section: LedsSection) -> None:
+    """Look whether a lamp on the network can be reached.
+
+    Raises:
+        LedError: It cannot.
+    """
+    if section.kind == "wled":
+        from headnod.outputs.leds.wled import check_reachable  # noqa: PLC0415
+
+        check_reachable(section)
+
+
 def layout(section: LedsSection) -> tuple[Layout, int]:
     """Layout and number of the LEDs of a section; nothing is opened."""
     if section.kind in {"none", "pins"}:

@@ -7,7 +7,11 @@ something to show. Protocol: http://www.3waylabs.com/ddp/.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import os
+import select
 import socket
 import struct
 import time
@@ -15,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from headnod.address import split_address
+from headnod.errors import LedError
 from headnod.outputs.leds import LedFrame, Strip, eight_bits
 from headnod.retry import RateLimitedLogger
 
@@ -77,9 +82,7 @@ class WledLamp(Strip):
         except OSError as error:
             self._disconnect(self._clock() + _RETRY)
             self._sent = b""
-            fault = error.strerror or error
-            message = f"lamp {self._host}: {fault} (is it on, and on this network?); trying again every {_RETRY:.0f} s"
-            self._warnings.warn("unreachable", message)
+            self._warnings.warn("unreachable", f"{_fault(self._host, error)}; trying again every {_RETRY:.0f} s")
 
     def close(self) -> None:
         """Stop sending."""
@@ -132,6 +135,41 @@ def ddp_packets(colours: bytes, sequence: Callable[[], int]) -> Iterator[bytes]:
         push = _PUSH if offset + _LARGEST_DATA >= len(colours) else 0
         header = _HEADER.pack(_VERSION_1 | push, sequence(), _RGB_8_BIT, _DEFAULT_OUTPUT, offset, len(data))
         yield header + data
+
+
+def check_reachable(section: LedsSection, *, seconds: float = 3.5) -> None:
+    """Send an empty packet, and wait for an error of the network; a lamp answers nothing.
+
+    Raises:
+        LedError: The name cannot be resolved, or no address takes the packet.
+    """
+    host, port = split_address(section.host)
+    left: dict[int, socket.socket] = {}
+    deadline, fault, poll = time.monotonic() + seconds, 0, select.poll()
+    with contextlib.ExitStack() as opened:
+        try:
+            for each in udp_sockets(host, port or PORT):
+                left[opened.enter_context(each).fileno()] = each
+                poll.register(each, select.POLLIN)
+                each.send(_HEADER.pack(_VERSION_1, 1, _RGB_8_BIT, _DEFAULT_OUTPUT, 0, 0))
+        except OSError as error:
+            raise LedError(_fault(host, error)) from error
+        # The kernel gives up its search for a machine that is off after three seconds.
+        while left and (found := poll.poll(1e3 * max(deadline - time.monotonic(), 0.0))):
+            for descriptor, _ in found:
+                poll.unregister(descriptor)
+                fault = left.pop(descriptor).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if not left:
+        raise LedError(_fault(host, OSError(fault, os.strerror(fault))))
+
+
+def _fault(host: str, error: OSError) -> str:
+    if error.errno == errno.EACCES:
+        return f"lamp {host}: is the address of a whole network (write that of the lamp)"
+    if error.errno == errno.EINVAL:
+        return f"lamp {host}: the address needs an interface (write fe80::1%wlan0)"
+    reason = error.strerror or str(error)
+    return f"lamp {host}: {reason} (is it on, and on this network?)"
 
 
 def udp_sockets(host: str, port: int) -> list[socket.socket]:
