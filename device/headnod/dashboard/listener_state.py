@@ -23,7 +23,7 @@ from msgspec import Meta
 from headnod.escaping import LONGEST, SILENCE, UNKNOWN, label_fault
 from headnod.mqtt.topics import SCORE, score_keys
 from headnod.outputs import colours, hexadecimal
-from headnod.pipeline.estimate import TAGS, Share
+from headnod.pipeline.estimate import TAGS, Seconds, Share
 
 LARGEST = 16_384
 """Bytes of the largest payload that is parsed."""
@@ -39,7 +39,6 @@ _KEY = re.compile(rf"{SCORE}[a-z0-9_]{{1,80}}")
 # Controls, unassigned code points and characters that change the direction of text; marks and joiners are kept.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
-Seconds = Annotated[float, Meta(ge=0.0, le=4e9)]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Fields = TypeVar("Fields", bound=msgspec.Struct)
 

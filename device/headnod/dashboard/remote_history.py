@@ -20,11 +20,12 @@ from msgspec import Meta, structs
 
 from headnod.clock import local_zone
 from headnod.dashboard.fleet import LISTENERS, Fleet
-from headnod.dashboard.listener_state import LABELS, Seconds, visible_line, visible_name
+from headnod.dashboard.listener_state import LABELS, visible_line, visible_name
 from headnod.errors import HeadnodError
 from headnod.mqtt.topics import Topics
 from headnod.outputs.history import summaries
 from headnod.outputs.history.summaries import SONGS, Bucket, Run, SongSummary
+from headnod.pipeline.estimate import Seconds
 
 HISTORY_RESPONSE = "/response/history"
 """End of the topic of the answers."""

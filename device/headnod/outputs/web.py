@@ -25,7 +25,7 @@ from msgspec import Meta
 
 from headnod.errors import HeadnodError
 from headnod.outputs import EventReports
-from headnod.pipeline.estimate import Estimate, Share, StatusEvent
+from headnod.pipeline.estimate import Estimate, Seconds, Share, StatusEvent
 from headnod.retry import Backoff, Cause, RateLimitedLogger
 
 LARGEST = 1 << 16
@@ -285,7 +285,6 @@ def _refusal(command: Command, reason: str) -> bytes:
     return msgspec.json.encode({"id": command.id, "error": reason})
 
 
-Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
 Label = Annotated[str, Meta(max_length=256)]
 """A label of 64 characters may have more before it is composed."""
 
@@ -297,8 +296,8 @@ class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Correct(Arguments, frozen=True):
     """A time range, in seconds since 1970, and its label."""
 
-    start: Moment
-    end: Moment
+    start: Seconds
+    end: Seconds
     label: Label
 
 
@@ -354,7 +353,7 @@ class ControlsChange(Arguments, frozen=True):
     """Any of the controls; what is absent stays."""
 
     paused: bool | None = None
-    paused_until: Moment | None = None
+    paused_until: Seconds | None = None
     """Seconds since 1970; pauses until then."""
     pause_seconds: Annotated[float, Meta(gt=0.0)] | None = None
     quiet_hours: Annotated[tuple[tuple[str, str], ...], Meta(max_length=8)] | None = None

@@ -24,6 +24,9 @@ TAGS = 5
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 """A probability, or another number from 0 to 1."""
 
+Seconds = Annotated[float, Meta(ge=0.0, le=4e9)]
+"""A time in seconds since 1970, up to the year 2096, or a length."""
+
 _SLACK = 60.0
 """Maximum delay of an estimate in seconds; a longer one ends the song."""
 

@@ -22,7 +22,7 @@ from msgspec import Meta
 from headnod.clock import local_zone
 from headnod.errors import HeadnodError
 from headnod.outputs.history import UNDATED_SONGS, read_only, tags_exist, undated_tables_exist
-from headnod.pipeline.estimate import TAGS, Share
+from headnod.pipeline.estimate import TAGS, Seconds, Share
 from headnod.retry import RateLimitedLogger
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ SONGS = 500
 LONGEST = {"hours": 62 * 86_400.0, "days": 373 * 86_400.0, "timeline": 8 * 86_400.0}
 """Longest time of a request for each part that is summed; songs of any time are read page by page."""
 
-_Moment = Annotated[float, Meta(ge=0.0, le=4e9)]
 Text = Annotated[str, Meta(min_length=1, max_length=64)]
 _GAP = 60.0
 _RUNS = 4000
@@ -47,10 +46,10 @@ _FETCHED = 500
 class SongSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A song as the page lists it; times are seconds since 1970. The limits are for songs of other listeners."""
 
-    start: _Moment
+    start: Seconds
     """When its genre was first named."""
 
-    end: _Moment
+    end: Seconds
     """When its genre was last named."""
 
     genre: Text
@@ -239,13 +238,13 @@ class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     part: Literal["songs", "hours", "days", "firsts", "timeline"]
     """What is requested."""
 
-    start: _Moment = 0.0
+    start: Seconds = 0.0
     """Beginning of the time, in seconds since 1970."""
 
-    end: _Moment = 4e9
+    end: Seconds = 4e9
     """Its end."""
 
-    after: _Moment = 0.0
+    after: Seconds = 0.0
     """`next` of the page before; 0 for the first page."""
 
     rows: Annotated[int, Meta(ge=1, le=SONGS)] = SONGS
