@@ -147,7 +147,7 @@ class _OnlyForward(soundfile.SoundFile):  # type: ignore[misc]
 def forward_sound(file: Any, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:  # noqa: ANN401 - soundfile has no types
     """Start to decode an object with read, seek and tell by reading it forward only.
 
-    `ended` is true when all bytes were read: an error is then a cut last frame.
+    `ended` returns true when all bytes were read: an error is then a cut last frame.
 
     Raises:
         AudioError: The format is not supported.
@@ -170,7 +170,7 @@ def pipe_sound(pipe: int, name: str) -> Sound:
 def sound_of(file: soundfile.SoundFile, name: str, ended: Callable[[], bool] = lambda: False) -> Sound:
     """The content of a file that libsndfile opened.
 
-    `ended` is true when all bytes were read: an error is then a cut last frame.
+    `ended` returns true when all bytes were read: an error is then a cut last frame.
 
     Raises:
         AudioError: The sample rate or the number of channels is out of range.

@@ -219,7 +219,7 @@ class MqttClient:
         """Disconnect and end; may be called twice.
 
         `last` has topics and payloads to publish, retained, before the end; the broker may take `patience` seconds to
-        acknowledge them. Before, `work` goes on for a moment while `flushing` returns true.
+        acknowledge them. Before that, `work` goes on for a moment while `flushing` returns true.
         """
         if self._closing:
             return

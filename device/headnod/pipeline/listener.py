@@ -20,7 +20,7 @@ from headnod.clock import boottime, span_fault
 from headnod.errors import AudioError
 from headnod.escaping import SILENCE, UNKNOWN
 from headnod.features.windows import FrameCache, RecentAudio, Window, repeated, windows
-from headnod.pipeline.estimate import TAGS, Estimate, HeldBy, Now, State, StatusEvent
+from headnod.pipeline.estimate import TAGS, Estimate, HeldBy, Now, Share, State, StatusEvent
 from headnod.pipeline.level import Loudness, LoudnessMeter, NoiseFloor, SteadyNoiseDetector, dbfs
 from headnod.pipeline.smoothing import GenreTracker, RunningMean, log_mean
 
@@ -45,7 +45,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     smoothing: Annotated[float, Meta(ge=0.0, le=600.0)] = 12.0
     """Seconds over which scores are averaged; ten times as long within one song, with a model that has an embedding."""
 
-    lead: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.35
+    lead: Share = 0.35
     """Difference in smoothed probability by which another genre must exceed the current one to replace it (0-1)."""
 
     silence: Annotated[float, Meta(ge=-120.0, le=0.0)] = -60.0
@@ -54,7 +54,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     above_noise: Annotated[float, Meta(ge=0.0, le=60.0)] = 6.0
     """Decibels above the noise floor of the room below which a window is silence."""
 
-    threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = msgspec.field(default=0.0, name="certainty")
+    threshold: Share = msgspec.field(default=0.0, name="certainty")
     """Minimum smoothed probability of a named genre (0-1); 0 uses the threshold of the model."""
 
     tags: bool = True
