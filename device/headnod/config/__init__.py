@@ -299,9 +299,9 @@ def _check_outputs(leds: tuple[LedsSection, ...], tables: tuple[str, ...], merge
     Raises:
         ConfigError: Two outputs do.
     """
-    taken: dict[tuple[str, object], str] = {}
+    taken: dict[tuple[str, str], str] = {}
     for table, section in zip(tables, leds, strict=True):
-        for key, used in _used_by(section):
+        for key, used in section.occupied:
             if (key, used) in taken:
                 origin = merged[table, key].origin if (table, key) in merged else "configuration"
                 raise ConfigError(
@@ -309,7 +309,7 @@ def _check_outputs(leds: tuple[LedsSection, ...], tables: tuple[str, ...], merge
                 )
             taken[key, used] = table
     for table, section in zip(tables, leds, strict=True):
-        number = next((pin for pin in _wires(section) if ("pins", f"GPIO {pin}") in taken), None)
+        number = next((pin for pin in section.wires if ("pins", f"GPIO {pin}") in taken), None)
         if number is not None:
             origin = merged[table, "kind"].origin
             raise ConfigError(
@@ -318,29 +318,11 @@ def _check_outputs(leds: tuple[LedsSection, ...], tables: tuple[str, ...], merge
             )
 
 
-def _wires(section: LedsSection) -> tuple[int, ...]:
-    """GPIO numbers that a strip needs: data and, for chips with a clock wire, clock."""
-    if section.kind not in {"ws2812", "apa102"}:
-        return ()
-    return {"0": (10, 11), "1": (20, 21)}.get(section.spi.partition(".")[0], ())[: 1 if section.kind == "ws2812" else 2]
-
-
 def misspelt_variables(names: Iterable[str]) -> Iterator[str]:
     """Warnings about environment variables that have one underscore where a setting has two."""
     meant = {f"HEADNOD_{section}_{key}".upper(): (section, key) for section, keys in SECTIONS.items() for key in keys}
     for name in sorted(meant.keys() & set(names)):
         yield f"{name}: has no effect (write {'HEADNOD_{}__{}'.format(*meant[name]).upper()})"
-
-
-def _used_by(section: LedsSection) -> list[tuple[str, object]]:
-    match section.kind:
-        case "pins":
-            return [("pins", f"GPIO {number}") for number in sorted(set(section.pins.values()))]
-        case "ws2812" | "apa102":
-            return [("spi", f"SPI {section.spi}")]
-        case "wled" if section.host:
-            return [("host", section.host)]
-    return []
 
 
 def _number(table: str) -> int:

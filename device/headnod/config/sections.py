@@ -126,6 +126,25 @@ class LedsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         _port_of(self.host)
 
+    @property
+    def occupied(self) -> list[tuple[str, str]]:
+        """What no other output can use, each with its key: pins, an SPI device or a lamp."""
+        match self.kind:
+            case "pins":
+                return [("pins", f"GPIO {number}") for number in sorted(set(self.pins.values()))]
+            case "ws2812" | "apa102":
+                return [("spi", f"SPI {self.spi}")]
+            case "wled" if self.host:
+                return [("host", self.host)]
+        return []
+
+    @property
+    def wires(self) -> tuple[int, ...]:
+        """GPIO numbers that a strip needs: data and, for chips with a clock wire, clock."""
+        if self.kind not in {"ws2812", "apa102"}:
+            return ()
+        return {"0": (10, 11), "1": (20, 21)}.get(self.spi.partition(".")[0], ())[: 1 if self.kind == "ws2812" else 2]
+
 
 class HistorySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The history of estimates and songs."""
