@@ -105,8 +105,10 @@ def _microphone(config: Config) -> CheckResult:
         mixer = ChannelMixer(capture.rate, capture.channels)
         while meter.seconds < _SECONDS:
             samples = capture.read(max(deadline - time.monotonic(), 0.0))
-            if not samples:
+            if samples is None:
                 raise AudioError("the microphone opened, but it delivered no sound (does another program use it?)")
+            if not samples:
+                raise AudioError(capture.end_reason)
             meter.update(mixer.mix(from_s16(samples, capture.channels)))
         report, rate = meter.report(), capture.rate
     only = ", ".join(str(1 + channel) for channel in mixer.used)

@@ -131,6 +131,8 @@ def test_a_program_that_does_not_say_what_it_opened_is_refused(script, complaint
 class FakeCapture:
     """A microphone in virtual time: each reading takes a while, and brings samples, None or the end."""
 
+    end_reason = "the microphone went away"
+
     def __init__(self, clock, readings, *, rate=RATE, channels=1):
         self.rate, self.channels, self.closed = rate, channels, False
         self._clock, self._readings = clock, iter(readings)
@@ -215,7 +217,7 @@ def test_a_microphone_that_went_away_is_reported_closed_and_opened_again():
     first, second = FakeCapture(clock, steady(1.0)), FakeCapture(clock, steady(1.0))
     found = heard(clock, [first, second], 6)
     assert first.closed
-    assert found[4] == Gap(State.WAITING, "the microphone went away (unplugged, or the sound server ended)")
+    assert found[4] == Gap(State.WAITING, "the microphone went away")
     assert not isinstance(found[5], Gap)
 
 
@@ -286,3 +288,25 @@ def test_a_microphone_has_five_seconds_for_its_first_sound():
 def test_the_pipe_of_a_program_holds_64_kibibytes_where_nothing_else_is_asked_for():
     with shell("exec cat", rate=RATE) as capture:
         assert fcntl.fcntl(capture.fileno(), fcntl.F_GETPIPE_SZ) == 65_536
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["false"], "the command 'false' ended with status 1"),
+        (["true"], "the command 'true' ended with status 0"),
+        (["sh", "-c", "kill -KILL $$"], "the command 'sh' ended by signal 9"),
+        (["sh", "-c", "exec >&-; sleep 60"], "the command 'sh' closed its output"),
+    ],
+)
+def test_the_end_of_a_command_is_reported_with_its_status(command, reason):
+    with open_command(command, RATE, 1) as capture:
+        assert capture.read(PATIENCE) == b""
+        assert capture.end_reason == reason
+
+
+def test_the_end_of_a_microphone_is_no_command(tmp_path):
+    (tmp_path / "header").write_text('{"rate": 48000, "channels": 1}\n')
+    with AudioProcess(["cat", str(tmp_path / "header")]) as capture:
+        assert capture.read(PATIENCE) == b""
+        assert capture.end_reason == "the microphone went away (unplugged, or the sound server ended)"

@@ -148,6 +148,25 @@ def test_a_history_that_cannot_be_written_is_a_warning(environment, tmp_path):
     assert str(place.parent) in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ({"HEADNOD_WEB__ENABLED": "true", "HEADNOD_WEB__ADDRESS": "0.0.0.0:0"}, "web.address"),
+        (
+            {"HEADNOD_WEB__ENABLED": "true", "HEADNOD_WEB__CERTIFICATE": "/no/file", "HEADNOD_WEB__KEY": "/no/file"},
+            "web",
+        ),
+        ({"HEADNOD_MODEL__KEYS": '["abc"]'}, "model.keys"),
+    ],
+)
+def test_a_setting_that_keeps_the_listener_from_starting_is_a_fault(environment, settings, setting):
+    found, status = check(environment=environment | settings)
+    verdict, message = found["configuration"]
+    assert (verdict, status) == ("fault", 1)
+    assert setting in message
+    assert list(found)[1:3] == ["runtime", "model"]
+
+
 def test_a_lamp_that_is_away_is_a_warning(environment):
     lamp = {"HEADNOD_LEDS__KIND": "wled", "HEADNOD_LEDS__HOST": "no-such-lamp.invalid"}
     verdict, message = check(environment=environment | lamp)[0]["lights"]

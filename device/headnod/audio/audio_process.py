@@ -84,6 +84,7 @@ class AudioProcess:
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, pipe)
         self._rest, self._name, self._opening = b"", name, opening
+        self._command = command[0] if rate is not None else ""
         self._source: AudioProcess | None = None
         self.rate, self.channels = rate or 0, channels
         if rate is None:
@@ -191,6 +192,19 @@ class AudioProcess:
             raise AudioError(report or f"{self._name}: the decoder ended with status {status}")
         for line in report.splitlines():
             _log.warning("%s", line)
+
+    @property
+    def end_reason(self) -> str:
+        """Why a microphone's samples ended; waits a moment for the exit status of a configured command."""
+        if not self._command:
+            return "the microphone went away (unplugged, or the sound server ended)"
+        try:
+            status = self._child.wait(0.5)
+        except subprocess.TimeoutExpired:
+            return f"the command '{self._command}' closed its output"
+        return (
+            f"the command '{self._command}' ended {f'with status {status}' if status >= 0 else f'by signal {-status}'}"
+        )
 
     def close(self) -> None:
         """Kill the process."""

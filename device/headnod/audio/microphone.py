@@ -312,7 +312,7 @@ def microphone_blocks(
                 for block in _sound(capture, wanted, monotonic):
                     pause = delays.first
                     yield block
-            reason = "the microphone went away (unplugged, or the sound server ended)"
+                reason = capture.end_reason
         except AudioError as error:
             reason = str(error)
         yield from waiting(pause, reason, sleep=sleep, tick=delays.longest_tick)

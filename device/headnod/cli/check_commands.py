@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from headnod.config import Loaded
     from headnod.errors import CheckResult, Verdict
     from headnod.outputs.leds import LedFrame
+    from headnod.service import Service
 
 _log = logging.getLogger(__name__)
 
@@ -83,9 +86,8 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
 
 def run_check(options: argparse.Namespace) -> int:
     """Print one result per part."""
-    from headnod.config.validation import service_errors
     from headnod.diagnostics import run_checks
-    from headnod.errors import AccessError, CheckResult
+    from headnod.errors import CheckResult
     from headnod.support_report import check_privacy
 
     flags = {
@@ -104,18 +106,14 @@ def run_check(options: argparse.Namespace) -> int:
         print_result(result, width=14, json=options.json)
         shown.append(result)
 
-    show(CheckResult("configuration", "well", values_set(loaded)))
     service = service_beside(options)
     if options.privacy:
+        show(CheckResult("configuration", "well", values_set(loaded)))
         for result in check_privacy(loaded.config, service):
             show(result)
         return 0
-    for error in service_errors(loaded.config, service) if service is not None else []:
-        # The part that needs access reports that it is denied.
-        if not isinstance(error, AccessError):
-            show(CheckResult("service", "fault", str(error)))
-            status = 1
-    for result in run_checks(loaded.config, service, denied=way_out_of_denial):
+    parts = run_checks(loaded.config, service, denied=way_out_of_denial)
+    for result in itertools.chain(_check_configuration(loaded, service), parts):
         show(result)
         status = max(status, result.verdict == "fault")
     if options.report is not None:
@@ -125,6 +123,26 @@ def run_check(options: argparse.Namespace) -> int:
         write_report(options.report, loaded, service, shown, latest=lambda: running_latest(options))
         show(CheckResult("report", "well", f"{options.report}: read it before you publish it"))
     return status
+
+
+def _check_configuration(loaded: Loaded, service: Service | None) -> Iterator[CheckResult]:
+    """Results for settings with which the listener, or the service, does not start."""
+    from headnod.config.validation import service_errors, validate_listener
+    from headnod.errors import AccessError, CheckResult, ConfigError
+
+    refused = None
+    try:
+        validate_listener(loaded.config)
+    except ConfigError as error:
+        # The part that needs access reports that it is denied.
+        refused = None if isinstance(error, AccessError) else error
+    if refused is None:
+        yield CheckResult("configuration", "well", values_set(loaded))
+    else:
+        yield CheckResult("configuration", "fault", str(refused))
+    for fault in service_errors(loaded.config, service) if service is not None else []:
+        if not isinstance(fault, AccessError):
+            yield CheckResult("service", "fault", str(fault))
 
 
 def add_config_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -228,7 +246,6 @@ def add_mqtt(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_mqtt_test(options: argparse.Namespace) -> int:
     """Print one result per step."""
-    import itertools
     import random
 
     from headnod.config.validation import broker_errors
