@@ -32,7 +32,17 @@ def test_a_reader_that_leaves_early_is_no_fault(environment, words):
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("words", ["config show", "classify {0}", "listen --audio {0} --plain"])
+@pytest.mark.parametrize("words", ["--help", "listen --help", "--version"])
+def test_a_reader_of_the_help_that_reads_nothing_is_no_fault(environment, words):
+    # The reader has ended before anything is written.
+    script = f"exec 3> >(exec true); wait $!; {shlex.join(HEADNOD)} {words} >&3"
+    ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, timeout=PATIENCE, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "words", ["config show", "classify {0}", "listen --audio {0} --plain", "--help", "listen --help", "--version"]
+)
 def test_a_full_disk_behind_stdout_is_reported_without_a_traceback(environment, words):
     command = f"{shlex.join(HEADNOD)} {words.format(shlex.quote(str(demo_clip())))} > /dev/full"
     ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, timeout=PATIENCE, check=False)

@@ -31,6 +31,11 @@ def test_every_help_has_examples():
     assert lacking == []
 
 
+def test_no_help_has_a_line_without_a_text():
+    helps = {parser.prog: parser.format_help().splitlines() for parser in every_parser()}
+    assert [program for program, lines in helps.items() if "None" in map(str.strip, lines)] == []
+
+
 def test_examples_are_those_of_commands_that_there_are():
     assert EXAMPLES.keys() <= {parser.prog for parser in parsers(command_parser())}
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from headnod.escaping import printable
 
 # argparse would search for a translation of its own words more than a hundred times, in a seventh of `headnod --help`.
-argparse._ = str  # type: ignore[attr-defined]
+argparse._ = lambda text: text  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from headnod.config import Config, Loaded, Overlay
@@ -68,6 +68,18 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             error.message += _nearest(str(value), map(str, action.choices or ()))
             raise
+
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - argparse's own
+        """Write the help or a version; an output that is incomplete is an error, one that nothing reads is none."""
+        try:
+            super()._print_message(message, file)
+            (file or sys.stderr).flush()
+        except OSError as error:
+            if file is not sys.stdout:
+                return
+            let_go_of_stdout()
+            fault = stdout_fault(error)
+            sys.exit(f"{self.prog}: {fault}" if fault else 0)
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and one line to stderr, and exit with status 2."""
