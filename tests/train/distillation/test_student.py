@@ -67,17 +67,25 @@ def test_unlabelled_recordings_without_music_are_taught_less_genre():
     assert taught[1, 3] == 0.0
 
 
+SHORT = FrontEnd(n_mfcc=16)
+
+
+def student_set(windows, music, front_end=SHORT):
+    embedding = np.random.default_rng(1).normal(size=(len(windows), 7)).astype(np.float32)
+    return from_windows(windows, answers(music), embedding, front_end)
+
+
 def batches(windows, music):
-    front_end = FrontEnd(n_mfcc=16)
+    front_end = SHORT
     spread = np.zeros(16, np.float32), np.ones(16, np.float32)
     return StudentBatches(
-        from_windows(windows, answers(music)), front_end=front_end, spread=spread,
-        augmentation=MelAugmentation(mixup=0.0), settings=TrainingSettings(epochs=1, batch=len(windows), seed=3),
+        student_set(windows, music, front_end), bands=128, spread=spread, equalise=3.0,
+        settings=TrainingSettings(epochs=1, batch=len(windows), seed=3),
     )  # fmt: skip
 
 
 def test_jingles_among_the_noises_are_left_out():
-    windows = from_windows(window_set(), answers([1.0, 1.0, 0.0, 0.0, 0.9]))
+    windows = student_set(window_set(), [1.0, 1.0, 0.0, 0.0, 0.9])
     assert windows.kind.tolist() == KINDS[:4]
     assert len(windows.clean) == len(windows.degraded) == len(windows.answers) == len(windows.tags) == 4
 
@@ -86,14 +94,17 @@ def test_tracks_of_an_archive_give_windows_clean_and_in_rooms(tmp_path, rng):
     front_end, labels = FrontEnd(n_mfcc=16), ("jazz", "rock")
     archive = archive_of(rng, labels)
     np.savez(tmp_path / "tags.npz", tags=rng.uniform(size=(16, 50)), track=np.repeat(archive.tracks, 2))
-    windows = from_archive(archive, tmp_path / "tags.npz", labels, front_end, rng=rng)
+    windows = from_archive(archive, tmp_path / "tags.npz", labels, front_end, numbers=7, rng=rng)
     # A track of 100 frames of 77.5 ms holds four windows of 38 frames that start every 1.5 s, 19 frames.
     assert len(windows) == 8 * 4
     np.testing.assert_allclose(windows.answers.sum(axis=1), 1.0, atol=1e-5)
     assert (windows.answers.argmax(axis=1) == np.repeat([0, 1], 16)).all()
-    np.testing.assert_allclose(windows.clean[4], archive.log_mel(1)[:38].astype(np.float16))
+    np.testing.assert_allclose(windows.clean[4], front_end.cepstra(archive.log_mel(1)[:38]), atol=0.3)
     assert not np.allclose(windows.clean, windows.degraded)
-    both = joined(windows, from_windows(window_set(genres=[-1] * 5), two_answers()))
+    embedding = np.ones((5, 7), np.float32)
+    both = joined(windows, from_windows(window_set(genres=[-1] * 5), two_answers(), embedding, front_end))
+    assert np.isnan(both.embedding[:32]).all()
+    assert np.isfinite(both.embedding[32:]).all()
     assert len(both) == 32 + 5
     assert len(both.names) == 8 + 5
 
@@ -132,10 +143,10 @@ def test_windows_without_music_alone_are_refused():
 def test_a_tiny_student_learns_and_writes_its_run(tmp_path):
     settings = TrainingSettings(epochs=2, batch=5, width=3, seed=1)
     network = fit_student(
-        from_windows(window_set(), answers([1, 1, 0, 0, 0])), tmp_path,
+        student_set(window_set(), [1, 1, 0, 0, 0]), tmp_path,
         data="music.npz", labels=("x", "y", "z"),
         tag_names=tuple(map(str, range(50))), front_end=FrontEnd(n_mfcc=16), settings=settings,
-        augmentation=MelAugmentation(), console=Console(quiet=True),
+        augmentation=MelAugmentation(), teacher="large-1.0.0", console=Console(quiet=True),
     )  # fmt: skip
     genres, tags, embedding = network(np.zeros((1, 38, 16), np.float32))
     assert (genres.shape[1], tags.shape[1]) == (4, 50)

@@ -169,8 +169,9 @@ def add_student(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = subparsers.add_parser(
         "student",
         help="train a small network on prepared windows and the teachers' answers",
-        description="Train the small network on the windows of `prepare`, on the teachers' predictions, and "
-        "on the labelled tracks of an archive. `quantise` and `pack` follow, as after `fit`.",
+        description="Train the small network on the windows of `prepare` and mixtures of them, on the teachers' "
+        "predictions, and on the labelled tracks of an archive, then fit its last layer to labels. `quantise` and "
+        "`pack` follow, as after `fit`.",
         epilog=_STUDENT_EXAMPLES,
     )
     parser.add_argument("--windows", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
@@ -179,8 +180,17 @@ def add_student(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     add_data(parser)
     parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="tags of its tracks (`tag`)")
+    parser.add_argument(
+        "--teacher", metavar="BUNDLE", default="genre",
+        help="large network whose predictions for mixtures are targets (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mixtures", type=positive, default=40_000, metavar="N",
+        help="mixtures of two windows (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--start", metavar="BUNDLE", help="start from the weights of a bundle of this width")
     add_run(parser, "folder of the run")
-    parser.add_argument("--epochs", type=positive, default=40, metavar="N", help="default %(default)s")
+    parser.add_argument("--epochs", type=positive, default=15, metavar="N", help="default %(default)s")
     parser.add_argument("--width", type=positive, default=12, metavar="N", help="channels (default %(default)s)")
     parser.add_argument("--seed", type=whole, default=1, metavar="N", help="default %(default)s")
     parser.add_argument("--force", action="store_true", help="replace a former training in the run folder")
@@ -192,37 +202,72 @@ def run_student(options: argparse.Namespace, console: Console) -> None:
     import numpy as np
 
     from headnod.features.frontend import FrontEnd
+    from headnod.inference.model import GenreModel
+    from headnod.resources import find_model
     from headnod_train.dataset.archive import read_archive
-    from headnod_train.distillation import student
+    from headnod_train.distillation import mixtures, student
+    from headnod_train.distillation.answer_layer import fit_answers_to_labels
     from headnod_train.distillation.tagging import TAGS
     from headnod_train.distillation.targets import read_targets
     from headnod_train.distillation.window_sets import read_windows
+    from headnod_train.storage import replacing
     from headnod_train.training.augment import MelAugmentation
-    from headnod_train.training.run_folder import TrainingSettings, locked, refuse_former
+    from headnod_train.training.fit import read_start
+    from headnod_train.training.run_folder import (
+        RECIPE,
+        WEIGHTS,
+        Recipe,
+        TrainingSettings,
+        load,
+        locked,
+        refuse_former,
+    )  # fmt: skip
 
     front_end = FrontEnd(n_mfcc=student.COEFFICIENTS)
     learned = read_archive(options.data, front_end).subset("train")
     windows = read_windows(options.windows)
     teachers = read_targets(options.targets or options.windows / "targets.npz", windows)
     labels, rng = learned.labels, np.random.default_rng(options.seed)
-    both = student.joined(
-        student.from_windows(windows, teachers), student.from_archive(learned, options.tags, labels, front_end, rng=rng)
-    )
+    teacher = GenreModel.load(find_model(options.teacher))
+    start = find_model(options.start) if options.start else None
     with locked(options.folder):
         if not options.force:
             refuse_former(options.folder)
-        student.fit_student(
-            both,
+        mixed = mixtures.make_mixtures(
+            options.folder, teacher, windows, student.mixable(windows, teachers), options.mixtures,
+            front_end=front_end, settings=mixtures.SETTINGS, seed=options.seed, console=console,
+        )  # fmt: skip
+        known = mixtures.predict_windows(options.folder, teacher, windows, console)
+        prepared = student.from_windows(windows, teachers, known.embedding, front_end)
+        archived = student.from_archive(
+            learned, options.tags, labels, front_end, numbers=known.embedding.shape[1], rng=rng
+        )
+        network = student.fit_student(
+            student.joined(prepared, student.from_mixtures(mixed), archived),
             options.folder,
             data=options.data.name,
             labels=labels,
             tag_names=TAGS,
             front_end=front_end,
-            settings=TrainingSettings(epochs=options.epochs, width=options.width, seed=options.seed),
-            # Rooms are in the windows already.
-            augmentation=MelAugmentation(rooms=0.0, mixup=0.2, equalise=3.0),
+            settings=TrainingSettings(
+                epochs=options.epochs,
+                batch=128,
+                decay=0.02,
+                width=options.width,
+                seed=options.seed,
+                start=start.name if start else "",
+            ),
+            # Rooms and noise are in the windows already.
+            augmentation=MelAugmentation(rooms=0.0, mixup=0.0, equalise=2.5, masks=0, noise=(100.0, 100.0)),
+            teacher=f"{teacher.manifest.name}-{teacher.manifest.version}",
+            start=read_start(start) if start else None,
             console=console,
         )
+        recipe = load(options.folder, RECIPE, Recipe)
+        spread = np.array(recipe.mean, np.float32), np.array(recipe.deviation, np.float32)
+        fit_answers_to_labels(network, archived, prepared, spread)
+        with replacing(options.folder / WEIGHTS, "the weights before it are kept") as unfinished:
+            network.save(unfinished)
     print_result(
         f"{options.folder}: trained; next: headnod-train quantise --run {options.folder} --data {options.data}"
     )

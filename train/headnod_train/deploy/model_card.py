@@ -67,7 +67,15 @@ def _learned(recipe: Recipe, quantised: Quantised, collection: DatasetInfo) -> s
                 (
                     f"prepared windows of {recipe.prepared:,} recordings (clips of the same split, game music of "
                     "Debian packages, speech and noise), clean and through simulated loudspeakers, rooms, microphones "
-                    f"and codecs, with the predictions of two teachers ({' and '.join(recipe.teachers)})"
+                    "and codecs, with the predictions of two teachers (musicnn and yamnet)"
+                ),
+            ),
+            (
+                recipe.mixtures,
+                (
+                    f"{recipe.mixtures:,} mixtures of two of these windows, with the predictions of "
+                    f"`{recipe.teachers[-1] if recipe.teachers else ''}` for the mixture; the last layer was fitted to "
+                    "the labels of the archive's tracks and to speech and noise"
                 ),
             ),
         )

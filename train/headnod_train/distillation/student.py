@@ -1,7 +1,7 @@
-"""Training of `genre-small` on prepared windows, with the predictions of the teachers as targets.
+"""Training of `genre-small` on prepared windows and mixtures of them, with the predictions of the teachers as targets.
 
 The predictions are for the clean sound; the input is that or the degraded copy, so the output should not depend on the
-room.
+room. The embedding of the large network is a target too, through a linear layer that is not part of the result.
 """
 
 from __future__ import annotations
@@ -14,28 +14,45 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.features.frontend import FrontEnd, LogMel
+from headnod.features.frontend import Features, FrontEnd
 from headnod.inference.manifest import sigmoid, softmax
 from headnod_train.acoustics import Bands
 from headnod_train.backend import keras, repeatable
 from headnod_train.dataset.archive import Archive
-from headnod_train.distillation.recordings import Kind, RecordingError
+from headnod_train.distillation.mixtures import Mixtures
+from headnod_train.distillation.recordings import RecordingError
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.training import run_folder
-from headnod_train.training.archive_batches import TrainingBatch, labelled, mixup_batch, prefetched, with_tags
-from headnod_train.training.augment import LEAD, MelAugmentation, augment, through_rooms
-from headnod_train.training.genre_network import build, multiply_adds, with_embedding, with_tag_head
+from headnod_train.training.archive_batches import DistillationBatch, labelled, prefetched, with_tags
+from headnod_train.training.augment import LEAD, MelAugmentation, through_rooms
+from headnod_train.training.fit import StartingWeights, apply, spread_of
+from headnod_train.training.genre_network import (
+    build,
+    multiply_adds,
+    with_embedding,
+    with_tag_head,
+    with_teacher_embedding,
+)
 from headnod_train.training.loop import TrainingLoop, train_epochs
 from headnod_train.training.run_folder import Recipe, TrainingSettings
 
 COEFFICIENTS = 64
 """Cepstral coefficients in the input of the small network."""
 
-SHARES: dict[Kind, float] = {"music": 0.45, "gtzan": 0.35, "speech": 0.08, "noise": 0.12}
+SHARES = {"music": 0.2, "gtzan": 0.25, "mixture": 0.41, "speech": 0.05, "noise": 0.09}
 """Share of each kind of recording in a batch."""
 
-_DEGRADED = 0.6
+DROPOUT = (0.0, 0.1)
+"""Shares of dropout in the network, which is too small to learn its windows by heart."""
+
+_DEGRADED = 0.5
 """Share of degraded windows."""
+
+_FLAT = 0.05
+"""Added to the deviation of each number of the embedding: some are almost constant."""
+
+_WAVES = np.arange(1, 6)
+"""Cosines over the bands in the equalisation; each is a coefficient of the transform."""
 
 _TEACHER = 0.5
 """Share of the teachers' prediction in the target of a labelled window; the rest is its label."""
@@ -45,6 +62,9 @@ _ARCHIVE_EVERY = 1.5
 
 _IS_MUSIC = 0.5
 """Noise recordings with a higher YAMNet score for music are left out: some are jingles."""
+
+_HARDLY_MUSIC = 0.2
+"""Unlabelled music with a lower YAMNet score for music is not mixed: game music contains machines and voices."""
 
 
 @dataclass(frozen=True)
@@ -63,22 +83,25 @@ class TeacherAnswers:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Windows for the small front end, with their targets."""
+    """Features for the small network, not standardised, with their targets."""
 
     clean: NDArray[np.float16]
-    """Decibels, shape (n, frames, mels)."""
+    """MFCCs, shape (n, frames, n_mfcc)."""
 
     degraded: NDArray[np.float16]
-    """The same sound through loudspeaker, room and microphone, shape (n, frames, mels)."""
+    """The same sound through loudspeaker, room and microphone, shape (n, frames, n_mfcc)."""
 
     kind: NDArray[np.str_]
-    """`music`, `gtzan`, `speech` or `noise`, shape (n,)."""
+    """`music`, `gtzan`, `speech`, `noise` or `mixture`, shape (n,)."""
 
     answers: NDArray[np.float32]
     """Probability of each genre and of `not music`, shape (n, labels + 1)."""
 
     tags: NDArray[np.float32]
     """Probability of each tag, shape (n, 50)."""
+
+    embedding: NDArray[np.float32]
+    """Embedding of the large network, NaN where it is unknown, shape (n, numbers)."""
 
     names: tuple[str, ...]
     """Names of the recordings."""
@@ -91,24 +114,55 @@ class TrainingSet:
         return len(self.kind)
 
 
-def from_windows(windows: WindowSet, teachers: TeacherAnswers) -> TrainingSet:
+def from_windows(
+    windows: WindowSet, teachers: TeacherAnswers, embedding: NDArray[np.float32], front_end: FrontEnd
+) -> TrainingSet:
     """Prepared windows with their targets, without jingles among the noises."""
     answers, useful = targets(windows, teachers)
-    tags = sigmoid(teachers.tags)
     return TrainingSet(
-        windows.clean22[useful],
-        windows.degraded22[useful],
+        _features(windows.clean22[useful], front_end),
+        _features(windows.degraded22[useful], front_end),
         windows.kind[useful],
         answers[useful],
-        tags[useful],
+        sigmoid(teachers.tags)[useful],
+        embedding[useful],
         tuple(map(str, windows.names)),
     )
 
 
+def mixable(windows: WindowSet, teachers: TeacherAnswers) -> NDArray[np.bool_]:
+    """Whether each window may be part of a mixture, (n,)."""
+    _, useful = targets(windows, teachers)
+    return useful & ~((windows.kind == "music") & (teachers.music < _HARDLY_MUSIC))
+
+
+def from_mixtures(mixtures: Mixtures) -> TrainingSet:
+    """Mixtures of prepared windows with their targets."""
+    predictions = mixtures.predictions
+    return TrainingSet(
+        mixtures.clean, mixtures.degraded, np.full(len(mixtures.clean), "mixture"),
+        predictions.answers, predictions.tags, predictions.embedding, (),
+    )  # fmt: skip
+
+
 def from_archive(
-    archive: Archive, tags: Path, labels: tuple[str, ...], front_end: FrontEnd, *, rng: np.random.Generator
+    archive: Archive,
+    tags: Path,
+    labels: tuple[str, ...],
+    front_end: FrontEnd,
+    *,
+    numbers: int,
+    rng: np.random.Generator,
 ) -> TrainingSet:
     """Windows of labelled tracks in a log-mel archive, degraded in mel power.
+
+    Args:
+        archive: The tracks.
+        tags: Their stored tags.
+        labels: Genres.
+        front_end: Front end of the small network.
+        numbers: Size of the large network's embedding, which is unknown for these windows.
+        rng: Random numbers.
 
     Raises:
         TagsError: The tags cannot be used.
@@ -121,26 +175,30 @@ def from_archive(
         log_mel = archive.log_mel(track)
         first = np.arange(0, len(log_mel) - front_end.frames + 1, every)
         places = np.clip(first[:, None] + np.arange(-LEAD, front_end.frames), 0, None)
-        clean.append(log_mel[places[:, LEAD:]].astype(np.float16))
-        degraded.append(through_rooms(log_mel[places], rooms, bands, rng).astype(np.float16))
+        clean.append(_features(log_mel[places[:, LEAD:]], front_end))
+        degraded.append(_features(through_rooms(log_mel[places], rooms, bands, rng), front_end))
         rows.append(np.full(len(first), track))
         starts.append(first)
     genres, likely, _ = known.at(np.concatenate(rows), np.concatenate(starts), front_end)
-    kind = np.full(len(genres), "gtzan")
+    unknown = np.full((len(genres), numbers), np.nan, np.float32)
     names = tuple(map(str, archive.tracks))
-    return TrainingSet(np.concatenate(clean), np.concatenate(degraded), kind, genres, likely, names, len(names))
-
-
-def joined(first: TrainingSet, second: TrainingSet) -> TrainingSet:
-    """The windows of both."""
     return TrainingSet(
-        np.concatenate([first.clean, second.clean]),
-        np.concatenate([first.degraded, second.degraded]),
-        np.concatenate([first.kind, second.kind]),
-        np.concatenate([first.answers, second.answers]),
-        np.concatenate([first.tags, second.tags]),
-        (*first.names, *second.names),
-        first.archived + second.archived,
+        np.concatenate(clean), np.concatenate(degraded), np.full(len(genres), "gtzan"),
+        genres, likely, unknown, names, len(names),
+    )  # fmt: skip
+
+
+def joined(*sets: TrainingSet) -> TrainingSet:
+    """The windows of all sets."""
+    return TrainingSet(
+        np.concatenate([each.clean for each in sets]),
+        np.concatenate([each.degraded for each in sets]),
+        np.concatenate([each.kind for each in sets]),
+        np.concatenate([each.answers for each in sets]),
+        np.concatenate([each.tags for each in sets]),
+        np.concatenate([each.embedding for each in sets]),
+        tuple(name for each in sets for name in each.names),
+        sum(each.archived for each in sets),
     )
 
 
@@ -188,23 +246,31 @@ class StudentBatches:
         self,
         windows: TrainingSet,
         *,
-        front_end: FrontEnd,
+        bands: int,
         spread: tuple[NDArray[np.float32], NDArray[np.float32]],
-        augmentation: MelAugmentation,
+        equalise: float,
         settings: TrainingSettings,
     ) -> None:
         """Draw from windows.
 
         Args:
             windows: What to learn from.
-            front_end: How log-mel becomes features.
+            bands: Mel bands of the front end.
             spread: Mean and deviation of the features, each (n_mfcc,).
-            augmentation: Equalisation, noise, masks and mixing, applied to every window anew.
+            equalise: Standard deviation of the equalisation, which is drawn anew for every window, in decibels.
             settings: Batch size and seed.
         """
         self._windows = windows
-        self._front_end, self._mean, self._deviation = front_end, *spread
-        self._augmentation, self._settings = augmentation, settings
+        self._mean, self._deviation = spread
+        self._settings = settings
+        # A cosine of height 1 over all bands is a coefficient of sqrt(bands / 2).
+        height = equalise * np.sqrt(bands / 2.0) / np.sqrt(0.5 * (1.0 / _WAVES).sum())
+        self._equalise = (height / np.sqrt(_WAVES)).astype(np.float32)
+        known = np.isfinite(windows.embedding[:, 0])
+        self._known = known.astype(np.float32)
+        self._centre = windows.embedding[known].mean(axis=0)
+        self._scale = windows.embedding[known].std(axis=0) + _FLAT
+        self._music = (~np.isin(windows.kind, ("speech", "noise"))).astype(np.float32)
         rows = {kind: np.flatnonzero(windows.kind == kind) for kind in SHARES}
         self._rows = {kind: found for kind, found in rows.items() if len(found)}
         if not {"music", "gtzan"} & self._rows.keys():
@@ -217,22 +283,25 @@ class StudentBatches:
         """Steps in an epoch."""
         return self._steps
 
-    def epoch(self, number: int) -> Iterator[TrainingBatch]:
+    def epoch(self, number: int) -> Iterator[DistillationBatch]:
         """The batches of one epoch, made in parallel with the training."""
         return prefetched(lambda step: self._made(number, step), range(len(self)))
 
-    def _made(self, number: int, step: int) -> TrainingBatch:
-        rng = np.random.default_rng((self._settings.seed, number, step))
+    def _made(self, number: int, step: int) -> DistillationBatch:
+        rng, windows = np.random.default_rng((self._settings.seed, number, step)), self._windows
         rows = np.concatenate([rng.choice(found, self._counts[kind]) for kind, found in self._rows.items()])
-        log_mel = _shown(self._windows, rows, rng.random(len(rows)) < _DEGRADED)
-        features = self._front_end.cepstra(augment(log_mel, self._augmentation, rng))
-        batch = TrainingBatch(
-            ((features - self._mean) / self._deviation).astype(np.float32),
-            self._windows.answers[rows],
-            self._windows.tags[rows],
-            np.ones(len(rows), np.float32),
+        features = _shown(windows, rows, rng.random(len(rows)) < _DEGRADED)
+        heights = rng.standard_normal((len(rows), _WAVES.size), np.float32) * self._equalise
+        features[:, :, _WAVES] += heights[:, None]
+        embedding = (windows.embedding[rows] - self._centre) / self._scale
+        return DistillationBatch(
+            (features - self._mean) / self._deviation,
+            windows.answers[rows],
+            windows.tags[rows],
+            self._music[rows],
+            np.nan_to_num(embedding),
+            self._known[rows] * self._music[rows],
         )
-        return mixup_batch(batch, self._augmentation.mixup, rng)
 
 
 def fit_student(
@@ -245,6 +314,8 @@ def fit_student(
     front_end: FrontEnd,
     settings: TrainingSettings,
     augmentation: MelAugmentation,
+    teacher: str,
+    start: StartingWeights | None = None,
     console: Console,
 ) -> keras.Model:
     """Train the small network and write its run folder.
@@ -253,39 +324,50 @@ def fit_student(
         The network with the moving average of its weights: answers, tags and embedding.
     """
     repeatable(settings.seed)
-    spread = _spread(windows, front_end)
+    spread = _spread(windows) if start is None else spread_of(start)
     recipe = Recipe(
         data, windows.archived, labels, front_end,
         tuple(map(float, spread[0])), tuple(map(float, spread[1])),
-        augmentation, settings, tags="musicnn", other="not_music", teachers=("musicnn", "yamnet"),
+        augmentation, settings, tags="musicnn", other="not_music", teachers=("musicnn", "yamnet", teacher),
         prepared=len(windows.names) - windows.archived, tag_names=tag_names,
+        mixtures=int((windows.kind == "mixture").sum()),
     )  # fmt: skip
     run_folder.start(run, recipe, windows.names)
-    batches = StudentBatches(windows, front_end=front_end, spread=spread, augmentation=augmentation, settings=settings)
-    network = build(front_end, windows.answers.shape[1], spread, settings.width)
+    batches = StudentBatches(
+        windows, bands=front_end.n_mels, spread=spread, equalise=augmentation.equalise, settings=settings
+    )
+    network = build(front_end, windows.answers.shape[1], spread, settings.width, dropout=DROPOUT)
     console.print(
         f"{len(windows):,} windows of {len(windows.names)} recordings; {network.count_params():,} parameters, "
         f"{multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
         highlight=False,
     )
+    if start is not None:
+        shown = windows.clean[:: max(len(windows) // 1000, 1)].astype(np.float32)
+        apply(start, network, (shown - spread[0]) / spread[1], labels)
     with_tags_out = with_tag_head(network, windows.tags.shape[1])
-    loop = TrainingLoop(with_tags_out, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
+    taught = with_teacher_embedding(with_tags_out, windows.embedding.shape[1])
+    loop = TrainingLoop(taught, steps=settings.epochs * len(batches), rate=settings.rate, decay=settings.decay)
     return train_epochs(
         loop, with_embedding(with_tags_out), batches, None, settings,
         run=run, console=console,
     )  # fmt: skip
 
 
-def _shown(windows: TrainingSet, rows: NDArray[np.intp], degraded: NDArray[np.bool_]) -> LogMel:
-    """Windows by their rows, clean or degraded, in decibels, shape (n, frames, mels)."""
+def _shown(windows: TrainingSet, rows: NDArray[np.intp], degraded: NDArray[np.bool_]) -> Features:
+    """Windows by their rows, clean or degraded, (n, frames, n_mfcc)."""
     shown = np.empty((len(rows), *windows.clean.shape[1:]), np.float32)
     shown[~degraded] = windows.clean[rows[~degraded]]
     shown[degraded] = windows.degraded[rows[degraded]]
     return shown
 
 
-def _spread(windows: TrainingSet, front_end: FrontEnd) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _features(log_mel: NDArray[np.floating], front_end: FrontEnd) -> NDArray[np.float16]:
+    return front_end.cepstra(log_mel.astype(np.float32)).astype(np.float16)
+
+
+def _spread(windows: TrainingSet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and deviation of each coefficient over some thousand windows, each (n_mfcc,)."""
     rows = np.unique(np.linspace(0, len(windows) - 1, 4000).astype(np.intp))
-    features = front_end.cepstra(_shown(windows, rows, np.arange(len(rows)) % 2 == 0))
+    features = _shown(windows, rows, np.arange(len(rows)) % 2 == 0)
     return features.mean(axis=(0, 1)), np.maximum(features.std(axis=(0, 1)), np.float32(1e-3))

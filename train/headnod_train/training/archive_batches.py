@@ -271,6 +271,21 @@ class TrainingBatch(NamedTuple):
     """Weight of the tags: 1 known, 0 unknown, shape (n,)."""
 
 
+class DistillationBatch(NamedTuple):
+    """Windows with the predictions of a large network."""
+
+    features: Features
+    genres: NDArray[np.float32]
+    tags: NDArray[np.float32]
+    tagged: NDArray[np.float32]
+
+    embedding: NDArray[np.float32]
+    """Standardised, shape (n, numbers)."""
+
+    embedded: NDArray[np.float32]
+    """Weight of the embedding: 1 known, 0 unknown, shape (n,)."""
+
+
 class ArchiveBatches:
     """Windows cut at random places of random tracks.
 

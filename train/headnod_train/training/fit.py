@@ -88,6 +88,12 @@ def read_start(bundle: Path) -> StartingWeights:
     return StartingWeights(manifest, dense[0], tuple(convolutions), heads[0])
 
 
+def spread_of(start: StartingWeights) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation that standardise the input of a packed network, each (n_mfcc,)."""
+    standard = start.manifest.standardisation
+    return np.array(standard.mean, np.float32), np.array(standard.deviation, np.float32)
+
+
 def _real(runtime: object, place: int) -> NDArray[np.float32]:
     """Real numbers of a constant tensor, quantised by the rows of its first axis."""
     details = {each["index"]: each for each in runtime.get_tensor_details()}[place]  # type: ignore[attr-defined]
@@ -171,8 +177,7 @@ def fit(
         start = _start(settings, front_end)
         if start is not None:
             settings = msgspec.structs.replace(settings, width=start.width)
-            of_start = start.manifest.standardisation
-            spread = np.array(of_start.mean, np.float32), np.array(of_start.deviation, np.float32)
+            spread = spread_of(start)
         recipe = Recipe(
             data.name, len(learning), labels, front_end,
             tuple(map(float, spread[0])), tuple(map(float, spread[1])),

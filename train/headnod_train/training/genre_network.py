@@ -25,7 +25,12 @@ network stays under 20 million multiply-adds."""
 
 
 def build(
-    front_end: FrontEnd, labels: int, spread: tuple[NDArray[np.float32], NDArray[np.float32]], width: int = 24
+    front_end: FrontEnd,
+    labels: int,
+    spread: tuple[NDArray[np.float32], NDArray[np.float32]],
+    width: int = 24,
+    *,
+    dropout: tuple[float, float] = (0.2, 0.4),
 ) -> keras.Model:
     """The network, untrained.
 
@@ -34,6 +39,7 @@ def build(
         labels: Genres.
         spread: Mean and deviation that standardised it, each (n_mfcc,).
         width: Channels of the first convolution; the others follow.
+        dropout: Shares that training drops before the last convolution and before the logits.
     """
     features = keras.Input((front_end.frames, front_end.n_mfcc), name="mfcc")
     x = layers.Dense(BANDS, name="inverse_dct")(features)
@@ -43,12 +49,12 @@ def build(
     x = _residual(x)
     x = _convolution(x, 4 * width, strides=2)
     x = _residual(x)
-    x = layers.Dropout(0.2)(x)
+    x = layers.Dropout(dropout[0])(x)
     x = _convolution(x, 16 * width // 3, kernel=(1, x.shape[2]), padding="valid")
     # As a global mean, of which conversion makes a convolution: XNNPACK has no average pooling in int8.
     mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
     x = layers.Concatenate()([mean, layers.MaxPooling2D((x.shape[1], 1))(x)])
-    x = layers.Dropout(0.4)(layers.Flatten()(x))
+    x = layers.Dropout(dropout[1])(layers.Flatten()(x))
     network = keras.Model(features, layers.Dense(labels, name="logits")(x), name="genre")
     network.get_layer("inverse_dct").set_weights(_inverse_dct(front_end, *spread))
     return network
@@ -73,6 +79,13 @@ def with_tag_head(network: keras.Model, tags: int) -> keras.Model:
     """
     features = network.get_layer("logits").input
     return keras.Model(network.input, [network.output, layers.Dense(tags, name="tags")(features)], name="taught")
+
+
+def with_teacher_embedding(taught: keras.Model, numbers: int) -> keras.Model:
+    """A network with two heads and a third one that predicts the embedding of a larger network, for training only."""
+    features = taught.get_layer("logits").input
+    guessed = layers.Dense(numbers, name="teacher_embedding")(features)
+    return keras.Model(taught.input, [*taught.outputs, guessed], name="distilled")
 
 
 def with_embedding(taught: keras.Model) -> keras.Model:

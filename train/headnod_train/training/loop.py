@@ -26,11 +26,15 @@ from headnod_train.backend import keras, tf
 from headnod_train.dataset.archive import Archive, window_features
 from headnod_train.evaluation.metrics import by_track
 from headnod_train.storage import open_npz, replacing, write_npz
-from headnod_train.training.archive_batches import TrainingBatch
+from headnod_train.training.archive_batches import DistillationBatch, TrainingBatch
 from headnod_train.training.run_folder import HISTORY, STATE, WEIGHTS, RunError, TrainingSettings, read_history
 
 TAGS_SHARE = 8.0
 """Weight of the tags' cross-entropy (a mean over tags) relative to that of genres."""
+
+
+EMBEDDING_SHARE = 1.0
+"""Weight of the squared error of a larger network's embedding (a mean over its numbers) relative to that of genres."""
 
 
 class TrainingLoop:
@@ -40,7 +44,8 @@ class TrainingLoop:
         """Prepare the training.
 
         Args:
-            network: Outputs logits of genres, and of tags if it has two heads.
+            network: Outputs logits of genres, of tags if it has two heads, and the embedding of a larger network if
+                it has three.
             steps: Length of the whole training, over which the learning rate falls to zero.
             rate: Highest learning rate of AdamW.
             decay: Weight decay of AdamW; biases and batch norm are spared.
@@ -58,7 +63,7 @@ class TrainingLoop:
         self._average = [tf.Variable(variable) for variable in network.weights]
         self._step = tf.function(self._learn)
 
-    def learn(self, batch: TrainingBatch) -> float:
+    def learn(self, batch: TrainingBatch | DistillationBatch) -> float:
         """One step on one batch; returns the loss."""
         return float(self._step(*map(tf.constant, batch)))
 
@@ -88,14 +93,25 @@ class TrainingLoop:
     def _state(self) -> list[tf.Variable]:
         return [*self.network.variables, *self._average, *self._optimizer.variables]
 
-    def _learn(self, features: tf.Tensor, genres: tf.Tensor, tags: tf.Tensor, tagged: tf.Tensor) -> tf.Tensor:
+    def _learn(
+        self,
+        features: tf.Tensor,
+        genres: tf.Tensor,
+        tags: tf.Tensor,
+        tagged: tf.Tensor,
+        embedding: tf.Tensor | None = None,
+        embedded: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             outputs = self.network(features, training=True)
-            logits, guessed = outputs if isinstance(outputs, list | tuple) else (outputs, None)
+            logits, *guessed = outputs if isinstance(outputs, list | tuple) else (outputs,)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(genres, logits))
-            if guessed is not None:
-                of_tags = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(tags, guessed), axis=1)
+            if guessed:
+                of_tags = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(tags, guessed[0]), axis=1)
                 loss += TAGS_SHARE * tf.reduce_mean(tagged * of_tags)
+            if embedding is not None:
+                error = tf.reduce_mean(tf.square(embedding - guessed[1]), axis=1)
+                loss += EMBEDDING_SHARE * tf.reduce_mean(embedded * error)
         gradients = tape.gradient(loss, self.network.trainable_variables)
         self._optimizer.apply(gradients, self.network.trainable_variables)
         # A smaller momentum at the start, or the average would keep the random initial weights.
@@ -204,7 +220,7 @@ class EpochBatches(Protocol):
         """Steps in an epoch."""
         ...
 
-    def epoch(self, number: int) -> Iterator[TrainingBatch]:
+    def epoch(self, number: int) -> Iterator[TrainingBatch | DistillationBatch]:
         """The batches of one epoch."""
         ...
 

@@ -176,6 +176,10 @@ def command(recipe: Recipe) -> str:
     if recipe.prepared:
         settings = recipe.settings
         network = f"--epochs {settings.epochs} --width {settings.width} --seed {settings.seed}"
+        if settings.start:
+            network += f" --start {settings.start}"
+        if recipe.mixtures:
+            network += f" --teacher {recipe.teachers[-1]} --mixtures {recipe.mixtures}"
         return f"headnod-train student --windows WINDOWS --data {recipe.data} --tags TAGS --run RUN {network}"
     return " ".join(("headnod-train fit", "--data", recipe.data, "--run", "RUN", *_words(recipe)))
 

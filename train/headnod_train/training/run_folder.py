@@ -135,6 +135,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tag_names: tuple[str, ...] = ()
     """Names of the tags that one output of the network gives logits of, if any."""
 
+    mixtures: int = 0
+    """Mixtures of two prepared windows that it learned from."""
+
 
 class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the int8 network needs beside its file."""
