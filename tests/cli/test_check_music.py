@@ -73,7 +73,7 @@ def test_the_command_prints_a_line_for_each_genre_and_the_share(model, record, t
     assert ended.returncode == 0, ended.stderr
     *genres, whole = ended.stdout.splitlines()
     assert all("windows as in the file" in line for line in genres)
-    assert whole.startswith("genre-small-2.0.0: ")
+    assert whole.startswith("genre-small-2.1.0: ")
     found = json.loads(run(*words, "--json", environment=surroundings(tmp_path)).stdout)
-    assert found["model"] == "genre-small-2.0.0"
+    assert found["model"] == "genre-small-2.1.0"
     assert sum(each["same"] for each in found["genres"]) == found["same"]

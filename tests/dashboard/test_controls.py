@@ -294,8 +294,8 @@ def test_models_are_activated_and_rolled_back(kitchen):
         return [row["model"] for row in kitchen.get("models")["models"] if row["active"]]
 
     assert active() == ["genre-2.1.0"]
-    kitchen.act("POST", "models/activate", {"model": "genre-small-2.0.0"})
-    kitchen.until(lambda each: each.get("model") == "genre-small-2.0.0")
+    kitchen.act("POST", "models/activate", {"model": "genre-small-2.1.0"})
+    kitchen.until(lambda each: each.get("model") == "genre-small-2.1.0")
     (row,) = [row for row in kitchen.get("models")["models"] if row["active"]]
     assert (row["origin"], row["probation"]) == ("installed", 10)
     assert kitchen.act("POST", "models/rollback") == {"model": "genre-2.1.0"}

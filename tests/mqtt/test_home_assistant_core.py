@@ -119,11 +119,11 @@ def check_model(home):
     home.until(lambda: home.state("select.kitchen_select") == "genre-small-1.0.0")
     home.until(lambda: home.state(update) == "on" and home.attributes(update)["release_summary"])
     offered = home.attributes(update)
-    assert (offered["installed_version"], offered["latest_version"]) == ("1.0.0", "2.0.0")
-    assert offered["title"] == "genre-small-2.0.0"
+    assert (offered["installed_version"], offered["latest_version"]) == ("1.0.0", "2.1.0")
+    assert offered["title"] == "genre-small-2.1.0"
     assert "genres" in offered["release_summary"]
     home.call("update", "install", entity_id=update)
-    home.until(lambda: home.state("sensor.kitchen_model") == "genre-small-2.0.0", STARTING)
+    home.until(lambda: home.state("sensor.kitchen_model") == "genre-small-2.1.0", STARTING)
     home.until(lambda: home.state(update) == "off")
 
 

@@ -10,7 +10,7 @@ from headnod.inference.model import GenreModel, dequantised, interpreter
 from headnod.resources import find_model
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 
-NAMES = ["genre-2.1.0", "genre-small-2.0.0"]
+NAMES = ["genre-2.1.0", "genre-small-2.1.0"]
 
 
 @pytest.fixture(params=NAMES)
@@ -139,6 +139,6 @@ def test_a_second_dense_layer_changes_its_own_outputs_only():
 
 
 def test_a_network_without_a_dense_layer_cannot_be_fine_tuned():
-    bundle = find_model("genre-small-2.0.0")
+    bundle = find_model("genre-small-2.1.0")
     with pytest.raises(TeachError, match="no dense layer"):
         _ = LastLayer((bundle / MODEL).read_bytes(), read_manifest(bundle)).dense
