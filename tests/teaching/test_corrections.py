@@ -16,6 +16,7 @@ from headnod.sqlite import DatabaseAccessError, ForeignDatabaseError
 from headnod.teaching.correction_commands import CorrectionFileError, LabelledFeatures, packed, read_corrections
 from headnod.teaching.corrections import CorrectionError, CorrectionStore, RecentWindows
 from headnod.testing import ManualClock, fixed_manifest
+from support.command_line import fault, run, surroundings
 from support.estimates import estimate
 from support.unprivileged import as_nobody
 
@@ -187,6 +188,18 @@ def test_the_number_of_a_deleted_correction_is_not_used_again(store, clock, form
         assert db.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'").fetchall() == [
             ("corrections",)
         ]
+
+
+def test_the_command_deletes_what_there_is_and_names_what_there_is_not(store, clock, tmp_path):
+    recent = recorded(clock)
+    for start in (0.0, 9.0):
+        correct(store, recent, start, start + 3.0, "jazz")
+    ended = run("corrections", "delete", "7", "1", "9", "--state", tmp_path, environment=surroundings(tmp_path))
+    assert fault(ended) == "headnod: there is no correction 7, 9 (see 'headnod corrections list')"
+    assert ended.stdout == "1 deleted\n"
+    assert [each.id for each in store.all()] == [2]
+    ended = run("corrections", "delete", "--all", "--state", tmp_path, environment=surroundings(tmp_path))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 deleted\n", "")
 
 
 def give_former_table(store):

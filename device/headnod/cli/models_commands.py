@@ -320,14 +320,19 @@ def labelled_features(options: argparse.Namespace) -> tuple[LabelledFeatures, in
     return LabelledFeatures(windows, features, context), left_out
 
 
-def run_correction_delete(options: argparse.Namespace) -> int:
-    """Delete corrections; exit status 1 if one does not exist."""
-    from headnod.teaching.corrections import CorrectionStore
+def run_correction_delete(options: argparse.Namespace) -> None:
+    """Delete corrections.
+
+    Raises:
+        CorrectionError: Some do not exist; the others are deleted.
+    """
+    from headnod.teaching.corrections import CorrectionError, CorrectionStore
 
     corrections = CorrectionStore(state_folder(options, load_config(options).config))
-    deleted = corrections.delete(None if options.all else options.numbers)
-    print(f"{deleted} deleted")
-    return int(not options.all and deleted < len(set(options.numbers)))
+    absent = sorted(set(options.numbers) - {each.id for each in corrections.all()})
+    print(f"{corrections.delete(None if options.all else options.numbers)} deleted")
+    if absent:
+        raise CorrectionError(f"there is no correction {', '.join(map(str, absent))} (see 'headnod corrections list')")
 
 
 def add_suggest(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
