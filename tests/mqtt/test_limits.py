@@ -295,6 +295,8 @@ def test_mosquitto_with_such_a_limit_gets_everything(settings, configs, losses, 
     until(lambda: len(set(subscriber.on("/config"))) >= configs, 60.0)
     until(lambda: mqtt.health().queued == 0)
     assert without_repeats(sequences(subscriber.until_on("/estimate", 30, PATIENCE))) == list(range(30))
-    assert broker.log.count("as headnod-kitchen") == 1 + losses, broker.log
+    # mosquitto 2.0.21 (Debian 13) ends connections at random where max_keepalive is set: its issue 3226.
+    ended = broker.log.count("headnod-kitchen has exceeded timeout") if "version 2.0.21" in broker.log else 0
+    assert broker.log.count("as headnod-kitchen") == 1 + losses + ended, broker.log
     # Without a reason from the broker another client is a possibility, never the cause.
     assert all("possible causes" in line for line in caplog.text.splitlines() if "client id" in line)
