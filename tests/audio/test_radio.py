@@ -15,6 +15,7 @@ import pytest
 from headnod.audio.audio_process import RadioLimits, radio_blocks
 from headnod.audio.blocks import Gap, real_time
 from headnod.pipeline.estimate import State
+from headnod.testing import ManualClock
 from support.command_line import HEADNOD, PATIENCE, PROMPT, fault, run, surroundings
 from support.radio_server import answer, radio_server, redirect
 from support.signals import RATE, pitch, tone
@@ -161,7 +162,7 @@ def test_a_file_is_held_back_to_the_pace_of_music(server):
     with closing(radio_blocks(address, RATE, limits=limits, monotonic=lambda: 0.0, sleep=waits)) as coming:
         list(itertools.takewhile(lambda block: not isinstance(block, Gap), coming))
     # With a clock that stands still the last block waits for its end, less the lead.
-    assert max(waits) == pytest.approx(60.0 - limits.lead, abs=1.5)
+    assert max(waits) == pytest.approx(30.0, abs=1.5)
 
 
 def test_sound_within_the_lead_is_not_held_back():
@@ -238,3 +239,19 @@ def test_the_command_of_the_readme_plays_a_radio(server, tmp_path):
 @pytest.mark.parametrize("address", ["rtmp://x.example/", "file:///etc/passwd", "http://"])
 def test_listen_refuses_what_is_no_web_address(tmp_path, address):
     assert "http://" in fault(run("listen", "--audio", address, environment=surroundings(tmp_path)))
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(60.0, 2.0, 2.4), (60.1, 1.0, 1.2)])
+def test_a_stream_that_was_played_for_more_than_a_minute_is_soon_asked_for_again(server, seconds, least, most):
+    address = server.on("/live", answer(tone(LOW, 3.0)))
+    clock, waits = ManualClock(), Waits()
+    with closing(
+        radio_blocks(address, RATE, limits=PATIENT, rng=random.Random(0), monotonic=clock.monotonic, sleep=waits)
+    ) as coming:
+        list(itertools.takewhile(lambda block: not isinstance(block, Gap), coming))
+        next(block for block in coming if not isinstance(block, Gap))
+        clock.seconds += seconds
+        waits.clear()
+        list(itertools.takewhile(lambda block: not isinstance(block, Gap), coming))
+        next(block for block in coming if not isinstance(block, Gap))
+    assert least <= sum(waits) <= most

@@ -10,13 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from headnod.escaping import SILENCE
 from headnod.outputs.history import PAGE, HistoryFile, to_milliseconds
 from headnod.outputs.history.records import prune, read_estimates, read_songs, write
 from headnod.pipeline.estimate import State, StatusEvent
 from support.estimates import GTZAN
-from support.history_database import START, estimate, expected, listening, remember, times
+from support.history_database import START, UP, estimate, expected, listening, remember, times
 
 
 @pytest.fixture
@@ -263,3 +264,19 @@ def test_a_file_shrinks_by_64_pages_where_it_is_more_than_64_pages_too_large(pat
             assert free > 100
             prune(db, before=None, size=(pages - more) * PAGE)
             assert pages - counts(db)[0] == freed
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(59.999, 0), (60.0, 2)])
+def test_rows_are_written_a_minute_after_the_last_ones(path, seconds, written):
+    with listening(path) as history:
+        history.show(estimate(0))
+        history.show(structs.replace(estimate(1), monotonic=UP + seconds))
+        assert len(times(path)) == written
+
+
+@pytest.mark.parametrize(("count", "written"), [(999, 0), (1_000, 1_000)])
+def test_a_thousand_rows_are_written_at_once(path, count, written):
+    with listening(path) as history:
+        for number in range(count):
+            history.show(structs.replace(estimate(number), monotonic=UP))
+        assert len(times(path)) == written

@@ -154,3 +154,17 @@ def test_the_lock_goes_with_the_file_and_readers_need_none(path):
             HistoryFile(path)
         assert times(path) == []
     HistoryFile(path).close()
+
+
+def test_two_thousand_dates_are_corrected_with_each_write(path):
+    with listening(path, kept=False) as history:
+        history.set_by = BEHIND
+        for number in range(2_500):
+            history.record(number)
+        history.set_by, history.kept = timedelta(0), True
+        left = []
+        for number in (2_500, 2_521):
+            history.record(number)
+            left.append([past.clock_synchronised for past in read_estimates(path)].count(False))
+    # The 2,500th estimate was not written before, and got its right date with the first write.
+    assert left == [499, 0]

@@ -297,3 +297,20 @@ except LedError as error:
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     said = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True).stdout
     assert said == f"strip: spidev is not installed: {how_to_install('device')} (on a board with SPI pins)\n"
+
+
+@pytest.mark.parametrize(("milliamps", "duty_cycle"), [(600.0, 1.0), (300.0, 0.5), (1200.0, 1.0)])
+def test_a_colour_draws_20_milliamperes(milliamps, duty_cycle):
+    assert limited(np.ones((10, 3)), milliamps) == pytest.approx(np.full((10, 3), duty_cycle))
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 13), (16, 73), (17, 78), (32, 138), (33, 143)])
+def test_an_apa102_frame_has_a_byte_at_its_end_for_every_16_leds(count, size):
+    """4 bytes at the start, 4 for each LED, and 4 for clones."""
+    assert apa102_frame(np.zeros((count, 3), np.uint8), 1.0).size == size
+
+
+def test_a_ws2812_frame_has_124_bytes_of_reset_at_each_end():
+    frame = ws2812_frame(np.full((2, 3), 255, np.uint8))
+    assert np.flatnonzero(frame)[[0, -1]].tolist() == [124, 124 + 4 * 6 - 1]
+    assert frame.size == 4 * 6 + 248
