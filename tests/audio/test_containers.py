@@ -282,3 +282,17 @@ def test_a_beginning_within_a_kilobyte_is_no_part(before, parts, piece):
             break
     assert b"".join(found) == content
     assert len(found) == parts
+
+
+@pytest.mark.parametrize(
+    ("version", "factor", "kilobits"),
+    [
+        # By ISO 11172-3 and 13818-3. At 48, 24 and 12 kHz a frame has three bytes for each of these, or twice as many.
+        (MPEG_1, 3, [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]),
+        (MPEG_2, 3, [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]),
+        (MPEG_25, 6, [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]),
+    ],
+)
+def test_every_bitrate_of_mp3_is_known(version, factor, kilobits):
+    lengths = [mp3_frame(mp3(version, bitrate=index, rate=1), 0) for index in range(1, 15)]
+    assert lengths == [factor * each for each in kilobits]

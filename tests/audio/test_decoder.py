@@ -1,13 +1,24 @@
 """Decoding of streams: lengths that are placeholders, tags, and frames that are searched for."""
 
+import contextlib
 import io
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from headnod.audio.containers import Sound, kind_of, pipe_reader
 from headnod.audio.decoder import open_stream, write_all
+from headnod.audio.microphone import CAPTURE
 from headnod.errors import AudioError
+from support.command_line import PATIENCE
+from support.listener_process import waits_until
 from support.signals import RATE, tone, wav
 
 MP3 = tone(440.0, 2.0)
@@ -64,3 +75,54 @@ def test_samples_are_rounded_and_clipped_to_16_bits(capfdbinary):
     header, _, samples = capfdbinary.readouterr().out.partition(b"\n")
     assert header == b'{"rate": 22050, "channels": 1}'
     assert np.frombuffer(samples, "<i2").tolist() == [0, 0, 1, 32_767, 32_767, 32_767, -32_768, -32_768, -1]
+
+
+PARENT = """
+import signal, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdin=0, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+signal.pause()
+"""
+LONG = wav(bytes(20_000), promised=1 << 20)
+"""The start of a WAV, whose rest does not come."""
+HANGING = {"name": "mic", "rate": RATE, "channels": 1, "takes": [RATE], "hangs": True}
+
+
+def runs(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[str(CAPTURE), "read", "mic", "0.1"], ["-m", "headnod.audio.decoder", "a pipe", LONG[:44].hex()]],
+    ids=["microphone", "decoder"],
+)
+def test_a_process_that_hangs_ends_with_the_one_that_started_it(command):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).with_name("stand_in")),
+        "STAND_IN": json.dumps([HANGING]),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, sys.executable, "-P", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    ) as parent:
+        try:
+            parent.stdin.write(LONG[44:])
+            parent.stdin.flush()
+            assert select.select([parent.stdout], [], [], PATIENCE)[0]
+            process = int(parent.stdout.readline())
+            assert runs(process)
+        finally:
+            parent.kill()
+        try:
+            assert waits_until(lambda: not runs(process))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)

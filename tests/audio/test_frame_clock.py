@@ -118,3 +118,18 @@ def test_the_first_frames_set_the_time_whenever_they_come():
     clock = FrameClock(RATE)
     assert clock.behind == 0.0
     assert clock.lost(LUMP, 1e9) == 0.0
+
+
+@pytest.mark.parametrize(("late", "uncertain"), [(0.05, False), (0.050001, True)])
+def test_a_delay_of_fifty_milliseconds_is_certain(late, uncertain):
+    """Arrivals without frames, so that no rounding changes the delay."""
+    clock = FrameClock(RATE)
+    assert [clock.lost(0, now) for now in (0.0, late)] == [0.0, 0.0]
+    assert clock.uncertain is uncertain
+
+
+@pytest.mark.parametrize(("gap", "lost"), [(0.05, 0.0), (0.0625, 0.0625)])
+def test_a_gap_of_fifty_milliseconds_is_none(gap, lost):
+    clock = FrameClock(RATE)
+    assert [clock.lost(0, now) for now in (0.0, gap, gap)] == [0.0, 0.0, 0.0]
+    assert clock.lost(0, gap + 1.0) == lost

@@ -1,5 +1,6 @@
 """A history whose bytes are cut or flipped goes aside, and what is heard after it is remembered."""
 
+import contextlib
 import shutil
 import sqlite3
 from contextlib import closing
@@ -7,7 +8,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from headnod.sqlite import DatabaseError, move_aside
+from headnod.outputs.history import check_kind
+from headnod.sqlite import DatabaseError, ForeignDatabaseError, move_aside
 from support.history_database import estimate, expected, listening, remember, times
 
 
@@ -103,3 +105,27 @@ def test_damage_in_the_name_of_a_table_is_damage(path, sound, caplog):
     remember(path, range(10))
     assert times(path) == expected(range(10))
     assert "begins anew" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "foreign"),
+    [
+        ("history", b"root:x:0:0", True),
+        ("history", b"x" * 4_096, True),
+        ("history", b"x" * 4_095 + b"\0", False),
+        ("history", b"x" * 4_096 + b"\0", True),
+        ("history", b"\0" * 4_095, True),
+        ("history.txt", b"x" * 4_096, True),
+        ("history.db", b"root:x:0:0", False),
+        ("history.sqlite", b"root:x:0:0", False),
+        ("history.sqlite3", b"root:x:0:0", False),
+        ("history", b"SQLite", False),
+        ("history", b"", False),
+    ],
+)
+def test_a_file_without_pages_is_of_another_program_unless_its_name_is_that_of_a_database(
+    tmp_path, name, content, foreign
+):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ForeignDatabaseError, match="is not an SQLite") if foreign else contextlib.nullcontext():
+        check_kind(tmp_path / name)

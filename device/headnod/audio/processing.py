@@ -161,7 +161,7 @@ def remove_dc(blocks: Iterable[Block], rate: int, *, least: float = 0.0) -> Iter
         changed up to a constant and do not count in the mean, so that a muted microphone
         is still detected.
     """
-    seen, mean, power, shifted = 0, 0.0, 0.0, least <= 0.0
+    seen, mean, power, shifted = 0, 0.0, 0.0, False
     for block in blocks:
         if isinstance(block, Gap):
             yield block

@@ -2,11 +2,12 @@
 
 A device has a `name`, a `rate` that it prefers and the number of its `channels`;
 it `takes` certain rates and `opens` with certain numbers of channels, or fails
-with an `error`, and breaks after so many `blocks`. Each frame is its own number.
+with an `error`, and breaks after so many `blocks`, or `hangs` at the first. Each frame is its own number.
 """
 
 import json
 import os
+import signal
 import struct
 
 paInt16 = 8  # noqa: N816 - PyAudio's own name
@@ -40,15 +41,18 @@ class PyAudio:
         if channels not in device.get("opens", [1, 2]):
             raise OSError(-9998, "Invalid number of channels")
         assert 0 < frames_per_buffer <= rate
-        return _Stream(channels, device.get("blocks", 4))
+        return _Stream(channels, device.get("blocks", 4), hangs=device.get("hangs", False))
 
 
 class _Stream:
-    def __init__(self, channels, blocks):
+    def __init__(self, channels, blocks, *, hangs):
+        self._hangs = hangs
         self._channels, self._blocks, self._count = channels, blocks, 0
 
     def read(self, frames, *, exception_on_overflow):
         assert not exception_on_overflow
+        if self._hangs:
+            signal.pause()
         if not self._blocks:
             raise OSError(-9999, "Unanticipated host error")
         self._blocks -= 1
