@@ -296,3 +296,11 @@ def test_a_beginning_within_a_kilobyte_is_no_part(before, parts, piece):
 def test_every_bitrate_of_mp3_is_known(version, factor, kilobits):
     lengths = [mp3_frame(mp3(version, bitrate=index, rate=1), 0) for index in range(1, 15)]
     assert lengths == [factor * each for each in kilobits]
+
+
+def test_no_more_of_a_stream_is_read_than_is_needed():
+    """A radio sends its bytes in real time."""
+    pieces = iter([CONTENT[:4_096], CONTENT[4_096:8_192]])
+    stream = ForwardReader(lambda _size: next(pieces))
+    assert stream.read(4_096) == CONTENT[:4_096]
+    assert next(pieces) == CONTENT[4_096:8_192]

@@ -260,3 +260,18 @@ def read(path):
         return path.read_text(errors="replace")
     except OSError:
         return ""
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.EIO, "cannot be opened: input/output error (plug it in again)"),
+        (errno.ENOSPC, "cannot be opened: no space left on device (use another USB port)"),
+        (errno.EACCES, "may not be opened: "),
+        (errno.EPERM, "may not be opened: "),
+        (errno.EBUSY, "is held by another program (stop it; "),
+    ],
+)
+def test_a_microphone_that_cannot_be_opened_has_a_reason_and_a_way_out(sound, tmp_path, number, reason):
+    (shut,) = list_devices(sound=sound, capture=closed(tmp_path, "(hw:1,0)", number), cards=tmp_path).closed
+    assert shut.reason.startswith(reason)

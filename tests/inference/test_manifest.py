@@ -247,7 +247,7 @@ def test_a_file_may_be_as_large_as_its_limit(folder, name, limit):
         (put(-9.9e29, "standardisation", "mean", 5), True),
         (put(-1e30, "standardisation", "mean", 5), False),
         (put(1.1e-30, "standardisation", "deviation", 5), True),
-        (put(9e-31, "standardisation", "deviation", 5), False),
+        (put(1.0 / 1e30, "standardisation", "deviation", 5), False),
         (put(0.0, "rejection", "certainty"), True),
         (put(1.0, "rejection", "certainty"), True),
         (put("a" * 32, "name"), True),

@@ -94,6 +94,8 @@ def test_songs_that_ended_before_the_clock_was_set_get_their_dates_too(path):
     assert [song.genre for song in songs] == ["blues", "classical", "country"][: len(songs)]
     assert all(song.clock_synchronised for song in songs)
     assert abs(songs[0].end - estimate(59).time) < timedelta(milliseconds=20)
+    assert abs(songs[0].start - estimate(0).time) < timedelta(milliseconds=20)
+    assert abs(songs[1].start - estimate(60).time) < timedelta(milliseconds=20)
     whole = summaries.songs(path, START.timestamp(), START.timestamp() + 3600)
     assert [song.tags for song in whole] == [["mellow", "guitar"]] * len(songs)
 

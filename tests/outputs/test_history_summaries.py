@@ -1,5 +1,6 @@
 """Limits of summaries of the history and of requests for them, on both sides of each."""
 
+import contextlib
 import threading
 from contextlib import closing
 from datetime import UTC, timedelta
@@ -10,7 +11,7 @@ from msgspec import structs
 
 from headnod.outputs.history import HistoryFile
 from headnod.outputs.history.records import write
-from headnod.outputs.history.summaries import HistoryQueryError, HistoryRequests, buckets, runs, songs
+from headnod.outputs.history.summaries import HistoryQueryError, HistoryRequests, SongSummary, buckets, runs, songs
 from headnod.pipeline.estimate import Song
 from support.command_line import PATIENCE
 from support.history_database import START
@@ -213,3 +214,25 @@ def test_four_requests_wait_at_once(path):
     finally:
         go.set()
         requests.close()
+
+
+SUMMARY = {"start": 0.0, "end": 4e9, "genre": "x", "confidence": 1.0, "stability": 0.0, "tags": ["a"] * 5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "valid"),
+    [
+        ({}, True),
+        ({"genre": "x" * 64, "confidence": 0.0, "stability": 1.0, "tags": ["a" * 64]}, True),
+        ({"start": -0.1}, False),
+        ({"end": 4.000001e9}, False),
+        ({"genre": ""}, False),
+        ({"genre": "x" * 65}, False),
+        ({"confidence": 1.1}, False),
+        ({"stability": -0.1}, False),
+        ({"tags": ["a"] * 6}, False),
+    ],
+)
+def test_a_song_of_another_listener_is_accepted_up_to_its_limits(changes, valid):
+    with contextlib.nullcontext() if valid else pytest.raises(msgspec.ValidationError):
+        msgspec.convert(SUMMARY | changes, SongSummary)

@@ -165,3 +165,13 @@ def test_the_level_of_real_music_is_within_the_crest_of_its_loud_moments(demo):
         room = LevelMeter(RATE)
         room.update(window)
         assert 0.0 < room.report().loud - dbfs(window) < CREST
+
+
+@pytest.mark.parametrize(("seconds", "warnings"), [(3_599.9, 1), (3_600.0, 2)])
+def test_quiet_music_is_a_warning_again_after_an_hour(lines, seconds, warnings):
+    clock = ManualClock()
+    journal = Journal(monotonic=clock.monotonic)
+    for at in (0.0, 30.0, 31.0):
+        journal.show(msgspec.structs.replace(estimate("jazz", jazz=0.8), level=-55.0, seconds=at))
+        clock.seconds += seconds if at == 30.0 else 0.0
+    assert len([kind for kind, _ in lines() if kind == "WARNING"]) == warnings

@@ -372,3 +372,8 @@ def test_a_lamp_that_cannot_be_reached_is_named_with_the_reason(host, reason):
         closed = free.getsockname()[1]
     with pytest.raises(LedError, match=reason):
         check_reachable(section(host=host.format(closed=closed)))
+
+
+def test_a_host_without_a_usable_address_is_an_error():
+    with pytest.raises(PermissionError):
+        udp_sockets("255.255.255.255", 4048)
