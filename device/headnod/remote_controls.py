@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "settings.json"
 """The file in the state folder."""
 
+_RETRY = 60.0
+"""Seconds between attempts to write settings to a disk that is full."""
+
 LONGEST_PAUSE = 7 * 86_400.0
 """Seconds of the longest pause that ends by itself."""
 
@@ -263,6 +266,7 @@ class SavedSettings:
         self._folder, self._clock = state_folder, clock or Clock()
         self._path = state_folder / SETTINGS_FILE if state_folder is not None else None
         self.settings = Settings() if self._path is None else _read(self._path)
+        self._retry_at: float | None = None
 
     def in_folder(self, state_folder: Path | None) -> SavedSettings:
         """These settings, or those of another state folder."""
@@ -304,15 +308,19 @@ class SavedSettings:
             quiet_hours=_changed(configured.listen.quiet_hours, in_force.config.listen.quiet_hours),
             off=tuple(sorted(in_force.off)),
         )
-        if self._same(settings):
+        now, retry_at = self._clock.monotonic(), self._retry_at
+        if self._same(settings) and (retry_at is None or now < retry_at):
             return
-        self.settings = settings
+        self.settings, self._retry_at = settings, None
         if self._path is None:
             return
         try:
             write_atomically(self._path, msgspec.json.encode(settings) + b"\n")
         except OSError as error:
-            _log.warning("%s: %s (what was set by commands is lost when the listener ends)", self._path, error.strerror)
+            self._retry_at = now + _RETRY
+            if retry_at is None:
+                loss = "what was set by commands is lost when the listener ends before; tried again every minute"
+                _log.warning("%s: %s (%s)", self._path, error.strerror, loss)
 
     def _same(self, settings: Settings) -> bool:
         """Whether nothing changed; the end of a pause moves by a second with the rounding of the clocks."""

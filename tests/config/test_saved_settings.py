@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from headnod.clock import Clock
 from headnod.config import Config
 from headnod.remote_controls import SETTINGS_FILE, InForce, RemoteControls, SavedSettings, Settings
+from headnod.testing import ManualClock
 
 PLAIN = Config()
 CONFIGURED = replace(PLAIN, mqtt=replace(PLAIN.mqtt, host="broker.lan"))
@@ -76,6 +77,22 @@ def test_a_disk_that_cannot_be_written_is_a_warning(tmp_path, caplog):
     (tmp_path / SETTINGS_FILE).mkdir()
     SavedSettings(tmp_path).save(CONFIGURED, InForce(SET, paused=True))
     assert "is lost when the listener ends" in caplog.text
+
+
+def test_a_disk_that_can_be_written_again_gets_the_settings_within_a_minute(tmp_path, caplog):
+    manual = ManualClock()
+    kept = SavedSettings(tmp_path, Clock(now=manual.now, monotonic=manual.monotonic))
+    (tmp_path / SETTINGS_FILE).mkdir()
+    for seconds in (0.0, 59.0, 2.0):
+        manual.sleep(seconds)
+        kept.save(CONFIGURED, InForce(SET, paused=True))
+    assert len(caplog.records) == 1
+    (tmp_path / SETTINGS_FILE).rmdir()
+    for seconds, there in ((59.0, False), (1.0, True)):
+        manual.sleep(seconds)
+        kept.save(CONFIGURED, InForce(SET, paused=True))
+        assert (tmp_path / SETTINGS_FILE).exists() is there
+    assert SavedSettings(tmp_path).applied(CONFIGURED).paused
 
 
 def test_without_a_state_folder_settings_last_as_long_as_the_listener():
