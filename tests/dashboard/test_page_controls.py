@@ -16,9 +16,17 @@ from headnod.clock import Clock
 from headnod.teaching.corrections import NOT_MUSIC, CorrectionStore
 from support.browser import ListenerPage, long_clip, missing
 from support.command_line import PATIENCE
+from support.ingress_proxy import IngressProxy
 from support.page import expect, expect_text, one
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
+
+SHOWN = """() => {
+    window.shown = [];
+    const record = () => window.shown.push(document.querySelector('[aria-label="listen.lead"]').value);
+    new MutationObserver(record).observe(document.querySelector("#settings"), { childList: true, subtree: true });
+}"""
+"""Records each value of a key that the page draws from now on."""
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +169,31 @@ def test_a_value_of_the_configuration_goes_into_the_local_file(visit, state):
     row.get_by_role("button", name="Undo").click()
     expect_text(row, "default")
     assert page.get_by_text("mqtt.host", exact=True).is_hidden()
+
+
+def test_an_answer_from_before_a_change_is_not_shown_after_it(look, listener):
+    with IngressProxy(listener.port) as proxy:
+        proxy.port = listener.port
+        page = look(dashboard=proxy, path="#settings")
+        field = page.get_by_label("listen.lead")
+        expect(field).to_have_value("0.35")
+        late = proxy.held["/api/v1/configuration"] = threading.Event()
+        with page.expect_request("**/api/v1/configuration"):
+            page.get_by_role("link", name="History").click()
+            page.get_by_role("link", name="Settings").click()
+        field.fill("0.125")
+        field.press("Tab")
+        undo = page.locator("#settings tr", has=page.get_by_text("listen.lead", exact=True)).get_by_role("button")
+        expect(undo).to_have_text("Undo")
+        page.evaluate(SHOWN)
+        with page.expect_response("**/api/v1/configuration") as response:
+            late.set()
+        response.value.finished()
+        # By the time of another answer the page has read the late one.
+        page.evaluate("fetch('api/v1/session').then((answer) => answer.text())")
+        assert set(page.evaluate("shown")) <= {"0.125"}
+        undo.click()
+        expect(undo).to_have_count(0)
 
 
 def test_the_log_of_the_last_hours_is_shown(visit):

@@ -19,12 +19,14 @@ class IngressProxy(HttpServer):
 
     Attributes:
         cut_off: How many answers at a path lose all but their first ten bytes.
+        held: Events that answers to GET requests of a path wait for, once the page has given them.
     """
 
     def __init__(self, port: int):
         outside = self.outside = []
         paths = self.paths = []
         cut_off = self.cut_off = Counter()
+        held = self.held = {}
 
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_):
@@ -43,6 +45,8 @@ class IngressProxy(HttpServer):
                 more = {"X-Ingress-Path": PREFIX, "X-Forwarded-For": "192.0.2.9", "X-Forwarded-Host": "ha.example"}
                 there.request(self.command, path, body or None, given | more)
                 answer = there.getresponse()
+                if self.command == "GET" and path in held:
+                    held[path].wait()
                 self.send_response(answer.status)
                 for key, value in answer.getheaders():
                     if key.lower() not in _OF_ONE_CONNECTION:

@@ -23,6 +23,7 @@ class Settings {
     this.controls = {};
     this.wanted = "";
     this.note = element("p", { class: "panel span-12 note", role: "status", hidden: true });
+    this.begun = {};
     this.place = {};
     for (const name of ["listening", "outputs", "models", "microphone", "configuration", "log"]) this.place[name] = element("div");
     this.placement = new Placement();
@@ -75,15 +76,25 @@ class Settings {
 
   async read(part, draw) {
     const place = this.place[part] ?? this.place[{ controls: "listening", microphones: "microphone" }[part]];
+    const latest = this.begin(part);
     try {
-      draw(await get(part));
+      const answer = await get(part);
+      if (latest()) draw(answer);
     } catch (error) {
-      place.replaceChildren(element("p", { class: "empty" }, error.message));
+      if (latest()) place.replaceChildren(element("p", { class: "empty" }, error.message));
     }
+  }
+
+  // Answers come in any order: one that was requested before a change must not be drawn after it.
+  begin(part) {
+    const number = (this.begun[part] ?? 0) + 1;
+    this.begun[part] = number;
+    return () => this.begun[part] === number;
   }
 
   /** Send a change, and show what the listener answers. */
   async change(method, path, body, done = "") {
+    this.begin(path);
     try {
       const answer = await send(method, path, body);
       this.say(done);
