@@ -80,6 +80,7 @@ class Settings {
     try {
       const answer = await get(part);
       if (latest()) draw(answer);
+      return answer;
     } catch (error) {
       if (latest()) place.replaceChildren(element("p", { class: "empty" }, error.message));
     }
@@ -176,10 +177,10 @@ class Settings {
 
   drawModels({ models, agreement, step }) {
     const again = (left = TRIES) =>
-      setTimeout(() => this.read("models", (next) => {
-        this.drawModels(next);
-        if (left && (!next.step || TESTING.has(next.step.stage) || describe(next.step) === describe(step ?? {}))) again(left - 1);
-      }), 2000);
+      setTimeout(async () => {
+        const next = await this.read("models", (answer) => this.drawModels(answer));
+        if (next && left && (!next.step || TESTING.has(next.step.stage) || describe(next.step) === describe(step ?? {}))) again(left - 1);
+      }, 2000);
     const rows = models.map(({ model, serial, origin, active, offered, probation, previous, shadow }) => {
       const badges = [
         active && "active",
