@@ -135,7 +135,7 @@ def apply_all(steps: Sequence[Transform], log_mel: LogMel, bands: Bands, rng: np
     return log_mel
 
 
-def to_power(log_mel: LogMel) -> Power:
+def to_power(log_mel: LogMel | NDArray[np.float16]) -> Power:
     """Mel power of decibels."""
     return np.power(np.float32(10.0), np.asarray(log_mel, np.float32) / np.float32(10.0))
 

@@ -17,11 +17,12 @@ from rich.console import Console
 
 from headnod.features.frontend import Features, FrontEnd, mel_corners, to_decibels
 from headnod.inference.model import GenreModel
-from headnod_train.acoustics import Bands, Noise
+from headnod_train.acoustics import Bands, Noise, to_power
 from headnod_train.console import progress_bar
 from headnod_train.distillation.recordings import Kind, RecordingError
 from headnod_train.distillation.window_sets import GENRE, WindowSet
 from headnod_train.storage import open_npz, write_npz
+from headnod_train.training.augment import cosine_deviations
 
 _AT_ONCE = 64
 _WAVES = np.arange(1, 7)
@@ -101,7 +102,7 @@ def predict_windows(run: Path, teacher: GenreModel, windows: WindowSet, console:
     starts = range(0, len(windows), _AT_ONCE)
     with progress_bar(console, transient=True) as progress:
         parts = [
-            predict_power(teacher, _power(windows.clean16[start : start + _AT_ONCE]))
+            predict_power(teacher, to_power(windows.clean16[start : start + _AT_ONCE]))
             for start in progress.track(starts, len(starts), description="the teacher's answers")
         ]
     predictions = TeacherPredictions(*map(np.concatenate, zip(*parts, strict=True)))
@@ -184,8 +185,8 @@ def _draw(
     pair = _rows(rows, settings.first, size, rng), _rows(rows, settings.second, size, rng)
     music = np.isin(kinds[pair[1]], ("music", "gtzan"))
     level = np.where(music, rng.uniform(*settings.music_level, size), rng.uniform(*settings.other_level, size))
-    curves = rng.normal(0.0, 1.0, (2, size, _WAVES.size)) / np.sqrt(_WAVES)
-    return _Drawn(pair, level, curves * settings.equalise / np.sqrt(0.5 * (1.0 / _WAVES).sum()))
+    curves = rng.standard_normal((2, size, _WAVES.size)) * cosine_deviations(_WAVES, settings.equalise)
+    return _Drawn(pair, level, curves)
 
 
 def _rows(
@@ -218,12 +219,7 @@ def _mixed(log_mel: NDArray[np.float16], drawn: _Drawn, front_end: FrontEnd) -> 
     total = np.zeros((), np.float32)
     levels = np.zeros_like(drawn.level), drawn.level
     for rows, curves, level in zip(drawn.pair, drawn.curves, levels, strict=True):
-        power = _power(log_mel[rows])
+        power = to_power(log_mel[rows])
         power /= np.maximum(power.mean(axis=(1, 2), keepdims=True), np.float32(1e-12))
-        decibels = curves @ waves + level[:, None]
-        total = total + power * np.power(10.0, decibels / 10.0).astype(np.float32)[:, None]
+        total = total + power * to_power(curves @ waves + level[:, None])[:, None]
     return total
-
-
-def _power(log_mel: NDArray[np.float16]) -> NDArray[np.float32]:
-    return np.exp(log_mel.astype(np.float32) * np.float32(np.log(10.0) / 10.0))

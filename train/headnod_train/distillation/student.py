@@ -24,7 +24,7 @@ from headnod_train.distillation.recordings import RecordingError
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.training import run_folder
 from headnod_train.training.archive_batches import DistillationBatch, labelled, prefetched, with_tags
-from headnod_train.training.augment import LEAD, MelAugmentation, through_rooms
+from headnod_train.training.augment import LEAD, MelAugmentation, cosine_deviations, through_rooms
 from headnod_train.training.fit import StartingWeights, apply, spread_of
 from headnod_train.training.genre_network import (
     build,
@@ -264,8 +264,7 @@ class StudentBatches:
         self._mean, self._deviation = spread
         self._settings = settings
         # A cosine of height 1 over all bands is a coefficient of sqrt(bands / 2).
-        height = equalise * np.sqrt(bands / 2.0) / np.sqrt(0.5 * (1.0 / _WAVES).sum())
-        self._equalise = (height / np.sqrt(_WAVES)).astype(np.float32)
+        self._equalise = (cosine_deviations(_WAVES, equalise) * np.sqrt(bands / 2.0)).astype(np.float32)
         known = np.isfinite(windows.embedding[:, 0])
         self._known = known.astype(np.float32)
         self._centre = windows.embedding[known].mean(axis=0)

@@ -106,6 +106,11 @@ def augment(windows: LogMel, how: MelAugmentation, rng: np.random.Generator) -> 
     return bent.astype(np.float32)
 
 
+def cosine_deviations(waves: NDArray[np.int64], deviation: float) -> NDArray[np.float64]:
+    """Standard deviations of cosines, shape (waves,), whose sum has the given one over the bands; fast ones lower."""
+    return deviation / np.sqrt(waves) / np.sqrt(0.5 * (1.0 / waves).sum())
+
+
 def _compressed(windows: LogMel, share: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Move the level of each frame towards the mean of its window, in a share of windows."""
     loudness = 10.0 * np.log10((10.0 ** (windows / 10.0)).mean(axis=2, keepdims=True))
@@ -117,8 +122,7 @@ def _curves(count: int, mels: int, deviation: float, rng: np.random.Generator) -
     """Smooth random curves over the bands, shape (count, mels), in decibels."""
     waves = np.arange(1, 6)
     basis = np.cos(np.pi * waves[:, None] * (np.arange(mels) + 0.5) / mels)
-    heights = rng.standard_normal((count, len(waves))) / np.sqrt(waves)
-    return heights @ basis * deviation / np.sqrt(0.5 * (1.0 / waves).sum())
+    return rng.standard_normal((count, len(waves))) * cosine_deviations(waves, deviation) @ basis
 
 
 def _mask(windows: NDArray[np.float64], how: MelAugmentation, rng: np.random.Generator) -> None:
