@@ -37,3 +37,22 @@ def test_commands_read_the_options_that_are_declared(program):
     found = set().union(*map(read, files))
     assert len(found) > 20
     assert found - declared(program.command_parser()) - READ_ELSEWHERE == set()
+
+
+def typed(parser):
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from typed(each)
+        # 0 stands for the option's absence where it is no value of the option.
+        elif isinstance(action.default, int | float) and action.default and callable(action.type):
+            yield action
+
+
+@pytest.mark.parametrize("program", [headnod.__main__, headnod_train.__main__])
+def test_a_default_is_a_value_that_its_option_accepts(program):
+    options = list(typed(program.command_parser()))
+    assert options
+    assert {action.dest: action.type(str(action.default)) for action in options} == {
+        action.dest: action.default for action in options
+    }

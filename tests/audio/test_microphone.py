@@ -310,3 +310,29 @@ def test_the_end_of_a_microphone_is_no_command(tmp_path):
     with AudioProcess(["cat", str(tmp_path / "header")]) as capture:
         assert capture.read(PATIENCE) == b""
         assert capture.end_reason == "the microphone went away (unplugged, or the sound server ended)"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(0, "the command 'sh' ended with status 0"), (3, "the command 'sh' ended with status 3")]
+)
+def test_the_end_of_a_command_that_writes_a_file_is_reported_with_its_status(tmp_path, status, reason):
+    soundfile.write(tmp_path / "song.flac", sine(440.0, 2.0, rate=RATE), RATE)
+    with open_command(["sh", "-c", f"cat {tmp_path / 'song.flac'}; exit {status}"], RATE, 1) as capture:
+        while capture.read(PATIENCE):
+            pass
+        assert capture.end_reason == reason
+
+
+def test_a_command_that_writes_a_damaged_file_is_reported_by_the_decoder(tmp_path):
+    soundfile.write(tmp_path / "song.flac", sine(440.0, 9.0, rate=RATE), RATE)
+    content = (tmp_path / "song.flac").read_bytes()
+    (tmp_path / "song.flac").write_bytes(content[: len(content) // 2] + bytes(4_000))
+    with open_command(["cat", str(tmp_path / "song.flac")], RATE, 1) as capture:
+        while capture.read(PATIENCE):
+            pass
+        assert capture.end_reason.startswith("the output of 'cat'")
+
+
+def test_a_command_without_output_is_named():
+    with pytest.raises(AudioError, match=r"^the command 'sleep' wrote nothing for 5 s$"):
+        open_command(["sleep", "60"], RATE, 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headnod.audio.audio_process import RadioLimits, radio_blocks
+from headnod.audio.audio_process import RadioLimits, open_radio, radio_blocks
 from headnod.audio.blocks import Gap, real_time
 from headnod.pipeline.estimate import State
 from headnod.testing import ManualClock
@@ -65,6 +65,15 @@ def test_a_stream_is_played(server, kind):
     assert pitch(sound(found)) == pytest.approx(LOW, abs=2.0)
     assert reasons(found) == [f"{address}: the stream ended"]
     assert {block.state for block in found if isinstance(block, Gap)} == {State.WAITING}
+
+
+def test_the_end_of_a_radio_that_replaces_a_microphone_is_reported(server):
+    song = tone(LOW, 2.0, "WAV")
+    address = server.on("/live", answer(song, kind="audio/wav", head=f"Content-Length: {len(song)}\r\n"))
+    with open_radio(address, PATIENT) as capture:
+        while capture.read(PATIENCE):
+            pass
+        assert capture.end_reason == f"{address}: the stream ended"
 
 
 @pytest.mark.parametrize(("codec", "form"), [("aac", "adts"), ("libopus", "webm")])

@@ -23,6 +23,7 @@ import pytest
 from headnod.dashboard import PageSettings
 from headnod.dashboard.fleet import EventStream, Fleet
 from headnod.dashboard.listener_state import HOURS
+from headnod.dashboard.routing import RequestError
 from headnod.dashboard.site import ListenerLink
 from headnod.mqtt.broker import Broker
 from support.browser import ListenerPage, PageServer, estimate_json, information, song
@@ -189,3 +190,21 @@ def test_eight_hours_of_events_do_not_make_it_grow(pair):
     full, *later = day.sizes[HOURS:]
     assert len(later) == 8
     assert max(later) - full < 64 * 1024, [size // 1024 for size in day.sizes]
+
+
+def test_a_spectrum_that_was_refused_to_one_browser_is_sent_to_the_next(pair):
+    ours, its = pair
+    settings = PageSettings(section="web", address="", port=0, node="kitchen")
+    link = ListenerLink(its, Fleet("headnod", zone=UTC), settings)
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            its.send(b"{}")
+            sent += 1
+    with pytest.raises(RequestError, match="busy"), link.watching():
+        pytest.fail("the listener reads nothing")
+    for _ in range(sent):
+        assert ours.recv(100) == b"{}"
+    with link.watching():
+        assert json.loads(ours.recv(100)) == {"watch": True}
+    assert json.loads(ours.recv(100)) == {"watch": False}

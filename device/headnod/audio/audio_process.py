@@ -65,8 +65,8 @@ class AudioProcess:
             channels: Number of channels, if `rate` is given.
             pipe: Capacity of the pipe in bytes. More would only delay the audio.
             stdin: File descriptor of its standard input.
-            name: Name of the file that it decodes, for messages; it then reports errors on
-                stderr. Empty for a microphone.
+            name: Name of the file, stream or command that `headnod.audio.decoder` decodes, for messages; it
+                reports errors on stderr. Empty for a microphone, and for a program that writes raw samples.
             opening: Maximum time until its first output, in seconds.
 
         Raises:
@@ -111,9 +111,8 @@ class AudioProcess:
             reason = str(header.get("error", ""))
             self.rate, self.channels = header.get("rate", 0), header.get("channels", 0)
         except (ValueError, AttributeError) as error:
-            raise AudioError(
-                f"the microphone's program does not report what it opened: {error} (reinstall headnod)"
-            ) from error
+            program = f"{self._name}: the decoder" if self._name else "the microphone's program"
+            raise AudioError(f"{program} does not report what it opened: {error} (reinstall headnod)") from error
         if reason and self._name:
             raise RefusedError(reason) if header.get("refused") else AudioError(reason)
         reason = reason.lower()
@@ -167,9 +166,7 @@ class AudioProcess:
         def read(size: int) -> bytes:
             piece = self._receive(max(deadline - time.monotonic(), 0.0), size)
             if piece is None:
-                raise AudioError(
-                    f"no sound came from the microphone for {self._opening:.0f} s (does its command hang?)"
-                )
+                raise AudioError(f"the command '{self._command}' wrote nothing for {self._opening:.0f} s")
             return piece
 
         self._rest = head_of(read)
@@ -195,7 +192,13 @@ class AudioProcess:
 
     @property
     def end_reason(self) -> str:
-        """Why a microphone's samples ended; waits a moment for the exit status of a configured command."""
+        """Why the samples ended. Waits up to 0.5 s for the exit status of a configured command."""
+        if self._name:
+            try:
+                self.check_end()
+            except AudioError as error:
+                return str(error)
+            return self._source.end_reason if self._source is not None else f"{self._name}: the stream ended"
         if not self._command:
             return "the microphone went away (unplugged, or the sound server ended)"
         try:

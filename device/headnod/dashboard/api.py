@@ -36,7 +36,7 @@ _DOWNLOAD = {"download": "present for a file"}
 _HISTORY = {
     "songs": ("Songs that ended in a time", {**_SPAN, "format": "`json` or `csv`", **_DOWNLOAD}),
     "hours": ("Seconds of each genre in every hour", _SPAN),
-    "days": ("Seconds of each genre in every day", {"year": "such as 2026; the last twelve months if absent"}),
+    "days": ("Seconds of each genre in every day", {"year": "such as 2026; the last 53 weeks if absent"}),
     "firsts": ("The first song of each genre", {}),
     "timeline": ("Runs of one genre", _SPAN),
     "week.svg": ("The week on a card", {"to": _SPAN["to"], **_DOWNLOAD}),

@@ -185,16 +185,15 @@ class HistoryApi:
         last = _number(query, "to", self._now())
         first = _number(query, "from", last - _DAY)
         if not 0 < last - first <= longest:
-            raise BadQueryError(
-                f"from and to: {first:.0f} to {last:.0f} is not a time of at most {longest / _DAY:.0f} days"
-            )
+            limit = f" of at most {longest / _DAY:.0f} days" if math.isfinite(longest) else ""
+            raise BadQueryError(f"from and to: {first:.0f} to {last:.0f} is not a range of time{limit}")
         return first, last
 
     def _year(self, query: Mapping[str, str]) -> tuple[float, float]:
         text = query.get("year", "")
         year = int(text) if text.isascii() and text.isdigit() and len(text) <= len("2026") else 0
         if not text:
-            # The last twelve months.
+            # The last 53 weeks, which fill the columns of the calendar.
             end = self._local(self._now()).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             return (end - timedelta(days=371)).timestamp(), end.timestamp()
         if not _YEARS[0] <= year <= _YEARS[1]:

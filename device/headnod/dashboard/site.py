@@ -110,9 +110,9 @@ class ListenerLink:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Request the spectrum until the context ends."""
-        self._watchers += 1
-        if self._watchers == 1:
+        if not self._watchers:
             self._send({"watch": True})
+        self._watchers += 1
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and argparse types that refuse a value with one line."""
+"""Options that several commands share, and argparse types with an error message of one line."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from headnod.cli.parser import number
 from headnod_train.cli.command_options import add_data, add_run, add_wheel, positive, processes, seconds, whole
 from headnod_train.console import print_result
 
@@ -185,7 +186,7 @@ def add_student(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         help="large network whose predictions for mixtures are targets (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--mixtures", type=positive, default=40_000, metavar="N",
+        "--mixtures", type=number(int, 1, 10_000_000), default=40_000, metavar="N",
         help="mixtures of two windows (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--start", metavar="BUNDLE", help="start from the weights of a bundle of this width")

@@ -289,7 +289,7 @@ def extract_on_cluster(paths: list[Path], front_end: FrontEnd, seconds: float, *
             try:
                 yield done.result()
             except ImportError as error:
-                message = f"{address}: a worker cannot import {error} (install headnod[train] there)"
+                message = f"{address}: an import fails on a worker: {error} (install headnod[train] there)"
                 raise WorkerError(message) from error
             except (KilledWorker, CancelledError) as error:
                 message = f"{address}: the cluster is gone: {error} (start again: extracted tracks are kept)"
