@@ -14,7 +14,7 @@ import soundfile
 
 from headnod.audio.audio_process import AudioProcess, open_command
 from headnod.audio.blocks import Gap
-from headnod.audio.microphone import RetryDelays, block_seconds, microphone_blocks
+from headnod.audio.microphone import block_seconds, microphone_blocks
 from headnod.errors import AudioError
 from headnod.pipeline.estimate import State
 from headnod.testing import ManualClock
@@ -203,12 +203,13 @@ def test_an_absent_microphone_is_looked_for_ever_more_rarely_and_told_every_seco
     assert clock.seconds == pytest.approx(11.0)
 
 
-def test_patience_starts_anew_once_sound_came():
+def test_the_delays_start_anew_once_sound_came():
     clock = ManualClock()
-    absent = AudioError("not there")
-    starts = [absent, absent, absent, FakeCapture(clock, steady(1.0)), absent, absent]
-    found = heard(clock, starts, 3 + 4 + 3, delays=RetryDelays(first=1.0, most=8.0, longest_tick=10.0))
-    assert clock.slept == [1.0, 2.0, 4.0, 1.0, 2.0]
+    absent = [AudioError(f"not there, attempt {number}") for number in range(5)]
+    starts = [*absent[:3], FakeCapture(clock, steady(1.0)), *absent[3:]]
+    found = heard(clock, starts, 6 + 4 + 1 + 2)
+    messages = [block.message[-1] for block in found if isinstance(block, Gap)]
+    assert messages == [*"011222", "y", *"33"]
     assert seconds_of(found) == pytest.approx(1.0, abs=0.01)
 
 

@@ -81,12 +81,12 @@ def real_time(
         yield block
 
 
-def waiting(seconds: float, reason: str, *, sleep: Callable[[float], None], tick: float = 1.0) -> Iterator[Gap]:
-    """Wait before the next attempt to open a source, with a gap at once and one every `tick` seconds."""
+def waiting(seconds: float, reason: str, *, sleep: Callable[[float], None]) -> Iterator[Gap]:
+    """Wait before the next attempt to open a source, with a gap at once and one every second."""
     while seconds > 0.0:
         yield Gap(State.WAITING, reason)
-        sleep(min(seconds, tick))
-        seconds -= tick
+        sleep(min(seconds, 1.0))
+        seconds -= 1.0
 
 
 _SETTLE = 1.0

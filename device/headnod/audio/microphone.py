@@ -244,20 +244,8 @@ _FASTEST = 4 * 48_000
 """Bytes per second of two channels at 48 kHz."""
 SHORTEST, LONGEST = 0.1, 1.0
 """Range of the duration of a block in seconds."""
-
-
-@dataclass(frozen=True)
-class RetryDelays:
-    """Delays between attempts to open a microphone."""
-
-    first: float = 1.0
-    """Seconds before the second attempt; the delay doubles with each attempt."""
-
-    most: float = 3.0
-    """Maximum delay in seconds."""
-
-    longest_tick: float = 1.0
-    """Maximum time between gaps that are yielded while waiting, in seconds."""
+_FIRST_DELAY, _LONGEST_DELAY = 1.0, 3.0
+"""Seconds between attempts to open a microphone: the first delay, which doubles with each attempt, and the longest."""
 
 
 def block_seconds(every: float) -> float:
@@ -292,31 +280,30 @@ def microphone_blocks(
     start: Callable[[], AudioProcess],
     wanted: int | OutputRate,
     *,
-    delays: RetryDelays | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[Block, None, None]:
     """The audio of a microphone, without end.
 
-    `start` is called again after every failure, with these delays. `wanted` is the sample rate of the blocks.
+    `start` is called again after every failure: in a second, then in two, then every three. `wanted` is the sample rate
+    of the blocks.
 
     Yields:
         Mono blocks in [-1, 1], rate changes, and gaps: after lost audio, and at least
         every second while there is no microphone.
     """
-    delays = delays or RetryDelays()
-    pause = delays.first
+    pause = _FIRST_DELAY
     while True:
         try:
             with start() as capture:
                 for block in _sound(capture, wanted, monotonic):
-                    pause = delays.first
+                    pause = _FIRST_DELAY
                     yield block
                 reason = capture.end_reason
         except AudioError as error:
             reason = str(error)
-        yield from waiting(pause, reason, sleep=sleep, tick=delays.longest_tick)
-        pause = min(2.0 * pause, delays.most)
+        yield from waiting(pause, reason, sleep=sleep)
+        pause = min(2.0 * pause, _LONGEST_DELAY)
 
 
 def _sound(capture: AudioProcess, wanted: int | OutputRate, monotonic: Callable[[], float]) -> Iterator[Block]:
