@@ -362,12 +362,12 @@ def test_damage_in_a_format_of_pyav_is_named_whatever_the_name_of_the_file(tmp_p
 
 def test_a_playlist_that_calls_itself_m4a_opens_nothing(tmp_path):
     pytest.importorskip("av", reason="PyAV is not installed: scripts/setup formats")
-    from headnod.audio.pyav import open_foreign
+    from headnod.audio.audio_file import open_foreign
 
     secret = coded(tmp_path / "secret.m4a", music(3.0), codec="aac")
     (tmp_path / "song.m4a").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{secret}\n#EXT-X-ENDLIST\n")
     with (tmp_path / "song.m4a").open("rb") as raw, pytest.raises(AudioError):
-        open_foreign(raw, "song.m4a")
+        open_foreign(raw, "song.m4a", "MP4 or M4A")
 
 
 def test_without_pyav_the_format_and_the_way_to_it_are_named(tmp_path):

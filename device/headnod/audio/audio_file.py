@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from headnod.address import RefusedError, display_address
+from headnod.address import RTSP, RefusedError, checked_address, display_address
 from headnod.audio.blocks import Block
 from headnod.audio.containers import (
     BEGINNINGS,
@@ -62,6 +62,16 @@ _STDERR = threading.Lock()
 _NOT_AUDIO = (soundfile.LibsndfileError, TypeError, ValueError)
 """Errors that soundfile raises when it opens a file that is not audio."""
 
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,ogg,mp3,flac,wav"
+_RTSP_OPTIONS = {
+    # One connection: it passes firewalls, and no packet is lost.
+    "rtsp_transport": "tcp",
+    "format_whitelist": "rtsp,rtp,sdp",
+    "protocol_whitelist": "rtp,tcp,tls",
+    # The video of a camera is not requested.
+    "allowed_media_types": "audio",
+}
+
 
 def open_sound(raw: IO[bytes], name: str) -> Sound:
     """Start to decode an open file that can seek; the name is for messages.
@@ -99,22 +109,84 @@ def open_foreign(raw: Any, name: str, kind: str) -> Sound:  # noqa: ANN401 - PyA
     `raw` has `read`, and `seek` and `tell` if it can seek; `kind` is a member of `FOREIGN`.
 
     Raises:
-        AudioError: The file contains no audio, or PyAV is not installed.
+        AudioError: The file contains no audio that FFmpeg can decode, or PyAV is not installed.
     """
-    return _pyav(f"{name}: is {kind}").open_foreign(raw, name)
+    av = _pyav(f"{name}: is {kind}")
+    # Other containers open further files and addresses that a file names.
+    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
+    try:
+        container = av.open(raw, mode="r", options=options, io_open=_refuse)
+        return _foreign_sound(av, container, name, "is damaged", " (copy or record it again)")
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        raise AudioError(f"{name}: is not audio that can be read: {error} ({READABLE})") from error
 
 
 def open_rtsp(address: str, timeout: float) -> Sound:
-    """As `pyav.open_rtsp`, or AudioError if PyAV is not installed."""
-    return _pyav(f"{display_address(address)}: is an RTSP stream").open_rtsp(address, timeout)
+    """Connect to an RTSP server, such as a camera, and start to decode its audio.
+
+    `timeout` is that of the connection and of each read, in seconds.
+
+    Raises:
+        RefusedError: The server refuses the request, the stream has no audio, or PyAV is not installed.
+        AudioError: The server cannot be reached.
+    """
+    name = display_address(address)
+    av = _pyav(f"{name}: is an RTSP stream")
+    checked_address(address, RTSP)
+    try:
+        container = av.open(address, mode="r", options=_RTSP_OPTIONS, timeout=timeout)
+        return _foreign_sound(av, container, name, "the stream broke off")
+    except av.HTTPUnauthorizedError as error:
+        raise RefusedError(f"{name}: the server requires a login (write rtsp://NAME:PASSWORD@host/...)") from error
+    except (av.HTTPClientError, av.InvalidDataError, ValueError, IndexError) as error:
+        raise RefusedError(f"{name}: the server refuses: {_ffmpeg_reason(error)} (is the path right?)") from error
+    except av.FFmpegError as error:
+        raise AudioError(f"{name}: {_ffmpeg_reason(error)}") from error
 
 
 def _pyav(what: str) -> ModuleType:
     try:
-        from headnod.audio import pyav  # noqa: PLC0415 - an optional library
+        import av  # noqa: PLC0415 - an optional library
     except ImportError:
         raise RefusedError(f"{what}, which needs PyAV (install it with: {how_to_install('formats')})") from None
-    return pyav
+    return av
+
+
+def _ffmpeg_reason(error: Exception) -> str:
+    # The text of the exception itself contains the address, with its login.
+    return (getattr(error, "strerror", "") or type(error).__name__).lower()
+
+
+def _foreign_sound(av: ModuleType, container: Any, name: str, broken: str, hint: str = "") -> Sound:  # noqa: ANN401 - PyAV's types differ by version
+    stream = container.streams.audio[0] if container.streams.audio else None
+    if stream is None:
+        raise RefusedError(f"{name}: holds no audio (a film without sound?)")
+    if stream.codec_context is None:
+        raise RefusedError(f"{name}: its audio has a codec that cannot be decoded (convert it to FLAC or MP3)")
+    rate, channels = int(stream.rate or 0), int(stream.codec_context.layout.nb_channels)
+    if not LEAST_RATE <= rate <= MOST_RATE or not 1 <= channels <= MOST_CHANNELS:
+        raise RefusedError(f"{name}: has {channels} channels of {rate} Hz, which cannot be")
+    promised = int(stream.duration * stream.time_base * rate) if stream.duration and stream.time_base else None
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        resampler, count = av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=rate), 0
+        try:
+            for frame in container.decode(stream):
+                for even in resampler.resample(frame):
+                    frames = np.ascontiguousarray(even.to_ndarray().T, np.float32)
+                    check_finite(frames, name)
+                    count += len(frames)
+                    yield frames
+        except av.FFmpegError as error:
+            raise AudioError(f"{name}: {broken} after {count / rate:.1f} s: {_ffmpeg_reason(error)}{hint}") from error
+        finally:
+            container.close()
+
+    return Sound(rate, channels, promised, blocks())
+
+
+def _refuse(url: str, *_flags: object) -> NoReturn:
+    raise ValueError(f"refers to another file ({url[:100]})")
 
 
 def _mp3(raw: IO[bytes], name: str, start: int = 0) -> Sound:
@@ -294,7 +366,7 @@ def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]
         AudioError: The file is absent, empty, not audio, or damaged.
     """
     delivered = rate.delivered if isinstance(rate, OutputRate) else rate
-    try:
+    with _errors_of(path):
         if _is_pipe(path):
             from headnod.audio.audio_process import stream_blocks  # noqa: PLC0415 - starts a process
 
@@ -309,10 +381,6 @@ def file_blocks(path: Path, rate: int | OutputRate) -> Iterator[Iterator[Block]]
             sound = open_sound(raw, str(path))
             blocks = mono_blocks(sound.blocks, sound.rate, sound.channels, rate)
             yield remove_dc(blocks, delivered, least=CONSTANT)
-    except AudioError:
-        raise
-    except OSError as error:
-        raise AudioError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def header_duration(path: Path) -> float | None:
@@ -321,12 +389,18 @@ def header_duration(path: Path) -> float | None:
     Raises:
         AudioError: The file is absent or not audio.
     """
-    try:
+    with _errors_of(path):
         if _is_pipe(path):
             return None
         with path.open("rb") as raw:
             sound = open_sound(raw, str(path))
             return None if sound.frames is None else sound.frames / sound.rate
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    try:
+        yield
     except AudioError:
         raise
     except OSError as error:
