@@ -53,7 +53,7 @@ def clock_of(manual):
 
 
 def controls(manual):
-    return RemoteControls(None, None, None, configured=lambda: CONFIG, clock=clock_of(manual))
+    return RemoteControls(lambda _: False, configured=lambda: CONFIG, clock=clock_of(manual))
 
 
 def applied(remote, in_force):
@@ -92,7 +92,7 @@ def test_a_pause_for_a_time_ends_whatever_the_wall_clock_does():
     manual = ManualClock()
     wall = [timedelta(0)]
     clock = Clock(now=lambda: manual.now() + wall[0], monotonic=manual.monotonic)
-    remote = RemoteControls(None, None, None, configured=lambda: CONFIG, clock=clock)
+    remote = RemoteControls(lambda _: False, configured=lambda: CONFIG, clock=clock)
     remote.pause(True, 3600.0)
     paused = applied(remote, InForce(CONFIG, paused=False))
     assert paused.pause_reason(clock).startswith("paused until ")

@@ -172,9 +172,9 @@ def test_a_reload_that_moves_the_state_folder_moves_it_for_every_part(runtime, c
     runtime.reload(lambda: replace(config, history=HistorySection(path=str(two / "history.sqlite"))))
     before = {path.name: path.read_bytes() for path in one.iterdir() if path.suffix == ".json"}
     # The settings, the models and the queue.
-    runtime._controls[0].pause(True)  # noqa: SLF001 - as a command does
+    runtime._commands.value.remote.pause(True)  # noqa: SLF001 - as a command does
     runtime.listen(until=(two / "settings.json").exists)
-    runtime._controls[0].pause(False)  # noqa: SLF001
+    runtime._commands.value.remote.pause(False)  # noqa: SLF001
     hears(runtime)
     installer = Installer(two, [public()], lambda _: None, budget=1.0, windows=4)
     installer.start_probation(installer.install(good("2.0.0", serial=2)))
@@ -238,11 +238,12 @@ def test_only_an_abnormal_end_counts_against_a_model_on_probation(config, folder
 
 
 def test_info_is_of_one_moment_while_settings_and_models_change(runtime):
-    info = runtime._controls[0].info()  # noqa: SLF001 - as MQTT asks
-    runtime._controls[0].threshold(0.75)  # noqa: SLF001 - as a command does
-    runtime._controls[0].pause(True)  # noqa: SLF001
+    info = runtime._publisher._info()  # noqa: SLF001 - as MQTT asks
+    remote = runtime._commands.value.remote  # noqa: SLF001 - as a command does
+    remote.threshold(0.75)
+    remote.pause(True)
     assert runtime.listen(until=lambda: True)
-    changed = runtime._controls[0].info()  # noqa: SLF001
+    changed = runtime._publisher._info()  # noqa: SLF001
     assert (info.certainty != 0.75, info.paused) == (True, False)
     assert (changed.certainty, changed.paused, changed.model) == (0.75, True, info.model)
 

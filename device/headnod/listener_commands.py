@@ -53,6 +53,7 @@ class ListenerCommands:
         in_force: Callable[[], InForce],
         manager: ModelManager,
         corrections: CorrectionCommands,
+        remote: RemoteControls,
         *,
         clock: Clock,
         placement: PlacementMeter,
@@ -60,38 +61,40 @@ class ListenerCommands:
         overlay: Overlay | None,
     ) -> None:
         """Act on the parts of a listener."""
+        self.remote = remote
+        """Changes of settings."""
         self._in_force, self._models, self._corrections, self._clock = in_force, manager, corrections, clock
         self._placement, self._log, self._overlay = placement, log, overlay
         # Its type gives the arguments of each command.
-        self._table: Mapping[str, tuple[type[Arguments], Callable[[Any, RemoteControls], object]]] = {
-            "controls": (Arguments, lambda _, __: self.controls()),
+        self._table: Mapping[str, tuple[type[Arguments], Callable[[Any], object]]] = {
+            "controls": (Arguments, lambda _: self.controls()),
             "change": (ControlsChange, self._change),
-            "models": (Arguments, lambda _, __: self._list_models()),
-            "rollback": (Arguments, lambda _, __: {"model": self._models.roll_back()}),
-            "microphones": (Arguments, lambda _, __: self._microphones()),
+            "models": (Arguments, lambda _: self._list_models()),
+            "rollback": (Arguments, lambda _: {"model": self._models.roll_back()}),
+            "microphones": (Arguments, lambda _: self._microphones()),
             "microphone": (ChosenDevice, self._choose_microphone),
             "restart": (Arguments, self._restart),
-            "log": (LogSpan, lambda given, _: {"lines": self._log.since(3600.0 * given.hours)}),
-            "configuration": (Arguments, lambda _, __: self._configuration()),
+            "log": (LogSpan, lambda given: {"lines": self._log.since(3600.0 * given.hours)}),
+            "configuration": (Arguments, lambda _: self._configuration()),
             "configure": (Values, self._configure),
-            "correct": (Correct, lambda given, _: corrections.correct(given.start, given.end, given.label)),
-            "label": (PlayerLabel, lambda given, _: corrections.label(given.label)),
-            "corrections": (Arguments, lambda _, __: self._list_corrections()),
+            "correct": (Correct, lambda given: corrections.correct(given.start, given.end, given.label)),
+            "label": (PlayerLabel, lambda given: corrections.label(given.label)),
+            "corrections": (Arguments, lambda _: self._list_corrections()),
             "export_corrections": (
                 CorrectionSpan,
-                lambda given, _: corrections.store.part(given.after, given.offset, given.most),
+                lambda given: corrections.store.part(given.after, given.offset, given.most),
             ),
-            "delete_corrections": (Numbers, lambda given, _: {"deleted": corrections.store.delete(given.ids)}),
-            "suggest": (Arguments, lambda _, __: {"suggestions": corrections.suggestions()}),
-            "teach": (Arguments, lambda _, __: corrections.teach()),
-            "teaching": (Arguments, lambda _, __: corrections.teaching()),
+            "delete_corrections": (Numbers, lambda given: {"deleted": corrections.store.delete(given.ids)}),
+            "suggest": (Arguments, lambda _: {"suggestions": corrections.suggestions()}),
+            "teach": (Arguments, lambda _: corrections.teach()),
+            "teaching": (Arguments, lambda _: corrections.teaching()),
         }
 
     def __contains__(self, name: object) -> bool:
         return name in self._table
 
-    def call(self, name: str, arguments: Mapping[str, Any], controls: RemoteControls) -> object:
-        """Apply a command with arguments from outside; changes of settings go to the controls.
+    def call(self, name: str, arguments: Mapping[str, Any]) -> object:
+        """Apply a command with arguments from outside.
 
         Raises:
             HeadnodError: It is refused.
@@ -103,7 +106,7 @@ class ListenerCommands:
             fields = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
             reason = f"{name}: {str(error)[:1].lower()}{str(error)[1:]}"
             raise CommandRefusedError(f"{reason} (there is {fields})" if "field `" in reason else reason) from None
-        answer = function(given, controls)
+        answer = function(given)
         return {} if answer is None else answer
 
     def controls(self) -> dict[str, Any]:
@@ -127,7 +130,7 @@ class ListenerCommands:
             "labels": manifest.labels,
         }
 
-    def _change(self, given: ControlsChange, controls: RemoteControls) -> dict[str, object]:
+    def _change(self, given: ControlsChange) -> dict[str, object]:
         spans = None if given.quiet_hours is None else tuple("-".join(span) for span in given.quiet_hours)
         seconds = given.pause_seconds
         if given.paused_until is not None:
@@ -140,15 +143,15 @@ class ListenerCommands:
             if each.name not in there:
                 raise CommandRefusedError(f"there is no output {each.name!a} (there is {', '.join(there)})")
         if spans is not None:
-            controls.quiet_hours(spans)
+            self.remote.quiet_hours(spans)
         for each in given.outputs:
-            controls.output(each.name, each.on)
+            self.remote.output(each.name, each.on)
         if seconds is not None or given.paused is not None:
-            controls.pause(seconds is not None or bool(given.paused), seconds)
+            self.remote.pause(seconds is not None or bool(given.paused), seconds)
         if given.threshold is not None:
-            controls.threshold(given.threshold)
+            self.remote.threshold(given.threshold)
         if given.brightness is not None:
-            controls.brightness(given.brightness)
+            self.remote.brightness(given.brightness)
         return msgspec.to_builtins(given)
 
     def _list_models(self) -> dict[str, object]:
@@ -192,13 +195,12 @@ class ListenerCommands:
             **self._placement.report(),
         }
 
-    def _choose_microphone(self, given: ChosenDevice, controls: RemoteControls) -> dict[str, object]:
-        self._set({"microphone.device": given.device or None}, controls)
+    def _choose_microphone(self, given: ChosenDevice) -> dict[str, object]:
+        self._set({"microphone.device": given.device or None})
         return {"device": given.device}
 
-    @staticmethod
-    def _restart(_: Arguments, controls: RemoteControls) -> None:
-        controls.restart.set()
+    def _restart(self, _: Arguments) -> None:
+        self.remote.restart.set()
 
     def _configuration(self) -> dict[str, object]:
         if self._overlay is None:
@@ -216,15 +218,15 @@ class ListenerCommands:
         ]
         return {"file": str(self._overlay.path), "values": rows}
 
-    def _configure(self, given: Values, controls: RemoteControls) -> dict[str, object]:
-        self._set(given.values, controls)
+    def _configure(self, given: Values) -> dict[str, object]:
+        self._set(given.values)
         return self._configuration()
 
-    def _set(self, values: Mapping[str, object], controls: RemoteControls) -> None:
+    def _set(self, values: Mapping[str, object]) -> None:
         if self._overlay is None:
             raise ConfigError("there is no state folder for what is set on the page (set history.path)")
         self._overlay.change(values)
-        controls.reload.set()
+        self.remote.reload.set()
 
     def _list_corrections(self) -> dict[str, object]:
         there = self._corrections.store.all()

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -24,9 +24,6 @@ from headnod.errors import ConfigError
 from headnod.files import write_atomically
 from headnod.pipeline.estimate import Now, Share, State, StatusEvent
 from headnod.resources import find_model
-
-if TYPE_CHECKING:
-    from headnod.mqtt.payloads import HealthPayload, InfoPayload
 
 SETTINGS_FILE = "settings.json"
 """The file in the state folder."""
@@ -98,21 +95,18 @@ class RemoteControls:
 
     def __init__(
         self,
-        info: Callable[[], InfoPayload],
-        health: Callable[[], HealthPayload],
-        activate: Callable[[str], None] | None,
+        activate: Callable[[str], bool],
         *,
         configured: Callable[[], Config],
         clock: Clock,
     ) -> None:
         """Queue changes.
 
-        `info` and `health` answer requests. `activate` tests a model by its name and activates it; where no state
-        folder can store that, it is None, and the model listens until the listener ends. `configured` gives the
-        configuration without what was set by commands, for a reset.
+        `activate` tests a model by its name and activates it; it is false where no state folder can store that, and the
+        model listens until the listener ends. `configured` gives the configuration without what was set by commands,
+        for a reset.
         """
-        self.info, self.health, self._activate, self._configured = info, health, activate, configured
-        self._clock = clock
+        self._activate, self._configured, self._clock = activate, configured, clock
         self._changes: queue.SimpleQueue[Change] = queue.SimpleQueue()
         self.reload, self.restart = threading.Event(), threading.Event()
         """Set to read the configuration again, and to end and start again."""
@@ -207,8 +201,7 @@ class RemoteControls:
 
     def activate(self, model: str) -> None:
         """Change to a model, once its golden numbers agree."""
-        if self._activate is not None:
-            self._activate(model)
+        if self._activate(model):
             return
 
         def changed(config: Config) -> Config:

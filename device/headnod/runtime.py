@@ -29,7 +29,7 @@ from headnod.factory import MICROPHONE, STANDARD_INPUT, Part, microphone_or_demo
 from headnod.outputs import Sink, closing_all, show_all
 from headnod.pipeline.estimate import Estimate, State, StatusEvent, utc_now
 from headnod.pipeline.listener import listen
-from headnod.remote_controls import InForce, RemoteControls, SavedSettings, paused_events
+from headnod.remote_controls import InForce, SavedSettings, paused_events
 from headnod.service import SystemdNotifier
 from headnod.system import hang_up
 from headnod.updates.manager import ModelManager
@@ -124,7 +124,6 @@ class Runtime:
         self._sequence, self._dropped = 0, 0.0
         self._view: tuple[str, str] | None = None
         self._publisher: MqttPublisher | None = None
-        self._controls: list[RemoteControls] = []
         self._page: WebOutput | None = None
         self._configured, self._saved = config, SavedSettings(_state_folder(config), self._clock)
         self._in_force = self._saved.applied(config)
@@ -221,16 +220,17 @@ class Runtime:
 
     def _apply_commands(self) -> None:
         """Apply what was set by MQTT or on the page."""
-        for controls in self._controls:
-            for change in controls.take():
-                before = self._in_force
-                try:
-                    self._apply(change(before))
-                except HeadnodError as error:
-                    _log.error("%s; a command is not applied", error)
-                    self._apply(before)
-        if self._controls:
-            self._saved.save(self._configured, self._in_force)
+        commands = self._commands.value
+        if commands is None:
+            return
+        for change in commands.remote.take():
+            before = self._in_force
+            try:
+                self._apply(change(before))
+            except HeadnodError as error:
+                _log.error("%s; a command is not applied", error)
+                self._apply(before)
+        self._saved.save(self._configured, self._in_force)
 
     def _follow_schedule(self) -> None:
         """Begin and end pauses and quiet hours."""
@@ -243,11 +243,11 @@ class Runtime:
 
     def _requested(self) -> bool:
         """Whether a command asked to read the configuration again, or to start again."""
-        reload = False
-        for controls in self._controls:
-            self.restarting = self.restarting or controls.restart.is_set()
-            reload = reload or controls.reload.is_set()
-            controls.reload.clear()
+        commands = self._commands.value
+        if commands is None:
+            return False
+        self.restarting, reload = commands.remote.restart.is_set(), commands.remote.reload.is_set()
+        commands.remote.reload.clear()
         return reload or self.restarting
 
     def _is_on(self, output: str) -> bool:
@@ -271,7 +271,12 @@ class Runtime:
         from headnod.factory.page_factory import commands_of  # noqa: PLC0415 - loaded where commands can come
 
         with commands_of(
-            lambda: self._in_force, self._models.value, self._overlay(), _state_folder(config), self._clock
+            lambda: self._in_force,
+            self._models.value,
+            self._overlay(),
+            _state_folder(config),
+            self._clock,
+            lambda: self._configured,
         ) as (commands, observe):
             self._observe = observe
             try:
@@ -315,7 +320,8 @@ class Runtime:
 
     @contextlib.contextmanager
     def _open_mqtt(self, config: Config) -> Iterator[list[Sink]]:
-        if not config.mqtt.host or not self._is_on("mqtt"):
+        commands = self._commands.value
+        if commands is None or not config.mqtt.host or not self._is_on("mqtt"):
             yield []
             return
         from headnod.factory.mqtt_factory import mqtt_of  # noqa: PLC0415 - loads MQTT
@@ -326,16 +332,13 @@ class Runtime:
             lambda: self._in_force,
             state_folder=_state_folder(config),
             clock=self._clock,
-            configured=lambda: self._configured,
-            more=self._commands.value,
-        ) as (publisher, controls):
+            commands=commands,
+        ) as publisher:
             self._publisher = publisher
-            self._controls.append(controls)
             try:
                 yield [publisher]
             finally:
                 self._publisher = None
-                self._controls.remove(controls)
 
     def _web_settings(self, config: Config) -> object:
         return config.web.enabled and (
@@ -353,7 +356,8 @@ class Runtime:
 
     @contextlib.contextmanager
     def _open_web(self, config: Config) -> Iterator[list[Sink]]:
-        if not config.web.enabled:
+        commands = self._commands.value
+        if commands is None or not config.web.enabled:
             yield []
             return
         from headnod.factory.page_factory import web_of  # noqa: PLC0415 - loaded where the page is on
@@ -363,17 +367,14 @@ class Runtime:
             self._models.value,
             lambda: self._in_force,
             clock=self._clock,
-            configured=lambda: self._configured,
-            more=self._commands.value,
+            commands=commands,
             health=self._mqtt_health,
-        ) as (page, controls):
+        ) as page:
             self._page = page
-            self._controls.append(controls)
             try:
                 yield [page]
             finally:
                 self._page = None
-                self._controls.remove(controls)
 
     def _event_settings(self, config: Config) -> object:
         return config.listen, self._pause_reason, self._source.value, self._store.value, self._page

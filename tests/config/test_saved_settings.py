@@ -112,7 +112,7 @@ def test_the_mode_of_a_strip_is_kept_until_its_configuration_changes(tmp_path):
 
 
 def controls_of(config):
-    return RemoteControls(lambda: None, lambda: None, None, configured=lambda: config, clock=Clock())
+    return RemoteControls(lambda _: False, configured=lambda: config, clock=Clock())
 
 
 def after(controls, in_force):

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from headnod.mqtt.commands import Commands
-from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, refusing_controls
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, commands_for, refusing_controls
 
 
 @pytest.fixture
@@ -15,7 +14,7 @@ def controls():
 
 @pytest.fixture
 def commands(controls, clock):
-    return Commands(KITCHEN, controls, monotonic=clock.monotonic)
+    return commands_for(controls, monotonic=clock.monotonic)
 
 
 def setting(key, payload):
@@ -201,7 +200,7 @@ def test_a_message_that_is_no_command_is_left_alone(commands, controls, topic):
 
 def test_what_the_controls_refuse_is_reported_in_their_words(clock):
     answer = answered(
-        Commands(KITCHEN, refusing_controls(), monotonic=clock.monotonic).handle(setting("brightness", b"1")),
+        commands_for(refusing_controls(), monotonic=clock.monotonic).handle(setting("brightness", b"1")),
         "brightness",
     )
     assert answer["error"] == "there are no lights (set leds.kind)"
@@ -210,7 +209,7 @@ def test_what_the_controls_refuse_is_reported_in_their_words(clock):
 @pytest.mark.parametrize("bug", [RuntimeError("a bug"), RecursionError(), MemoryError(), KeyError("x")])
 def test_a_bug_is_answered_and_logged_and_the_next_command_is_applied(clock, caplog, bug):
     controls = RecordingControls(breaks=bug)
-    commands = Commands(KITCHEN, controls, monotonic=clock.monotonic)
+    commands = commands_for(controls, monotonic=clock.monotonic)
     answer = answered(commands.handle(setting("pause", b"ON")), "pause")
     assert answer["error"] == "it failed: see headnod's log"
     assert "set/pause by MQTT failed" in caplog.text

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from headnod.mqtt.commands import Commands
 from support.hostile_commands import hostile
 from support.mqtt_broker import Broker
-from support.mqtt_payloads import KITCHEN, RecordingControls
+from support.mqtt_payloads import KITCHEN, RecordingControls, commands_for
 
 PATIENCE = 10.0
 
@@ -31,7 +30,7 @@ def controls():
 def link(linked, broker, subscriber, controls):
     """A listener that obeys, and for which a second passes with every message."""
     seconds = itertools.count()
-    commands = Commands(KITCHEN, controls, monotonic=lambda: float(next(seconds)))
+    commands = commands_for(controls, monotonic=lambda: float(next(seconds)))
 
     def obey(message):
         for topic, payload in commands.handle(message):
@@ -78,7 +77,7 @@ def test_fifty_megabytes_never_arrive_and_the_next_good_command_is_applied(link,
 
 def test_a_command_that_was_retained_before_is_not_obeyed(linked, broker, subscriber, controls):
     subscriber.publish(KITCHEN.setting("pause"), b"ON", retain=True)
-    commands, got = Commands(KITCHEN, controls), threading.Event()
+    commands, got = commands_for(controls), threading.Event()
 
     def obey(message):
         assert message.retained

@@ -6,14 +6,14 @@ from fractions import Fraction
 import msgspec
 import pytest
 
-from headnod.mqtt.commands import Commands, command_topics
+from headnod.mqtt.commands import command_topics
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import encode, estimate_payload
 from headnod.mqtt.topics import Topics
 from headnod.pipeline.estimate import State
 from support.estimates import GTZAN, estimate, other_labels, silence, tagged
 from support.home_assistant import SHORT, HomeAssistant, Refused
-from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, health, info, song
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, commands_for, health, info, song
 
 FORMS = ("device", "component")
 
@@ -204,7 +204,7 @@ def test_all_but_connectivity_go_with_the_listener(entities):
 def test_a_number_is_set_in_percent_and_obeyed_as_a_share(entities, key, percent):
     number, controls = entities[f"number.kitchen_{key}"], RecordingControls()
     # Home Assistant gives a whole number, or a float.
-    Commands(KITCHEN, controls).handle(Sent(number.options["command_topic"], number.command(percent)))
+    commands_for(controls).handle(Sent(number.options["command_topic"], number.command(percent)))
     assert controls.did == [(key, pytest.approx(float(Fraction(percent, 100))))]
     told = msgspec.structs.replace(info(), certainty=controls.did[0][1], brightness=controls.did[0][1])
     assert number.state(encode(told)) == percent
@@ -213,7 +213,7 @@ def test_a_number_is_set_in_percent_and_obeyed_as_a_share(entities, key, percent
 @pytest.mark.parametrize(("payload", "paused"), [("ON", True), ("OFF", False)])
 def test_the_switch_pauses(entities, payload, paused):
     switch, controls = entities["switch.kitchen_pause"], RecordingControls()
-    Commands(KITCHEN, controls).handle(Sent(switch.options["command_topic"], payload.encode()))
+    commands_for(controls).handle(Sent(switch.options["command_topic"], payload.encode()))
     assert controls.did == [("pause", paused)]
     assert switch.state(encode(info(paused=paused))) is paused
 
@@ -225,9 +225,7 @@ def test_the_model_is_an_update_that_installs_the_newest(entities):
         "latest_version": "0.2.0",
     }
     assert update.options["title"] == "genre-0.2.0"
-    Commands(KITCHEN, controls).handle(
-        Sent(update.options["command_topic"], update.options["payload_install"].encode())
-    )
+    commands_for(controls).handle(Sent(update.options["command_topic"], update.options["payload_install"].encode()))
     assert controls.did == [("activate", "genre-0.2.0")]
 
 
@@ -272,7 +270,7 @@ def test_a_model_is_selected_by_its_name(entities):
     select, controls = entities["select.kitchen_select"], RecordingControls()
     assert select.options["options"] == ["genre-0.1.0", "genre-0.2.0"]
     assert select.state(encode(info())) == "genre-0.1.0"
-    Commands(KITCHEN, controls).handle(Sent(select.options["command_topic"], select.command("genre-0.2.0")))
+    commands_for(controls).handle(Sent(select.options["command_topic"], select.command("genre-0.2.0")))
     assert controls.did == [("activate", "genre-0.2.0")]
 
 
@@ -300,7 +298,7 @@ def test_the_button_restarts(entities):
 )
 def test_the_lights_are_switched_with_brightness_and_effect(entities, how, changes):
     light, controls = entities["light.kitchen_lights"], RecordingControls()
-    Commands(KITCHEN, controls).handle(Sent(light.options["command_topic"], light.switched(**how)))
+    commands_for(controls).handle(Sent(light.options["command_topic"], light.switched(**how)))
     assert controls.did == [("lights", changes)]
 
 

@@ -13,14 +13,13 @@ from headnod.errors import ConfigError
 from headnod.listener_commands import ListenerCommands
 from headnod.log import RecentLog
 from headnod.mqtt.broker import Broker as Address
-from headnod.mqtt.commands import Commands
 from headnod.pipeline.level_meter import PlacementMeter
 from headnod.resources import demo_clip
 from headnod.teaching.correction_commands import CorrectionCommands
 from headnod.teaching.corrections import CorrectionStore, EmbeddedWindows, RecentWindows
 from support import mqtt_broker as brokers
 from support.listener_process import STARTING
-from support.mqtt_payloads import KITCHEN, RecordingControls, Sent
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, commands_for
 from support.mqtt_publisher import publisher
 
 fetching = pytest.importorskip("headnod_train.teaching.listener_corrections")
@@ -53,10 +52,10 @@ def listener(state, broker, opened):
     def start(where=broker):
         corrections = CorrectionCommands(RecentWindows(Clock()), state, Clock(), teaching=lambda _: None)
         more = ListenerCommands(
-            None, None, corrections, clock=Clock(), placement=PlacementMeter(), log=RecentLog(), overlay=None
+            None, None, corrections, None, clock=Clock(), placement=PlacementMeter(), log=RecentLog(), overlay=None
         )
         seconds = itertools.count()
-        commands = Commands(KITCHEN, RecordingControls(), more, monotonic=lambda: float(next(seconds)))
+        commands = commands_for(RecordingControls(), more, monotonic=lambda: float(next(seconds)))
         made = publisher(where)
         opened.callback(made.close)
         made.start(commands.handle)

@@ -10,12 +10,11 @@ import msgspec
 import pytest
 
 from headnod.factory.mqtt_factory import history_handler
-from headnod.mqtt.commands import Commands
 from headnod.mqtt.payloads import json_schema
 from headnod.outputs.history import summaries
 from headnod.outputs.history.summaries import LARGEST, WAITING, HistoryQueryError, HistoryRequests
 from support.command_line import PATIENCE
-from support.mqtt_payloads import KITCHEN, RecordingControls, Sent
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, commands_for
 from support.year_of_music import write_year
 
 NOW = datetime(2026, 11, 20, 22, tzinfo=UTC)
@@ -57,8 +56,8 @@ def requests(path):
 
 def asker(requests, clock, size=LARGEST + 4096):
     answers = Answers(size)
-    commands = Commands(
-        KITCHEN, RecordingControls(), history=history_handler(requests, answers, KITCHEN), monotonic=clock.monotonic
+    commands = commands_for(
+        RecordingControls(), history=history_handler(requests, answers, KITCHEN), monotonic=clock.monotonic
     )
 
     def ask(**query):

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headnod.mqtt.commands import Commands
 from headnod.testing import ManualClock
 from support.hostile_commands import VERBS, hostile
-from support.mqtt_payloads import KITCHEN, RecordingControls, Sent
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, commands_for
 
 
 def test_ten_thousand_hostile_payloads_change_nothing_and_the_next_good_command_works(clock, caplog):
     controls = RecordingControls()
-    commands = Commands(KITCHEN, controls, monotonic=clock.monotonic)
+    commands = commands_for(controls, monotonic=clock.monotonic)
     caplog.set_level(logging.DEBUG)
     warm = 0
     for number, message in enumerate(hostile(KITCHEN, 10_000)):
@@ -58,7 +57,7 @@ payloads = (
 
 def check_that_only_a_good_value_is_set(kind, verb, payload):
     controls = RecordingControls()
-    commands = Commands(KITCHEN, controls, monotonic=ManualClock().monotonic)
+    commands = commands_for(controls, monotonic=ManualClock().monotonic)
     ((_, answer),) = commands.handle(Sent(f"headnod/kitchen/{kind}/{verb}", payload))
     assert json.loads(answer)["status"] in {"ok", "error"}
     for key, value in controls.did:

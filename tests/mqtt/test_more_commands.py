@@ -6,11 +6,10 @@ from datetime import datetime
 import pytest
 
 from headnod.errors import ConfigError
-from headnod.mqtt.commands import Commands
 from headnod.resources import demo_clip
 from headnod.teaching.corrections import CorrectionStore
 from support.listener_process import STARTING
-from support.mqtt_payloads import KITCHEN, RecordingControls, Sent
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, commands_for
 
 NODE = "headnod/kitchen"
 
@@ -21,10 +20,10 @@ class More:
     def __contains__(self, name):
         return name in {"correct", "label", "rollback", "restart", "teach"}
 
-    def call(self, name, arguments, controls):
+    def call(self, name, arguments):
         if name == "rollback":
             raise ConfigError("the previous model is not known")
-        return {"name": name, **arguments, "controls": type(controls).__name__}
+        return {"name": name, **arguments}
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def controls():
 
 @pytest.fixture
 def commands(controls, clock):
-    return Commands(KITCHEN, controls, More(), monotonic=clock.monotonic)
+    return commands_for(controls, More(), monotonic=clock.monotonic)
 
 
 def answer(commands, topic, payload):
@@ -80,7 +79,7 @@ def test_what_is_ambiguous_is_refused(commands, controls, key, payload, reason):
 
 def test_a_shared_command_gets_its_arguments_without_the_transaction(commands):
     found = answer(commands, KITCHEN.request("label"), b'{"label": "Reggae", "transaction": "7"}')
-    assert found["data"] == {"name": "label", "label": "Reggae", "controls": "RecordingControls"}
+    assert found["data"] == {"name": "label", "label": "Reggae"}
     assert found["transaction"] == "7"
 
 
@@ -94,7 +93,7 @@ def test_commands_of_the_page_alone_are_not_for_mqtt(commands):
 
 
 def test_a_listener_without_them_says_so(controls, clock):
-    alone = Commands(KITCHEN, controls, monotonic=clock.monotonic)
+    alone = commands_for(controls, monotonic=clock.monotonic)
     assert "not for this listener" in answer(alone, KITCHEN.request("label"), b'{"label": ""}')["error"]
 
 

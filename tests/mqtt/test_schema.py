@@ -9,11 +9,10 @@ import jsonschema
 import pytest
 
 from headnod.__main__ import main
-from headnod.mqtt.commands import Commands
 from headnod.mqtt.homeassistant import discovery
 from headnod.mqtt.payloads import PAYLOADS, SCHEMA, documented, encode, estimate_payload, json_schema
 from support.estimates import estimate, silence
-from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, health, info, song
+from support.mqtt_payloads import KITCHEN, RecordingControls, Sent, commands_for, health, info, song
 
 ROOT = Path(__file__).parents[2]
 FROZEN = json.loads((Path(__file__).parent / "contract.json").read_text(encoding="utf-8"))
@@ -79,7 +78,7 @@ def test_the_json_schema_is_up_to_date():
 
 
 def answer(topic, payload=b""):
-    ((_, said),) = Commands(KITCHEN, RecordingControls()).handle(Sent(topic, payload))
+    ((_, said),) = commands_for(RecordingControls()).handle(Sent(topic, payload))
     return said
 
 

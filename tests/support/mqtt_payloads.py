@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from headnod.errors import ConfigError
+from headnod.mqtt.commands import Commands
 from headnod.mqtt.payloads import HealthPayload, InfoPayload, SongPayload
 from headnod.mqtt.topics import Topics
 
@@ -94,12 +95,6 @@ class RecordingControls:
         self.did: list[tuple[str, object]] = []
         self._breaks = breaks
 
-    def info(self) -> InfoPayload:
-        return info()
-
-    def health(self) -> HealthPayload:
-        return health(temperature_c=None)
-
     def threshold(self, certainty: float) -> None:
         self._do("threshold", certainty)
 
@@ -133,3 +128,8 @@ class RecordingControls:
 def refusing_controls() -> RecordingControls:
     """Controls that refuse with a reason."""
     return RecordingControls(breaks=ConfigError("there are no lights (set leds.kind)"))
+
+
+def commands_for(controls: RecordingControls, more: Any = None, **others: Any) -> Commands:
+    """The commands of the listener in the kitchen."""
+    return Commands(KITCHEN, controls, more, info=info, health=lambda: health(temperature_c=None), **others)

@@ -43,7 +43,7 @@ from headnod.mqtt.topics import DEFAULT_BASE, OFFLINE, Topics, channel, is_name
 from headnod.outputs import close_all
 from headnod.outputs.history.summaries import HistoryRequests
 from headnod.pipeline.estimate import Estimate, State, utc_now
-from headnod.remote_controls import InForce, RemoteControls
+from headnod.remote_controls import InForce
 from headnod.resources import configured_model, models
 from headnod.updates.manager import ModelManager, ModelSnapshot
 from headnod.updates.shadow import offer_text
@@ -227,12 +227,11 @@ def mqtt_of(
     *,
     state_folder: Path | None,
     clock: Clock,
-    configured: Callable[[], Config],
-    more: ListenerCommands | None = None,
-) -> Iterator[tuple[MqttPublisher, RemoteControls]]:
+    commands: ListenerCommands,
+) -> Iterator[MqttPublisher]:
     """MQTT of a listener, which connects in the background: publishing, commands, and bundles that are sent.
 
-    Without a state folder, queued messages are lost when the listener stops. A reset restores what `configured` gives.
+    Without a state folder, queued messages are lost when the listener stops.
 
     Raises:
         ConfigError: A name or a file of the section cannot be used.
@@ -273,11 +272,10 @@ def mqtt_of(
         raise
     with contextlib.ExitStack() as stack:
         stack.callback(close_all, [mqtt])
-        activate = models.activate if installs else None
-        controls = RemoteControls(info, mqtt.health, activate, configured=configured, clock=clock)
         history = HistoryRequests(lambda: history_path(in_force().config.history))
         stack.callback(history.close)
-        mqtt.start(Commands(where, controls, more, history=history_handler(history, mqtt, where)).handle)
+        handler = history_handler(history, mqtt, where)
+        mqtt.start(Commands(where, commands.remote, commands, info=info, health=mqtt.health, history=handler).handle)
         stack.callback(models.connect, None, None)
         models.connect(
             lambda progress: _publish_progress(mqtt, where, progress),
@@ -287,7 +285,7 @@ def mqtt_of(
             stack.callback(_bundle_client(config, models.install).close)
         elif config.model.keys and config.model.installed:
             _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
-        yield mqtt, controls
+        yield mqtt
 
 
 def history_handler(history: HistoryRequests, mqtt: MqttPublisher, where: Topics) -> HistoryHandler:

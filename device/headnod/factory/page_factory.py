@@ -130,13 +130,12 @@ def web_of(
     in_force: Callable[[], InForce],
     *,
     clock: Clock,
-    configured: Callable[[], Config],
-    more: ListenerCommands | None = None,
+    commands: ListenerCommands,
     health: Callable[[], HealthPayload | None],
-) -> Iterator[tuple[WebOutput, RemoteControls]]:
-    """The page of a listener, in a process of its own, and the commands that come from it.
+) -> Iterator[WebOutput]:
+    """The page of a listener, in a process of its own.
 
-    A reset restores what `configured` gives; `health` gives None without a broker.
+    `health` gives None without a broker.
 
     Raises:
         ConfigError: A setting cannot be used.
@@ -148,8 +147,6 @@ def web_of(
         return health() or reports.health()
 
     info = functools.partial(current_info, in_force, models, clock)
-    activate = models.activate if config.model.installed and models.store is not None else None
-    controls = RemoteControls(info, report, activate, configured=configured, clock=clock)
     output = WebOutput(
         # Its threads share one heap of malloc: 0.4 MiB less.
         Page(
@@ -159,12 +156,12 @@ def web_of(
         reports,
         info=lambda: encode(info()),
         health=lambda: encode(report()),
-        controls=(lambda: msgspec.json.encode(more.controls())) if more is not None else None,
-        handle=Commands(where, controls, more).call,
+        controls=lambda: msgspec.json.encode(commands.controls()),
+        handle=Commands(where, commands.remote, commands, info=info, health=report).call,
         rng=random.Random(),  # noqa: S311 - jitter of the back-off
     )
     try:
-        yield output, controls
+        yield output
     finally:
         close_all([output])
 
@@ -258,10 +255,12 @@ def commands_of(
     overlay: Overlay | None,
     state_folder: Path | None,
     clock: Clock,
+    configured: Callable[[], Config],
 ) -> Iterator[tuple[ListenerCommands, Observe]]:
     """The commands of a listener, and what they need of its estimates.
 
-    Without a state folder there is no overlay of the configuration, and no corrections are stored.
+    Without a state folder there is no overlay of the configuration, and no corrections are stored. A reset restores
+    what `configured` gives.
     """
     windows, placement, log = RecentWindows(clock), PlacementMeter(), RecentLog()
 
@@ -279,6 +278,12 @@ def commands_of(
     file = folder / FILE if folder is not None and folder.is_dir() else None
     written = clock.monotonic() + _FIRST - _SUGGEST_EVERY
 
+    def activate(model: str) -> bool:
+        stored = in_force().config.model.installed and models.store is not None
+        if stored:
+            models.activate(model)
+        return stored
+
     def observe(estimate: Estimate, prediction: Prediction | None, model: Model) -> None:
         nonlocal written
         placement.update(estimate)
@@ -290,10 +295,11 @@ def commands_of(
 
     logging.getLogger().addHandler(log)
     try:
-        yield (
-            ListenerCommands(in_force, models, corrections, clock=clock, placement=placement, log=log, overlay=overlay),
-            observe,
+        remote = RemoteControls(activate, configured=configured, clock=clock)
+        commands = ListenerCommands(
+            in_force, models, corrections, remote, clock=clock, placement=placement, log=log, overlay=overlay
         )
+        yield commands, observe
     finally:
         logging.getLogger().removeHandler(log)
         if file is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from headnod.errors import HeadnodError
-from headnod.mqtt.payloads import ResponsePayload, encode, present
+from headnod.mqtt.payloads import HealthPayload, InfoPayload, ResponsePayload, encode, present
 from headnod.mqtt.topics import Topics, is_name
 from headnod.retry import RateLimitedLogger
 
@@ -98,10 +98,12 @@ class Commands:
         controls: RemoteControls,
         more: ListenerCommands | None = None,
         *,
+        info: Callable[[], InfoPayload],
+        health: Callable[[], HealthPayload],
         history: HistoryHandler | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._history = history
+        self._info, self._health, self._history = info, health, history
         self._topics, self._controls, self._more, self._monotonic = topics, controls, more, monotonic
         self._tokens, self._filled_at, self._limited = float(BURST), monotonic(), False
         # Causes are few and our own words: a sender cannot fill the memory with them.
@@ -144,7 +146,7 @@ class Commands:
             HeadnodError: There is no such command, or it is refused.
         """
         if self._more is not None and command in self._more:
-            return self._more.call(command, arguments, self._controls)
+            return self._more.call(command, arguments)
         if command in _COMMANDS[_SET]:
             return self._set(command, arguments)
         if command in _COMMANDS[_REQUEST]:
@@ -230,11 +232,11 @@ class Commands:
             raise InvalidCommandError("the page reads the history of its own listener from the file")
         fields = _fields(value, *(("model",) if verb == "activate" else ()))
         if verb == "health":
-            return present(self._controls.health())
+            return present(self._health())
         if verb == "reset":
             self._controls.reset()
             return {}
-        info = self._controls.info()
+        info = self._info()
         if verb == "info":
             return present(info)
         if fields["model"] not in info.models:
@@ -247,7 +249,7 @@ class Commands:
     def _request_more(self, verb: str, value: object) -> dict[str, Any]:
         if self._more is None:
             raise InvalidCommandError(f"request/{verb} is not for this listener")
-        return dict(msgspec.to_builtins(self._more.call(verb, _arguments(value), self._controls)))
+        return dict(msgspec.to_builtins(self._more.call(verb, _arguments(value))))
 
     def _within_rate(self) -> bool:
         now = self._monotonic()
