@@ -192,7 +192,7 @@ def test_factors_of_its_own_let_the_second_layer_fill_its_range(network, windows
     forward(
         constants(apart),
         tf.constant(x),
-        activation=lambda name, t: (heights.append(t) if name == "mid2.sum" else 0, t)[1],
+        hook=lambda name, t: (heights.append(t) if name == "mid2.sum" else 0, t)[1],
     )
     tops = np.percentile(np.abs(heights[0].numpy()).reshape(-1, 6), 99.9, axis=0)
     assert np.allclose(tops, 1.0, atol=0.05)

@@ -1,20 +1,20 @@
-"""The pruned network in a sliced layout: equal results in a twelfth of the time.
+"""The network of `genre`: the published tagger MSD_musicnn without its constant filters, in a layout for int8 kernels.
 
 Weight decay has reduced most filters of MSD_musicnn to zero: kernel and batch-norm scale are around 1e-12, so their
 output does not depend on the input. They are removed, and their constants are added to the next biases. Batch
-normalisation is folded, so only kernels, biases and one scale and shift per channel remain. A filter with a negative
-batch-norm scale turns the maximum over bands into a minimum. Its kernel is negated and its output limited from above,
-which gives equal results with a maximum.
+normalisation is folded, so only kernels, biases and one scale and shift per channel remain. After
+a filter with a negative batch-norm scale, the maximum over bands is a minimum. min(c) = limit - max(limit - c), so
+such a filter is negated, and `limit` is added to its bias. Tags differ from the tagger's by 0.0002 at most.
 
-A convolution with one input channel uses one of eight numbers in a vector register. Therefore neighbouring positions
-become channels:
+A convolution with one input channel fills one of the eight lanes of a vector register. Therefore neighbouring
+positions become channels, which takes a twelfth of the time of the same pruned network without slices:
 
 - Filters over 7 frames and many bands: four neighbouring positions in frequency are output channels of one convolution
   over slices of the bands. The last slice overlaps the one before it, which does not change a maximum.
 - Filters over time only: a block of frames becomes the input channels, and the outputs for the frames of a block the
   output channels, so the kernel is a Toeplitz matrix.
 
-Every operator is plain TensorFlow Lite of 2023 and older, and its int8 kernels agree on Arm and x86-64.
+Every operator has been in TensorFlow Lite since 2023 or earlier, and its int8 results are equal on Arm and x86-64.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Parameters = dict[str, Array]
 offset                 ()          subtracted from the input log10(1 + 10000 p) of mel power p: padding is zero
 front0.. front4.kernel (t, b, n)   over t frames and b bands: 7 x 38, 7 x 67, 128 x 1, 64 x 1, 32 x 1
 front0.. front4.bias   (n,)
-front0.. front4.cap    (n,)        upper limit of the rectifier, infinite for most
+front0.. front4.cap    (n,)        upper limit of the rectifier, infinite for most. Absent after `equalise`: it is 6
 front.scale, .shift    (63,)       of the maxima over bands
 mid1.. mid3.kernel     (7, c, n)   over time; the second and third have a residual connection
 mid1.. mid3.bias, .cap, .scale, .shift  (n,)
@@ -44,17 +44,28 @@ keep.scale             (64,)       residual connection of the third; absent if 1
 dense.kernel, .bias    (422, 200)  from maxima, then means, over time of all channels to the embedding
 dense.cap              (200,)
 tags.kernel, .bias     (200, 50)   to logits of tags
+
+`standardise` and the head of genres add:
+
+max., mean.{front,mid1..mid3}.scale, .shift  (n,)  of each channel after pooling over time
+hidden.kernel, .bias, answers.kernel, .bias        from the embedding to logits of the answers
 """
 
+FRAMES, BANDS = 187, 96
+"""Input of the network: frames of 16 ms, log-mel bands."""
+
 FRONT = 5
-"""Shapes of filters in the first layer."""
+"""Number of kernel shapes in the first layer."""
 
 _MIDDLE = 3
-_ALIVE = 0.01
-"""Kernels below this share of the largest norm of their layer are removed."""
+"""Convolutions over time after the first layer."""
+_TIMBRES = 2
+"""The first kernel shapes that span bands (timbre); the others span time only (rhythm), as in musicnn."""
+_KEPT = 0.01
+"""Filters whose norm is below this share of the largest of their layer are removed."""
 _EPSILON = 1e-3
-_LIMIT = 1.25
-"""Share of the bias at which the output of a negated filter is limited."""
+_LIMIT, _LEAST_LIMIT = 1.25, 5.0
+"""The limit of a negated filter is 1.25 times its bias plus 5; a minimum above it would be clipped."""
 
 
 class _Layer(NamedTuple):
@@ -62,32 +73,33 @@ class _Layer(NamedTuple):
     bias: Array
     scale: Array
     shift: Array
-    alive: NDArray[np.intp]
+    kept: NDArray[np.intp]
+    """Filters that are not constant."""
 
     def constants(self) -> Array:
         """Outputs of the constant filters, 0 for the others."""
-        still = np.maximum(self.bias, 0.0) * self.scale + self.shift
-        still[self.alive] = 0.0
-        return still
+        outputs = np.maximum(self.bias, 0.0) * self.scale + self.shift
+        outputs[self.kept] = 0.0
+        return outputs
 
 
 def prune(weights: Weights) -> Parameters:
-    """An equal network without the constant filters."""
-    (gain,), (shift,) = _normalisation(weights, 0)
-    layers = [_layer(weights, place) for place in range(FRONT + _MIDDLE)]
-    parameters: Parameters = {"offset": np.array(-shift / gain)}
+    """Remove the constant filters, fold batch normalisation, and negate filters with a negative scale."""
+    (gain,), (offset,) = _normalisation(weights, 0)
+    layers = [_layer(weights, index) for index in range(FRONT + _MIDDLE)]
+    parameters: Parameters = {"offset": np.array(-offset / gain)}
     scales, shifts = [], []
-    for place, layer in enumerate(layers[:FRONT]):
-        scale, moved = layer.scale[layer.alive], layer.shift[layer.alive]
-        kernel, bias = layer.kernel[:, :, 0, layer.alive] * gain, layer.bias[layer.alive]
-        turned = scale < 0
-        # min(c) = limit - max(limit - c); the limit of the rectifier keeps the difference from becoming negative.
-        limit = np.where(turned, _LIMIT * np.abs(bias) + 5.0, np.inf)
-        parameters[f"front{place}.kernel"] = np.where(turned, -kernel, kernel)
-        parameters[f"front{place}.bias"] = np.where(turned, np.where(turned, limit, 0.0) - bias, bias)
-        parameters[f"front{place}.cap"] = limit
+    for index, layer in enumerate(layers[:FRONT]):
+        scale, shift = layer.scale[layer.kept], layer.shift[layer.kept]
+        kernel, bias = layer.kernel[:, :, 0, layer.kept] * gain, layer.bias[layer.kept]
+        negated = scale < 0
+        limit = np.where(negated, _LIMIT * np.abs(bias) + _LEAST_LIMIT, 0.0)
+        parameters[f"front{index}.kernel"] = np.where(negated, -kernel, kernel)
+        parameters[f"front{index}.bias"] = np.where(negated, limit - bias, bias)
+        # The cap of a negated filter is the rectifier of the original one: both keep c at 0 or above.
+        parameters[f"front{index}.cap"] = np.where(negated, limit, np.inf)
         scales.append(np.abs(scale))
-        shifts.append(np.where(turned, moved + scale * np.where(turned, limit, 0.0), moved))
+        shifts.append(shift + scale * limit)
     parameters |= {"front.scale": np.concatenate(scales), "front.shift": np.concatenate(shifts)}
     return parameters | _middle(layers) | _end(weights, layers)
 
@@ -95,21 +107,21 @@ def prune(weights: Weights) -> Parameters:
 def _middle(layers: list[_Layer]) -> Parameters:
     sizes = [layer.bias.size for layer in layers[:FRONT]]
     starts = np.cumsum([0, *sizes[:-1]])
-    live = np.concatenate([start + layer.alive for start, layer in zip(starts, layers[:FRONT], strict=True)])
+    front = np.concatenate([start + layer.kept for start, layer in zip(starts, layers[:FRONT], strict=True)])
     first, second, third = layers[FRONT:]
-    still = np.concatenate([layer.constants() for layer in layers[:FRONT]])
-    bias = first.bias + np.einsum("tio,i->o", first.kernel[:, :, 0, :], still)
-    kept, idle = first.alive, first._replace(bias=bias).constants()
-    kernels = (first.kernel[:, live, 0][:, :, kept], second.kernel[:, kept, 0], third.kernel[:, :, 0])
-    biases = (bias[kept], second.bias + np.einsum("tio,i->o", second.kernel[:, :, 0, :], idle), third.bias)
-    parameters: Parameters = {"carry.kernel": np.eye(second.bias.size)[kept], "carry.shift": idle}
-    chosen = (kept, np.arange(second.bias.size), np.arange(third.bias.size))
-    each = zip((first, second, third), kernels, biases, chosen, strict=True)
-    for number, (layer, kernel, moved, channels) in enumerate(each, 1):
+    constants = np.concatenate([layer.constants() for layer in layers[:FRONT]])
+    bias = first.bias + np.einsum("tio,i->o", first.kernel[:, :, 0, :], constants)
+    kept, constants = first.kept, first._replace(bias=bias).constants()
+    kernels = (first.kernel[:, front, 0][:, :, kept], second.kernel[:, kept, 0], third.kernel[:, :, 0])
+    biases = (bias[kept], second.bias + np.einsum("tio,i->o", second.kernel[:, :, 0, :], constants), third.bias)
+    parameters: Parameters = {"carry.kernel": np.eye(second.bias.size)[kept], "carry.shift": constants}
+    kept_of = (kept, np.arange(second.bias.size), np.arange(third.bias.size))
+    each = zip((first, second, third), kernels, biases, kept_of, strict=True)
+    for number, (layer, kernel, bias, channels) in enumerate(each, 1):
         parameters |= {
             f"mid{number}.kernel": kernel,
-            f"mid{number}.bias": moved,
-            f"mid{number}.cap": np.full(moved.size, np.inf),
+            f"mid{number}.bias": bias,
+            f"mid{number}.cap": np.full(bias.size, np.inf),
             f"mid{number}.scale": layer.scale[channels],
             f"mid{number}.shift": layer.shift[channels],
         }
@@ -124,14 +136,14 @@ def _end(weights: Weights, layers: list[_Layer]) -> Parameters:
     pooled = (gain[:, None] * kernel).reshape(-1, 2, bias.size)
     first = layers[FRONT]
     front = np.concatenate([layer.constants() for layer in layers[:FRONT]])
-    moved = first.bias + np.einsum("tio,i->o", first.kernel[:, :, 0, :], front)
-    still = np.concatenate([front, first._replace(bias=moved).constants()])
-    bias = bias + still @ pooled[: still.size].sum(axis=1)
-    alive, start = [], 0
-    for place, layer in enumerate(layers):
-        alive.append(start + (layer.alive if place <= FRONT else np.arange(layer.bias.size)))
+    first_bias = first.bias + np.einsum("tio,i->o", first.kernel[:, :, 0, :], front)
+    constants = np.concatenate([front, first._replace(bias=first_bias).constants()])
+    bias = bias + constants @ pooled[: constants.size].sum(axis=1)
+    kept, start = [], 0
+    for index, layer in enumerate(layers):
+        kept.append(start + (layer.kept if index <= FRONT else np.arange(layer.bias.size)))
         start += layer.bias.size
-    channels = np.concatenate(alive)
+    channels = np.concatenate(kept)
     gain, shift = _normalisation(weights, FRONT + _MIDDLE + 2)
     tags = np.asarray(weights["dense_1/kernel"], np.float64)
     return {
@@ -143,96 +155,94 @@ def _end(weights: Weights, layers: list[_Layer]) -> Parameters:
     }
 
 
-def _layer(weights: Weights, place: int) -> _Layer:
-    kernel = np.asarray(weights[array_name("conv2d", place, "kernel")], np.float64)
+def _layer(weights: Weights, index: int) -> _Layer:
+    kernel = np.asarray(weights[array_name("conv2d", index, "kernel")], np.float64)
     norm = np.sqrt(np.square(kernel).sum(axis=(0, 1, 2)))
-    bias = np.asarray(weights[array_name("conv2d", place, "bias")], np.float64)
-    return _Layer(kernel, bias, *_normalisation(weights, place + 1), np.flatnonzero(norm > _ALIVE * norm.max()))
+    bias = np.asarray(weights[array_name("conv2d", index, "bias")], np.float64)
+    return _Layer(kernel, bias, *_normalisation(weights, index + 1), np.flatnonzero(norm > _KEPT * norm.max()))
 
 
-def _normalisation(weights: Weights, place: int) -> tuple[Array, Array]:
+def _normalisation(weights: Weights, index: int) -> tuple[Array, Array]:
     """Scale and shift of a batch normalisation."""
     gamma, beta, mean, variance = (
-        np.asarray(weights[array_name("batch_normalization", place, part)], np.float64)
+        np.asarray(weights[array_name("batch_normalization", index, part)], np.float64)
         for part in ("gamma", "beta", "moving_mean", "moving_variance")
     )
     scale = gamma / np.sqrt(variance + _EPSILON)
     return scale, beta - mean * scale
 
 
-FRAMES, BANDS = 187, 96
 _TOGETHER = 4
 """Positions in frequency per convolution."""
 _BLOCKS = (16, 8, 8)
 """Frames of a block, for each kind of filter over time."""
-_TIMBRES = 2
 
-Tap = Callable[[str, tf.Tensor], tf.Tensor]
-"""Receives the name and the value of each tensor between layers, and returns the value to use."""
+Hook = Callable[[str, tf.Tensor], tf.Tensor]
+"""Called with the name and the value of each tensor between layers; returns the value to use."""
 
 
-def plainly(_: str, tensor: tf.Tensor) -> tf.Tensor:
+def unchanged(_: str, tensor: tf.Tensor) -> tf.Tensor:
     """Return a tensor unchanged."""
     return tensor
 
 
-def forward(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, activation: Tap = plainly) -> dict[str, tf.Tensor]:
+def forward(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = unchanged) -> dict[str, tf.Tensor]:
     """Run the network.
 
     Args:
-        parameters: Named as in `headnod_train.distillation.network`, in float32.
+        parameters: See `Parameters`; in float32.
         x: Input minus `offset`, (n, 187, 96).
-        activation: Called with every tensor between layers.
+        hook: Called with every tensor between layers.
 
     Returns:
-        As `upper_layers`.
+        The outputs of `upper_layers`.
     """
-    front = first_layer(parameters, x, activation=activation)
-    return upper_layers(parameters, front, activation=activation)
+    front = first_layer(parameters, x, hook=hook)
+    return upper_layers(parameters, front, hook=hook)
 
 
-def first_layer(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, activation: Tap = plainly) -> tf.Tensor:
+def first_layer(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = unchanged) -> tf.Tensor:
     """Scaled maxima over bands of the first layer, (n, 187, 1, 63); 94 % of the multiply-adds. See `forward`."""
-    x = activation("input", x)
-    tops = [_timbre(parameters, x, place, activation) for place in range(_TIMBRES)]
-    tops += [_rhythm(parameters, x, place, activation) for place in range(_TIMBRES, FRONT)]
-    front = tf.concat(tops, axis=2)[:, :, None, :]
-    return activation("front", _scaled(parameters, front, "front"))
+    x = hook("input", x)
+    maxima = [_timbre(parameters, x, index, hook) for index in range(_TIMBRES)]
+    maxima += [_rhythm(parameters, x, index, hook) for index in range(_TIMBRES, FRONT)]
+    front = tf.concat(maxima, axis=2)[:, :, None, :]
+    return hook("front", _scaled(parameters, front, "front"))
 
 
 def upper_layers(
-    parameters: Mapping[str, tf.Tensor], front: tf.Tensor, *, activation: Tap = plainly
+    parameters: Mapping[str, tf.Tensor], front: tf.Tensor, *, hook: Hook = unchanged
 ) -> dict[str, tf.Tensor]:
     """The layers after the first.
 
     Args:
-        parameters: Named as in `headnod_train.distillation.network`, in float32.
+        parameters: See `Parameters`; in float32.
         front: Output of `first_layer`, (n, 187, 1, 63).
-        activation: Called with every tensor between layers.
+        hook: Called with every tensor between layers.
 
     Returns:
         `tags`, logits of tags, (n, 50); `embedding`, the layer before, (n, 200); `summary`, maxima and means over
         time, (n, 422); with a head also `answers`, logits of ten genres and "not music", (n, 11).
     """
-    first = _over_time(parameters, front, 1, activation)
+    first = _over_time(parameters, front, 1, hook)
     carried = tf.nn.conv2d(first, parameters["carry.kernel"][None, None], 1, "VALID")
-    carried = activation("carry", carried + parameters["carry.shift"])
-    second = activation("mid2.sum", _over_time(parameters, first, 2, activation) + carried)
-    kept = second
+    carried = hook("carry", carried + parameters["carry.shift"])
+    second = hook("mid2.sum", _over_time(parameters, first, 2, hook) + carried)
+    residual = second
     if "keep.scale" in parameters:
         kernel = parameters["keep.scale"][None, None, :, None]
-        kept = activation("keep", tf.nn.depthwise_conv2d(second, kernel, (1, 1, 1, 1), "VALID"))
-    third = activation("mid3.sum", _over_time(parameters, second, 3, activation) + kept)
+        residual = hook("keep", tf.nn.depthwise_conv2d(second, kernel, (1, 1, 1, 1), "VALID"))
+    third = hook("mid3.sum", _over_time(parameters, second, 3, hook) + residual)
     maps = {"front": front, "mid1": first, "mid2": second, "mid3": third}
-    pooled = [_pooled(parameters, name, each, "max", activation) for name, each in maps.items()]
-    pooled += [_pooled(parameters, name, each, "mean", activation) for name, each in maps.items()]
+    pooled = [_pooled(parameters, name, each, "max", hook) for name, each in maps.items()]
+    pooled += [_pooled(parameters, name, each, "mean", hook) for name, each in maps.items()]
     summary = tf.concat(pooled, axis=3)
-    embedding = activation("embedding", _rectified(parameters, _dense(parameters, summary, "dense"), "dense"))
+    embedding = hook("embedding", _rectified(parameters, _dense(parameters, summary, "dense"), "dense"))
     outputs = {"summary": summary, "embedding": embedding}
-    outputs["tags"] = _logits(parameters, embedding, "tags", activation)
+    outputs["tags"] = _logits(parameters, embedding, "tags", hook)
     if "answers.kernel" in parameters:
         hidden = _rectified(parameters, _dense(parameters, embedding, "hidden"), "hidden")
-        outputs["answers"] = _logits(parameters, activation("hidden", hidden), "answers", activation)
+        outputs["answers"] = _logits(parameters, hook("hidden", hidden), "answers", hook)
     return {name: tf.reshape(each, (-1, each.shape[-1])) for name, each in outputs.items()}
 
 
@@ -242,37 +252,37 @@ def multiply_adds(parameters: Mapping[str, NDArray[np.floating]]) -> int:
     for name, kernel in parameters.items():
         if not name.endswith(".kernel"):
             continue
-        places = {
-            **{f"front{place}.kernel": BANDS - kernel.shape[1] + 1 for place in range(_TIMBRES)},
-            **{f"front{place}.kernel": BANDS for place in range(_TIMBRES, FRONT)},
+        positions = {
+            **{f"front{index}.kernel": BANDS - kernel.shape[1] + 1 for index in range(_TIMBRES)},
+            **{f"front{index}.kernel": BANDS for index in range(_TIMBRES, FRONT)},
         }.get(name, 1)
         frames = FRAMES if name.startswith(("front", "mid", "carry")) else 1
-        total += places * frames * kernel.size
+        total += positions * frames * kernel.size
     return total
 
 
-def _timbre(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, place: int, activation: Tap) -> tf.Tensor:
+def _timbre(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, index: int, hook: Hook) -> tf.Tensor:
     """Filters over 7 frames and many bands, (n, 187, filters)."""
-    kernel = parameters[f"front{place}.kernel"]
+    kernel = parameters[f"front{index}.kernel"]
     frames, width, filters = kernel.shape
     last = BANDS - width + 1 - _TOGETHER
     starts = [*range(0, last, _TOGETHER), last]
     reach = width + _TOGETHER - 1
     sliced = tf.stack([x[:, :, start : start + reach] for start in starts], axis=2)
-    shifted = [tf.pad(kernel, [[0, 0], [place, _TOGETHER - 1 - place], [0, 0]]) for place in range(_TOGETHER)]
+    shifted = [tf.pad(kernel, [[0, 0], [band, _TOGETHER - 1 - band], [0, 0]]) for band in range(_TOGETHER)]
     stacked = tf.reshape(tf.stack(shifted, axis=2), (frames, 1, reach, _TOGETHER * filters))
     z = tf.nn.conv2d(sliced, stacked, 1, [[0, 0], [frames // 2, frames // 2], [0, 0], [0, 0]])
-    z = _rectified(parameters, z, f"front{place}", _TOGETHER)
+    z = _rectified(parameters, z, f"front{index}", _TOGETHER)
     z = tf.nn.max_pool2d(z, (1, len(starts)), 1, "VALID")
     z = tf.nn.max_pool2d(tf.reshape(z, (-1, FRAMES, _TOGETHER, filters)), (1, _TOGETHER), 1, "VALID")
-    return activation(f"front{place}", tf.reshape(z, (-1, FRAMES, filters)))
+    return hook(f"front{index}", tf.reshape(z, (-1, FRAMES, filters)))
 
 
-def _rhythm(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, place: int, activation: Tap) -> tf.Tensor:
+def _rhythm(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, index: int, hook: Hook) -> tf.Tensor:
     """Filters over time only, (n, 187, filters)."""
-    kernel = parameters[f"front{place}.kernel"][:, 0]
+    kernel = parameters[f"front{index}.kernel"][:, 0]
     length, filters = kernel.shape
-    block = _BLOCKS[place - _TIMBRES]
+    block = _BLOCKS[index - _TIMBRES]
     taps = -(-(length + block - 1) // block)
     blocks = -(-FRAMES // block)
     before = (length - 1) // 2
@@ -282,20 +292,20 @@ def _rhythm(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, place: int, activ
     shifted = [tf.pad(kernel, [[frame, taps * block - length - frame], [0, 0]]) for frame in range(block)]
     toeplitz = tf.reshape(tf.stack(shifted, axis=1), (1, taps, block, block * filters))
     z = tf.nn.conv2d(cut, toeplitz, 1, "VALID")
-    z = _rectified(parameters, z, f"front{place}", block)
+    z = _rectified(parameters, z, f"front{index}", block)
     z = tf.nn.max_pool2d(z, (bands, 1), 1, "VALID")
-    return activation(f"front{place}", tf.reshape(z, (-1, blocks * block, filters))[:, :FRAMES])
+    return hook(f"front{index}", tf.reshape(z, (-1, blocks * block, filters))[:, :FRAMES])
 
 
-def _over_time(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, number: int, activation: Tap) -> tf.Tensor:
+def _over_time(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, number: int, hook: Hook) -> tf.Tensor:
     name = f"mid{number}"
     kernel = parameters[f"{name}.kernel"][:, None]
     z = tf.nn.conv2d(x, kernel, 1, [[0, 0], [3, 3], [0, 0], [0, 0]])
-    z = activation(f"{name}.filters", _rectified(parameters, z, name))
-    return activation(name, _scaled(parameters, z, name))
+    z = hook(f"{name}.filters", _rectified(parameters, z, name))
+    return hook(name, _scaled(parameters, z, name))
 
 
-def _pooled(parameters: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, kind: str, activation: Tap) -> tf.Tensor:
+def _pooled(parameters: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, kind: str, hook: Hook) -> tf.Tensor:
     """Maximum or mean over time, standardised if there are parameters for it, (n, 1, 1, channels)."""
     scale = parameters.get(f"{kind}.{name}.scale", tf.ones(x.shape[-1]))
     shift = parameters.get(f"{kind}.{name}.shift", tf.zeros(x.shape[-1]))
@@ -306,7 +316,7 @@ def _pooled(parameters: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, kind: 
     else:
         kernel = tf.ones((FRAMES, 1, 1, 1)) * (kernel / FRAMES)
     z = tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID") + shift
-    return activation(f"{kind}.{name}", z)
+    return hook(f"{kind}.{name}", z)
 
 
 def _scaled(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str) -> tf.Tensor:
@@ -319,12 +329,12 @@ def _dense(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str) -> tf.T
     return tf.nn.conv2d(x, kernel, 1, "VALID")
 
 
-def _logits(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, activation: Tap) -> tf.Tensor:
-    return activation(name, _dense(parameters, x, name) + parameters[f"{name}.bias"])
+def _logits(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, hook: Hook) -> tf.Tensor:
+    return hook(name, _dense(parameters, x, name) + parameters[f"{name}.bias"])
 
 
 def _rectified(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, times: int = 1) -> tf.Tensor:
-    """Bias and rectifier, limited to 6 or to the limits in the parameters."""
+    """Add the bias, and rectify: up to `.cap`, or up to 6 if there is none."""
     x += tf.tile(parameters[f"{name}.bias"], [times])
     cap = parameters.get(f"{name}.cap")
     return tf.nn.relu6(x) if cap is None else tf.minimum(tf.nn.relu(x), tf.tile(cap, [times]))

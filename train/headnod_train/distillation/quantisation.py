@@ -172,7 +172,7 @@ def _collected(
         return tensor
 
     for start in range(0, len(windows), _BATCH):
-        forward(constants, tf.constant(windows[start : start + _BATCH]), activation=watch)
+        forward(constants, tf.constant(windows[start : start + _BATCH]), hook=watch)
     return {name: np.concatenate(values).astype(np.float64) for name, values in found.items()}
 
 
