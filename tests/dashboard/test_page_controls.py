@@ -17,7 +17,7 @@ from headnod.teaching.corrections import NOT_MUSIC, CorrectionStore
 from support.browser import ListenerPage, long_clip, missing
 from support.command_line import PATIENCE
 from support.ingress_proxy import IngressProxy
-from support.page import expect, expect_text, one
+from support.page import expect, expect_text, one, wait_until
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"{missing()} is not installed")
 
@@ -27,6 +27,25 @@ SHOWN = """() => {
     new MutationObserver(record).observe(document.querySelector("#settings"), { childList: true, subtree: true });
 }"""
 """Records each value of a key that the page draws from now on."""
+
+SPECTRUM_SHOWN = "Boolean(document.querySelector('#settings .meter')?.style.getPropertyValue('--level'))"
+
+ASKED = 4000
+"""Milliseconds after which a question is withdrawn."""
+
+ASK_AND_DRAW_AGAIN = """async () => {
+    const button = () => document.querySelector('[data-key="activate genre-1.0.0"]');
+    const read = (tab) => {
+        location.hash = tab;
+        return fetch("api/v1/models").then((answer) => answer.text());
+    };
+    const began = performance.now(), first = button();
+    first.click();
+    await read("history");
+    while (first.isConnected) await read(location.hash === "#history" ? "settings" : "history");
+    return [button().textContent, performance.now() - began];
+}"""
+"""Asks whether to activate a model, opens other tabs until the models are drawn again, and gives question and time."""
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +192,6 @@ def test_a_value_of_the_configuration_goes_into_the_local_file(visit, state):
 
 def test_an_answer_from_before_a_change_is_not_shown_after_it(look, listener):
     with IngressProxy(listener.port) as proxy:
-        proxy.port = listener.port
         page = look(dashboard=proxy, path="#settings")
         field = page.get_by_label("listen.lead")
         expect(field).to_have_value("0.35")
@@ -250,15 +268,44 @@ def test_a_moment_can_be_no_music_or_get_a_new_label(visit, state, choice, text,
     assert CorrectionStore(state).all()[-1].label == label
 
 
+def test_a_tab_is_read_when_it_is_opened_and_not_at_other_events(visit):
+    page = visit("settings")
+    # The stream starts twice, the second time with the spectrum.
+    wait_until(page, SPECTRUM_SHOWN)
+    requests = []
+    page.on("request", lambda request: requests.append(request.url.rpartition("/")[2]))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.evaluate("fetch('api/v1/session').then((answer) => answer.text())")
+    # Help with placing the microphone is read every five seconds.
+    assert set(requests) <= {"session", "microphones"}
+    page.get_by_role("link", name="History").click()
+    with page.expect_request("**/api/v1/configuration"):
+        page.get_by_role("link", name="Settings").click()
+
+
+def test_the_settings_are_read_once_at_the_start(look, listener):
+    with IngressProxy(listener.port) as proxy:
+        page = look(dashboard=proxy, path="#settings")
+        wait_until(page, SPECTRUM_SHOWN)
+        assert proxy.paths.count("/api/v1/configuration") == 1
+
+
+def test_a_question_stays_open_when_its_button_is_drawn_again(visit):
+    page = visit("settings")
+    expect(setting(page, "genre-1.0.0").get_by_role("button")).to_have_text("Activate")
+    while True:
+        text, milliseconds = page.evaluate(ASK_AND_DRAW_AGAIN)
+        if milliseconds < ASKED:
+            break
+    assert text == "Really activate?"
+
+
 def test_models_are_listed_and_one_is_activated_after_a_question(visit, listener):
     page = visit("settings")
     expect(setting(page, "genre-2.1.0").locator(".badge.on")).to_have_text("active")
     activate = setting(page, "genre-1.0.0").get_by_role("button")
-    with page.expect_response("**/api/v1/models/activate") as answer:
-        # The question is withdrawn after 4 s, and when the models are drawn again.
-        while not answer.is_done():
-            activate.click()
-            page.evaluate("fetch('api/v1/session').then((answer) => answer.text())")
+    # Two presses: the question between them is withdrawn after 4 s.
+    activate.dblclick()
     printed_until(listener, lambda each: each.get("model") == "genre-1.0.0")
     # Installed now, and shipped still.
     expect(setting(page, "genre-1.0.0").locator(".badge.on").first).to_have_text("active")

@@ -17,7 +17,8 @@ const TAKEN = new Set(["api", "events", "metrics"]);
 /** The clock of the server, from its difference to the clock of this machine. */
 const clock = { skew: 0, stale: false, now: () => Date.now() / 1000 + clock.skew };
 const board = new Board(find("listeners"), clock, addressOf);
-const live = new Live(find("now"), clock, { correct, failed });
+const context = { clock, listener: () => shown, correct, failed };
+const live = new Live(find("now"), context);
 const filter = find("filter");
 
 const LOST = "The listener's page does not answer, and what is shown is out of date. It reconnects by itself.";
@@ -30,7 +31,9 @@ let ready = false;
 /** The listener that is shown; null for the grid. */
 let shown = null;
 let tab = "";
-const views = new Map();
+/** What is shown and to whom: a view is drawn afresh where this changes, so that a question on it stays open. */
+let drawn = "";
+const views = new Map([["now", live]]);
 let stream = null;
 
 function connect() {
@@ -70,13 +73,15 @@ function connect() {
       trouble();
     },
     spectrum(column) {
-      if (shown?.node === who().local) (tab === "now" ? live : views.get(tab))?.showSpectrum?.(column);
+      if (shown?.node === who().local) views.get(tab)?.showSpectrum?.(column);
     },
     controls(controls) {
       views.get("settings")?.update?.(controls);
     },
     lost() {
       trouble(LOST);
+      // It may have changed meanwhile.
+      drawn = "";
     },
   });
 }
@@ -84,7 +89,6 @@ function connect() {
 function update(state) {
   const parts = board.update(state);
   if (shown?.node !== state.node) return;
-  if (tab === "now") live.draw(parts);
   views.get(tab)?.changed?.(parts);
 }
 
@@ -95,7 +99,7 @@ function trouble(message = broker && !(shown && shown.node === who().local) && `
     clock.stale = Boolean(message);
     document.body.classList.toggle("stale", clock.stale);
     board.redraw();
-    if (shown) live.draw(["now"]);
+    live.draw();
     if (ready) summarise();
   }
   place.hidden = !message;
@@ -131,10 +135,8 @@ function route() {
   const name = wanted() || (board.cards.size === 1 ? board.listeners[0].node : "");
   const listener = name ? board.listener(name) : undefined;
   const local = listener !== undefined && listener.node === who().local;
-  const next = TABS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "now";
-  const changed = listener !== (shown ?? undefined);
   shown = listener ?? null;
-  tab = shown ? next : "";
+  tab = !shown ? "" : TABS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "now";
   set(document.body, "data-view", shown ? "one" : "grid");
   write(find("title"), shown ? shown.node : "headnod");
   document.title = shown ? `${shown.node} · headnod` : "headnod";
@@ -148,9 +150,9 @@ function route() {
     else link.removeAttribute("aria-current");
   }
   stream?.watch(local && ["now", "settings"].includes(tab) && !document.hidden);
-  if (shown && tab === "now" && changed) live.show(shown);
-  else if (shown && tab === "now") live.draw(["now", "songs"]);
-  else if (shown) show(tab);
+  const next = shown ? `${tab} ${shown.node} ${who().role}` : "";
+  if (next && next !== drawn) show(tab);
+  drawn = next;
   trouble();
   summarise();
 }
@@ -159,7 +161,7 @@ function route() {
 async function show(name) {
   if (!views.has(name)) {
     const { view } = await import(`./${name}.js`);
-    views.set(name, view(find(name), { clock, listener: () => shown, correct, failed }));
+    views.set(name, view(find(name), context));
   }
   views.get(name).show();
 }
@@ -212,11 +214,11 @@ document.addEventListener("keydown", (event) => {
 });
 onScheme(() => {
   board.redraw();
-  if (shown) live.draw(["labels", "now", "songs"]);
+  live.draw({ songs: true });
 });
 setInterval(summarise, SUMMARY_EVERY);
 setInterval(() => {
   board.refresh();
-  if (shown && tab === "now") live.draw(["labels"]);
+  if (tab === "now") live.draw({ songs: true });
 }, REFRESH_EVERY);
 readSession();

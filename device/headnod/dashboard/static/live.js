@@ -12,11 +12,12 @@ const HOUR = 3600;
 const LEGEND = 12;
 
 export class Live {
-  /** @param {{correct: function(object): void, failed: function(Error): void}} actions */
-  constructor(root, clock, actions) {
+  /** @param {{clock: object, listener: function(): Listener, correct: function(object): void, failed: function(Error): void}} context */
+  constructor(root, context) {
+    const { clock } = context;
     this.root = root;
     this.clock = clock;
-    this.actions = actions;
+    this.context = context;
     const find = (selector) => root.querySelector(selector);
     this.hero = find(".hero");
     this.place = Object.fromEntries(
@@ -28,7 +29,7 @@ export class Live {
     this.spoken = find("#spoken");
     this.level = find("#level");
     this.spectrum = new Spectrum(find("#spectrum"), find("#meter"), clock);
-    this.ribbon = new Ribbon(find("#ribbon"), (start, end, genre) => this.correctable && actions.correct({ start, end, genre }));
+    this.ribbon = new Ribbon(find("#ribbon"), (start, end, genre) => this.correctable && context.correct({ start, end, genre }));
     this.legend = find("#legend");
     this.songs = find("#songs");
     this.sum = find("#today-sum");
@@ -40,22 +41,25 @@ export class Live {
     this.today = null;
     this.allSongs = new Set();
     this.listener = null;
-    this.due = new Set();
+    this.songsDue = false;
     for (const button of root.querySelectorAll("[data-hours]")) button.addEventListener("click", () => this.span(button));
     this.correctNow.addEventListener("click", () => {
       const { now, runs } = this.listener;
-      actions.correct({ start: runs.at(-1)?.[0] ?? now.since, end: now.time, genre: this.listener.name(now.genre) });
+      context.correct({ start: runs.at(-1)?.[0] ?? now.since, end: now.time, genre: this.listener.name(now.genre) });
     });
     this.pauseNow.addEventListener("click", () => this.pause());
-    addEventListener("resize", () => this.listener && this.draw(["timeline"]));
+    addEventListener("resize", () => this.draw());
   }
 
-  /** Show a listener. */
-  show(listener) {
-    this.listener = listener;
-    this.past = [];
-    this.today = null;
-    this.draw(["labels", "now", "songs", "health", "info", "timeline"]);
+  /** Show the listener of the context. */
+  show() {
+    const listener = this.context.listener();
+    if (listener !== this.listener) {
+      this.listener = listener;
+      this.past = [];
+      this.today = null;
+    }
+    this.draw({ songs: true });
     this.readPast();
     this.readSongs();
   }
@@ -64,23 +68,27 @@ export class Live {
     return mayChange() && who().local === this.listener.node;
   }
 
-  /** Draw parts of the state, once in the next frame. */
-  draw(parts) {
-    for (const part of parts) this.due.add(part);
+  /** Parts of the state of the listener have changed. */
+  changed(parts) {
     if (parts.includes("songs") && this.today) this.readSongs();
+    this.draw({ songs: parts.includes("songs") || parts.includes("labels") });
+  }
+
+  /** Draw once in the next frame; the songs only if they, their colours or their times have changed. */
+  draw({ songs = false } = {}) {
+    this.songsDue ||= songs;
     this.waiting ??= requestAnimationFrame(() => {
       this.waiting = null;
-      this.frame();
+      if (this.listener) this.frame();
     });
   }
 
   frame() {
-    const { due } = this;
-    this.due = new Set();
     this.drawHero();
     this.drawBars();
     this.drawTimeline();
-    if (due.has("songs") || due.has("labels")) this.drawSongs();
+    if (this.songsDue) this.drawSongs();
+    this.songsDue = false;
     this.drawHealth();
   }
 
@@ -177,7 +185,7 @@ export class Live {
       write(this.sum, songs.length ? `${count(songs.length, "song")}, ${lasting(seconds)}` : "");
       this.songs.replaceChildren(
         songs.length
-          ? songTable(songs, { colour: (genre) => listener.colour(genre), correct: this.correctable ? this.actions.correct : undefined, now, all: this.allSongs })
+          ? songTable(songs, { colour: (genre) => listener.colour(genre), correct: this.correctable ? this.context.correct : undefined, now, all: this.allSongs })
           : element("p", { class: "empty" }, "No songs yet today. A song is listed when it has ended."),
       );
       return;
@@ -206,7 +214,7 @@ export class Live {
     this.hours = Number(button.dataset.hours);
     for (const each of this.root.querySelectorAll("[data-hours]")) set(each, "aria-pressed", each === button);
     this.readPast();
-    this.draw(["timeline"]);
+    this.draw();
   }
 
   /** Why no history of the listener is requested; empty if one is. */
@@ -227,7 +235,7 @@ export class Live {
       const { names, runs } = await get(`listeners/${listener.node}/timeline?from=${Math.floor(now - this.hours * HOUR)}&to=${Math.ceil(now)}`);
       if (listener !== this.listener) return;
       this.past = decoded(runs, (index) => names[index]);
-      this.draw(["timeline"]);
+      this.draw();
     } catch {
       // Then there is what the stream has.
     }
@@ -247,15 +255,14 @@ export class Live {
       this.today = null;
       this.historyError = error.status === 404 ? "This listener keeps no history (history.path in its configuration)." : error.message;
     }
-    this.due.add("labels");
-    this.draw([]);
+    this.draw({ songs: true });
   }
 
   async pause() {
     try {
       await send("PATCH", "controls", { paused: !this.listener.info.paused });
     } catch (error) {
-      this.actions.failed(error);
+      this.context.failed(error);
     }
   }
 }

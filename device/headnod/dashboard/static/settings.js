@@ -10,6 +10,10 @@ const PLACEMENT_EVERY = 5000;
 const SETTLED = 300;
 const TESTING = new Set(["received", "verified", "tested"]);
 const TRIES = 30;
+const ASKED = 4000;
+
+/** When the question of each button ends. */
+const asked = new Map();
 
 /** Build the view into an element. */
 export function view(root, context) {
@@ -194,18 +198,18 @@ class Settings {
       };
       return setting(model, serial ? `${origin}, serial ${serial}` : origin, [
         ...badges.map((badge) => element("span", { class: badge === "active" ? "badge on" : "badge" }, badge)),
-        !active && confirmed("Activate", "Really activate?", activate),
+        !active && confirmed("Activate", "Really activate?", activate, `activate ${model}`),
       ]);
     });
     const rollback = async () => {
       if (await this.change("POST", "models/rollback", {}, "The previous model is activated.")) again();
     };
-    this.place.models.replaceChildren(
+    redraw(this.place.models, [
       ...rows,
       step ? setting("Last change", `${step.model}: ${stateInWords(step.stage)}: ${step.message}`, []) : "",
       agreement ? setting("Agreement of the shadow", describe(agreement), []) : "",
       models.some(({ previous }) => previous) ? setting("Roll back", "The previous model is active again.", [confirmed("Roll back", "Really roll back?", rollback)]) : "",
-    );
+    ]);
   }
 
   drawMicrophones(answer) {
@@ -314,17 +318,22 @@ function redraw(place, parts) {
   if (key) [...place.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key)?.focus();
 }
 
-// The first press asks, the second does it.
-function confirmed(text, question, run) {
-  const button = action(text, async () => {
-    if (button.textContent === text) {
-      write(button, question);
-      button.classList.add("bad");
-      setTimeout(() => (write(button, text), button.classList.remove("bad")), 4000);
-      return;
-    }
-    await run();
-  });
+// The first press asks, the second does it. A question stays open when its button is drawn again.
+function confirmed(text, question, run, key = text) {
+  const draw = () => {
+    const left = (asked.get(key) ?? 0) - performance.now();
+    write(button, left > 0 ? question : text);
+    button.classList.toggle("bad", left > 0);
+    if (left > 0) setTimeout(draw, left);
+  };
+  const press = () => {
+    const answered = asked.get(key) > performance.now();
+    asked.set(key, answered ? 0 : performance.now() + ASKED);
+    draw();
+    if (answered) run();
+  };
+  const button = action(text, press, key);
+  draw();
   return button;
 }
 
