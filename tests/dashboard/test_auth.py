@@ -9,10 +9,10 @@ from headnod.dashboard.auth import (
     TRIES,
     WINDOW_SECONDS,
     Authenticator,
-    AuthResult,
     Role,
     Sessions,
 )
+from headnod.dashboard.routing import RequestError
 from headnod.errors import ConfigError
 from headnod.factory.page_factory import password_from
 
@@ -44,30 +44,34 @@ def identify(page, *, host="localhost", authorization="", cookie="", address="10
     return page.identify(host=host, authorization=authorization, cookie=cookie, address=address)
 
 
-def authorize(page, **options):
-    """The result for a page that is read."""
-    result, visitor = identify(page, **options)
-    return page.may(visitor, "GET", csrf="") if result is AuthResult.ALLOWED else result
+def status(page, method="GET", *, csrf=None, **options):
+    """The HTTP status of a request, with the token of the page if no other is given."""
+    try:
+        visitor = identify(page, **options)
+        page.authorize(visitor, method, csrf=page.sessions.csrf(visitor.token) if csrf is None else csrf)
+    except RequestError as error:
+        return error.status
+    return 200
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8137", "LOCALHOST", "127.0.0.1:8137", "[::1]:8137", "localhost."]
 )
 def test_without_a_password_this_machine_may_look(clock, host):
-    assert authorize(access(clock, None), host=host) is AuthResult.ALLOWED
+    assert status(access(clock, None), host=host) == 200
 
 
 @pytest.mark.parametrize(
     "host", ["", "evil.example", "evil.example:8137", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]"]
 )
 def test_without_a_password_a_foreign_name_for_this_machine_is_refused(clock, host):
-    assert authorize(access(clock, None), host=host) is AuthResult.WRONG_HOST
+    assert status(access(clock, None), host=host) == 421
 
 
 def test_with_a_password_any_name_will_do_and_any_user(clock):
     page = access(clock)
-    assert authorize(page, host="dash.lan", authorization=basic(SECRET)) is AuthResult.ALLOWED
-    assert authorize(page, host="dash.lan", authorization=basic(SECRET, user="")) is AuthResult.ALLOWED
+    assert status(page, host="dash.lan", authorization=basic(SECRET)) == 200
+    assert status(page, host="dash.lan", authorization=basic(SECRET, user="")) == 200
 
 
 @pytest.mark.parametrize(
@@ -85,50 +89,50 @@ def test_with_a_password_any_name_will_do_and_any_user(clock):
     ],
 )
 def test_anything_but_the_password_is_asked_for_it(clock, authorization):
-    assert authorize(access(clock), authorization=authorization) is AuthResult.NO_PASSWORD
+    assert status(access(clock), authorization=authorization) == 401
 
 
 def test_a_password_may_have_colons_and_umlauts(clock):
-    assert authorize(access(clock, "a:b:grün!"), authorization=basic("a:b:grün!")) is AuthResult.ALLOWED
+    assert status(access(clock, "a:b:grün!"), authorization=basic("a:b:grün!")) == 200
 
 
 def test_whoever_guesses_waits_and_the_right_password_is_not_distinguished(clock):
     page = access(clock)
     for _ in range(TRIES):
-        assert authorize(page, authorization=basic("wrong")) is AuthResult.NO_PASSWORD
-    assert authorize(page, authorization=basic(SECRET)) is AuthResult.TOO_MANY
+        assert status(page, authorization=basic("wrong")) == 401
+    assert status(page, authorization=basic(SECRET)) == 429
     clock.now = WINDOW_SECONDS
-    assert authorize(page, authorization=basic(SECRET)) is AuthResult.ALLOWED
+    assert status(page, authorization=basic(SECRET)) == 200
 
 
 def test_one_who_guesses_does_not_lock_out_another(clock):
     page = access(clock)
     for _ in range(TRIES + 1):
-        authorize(page, authorization=basic("wrong"), address="10.0.0.66")
-    assert authorize(page, authorization=basic(SECRET), address="10.0.0.7") is AuthResult.ALLOWED
+        status(page, authorization=basic("wrong"), address="10.0.0.66")
+    assert status(page, authorization=basic(SECRET), address="10.0.0.7") == 200
 
 
 def test_a_house_of_ipv6_is_one_guesser(clock):
     page = access(clock)
     for number in range(TRIES):
-        authorize(page, authorization=basic("wrong"), address=f"fd00::1:{number}")
-    assert authorize(page, authorization=basic(SECRET), address="fd00::ffff") is AuthResult.TOO_MANY
-    assert authorize(page, authorization=basic(SECRET), address="fd00:0:0:1::1") is AuthResult.ALLOWED
+        status(page, authorization=basic("wrong"), address=f"fd00::1:{number}")
+    assert status(page, authorization=basic(SECRET), address="fd00::ffff") == 429
+    assert status(page, authorization=basic(SECRET), address="fd00:0:0:1::1") == 200
 
 
 def test_clients_of_ipv4_at_a_socket_of_ipv6_are_several_guessers(clock):
     page = access(clock)
     for _ in range(TRIES):
-        authorize(page, authorization=basic("wrong"), address="::ffff:192.0.2.66")
-    assert authorize(page, authorization=basic(SECRET), address="192.0.2.66") is AuthResult.TOO_MANY
-    assert authorize(page, authorization=basic(SECRET), address="::ffff:192.0.2.67") is AuthResult.ALLOWED
+        status(page, authorization=basic("wrong"), address="::ffff:192.0.2.66")
+    assert status(page, authorization=basic(SECRET), address="192.0.2.66") == 429
+    assert status(page, authorization=basic(SECRET), address="::ffff:192.0.2.67") == 200
 
 
 def test_asking_without_a_password_is_no_guess(clock):
     page = access(clock)
     for _ in range(10 * TRIES):
-        authorize(page)
-    assert authorize(page, authorization=basic(SECRET)) is AuthResult.ALLOWED
+        status(page)
+    assert status(page, authorization=basic(SECRET)) == 200
 
 
 def test_the_password_is_the_first_line_of_its_file(tmp_path):
@@ -161,7 +165,7 @@ def test_a_password_file_that_is_not_there_is_named(tmp_path):
 
 def test_a_wrong_password_is_logged_with_its_address_and_without_itself(clock, caplog):
     page = access(clock)
-    authorize(page, authorization=basic("hunter2secret", user="mallory"), address="192.0.2.7")
+    status(page, authorization=basic("hunter2secret", user="mallory"), address="192.0.2.7")
     assert "wrong password from 192.0.2.7" in caplog.text
     assert "hunter2secret" not in caplog.text
     assert "mallory" not in caplog.text
@@ -169,32 +173,32 @@ def test_a_wrong_password_is_logged_with_its_address_and_without_itself(clock, c
 
 def test_the_right_password_and_a_browser_that_has_none_yet_are_not_logged(clock, caplog):
     page = access(clock)
-    authorize(page)
-    authorize(page, authorization=basic(SECRET))
+    status(page)
+    status(page, authorization=basic(SECRET))
     assert caplog.records == []
 
 
 def test_an_address_has_one_line_a_minute_however_often_it_guesses(clock, caplog):
     page = access(clock)
     for _ in range(1000):
-        authorize(page, authorization=basic("wrong"))
+        status(page, authorization=basic("wrong"))
     (record,) = caplog.records
     assert record.getMessage() == "wrong password from 10.0.0.7 (more than 5 within 60 s are refused)"
     clock.now = WINDOW_SECONDS
-    authorize(page, authorization=basic("wrong"))
+    status(page, authorization=basic("wrong"))
     assert len(caplog.records) == 2
 
 
 def test_guesses_from_everywhere_are_few_lines_a_minute(clock, caplog):
     page = access(clock)
     for host in range(200):
-        authorize(page, authorization=basic("wrong"), address=f"192.0.2.{host}")
+        status(page, authorization=basic("wrong"), address=f"192.0.2.{host}")
     assert len(caplog.records) == LINES
     clock.now = WINDOW_SECONDS - 0.01
-    authorize(page, authorization=basic("wrong"), address="198.51.100.1")
+    status(page, authorization=basic("wrong"), address="198.51.100.1")
     assert len(caplog.records) == LINES
     clock.now = WINDOW_SECONDS
-    authorize(page, authorization=basic("wrong"), address="198.51.100.2")
+    status(page, authorization=basic("wrong"), address="198.51.100.2")
     assert len(caplog.records) == LINES + 1
 
 
@@ -207,60 +211,60 @@ def test_a_session_is_served_while_its_address_guesses(clock):
     page = access(clock)
     cookie = session(page)
     for _ in range(TRIES):
-        authorize(page, authorization=basic("wrong"))
-    assert authorize(page) is AuthResult.NO_PASSWORD
-    assert page.check(SECRET, "10.0.0.7") == (AuthResult.TOO_MANY, None)
-    assert authorize(page, cookie=cookie) is AuthResult.ALLOWED
+        status(page, authorization=basic("wrong"))
+    assert status(page) == 401
+    with pytest.raises(RequestError, match="too many"):
+        page.check(SECRET, "10.0.0.7")
+    assert status(page, cookie=cookie) == 200
 
 
-@pytest.mark.parametrize(
-    ("password", "role"), [(SECRET, Role.OWNER), (READING, Role.READER), ("", None), (SECRET.upper(), None)]
-)
+@pytest.mark.parametrize(("password", "role"), [(SECRET, Role.OWNER), (READING, Role.READER)])
 def test_each_password_has_its_role(clock, password, role):
-    assert access(clock, reader=READING).check(password, "10.0.0.7")[1] is role
+    assert access(clock, reader=READING).check(password, "10.0.0.7") is role
 
 
-def may(page, method, *, csrf=None, **options):
-    _, visitor = identify(page, **options)
-    return page.may(visitor, method, csrf=page.sessions.csrf(visitor.token) if csrf is None else csrf)
+@pytest.mark.parametrize("password", ["", SECRET.upper()])
+def test_any_other_password_is_wrong(clock, password):
+    with pytest.raises(RequestError, match="wrong"):
+        access(clock, reader=READING).check(password, "10.0.0.7")
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "PUT"])
 def test_only_the_owner_may_change_and_only_with_the_token_of_the_page(clock, method):
     page = access(clock, reader=READING)
     owner, reader = session(page), session(page, Role.READER)
-    assert may(page, method, cookie=owner) is AuthResult.ALLOWED
-    assert may(page, method, cookie=owner, csrf="") is AuthResult.FORBIDDEN
-    assert may(page, method, cookie=owner, csrf=page.sessions.csrf("")) is AuthResult.FORBIDDEN
-    assert may(page, method, cookie=reader) is AuthResult.FORBIDDEN
-    assert may(page, method, authorization=basic(SECRET)) is AuthResult.ALLOWED
-    assert may(page, method, authorization=basic(READING)) is AuthResult.FORBIDDEN
-    assert may(page, method) is AuthResult.NO_PASSWORD
-    assert may(page, "GET", cookie=reader, csrf="") is AuthResult.ALLOWED
+    assert status(page, method, cookie=owner) == 200
+    assert status(page, method, cookie=owner, csrf="") == 403
+    assert status(page, method, cookie=owner, csrf=page.sessions.csrf("")) == 403
+    assert status(page, method, cookie=reader) == 403
+    assert status(page, method, authorization=basic(SECRET)) == 200
+    assert status(page, method, authorization=basic(READING)) == 403
+    assert status(page, method) == 401
+    assert status(page, "GET", cookie=reader, csrf="") == 200
 
 
 def test_an_open_page_may_be_read_by_everyone_and_changed_by_the_owner(clock):
     page = access(clock, everyone=Role.READER)
-    assert may(page, "GET", host="pi.lan") is AuthResult.ALLOWED
-    assert may(page, "POST", host="pi.lan") is AuthResult.FORBIDDEN
-    assert may(page, "POST", host="pi.lan", cookie=session(page)) is AuthResult.ALLOWED
+    assert status(page, "GET", host="pi.lan") == 200
+    assert status(page, "POST", host="pi.lan") == 403
+    assert status(page, "POST", host="pi.lan", cookie=session(page)) == 200
     nobody_owns = access(clock, None, everyone=Role.READER)
-    assert may(nobody_owns, "POST", host="localhost") is AuthResult.FORBIDDEN
+    assert status(nobody_owns, "POST", host="localhost") == 403
     assert not nobody_owns.has_password
 
 
 def test_this_machine_alone_is_the_owner_without_a_password(clock):
     page = access(clock, None)
-    assert may(page, "POST") is AuthResult.ALLOWED
-    assert may(page, "POST", csrf="") is AuthResult.FORBIDDEN
+    assert status(page, "POST") == 200
+    assert status(page, "POST", csrf="") == 403
 
 
 def test_who_has_logged_in_is_trusted_and_everyone_is_not(clock):
     page = access(clock, reader=READING, everyone=Role.READER)
-    assert page.is_trusted(identify(page, cookie=session(page))[1])
-    assert not page.is_trusted(identify(page)[1])
-    assert not access(clock).is_trusted(identify(access(clock))[1])
-    assert access(clock, None).is_trusted(identify(access(clock, None))[1])
+    assert page.is_trusted(identify(page, cookie=session(page)))
+    assert not page.is_trusted(identify(page))
+    assert not access(clock).is_trusted(identify(access(clock)))
+    assert access(clock, None).is_trusted(identify(access(clock, None)))
 
 
 def test_a_session_ends_when_it_is_closed_or_not_used(clock):

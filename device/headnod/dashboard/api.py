@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from headnod import __version__
-from headnod.dashboard.auth import WINDOW_SECONDS, AuthResult, Role, Visitor
+from headnod.dashboard.auth import Role, Visitor
 from headnod.dashboard.history_api import HistoryApi, LocalHistory
 from headnod.dashboard.routing import Endpoint, HttpRequest, RequestError, Response, document, json_response, read_body
 from headnod.outputs.web import ChosenDevice, ControlsChange, Correct, ModelName, Values
@@ -31,17 +31,6 @@ if TYPE_CHECKING:
     Call = Callable[..., Awaitable[msgspec.Raw]]
 
 _CROSS_SITE = {"cross-site", "same-site"}
-_SPAN = {"from": "seconds since 1970; a day before `to` if absent", "to": "seconds since 1970; now if absent"}
-_DOWNLOAD = {"download": "present for a file"}
-_HISTORY = {
-    "songs": ("Songs that ended in a time", {**_SPAN, "format": "`json` or `csv`", **_DOWNLOAD}),
-    "hours": ("Seconds of each genre in every hour", _SPAN),
-    "days": ("Seconds of each genre in every day", {"year": "such as 2026; the last 53 weeks if absent"}),
-    "firsts": ("The first song of each genre", {}),
-    "timeline": ("Runs of one genre", _SPAN),
-    "week.svg": ("The week on a card", {"to": _SPAN["to"], **_DOWNLOAD}),
-}
-
 _PATH = "api/v1/"
 
 MEDIA = "text/plain; version=0.0.4; charset=utf-8"
@@ -137,11 +126,7 @@ class SessionApi:
         password = (await read_body(request, LogIn)).password
         if not self._authenticator.has_password:
             raise RequestError("there is no password to log in with", 404)
-        result, role = self._authenticator.check(password, request.address)
-        if result is AuthResult.TOO_MANY:
-            raise RequestError("too many wrong passwords", 429, {"Retry-After": f"{WINDOW_SECONDS:.0f}"})
-        if role is None:
-            raise RequestError("the password is wrong", 401)
+        role = self._authenticator.check(password, request.address)
         self._sessions.close(visitor_of(request).token)
         token = self._sessions.open(role)
         cookie = {"Set-Cookie": self._sessions.set_cookie(token)}
@@ -164,25 +149,13 @@ def listener_endpoints(site: Site) -> list[Endpoint]:
             return LocalHistory(Path(settings.history)) if settings.history else None
         return site.remote.history_of(node) if settings.broker is not None else None
 
-    histories = HistoryApi(history_of)
-
     async def listeners(_request: HttpRequest) -> list[dict[str, Any]]:
         return list(_states(site))
 
-    def history(part: str) -> Any:  # noqa: ANN401 - a handler
-        async def answer(request: HttpRequest) -> Response:
-            found = await histories.get(request.path_params["node"], part, request.query)
-            return Response(found.body, found.status, {"Cache-Control": "no-store", **found.headers})
-
-        return answer
-
-    media = {"week.svg": "image/svg+xml"}
-    found = [Endpoint("GET", "api/v1/listeners", listeners, "All listeners", list[dict[str, Any]])]
-    for part, (summary, query) in _HISTORY.items():
-        path = f"api/v1/listeners/{{node}}/{part}"
-        kind = media.get(part, "application/json")
-        found.append(Endpoint("GET", path, history(part), summary, query=query, media=kind))
-    return found
+    return [
+        Endpoint("GET", "api/v1/listeners", listeners, "All listeners", list[dict[str, Any]]),
+        *HistoryApi(history_of).endpoints,
+    ]
 
 
 def _states(site: Site) -> Iterator[dict[str, Any]]:

@@ -21,12 +21,11 @@ import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
-from enum import Enum, StrEnum
+from enum import StrEnum
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from headnod.dashboard.routing import Message, Receive, Scope, Send
+from headnod.dashboard.routing import HttpRequest, Message, Receive, RequestError, Response, Scope, Send, json_response
 
 if TYPE_CHECKING:
     from headnod.dashboard.routing import Endpoint
@@ -142,16 +141,6 @@ class Sessions:
         return f"{self.cookie}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
 
 
-class AuthResult(Enum):
-    """Result of the check of a request, as an HTTP status."""
-
-    ALLOWED = 200
-    NO_PASSWORD = 401
-    FORBIDDEN = 403
-    WRONG_HOST = 421
-    TOO_MANY = 429
-
-
 class Visitor(NamedTuple):
     """The person or program that sends a request."""
 
@@ -193,51 +182,59 @@ class Authenticator:
         """Whether there is a password to log in with."""
         return bool(self._secrets)
 
-    def identify(self, *, host: str, authorization: str, cookie: str, address: str) -> tuple[AuthResult, Visitor]:
-        """The visitor that sends a request, and whether it may be answered at all."""
+    def identify(self, *, host: str, authorization: str, cookie: str, address: str) -> Visitor:
+        """The visitor that sends a request.
+
+        Raises:
+            RequestError: The request comes by another name of this machine, or with a password that is not accepted.
+        """
         if self.local and _name_of(host) not in _LOCAL_NAMES:
-            return AuthResult.WRONG_HOST, Visitor(None)
+            raise RequestError("Without a password this page is for this machine alone: open http://localhost.", 421)
         if token := self.sessions.token_of(cookie):
             role = self.sessions.role(token)
             if role is not None:
-                return AuthResult.ALLOWED, Visitor(role, token)
+                return Visitor(role, token)
         if authorization and self._secrets:
-            result, role = self.check(_password_of(authorization), address)
-            return result, Visitor(role)
-        return AuthResult.ALLOWED, Visitor(self._everyone)
+            return Visitor(self.check(_password_of(authorization), address))
+        return Visitor(self._everyone)
 
     def is_trusted(self, visitor: Visitor) -> bool:
         """Whether a visitor has logged in, or is this machine."""
         return visitor.role is not None and (self.local or visitor.role is not self._everyone)
 
-    def check(self, password: str, address: str) -> tuple[AuthResult, Role | None]:
-        """The role of a password that comes from an address."""
+    def check(self, password: str, address: str) -> Role:
+        """The role of a password that comes from an address.
+
+        Raises:
+            RequestError: It is wrong, or the address sent too many wrong ones before.
+        """
         source = network(address)
         if self._is_guessing(source):
-            return AuthResult.TOO_MANY, None
+            raise RequestError("too many wrong passwords", 429, {"Retry-After": f"{WINDOW_SECONDS:.0f}"})
         given = _hash(password)
         # All are compared, so the time does not depend on the password.
         roles = [role for role, secret in self._secrets.items() if hmac.compare_digest(given, secret)]
         if roles:
             self._wrong.pop(source, None)
-            return AuthResult.ALLOWED, roles[0]
+            return roles[0]
         wrong = self._wrong.setdefault(source, deque(maxlen=TRIES))
         wrong.append(self._monotonic())
         self._log_attempt(source, address)
         self._wrong.move_to_end(source)
         while len(self._wrong) > _ADDRESSES:
             self._wrong.popitem(last=False)
-        return AuthResult.NO_PASSWORD, None
+        raise RequestError("the password is wrong", 401)
 
-    def may(self, visitor: Visitor, method: str, *, csrf: str) -> AuthResult:
-        """Whether a visitor may send a request; methods other than `GET` and `HEAD` change something."""
+    def authorize(self, visitor: Visitor, method: str, *, csrf: str) -> None:
+        """Let a visitor send a request; methods other than `GET` and `HEAD` change something.
+
+        Raises:
+            RequestError: The visitor may not.
+        """
         if visitor.role is None:
-            return AuthResult.NO_PASSWORD
-        if method in _READING:
-            return AuthResult.ALLOWED
-        if visitor.role is not Role.OWNER or not self.is_own_page(visitor, csrf):
-            return AuthResult.FORBIDDEN
-        return AuthResult.ALLOWED
+            raise RequestError("A password is needed.", 401)
+        if method not in _READING and (visitor.role is not Role.OWNER or not self.is_own_page(visitor, csrf)):
+            raise RequestError("Only the owner may change this, from the page or with X-CSRF-Token.", 403)
 
     def is_own_page(self, visitor: Visitor, csrf: str) -> bool:
         """Whether a request comes from this page and not from another site in the same browser."""
@@ -293,14 +290,6 @@ def network(address: str) -> str:
     return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
 
 
-_REASONS = {
-    AuthResult.NO_PASSWORD: "A password is needed.",
-    AuthResult.FORBIDDEN: "Only the owner may change this, from the page or with X-CSRF-Token.",
-    AuthResult.WRONG_HOST: "Without a password this page is for this machine alone: open http://localhost.",
-    AuthResult.TOO_MANY: "Too many wrong passwords.",
-}
-
-
 class Guard:
     """An ASGI application around another one."""
 
@@ -331,28 +320,35 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *self._headers]
             await send(message)
 
-        received = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
-        client = scope.get("client") or ("", 0)
-        result, visitor = self._authenticator.identify(
-            host=received.get(b"host", ""),
-            authorization=received.get(b"authorization", ""),
-            cookie=received.get(b"cookie", ""),
-            address=client[0],
-        )
-        scope["visitor"] = visitor
-        if result is AuthResult.ALLOWED and not self._is_public(scope):
-            result = self._authenticator.may(visitor, scope["method"], csrf=received.get(b"x-csrf-token", ""))
-        if result is not AuthResult.ALLOWED:
-            await _refuse(result, received, send_guarded)
-        elif self._authenticator.is_trusted(visitor):
+        request = HttpRequest(scope, receive, {})
+        try:
+            visitor = scope["visitor"] = self._identify(request)
+        except RequestError as error:
+            await _refusal(error, request).send(send_guarded)
+            return
+        if self._authenticator.is_trusted(visitor):
             self._connections.trust(scope.get("client"))
             await self._app(scope, receive, send_guarded)
-        else:
-            with self._connections.request(client[0]) as admitted:
-                if admitted:
-                    await self._app(scope, receive, send_guarded)
-                else:
-                    await _answer(503, _BUSY, {"Retry-After": "5"}, send_guarded)
+            return
+        with self._connections.request(request.address) as admitted:
+            if admitted:
+                await self._app(scope, receive, send_guarded)
+            else:
+                await json_response({"error": _BUSY}, 503, {"Retry-After": "5"}).send(send_guarded)
+
+    def _identify(self, request: HttpRequest) -> Visitor:
+        """The visitor that sends a request, which may be answered."""
+        headers = request.headers
+        visitor = self._authenticator.identify(
+            host=headers.get("host", ""),
+            authorization=headers.get("authorization", ""),
+            cookie=headers.get("cookie", ""),
+            address=request.address,
+        )
+        if not self._is_public(request.scope):
+            method, csrf = request.scope["method"], headers.get("x-csrf-token", "")
+            self._authenticator.authorize(visitor, method, csrf=csrf)
+        return visitor
 
     def _is_public(self, scope: Scope) -> bool:
         method, path = scope["method"], scope["path"]
@@ -361,19 +357,9 @@ class Guard:
         return method in _READING and not path.startswith(_PRIVATE)
 
 
-async def _refuse(result: AuthResult, received: dict[bytes, str], send: Send) -> None:
-    more = {}
+def _refusal(error: RequestError, request: HttpRequest) -> Response:
+    headers = error.headers
     # Browsers send their languages, and would open a window of their own in place of the page's log-in.
-    if result is AuthResult.NO_PASSWORD and b"accept-language" not in received:
-        more["WWW-Authenticate"] = 'Basic realm="headnod", charset="UTF-8"'
-    if result is AuthResult.TOO_MANY:
-        more["Retry-After"] = f"{WINDOW_SECONDS:.0f}"
-    await _answer(result.value, _REASONS[result], more, send)
-
-
-async def _answer(status: int, reason: str, more: dict[str, str], send: Send) -> None:
-    body = msgspec.json.encode({"error": reason})
-    fixed = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Cache-Control": "no-store"}
-    found = [(name.lower().encode(), value.encode()) for name, value in {**fixed, **more}.items()]
-    await send({"type": "http.response.start", "status": status, "headers": found})
-    await send({"type": "http.response.body", "body": body})
+    if error.status == HTTPStatus.UNAUTHORIZED and "accept-language" not in request.headers:
+        headers = {**headers, "WWW-Authenticate": 'Basic realm="headnod", charset="UTF-8"'}
+    return json_response({"error": str(error)}, error.status, headers)

@@ -269,7 +269,7 @@ class Subscriber:
         self._available.set()
 
     async def events(self) -> AsyncIterator[bytes]:
-        """The events, with a comment every 15 s that there is none."""
+        """The events, and an empty comment after 15 s without one."""
         for event in self._beginning:
             yield event
         while not self.gone.is_set():

@@ -1,6 +1,5 @@
 """The history of a listener over HTTP: songs, hours, days, first songs, timeline and the card of a week.
 
-It knows no web framework: a request is a node, a name and the query, a response a status and pieces of the body.
 Long answers are read in parts, so that they need little memory and the file is never open for long. The card of a week
 is one SVG image to share, without script, style sheet and reference to anything outside of it.
 """
@@ -12,8 +11,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ import msgspec
 
 from headnod.clock import local_zone
 from headnod.dashboard.listener_state import relative
+from headnod.dashboard.routing import Endpoint, HttpRequest, RequestError, Response
 from headnod.errors import HeadnodError
 from headnod.outputs import Colour, colours, hexadecimal
 from headnod.outputs.history import summaries
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
     from headnod.dashboard.remote_history import RemoteHistory
 
     History: TypeAlias = "LocalHistory | RemoteHistory"
-
-PARTS = ("songs", "hours", "days", "firsts", "timeline", "week.svg")
-"""Last part of the address of each answer."""
+    Read = Callable[[History, str, Mapping[str, str]], Awaitable[object]]
+    """Answers from a history, the name of its listener, and a query."""
 
 _DAY = 86_400
 _YEARS = (1970, 2999)
@@ -97,24 +95,6 @@ class LocalHistory:
         return await asyncio.to_thread(read)
 
 
-class BadQueryError(HeadnodError, ValueError):
-    """A query is not valid."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A response."""
-
-    body: AsyncIterator[bytes]
-    """Pieces of the body."""
-
-    status: int = 200
-    """HTTP status."""
-
-    headers: dict[str, str] = field(default_factory=dict)
-    """Its headers."""
-
-
 class HistoryApi:
     """Answers requests for the histories of all listeners."""
 
@@ -127,47 +107,75 @@ class HistoryApi:
         """
         self._find, self._now, self._zone = find, now, zone
 
-    async def get(self, node: str, part: str, query: Mapping[str, str]) -> Answer:
-        """The answer to `GET api/v1/listeners/{node}/{part}`; errors are answered as `{"error": text}`."""
-        history = self._find(node)
-        if history is None or part not in PARTS:
-            return _error(404, f"there is no history of '{node}' here" if history is None else f"there is no '{part}'")
-        try:
-            return await self._get(history, node, part, query)
-        except BadQueryError as error:
-            return _error(400, str(error))
-        except HeadnodError as error:
-            return _error(503, str(error))
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """The endpoints."""
+        span = {"from": "seconds since 1970; a day before `to` if absent", "to": "seconds since 1970; now if absent"}
+        download = {"download": "present for a file"}
+        year = {"year": "such as 2026; the last 53 weeks if absent"}
+        return [
+            self._endpoint(
+                "songs",
+                self._songs,
+                "Songs that ended in a time",
+                {**span, "format": "`json` or `csv`", **download},
+            ),
+            self._endpoint("hours", self._hours, "Seconds of each genre in every hour", span),
+            self._endpoint("days", self._days, "Seconds of each genre in every day", year),
+            self._endpoint("firsts", self._firsts, "The first song of each genre", {}),
+            self._endpoint("timeline", self._timeline, "Runs of one genre", span),
+            self._endpoint("week.svg", self._week, "The week on a card", {"to": span["to"], **download}, _SVG),
+        ]
 
-    async def _get(self, history: History, node: str, part: str, query: Mapping[str, str]) -> Answer:
-        if part == "week.svg":
-            return await self._week(history, node, query)
-        if part == "firsts":
-            return _json(await history.firsts())
-        if part == "days":
-            first, last = self._year(query)
-            found = await history.buckets(first, last, "day")
-            zone = self._zone or local_zone()
-            return _json([msgspec.to_builtins(day) | {"date": local_date(day.start, zone)} for day in found])
-        first, last = self._span(query, LONGEST.get(part, math.inf))
-        if part == "hours":
-            return _json(await history.buckets(first, last, "hour"))
-        if part == "timeline":
-            return _json(_timeline(await history.runs(first, last)))
-        return await self._songs(history, node, query, first, last)
+    def _endpoint(
+        self, part: str, read: Read, summary: str, query: Mapping[str, str], media: str = "application/json"
+    ) -> Endpoint:
+        async def handler(request: HttpRequest) -> object:
+            node = request.path_params["node"]
+            history = self._find(node)
+            if history is None:
+                raise RequestError(f"there is no history of '{node}' here", 404)
+            try:
+                return await read(history, node, request.query)
+            except RequestError:
+                raise
+            except HeadnodError as error:
+                raise RequestError(str(error), 503) from error
 
-    async def _songs(self, history: History, node: str, query: Mapping[str, str], first: float, last: float) -> Answer:
+        return Endpoint("GET", f"api/v1/listeners/{{node}}/{part}", handler, summary, query=query, media=media)
+
+    async def _firsts(self, history: History, _node: str, _query: Mapping[str, str]) -> object:
+        return await history.firsts()
+
+    async def _days(self, history: History, _node: str, query: Mapping[str, str]) -> object:
+        first, last = self._year(query)
+        zone = self._zone or local_zone()
+        found = await history.buckets(first, last, "day")
+        return [msgspec.to_builtins(day) | {"date": local_date(day.start, zone)} for day in found]
+
+    async def _hours(self, history: History, _node: str, query: Mapping[str, str]) -> object:
+        first, last = self._span(query, LONGEST["hours"])
+        return await history.buckets(first, last, "hour")
+
+    async def _timeline(self, history: History, _node: str, query: Mapping[str, str]) -> object:
+        """Names of the genres, and the runs as in `relative` with the index of each name."""
+        first, last = self._span(query, LONGEST["timeline"])
+        indexes: dict[str, int] = {}
+        runs = await history.runs(first, last)
+        numbers = relative((start, end, indexes.setdefault(genre, len(indexes))) for start, end, genre in runs)
+        return {"names": list(indexes), "runs": numbers}
+
+    async def _songs(self, history: History, node: str, query: Mapping[str, str]) -> object:
+        first, last = self._span(query, math.inf)
         form = query.get("format", "json")
         if form not in {"json", "csv"}:
-            raise BadQueryError(f"format: '{form[:20]}' is neither json nor csv")
+            raise RequestError(f"format: '{form[:20]}' is neither json nor csv")
         # The first part before the headers, so that an error still has its status.
         pages = _pages(partial(history.songs, first, last), await history.songs(first, last, 0.0))
-        headers = {"Content-Type": _JSON if form == "json" else _CSV}
-        if "download" in query:
-            headers["Content-Disposition"] = f'attachment; filename="{node}-songs.{form}"'
-        return Answer(_json_array(pages) if form == "json" else _csv_lines(pages), headers=headers)
+        body, kind = (_json_array(pages), _JSON) if form == "json" else (_csv_lines(pages), _CSV)
+        return _file(body, kind, query, f"{node}-songs.{form}")
 
-    async def _week(self, history: History, node: str, query: Mapping[str, str]) -> Answer:
+    async def _week(self, history: History, node: str, query: Mapping[str, str]) -> object:
         last = self._now() if "to" not in query else _number(query, "to", 0.0)
         midnight = self._local(last).replace(hour=0, minute=0, second=0, microsecond=0)
         first = (midnight - timedelta(days=6)).timestamp()
@@ -176,17 +184,14 @@ class HistoryApi:
         dates = [(midnight - timedelta(days=6 - day)).date() for day in range(7)]
         found = {self._local(day.start).date(): day for day in days}
         card = week_card(node, [(date, found.get(date)) for date in dates], new)
-        headers = {"Content-Type": _SVG}
-        if "download" in query:
-            headers["Content-Disposition"] = f'attachment; filename="{node}-{dates[-1]}.svg"'
-        return Answer(_pieces(card.encode()), headers=headers)
+        return _file(card.encode(), _SVG, query, f"{node}-{dates[-1]}.svg")
 
     def _span(self, query: Mapping[str, str], longest: float) -> tuple[float, float]:
         last = _number(query, "to", self._now())
         first = _number(query, "from", last - _DAY)
         if not 0 < last - first <= longest:
             limit = f" of at most {longest / _DAY:.0f} days" if math.isfinite(longest) else ""
-            raise BadQueryError(f"from and to: {first:.0f} to {last:.0f} is not a range of time{limit}")
+            raise RequestError(f"from and to: {first:.0f} to {last:.0f} is not a range of time{limit}")
         return first, last
 
     def _year(self, query: Mapping[str, str]) -> tuple[float, float]:
@@ -197,7 +202,7 @@ class HistoryApi:
             end = self._local(self._now()).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             return (end - timedelta(days=371)).timestamp(), end.timestamp()
         if not _YEARS[0] <= year <= _YEARS[1]:
-            raise BadQueryError(f"year: '{text[:20]}' is not a year such as 2026")
+            raise RequestError(f"year: '{text[:20]}' is not a year such as 2026")
         first, last = (datetime(number, 1, 1, tzinfo=self._zone or local_zone()) for number in (year, year + 1))
         return first.timestamp(), last.timestamp()
 
@@ -205,11 +210,12 @@ class HistoryApi:
         return datetime.fromtimestamp(seconds, self._zone or local_zone())
 
 
-def _timeline(runs: list[Run]) -> dict[str, Any]:
-    """Names of the genres, and the runs as in `relative` with the index of each name."""
-    indexes: dict[str, int] = {}
-    numbers = relative((start, end, indexes.setdefault(genre, len(indexes))) for start, end, genre in runs)
-    return {"names": list(indexes), "runs": numbers}
+def _file(body: bytes | AsyncIterator[bytes], kind: str, query: Mapping[str, str], name: str) -> Response:
+    """A response that a browser shows, or stores under a name if the query asks for a download."""
+    headers = {"Content-Type": kind, "Cache-Control": "no-store"}
+    if "download" in query:
+        headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return Response(body, headers=headers)
 
 
 def _number(query: Mapping[str, str], key: str, default: float) -> float:
@@ -219,7 +225,7 @@ def _number(query: Mapping[str, str], key: str, default: float) -> float:
     except ValueError:
         number = math.nan
     if not 0 <= number <= 4e9:  # noqa: PLR2004 - the year 2096
-        raise BadQueryError(f"{key}: '{text[:20]}' is not a time in seconds since 1970")
+        raise RequestError(f"{key}: '{text[:20]}' is not a time in seconds since 1970")
     return number
 
 
@@ -263,18 +269,6 @@ def _cells(song: SongSummary, zone: tzinfo | None) -> list[str]:
 def _cell(text: str) -> str:
     # A spreadsheet would take it for a formula.
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _json(value: object) -> Answer:
-    return Answer(_pieces(msgspec.json.encode(value)), headers={"Content-Type": _JSON})
-
-
-def _error(status: int, message: str) -> Answer:
-    return Answer(_pieces(msgspec.json.encode({"error": message})), status, {"Content-Type": _JSON})
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    yield body
 
 
 def week_card(node: str, days: Sequence[tuple[date, Bucket | None]], new: Iterable[str]) -> str:

@@ -163,7 +163,7 @@ class Connections:
         self._networks.pop(connection, None)
 
     def trust(self, client: tuple[str, int] | None) -> None:
-        """Count the connection of a client that has logged in no more."""
+        """Stop counting the connection of a client that has logged in."""
         self._networks = {each: source for each, source in self._networks.items() if each.client != client}
 
     @contextlib.contextmanager
