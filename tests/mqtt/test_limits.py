@@ -155,7 +155,7 @@ def test_a_broker_without_it_is_served_without_it_the_last_will_too(rule, strict
 def test_what_is_not_retained_is_reported_again_to_who_comes_later(strict, listener):
     broker = strict(retain_available=0)
     mqtt = listener(broker)
-    mqtt.keep(TOPICS.model, b"{}")
+    mqtt.publish_retained(TOPICS.model, b"{}")
     mqtt.show(numbered_estimate(0))
     broker.until(lambda broker: len(broker.on("/info")) >= 2 and len(broker.on("kitchen/model")) >= 2)
     # Once as it came, and once after Home Assistant had time to subscribe.
@@ -233,7 +233,7 @@ def test_an_answer_that_is_too_large_is_answered_with_an_error(strict, listener)
     mqtt = listener(broker, obey=obey)
     broker.until(lambda broker: "headnod/kitchen/request/+" in broker.subscribed)
     # The double passes a message back to the client that published it.
-    mqtt.mention(TOPICS.request("info"), b"{}")
+    mqtt.publish(TOPICS.request("info"), b"{}")
     broker.until(lambda broker: broker.on("/response/info"))
     answer = decoded([broker.on("/response/info")[0].payload])[0]
     assert (answer["status"], answer["transaction"]) == ("error", "t7")

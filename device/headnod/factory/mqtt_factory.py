@@ -236,14 +236,36 @@ def mqtt_of(
     Raises:
         ConfigError: A name or a file of the section cannot be used.
     """
+    where = topics(config.mqtt)
+    info = functools.partial(current_info, in_force, models, clock)
+    installs = config.model.installed and models.store is not None
+    mqtt = _publisher(config.mqtt, where, info, state_folder, clock)
+    with contextlib.ExitStack() as stack:
+        stack.callback(close_all, [mqtt])
+        history = HistoryRequests(lambda: history_path(in_force().config.history))
+        stack.callback(history.close)
+        handler = history_handler(history, mqtt, where)
+        mqtt.start(Commands(where, commands.remote, commands, info=info, health=mqtt.health, history=handler).handle)
+        stack.callback(models.connect, None, None)
+        models.connect(
+            lambda progress: _publish_progress(mqtt, where, progress),
+            lambda agreement: mqtt.publish_retained(where.shadow, agreement_payload(agreement, where)),
+        )
+        if config.model.keys and installs:
+            stack.callback(_bundle_client(config, models.install).close)
+        elif config.model.keys and config.model.installed:
+            _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
+        yield mqtt
+
+
+def _publisher(
+    section: MqttSection, where: Topics, info: Callable[[], InfoPayload], state_folder: Path | None, clock: Clock
+) -> MqttPublisher:
+    """The publisher of a listener, not started."""
     from headnod.mqtt.discovery import RetainedTopics  # noqa: PLC0415
     from headnod.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - loads paho
     from headnod.mqtt.queue import MessageQueue  # noqa: PLC0415
 
-    section, where = config.mqtt, topics(config.mqtt)
-    installs = config.model.installed and models.store is not None
-
-    info = functools.partial(current_info, in_force, models, clock)
     if state_folder is None:
         _log.warning("no state folder: messages queued for MQTT are lost when headnod stops (set history.path)")
     to_broker = broker(section, client_id=client_id(where))
@@ -254,7 +276,7 @@ def mqtt_of(
     announced = _discovery(section, where, info, retained)
     queue = MessageQueue(state_folder and state_folder / QUEUE_FILE, bound=section.queue)
     try:
-        mqtt = MqttPublisher(
+        return MqttPublisher(
             to_broker,
             where,
             queue,
@@ -270,22 +292,6 @@ def mqtt_of(
     except BaseException:
         queue.close()
         raise
-    with contextlib.ExitStack() as stack:
-        stack.callback(close_all, [mqtt])
-        history = HistoryRequests(lambda: history_path(in_force().config.history))
-        stack.callback(history.close)
-        handler = history_handler(history, mqtt, where)
-        mqtt.start(Commands(where, commands.remote, commands, info=info, health=mqtt.health, history=handler).handle)
-        stack.callback(models.connect, None, None)
-        models.connect(
-            lambda progress: _publish_progress(mqtt, where, progress),
-            lambda agreement: mqtt.keep(where.shadow, agreement_payload(agreement, where)),
-        )
-        if config.model.keys and installs:
-            stack.callback(_bundle_client(config, models.install).close)
-        elif config.model.keys and config.model.installed:
-            _log.warning("no state folder: models sent by MQTT are not installed (set history.path)")
-        yield mqtt
 
 
 def history_handler(history: HistoryRequests, mqtt: MqttPublisher, where: Topics) -> HistoryHandler:
@@ -298,16 +304,16 @@ def history_handler(history: HistoryRequests, mqtt: MqttPublisher, where: Topics
                 answer = ResponsePayload(status="error", error=reason[:ERROR_LENGTH], transaction=transaction)
             else:
                 answer = ResponsePayload(status="ok", data=present(HistoryPayload(**page)), transaction=transaction)
-            mqtt.mention(topic, encode(answer))
+            mqtt.publish(topic, encode(answer))
 
-        history.submit(arguments, mqtt.room(topic) - _ENVELOPE, answered)
+        history.submit(arguments, mqtt.largest_payload(topic) - _ENVELOPE, answered)
 
     return handle
 
 
 def _publish_progress(mqtt: MqttPublisher, where: Topics, progress: UpdateProgress) -> None:
     # A message about an unverified bundle must not replace the retained state of a model.
-    publish = mqtt.keep if progress.model or not progress.manifest else mqtt.mention
+    publish = mqtt.publish_retained if progress.model or not progress.manifest else mqtt.publish
     publish(where.model, progress_payload(progress, where))
     # The list of models may have changed.
     mqtt.changed()

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _STABLE = 10.0
-"""Seconds after which a connection was no brief one."""
+"""Seconds that a connection must last; one that ends earlier counts as brief."""
 
 CLOCK_CHECK, _CLOCK_STEP = 5.0, 1.0
 """Seconds between two checks of the clock while a certificate is not valid, and by how much a clock is set at least."""
@@ -56,6 +56,13 @@ _LONG = 3600.0
 
 def _ignore(*_values: object) -> None:
     """The callback of an owner that needs none."""
+
+
+def _check_tls(broker: Broker) -> None:
+    if broker.tls is not None:
+        broker.tls.context()
+        if broker.tls.insecure:
+            _log.warning("%s is not verified (mqtt.insecure): anyone in between can read what is published", broker)
 
 
 class ConnectionState(Enum):
@@ -107,10 +114,7 @@ class MqttClient:
         Raises:
             ConfigError: A file that TLS needs cannot be used.
         """
-        if broker.tls is not None:
-            broker.tls.context()
-            if broker.tls.insecure:
-                _log.warning("%s is not verified (mqtt.insecure): anyone in between can read what is published", broker)
+        _check_tls(broker)
         self._broker, self._largest, self._monotonic, self._wall = broker, largest, monotonic, wall
         self._on_message, self._on_connected, self._work, self._on_end = on_message, on_connected, work, on_end
         self._new_connection = functools.partial(

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -45,7 +45,7 @@ ERROR_LENGTH = 240
 """Characters of the longest error in an answer."""
 
 UNKNOWN_VERB = "unknown"
-"""Where a command is answered whose name is not allowed in a topic."""
+"""Name in the topic of the answer to a command whose own name is not allowed in a topic."""
 
 _SHOWN_LENGTH = 40
 _TRANSACTION_LENGTH = 64
@@ -282,13 +282,7 @@ def _parse(payload: bytes) -> Any:  # noqa: ANN401 - any scalar of JSON
     if len(payload) > MAXIMUM_BYTES:
         raise InvalidCommandError(f"is longer than {MAXIMUM_BYTES} bytes")
     try:
-        value = json.loads(
-            payload.decode(),
-            object_pairs_hook=_unique_keys,
-            parse_float=_finite,
-            parse_int=_short,
-            parse_constant=_no_constant,
-        )
+        value = json.loads(payload.decode(), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError:
         raise InvalidCommandError("is not UTF-8") from None
     except json.JSONDecodeError:
@@ -364,13 +358,18 @@ def _arguments(value: object) -> dict[str, Any]:
 
 
 def _check_scalar(value: object) -> None:
-    if isinstance(value, dict | list):
-        raise InvalidCommandError("is nested")
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidCommandError("has half of a surrogate pair") from None
+    match value:
+        case dict() | list():
+            raise InvalidCommandError("is nested")
+        case float() if not math.isfinite(value):
+            raise InvalidCommandError(f"has a number that is not finite: {value}")
+        case int() if len(str(abs(value))) > _MAXIMUM_DIGITS:
+            raise InvalidCommandError(f"has a number of {len(str(abs(value)))} digits")
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise InvalidCommandError("has half of a surrogate pair") from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -380,20 +379,3 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise InvalidCommandError(f"has {_shown(key)} twice")
         unique[key] = value
     return unique
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise InvalidCommandError(f"{_shown(digits)} is not finite")
-    return value
-
-
-def _short(digits: str) -> int:
-    if len(digits) > _MAXIMUM_DIGITS:
-        raise InvalidCommandError(f"has a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise InvalidCommandError(f"{name} is not finite")

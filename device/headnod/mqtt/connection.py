@@ -60,10 +60,10 @@ _CONNACK_TIMEOUT = 10.0
 """Seconds that a broker may take to answer CONNECT."""
 
 _OPENING_CHECK = 1.5
-"""Seconds between two checks of the clock until the broker has answered CONNECT."""
+"""Seconds between two checks of timeouts until the broker has answered CONNECT."""
 
 _CHECKS = 3
-"""Checks of the clock in one keepalive. A broker ends a connection that is silent for one and a half."""
+"""Checks of timeouts in one keepalive. A broker ends a connection after one and a half keepalives of silence."""
 
 _KEEPALIVE_TIMEOUT, _TOO_LARGE, _NO_RETAIN, _NO_QOS = 0x8D, 0x95, 0x9A, 0x9B
 """Reason codes: the broker sent nothing; the packet is too large; retained messages, or this QoS, are not supported."""

@@ -254,34 +254,14 @@ def _info(topics: Topics) -> dict[str, Entity]:
 
 
 def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
-    changeable = {"state_topic": topics.info, "entity_category": "config"}
-    percent = {"min": 0, "max": 100, "step": 1, "unit_of_measurement": "%", "command_template": "{{ value / 100 }}"}
-    versions = {
-        "installed_version": _version("model", "serial"),
-        "latest_version": _version("latest_model", "latest_serial"),
-    }
+    config = {"entity_category": "config"}
+    changeable = {"state_topic": topics.info, **config}
     press = {"command_topic": topics.request("restart"), "payload_press": "{}", "device_class": "restart"}
-    lights = {"lights": _lights(topics)} if info.lights is not None else {}
     return {
-        "threshold": _entity(
-            "number",
-            "Certainty",
-            "{{ (value_json.certainty * 100) | round(0) }}",
-            icon="mdi:tune",
-            command_topic=topics.setting("threshold"),
-            **percent,
-            **changeable,
-        ),
-        "brightness": _entity(
-            "number",
-            "Brightness",
-            "{{ (value_json.brightness * 100) | round(0) }}",
-            icon="mdi:brightness-6",
-            # The light has it too.
-            enabled_by_default=False,
-            command_topic=topics.setting("brightness"),
-            **percent,
-            **changeable,
+        "threshold": _percentage("Certainty", "certainty", topics, "threshold", icon="mdi:tune"),
+        # The light has it too.
+        "brightness": _percentage(
+            "Brightness", "brightness", topics, "brightness", icon="mdi:brightness-6", enabled_by_default=False
         ),
         "pause": _entity(
             "switch",
@@ -301,12 +281,17 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             command_template="{{ {'model': value} | to_json }}",
             **changeable,
         ),
-        "restart": {"platform": "button", "name": "Restart", "entity_category": "config", **press},
-        **lights,
+        "restart": {"platform": "button", "name": "Restart", **press, **config},
+        **({"lights": _lights(topics)} if info.lights is not None else {}),
         "update": _entity(
             "update",
             "Model update",
-            json_template(versions),
+            json_template(
+                {
+                    "installed_version": _version("model", "serial"),
+                    "latest_version": _version("latest_model", "latest_serial"),
+                }
+            ),
             command_topic=topics.request("activate"),
             payload_install=msgspec.json.encode({"model": info.latest_model}).decode(),
             # Not in the state: Home Assistant forgets what was there when discovery changes.
@@ -315,6 +300,24 @@ def _controls(info: InfoPayload, topics: Topics) -> dict[str, Entity]:
             **changeable,
         ),
     }
+
+
+def _percentage(name: str, field: str, topics: Topics, setting: str, **options: Any) -> Entity:  # noqa: ANN401 - of any type
+    """A number from 0 to 100 % that changes a setting from 0 to 1."""
+    return _entity(
+        "number",
+        name,
+        f"{{{{ (value_json.{field} * 100) | round(0) }}}}",
+        state_topic=topics.info,
+        command_topic=topics.setting(setting),
+        command_template="{{ value / 100 }}",
+        entity_category="config",
+        unit_of_measurement="%",
+        min=0,
+        max=100,
+        step=1,
+        **options,
+    )
 
 
 def _lights(topics: Topics) -> Entity:

@@ -170,12 +170,14 @@ class HealthPayload(Payload, frozen=True, kw_only=True):
     uptime_s: Annotated[float, Meta(description="Seconds since the listener started.")]
     estimates: Annotated[int, Meta(description="Estimates made since the start.")]
     dropped_s: Annotated[float, Meta(description="Seconds of audio lost since the start.")]
-    queued: Annotated[int, Meta(description="Estimates and songs that the broker has not acknowledged.")]
-    queued_on_disk: Annotated[int, Meta(description="Those of them that are on disk and survive a power cut.")]
-    discarded: Annotated[int, Meta(description="Messages lost because the queue was full, ever.")]
-    published: Annotated[int, Meta(description="Estimates and songs that the broker has acknowledged since the start.")]
-    refused: Annotated[int, Meta(description="Estimates and songs that the broker has refused since the start.")]
-    reconnects: Annotated[int, Meta(description="Reconnections to the broker since the start.")]
+    queued: Annotated[int, Meta(description="Estimates and songs that the broker has not acknowledged.")] = 0
+    queued_on_disk: Annotated[int, Meta(description="Those of them that are on disk and survive a power cut.")] = 0
+    discarded: Annotated[int, Meta(description="Messages lost because the queue was full, ever.")] = 0
+    published: Annotated[
+        int, Meta(description="Estimates and songs that the broker has acknowledged since the start.")
+    ] = 0
+    refused: Annotated[int, Meta(description="Estimates and songs that the broker has refused since the start.")] = 0
+    reconnects: Annotated[int, Meta(description="Reconnections to the broker since the start.")] = 0
     memory_mb: Annotated[float, Meta(description="Resident memory of the process, in MiB.")]
     cpu_percent: Annotated[float, Meta(description="Processor time since the last report, in percent of one core.")]
     temperature_c: Annotated[
@@ -359,7 +361,7 @@ class ReportMaker:
     def health(self, **delivery: Any) -> HealthPayload:  # noqa: ANN401 - the fields of a struct
         """The health report as of now, with the fields about the delivery to a broker if there is one."""
         synchronised = clock_is_synchronised()
-        report = HealthPayload(
+        return HealthPayload(
             node=self._node,
             ts=self._clock.now(),
             state=self._state,
@@ -367,19 +369,13 @@ class ReportMaker:
             uptime_s=round(self._monotonic() - self._began, 1),
             estimates=self._estimates,
             dropped_s=self._dropped,
-            queued=0,
-            queued_on_disk=0,
-            discarded=0,
-            published=0,
-            refused=0,
-            reconnects=0,
             memory_mb=round(system.memory(), 1),
             cpu_percent=round(self._processor.percent(), 1),
             temperature_c=system.temperature(),
             clock_synchronised=synchronised is True,
             clock=_CLOCK[synchronised],
+            **delivery,
         )
-        return msgspec.structs.replace(report, **delivery)
 
     def _song_start(self) -> bytes | None:
         song = self._songs.current

@@ -40,7 +40,7 @@ _GOODBYE = 0.75
 """Seconds that the broker may take to acknowledge the last message."""
 
 _LENGTH_BYTES = 3
-"""By which the length field of a packet grows with its payload."""
+"""Bytes by which the length field of a packet can grow with its payload."""
 
 CommandHandler = Callable[[Message], list[tuple[str, bytes]]]
 """Applies a command; returns topics and payloads of the answer."""
@@ -135,16 +135,16 @@ class MqttPublisher:
         self._info_changed = True
         self._client.wake()
 
-    def keep(self, topic: str, payload: bytes) -> None:
+    def publish_retained(self, topic: str, payload: bytes) -> None:
         """Publish a retained message, now and at every connection; for any thread."""
         self._retained[topic] = payload
         self._client.publish(topic, payload, retain=True)
 
-    def mention(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes) -> None:
         """Publish a message that has no value later; for any thread."""
         self._client.publish(topic, payload)
 
-    def room(self, topic: str) -> int:
+    def largest_payload(self, topic: str) -> int:
         """Bytes of the largest payload that the broker accepts on a topic."""
         return self._client.limits.largest - self._client.limits.size(Request(topic, b"")) - _LENGTH_BYTES
 
@@ -171,7 +171,7 @@ class MqttPublisher:
     def _queue_song(self, payload: bytes | None) -> None:
         if payload is not None:
             self._queue.put(self._topics.song, payload, connection=self._delivery.connection)
-            self.keep(self._topics.last_song, payload)
+            self.publish_retained(self._topics.last_song, payload)
 
     def _connected(self) -> None:
         self._delivery.connected()
