@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -37,6 +37,9 @@ _LARGEST_ROWS = 60_000
 _IN_FLIGHT, _WAITING = 4, 24
 _ROWS = 5000
 """Limit of the rows of one answer to a browser, but for songs, which are passed on in parts."""
+
+_PATIENCE = 6
+"""Seconds that an answer may take."""
 
 _PACE = 0.25
 """Seconds between two requests to a listener, which accepts 5 commands per second."""
@@ -104,22 +107,9 @@ class RemoteHistories:
     `receive` is called on the thread of the MQTT client, the rest on that of the event loop.
     """
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        base: str,
-        *,
-        patience: float = 6.0,
-        zone: tzinfo | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Prepare to ask; `publish` is set before the first request.
-
-        `base` is the first part of the topics of the fleet. An answer may take `patience` seconds. `zone` is that of
-        the page, that of the machine if None.
-        """
-        self._fleet, self._base, self._patience, self._monotonic = fleet, base, patience, monotonic
-        self.zone = zone
+    def __init__(self, fleet: Fleet, base: str) -> None:
+        """Prepare to ask listeners whose topics begin with `base`; `publish` is set before the first request."""
+        self._fleet, self._base = fleet, base
         self.publish: Publish | None = None
         self._pending: dict[str, tuple[str, asyncio.Future[_Response]]] = {}
         self._lines: dict[str, _Line] = {}
@@ -184,9 +174,9 @@ class RemoteHistories:
         self._waiting += 1
         try:
             # Also the wait for those before.
-            async with asyncio.timeout(2 * self._patience), self._line(node) as requests, self._in_flight:
-                await asyncio.sleep(requests.sent + _PACE - self._monotonic())
-                requests.sent = self._monotonic()
+            async with asyncio.timeout(2 * _PATIENCE), self._line(node) as requests, self._in_flight:
+                await asyncio.sleep(requests.sent + _PACE - time.monotonic())
+                requests.sent = time.monotonic()
                 return await self._exchange(node, query)
         except TimeoutError:
             raise RemoteHistoryError(
@@ -213,8 +203,8 @@ class RemoteHistories:
         try:
             payload = msgspec.json.encode(query | {"bytes": _LARGEST_ROWS, "transaction": transaction})
             topic = Topics(self._base, node).request("history")
-            self.publish(topic, payload, expiry=math.ceil(self._patience), acknowledged=acknowledged)
-            async with asyncio.timeout(self._patience):
+            self.publish(topic, payload, expiry=_PATIENCE, acknowledged=acknowledged)
+            async with asyncio.timeout(_PATIENCE):
                 return await future
         finally:
             del self._pending[transaction]
@@ -252,7 +242,7 @@ class RemoteHistory:
         return [
             Bucket(
                 # A day has the same date here, also in another time zone.
-                self._midnight(row.date) if row.date and unit == "day" else row.start,
+                _midnight(row.date) if row.date and unit == "day" else row.start,
                 {visible_name(genre): seconds for genre, seconds in row.seconds.items()},
                 row.songs,
             )
@@ -276,10 +266,6 @@ class RemoteHistory:
         pages = self._histories.pages(self._node, row, part, first, last, rows=_ROWS)
         return [each async for page in pages for each in page]
 
-    def _midnight(self, day: date) -> int:
-        zone = self._histories.zone or local_zone()
-        return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
-
 
 def _settle(future: asyncio.Future[_Response], outcome: _Response | RemoteHistoryError) -> None:
     if future.done():
@@ -292,3 +278,7 @@ def _settle(future: asyncio.Future[_Response], outcome: _Response | RemoteHistor
 
 def _invalid(node: str) -> RemoteHistoryError:
     return RemoteHistoryError(f"the answer of '{node}' is not a valid history")
+
+
+def _midnight(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=local_zone()).timestamp())

@@ -39,9 +39,6 @@ _MICROPHONE = frozenset({"listening", "waiting_for_microphone", "deaf", "clippin
 
 _log = logging.getLogger(__name__)
 
-Post = Callable[[str, bytes, dict[str, str]], int]
-"""Sends a body to an address; returns the HTTP status, or 0 without an answer."""
-
 
 class Event(NamedTuple):
     """One POST."""
@@ -60,7 +57,7 @@ class Event(NamedTuple):
 
 
 def post(address: str, body: bytes, headers: dict[str, str]) -> int:
-    """Send a body by HTTP POST; redirections are not followed."""
+    """Send a body by HTTP POST without following redirections; gives the HTTP status, or 0 without an answer."""
     parts = urlsplit(address)
     import http.client  # noqa: PLC0415 - with the parser of mail, for pages with webhooks only
 
@@ -85,12 +82,11 @@ class WebhookSender:
         key: str,
         *,
         rng: random.Random,
-        send: Post = post,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Start without events; `send` sends one POST, on a thread, signed where there is a key."""
-        self._address, self._key, self._send, self._sleep, self._now = address, key.encode(), send, sleep, now
+        """Start without events; where there is a key, it signs each."""
+        self._address, self._key, self._sleep, self._now = address, key.encode(), sleep, now
         # Without the path, which may be a secret.
         self._name = urlsplit(address).hostname or ""
         self._events: deque[Event] = deque(maxlen=WAITING)
@@ -112,7 +108,7 @@ class WebhookSender:
 
     async def _deliver(self, event: Event) -> None:
         while self._now() - event.made < EXPIRY:
-            status = await asyncio.to_thread(self._send, self._address, event.body, self._headers(event))
+            status = await asyncio.to_thread(post, self._address, event.body, self._headers(event))
             if status in _ACCEPTED:
                 self._backoff.reset()
                 return

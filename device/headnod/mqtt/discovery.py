@@ -38,6 +38,9 @@ MIGRATE = b'{"migrate_discovery": true}'
 _LARGEST = 1 << 22
 """Bytes of the largest packet that is read: signed models are retained too."""
 
+_TIMEOUT = 10.0
+"""Seconds that each answer of the broker may take while retained messages are removed."""
+
 _DEVICE = re.compile(r"\A(?P<prefix>.+)/device/(?P<object>[^/]+)/config\Z")
 _COMPONENT = re.compile(r"\A(?P<prefix>.+)/[^/]+/(?P<object>[^/]+)/[^/]+/config\Z")
 
@@ -120,7 +123,7 @@ class RetainedError(HeadnodError):
 
 
 def remove_retained(
-    broker: Broker, topics: Topics, *, prefix: str, force: bool = False, rng: random.Random, timeout: float = 10.0
+    broker: Broker, topics: Topics, *, prefix: str, force: bool = False, rng: random.Random
 ) -> list[str]:
     """Empty every topic that the broker retains for a listener, discovery included; `force` also if it is online.
 
@@ -152,11 +155,11 @@ def remove_retained(
     )
     with closing(client):
         client.start()
-        if not client.wait_connected(timeout, attempts=1):
+        if not client.wait_connected(_TIMEOUT, attempts=1):
             raise RetainedError(client.reason)
         # The broker sends what it retains before any later message.
         client.publish(marker, token)
-        if not read.wait(timeout):
+        if not read.wait(_TIMEOUT):
             raise RetainedError(f"{topics.under('#')} cannot be read and written by this user (see mqtt.username)")
         if found.get(topics.status) == ONLINE.encode() and not force:
             raise RetainedError(
@@ -164,7 +167,7 @@ def remove_retained(
             )
         # The status comes last: if something is refused before it, the listener stays visible.
         for each in sorted(found, key=lambda topic: topic == topics.status):
-            if (refusal := client.publish_and_wait(each, b"", retain=True, timeout=timeout)) is not None:
+            if (refusal := client.publish_and_wait(each, b"", retain=True, timeout=_TIMEOUT)) is not None:
                 raise RetainedError(f"{each} cannot be emptied: {refusal}")
     return sorted(found)
 

@@ -41,7 +41,7 @@ class SelfTestResult(msgspec.Struct, frozen=True):
     """Why the model cannot be used; empty if it can."""
 
 
-def self_test(folder: Path, *, budget: float, timeout: float = TIMEOUT) -> SelfTestResult:
+def self_test(folder: Path, *, budget: float) -> SelfTestResult:
     """Test a bundle whose signature was verified; a window may take `budget` seconds.
 
     Raises:
@@ -50,10 +50,10 @@ def self_test(folder: Path, *, budget: float, timeout: float = TIMEOUT) -> SelfT
     command = [sys.executable, "-m", "headnod.updates.selftest", str(folder), str(budget)]
     try:
         process = subprocess.run(  # noqa: S603 - our own program
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        raise BundleError(f"the self-test did not end within {timeout:g} s") from None
+        raise BundleError(f"the self-test did not end within {TIMEOUT:g} s") from None
     if process.returncode:
         raise BundleError(_exit_reason(process.returncode, process.stderr))
     try:
