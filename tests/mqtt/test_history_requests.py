@@ -34,10 +34,10 @@ class Answers:
     def __init__(self, size=LARGEST + 4096):
         self.published, self._size = queue.SimpleQueue(), size
 
-    def room(self, topic):
+    def largest_payload(self, topic):
         return self._size - len(topic)
 
-    def mention(self, topic, payload):
+    def publish(self, topic, payload):
         self.published.put((topic, payload))
 
     def next(self):
