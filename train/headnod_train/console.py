@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rich.console import Console
@@ -29,11 +29,15 @@ def print_result(text: str) -> None:
     plain_console().print(text, soft_wrap=True)
 
 
-def text_table(*headings: str, title: str | None = None) -> Table:
+def text_table(
+    *headings: str, rows: Iterable[Iterable[str]] = (), title: str | None = None, caption: str | None = None
+) -> Table:
     """A table with text in the first column and numbers in the others."""
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from headnod.errors import ManifestError
 from headnod.features.frontend import FrontEnd
 from headnod_train.dataset.archive import read_archive
-from headnod_train.evaluation.evaluate import evaluate, float_model_of
+from headnod_train.evaluation.evaluate import evaluate, float_model_of, paired_test
 from headnod_train.evaluation.results import EvaluationError
 from support.tones import FRONT_END, Nearest, write_tones
 
@@ -42,6 +42,17 @@ def test_answers_that_one_alone_had_right_are_counted(archive):
 def test_a_model_does_not_differ_from_itself(archive):
     found = compared(archive, Nearest(archive), Nearest(archive))
     assert [each.p for each in (found.by_tracks, found.by_windows, found.by_windows_of_tracks)] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "p"),
+    [(0, 0, 1.0), (3, 3, 1.0), (5, 0, 2 / 32), (2, 10, 158 / 4096), (40, 41, 1.0), (2500, 2900, 5.57e-8)],
+)
+def test_p_is_the_probability_of_a_split_as_uneven(one, other, p):
+    right = np.arange(one + other) < one
+    found, mirrored = paired_test(right, ~right), paired_test(~right, right)
+    assert found.p == mirrored.p == pytest.approx(p, rel=5e-3)
+    assert (found.this_only, found.other_only) == (one, other)
 
 
 def test_models_of_other_windows_are_not_compared(archive):

@@ -7,7 +7,6 @@ from headnod_train.evaluation.metrics import (
     by_track,
     calibration_error,
     confusion,
-    exact_binomial,
     most_confident,
     negative_log_likelihood,
     noise_floor,
@@ -79,18 +78,6 @@ def test_a_track_is_judged_by_the_mean_log_score_of_its_windows():
     scores = by_track(probabilities, np.array([0, 0, 0, 1]))
     assert scores.argmax(axis=1).tolist() == [1, 0]
     assert scores[0, 0] == pytest.approx((2 * np.log(0.6) + np.log(0.01)) / 3, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "p"), [(0, 0, 1.0), (3, 3, 1.0), (5, 0, 2 / 32), (2, 10, 158 / 4096), (40, 41, 1.0)]
-)
-def test_the_exact_binomial_is_the_chance_of_a_split_as_uneven(one, other, p):
-    assert exact_binomial(one, other) == pytest.approx(p)
-    assert exact_binomial(other, one) == exact_binomial(one, other)
-
-
-def test_thousands_of_answers_do_not_overflow():
-    assert 0 < exact_binomial(2500, 2900) < 1e-6
 
 
 def test_bins_of_reliability_add_up_to_the_calibration_error():

@@ -181,20 +181,22 @@ def summary_table(archive: Archive, collection: Collection, front_end: FrontEnd)
     """Tracks of each genre by split, with skipped tracks and duplicates."""
     rows = "segments" if archive.leaky else "tracks"
     splits = [*SPLITS, *sorted({str(split) for split in archive.splits} - set(SPLITS))]
-    table = text_table("genre", rows, "minutes", *splits, "skipped", "duplicates")
-    table.caption = LEAKY if archive.leaky else None
     skipped = Counter(each.genre for each in collection.skipped)
 
-    def add(name: str, chosen: np.ndarray, without: int) -> None:
+    def cells(name: str, chosen: np.ndarray, without: int) -> tuple[str, ...]:
         minutes = archive.frames[chosen].sum() * front_end.hop / front_end.sample_rate / 60
         counts = [(archive.splits[chosen] == split).sum() for split in splits]
         numbers = (*counts, without, (archive.groups[chosen] >= 0).sum())
-        table.add_row(name, f"{chosen.sum():,}", f"{minutes:,.1f}", *(f"{number:,}" for number in numbers))
+        return name, f"{chosen.sum():,}", f"{minutes:,.1f}", *(f"{number:,}" for number in numbers)
 
-    for genre in sorted({*map(str, archive.genres), *skipped} - {""}):
-        add(genre, archive.genres == genre, skipped[genre])
+    genres = sorted({*map(str, archive.genres), *skipped} - {""})
+    table = text_table(
+        "genre", rows, "minutes", *splits, "skipped", "duplicates",
+        rows=(cells(genre, archive.genres == genre, skipped[genre]) for genre in genres),
+        caption=LEAKY if archive.leaky else None,
+    )  # fmt: skip
     table.add_section()
-    add("all", np.ones(len(archive), np.bool_), skipped.total())
+    table.add_row(*cells("all", np.ones(len(archive), np.bool_), skipped.total()))
     return table
 
 

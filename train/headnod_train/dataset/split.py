@@ -26,6 +26,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from headnod.errors import HeadnodError
 from headnod_train.dataset.archive import UNKNOWN, Archive
@@ -79,20 +81,11 @@ def components(archive: Archive) -> NDArray[np.intp]:
     return connected_groups(len(archive), ties)
 
 
-def connected_groups(count: int, ties: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
-    """Connected components of `count` nodes (union-find): a number for each, counting from 0 by first nodes."""
-    parent = list(range(count))
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    for tie in ties:
-        one, other = sorted(map(root, tie))
-        parent[other] = one
-    return np.unique([root(place) for place in range(count)], return_inverse=True)[1].astype(np.intp)
+def connected_groups(count: int, ties: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
+    """Connected components of `count` nodes: a number for each, counting from 0 by first nodes."""
+    one, other = np.array(ties, np.intp).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(ties), np.bool_), (one, other)), shape=(count, count))
+    return connected_components(graph, directed=False)[1].astype(np.intp)
 
 
 def split(archive: Archive, shares: Mapping[str, float], *, seed: int) -> NDArray[np.str_]:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from scipy.stats import binomtest
 
 from headnod.errors import ManifestError
 from headnod.inference.manifest import MODEL, Manifest
@@ -22,7 +23,7 @@ from headnod_train.dataset.archive import Archive
 from headnod_train.evaluation import predictions as of
 from headnod_train.evaluation.conditions import AcousticCondition
 from headnod_train.evaluation.listener_sounds import SECONDS, level_flips, matching_clips, not_music, song_changes
-from headnod_train.evaluation.metrics import Share, exact_binomial
+from headnod_train.evaluation.metrics import Share
 from headnod_train.evaluation.predictions import Predictions, predict, tracks_share, windows_share
 from headnod_train.evaluation.results import (
     ConditionLoss,
@@ -89,7 +90,8 @@ def against(
 def paired_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
     """McNemar's test of two models, by what each has right, (n,)."""
     one, other = int((first & ~second).sum()), int((second & ~first).sum())
-    return PairedTest(this_only=one, other_only=other, p=float(f"{exact_binomial(one, other):.3g}"))
+    p = binomtest(one, one + other).pvalue if one + other else 1.0
+    return PairedTest(this_only=one, other_only=other, p=float(f"{p:.3g}"))
 
 
 def float_model_of(model: GenreModel, file: Path) -> GenreModel:

@@ -320,10 +320,8 @@ def _table_sections(evaluation: Evaluation) -> Iterator[tuple[str, str, list[Tab
             f"{other.model}: {other.windows.accuracy:.1%} of windows, {other.tracks.accuracy:.1%} of tracks. Exact "
             "McNemar test. Windows of one track are not independent: decide by the first two rows."
         )
-        paired = [
-            (name, f"{each.this_only:,}", f"{each.other_only:,}", f"{each.p:.3g}") for name, each in paired_rows(other)
-        ]
-        yield f"Against {other.model}", note, [(("", f"only {model} right", "only the other", "p"), paired)]
+        tests = (("", f"only {model} right", "only the other", "p"), paired_rows(other))
+        yield f"Against {other.model}", note, [tests]
     if sounds:
         rows = [
             (sound.name, f"{sound.named}", f"{sound.windows}", f"{sound.named / max(sound.windows, 1):.1%}")

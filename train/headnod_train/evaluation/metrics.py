@@ -125,18 +125,6 @@ def most_confident(confidence: NDArray[np.float32], share: float) -> NDArray[np.
     return np.argsort(-confidence, kind="stable")[: max(round(share * len(confidence)), 1)]
 
 
-def exact_binomial(one: int, other: int) -> float:
-    """Two-sided p-value of a split between two equally likely sides: the exact McNemar test of discordant pairs."""
-    fewer, together = min(one, other), one + other
-    if fewer * 2 == together:
-        return 1.0
-    ways = whole = 1
-    for count in range(fewer):
-        ways = ways * (together - count) // (count + 1)
-        whole += ways
-    return 2 * whole / 2**together
-
-
 def negative_log_likelihood(probabilities: Probabilities, targets: Labels) -> float:
     """Mean negative log-likelihood of the true genre, in nats."""
     given = probabilities[np.arange(len(targets)), targets]

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from headnod_train.console import text_table
+from headnod_train.evaluation.conditions import SimulationAgreement
 from headnod_train.evaluation.listener_sounds import SongNaming
 from headnod_train.evaluation.metrics import Share
-from headnod_train.evaluation.recordings_evaluation import PairedClips, Played, RecordingsEvaluation, Refused
-from headnod_train.evaluation.results import DegradedResult, Evaluation, ModelComparison, PairedTest
+from headnod_train.evaluation.recordings_evaluation import Played, RecordingsEvaluation, Refused
+from headnod_train.evaluation.results import DegradedResult, Evaluation, ModelComparison
 
 LEAKY = "LEAKY: segments of one track are in several splits, so no figure here applies to other music"
 """Shown with every figure of an archive that leaks."""
@@ -23,16 +24,21 @@ def tables(evaluation: Evaluation) -> Iterator[Table]:
     """Each part of an evaluation that was measured."""
     mark = ", LEAKY" if evaluation.leaky else ""
     yield headline_table(evaluation)
-    genres = text_table("", "windows", "tracks", "95 %", "of", title=f"by genre{mark}")
-    for genre in evaluation.genres:
-        low, high = genre.tracks_ci95
-        between = f"{low:.1%} to {high:.1%}"
-        genres.add_row(genre.label, f"{genre.windows:.1%}", f"{genre.tracks:.1%}", between, f"{genre.count:,}")
-    yield genres
-    if evaluation.degraded:
-        yield _degraded(evaluation.degraded, mark)
-    if evaluation.against:
-        yield _against(evaluation.model, evaluation.against, mark)
+    yield text_table("", "windows", "tracks", "95 %", "of", rows=_genres(evaluation), title=f"by genre{mark}")
+    if degraded := evaluation.degraded:
+        mean, worst = degraded.mean_loss_points, degraded.worst_loss_points
+        yield text_table(
+            "", "windows", "loss", "tracks", "loss", "error", "refused", rows=condition_rows(degraded),
+            title=f"under acoustic conditions{mark} (loss in points against clean)",
+            caption=f"mean loss {mean.windows:.1f} points of windows, {mean.tracks:.1f} of tracks; "
+            f"worst {worst.windows:.1f} and {worst.tracks:.1f} ({degraded.worst})",
+        )  # fmt: skip
+    if other := evaluation.against:
+        yield text_table(
+            "", "only this right", "only the other", "p", rows=paired_rows(other),
+            title=f"{evaluation.model} against {other.model} (exact McNemar test){mark}",
+            caption="windows of one track are not independent: decide by the first two rows",
+        )  # fmt: skip
     lines = Table(show_header=False, title_justify="left", box=None)
     for name, text in facts(evaluation):
         lines.add_row(name, text)
@@ -41,11 +47,19 @@ def tables(evaluation: Evaluation) -> Iterator[Table]:
 
 def headline_table(evaluation: Evaluation) -> Table:
     """The most important accuracies."""
-    table = text_table("", "right", "95 % interval", "of", title=title(evaluation))
-    for name, share in headlines(evaluation):
-        table.add_row(name, f"{share.accuracy:.1%}", interval(share), f"{share.count:,}")
-    table.caption = warning(evaluation) or f"calibration error {evaluation.calibration.ece:.3f}"
-    return table
+    return text_table(
+        "", "right", "95 % interval", "of",
+        rows=((name, _percent(share), interval(share), f"{share.count:,}") for name, share in headlines(evaluation)),
+        title=title(evaluation),
+        caption=warning(evaluation) or f"calibration error {evaluation.calibration.ece:.3f}",
+    )  # fmt: skip
+
+
+def _genres(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
+    for genre in evaluation.genres:
+        low, high = genre.tracks_ci95
+        between = f"{low:.1%} to {high:.1%}"
+        yield genre.label, f"{genre.windows:.1%}", f"{genre.tracks:.1%}", between, f"{genre.count:,}"
 
 
 def warning(evaluation: Evaluation) -> str:
@@ -132,19 +146,6 @@ def _sound_facts(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
             yield f"music rejected {where}", f"{share:.1%} of {refusal.windows:,} windows, {refusal.silent} as silence"
 
 
-def _degraded(degraded: DegradedResult, mark: str) -> Table:
-    name = f"under acoustic conditions{mark} (loss in points against clean)"
-    table = text_table("", "windows", "loss", "tracks", "loss", "error", "refused", title=name)
-    for row in condition_rows(degraded):
-        table.add_row(*row)
-    mean, worst = degraded.mean_loss_points, degraded.worst_loss_points
-    table.caption = (
-        f"mean loss {mean.windows:.1f} points of windows, {mean.tracks:.1f} of tracks; "
-        f"worst {worst.windows:.1f} and {worst.tracks:.1f} ({degraded.worst})"
-    )
-    return table
-
-
 def condition_rows(degraded: DegradedResult) -> list[tuple[str, ...]]:
     """Each condition: accuracy of windows and its loss, the same of tracks, calibration error, and share refused."""
     return [
@@ -156,101 +157,92 @@ def condition_rows(degraded: DegradedResult) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def _against(model: str, other: ModelComparison, mark: str) -> Table:
-    name = f"{model} against {other.model} (exact McNemar test){mark}"
-    table = text_table("", "only this right", "only the other", "p", title=name)
-    for what, paired in paired_rows(other):
-        table.add_row(what, f"{paired.this_only:,}", f"{paired.other_only:,}", f"{paired.p:.3g}")
-    table.caption = "windows of one track are not independent: decide by the first two rows"
-    return table
-
-
-def paired_rows(other: ModelComparison) -> list[tuple[str, PairedTest]]:
-    """Each test with its name."""
+def paired_rows(other: ModelComparison) -> list[tuple[str, ...]]:
+    """Each paired test: its name, predictions that only one of the models has right, and the p-value."""
     return [
-        ("whole tracks", other.by_tracks),
-        ("tracks by their windows", other.by_windows_of_tracks),
-        ("windows", other.by_windows),
+        (name, f"{paired.this_only:,}", f"{paired.other_only:,}", f"{paired.p:.3g}")
+        for name, paired in (
+            ("whole tracks", other.by_tracks),
+            ("tracks by their windows", other.by_windows_of_tracks),
+            ("windows", other.by_windows),
+        )
     ]
 
 
 def recordings_tables(found: RecordingsEvaluation) -> Iterator[Table]:
     """Each part of an evaluation on audio files."""
-    yield _played(found)
-    genres = text_table("", "right", "95 %", "of", title="files of each genre, clean")
-    for label, share in found.played[0].genres.items():
-        genres.add_row(label, _percent(share), interval(share), str(share.count))
-    yield genres
-    if found.not_music:
-        yield _other_sounds(found.not_music)
-    if found.simulation:
-        yield _simulation(found)
-    if found.songs:
-        yield _songs(found.songs)
-    if found.against:
-        yield _other_model(found.model, found.against)
-
-
-def _played(found: RecordingsEvaluation) -> Table:
-    headings = ("", "windows", "95 %", "files", "95 %", "by artist", "refused", "calibration error (noise)")
-    table = text_table(*headings, title=f"{'LEAKY: ' if found.leaky else ''}{found.model} on {found.data}")
-    for each in found.played:
-        table.add_row(each.name, *_cells(each))
     notes = ["The model was trained on some of these files: every figure is too good."] if found.leaky else []
     if found.float_agreement is not None:
         notes.append(f"The float network predicts the same genre on {found.float_agreement:.1%} of clean windows.")
-    table.caption = "\n".join(notes) or None
-    return table
-
-
-def _cells(played: Played) -> Iterator[str]:
-    for share in (played.windows, played.clips):
-        yield from (_percent(share), interval(share))
-    yield interval(played.clips_by_artist) if played.clips_by_artist else ""
-    yield f"{played.refused:.1%}"
-    yield f"{played.calibration_error:.3f} ({played.calibration_noise:.3f})"
-
-
-def _other_sounds(kinds: tuple[Refused, ...]) -> Table:
-    title = "other sounds, each alone in a quiet room"
-    table = text_table("", "windows with a genre", "files with a genre", title=title)
-    for kind in kinds:
-        table.add_row(
-            kind.kind,
-            f"{kind.windows_named} of {kind.windows} ({kind.windows_named / max(kind.windows, 1):.1%})",
-            f"{kind.files_named} of {kind.files} ({kind.files_named / kind.files:.1%})",
+    yield text_table(
+        "", "windows", "95 %", "files", "95 %", "by artist", "refused", "calibration error (noise)",
+        rows=map(_played, found.played),
+        title=f"{'LEAKY: ' if found.leaky else ''}{found.model} on {found.data}", caption="\n".join(notes) or None,
+    )  # fmt: skip
+    yield text_table(
+        "", "right", "95 %", "of",
+        rows=((label, *_with_interval(share), str(share.count)) for label, share in found.played[0].genres.items()),
+        title="files of each genre, clean",
+    )  # fmt: skip
+    if found.not_music:
+        title = "other sounds, each alone in a quiet room"
+        yield text_table(
+            "", "windows with a genre", "files with a genre", rows=map(_other_sound, found.not_music), title=title
         )
-    return table
+    if found.simulation:
+        yield text_table(
+            "", "same genre", "clean and real", "simulated correct", "real correct",
+            rows=map(_simulated, found.simulation),
+            title="windows, degraded by simulation in mel power and as waveforms",
+        )  # fmt: skip
+    if songs := found.songs:
+        title = f"{songs.songs} files of {songs.data} through the listener ({songs.minutes:g} min)"
+        yield text_table("", "", rows=_songs(songs), title=title)
+    if other := found.against:
+        yield text_table(
+            "", f"{other.model} right", f"only {found.model}", f"only {other.model}", "p (McNemar)",
+            rows=[("files", _percent(other.clips), str(other.this_only), str(other.other_only), f"{other.p:g}")],
+            title=f"against {other.model}, clean",
+        )  # fmt: skip
 
 
-def _simulation(found: RecordingsEvaluation) -> Table:
-    headings = ("", "same genre", "clean and real", "simulated correct", "real correct")
-    table = text_table(*headings, title="windows, degraded by simulation in mel power and as waveforms")
-    for each in found.simulation:
-        shares = (each.agreement, each.agreement_of_clean, each.simulated, each.real)
-        table.add_row(each.name, *(f"{share:.1%}" for share in shares))
-    return table
+def _played(played: Played) -> tuple[str, ...]:
+    return (
+        played.name,
+        *_with_interval(played.windows),
+        *_with_interval(played.clips),
+        interval(played.clips_by_artist) if played.clips_by_artist else "",
+        f"{played.refused:.1%}",
+        f"{played.calibration_error:.3f} ({played.calibration_noise:.3f})",
+    )
 
 
-def _songs(songs: SongNaming) -> Table:
-    title = f"{songs.songs} files of {songs.data} through the listener ({songs.minutes:g} min)"
-    table = text_table("", "", title=title)
-    table.add_row("changes between genres within a file, per 10 min", f"{songs.genre_changes_per_10_min:.1f}")
-    table.add_row("all changes of the shown state, per 10 min", f"{songs.changes_per_10_min:.1f}")
-    table.add_row("files after one of another genre", str(songs.new_genres))
+def _other_sound(kind: Refused) -> tuple[str, ...]:
+    return (
+        kind.kind,
+        f"{kind.windows_named} of {kind.windows} ({kind.windows_named / max(kind.windows, 1):.1%})",
+        f"{kind.files_named} of {kind.files} ({kind.files_named / kind.files:.1%})",
+    )
+
+
+def _simulated(found: SimulationAgreement) -> tuple[str, ...]:
+    shares = (found.agreement, found.agreement_of_clean, found.simulated, found.real)
+    return (found.name, *(f"{share:.1%}" for share in shares))
+
+
+def _songs(songs: SongNaming) -> Iterator[tuple[str, str]]:
+    yield "changes between genres within a file, per 10 min", f"{songs.genre_changes_per_10_min:.1f}"
+    yield "all changes of the shown state, per 10 min", f"{songs.changes_per_10_min:.1f}"
+    yield "files after one of another genre", str(songs.new_genres)
     for name, seconds in (
         ("seconds until its genre is shown, median", songs.median_seconds),
         ("seconds until nine of ten are shown", songs.ninth_decile_seconds),
     ):
-        table.add_row(name, "never" if seconds is None else f"{seconds:.1f}")
-    return table
+        yield name, "never" if seconds is None else f"{seconds:.1f}"
 
 
-def _other_model(model: str, other: PairedClips) -> Table:
-    headings = ("", f"{other.model} right", f"only {model}", f"only {other.model}", "p (McNemar)")
-    table = text_table(*headings, title=f"against {other.model}, clean")
-    table.add_row("files", _percent(other.clips), str(other.this_only), str(other.other_only), f"{other.p:g}")
-    return table
+def _with_interval(share: Share) -> tuple[str, str]:
+    return _percent(share), interval(share)
 
 
 def _percent(share: Share) -> str:

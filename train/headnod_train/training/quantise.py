@@ -275,13 +275,13 @@ def _representative(train: Archive, recipe: Recipe) -> NDArray[np.float32]:
 
 def quantisation_tables(report: QuantisationReport) -> tuple[Table, Table]:
     """Losses of every format, and of every layer of the int8 file."""
-    forms = text_table("format", "kB", "same genre as float32", title="loss of each format")
-    for form in report.forms:
-        forms.add_row(form.form, f"{form.size / 1000:.0f}", f"{form.agreement:.1%}")
+    forms = [(form.form, f"{form.size / 1000:.0f}", f"{form.agreement:.1%}") for form in report.forms]
+    layers = [
+        (str(layer.place), layer.operation, f"{layer.numbers:,}", f"{layer.scale:.4g}", f"{layer.error:.2f}")
+        for layer in report.layers
+    ]
     title = "error of each layer in int8 (rounding alone: 0.29)"
-    layers = text_table("layer", "operation", "numbers", "one step", "error in steps", title=title)
-    for layer in report.layers:
-        layers.add_row(
-            str(layer.place), layer.operation, f"{layer.numbers:,}", f"{layer.scale:.4g}", f"{layer.error:.2f}"
-        )
-    return forms, layers
+    return (
+        text_table("format", "kB", "same genre as float32", rows=forms, title="loss of each format"),
+        text_table("layer", "operation", "numbers", "one step", "error in steps", rows=layers, title=title),
+    )
