@@ -117,7 +117,7 @@ def test_tracks_are_judged_by_all_their_windows(archive):
     heard = archive.subset("valid")
     said = np.tile(np.array([0.1, 0.5, 0.4], np.float32), (2 * len(heard), 1))
     said[::2] = (0.1, 0.05, 0.85)
-    row = Scorer(heard, GENRES).row("some", {}, said, np.repeat(np.arange(len(heard)), 2), 1.0)
+    row = Scorer(heard, GENRES).result("some", {}, said, np.repeat(np.arange(len(heard)), 2), 1.0)
     # Half the windows of every track say noisy, the others say low; all in all each track is called noisy.
     assert row.windows.accuracy == pytest.approx(1 / 3, abs=1e-3)
     assert row.tracks.accuracy == pytest.approx(1 / 3, abs=1e-3)

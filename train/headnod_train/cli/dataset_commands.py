@@ -25,7 +25,7 @@ from headnod_train.console import plain_console, print_line, print_result
 if TYPE_CHECKING:
     from headnod.inference.model import GenreModel
     from headnod_train.dataset.archive import Archive
-    from headnod_train.explore.baselines import Row
+    from headnod_train.explore.baselines import MethodResult
 
 _LAYOUTS = ("gtzan", "fma", "folders", "csv", "logmel")
 
@@ -276,7 +276,7 @@ def _refuse_clip_options(options: argparse.Namespace) -> None:
         raise ComparisonError("YAMNet needs both --yamnet (the network) and --classes (the names of its classes)")
 
 
-def _on_clips(archive: Archive, options: argparse.Namespace, console: Console) -> list[Row]:
+def _on_clips(archive: Archive, options: argparse.Namespace, console: Console) -> list[MethodResult]:
     """YAMNet, the tagger and the bundles on audio clips of the split."""
     from headnod_train.distillation.tagger import find_wheel
     from headnod_train.explore import baselines
@@ -341,7 +341,7 @@ examples:
 
 
 def add_play(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
+    """Add the command `play`."""
     parser = subparsers.add_parser(
         "play",
         help="listen to three seconds, guess the genre, and compare with a model",
@@ -350,8 +350,8 @@ def add_play(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("music", type=Path, metavar="MUSIC", help="folder of music, a folder for each genre")
     parser.add_argument("--model", default="genre", metavar="BUNDLE", help="the other player (default %(default)s)")
-    parser.add_argument("--rounds", type=positive, default=10, help="how many (default %(default)s)")
-    parser.add_argument("--seed", type=whole, help="the same tracks again")
+    parser.add_argument("--rounds", type=positive, default=10, help="number of rounds (default %(default)s)")
+    parser.add_argument("--seed", type=whole, help="seed of the choice of tracks")
     parser.add_argument(
         "--player", metavar="COMMAND", help="program that plays a WAV file (pw-play, paplay, aplay, afplay)"
     )

@@ -49,7 +49,7 @@ class ComparisonError(HeadnodError, ValueError):
     """A collection is too small for a comparison."""
 
 
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MethodResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Results of one method."""
 
     method: str
@@ -76,9 +76,9 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     how: str
     """Method of the evaluation."""
 
-    rows: list[Row]
+    rows: list[MethodResult]
 
-    clips: list[Row] = []
+    clips: list[MethodResult] = []
     """Results on audio clips of tracks of the split."""
 
 
@@ -89,14 +89,14 @@ class Scorer:
         """Score on these tracks; `labels` is the order of genres in predictions."""
         self._targets = archive.targets(labels)
 
-    def row(
+    def result(
         self, method: str, settings: dict[str, int | float], probabilities: NDArray[np.float32],
         tracks: NDArray[np.intp], seconds: float,
-    ) -> Row:  # fmt: skip
+    ) -> MethodResult:  # fmt: skip
         """The results of a method, from its probabilities for each window and the track of each window."""
         right = probabilities.argmax(axis=1) == self._targets[tracks]
         named = by_track(probabilities, tracks).argmax(axis=1) == self._targets
-        return Row(
+        return MethodResult(
             method, settings, share_right(right, tracks), share_right(named, np.arange(len(named))), round(seconds, 1)
         )
 
@@ -111,7 +111,6 @@ def compare(
     seed: int,
     jobs: int,
     console: Console,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Comparison:
     """Fit every method on the train split and evaluate it on another one.
 
@@ -126,12 +125,12 @@ def compare(
         raise ComparisonError(f"{data}: the train split has one genre, {labels[0]}: a comparison needs two")
     scorer, rows = Scorer(evaluated, labels), []
     with progress_bar(console, transient=True) as progress:
-        rows += _classical(train, evaluated, scorer, seed=seed, jobs=jobs, progress=progress, clock=clock)
+        rows += _classical(train, evaluated, scorer, seed=seed, jobs=jobs, progress=progress)
         if epochs:
-            rows.append(_script(train, evaluated, scorer, epochs=epochs, seed=seed, progress=progress, clock=clock))
+            rows.append(_script(train, evaluated, scorer, epochs=epochs, seed=seed, progress=progress))
     for model in bundles:
         learned = trained_on(model.manifest, archive, data=data, split=split)
-        rows.append(_bundle(model, evaluated, learned=learned, console=console, clock=clock))
+        rows.append(_bundle(model, evaluated, learned=learned, console=console))
     return Comparison(data, split, archive.leaky, len(train), HOW, rows)
 
 
@@ -144,18 +143,17 @@ def tables(comparison: Comparison) -> list[Table]:
     return shown
 
 
-def _table(comparison: Comparison, title: str, rows: Sequence[Row], unit: str) -> Table:
-    shown = text_table("", "windows", unit, "took", title=title)
-    for row in rows:
-        shown.add_row(row.method, _cell(row.windows), _cell(row.tracks), f"{row.seconds:.0f} s")
+def _table(comparison: Comparison, title: str, rows: Sequence[MethodResult], unit: str) -> Table:
     some = rows[0]
-    shown.caption = (
+    caption = (
         f"accuracy, 95 % interval by track; {some.windows.count:,} windows,\n"
         f"{some.tracks.count:,} {unit}; trained on {comparison.learned_from:,} tracks"
     )
-    if comparison.leaky:
-        shown.caption = f"{LEAKY}\n{shown.caption}"
-    return shown
+    return text_table(
+        "", "windows", unit, "took",
+        rows=((row.method, _cell(row.windows), _cell(row.tracks), f"{row.seconds:.0f} s") for row in rows),
+        title=title, caption=f"{LEAKY}\n{caption}" if comparison.leaky else caption,
+    )  # fmt: skip
 
 
 def _cell(share: Share) -> str:
@@ -163,16 +161,15 @@ def _cell(share: Share) -> str:
 
 
 def _classical(
-    train: Archive, evaluated: Archive, scorer: Scorer, *, seed: int, jobs: int, progress: Progress,
-    clock: Callable[[], float],
-) -> list[Row]:  # fmt: skip
+    train: Archive, evaluated: Archive, scorer: Scorer, *, seed: int, jobs: int, progress: Progress
+) -> list[MethodResult]:
     learned, of_tracks = window_summaries(train)
     asked, tracks = window_summaries(evaluated)
     targets = train.targets(train.labels)[of_tracks]
     divided = [(one[of_tracks], other[of_tracks]) for one, other in folds(train, _FOLDS, seed=seed)]
     rows = []
     for method in classical.METHODS:
-        task, began = progress.add_task(method.name, total=None), clock()
+        task, began = progress.add_task(method.name, total=None), time.monotonic()
 
         def advance(total: int, task: TaskID = task) -> None:
             progress.update(task, total=total, advance=1)
@@ -182,18 +179,17 @@ def _classical(
         )
         probabilities = fitted.probabilities(asked)
         settings: dict[str, int | float] = {name.rpartition("__")[2]: value for name, value in fitted.settings.items()}
-        rows.append(scorer.row(method.name, settings, probabilities, tracks, clock() - began))
+        rows.append(scorer.result(method.name, settings, probabilities, tracks, time.monotonic() - began))
         _done(progress, task, rows[-1])
     return rows
 
 
 def _script(
-    train: Archive, evaluated: Archive, scorer: Scorer, *, epochs: int, seed: int, progress: Progress,
-    clock: Callable[[], float],
-) -> Row:  # fmt: skip
+    train: Archive, evaluated: Archive, scorer: Scorer, *, epochs: int, seed: int, progress: Progress
+) -> MethodResult:
     from headnod_train.explore import script_network  # noqa: PLC0415 - TensorFlow takes seconds
 
-    began, targets = clock(), train.targets(train.labels)
+    began, targets = time.monotonic(), train.targets(train.labels)
     task = progress.add_task("the script's network, number of epochs", total=epochs)
     fitted, held_out = folds(train, _FOLDS, seed=seed)[0]
     _, accuracies = script_network.train(
@@ -209,24 +205,26 @@ def _script(
     probabilities = script_network.probabilities(network, evaluated, FRONT_END)
     windows = [len(evaluated.windows(track, FRONT_END)) for track in range(len(evaluated))]
     settings: dict[str, int | float] = {"epochs": needed, "parameters": network.count_params()}
-    row = scorer.row(
-        "the script's network", settings, probabilities, np.repeat(np.arange(len(windows)), windows), clock() - began
+    row = scorer.result(
+        "the script's network",
+        settings,
+        probabilities,
+        np.repeat(np.arange(len(windows)), windows),
+        time.monotonic() - began,
     )
     _done(progress, task, row)
     return row
 
 
-def _bundle(
-    model: GenreModel, evaluated: Archive, *, learned: bool, console: Console, clock: Callable[[], float]
-) -> Row:
-    began = clock()
+def _bundle(model: GenreModel, evaluated: Archive, *, learned: bool, console: Console) -> MethodResult:
+    began = time.monotonic()
     answers = predict(model, evaluated, console=console)
     scores = answers.scores(model.manifest.temperature)
     method = f"{model.manifest.id} (int8)" + (f", {LEARNED}" if learned else "")
-    return Scorer(evaluated, model.labels).row(method, {}, scores, answers.tracks, clock() - began)
+    return Scorer(evaluated, model.labels).result(method, {}, scores, answers.tracks, time.monotonic() - began)
 
 
-def _done(progress: Progress, task: TaskID, row: Row) -> None:
+def _done(progress: Progress, task: TaskID, row: MethodResult) -> None:
     progress.remove_task(task)
     settings = ", ".join(f"{name} {value:g}" for name, value in row.settings.items())
     progress.console.print(
@@ -272,7 +270,7 @@ def compare_on_clips(
     *,
     labels: tuple[str, ...],
     console: Console,
-) -> list[Row]:
+) -> list[MethodResult]:
     """Evaluate methods on audio clips of the tracks of an archive."""
     rows = []
     with progress_bar(console, transient=True) as progress:
@@ -293,7 +291,7 @@ def compare_on_clips(
             of_clip = np.repeat(np.arange(len(scores)), [len(each) for each in scores])
             scorer = Scorer(archive.chosen(np.array(tracks, np.intp)), labels)
             took = time.monotonic() - began
-            rows.append(scorer.row(method.name, dict(method.settings), np.concatenate(scores), of_clip, took))
+            rows.append(scorer.result(method.name, dict(method.settings), np.concatenate(scores), of_clip, took))
             progress.remove_task(task)
     return rows
 

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 from rich.console import Console
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -24,8 +25,6 @@ from headnod_train.explore.classical import (
     FRONT_END,
     NEAREST_NEIGHBOURS,
     REGRESSION,
-    Folds,
-    Settings,
     Summaries,
     pipeline,
 )
@@ -63,6 +62,7 @@ _NEIGHBOURS = (1, 3, 5, 10, 20, 40, 80)
 _STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _DIMENSIONS = (2, 5, 10, 20, 40, 100, 200)
 _PCA, _STRENGTH = 40, 0.03
+_TRACKS = "training tracks"
 
 
 @dataclass(frozen=True)
@@ -82,65 +82,50 @@ def method_curves(archive: Archive, summaries: Summaries, *, seed: int) -> list[
     if len(labels) < 2 or count < 2:  # noqa: PLR2004 - nothing to tell apart, or nothing to leave out
         return []
     targets, parts = archive.targets(labels), folds(archive, min(_FOLDS, count), seed=seed)
+    if any(len(np.unique(targets[train])) == 1 for train, _ in parts):
+        return []
     fewest = min(int(train.sum()) for train, _ in parts)
     most = min(fewest - 1, summaries.shape[1])
+    thinned: dict[float, Sequence[tuple[NDArray[np.intp], NDArray[np.bool_]]]] = {
+        size: [
+            (_thinned(targets, train, size / fewest, (seed, place)), valid)
+            for place, (train, valid) in enumerate(parts)
+        ]
+        for size in sorted({max(round(share * fewest), 2) for share in _SHARES})
+    }
+    small = min(_PCA, max(int(_SHARES[0] * fewest) - 1, 1))
 
-    def graded(
-        title: str, across: str, values: Sequence[float], made: Callable[[float], tuple[Pipeline, float]]
-    ) -> Curve:
-        rows = []
-        for value in values:
-            model, share = made(value)
-            rows.append(_accuracy(model, summaries, targets, parts, share=share, seed=seed))
-        return Curve(title, across, tuple(values), np.array(rows))
-
-    def regression(pca: int, strength: float) -> Pipeline:
+    def regression(pca: int, strength: float = _STRENGTH) -> Pipeline:
         return pipeline(REGRESSION, {"pca": min(pca, most), "last__C": strength})
 
-    def nearest(neighbours: float) -> tuple[Pipeline, float]:
-        settings: Settings = {"pca": min(20, most), "last__n_neighbors": int(neighbours)}
-        return pipeline(NEAREST_NEIGHBOURS, settings), 1.0
+    def nearest(neighbours: int) -> Pipeline:
+        return pipeline(NEAREST_NEIGHBOURS, {"pca": min(20, most), "last__n_neighbors": neighbours})
 
-    small = min(_PCA, max(int(_SHARES[0] * fewest) - 1, 1))
-    dimensions = sorted({min(each, most) for each in _DIMENSIONS})
-    return [
-        graded(
-            "Learning curve (logistic regression)", "training tracks",
-            [max(round(share * fewest), 2) for share in _SHARES],
-            lambda tracks: (regression(small, _STRENGTH), tracks / fewest),
-        ),
-        graded("Number of neighbours", "k", [each for each in _NEIGHBOURS if each <= fewest], nearest),
-        graded(
-            "Inverse strength of regularisation", "C", _STRENGTHS, lambda strength: (regression(_PCA, strength), 1.0)
-        ),
-        graded("Dimensions of the PCA", "dimensions", dimensions, lambda pca: (regression(int(pca), _STRENGTH), 1.0)),
-    ]  # fmt: skip
+    def curve(title: str, across: str, models: Mapping[float, Pipeline]) -> Curve:
+        divisions = thinned if across == _TRACKS else dict.fromkeys(models, parts)
+        rows = [cross_val_score(model, summaries, targets, cv=divisions[value]) for value, model in models.items()]
+        return Curve(title, across, tuple(models), np.array(rows))
+
+    learning = {
+        size: regression(min(small, *(len(rows) - 1 for rows, _ in divided))) for size, divided in thinned.items()
+    }
+    # One thread: on matrices this small, synchronisation takes longer than the work.
+    with threadpool_limits(1):
+        return [
+            curve("Learning curve (logistic regression)", _TRACKS, learning),
+            curve("Number of neighbours", "k", {each: nearest(each) for each in _NEIGHBOURS if each <= fewest}),
+            curve("Inverse strength of regularisation", "C", {each: regression(_PCA, each) for each in _STRENGTHS}),
+            curve("Dimensions of the PCA", "dimensions", {min(each, most): regression(each) for each in _DIMENSIONS}),
+        ]
 
 
-def _accuracy(
-    model: Pipeline, summaries: Summaries, targets: NDArray[np.intp], parts: Folds, *, share: float, seed: int
-) -> list[float]:
-    """Share of the left-out tracks that is right, by fold, with a share of the training tracks of each genre."""
-    found = []
-    for place, (train, valid) in enumerate(parts):
-        rng, rows = np.random.default_rng((seed, place)), []
-        for label in np.unique(targets[train]):
-            own = np.flatnonzero(train & (targets == label))
-            rows.append(rng.permutation(own)[: max(round(share * own.size), 1)])
-        chosen = np.sort(np.concatenate(rows))
-        if len(rows) == 1:
-            found.append(float((targets[valid] == targets[chosen[0]]).mean()))
-            continue
-        steps = dict(model.named_steps)
-        components_, neighbours = steps["pca"].n_components, getattr(steps["last"], "n_neighbors", 1)
-        limits = {"pca__n_components": min(components_, len(chosen) - 1)}
-        if hasattr(steps["last"], "n_neighbors"):
-            limits["last__n_neighbors"] = min(neighbours, len(chosen))
-        with threadpool_limits(1):
-            found.append(float(model.set_params(**limits).fit(summaries[chosen], targets[chosen])
-                               .score(summaries[valid], targets[valid])))  # fmt: skip
-        model.set_params(pca__n_components=components_)
-    return found
+def _thinned(
+    targets: NDArray[np.intp], train: NDArray[np.bool_], share: float, seed: tuple[int, int]
+) -> NDArray[np.intp]:
+    """A share of the training tracks of each genre, at least one."""
+    rng = np.random.default_rng(seed)
+    genres = (np.flatnonzero(train & (targets == label)) for label in np.unique(targets[train]))
+    return np.sort(np.concatenate([rng.permutation(own)[: max(round(share * own.size), 1)] for own in genres]))
 
 
 def curves_picture(theme: Theme, curves: Sequence[Curve]) -> Figure:
