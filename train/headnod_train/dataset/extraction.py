@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -194,6 +195,8 @@ class WorkFolder:
             raise StorageError(message) from error
 
 
+_T = TypeVar("_T")
+
 Extraction = tuple[int, TrackFeatures | Rejected]
 """Index of a file in the list of paths, and its features."""
 
@@ -206,37 +209,53 @@ class WorkerError(HeadnodError, RuntimeError):
 
 
 def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: int) -> Iterator[Extraction]:
-    """Extract features in `jobs` processes and yield each result when it is ready.
+    """Extract features in `jobs` processes and yield each result when it is ready."""
+    calls = ((place, path, front_end, seconds) for place, path in enumerate(paths))
+    return in_processes(extract_one, calls, jobs=jobs, advice="start again: extracted tracks are kept")
 
-    Only a few files per process are in progress, so memory does not grow with the collection.
+
+def in_processes(
+    work: Callable[..., _T], calls: Iterable[tuple[Any, ...]], *, jobs: int, advice: str = "start again"
+) -> Iterator[_T]:
+    """Results of a function for many arguments, from `jobs` processes, each when it is ready.
+
+    Only a few calls per process are in progress, so memory does not grow with the collection. The advice is part of
+    the error message.
+
+    Raises:
+        WorkerError: A process died.
     """
     try:
         from joblib import Parallel, delayed, parallel_config  # noqa: PLC0415 - a third of a second
         from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa: PLC0415
     except ImportError as error:
-        raise MissingExtraError(f"import needs joblib: {how_to_install('train')} ({error})") from error
+        raise MissingExtraError(f"worker processes need joblib: {how_to_install('train')} ({error})") from error
     own = os.getpid()
     with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
         with _without_ctrl_c():
             results = Parallel(return_as="generator_unordered", batch_size=_BATCH if jobs > 1 else 1)(
-                delayed(extract_one)(place, path, front_end, seconds, own) for place, path in enumerate(paths)
+                delayed(_call)(own, work, call) for call in calls
             )
         try:
             with warnings.catch_warnings(), closing(results):
-                # joblib warns about unfinished tasks when the import is stopped.
+                # joblib warns about unfinished tasks when the command is stopped.
                 warnings.filterwarnings("ignore", message=r"\d+ tasks (have been|which were)")
                 yield from results
         except TerminatedWorkerError as error:
             message = "a worker process died: out of memory, or a file crashed its decoder "
-            message += "(start again: extracted tracks are kept; with --jobs 1 the last file named is the cause)"
+            message += f"({advice}; with --jobs 1 the last file named is the cause)"
             raise WorkerError(message) from error
 
 
-def extract_one(place: int, path: Path, front_end: FrontEnd, seconds: float, parent: int = 0) -> Extraction:
-    """Extract one file, in process `parent` or in a worker."""
-    if parent and os.getpid() != parent:
+def _call(parent: int, work: Callable[..., _T], call: tuple[Any, ...]) -> _T:
+    if os.getpid() != parent:
         # Ctrl-C reaches the whole process group; only the parent reports it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return work(*call)
+
+
+def extract_one(place: int, path: Path, front_end: FrontEnd, seconds: float) -> Extraction:
+    """Extract one file."""
     return place, extract(path, front_end, seconds)
 
 

@@ -9,8 +9,6 @@ features of one. The statistics are made anew with a model, from the windows tha
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import unicodedata
 from collections import Counter, defaultdict
@@ -36,7 +34,7 @@ from headnod.system import how_to_install
 from headnod.teaching.fitting import Features
 from headnod.teaching.last_layer import LastLayer, TeachError
 from headnod_train.console import progress_bar
-from headnod_train.dataset.extraction import excerpt
+from headnod_train.dataset.extraction import excerpt, in_processes
 from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.dataset.tracks import (
     Collection,
@@ -94,10 +92,10 @@ def refuse_few(source: Path, tracks: Sequence[Track], labels: Iterable[str]) -> 
 
 
 def groups_of(tracks: Sequence[Track]) -> tuple[list[int], list[str]]:
-    """A group for each track: no group is on both sides of a split. And labels whose tracks are grouped singly.
+    """The group of each track, which is left out as a whole; and labels whose tracks are left out one at a time.
 
-    Tracks of one artist are a group. Where all tracks of a label are of one artist, or of none that
-    is known, each track is a group, because otherwise that label could not be left out in parts.
+    Tracks of one artist are a group. If all tracks of a label are of one artist or of unknown ones, each
+    track is a group, because otherwise the label would be left out as a whole.
     """
     keys = [track.artist.casefold() or f"\0{track.excerpt_of or track.name}" for track in tracks]
     of_label: dict[str, set[str]] = defaultdict(set)
@@ -138,7 +136,7 @@ def _with_artists(tracks: Sequence[Track]) -> Iterator[Track]:
 
 
 def _tags(path: Path) -> tuple[str, str, str]:
-    """Genre, artist and album of a file; empty where it does not say."""
+    """Genre, artist and album from the tags of a file; empty if it has none."""
     try:
         import mutagen  # noqa: PLC0415 - only where tags are read
     except ImportError as error:
@@ -155,23 +153,18 @@ def _tags(path: Path) -> tuple[str, str, str]:
 def extract_features(
     tracks: Sequence[Track], network: bytes, manifest: Manifest, *, seconds: float, jobs: int, console: Console
 ) -> dict[int, NDArray[np.float32]]:
-    """Features of each track, in worker processes.
+    """Features of each track, computed in worker processes.
 
     The network is that of `LastLayer.with_features`, with the manifest of its bundle; `seconds` of each file are used.
 
     Returns:
         Features by index of the track, (windows, features) each; without the files that gave none.
     """
-    from joblib import Parallel, delayed  # noqa: PLC0415
-
     found: dict[int, NDArray[np.float32]] = {}
     with progress_bar(console) as progress:
         task = progress.add_task("listening", total=len(tracks))
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-            delayed(_extract_one)(place, track.path, network, manifest, seconds, os.getpid())
-            for place, track in enumerate(tracks)
-        )
-        for place, result in results:
+        calls = ((place, track.path, network, manifest, seconds) for place, track in enumerate(tracks))
+        for place, result in in_processes(_extract_one, calls, jobs=jobs):
             progress.advance(task)
             if isinstance(result, str):
                 console.print(printable(f"skipped {tracks[place].path}: {result}"), soft_wrap=True)
@@ -181,11 +174,8 @@ def extract_features(
 
 
 def _extract_one(
-    place: int, path: Path, network: bytes, manifest: Manifest, seconds: float, parent: int
+    place: int, path: Path, network: bytes, manifest: Manifest, seconds: float
 ) -> tuple[int, NDArray[np.float32] | str]:
-    if os.getpid() != parent:
-        # Ctrl-C reaches the whole process group; only the parent reports it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         audio = excerpt(path, manifest.front_end.sample_rate, seconds)
     except AudioError as error:
