@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headnod.inference.manifest import Manifest
 from headnod_train.evaluation.results import Evaluation
@@ -162,28 +164,28 @@ Mean loss: {mean.windows:.1f} points of windows, {mean.tracks:.1f} of tracks. Wo
 
 
 def _confused(evaluation: Evaluation) -> str:
-    labels = [escaped(label) for label in evaluation.confusion.labels]
-    counts = np.array(evaluation.confusion.tracks)
+    return f"""## Confusion
+
+| genre | tracks correct | most often confused with |
+| --- | --- | --- |
+{confusion_rows(evaluation.confusion.labels, np.array(evaluation.confusion.tracks))}
+
+The whole matrix is in `manifest.json`, under `measured`."""
+
+
+def confusion_rows(labels: Sequence[str], counts: NDArray[np.intp]) -> str:
+    """Rows of a Markdown table: each label with tracks, how many of them are right, and its most frequent error.
+
+    Args:
+        labels: All labels.
+        counts: Tracks by label (rows) and answer (columns).
+    """
     rows = []
-    for place, label in enumerate(labels):
-        played = int(counts[place].sum())
-        if not played:
-            continue
-        wrong = counts[place].copy()
-        wrong[place] = 0
-        most = f"{labels[int(wrong.argmax())]} ({wrong.max()})" if wrong.any() else "nothing"
-        rows.append(f"| {label} | {counts[place, place]} of {played} | {most} |")
-    return "\n".join(
-        (
-            "## Confusion",
-            "",
-            "| genre | tracks correct | most often confused with |",
-            "| --- | --- | --- |",
-            *rows,
-            "",
-            "The whole matrix is in `manifest.json`, under `measured`.",
-        )
-    )
+    for place in np.flatnonzero(counts.sum(axis=1)).tolist():
+        right, wrong = counts[place, place], np.where(np.arange(len(labels)) == place, 0, counts[place])
+        most = f"{escaped(labels[int(wrong.argmax())])} ({wrong.max()})" if wrong.any() else "nothing"
+        rows.append(f"| {escaped(labels[place])} | {right} of {counts[place].sum()} | {most} |")
+    return "\n".join(rows)
 
 
 def _limits(manifest: Manifest, evaluation: Evaluation, collection: DatasetInfo) -> str:

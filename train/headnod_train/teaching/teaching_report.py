@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from headnod.inference.manifest import Manifest
-from headnod_train.deploy.model_card import escaped
+from headnod_train.deploy.model_card import confusion_rows, escaped
 from headnod_train.evaluation.metrics import Share
 
 HOW = "Each track was left out, with all tracks of its artist, from the fit and from every choice made for it."
@@ -55,7 +55,7 @@ class Figures:
 
 
 def tables(figures: Figures) -> Iterator[Table]:
-    """What a person should see after teaching."""
+    """Accuracy, confusion, and the least certain tracks."""
     right = Table("on music it was not fitted to", "right", "95 % interval", "of")
     for name, share in (("windows of 3 s", figures.windows), ("whole tracks", figures.tracks)):
         right.add_row(name, f"{share.accuracy:.0%}", interval(share), f"{share.count:,}")
@@ -79,7 +79,7 @@ def tables(figures: Figures) -> Iterator[Table]:
 
 
 def comparison(last: Figures, tuned: Figures, gain: Share, epochs: int, *, written: bool) -> Iterator[str]:
-    """The last layer alone against fine-tuning, a line each."""
+    """The last layer alone against fine-tuning, in three lines and the decision."""
     for name, one, other in (("windows", last.windows, tuned.windows), ("tracks", last.tracks, tuned.tracks)):
         yield (
             f"{name} right: {one.accuracy:.1%} ({interval(one)}) with the last layer alone, {other.accuracy:.1%} "
@@ -94,7 +94,7 @@ def comparison(last: Figures, tuned: Figures, gain: Share, epochs: int, *, writt
 
 
 def remarks(figures: Figures) -> Iterator[str]:
-    """What limits the figures, a line each."""
+    """Limits of the figures, one line each."""
     rows = [(figures.labels[place], figures.confusion[place]) for place in figures.taught]
     if set(figures.ungrouped) == {label for label, _ in rows}:
         yield "no label has two artists that are known, so tracks were left out one at a time: figures may be too high"
@@ -109,7 +109,7 @@ def remarks(figures: Figures) -> Iterator[str]:
 
 
 def measured(figures: Figures, size: int) -> dict[str, Any]:
-    """The figures as the manifest holds them."""
+    """The figures for the manifest."""
     return {
         "windows": msgspec.to_builtins(figures.windows),
         "tracks": msgspec.to_builtins(figures.tracks),
@@ -128,11 +128,6 @@ def write_card(manifest: Manifest, figures: Figures) -> str:
     rows = "\n".join(
         f"| {name} | {share.accuracy:.1%} | {interval(share)} | {share.count:,} |"
         for name, share in (("windows of 3 s", figures.windows), ("tracks", figures.tracks))
-    )
-    confused = "\n".join(
-        f"| {escaped(figures.labels[place])} | {row[place]} of {row.sum()} | {_most(figures.labels, row, place)} |"
-        for place in figures.taught
-        for row in [figures.confusion[place]]
     )
     limits = "\n".join(f"- {remark}" for remark in map(escaped, remarks(figures)))
     return f"""# {manifest.id}
@@ -157,7 +152,7 @@ Calibration error: {figures.calibration_error:.3f}. Not named: {figures.unnamed:
 
 | label | tracks right | most often taken for |
 | --- | --- | --- |
-{confused}
+{confusion_rows(figures.labels, figures.confusion)}
 
 ## Limits
 
@@ -193,12 +188,6 @@ def _added(manifest: Manifest, figures: Figures) -> str:
 def interval(share: Share) -> str:
     """Such as `61% to 79%`."""
     return f"{share.ci95[0]:.0%} to {share.ci95[1]:.0%}"
-
-
-def _most(labels: tuple[str, ...], row: NDArray[np.intp], place: int) -> str:
-    wrong = row.copy()
-    wrong[place] = 0
-    return f"{escaped(labels[int(wrong.argmax())])} ({wrong.max()})" if wrong.any() else "nothing"
 
 
 def _short(label: str) -> str:

@@ -64,22 +64,21 @@ class SoftTargets:
 
 def labelled(archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, *, other: bool = False) -> SoftTargets:
     """The label of each track alone; `other` adds an output for "not music"."""
-    seconds = 1 + int(archive.levels.shape[1] * front_end.hop / front_end.sample_rate)
-    certain = np.eye(len(labels) + other, dtype=np.float32)[archive.targets(labels)]
-    return SoftTargets(
-        np.repeat(certain[:, None], seconds, axis=1),
-        np.zeros((len(archive), seconds, 0), np.float32),
-        np.zeros((len(archive), seconds), np.float32),
-    )
+    return _constant(np.eye(len(labels) + other, dtype=np.float32)[archive.targets(labels)], archive, front_end, 0)
 
 
 def not_music(archive: Archive, labels: tuple[str, ...], front_end: FrontEnd, tags: int) -> SoftTargets:
     """The output for "not music" as the target of every second."""
+    last = np.eye(len(labels) + 1, dtype=np.float32)[-1]
+    return _constant(np.tile(last, (len(archive), 1)), archive, front_end, tags)
+
+
+def _constant(genres: NDArray[np.float32], archive: Archive, front_end: FrontEnd, tags: int) -> SoftTargets:
+    """The same genres, (tracks, labels), in every second of a track, and unknown tags."""
     seconds = 1 + int(archive.levels.shape[1] * front_end.hop / front_end.sample_rate)
-    genres = np.zeros((len(archive), seconds, len(labels) + 1), np.float32)
-    genres[..., -1] = 1.0
+    unknown = np.zeros((len(archive), seconds, tags), np.float32)
     return SoftTargets(
-        genres, np.zeros((len(archive), seconds, tags), np.float32), np.zeros((len(archive), seconds), np.float32)
+        np.repeat(genres[:, None], seconds, axis=1), unknown, np.zeros((len(archive), seconds), np.float32)
     )
 
 
@@ -324,7 +323,7 @@ class ArchiveBatches:
         return prefetched(lambda step: self._made(rows, number, step), range(len(self)))
 
     def _balanced(self, genres: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.intp]:
-        """As many rows as an epoch has, each genre with an equal part: some are there again, or left out."""
+        """As many rows as an epoch has, equally many of each genre: some rows are repeated, or left out."""
         names, kinds = np.unique(genres[self._rows], return_inverse=True)
         counts = np.full(len(names), len(self._rows) // len(names))
         counts[: len(self._rows) % len(names)] += 1

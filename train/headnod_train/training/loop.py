@@ -17,12 +17,12 @@ from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import progress
 from rich.console import Console
 
 from headnod.features.frontend import Features, FrontEnd
 from headnod.inference.manifest import softmax
 from headnod_train.backend import keras, tf
+from headnod_train.console import progress_bar
 from headnod_train.dataset.archive import Archive, window_features
 from headnod_train.evaluation.metrics import by_track
 from headnod_train.storage import open_npz, replacing, write_npz
@@ -48,7 +48,7 @@ class TrainingLoop:
                 it has three.
             steps: Length of the whole training, over which the learning rate falls to zero.
             rate: Highest learning rate of AdamW.
-            decay: Weight decay of AdamW; biases and batch norm are spared.
+            decay: Weight decay of AdamW, for kernels only.
         """
         self.network = network
         warm = min(max(steps // 20, 1), 200)
@@ -173,17 +173,8 @@ class TrainingProgress:
     def __init__(self, console: Console, epochs: int, done: int = 0) -> None:
         """Show `epochs` epochs, of which `done` are finished."""
         self._console, self._epochs, self._done, self._began = console, epochs, done, time.monotonic()
-        self._bar = progress.Progress(
-            progress.TextColumn("epoch {task.fields[epoch]} of {task.fields[epochs]}"),
-            progress.BarColumn(),
-            progress.TextColumn("{task.description}"),
-            progress.TimeElapsedColumn(),
-            progress.TextColumn("left"),
-            progress.TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("starting", total=epochs, completed=done, epoch=done + 1, epochs=epochs)
+        self._bar = progress_bar(console)
+        self._task = self._bar.add_task("epochs", total=epochs, completed=done)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -205,9 +196,8 @@ class TrainingProgress:
         self._done += 1
         text = f"loss {figures['loss']:.3f}"
         if "windows" in figures:
-            text += f", watched: {figures['windows']:.1%} of windows, {figures['tracks']:.1%} of tracks"
-        following = min(self._done + 1, self._epochs)
-        self._bar.update(self._task, completed=self._done, description=text, epoch=following)
+            text += f", validation: {figures['windows']:.1%} of windows, {figures['tracks']:.1%} of tracks"
+        self._bar.update(self._task, completed=self._done, description=f"epochs, {text}")
         if not self._console.is_terminal:
             minutes = (time.monotonic() - self._began) / 60
             self._console.print(f"epoch {self._done} of {self._epochs}: {text} ({minutes:.1f} min)", highlight=False)
