@@ -1,7 +1,6 @@
-"""The one place that imports TensorFlow and Keras, and keeps them quiet.
+"""TensorFlow and Keras, imported here only, without the messages of their import.
 
-They cost seconds and a gigabyte, so only fitting and quantising come here, and
-their C++ greets every import with lines that a person takes for errors.
+The import takes seconds and a gigabyte, and prints lines that look like errors.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from headnod.system import how_to_install
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what is written to stdout and stderr, from C++ too, and show it only if the body raises."""
+    """Hide what the body writes to stdout and stderr, from C++ too; show it only if the body raises."""
     with tempfile.TemporaryFile() as written:
         _flush()
         saved = [os.dup(1), os.dup(2)]
@@ -44,14 +43,14 @@ def _flush() -> None:
 
 
 def repeatable(seed: int) -> None:
-    """Seed everything that draws, and let equal steps give equal sums."""
+    """Seed every random generator, and make operations deterministic."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
-# Products in bfloat16, sums in float32, where the processor can: a fifth quicker, and far finer than int8.
+# Products in bfloat16 and sums in float32, if the processor has them: a fifth faster, and more exact than int8.
 os.environ.setdefault("TF_SET_ONEDNN_FPMATH_MODE", "BF16")
 try:
     with quiet():

@@ -44,7 +44,7 @@ _MODULES = frozenset({".it", ".mod", ".s3m", ".stm", ".xm"})
 
 @dataclass(frozen=True)
 class DegradationRates:
-    """How often each effect is applied, and how strongly."""
+    """Probability and strength of each effect."""
 
     codec: float = 0.15
     """Share of recordings that pass a lossy codec first."""
@@ -219,8 +219,7 @@ def coloured_noise(size: int, slope: float, rng: np.random.Generator) -> Audio:
 def through_codec(audio: Audio, rate: int, rng: np.random.Generator) -> Audio:
     """Sound coded and decoded by Opus, Vorbis or MP3 at a low to middling quality, shape as `audio`.
 
-    Opus knows few sample rates, so its samples are declared as 24 kHz: its
-    filters then lie a tenth lower than at home.
+    Opus has few sample rates, so the samples are declared as 24 kHz: its filters then lie a tenth lower than usual.
     """
     container, codec = _CODECS[rng.integers(len(_CODECS))]
     coded = io.BytesIO()

@@ -27,7 +27,7 @@ def test_the_command_sums_up_and_its_exit_status_says_how_it_went(broker, listen
     there(listener("first", channel_="canary", fails="it runs behind"), listener("room"))
     ended = deploy(signed.path, broker=broker)
     assert ended.returncode == 1
-    assert "1 were spared and keep what they have: room" in ended.stdout
+    assert "1 were not sent the model and keep theirs: room" in ended.stdout
     assert ended.stderr.splitlines()[-1].startswith("headnod-train: the rollout was stopped: first: it runs behind")
     assert "first: rolled back: it runs behind" in ended.stderr
     well = deploy(signed.path, "--node", "room", broker=broker)
@@ -106,4 +106,4 @@ def test_by_ssh_a_refusal_there_is_a_fault_here(tmp_path, ssh):
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=evil", "a b", "$(evil)", ""])
 def test_a_host_that_ssh_would_take_for_an_option_is_refused(signed, host, ssh):
-    assert "is no host" in deploy(signed.path, f"--ssh={host}", **ssh).stderr
+    assert "is not a host" in deploy(signed.path, f"--ssh={host}", **ssh).stderr

@@ -116,7 +116,7 @@ def test_a_bundle_is_taken_at_its_word_about_its_float_network(measured, sibling
 
 
 def test_a_run_is_not_measured_on_what_it_learned_from(whole_run, archive, tmp_path):
-    with pytest.raises(PackError, match=r"learned from 6 tracks of the valid side, such as high\.4.*--measured"):
+    with pytest.raises(PackError, match=r"was trained on 6 tracks of the valid split, such as high\.4.*--measured"):
         packed(whole_run, archive, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -161,7 +161,7 @@ def of_another_temperature(said):
     ("change", "complaint"),
     [
         (of_another_network, "its 'width' is 99, the run's 24"),
-        (of_what_it_learned, "learned from the valid side"),
+        (of_what_it_learned, "was trained on the valid split"),
         (of_another_temperature, r"temperature 3 .* the run 2 .*--sibling"),
         (of_other_genres, "names other genres"),
     ],

@@ -136,7 +136,7 @@ def test_a_channel_that_nobody_hears_is_a_fault(rolled_out):
 
 
 def test_a_bundle_of_more_than_a_mebibyte_is_refused_before_anything_is_sent():
-    with pytest.raises(RolloutError, match="listeners take 1048576 by MQTT"):
+    with pytest.raises(RolloutError, match="listeners accept 1048576 by MQTT"):
         roll_out(bytes(LARGEST + 1), "", Where("nowhere.invalid", 1, "x"), "headnod", RolloutPlan("stable"), print)
 
 
@@ -145,7 +145,7 @@ def test_a_broker_that_refuses_it_is_named(tmp_path, signed):
     with Broker(tmp_path / "strict", acl=acl) as strict:
         with Subscriber(strict) as all_of_it:
             all_of_it.publish("headnod/room/status", b"online")
-        with pytest.raises(RolloutError, match=r"the broker did not take \d+ bytes: not authorized"):
+        with pytest.raises(RolloutError, match=r"the broker refused \d+ bytes: not authorized"):
             roll_out(
                 signed.content,
                 signed.digest,
@@ -184,8 +184,10 @@ def test_a_rollout_that_stops_takes_back_its_own_bundle_only(broker, listener, r
     assert held(broker, topic) == another
     assert retained(broker) == {topic}
     if channel == "canary":
-        assert outcome.stopped == "another rollout has put its own model in place of this one at headnod/deploy/canary"
-        assert outcome.notes == ["headnod/deploy/canary: another rollout has put its own model there, and it stays"]
+        assert outcome.stopped == "another rollout has replaced this model at headnod/deploy/canary"
+        assert outcome.notes == [
+            "headnod/deploy/canary: another rollout has published its own model there, and it stays"
+        ]
     else:
         assert outcome.stopped.startswith("first: ")
 
@@ -204,7 +206,7 @@ def test_another_rollout_that_is_under_way_is_named(broker, listener, rolled_out
     with Subscriber(broker, "headnod/end", name="other") as other:
         other.publish("headnod/deploy/rollout-1", mark, retain=True)
         outcome, _ = rolled_out()
-    assert outcome.notes == ["another rollout is under way: genre-9.9.9 (7) from attic"]
+    assert outcome.notes == ["another rollout is running: genre-9.9.9 (7) from attic"]
 
 
 def test_a_rollout_leaves_no_mark_behind(broker, listener, rolled_out):

@@ -58,7 +58,7 @@ def test_only_a_serial_of_the_future_can_be_superseded(folder, serial, fits):
     if fits:
         assert sign(folder, KEY, supersede=serial, now=lambda: NOON).manifest.serial == NOON
     else:
-        with pytest.raises(BundleError, match="is no greater than the new serial"):
+        with pytest.raises(BundleError, match="is not greater than the new serial"):
             sign(folder, KEY, supersede=serial, now=lambda: NOON)
 
 

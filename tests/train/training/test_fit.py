@@ -217,14 +217,14 @@ def test_a_training_may_watch_fewer_windows_than_it_judges_batches(tmp_path):
     train(data, tmp_path / "run", TrainingSettings(epochs=1, batch=64, width=4), console=Console(file=told, width=200))
     (epoch,) = json.loads((tmp_path / "run" / run_folder.HISTORY).read_text())
     assert 0.0 <= epoch["windows"] <= 1.0
-    assert "48 windows of 3 s to learn from, fewer than one training step takes (64)" in told.getvalue()
-    assert "nothing watches over low, noisy" in told.getvalue()
+    assert "48 training windows of 3 s, fewer than one training step takes (64)" in told.getvalue()
+    assert "no track for validation is low or noisy" in told.getvalue()
 
 
 def test_what_quantise_will_lack_is_reported_before_training(tmp_path):
     data, told = part_of(tmp_path, lambda _genre, split: split == "train"), io.StringIO()
     train(data, tmp_path / "run", TrainingSettings(epochs=1, batch=48, width=4), console=Console(file=told, width=200))
-    assert "nothing is watched: quantise will need --sibling" in told.getvalue()
+    assert "no track is left for validation: quantise will need --sibling" in told.getvalue()
     assert "fewer than" not in told.getvalue()
 
 
@@ -244,7 +244,7 @@ def test_a_genre_that_pack_would_refuse_is_refused_first(tmp_path):
 
 def test_a_run_is_replaced_only_when_asked(archive, tmp_path):
     (tmp_path / run_folder.WEIGHTS).write_bytes(b"former")
-    with pytest.raises(RunError, match=r"holds a run already \(--resume goes on with it, --replace replaces it"):
+    with pytest.raises(RunError, match=r"holds a run already \(--resume continues it, --replace replaces it"):
         train(archive, tmp_path)
     assert (tmp_path / run_folder.WEIGHTS).read_bytes() == b"former"
     train(archive, tmp_path, TrainingSettings(epochs=1, batch=64, width=4), force=True)

@@ -11,7 +11,7 @@ from headnod.features.frontend import FrontEnd
 from headnod_train.training.augment import MelAugmentation
 
 SIGNING_KEY = Path.home() / ".config" / "headnod" / "signing.key"
-"""Where the key is, if no other is named."""
+"""Default place of the private key."""
 
 
 positive, whole = number(int, 1, 10_000), number(int, 0, 2**32 - 1)
@@ -23,7 +23,7 @@ seconds, excerpt_seconds = number(float, 0.1, 1e6, "seconds"), number(float, 3.0
 
 
 def fold(text: str) -> tuple[int, int]:
-    """Which fold of how many: K/N."""
+    """Number of a fold and of all folds: K/N."""
     place, _, count = text.partition("/")
     return number(int, 1, folds(count))(place), folds(count)
 
@@ -33,7 +33,7 @@ def seeds(text: str) -> list[int]:
     return [whole(seed) for seed in text.split(",")]
 
 
-def bending(text: str) -> tuple[str, float | int | tuple[float, float]]:
+def augmentation_strength(text: str) -> tuple[str, float | int | tuple[float, float]]:
     """One strength of the augmentation: NAME=NUMBER, or NAME=LOW,HIGH."""
     name, _, value = text.partition("=")
     known = vars(MelAugmentation())
@@ -45,7 +45,7 @@ def bending(text: str) -> tuple[str, float | int | tuple[float, float]]:
     count = len(wanted) if isinstance(wanted, tuple) else 1
     if wanted is None or len(numbers) != count or min(numbers) < 0:
         message = (
-            f"'{text}' is no strength of the augmentation (NAME=NUMBER, or LOW,HIGH for noise; {', '.join(known)})"
+            f"'{text}' is not a strength of an augmentation (NAME=NUMBER, or LOW,HIGH for noise; {', '.join(known)})"
         )
         raise argparse.ArgumentTypeError(message)
     if isinstance(wanted, tuple):
@@ -54,7 +54,7 @@ def bending(text: str) -> tuple[str, float | int | tuple[float, float]]:
 
 
 def place(text: str, usual: int = 0) -> tuple[str, int]:
-    """Where a broker is, HOST or HOST:PORT; port 0 leaves it to TLS or no TLS."""
+    """Address of a broker, HOST or HOST:PORT; without a port that is the usual one, and 0 the default of MQTT."""
     try:
         host, port = split_address(text)
     except ValueError as error:
@@ -63,7 +63,7 @@ def place(text: str, usual: int = 0) -> tuple[str, int]:
 
 
 def address(text: str) -> tuple[str, int]:
-    """Where a broker is: HOST or HOST:PORT."""
+    """Address of a broker without TLS, HOST or HOST:PORT."""
     return place(text, 1883)
 
 
@@ -79,30 +79,33 @@ def add_run(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 def add_key(parser: argparse.ArgumentParser) -> None:
     """The key that signs models."""
-    text = "the private key (~/.config/headnod/signing.key)"
+    text = "private key (default ~/.config/headnod/signing.key)"
     parser.add_argument("--key", type=Path, default=SIGNING_KEY, metavar="FILE", help=text)
 
 
 def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
     """The file with the passphrase of the key, for runs without a terminal."""
     parser.add_argument(
-        "--passphrase-file", type=Path, metavar="FILE", help="its first line is the key's passphrase (asked for)"
+        "--passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the passphrase in its first line (asked for)",
     )
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:
-    """A side of the archive."""
-    parser.add_argument("--split", default="valid", help="side of the archive to measure on (default %(default)s)")
+    """A split of the archive."""
+    parser.add_argument("--split", default="valid", help="split of the archive to measure on (default %(default)s)")
 
 
 def add_supersede(parser: argparse.ArgumentParser) -> None:
-    """The way back from a serial that was made by a clock that was wrong."""
+    """Replace a serial that was made while the clock was wrong."""
     parser.add_argument(
         "--supersede",
         type=serial,
         default=0,
         metavar="SERIAL",
-        help="sign it anew and declare this greater serial void, which a clock that was wrong has made",
+        help="sign it again, and make this larger serial void, which was made while the clock was wrong",
     )
 
 

@@ -43,7 +43,7 @@ def add_keygen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "keygen",
         help="make the key that signs models",
-        description="Make the key that signs models, and print the line that every listener must be configured with.",
+        description="Make the key that signs models, and print the line for the configuration of every listener.",
         epilog=_KEYGEN_EXAMPLES,
     )
     add_key(parser)
@@ -52,12 +52,12 @@ def add_keygen(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run_keygen(options: argparse.Namespace, console: Console) -> None:
-    """Make it, and print its public half."""
+    """Make a key, and print its public half."""
     from headnod_train.deploy.signing import generate, new_passphrase
 
     public = generate(options.key, new_passphrase() if options.passphrase else None)
     for line in (
-        f"{options.key}: keep it and a copy elsewhere, and secret: with it models can be installed on every listener",
+        f"{options.key}: keep it secret, and a copy elsewhere: with it models can be installed on every listener",
         "on every listener, in /etc/headnod/headnod.toml, under [model]:",
     ):
         print_line(console, line)
@@ -75,17 +75,17 @@ def add_sign(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command `sign`."""
     parser = subparsers.add_parser(
         "sign",
-        help="make the one file of a bundle that listeners trust",
-        description="Give a bundle a serial and a signature, in one file that can be copied and deployed. The folder "
-        "stays as it is; a file that is there already and up to date is left alone.",
+        help="sign a bundle, so that listeners accept it",
+        description="Write a bundle with a serial and a signature into one file that can be copied and deployed. The "
+        "folder is unchanged, and so is a signed file that is up to date.",
         epilog=_SIGN_EXAMPLES,
     )
     parser.add_argument("bundle", type=Path, metavar="FOLDER", help="a bundle, such as models/genre-0.2.0")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (FOLDER.bundle)")
-    parser.add_argument("--anew", action="store_true", help="give it a new serial, so that listeners go back to it")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default FOLDER.bundle)")
+    parser.add_argument("--anew", action="store_true", help="use a new serial: listeners accept an old model again")
     add_supersede(parser)
     parser.add_argument(
-        "--data", type=Path, metavar="ARCHIVE", help="measure on this archive how spread answers are when all is well"
+        "--data", type=Path, metavar="ARCHIVE", help="measure the usual entropy of estimates on this archive"
     )
     add_split(parser)
     add_key(parser)
@@ -94,7 +94,7 @@ def add_sign(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run_sign(options: argparse.Namespace, console: Console) -> None:
-    """Sign, and name the file."""
+    """Sign, and print the path of the file."""
     from headnod_train.deploy.signing import load, passphrase_from, sign
 
     key = load(options.key, lambda: passphrase_from(options.passphrase_file))
@@ -117,7 +117,7 @@ examples:
   headnod-train deploy models/genre-0.2.0 --ssh pi@kitchen.local
 
 The login is that of [mqtt] in the configuration: HEADNOD_MQTT__USERNAME and HEADNOD_MQTT__PASSWORD_FILE, or a
-file with --config. Exit status: 0 if everybody who is there has it, 1 if not, 2 for usage.
+file with --config. Exit status: 0 if every connected listener has it, 1 if not, 2 for usage.
 """
 
 
@@ -126,22 +126,26 @@ def add_deploy(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "deploy",
         help="send a model to the listeners",
-        description="Sign a bundle if need be and send it, to a few listeners first and to the others when those are "
-        "well. A rollout whose first listeners fail stops there.",
+        description="Sign a bundle that is not signed yet, and send it to a few listeners first. The others receive it "
+        "if those keep it; otherwise the rollout stops.",
         epilog=_DEPLOY_EXAMPLES,
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder, or a file that 'sign' wrote")
-    parser.add_argument("--anew", action="store_true", help="sign it anew: go back to a model that was sent before")
+    parser.add_argument("--anew", action="store_true", help="sign it again: listeners accept an old model again")
     add_supersede(parser)
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--broker", type=place, metavar="HOST[:PORT]", help="by MQTT (default: mqtt.host)")
-    way.add_argument("--ssh", metavar="HOST", help="to one machine by ssh, whose user may 'sudo headnod'")
-    parser.add_argument("--channel", choices=("stable", "canary"), default="stable", help="who shall have it (stable)")
-    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    way.add_argument("--ssh", metavar="HOST", help="to one machine by ssh; its user may run 'sudo headnod'")
+    parser.add_argument("--channel", choices=("stable", "canary"), default="stable", help="update channel (stable)")
+    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="only this listener (repeatable)")
     parser.add_argument(
-        "--canaries", type=few, default=0, metavar="N", help="so many try it first; all of channel canary do anyway (0)"
+        "--canaries",
+        type=few,
+        default=0,
+        metavar="N",
+        help="number of listeners that get it first; all of channel canary do (0)",
     )
-    parser.add_argument("--timeout", type=seconds, default=300.0, metavar="S", help="for each part (300)")
+    parser.add_argument("--timeout", type=seconds, default=300.0, metavar="S", help="time limit of each part (300)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a headnod.toml with [mqtt] for login and TLS")
     add_key(parser)
     add_passphrase_file(parser)
@@ -149,7 +153,7 @@ def add_deploy(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run_deploy(options: argparse.Namespace, console: Console) -> None:
-    """Deploy, show how it goes, and sum up."""
+    """Deploy, show the progress, and print the result."""
     signed = _signed_bundle(options)
     model = f"{signed.manifest.id} ({signed.manifest.serial})"
     if options.ssh is not None:
@@ -172,7 +176,7 @@ def run_deploy(options: argparse.Namespace, console: Console) -> None:
     if outcome.stopped:
         raise RolloutError(f"the rollout was stopped: {outcome.stopped}")
     if outcome.failed or outcome.silent:
-        raise RolloutError(f"{len(outcome.failed) + len(outcome.silent)} did not take it")
+        raise RolloutError(f"{len(outcome.failed) + len(outcome.silent)} did not install it")
 
 
 def _signed_bundle(options: argparse.Namespace) -> Signed:
@@ -207,28 +211,28 @@ def add_simulate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     """Add the command `simulate`."""
     parser = subparsers.add_parser(
         "simulate",
-        help="publish by MQTT as many listeners would",
-        description="Publish by MQTT as many listeners would, to try a dashboard or a broker. The broker must accept "
-        "clients without a login: use one of your own for this, such as 'mosquitto -p 1884'. What it retained is taken "
-        "back at the end. Exit status 1 if a message was lost.",
+        help="publish by MQTT like many listeners",
+        description="Publish by MQTT like many listeners, to test a dashboard or a broker. The broker must accept "
+        "clients without a login, such as 'mosquitto -p 1884'. Retained messages are deleted at the end. Exit status 1 "
+        "if a message was lost.",
         epilog=_SIMULATE_EXAMPLES,
     )
-    parser.add_argument("count", type=listener_count, metavar="N", help="how many listeners")
+    parser.add_argument("count", type=listener_count, metavar="N", help="number of listeners")
     parser.add_argument(
-        "--broker", type=address, default=("localhost", 1883), metavar="HOST[:PORT]", help="where to (localhost:1883)"
+        "--broker", type=address, default=("localhost", 1883), metavar="HOST[:PORT]", help="broker (localhost:1883)"
     )
     parser.add_argument(
-        "--base", default="headnod", metavar="TOPIC", help="what every topic begins with (default %(default)s)"
+        "--base", default="headnod", metavar="TOPIC", help="first part of every topic (default %(default)s)"
     )
     parser.add_argument(
         "--every",
         type=seconds,
         default=3.0,
         metavar="S",
-        help="seconds between two estimates of one (default %(default)g)",
+        help="seconds between two estimates of a listener (default %(default)g)",
     )
-    parser.add_argument("--seconds", type=seconds, metavar="S", help="how long (until Ctrl-C)")
-    parser.add_argument("--seed", type=whole, default=1, help="of the music (default %(default)s)")
+    parser.add_argument("--seconds", type=seconds, metavar="S", help="length of the simulation (until Ctrl-C)")
+    parser.add_argument("--seed", type=whole, default=1, help="seed of the music (default %(default)s)")
     parser.add_argument(
         "--own-connections",
         action="store_true",
@@ -239,11 +243,11 @@ def add_simulate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def run_simulate(options: argparse.Namespace, console: Console) -> None:
-    """Simulate, and say how much arrived."""
+    """Simulate, and print the numbers of messages."""
     from headnod.mqtt.broker import Broker
     from headnod_train.simulator.simulation import SimulationError, simulate
 
-    # What its warnings say, the sum at the end says.
+    # Lost messages are counted in the result.
     logging.getLogger("headnod.mqtt").setLevel(logging.ERROR)
     host, port = options.broker
     if options.own_connections:
@@ -287,7 +291,7 @@ examples:
 
 
 def add_export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
+    """Add the command `export`."""
     parser = subparsers.add_parser(
         "export",
         help="write a model as ONNX, or as C source for microcontrollers",
@@ -298,14 +302,12 @@ def add_export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle, or a shipped model such as genre")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
-    parser.add_argument(
-        "--format", action="append", choices=FORMATS, help="write this one only (repeatable; all by default)"
-    )
+    parser.add_argument("--format", action="append", choices=FORMATS, help="format to write (repeatable; default: all)")
     parser.set_defaults(run=run_export, kept="files that were written are complete")
 
 
 def run_export(options: argparse.Namespace, console: Console) -> None:
-    """Export, and name each file with what its check found."""
+    """Export, and print each file with the result of its check."""
     from headnod.inference.manifest import GOLDEN, MODEL, read_checked
     from headnod.inference.model import load_checked
     from headnod.resources import find_model

@@ -19,7 +19,7 @@ from headnod_train.cli.command_options import (
     add_passphrase_file,
     add_run,
     add_split,
-    bending,
+    augmentation_strength,
     coefficients,
     excerpt_seconds,
     fold,
@@ -79,7 +79,7 @@ def add_fit(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--folds", type=folds, metavar="N", help="train once for each of N folds, in folders fold-K, and print the mean"
     )
     parser.add_argument(
-        "--recipe", type=Path, metavar="FILE", help="settings from the recipe.toml of a run; options here go first"
+        "--recipe", type=Path, metavar="FILE", help="settings from the recipe.toml of a run; options override them"
     )
     parser.add_argument(
         "--start", metavar="BUNDLE", help="start from the weights of a bundle, such as genre-small; labels may differ"
@@ -105,7 +105,7 @@ def add_fit(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument(
         "--augment",
-        type=bending,
+        type=augmentation_strength,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -152,7 +152,7 @@ def run_fit(options: argparse.Namespace, console: Console) -> None:
 
 
 def _runs(options: argparse.Namespace, usual: TrainingSettings) -> Iterator[tuple[Path, TrainingSettings]]:
-    """Folder and settings of each training: options first, then the recipe's."""
+    """Folder and settings of each training; options take precedence over the recipe."""
     from msgspec.structs import replace
 
     from headnod_train.training.run_folder import RunError
@@ -308,8 +308,8 @@ def add_teach(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--corrections",
         metavar="FILE",
-        help="instead of a folder: what people corrected on the page ('headnod corrections export FILE' there), or "
-        "mqtt://[USER@]HOST/NODE for the corrections of a listener by MQTT",
+        help="instead of a folder: corrections that were made on the page of a listener ('headnod corrections export "
+        "FILE' there), or mqtt://[USER@]HOST/NODE to request them by MQTT",
     )
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", metavar="X.Y.Z", help="version of the model (1.0.0, then 2.0.0 and so on)")
@@ -324,7 +324,7 @@ def add_teach(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="append",
         default=[],
         metavar="OLD=NEW",
-        help="rename a genre; the same new name joins two (repeatable)",
+        help="rename a genre; equal new names join genres (repeatable)",
     )
     parser.add_argument("--add", action="store_true", help="keep the genres of the base model and add the new ones")
     parser.add_argument(
@@ -344,10 +344,10 @@ def add_teach(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=excerpt_seconds,
         default=60.0,
         metavar="S",
-        help="how much of each file is used, after its intro (default 60)",
+        help="length of the excerpt of each file, which begins after its intro (default 60)",
     )
     parser.add_argument("--jobs", type=jobs, metavar="N", help="processes (all cores)")
-    parser.add_argument("--replace", action="store_true", help="a bundle of that name and version may be replaced")
+    parser.add_argument("--replace", action="store_true", help="replace a bundle of that name and version")
     add_config(parser)
     add_key(parser)
     add_passphrase_file(parser)
@@ -368,7 +368,7 @@ def run_teach(options: argparse.Namespace, console: Console) -> None:
     key = None if place is None else load(place, lambda: passphrase_from(options.passphrase_file))
     version = options.version or next_version(options.models, options.name)
     if (options.music is None) == (options.corrections is None):
-        raise TeachError("give a folder of music, or --corrections FILE, and not both")
+        raise TeachError("give either a folder of music or --corrections FILE")
     if (options.anyway and not options.fine_tune) or (options.fine_tune and options.corrections is not None):
         raise TeachError("--fine-tune is for a folder of music, and --anyway for --fine-tune")
     if options.corrections is not None:

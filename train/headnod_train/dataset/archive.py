@@ -1,8 +1,7 @@
 """A log-mel archive: the features of a music collection, ready to train on.
 
-One npz file holds every track as 8-bit decibels on the front end's own frames,
-so a collection is read from disk in a second and needs no audio any more.
-docs/collections.md lists its arrays.
+One npz file has every track as 8-bit decibels in the frames of the front end, so a collection is read from disk in a
+second, without its audio. docs/collections.md lists the arrays.
 """
 
 from __future__ import annotations
@@ -239,8 +238,8 @@ def write_archive(path: Path, archive: Archive, levels: Iterable[NDArray[np.uint
 
     Equal archives give equal bytes: entries carry no date.
 
-    Of the archive everything but the levels is used, and the shape of the levels. They come as rows of shape (its
-    frames, mels), which are padded with 0.
+    The levels of the archive give only their shape; their values are the rows of `levels`, each of shape (frames of
+    the track, mels), which are padded with 0.
 
     Raises:
         StorageError: The file cannot be written.

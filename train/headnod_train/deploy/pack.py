@@ -68,7 +68,7 @@ def pack(
     sibling: Evaluation | None = None,
     console: Console,
 ) -> tuple[Path, Evaluation]:
-    """Write a bundle, measured and proven.
+    """Measure a run and write its bundle.
 
     Returns:
         The bundle's folder and its figures.
@@ -133,7 +133,7 @@ def free_folder(models: Path, name: str, version: str, *, replace: bool) -> Path
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            raise PackError(f"'{value}' is no {field} of a model ({rule})") from error
+            raise PackError(f"'{value}' is not a {field} of a model ({rule})") from error
     folder = models / f"{name}-{version}"
     if folder.exists() and not replace:
         raise PackError(f"{folder}: exists already (choose another version, or --replace it)")
@@ -156,8 +156,8 @@ def _measure(
     both = sorted(set(run_folder.training_tracks(run)) & set(map(str, archive.subset(split).tracks)))
     if both and not archive.leaky:
         raise PackError(
-            f"{run}: learned from {len(both)} tracks of the {split} side, such as {both[0]}, and cannot be measured on "
-            "them (train and evaluate a sibling without them, and give its --json with --measured)"
+            f"{run}: was trained on {len(both)} tracks of the {split} split, such as {both[0]}, and cannot be "
+            "measured on them (train and evaluate a sibling without them, and give its --json with --measured)"
         )
     return evaluate(
         runnable(run, run_folder.MODEL, manifest),
@@ -172,15 +172,17 @@ def _measure(
 
 
 def _refuse_strangers(manifest: Manifest, sibling: Evaluation) -> None:
-    """Check that figures of another network may stand for this one's."""
+    """Check that figures of another network apply to this one."""
     given = f"--measured: {sibling.model}"
     if sibling.confusion.labels != manifest.labels:
         raise PackError(f"{given} names other genres ({', '.join(sibling.confusion.labels)})")
     if sibling.split in str(sibling.recipe.get("sides", "train")).split(", "):
-        raise PackError(f"{given} learned from the {sibling.split} side, which it was measured on")
+        raise PackError(f"{given} was trained on the {sibling.split} split that it was measured on")
     for setting, (theirs, ours) in recipes.differences(sibling.recipe, manifest.training.recipe).items():
         if setting in recipes.NETWORK:
-            message = f"{given} is no sibling: its '{setting}' is {theirs}, the run's {ours} (train both by one recipe)"
+            message = (
+                f"{given} is not a sibling: its '{setting}' is {theirs}, the run's {ours} (train both by one recipe)"
+            )
             raise PackError(message)
     wanted = (manifest.temperature, manifest.rejection.threshold, manifest.single)
     if (sibling.temperature, sibling.certainty, sibling.single) != wanted:
@@ -191,7 +193,7 @@ def _refuse_strangers(manifest: Manifest, sibling: Evaluation) -> None:
 
 
 def toolchain(converter: Mapping[str, str]) -> dict[str, str]:
-    """Versions of this machine's programs, and of those that made the network's file."""
+    """Versions of Python and the runtime here, and of the libraries that made the file of the network."""
     runtime, _, number = runtime_name().partition(" ")
     return {"python": platform.python_version(), runtime: number, **converter}
 
@@ -226,7 +228,7 @@ def write_bundle(folder: Path, model: GenreModel, content: bytes, manifest: Mani
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write beside, try there as a device would, then rename: no half bundle ever has the name."""
+    """Write a bundle under another name, check it as a device does, then rename it, so that no bundle is incomplete."""
     unproven = folder.with_name(f".{folder.name}.unproven")
     former = folder.with_name(f".{folder.name}.former")
     for left in (unproven, former):

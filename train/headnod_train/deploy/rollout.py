@@ -1,7 +1,7 @@
 """A rollout: canaries first, then the other listeners if the canaries kept the model; and installation by SSH.
 
-The bundle is one retained message on a topic of its own, so a listener that is away takes it when it comes back; a
-rollout that stops takes it back. Passwords and options of ssh belong into ~/.ssh/config.
+The bundle is one retained message, so an offline listener receives it when it reconnects; a rollout that stops deletes
+the message. Passwords and options of ssh belong into ~/.ssh/config.
 """
 
 from __future__ import annotations
@@ -31,12 +31,10 @@ from headnod_train.deploy.rollout_fleet import FleetListener, RetainedModels, Ro
 LARGEST = 1 << 20
 """Largest message that listeners accept, in bytes."""
 
-_DOOR = 10.0
-_ROLL_CALL = 10.0
-"""Longest wait for retained messages, in seconds."""
+_CONNECT_TIMEOUT, _RETAINED_TIMEOUT, _PUBLISH_TIMEOUT = 10.0, 10.0, 30.0
+"""Seconds until the connection, the retained messages of the listeners, and an acknowledgement must be there."""
 
-_SENT = 30.0
-_LOOK = 0.25
+_REFRESH = 0.25
 _INFO = 1 << 16
 
 
@@ -100,7 +98,7 @@ def roll_out(
     """Send a signed bundle, and wait until all connected listeners have tested it."""
     if len(bundle) > LARGEST:
         raise RolloutError(
-            f"the bundle has {len(bundle)} bytes, listeners take {LARGEST} by MQTT (use --ssh, or a smaller model)"
+            f"the bundle has {len(bundle)} bytes, listeners accept {LARGEST} by MQTT (use --ssh, or a smaller model)"
         )
     rollout = _Rollout(bundle, digest, broker, base, plan, show, model)
     try:
@@ -133,12 +131,12 @@ class _Rollout:
 
     def open(self) -> None:
         self._link.start()
-        if not self._link.wait_connected(_DOOR, attempts=1):
+        if not self._link.wait_connected(_CONNECT_TIMEOUT, attempts=1):
             raise RolloutError(f"no connection: {self._link.reason}")
         if not self._retained.start():
             self.notes.append(f"other rollouts cannot be seen (may this user read {self._base}/deploy/+?)")
-        self.notes += [f"another rollout is under way: {other}" for other in self._retained.others]
-        deadline, before = time.monotonic() + _ROLL_CALL, -1
+        self.notes += [f"another rollout is running: {other}" for other in self._retained.others]
+        deadline, before = time.monotonic() + _RETAINED_TIMEOUT, -1
         while before != self._fleet.count and time.monotonic() < deadline:
             before = self._fleet.count
             self._fleet.wait(lambda: False, self._plan.quiet)
@@ -200,7 +198,7 @@ class _Rollout:
             self._show(targets, f"{len(waiting)} of {len(targets)} under way")
             if not waiting or time.monotonic() > deadline or self._replaced(topics):
                 return
-            self._fleet.wait_for_news(_LOOK)
+            self._fleet.wait_for_news(_REFRESH)
 
     def _stopped(self, outcome: RolloutResult, spared: list[FleetListener]) -> RolloutResult:
         self._take_back(self._sent)
@@ -208,7 +206,7 @@ class _Rollout:
         why = outcome.stopped or (
             f"{failed[0].node}: {failed[0].message or 'no answer in time'}"
             if failed
-            else "none of those who try it first is there"
+            else "none of the first listeners is online"
         )
         outcome.spared, outcome.stopped = spared, why
         return outcome
@@ -218,20 +216,20 @@ class _Rollout:
         for topic in topics:
             held = self._retained.holds(topic)
             if held not in {None, "", self._own}:
-                self.notes.append(f"{topic}: another rollout has put its own model there, and it stays")
+                self.notes.append(f"{topic}: another rollout has published its own model there, and it stays")
             elif held != "":
                 self._publish(topic, b"")
 
     def _replaced(self, topics: Sequence[str]) -> str:
         """Reason why this rollout cannot continue; empty if it can."""
         lost = [topic for topic in topics if self._retained.replaced(topic)]
-        return f"another rollout has put its own model in place of this one at {lost[0]}" if lost else ""
+        return f"another rollout has replaced this model at {lost[0]}" if lost else ""
 
     def _publish(self, topic: str, payload: bytes) -> None:
-        refusal = self._link.publish_and_wait(topic, payload, retain=True, timeout=_SENT)
+        refusal = self._link.publish_and_wait(topic, payload, retain=True, timeout=_PUBLISH_TIMEOUT)
         if refusal is not None:
             raise RolloutError(
-                f"{topic}: the broker did not take {len(payload)} bytes: {refusal} "
+                f"{topic}: the broker refused {len(payload)} bytes: {refusal} "
                 "(may this user write there, and does max_packet_size allow it?)"
             )
 
@@ -274,7 +272,7 @@ class RolloutDisplay:
 
     def _table(self, members: Sequence[FleetListener], summary: str) -> Table:
         table = Table(title=f"{self._model}: {summary}", title_justify="left")
-        for heading in ("listener", "channel", "had", "stage", "what it says"):
+        for heading in ("listener", "channel", "had", "stage", "message"):
             table.add_column(heading, no_wrap=True, overflow="ellipsis")
         order = sorted(members, key=lambda member: (member.well, not member.online, member.node))
         shown = order[: max(self._console.height - _ROOM, 1)]
@@ -293,10 +291,10 @@ def summary(outcome: RolloutResult, model: str) -> str:
     """The result of a rollout in a few lines."""
     lines = [f"{model}: {len(outcome.took)} have it"]
     for members, what in (
-        (outcome.failed, "did not take it"),
+        (outcome.failed, "did not install it"),
         (outcome.silent, "gave no answer in time"),
-        (outcome.away, "are away and find it when they come back"),
-        (outcome.spared, "were spared and keep what they have"),
+        (outcome.away, "are offline and receive it when they reconnect"),
+        (outcome.spared, "were not sent the model and keep theirs"),
     ):
         if members:
             named = ", ".join(member.node for member in members[:5])
@@ -319,14 +317,14 @@ def install(host: str, bundle: bytes, *, timeout: float) -> str:
         Output of headnod on that machine.
     """
     if not _HOST.match(host):
-        raise ConfigError(f"--ssh: {host[:60]!a} is no host (user@host, or a name of ~/.ssh/config)")
+        raise ConfigError(f"--ssh: {host[:60]!a} is not a host (user@host, or a name of ~/.ssh/config)")
     command = ["ssh", host, "sudo -n headnod models install -"]
     try:
         ended = subprocess.run(command, input=bundle, capture_output=True, timeout=timeout, check=False)  # noqa: S603 - the host was checked
     except FileNotFoundError:
         raise RolloutError("ssh: there is no such program (install openssh-client)") from None
     except subprocess.TimeoutExpired:
-        raise RolloutError(f"{host}: no end within {timeout:g} s") from None
+        raise RolloutError(f"{host}: did not finish within {timeout:g} s") from None
     if ended.returncode:
         last = (ended.stderr.decode(errors="replace").strip().splitlines() or [f"status {ended.returncode}"])[-1]
         raise RolloutError(f"{host}: {last[:300]}")

@@ -33,9 +33,9 @@ def new_passphrase(ask: Callable[[str], str] = getpass.getpass) -> bytes:
     _at_a_terminal(ask)
     first = ask("passphrase: ")
     if len(first) < _LEAST:
-        raise KeyFileError(f"a passphrase has {_LEAST} characters at least")
+        raise KeyFileError(f"a passphrase must have at least {_LEAST} characters")
     if ask("again: ") != first:
-        raise KeyFileError("the second passphrase was another")
+        raise KeyFileError("the passphrases differ")
     return first.encode()
 
 
@@ -107,9 +107,9 @@ def load(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(content, passphrase() if b"ENCRYPTED" in content else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"{path}: is no key that can be read (is the passphrase right?)") from error
+        raise KeyFileError(f"{path}: is not a readable key (is the passphrase right?)") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFileError(f"{path}: is a key of another kind (make one with 'headnod-train keygen')")
+        raise KeyFileError(f"{path}: is not an ed25519 key (make one with 'headnod-train keygen')")
     return key
 
 
@@ -132,11 +132,11 @@ def _write(path: Path, content: bytes, *, mode: int) -> None:
 
 
 def _taken(path: Path) -> KeyFileError:
-    return KeyFileError(f"{path}: is there already, and a key that is lost cannot be made again (choose another --key)")
+    return KeyFileError(f"{path}: exists already, and a lost key cannot be recovered (choose another --key)")
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """A bundle that listeners trust."""
+    """A signed bundle."""
 
     path: Path
     """The file."""
@@ -168,18 +168,18 @@ def sign(
         key: Private key.
         out: The file; None puts it beside the folder.
         anew: Use a new serial in any case, so that listeners accept an old model again.
-        supersede: A serial to declare void, which was made by a clock in the future: listeners with that serial
+        supersede: A serial to declare void, which was made while the clock was ahead: listeners with that serial
             accept this bundle, although its own serial is smaller.
         health: Measures the bounds of the entropy; None keeps those of the manifest.
         now: Wall clock in seconds since 1970, which gives the serial.
 
     Raises:
-        ManifestError: The bundle does not keep its promise.
-        BundleError: It has what no bundle has, or the serial to supersede is not in the future.
+        ManifestError: The bundle fails its self-test.
+        BundleError: The folder is not a bundle, or the serial to supersede is not in the future.
         OSError: The file cannot be written.
     """
     if not folder.is_dir():
-        raise BundleError(f"{folder}: is no folder of a bundle (signing begins with the folder)")
+        raise BundleError(f"{folder}: is not the folder of a bundle (sign the folder, not a file)")
     model = load_checked(folder)
     files = read(folder)
     plain = parse_manifest(files[MANIFEST], folder / MANIFEST)
@@ -195,7 +195,7 @@ def sign(
     before = [plain.serial, former.manifest.serial if former is not None else 0]
     serial = max(int(now()), *(each + 1 for each in before if not supersede or each < supersede))
     if supersede and serial >= supersede:
-        message = f"--supersede {supersede}: is no greater than the new serial, {serial} (sign it without that option)"
+        message = f"--supersede {supersede}: is not greater than the new serial, {serial} (sign without that option)"
         raise BundleError(message)
     manifest = msgspec.structs.replace(plain, serial=serial, supersedes=supersede)
     raw = manifest_bytes(manifest)
@@ -204,10 +204,10 @@ def sign(
 
 
 def opened(path: Path) -> Signed:
-    """A bundle that was signed before; by whom, listeners decide.
+    """A bundle that was signed before; its signature is not verified.
 
     Raises:
-        BundleError: It is none, or not signed.
+        BundleError: It is not a bundle, or not signed.
         ManifestError: Its manifest is malformed.
     """
     files = read(path)
@@ -230,5 +230,5 @@ def _former(path: Path, key: Ed25519PrivateKey) -> Signed | None:
 
 
 def _plain(manifest: Manifest) -> Manifest:
-    """Without what signing adds."""
+    """The manifest without the fields that signing sets."""
     return msgspec.structs.replace(manifest, serial=0, supersedes=0, health=None)

@@ -24,7 +24,7 @@ from headnod_train.dataset.extraction import excerpt
 from headnod_train.dataset.tracks import Track
 
 PLAYERS = ("pw-play", "paplay", "aplay -q", "afplay")
-"""Programs that play a WAV file, the first that is installed is used."""
+"""Programs that play a WAV file; the first one that is installed is used."""
 
 _SECONDS = 60.0
 _BAR = 30
@@ -101,7 +101,7 @@ def find_player() -> list[str]:
 
 
 def _clips(tracks: Sequence[Track], model: GenreModel, rng: np.random.Generator) -> Iterator[tuple[Track, Audio]]:
-    """Windows of random tracks: each label comes as often, whatever its number of tracks."""
+    """Windows of random tracks; all labels are equally likely, whatever their number of tracks."""
     size, missed = model.front_end.window_samples, 0
     labels = sorted({track.genre for track in tracks})
     while missed < _TRIES:
@@ -124,7 +124,7 @@ def _clips(tracks: Sequence[Track], model: GenreModel, rng: np.random.Generator)
 
 
 def _ask(labels: Sequence[str], command: Sequence[str], answer: Callable[[str], str]) -> str | None:
-    """Play until a person answers with a number or the beginning of a label; None to stop."""
+    """Play a clip until the person enters a number or the beginning of a label; None to stop."""
     while True:
         try:
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603 - a player

@@ -1,7 +1,7 @@
-"""Simulated listeners at a broker, to try dashboards and the broker itself: estimates, songs and health, without audio.
+"""Simulated listeners at a broker, to test dashboards and brokers: estimates, songs and health, without audio.
 
-They share a few connections: a thousand would try this machine's sockets and not the broker, and a last will each is
-not needed, since all of them end together and say so.
+They share a few connections: a thousand would load the sockets of this machine and not the broker. None needs a last
+will, because all of them publish that they are offline at the end.
 """
 
 from __future__ import annotations
@@ -156,18 +156,18 @@ class SimulatedListener:
 
 CONNECTIONS = 4
 
-_UNDER_WAY = 2000
+_LARGEST_BACKLOG = 2000
 """Messages that may wait for the broker's acknowledgement."""
 
-_DOOR, _PATIENCE = 5.0, 15.0
-"""Timeouts of the connections and of acknowledgements, in seconds."""
+_CONNECT_TIMEOUT, _ACKNOWLEDGE_TIMEOUT = 5.0, 15.0
+"""In seconds."""
 
 _HEALTH = 20
 """Estimates between two reports of health."""
 
 
 class SimulationError(HeadnodError):
-    """The broker did not take all that was published."""
+    """The broker did not acknowledge every message."""
 
 
 @dataclass(frozen=True)
@@ -210,18 +210,18 @@ def simulate(
     """Publish for simulated listeners in real time, and clear what the broker retained of them.
 
     Raises:
-        SimulationError: No connection, or the broker stopped taking messages.
+        SimulationError: No connection, or the broker stopped acknowledging messages.
     """
     boot = secrets.token_hex(4)
     members = [
-        _Member(Topics(base, f"sim-{number + 1:04}"), boot, every, np.random.default_rng([seed, number]))
+        _PublishingListener(Topics(base, f"sim-{number + 1:04}"), boot, every, np.random.default_rng([seed, number]))
         for number in range(count)
     ]
-    post = _Post(broker, seed)
+    connections = _Connections(broker, seed)
     try:
-        post.open()
+        connections.open()
         for member in members:
-            member.arrive(post)
+            member.begin(connections)
         began, late, made = time.monotonic(), 0.0, 0
         try:
             while seconds is None or made * every / count < seconds:
@@ -229,50 +229,50 @@ def simulate(
                 if (early := due - time.monotonic()) > 0:
                     time.sleep(early)
                 late = max(late, time.monotonic() - due)
-                members[made % count].speak(post, time.monotonic())
+                members[made % count].publish(connections, time.monotonic())
                 made += 1
         except KeyboardInterrupt:
-            # Ctrl-C ends the simulation as its time does: listeners go offline, and the sum is printed.
+            # Ctrl-C is a regular end: listeners go offline, and the result is printed.
             pass
         finally:
             took = time.monotonic() - began
             for member in members:
-                member.leave(post)
-            post.settle()
+                member.end(connections)
+            connections.settle()
     finally:
-        post.close()
-    return SimulationResult(count, took, made, post.published, post.acknowledged, post.lost, late)
+        connections.close()
+    return SimulationResult(count, took, made, connections.published, connections.acknowledged, connections.lost, late)
 
 
-class _Member:
+class _PublishingListener:
     """A simulated listener with its topics."""
 
     def __init__(self, topics: Topics, boot: str, every: float, rng: np.random.Generator) -> None:
-        self._topics, self._boot, self._spoken = topics, boot, 0
+        self._topics, self._boot, self._published = topics, boot, 0
         self._listener = SimulatedListener(topics.node, boot=boot, every=every, rng=rng)
 
-    def arrive(self, post: _Post) -> None:
-        post.send(self._topics.status, ONLINE.encode(), retain=True)
-        post.send(self._topics.info, encode(self._listener.info()), retain=True)
+    def begin(self, connections: _Connections) -> None:
+        connections.send(self._topics.status, ONLINE.encode(), retain=True)
+        connections.send(self._topics.info, encode(self._listener.info()), retain=True)
 
-    def speak(self, post: _Post, monotonic: float) -> None:
+    def publish(self, connections: _Connections, monotonic: float) -> None:
         estimate, song = self._listener.next_estimate(utc_now(), monotonic)
         payload = encode(estimate_payload(estimate, node=self._topics.node, boot=self._boot))
-        post.send(self._topics.estimate, payload)
-        post.send(self._topics.state, payload, retain=True)
+        connections.send(self._topics.estimate, payload)
+        connections.send(self._topics.state, payload, retain=True)
         if song is not None:
-            post.send(self._topics.song, encode(song))
-        if self._spoken % _HEALTH == 0:
-            post.send(self._topics.health, encode(self._listener.health(utc_now())))
-        self._spoken += 1
+            connections.send(self._topics.song, encode(song))
+        if self._published % _HEALTH == 0:
+            connections.send(self._topics.health, encode(self._listener.health(utc_now())))
+        self._published += 1
 
-    def leave(self, post: _Post) -> None:
-        post.send(self._topics.status, OFFLINE.encode(), retain=True)
+    def end(self, connections: _Connections) -> None:
+        connections.send(self._topics.status, OFFLINE.encode(), retain=True)
         for topic in (self._topics.status, self._topics.state, self._topics.info):
-            post.send(topic, b"", retain=True)
+            connections.send(topic, b"", retain=True)
 
 
-class _Post:
+class _Connections:
     """Connections to the broker, and the count of their messages."""
 
     def __init__(self, broker: Broker, seed: int) -> None:
@@ -283,7 +283,7 @@ class _Post:
             MqttClient(
                 replace(broker, client_id=f"{broker.client_id}-{number}"),
                 on_connected=self._connected,
-                rng=random.Random(seed + number),  # noqa: S311 - spreads attempts, hides nothing
+                rng=random.Random(seed + number),  # noqa: S311 - it spreads attempts over time
             )
             for number in range(CONNECTIONS)
         ]
@@ -292,35 +292,35 @@ class _Post:
         for link in self._links:
             link.start()
         with self._news:
-            there = self._news.wait_for(lambda: all(link.connected for link in self._links), _DOOR)
+            there = self._news.wait_for(lambda: all(link.connected for link in self._links), _CONNECT_TIMEOUT)
         if not there:
-            message = f"no connection within {_DOOR:g} s: {next(filter(None, (link.reason for link in self._links)))}"
-            raise SimulationError(message)
+            reason = next(filter(None, (link.reason for link in self._links)))
+            raise SimulationError(f"no connection within {_CONNECT_TIMEOUT:g} s: {reason}")
 
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         with self._news:
-            room = self._news.wait_for(lambda: self._under_way < _UNDER_WAY, _PATIENCE)
+            room = self._news.wait_for(lambda: self._backlog < _LARGEST_BACKLOG, _ACKNOWLEDGE_TIMEOUT)
             if not room:
-                message = f"{_UNDER_WAY} messages wait for the broker's acknowledgement (is it overloaded?)"
+                message = f"{_LARGEST_BACKLOG} messages wait for the broker's acknowledgement (is it overloaded?)"
                 raise SimulationError(message)
             self.published += 1
-        # One listener's messages stay in order: they go by one connection.
+        # Messages of one listener use one connection, so that they stay in order.
         link = self._links[zlib.crc32(topic.rpartition("/")[0].encode()) % CONNECTIONS]
         link.publish(topic, payload, retain=retain, acknowledged=self._settled)
 
     def settle(self) -> None:
         """Wait for outstanding acknowledgements."""
         with self._news:
-            self._news.wait_for(lambda: self._under_way == 0, _PATIENCE)
-            if self._under_way:
-                self.lost["not acknowledged in time"] += self._under_way
+            self._news.wait_for(lambda: self._backlog == 0, _ACKNOWLEDGE_TIMEOUT)
+            if self._backlog:
+                self.lost["not acknowledged in time"] += self._backlog
 
     def close(self) -> None:
         for link in self._links:
             link.close()
 
     @property
-    def _under_way(self) -> int:
+    def _backlog(self) -> int:
         return self.published - self.acknowledged - self.lost.total()
 
     def _connected(self) -> None:

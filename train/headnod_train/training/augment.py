@@ -82,28 +82,28 @@ def through_rooms(windows: LogMel, how: MelAugmentation, bands: Bands, rng: np.r
 
 
 def augment(windows: LogMel, how: MelAugmentation, rng: np.random.Generator) -> LogMel:
-    """Equalise, bury in noise and mask each window in its own way.
+    """Equalise each window, add noise and mask parts of it, at random.
 
     Args:
         windows: Decibels, shape (n, frames, mels).
-        how: How far.
-        rng: Where the randomness comes from.
+        how: Strength of each change.
+        rng: Random numbers.
 
     Returns:
         Decibels of the same shape.
     """
-    bent = _compressed(windows, how.compression, rng)
-    bent += _curves(len(windows), windows.shape[2], how.equalise, rng)[:, None]
-    power = 10.0 ** (bent / 10.0)
+    changed = _compressed(windows, how.compression, rng)
+    changed += _curves(len(windows), windows.shape[2], how.equalise, rng)[:, None]
+    power = 10.0 ** (changed / 10.0)
     mean = 10.0 * np.log10(power.mean(axis=(1, 2)))
     under = rng.uniform(*how.noise, len(windows))
     colour = _curves(len(windows), windows.shape[2], 5.0, rng) + (mean - under)[:, None]
     # One FFT frame of noise scatters by 5.6 dB around its mean; a band averages a few bins.
     grain = rng.gamma(2.0, 0.5, windows.shape)
     power += 10.0 ** (colour[:, None] / 10.0) * grain
-    bent = 10.0 * np.log10(power)
-    _mask(bent, how, rng)
-    return bent.astype(np.float32)
+    changed = 10.0 * np.log10(power)
+    _mask(changed, how, rng)
+    return changed.astype(np.float32)
 
 
 def cosine_deviations(waves: NDArray[np.int64], deviation: float) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """Training: an archive in, a run folder with a float network out.
 
-A training can start from the weights of a packed network: those of the int8 file, in real numbers. Batch norm was
-folded into the convolutions when the file was made. It gets the mean and deviation that the convolution has on the
-training windows, and the scale and offset that undo both, so the network answers like the file and can be trained on.
+A training can start from the weights of a bundle: those of the int8 file as real numbers. In the file, batch norm is
+folded into the convolutions. In the network, batch norm gets the mean and deviation of the convolution's output for
+training windows, and the scale and offset that cancel them: outputs are those of the file, and training can continue.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def fit(
         if start is not None and not resume:
             apply(start, network, ((features - spread[0]) / spread[1]).astype(np.float32), labels)
         console.print(
-            f"{len(learning)} tracks to learn from, {len(watching) if watching else 'none'} to watch; "
+            f"{len(learning)} training tracks, {len(watching) if watching else 'none'} for validation; "
             f"{network.count_params():,} parameters, {multiply_adds(network) / 1e6:.1f} M multiply-adds a window",
             highlight=False,
         )
@@ -217,7 +217,7 @@ def fit(
 
 
 def _parted(archive: Archive, settings: TrainingSettings) -> tuple[Archive, Archive | None]:
-    """Tracks to learn from, and tracks to measure on."""
+    """Training tracks, and tracks for validation."""
     learning = archive.chosen(np.isin(archive.splits, settings.sides))
     for side in settings.sides:
         archive.subset(side)
@@ -235,11 +235,11 @@ def _warnings(
 ) -> Iterator[str]:
     windows, step = count_windows(learning, front_end), settings.batch
     if windows < step:
-        yield f"{windows} windows of 3 s to learn from, fewer than one training step takes ({step}): add music"
+        yield f"{windows} training windows of 3 s, fewer than one training step takes ({step}): add music"
     if watching is None:
-        yield "nothing is watched: quantise will need --sibling, or an archive with a valid side (import --valid 0.15)"
+        yield "no track is left for validation: quantise will need --sibling, or import again with --valid 0.15"
     elif absent := sorted(set(learning.labels) - set(watching.labels)):
-        yield f"nothing watches over {', '.join(absent)}: no watched track has this genre"
+        yield f"no track for validation is {' or '.join(absent)}"
 
 
 def _start(settings: TrainingSettings, front_end: FrontEnd) -> StartingWeights | None:
@@ -256,11 +256,13 @@ def _start(settings: TrainingSettings, front_end: FrontEnd) -> StartingWeights |
 
 
 def _refuse_another(run: Path, recipe: Recipe) -> None:
-    """Check that a run was begun with a recipe, but for its epochs, which may become more."""
+    """Check that a run was begun with the same recipe; the number of epochs may be larger."""
     former = run_folder.load(run, run_folder.RECIPE, Recipe)
     if former.settings.epochs < recipe.settings.epochs:
         longer = msgspec.structs.replace(former.settings, epochs=recipe.settings.epochs)
         former = msgspec.structs.replace(former, settings=longer)
     # Through JSON, as it was written.
     if msgspec.json.encode(former) != msgspec.json.encode(recipe):
-        raise RunError(f"{run}: was begun with another recipe (say what {run / run_folder.RECIPE} says, or fit afresh)")
+        raise RunError(
+            f"{run}: was begun with another recipe (use the options in {run / run_folder.RECIPE}, or --replace it)"
+        )

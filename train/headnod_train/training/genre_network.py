@@ -20,8 +20,7 @@ from headnod_train.training.run_folder import RunError
 layers = keras.layers
 
 BANDS = 60
-"""Bands that the inverse DCT gives back: the mels, averaged to so many. With 60 the
-network stays under 20 million multiply-adds."""
+"""Bands after the inverse DCT, fewer than the mel bands: with 60 the network has under 20 million multiply-adds."""
 
 
 def build(
@@ -36,9 +35,9 @@ def build(
 
     Args:
         front_end: Gives the input, (frames, n_mfcc), standardised.
-        labels: Genres.
-        spread: Mean and deviation that standardised it, each (n_mfcc,).
-        width: Channels of the first convolution; the others follow.
+        labels: Number of outputs.
+        spread: Mean and deviation of the coefficients before standardisation, each (n_mfcc,).
+        width: Channels of the first convolution; the other layers have multiples of it.
         dropout: Shares that training drops before the last convolution and before the logits.
     """
     features = keras.Input((front_end.frames, front_end.n_mfcc), name="mfcc")
@@ -51,7 +50,7 @@ def build(
     x = _residual(x)
     x = layers.Dropout(dropout[0])(x)
     x = _convolution(x, 16 * width // 3, kernel=(1, x.shape[2]), padding="valid")
-    # As a global mean, of which conversion makes a convolution: XNNPACK has no average pooling in int8.
+    # A global mean, which conversion replaces by a convolution: XNNPACK has no average pooling in int8.
     mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
     x = layers.Concatenate()([mean, layers.MaxPooling2D((x.shape[1], 1))(x)])
     x = layers.Dropout(dropout[1])(layers.Flatten()(x))
@@ -72,7 +71,7 @@ def load(weights: Path) -> keras.Model:
 
 
 def with_tag_head(network: keras.Model, tags: int) -> keras.Model:
-    """The same network with a second head that guesses a tagger's tags; only training needs it.
+    """The same network with a second head that predicts a tagger's tags, for training only.
 
     Returns:
         A model that gives logits of genres, (n, labels), and of tags, (n, tags).
@@ -89,7 +88,7 @@ def with_teacher_embedding(taught: keras.Model, numbers: int) -> keras.Model:
 
 
 def with_embedding(taught: keras.Model) -> keras.Model:
-    """A network with two heads, that gives what both heads read as a third output.
+    """A network with two heads and their common input as a third output.
 
     Returns:
         A model that gives logits of genres, (n, labels), and of tags, (n, tags), and the embedding, (n, size).
@@ -128,7 +127,7 @@ def _residual(x: keras.KerasTensor) -> keras.KerasTensor:
 def _inverse_dct(
     front_end: FrontEnd, mean: NDArray[np.float32], deviation: NDArray[np.float32]
 ) -> list[NDArray[np.float32]]:
-    """Weights that turn standardised MFCCs back into bands, about unit in size."""
+    """Kernel and bias that turn standardised MFCCs into bands with a deviation of about 1."""
     place = (np.arange(BANDS)[:, None] + 0.5) * np.pi / BANDS
     basis = np.cos(place * np.arange(front_end.n_mfcc)) * np.sqrt(2.0 / front_end.n_mels)
     basis[:, 0] /= np.sqrt(2.0)

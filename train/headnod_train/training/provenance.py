@@ -31,17 +31,14 @@ class RecipeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The settings of a training."""
 
     settings: TrainingSettings = TrainingSettings()
-    """How to train."""
-
     augmentation: MelAugmentation = MelAugmentation()
-    """How far training windows are changed."""
 
     n_mfcc: int = 64
     """Coefficients per frame."""
 
 
 def read_recipe(path: Path) -> RecipeFile:
-    """The settings of a file; those that it lacks have their usual values."""
+    """The settings of a file, with defaults for those that it lacks."""
     try:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), RecipeFile)
     except OSError as error:

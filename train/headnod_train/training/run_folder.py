@@ -1,16 +1,16 @@
-"""A run: the folder that holds one training and everything needed to repeat it.
+"""A run: the folder of one training, with everything that is needed to repeat it.
 
 recipe.json        settings, data and standardisation
-recipe.toml        the settings alone, for people and for fit --recipe
-tracks.txt         the tracks that it learned from, one a line
+recipe.toml        the settings alone, for people and for `fit --recipe`
+tracks.txt         names of the training tracks, one per line
 weights.keras      the network after training
-state.npz          what an interrupted training goes on from
-history.json       what each epoch reached
-model.tflite       the int8 network, once quantised
-float.tflite       the same before quantising, to compare with
-quantised.json     what the int8 network needs beside its file
-losses.json        what quantising costs, where somebody asked
-.lock              held by the command that writes to the folder
+state.npz          state from which an interrupted training continues
+history.json       loss and accuracy of each epoch
+model.tflite       the int8 network, after `quantise`
+float.tflite       the float network that it was made of
+quantised.json     calibration and size of the int8 network
+losses.json        losses by quantisation, after `quantise --losses`
+.lock              locked by the command that writes to the folder
 """
 
 from __future__ import annotations
@@ -78,19 +78,19 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seed of every random choice."""
 
     sides: tuple[str, ...] = ("train",)
-    """Sides of the archive that are learned from."""
+    """Splits of the archive that the network is trained on."""
 
     fold: tuple[int, int] | None = None
-    """(k, n): the k-th of n folds by artist is left out and watched instead of the valid side."""
+    """(k, n): the k-th of n folds by artist is left out, and validation uses it instead of the valid split."""
 
     balance: bool = False
-    """Show as many windows of each genre, however many tracks it has."""
+    """Train on equally many windows of each genre, whatever its number of tracks."""
 
     start: str = ""
     """Bundle whose weights the training starts from, such as `genre-small`; random ones if empty."""
 
     patience: int | None = None
-    """Epochs without a rise on the watched side after which training stops and goes back to the best one."""
+    """Training stops after this many epochs without better validation, and keeps the weights of the best epoch."""
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,65 +106,62 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Genres, in the order of the outputs."""
 
     front_end: FrontEnd
-    """How audio became features."""
+    """Front end of the features."""
 
     mean: tuple[float, ...]
     """Mean of each coefficient over the training windows."""
 
     deviation: tuple[float, ...]
-    """Standard deviation of each coefficient over the same."""
+    """Standard deviation of each coefficient over the training windows."""
 
     augmentation: MelAugmentation
-    """How far windows were bent."""
-
     settings: TrainingSettings
-    """How it was trained."""
 
     tags: str = ""
-    """Name of the file of tags that it learned from, if any."""
+    """Name of the file of tags that were targets, if any."""
 
     other: str = ""
-    """Name of the archive of what is no music, if any."""
+    """Name of the archive of sounds other than music, if any."""
 
     teachers: tuple[str, ...] = ()
-    """Names of the runs that it learned from, if any."""
+    """Names of the runs whose scores were targets, if any."""
 
     prepared: int = 0
-    """Recordings beside the archive's tracks whose prepared windows it learned from."""
+    """Recordings with prepared windows that it was trained on, beside the tracks of the archive."""
 
     tag_names: tuple[str, ...] = ()
-    """Names of the tags that one output of the network gives logits of, if any."""
+    """Names of the tags for which the network has an output, if any."""
 
     mixtures: int = 0
-    """Mixtures of two prepared windows that it learned from."""
+    """Mixtures of two prepared windows that it was trained on."""
 
 
 class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the int8 network needs beside its file."""
+    """Calibration and size of an int8 network."""
 
     temperature: float
-    """Softmax temperature, fitted on the validation side after quantising."""
+    """Softmax temperature, fitted after quantisation on tracks that the network was not trained on."""
 
     certainty: float
-    """Least smoothed probability at which a genre is named."""
+    """Threshold of the smoothed probability for a genre to be shown."""
 
     representative: int
-    """Windows of the train side that set the int8 ranges."""
+    """Number of training windows from which the int8 ranges were measured."""
 
     multiply_adds: int
     """Multiplications of one inference."""
 
     converter: dict[str, str]
-    """Versions of the programs that made the file."""
+    """Versions of the libraries that made the file."""
 
     single: Calibration | None = None
-    """Temperature and certainty of a window that is not smoothed."""
+    """Temperature and threshold of single windows."""
 
     tags: Tags | None = None
-    """Names and calibration of the tags, where the network has them and they were calibrated."""
+    """Names and calibration of the tags, if the network has any and they were calibrated."""
 
     energy: Energy | None = None
-    """How the tags' logits become the energy of the sound, if that was fitted."""
+    """Weights of the tags' logits for the energy of the sound, if they were fitted."""
 
     notice: str = ""
     """Licence and notice of third parties whose work is part of the network."""
@@ -197,12 +194,12 @@ def refuse_former(run: Path) -> None:
     """Check that a run folder has no training that would be lost."""
     if not any((run / name).exists() for name in (WEIGHTS, STATE, QUANTISED)):
         return
-    message = f"{run}: holds a run already (--resume goes on with it, --replace replaces it, or name another --run)"
+    message = f"{run}: holds a run already (--resume continues it, --replace replaces it, or name another --run)"
     raise RunError(message)
 
 
 def training_tracks(run: Path) -> list[str]:
-    """The tracks that a run learned from."""
+    """Names of the training tracks of a run."""
     try:
         return (run / TRACKS).read_text("utf-8").split("\n")[:-1]
     except (OSError, ValueError) as error:
@@ -221,7 +218,7 @@ def load(run: Path, name: str, kind: type[_Stored]) -> _Stored:
 
 
 def read_history(run: Path) -> list[dict[str, int | float]]:
-    """The figures of each epoch of a run."""
+    """Loss and accuracy of each epoch of a run."""
     try:
         found = msgspec.json.decode((run / HISTORY).read_bytes(), type=list[dict[str, int | float]])
     except (OSError, msgspec.MsgspecError) as error:
