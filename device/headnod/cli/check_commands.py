@@ -17,6 +17,7 @@ from headnod.cli.parser import (
     add_model,
     load_config,
     located,
+    print_json,
     print_result,
     service_beside,
     values_set,
@@ -60,8 +61,6 @@ def add_check(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
     """Record the test record in the room, and print how many answers stay."""
-    import msgspec
-
     from headnod.diagnostics import RECORD_LEAD, check_music, first_seconds, music_lines, read_record, record_path
     from headnod.factory import MICROPHONE, source
     from headnod.inference.model import load_checked
@@ -77,7 +76,7 @@ def run_music_check(options: argparse.Namespace, loaded: Loaded) -> int:
         recording = first_seconds(blocks, seconds, rate)
     result = check_music(recording, model, record, sound)
     if options.json:
-        print(msgspec.json.encode(result).decode())
+        print_json(result)
     else:
         for line in music_lines(result):
             print(line)
@@ -169,8 +168,7 @@ def run_config_show(options: argparse.Namespace) -> None:
             "%s: permission denied: what was set on the page is left out (%s)", unreadable, way_out_of_denial()
         )
     if options.json:
-        rows = [dict(zip(("section", "key", "value", "origin"), row, strict=True)) for row in loaded.rows()]
-        print(msgspec.json.encode(rows).decode())
+        print_json([dict(zip(("section", "key", "value", "origin"), row, strict=True)) for row in loaded.rows()])
         return
     for section, key, value, origin in loaded.rows():
         print(f"{section}.{key} = {msgspec.json.encode(value).decode():<24} # {origin}")

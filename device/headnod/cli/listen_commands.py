@@ -19,6 +19,8 @@ from headnod.cli.parser import (
     load_config,
     number,
     overlay_of,
+    print_json,
+    print_row,
     running_folder,
 )
 from headnod.escaping import columns, padded, printable
@@ -149,8 +151,6 @@ def add_classify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 
 def run_classify(options: argparse.Namespace) -> int:
     """Classify every file; an unreadable one is logged and the others follow."""
-    import msgspec
-
     from headnod.audio.audio_file import audio_file
     from headnod.audio.http_stream import expanded
     from headnod.errors import AudioError
@@ -173,12 +173,9 @@ def run_classify(options: argparse.Namespace) -> int:
             _log.error("%s", explained(error))
             failed += 1
             continue
-        if options.json:
-            print(msgspec.json.encode(result).decode(), flush=True)
-        else:
-            short = "  short" if result.short else ""
-            name, genre = padded(printable(_utf8(file)), width), padded(printable(result.genre), 10)
-            print(f"{name}  {genre} {result.confidence:.2f}{short}", flush=True)
+        short = "  short" if result.short else ""
+        name, genre = padded(printable(_utf8(file)), width), padded(printable(result.genre), 10)
+        print_row(result, f"{name}  {genre} {result.confidence:.2f}{short}", json=options.json)
     return 1 if failed else 0
 
 
@@ -242,8 +239,6 @@ def add_calibrate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
 
 def run_calibrate(options: argparse.Namespace) -> None:
     """Record, then print levels and a part of a configuration."""
-    import msgspec
-
     from headnod.audio.blocks import Gap, RateChange
     from headnod.audio.microphone import find_device
     from headnod.errors import AudioError
@@ -271,7 +266,7 @@ def run_calibrate(options: argparse.Namespace) -> None:
     report = meter.report()
     if options.json:
         proposal = {"device": device, "silence": report.silence, "gain": report.gain}
-        print(msgspec.json.encode({"heard": report, "proposal": proposal}).decode())
+        print_json({"heard": report, "proposal": proposal})
         return
     print(
         f"heard {report.seconds:.0f} s: noise floor {report.noise_floor:.0f} dBFS, loud moments {report.loud:.0f} dBFS,"
@@ -320,16 +315,12 @@ def add_why(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def run_why(options: argparse.Namespace) -> None:
     """Print one or two sentences."""
-    import msgspec
-
     config = load_config(options, {("--model", "model", "name"): options.model}).config
     estimate, said = _latest(options) if options.audio is None else (_last_of(options.audio, config), "")
     if estimate is not None:
         said = f"{said} {explanation(estimate, config.listen)}".strip()
     if options.json:
-        held_by = estimate.held_by if estimate else None
-        answer = {"why": said, "held_by": held_by, "estimate": estimate}
-        print(msgspec.json.encode(answer).decode())
+        print_json({"why": said, "held_by": estimate.held_by if estimate else None, "estimate": estimate})
     else:
         print(printable(said))
 

@@ -16,6 +16,7 @@ from headnod.cli.parser import (
     number,
     print_progress,
     print_result,
+    print_row,
     running_folder,
     state_folder,
 )
@@ -76,8 +77,6 @@ def add_models(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_list(options: argparse.Namespace) -> int:
     """Print installed and shipped models; exit status 1 if this user may not read the installed ones."""
-    import msgspec
-
     from headnod.resources import configured_model, models
     from headnod.updates.state import id_of, serial_of
 
@@ -97,11 +96,8 @@ def run_list(options: argparse.Namespace) -> int:
     rows += [(folder, folder.name, 0, "shipped") for folder in models()]
     for folder, model, serial, origin in rows:
         mark = None if active is None else folder == active
-        if options.json:
-            row = {"model": model, "serial": serial, "origin": origin, "listens": mark, "folder": str(folder)}
-            print(msgspec.json.encode(row).decode())
-        else:
-            print(printable(f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}"))
+        row = {"model": model, "serial": serial, "origin": origin, "listens": mark, "folder": str(folder)}
+        print_row(row, f"{'*' if mark else ' '} {model:<24} {serial or '-':<18} {origin}", json=options.json)
     return int(store is None)
 
 
@@ -251,12 +247,10 @@ def add_corrections(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
 
 def run_correction_list(options: argparse.Namespace) -> None:
     """Print the corrections, the oldest first."""
-    import msgspec
-
     from headnod.teaching.corrections import CorrectionStore
 
     for each in CorrectionStore(state_folder(options, load_config(options).config)).all():
-        print(msgspec.json.encode(each).decode() if options.json else printable(_correction_line(each)), flush=True)
+        print_row(each, _correction_line(each), json=options.json)
 
 
 def _correction_line(each: Correction) -> str:
@@ -368,7 +362,7 @@ def run_suggest(options: argparse.Namespace) -> None:
         start, end = _local_span(each)
         how = f"margin {each.margin:.2f}, novelty {each.novelty:.2f}"
         text = f"{start:%H:%M:%S} to {end:%H:%M:%S}  {padded(each.answer, 12)} {how}"
-        print(msgspec.json.encode(each).decode() if options.json else printable(text), flush=True)
+        print_row(each, text, json=options.json)
 
 
 def add_teach(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

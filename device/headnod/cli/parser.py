@@ -320,15 +320,25 @@ def print_progress(progress: UpdateProgress) -> None:
     print(printable(f"{progress.model}: {progress.stage.replace('_', ' ')}: {progress.message}"), flush=True)
 
 
-def print_result(result: CheckResult, *, width: int, json: bool, key: str = "part") -> None:
-    """Print a check result as a line, with its part in `width` columns, or as JSON with its part under `key`."""
+def print_json(value: object) -> None:
+    """Print a value as JSON on one line."""
     import msgspec
 
+    print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def print_row(value: object, text: str, *, json: bool) -> None:
+    """Print a line of a list: the value as JSON, or a text for a person."""
     if json:
-        row = {key: result.part, "verdict": result.verdict, "message": result.message}
-        print(msgspec.json.encode(row).decode(), flush=True)
+        print_json(value)
     else:
-        print(f"{_MARKS[result.verdict]:<8} {result.part:<{width}} {printable(result.message)}", flush=True)
+        print(printable(text), flush=True)
+
+
+def print_result(result: CheckResult, *, width: int, json: bool, key: str = "part") -> None:
+    """Print a check result as a line, with its part in `width` columns, or as JSON with its part under `key`."""
+    row = {key: result.part, "verdict": result.verdict, "message": result.message}
+    print_row(row, f"{_MARKS[result.verdict]:<8} {result.part:<{width}} {result.message}", json=json)
 
 
 def values_set(loaded: Loaded) -> str:
