@@ -118,7 +118,7 @@ class RemoteControls:
 
     def threshold(self, threshold: float) -> None:
         """Set the least probability of a named genre (0-1); 0 is the model's own."""
-        self._change(lambda config: replace(config, listen=replace(config.listen, threshold=threshold)))
+        self._change(lambda config: config.with_listen(threshold=threshold))
 
     def pause(self, paused: bool, seconds: float | None = None) -> None:  # noqa: FBT001 - as commands call it
         """Pause, for a number of seconds or until a person ends it; or resume, in quiet hours until they end."""
@@ -168,7 +168,7 @@ class RemoteControls:
         for span in spans:
             if fault := span_fault(span):
                 raise ConfigError(f"quiet_hours: {fault}")
-        self._change(lambda config: replace(config, listen=replace(config.listen, quiet_hours=spans)))
+        self._change(lambda config: config.with_listen(quiet_hours=spans))
 
     def output(self, name: str, on: bool) -> None:  # noqa: FBT001 - as commands call it
         """Switch an output on or off.
@@ -187,13 +187,9 @@ class RemoteControls:
         """Restore threshold, lights and quiet hours of the configuration, switch all outputs on, and resume."""
 
         def restored(config: Config) -> Config:
-            configured = self._configured()
-            listen = replace(
-                config.listen,
-                threshold=configured.listen.threshold,
-                quiet_hours=configured.listen.quiet_hours,
-            )
-            return replace(config, listen=listen, leds=configured.leds)
+            leds, listen = self._configured().leds, self._configured().listen
+            config = config.with_listen(threshold=listen.threshold, quiet_hours=listen.quiet_hours)
+            return replace(config, leds=leds)
 
         self.pause(False)
         self._changes.put(lambda in_force: in_force._replace(off=frozenset()))
@@ -272,13 +268,13 @@ class SavedSettings:
         settings = self.settings
         certainty, brightness, hours = settings.certainty, settings.brightness, settings.quiet_hours
         if certainty is not None and certainty.configured == config.listen.threshold:
-            config = replace(config, listen=replace(config.listen, threshold=certainty.value))
+            config = config.with_listen(threshold=certainty.value)
         if brightness is not None and brightness.configured == config.brightness:
             config = config.with_lights(brightness=brightness.value)
         if settings.mode is not None and settings.mode.configured == config.mode:
             config = config.with_lights(mode=settings.mode.value)
         if hours is not None and hours.configured == config.listen.quiet_hours:
-            config = replace(config, listen=replace(config.listen, quiet_hours=hours.value))
+            config = config.with_listen(quiet_hours=hours.value)
         paused, until = settings.paused, None
         if settings.paused_until is not None:
             left = min(settings.paused_until - self._clock.now().timestamp(), LONGEST_PAUSE)

@@ -119,6 +119,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What the first strip or lamp shows; None without one."""
         return next((output.mode for output in self.leds if output.kind not in {"none", "pins"}), None)
 
+    def with_listen(self, **changes: Any) -> Config:  # noqa: ANN401 - as below
+        """This configuration with these values of `ListenerSettings`."""
+        return msgspec.structs.replace(self, listen=msgspec.structs.replace(self.listen, **changes))
+
     def with_lights(self, **changes: Any) -> Config:  # noqa: ANN401 - values of several keys
         """This configuration with these values of `LedsSection` for all lights."""
         return msgspec.structs.replace(self, leds=tuple(msgspec.structs.replace(each, **changes) for each in self.leds))
