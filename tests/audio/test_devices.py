@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headnod.audio.microphone import CAPTURE, Device, devices, find, list_devices, opened_card
+from headnod.audio.microphone import CAPTURE, Device, find, list_devices, opened_card
 from headnod.config import MicrophoneSection
 from headnod.errors import AudioError
 from headnod.factory import opener
@@ -50,10 +50,12 @@ def program(tmp_path, source):
     return path
 
 
+def listed(sound, capture):
+    return list_devices(sound=sound, capture=capture).devices
+
+
 def names(sound, tmp_path, *inputs):
-    return [
-        (device.name, *device.others) for device in devices(sound=sound, capture=listing_program(tmp_path, *inputs))
-    ]
+    return [(device.name, *device.others) for device in listed(sound, listing_program(tmp_path, *inputs))]
 
 
 def test_a_usb_microphone_is_named_by_vendor_product_and_serial(sound, tmp_path):
@@ -91,23 +93,23 @@ def test_a_card_that_linux_says_nothing_of_keeps_portaudios_name(sound, tmp_path
 
 def test_numbers_that_change_at_a_boot_change_no_name(sound, tmp_path):
     plug(sound, 0, label="Mic", port="1-2", idVendor="046d", idProduct="0a44", serial="7")
-    before = devices(sound=sound, capture=listing_program(tmp_path, "Mic (hw:0,0)"))
+    before = listed(sound, listing_program(tmp_path, "Mic (hw:0,0)"))
     (sound / "card0").rename(sound / "card3")
-    after = devices(sound=sound, capture=listing_program(tmp_path, "default", "Mic (hw:3,0)"))
+    after = listed(sound, listing_program(tmp_path, "default", "Mic (hw:3,0)"))
     assert find(before[0].name, after).portaudio == "Mic (hw:3,0)"
 
 
 def test_two_alike_are_distinguished_by_their_ports(sound, tmp_path):
     for number in (0, 1):
         plug(sound, number, label=f"Mic_{number}", port=f"1-{number}", idVendor="046d", idProduct="0a44")
-    found = devices(sound=sound, capture=listing_program(tmp_path, "Mic (hw:0,0)", "Mic (hw:1,0)"))
+    found = listed(sound, listing_program(tmp_path, "Mic (hw:0,0)", "Mic (hw:1,0)"))
     assert find("path:1-1", found).portaudio == "Mic (hw:1,0)"
     assert find("card:Mic_0", found).portaudio == "Mic (hw:0,0)"
     assert find("usb:046d:0a44", found).portaudio == "Mic (hw:0,0)"
 
 
 def test_rate_and_channels_are_those_that_portaudio_tells(sound, tmp_path):
-    found = devices(sound=sound, capture=listing_program(tmp_path, "default", "other"))
+    found = listed(sound, listing_program(tmp_path, "default", "other"))
     assert [(device.rate, device.channels) for device in found] == [(48_000, 1), (48_000, 2)]
 
 
@@ -160,14 +162,14 @@ def test_without_any_microphone_the_way_out_is_reported(wanted, message):
 )
 def test_a_listing_that_fails_is_reported(sound, tmp_path, source, complaint):
     with pytest.raises(AudioError, match=complaint):
-        devices(sound=sound, capture=program(tmp_path, source))
+        listed(sound, program(tmp_path, source))
 
 
 def test_what_portaudio_lists_here_can_be_named():
     pytest.importorskip("pyaudio", reason="PyAudio is not installed: scripts/setup device")
     assert CAPTURE.is_file()
     assert sys.executable
-    for device in devices():
+    for device in list_devices().devices:
         assert find(device.name, [device]) is device
 
 
@@ -181,12 +183,12 @@ def test_who_holds_a_card_is_named(sound, tmp_path):
     status = tmp_path / "asound" / "card1" / "pcm0c" / "sub0" / "status"
     status.parent.mkdir(parents=True)
     status.write_text(f"state: RUNNING\nowner_pid   : {os.getpid()}\n")
-    listed = list_devices(sound=sound, capture=closed(tmp_path, "(hw:1,0)", errno.EBUSY), cards=tmp_path / "asound")
+    there = list_devices(sound=sound, capture=closed(tmp_path, "(hw:1,0)", errno.EBUSY), cards=tmp_path / "asound")
     name = Path("/proc/self/comm").read_text().strip()
     with pytest.raises(AudioError, match=rf"'usb:046d:0a44' is held by {name} \(process {os.getpid()}\)"):
-        find("usb:046d:0a44", [], listed.closed)
+        find("usb:046d:0a44", [], there.closed)
     with pytest.raises(AudioError, match="'usb:046d:0a44' is held by"):
-        find("", [], listed.closed)
+        find("", [], there.closed)
 
 
 def test_another_microphone_is_taken_where_none_is_named_and_one_is_busy(sound, tmp_path):
@@ -197,7 +199,7 @@ def test_another_microphone_is_taken_where_none_is_named_and_one_is_busy(sound, 
 @pytest.mark.parametrize("name", ["usb:046d:0a44:7", "path:1-2", "card:Mic", "pcm:Mic (hw:1,0)"])
 def test_every_name_of_a_card_is_one_identity(sound, tmp_path, name):
     plug(sound, 1, label="Mic", port="1-2", idVendor="046d", idProduct="0a44", serial="7")
-    found = devices(sound=sound, capture=listing_program(tmp_path, "Mic (hw:1,0)", "Mic (hw:1,1)"))
+    found = listed(sound, listing_program(tmp_path, "Mic (hw:1,0)", "Mic (hw:1,1)"))
     assert find(name, found).identity == "hw-1-0"
     assert found[1].identity == "hw-1-1"
 

@@ -91,17 +91,6 @@ class DeviceList:
     """Microphones that are in use by another program or not permitted to this user."""
 
 
-def devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE) -> list[Device]:
-    """Microphones that can be opened, in the order of PortAudio.
-
-    `sound` is the folder of sysfs with the sound cards, `capture` the program that queries PortAudio.
-
-    Raises:
-        AudioError: PortAudio is not installed or does not answer.
-    """
-    return list_devices(sound=sound, capture=capture).devices
-
-
 def list_devices(*, sound: Path = SYS_SOUND, capture: Path = CAPTURE, cards: Path = PROC_CARDS) -> DeviceList:
     """All microphones, with those that cannot be opened.
 
@@ -162,7 +151,7 @@ def opened_card(process: int, *, nodes: Path = NODES) -> str:
 def find(wanted: str, among: list[Device], closed: Sequence[UnavailableDevice] = ()) -> Device:
     """Find a microphone by name.
 
-    `wanted` is a name from `devices`, or empty for a USB microphone if there is one, otherwise the default of the
+    `wanted` is a name of a `Device`, or empty for a USB microphone if there is one, otherwise the default of the
     system.
 
     Raises:
