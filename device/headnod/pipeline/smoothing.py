@@ -237,7 +237,7 @@ class GenreTracker:
 
 
 RISE, FALL = 0.15, 0.9
-"""Time constants of bars upwards and downwards, in seconds."""
+"""Time constants of bars upwards and downwards in seconds: after it, 63 % of the way is done."""
 
 
 class EnvelopeFollower:
@@ -245,28 +245,16 @@ class EnvelopeFollower:
 
     The result does not depend on the step length: two steps of half a second are one of a second.
 
-    >>> follower = EnvelopeFollower(2, rise=0.15, fall=0.9)
+    >>> follower = EnvelopeFollower(2)
     >>> follower.update([1.0, 0.0], 0.3).round(2).tolist()
     [0.86, 0.0]
     >>> follower.update([0.0, 0.0], 0.3).round(2).tolist()
     [0.62, 0.0]
     """
 
-    def __init__(self, size: int, *, rise: float = RISE, fall: float = FALL) -> None:
-        """Start with all bars at 0.
-
-        Args:
-            size: Number of bars.
-            rise: Time constant upwards in seconds: after it, 63 % of the way is done. 0 jumps.
-            fall: Time constant downwards in seconds. 0 jumps.
-        """
-        self._rise, self._fall = rise, fall
+    def __init__(self, size: int) -> None:
+        """Start with this number of bars at 0."""
         self._heights = np.zeros(size)
-
-    @property
-    def heights(self) -> NDArray[np.float64]:
-        """Current heights, shape (size,)."""
-        return self._heights.copy()
 
     def update(self, targets: ArrayLike, seconds: float) -> NDArray[np.float64]:
         """Advance by a time step.
@@ -279,9 +267,9 @@ class EnvelopeFollower:
             The new heights, shape (size,).
         """
         goals = np.asarray(targets, np.float64)
-        share = np.where(goals > self._heights, _share(seconds, self._rise), _share(seconds, self._fall))
+        share = np.where(goals > self._heights, _share(seconds, RISE), _share(seconds, FALL))
         self._heights = self._heights + (goals - self._heights) * share
-        return self.heights
+        return self._heights.copy()
 
     def reset(self) -> None:
         """Set all bars to 0 at once."""
@@ -289,6 +277,4 @@ class EnvelopeFollower:
 
 
 def _share(seconds: float, constant: float) -> float:
-    if seconds <= 0:
-        return 0.0
-    return 1.0 - float(np.exp(-seconds / constant)) if constant > 0 else 1.0
+    return 1.0 - math.exp(-seconds / constant) if seconds > 0 else 0.0
