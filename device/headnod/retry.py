@@ -61,14 +61,20 @@ class Backoff:
 
 
 class RateLimitedLogger:
-    """Logs a warning at most once per cause and `REPEAT_SECONDS`."""
+    """Logs a warning at most once per cause and `repeat` seconds."""
 
-    def __init__(self, log: logging.Logger, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._log, self._monotonic = log, monotonic
+    def __init__(
+        self,
+        log: logging.Logger,
+        *,
+        repeat: float = REPEAT_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log, self._repeat, self._monotonic = log, repeat, monotonic
         self._logged: dict[str, float] = {}
 
     def warn(self, cause: str, message: str, *, error: Exception | None = None) -> bool:
-        """Log a warning unless one of the same cause was logged less than `REPEAT_SECONDS` ago.
+        """Log a warning unless one of the same cause was logged less than `repeat` seconds ago.
 
         The message is one line. The traceback of an error is logged with it.
 
@@ -76,7 +82,7 @@ class RateLimitedLogger:
             Whether it was logged.
         """
         now, last = self._monotonic(), self._logged.get(cause)
-        if last is not None and now - last < REPEAT_SECONDS:
+        if last is not None and now - last < self._repeat:
             return False
         if len(self._logged) >= _MAXIMUM_CAUSES:
             del self._logged[next(iter(self._logged))]

@@ -6,6 +6,7 @@ listener. Where several listeners share the folder, the first one writes; anothe
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -89,12 +90,11 @@ class Journal:
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Start without a genre; `monotonic` is a clock in seconds."""
-        self._monotonic = monotonic
         self._genre = ""
         self._faulty: State | None = None
         self._warnings = RateLimitedLogger(_log, monotonic=monotonic)
         self._quiet = QuietMusic()
-        self._quiet_logged: float | None = None
+        self._quiet_warnings = RateLimitedLogger(_log, repeat=REPEAT_QUIET_SECONDS, monotonic=monotonic)
 
     def show(self, estimate: Estimate) -> None:
         """Log a new genre, and a microphone that is muted, overdriven or too quiet."""
@@ -104,7 +104,11 @@ class Journal:
             _log.info(_RECOVERED.get(self._faulty, "the microphone works again"))
             self._faulty = None
         if (missing := self._quiet.update(estimate)) is not None:
-            self._warn_quiet(estimate, missing)
+            self._quiet_warnings.warn(
+                "quiet",
+                f"too quiet: music is recorded at {estimate.level:.0f} dBFS (raise the microphone's gain by about "
+                f"{missing:.0f} dB with alsamixer; 'headnod calibrate' measures it)",
+            )
         if estimate.genre != self._genre:
             self._genre = estimate.genre
             _log.info("%s (%.2f) at %.0f dBFS", estimate.genre, estimate.confidence, estimate.level)
@@ -120,17 +124,6 @@ class Journal:
         # Limited by state and not by message, which may hold numbers: a loose plug must not fill the journal.
         if self._warnings.warn(state, f"{state.replace('_', ' ')}: {message}"):
             self._faulty, self._genre = state, ""
-
-    def _warn_quiet(self, estimate: Estimate, missing: float) -> None:
-        now = self._monotonic()
-        if self._quiet_logged is None or now - self._quiet_logged >= REPEAT_QUIET_SECONDS:
-            _log.warning(
-                "too quiet: music is recorded at %.0f dBFS (raise the microphone's gain by about %.0f dB "
-                "with alsamixer; 'headnod calibrate' measures it)",
-                estimate.level,
-                missing,
-            )
-            self._quiet_logged = now
 
 
 FILE = "headnod-latest.json"
@@ -195,15 +188,13 @@ class LatestFile:
     def _locked(self) -> bool:
         """Whether this listener owns the file."""
         if self._lock is None:
-            lock = self._path.with_suffix(".lock").open("a")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.close()
-                return False
-            except BaseException:
-                lock.close()
-                raise
+            with contextlib.ExitStack() as opened:
+                lock = opened.enter_context(self._path.with_suffix(".lock").open("a"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+                opened.pop_all()
             self._lock = lock
         return True
 
