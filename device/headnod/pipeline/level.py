@@ -31,13 +31,13 @@ _DOUBTFUL = 1e-5
 """Power below which a piece may be constant, with a rounding error."""
 
 
-def dbfs(audio: Audio, *, peak: bool = False) -> float:
-    """Root mean square of audio without its mean, or its peak, in dBFS.
+def dbfs(audio: Audio) -> float:
+    """Root mean square of audio without its mean, in dBFS.
 
     >>> dbfs(np.tile([0.5, -0.5], 100).astype(np.float32))
     -6.020599913279624
     """
-    return decibels(_peak(audio) if peak else float(audio.std(dtype=np.float64)))
+    return decibels(float(audio.std(dtype=np.float64)))
 
 
 def decibels(amplitude: float) -> float:
@@ -47,16 +47,12 @@ def decibels(amplitude: float) -> float:
 
 def clipped_share(audio: Audio) -> float:
     """Share of samples at full scale (0-1)."""
-    return np.count_nonzero(np.abs(audio) >= _FULL_SCALE) / audio.size if _peak(audio) >= _FULL_SCALE else 0.0
+    return np.count_nonzero(np.abs(audio) >= _FULL_SCALE) / audio.size
 
 
 def is_dead(audio: Audio) -> bool:
     """All samples are equal, which a working microphone never sends."""
     return bool(audio.max() == audio.min())
-
-
-def _peak(audio: Audio) -> float:
-    return max(float(audio.max()), -float(audio.min()))
 
 
 class Loudness(NamedTuple):
