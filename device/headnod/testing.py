@@ -128,13 +128,9 @@ class FixedModel:
         """Name of each score."""
         return (*self.labels, *self._more)
 
-    def predict(self, features: Features, *, single: bool = False) -> Prediction:
+    def predict(self, features: Features, *, single: bool = False) -> Prediction:  # noqa: ARG002 - as the protocol
         """The next scores, without tags, energy and embedding; `single` changes nothing."""
-        return Prediction(self.alone(features) if single else self.scores(features))
-
-    def alone(self, features: Features) -> np.ndarray:
-        """The next scores, shape (answers,)."""
-        return self.scores(features)
+        return Prediction(self.scores(features))
 
     def scores(self, features: Features) -> np.ndarray:
         """The next scores, shape (answers,)."""
@@ -188,7 +184,7 @@ class MockLamp:
         return int((self.painted[-1].levels > 0.0).sum()) if self.painted else 0
 
     def close(self) -> None:
-        """Take note that the lamp was let go."""
+        """Note that the lamp was closed."""
         self.closed = True
 
 

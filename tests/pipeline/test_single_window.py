@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from headnod.features.frontend import Features
-from headnod.inference.manifest import Calibration
+from headnod.inference.manifest import Calibration, Prediction
 from headnod.pipeline.listener import ListenerSettings, classify, listen
 from headnod.testing import FixedModel, ManualClock
 from support.signals import music
@@ -27,9 +27,9 @@ class Alone(FixedModel):
         super().__init__(JAZZ, threshold=0.5)
         self.manifest = msgspec.structs.replace(self.manifest, single=single)
 
-    def alone(self, features: Features) -> np.ndarray:
+    def predict(self, features: Features, *, single: bool = False) -> Prediction:
         assert features.shape == (self.front_end.frames, self.front_end.n_mfcc)
-        return np.array(DOUBTFUL, np.float32)
+        return Prediction(np.array(DOUBTFUL, np.float32)) if single else super().predict(features)
 
 
 @pytest.mark.parametrize(
