@@ -1,8 +1,8 @@
 """The checks of `headnod check`, one for each part, and `headnod check --music`.
 
-The latter shows what this room and microphone leave of a model's answers. A test record is played in the room. Its
-windows are answered twice by the same model, from the file and from the microphone: the figure is the share of windows
-that have the same answer. So it compares rooms, places of a microphone and models with any labels.
+The latter measures how much a room and a microphone change the answers of a model. A test record is played in the room,
+and the model classifies its windows twice, from the file and from the microphone. The figure is the share of windows
+with the same answer, so it compares rooms, places of a microphone and models with any labels.
 """
 
 from __future__ import annotations
@@ -118,20 +118,15 @@ def _microphone(config: Config) -> CheckResult:
     )
     if len(mixer.used) < mixer.channels:
         levels += f", sound on channel {only} of {mixer.channels} only"
+    fault = ""
     if report.dead:
-        return CheckResult("microphone", "warning", f"{levels}: nothing but zeros (is it muted?)")
-    if report.gain < 0:
-        return CheckResult(
-            "microphone", "warning", f"{levels}: overdriven, {report.clipped:.1%} clipped (lower the gain)"
-        )
-    if report.gain > 0 and report.loud - report.noise_floor > _LIVELY_DB:
+        fault = "nothing but zeros (is it muted?)"
+    elif report.gain < 0:
+        fault = f"overdriven, {report.clipped:.1%} clipped (lower the gain)"
+    elif report.gain > 0 and report.loud - report.noise_floor > _LIVELY_DB:
         # In a quiet room the level is constant and says nothing about the gain.
-        return CheckResult(
-            "microphone",
-            "warning",
-            f"{levels}: quiet (if that was music, raise the gain by about {report.gain:.0f} dB)",
-        )
-    return CheckResult("microphone", "well", levels)
+        fault = f"quiet (if that was music, raise the gain by about {report.gain:.0f} dB)"
+    return CheckResult("microphone", "warning" if fault else "well", ": ".join(filter(None, (levels, fault))))
 
 
 def _lights(config: Config) -> CheckResult:
@@ -227,7 +222,7 @@ class TestRecord(msgspec.Struct, frozen=True):
 
 
 class GenreAgreement(msgspec.Struct, frozen=True):
-    """Windows of one answer."""
+    """Agreement on the windows with one answer to the file."""
 
     genre: str
     """Answer to the file."""
@@ -239,13 +234,13 @@ class GenreAgreement(msgspec.Struct, frozen=True):
 
 
 class MusicCheckResult(msgspec.Struct, frozen=True):
-    """What the room leaves."""
+    """Agreement of the answers in the room with those to the file."""
 
     model: str
     same: int
     windows: int
     level: float
-    """Of the recording while the record played, in dBFS."""
+    """Level of the recording while the record played, in dBFS."""
 
     genres: tuple[GenreAgreement, ...]
 

@@ -262,7 +262,7 @@ class SavedSettings:
         return self if state_folder == self._folder else SavedSettings(state_folder, self._clock)
 
     def applied(self, config: Config) -> InForce:
-        """The settings to run with: those of the configuration where neither broker nor page could change them."""
+        """The settings to run with; those of the configuration without a broker and a page, which could reset them."""
         if not config.mqtt.host and not config.web.enabled:
             return InForce(config, paused=False)
         settings = self.settings

@@ -59,7 +59,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "headnod check": (
         "headnod check                              every part, as the listener would use it",
         "headnod check --device usb:0d8c:013c       with this microphone",
-        "headnod check --music                      what the room leaves of a test record's answers",
+        "headnod check --music                      how many answers to a test record stay the same in the room",
     ),
     "headnod calibrate": (
         "headnod calibrate                          a minute, half of it with music",

@@ -300,7 +300,7 @@ def _show_progress(done: float, wanted: float) -> None:
 
 
 def add_why(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command."""
+    """Add `headnod why`."""
     parser = subparsers.add_parser(
         "why",
         help="say why a genre is named, or why none is",

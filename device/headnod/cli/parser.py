@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
             raise
 
     def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - argparse's own
-        """Write the help or a version; an output that is incomplete is an error, one that nothing reads is none."""
+        """Write the help or a version. An incomplete output is an error, a closed pipe is not."""
         try:
             super()._print_message(message, file)
             (file or sys.stderr).flush()
@@ -311,7 +311,7 @@ def running_folder(options: argparse.Namespace) -> Path:
     running = Path("/run") / service.state.name if service is not None else None
     place = running if running is not None and running.is_dir() else folder
     if place is None:
-        raise AudioError("no listener runs here that says more (start 'headnod listen', or name a file with --audio)")
+        raise AudioError("no listener runs here (start 'headnod listen', or name a file with --audio)")
     return place
 
 

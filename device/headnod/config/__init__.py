@@ -410,7 +410,7 @@ class Overlay:
             return loaded
 
     def change(self, values: Mapping[str, object]) -> None:
-        """Set values by `section.key`; None returns to the person's own.
+        """Set values by `section.key`; None returns to the value without the page.
 
         Raises:
             ConfigError: A key may not be set there, or a value is invalid; nothing is changed.

@@ -110,9 +110,9 @@ class TaughtModel:
 
 
 def starting_bundle(active: Path, folders: Iterable[Path]) -> Path:
-    """The bundle to start from: the active one, or the one that a model taught here started from itself.
+    """The bundle to start from: the active one, or for a model that was taught here, the bundle that it started from.
 
-    So corrections are never counted twice.
+    So no correction is counted twice.
     """
     recipe = read_manifest(active).training.recipe
     wanted = recipe.get("start_sha256")
