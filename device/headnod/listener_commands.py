@@ -1,6 +1,6 @@
-"""The commands of the page and of MQTT beyond plain settings: one function for each, with typed arguments.
+"""The commands of the page, and of MQTT beyond plain settings: one function for each, with typed arguments.
 
-`headnod.mqtt.commands` has the others. Every function may be called on any thread; a `HeadnodError` refuses.
+`headnod.mqtt.commands` has the others of MQTT. Every function may be called on any thread; a `HeadnodError` refuses.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from headnod.outputs.web import (
     Correct,
     CorrectionSpan,
     LogSpan,
+    ModelName,
     Numbers,
     PlayerLabel,
     Values,
@@ -70,6 +71,7 @@ class ListenerCommands:
             "controls": (Arguments, lambda _: self.controls()),
             "change": (ControlsChange, self._change),
             "models": (Arguments, lambda _: self._list_models()),
+            "activate": (ModelName, self._activate),
             "rollback": (Arguments, lambda _: {"model": self._models.roll_back()}),
             "microphones": (Arguments, lambda _: self._microphones()),
             "microphone": (ChosenDevice, self._choose_microphone),
@@ -90,15 +92,14 @@ class ListenerCommands:
             "teaching": (Arguments, lambda _: corrections.teaching()),
         }
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._table
-
     def call(self, name: str, arguments: Mapping[str, Any]) -> object:
         """Apply a command with arguments from outside.
 
         Raises:
-            HeadnodError: It is refused.
+            HeadnodError: There is no such command, or it is refused.
         """
+        if name not in self._table:
+            raise CommandRefusedError(f"there is no command {name[:40]!a}")
         kind, function = self._table[name]
         try:
             given = msgspec.convert(dict(arguments), kind)
@@ -183,6 +184,13 @@ class ListenerCommands:
             "agreement": agreement and msgspec.to_builtins(agreement),
             "step": step and {"model": step.model, "stage": step.stage, "message": step.message},
         }
+
+    def _activate(self, given: ModelName) -> dict[str, object]:
+        there = dict.fromkeys([*(folder.name for folder in models()), *map(id_of, self._models.snapshot().stored)])
+        if given.model not in there:
+            raise CommandRefusedError(f"there is no model {given.model!a} (there is {', '.join(there)})")
+        self.remote.activate(given.model)
+        return {"model": given.model}
 
     def _microphones(self) -> dict[str, object]:
         found = list_devices()

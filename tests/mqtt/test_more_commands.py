@@ -17,9 +17,6 @@ NODE = "headnod/kitchen"
 class More:
     """Commands that say what they were given."""
 
-    def __contains__(self, name):
-        return name in {"correct", "label", "rollback", "restart", "teach"}
-
     def call(self, name, arguments):
         if name == "rollback":
             raise ConfigError("the previous model is not known")
@@ -90,11 +87,6 @@ def test_a_shared_command_that_refuses_is_answered_with_its_reason(commands):
 
 def test_commands_of_the_page_alone_are_not_for_mqtt(commands):
     assert "there is no request/teach" in answer(commands, KITCHEN.request("teach"), b"")["error"]
-
-
-def test_a_listener_without_them_says_so(controls, clock):
-    alone = commands_for(controls, monotonic=clock.monotonic)
-    assert "not for this listener" in answer(alone, KITCHEN.request("label"), b'{"label": ""}')["error"]
 
 
 def test_a_correction_by_mqtt_arrives_in_the_state_folder_of_the_real_listener(broker, subscriber, listening, state):

@@ -130,6 +130,14 @@ def refusing_controls() -> RecordingControls:
     return RecordingControls(breaks=ConfigError("there are no lights (set leds.kind)"))
 
 
+class RefusingCommands:
+    """Commands of a listener that refuse."""
+
+    def call(self, name: str, _arguments: dict[str, Any]) -> object:
+        raise ConfigError(f"{name}: refused")
+
+
 def commands_for(controls: RecordingControls, more: Any = None, **others: Any) -> Commands:
     """The commands of the listener in the kitchen."""
+    more = more or RefusingCommands()
     return Commands(KITCHEN, controls, more, info=info, health=lambda: health(temperature_c=None), **others)

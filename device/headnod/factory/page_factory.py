@@ -6,7 +6,6 @@ Everything that the page could not be served with is an error here, before it is
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import random
 import re
@@ -33,7 +32,6 @@ from headnod.inference.manifest import Model, Prediction
 from headnod.listener_commands import ListenerCommands
 from headnod.log import RecentLog
 from headnod.mqtt.broker import pem_errors
-from headnod.mqtt.commands import Commands
 from headnod.mqtt.payloads import HealthPayload, ReportMaker, encode
 from headnod.outputs import close_all
 from headnod.outputs.web import Page, WebOutput
@@ -143,10 +141,6 @@ def web_of(
     settings, where = web_page(config), topics(config.mqtt)
     reports = ReportMaker(where.node, BOOT, clock=clock, monotonic=clock.monotonic)
 
-    def report() -> HealthPayload:
-        return health() or reports.health()
-
-    info = functools.partial(current_info, in_force, models, clock)
     output = WebOutput(
         # Its threads share one heap of malloc: 0.4 MiB less.
         Page(
@@ -154,10 +148,10 @@ def web_of(
             msgspec.json.encode(settings),
         ),
         reports,
-        info=lambda: encode(info()),
-        health=lambda: encode(report()),
+        info=lambda: encode(current_info(in_force, models, clock)),
+        health=lambda: encode(health() or reports.health()),
         controls=lambda: msgspec.json.encode(commands.controls()),
-        handle=Commands(where, commands.remote, commands, info=info, health=report).call,
+        handle=commands.call,
         rng=random.Random(),  # noqa: S311 - jitter of the back-off
     )
     try:

@@ -89,14 +89,14 @@ class Commands:
     """Validates commands, applies them to the controls and makes the answers.
 
     Nothing is raised, whatever is received. A cause is logged once in five minutes. Controls return at once, and
-    refuse by a `HeadnodError`, whose message is the answer. `more` has the commands that only a listener has.
+    refuse by a `HeadnodError`, whose message is the answer. `more` has the commands that the page has too.
     """
 
     def __init__(
         self,
         topics: Topics,
         controls: RemoteControls,
-        more: ListenerCommands | None = None,
+        more: ListenerCommands,
         *,
         info: Callable[[], InfoPayload],
         health: Callable[[], HealthPayload],
@@ -138,20 +138,6 @@ class Commands:
         cause = f"{kind}/{verb}" if verb in _COMMANDS[kind] else "an unknown command"
         message = "is ignored: the broker retains it from before (publish commands without retain, and clear this one)"
         self._warnings.warn(f"{cause}, retained", f"{cause} by MQTT {message}")
-
-    def call(self, command: str, arguments: dict[str, Any]) -> object:
-        """Apply a command of the web page, where the password was asked for; returns the answer.
-
-        Raises:
-            HeadnodError: There is no such command, or it is refused.
-        """
-        if self._more is not None and command in self._more:
-            return self._more.call(command, arguments)
-        if command in _COMMANDS[_SET]:
-            return self._set(command, arguments)
-        if command in _COMMANDS[_REQUEST]:
-            return self._request(command, arguments)
-        raise InvalidCommandError(f"there is no command {_shown(command)}")
 
     def _parse_topic(self, topic: str) -> tuple[str, str] | None:
         """Kind and verb of a command; None for any other topic."""
@@ -227,9 +213,7 @@ class Commands:
 
     def _request(self, verb: str, value: object) -> dict[str, Any]:
         if verb in _MORE:
-            return self._request_more(verb, value)
-        if verb == _HISTORY:
-            raise InvalidCommandError("the page reads the history of its own listener from the file")
+            return dict(msgspec.to_builtins(self._more.call(verb, _arguments(value))))
         fields = _fields(value, *(("model",) if verb == "activate" else ()))
         if verb == "health":
             return present(self._health())
@@ -245,11 +229,6 @@ class Commands:
             )
         self._controls.activate(fields["model"])
         return {"model": fields["model"]}
-
-    def _request_more(self, verb: str, value: object) -> dict[str, Any]:
-        if self._more is None:
-            raise InvalidCommandError(f"request/{verb} is not for this listener")
-        return dict(msgspec.to_builtins(self._more.call(verb, _arguments(value))))
 
     def _within_rate(self) -> bool:
         now = self._monotonic()
