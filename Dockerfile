@@ -31,7 +31,7 @@ RUN cd / \
     /opt/headnod/bin/headnod listen --config /dev/null --audio /opt/headnod/lib/python3*/site-packages/headnod/demo/*.ogg --pace fast --json > /tmp/estimates \
     && grep -q '"genre":"' /tmp/estimates; fi \
   && /opt/headnod/bin/python -m compileall -q /opt/headnod/lib/python3*/site-packages/headnod \
-  && /opt/headnod/bin/python -c 'import headnod.dashboard.site, headnod.mqtt.publisher, ai_edge_litert.interpreter' \
+  && /opt/headnod/bin/python -c 'import headnod.dashboard.page_process, headnod.mqtt.publisher, ai_edge_litert.interpreter' \
   && /opt/headnod/bin/headnod --help > /dev/null
 
 FROM ${BASE}

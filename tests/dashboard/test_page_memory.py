@@ -23,8 +23,8 @@ import pytest
 from headnod.dashboard import PageSettings
 from headnod.dashboard.fleet import EventStream, Fleet
 from headnod.dashboard.listener_state import HOURS
+from headnod.dashboard.page_process import ListenerLink
 from headnod.dashboard.routing import RequestError
-from headnod.dashboard.site import ListenerLink
 from headnod.mqtt.broker import Broker
 from support.browser import ListenerPage, PageServer, estimate_json, information, song
 from support.dashboard_fleet import NOON

@@ -362,7 +362,7 @@ def add_dashboard(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
 def run_dashboard(options: argparse.Namespace) -> None:
     """Serve the page until a signal arrives."""
     from headnod.config.validation import validate_dashboard
-    from headnod.dashboard.site import run_page
+    from headnod.dashboard.page_process import run_page
 
     flags = {(f"--{key}", "dashboard", key): getattr(options, key) for key in ("host", "port")}
     config = load_config(options, flags).config

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 
-from headnod.dashboard.site import read_settings, run_page
+from headnod.dashboard.page_process import read_settings, run_page
 from headnod.errors import HeadnodError
 from headnod.log import formatter
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from headnod.dashboard.history_api import History
-    from headnod.dashboard.site import Site
+    from headnod.dashboard.page_process import PageParts
 
     Call = Callable[..., Awaitable[msgspec.Raw]]
 
@@ -71,15 +71,15 @@ class SessionState(msgspec.Struct, frozen=True):
     """Version of headnod; empty before a log-in."""
 
 
-async def call(site: Site, command: str, **arguments: object) -> msgspec.Raw:
+async def call(parts: PageParts, command: str, **arguments: object) -> msgspec.Raw:
     """Let the listener apply a command; returns its answer as JSON.
 
     Raises:
         RequestError: The page is not served by a listener, or the listener refuses.
     """
-    if site.link is None:
+    if parts.link is None:
         raise RequestError("this page is not served by a listener (headnod listen --web)", 404)
-    return await site.link.call(command, **arguments)
+    return await parts.link.call(command, **arguments)
 
 
 def visitor_of(request: HttpRequest) -> Visitor:
@@ -91,10 +91,10 @@ def visitor_of(request: HttpRequest) -> Visitor:
 class SessionApi:
     """Log-in, log-out, and the role of the visitor."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, parts: PageParts) -> None:
         """Answer for a page."""
-        self._settings, self._authenticator = site.settings, site.authenticator
-        self._sessions = site.authenticator.sessions
+        self._settings, self._authenticator = parts.settings, parts.authenticator
+        self._sessions = parts.authenticator.sessions
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -140,17 +140,17 @@ class SessionApi:
         return json_response(None, 200, {"Set-Cookie": self._sessions.set_cookie("")})
 
 
-def listener_endpoints(site: Site) -> list[Endpoint]:
+def listener_endpoints(parts: PageParts) -> list[Endpoint]:
     """The state of all listeners, and their histories."""
-    settings = site.settings
+    settings = parts.settings
 
     def history_of(node: str) -> History | None:
         if node == settings.node:
             return LocalHistory(Path(settings.history)) if settings.history else None
-        return site.remote.history_of(node) if settings.broker is not None else None
+        return parts.remote.history_of(node) if settings.broker is not None else None
 
     async def listeners(_request: HttpRequest) -> list[dict[str, Any]]:
-        return list(_states(site))
+        return list(_states(parts))
 
     return [
         Endpoint("GET", "api/v1/listeners", listeners, "All listeners", list[dict[str, Any]]),
@@ -158,19 +158,19 @@ def listener_endpoints(site: Site) -> list[Endpoint]:
     ]
 
 
-def _states(site: Site) -> Iterator[dict[str, Any]]:
+def _states(parts: PageParts) -> Iterator[dict[str, Any]]:
     """The state of each listener."""
-    return chain.from_iterable(site.fleet.snapshot())
+    return chain.from_iterable(parts.fleet.snapshot())
 
 
-def all_endpoints(site: Site) -> list[Endpoint]:
+def all_endpoints(parts: PageParts) -> list[Endpoint]:
     """Every endpoint of the interface, its description among them."""
 
     async def metrics(_request: HttpRequest) -> Response:
-        text = exposition(_states(site))
+        text = exposition(_states(parts))
         return Response(text.encode(), 200, {"Content-Type": MEDIA, "Cache-Control": "no-store"})
 
-    found = [*SessionApi(site).endpoints, *listener_endpoints(site), *control_endpoints(partial(call, site))]
+    found = [*SessionApi(parts).endpoints, *listener_endpoints(parts), *control_endpoints(partial(call, parts))]
     found.append(Endpoint("GET", "metrics", metrics, "All listeners as metrics of Prometheus", media="text/plain"))
 
     async def description(_request: HttpRequest) -> dict[str, Any]:

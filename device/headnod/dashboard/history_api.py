@@ -1,7 +1,7 @@
-"""The history of a listener over HTTP: songs, hours, days, first songs, timeline and the card of a week.
+"""The history of a listener over HTTP: songs, music per hour and day, first song of each genre, timeline, week card.
 
-Long answers are read in parts, so that they need little memory and the file is never open for long. The card of a week
-is one SVG image to share, without script, style sheet and reference to anything outside of it.
+Songs are read in pages of 500, so memory is bounded and the file is open only for each page. The week card is an SVG
+image of seven days to share, without script, style sheet and reference to anything outside of it.
 """
 
 from __future__ import annotations
@@ -32,38 +32,16 @@ if TYPE_CHECKING:
 
     History: TypeAlias = "LocalHistory | RemoteHistory"
     Read = Callable[[History, str, Mapping[str, str]], Awaitable[object]]
-    """Answers from a history, the name of its listener, and a query."""
+    """Computes the answer from a history, the name of its listener, and a query."""
 
-_DAY = 86_400
+_DAY, _HOUR = 86_400, 3600.0
 _YEARS = (1970, 2999)
+_LATEST = 4e9
+"""Seconds since 1970: the year 2096."""
 _COLUMNS = ("start", "end", "genre", "confidence", "stability", "tags", "clock_synchronised")
 _JSON, _CSV, _SVG = "application/json", "text/csv; charset=utf-8", "image/svg+xml"
 
 Result = TypeVar("Result")
-
-WIDTH, HEIGHT = 1200, 630
-"""Size in pixels: the shape of a link preview."""
-
-_HOUR = 3600.0
-
-_LISTED = 5
-
-_NEW = 4
-
-_PLOT = (640, 150, 480, 330)
-
-_GROUND = "#14161b"
-
-_INK, _SOFT, _TRACK = "#f3f0ea", "#a5a29a", "#262a31"
-
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
-
-_LONGEST, _LISTED_LONGEST = 24, 11
-"""Letters of a genre in a line of its own, and beside others or a bar."""
-
-_TITLE = 76
-
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
 
 class LocalHistory:
@@ -74,7 +52,7 @@ class LocalHistory:
         self._path, self._zone = path, zone
 
     async def songs(self, first: float, last: float, after: float) -> list[SongSummary]:
-        """The next songs of a time, at most `SONGS`, that ended after a time."""
+        """At most `SONGS` songs that overlap a range of time and ended after `after`."""
         return await self._read(partial(summaries.songs, self._path, first, last, after=after))
 
     async def buckets(self, first: float, last: float, unit: summaries.Unit) -> list[Bucket]:
@@ -87,7 +65,7 @@ class LocalHistory:
         return await self._read(partial(summaries.firsts, self._path))
 
     async def runs(self, first: float, last: float) -> list[Run]:
-        """Runs of one genre."""
+        """Ranges of time with one genre."""
         return await self._read(partial(summaries.runs, self._path, first, last))
 
     @staticmethod
@@ -170,7 +148,7 @@ class HistoryApi:
         form = query.get("format", "json")
         if form not in {"json", "csv"}:
             raise RequestError(f"format: '{form[:20]}' is neither json nor csv")
-        # The first part before the headers, so that an error still has its status.
+        # The first page is read before the headers are sent, so that an error can still set the status.
         pages = _pages(partial(history.songs, first, last), await history.songs(first, last, 0.0))
         body, kind = (_json_array(pages), _JSON) if form == "json" else (_csv_lines(pages), _CSV)
         return _file(body, kind, query, f"{node}-songs.{form}")
@@ -224,7 +202,7 @@ def _number(query: Mapping[str, str], key: str, default: float) -> float:
         number = float(text) if text else default
     except ValueError:
         number = math.nan
-    if not 0 <= number <= 4e9:  # noqa: PLR2004 - the year 2096
+    if not 0 <= number <= _LATEST:
         raise RequestError(f"{key}: '{text[:20]}' is not a time in seconds since 1970")
     return number
 
@@ -267,18 +245,37 @@ def _cells(song: SongSummary, zone: tzinfo | None) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    # A spreadsheet would take it for a formula.
+    # A spreadsheet would evaluate text that begins like a formula.
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+_WIDTH, _HEIGHT = 1200, 630
+"""Size of the week card in pixels, that of a link preview (1.91 : 1)."""
+
+_PLOT = (640, 150, 480, 330)
+"""Left, top, width and height of the chart of days."""
+
+_MOST_BARS = 5
+_MOST_NEW = 4
+"""Limit of genres that are listed as new."""
+
+_LETTERS, _LISTED_LETTERS = 24, 11
+"""Letters shown of a genre: as the title, and in a list."""
+
+_TITLE_SIZE = 76
+_BACKGROUND, _BAR_BACKGROUND, _TEXT, _GREY = "#14161b", "#262a31", "#f3f0ea", "#a5a29a"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
 
 def week_card(node: str, days: Sequence[tuple[date, Bucket | None]], new: Iterable[str]) -> str:
     """The card of a listener.
 
-    `days` has seven dates with their music, the oldest first, `new` the genres that were named for the first time in
-    them.
+    `days` has seven dates, the oldest first, each with its sums or None. `new` has the genres that were named for the
+    first time on these dates.
 
     Returns:
-        An SVG document of `WIDTH` x `HEIGHT`.
+        An SVG document of `_WIDTH` x `_HEIGHT`.
     """
     sums: dict[str, float] = {}
     for _, day in days:
@@ -287,16 +284,16 @@ def week_card(node: str, days: Sequence[tuple[date, Bucket | None]], new: Iterab
     ranked = sorted(sums.items(), key=lambda each: -each[1])
     chosen = {genre: _lightened(colour) for genre, colour in colours(sums).items()}
     songs = sum(day.songs for _, day in days if day)
-    top = chosen[ranked[0][0]] if ranked else _SOFT
+    top = chosen[ranked[0][0]] if ranked else _GREY
     label = _summary(node, ranked).translate(_ESCAPES)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"',
         f'font-family="{_FONT}" role="img" aria-label="{label}">',
         '<defs><radialGradient id="glow" cx="0" cy="0" r="1">',
         f'<stop offset="0" stop-color="{top}" stop-opacity="0.34"/>',
         f'<stop offset="1" stop-color="{top}" stop-opacity="0"/></radialGradient></defs>',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{_GROUND}"/>',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="url(#glow)"/>',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="{_BACKGROUND}"/>',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="url(#glow)"/>',
         *_head(node, days),
         *_totals(ranked, songs),
         *_list(ranked, chosen),
@@ -310,35 +307,36 @@ def week_card(node: str, days: Sequence[tuple[date, Bucket | None]], new: Iterab
 def _head(node: str, days: Sequence[tuple[date, Bucket | None]]) -> Iterable[str]:
     first, last = days[0][0], days[-1][0]
     start = f"{first.day} {first:%B}" if first.month != last.month else f"{first.day}"
+    # The logo: three bars.
     for x, height, colour in ((64, 12, "#4488ff"), (78, 34, "#00ffee"), (92, 20, "#eecc11")):
         yield f'<rect x="{x}" y="{98 - height}" width="8" height="{height}" rx="4" fill="{colour}"/>'
     yield _text(118, 97, _short(node), 30, weight=650)
-    yield _text(WIDTH - 64, 97, f"{start} to {last.day} {last:%B %Y}", 24, fill=_SOFT, anchor="end")
+    yield _text(_WIDTH - 64, 97, f"{start} to {last.day} {last:%B %Y}", 24, fill=_GREY, anchor="end")
 
 
 def _totals(ranked: Sequence[tuple[str, float]], songs: int) -> Iterable[str]:
     if not ranked:
         yield _text(64, 220, "No music", 72, weight=750)
-        yield _text(64, 268, "in these seven days", 28, fill=_SOFT)
+        yield _text(64, 268, "in these seven days", 28, fill=_GREY)
         return
-    hours = sum(seconds for _, seconds in ranked)
+    total = sum(seconds for _, seconds in ranked)
     title = _short(ranked[0][0])
-    # A letter is about half as wide as high; the chart begins after 576 pixels.
-    yield _text(64, 220, title, min(_TITLE, 864 // len(title)), weight=750)
-    yield _text(64, 268, f"most of {_duration(hours)} of music, {songs} song{'s' * (songs != 1)}", 26, fill=_SOFT)
+    # A bold letter is about 0.59 of its size wide, and the title may take 512 pixels: 512 / 0.59 = 864.
+    yield _text(64, 220, title, min(_TITLE_SIZE, 864 // len(title)), weight=750)
+    yield _text(64, 268, f"most of {_duration(total)} of music, {songs} song{'s' * (songs != 1)}", 26, fill=_GREY)
 
 
 def _list(ranked: Sequence[tuple[str, float]], chosen: dict[str, str]) -> Iterable[str]:
     longest = ranked[0][1] if ranked else 1.0
-    for place, (genre, seconds) in enumerate(ranked[:_LISTED]):
+    for place, (genre, seconds) in enumerate(ranked[:_MOST_BARS]):
         y = 334 + 42 * place
-        yield _text(64, y, _short(genre, _LISTED_LONGEST), 22)
-        yield f'<rect x="224" y="{y - 15}" width="240" height="14" rx="7" fill="{_TRACK}"/>'
+        yield _text(64, y, _short(genre, _LISTED_LETTERS), 22)
+        yield f'<rect x="224" y="{y - 15}" width="240" height="14" rx="7" fill="{_BAR_BACKGROUND}"/>'
         yield (
             f'<rect x="224" y="{y - 15}" width="{max(14.0, 240 * seconds / longest):.0f}" height="14" rx="7" '
             f'fill="{chosen[genre]}"/>'
         )
-        yield _text(568, y, _duration(seconds), 20, fill=_SOFT, anchor="end")
+        yield _text(568, y, _duration(seconds), 20, fill=_GREY, anchor="end")
 
 
 def _plot(days: Sequence[tuple[date, Bucket | None]], chosen: dict[str, str]) -> Iterable[str]:
@@ -347,32 +345,32 @@ def _plot(days: Sequence[tuple[date, Bucket | None]], chosen: dict[str, str]) ->
     step = width / len(days)
     for place, (when, day) in enumerate(days):
         x, y = left + step * place + 8, float(top + height)
-        yield f'<rect x="{x:.1f}" y="{top}" width="{step - 16:.1f}" height="{height}" rx="8" fill="{_TRACK}"/>'
+        yield f'<rect x="{x:.1f}" y="{top}" width="{step - 16:.1f}" height="{height}" rx="8" fill="{_BAR_BACKGROUND}"/>'
         for genre, seconds in (day.seconds if day else {}).items():
-            tall = height * seconds / fullest
-            y -= tall
+            bar_height = height * seconds / fullest
+            y -= bar_height
             yield (
-                f'<rect x="{x:.1f}" y="{y:.1f}" width="{step - 16:.1f}" height="{max(0.5, tall - 1.5):.1f}" rx="2" '
-                f'fill="{chosen[genre]}"/>'
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{step - 16:.1f}" height="{max(0.5, bar_height - 1.5):.1f}"'
+                f' rx="2" fill="{chosen[genre]}"/>'
             )
-        yield _text(x + step / 2 - 8, top + height + 34, f"{when:%a}", 20, fill=_SOFT, anchor="middle")
+        yield _text(x + step / 2 - 8, top + height + 34, f"{when:%a}", 20, fill=_GREY, anchor="middle")
 
 
 def _foot(new: Sequence[str]) -> Iterable[str]:
     if new:
-        more = f" and {len(new) - _NEW} more" if len(new) > _NEW else ""
+        more = f" and {len(new) - _MOST_NEW} more" if len(new) > _MOST_NEW else ""
         yield _text(
             64,
             578,
-            f"For the first time: {', '.join(_short(genre, _LISTED_LONGEST) for genre in new[:_NEW])}{more}",
+            f"For the first time: {', '.join(_short(genre, _LISTED_LETTERS) for genre in new[:_MOST_NEW])}{more}",
             22,
-            fill=_INK,
+            fill=_TEXT,
         )
-    yield _text(WIDTH - 64, 578, "headnod", 20, fill=_SOFT, anchor="end")
+    yield _text(_WIDTH - 64, 578, "headnod", 20, fill=_GREY, anchor="end")
 
 
 def _text(
-    x: float, y: float, text: str, size: int, *, fill: str = _INK, weight: int = 400, anchor: str = "start"
+    x: float, y: float, text: str, size: int, *, fill: str = _TEXT, weight: int = 400, anchor: str = "start"
 ) -> str:
     return (
         f'<text x="{x:g}" y="{y:g}" font-size="{size}" font-weight="{weight}" fill="{fill}" text-anchor="{anchor}">'
@@ -381,7 +379,7 @@ def _text(
 
 
 def _summary(node: str, ranked: Sequence[tuple[str, float]]) -> str:
-    music = ", ".join(f"{genre} {_duration(seconds)}" for genre, seconds in ranked[:_LISTED])
+    music = ", ".join(f"{genre} {_duration(seconds)}" for genre, seconds in ranked[:_MOST_BARS])
     return f"Seven days of {node}: {music or 'no music'}"
 
 
@@ -390,12 +388,12 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{round(seconds / _HOUR)} h"  # noqa: PLR2004 - three digits
 
 
-def _short(text: str, longest: int = _LONGEST) -> str:
+def _short(text: str, longest: int = _LETTERS) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _lightened(colour: Colour) -> str:
-    """A colour that is legible on the dark ground."""
+    """Lighten a colour so that it is legible on the dark background."""
     red, green, blue = colour
     dark = max(0.0, 110 - (0.299 * red + 0.587 * green + 0.114 * blue)) / 220
     return hexadecimal(

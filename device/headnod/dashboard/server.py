@@ -24,7 +24,7 @@ from headnod.dashboard.routing import REQUEST_SECONDS, HttpRequest, Receive, Res
 from headnod.errors import HeadnodError, MissingExtraError
 
 if TYPE_CHECKING:
-    from headnod.dashboard.site import Site
+    from headnod.dashboard.page_process import PageParts
 
 try:
     import uvicorn
@@ -232,27 +232,27 @@ class TimedConnection(H11Protocol):
             self._timer = None
 
 
-def serve(site: Site, listening: list[socket.socket]) -> None:
+def serve(parts: PageParts, listening: list[socket.socket]) -> None:
     """Serve the page at these sockets until a signal, or until its listener ends.
 
     Raises:
         DashboardError: The event stream failed.
     """
-    _Server(site).run(sockets=listening)
+    _Server(parts).run(sockets=listening)
 
 
 class _Server(uvicorn.Server):
     """Disconnects browsers at the end, and ends when the event stream fails."""
 
-    def __init__(self, site: Site) -> None:
-        self._stream, self._link, self._webhooks = site.stream, site.link, site.webhooks
+    def __init__(self, parts: PageParts) -> None:
+        self._stream, self._link, self._webhooks = parts.stream, parts.link, parts.webhooks
         self._failed = False
-        endpoints, pages = all_endpoints(site), _pages()
+        endpoints, pages = all_endpoints(parts), _pages()
         connections = self._connections = Connections()
-        router, settings = Router(), site.settings
+        router, settings = Router(), parts.settings
 
         async def events(request: HttpRequest) -> Response:
-            return _EventResponse(site, request)
+            return _EventResponse(parts, request)
 
         router.add("GET", "/events", events)
         for each in endpoints:
@@ -262,7 +262,7 @@ class _Server(uvicorn.Server):
         # The address of one listener; the page shows it.
         router.add("GET", "/{node}", pages["/"], part=_NODE)
         router.add("GET", "/{node}/", _without_slash, part=_NODE)
-        app = Guard(router, site.authenticator, connections, endpoints, frame_ancestors=settings.frame_ancestors)
+        app = Guard(router, parts.authenticator, connections, endpoints, frame_ancestors=settings.frame_ancestors)
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -350,13 +350,13 @@ class _StaticFile:
 class _EventResponse(Response):
     """The event stream of one browser."""
 
-    def __init__(self, site: Site, request: HttpRequest) -> None:
+    def __init__(self, parts: PageParts, request: HttpRequest) -> None:
         # A proxy must not buffer events.
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(None, headers=headers)
-        self._stream, self._link, self._receive = site.stream, site.link, request.receive
-        self._watches = site.link is not None and "watch" in request.query
-        self._trusted = site.authenticator.is_trusted(request.scope["visitor"])
+        self._stream, self._link, self._receive = parts.stream, parts.link, request.receive
+        self._watches = parts.link is not None and "watch" in request.query
+        self._trusted = parts.authenticator.is_trusted(request.scope["visitor"])
 
     async def send(self, send: Send) -> None:
         """Send events until the browser or the page disconnects."""

@@ -1,6 +1,6 @@
-"""The page with all its parts, from its start to its end, and its connections to the listener and to the broker.
+"""The process of the web page: connects to the listener and to the broker, and starts the server.
 
-`headnod dashboard` and the process of `headnod listen --web` run the same page: the first with a broker only,
+`headnod dashboard` and the child process of `headnod listen --web` both call `run_page`: the first with a broker only,
 the second with the link to its listener, and with a broker where one is configured. The link is one socket of
 datagrams, each a JSON object: see `headnod.outputs.web`, the other end.
 """
@@ -30,21 +30,25 @@ from headnod.dashboard.routing import RequestError
 from headnod.dashboard.server import listen_at, serve
 from headnod.dashboard.webhooks import Webhooks, WebhookSender
 
-PATIENCE = 10.0
-"""Seconds that the listener may take to answer a command."""
+_RESPONSE_TIMEOUT = 10.0
+"""Seconds to wait for the listener's answer to a command."""
 
 _LARGEST = 1 << 18
-_COMMANDS = 64
-"""Limit of commands without an answer."""
+"""Bytes of the largest message."""
+
+_MOST_COMMANDS = 64
+"""Limit of commands that wait for an answer."""
 
 _log = logging.getLogger(__name__)
 
 
-def _refused(reason: str) -> RequestError:
+def _conflict(reason: str) -> RequestError:
     return RequestError(reason, 409)
 
 
 class _Message(msgspec.Struct, frozen=True):
+    """A payload for a topic, if `id` is 0; otherwise the answer to the command with this number."""
+
     topic: str = ""
     payload: msgspec.Raw = msgspec.Raw(b"null")
     id: int = 0
@@ -53,7 +57,7 @@ class _Message(msgspec.Struct, frozen=True):
 
 
 def read_settings(connection: socket.socket) -> PageSettings:
-    """The settings of the page, which are the first message."""
+    """Receive the settings of the page, the first message on the socket."""
     return msgspec.json.decode(connection.recv(_LARGEST), type=PageSettings)
 
 
@@ -72,7 +76,7 @@ class ListenerLink:
         """Use a connected socket.
 
         `spectrum` and `controls` go to `on_live`, as JSON, every other payload to the fleet and then to `on_message`,
-        for webhooks and metrics.
+        for webhooks.
         """
         self._connection, self._fleet, self._on_live, self._on_message = connection, fleet, on_live, on_message
         self._topic = f"{settings.base}/{settings.node}/"
@@ -84,26 +88,26 @@ class ListenerLink:
     async def run(self) -> None:
         """Receive messages until the listener ends."""
         loop = asyncio.get_running_loop()
-        # A listener that is killed with commands unread resets the connection.
+        # The kernel reports a reset if the listener was killed before it read all commands.
         with contextlib.suppress(ConnectionResetError):
             while message := await loop.sock_recv(self._connection, _LARGEST):
                 self._process(message)
 
     async def call(self, command: str, **arguments: object) -> msgspec.Raw:
-        """Let the listener apply a command; its answer as JSON.
+        """Send a command to the listener, and return its answer as JSON.
 
         Raises:
             RequestError: The listener refused it, or did not answer in time.
         """
-        if len(self._commands) >= _COMMANDS:
-            raise _refused("too many commands wait for the listener")
+        if len(self._commands) >= _MOST_COMMANDS:
+            raise _conflict("too many commands wait for the listener")
         number = next(self._numbers)
         answer = self._commands[number] = asyncio.get_running_loop().create_future()
         try:
             self._send({"id": number, "command": command, "arguments": arguments})
-            return await asyncio.wait_for(answer, PATIENCE)
+            return await asyncio.wait_for(answer, _RESPONSE_TIMEOUT)
         except TimeoutError:
-            raise _refused(f"the listener did not answer within {PATIENCE:.0f} s") from None
+            raise _conflict(f"the listener did not answer within {_RESPONSE_TIMEOUT:.0f} s") from None
         finally:
             del self._commands[number]
 
@@ -125,9 +129,9 @@ class ListenerLink:
         try:
             self._connection.send(msgspec.json.encode(message))
         except BlockingIOError:
-            raise _refused("the listener is busy") from None
+            raise _conflict("the listener is busy") from None
         except OSError as error:
-            raise _refused(f"the listener has ended: {error.strerror}") from None
+            raise _conflict(f"the listener has ended: {error.strerror}") from None
 
     def _process(self, message: bytes) -> None:
         try:
@@ -142,7 +146,7 @@ class ListenerLink:
         else:
             payload = bytes(received.payload)
             if received.topic == "status":
-                # MQTT publishes it as plain text.
+                # The fleet expects the status as MQTT publishes it: without quotes.
                 payload = payload.strip(b'"')
             self._fleet.process(self._topic + received.topic, payload, retained=received.topic == "state")
             self._on_message(received.topic, payload)
@@ -152,14 +156,14 @@ class ListenerLink:
         if waiting is None or waiting.done():
             return
         if received.error is not None or not bytes(received.ok):
-            waiting.set_exception(_refused(received.error or "the listener gave no answer"))
+            waiting.set_exception(_conflict(received.error or "the listener gave no answer"))
         else:
             waiting.set_result(received.ok)
 
 
 @dataclass(frozen=True)
-class Site:
-    """What the routes of the page use."""
+class PageParts:
+    """Everything that the handlers of requests need."""
 
     settings: PageSettings
     """Settings of the page."""
@@ -177,14 +181,14 @@ class Site:
     """The listener that serves the page; None for `headnod dashboard`."""
 
     webhooks: Webhooks
-    """Sends events of that listener elsewhere."""
+    """Sends events of the listener that serves the page to the configured URLs."""
 
     remote: RemoteHistories
     """The histories of other listeners."""
 
 
 def run_page(settings: PageSettings, connection: socket.socket | None = None) -> None:
-    """Serve the page until a signal, or until the listener at the other end of the connection ends.
+    """Serve the page until SIGTERM or SIGINT, or until the listener at the other end of the connection ends.
 
     Raises:
         DashboardError: The address cannot be used, or the event stream failed.
@@ -212,20 +216,24 @@ def run_page(settings: PageSettings, connection: socket.socket | None = None) ->
         _log.info(
             "the %s is at %s", "page" if link else "dashboard", page_url(*listening[0].getsockname()[:2], tls=tls)
         )
-        serve(Site(settings, fleet, stream, authenticator, link, hooks, remote), listening)
+        serve(PageParts(settings, fleet, stream, authenticator, link, hooks, remote), listening)
 
 
 @contextlib.contextmanager
 def _broker(settings: PageSettings, fleet: Fleet, remote: RemoteHistories, rng: random.Random) -> Iterator[Any]:
-    """Passes messages of the broker on, and requests to it; a function with the reason why there is no connection."""
+    """Connect to the configured broker while the context is open.
+
+    Yields:
+        A function that returns why there is no connection, or an empty text.
+    """
     if settings.broker is None:
-        yield str
+        yield lambda: ""
         return
     from headnod.mqtt.broker import Broker  # noqa: PLC0415 - MQTT is loaded where a broker is configured
     from headnod.mqtt.client import MqttClient  # noqa: PLC0415
     from headnod.mqtt.connection import Message  # noqa: PLC0415
 
-    # The listener that serves the page sends the same messages itself.
+    # The listener that serves the page sends these messages over its socket.
     own = f"{settings.base}/{settings.node}/" if settings.node else None
 
     def receive(message: Message) -> None:
@@ -238,7 +246,7 @@ def _broker(settings: PageSettings, fleet: Fleet, remote: RemoteHistories, rng: 
     client = MqttClient(
         msgspec.convert(settings.broker, Broker, dec_hook=_path),
         subscriptions=(*fleet.subscriptions, remote.subscription),
-        # At QoS 0 the broker drops messages of a burst.
+        # At QoS 0 a broker may drop messages of a burst.
         qos=1,
         on_message=receive,
         rng=rng,
