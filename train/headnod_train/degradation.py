@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from scipy.fft import next_fast_len
-from scipy.signal import fftconvolve
+from scipy.signal import oaconvolve
 from soxr import resample
 
 from headnod.audio.audio_file import audio_file
@@ -123,19 +123,20 @@ class Degrader:
         if self._sounds and rng.uniform() < 0.5:  # noqa: PLR2004 - half of them recorded, half synthetic
             recorded = self._sounds[rng.integers(len(self._sounds))]
             return np.resize(np.roll(recorded, -int(rng.integers(recorded.size))), size)
-        return coloured_noise(size, float(rng.uniform(0.0, 9.0)), rng)
+        # A transform of a prime length takes ten times as long.
+        return coloured_noise(next_fast_len(size, real=True), float(rng.uniform(0.0, 9.0)), rng)[:size]
 
     def _filtered(self, audio: Audio, device: Transducer, rng: np.random.Generator) -> Audio:
         decibels = device.responses(1, self._bands, rng)[0]
         hertz = np.linspace(0.0, self._rate / 2, _TAPS // 2 + 1)
         gains = 10.0 ** (np.interp(hertz, self._bands.centres, decibels) / 20.0)
         taps = np.roll(np.fft.irfft(gains), _TAPS // 2) * np.hanning(_TAPS)
-        return fftconvolve(audio, taps, mode="same").astype(np.float32)
+        return oaconvolve(audio, taps.astype(np.float32), mode="same").astype(np.float32)
 
 
 def in_room(audio: Audio, response: Audio) -> Audio:
     """Sound with the reverberation of a room, shape as `audio`; the response begins at its direct sound."""
-    return fftconvolve(audio, response)[: audio.size].astype(np.float32)
+    return oaconvolve(audio, response)[: audio.size].astype(np.float32)
 
 
 def simulated_room(rate: int, rng: np.random.Generator) -> Audio:

@@ -218,12 +218,10 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Job:
-    """One version of one recording."""
+    """All versions of one recording."""
 
     recording: Recording
-    track: int
-    speed: bool
-    seed: tuple[int, int, int]
+    seed: tuple[int, int]
 
 
 def make_windows(
@@ -245,26 +243,21 @@ def make_windows(
         Number of windows.
     """
     beside = [audio for each in recordings if each.kind in {"speech", "noise"} if (audio := _beside(each)) is not None]
-    jobs = [
-        _Job(recording, track, version > 0, (seed, track, version))
-        for track, recording in enumerate(recordings)
-        for version in range(SAMPLING[recording.kind].versions)
-    ]
+    jobs = [_Job(recording, (seed, track)) for track, recording in enumerate(recordings)]
     # Sounds are sent to each worker once: they are much larger than a job.
     common = (Degrader(BASE_RATE, rooms, beside), yamnet)
-    done: list[tuple[_Job, _Piece]] = []
+    done: list[tuple[int, _Piece]] = []
     pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=common)
     with pool, progress_bar(console, transient=True) as progress:
-        for job, piece in zip(
-            jobs, progress.track(pool.map(_piece, jobs), len(jobs), description="recordings"), strict=True
-        ):
-            if isinstance(piece, str):
-                console.print(piece, markup=False, highlight=False, soft_wrap=True)
-            elif len(piece.yamnet):
-                done.append((job, piece))
+        results = progress.track(pool.map(_pieces, jobs), len(jobs), description="recordings")
+        for track, pieces in enumerate(results):
+            if isinstance(pieces, str):
+                console.print(pieces, markup=False, highlight=False, soft_wrap=True)
+            else:
+                done += [(track, piece) for piece in pieces if len(piece.yamnet)]
     if not done:
         raise RecordingError("none of the recordings could be read")
-    _write(folder, done, [each.name for each in recordings])
+    _write(folder, done, recordings)
     return sum(len(piece.yamnet) for _, piece in done)
 
 
@@ -281,22 +274,30 @@ def _begin(degrader: Degrader, yamnet: Path) -> None:
     _worker.append((degrader, Yamnet(yamnet)))
 
 
-def _piece(job: _Job) -> _Piece | str:
-    """The windows of one job, or why there are none."""
-    ((degrader, teacher),) = _worker
-    rng = np.random.default_rng(job.seed)
+def _pieces(job: _Job) -> list[_Piece] | str:
+    """The windows of each version of a recording, or why there are none."""
     try:
         audio = read_all(job.recording.path, BASE_RATE)
     except AudioError as error:
         return f"left out: {error}"
-    longest = round(1.2 * SAMPLING[job.recording.kind].most * SAMPLING[job.recording.kind].every * BASE_RATE)
+    if audio.size < BASE_RATE // 10 or not np.isfinite(audio).all():
+        return f"left out: {job.recording.path}: is shorter than 0.1 s or holds samples that are not numbers"
+    sampling = SAMPLING[job.recording.kind]
+    return [
+        _piece(audio, sampling, speed=version > 0, rng=np.random.default_rng((*job.seed, version)))
+        for version in range(sampling.versions)
+    ]
+
+
+def _piece(audio: Audio, sampling: Sampling, *, speed: bool, rng: np.random.Generator) -> _Piece:
+    """The windows of one version of a recording."""
+    ((degrader, teacher),) = _worker
+    longest = round(1.2 * sampling.most * sampling.every * BASE_RATE)
     if audio.size > longest:
         first = int(rng.integers(audio.size - longest))
         audio = audio[first : first + longest]
-    if job.speed:
+    if speed:
         audio = resampled(audio, BASE_RATE, round(BASE_RATE / rng.uniform(1 - _SPEED, 1 + _SPEED)))
-    if audio.size < BASE_RATE // 10 or not np.isfinite(audio).all():
-        return f"left out: {job.recording.path}: is shorter than 0.1 s or holds samples that are not numbers"
     # As in the listener, a short sound is repeated to fill a window.
     audio = np.resize(audio, max(audio.size, round(3.1 * BASE_RATE)))
     # Every part in another room.
@@ -304,7 +305,7 @@ def _piece(job: _Job) -> _Piece | str:
     degraded = np.concatenate([degrader.degrade(part, rng) for part in parts])
     pair = [(each, resampled(each, BASE_RATE, RATE)) for each in (audio, degraded)]
     rows, scores = [], []
-    for start in _starts(audio.size / BASE_RATE, SAMPLING[job.recording.kind], rng):
+    for start in _starts(audio.size / BASE_RATE, sampling, rng):
         cut = [
             wave[round(start * rate) :][: front_end.window_samples]
             for waves in pair
@@ -338,17 +339,16 @@ def _starts(seconds: float, sampling: Sampling, rng: np.random.Generator) -> Ite
         yield (place + float(rng.uniform(0.0, 1.0))) * step
 
 
-def _write(folder: Path, done: list[tuple[_Job, _Piece]], names: list[str]) -> None:
+def _write(folder: Path, done: list[tuple[int, _Piece]], recordings: Sequence[Recording]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for place, name in enumerate(_ARRAYS):
         np.save(folder / f"{name}.npy", np.concatenate([piece.arrays[place] for _, piece in done]))
-    counts = [len(piece.yamnet) for _, piece in done]
-    recordings = [job.recording for job, _ in done]
+    track = np.repeat([track for track, _ in done], [len(piece.yamnet) for _, piece in done])
     index = {
-        "kind": np.repeat([each.kind for each in recordings], counts),
-        "track": np.repeat(np.array([job.track for job, _ in done], np.int32), counts),
-        "genre": np.repeat(np.array([each.genre for each in recordings], np.int8), counts),
+        "kind": np.array([each.kind for each in recordings])[track],
+        "track": track.astype(np.int32),
+        "genre": np.array([each.genre for each in recordings], np.int8)[track],
         "yamnet": np.concatenate([piece.yamnet for _, piece in done]),
-        "names": np.array(names),
+        "names": np.array([each.name for each in recordings]),
     }
     write_npz(folder / "index.npz", index)
