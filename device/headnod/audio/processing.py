@@ -87,17 +87,19 @@ class ChannelMixer:
         return mono
 
     def _compare(self, frames: NDArray[np.float32]) -> None:
-        moving = frames - frames.mean(axis=0, dtype=np.float64).astype(np.float32)
-        covariance = (moving.T @ moving).astype(np.float64) / len(moving)
+        # Sums along rows of two numbers take ten times as long.
+        columns = np.ascontiguousarray(frames.T)
+        moving = columns - columns.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+        covariance = (moving @ moving.T).astype(np.float64) / len(frames)
         if covariance.diagonal().max() < _SILENT or not np.isfinite(covariance).all():
             return
         seconds = len(frames) / self._rate
         self._seen = min(self._seen + seconds, CHANNEL_MEMORY)
         weight = min(seconds / self._seen, 1.0)
         self._covariance += weight * (covariance - self._covariance)
-        levels = _piece_levels(frames, self._piece)
-        self._level += weight * (levels.mean(axis=0) - self._level)
-        self._square += weight * (np.square(levels).mean(axis=0) - self._square)
+        levels = _piece_levels(columns, self._piece)
+        self._level += weight * (levels.mean(axis=1) - self._level)
+        self._square += weight * (np.square(levels).mean(axis=1) - self._square)
         self._select()
 
     def _select(self) -> None:
@@ -123,17 +125,15 @@ class ChannelMixer:
 
 
 def _mean(frames: NDArray[np.float32], used: tuple[int, ...]) -> Audio:
-    if len(used) == 1:
-        return frames[:, used[0]]
-    return frames.mean(axis=1) if len(used) == frames.shape[1] else frames[:, used].mean(axis=1)
+    return frames[:, used[0]] if len(used) == 1 else frames[:, used].mean(axis=1)
 
 
-def _piece_levels(frames: NDArray[np.float32], piece: int) -> NDArray[np.float64]:
-    """Level of each piece in decibels, shape (pieces, channels), of differences of neighbours to suppress hum."""
-    step = np.diff(frames, axis=0, prepend=frames[:1])
-    size = min(piece, len(step))
-    pieces = step[: len(step) // size * size].reshape(-1, size, frames.shape[1])
-    return 10.0 * np.log10(np.maximum(np.square(pieces).mean(axis=1, dtype=np.float64), 1e-14))
+def _piece_levels(columns: NDArray[np.float32], piece: int) -> NDArray[np.float64]:
+    """Level of each piece in decibels, shape (channels, pieces), of differences of neighbours to suppress hum."""
+    step = np.diff(columns, axis=1, prepend=columns[:, :1])
+    size = min(piece, step.shape[1])
+    pieces = step[:, : step.shape[1] // size * size].reshape(len(step), -1, size)
+    return 10.0 * np.log10(np.maximum(np.square(pieces).mean(axis=2, dtype=np.float64), 1e-14))
 
 
 DC_MEMORY = 10.0

@@ -216,14 +216,6 @@ class _Piece:
     yamnet: NDArray[np.float16]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """All versions of one recording."""
-
-    recording: Recording
-    seed: tuple[int, int]
-
-
 def make_windows(
     recordings: Sequence[Recording],
     folder: Path,
@@ -243,13 +235,13 @@ def make_windows(
         Number of windows.
     """
     beside = [audio for each in recordings if each.kind in {"speech", "noise"} if (audio := _beside(each)) is not None]
-    jobs = [_Job(recording, (seed, track)) for track, recording in enumerate(recordings)]
+    seeds = [(seed, track) for track in range(len(recordings))]
     # Sounds are sent to each worker once: they are much larger than a job.
     common = (Degrader(BASE_RATE, rooms, beside), yamnet)
     done: list[tuple[int, _Piece]] = []
     pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=common)
     with pool, progress_bar(console, transient=True) as progress:
-        results = progress.track(pool.map(_pieces, jobs), len(jobs), description="recordings")
+        results = progress.track(pool.map(_pieces, recordings, seeds), len(seeds), description="recordings")
         for track, pieces in enumerate(results):
             if isinstance(pieces, str):
                 console.print(pieces, markup=False, highlight=False, soft_wrap=True)
@@ -274,17 +266,17 @@ def _begin(degrader: Degrader, yamnet: Path) -> None:
     _worker.append((degrader, Yamnet(yamnet)))
 
 
-def _pieces(job: _Job) -> list[_Piece] | str:
+def _pieces(recording: Recording, seed: tuple[int, int]) -> list[_Piece] | str:
     """The windows of each version of a recording, or why there are none."""
     try:
-        audio = read_all(job.recording.path, BASE_RATE)
+        audio = read_all(recording.path, BASE_RATE)
     except AudioError as error:
         return f"left out: {error}"
     if audio.size < BASE_RATE // 10 or not np.isfinite(audio).all():
-        return f"left out: {job.recording.path}: is shorter than 0.1 s or holds samples that are not numbers"
-    sampling = SAMPLING[job.recording.kind]
+        return f"left out: {recording.path}: is shorter than 0.1 s or holds samples that are not numbers"
+    sampling = SAMPLING[recording.kind]
     return [
-        _piece(audio, sampling, speed=version > 0, rng=np.random.default_rng((*job.seed, version)))
+        _piece(audio, sampling, speed=version > 0, rng=np.random.default_rng((*seed, version)))
         for version in range(sampling.versions)
     ]
 
