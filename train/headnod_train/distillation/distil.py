@@ -53,7 +53,6 @@ from headnod_train.distillation.targets import (
     Head,
     answer_targets,
     fit_answers,
-    outputs_of,
     read_targets,
     save_targets,
     teach,
@@ -224,6 +223,7 @@ The mean of these networks is nearly as good in rooms as the best of them and as
 """
 
 _HEAD_STEPS = 4000
+_AT_ONCE = 256
 _TOLD = ("steps", "batch", "rate", "clean", "clean_weight", "tags", "embedding", "average", "seed")
 """Settings that are part of the recipe."""
 _LEAST_SPREAD = 0.05
@@ -260,15 +260,27 @@ def begin(
     start = folder / "start.npz"
     if not start.is_file():
         console.print("equalising and fitting the head")
-        shown = AugmentedWindows(windows, Augmentation(), offset).music(_SHOWN)
+        inputs = AugmentedWindows(windows, Augmentation(), offset)
+        shown = inputs.music(_SHOWN)
         network = standardise(equalise(tagger, shown), shown)
-        embedding = outputs_of(network, windows.clean16, "embedding")
+        # The training needs the first layer's outputs for clean windows, too.
+        stored = stored_outputs(folder / "first_layer", network, inputs, seed=0, console=console, versions=0)
+        embedding = _embedding(network, stored.clean)
         answer_head = fit_answers(embedding[useful], answers[useful], steps=_HEAD_STEPS, seed=1)
         write_npz(start, {"embedding": embedding, **network, **answer_head})
     with open_npz(start, _STEP, RunError) as held:
         parameters = {name: held[name] for name in held.files if name != "embedding"}
         embedding = held["embedding"]
     return Begun(parameters, Targets(answers, sigmoid(teachers.tags), embedding, useful))
+
+
+def _embedding(network: Parameters, front: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Embedding, (n, 200), for stored outputs of the first layer."""
+    constants = {name: tf.constant(value, tf.float32) for name, value in network.items()}
+    graph = tf.function(lambda x: upper_layers(constants, x)["embedding"])
+    starts = range(0, len(front), _AT_ONCE)
+    parts = [graph(tf.constant(front[start : start + _AT_ONCE, :, None], tf.float32)).numpy() for start in starts]
+    return np.concatenate(parts)
 
 
 def train(

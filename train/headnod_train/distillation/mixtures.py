@@ -22,6 +22,7 @@ from headnod_train.console import progress_bar
 from headnod_train.distillation.recordings import Kind, RecordingError
 from headnod_train.distillation.window_sets import GENRE, WindowSet
 from headnod_train.storage import open_npz, write_npz
+from headnod_train.training.archive_batches import prefetched
 from headnod_train.training.augment import cosine_deviations
 
 _AT_ONCE = 64
@@ -149,14 +150,17 @@ def make_mixtures(
     shape = (count, front_end.frames, front_end.n_mfcc)
     clean, degraded = np.empty(shape, np.float16), np.empty(shape, np.float16)
     parts = []
+
+    def mix(start: int) -> tuple[NDArray[np.float32], tuple[Features, Features]]:
+        rng = np.random.default_rng((seed, start))
+        drawn = _draw(windows.kind, rows, settings, min(_AT_ONCE, count - start), rng)
+        return _mixed(windows.clean16, drawn, GENRE), _small_features(windows, drawn, front_end, settings, rng)
+
     with progress_bar(console, transient=True) as progress:
-        for start in progress.track(starts, len(starts), description="mixtures"):
-            rng = np.random.default_rng((seed, start))
-            size = min(_AT_ONCE, count - start)
-            drawn = _draw(windows.kind, rows, settings, size, rng)
-            parts.append(predict_power(teacher, _mixed(windows.clean16, drawn, GENRE)))
-            place = slice(start, start + size)
-            clean[place], degraded[place] = _small_features(windows, drawn, front_end, settings, rng)
+        mixed = progress.track(prefetched(mix, starts), len(starts), description="mixtures")
+        for start, (power, small) in zip(starts, mixed, strict=True):
+            parts.append(predict_power(teacher, power))
+            clean[start : start + _AT_ONCE], degraded[start : start + _AT_ONCE] = small
     predictions = TeacherPredictions(*map(np.concatenate, zip(*parts, strict=True)))
     write_npz(path, {"clean": clean, "degraded": degraded, **predictions._asdict()})
     return Mixtures(clean, degraded, predictions)
