@@ -93,7 +93,7 @@ def test_without_the_certificate_that_the_broker_wants_the_reason_is_reported(se
 def test_insecure_is_reported_loudly(secured, linked, caplog):
     broker, _ = secured(expired=True)
     until(linked(broker, tls=Tls(insecure=True)), connected)
-    assert "anyone in between can read what is published" in caplog.text
+    assert "an attacker on the network can read what is published" in caplog.text
 
 
 def test_tls_older_than_1_2_is_not_spoken(authority):

@@ -121,7 +121,7 @@ def test_damage_while_it_runs_loses_nothing_that_memory_has(boxes, tmp_path, clo
     put(box, 5, 6)
     clock.seconds += 120.0
     box.save()
-    assert "starts anew" in caplog.text
+    assert "a new queue is started" in caplog.text
     for item in flying:
         box.requeue(item.number)
     assert payloads(taken(box))[:2] == [0, 1]
@@ -147,7 +147,7 @@ def test_a_row_of_another_type_is_damage_and_what_follows_is_delivered(statement
     box = boxes()
     put(box, 3)
     assert payloads(taken(box)) == [3]
-    assert "starts anew" in caplog.text
+    assert "a new queue is started" in caplog.text
     assert (tmp_path / "mqtt.sqlite.bad").exists()
 
 

@@ -52,7 +52,7 @@ def test_a_damaged_history_never_hinders_a_start(path, sound, damage, caplog):
         aside += bad.exists()
         if bad.exists():
             assert bad.read_bytes() == damaged
-        assert len([r for r in caplog.records if "begins anew" in r.message]) == bad.exists()
+        assert len([r for r in caplog.records if "a new one is started" in r.message]) == bad.exists()
     assert aside > 30
 
 
@@ -104,7 +104,7 @@ def test_damage_in_the_name_of_a_table_is_damage(path, sound, caplog):
     path.write_bytes(sound.replace(b"CREATE TABLE songs", b"CREATE \xff\xfe\xfd\xfc\xfb songs"))
     remember(path, range(10))
     assert times(path) == expected(range(10))
-    assert "begins anew" in caplog.text
+    assert "a new one is started" in caplog.text
 
 
 @pytest.mark.parametrize(

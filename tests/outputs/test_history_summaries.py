@@ -209,7 +209,7 @@ def test_four_requests_wait_at_once(path):
     for _ in range(4):
         requests.submit({"part": "firsts"}, 1 << 16, lambda _page, _reason: go.wait(PATIENCE))
     try:
-        with pytest.raises(HistoryQueryError, match="4 requests for the history wait already"):
+        with pytest.raises(HistoryQueryError, match="4 requests for the history are in progress"):
             requests.submit({"part": "firsts"}, 1 << 16, lambda _page, _reason: None)
     finally:
         go.set()

@@ -62,7 +62,9 @@ def _check_tls(broker: Broker) -> None:
     if broker.tls is not None:
         broker.tls.context()
         if broker.tls.insecure:
-            _log.warning("%s is not verified (mqtt.insecure): anyone in between can read what is published", broker)
+            _log.warning(
+                "%s is not verified (mqtt.insecure): an attacker on the network can read what is published", broker
+            )
 
 
 class ConnectionState(Enum):

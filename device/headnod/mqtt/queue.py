@@ -307,7 +307,7 @@ class MessageQueue:
         except DatabaseError as worse:
             self._suspend(worse)
             return
-        self._warnings.warn("damage", f"{error}: it is moved to {moved.name}, and the queue starts anew")
+        self._warnings.warn("damage", f"{error}: the file was renamed to {moved.name}, and a new queue is started")
         self._save_after = self._monotonic()
 
     def _suspend(self, error: DatabaseError) -> None:

@@ -379,7 +379,7 @@ class CorrectionStore:
         try:
             db = self._opened()
         except DamagedDatabaseError as error:
-            _log.warning("%s: it is %s now, and corrections begin anew", error, move_aside(self.path).name)
+            _log.warning("%s: the file was renamed to %s, and a new one is started", error, move_aside(self.path).name)
             db = self._opened()
         with database_errors(self.path), closing(db), db:
             db.execute("BEGIN IMMEDIATE")

@@ -392,7 +392,7 @@ def summary(taught: TaughtModel) -> Iterator[str]:
     if taught.left_out:
         yield f"left out: {', '.join(taught.left_out)} (labels of media players that no person gave)"
     if not recipe["context"]:
-        yield "careful: there is no other music to compare with yet, so little was changed"
+        yield "warning: there are no windows of other music to compare with, so the model was changed little"
 
 
 def _next_version(store: Store, name: str) -> str:

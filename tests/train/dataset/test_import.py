@@ -67,7 +67,7 @@ def test_one_track_is_imported_and_its_loneliness_told(music, out, capsys):
     told = capsys.readouterr().err
     assert "there is one genre, 'jazz'" in told
     assert "no track is in split valid: quantise and pack need one" in told
-    assert "split train has 1 windows of 3 s, fewer than one training step takes (64)" in told
+    assert "split train has 1 windows of 3 s, fewer than a batch (64)" in told
 
 
 def test_a_second_import_hears_only_what_is_new_or_changed(music, out, capsys):

@@ -217,14 +217,14 @@ def test_a_training_may_watch_fewer_windows_than_it_judges_batches(tmp_path):
     train(data, tmp_path / "run", TrainingSettings(epochs=1, batch=64, width=4), console=Console(file=told, width=200))
     (epoch,) = json.loads((tmp_path / "run" / run_folder.HISTORY).read_text())
     assert 0.0 <= epoch["windows"] <= 1.0
-    assert "48 training windows of 3 s, fewer than one training step takes (64)" in told.getvalue()
-    assert "no track for validation is low or noisy" in told.getvalue()
+    assert "48 windows of 3 s for training, fewer than a batch (64)" in told.getvalue()
+    assert "no track of the valid split is low or noisy" in told.getvalue()
 
 
 def test_what_quantise_will_lack_is_reported_before_training(tmp_path):
     data, told = part_of(tmp_path, lambda _genre, split: split == "train"), io.StringIO()
     train(data, tmp_path / "run", TrainingSettings(epochs=1, batch=48, width=4), console=Console(file=told, width=200))
-    assert "no track is left for validation: quantise will need --sibling" in told.getvalue()
+    assert "there is no valid split: quantise will need --sibling" in told.getvalue()
     assert "fewer than" not in told.getvalue()
 
 

@@ -217,7 +217,7 @@ def remarks(archive: Archive, collection: Collection, front_end: FrontEnd) -> It
             yield f"split {side} has no track of {', '.join(absent[:_MOST_NAMED])}: {lost}"
     windows = count_windows(archive.chosen(archive.splits == "train"), front_end)
     if 0 < windows < BATCH_SIZE:
-        yield f"split train has {windows} windows of 3 s, fewer than one training step takes ({BATCH_SIZE}): add music"
+        yield f"split train has {windows} windows of 3 s, fewer than a batch ({BATCH_SIZE}): add music"
 
 
 def _duplicates(archive: Archive) -> Iterator[str]:

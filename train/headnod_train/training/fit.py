@@ -235,11 +235,11 @@ def _warnings(
 ) -> Iterator[str]:
     windows, step = count_windows(learning, front_end), settings.batch
     if windows < step:
-        yield f"{windows} training windows of 3 s, fewer than one training step takes ({step}): add music"
+        yield f"{windows} windows of 3 s for training, fewer than a batch ({step}): add music"
     if watching is None:
-        yield "no track is left for validation: quantise will need --sibling, or import again with --valid 0.15"
+        yield "there is no valid split: quantise will need --sibling, or import again with --valid 0.15"
     elif absent := sorted(set(learning.labels) - set(watching.labels)):
-        yield f"no track for validation is {' or '.join(absent)}"
+        yield f"no track of the valid split is {' or '.join(absent)}"
 
 
 def _start(settings: TrainingSettings, front_end: FrontEnd) -> StartingWeights | None:

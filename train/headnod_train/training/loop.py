@@ -262,6 +262,8 @@ def train_epochs(
                         tf.summary.scalar(name, value)
                 board.flush()
             if settings.patience is not None and epoch - best >= settings.patience:
-                console.print(f"stopped after epoch {epoch}: {settings.patience} without a rise on the watched side")
+                console.print(
+                    f"stopped after epoch {epoch}: {settings.patience} epochs without a gain on the valid split"
+                )
                 break
     return average

@@ -236,7 +236,7 @@ def spread(runs: Sequence[Path], what: str = "seeds") -> str:
         for kind in ("windows", "tracks")
         if (reached := [epoch[kind] for epoch in last if kind in epoch])
     ]
-    return f"{len(runs)} {what}: " + (", ".join(shares) or "nothing was watched")
+    return f"{len(runs)} {what}: " + (", ".join(shares) or "no valid split")
 
 
 def _interval(values: Sequence[float]) -> str:

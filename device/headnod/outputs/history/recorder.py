@@ -121,7 +121,7 @@ class HistoryRecorder:
         except DamagedDatabaseError as error:
             self._release()
             bad = move_aside(self._path)
-            self._warnings.warn("damage", f"{error}: it is {bad.name} now, and history begins anew")
+            self._warnings.warn("damage", f"{error}: the file was renamed to {bad.name}, and a new one is started")
             self._write_batches()
         if self._failing:
             _log.info("%s: history is written again, %d estimates were lost", self._path, self._lost)

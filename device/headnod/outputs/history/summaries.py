@@ -284,7 +284,7 @@ class HistoryRequests:
         if room < _SMALLEST:
             raise HistoryQueryError("the broker accepts only packets that are too small for a history")
         if not self._free.acquire(blocking=False):
-            raise HistoryQueryError(f"{WAITING} requests for the history wait already: repeat it later")
+            raise HistoryQueryError(f"{WAITING} requests for the history are in progress: try again later")
         try:
             self._executor.submit(self._read, path, query, min(room, query.bytes), answered)
         except RuntimeError:
