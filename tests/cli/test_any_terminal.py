@@ -66,7 +66,7 @@ def test_streams_that_are_closed_are_no_fault_and_no_file_takes_their_place(envi
 def test_a_stdin_that_is_closed_gives_no_audio(environment):
     command = f"{shlex.join(HEADNOD)} classify - <&-"
     ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, timeout=PATIENCE, check=False)
-    assert (ended.returncode, ended.stderr) == (1, b"headnod: /dev/stdin: gave no audio before it ended\n")
+    assert (ended.returncode, ended.stderr) == (1, b"headnod: /dev/stdin: ended without any audio\n")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ PIPE = 1 << 16
 """Default capacity of a pipe in bytes."""
 
 _OPENING = 5.0
+"""Seconds until the first output of a microphone."""
 _READ = 1 << 20
 """Bytes per read."""
 _LONGEST_HEADER = 4096
@@ -62,7 +63,7 @@ class AudioProcess:
             rate: Sample rate of its output; None if its first line is a JSON object
                 with rate and channels, or an error (see capture.py and decoder.py).
             channels: Number of channels, if `rate` is given.
-            pipe: Capacity of the pipe in bytes. More would only delay the audio.
+            pipe: Capacity of the pipe in bytes. A larger one delays audio without use.
             stdin: File descriptor of its standard input.
             name: Name of the file, stream or command that `headnod.audio.decoder` decodes, for messages; it
                 reports errors on stderr. Empty for a microphone, and for a program that writes raw samples.
@@ -129,7 +130,7 @@ class AudioProcess:
         return self._pipe
 
     def read(self, timeout: float) -> bytes | None:
-        """Whole frames as soon as they arrive; None after `timeout` seconds without any; empty at the end."""
+        """All whole frames that have arrived; None after `timeout` seconds without any; empty at the end."""
         deadline, width = time.monotonic() + timeout, 2 * self.channels
         while not (used := len(self._rest) // width * width):
             piece = self._receive(max(deadline - time.monotonic(), 0.0))
@@ -172,7 +173,7 @@ class AudioProcess:
         return self._rest
 
     def belongs_to(self, source: AudioProcess) -> Self:
-        """Close `source`, whose output this process decodes, together with this process; returns self."""
+        """Let `close` close `source` too, the process whose output this one decodes; returns self."""
         self._source = source
         return self
 
@@ -228,7 +229,7 @@ class AudioProcess:
 
 
 _FOREVER = 3.0e6
-"""Timeout in seconds for a pipe, whose writer may pause at will."""
+"""Seconds, 35 days: the writer of a pipe may pause for any time."""
 
 
 def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Block]:
@@ -242,7 +243,7 @@ def stream_blocks(pipe: int, name: str, rate: int | OutputRate) -> Iterator[Bloc
     """
     begins = head_of(pipe_reader(pipe, b""))
     if not begins:
-        raise AudioError(f"{name}: gave no audio before it ended")
+        raise AudioError(f"{name}: ended without any audio")
     yield from decoded_blocks(pipe, begins, name, rate)
 
 
@@ -314,7 +315,7 @@ def _raw_pieces(pipe: int, begins: bytes, channels: int) -> Iterator[NDArray[np.
 
 
 _STEADY = 60.0
-"""Seconds of audio after which the delay between attempts starts from its minimum again."""
+"""Seconds of a connection after which the delay between attempts starts from its minimum again."""
 
 
 @dataclass(frozen=True)
@@ -331,7 +332,7 @@ class RadioLimits:
     """Time without audio after which the connection counts as lost."""
 
     lead: float = 30.0
-    """Audio that may be ahead of real time, such as the burst that servers start with; more is delayed."""
+    """How far blocks may be ahead of real time: servers send a burst at first. Later blocks wait."""
 
 
 def radio_blocks(
@@ -378,10 +379,10 @@ def radio_blocks(
 
 
 def open_radio(address: str, limits: RadioLimits | None = None) -> AudioProcess:
-    """Start the process that plays a stream.
+    """Start the process that connects to a stream and decodes it.
 
     Raises:
-        AudioError: It cannot be played.
+        AudioError: It cannot be opened.
     """
     limits = limits or RadioLimits()
     # Not an argument of the process, because every user of this machine could read a login in it.

@@ -27,13 +27,13 @@ BATCH_SIZE = 64
 """Windows in a training step."""
 
 UNKNOWN = -1
-"""Number of the artist, album or duplicate group of a track that has none or an unknown one."""
+"""Stands for no or an unknown artist, album or duplicate group."""
 
 LEAKY = (
     "LEAKY: segments of one track are in several splits, so these figures say nothing about music that the model "
     "has not seen"
 )
-"""Shown with every figure of an archive whose rows were split at random."""
+"""Caption of the summary of an archive whose rows were split at random."""
 
 
 class ArchiveError(HeadnodError, ValueError):
@@ -79,7 +79,8 @@ class Archive:
     """Number that near-duplicates share, shape (tracks,)."""
 
     first_samples: NDArray[np.int32] = field(default_factory=lambda: _empty(2))
-    """First sample of each frame in the audio, shape (tracks, frames), or (tracks, 0) if unknown."""
+    """First sample of each frame in the audio, shape (tracks, frames); in a file it must be known, so (tracks, 0) is
+    for memory only."""
 
     leaky: bool = False
     """Rows are segments of 3 s that were split at random: segments of one track are in several splits."""
@@ -205,7 +206,7 @@ def _front_end_faults(source: FrontEnd | None, front_end: FrontEnd) -> Iterator[
 
 
 def _shape_faults(read: dict[str, np.ndarray], front_end: FrontEnd) -> Iterator[str]:
-    """What is wrong; later checks rely on earlier ones, so only the first message is valid."""
+    """What is wrong with the arrays. Only the first message is valid: later checks assume that earlier ones passed."""
     levels, limits = read["levels"], (read["floor_db"], read["range_db"])
     if levels.ndim != 3 or not len(levels):  # noqa: PLR2004
         yield f"levels has shape {levels.shape}, it must be (tracks, frames, mels)"
@@ -214,7 +215,7 @@ def _shape_faults(read: dict[str, np.ndarray], front_end: FrontEnd) -> Iterator[
         if array.shape != wanted:
             yield f"{name} has shape {array.shape}, by the shape of levels it must be {wanted}"
     if not (np.isfinite(limits).all() and (read["range_db"] > 0).all()):
-        yield "floor_db or range_db has a value that is not a level"
+        yield "floor_db is not finite, or range_db is not finite and positive"
     frames, mels = levels.shape[1:]
     if mels != front_end.n_mels:
         yield f"has {mels} mel bands, the front end computes {front_end.n_mels}"
@@ -238,8 +239,8 @@ def write_archive(path: Path, archive: Archive, levels: Iterable[NDArray[np.uint
 
     Equal archives give equal bytes: entries carry no date.
 
-    The levels of the archive give only their shape; their values are the rows of `levels`, each of shape (frames of
-    the track, mels), which are padded with 0.
+    Only the shape of `archive.levels` is used. The values come from `levels`, one array of shape (frames of the track,
+    mels) for each track, which is padded with 0.
 
     Raises:
         StorageError: The file cannot be written.
@@ -248,8 +249,8 @@ def write_archive(path: Path, archive: Archive, levels: Iterable[NDArray[np.uint
         replacing(path, "an archive that existed before is unchanged; make room and start again") as new,
         zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as file,
     ):
-        for name, of in _FIELDS.items():
-            array = getattr(archive, of)
+        for name, attribute in _FIELDS.items():
+            array = getattr(archive, attribute)
             _write(file, name, array, _padded(levels, array.shape[1]) if name == "levels" else [array])
         if archive.front_end is not None:
             text = np.array(msgspec.json.encode(asdict(archive.front_end)).decode())

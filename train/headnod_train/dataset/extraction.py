@@ -57,7 +57,8 @@ class Rejected:
 def extract(path: Path, front_end: FrontEnd, seconds: float) -> TrackFeatures | Rejected:
     """Features of the middle of a track.
 
-    The excerpt has these seconds; shorter audio is used whole, and so is an npz file of precomputed log-mel.
+    `seconds` is the length of the part from the middle. Shorter audio, and an npz file of precomputed log-mel, are used
+    whole.
     """
     try:
         if path.suffix.lower() == ".npz":
@@ -81,7 +82,7 @@ def middle(path: Path, rate: int, seconds: float) -> tuple[int, Audio]:
     """The middle of a file: its first sample, and mono samples in [-1, 1].
 
     Raises:
-        AudioError: The file cannot be read up to there.
+        AudioError: The file cannot be decoded up to the end of that part.
     """
     wanted, length = round(seconds * rate), header_duration(path)
     if length is None:
@@ -100,9 +101,9 @@ def middle(path: Path, rate: int, seconds: float) -> tuple[int, Audio]:
 
 
 def excerpt(path: Path, rate: int, seconds: float, *, intro: float = 15.0) -> Audio:
-    """Part of a file, (samples,): it begins after some seconds, or as late as the length of the file allows.
+    """Part of a file, (samples,), that begins after `intro` seconds, or earlier if the file is too short for that.
 
-    The middle would be as good, but costs the decoding of half the file.
+    Used where the middle of a file would need too much decoding: by evaluation, teaching, report and game.
 
     Raises:
         AudioError: The file cannot be read.
@@ -150,13 +151,13 @@ _AFTER_LOG_MEL = {"n_mfcc", "range_db", "compression", "level", "level_db"}
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Rows on disk."""
+    """Rows that were extracted already, one file each; its name is a hash of everything that the row depends on."""
 
     folder: Path
     front_end: FrontEnd
 
     seconds: float
-    """Length of the excerpt of each track."""
+    """Length of the part from the middle of each track."""
 
     def file(self, track: Track) -> Path:
         """File of a track's row, which may not exist yet.
@@ -167,7 +168,7 @@ class WorkFolder:
         stat = track.path.stat()
         front_end = {name: value for name, value in asdict(self.front_end).items() if name not in _AFTER_LOG_MEL}
         for name in ("mel_scale", "mel_norm"):
-            # Rows of versions that had no such choice keep their names.
+            # Defaults are left out, so that rows stored by versions without these options are still found.
             if front_end[name] == getattr(FrontEnd, name):
                 del front_end[name]
         path = path_text(track.path.resolve())
@@ -201,11 +202,11 @@ Extraction = tuple[int, TrackFeatures | Rejected]
 """Index of a file in the list of paths, and its features."""
 
 _BATCH = 4
-"""Files per task: submitting costs a millisecond, and a stopped import loses the files of its open tasks."""
+"""Files per task: a task costs a millisecond, and its files are extracted again if the import is stopped."""
 
 
 class WorkerError(HeadnodError, RuntimeError):
-    """Worker processes are gone or unusable."""
+    """Worker processes ended, or cannot be used."""
 
 
 def extract_all(paths: list[Path], front_end: FrontEnd, seconds: float, *, jobs: int) -> Iterator[Extraction]:

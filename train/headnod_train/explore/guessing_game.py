@@ -23,14 +23,17 @@ from headnod.pipeline.level import dbfs
 from headnod_train.dataset.extraction import excerpt
 from headnod_train.dataset.tracks import Track
 
-PLAYERS = ("pw-play", "paplay", "aplay -q", "afplay")
+PLAYBACK_PROGRAMS = ("pw-play", "paplay", "aplay -q", "afplay")
 """Programs that play a WAV file; the first one that is installed is used."""
 
 _SECONDS = 60.0
+"""Length of the part of a file from which a window is drawn."""
 _BAR = 30
+"""Characters of the longest bar."""
 _QUIET = -45.0
 """Level in dBFS below which another part of the file is taken."""
 _TRIES = 20
+"""Unusable windows in a row after which the game ends."""
 
 
 class GameError(HeadnodError, OSError):
@@ -62,11 +65,12 @@ def play(
 ) -> Score:
     """Play some rounds.
 
-    The labels of the tracks are among those of the model. `player` is a program that plays the WAV file which is its
-    last argument. `answer` asks a person with a prompt; EOFError ends the game. `rng` chooses tracks and their parts.
+    Every label of a track must be one of the model. `player` is a program that plays the WAV file which is its last
+    argument. `answer` shows a prompt and returns what a person enters; EOFError ends the game.
+    `rng` chooses tracks and their parts.
 
     Raises:
-        GameError: Nothing can be played.
+        GameError: No program can play, or no window can be used.
     """
     labels, score = sorted({track.genre for track in tracks}), Score()
     for number, label in enumerate(labels, 1):
@@ -92,11 +96,13 @@ def play(
 
 
 def find_player() -> list[str]:
-    """The first program of `PLAYERS` that is installed."""
-    for words in map(str.split, PLAYERS):
+    """The first program of `PLAYBACK_PROGRAMS` that is installed."""
+    for words in map(str.split, PLAYBACK_PROGRAMS):
         if shutil.which(words[0]):
             return words
-    message = f"none of {', '.join(PLAYERS)} is installed (apt install alsa-utils, or name a program with --player)"
+    message = (
+        f"none of {', '.join(PLAYBACK_PROGRAMS)} is installed (apt install alsa-utils, or name a program with --player)"
+    )
     raise GameError(message)
 
 
@@ -106,8 +112,8 @@ def _clips(tracks: Sequence[Track], model: GenreModel, rng: np.random.Generator)
     labels = sorted({track.genre for track in tracks})
     while missed < _TRIES:
         label = labels[rng.integers(len(labels))]
-        those = [track for track in tracks if track.genre == label]
-        track = those[rng.integers(len(those))]
+        with_label = [track for track in tracks if track.genre == label]
+        track = with_label[rng.integers(len(with_label))]
         try:
             audio = excerpt(track.path, model.front_end.sample_rate, _SECONDS)
         except AudioError:
@@ -120,7 +126,9 @@ def _clips(tracks: Sequence[Track], model: GenreModel, rng: np.random.Generator)
             continue
         missed = 0
         yield track, part
-    raise GameError("too many files cannot be read, are shorter than three seconds, or are silent")
+    raise GameError(
+        f"{_TRIES} windows in a row cannot be used: files are unreadable, shorter than three seconds, or silent"
+    )
 
 
 def _ask(labels: Sequence[str], command: Sequence[str], answer: Callable[[str], str]) -> str | None:
