@@ -211,6 +211,11 @@ def test_calibrating_with_a_file_proposes_a_silence_and_leaves_a_good_gain(envir
     assert ended.returncode == 0
 
 
+def test_the_clipped_share_of_overdriven_sound_is_part_of_the_json(environment, tmp_path):
+    ended = run("calibrate", "--audio", wav(tmp_path, signals.noise(10.0, dbfs=3.0)), "--json", environment=environment)
+    assert json.loads(ended.stdout)["heard"]["clipped"] > 0.1
+
+
 def test_what_calibrating_proposes_is_a_configuration(environment, tmp_path):
     sound = np.concatenate([signals.noise(5.0, dbfs=-65), signals.noise(5.0, dbfs=-50)])
     ended = run("calibrate", "--audio", wav(tmp_path, sound), environment=environment)

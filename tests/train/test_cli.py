@@ -75,8 +75,8 @@ def test_a_run_without_a_recipe_says_which_command_comes_first(capsys, tmp_path,
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--version", "one"], "'one' is no version of a model (three numbers, such as 0.1.0)"),
-        (["--version", "0.1.0", "--name", "../genre"], "'../genre' is no name of a model"),
+        (["--version", "one"], "'one' is not a version of a model (three numbers, such as 0.1.0)"),
+        (["--version", "0.1.0", "--name", "../genre"], "'../genre' is not a name of a model"),
         (["--version", "0.1.0", "--collection", "mine"], "the licence of 'mine' is not known"),
     ],
 )

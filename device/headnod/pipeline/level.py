@@ -47,7 +47,7 @@ def decibels(amplitude: float) -> float:
 
 def clipped_share(audio: Audio) -> float:
     """Share of samples at full scale (0-1)."""
-    return np.count_nonzero(np.abs(audio) >= _FULL_SCALE) / audio.size
+    return float(np.count_nonzero(np.abs(audio) >= _FULL_SCALE) / audio.size)
 
 
 def is_dead(audio: Audio) -> bool:
