@@ -394,7 +394,7 @@ def test_a_pipe_is_read_as_the_file_is(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(b"", "gave no audio"), (b"this is no music\n" * 99, "is not audio that can be read")],
+    [(b"", "ended without any audio"), (b"this is no music\n" * 99, "is not audio that can be read")],
 )
 def test_a_pipe_without_audio_says_so(tmp_path, content, complaint):
     pipe = tmp_path / "pipe"
