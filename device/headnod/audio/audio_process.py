@@ -359,7 +359,7 @@ def radio_blocks(
     limits = limits or RadioLimits()
     back_off = Backoff(rng or random.Random())  # noqa: S311 - spreads attempts, hides nothing
     while True:
-        cause, reason = Cause.NETWORK, f"{display_address(address)}: the stream ended"
+        cause = Cause.NETWORK
         delivered = wanted.delivered if isinstance(wanted, OutputRate) else wanted
         try:
             with open_radio(address, limits) as capture:
@@ -370,7 +370,7 @@ def radio_blocks(
                     if monotonic() - began > _STEADY:
                         back_off.reset()
                     yield block
-                capture.check_end()
+                reason = capture.end_reason
         except RefusedError as error:
             cause, reason = Cause.REFUSED, str(error)
         except AudioError as error:

@@ -95,7 +95,7 @@ class HistoryApi:
             self._endpoint(
                 "songs",
                 self._songs,
-                "Songs that ended in a time",
+                "Songs in a range of time",
                 {**span, "format": "`json` or `csv`", **download},
             ),
             self._endpoint("hours", self._hours, "Seconds of each genre in every hour", span),
@@ -105,9 +105,7 @@ class HistoryApi:
             self._endpoint("week.svg", self._week, "The week on a card", {"to": span["to"], **download}, _SVG),
         ]
 
-    def _endpoint(
-        self, part: str, read: Read, summary: str, query: Mapping[str, str], media: str = "application/json"
-    ) -> Endpoint:
+    def _endpoint(self, part: str, read: Read, summary: str, query: Mapping[str, str], media: str = _JSON) -> Endpoint:
         async def handler(request: HttpRequest) -> object:
             node = request.path_params["node"]
             history = self._find(node)
@@ -275,7 +273,7 @@ def week_card(node: str, days: Sequence[tuple[date, Bucket | None]], new: Iterab
     first time on these dates.
 
     Returns:
-        An SVG document of `_WIDTH` x `_HEIGHT`.
+        An SVG document of 1200 x 630 pixels.
     """
     sums: dict[str, float] = {}
     for _, day in days:

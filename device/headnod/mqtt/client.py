@@ -346,7 +346,7 @@ class MqttClient:
         return _LONG if wait is None else wait
 
     def _wait(self, seconds: float, *, offset: float | None = None) -> None:
-        """Call the work for so many seconds; with an offset of the clock, only until the clock is set."""
+        """Call the work for `seconds`; with an offset of the clock, only until the clock is set."""
         end = self._monotonic() + seconds
         while not self._closing and (left := end - self._monotonic()) > 0:
             self._pause(left if offset is None else min(left, CLOCK_CHECK))

@@ -2,9 +2,9 @@
 
 Weight decay has reduced most filters of MSD_musicnn to zero: kernel and batch-norm scale are around 1e-12, so their
 output does not depend on the input. They are removed, and their constants are added to the next biases. Batch
-normalisation is folded, so only kernels, biases and one scale and shift per channel remain. After
-a filter with a negative batch-norm scale, the maximum over bands is a minimum. min(c) = limit - max(limit - c), so
-such a filter is negated, and `limit` is added to its bias. Tags differ from the tagger's by 0.0002 at most.
+normalisation is folded, so only kernels, biases and one scale and shift per channel remain. For a filter with a
+negative batch-norm scale, the maximum over bands becomes a minimum. min(c) = limit - max(limit - c), so such a filter
+is negated, and `limit` is added to its bias. Tags differ from the tagger's by 0.0002 at most.
 
 A convolution with one input channel fills one of the eight lanes of a vector register. Therefore neighbouring
 positions become channels, which takes a twelfth of the time of the same pruned network without slices:
@@ -334,7 +334,7 @@ def _logits(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, hook: 
 
 
 def _rectified(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str, times: int = 1) -> tf.Tensor:
-    """Add the bias, and rectify: up to `.cap`, or up to 6 if there is none."""
+    """Add the bias and apply a rectifier with the upper limit `.cap`, or 6 without one."""
     x += tf.tile(parameters[f"{name}.bias"], [times])
     cap = parameters.get(f"{name}.cap")
     return tf.nn.relu6(x) if cap is None else tf.minimum(tf.nn.relu(x), tf.tile(cap, [times]))
