@@ -248,7 +248,11 @@ def test_corrections_are_listed_and_deleted_after_a_question(visit, state):
     expect_text(row, "reggae")
     delete = row.get_by_role("button")
     delete.click()
+    expect(delete).to_have_text("Really delete?")
+    # A question that nobody answers ends.
+    expect(delete).to_have_text("Delete", timeout=3 * ASKED)
     assert len(CorrectionStore(state).all()) == 1
+    delete.click()
     delete.click()
     expect_text(page.locator("#corrections"), "Nothing was corrected yet.")
     assert CorrectionStore(state).all() == []

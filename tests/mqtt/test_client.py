@@ -88,7 +88,7 @@ def test_closing_ends_soon_when_the_broker_hangs(broker, linked):
     link = until(linked(broker), connected)
     broker.freeze()
     began = time.monotonic()
-    link.close(last=[("a/status", b"offline")], patience=1.0)
+    link.close(last=[("a/status", b"offline")], timeout=1.0)
     assert time.monotonic() - began < PROMPT
     broker.thaw()
 

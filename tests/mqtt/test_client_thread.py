@@ -102,7 +102,7 @@ def test_what_waits_is_on_disk_within_seconds_although_the_attempt_to_connect_ha
 
 def test_closing_does_not_wait_for_an_attempt_that_hangs(silent_port, linked):
     client = linked(NOBODY, port=silent_port)
-    client.close(patience=1.0)
+    client.close(timeout=1.0)
     # An attempt that hangs is not waited for: it would have failed.
     assert client.ending.reason == "closed"
     assert client.state is ConnectionState.CLOSED

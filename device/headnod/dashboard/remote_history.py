@@ -38,7 +38,7 @@ _IN_FLIGHT, _WAITING = 4, 24
 _ROWS = 5000
 """Limit of the rows of one answer to a browser, but for songs, which are passed on in parts."""
 
-_PATIENCE = 6
+_TIMEOUT = 6
 """Seconds that an answer may take."""
 
 _PACE = 0.25
@@ -174,7 +174,7 @@ class RemoteHistories:
         self._waiting += 1
         try:
             # Also the wait for those before.
-            async with asyncio.timeout(2 * _PATIENCE), self._line(node) as requests, self._in_flight:
+            async with asyncio.timeout(2 * _TIMEOUT), self._line(node) as requests, self._in_flight:
                 await asyncio.sleep(requests.sent + _PACE - time.monotonic())
                 requests.sent = time.monotonic()
                 return await self._exchange(node, query)
@@ -203,8 +203,8 @@ class RemoteHistories:
         try:
             payload = msgspec.json.encode(query | {"bytes": _LARGEST_ROWS, "transaction": transaction})
             topic = Topics(self._base, node).request("history")
-            self.publish(topic, payload, expiry=_PATIENCE, acknowledged=acknowledged)
-            async with asyncio.timeout(_PATIENCE):
+            self.publish(topic, payload, expiry=_TIMEOUT, acknowledged=acknowledged)
+            async with asyncio.timeout(_TIMEOUT):
                 return await future
         finally:
             del self._pending[transaction]

@@ -48,8 +48,8 @@ CLOCK_CHECK, _CLOCK_STEP = 5.0, 1.0
 _AFTER_FAILURE = 1.0
 """Seconds after which work that raised is called again."""
 
-_FLUSH, _LAST_CALL = 0.5, 5.0
-"""Seconds at the end for messages that wait, and for the owner's last call."""
+_FLUSH, _OWNER = 0.5, 5.0
+"""Seconds at the end for messages that wait, and for the call of the owner that is running."""
 
 _LONG = 3600.0
 
@@ -150,7 +150,7 @@ class MqttClient:
         self._state_changed = threading.Condition(self._lock)
         self._requests: deque[Request] = deque()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._closing, self._last, self._patience = False, tuple[tuple[str, bytes], ...](), 0.0
+        self._closing, self._last, self._last_timeout = False, tuple[tuple[str, bytes], ...](), 0.0
         self._flushing: Callable[[], object] = _ignore
         self._thread = threading.Thread(target=self._run, name=f"MQTT to {broker}", daemon=True)
 
@@ -219,22 +219,22 @@ class MqttClient:
         self,
         *,
         last: Sequence[tuple[str, bytes]] = (),
-        patience: float = 1.0,
+        timeout: float = 1.0,
         flushing: Callable[[], object] = _ignore,
     ) -> None:
         """Disconnect and end; may be called twice.
 
-        `last` has topics and payloads to publish, retained, before the end; the broker may take `patience` seconds to
+        `last` has topics and payloads to publish, retained, before the end; the broker may take `timeout` seconds to
         acknowledge them. Before that, `work` goes on for a moment while `flushing` returns true.
         """
         if self._closing:
             return
-        self._last, self._patience, self._flushing = tuple(last), patience, flushing
+        self._last, self._last_timeout, self._flushing = tuple(last), timeout, flushing
         self._closing = True
         self.wake()
         if self._thread.is_alive():
             # A thread that hangs in a disk ends with the process.
-            self._thread.join(_FLUSH + patience + _LAST_CALL)
+            self._thread.join(_FLUSH + timeout + _OWNER)
         elif self._thread.ident is None:
             self._end()
 
@@ -302,7 +302,7 @@ class MqttClient:
             self._step(connection, left)
         connection.send(self._take())
         connection.send(Request(topic, payload, retain=True) for topic, payload in self._last)
-        end = self._monotonic() + self._patience
+        end = self._monotonic() + self._last_timeout
         while not connection.settled and connection.ending is None and (left := end - self._monotonic()) > 0:
             connection.serve(self._wakeup, left)
             connection.send()

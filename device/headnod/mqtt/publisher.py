@@ -36,7 +36,7 @@ EXPIRY = 86_400
 STATE_EXPIRY = 900
 """Seconds after which the latest estimate is no longer retained."""
 
-_GOODBYE = 0.75
+_LAST_TIMEOUT = 0.75
 """Seconds that the broker may take to acknowledge the last message."""
 
 _LENGTH_BYTES = 3
@@ -166,7 +166,7 @@ class MqttPublisher:
             self._closing = True
             self._queue_song(self._reports.finish())
             last = [(self._topics.status, OFFLINE.encode())]
-            self._client.close(last=last, patience=_GOODBYE, flushing=lambda: self._queue.counts.queued > 0)
+            self._client.close(last=last, timeout=_LAST_TIMEOUT, flushing=lambda: self._queue.counts.queued > 0)
 
     def _queue_song(self, payload: bytes | None) -> None:
         if payload is not None:

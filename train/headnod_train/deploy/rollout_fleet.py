@@ -133,7 +133,7 @@ class RolloutFleet:
                 member.stage, member.message = report.stage, report.message
 
 
-_PATIENCE = 2.0
+_TIMEOUT = 2.0
 """Longest wait for the echo of a published message, in seconds."""
 
 _MARK = "rollout-"
@@ -174,7 +174,7 @@ class RetainedModels:
     def start(self) -> bool:
         """Connect and publish the marker; false if this user may not read it."""
         self._link.start()
-        self._link.wait_connected(_PATIENCE)
+        self._link.wait_connected(_TIMEOUT)
         return self.refresh()
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class RetainedModels:
         self._own_mark.step += 1
         self._link.publish(self._mark, msgspec.json.encode(self._own_mark), retain=True)
         with self._news:
-            return self._news.wait_for(lambda: self._echoed == self._own_mark.step, _PATIENCE)
+            return self._news.wait_for(lambda: self._echoed == self._own_mark.step, _TIMEOUT)
 
     def holds(self, topic: str) -> str | None:
         """SHA-256 of the retained bundle; empty if there is none, None if no message was received."""

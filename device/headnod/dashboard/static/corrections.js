@@ -1,6 +1,7 @@
 // Corrections: the dialog that asks what was played, and the list of what was corrected.
 
 import { get, mayChange, send } from "./api.js";
+import { confirmed } from "./buttons.js";
 import { chip, element, panel, write } from "./elements.js";
 import { at, count, genreInWords, length, on } from "./words.js";
 
@@ -67,7 +68,8 @@ export function ask(song, listener, clock) {
 export function view(root, context) {
   const list = element("div");
   const sum = element("p", { class: "note" });
-  const clear = element("button", { type: "button", class: "bad", hidden: true }, "Delete all");
+  const clear = confirmed("Delete all", "Really delete all?", () => remove("corrections"), "delete all corrections");
+  clear.hidden = true;
   const suggested = element("div");
   const teach = element("button", { type: "button", class: "main" }, "Teach a model");
   const taught = element("div", { class: "note", role: "status" });
@@ -80,7 +82,6 @@ export function view(root, context) {
     panel("Most useful to correct", "suggested-title", "span-8", element("p", { class: "note" }, "Moments of the last hours about which the model was least sure. Confirming a right genre helps too."), suggested),
     panel("Teach", "teach-title", "span-4", element("p", {}, "The last layer of the network learns from your corrections, here on the listener. The new model is tested, and runs on probation before it stays."), element("div", { class: "row" }, teach), taught),
   );
-  clear.addEventListener("click", () => remove(null, clear));
   teach.addEventListener("click", start);
   document.addEventListener("corrected", () => read());
 
@@ -156,8 +157,9 @@ export function view(root, context) {
 
   function row(each, listener) {
     const when = `${on(each.start)}, ${clockTime(each.start).slice(0, 5)}`;
-    const button = element("button", { type: "button", class: "quiet", "aria-label": `Delete the correction of ${when}` }, "Delete");
-    button.addEventListener("click", () => remove(each.id, button));
+    const button = confirmed("Delete", "Really delete?", () => remove(`corrections/${each.id}`), `delete correction ${each.id}`);
+    button.classList.add("quiet");
+    button.title = `Delete the correction of ${when}`;
     return element(
       "tr",
       {},
@@ -169,17 +171,9 @@ export function view(root, context) {
     );
   }
 
-  // The first press asks, the second deletes.
-  async function remove(id, button) {
-    if (!button.dataset.asked) {
-      button.dataset.asked = "yes";
-      write(button, id === null ? "Really delete all?" : "Really delete?");
-      return;
-    }
+  async function remove(path) {
     try {
-      await send("DELETE", id === null ? "corrections" : `corrections/${id}`);
-      delete button.dataset.asked;
-      write(button, id === null ? "Delete all" : "Delete");
+      await send("DELETE", path);
       await read();
     } catch (error) {
       context.failed(error);

@@ -1,6 +1,7 @@
 // Settings of the listener that serves the page: listening, outputs, models, microphone, configuration and log.
 
 import { get, mayChange, send } from "./api.js";
+import { action, confirmed } from "./buttons.js";
 import { element, panel, set, write } from "./elements.js";
 import { Placement } from "./placement.js";
 import { at, count, percent, stateInWords } from "./words.js";
@@ -10,10 +11,6 @@ const PLACEMENT_EVERY = 5000;
 const SETTLED = 300;
 const TESTING = new Set(["received", "verified", "tested"]);
 const TRIES = 30;
-const ASKED = 4000;
-
-/** When the question of each button ends. */
-const asked = new Map();
 
 /** Build the view into an element. */
 export function view(root, context) {
@@ -307,34 +304,11 @@ function setting(name, note, parts) {
   return element("div", { class: "setting" }, element("div", {}, element("p", { class: "name" }, name), note && element("p", { class: "note" }, note)), element("div", { class: "value" }, ...parts));
 }
 
-function action(text, run, key = text) {
-  return element("button", { type: "button", disabled: !mayChange(), onclick: run, "data-key": key }, text);
-}
-
 // Draw again, and keep the place of the keyboard.
 function redraw(place, parts) {
   const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   place.replaceChildren(...parts);
   if (key) [...place.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key)?.focus();
-}
-
-// The first press asks, the second does it. A question stays open when its button is drawn again.
-function confirmed(text, question, run, key = text) {
-  const draw = () => {
-    const left = (asked.get(key) ?? 0) - performance.now();
-    write(button, left > 0 ? question : text);
-    button.classList.toggle("bad", left > 0);
-    if (left > 0) setTimeout(draw, left);
-  };
-  const press = () => {
-    const answered = asked.get(key) > performance.now();
-    asked.set(key, answered ? 0 : performance.now() + ASKED);
-    draw();
-    if (answered) run();
-  };
-  const button = action(text, press, key);
-  draw();
-  return button;
 }
 
 function slider(name, id, value, note, send) {
