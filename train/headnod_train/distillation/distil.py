@@ -224,7 +224,7 @@ The mean of these networks is nearly as good in rooms as the best of them and as
 
 _HEAD_STEPS = 4000
 _AT_ONCE = 256
-_TOLD = ("steps", "batch", "rate", "clean", "clean_weight", "tags", "embedding", "average", "seed")
+_RECIPE = ("steps", "batch", "rate", "clean", "clean_weight", "tags", "embedding", "average", "seed")
 """Settings that are part of the recipe."""
 _LEAST_SPREAD = 0.05
 _STEP = "a finished step of this run (delete it, and the same command makes it again)"
@@ -362,7 +362,7 @@ def finish(
         "on": f"{len(held_out):,} windows of {len(np.unique(held_out.track))} clips of the valid split of GTZAN",
         "multiply_adds": multiply_adds(trained),
     }
-    recipe = {name: value for name, value in asdict(settings).items() if name in _TOLD}
+    recipe = {name: value for name, value in asdict(settings).items() if name in _RECIPE}
     return write_bundle(
         models, version, draft(labels, offset, fitted, content, notice), content,
         measured=measured, health=health_of(logits_of["clean"], stream.temperature),
