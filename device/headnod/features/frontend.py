@@ -101,7 +101,7 @@ class MelSpectrogram:
     >>> front_end = FrontEnd()
     >>> spectrogram, mel = MelSpectrogram(front_end), np.empty((38, 128), np.float32)
     >>> spectrogram.compute(np.zeros(front_end.window_samples, np.float32), mel)
-    >>> float(mel.max())
+    >>> round(float(mel.max()), 3)
     -120.0
     """
 
