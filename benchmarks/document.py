@@ -24,7 +24,7 @@ of a network of 104,294 parameters); the **fair path** is the same spectrogram a
 runtime that headnod uses; both are rebuilt from published facts. The third is **YAMNet** in TensorFlow Lite, which
 other programs ship; it is measured where its file is present, in speed and in accuracy. Baselines and listener take
 turns on one core (A B A B); times are medians of CPU time. A ratio above 1 is in favour of headnod. On x86, XNNPACK's
-int8 kernels take about four times as long without VNNI instructions; the processor's line says whether it has them.
+int8 kernels take 2.5 to 4 times as long without VNNI instructions; the processor's line says whether it has them.
 
 {machine}
 
