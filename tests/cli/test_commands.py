@@ -166,11 +166,12 @@ sys.exit(status)
 """
 
 
-def test_listening_to_a_file_takes_less_than_80_megabytes(environment, tmp_path, demo, record_property):
+def test_listening_to_a_file_takes_less_than_90_megabytes(environment, tmp_path, demo, record_property):
     path = write(tmp_path / "long.flac", np.tile(demo, 4), RATE)
     command = [HEADNOD[0], "-c", MEASURED, "listen", "--audio", str(path), "--json"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert len(ended.stdout.splitlines()) == 35
     kibibytes = int(ended.stderr.split()[1])
     record_property("peak memory in MB", kibibytes * 1024 / 1e6)
-    assert kibibytes * 1024 < 80e6
+    # On a processor with AMX, where XNNPACK takes 6 MB more: 74 MB with Python 3.11, 81 with 3.13.
+    assert kibibytes * 1024 < 90e6
