@@ -31,7 +31,7 @@ SHOWN = """() => {
 SPECTRUM_SHOWN = "Boolean(document.querySelector('#settings .meter')?.style.getPropertyValue('--level'))"
 
 CHANGES = 16
-"""Changes of settings at most before a correction."""
+"""Largest number of changes of settings before the correction."""
 
 ASKED = 4000
 """Milliseconds after which a question is withdrawn."""
@@ -254,7 +254,7 @@ def test_corrections_are_listed_and_deleted_after_a_question(visit, state):
     delete = row.get_by_role("button")
     delete.click()
     expect(delete).to_have_text("Really delete?")
-    # A question that nobody answers ends.
+    # Without an answer, the question disappears.
     expect(delete).to_have_text("Delete", timeout=3 * ASKED)
     assert len(CorrectionStore(state).all()) == 1
     delete.click()

@@ -48,8 +48,8 @@ CLOCK_CHECK, _CLOCK_STEP = 5.0, 1.0
 _AFTER_FAILURE = 1.0
 """Seconds after which work that raised is called again."""
 
-_FLUSH, _OWNER = 0.5, 5.0
-"""Seconds at the end for messages that wait, and for the call of the owner that is running."""
+_FLUSH, _CALL = 0.5, 5.0
+"""Seconds at the end for messages that wait, and for a callback that is still running."""
 
 _LONG = 3600.0
 
@@ -234,7 +234,7 @@ class MqttClient:
         self.wake()
         if self._thread.is_alive():
             # A thread that hangs in a disk ends with the process.
-            self._thread.join(_FLUSH + timeout + _OWNER)
+            self._thread.join(_FLUSH + timeout + _CALL)
         elif self._thread.ident is None:
             self._end()
 
