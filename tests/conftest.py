@@ -1,6 +1,5 @@
 """What many tests start from: the shipped model, the demo clip, and chance with a seed."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,10 +11,6 @@ from hypothesis import settings
 from headnod.audio.audio_file import audio_file
 from headnod.inference.model import GenreModel
 from headnod.resources import demo_clip, find_model
-
-# Training multiplies in bfloat16 on processors with AMX, tests compare with float32. Programs that they start
-# inherit it.
-os.environ.setdefault("TF_SET_ONEDNN_FPMATH_MODE", "F32")
 
 # The machine may be a busy one, and how long an example takes is no property.
 settings.register_profile("headnod", deadline=None)
