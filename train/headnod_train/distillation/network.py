@@ -309,14 +309,20 @@ def _pooled(parameters: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, kind: 
     """Maximum or mean over time, standardised if there are parameters for it, (n, 1, 1, channels)."""
     scale = parameters.get(f"{kind}.{name}.scale", tf.ones(x.shape[-1]))
     shift = parameters.get(f"{kind}.{name}.shift", tf.zeros(x.shape[-1]))
-    # A mean in int8 rounds halves differently on Arm and x86-64; a convolution with equal weights does not.
     kernel = scale[None, None, :, None]
-    if kind == "max":
-        x = tf.nn.max_pool2d(x, (FRAMES, 1), 1, "VALID")
-    else:
-        kernel = tf.ones((FRAMES, 1, 1, 1)) * (kernel / FRAMES)
+    x = tf.nn.max_pool2d(x, (x.shape[1], 1), 1, "VALID") if kind == "max" else _mean(x)
     z = tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID") + shift
     return hook(f"{kind}.{name}", z)
+
+
+def _mean(x: tf.Tensor) -> tf.Tensor:
+    """Mean over time, (n, 1, 1, channels)."""
+    # A mean in int8 rounds halves differently on Arm and x86-64; a convolution with equal weights does not. With time
+    # as its input channels, its kernel takes 187 bytes; a kernel for each channel would take 12 kB.
+    frames, channels = x.shape[1], x.shape[-1]
+    across = tf.transpose(x, (0, 2, 3, 1))
+    z = tf.nn.conv2d(across, tf.fill((1, 1, frames, 1), 1.0 / frames), 1, "VALID")
+    return tf.reshape(z, (-1, 1, 1, channels))
 
 
 def _scaled(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, name: str) -> tf.Tensor:
