@@ -297,6 +297,10 @@ def add_distil(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--tags", type=Path, required=True, metavar="FILE", help="tags of its tracks (`tag`)")
     parser.add_argument("--classes", type=Path, required=True, metavar="CSV", help="names of YAMNet's classes")
     add_wheel(parser)
+    parser.add_argument(
+        "--small", metavar="BUNDLE", default="genre-small",
+        help="small network whose convolutions are the coarse branch (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--rooms", type=Path, metavar="DIR", help="folder of impulse responses (FLAC) to train with")
     parser.add_argument("--notice", type=Path, required=True, metavar="FILE", help="licences that the bundle carries")
     parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="folder of bundles")
@@ -312,6 +316,7 @@ def add_distil(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_distil(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
     from headnod.features.frontend import FrontEnd
+    from headnod.resources import find_model
     from headnod_train.dataset.archive import read_archive
     from headnod_train.degradation import impulse_responses
     from headnod_train.distillation import distil as steps
@@ -319,6 +324,7 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
     from headnod_train.distillation.tagger import find_wheel, read_weights
     from headnod_train.distillation.targets import choose_strength, fit_head, read_tags
     from headnod_train.distillation.window_sets import GENRE, read_classes, read_windows
+    from headnod_train.training.fit import read_start
     from headnod_train.training.run_folder import locked
 
     folder = options.folder
@@ -330,9 +336,10 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
         tags, genres, artists = read_tags(options.tags, learned, _LABELS)
         strength = choose_strength(tags, genres, artists)
         console.print(f"head from tags to genres: inverse strength {strength:g}", highlight=False)
-        weights = read_weights(options.wheel or find_wheel(options.cache))
+        weights, small = read_weights(options.wheel or find_wheel(options.cache)), read_start(find_model(options.small))
         begun = steps.begin(
-            folder, weights, fit_head(tags, genres, inverse_strength=strength), windows,
+            folder, weights, small,
+            fit_head(tags, genres, inverse_strength=strength), windows,
             read_classes(options.classes), _LABELS, console=console,
         )  # fmt: skip
         trained = steps.train(
@@ -342,6 +349,6 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
         bundle = steps.finish(
             folder, trained, begun, windows, held_out, options.models, options.version,
             labels=_LABELS, notice=options.notice.read_text("utf-8"), settings=settings,
-            replace=options.replace, console=console,
+            small=small.manifest, replace=options.replace, console=console,
         )  # fmt: skip
     print_result(f"{bundle}: written")

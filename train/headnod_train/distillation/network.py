@@ -14,6 +14,9 @@ positions become channels, which takes a twelfth of the time of the same pruned 
 - Filters over time only: a block of frames becomes the input channels, and the outputs for the frames of a block the
   output channels, so the kernel is a Toeplitz matrix.
 
+A second branch computes the convolutions of `genre-small` on the input averaged over five frames: see
+`headnod_train.distillation.coarse`.
+
 Every operator has been in TensorFlow Lite since 2023 or earlier, and its int8 results are equal on Arm and x86-64.
 """
 
@@ -41,7 +44,8 @@ mid1.. mid3.kernel     (7, c, n)   over time; the second and third have a residu
 mid1.. mid3.bias, .cap, .scale, .shift  (n,)
 carry.kernel, .shift   (20, 64)    residual connection of the second
 keep.scale             (64,)       residual connection of the third; absent if 1
-dense.kernel, .bias    (422, 200)  from maxima, then means, over time of all channels to the embedding
+dense.kernel, .bias    (422, 200)  from maxima, then means, over time of all channels to the embedding;
+                                   (486, 200) with a coarse branch, whose channels are the last of each
 dense.cap              (200,)
 tags.kernel, .bias     (200, 50)   to logits of tags
 
@@ -49,10 +53,25 @@ tags.kernel, .bias     (200, 50)   to logits of tags
 
 max., mean.{front,mid1..mid3}.scale, .shift  (n,)  of each channel after pooling over time
 hidden.kernel, .bias, answers.kernel, .bias        from the embedding to logits of the answers
+
+`headnod_train.distillation.coarse` adds:
+
+coarse0.kernel, .bias  (96, 54)    from the mel bands of a coarse frame to bands
+coarse0.mean.kernel    (96, 54)    from their means over all coarse frames
+coarse1.. coarse6.kernel, .bias (t, b, c, n)  over t coarse frames and b bands: 3 x 3, the last 1 x 7
 """
 
 FRAMES, BANDS = 187, 96
 """Input of the network: frames of 16 ms, log-mel bands."""
+
+COARSE_FRAMES, COARSE_BANDS = 37, 54
+"""Input of the convolutions of the coarse branch: frames of 80 ms, bands."""
+
+FRAMES_TOGETHER = 5
+"""Frames of the input in a coarse frame."""
+
+COARSE_PLACES = ((37, 27), (19, 14), (19, 14), (10, 7), (10, 7), (10, 1))
+"""Positions in time and frequency at which each convolution of the coarse branch is computed."""
 
 FRONT = 5
 """Number of kernel shapes in the first layer."""
@@ -198,7 +217,8 @@ def forward(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = u
         The outputs of `upper_layers`.
     """
     front = first_layer(parameters, x, hook=hook)
-    return upper_layers(parameters, front, hook=hook)
+    coarse = coarse_branch(parameters, x, hook=hook) if "coarse0.kernel" in parameters else None
+    return upper_layers(parameters, front, coarse, hook=hook)
 
 
 def first_layer(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = unchanged) -> tf.Tensor:
@@ -210,19 +230,37 @@ def first_layer(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook
     return hook("front", _scaled(parameters, front, "front"))
 
 
+def coarse_branch(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = unchanged) -> tf.Tensor:
+    """Last convolution of the coarse branch, (n, 10, 1, 32). See `forward`."""
+    kernel = tf.fill((FRAMES_TOGETHER, 1, BANDS, 1), 1.0 / FRAMES_TOGETHER)
+    frames = tf.nn.depthwise_conv2d(x[:, :, None, :], kernel, (1, FRAMES_TOGETHER, FRAMES_TOGETHER, 1), "VALID")
+    means = hook("coarse.means", _mean(hook("coarse.frames", frames)))
+    bands = _dense(parameters, frames, "coarse0") + parameters["coarse0.bias"]
+    bands = hook("coarse0", bands + _dense(parameters, means, "coarse0.mean"))
+    z = tf.reshape(bands, (-1, COARSE_FRAMES, COARSE_BANDS, 1))
+    z = _patches(parameters, z, 1, hook, strides=(1, 2))
+    # Padding as in `genre-small`, whose maps have one band more.
+    z = _patches(parameters, z, 2, hook, strides=(2, 2), padding=((1, 1), (0, 2)))
+    z = _patches(parameters, z, 3, hook, residual=True)
+    z = _patches(parameters, z, 4, hook, strides=(2, 2), padding=((1, 1), (1, 0)))
+    z = _patches(parameters, z, 5, hook, residual=True)
+    return _patches(parameters, z, 6, hook, padding=((0, 0), (0, 0)))
+
+
 def upper_layers(
-    parameters: Mapping[str, tf.Tensor], front: tf.Tensor, *, hook: Hook = unchanged
+    parameters: Mapping[str, tf.Tensor], front: tf.Tensor, coarse: tf.Tensor | None, *, hook: Hook = unchanged
 ) -> dict[str, tf.Tensor]:
-    """The layers after the first.
+    """The layers after the first, and after the coarse branch.
 
     Args:
         parameters: See `Parameters`; in float32.
         front: Output of `first_layer`, (n, 187, 1, 63).
+        coarse: Output of `coarse_branch`, (n, 10, 1, 32); nothing for a network without one.
         hook: Called with every tensor between layers.
 
     Returns:
         `tags`, logits of tags, (n, 50); `embedding`, the layer before, (n, 200); `summary`, maxima and means over
-        time, (n, 422); with a head also `answers`, logits of ten genres and "not music", (n, 11).
+        time, (n, 422 or 486); with a head also `answers`, logits of ten genres and "not music", (n, 11).
     """
     first = _over_time(parameters, front, 1, hook)
     carried = tf.nn.conv2d(first, parameters["carry.kernel"][None, None], 1, "VALID")
@@ -234,6 +272,8 @@ def upper_layers(
         residual = hook("keep", tf.nn.depthwise_conv2d(second, kernel, (1, 1, 1, 1), "VALID"))
     third = hook("mid3.sum", _over_time(parameters, second, 3, hook) + residual)
     maps = {"front": front, "mid1": first, "mid2": second, "mid3": third}
+    if coarse is not None:
+        maps["coarse"] = coarse
     pooled = [_pooled(parameters, name, each, "max", hook) for name, each in maps.items()]
     pooled += [_pooled(parameters, name, each, "mean", hook) for name, each in maps.items()]
     summary = tf.concat(pooled, axis=3)
@@ -257,8 +297,34 @@ def multiply_adds(parameters: Mapping[str, NDArray[np.floating]]) -> int:
             **{f"front{index}.kernel": BANDS for index in range(_TIMBRES, FRONT)},
         }.get(name, 1)
         frames = FRAMES if name.startswith(("front", "mid", "carry")) else 1
+        if name.startswith("coarse"):
+            frames, positions = _coarse_places(name)
         total += positions * frames * kernel.size
     return total
+
+
+def _coarse_places(name: str) -> tuple[int, int]:
+    if name == "coarse0.mean.kernel":
+        return 1, 1
+    number = int(name.removeprefix("coarse").partition(".")[0])
+    return COARSE_PLACES[number - 1] if number else (COARSE_FRAMES, 1)
+
+
+def _patches(
+    parameters: Mapping[str, tf.Tensor],
+    x: tf.Tensor,
+    number: int,
+    hook: Hook,
+    *,
+    strides: tuple[int, int] = (1, 1),
+    padding: tuple[tuple[int, int], tuple[int, int]] | None = None,
+    residual: bool = False,
+) -> tf.Tensor:
+    """Convolution over time and frequency with a rectifier, (n, frames, bands, channels)."""
+    name = f"coarse{number}"
+    around = "SAME" if padding is None else [(0, 0), *padding, (0, 0)]
+    z = tf.nn.conv2d(x, parameters[f"{name}.kernel"], strides, around) + parameters[f"{name}.bias"]
+    return hook(name, tf.nn.relu(z + x if residual else z))
 
 
 def _timbre(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, index: int, hook: Hook) -> tf.Tensor:

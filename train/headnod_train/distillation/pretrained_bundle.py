@@ -172,14 +172,17 @@ def write_card(manifest: Manifest, size: int) -> str:
         ),
         "## Training",
         (
-            "The network was initialised with MSD_musicnn of the PyPI package musicnn 0.1.0 (Pons and Serra, 2019; ISC "
-            "licence, in `manifest.json`), a tagger that was trained on the Million Song Dataset. Filters with "
-            "constant outputs were removed. The layers after the first were then trained on sound through simulated "
-            "loudspeakers, measured and simulated rooms, microphones, codecs and noise; the targets are the "
-            "predictions of two teachers for the clean sound: the tagger itself, with a linear layer from its tags to "
-            "genres that was fitted on the train split of GTZAN, and YAMNet (Google, Apache-2.0; not part of this "
-            f"bundle). The weights are {moved:g} times the mean of {recipe['trainings']} trainings plus "
-            f"{1.0 - moved:g} times those before. "
+            "The network was initialised with MSD_musicnn of the PyPI package musicnn 0.1.0 (Pons and Serra, 2019; "
+            "ISC licence, in `manifest.json`), a tagger that was trained on the Million Song Dataset. Filters with "
+            f"constant outputs were removed, and {recipe['removed']} more that the embedding hardly depends on. A "
+            f"second branch has the convolutions of {recipe['coarse']}, which see a coarser spectrogram and were "
+            "trained on the train split of GTZAN and on predictions of the same teachers. Mean and maximum over "
+            "time of its last layer are further inputs of the layer of the embedding. The layers after the first "
+            "and after the branch were then trained on sound through simulated loudspeakers, measured and simulated "
+            "rooms, microphones, codecs and noise; the targets are the predictions of two teachers for the clean "
+            "sound: the tagger itself, with a linear layer from its tags to genres that was fitted on the train "
+            f"split of GTZAN, and YAMNet (Google, Apache-2.0; not part of this bundle). The weights are {moved:g} "
+            f"times the mean of {recipe['trainings']} trainings plus {1.0 - moved:g} times those before. "
             f"Data: {manifest.training.data}."
         ),
         (

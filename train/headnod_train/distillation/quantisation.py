@@ -90,7 +90,7 @@ def standardise(parameters: Parameters, windows: NDArray[np.float32]) -> Paramet
     pooled = _collected(p, windows, lambda name: name.startswith(("max.", "mean.")))
     centres, halves = [], []
     for kind in ("max", "mean"):
-        for name in ("front", "mid1", "mid2", "mid3"):
+        for name in (each.removeprefix("max.") for each in pooled if each.startswith("max.")):
             values = pooled[f"{kind}.{name}"]
             low, high = np.percentile(values, 0.3, axis=0), np.percentile(values, 99.7, axis=0)
             half = _floored((high - low) / 2.0)
