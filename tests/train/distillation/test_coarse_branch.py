@@ -14,7 +14,7 @@ from headnod_train.backend import tf
 from headnod_train.distillation.batches import network_input
 from headnod_train.distillation.coarse import CHANNELS, branch_from, coarse_frames, with_branch, without_weakest
 from headnod_train.distillation.network import coarse_branch, multiply_adds
-from headnod_train.distillation.quantisation import evaluated
+from headnod_train.distillation.quantisation import evaluated, standardise
 from headnod_train.distillation.window_sets import CLASSES, GENRE, SMALL, WindowSet
 from headnod_train.training.fit import read_start
 
@@ -145,25 +145,32 @@ def test_the_multiply_adds_of_the_branch_are_counted(windows, parameters, small)
     assert added == wanted
 
 
-def test_the_filter_of_least_influence_is_removed(windows, parameters):
+@pytest.fixture(scope="module")
+def branched(windows, parameters, small):
+    """The network with a branch that has influence, standardised."""
+    branched = with_branch(parameters, branch_from(read_start(small), windows, OFFSET))
+    branched["dense.kernel"] = branched["dense.kernel"] + 0.01
+    return standardise(branched, inputs(windows, slice(16)))
+
+
+def test_the_filter_of_least_influence_is_removed(windows, branched):
     x = inputs(windows, slice(16))
-    weak = {name: value.copy() for name, value in parameters.items()}
+    weak = {name: value.copy() for name, value in branched.items()}
     channels = weak["front.scale"].size
     weak["mid1.kernel"][:, 2] *= 1e-3
     weak["dense.kernel"][[2, 2 + weak["dense.kernel"].shape[0] // 2]] *= 1e-3
     pruned = without_weakest(weak, x, 1)
     assert np.array_equal(pruned["front0.kernel"], np.delete(weak["front0.kernel"], 2, axis=-1))
-    assert pruned["front.scale"].size == channels - 1
-    exact, found = evaluated(weak, x)["embedding"], evaluated(pruned, x)["embedding"]
+    assert pruned["front.scale"].size == pruned["mean.front.shift"].size == channels - 1
+    exact, found = evaluated(weak, x)["tags"], evaluated(pruned, x)["tags"]
     assert np.abs(found - exact).max() < 0.01 * exact.std()
     assert multiply_adds(pruned) < multiply_adds(weak) - 59 * 187 * 7 * 38
 
 
-def test_a_removed_filter_is_replaced_by_its_mean(windows, parameters):
+def test_a_removed_filter_is_replaced_by_its_mean(windows, branched):
     x = inputs(windows, slice(16))
-    pruned = without_weakest(parameters, x, 1)
-    exact, found = evaluated(parameters, x)["embedding"], evaluated(pruned, x)["embedding"]
-    without = without_weakest(parameters, x, 1)
-    without["dense.bias"], without["mid1.bias"] = parameters["dense.bias"], parameters["mid1.bias"]
-    silent = evaluated(without, x)["embedding"]
-    assert np.square(found - exact).mean() < 0.5 * np.square(silent - exact).mean()
+    pruned = without_weakest(branched, x, 1)
+    exact, found = evaluated(branched, x)["tags"], evaluated(pruned, x)["tags"]
+    absent = dict(pruned)
+    absent["dense.bias"], absent["mid1.bias"] = branched["dense.bias"], branched["mid1.bias"]
+    assert np.square(found - exact).mean() < 0.5 * np.square(evaluated(absent, x)["tags"] - exact).mean()

@@ -8,8 +8,8 @@ The front ends differ: `genre-small` has 38 frames of 77 ms at 22,050 Hz and sta
 frames have 80 ms, and a linear map from the mel bands of `genre` takes the place of the inverse DCT. It is fitted to
 the bands of `genre-small` for the same windows.
 
-A filter of the first kernel shape takes 3 million multiply-adds, and some change the embedding by less than a
-hundredth of its variance. Two of these are removed, which pays for the branch.
+A filter of the first kernel shape takes 3 million multiply-adds, and some hardly change the tags. Two of these are
+removed, which pays for the branch.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from headnod_train.distillation.network import (
     FRAMES_TOGETHER,
     Array,
     Parameters,
+    coarse_branch,
     first_layer,
     upper_layers,
 )
@@ -124,43 +125,49 @@ def _linear_map(given: Array, wanted: Array) -> tuple[Array, Array]:
 
 
 def without_weakest(parameters: Parameters, windows: NDArray[np.float32], count: int) -> Parameters:
-    """Remove the filters of the first kernel shape whose mean can replace them best.
+    """Remove the filters of the first kernel shape that a constant can replace best.
 
     Args:
-        parameters: Equalised, without pooling scales and coarse branch.
+        parameters: Equalised and standardised, with the branch.
         windows: Inputs from which means and changes are measured, (n, 187, 96).
         count: Filters to remove.
     """
     constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
     starts = range(0, len(windows), _BATCH)
-    front = np.concatenate(
-        [first_layer(constants, tf.constant(windows[start : start + _BATCH])).numpy() for start in starts]
-    )
-    embed = tf.function(lambda maps: upper_layers(constants, maps, None)["embedding"])
+    fixed = tf.function(lambda x: (first_layer(constants, x), coarse_branch(constants, x)))
+    outputs = zip(*(fixed(tf.constant(windows[start : start + _BATCH])) for start in starts), strict=True)
+    front, coarse = (np.concatenate([part.numpy() for part in parts]) for parts in outputs)
+    upper = tf.function(lambda maps, patches: upper_layers(constants, maps, patches)["tags"])
 
-    def embedding(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.concatenate([embed(tf.constant(maps[start : start + _BATCH])).numpy() for start in starts])
+    def tags(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = [(maps[start : start + _BATCH], coarse[start : start + _BATCH]) for start in starts]
+        return np.concatenate([upper(*map(tf.constant, part)).numpy() for part in parts])
 
-    exact = embedding(front)
+    exact = tags(front)
     changes = []
     for filter_ in range(parameters["front0.bias"].size):
         replaced = front.copy()
         replaced[..., filter_] = front[..., filter_].mean()
-        changes.append(np.square(embedding(replaced) - exact).mean())
-    weakest = np.argsort(changes)[:count]
-    return _without(parameters, weakest, front[:, :, 0])
+        changes.append(np.abs(tags(replaced) - exact).mean())
+    return _without(parameters, np.argsort(changes)[:count].tolist(), front)
 
 
-def _without(parameters: Parameters, removed: NDArray[np.intp], front: NDArray[np.float32]) -> Parameters:
-    """The network with some filters replaced by the means of their outputs, which become parts of biases."""
+def _without(parameters: Parameters, removed: list[int], front: NDArray[np.float32]) -> Parameters:
+    """The network with the means of some filters' outputs, and of their maxima over time, as parts of biases."""
     p = dict(parameters)
-    for name in ("front0.kernel", "front0.bias", "front.scale", "front.shift"):
-        p[name] = np.delete(p[name], removed, axis=-1)
-    means = front.mean(axis=(0, 1))[removed]
+    means = front.mean(axis=(0, 1, 2))[removed]
     p["mid1.bias"] = p["mid1.bias"] + np.einsum("tio,i->o", p["mid1.kernel"][:, removed], means)
     p["mid1.kernel"] = np.delete(p["mid1.kernel"], removed, axis=1)
-    maxima, averages = np.split(p["dense.kernel"], 2)
-    highest = front.max(axis=1).mean(axis=0)[removed]
-    p["dense.bias"] = p["dense.bias"] + highest @ maxima[removed] + means @ averages[removed]
-    p["dense.kernel"] = np.concatenate([np.delete(part, removed, axis=0) for part in (maxima, averages)])
+    pooled = {"max": front.max(axis=(1, 2)).mean(axis=0)[removed], "mean": means}
+    halves = []
+    for (kind, values), rows in zip(pooled.items(), np.split(p["dense.kernel"], 2), strict=True):
+        scale, shift = (p[f"{kind}.front.{part}"][removed] for part in ("scale", "shift"))
+        p["dense.bias"] = p["dense.bias"] + (values * scale + shift) @ rows[removed]
+        halves.append(np.delete(rows, removed, axis=0))
+    p["dense.kernel"] = np.concatenate(halves)
+    for name in ("front0.kernel", "front0.bias"):
+        p[name] = np.delete(p[name], removed, axis=-1)
+    for name in ("front", "max.front", "mean.front"):
+        for part in ("scale", "shift"):
+            p[f"{name}.{part}"] = np.delete(p[f"{name}.{part}"], removed)
     return p

@@ -283,8 +283,8 @@ def begin(
         console.print("equalising and fitting the head")
         inputs = AugmentedWindows(windows, Augmentation(), offset)
         shown = inputs.music(_SHOWN)
-        network = without_weakest(equalise(tagger, shown), shown, _REMOVED)
-        network = standardise(with_branch(network, branch_from(small, windows, offset)), shown)
+        network = with_branch(equalise(tagger, shown), branch_from(small, windows, offset))
+        network = standardise(network, shown)
         # The training needs the outputs for clean windows, too.
         stored = stored_outputs(folder / _STORED, network, inputs, seed=0, console=console, versions=0)
         embedding = _embedding(network, stored.clean)
@@ -333,9 +333,10 @@ def train(
             name: value + _MOVED * (np.mean([one[name] for one in trained], axis=0) - value)
             for name, value in begun.parameters.items()
         }
-        # Training has changed the ranges.
         shown = inputs.music(_SHOWN)
-        write_npz(path, standardise(separate(mixed, shown), shown))
+        pruned = without_weakest(mixed, shown, _REMOVED)
+        # Training has changed the ranges.
+        write_npz(path, standardise(separate(pruned, shown), shown))
     with open_npz(path, _STEP, RunError) as held:
         return {name: held[name] for name in held.files}
 
