@@ -1,4 +1,4 @@
-"""Real sounds that are not music, each alone and between songs, through the listener with `genre-2.1.0`.
+"""Real sounds that are not music, each alone and between songs, through the listener with `genre-2.2.0`.
 
 The recordings stay outside the project; the figures show with `--log-cli-level=info`.
 """
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @pytest.fixture(scope="module")
 def tagger():
-    return GenreModel.load(Path(__file__).parents[1] / "models" / "genre-2.1.0")
+    return GenreModel.load(Path(__file__).parents[1] / "models" / "genre-2.2.0")
 
 
 def read(path, rate):

@@ -9,7 +9,7 @@ from headnod.resources import demo_clip, find_model, shipped
 
 
 def test_a_name_finds_the_shipped_model_with_its_version_and_without(bundle):
-    assert find_model("genre").name == "genre-2.1.0"
+    assert find_model("genre").name == "genre-2.2.0"
     assert find_model(bundle.name) == bundle
     assert bundle.parent == shipped("models")
 

@@ -23,7 +23,7 @@ PAGES = {
     "homeassistant-addon/README.md": "addon.md",
     "firmware_config/README.md": "kits.md",
     "firmware_config/mosquitto/README.md": "broker.md",
-    "models/genre-2.1.0/CARD.md": "card.md",
+    "models/genre-2.2.0/CARD.md": "card.md",
 }
 """Pages of the site by their file in the repository, for those that are not in docs/."""
 

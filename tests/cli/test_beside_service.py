@@ -92,7 +92,7 @@ def test_another_user_sees_the_shipped_models_and_one_line_with_sudo(machine, cl
     ended = machine.run("models", "list", "--json", root=False)
     rows = [json.loads(line) for line in ended.stdout.splitlines()]
     assert {(row["origin"], row["listens"]) for row in rows} == {("shipped", None)}
-    assert "genre-2.1.0" in {row["model"] for row in rows}
+    assert "genre-2.2.0" in {row["model"] for row in rows}
     plain, verified = machine.run("models", "list", root=False), machine.run("models", "verify", "genre", root=False)
     assert "*" not in plain.stdout
     assert [line.split()[:2] for line in verified.stdout.splitlines()] == [

@@ -293,13 +293,13 @@ def test_models_are_activated_and_rolled_back(kitchen):
     def active():
         return [row["model"] for row in kitchen.get("models")["models"] if row["active"]]
 
-    assert active() == ["genre-2.1.0"]
+    assert active() == ["genre-2.2.0"]
     kitchen.act("POST", "models/activate", {"model": "genre-small-2.1.0"})
     kitchen.until(lambda each: each.get("model") == "genre-small-2.1.0")
     (row,) = [row for row in kitchen.get("models")["models"] if row["active"]]
     assert (row["origin"], row["probation"]) == ("installed", 10)
-    assert kitchen.act("POST", "models/rollback") == {"model": "genre-2.1.0"}
-    kitchen.until(lambda each: each.get("model") == "genre-2.1.0")
+    assert kitchen.act("POST", "models/rollback") == {"model": "genre-2.2.0"}
+    kitchen.until(lambda each: each.get("model") == "genre-2.2.0")
     refused = kitchen.act("POST", "models/activate", {"model": "/etc/passwd"}, status=409)
     assert "there is no model" in refused["error"]
 
@@ -323,7 +323,7 @@ def test_a_restart_keeps_the_process_and_serves_the_page_again(kitchen):
     kitchen.page.wait_for_line("the page is at", times=2)
     assert kitchen.until(lambda each: each.get("sequence") == 0)
     assert kitchen.page.process.pid == process
-    assert kitchen.get("controls")["model"]["active"] == "genre-2.1.0"
+    assert kitchen.get("controls")["model"]["active"] == "genre-2.2.0"
 
 
 def logged(kitchen):
@@ -407,7 +407,7 @@ def test_without_a_state_folder_what_needs_one_is_refused_with_the_setting(clip)
         answer = page.request("POST", "/api/v1/corrections", {"start": 1, "end": 2, "label": "ska"}, X_CSRF_Token=token)
         assert answer.status == 409
         assert "set history.path" in answer.read().decode()
-        assert page.json("/api/v1/controls")["model"]["active"] == "genre-2.1.0"
+        assert page.json("/api/v1/controls")["model"]["active"] == "genre-2.2.0"
 
 
 def test_readers_see_the_controls_and_nothing_of_hosts_and_logs(clip, tmp_path):

@@ -311,7 +311,7 @@ def test_a_question_stays_open_when_its_button_is_drawn_again(visit):
 
 def test_models_are_listed_and_one_is_activated_after_a_question(visit, listener):
     page = visit("settings")
-    expect(setting(page, "genre-2.1.0").locator(".badge.on")).to_have_text("active")
+    expect(setting(page, "genre-2.2.0").locator(".badge.on")).to_have_text("active")
     activate = setting(page, "genre-1.0.0").get_by_role("button")
     # Two presses: the question between them is withdrawn after 4 s.
     activate.dblclick()

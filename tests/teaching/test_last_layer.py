@@ -10,7 +10,7 @@ from headnod.inference.model import GenreModel, dequantised, interpreter
 from headnod.resources import find_model
 from headnod.teaching.last_layer import LastLayer, Layer, TeachError
 
-NAMES = ["genre-2.1.0", "genre-small-2.1.0"]
+NAMES = ["genre-2.2.0", "genre-small-2.1.0"]
 
 
 @pytest.fixture(params=NAMES)

@@ -297,7 +297,7 @@ def test_a_shipped_label_cannot_be_added(tmp_path, capsys):
 def test_labels_are_added_to_shipped_models_only(taught, tmp_path, capsys):
     silent_files(tmp_path, *(f"dub/{n}.wav" for n in range(3)))
     message = refused(capsys, tmp_path, "--add", "--base", str(taught / "mine-1.0.0"))
-    assert message.endswith("(--base genre-2.0.0, genre-2.1.0, genre-small-2.0.0, genre-small-2.1.0)")
+    assert message.endswith("(--base genre-2.0.0, genre-2.1.0, genre-2.2.0, genre-small-2.0.0, genre-small-2.1.0)")
 
 
 @pytest.fixture(scope="module")
@@ -344,7 +344,7 @@ def test_a_file_of_corrections_becomes_a_model_that_names_them(corrections, tmp_
 def test_corrections_of_another_network_are_refused_with_its_name(corrections, tmp_path, capsys):
     words = ("--name", "ours", "--models", str(tmp_path), "--base", "genre-small")
     assert main(["teach", "--corrections", str(corrections), *words]) == 1
-    assert "corrections of genre-2.1.0" in capsys.readouterr().err
+    assert "corrections of genre-2.2.0" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -536,7 +536,7 @@ def test_fine_tuning_keeps_the_tags_to_the_bit_and_is_another_network_to_correct
     assert new.manifest.body == new.manifest.sha256[MODEL] != base.manifest.body
     last = LastLayer((fine_tuned / "tuned-1.0.0" / MODEL).read_bytes(), new.manifest)
     found = new.predict(window).embedding[None]
-    np.testing.assert_allclose(last.shipped.logits(last.features_of(found))[0], new.logits(window), atol=0.2)
+    np.testing.assert_allclose(last.shipped.logits(last.features_of(found))[0], new.logits(window), atol=0.25)
     assert "a copy of the dense layer" in (fine_tuned / "tuned-1.0.0" / "CARD.md").read_text("utf-8")
 
 

@@ -56,7 +56,7 @@ def few(tmp_path):
 @pytest.mark.skipif(not (DATA / "teachers").is_dir(), reason="needs the clips and the teachers in ../shared/data")
 def test_every_step_runs_and_both_bundles_load(few, tmp_path):
     subprocess.run([SCRIPT, "--quick", few, tmp_path / "work"], check=True, timeout=3600)
-    for name in ("genre-2.1.0", "genre-small-2.1.0"):
+    for name in ("genre-2.2.0", "genre-small-2.2.0"):
         model = load_checked(tmp_path / "work" / "models" / name)
         assert model.manifest.training.recipe["seed"] == 1
         assert "make_models" in (tmp_path / "work" / "models" / name / "CARD.md").read_text()

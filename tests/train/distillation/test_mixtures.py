@@ -17,7 +17,7 @@ SHORT = FrontEnd(n_mfcc=16)
 
 @pytest.fixture(scope="module")
 def teacher():
-    return GenreModel.load(find_model("genre-2.1.0"))
+    return GenreModel.load(find_model("genre-2.2.0"))
 
 
 def tones():

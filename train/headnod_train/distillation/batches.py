@@ -303,7 +303,7 @@ class Distillation:
     rate: float = 5e-4
     """Highest learning rate of Adam, with cosine decay. The loss rises at first; only its final value is meaningful."""
 
-    clean: float = 0.5
+    clean: float = 0.4
     """Share of clean windows, which preserve the accuracy on clean music."""
 
     clean_weight: float = 1.5

@@ -52,6 +52,8 @@ from headnod_train.training.provenance import TRACK_HASHES, track_hashes
 
 _NOISES = 40
 """Synthetic noises that the "not music" output is held to, beside the music."""
+_MUSIC = 9.0
+"""Least probability of labelled sounds to be music, over that of not to be."""
 _DRAWN = 120
 """Windows of each shipped label that new labels are weighed against: half of them in the fit."""
 _ADDED_STRENGTHS = (0.003, 0.03, 0.3)
@@ -238,7 +240,8 @@ def _finish(
 
     The labels' logits are scaled so that their best temperature is the shipped one, and all of them get one
     linear function of the features, which changes no ratio between labels: it makes their sum weigh against
-    the shipped "not music" row what the shipped genres weigh against it.
+    the shipped "not music" row what the shipped genres weigh against it, and for the labelled sounds, which are music
+    whatever the shipped network says, at least `_MUSIC` times as much.
     """
     old, temperature = last.shipped, shipped.temperature
     genres, no_music = len(shipped.labels), old.rows([len(shipped.labels)])
@@ -247,6 +250,9 @@ def _finish(
     sounds = np.concatenate([music.values, noises]).astype(np.float64)
     inputs = sounds if network is None or pooled is None else network.features(pooled, sounds)
     shipped_sum = np.logaddexp.reduce(old.rows(range(genres)).logits(sounds) / temperature, axis=1)
+    labelled = slice(len(music.values))
+    least = no_music.logits(sounds[labelled])[:, 0] / temperature + np.log(_MUSIC)
+    shipped_sum[labelled] = np.maximum(shipped_sum[labelled], least)
     weights, offset = ridge_regression(
         inputs,
         temperature * (shipped_sum - np.logaddexp.reduce(Layer(kernel, bias).logits(inputs) / temperature, axis=1)),
