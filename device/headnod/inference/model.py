@@ -269,8 +269,8 @@ SCORES_TOLERANCE = 0.02
 """Probability. One int8 step of a logit changes a score by at most this."""
 TAGS_TOLERANCE = 0.05
 """Score of a tag, and energy. Their logits have coarser steps, which the calibration scales up."""
-EMBEDDING_TOLERANCE = 0.03
-"""Share of the largest absolute value of all golden embeddings: a few int8 steps, as tflite-runtime needs."""
+EMBEDDING_TOLERANCE = 0.04
+"""Share of the largest absolute value of all golden embeddings: six int8 steps (`genre-2.2.0` in tflite-runtime)."""
 
 _UNPACKED_LIMIT = 8 << 20
 
